@@ -1,0 +1,70 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""The seams between decisions and the world: what the executor needs from vCenter and from the watch.
+
+Implemented by ``_vcenter.Vsphere`` (pyVmomi) and ``_watch.Watch`` (provider threads); by scripted
+in-memory doubles in the unit tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Estate,
+    Home,
+    Judgement,
+    PlacementUpdate,
+    TaskUpdate,
+)
+
+Update = TaskUpdate | PlacementUpdate
+
+
+class Vcenter(Protocol):
+    """One logged-in vCenter session. Every method raises a ``VsphereError`` subclass, nothing else."""
+
+    def estate(self, *, devices_of_host: str | None = None, devices_of_vms: Iterable[str] = ()) -> Estate:
+        """Read hosts, VMs, datastores, networks and rules in a constant number of calls."""
+
+    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+        """Start ``RelocateVM_Task`` (compute only) and return the task's MoID."""
+
+    def cancel(self, task: str) -> None:
+        """Ask vCenter to cancel a task; a task that ended or cannot be cancelled is no error."""
+
+    def follow(self, *, tasks: Iterable[str] = (), vms: Iterable[str] = ()) -> None:
+        """Add tasks and VMs to what ``updates`` reports; their present state is reported first."""
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        """Wait up to ``timeout`` seconds for news of what is followed (one ``WaitForUpdatesEx``)."""
+
+    def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+        """Read where VMs run now, in one call."""
+
+    def moving(self, vms: Iterable[str]) -> dict[str, str]:
+        """VM MoID -> MoID of its running relocation task, for the VMs that have one."""
+
+    def record_home(self, home: Home) -> bool:
+        """Write the home into the VM's custom attribute; ``False`` when the role does not permit it."""
+
+
+class ExperimentWatch(Protocol):
+    """Samples experiments in the background while VMs move. Only reads; never posts."""
+
+    def focus(self, vm: str) -> None:
+        """Sample the VM's experiments at the high rate from now on (it is about to move)."""
+
+    def moved(self, vm: str) -> None:
+        """The VM's move ended: begin the settle period."""
+
+    def settled(self, vm: str) -> bool:
+        """Whether each experiment of the VM showed progress after its last gap, ended, or ran out of settle time."""
+
+    def judge(self, vm: str) -> tuple[Judgement, ...]:
+        """The verdicts of the VM's experiments from all samples so far."""

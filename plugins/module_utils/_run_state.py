@@ -1,0 +1,172 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""What a journal says about its run: a pure fold over the events, for resume, homes and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Experiment,
+    Home,
+    MoveResult,
+    Purpose,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRecord:
+    """A planned move as far as it got: ``task`` when submitted, ``result`` when ended."""
+
+    number: int
+    vm: str
+    vm_name: str
+    source: str
+    source_name: str
+    target: str
+    target_name: str
+    submitting: bool = False
+    task: str | None = None
+    result: MoveResult | None = None
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether the run announced this move to vCenter and never saw its end."""
+        return self.submitting and self.result is None
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A run as its journal tells it. ``moves`` is keyed by VM MoID, the latest plan of a VM wins."""
+
+    run_id: str
+    plan_id: str
+    purpose: Purpose
+    key: str
+    started_at: str
+    finished: bool = False
+    result: str = "unfinished"
+    moves: Mapping[str, MoveRecord] = field(default_factory=dict)
+    experiments: tuple[Experiment, ...] = ()
+    homes: tuple[Home, ...] = ()
+
+    @property
+    def in_flight(self) -> tuple[MoveRecord, ...]:
+        """Moves announced to vCenter whose end the run never saw."""
+        return tuple(move for move in self.moves.values() if move.in_flight)
+
+
+def replay(events: Iterable[Mapping[str, Any]]) -> RunState | None:
+    """Fold a journal's events; ``None`` when it does not begin with ``run_started``."""
+    state: RunState | None = None
+    for event in events:
+        if event["event"] == "run_started":
+            state = _started(event)
+        elif state is not None:
+            state = _APPLY.get(event["event"], _ignore)(state, event)
+    return state
+
+
+def _started(event: Mapping[str, Any]) -> RunState:
+    return RunState(
+        run_id=str(event["run_id"]),
+        plan_id=str(event["plan_id"]),
+        purpose=Purpose(event["purpose"]),
+        key=str(event["key"]),
+        started_at=str(event["at"]),
+    )
+
+
+def _ignore(state: RunState, _event: Mapping[str, Any]) -> RunState:
+    return state
+
+
+def _resumed(state: RunState, event: Mapping[str, Any]) -> RunState:
+    return replace(state, plan_id=str(event["plan_id"]))
+
+
+def _planned(state: RunState, event: Mapping[str, Any]) -> RunState:
+    record = MoveRecord(
+        number=int(event["number"]),
+        vm=event["vm"]["moid"],
+        vm_name=event["vm"]["name"],
+        source=event["source"]["moid"],
+        source_name=event["source"]["name"],
+        target=event["target"]["moid"],
+        target_name=event["target"]["name"],
+    )
+    return _with_move(state, record)
+
+
+def _submitting(state: RunState, event: Mapping[str, Any]) -> RunState:
+    return _update_move(state, event, submitting=True, task=None, result=None)
+
+
+def _submitted(state: RunState, event: Mapping[str, Any]) -> RunState:
+    return _update_move(state, event, task=event["task"])
+
+
+def _finished(state: RunState, event: Mapping[str, Any]) -> RunState:
+    return _update_move(state, event, result=MoveResult(event["result"]))
+
+
+def _update_move(state: RunState, event: Mapping[str, Any], **changes: Any) -> RunState:
+    record = state.moves.get(event["vm"]["moid"])
+    return state if record is None else _with_move(state, replace(record, **changes))
+
+
+def _with_move(state: RunState, record: MoveRecord) -> RunState:
+    return replace(state, moves={**state.moves, record.vm: record})
+
+
+def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
+    experiment = Experiment(
+        vm=event["vm"]["moid"],
+        vm_name=event["vm"]["name"],
+        provider=event["provider"],
+        id=event["id"],
+        process=event["process"],
+        url=event["url"],
+        description=event.get("description", ""),
+        progress=event.get("progress"),
+        clock_progress=bool(event.get("clock_progress", False)),
+    )
+    known = {(e.vm, e.id) for e in state.experiments}
+    if (experiment.vm, experiment.id) in known:
+        return state
+    return replace(state, experiments=(*state.experiments, experiment))
+
+
+def _home(state: RunState, event: Mapping[str, Any]) -> RunState:
+    home = Home(
+        vm=event["vm"]["moid"],
+        host=event["home"]["moid"],
+        host_name=event["home"]["name"],
+        target=event["target"]["moid"],
+        target_name=event["target"]["name"],
+        run_id=state.run_id,
+        recorded_at=str(event["at"]),
+    )
+    return replace(state, homes=(*(h for h in state.homes if h.vm != home.vm), home))
+
+
+def _run_finished(state: RunState, event: Mapping[str, Any]) -> RunState:
+    return replace(state, finished=True, result=str(event["result"]))
+
+
+_APPLY = {
+    "run_resumed": _resumed,
+    "planned": _planned,
+    "move_submitting": _submitting,
+    "move_submitted": _submitted,
+    "move_finished": _finished,
+    "experiment_found": _experiment,
+    "home_recorded": _home,
+    "run_finished": _run_finished,
+}

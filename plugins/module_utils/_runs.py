@@ -1,0 +1,152 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""The state directory: one folder a run, and a lock so that one process at a time works for a host.
+
+``<state_dir>/runs/<run_id>/journal.jsonl`` and ``samples.jsonl``; ``<state_dir>/locks/<key>.lock``.
+Folders 0700, files 0600. A lock dies with its process, so a killed run never blocks the next one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
+    InvalidInput,
+    RunBusy,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._journal import (
+    read_journal,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Home, Purpose
+from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import (
+    RunState,
+    replay,
+)
+
+
+def state_path(state_dir: str) -> Path:
+    """The state directory as an absolute path, made when missing.
+
+    Raises InvalidInput when it cannot be made or written.
+    """
+    path = Path(os.path.expanduser(state_dir)).absolute()
+    try:
+        for folder in (path, path / "runs", path / "locks"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"The state directory {path} cannot be used: {error.strerror}",
+            hint="Give a folder this user can write in state_dir",
+            option="state_dir",
+        ) from error
+    return path
+
+
+def run_key(vcenter_uuid: str, host: str | None, vms: tuple[str, ...] = ()) -> str:
+    """What a run works for: a host of a vCenter, or else a set of VMs."""
+    what = host or "+".join(sorted(vms))
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", f"{vcenter_uuid}.{what}")[:200]
+
+
+def new_run(state: Path, purpose: Purpose, subject: str) -> Path:
+    """Make the folder of a new run; its name is the ``run_id``, sortable by time."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    slug = re.sub(r"[^A-Za-z0-9-]+", "-", subject).strip("-").lower()[:40] or "vms"
+    folder = state / "runs" / f"{stamp}-{purpose}-{slug}-{secrets.token_hex(2)}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def run_folders(state: Path) -> list[Path]:
+    """Folders of all runs, newest first."""
+    return sorted((path for path in (state / "runs").iterdir() if path.is_dir()), reverse=True)
+
+
+def unfinished_run(state: Path, key: str, purpose: Purpose) -> tuple[Path, RunState] | None:
+    """The newest run for ``key`` if it has the purpose and never ended; newer runs of another purpose supersede it."""
+    for folder in run_folders(state):
+        run = replay(read_journal(folder / "journal.jsonl"))
+        if run is None or run.key != key:
+            continue
+        return (folder, run) if run.purpose is purpose and not run.finished else None
+    return None
+
+
+def moves_in_flight(state: Path, vcenter_uuid: str) -> dict[str, tuple[str, str | None]]:
+    """VM -> (target, task) of moves that an unfinished run of this vCenter announced and never saw end."""
+    found: dict[str, tuple[str, str | None]] = {}
+    for folder in run_folders(state):
+        run = replay(read_journal(folder / "journal.jsonl"))
+        if run is not None and not run.finished and run.key.startswith(f"{vcenter_uuid}."):
+            for move in run.in_flight:
+                found.setdefault(move.vm, (move.target, move.task))
+    return found
+
+
+def journal_homes(state: Path, vcenter_uuid: str) -> dict[str, Home]:
+    """The newest home of each VM that a journal of this vCenter recorded."""
+    homes: dict[str, Home] = {}
+    for folder in run_folders(state):
+        run = replay(read_journal(folder / "journal.jsonl"))
+        if run is not None and run.key.startswith(f"{vcenter_uuid}."):
+            for home in run.homes:
+                homes.setdefault(home.vm, home)
+    return homes
+
+
+@contextmanager
+def run_lock(
+    state: Path, key: str, *, timeout: float, waiting: Callable[[str], None] = lambda _text: None
+) -> Iterator[None]:
+    """Hold the lock of ``key``; wait up to ``timeout`` seconds for another process to let go.
+
+    Raises RunBusy with the holder's pid. ``waiting`` hears one sentence when the wait begins.
+    """
+    path = state / "locks" / f"{key}.lock"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _acquire(fd, timeout, waiting)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps({"pid": os.getpid()}).encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _acquire(fd: int, timeout: float, waiting: Callable[[str], None]) -> None:
+    deadline, told = time.monotonic() + timeout, False
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            holder = _holder(fd)
+            if not told:
+                waiting(f"process {holder} still carries out a run for this host; waiting for its moves in flight")
+                told = True
+            if time.monotonic() >= deadline:
+                raise RunBusy(
+                    f"Process {holder} carries out a run for this host",
+                    hint="Let it finish, or end that process and start again; its journal will be resumed",
+                ) from None
+            time.sleep(0.2)
+
+
+def _holder(fd: int) -> str:
+    try:
+        return str(json.loads(os.pread(fd, 100, 0))["pid"])
+    except (ValueError, KeyError, TypeError):
+        return "of unknown number"
