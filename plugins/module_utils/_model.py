@@ -134,7 +134,10 @@ class HostState:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that hinders a vMotion. ``kind``: pci_passthrough, sriov, vgpu, cdrom_host, floppy_host, serial_host, parallel_host, usb_host."""
+    """A device that hinders a vMotion.
+
+    ``kind``: pci_passthrough, sriov, vgpu, cdrom_host, floppy_host, serial_host, parallel_host, usb_host.
+    """
 
     kind: str
     label: str
@@ -252,12 +255,14 @@ class PlanRequest:
 
     vms: tuple[str, ...]  # MoIDs, already selected
     policy: Policy = Policy.SAME_PREFERRED
-    destinations: Mapping[str, str] = field(default_factory=dict)  # VM MoID -> host MoID, given by the operator or a recorded home
+    # VM MoID -> host MoID, given by the operator or by a recorded home
+    destinations: Mapping[str, str] = field(default_factory=dict)
     allowed_targets: frozenset[str] | None = None  # None: every host of the VM's cluster
     excluded_targets: frozenset[str] = frozenset()
     memory_headroom: float = 0.10  # share of a target's memory that stays free
     cpu_headroom: float = 0.10
-    moving: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # VM -> (target host, task) of an unfinished run's moves in flight
+    # VM -> (target host, task) of an unfinished run's moves in flight
+    moving: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,50 @@
+# liveml.vsphere: `make demo` and `make test` do all of their set-up themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup-demo setup-test demo test unit integration e2e lint lab lab-stop lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup-demo:
+	@$(PYTHON) scripts/bootstrap.py demo
+
+setup-test:
+	@$(PYTHON) scripts/bootstrap.py test
+
+demo: setup-demo ## Evacuate and restore a host of the embedded lab under real training
+	@$(BIN)/python -m lab.demo
+
+test: setup-test ## Run all tests and linters
+	@$(PYTEST) tests
+
+unit: setup-test ## Run the unit tests
+	@$(PYTEST) tests/unit
+
+integration: setup-test ## Run the tests of modules against the lab
+	@$(PYTEST) tests/integration
+
+e2e: setup-test ## Run the tests that call ansible-playbook against the lab
+	@$(PYTEST) tests/e2e
+
+lint: setup-test ## Run the linters
+	@$(PYTEST) tests/lint
+
+lab: setup-demo ## Start the lab and print how to reach it
+	@$(BIN)/python -m lab up
+
+lab-stop: ## Stop the lab
+	@$(BIN)/python -m lab down
+
+lock: setup-test ## Choose new versions for requirements/*.txt
+	@for group in uv demo test go java; do \
+	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	    requirements/$$group.in -o requirements/$$group.txt || exit 1; \
+	done
+
+clean: ## Remove everything that make created
+	rm -rf .venv .lab

@@ -1,0 +1,125 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Start the lab's processes and find them again, whatever became of the command that started them.
+
+Every process of a lab carries the lab's state folder in its environment (``MARK``). That needs no pid file, so
+nothing is lost when ``up`` is killed at any moment, and a pid that now belongs to another process is never hit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.errors import LabError
+
+MARK = "LIVEML_LAB_STATE"
+PROC = Path("/proc")
+
+
+def marked_environment(state: Path) -> dict[str, str]:
+    """The caller's environment with the mark of the lab in ``state``."""
+    return {**os.environ, MARK: str(state)}
+
+
+def start_detached(command: Sequence[str], state: Path, log: Path, pass_fds: Sequence[int]) -> subprocess.Popen[bytes]:
+    """Run ``command`` in its own session with stdout and stderr in ``log``; it keeps ``pass_fds`` open."""
+    with log.open("ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as sink:
+        return subprocess.Popen(
+            command,
+            cwd=state,
+            env=marked_environment(state),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+        )
+
+
+def start_time(pid: int) -> int | None:
+    """Start of a process in clock ticks since boot (field 22 of proc(5) stat), None when it is gone or a zombie."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def carries_mark(pid: int, state: Path) -> bool:
+    """Whether the process belongs to the lab in ``state``."""
+    try:
+        environment = (PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return False
+    return f"{MARK}={state}".encode() in environment.split(b"\0")
+
+
+def marked_pids(state: Path) -> list[int]:
+    """All processes of the lab in ``state``."""
+    if not PROC.is_dir():
+        raise LabError("the lab needs Linux: there is no /proc here")
+    pids = (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
+    return [pid for pid in pids if pid != os.getpid() and carries_mark(pid, state)]
+
+
+def signal_marked(pid: int, state: Path, number: signal.Signals) -> None:
+    """Signal ``pid`` if it still is a process of the lab in ``state``."""
+    # The descriptor pins the process, so the pid cannot be reused between the check and the signal.
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            if carries_mark(pid, state):
+                signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
+
+
+def signal_started(pid: int, started: int, number: signal.Signals) -> None:
+    """Signal ``pid`` if it still is the process that began at ``started`` (see :func:`start_time`)."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            if start_time(pid) == started:
+                signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
+
+
+def wait_gone(pid: int, seconds: float) -> bool:
+    """Wait until a process has ended; False when it has not within ``seconds``."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)
+
+
+def kill_marked(state: Path, seconds: float = 15.0) -> int:
+    """Kill every process of the lab in ``state``, children born meanwhile too; return how many there were.
+
+    Raises:
+        LabError: one outlived SIGKILL for ``seconds``.
+    """
+    killed: set[int] = set()
+    end = time.monotonic() + seconds
+    while pids := marked_pids(state):
+        if time.monotonic() > end:
+            raise LabError(f"processes {pids} of the lab in {state} cannot be killed; see whether their disk hangs")
+        for pid in pids:
+            signal_marked(pid, state, signal.SIGKILL)
+        for pid in pids:
+            wait_gone(pid, 2.0)
+        killed.update(pids)
+    return len(killed)

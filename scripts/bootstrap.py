@@ -1,0 +1,167 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Make `.venv` ready for a group of requirements: ``python3 scripts/bootstrap.py demo|test``.
+
+Standard library only, any Python >= 3.11. Repeated runs reuse everything; a changed lock file is
+installed again. Package settings of the user (index, certificates) are those of pip and uv.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+BIN = VENV / "bin"
+LOCKS = ROOT / "requirements"
+COLLECTION = VENV / "collections" / "ansible_collections" / "liveml" / "vsphere"
+OLDEST = (3, 11)
+NEWEST = (3, 14)
+# What the collection consists of; the rest of the checkout only builds, tests or shows it.
+PARTS = ("galaxy.yml", "meta", "plugins", "roles", "playbooks", "extensions", "docs", "changelogs", "README.md")
+
+
+def main() -> None:
+    """Prepare the environment, or end with one sentence that says what is missing."""
+    group = sys.argv[1] if len(sys.argv) == 2 else ""
+    if group not in ("demo", "test"):
+        sys.exit("usage: python3 scripts/bootstrap.py demo|test")
+    if sys.version_info < OLDEST:
+        sys.exit("Python 3.11 or newer is needed; call make with PYTHON=/path/to/python3.")
+    if not (BIN / "python").exists():
+        create_environment()
+    install("uv")
+    install(group)
+    if java() is None:
+        install("java")
+    if go() is None:
+        install("go")
+    link_collection()
+
+
+def create_environment() -> None:
+    """A virtual environment with the newest Python of this machine that really runs."""
+    python = max(candidates(), key=lambda found: found[0])[1]
+    say(f"creating {VENV.name} with {python}")
+    run([python, "-m", "venv", str(VENV)])
+
+
+def candidates() -> list[tuple[tuple[int, int], str]]:
+    """(version, path) of every usable Python; a version manager's shim may be dead, so each is asked."""
+    names = [f"python3.{minor}" for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]
+    paths = [path for name in names if (path := shutil.which(name))]
+    roots = (os.environ.get("PYENV_ROOT", ""), str(Path.home() / ".pyenv"))
+    for root in filter(None, roots):
+        paths += [str(path) for path in Path(root).glob("versions/3.*/bin/python3")]
+    found = [(sys.version_info[:2], sys.executable)]
+    for path in paths:
+        version = python_version(path)
+        if version is not None and OLDEST <= version <= NEWEST:
+            found.append((version, path))
+    return found
+
+
+def python_version(path: str) -> tuple[int, int] | None:
+    """Major and minor version, ``None`` when it does not run or cannot make environments."""
+    code = "import ensurepip, ssl, sys, venv; print(*sys.version_info[:2])"
+    try:
+        answer = subprocess.run([path, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+        major, minor = answer.stdout.split()
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return int(major), int(minor)
+
+
+def install(group: str) -> None:
+    """Install one lock file, hashes required, unless exactly this one is installed already."""
+    lock = LOCKS / f"{group}.txt"
+    stamp = VENV / f".installed-{group}"
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    say(f"installing {lock.relative_to(ROOT)}")
+    command = [str(BIN / "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(lock)]
+    if group != "uv":
+        command = [str(BIN / "uv"), "pip", "install", "--quiet", "--python", str(BIN / "python")]
+        command += ["--require-hashes", "-r", str(lock)]
+    run(command)
+    stamp.write_text(digest)
+
+
+def java() -> str | None:
+    """A Java that H2O-3 accepts (8 to 17)."""
+    homes = [os.environ.get("JAVA_HOME", ""), *map(str, Path("/usr/lib/jvm").glob("*"))]
+    paths = [shutil.which("java"), *(f"{home}/bin/java" for home in homes if home)]
+    for path in filter(None, paths):
+        version = tool_version([path, "-version"], r'version "(?:1\.)?(\d+)')
+        if version is not None and 8 <= version[0] <= 17:
+            return path
+    return None
+
+
+def go() -> str | None:
+    """A Go that the simulated vCenter is built with (1.25 or newer)."""
+    path = shutil.which("go")
+    version = tool_version([path, "version"], r"go(\d+)\.(\d+)") if path else None
+    return path if version is not None and version >= (1, 25) else None
+
+
+def tool_version(command: list[str], pattern: str) -> tuple[int, ...] | None:
+    """The numbers that ``pattern`` finds in what the command prints."""
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except OSError:
+        return None
+    match = re.search(pattern, answer.stdout + answer.stderr)
+    return tuple(int(number) for number in match.groups()) if match else None
+
+
+def link_collection() -> None:
+    """Make the checkout known as ``liveml.vsphere``: one link a part, so that `.venv` is not in itself."""
+    COLLECTION.mkdir(parents=True, exist_ok=True)
+    for link in COLLECTION.iterdir():
+        if link.is_symlink() and link.name not in PARTS:
+            link.unlink()
+    for part in PARTS:
+        link = COLLECTION / part
+        if (ROOT / part).exists() and not link.exists():
+            link.unlink(missing_ok=True)
+            link.symlink_to(ROOT / part)
+
+
+def run(command: list[str]) -> None:
+    """Run a command with pip's settings handed to uv; end the program when it fails."""
+    outcome = subprocess.run(command, cwd=ROOT, env=package_environment(), check=False)
+    if outcome.returncode != 0:
+        sys.exit(f"bootstrap: `{' '.join(command)}` failed with exit code {outcome.returncode}.")
+
+
+def package_environment() -> dict[str, str]:
+    """The environment; uv does not read pip's settings, so they are translated."""
+    environment = dict(os.environ, UV_PYTHON_DOWNLOADS="never", PYTHONDONTWRITEBYTECODE="1")
+    for theirs, ours in (
+        ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"),
+        ("PIP_EXTRA_INDEX_URL", "UV_INDEX"),
+        ("PIP_FIND_LINKS", "UV_FIND_LINKS"),
+        ("PIP_CERT", "SSL_CERT_FILE"),
+    ):
+        if theirs in environment:
+            environment.setdefault(ours, environment[theirs])
+    return environment
+
+
+def say(text: str) -> None:
+    """One line of progress; installing takes minutes the first time."""
+    print(f"bootstrap: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The journal survives a crash at any byte, and its fold tells how far a run got."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, RunBusy
+from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Journal, read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import MoveResult, Purpose
+from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import replay
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
+    journal_homes,
+    moves_in_flight,
+    new_run,
+    run_key,
+    run_lock,
+    state_path,
+    unfinished_run,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+VM = {"moid": "vm-4", "name": "ML-cpu-vm-04"}
+HOME = {"moid": "host-5", "name": "esx-05", "fault_domain": "us-west-2b"}
+TARGET = {"moid": "host-6", "name": "esx-06", "fault_domain": "us-west-2b"}
+
+
+def write_run(folder: Path, *, key: str = "uuid.host-5", upto: int = 99) -> Path:
+    events = [
+        ("run_started", {"run_id": folder.name, "plan_id": "p1", "purpose": "evacuate", "key": key}),
+        ("planned", {"number": 1, "vm": VM, "source": HOME, "target": TARGET}),
+        ("home_recorded", {"vm": VM, "home": HOME, "target": TARGET, "attribute": False}),
+        ("move_submitting", {"number": 1, "vm": VM, "source": HOME, "target": TARGET, "attempt": 1}),
+        ("move_submitted", {"number": 1, "vm": VM, "task": "task-9"}),
+        ("move_finished", {"number": 1, "vm": VM, "result": "moved"}),
+        ("run_finished", {"result": "success"}),
+    ]
+    journal = Journal(folder / "journal.jsonl")
+    for event, fields in events[:upto]:
+        journal.write(event, **fields)
+    journal.close()
+    return folder / "journal.jsonl"
+
+
+def test_file_is_private_and_numbered(tmp_path: Path) -> None:
+    path = write_run(tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [event["seq"] for event in read_journal(path)] == list(range(1, 8))
+
+
+@given(cut=st.integers(min_value=0, max_value=2000))
+def test_a_journal_cut_anywhere_is_read_and_continued(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    path = write_run(tmp_path_factory.mktemp("run"))
+    whole = read_journal(path)
+    os.truncate(path, min(cut, path.stat().st_size))
+    kept = read_journal(path)
+    assert kept == whole[: len(kept)]
+    journal = Journal(path)
+    journal.write("run_resumed", plan_id="p2")
+    journal.close()
+    again = read_journal(path)
+    assert again[:-1] == kept
+    assert again[-1]["seq"] == len(kept) + 1
+
+
+def test_listener_hears_what_is_on_disk(tmp_path: Path) -> None:
+    heard = []
+    journal = Journal(tmp_path / "journal.jsonl", lambda event: heard.append((event, len(read_journal(journal.path)))))
+    journal.write("planned", number=1)
+    journal.close()
+    assert [(event["event"], lines) for event, lines in heard] == [("planned", 1)]
+
+
+@pytest.mark.parametrize(
+    ("upto", "in_flight", "finished"), [(3, False, False), (4, True, False), (5, True, False), (6, False, False)]
+)
+def test_replay_tells_how_far_a_killed_run_got(tmp_path: Path, upto: int, in_flight: bool, finished: bool) -> None:
+    run = replay(read_journal(write_run(tmp_path, upto=upto)))
+    assert run is not None
+    assert (bool(run.in_flight), run.finished) == (in_flight, finished)
+    assert [home.host for home in run.homes] == ["host-5"]
+
+
+def test_replay_of_a_finished_run(tmp_path: Path) -> None:
+    run = replay(read_journal(write_run(tmp_path)))
+    assert run is not None
+    assert run.finished
+    assert run.moves["vm-4"].result is MoveResult.MOVED
+
+
+def test_replay_of_nothing() -> None:
+    assert replay([]) is None
+    assert replay([{"event": "planned"}]) is None
+
+
+def test_unfinished_run_is_found_by_key_and_purpose(tmp_path: Path) -> None:
+    state = state_path(str(tmp_path / "state"))
+    folder = new_run(state, Purpose.EVACUATE, "esx 05/../x")
+    assert folder.parent == state / "runs"
+    write_run(folder, upto=5)
+    assert moves_in_flight(state, "uuid") == {"vm-4": ("host-6", "task-9")}
+    assert moves_in_flight(state, "other") == {}
+    assert journal_homes(state, "uuid")["vm-4"].host_name == "esx-05"
+    found = unfinished_run(state, "uuid.host-5", Purpose.EVACUATE)
+    assert found is not None
+    assert found[0] == folder
+    assert unfinished_run(state, "uuid.host-5", Purpose.RESTORE) is None
+    assert unfinished_run(state, "uuid.host-7", Purpose.EVACUATE) is None
+
+
+def test_finished_run_is_not_resumed(tmp_path: Path) -> None:
+    state = state_path(str(tmp_path))
+    write_run(new_run(state, Purpose.EVACUATE, "esx-05"))
+    assert unfinished_run(state, "uuid.host-5", Purpose.EVACUATE) is None
+
+
+def test_state_dir_that_cannot_be_made_names_the_option(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match="state_dir") as caught:
+        state_path(str(tmp_path / "file"))
+    assert caught.value.option == "state_dir"
+
+
+def test_lock_admits_one_process(tmp_path: Path) -> None:
+    state = state_path(str(tmp_path))
+    key = run_key("uuid", "host-5")
+    told: list[str] = []
+    with run_lock(state, key, timeout=0):
+        with pytest.raises(RunBusy, match=str(os.getpid())), run_lock(state, key, timeout=0.1, waiting=told.append):
+            pass
+        with run_lock(state, run_key("uuid", "host-6"), timeout=0):
+            pass
+    with run_lock(state, key, timeout=0):
+        pass
+    assert len(told) == 1
