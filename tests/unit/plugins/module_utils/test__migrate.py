@@ -1,0 +1,331 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The executor against a scripted vCenter: slots, observed truth, retries, stops, interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed
+from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Executor, Outcome, Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Experiment,
+    Fault,
+    Home,
+    Judgement,
+    Move,
+    MoveResult,
+    PlacementUpdate,
+    Plan,
+    SlotLimits,
+    Stall,
+    TaskUpdate,
+    VcenterInfo,
+    Verdict,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._ports import Update
+from hypothesis import given
+from hypothesis import strategies as st
+
+INFO = VcenterInfo("vc", "uuid", "8.0.3", True)
+
+
+def move(number: int, *, target: str = "host-2", task: str | None = None) -> Move:
+    return Move(number, f"vm-{number}", f"ml-{number}", "host-1", "esx-1", target, target, 2**30, 10.0, task=task)
+
+
+class ScriptedVcenter:
+    """Moves take ``ticks`` calls of ``updates``; ``faults`` holds the faults of a VM's next attempts."""
+
+    def __init__(self, faults: dict[str, list[str | None]] | None = None, ticks: int = 2) -> None:
+        self.faults = faults or {}
+        self.ticks = ticks
+        self.hosts: dict[str, str | None] = {}
+        self.tasks: dict[str, tuple[str, str, int, str | None]] = {}
+        self.relocated: list[str] = []
+        self.cancelled: list[str] = []
+        self.homes: list[Home] = []
+        self.peak = 0
+        self.refuse: dict[str, str] = {}
+        self.lie: set[str] = set()  # VMs that arrive although their task fails
+        self.hang: set[str] = set()
+
+    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+        assert (pool, priority) == (None, "highPriority")
+        if vm in self.refuse:
+            raise CallFailed("refused", fault=self.refuse[vm])
+        self.relocated.append(vm)
+        task = f"task-{len(self.relocated)}"
+        self.start(task, vm, host)
+        return task
+
+    def start(self, task: str, vm: str, host: str) -> None:
+        script = self.faults.get(vm, [])
+        self.tasks[task] = (vm, host, self.ticks, script.pop(0) if script else None)
+        self.peak = max(self.peak, len(self.tasks))
+
+    def follow(self, *, tasks: Iterable[str] = (), vms: Iterable[str] = ()) -> None:
+        assert set(tasks) <= set(self.tasks)
+
+    def cancel(self, task: str) -> None:
+        self.cancelled.append(task)
+        vm, host, _ticks, _fault = self.tasks[task]
+        self.tasks[task] = (vm, host, 0, "RequestCanceled")
+        self.hang.discard(vm)
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        news: list[Update] = []
+        for task, (vm, host, ticks, fault) in list(self.tasks.items()):
+            if vm in self.hang:
+                continue
+            if ticks > 0:
+                self.tasks[task] = (vm, host, ticks - 1, fault)
+                news.append(TaskUpdate(task, "running", percent=50))
+            elif fault is None:
+                self.hosts[vm] = host
+                del self.tasks[task]
+                news += [PlacementUpdate(vm, host), TaskUpdate(task, "success")]
+            else:
+                if vm in self.lie:
+                    self.hosts[vm] = host
+                del self.tasks[task]
+                news.append(TaskUpdate(task, "error", fault=Fault(fault, "scripted")))
+        return tuple(news)
+
+    def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+        return {vm: PlacementUpdate(vm, self.hosts.get(vm, "host-1")) for vm in vms}
+
+    def record_home(self, home: Home) -> bool:
+        self.homes.append(home)
+        return True
+
+    def estate(self, **_arguments: Any) -> Any:
+        raise AssertionError("the executor reads no estate")
+
+    def moving(self, vms: Iterable[str]) -> dict[str, str]:
+        raise AssertionError("the executor is told what moves")
+
+
+class ScriptedWatch:
+    def __init__(self, verdicts: dict[str, Verdict] | None = None, identity: str = "proven") -> None:
+        self.verdicts = verdicts or {}
+        self.identity = identity
+        self.calls: list[tuple[str, str]] = []
+
+    def focus(self, vm: str) -> None:
+        self.calls.append(("focus", vm))
+
+    def moved(self, vm: str) -> None:
+        self.calls.append(("moved", vm))
+
+    def settled(self, vm: str) -> bool:
+        assert ("moved", vm) in self.calls
+        return True
+
+    def judge(self, vm: str) -> tuple[Judgement, ...]:
+        if vm not in self.verdicts:
+            return ()
+        experiment = Experiment(vm, vm, "h2o3", "job", "1", "http://x")
+        stall = Stall(0.4, 0.38, 0.43)
+        return (
+            Judgement(
+                experiment, self.verdicts[vm], self.identity, "proven", "proven", stall, 0.2, 0.1, 0.2, detail=""
+            ),
+        )
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def write(self, event: str, **fields: object) -> None:
+        self.events.append({"event": event, **fields})
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [e for e in self.events if e["event"] == event]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.01
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def carry_out(
+    moves: Iterable[Move],
+    vcenter: ScriptedVcenter,
+    watch: ScriptedWatch | None = None,
+    rules: Rules | None = None,
+    **options: Any,
+) -> tuple[Outcome, Notes]:
+    notes, clock = Notes(), Clock()
+    executor = Executor(
+        vcenter, watch or ScriptedWatch(), notes, rules or Rules(), clock=clock, sleep=clock.sleep, **options
+    )
+    return executor.run(Plan("p", INFO, tuple(moves))), notes
+
+
+def results(outcome: Outcome) -> dict[str, MoveResult]:
+    return {ended.move.vm: ended.result for ended in outcome.ended}
+
+
+@given(count=st.integers(0, 30), slots=st.integers(1, 8))
+def test_all_move_and_slots_are_kept(count: int, slots: int) -> None:
+    vcenter = ScriptedVcenter()
+    outcome, _notes = carry_out(
+        [move(n) for n in range(1, count + 1)], vcenter, rules=Rules(slots=SlotLimits(per_host=slots))
+    )
+    assert set(results(outcome).values()) <= {MoveResult.MOVED}
+    assert sorted(vcenter.relocated) == sorted({f"vm-{n}" for n in range(1, count + 1)})
+    assert vcenter.peak == min(slots, count)
+
+
+def test_the_journal_announces_each_call_before_it_is_made() -> None:
+    vcenter = ScriptedVcenter()
+    notes = Notes()
+    original = vcenter.relocate
+
+    def relocate(vm: str, host: str, *, pool: str | None, priority: str) -> str:
+        assert notes.of("move_submitting")[-1]["vm"]["moid"] == vm
+        assert notes.of("home_recorded")[-1]["attribute"] is True
+        return original(vm, host, pool=pool, priority=priority)
+
+    vcenter.relocate = relocate  # type: ignore[method-assign]
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "host-2", "run", "now")
+    clock = Clock()
+    Executor(vcenter, ScriptedWatch(), notes, Rules(), homes={"vm-1": home}, clock=clock, sleep=clock.sleep).run(
+        Plan("p", INFO, (move(1),))
+    )
+    order = [e["event"] for e in notes.events]
+    assert order == [
+        "home_recorded",
+        "home_recorded",
+        "move_submitting",
+        "move_submitted",
+        "move_progress",
+        "move_progress",
+        "switched_over",
+        "move_finished",
+    ]
+    assert vcenter.homes == [home]
+
+
+def test_a_task_that_fails_after_the_vm_arrived_is_a_move() -> None:
+    vcenter = ScriptedVcenter({"vm-1": ["HostCommunication"]})
+    vcenter.lie.add("vm-1")
+    outcome, notes = carry_out([move(1)], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.MOVED}
+    assert len(notes.of("switched_over")) == 1
+
+
+def test_transient_faults_are_tried_again_and_others_are_not() -> None:
+    vcenter = ScriptedVcenter({"vm-1": ["TaskInProgress", "Timedout", None], "vm-2": ["NoPermission", None]})
+    outcome, _notes = carry_out([move(1), move(2)], vcenter, rules=Rules(stop_on_failure=False))
+    assert results(outcome) == {"vm-1": MoveResult.MOVED, "vm-2": MoveResult.FAILED}
+    assert vcenter.relocated.count("vm-1") == 3
+    assert vcenter.relocated.count("vm-2") == 1
+
+
+def test_retries_end() -> None:
+    vcenter = ScriptedVcenter({"vm-1": ["TaskInProgress"] * 9})
+    outcome, _notes = carry_out([move(1)], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.FAILED}
+    assert len(vcenter.relocated) == 3
+
+
+def test_a_call_that_is_refused_at_once_fails_the_move() -> None:
+    vcenter = ScriptedVcenter()
+    vcenter.refuse["vm-1"] = "MethodDisabled"
+    outcome, notes = carry_out([move(1)], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.FAILED}
+    assert notes.of("move_finished")[0]["error"]["fault"] == "MethodDisabled"
+    assert "MethodDisabled" in outcome.stopped
+
+
+def test_after_max_failures_nothing_more_starts_but_flights_land() -> None:
+    vcenter = ScriptedVcenter({"vm-1": ["NoPermission"]})
+    outcome, _notes = carry_out([move(n) for n in range(1, 5)], vcenter, rules=Rules(slots=SlotLimits(per_host=2)))
+    assert results(outcome) == {
+        "vm-1": MoveResult.FAILED,
+        "vm-2": MoveResult.MOVED,
+        "vm-3": MoveResult.NOT_STARTED,
+        "vm-4": MoveResult.NOT_STARTED,
+    }
+    assert {ended.move.vm for ended in outcome.left_behind} == {"vm-1", "vm-3", "vm-4"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "identity", "stops"),
+    [
+        (Verdict.UNINTERRUPTED, "proven", False),
+        (Verdict.COMPLETED, "proven", False),
+        (Verdict.UNKNOWN, "proven", False),
+        (Verdict.UNKNOWN, "unknown", True),
+        (Verdict.STALLED, "proven", True),
+        (Verdict.RESTARTED, "refuted", True),
+        (Verdict.FAILED, "proven", True),
+    ],
+)
+def test_a_harmed_experiment_stops_the_next_move(verdict: Verdict, identity: str, stops: bool) -> None:
+    watch = ScriptedWatch({"vm-1": verdict}, identity)
+    outcome, notes = carry_out([move(1), move(2)], ScriptedVcenter(), watch, rules=Rules(slots=SlotLimits(per_host=1)))
+    assert notes.of("verdict")[0]["verdict"] == str(verdict)
+    assert bool(outcome.stopped) is stops
+    assert results(outcome)["vm-2"] is (MoveResult.NOT_STARTED if stops else MoveResult.MOVED)
+
+
+def test_a_move_that_takes_too_long_is_cancelled() -> None:
+    vcenter = ScriptedVcenter()
+    vcenter.hang.add("vm-1")
+    outcome, notes = carry_out([move(1)], vcenter, rules=Rules(timeout_floor=0.5, timeout_per_gib=0.0))
+    assert results(outcome) == {"vm-1": MoveResult.TIMED_OUT}
+    assert vcenter.cancelled == ["task-1"]
+    assert notes.of("move_cancelling")
+
+
+def test_a_task_that_ignores_its_cancellation_is_given_up() -> None:
+    vcenter = ScriptedVcenter()
+    vcenter.hang.add("vm-1")
+    vcenter.cancel = vcenter.cancelled.append  # type: ignore[method-assign]
+    outcome, _notes = carry_out([move(1)], vcenter, rules=Rules(timeout_floor=0.5, timeout_per_gib=0.0, cancel_grace=1))
+    assert results(outcome) == {"vm-1": MoveResult.TIMED_OUT}
+
+
+def test_a_deleted_vm_is_gone_and_accounted_for() -> None:
+    vcenter = ScriptedVcenter({"vm-1": ["ManagedObjectNotFound"]})
+    vcenter.hosts["vm-1"] = None
+    outcome, _notes = carry_out([move(1)], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.GONE}
+    assert outcome.left_behind == ()
+
+
+def test_a_move_in_flight_is_adopted_and_not_started_again() -> None:
+    vcenter = ScriptedVcenter()
+    vcenter.start("task-77", "vm-1", "host-2")
+    outcome, notes = carry_out([move(1, task="task-77")], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.MOVED}
+    assert vcenter.relocated == []
+    assert notes.of("move_submitted")[0]["task"] == "task-77"
+
+
+def test_an_interrupted_run_lands_its_flights_and_stays_open() -> None:
+    gone = iter([False] + [True] * 99)
+    outcome, notes = carry_out(
+        [move(n) for n in range(1, 4)],
+        ScriptedVcenter(),
+        rules=Rules(slots=SlotLimits(per_host=1)),
+        interrupted=lambda: next(gone),
+    )
+    assert outcome.interrupted
+    assert list(results(outcome).values()) == [MoveResult.NOT_STARTED, MoveResult.NOT_STARTED, MoveResult.MOVED]
+    assert [e["result"] for e in notes.of("move_finished")] == ["moved"]
