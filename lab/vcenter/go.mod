@@ -2,4 +2,9 @@ module liveml.vsphere/lab/vcenter
 
 go 1.25.0
 
-require github.com/vmware/govmomi v0.56.0 // indirect
+require (
+	github.com/google/uuid v1.6.0
+	github.com/vmware/govmomi v0.56.0
+)
+
+require gopkg.in/yaml.v3 v3.0.1 // indirect

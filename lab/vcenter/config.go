@@ -1,0 +1,144 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+)
+
+// Login is a user of the simulated vCenter.
+type Login struct {
+	Name     string `json:"name"`
+	User     string `json:"user"`
+	Password string `json:"password"`
+	Listen   string `json:"listen"`
+}
+
+// Rule is a DRS rule: anti_affinity, affinity or vm_host.
+type Rule struct {
+	Name      string   `json:"name"`
+	Kind      string   `json:"kind"`
+	VMs       []string `json:"vms"`
+	Hosts     []string `json:"hosts"`
+	Mandatory bool     `json:"mandatory"`
+	Enabled   *bool    `json:"enabled"`
+}
+
+// Cluster holds hosts; its rules are stored and, when mandatory VM-host rules, enforced.
+type Cluster struct {
+	Name  string `json:"name"`
+	DRS   bool   `json:"drs"`
+	Rules []Rule `json:"rules"`
+}
+
+// Attached is a datastore or network with the hosts that reach it ("*" means all).
+type Attached struct {
+	Name       string   `json:"name"`
+	Hosts      []string `json:"hosts"`
+	CapacityGB float64  `json:"capacity_gb"`
+	FreeGB     float64  `json:"free_gb"`
+	Local      bool     `json:"local"`
+	Type       string   `json:"type"`
+}
+
+// Host is an ESXi host; memory_used_gb and cpu_used_mhz are its load beside the VMs.
+type Host struct {
+	Name         string  `json:"name"`
+	Cluster      string  `json:"cluster"`
+	FaultDomain  string  `json:"fault_domain"`
+	Cores        int     `json:"cores"`
+	MHz          int     `json:"mhz"`
+	MemoryGB     float64 `json:"memory_gb"`
+	CPUUsedMHz   int     `json:"cpu_used_mhz"`
+	MemoryUsedGB float64 `json:"memory_used_gb"`
+	LinkMbit     int     `json:"link_mbit"`
+	Connection   string  `json:"connection"`
+	Maintenance  bool    `json:"maintenance"`
+	VMotion      *bool   `json:"vmotion"`
+}
+
+// Guest is what runs in a VM: an address that VMware Tools report and, optionally, a real process.
+type Guest struct {
+	Address     string            `json:"address"`
+	Hostname    string            `json:"hostname"`
+	Command     []string          `json:"command"`
+	Env         map[string]string `json:"env"`
+	Log         string            `json:"log"`
+	Nice        int               `json:"nice"`
+	StunSeconds *float64          `json:"stun_seconds"`
+}
+
+// VM is a virtual machine.
+type VM struct {
+	Name                string            `json:"name"`
+	Host                string            `json:"host"`
+	Folder              string            `json:"folder"`
+	Pool                string            `json:"pool"`
+	MemoryGB            float64           `json:"memory_gb"`
+	MemoryReservationGB float64           `json:"memory_reservation_gb"`
+	CPUs                int               `json:"cpus"`
+	CPUUsedMHz          int               `json:"cpu_used_mhz"`
+	MemoryUsedGB        float64           `json:"memory_used_gb"`
+	Power               string            `json:"power"`
+	Template            bool              `json:"template"`
+	Datastores          []string          `json:"datastores"`
+	Networks            []string          `json:"networks"`
+	Devices             []string          `json:"devices"`
+	DisabledMethods     []string          `json:"disabled_methods"`
+	Attributes          map[string]string `json:"attributes"`
+	CPUAffinity         []int32           `json:"cpu_affinity"`
+	Guest               Guest             `json:"guest"`
+}
+
+// Config is the whole simulated SDDC.
+type Config struct {
+	StateDir      string     `json:"state_dir"`
+	TimeScale     float64    `json:"time_scale"`
+	VCenter       Login      `json:"vcenter"`
+	Restricted    Login      `json:"restricted"`
+	Control       Login      `json:"control"`
+	LinkMbit      int        `json:"link_mbit"`
+	Datacenter    string     `json:"datacenter"`
+	Clusters      []Cluster  `json:"clusters"`
+	Datastores    []Attached `json:"datastores"`
+	Networks      []Attached `json:"networks"`
+	Folders       []string   `json:"folders"`
+	ResourcePools []string   `json:"resource_pools"`
+	Hosts         []Host     `json:"hosts"`
+	VMs           []VM       `json:"vms"`
+}
+
+func readConfig(path string) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	config := &Config{TimeScale: 1, LinkMbit: 10000, Datacenter: "DC"}
+	if err := json.Unmarshal(data, config); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return config, config.check()
+}
+
+func (c *Config) check() error {
+	switch {
+	case len(c.Clusters) != 1:
+		return fmt.Errorf("exactly one cluster is supported, not %d", len(c.Clusters))
+	case len(c.Hosts) == 0:
+		return fmt.Errorf("at least one host is needed")
+	case len(c.Datastores) == 0 || len(c.Networks) == 0:
+		return fmt.Errorf("at least one datastore and one network are needed")
+	case c.TimeScale <= 0:
+		return fmt.Errorf("time_scale must be above 0")
+	}
+	return nil
+}
+
+func reaches(hosts []string, name string) bool {
+	for _, host := range hosts {
+		if host == "*" || host == name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,101 @@
+// Command vcenter is the lab's simulated SDDC: govmomi's simulator, made to behave like a vCenter where it matters.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+func main() {
+	path := flag.String("config", "", "configuration file (JSON)")
+	flag.Parse()
+	if err := run(*path); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(path string) error {
+	config, err := readConfig(path)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	sddc, err := build(config)
+	if err != nil {
+		return err
+	}
+	sddc.install()
+	defer func() {
+		for _, guest := range sddc.guests {
+			guest.kill()
+		}
+	}()
+	for _, guest := range sddc.guests {
+		if err := guest.start(); err != nil {
+			return err
+		}
+	}
+	caFile := filepath.Join(config.StateDir, "ca.pem")
+	if sddc.service.TLS, err = makeCertificate(caFile, config.VCenter.Name); err != nil {
+		return err
+	}
+	sddc.service.Listen = &url.URL{Host: listen(config.VCenter.Listen), User: url.UserPassword(config.VCenter.User, config.VCenter.Password)}
+	server := sddc.service.NewServer()
+	defer server.Close()
+	listener, err := net.Listen("tcp", listen(config.Control.Listen))
+	if err != nil {
+		return err
+	}
+	go func() {
+		_ = (&http.Server{Handler: sddc.control(stop), ReadHeaderTimeout: 10 * time.Second}).Serve(listener)
+	}()
+	if err := announce(config, server.URL, listener.Addr().String(), caFile); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func listen(address string) string {
+	if address == "" {
+		return "127.0.0.1:0"
+	}
+	return address
+}
+
+// announce writes ready.json in one step, so that a reader never sees half of it.
+func announce(config *Config, vcenter *url.URL, control, caFile string) error {
+	port, err := strconv.Atoi(vcenter.Port())
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(map[string]any{
+		"vcenter": map[string]any{
+			"host": vcenter.Hostname(), "port": port, "user": config.VCenter.User,
+			"password": config.VCenter.Password, "ca_file": caFile,
+		},
+		"restricted": map[string]string{"user": config.Restricted.User, "password": config.Restricted.Password},
+		"control":    "http://" + control,
+		"pid":        os.Getpid(),
+	})
+	if err != nil {
+		return err
+	}
+	ready := filepath.Join(config.StateDir, "ready.json")
+	if err := os.WriteFile(ready+".new", data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(ready+".new", ready)
+}

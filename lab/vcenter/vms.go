@@ -1,0 +1,166 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+func (s *sddc) buildVMs(
+	ctx *simulator.Context, hosts map[string]*simulator.HostSystem, datastores map[string]*simulator.Datastore,
+	networks map[string]*mo.Network, folders map[string]*simulator.Folder, pools map[string]*simulator.ResourcePool,
+) error {
+	attributes := map[string]int32{}
+	for i, vm := range all[*simulator.VirtualMachine](s, "VirtualMachine") {
+		spec := &s.config.VMs[i]
+		host, folder, pool := hosts[spec.Host], folders[spec.Folder], pools[spec.Pool]
+		if host == nil || folder == nil || pool == nil {
+			return fmt.Errorf("VM %q: unknown host %q, folder %q or pool %q", spec.Name, spec.Host, spec.Folder, spec.Pool)
+		}
+		s.spec[vm.Self.Value] = spec
+		s.size(vm, spec)
+		s.report(vm, spec)
+		vm.Runtime.Host, vm.Summary.Runtime.Host = &host.Self, &host.Self
+		vm.ResourcePool = &pool.Self
+		pool.Vm = append(pool.Vm, vm.Self)
+		host.Vm = append(host.Vm, vm.Self)
+		if old, ok := s.registry.Get(*vm.Parent).(*simulator.Folder); ok {
+			s.registry.RemoveReference(ctx, old, &old.ChildEntity, vm.Self)
+		}
+		vm.Parent = &folder.Self
+		folder.ChildEntity = append(folder.ChildEntity, vm.Self)
+		vm.Datastore, vm.Network = nil, nil
+		for _, name := range spec.Datastores {
+			if datastore := datastores[name]; datastore != nil {
+				vm.Datastore = append(vm.Datastore, datastore.Self)
+				datastore.Vm = append(datastore.Vm, vm.Self)
+			}
+		}
+		for _, name := range spec.Networks {
+			if network := networks[name]; network != nil {
+				vm.Network = append(vm.Network, network.Self)
+				network.Vm = append(network.Vm, vm.Self)
+			}
+		}
+		if err := s.attribute(ctx, vm, spec, attributes); err != nil {
+			return err
+		}
+		if len(spec.Guest.Command) > 0 {
+			s.guests[vm.Self.Value] = &guestProcess{guest: spec.Guest}
+		}
+	}
+	return nil
+}
+
+func (s *sddc) size(vm *simulator.VirtualMachine, spec *VM) {
+	vm.Name, vm.Config.Name, vm.Summary.Config.Name = spec.Name, spec.Name, spec.Name
+	megabytes := int32(spec.MemoryGB * 1024)
+	vm.Config.Hardware.MemoryMB, vm.Summary.Config.MemorySizeMB = megabytes, megabytes
+	vm.Config.Hardware.NumCPU, vm.Summary.Config.NumCpu = int32(spec.CPUs), int32(spec.CPUs)
+	reservation := int64(spec.MemoryReservationGB * 1024)
+	vm.Config.MemoryAllocation = &types.ResourceAllocationInfo{Reservation: &reservation}
+	vm.Config.Template, vm.Summary.Config.Template = spec.Template, spec.Template
+	if len(spec.CPUAffinity) > 0 {
+		vm.Config.CpuAffinity = &types.VirtualMachineAffinityInfo{AffinitySet: spec.CPUAffinity}
+	}
+	vm.DisabledMethod = append(vm.DisabledMethod, spec.DisabledMethods...)
+	s.power(vm, map[string]types.VirtualMachinePowerState{
+		"": "poweredOn", "on": "poweredOn", "off": "poweredOff", "suspended": "suspended",
+	}[spec.Power])
+	for i, kind := range spec.Devices {
+		if device := device(kind, int32(13000+i)); device != nil {
+			vm.Config.Hardware.Device = append(vm.Config.Hardware.Device, device)
+		}
+	}
+}
+
+func (s *sddc) power(vm *simulator.VirtualMachine, state types.VirtualMachinePowerState) {
+	vm.Runtime.PowerState, vm.Summary.Runtime.PowerState = state, state
+	// The simulator leaves these enumerations empty, which strict clients refuse to read.
+	vm.Runtime.FaultToleranceState, vm.Summary.Runtime.FaultToleranceState = "notConfigured", "notConfigured"
+	vm.Runtime.RecordReplayState, vm.Summary.Runtime.RecordReplayState = "inactive", "inactive"
+}
+
+func (s *sddc) report(vm *simulator.VirtualMachine, spec *VM) {
+	quick := &vm.Summary.QuickStats
+	quick.OverallCpuUsage = int32(spec.CPUUsedMHz)
+	quick.HostMemoryUsage = int32(spec.memoryUsed() * 1024)
+	quick.GuestMemoryUsage = quick.HostMemoryUsage
+	if spec.Guest.Address == "" || vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+		return
+	}
+	vm.Guest.IpAddress, vm.Guest.HostName = spec.Guest.Address, spec.Guest.Hostname
+	vm.Guest.ToolsRunningStatus = string(types.VirtualMachineToolsRunningStatusGuestToolsRunning)
+	vm.Guest.Net = []types.GuestNicInfo{{Connected: true, IpAddress: []string{spec.Guest.Address}}}
+	vm.Summary.Guest.IpAddress, vm.Summary.Guest.HostName = spec.Guest.Address, spec.Guest.Hostname
+}
+
+func (v *VM) memoryUsed() float64 {
+	if v.MemoryUsedGB > 0 {
+		return v.MemoryUsedGB
+	}
+	return v.MemoryGB
+}
+
+func (s *sddc) attribute(ctx *simulator.Context, vm *simulator.VirtualMachine, spec *VM, known map[string]int32) error {
+	manager := s.registry.CustomFieldsManager()
+	for name, value := range spec.Attributes {
+		if _, ok := known[name]; !ok {
+			res := manager.AddCustomFieldDef(ctx, &types.AddCustomFieldDef{Name: name, MoType: "VirtualMachine"})
+			if fault := res.Fault(); fault != nil {
+				return fmt.Errorf("attribute %q: %s", name, fault.String)
+			}
+			for _, field := range manager.Field {
+				known[field.Name] = field.Key
+			}
+		}
+		manager.SetField(ctx, &types.SetField{Entity: vm.Self, Key: known[name], Value: value})
+	}
+	return nil
+}
+
+func device(kind string, key int32) types.BaseVirtualDevice {
+	connected := &types.VirtualDeviceConnectInfo{Connected: true, StartConnected: true}
+	base := types.VirtualDevice{Key: key, DeviceInfo: &types.Description{Label: kind, Summary: kind}, Connectable: connected}
+	switch kind {
+	case "passthrough":
+		base.Backing = &types.VirtualPCIPassthroughDeviceBackingInfo{Id: "0000:3b:00.0", DeviceId: "1db4", SystemId: "lab", VendorId: 0x10de}
+		return &types.VirtualPCIPassthrough{VirtualDevice: base}
+	case "vgpu":
+		base.Backing = &types.VirtualPCIPassthroughVmiopBackingInfo{Vgpu: "grid_v100-16q"}
+		return &types.VirtualPCIPassthrough{VirtualDevice: base}
+	case "cdrom_host":
+		base.Backing = &types.VirtualCdromAtapiBackingInfo{
+			VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: "/dev/cdrom"},
+		}
+		return &types.VirtualCdrom{VirtualDevice: base}
+	case "cdrom_iso":
+		return &types.VirtualCdrom{VirtualDevice: base}
+	case "usb_host":
+		base.Backing = &types.VirtualUSBUSBBackingInfo{
+			VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: "path:1/0"},
+		}
+		return &types.VirtualUSB{VirtualDevice: base, Connected: true}
+	}
+	return nil
+}
+
+// refreshLoad makes the hosts' quickStats those of the VMs which live on them.
+func (s *sddc) refreshLoad() {
+	memory, cpu := map[string]float64{}, map[string]int{}
+	for _, vm := range all[*simulator.VirtualMachine](s, "VirtualMachine") {
+		spec := s.spec[vm.Self.Value]
+		if spec != nil && vm.Runtime.Host != nil && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
+			memory[vm.Runtime.Host.Value] += spec.memoryUsed()
+			cpu[vm.Runtime.Host.Value] += spec.CPUUsedMHz
+		}
+	}
+	for _, host := range all[*simulator.HostSystem](s, "HostSystem") {
+		spec := s.hostSpec(host.Name)
+		quick := &host.Summary.QuickStats
+		quick.OverallMemoryUsage = int32((spec.MemoryUsedGB + memory[host.Self.Value]) * 1024)
+		quick.OverallCpuUsage = int32(spec.CPUUsedMHz + cpu[host.Self.Value])
+	}
+}
