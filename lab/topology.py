@@ -1,0 +1,254 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The topology file: what the SDDC consists of. Read, filled with defaults, checked as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped, unused-ignore]
+
+from lab.errors import LabError
+from lab.fields import (
+    COUNT,
+    INDEX,
+    MAPPING,
+    NOT_NEGATIVE,
+    POSITIVE,
+    TEXT,
+    TEXTS,
+    TRUTH,
+    Field,
+    list_of,
+    name_place,
+    nullable,
+    one_of,
+    read,
+    read_all,
+)
+from lab.trainings import Training, read_trainings
+
+NAMES = list_of(TEXT)
+EVERYWHERE = NAMES.optional(["*"])
+DEVICES = ("passthrough", "cdrom_host", "usb_host", "cdrom_iso")
+GUEST_NUMBERS = range(1, 255)
+
+RULE = {
+    "name": TEXT,
+    "kind": one_of("anti_affinity", "affinity", "vm_host"),
+    "vms": NAMES,
+    "hosts": NAMES,
+    "mandatory": TRUTH.optional(True),
+    "enabled": TRUTH.optional(True),
+}
+CLUSTER = {"name": TEXT, "drs": TRUTH.optional(False), "rules": list_of(MAPPING)}
+DATASTORE = {
+    "name": TEXT,
+    "capacity_gb": POSITIVE,
+    "free_gb": NOT_NEGATIVE,
+    "hosts": EVERYWHERE,
+    "local": TRUTH.optional(False),
+    "type": one_of("vsan", "VMFS", "NFS").optional("VMFS"),
+}
+NETWORK = {"name": TEXT, "hosts": EVERYWHERE}
+HOST = {
+    "name": TEXT,
+    "cluster": TEXT,
+    "fault_domain": TEXT.optional(""),
+    "cores": COUNT,
+    "mhz": COUNT,
+    "memory_gb": POSITIVE,
+    "cpu_used_mhz": INDEX.optional(0),
+    "memory_used_gb": NOT_NEGATIVE.optional(0),
+    "link_mbit": nullable(POSITIVE),
+    "connection": one_of("connected", "disconnected").optional("connected"),
+    "maintenance": TRUTH.optional(False),
+    "vmotion": TRUTH.optional(True),
+}
+VM = {
+    "name": TEXT,
+    "host": TEXT,
+    "folder": TEXT.optional(""),
+    "pool": TEXT.optional(""),
+    "memory_gb": POSITIVE,
+    "memory_reservation_gb": NOT_NEGATIVE.optional(0),
+    "cpus": COUNT,
+    "cpu_used_mhz": INDEX.optional(0),
+    "memory_used_gb": nullable(NOT_NEGATIVE),
+    "power": one_of("on", "off", "suspended").optional("on"),
+    "template": TRUTH.optional(False),
+    "datastores": NAMES,
+    "networks": NAMES,
+    "devices": list_of(one_of(*DEVICES)),
+    "disabled_methods": NAMES,
+    "attributes": TEXTS.optional({}),
+    "cpu_affinity": list_of(INDEX),
+    "guest_number": nullable(Field("a number from 1 to 254", lambda v: INDEX.check(v) and v in GUEST_NUMBERS)),
+    "stun_seconds": nullable(POSITIVE),
+    "h2o3": nullable(MAPPING),
+}
+H2O3 = {
+    "heap_mb": COUNT.optional(2048),
+    "threads": COUNT.optional(2),
+    "nice": Field("a whole number from 0 to 19", lambda v: INDEX.check(v) and v <= 19).optional(10),
+    "train": Field("a mapping or a list of mappings", lambda v: isinstance(v, dict | list)).optional([]),
+}
+TOPOLOGY = {
+    "name": TEXT.optional("vcenter.lab"),
+    "time_scale": POSITIVE.optional(1.0),
+    "link_mbit": POSITIVE.optional(10_000),
+    "datacenter": TEXT.optional("DC-west"),
+    "clusters": list_of(MAPPING),
+    "datastores": list_of(MAPPING),
+    "networks": list_of(MAPPING),
+    "folders": NAMES,
+    "resource_pools": NAMES,
+    "defaults": MAPPING.optional({}),
+    "hosts": list_of(MAPPING),
+    "vms": list_of(MAPPING),
+}
+DEFAULTS = {"host": MAPPING.optional({}), "vm": MAPPING.optional({})}
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A real H2O-3 server to run inside a VM. ``heap_mb`` in MiB."""
+
+    heap_mb: int
+    threads: int
+    nice: int
+    trainings: tuple[Training, ...]
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A checked topology. ``vms[i]`` has guest number ``numbers[i]`` and, where real, ``guests[i]``."""
+
+    sddc: dict[str, Any]
+    vms: tuple[dict[str, Any], ...]
+    numbers: tuple[int, ...]
+    guests: tuple[Guest | None, ...]
+
+
+def load(path: Path) -> Topology:
+    """Read a topology file.
+
+    Raises:
+        LabError: it cannot be read, is no YAML, or something in it does not fit; names the place.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LabError(f"--topology {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LabError(f"--topology {path} is not YAML: {error}") from error
+    return parse(document)
+
+
+def parse(document: Any) -> Topology:
+    """Check a topology that is already a mapping; see :func:`load`."""
+    top = read("the file", document, TOPOLOGY)
+    defaults = read("defaults", top.pop("defaults"), DEFAULTS)
+    top["clusters"] = read_all("clusters", top["clusters"], CLUSTER)
+    for cluster in top["clusters"]:
+        cluster["rules"] = read_all(f"rules of {cluster['name']}", cluster["rules"], RULE)
+    top["datastores"] = read_all("datastores", top["datastores"], DATASTORE)
+    top["networks"] = read_all("networks", top["networks"], NETWORK)
+    top["hosts"] = read_all("hosts", top["hosts"], HOST, defaults["host"])
+    vms = read_all("vms", top.pop("vms"), VM, defaults["vm"])
+    check_whole(top, vms)
+    guests = tuple(read_guest(vm["name"], vm.pop("h2o3")) for vm in vms)
+    numbers = tuple(guest_number(vm) for vm in vms)
+    unique("guest numbers", numbers, "set guest_number")
+    for vm in vms:
+        if vm["memory_used_gb"] is None:
+            vm["memory_used_gb"] = vm["memory_gb"] if vm["power"] == "on" else 0
+    return Topology(top, tuple(vms), numbers, guests)
+
+
+def read_guest(name: str, value: Any) -> Guest | None:
+    """The ``h2o3`` part of a VM."""
+    if value is None:
+        return None
+    place = f"h2o3 of {name}"
+    given = read(place, value, H2O3)
+    return Guest(given["heap_mb"], given["threads"], given["nice"], read_trainings(place, given["train"]))
+
+
+def guest_number(vm: dict[str, Any]) -> int:
+    """The N of the VM's guest address 127.0.1.N: ``guest_number``, else the number at the end of its name."""
+    number = vm.pop("guest_number")
+    if number is None:
+        found = re.search(r"(\d+)$", vm["name"])
+        number = int(found[1]) if found else 0
+    if number not in GUEST_NUMBERS:
+        raise LabError(f"topology: VM {vm['name']} has no number from 1 to 254 at its end; set guest_number")
+    return int(number)
+
+
+def unique(what: str, values: Iterable[Any], remedy: str) -> None:
+    """Refuse values that occur twice."""
+    twice = [value for value, times in Counter(values).items() if times > 1]
+    if twice:
+        raise LabError(f"topology: {what} must differ, {twice[0]!r} occurs twice; {remedy}")
+
+
+def known(place: str, names: Iterable[str], choices: Iterable[str], what: str) -> None:
+    """Refuse names that nothing bears."""
+    have = set(choices)
+    for name in names:
+        if name not in have:
+            raise LabError(f"topology: {place} names {what} {name!r}, which does not exist")
+
+
+def check_whole(top: dict[str, Any], vms: list[dict[str, Any]]) -> None:
+    """Check what no single item shows: names that clash and names that nothing bears.
+
+    Two VMs may share a name in different folders, as in a vCenter.
+    """
+    names = {kind: [item["name"] for item in top[kind]] for kind in ("clusters", "datastores", "networks", "hosts")}
+    for kind, given in names.items():
+        if not given:
+            raise LabError(f"topology: there are no {kind}; list at least one")
+        unique(f"names of {kind}", given, "rename one")
+    unique("VMs of one folder", [(vm["folder"], vm["name"]) for vm in vms], "rename one")
+    for kind in ("datastores", "networks"):
+        for index, item in enumerate(top[kind]):
+            known(name_place(kind, index, item), item["hosts"], [*names["hosts"], "*"], "host")
+    for index, host in enumerate(top["hosts"]):
+        known(name_place("hosts", index, host), [host["cluster"]], names["clusters"], "cluster")
+    check_vms(top, vms, names)
+    check_rules(top, [vm["name"] for vm in vms], names["hosts"])
+
+
+def check_vms(top: dict[str, Any], vms: list[dict[str, Any]], names: dict[str, list[str]]) -> None:
+    """Check what the VMs refer to."""
+    for index, vm in enumerate(vms):
+        place = name_place("vms", index, vm)
+        known(place, [vm["host"]], names["hosts"], "host")
+        known(place, vm["datastores"], names["datastores"], "datastore")
+        known(place, vm["networks"], names["networks"], "network")
+        known(place, filter(None, [vm["folder"]]), top["folders"], "folder")
+        known(place, filter(None, [vm["pool"]]), top["resource_pools"], "resource pool")
+        if vm["template"] and vm["power"] != "off":
+            raise LabError(f"topology: {place} is a template, which cannot be powered on; set power: off")
+        if vm["h2o3"] is not None and vm["power"] != "on":
+            raise LabError(f"topology: {place} has h2o3 but is not powered on; set power: on")
+
+
+def check_rules(top: dict[str, Any], vms: list[str], hosts: list[str]) -> None:
+    """Check what the DRS rules refer to."""
+    for cluster in top["clusters"]:
+        for index, rule in enumerate(cluster["rules"]):
+            place = name_place("rules", index, rule)
+            known(place, rule["vms"], vms, "VM")
+            known(place, rule["hosts"], hosts, "host")
+            if rule["kind"] == "vm_host" and not rule["hosts"]:
+                raise LabError(f"topology: {place} is a vm_host rule and lists no hosts")

@@ -1,0 +1,180 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Start real trainings on a server of the lab and see that they run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lab.data import ROWS
+from lab.errors import LabError, say
+from lab.guests import Server
+from lab.h2o import H2O
+from lab.trainings import Training
+
+FRAME = "flights"
+TRIAL_SECONDS = 5.0
+TRIAL_TREES = 5_000
+WARMED_UP = 1.2  # a fresh JVM builds trees this much faster later than in the trial's second half (measured twice)
+SERVER_START_LIMIT = 120.0
+JOB_LIMIT = 120.0
+CONTROL = ("project_name", "nfolds", "export_checkpoints_dir")
+STOPPING = ("max_models", "max_runtime_secs", "max_runtime_secs_per_model", "seed", "stopping_rounds")
+MODELS = ("exclude_algos", "include_algos")
+INPUT = ("response_column", "ignored_columns")
+
+
+def await_server(server: Server, alive: Callable[[], None]) -> H2O:
+    """Wait until the server answers; ``alive`` raises when waiting has become pointless."""
+    h2o = H2O(server.url)
+    end = time.monotonic() + SERVER_START_LIMIT
+    while not h2o.answers():
+        alive()
+        if time.monotonic() > end:
+            raise LabError(f"the H2O-3 server of {server.vm} has not answered in {SERVER_START_LIMIT:.0f} s")
+        time.sleep(0.2)
+    return h2o
+
+
+def await_job(h2o: H2O, job: str, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Poll a job until ``done`` says so.
+
+    Raises:
+        LabError: it failed, was cancelled or took too long.
+    """
+    end = time.monotonic() + JOB_LIMIT
+    while True:
+        state = h2o.job(job)
+        if state["status"] in ("FAILED", "CANCELLED"):
+            raise LabError(f"H2O at {h2o.url}: {state['description']} {state['status']}: {state.get('exception')}")
+        if done(state):
+            return state
+        if time.monotonic() > end:
+            raise LabError(f"H2O at {h2o.url}: {state['description']} makes no progress for {JOB_LIMIT:.0f} s")
+        time.sleep(0.05)
+
+
+def is_done(job: dict[str, Any]) -> bool:
+    return bool(job["status"] == "DONE")
+
+
+def has_begun(job: dict[str, Any]) -> bool:
+    """Whether the training has made progress (a GLM's progress stands still for a minute, its iterations do not)."""
+    return is_done(job) or float(job["progress"]) > 0 or "iter=" in (job["progress_msg"] or "")
+
+
+def import_flights(h2o: H2O, csv: Path) -> None:
+    """Let the server read the flights from disk into the frame ``flights``."""
+    source = h2o.post("/3/ImportFiles", {"path": str(csv)})["destination_frames"]
+    setup = h2o.post("/3/ParseSetup", {"source_frames": source})
+    keys = ("parse_type", "separator", "number_columns", "single_quotes", "check_header", "chunk_size")
+    wanted = {key: setup[key] for key in (*keys, "column_names", "column_types")}
+    wanted |= {"destination_frame": FRAME, "source_frames": source, "delete_on_done": True}
+    parse = h2o.post("/3/Parse", wanted)
+    await_job(h2o, parse["job"]["key"]["name"], is_done)
+    rows = h2o.get(f"/3/Frames/{FRAME}?row_count=1&column_count=1")["frames"][0]["rows"]
+    if rows != ROWS:
+        raise LabError(f"H2O at {h2o.url} read {rows} flights of {ROWS}; delete {csv} and try again")
+
+
+def start_model(h2o: H2O, algorithm: str, parameters: dict[str, Any]) -> str:
+    """Start one training; return its job key."""
+    if algorithm == "automl":
+        answer = h2o.post_json("/99/AutoMLBuilder", automl_document(parameters))
+    else:
+        answer = h2o.post(f"/3/ModelBuilders/{algorithm}", {**parameters, "training_frame": FRAME})
+    return str(answer["job"]["key"]["name"])
+
+
+def named(algorithm: str, index: int, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with a name for the result, unless they have one."""
+    key = "project_name" if algorithm == "automl" else "model_id"
+    return {key: f"{algorithm}_{parameters['response_column']}_{index}", **parameters}
+
+
+def automl_document(parameters: dict[str, Any]) -> dict[str, Any]:
+    """AutoML's nested request of flat parameters."""
+    unknown = sorted(set(parameters) - {*CONTROL, *STOPPING, *MODELS, *INPUT})
+    if unknown:
+        raise LabError(f"AutoML of the lab has no parameter {unknown[0]!r}; known are {CONTROL + STOPPING + MODELS}")
+
+    def chosen(names: tuple[str, ...]) -> dict[str, Any]:
+        return {key: parameters[key] for key in names if key in parameters}
+
+    return {
+        "build_control": {**chosen(CONTROL), "stopping_criteria": chosen(STOPPING)},
+        "input_spec": {**chosen(INPUT), "training_frame": FRAME},
+        "build_models": chosen(MODELS),
+    }
+
+
+def trees_per_second(samples: list[tuple[float, float]]) -> float:
+    """Rate over the second half of (seconds, trees) samples: the first half is spent warming up the JVM.
+
+    Raises:
+        LabError: no tree was seen there.
+    """
+    late = [sample for sample in samples if sample[0] >= samples[-1][0] / 2]
+    (t0, n0), (t1, n1) = late[0], late[-1]
+    if t1 <= t0 or n1 <= n0:
+        raise LabError(f"no tree was built in {samples[-1][0]:.0f} s; the machine is too slow for this topology")
+    return (n1 - n0) / (t1 - t0)
+
+
+def calibrated_trees(h2o: H2O, training: Training, seconds: float) -> int:
+    """How many trees keep this server busy for ``seconds``: measured with a trial model, which is then forgotten.
+
+    Never by ``max_runtime_secs``: then progress would be a clock and no proof of work.
+    """
+    job = start_model(h2o, training.algorithm, {**training.parameters, "ntrees": TRIAL_TREES, "model_id": "trial"})
+    await_job(h2o, job, has_begun)
+    samples = [(0.0, 0.0)]
+    began = time.monotonic()
+    while samples[-1][0] < TRIAL_SECONDS:
+        time.sleep(0.02)
+        trees = float(h2o.job(job)["progress"]) * TRIAL_TREES
+        if trees != samples[-1][1] or time.monotonic() - began >= TRIAL_SECONDS:
+            samples.append((time.monotonic() - began, trees))
+    h2o.post(f"/3/Jobs/{job}/cancel", {})
+    forget_trial(h2o, job)
+    rate = trees_per_second(samples) * WARMED_UP
+    say(f"{training.algorithm} builds {rate:.1f} trees/s")
+    return max(2, round(rate * seconds))
+
+
+def forget_trial(h2o: H2O, job: str) -> None:
+    """Remove the trial's model and job once it has stopped, so that only the real experiment is there to be found."""
+    end = time.monotonic() + 30.0
+    while h2o.job(job)["status"] in ("RUNNING", "CANCEL_PENDING"):
+        if time.monotonic() > end:
+            raise LabError(f"H2O at {h2o.url} does not end its trial model")
+        time.sleep(0.05)
+    h2o.delete("/3/Models/trial")
+    h2o.delete(f"/3/DKV/{job}")
+
+
+def start_trainings(server: Server, csv: Path, alive: Callable[[], None]) -> None:
+    """Import the flights, calibrate, start all trainings of a server and wait until each has made progress."""
+    h2o = await_server(server, alive)
+    if not server.spec.trainings:
+        return
+    import_flights(h2o, csv)
+    ready = []
+    for training in server.spec.trainings:
+        parameters = dict(training.parameters)
+        if training.seconds is not None:
+            parameters["ntrees"] = calibrated_trees(h2o, training, training.seconds)
+        ready.append((training.algorithm, parameters))
+    jobs = [
+        start_model(h2o, algorithm, named(algorithm, index, parameters))
+        for index, (algorithm, parameters) in enumerate(ready, 1)
+    ]
+    for job, (algorithm, parameters) in zip(jobs, ready, strict=True):
+        state = await_job(h2o, job, has_begun)
+        trees = f", {parameters['ntrees']} trees" if "ntrees" in parameters else ""
+        say(f"{server.vm} trains {algorithm} on {ROWS:,} flights{trees}: {state['progress_msg']}")

@@ -1,0 +1,105 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The Go program: its configuration, and the calls that tell whether it answers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import ssl
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from lab.errors import LabError
+from lab.topology import Topology
+
+ADMINISTRATOR = "administrator@vsphere.local"
+RESTRICTED = "cloudadmin@vmc.local"
+LIMIT = 1 << 20
+
+
+def password() -> str:
+    """A new password. The first characters satisfy whoever asks for classes of characters."""
+    return "Aa1-" + secrets.token_urlsafe(18)
+
+
+def configuration(topology: Topology, vms: list[dict[str, Any]], state: Path, time_scale: float) -> dict[str, Any]:
+    """The ``--config`` document. ``vms`` carry their guests."""
+    sddc = {key: value for key, value in topology.sddc.items() if key not in ("name", "time_scale")}
+    return {
+        **sddc,
+        "state_dir": str(state),
+        "time_scale": time_scale,
+        "vcenter": {
+            "name": topology.sddc["name"],
+            "user": ADMINISTRATOR,
+            "password": password(),
+            "listen": "127.0.0.1:0",
+        },
+        "restricted": {"user": RESTRICTED, "password": password()},
+        "control": {"listen": "127.0.0.1:0"},
+        "vms": vms,
+    }
+
+
+def answer_of(ready: dict[str, Any], state: Path) -> dict[str, Any]:
+    """What ``up`` prints, from ``ready.json``."""
+    vcenter = ready["vcenter"]
+    env = {
+        "VMWARE_HOST": vcenter["host"],
+        "VMWARE_USER": vcenter["user"],
+        "VMWARE_PASSWORD": vcenter["password"],
+        "VMWARE_PORT": str(vcenter["port"]),
+        "VMWARE_VALIDATE_CERTS": "true",
+        "SSL_CERT_FILE": vcenter["ca_file"],
+    }
+    return {
+        "vcenter": {key: vcenter[key] for key in ("host", "port", "user", "password", "ca_file")},
+        "restricted": {key: ready["restricted"][key] for key in ("user", "password")},
+        "control": ready["control"],
+        "env": env,
+        "pid": ready["pid"],
+        "state": str(state),
+    }
+
+
+def get(url: str, ca_file: str | None, timeout: float) -> bytes:
+    """GET ``url`` past any proxy; a https certificate must verify against ``ca_file``."""
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if ca_file:
+        handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
+    with urllib.request.build_opener(*handlers).open(url, timeout=timeout) as answer:
+        return bytes(answer.read(LIMIT))
+
+
+def check_answers(answer: dict[str, Any], timeout: float = 10.0) -> None:
+    """See that vCenter (its certificate verified) and control endpoint answer.
+
+    Raises:
+        LabError: one does not.
+    """
+    vcenter = answer["vcenter"]
+    calls = (
+        (f"https://{vcenter['host']}:{vcenter['port']}/sdk/vimServiceVersions.xml", vcenter["ca_file"]),
+        (f"{answer['control']}/v1/state", None),
+    )
+    for url, ca_file in calls:
+        try:
+            get(url, ca_file, timeout)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise LabError(f"{url} does not answer: {error}") from error
+
+
+def read_ready(path: Path) -> dict[str, Any] | None:
+    """``ready.json``, None while it is not there."""
+    try:
+        ready = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise LabError(f"{path} is not JSON: {error}") from error
+    return dict(ready)
