@@ -27,6 +27,10 @@ func makeCertificate(caFile string, names ...string) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The parsed certificate carries the key identifier that strict clients look for.
+	if ca, err = x509.ParseCertificate(caDER); err != nil {
+		return nil, err
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
