@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.addresses import API_PORT, Claim, port_offset
-from lab.processes import MARK
+from lab.processes import bare_environment
 from lab.topology import Guest, Topology
 
 
@@ -92,8 +91,7 @@ def h2o_command(launcher: Launcher, server: Server) -> list[str]:
 
 def process_entry(launcher: Launcher, server: Server, state: Path) -> dict[str, Any]:
     """How the vCenter starts the server."""
-    # A bare environment: the server must not depend on, nor see, what the caller has in his.
-    env = {MARK: str(state), "PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(server.folder)}
+    env = {**bare_environment(state), "HOME": str(server.folder)}
     return {
         "command": h2o_command(launcher, server),
         "env": env,

@@ -30,13 +30,19 @@ def marked_environment(state: Path) -> dict[str, str]:
     return {**os.environ, MARK: str(state)}
 
 
+def bare_environment(state: Path) -> dict[str, str]:
+    """The mark and what every program needs: the lab's servers neither depend on nor see the caller's variables."""
+    kept = {name: os.environ[name] for name in ("TZ",) if name in os.environ}
+    return {**kept, "PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(state), MARK: str(state)}
+
+
 def start_detached(command: Sequence[str], state: Path, log: Path, pass_fds: Sequence[int]) -> subprocess.Popen[bytes]:
     """Run ``command`` in its own session with stdout and stderr in ``log``; it keeps ``pass_fds`` open."""
     with open(log, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as sink:
         return subprocess.Popen(
             command,
             cwd=state,
-            env=marked_environment(state),
+            env=bare_environment(state),
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
@@ -52,6 +58,15 @@ def start_time(pid: int) -> int | None:
     except OSError:
         return None
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time a process has used in user and kernel mode (fields 14 and 15 of proc(5) stat)."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError as error:
+        raise LabError(f"process {pid} has ended") from error
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def carries_mark(pid: int, state: Path) -> bool:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,13 @@ from lab.data import ROWS
 from lab.errors import LabError, say
 from lab.guests import Server
 from lab.h2o import H2O
+from lab.processes import cpu_seconds
 from lab.trainings import Training
 
 FRAME = "flights"
 TRIAL_SECONDS = 5.0
 TRIAL_TREES = 5_000
-WARMED_UP = 1.2  # a fresh JVM builds trees this much faster later than in the trial's second half (measured twice)
+WARMED_UP = 1.2  # a JVM builds trees this much faster later than in the second half of the trial (measured)
 SERVER_START_LIMIT = 120.0
 JOB_LIMIT = 120.0
 CONTROL = ("project_name", "nfolds", "export_checkpoints_dir")
@@ -114,7 +116,7 @@ def automl_document(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def trees_per_second(samples: list[tuple[float, float]]) -> float:
-    """Rate over the second half of (seconds, trees) samples: the first half is spent warming up the JVM.
+    """Rate over the second half of (seconds, trees) samples; in the first half the JVM is still warming up.
 
     Raises:
         LabError: no tree was seen there.
@@ -126,24 +128,26 @@ def trees_per_second(samples: list[tuple[float, float]]) -> float:
     return (n1 - n0) / (t1 - t0)
 
 
-def calibrated_trees(h2o: H2O, training: Training, seconds: float) -> int:
+def calibrated_trees(h2o: H2O, training: Training, seconds: float, threads: int) -> int:
     """How many trees keep this server busy for ``seconds``: measured with a trial model, which is then forgotten.
 
-    Never by ``max_runtime_secs``: then progress would be a clock and no proof of work.
+    Never by ``max_runtime_secs``: then progress would be a clock and no proof of work. The trial's clock is the CPU
+    time the server got, shared out over the cores it may use: what else the machine does meanwhile must not shorten
+    the training.
     """
+    pid = int(h2o.get("/3/Cloud")["nodes"][0]["pid"])
+    cores = min(threads, os.cpu_count() or 1)
     job = start_model(h2o, training.algorithm, {**training.parameters, "ntrees": TRIAL_TREES, "model_id": "trial"})
     await_job(h2o, job, has_begun)
-    samples = [(0.0, 0.0)]
-    began = time.monotonic()
-    while samples[-1][0] < TRIAL_SECONDS:
-        time.sleep(0.02)
+    samples: list[tuple[float, float]] = []
+    first, end = cpu_seconds(pid), time.monotonic() + TRIAL_SECONDS
+    while time.monotonic() < end or len(samples) < 2:
+        time.sleep(0.05)
         trees = float(h2o.job(job)["progress"]) * TRIAL_TREES
-        if trees != samples[-1][1] or time.monotonic() - began >= TRIAL_SECONDS:
-            samples.append((time.monotonic() - began, trees))
+        samples.append(((cpu_seconds(pid) - first) / cores, trees))
     h2o.post(f"/3/Jobs/{job}/cancel", {})
     forget_trial(h2o, job)
     rate = trees_per_second(samples) * WARMED_UP
-    say(f"{training.algorithm} builds {rate:.1f} trees/s")
     return max(2, round(rate * seconds))
 
 
@@ -168,7 +172,7 @@ def start_trainings(server: Server, csv: Path, alive: Callable[[], None]) -> Non
     for training in server.spec.trainings:
         parameters = dict(training.parameters)
         if training.seconds is not None:
-            parameters["ntrees"] = calibrated_trees(h2o, training, training.seconds)
+            parameters["ntrees"] = calibrated_trees(h2o, training, training.seconds, server.spec.threads)
         ready.append((training.algorithm, parameters))
     jobs = [
         start_model(h2o, algorithm, named(algorithm, index, parameters))

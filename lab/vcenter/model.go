@@ -89,8 +89,9 @@ func (s *sddc) describe() {
 	instance := content.(*simulator.ServiceInstance)
 	about := &instance.Content.About
 	about.Name = "VMware vCenter Server (simulator)"
-	about.FullName = "VMware vCenter Server " + about.Version + " (liveml lab, govmomi simulator)"
+	about.FullName = "VMware vCenter Server 8.0.3 (liveml lab, govmomi simulator)"
 	about.InstanceUuid = uuid.NewString()
+	about.Version, about.Build, about.ApiVersion = "8.0.3", "24022515", "8.0.3.0"
 }
 
 func all[T mo.Reference](s *sddc, kind string) []T {

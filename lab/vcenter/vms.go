@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
@@ -69,11 +70,21 @@ func (s *sddc) size(vm *simulator.VirtualMachine, spec *VM) {
 	s.power(vm, map[string]types.VirtualMachinePowerState{
 		"": "poweredOn", "on": "poweredOn", "off": "poweredOff", "suspended": "suspended",
 	}[spec.Power])
+	vm.Config.Hardware.Device = slices.DeleteFunc(vm.Config.Hardware.Device, isRemovable)
 	for i, kind := range spec.Devices {
 		if device := device(kind, int32(13000+i)); device != nil {
 			vm.Config.Hardware.Device = append(vm.Config.Hardware.Device, device)
 		}
 	}
+}
+
+// isRemovable tells the drives that the simulator attaches to every VM; the topology names those that are wanted.
+func isRemovable(device types.BaseVirtualDevice) bool {
+	switch device.(type) {
+	case *types.VirtualCdrom, *types.VirtualFloppy:
+		return true
+	}
+	return false
 }
 
 func (s *sddc) power(vm *simulator.VirtualMachine, state types.VirtualMachinePowerState) {

@@ -1,0 +1,96 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Homes: where a VM lived before evacuation, kept in a custom attribute of the VM and in the journal. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Connection,
+    Estate,
+    Home,
+    Maintenance,
+    Move,
+    VmState,
+)
+
+ATTRIBUTE = "liveml_home"
+
+
+def encode_home(home: Home) -> str:
+    """The attribute's value: short keys, because custom attributes are short."""
+    fields = {"h": home.host, "n": home.host_name, "t": home.target, "tn": home.target_name}
+    return json.dumps({**fields, "r": home.run_id, "at": home.recorded_at}, separators=(",", ":"))
+
+
+def decode_home(vm: str, text: str) -> Home | None:
+    """The home in an attribute's value; ``None`` when a person wrote something else into it."""
+    try:
+        data = json.loads(text)
+        return Home(vm, *(str(data[key]) for key in ("h", "n", "t", "tn", "r", "at")))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def recorded_home(vm: VmState, journal: dict[str, Home]) -> Home | None:
+    """The VM's home: its attribute's, or else the journal's."""
+    return decode_home(vm.moid, vm.attributes.get(ATTRIBUTE, "")) or journal.get(vm.moid)
+
+
+def next_home(vm: VmState, move: Move, *, run_id: str, recorded_at: str) -> Home:
+    """The home to record before a move: a VM that still is where an evacuation put it keeps its first home."""
+    earlier = decode_home(vm.moid, vm.attributes.get(ATTRIBUTE, ""))
+    keep = earlier is not None and earlier.target == vm.host
+    return Home(
+        vm=vm.moid,
+        host=earlier.host if keep and earlier else move.source,
+        host_name=earlier.host_name if keep and earlier else move.source_name,
+        target=move.target,
+        target_name=move.target_name,
+        run_id=run_id,
+        recorded_at=recorded_at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A VM with a home. ``outcome``: home, away, moved_by_person, home_unhealthy or gone."""
+
+    vm: str
+    vm_name: str
+    home: Home
+    host_name: str
+    outcome: str
+
+
+def placements(estate: Estate, journal: dict[str, Home], host: str | None = None) -> tuple[Placement, ...]:
+    """Every VM with a recorded home (on ``host``, a MoID), by name, with what a restore would do."""
+    found = []
+    for moid in estate.vms.keys() | journal.keys():
+        vm = estate.vms.get(moid)
+        home = recorded_home(vm, journal) if vm is not None else journal[moid]
+        if home is None or (host is not None and home.host != host):
+            continue
+        place = estate.hosts.get(vm.host) if vm is not None else None
+        name = vm.name if vm is not None else moid
+        found.append(Placement(moid, name, home, place.name if place else "", _outcome(estate, vm, home)))
+    return tuple(sorted(found, key=lambda placement: (placement.vm_name, placement.vm)))
+
+
+def _outcome(estate: Estate, vm: VmState | None, home: Home) -> str:
+    if vm is None:
+        return "gone"
+    if vm.host == home.host:
+        return "home"
+    # A VM on its way from its target (a restore in flight) still is where we put it.
+    if vm.host != home.target:
+        return "moved_by_person"
+    host = estate.hosts.get(home.host)
+    healthy = host is not None and host.connection is Connection.CONNECTED and host.maintenance is Maintenance.NORMAL
+    return "away" if healthy else "home_unhealthy"

@@ -1,0 +1,276 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""``Vsphere``: the Vcenter port over pyVmomi. One session, one PropertyCollector, one update loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._client import Client
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
+    CallFailed,
+    NotFound,
+    PermissionMissing,
+    TaskTimeout,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, encode_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._inventory import (
+    MOVING_TASKS,
+    TASK_PATHS,
+    read_estate,
+    read_objects,
+    read_placement,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Estate,
+    Fault,
+    Home,
+    PlacementUpdate,
+    Power,
+    TaskUpdate,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._ports import Update
+
+try:
+    from pyVmomi import vim, vmodl
+except ImportError:
+    pass
+
+FOLLOWED = {
+    "Task": ["info.state", "info.progress", "info.error", "info.cancelled"],
+    "VirtualMachine": ["runtime.host", "runtime.powerState"],
+}
+_ENDED = ("success", "error")
+
+
+class Vsphere:
+    """What the executor and the modules ask of one vCenter."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._collector: Any = None
+        self._version = ""
+        self._logins = client.renewed
+        self._followed: dict[tuple[str, str], None] = {}
+        self._tasks: dict[str, dict[str, Any]] = {}
+        self._field: int | None = None
+
+    def estate(
+        self,
+        *,
+        devices_of_host: str | None = None,
+        devices_of_vms: Iterable[str] = (),
+        fault_domains: Mapping[str, str] | None = None,
+    ) -> Estate:
+        """See the port."""
+        return read_estate(
+            self._client,
+            devices_of_host=devices_of_host,
+            devices_of_vms=devices_of_vms,
+            fault_domains=fault_domains,
+        )
+
+    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+        """See the port. Resource pool and folder are left unset, so the VM keeps them."""
+        spec = vim.vm.RelocateSpec(host=self._client.reference("HostSystem", host))
+        if pool is not None:
+            spec.pool = self._client.reference("ResourcePool", pool)
+        machine = self._client.reference("VirtualMachine", vm)
+        task = self._client.call("move the VM", lambda: machine.RelocateVM_Task(spec=spec, priority=priority))
+        return str(task._moId)
+
+    def cancel(self, task: str) -> None:
+        """See the port."""
+        reference = self._client.reference("Task", task)
+        try:
+            self._client.call("cancel the task", reference.CancelTask)
+        except CallFailed as error:
+            if error.fault not in ("InvalidState", "NotSupported", "ManagedObjectNotFound"):
+                raise
+
+    # following
+
+    def follow(self, *, tasks: Iterable[str] = (), vms: Iterable[str] = ()) -> None:
+        """See the port."""
+        self._renew_collector()
+        for kind, moid in [("Task", t) for t in tasks] + [("VirtualMachine", v) for v in vms]:
+            if (kind, moid) not in self._followed:
+                self._followed[kind, moid] = None
+                self._add_filter(kind, moid)
+
+    def _renew_collector(self) -> None:
+        """Filters die with the session that made them."""
+        if self._collector is not None and self._logins == self._client.renewed:
+            return
+        self._collector = self._client.call(
+            "follow tasks", self._client.content.propertyCollector.CreatePropertyCollector
+        )
+        self._logins, self._version = self._client.renewed, ""
+        for kind, moid in list(self._followed):
+            self._add_filter(kind, moid)
+
+    def _add_filter(self, kind: str, moid: str) -> None:
+        query = vmodl.query.PropertyCollector
+        spec = query.FilterSpec(
+            objectSet=[query.ObjectSpec(obj=self._client.reference(kind, moid), skip=False)],
+            propSet=[query.PropertySpec(type=getattr(vim, kind), pathSet=FOLLOWED[kind], all=False)],
+        )
+        self._client.call("follow a task", lambda: self._collector.CreateFilter(spec, False))
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        """See the port."""
+        deadline = time.monotonic() + timeout
+        while True:
+            self._renew_collector()
+            found = self._wait(0 if timeout < 1 else round(timeout))
+            if found or time.monotonic() >= deadline:
+                return found
+            if timeout < 1:
+                time.sleep(min(0.1, timeout))
+
+    def _wait(self, seconds: int) -> tuple[Update, ...]:
+        options = vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=seconds)
+        logins = self._client.renewed
+        try:
+            change = self._client.call(
+                "wait for news", lambda: self._collector.WaitForUpdatesEx(self._version, options)
+            )
+        except CallFailed:
+            if self._client.renewed == logins:
+                raise
+            return ()  # the session was renewed; the next call builds the filters anew
+        if change is None:
+            return ()
+        self._version = change.version
+        return tuple(u for s in change.filterSet for o in s.objectSet or () if (u := self._news(o)) is not None)
+
+    def _news(self, change: Any) -> Update | None:
+        moid = change.obj._moId
+        values = {c.name: c.val for c in change.changeSet or ()}
+        if isinstance(change.obj, vim.Task):
+            if change.kind == "leave":
+                return TaskUpdate(moid, "gone")
+            return self._task_news(moid, values)
+        if change.kind == "leave":
+            return PlacementUpdate(moid, None)
+        host, power = values.get("runtime.host"), values.get("runtime.powerState")
+        return None if host is None else PlacementUpdate(moid, host._moId, Power(str(power)) if power else None)
+
+    def _task_news(self, moid: str, values: dict[str, Any]) -> TaskUpdate:
+        """A task's whole state: later changes name only what changed."""
+        known = self._tasks.setdefault(moid, {})
+        known.update(values)
+        error, percent = known.get("info.error"), known.get("info.progress")
+        fault = None if error is None else Fault(type(error).__name__.rsplit(".", 1)[-1], str(error.msg or "")[:300])
+        return TaskUpdate(
+            moid,
+            str(known.get("info.state", "queued")),
+            None if percent is None else int(percent),
+            bool(known.get("info.cancelled")),
+            fault,
+        )
+
+    def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+        """See the port."""
+        wanted = tuple(vms)
+        rows = read_placement(self._client, wanted)
+        return {
+            vm: PlacementUpdate(vm, rows[vm]["runtime.host"]._moId, Power(str(rows[vm]["runtime.powerState"])))
+            if vm in rows and rows[vm].get("runtime.host") is not None
+            else PlacementUpdate(vm, None)
+            for vm in wanted
+        }
+
+    def moving(self, vms: Iterable[str]) -> dict[str, str]:
+        """See the port."""
+        recent = read_objects(self._client, "VirtualMachine", tuple(vms), ["recentTask"])
+        owners = {task._moId: vm for vm, row in recent.items() for task in row.get("recentTask", ())}
+        return {
+            owners[task]: task
+            for task, row in read_objects(self._client, "Task", owners, TASK_PATHS).items()
+            if row.get("info.state") in ("queued", "running")
+            and str(row.get("info.descriptionId", "")).rsplit(".", 1)[-1].startswith(MOVING_TASKS)
+        }
+
+    # homes
+
+    def record_home(self, home: Home) -> bool:
+        """See the port."""
+        return self._set_home(home.vm, encode_home(home))
+
+    def clear_home(self, vm: str) -> bool:
+        """Empty the VM's home attribute; ``False`` when the role does not permit it."""
+        return self._set_home(vm, "")
+
+    def _set_home(self, vm: str, value: str) -> bool:
+        entity = self._client.reference("VirtualMachine", vm)
+        try:
+            key = self._home_field()
+            manager = self._client.content.customFieldsManager
+            self._client.call("write the home attribute", lambda: manager.SetField(entity, key, value))
+        except PermissionMissing:
+            return False
+        return True
+
+    def _home_field(self) -> int:
+        if self._field is None:
+            manager = self._client.content.customFieldsManager
+            fields = self._client.call("read custom attributes", lambda: manager.field)
+            known = next((f.key for f in fields if f.name == ATTRIBUTE), None)
+            if known is None:
+                made = self._client.call(
+                    "make the home attribute",
+                    lambda: manager.AddCustomFieldDef(name=ATTRIBUTE, moType=vim.VirtualMachine),
+                )
+                known = made.key
+            self._field = int(known)
+        return self._field
+
+    # maintenance mode
+
+    def lacks(self, host: str, privilege: str) -> bool:
+        """Whether the logged-in user has not got ``privilege`` on the host."""
+        content = self._client.content
+        session = content.sessionManager.currentSession.key
+        entity = self._client.reference("HostSystem", host)
+        answer = self._client.call(
+            "ask for privileges",
+            lambda: content.authorizationManager.HasPrivilegeOnEntities([entity], session, [privilege]),
+        )
+        return not all(p.isGranted for item in answer for p in item.privAvailability)
+
+    def enter_maintenance(self, host: str, *, timeout: int, evacuate_powered_off: bool, vsan_mode: str) -> str:
+        """Start ``EnterMaintenanceMode_Task``; the task's MoID."""
+        spec = vim.host.MaintenanceSpec(vsanMode=vim.vsan.host.DecommissionMode(objectAction=vsan_mode))
+        entity = self._client.reference("HostSystem", host)
+        task = self._client.call(
+            "enter maintenance mode", lambda: entity.EnterMaintenanceMode_Task(timeout, evacuate_powered_off, spec)
+        )
+        return str(task._moId)
+
+    def exit_maintenance(self, host: str) -> str:
+        """Start ``ExitMaintenanceMode_Task``; the task's MoID."""
+        entity = self._client.reference("HostSystem", host)
+        task = self._client.call("exit maintenance mode", lambda: entity.ExitMaintenanceMode_Task(0))
+        return str(task._moId)
+
+    def wait_for(self, task: str, timeout: float) -> TaskUpdate:
+        """Wait for the end of one task. Raises TaskTimeout; NotFound when vCenter forgot the task."""
+        self.follow(tasks=(task,))
+        deadline = time.monotonic() + timeout
+        last = "unknown"
+        while time.monotonic() < deadline:
+            for update in self.updates(1.0):
+                if isinstance(update, TaskUpdate) and update.task == task:
+                    last = update.state
+                    if last in _ENDED:
+                        return update
+                    if last == "gone":
+                        raise NotFound(f"vCenter forgot task {task}", hint="Run the same task again")
+        raise TaskTimeout(f"Task {task} did not end within {timeout:.0f} s", last_state=last)

@@ -1,0 +1,196 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""The watch: one thread an experiment asks how its job is, 5 times a second, 20 times while its VM moves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Self
+
+from ansible_collections.liveml.vsphere.plugins.module_utils import _h2o3
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._samples import (
+    SampleLog,
+    read_samples,
+    unwatched_windows,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import ANSWERED, is_over, judge
+
+CALM_HZ = 5.0
+FOCUS_HZ = 20.0
+LEAST_SETTLE_SECONDS = 1.0
+TELL_SECONDS = 3.0
+
+
+class Watch:
+    """Watches experiments as long as its context; implements the port ``ExperimentWatch``."""
+
+    def __init__(
+        self,
+        experiments: Iterable[tuple[Experiment, _h2o3.Endpoint]],
+        folder: Path,
+        *,
+        stall_budget: float,
+        settle_timeout: float,
+        baseline: float,
+        listener: Callable[..., None],
+    ) -> None:
+        path = folder / "samples.jsonl"
+        earlier = read_samples(path)
+        self._log = SampleLog(path)
+        self._stall_budget = stall_budget
+        self._settle_timeout = settle_timeout
+        self._baseline = baseline
+        self._watched = [
+            _Watched(experiment, endpoint, self._log, earlier.get((experiment.vm, experiment.id), []), listener)
+            for experiment, endpoint in experiments
+        ]
+
+    def __enter__(self) -> Self:
+        """Start sampling."""
+        for watched in self._watched:
+            watched.thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Stop sampling; a thread that waits for a frozen server is woken."""
+        for watched in self._watched:
+            watched.stop()
+        for watched in self._watched:
+            watched.thread.join(timeout=2)
+        self._log.close()
+
+    def baseline(self) -> None:
+        """Sample undisturbed for the baseline's seconds, so that the usual latency is known."""
+        if self._watched:
+            time.sleep(self._baseline)
+
+    def focus(self, vm: str) -> None:
+        """See the port."""
+        for watched in self._of(vm):
+            watched.focus()
+
+    def moved(self, vm: str) -> None:
+        """See the port."""
+        for watched in self._of(vm):
+            watched.moved_at = time.monotonic()
+
+    def settled(self, vm: str) -> bool:
+        """See the port."""
+        done = all(watched.settled(self._settle_timeout) for watched in self._of(vm))
+        if done:
+            for watched in self._of(vm):
+                watched.hz = CALM_HZ
+        return done
+
+    def judge(self, vm: str) -> tuple[Judgement, ...]:
+        """See the port."""
+        self._log.flush()
+        return tuple(watched.judge(self._stall_budget) for watched in self._of(vm))
+
+    def _of(self, vm: str) -> list[_Watched]:
+        return [watched for watched in self._watched if watched.experiment.vm == vm]
+
+
+class _Watched:
+    """One experiment, its thread and its samples."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        endpoint: _h2o3.Endpoint,
+        log: SampleLog,
+        earlier: list[tuple[str, Sample]],
+        listener: Callable[..., None],
+    ) -> None:
+        self.experiment = experiment
+        self.hz = CALM_HZ
+        self.moved_at: float | None = None
+        self.thread = threading.Thread(target=self._run, name=f"watch {experiment.vm_name}", daemon=True)
+        self._probe = _h2o3.Probe(endpoint)
+        self._log = log
+        self._listener = listener
+        self._stop = threading.Event()
+        self._focused_at: float | None = None
+        self._earlier = earlier
+        self._samples: list[Sample] = []
+        self._sent: float | None = None
+        self._told = (time.monotonic(), experiment.progress)
+
+    def focus(self) -> None:
+        """Sample at the high rate; remember when the move began."""
+        self.hz = FOCUS_HZ
+        if self._focused_at is None:
+            self._focused_at = time.monotonic()
+
+    def stop(self) -> None:
+        """End the thread, also when it waits for an answer."""
+        self._stop.set()
+        self._probe.interrupt()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            self._sent = time.monotonic()
+            sample = _h2o3.sample(self._probe, self.experiment.id)
+            if self._stop.is_set():
+                return
+            self._sent = None
+            self._samples.append(sample)
+            self._log.add((self.experiment.vm, self.experiment.id), sample)
+            self._tell(sample)
+            # After a late answer the schedule starts from now: no burst of questions.
+            due = max(due + 1 / self.hz, time.monotonic() + 0.2 / self.hz)
+
+    def _tell(self, sample: Sample) -> None:
+        told_at, told = self._told
+        if sample.progress is None or sample.received < told_at + TELL_SECONDS:
+            return
+        gained = None if told is None else sample.progress - told
+        self._told = (sample.received, sample.progress)
+        vm = {"moid": self.experiment.vm, "name": self.experiment.vm_name}
+        self._listener(
+            "experiment_progress",
+            vm=vm,
+            id=self.experiment.id,
+            progress=sample.progress,
+            gained=gained,
+            detail=sample.detail,
+        )
+
+    def settled(self, timeout: float) -> bool:
+        """Progress was seen after the move, or the job ended, or the time to wait for it did."""
+        if self.moved_at is None:
+            return True
+        waited = time.monotonic() - self.moved_at
+        if waited >= timeout:
+            return True
+        after = [s for s in list(self._samples) if s.sent > self.moved_at]
+        answers = [s for s in after if s.outcome == ANSWERED]
+        if waited < LEAST_SETTLE_SECONDS or not after:
+            return False
+        foreign = any(s.process not in (None, self.experiment.process) for s in after)
+        ended = bool(answers) and answers[-1].status not in ("RUNNING", None)
+        return foreign or ended or is_over(answers) or len({(s.progress, s.detail) for s in answers}) > 1
+
+    def judge(self, stall_budget: float) -> Judgement:
+        """The verdict from the samples of all watching processes; a question without answer counts as silence."""
+        everything = [*self._earlier, *(("now", sample) for sample in list(self._samples))]
+        samples = [sample for _session, sample in everything]
+        now, sent = time.monotonic(), self._sent
+        if sent is not None and now - sent > 1.0:
+            samples.append(Sample(sent, now, "silent", detail="the question is still unanswered"))
+        return judge(
+            self.experiment,
+            samples,
+            stall_budget=stall_budget,
+            moved_at=self._focused_at,
+            unwatched=unwatched_windows(everything),
+        )
