@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._client import Client
@@ -172,7 +173,7 @@ def _retrieve(client: Client, objects: list[Any], paths: Mapping[str, list[str]]
         token = page.token
         if not token:
             return
-        page = client.call("read on", lambda token=token: collector.ContinueRetrievePropertiesEx(token))
+        page = client.call("read on", partial(collector.ContinueRetrievePropertiesEx, token))
 
 
 def read_objects(client: Client, kind: str, moids: Iterable[str], paths: list[str]) -> Rows:

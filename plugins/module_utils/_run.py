@@ -227,7 +227,7 @@ class _Run:
             target={"moid": record.target, "name": record.target_name},
             result=str(result),
             error=error,
-            host=estate.hosts[host].name if host in estate.hosts else host,
+            host=estate.hosts[host].name if host is not None and host in estate.hosts else host,
         )
 
     def _tell_plan(self, plan: Plan) -> None:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
@@ -66,6 +67,6 @@ def unwatched_windows(samples: list[tuple[str, Sample]]) -> list[tuple[float, fl
     """Times between one watching process's last sample and the next one's first."""
     return [
         (before.received, after.sent)
-        for (session, before), (following, after) in zip(samples, samples[1:], strict=False)
+        for (session, before), (following, after) in itertools.pairwise(samples)
         if session != following
     ]

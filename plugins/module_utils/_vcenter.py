@@ -135,7 +135,8 @@ class Vsphere:
                 time.sleep(min(0.1, timeout))
 
     def _wait(self, seconds: int) -> tuple[Update, ...]:
-        options = vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=seconds)
+        query: Any = vmodl.query.PropertyCollector
+        options = query.WaitOptions(maxWaitSeconds=seconds)
         logins = self._client.renewed
         try:
             change = self._client.call(

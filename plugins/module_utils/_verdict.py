@@ -13,6 +13,7 @@ undisturbed answer takes (measured bound of H2O-3 servers: 98 stuns of 0.1 to 20
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from statistics import median
 
@@ -46,7 +47,7 @@ def longest_stall(samples: Sequence[Sample], unwatched: Sequence[tuple[float, fl
     middle, margin = latency_margin(samples)
     answers = [s for s in samples if s.outcome in (ANSWERED, "job_missing")]
     longest: Stall | None = None
-    for before, after in zip(answers, answers[1:], strict=False):
+    for before, after in itertools.pairwise(answers):
         if any(start < after.received and end > before.received for start, end in unwatched):
             continue
         high = after.received - before.received
@@ -59,14 +60,14 @@ def longest_stall(samples: Sequence[Sample], unwatched: Sequence[tuple[float, fl
 
 def median_interval(answers: Sequence[Sample]) -> float:
     """Seconds between answers as polling goes undisturbed."""
-    gaps = [after.received - before.received for before, after in zip(answers, answers[1:], strict=False)]
+    gaps = [after.received - before.received for before, after in itertools.pairwise(answers)]
     return median(gaps) if gaps else 0.0
 
 
 def resolution(samples: Sequence[Sample]) -> float | None:
     """The 99th percentile of the undisturbed gaps: a shorter stall cannot be told from polling."""
     answers = [s for s in samples if s.outcome == ANSWERED]
-    gaps = sorted(after.received - before.received for before, after in zip(answers, answers[1:], strict=False))
+    gaps = sorted(after.received - before.received for before, after in itertools.pairwise(answers))
     quiet = [gap for gap in gaps if gap <= median_interval(answers) + STANDS_OUT]
     return quiet[int(0.99 * (len(quiet) - 1))] if quiet else None
 
@@ -120,7 +121,7 @@ def _identity(experiment: Experiment, samples: Sequence[Sample]) -> tuple[str, s
 def _progress(experiment: Experiment, answers: Sequence[Sample], stall: Stall | None) -> tuple[str, str]:
     """Never back, and news of progress after the longest gap."""
     known = [s for s in answers if s.progress is not None and s.process == experiment.process]
-    for before, after in zip(known, known[1:], strict=False):
+    for before, after in itertools.pairwise(known):
         if after.progress is not None and before.progress is not None and after.progress < before.progress:
             return "refuted", f"progress went back from {before.progress:.4f} to {after.progress:.4f}"
     start = stall.at if stall is not None and stall.at is not None else None

@@ -1,0 +1,167 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Evidence: a run's journal and samples as one document. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._progress import stall_text
+
+SCHEMA_VERSION = "1.0"
+MOST_POINTS = 400
+Event = Mapping[str, Any]
+
+
+def evidence_of(events: list[Event], samples: Mapping[tuple[str, str], list[Sample]]) -> dict[str, Any]:
+    """The evidence of a run; ``samples`` by (VM MoID, experiment id). The journal must begin with ``run_started``."""
+    start = events[0]
+    moves = _moves(events)
+    finished = _last(events, "run_finished")
+    experiments = _experiments(events, samples)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": start["run_id"],
+        "plan_id": next((e["plan_id"] for e in reversed(events) if "plan_id" in e), start["plan_id"]),
+        "vcenter": {"name": start["vcenter"]["name"], "simulated": bool(start["vcenter"]["simulated"])},
+        "run": {
+            "purpose": start["purpose"],
+            "host": start["host"]["name"] if start["host"] else None,
+            "started": start["at"],
+            "finished": finished["at"] if finished else None,
+            "result": finished["result"] if finished else "unfinished",
+            "priority": start.get("priority"),
+            "slots": start.get("slots"),
+            "resumed": sum(e["event"] == "run_resumed" for e in events),
+        },
+        "fence": next((e["detail"] for e in reversed(events) if e["event"] == "fence"), None),
+        "moves": moves,
+        "experiments": experiments,
+        "unobserved": [
+            {"vm": e["vm"]["name"], "detail": e["detail"]} for e in _latest(events, "no_experiment").values()
+        ],
+        "refusals": [
+            {"vm": e["vm"]["name"], "reasons": [dict(r) for r in e["reasons"]]}
+            for e in _latest(events, "refused").values()
+        ],
+        "left_behind": sorted(m["vm"] for m in moves if m["result"] not in ("moved", "gone", "unfinished")),
+        "statements": [statement(e) for e in experiments],
+    }
+
+
+def statement(experiment: Mapping[str, Any]) -> str:
+    """What may be said of an experiment: never more than was measured."""
+    vm, stall = experiment["vm"], stall_text(experiment["longest_stall"])
+    sentences = {
+        "uninterrupted": f"{vm}: no restart; same process, same job, progress kept; {stall}",
+        "completed": f"{vm}: no restart; the experiment ran to its end; {stall}",
+        "stalled": f"{vm}: same process, but it stalled beyond the budget; {stall}",
+        "restarted": f"{vm}: the experiment was restarted: its process or progress is not the one from before",
+        "failed": f"{vm}: the experiment failed",
+        "unknown": f"{vm}: it could not be proved whether the experiment was interrupted",
+    }
+    detail = f" ({experiment['detail']})" if experiment["detail"] else ""
+    return f"{sentences[experiment['verdict']]}{detail}."
+
+
+def _latest(events: Iterable[Event], name: str) -> dict[str, Event]:
+    """The last event of a kind for each VM, in the order of the first."""
+    return {e["vm"]["moid"]: e for e in events if e["event"] == name}
+
+
+def _last(events: list[Event], name: str) -> Event | None:
+    return next((e for e in reversed(events) if e["event"] == name), None)
+
+
+def _moves(events: list[Event]) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event["event"] == "planned":
+            found.setdefault(event["vm"]["moid"], _new_move(event)).update(
+                source=event["source"]["name"], target=event["target"]["name"]
+            )
+        move = found.get(event["vm"]["moid"]) if isinstance(event.get("vm"), Mapping) else None
+        if move is not None:
+            _apply(move, event)
+    return sorted(found.values(), key=lambda move: (move["started"] or "~", move["vm"]))
+
+
+def _new_move(event: Event) -> dict[str, Any]:
+    return {
+        "vm": event["vm"]["name"],
+        "source": event["source"]["name"],
+        "target": event["target"]["name"],
+        "source_fault_domain": event["source"].get("fault_domain"),
+        "target_fault_domain": event["target"].get("fault_domain"),
+        "started": None,
+        "switched_over": None,
+        "finished": None,
+        "result": "unfinished",
+        "attempts": 0,
+        "error": None,
+    }
+
+
+def _apply(move: dict[str, Any], event: Event) -> None:
+    if event["event"] == "move_submitting":
+        move["started"] = move["started"] or event["at"]
+        move["attempts"] += 1
+    elif event["event"] == "switched_over":
+        move["switched_over"] = event["at"]
+    elif event["event"] == "move_finished":
+        error = event.get("error")
+        move.update(
+            finished=event["at"],
+            result=event["result"],
+            error=f"{error['fault']}: {error['message']}" if error else None,
+        )
+
+
+def _experiments(events: list[Event], samples: Mapping[tuple[str, str], list[Sample]]) -> list[dict[str, Any]]:
+    found = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "experiment_found"}
+    verdicts = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "verdict"}
+    origin = events[0]["mono"]
+    return [_experiment(e, verdicts.get(key), samples.get(key, []), origin) for key, e in found.items()]
+
+
+def _experiment(found: Event, verdict: Event | None, samples: list[Sample], origin: float) -> dict[str, Any]:
+    stall = verdict["longest_stall"] if verdict else None
+    return {
+        "vm": found["vm"]["name"],
+        "provider": found["provider"],
+        "id": found["id"],
+        "description": found["description"],
+        "verdict": verdict["verdict"] if verdict else "unknown",
+        "claims": {
+            "identity": verdict["identity"] if verdict else "unknown",
+            "progress": verdict["progress_claim"] if verdict else "unknown",
+            "stall": verdict["stall_claim"] if verdict else "unknown",
+        },
+        "longest_stall": None if stall is None else {key: round(stall[key], 4) for key in ("seconds", "low", "high")},
+        "stall_at": round(stall["at_mono"] - origin, 3) if stall and stall.get("at_mono") is not None else None,
+        "resolution": verdict["resolution"] if verdict else None,
+        "progress_before": verdict["progress_before"] if verdict else found["progress"],
+        "progress_after": verdict["progress_after"] if verdict else None,
+        "samples": verdict["samples"] if verdict else len(samples),
+        "unwatched_seconds": verdict["unwatched_seconds"] if verdict else 0.0,
+        "detail": verdict["detail"] if verdict else "no verdict was reached before the run was killed",
+        "curve": curve(samples, origin),
+    }
+
+
+def curve(samples: list[Sample], origin: float) -> list[list[float]]:
+    """[seconds since the run's start, progress], thinned; the ends stay, and both ends of every long gap."""
+    points = [[round(s.received - origin, 3), s.progress] for s in samples if s.progress is not None]
+    if len(points) <= MOST_POINTS:
+        return points
+    step = len(points) / (MOST_POINTS / 2)
+    kept = {round(i * step) for i in range(MOST_POINTS // 2)} | {len(points) - 1}
+    gaps = sorted(range(1, len(points)), key=lambda i: points[i - 1][0] - points[i][0])[: MOST_POINTS // 8]
+    kept |= {i for gap in gaps for i in (gap - 1, gap)}
+    return [points[i] for i in sorted(kept) if i < len(points)]

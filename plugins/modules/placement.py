@@ -1,0 +1,123 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: placement
+short_description: Read or clear the homes that evacuations recorded
+version_added: 0.1.0
+author:
+  - liveml.vsphere contributors (@liveml)
+description:
+  - Tells for each VM with a recorded home where it is now and what a restore would do with it.
+  - Homes come from the custom attribute C(liveml_home) of the VM, or from the journals where the role did not permit it.
+extends_documentation_fragment:
+  - liveml.vsphere.connection
+  - liveml.vsphere.attributes
+options:
+  host:
+    description:
+      - Only VMs whose home this host is, by name or MoID.
+    type: str
+  state:
+    description:
+      - V(present) reads; V(absent) clears the recorded homes of the VMs with one of O(outcomes).
+    type: str
+    choices: [present, absent]
+    default: present
+  outcomes:
+    description:
+      - Outcomes whose homes V(absent) clears.
+    type: list
+    elements: str
+    choices: [home, away, moved_by_person, home_unhealthy]
+    default: [home]
+  state_dir:
+    description:
+      - Folder of the journals.
+    type: path
+    default: ~/.local/state/liveml.vsphere
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: See which VMs have to come home
+  liveml.vsphere.placement:
+    host: esx-05.example.com
+"""
+
+RETURN = r"""
+placements:
+  description: VMs with a recorded home, and the outcome that a restore would have for each.
+  returned: always
+  type: list
+  elements: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, Placement, placements
+from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import journal_homes, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host
+from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
+
+OUTCOMES = ["home", "away", "moved_by_person", "home_unhealthy"]
+SPEC: dict[str, Any] = {
+    **STATE_DIR_SPEC,
+    "host": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "outcomes": {"type": "list", "elements": "str", "choices": OUTCOMES, "default": ["home"]},
+}
+
+
+def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
+    """Read, then clear what is to be cleared."""
+    params = module.params
+    estate = vcenter.estate()
+    host = find_host(estate, params["host"]).moid if params["host"] else None
+    homes = journal_homes(state_path(params["state_dir"]), estate.vcenter.instance_uuid)
+    found = placements(estate, homes, host)
+    if params["state"] == "present":
+        return {"changed": False, "placements": [described(p) for p in found]}
+    written = [p for p in found if p.outcome in params["outcomes"] and estate.vms[p.vm].attributes.get(ATTRIBUTE)]
+    cleared = [p for p in written if module.check_mode or vcenter.clear_home(p.vm)]
+    return {
+        "changed": bool(cleared),
+        "placements": [described(p) for p in found],
+        "diff": {"before": "".join(f"{p.vm_name}: home {p.home.host_name}\n" for p in cleared), "after": ""},
+    }
+
+
+def described(placement: Placement) -> dict[str, str]:
+    """A placement as the module returns it."""
+    return {
+        "vm": placement.vm_name,
+        "moid": placement.vm,
+        "home": placement.home.host_name,
+        "target": placement.home.target_name,
+        "host": placement.host_name,
+        "outcome": placement.outcome,
+        "run_id": placement.home.run_id,
+    }
+
+
+def main() -> None:
+    """Entry point."""
+    run_module(SPEC, body)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,323 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vm_migrate
+short_description: Carry out a plan by live vMotion while experiments are watched
+version_added: 0.1.0
+author:
+  - liveml.vsphere contributors (@liveml)
+description:
+  - Moves the VMs of a plan of M(liveml.vsphere.migration_plan) in a sliding window of slots, samples the experiments in
+    them, and judges from the samples whether each experiment kept running.
+  - Every transition is on disk in the run's journal before the call that it announces. A killed run is resumed by
+    running the same task again.
+  - A move is done when vCenter shows the VM on its target, whatever the task said.
+extends_documentation_fragment:
+  - liveml.vsphere.connection
+  - liveml.vsphere.attributes
+  - liveml.vsphere.experiments
+options:
+  plan:
+    description:
+      - The RV(liveml.vsphere.migration_plan#module:plan) to carry out. It is checked against the present first and
+        refused when it drifted or was edited.
+    type: dict
+    required: true
+  purpose:
+    description:
+      - Why the VMs move. With V(evacuate) the home of each VM is recorded.
+    type: str
+    choices: [evacuate, restore, migrate]
+    default: migrate
+  host:
+    description:
+      - The host that is evacuated or restored. A run is resumed, and locked against a second one, by it.
+    type: str
+  state_dir:
+    description:
+      - Folder on the machine where the module runs that keeps journals and evidence, a folder a run.
+    type: path
+    default: ~/.local/state/liveml.vsphere
+  priority:
+    description:
+      - Priority of the vMotions.
+    type: str
+    choices: [highPriority, defaultPriority, lowPriority]
+    default: highPriority
+  slots:
+    description:
+      - Most vMotions at a time on any host, counted on source and target. Hosts with a vMotion network below 10GbE
+        get at most 4.
+    type: int
+    default: 8
+  max_failures:
+    description:
+      - With O(on_failure=stop), start no further move after so many failed moves and harmed experiments.
+    type: int
+    default: 1
+  on_failure:
+    description:
+      - V(stop) lets moves in flight finish and starts no more; V(continue) tries every move. The task fails either way.
+    type: str
+    choices: [stop, continue]
+    default: stop
+  timeout_per_gib:
+    description:
+      - Seconds for each GiB of a VM's memory after which its move is cancelled, at least O(timeout_floor).
+    type: float
+    default: 10.0
+  timeout_floor:
+    description:
+      - Least number of seconds before a move is cancelled.
+    type: float
+    default: 300.0
+  lock_timeout:
+    description:
+      - Seconds to wait for another process that still carries out a run for the same host.
+    type: float
+    default: 600.0
+  fence:
+    description:
+      - What the evidence says about the fence, the message of M(liveml.vsphere.host_maintenance).
+    type: str
+    default: ""
+  progress_path:
+    description:
+      - File to which one line a transition is appended; set by the action plugin, which prints them.
+    type: path
+  controller_pid:
+    description:
+      - Process whose end interrupts the run; set by the action plugin.
+    type: int
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Plan the evacuation
+  liveml.vsphere.migration_plan:
+    host: esx-05.example.com
+  register: plan
+
+- name: Move the VMs and prove that their experiments kept running
+  liveml.vsphere.vm_migrate:
+    plan: "{{ plan.plan }}"
+    purpose: evacuate
+    host: esx-05.example.com
+"""
+
+RETURN = r"""
+run_id:
+  description: Identifies the run; empty when there was nothing to move.
+  returned: always
+  type: str
+run_dir:
+  description: Folder with the run's journal and samples.
+  returned: when there was something to move
+  type: str
+resumed:
+  description: Whether a killed run was continued.
+  returned: always
+  type: bool
+moves:
+  description: Each move with its result, decided by where the VM was observed.
+  returned: always
+  type: list
+  elements: dict
+experiments:
+  description: The verdict on each experiment with its three claims and its longest stall.
+  returned: always
+  type: list
+  elements: dict
+unobserved:
+  description: VM names without an experiment, and what was seen instead.
+  returned: always
+  type: dict
+left_behind:
+  description: Names of VMs that are still on their source.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event
+from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Rules, verdict_fields
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import HostState, Plan, Purpose
+from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan import plan_diff
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict
+from ansible_collections.liveml.vsphere.plugins.module_utils._progress import Quiet
+from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import (
+    RunReport,
+    RunRequest,
+    carry_out,
+    refuse_drift,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._schedule import limits_from
+from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host
+from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
+
+SPEC: dict[str, Any] = {
+    **STATE_DIR_SPEC,
+    **EXPERIMENT_SPEC,
+    "plan": {"type": "dict", "required": True},
+    "purpose": {"type": "str", "choices": ["evacuate", "restore", "migrate"], "default": "migrate"},
+    "host": {"type": "str"},
+    "priority": {
+        "type": "str",
+        "choices": ["highPriority", "defaultPriority", "lowPriority"],
+        "default": "highPriority",
+    },
+    "slots": {"type": "int", "default": 8},
+    "max_failures": {"type": "int", "default": 1},
+    "on_failure": {"type": "str", "choices": ["stop", "continue"], "default": "stop"},
+    "timeout_per_gib": {"type": "float", "default": 10.0},
+    "timeout_floor": {"type": "float", "default": 300.0},
+    "lock_timeout": {"type": "float", "default": 600.0},
+    "fence": {"type": "str", "default": ""},
+    "progress_path": {"type": "path"},
+    "controller_pid": {"type": "int"},
+}
+
+
+class Interruption:
+    """Whether somebody asked the run to stop: a signal came, or the controlling process is gone."""
+
+    def __init__(self, controller_pid: int | None) -> None:
+        self._controller = controller_pid
+        self._signalled = False
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    def _note(self, _number: int, _frame: object) -> None:
+        self._signalled = True
+
+    def __call__(self) -> bool:
+        """See the class."""
+        return self._signalled or (self._controller is not None and not alive(self._controller))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of that number exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class ProgressFile:
+    """Appends the line of each event to a file that the action plugin shows."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._quiet = Quiet()
+
+    def __call__(self, event: Event) -> None:
+        """Hear one event; a display that is gone never harms the run."""
+        line = self._quiet.line(event)
+        if line is not None and self._path is not None and Path(self._path).exists():
+            with open(self._path, "a", encoding="utf-8") as stream:
+                stream.write(f"{line}\n")
+
+
+def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts: list[HostState]) -> RunRequest:
+    """The run that the module's parameters ask for. Raises InvalidInput."""
+    params = module.params
+    purpose = Purpose(params["purpose"])
+    return RunRequest(
+        plan=plan,
+        purpose=purpose,
+        host=host,
+        state=state_path(params["state_dir"]),
+        rules=Rules(
+            slots=limits_from(hosts, params["slots"]),
+            priority=params["priority"],
+            max_failures=params["max_failures"],
+            stop_on_failure=params["on_failure"] == "stop",
+            timeout_per_gib=params["timeout_per_gib"],
+            timeout_floor=params["timeout_floor"],
+        ),
+        record_homes=purpose is Purpose.EVACUATE,
+        fence=params["fence"],
+        stall_budget=params["experiments"]["stall_budget"],
+        lock_timeout=params["lock_timeout"],
+    )
+
+
+def result_of(report: RunReport) -> dict[str, Any]:
+    """The module's result."""
+    outcome = report.outcome
+    result: dict[str, Any] = {
+        "changed": bool(outcome.moved) or report.resumed,
+        "run_id": report.run_id,
+        "resumed": report.resumed,
+        "moves": [
+            {
+                "vm": ended.move.vm_name,
+                "source": ended.move.source_name,
+                "target": ended.move.target_name,
+                "result": str(ended.result),
+            }
+            for ended in outcome.ended
+        ],
+        "experiments": [verdict_fields(judgement) for judgement in outcome.judgements],
+        "unobserved": dict(report.unobserved),
+        "left_behind": [ended.move.vm_name for ended in outcome.left_behind],
+    }
+    if report.folder is not None:
+        result["run_dir"] = str(report.folder)
+    failures = [*report.failures, *([outcome.stopped] if outcome.stopped else [])]
+    if failures:
+        result["failure"] = ". ".join(failure[0].upper() + failure[1:] for failure in failures) + "."
+    return result
+
+
+def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
+    """Check the plan against the present, then carry it out."""
+    plan = plan_from_dict(module.params["plan"])
+    estate = vcenter.estate(devices_of_vms=[move.vm for move in plan.moves])
+    host = find_host(estate, module.params["host"]) if module.params["host"] else None
+    request = request_of(module, plan, host, list(estate.hosts.values()))
+    if module.check_mode:
+        refuse_drift(plan, estate)
+        return {"changed": bool(plan.moves), "run_id": "", "resumed": False, "diff": plan_diff(plan)}
+    report = carry_out(
+        vcenter,
+        Providers(module.params["experiments"]),
+        request,
+        listener=ProgressFile(module.params["progress_path"]),
+        interrupted=Interruption(module.params["controller_pid"]),
+    )
+    return {**result_of(report), "diff": plan_diff(plan)}
+
+
+def main() -> None:
+    """Entry point."""
+    run_module(SPEC, body)
+
+
+if __name__ == "__main__":
+    main()
