@@ -1,0 +1,105 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The demonstration: evacuate and restore a host of the lab while a real H2O-3 server trains in one of its VMs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+HOST = "esx-05"
+RUNS = ROOT / ".lab" / "demo-evidence"
+
+
+def main() -> int:
+    """Lab up, evacuate, restore, wait for the experiment, say where the evidence is; the lab goes down in any case."""
+    with tempfile.TemporaryDirectory(prefix="liveml-demo-") as state:
+        try:
+            return demonstrate(Path(state) / "lab")
+        finally:
+            lab("down", Path(state) / "lab")
+
+
+def demonstrate(state: Path) -> int:
+    """The steps; the exit code is that of the first one that fails."""
+    say("Starting the lab: a simulated vCenter with nine hosts, and a real H2O-3 server that trains in ML-cpu-vm-04")
+    up = json.loads(lab("up", state))
+    for text, playbook, variables in (
+        (f"Evacuating {HOST}", "evacuate_host", {"evacuate_host_name": HOST}),
+        (f"{HOST} after the evacuation", None, {}),
+        (f"Bringing the VMs home to {HOST}", "restore_host", {"restore_host_name": HOST}),
+        (f"{HOST} after the restore", None, {}),
+        (
+            "Waiting for the experiment to finish",
+            "verify_experiments",
+            {"verify_experiments_until": "finished", "verify_experiments_wait_timeout": 900},
+        ),
+    ):
+        say(text)
+        if playbook is None:
+            show(up)
+        elif code := play(playbook, variables, up["env"]):
+            return code
+    conclude()
+    return 0
+
+
+def play(playbook: str, variables: dict[str, Any], env: dict[str, str]) -> int:
+    """Run a playbook as a user would."""
+    extra = json.dumps({"liveml_vsphere_state_dir": str(RUNS), **variables})
+    command = [str(BIN / "ansible-playbook"), f"liveml.vsphere.{playbook}", "-e", extra]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, check=False).returncode
+
+
+def lab(verb: str, state: Path) -> str:
+    """``python -m lab up|down``; what it prints on standard output."""
+    command = [sys.executable, "-m", "lab", verb, "--state", str(state)]
+    outcome = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if outcome.returncode:
+        sys.exit(f"The lab could not be brought {verb}; see above.")
+    return outcome.stdout
+
+
+def show(up: dict[str, Any]) -> None:
+    """What the lab itself says of the host: its state and the powered-on VMs on it."""
+    with urllib.request.urlopen(f"{up['control']}/v1/state", timeout=10) as answer:
+        state = json.load(answer)
+    host = state["hosts"][HOST]
+    running = sorted(name for name in host["vms"] or [] if state["vms"][name]["power"] == "poweredOn")
+    print(f"maintenance: {host['maintenance']}; at most {host['slots']['peak']} moves at a time touched the host")
+    print(f"powered-on VMs: {', '.join(running) or 'none, the host is empty'}", flush=True)
+
+
+def conclude() -> None:
+    """The summary of both runs, and where their evidence is."""
+    say("Summary")
+    paths = []
+    for purpose in ("evacuate", "restore"):
+        folder = max((RUNS / "runs").glob(f"*-{purpose}-*"))
+        evidence = json.loads((folder / "evidence.json").read_text())
+        moved = sum(move["result"] == "moved" for move in evidence["moves"])
+        print(f"{purpose:<9} {moved} of {len(evidence['moves'])} VMs moved, run {evidence['run']['result']}")
+        for statement in evidence["statements"]:
+            print(f"{'':<9} {statement}")
+        paths += [f"evidence: {folder / 'evidence.json'}", f"report: {folder / 'report.html'}"]
+    print("\n".join(["", *paths]), flush=True)
+
+
+def say(text: str) -> None:
+    """A heading with the time."""
+    print(f"\n=== {time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: experiment_wait
+short_description: Wait until the experiments of a run progressed or finished
+version_added: 0.1.0
+author:
+  - liveml.vsphere contributors (@liveml)
+description:
+  - Watches the experiments that a run's journal names, and judges them against what they were when the run began.
+  - It fails when one was restarted, failed, or cannot be observed. It only reads, and needs no vCenter.
+extends_documentation_fragment:
+  - liveml.vsphere.attributes
+  - liveml.vsphere.attributes.info_module
+  - liveml.vsphere.experiments
+options:
+  state_dir:
+    description:
+      - Folder of the runs.
+    type: path
+    default: ~/.local/state/liveml.vsphere
+  run_id:
+    description:
+      - The run; the newest by default.
+    type: str
+  until:
+    description:
+      - V(progress) waits until each experiment was seen to advance or had ended; V(finished) until each has ended.
+    type: str
+    choices: [progress, finished]
+    default: progress
+  wait_timeout:
+    description:
+      - Seconds to wait.
+    type: float
+    default: 120.0
+"""
+
+EXAMPLES = r"""
+- name: Wait until the experiments of the latest run are finished
+  liveml.vsphere.experiment_wait:
+    until: finished
+    wait_timeout: 7200
+"""
+
+RETURN = r"""
+lines:
+  description: One sentence an experiment.
+  returned: always
+  type: list
+  elements: str
+verdicts:
+  description: The verdicts.
+  returned: always
+  type: list
+  elements: dict
+"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import is_harmful, verdict_fields
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
+from ansible_collections.liveml.vsphere.plugins.module_utils._progress import percent
+from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import replay
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import run_folders, state_path
+
+SPEC: dict[str, Any] = {
+    **STATE_DIR_SPEC,
+    **EXPERIMENT_SPEC,
+    "run_id": {"type": "str"},
+    "until": {"type": "str", "choices": ["progress", "finished"], "default": "progress"},
+    "wait_timeout": {"type": "float", "default": 120.0},
+}
+POLL_SECONDS = 0.5
+
+
+def experiments_of(params: dict[str, Any]) -> tuple[Experiment, ...]:
+    """The experiments of the wanted run. Raises NotFound when there is no such run."""
+    for folder in run_folders(state_path(params["state_dir"])):
+        run = replay(read_journal(folder / "journal.jsonl"))
+        if run is not None and params["run_id"] in (None, run.run_id):
+            return run.experiments
+    raise NotFound(
+        f"There is no run {params['run_id'] or ''} in {params['state_dir']}",
+        hint="Check state_dir and run_id",
+        option="run_id",
+    )
+
+
+def reached(judgement: Judgement, until: str) -> bool:
+    """Whether an experiment needs no further waiting."""
+    if judgement.verdict is Verdict.COMPLETED or (judgement.samples > 10 and is_harmful(judgement)):
+        return True
+    return until == "progress" and judgement.verdict is Verdict.UNINTERRUPTED
+
+
+def watch(params: dict[str, Any], experiments: tuple[Experiment, ...]) -> list[Judgement]:
+    """Watch until all reached what is waited for, or time is up."""
+    deadline = time.monotonic() + params["wait_timeout"]
+    vms = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
+    with tempfile.TemporaryDirectory(prefix="liveml-") as folder:
+        providers = Providers(params["experiments"])
+        with providers.watch(experiments, Path(folder), lambda _event, **_fields: None) as watching:
+            while True:
+                time.sleep(POLL_SECONDS)
+                judgements = [j for vm in vms for j in watching.judge(vm)]
+                if all(reached(j, params["until"]) for j in judgements) or time.monotonic() > deadline:
+                    return judgements
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    """Find the run's experiments and watch them."""
+    experiments = experiments_of(module.params)
+    judgements = watch(module.params, experiments) if experiments else []
+    late = [j for j in judgements if not reached(j, module.params["until"])]
+    harmed = [j for j in judgements if is_harmful(j)]
+    result: dict[str, Any] = {
+        "changed": False,
+        "verdicts": [verdict_fields(j) for j in judgements],
+        "lines": [line(j) for j in judgements],
+    }
+    if harmed or late:
+        result["failure"] = "; ".join(line(j) for j in harmed or late)
+    return result
+
+
+def line(judgement: Judgement) -> str:
+    """One sentence on an experiment."""
+    detail = f" ({judgement.detail})" if judgement.detail else ""
+    return f"{judgement.experiment.vm_name}: {judgement.verdict}, {percent(judgement.progress_after)}{detail}"
+
+
+def main() -> None:
+    """Entry point."""
+    run_local(SPEC, body)
+
+
+if __name__ == "__main__":
+    main()
