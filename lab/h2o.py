@@ -83,6 +83,6 @@ def refusal(error: urllib.error.HTTPError) -> str:
     """What H2O says about a refused request."""
     try:
         document = json.loads(error.read(LIMIT))
-        return str(document.get("msg") or document.get("exception_msg") or error)[:500]
+        return " ".join(str(document.get("msg") or document.get("exception_msg") or error).split())[:500]
     except (OSError, ValueError, AttributeError):
         return str(error)

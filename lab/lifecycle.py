@@ -12,9 +12,10 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from lab.processes import (
 from lab.toolchain import find_java, h2o_jar, vcenter_binary
 from lab.topology import Topology, load
 from lab.training import start_trainings
-from lab.vcenter import answer_of, check_answers, configuration, read_ready
+from lab.vcenter import answer_of, check_answers, configuration, guest_state, read_ready
 
 OTHER_UP_LIMIT = 600.0
 READY_LIMIT = 60.0
@@ -126,7 +127,7 @@ def start(state: Path, requested: dict[str, Any], topology: Topology) -> dict[st
         answer = answer_of(await_ready(process, state), state)
         check_answers(answer)
         if csv is not None:
-            train_all(servers, csv, process, state)
+            train_all(servers, csv, partial(check_server, process, answer["control"]), state)
     except LabError as error:
         raise LabError(f"{error}{logs(state, servers)}") from error
     folder.write_marker(state, folder.Marker(marker.up_pid, marker.up_started, requested, answer))
@@ -161,10 +162,17 @@ def await_ready(process: subprocess.Popen[bytes], state: Path) -> dict[str, Any]
     return ready
 
 
-def train_all(servers: list[Server], csv: Path, process: subprocess.Popen[bytes], state: Path) -> None:
+def check_server(process: subprocess.Popen[bytes], control: str, server: Server) -> None:
+    """Raise when the vCenter or the server has ended."""
+    check_alive(process)
+    if guest_state(control, server.vm) == "dead":
+        raise LabError(f"the H2O-3 server of {server.vm} ended")
+
+
+def train_all(servers: list[Server], csv: Path, check: Callable[[Server], None], state: Path) -> None:
     """Start the trainings of all servers at once; return when each has made progress."""
     with ThreadPoolExecutor(max_workers=max(1, len(servers))) as pool:
-        tasks = [pool.submit(start_trainings, server, csv, lambda: check_alive(process)) for server in servers]
+        tasks = [pool.submit(start_trainings, server, csv, check) for server in servers]
         try:
             for task in as_completed(tasks):
                 task.result()

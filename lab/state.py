@@ -86,7 +86,7 @@ def open_folder(state: Path) -> int:
     try:
         return os.open(state, os.O_RDONLY | os.O_DIRECTORY)
     except NotADirectoryError as error:
-        raise LabError(f"--state {state} is not a folder") from error
+        raise LabError(f"--state {state} is not a folder; give another") from error
 
 
 def lock_folder(state: Path, seconds: float, *, create: bool) -> int | None:
@@ -98,7 +98,7 @@ def lock_folder(state: Path, seconds: float, *, create: bool) -> int | None:
     end = time.monotonic() + seconds
     while True:
         try:
-            if create:
+            if create and not os.path.lexists(state):
                 state.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = open_folder(state)
         except FileNotFoundError:

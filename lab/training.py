@@ -31,12 +31,12 @@ MODELS = ("exclude_algos", "include_algos")
 INPUT = ("response_column", "ignored_columns")
 
 
-def await_server(server: Server, alive: Callable[[], None]) -> H2O:
-    """Wait until the server answers; ``alive`` raises when waiting has become pointless."""
+def await_server(server: Server, check: Callable[[Server], None]) -> H2O:
+    """Wait until the server answers; ``check`` raises when waiting has become pointless."""
     h2o = H2O(server.url)
     end = time.monotonic() + SERVER_START_LIMIT
     while not h2o.answers():
-        alive()
+        check(server)
         if time.monotonic() > end:
             raise LabError(f"the H2O-3 server of {server.vm} has not answered in {SERVER_START_LIMIT:.0f} s")
         time.sleep(0.2)
@@ -162,9 +162,9 @@ def forget_trial(h2o: H2O, job: str) -> None:
     h2o.delete(f"/3/DKV/{job}")
 
 
-def start_trainings(server: Server, csv: Path, alive: Callable[[], None]) -> None:
+def start_trainings(server: Server, csv: Path, check: Callable[[Server], None]) -> None:
     """Import the flights, calibrate, start all trainings of a server and wait until each has made progress."""
-    h2o = await_server(server, alive)
+    h2o = await_server(server, check)
     if not server.spec.trainings:
         return
     import_flights(h2o, csv)

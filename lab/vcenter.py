@@ -94,6 +94,15 @@ def check_answers(answer: dict[str, Any], timeout: float = 10.0) -> None:
             raise LabError(f"{url} does not answer: {error}") from error
 
 
+def guest_state(control: str, vm: str) -> str:
+    """What became of the process of a VM's guest: running, frozen, dead or none."""
+    try:
+        state = json.loads(get(f"{control}/v1/state", None, 10.0))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise LabError(f"{control}/v1/state does not answer: {error}") from error
+    return str(state["vms"][vm]["guest"]["state"])
+
+
 def read_ready(path: Path) -> dict[str, Any] | None:
     """``ready.json``, None while it is not there."""
     try:

@@ -15,3 +15,5 @@ COLLECTIONS = ROOT / ".venv" / "collections"
 for path in (str(ROOT), str(COLLECTIONS)):
     if path not in sys.path:
         sys.path.insert(0, path)
+
+from tests.labs import fast_lab, run_module  # noqa: F401 - fixtures for every folder

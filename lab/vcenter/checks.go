@@ -74,12 +74,19 @@ func (s *sddc) ruled(vm *simulator.VirtualMachine, target *simulator.HostSystem)
 }
 
 // newFault makes a fault by its class name; an unknown name is the caller's mistake and nil.
-func newFault(name string) types.BaseMethodFault {
+// References that the class demands point to about, since clients refuse empty ones.
+func newFault(name string, about types.ManagedObjectReference) types.BaseMethodFault {
 	kind, ok := types.TypeFunc()(name)
-	if !ok {
+	if !ok || kind.Kind() != reflect.Struct {
 		return nil
 	}
-	fault, _ := reflect.New(kind).Interface().(types.BaseMethodFault)
+	value := reflect.New(kind)
+	for i := range kind.NumField() {
+		if field := value.Elem().Field(i); field.Type() == reflect.TypeOf(about) {
+			field.Set(reflect.ValueOf(about))
+		}
+	}
+	fault, _ := value.Interface().(types.BaseMethodFault)
 	return fault
 }
 

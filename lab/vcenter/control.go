@@ -142,7 +142,7 @@ func (s *sddc) injectFault(_ string, body request) error {
 	if err != nil {
 		return err
 	}
-	if newFault(body.Fault) == nil {
+	if newFault(body.Fault, vm.Self) == nil {
 		return fmt.Errorf("no fault class %q", body.Fault)
 	}
 	s.mu.Lock()

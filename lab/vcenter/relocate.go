@@ -126,7 +126,7 @@ func (s *sddc) vmotion(
 	record.Started, record.Result = &now, "running"
 	s.mu.Unlock()
 	o.running()
-	if fault := s.takeFault(vm.Self.Value); fault != nil {
+	if fault := s.takeFault(vm.Self.Value, o.task.Self); fault != nil {
 		return fault
 	}
 	if fault := s.impossible(vm, source, target); fault != nil {
@@ -244,7 +244,7 @@ func (s *sddc) place(ctx *simulator.Context, vm *simulator.VirtualMachine, sourc
 	s.refreshLoad()
 }
 
-func (s *sddc) takeFault(vm string) types.BaseMethodFault {
+func (s *sddc) takeFault(vm string, task types.ManagedObjectReference) types.BaseMethodFault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	queued := s.faults[vm]
@@ -252,5 +252,5 @@ func (s *sddc) takeFault(vm string) types.BaseMethodFault {
 		return nil
 	}
 	s.faults[vm] = queued[1:]
-	return newFault(queued[0])
+	return newFault(queued[0], task)
 }

@@ -1,0 +1,177 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The modules against the lab: read, plan, fence, move, restore; and what an operator sees when input is bad."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.labs import Lab, RunModule
+
+HOST = "esx-05"
+NO_EXPERIMENTS = {"enabled": False}
+
+
+@pytest.fixture(autouse=True)
+def _keep_signal_handlers() -> Iterator[None]:
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def test_evacuate_and_restore_by_modules(fast_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
+    before = fast_lab.where()
+    leaving = fast_lab.on(HOST)
+    assert len(leaving) > 8
+
+    plan = run_module("migration_plan", fast_lab, host=HOST, state_dir=str(tmp_path))
+    assert {move["vm_name"] for move in plan["moves"]} == leaving
+    assert not [r for r in plan["refusals"] if r["blocking"]]
+    assert run_module("migration_plan", fast_lab, host=HOST, state_dir=str(tmp_path))["plan"] == plan["plan"]
+
+    migrate = {"host": HOST, "state_dir": str(tmp_path), "experiments": NO_EXPERIMENTS}
+    checked = run_module("vm_migrate", fast_lab, check=True, plan=plan["plan"], purpose="evacuate", **migrate)
+    assert checked["changed"]
+    assert fast_lab.where() == before
+    assert fast_lab.get("state")["moves"] == []
+
+    fence = run_module("host_maintenance", fast_lab, host=HOST, state="fenced")
+    assert (fence["changed"], fence["maintenance"]) == (True, "entering")
+    assert fast_lab.get("state")["hosts"][HOST]["maintenance"] == "entering"
+    assert run_module("host_maintenance", fast_lab, host=HOST, state="fenced")["changed"] is False
+
+    moved = run_module("vm_migrate", fast_lab, plan=plan["plan"], purpose="evacuate", **migrate)
+    assert {m["result"] for m in moved["moves"]} == {"moved"}
+    state = fast_lab.get("state")
+    assert fast_lab.on(HOST) == set()
+    assert max(host["slots"]["peak"] for host in state["hosts"].values()) == 8
+    targets = {move["vm_name"]: move["target_name"] for move in plan["moves"]}
+    assert {name: fast_lab.where()[name] for name in targets} == targets
+
+    entered = run_module("host_maintenance", fast_lab, host=HOST, state="maintenance", wait_timeout=30)
+    assert entered["maintenance"] == "in"
+    assert run_module("host_maintenance", fast_lab, host=HOST, state="fenced")["changed"] is False
+
+    again = run_module("migration_plan", fast_lab, host=HOST, state_dir=str(tmp_path))
+    assert again["moves"] == []
+    assert run_module("vm_migrate", fast_lab, plan=again["plan"], purpose="evacuate", **migrate)["changed"] is False
+
+    away = run_module("placement", fast_lab, host=HOST, state_dir=str(tmp_path))["placements"]
+    assert {p["vm"]: p["outcome"] for p in away} == dict.fromkeys(leaving, "home_unhealthy")
+    assert run_module("host_maintenance", fast_lab, host=HOST, state="normal", wait_timeout=30)["changed"]
+    fast_lab.post("vms/ML-cpu-vm-05", action="move", target="esx-01", instant=True)
+    # Another controller: the homes come from the VMs' custom attribute alone.
+    other = str(tmp_path / "other")
+    home = run_module("migration_plan", fast_lab, host=HOST, use_homes=True, policy="any", state_dir=other)
+    assert {m["vm_name"] for m in home["moves"]} == leaving - {"ML-cpu-vm-05"}
+    back = run_module("vm_migrate", fast_lab, plan=home["plan"], purpose="restore", **{**migrate, "state_dir": other})
+    assert {m["result"] for m in back["moves"]} == {"moved"}
+    assert fast_lab.where() == before | {"ML-cpu-vm-05": "esx-01"}
+    cleared = run_module("placement", fast_lab, host=HOST, state="absent", state_dir=other)
+    assert cleared["changed"]
+    left = run_module("placement", fast_lab, host=HOST, state_dir=other)["placements"]
+    assert {p["vm"]: p["outcome"] for p in left} == {"ML-cpu-vm-05": "moved_by_person"}
+
+    report = run_module("evidence_report", state_dir=str(tmp_path), purpose="evacuate", host=HOST)
+    assert report["changed"]
+    evidence = json.loads(Path(report["evidence_path"]).read_text())
+    assert {m["vm"] for m in evidence["moves"] if m["result"] == "moved"} == leaving
+    assert evidence["vcenter"]["simulated"] is True
+    assert "simulated" in Path(report["report_path"]).read_text()
+    assert run_module("evidence_report", state_dir=str(tmp_path), purpose="evacuate", host=HOST)["changed"] is False
+    secrets = fast_lab.env["VMWARE_PASSWORD"]
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and secrets in p.read_text()]
+    assert {p.stat().st_mode & 0o077 for p in tmp_path.rglob("*") if p.is_file()} == {0}
+
+
+def test_reading_costs_a_constant_number_of_calls(fast_lab: Lab, run_module: RunModule) -> None:
+    info = run_module("host_info", fast_lab)
+    assert [host["name"] for host in info["hosts"]] == [f"esx-0{n}" for n in range(1, 10)]
+    assert {host["fault_domain"] for host in info["hosts"]} == {"us-west-2a", "us-west-2b", "us-west-2c"}
+    fast_lab.post("calls/reset")
+    run_module("host_info", fast_lab)
+    calls = fast_lab.get("calls")
+    assert calls["RetrievePropertiesEx"] <= 2
+    assert sum(calls.values()) <= 12
+
+
+def test_a_failing_move_stops_the_run_and_names_the_vm(fast_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
+    fast_lab.post("faults", vm="ML-cpu-vm-04", times=1, fault="NoPermission")
+    plan = run_module("migration_plan", fast_lab, host=HOST, state_dir=str(tmp_path))
+    result = run_module(
+        "vm_migrate", fast_lab, plan=plan["plan"], purpose="evacuate", host=HOST, state_dir=str(tmp_path),
+        experiments=NO_EXPERIMENTS, slots=2,
+    )  # fmt: skip
+    assert result["failed"]
+    assert "ML-cpu-vm-04 was left on esx-05" in result["msg"]
+    assert "ML-cpu-vm-04" in result["left_behind"]
+    assert fast_lab.where()["ML-cpu-vm-04"] == HOST
+
+
+def test_transient_faults_and_lost_sessions_are_survived(fast_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
+    fast_lab.post("faults", vm="ML-cpu-vm-06", times=2, fault="TaskInProgress")
+    plan = run_module("migration_plan", fast_lab, host=HOST, state_dir=str(tmp_path))
+    fast_lab.post("sessions/expire")
+    result = run_module(
+        "vm_migrate", fast_lab, plan=plan["plan"], purpose="evacuate", host=HOST, state_dir=str(tmp_path),
+        experiments=NO_EXPERIMENTS,
+    )  # fmt: skip
+    assert not result.get("failed"), result
+    assert fast_lab.on(HOST) == set()
+
+
+def test_bad_input_gives_one_clear_sentence(fast_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
+    plan = run_module("migration_plan", fast_lab, host=HOST, state_dir=str(tmp_path))["plan"]
+    edited = {**plan, "moves": plan["moves"][:1]}
+    cases = {
+        "There is no host esx-55": ("host_info", {"host": "esx-55"}),
+        "similar names: esx-0": ("host_info", {"host": "esx-50"}),
+        "is a virtual machine": ("migration_plan", {"host": "ML-cpu-vm-04"}),
+        "refused the login": ("host_info", {"password": "wrong-secret"}),
+        "cannot be reached": ("host_info", {"port": 1}),
+        "cannot be verified": ("host_info", {"ca_path": "/etc/ssl/certs/ca-certificates.crt"}),
+        "ca_path": ("host_info", {"ca_path": "/nowhere.pem"}),
+        "slots is 9": ("vm_migrate", {"plan": plan, "slots": 9, "state_dir": str(tmp_path)}),
+        "does not belong to its plan_id": ("vm_migrate", {"plan": edited, "state_dir": str(tmp_path)}),
+        "There is no run nope": ("evidence_report", {"run_id": "nope", "state_dir": str(tmp_path)}),
+        "memory_headroom": ("migration_plan", {"host": HOST, "memory_headroom": 100}),
+    }
+    before = fast_lab.where()
+    for text, (name, arguments) in cases.items():
+        result = run_module(name, None if name == "evidence_report" else fast_lab, **arguments)
+        assert result["failed"], (text, result)
+        assert text in result["msg"], result["msg"]
+        assert "Traceback" not in json.dumps(result)
+        assert "wrong-secret" not in result["msg"]
+    assert fast_lab.where() == before
+
+
+def test_the_restricted_user_moves_vms_but_cannot_fence(fast_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
+    who = {"username": fast_lab.answer["restricted"]["user"], "password": fast_lab.answer["restricted"]["password"]}
+    refused = run_module("host_maintenance", fast_lab, host=HOST, state="fenced", **who)
+    assert "Host.Config.Maintenance" in refused["msg"]
+    skipped = run_module("host_maintenance", fast_lab, host=HOST, state="fenced", when_not_permitted="skip", **who)
+    assert (skipped["changed"], skipped["permitted"]) == (False, False)
+    assert skipped["message"].startswith("not fenced")
+    plan = run_module("migration_plan", fast_lab, vms=["ML-cpu-vm-07"], policy="other_only", state_dir=str(tmp_path))
+    moved = run_module(
+        "vm_migrate", fast_lab, plan=plan["plan"], purpose="evacuate", state_dir=str(tmp_path),
+        experiments=NO_EXPERIMENTS, **who,
+    )  # fmt: skip
+    assert [m["result"] for m in moved["moves"]] == ["moved"]
+    homes = run_module("placement", fast_lab, state_dir=str(tmp_path))["placements"]
+    assert [(p["vm"], p["home"]) for p in homes] == [("ML-cpu-vm-07", HOST)]
+
+
+def test_experiments_are_looked_for_where_guests_say(fast_lab: Lab, run_module: RunModule) -> None:
+    result = run_module("experiment_info", fast_lab, host=HOST)
+    assert result["experiments"] == []
+    assert "no server listens" in result["unobserved"]["ML-cpu-vm-04"]

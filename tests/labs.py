@@ -1,0 +1,117 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Labs and runners that the integration and end-to-end tests share."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils import basic
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Lab:
+    """A running lab: its environment variables and its control endpoint."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.answer = answer
+        self.env: dict[str, str] = answer["env"]
+
+    def get(self, path: str) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.answer['control']}/v1/{path}", timeout=10) as reply:
+            return dict(json.load(reply))
+
+    def post(self, path: str, **body: Any) -> None:
+        request = urllib.request.Request(
+            f"{self.answer['control']}/v1/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30):
+            pass
+
+    def where(self) -> dict[str, str]:
+        """Host by VM name, as the lab's own account has it."""
+        return {name: vm["host"] for name, vm in self.get("state")["vms"].items()}
+
+    def on(self, host: str) -> set[str]:
+        """Powered-on VMs of a host."""
+        vms = self.get("state")["vms"].items()
+        return {name for name, vm in vms if vm["host"] == host and vm["power"] == "poweredOn"}
+
+
+@contextlib.contextmanager
+def running_lab(*arguments: str) -> Iterator[Lab]:
+    with tempfile.TemporaryDirectory(prefix="liveml-test-") as folder:
+        state = f"{folder}/lab"
+        command = [sys.executable, "-m", "lab"]
+        try:
+            up = subprocess.run(
+                [*command, "up", "--state", state, *arguments],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert up.returncode == 0, up.stderr
+            yield Lab(json.loads(up.stdout))
+        finally:
+            subprocess.run([*command, "down", "--state", state], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.fixture
+def fast_lab() -> Iterator[Lab]:
+    """A fresh lab of the seed scenario without guests, 50 times faster than life."""
+    with running_lab("--no-guests", "--time-scale", "0.02") as lab:
+        yield lab
+
+
+RunModule = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run_module(monkeypatch: pytest.MonkeyPatch) -> RunModule:
+    """Run a module's ``main()`` in this process, so that coverage sees it; return what it printed."""
+
+    def run(name: str, lab: Lab | None = None, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        for key, value in (lab.env if lab else {}).items():
+            monkeypatch.setenv(key, value)
+        arguments["_ansible_check_mode"] = check
+        payload = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
+        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", payload)
+        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+        module = import_module(f"ansible_collections.liveml.vsphere.plugins.modules.{name}")
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+            module.main()
+        return dict(json.loads(printed.getvalue()))
+
+    return run
+
+
+def playbook_command(name: str, state_dir: Path, *options: str, **variables: Any) -> list[str]:
+    extra = json.dumps({"liveml_vsphere_state_dir": str(state_dir), **variables})
+    return [str(Path(sys.executable).parent / "ansible-playbook"), f"liveml.vsphere.{name}", "-e", extra, *options]
+
+
+def playbook_environment(lab: Lab) -> dict[str, str]:
+    return {**os.environ, **lab.env, "NO_COLOR": "1"}
+
+
+def play(name: str, lab: Lab, state_dir: Path, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+    command = playbook_command(name, state_dir, *options, **variables)
+    environment = playbook_environment(lab)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)

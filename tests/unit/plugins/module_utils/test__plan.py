@@ -1,0 +1,223 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The planner on generated estates: capacity, rules, policies, determinism; and each refusal by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import Ambiguous, InvalidInput, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    AntiAffinityRule,
+    Connection,
+    Datastore,
+    Device,
+    Estate,
+    HostState,
+    Maintenance,
+    Plan,
+    PlanRequest,
+    Policy,
+    Power,
+    VcenterInfo,
+    VmState,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan import (
+    make_plan,
+    memory_demand,
+    plan_lines,
+    revalidate,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict, plan_to_dict
+from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host, find_vm, select_vms
+from hypothesis import given
+from hypothesis import strategies as st
+
+GIB = 2**30
+INFO = VcenterInfo("vc", "uuid", "8.0.3", False)
+
+
+def host(number: int, domain: str | None = "a", **changes: object) -> HostState:
+    values = {
+        "moid": f"host-{number}", "name": f"esx-{number}", "cluster": "c", "cluster_name": "c", "datacenter": "dc",
+        "fault_domain": domain, "connection": Connection.CONNECTED, "maintenance": Maintenance.NORMAL,
+        "memory_bytes": 100 * GIB, "memory_used_bytes": 10 * GIB, "cpu_mhz": 10_000, "cpu_used_mhz": 1_000,
+        "datastores": frozenset({"ds"}), "networks": frozenset({"net"}), **changes,
+    }  # fmt: skip
+    return HostState(**values)  # type: ignore[arg-type]
+
+
+def vm(number: int, on: int = 1, gib: int = 4, **changes: object) -> VmState:
+    values = {
+        "moid": f"vm-{number}", "name": f"ml-{number}", "instance_uuid": f"u{number}", "host": f"host-{on}",
+        "power": Power.ON, "memory_bytes": gib * GIB, "memory_used_bytes": gib * GIB, "cpu_used_mhz": 100,
+        "datastores": frozenset({"ds"}), "networks": frozenset({"net"}), **changes,
+    }  # fmt: skip
+    return VmState(**values)  # type: ignore[arg-type]
+
+
+def estate(hosts: list[HostState], vms: list[VmState], **changes: object) -> Estate:
+    stores = {"ds": Datastore("ds", "shared", frozenset(h.moid for h in hosts))}
+    values: Mapping[str, object] = {"datastores": stores, **changes}
+    return Estate(INFO, {h.moid: h for h in hosts}, {v.moid: v for v in vms}, **values)  # type: ignore[arg-type]
+
+
+def plan_all(world: Estate, **changes: object) -> Plan:
+    return make_plan(world, PlanRequest(select_vms(world, host="host-1"), **changes))  # type: ignore[arg-type]
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> Estate:
+    hosts = [
+        host(n, draw(st.sampled_from(["a", "b", None])), memory_used_bytes=draw(st.integers(0, 90)) * GIB)
+        for n in range(1, draw(st.integers(2, 7)))
+    ]
+    vms = [vm(n, gib=draw(st.integers(1, 40))) for n in range(draw(st.integers(0, 12)))]
+    rules = (AntiAffinityRule("apart", frozenset(v.moid for v in vms[:3])),) if draw(st.booleans()) else ()
+    return estate(hosts, vms, anti_affinity=rules)
+
+
+@given(world=worlds(), policy=st.sampled_from(list(Policy)))
+def test_plans_keep_every_promise(world: Estate, policy: Policy) -> None:
+    plan = plan_all(world, policy=policy)
+    named = [m.vm for m in plan.moves] + [r.vm for r in plan.refusals]
+    assert sorted(named) == sorted(world.vms)
+    for target in world.hosts.values():
+        arriving = sum(memory_demand(world.vms[m.vm]) for m in plan.moves if m.target == target.moid)
+        assert not arriving or target.memory_used_bytes + arriving <= 0.9 * target.memory_bytes
+    for rule in world.anti_affinity:
+        placed = [m.target for m in plan.moves if m.vm in rule.vms]
+        assert len(placed) == len(set(placed))
+    source = world.hosts["host-1"].fault_domain
+    for move in plan.moves:
+        if policy is Policy.SAME_ONLY:
+            assert move.target_fault_domain == source is not None
+        if policy is Policy.OTHER_ONLY:
+            assert None not in (source, move.target_fault_domain)
+            assert move.target_fault_domain != source
+    assert [m.number for m in plan.moves] == list(range(1, len(plan.moves) + 1))
+    shuffled = replace(world, hosts=dict(reversed(world.hosts.items())), vms=dict(reversed(world.vms.items())))
+    assert plan_all(shuffled, policy=policy) == plan
+    assert plan_from_dict(json.loads(json.dumps(plan_to_dict(plan)))) == plan
+    assert revalidate(plan, world) == ()
+
+
+def test_a_preferred_domain_spills_over_when_it_is_full() -> None:
+    world = estate([host(1), host(2), host(3, "b")], [vm(n, gib=50) for n in (1, 2)])
+    assert sorted(m.target_fault_domain or "" for m in plan_all(world).moves) == ["a", "b"]
+
+
+def test_equal_hosts_share_the_vms() -> None:
+    world = estate([host(n) for n in (1, 2, 3)], [vm(n) for n in range(10)])
+    targets = [m.target for m in plan_all(world).moves]
+    assert targets.count("host-2") == targets.count("host-3") == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "blocking"),
+    [
+        ({"power": Power.OFF}, "not_powered_on", False),
+        ({"template": True}, "template", False),
+        ({"managed_by": "com.vmware.vim.eam"}, "managed_by", False),
+        ({"moving_task": "task-1"}, "already_moving", True),
+        ({"busy": "VirtualMachine.createSnapshot"}, "busy", True),
+        ({"disabled_methods": frozenset({"RelocateVM_Task"})}, "method_disabled", True),
+        ({"devices": (Device("pci_passthrough", "GPU"),)}, "passthrough_device", True),
+        ({"devices": (Device("cdrom_host", "CD/DVD drive 1"),)}, "host_device", True),
+        ({"datastores": frozenset({"local"})}, "local_datastore", True),
+        ({"datastores": frozenset({"elsewhere"})}, "missing_datastore", True),
+        ({"networks": frozenset({"vlan-9"})}, "missing_network", True),
+        ({"memory_used_bytes": 95 * GIB}, "no_capacity_memory", True),
+        ({"cpu_used_mhz": 9_000}, "no_capacity_cpu", True),
+        ({"cpu_affinity": True}, "cpu_affinity", True),
+        ({"fault_tolerance": True}, "fault_tolerance", True),
+        ({"question": "msg.uuid.altered"}, "pending_question", True),
+        ({"connection": "orphaned"}, "vm_connection", True),
+    ],
+)
+def test_refusals(changes: dict[str, object], check: str, blocking: bool) -> None:
+    stores = {
+        "ds": Datastore("ds", "shared", frozenset({"host-1", "host-2"})),
+        "local": Datastore("local", "local", frozenset({"host-1"})),
+    }
+    world = estate([host(1), host(2)], [vm(1, **changes)], datastores=stores)
+    plan = plan_all(world)
+    assert plan.moves == ()
+    assert check in {reason.check for reason in plan.refusals[0].reasons}
+    assert all(reason.hint and reason.object for reason in plan.refusals[0].reasons)
+    assert plan.refusals[0].blocking is blocking
+
+
+@pytest.mark.parametrize(
+    ("changes", "check"),
+    [
+        ({"maintenance": Maintenance.IN}, "target_maintenance"),
+        ({"maintenance": Maintenance.ENTERING}, "target_maintenance"),
+        ({"connection": Connection.DISCONNECTED}, "target_disconnected"),
+        ({"vmotion_enabled": False}, "target_vmotion_off"),
+    ],
+)
+def test_targets_that_cannot_take_a_vm(changes: dict[str, object], check: str) -> None:
+    world = estate([host(1), host(2, **changes)], [vm(1)])
+    assert [r.check for r in plan_all(world).refusals[0].reasons] == [check]
+
+
+def test_all_reasons_come_at_once() -> None:
+    world = estate([host(1), host(2, maintenance=Maintenance.IN)], [vm(1, question="?", busy="snapshot")])
+    checks = {reason.check for reason in plan_all(world).refusals[0].reasons}
+    assert checks == {"pending_question", "busy", "target_maintenance"}
+
+
+def test_a_move_of_an_unfinished_run_is_adopted() -> None:
+    world = estate([host(1), host(2)], [vm(1, moving_task="task-7")])
+    plan = plan_all(world, moving={"vm-1": ("host-2", "task-7")})
+    assert [(m.target, m.task) for m in plan.moves] == [("host-2", "task-7")]
+
+
+def test_a_destination_is_kept_and_a_vm_that_is_there_is_settled() -> None:
+    world = estate([host(1), host(2), host(3)], [vm(1), vm(2, on=3)])
+    plan = make_plan(world, PlanRequest(("vm-1", "vm-2"), destinations={"vm-1": "host-3", "vm-2": "host-3"}))
+    assert plan_lines(plan) == ["ml-1: esx-1 → esx-3"]
+    assert plan.settled == ("ml-2",)
+
+
+def test_drift_is_named() -> None:
+    world = estate([host(1), host(2), host(3)], [vm(1), vm(2)])
+    plan = plan_all(world)
+    moved = {v.moid: replace(v, host="host-3" if plan.moves[0].target == "host-2" else "host-2") for v in [vm(1)]}
+    drifts = revalidate(plan, replace(world, vms=moved))
+    assert {d.vm_name for d in drifts} == {"ml-1", "ml-2"}
+    assert any("no longer exists" in d.what for d in drifts)
+    arrived = {m.vm: replace(world.vms[m.vm], host=m.target) for m in plan.moves}
+    assert revalidate(plan, replace(world, vms=arrived)) == ()
+
+
+@pytest.mark.parametrize("edit", [lambda d: d["moves"][0].update(target="host-9"), lambda d: d.pop("moves")])
+def test_an_edited_plan_is_refused(edit: object) -> None:
+    data = json.loads(json.dumps(plan_to_dict(plan_all(estate([host(1), host(2)], [vm(1)])))))
+    edit(data)  # type: ignore[operator]
+    with pytest.raises(InvalidInput) as caught:
+        plan_from_dict(data)
+    assert caught.value.option == "plan"
+
+
+def test_names_must_mean_one_object() -> None:
+    world = estate([host(1), host(2)], [vm(1), replace(vm(2), name="ml-1", folder="ml/vision"), vm(3, on=2)])
+    with pytest.raises(Ambiguous, match="vm-2 in folder ml/vision"):
+        find_vm(world, "ml-1")
+    with pytest.raises(NotFound, match="similar names: ml-3"):
+        find_vm(world, "ml-33")
+    with pytest.raises(NotFound, match="is a virtual machine"):
+        find_host(world, "ml-3")
+    with pytest.raises(NotFound, match="is an ESXi host"):
+        find_vm(world, "esx-1")
+    assert find_host(world, "host-2").name == "esx-2"
+    assert select_vms(world, patterns=["ml-[23]"]) == ("vm-3",)
+    assert select_vms(world, folders=["ml"]) == ("vm-2",)
+    assert select_vms(world, host="host-2") == ("vm-3",)
+    assert select_vms(world, attributes={"owner": "x"}) == ()

@@ -1,0 +1,106 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Verdicts: the truth is generated, a poller simulated, and nothing untrue may be claimed."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Sample, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import judge, longest_stall
+from hypothesis import given
+from hypothesis import strategies as st
+
+EXPERIMENT = Experiment("vm-1", "ml-1", "h2o3", "job", "100", "http://x", progress=0.1)
+
+
+def answer(sent: float, received: float, progress: float | None = 0.2, **changes: object) -> Sample:
+    values = {"process": "100", "status": "RUNNING", "progress": progress, "detail": f"{progress}", **changes}
+    return Sample(sent, received, "answered", **values)  # type: ignore[arg-type]
+
+
+def poll(freezes: list[tuple[float, float]], *, hz: float, latencies: list[float], seconds: float) -> list[Sample]:
+    """A poller of a server that answers ``latency`` after a question, but not while frozen."""
+    samples, now, turn = [], 0.0, 0
+    while now < seconds:
+        latency = latencies[turn % len(latencies)]
+        arrived = now + latency / 2
+        for start, length in freezes:
+            if start <= arrived < start + length:
+                arrived = start + length
+        received = arrived + latency / 2
+        for start, length in freezes:  # frozen while it made the answer
+            if arrived < start < received:
+                received += length
+        samples.append(answer(now, received, min(1.0, received / 1000)))
+        now = max(now + 1 / hz, received + 0.2 / hz)
+        turn += 1
+    return samples
+
+
+@given(
+    start=st.floats(5, 15),
+    length=st.floats(0.05, 30),
+    hz=st.sampled_from([5.0, 20.0]),
+    latencies=st.lists(st.floats(0.0005, 0.02), min_size=1, max_size=20),
+)
+def test_the_interval_holds_the_true_freeze(start: float, length: float, hz: float, latencies: list[float]) -> None:
+    stall = longest_stall(poll([(start, length)], hz=hz, latencies=latencies, seconds=60))
+    assert stall is not None
+    assert stall.low <= length <= stall.high or (length < 1 / hz and stall.high >= length)
+    assert stall.high - stall.low <= 1 / hz + 0.07
+
+
+def moving(freeze: float, **last: object) -> list[Sample]:
+    samples = poll([(10, freeze)], hz=20, latencies=[0.002], seconds=20)
+    return [*samples, answer(99.0, 99.002, 0.9, **last)] if last else samples
+
+
+def test_a_short_stall_with_progress_after_it_is_uninterrupted() -> None:
+    judgement = judge(EXPERIMENT, moving(0.4), stall_budget=5, moved_at=9)
+    assert judgement.verdict is Verdict.UNINTERRUPTED
+    assert judgement.longest_stall is not None
+    assert judgement.longest_stall.at == pytest.approx(10, abs=0.1)
+    assert (judgement.identity, judgement.progress, judgement.stall) == ("proven", "proven", "proven")
+
+
+@pytest.mark.parametrize(
+    ("samples", "verdict"),
+    [
+        (moving(8), Verdict.STALLED),
+        ([*moving(0.4), answer(21, 21.1, process="101")], Verdict.RESTARTED),
+        ([*moving(0.4), Sample(21, 21.1, "job_missing", "101")], Verdict.RESTARTED),
+        ([*moving(0.4), answer(21, 21.1, 0.001)], Verdict.RESTARTED),
+        ([*moving(0.4), answer(21, 21.1, status="FAILED")], Verdict.FAILED),
+        ([*moving(0.4), answer(21, 21.1, status="CANCELLED")], Verdict.FAILED),
+        ([*moving(0.4), answer(21, 21.1, 1.0, status="CANCELLED", detail="Done.")], Verdict.COMPLETED),
+        ([*moving(0.4), answer(21, 21.1, 1.0, status="DONE")], Verdict.COMPLETED),
+        ([*moving(0.4), Sample(21, 21.1, "refused")], Verdict.FAILED),
+        ([*moving(0.4), Sample(21, 25.1, "silent")], Verdict.UNKNOWN),
+        ([*moving(0.4), Sample(21, 21.1, "invalid")], Verdict.UNKNOWN),
+        ([*moving(0.4), Sample(21, 21.1, "job_missing", "100")], Verdict.UNKNOWN),
+        ([], Verdict.UNKNOWN),
+        ([answer(n / 5, n / 5 + 0.001, 0.5) for n in range(50)], Verdict.UNKNOWN),
+    ],
+)
+def test_endings(samples: list[Sample], verdict: Verdict) -> None:
+    assert judge(EXPERIMENT, samples, stall_budget=5).verdict is verdict
+
+
+def test_a_window_nobody_watched_is_no_proof() -> None:
+    samples = moving(0.4)
+    judgement = judge(EXPERIMENT, samples, stall_budget=5, unwatched=[(9.9, 10.6)])
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert (judgement.identity, judgement.stall) == ("proven", "unknown")
+    assert judgement.unwatched_seconds == pytest.approx(0.7)
+
+
+@given(st.lists(st.sampled_from(["answered", "refused", "silent", "invalid", "job_missing"]), min_size=1, max_size=30))
+def test_what_is_not_observed_at_the_end_is_never_uninterrupted(outcomes: list[str]) -> None:
+    samples = [
+        answer(n / 5, n / 5 + 0.001, n / 100) if o == "answered" else Sample(n / 5, n / 5 + 0.001, o)
+        for n, o in enumerate(outcomes)
+    ]
+    verdict = judge(EXPERIMENT, samples, stall_budget=5).verdict
+    assert verdict is not Verdict.UNINTERRUPTED or outcomes[-1] == "answered"
