@@ -1,16 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// Freeze is one true stop of a guest process, by the monotonic clock from before SIGSTOP to after SIGCONT.
+// Freeze is one true stop of a guest process, by the monotonic clock from when every thread had stopped to after SIGCONT.
 type Freeze struct {
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"`
@@ -64,11 +66,34 @@ func (g *guestProcess) freeze() bool {
 	if !g.frozen.IsZero() {
 		return false
 	}
-	started := time.Now()
 	if !g.signal(syscall.SIGSTOP) {
 		return false
 	}
-	g.frozen = started
+	// A busy machine stops threads only when they are scheduled next; the freeze begins when all have stopped.
+	deadline := time.Now().Add(time.Second)
+	for !stopped(g.command.Process.Pid) && time.Now().Before(deadline) {
+		time.Sleep(500 * time.Microsecond)
+	}
+	g.frozen = time.Now()
+	return true
+}
+
+// stopped tells whether every thread of a process is stopped, from the third field of /proc/PID/task/TID/stat.
+func stopped(pid int) bool {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(files) == 0 {
+		return true
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		after := data[bytes.LastIndexByte(data, ')')+1:]
+		if len(after) > 1 && after[1] != 'T' && after[1] != 'Z' && after[1] != 'X' {
+			return false
+		}
+	}
 	return true
 }
 

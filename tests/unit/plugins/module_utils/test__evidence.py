@@ -1,0 +1,111 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Evidence and report from journals: schema, escaping, unfinished runs, 1 to 64 moves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import MOST_POINTS, evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._report import render_html, render_markdown
+
+SCHEMA = json.loads((Path(__file__).parents[4] / "docs/schema/evidence-1.0.json").read_text())
+STALL = {"seconds": 0.4, "low": 0.37, "high": 0.43, "at_mono": 110.0}
+
+
+def journal(
+    moves: int, *, verdict: str = "uninterrupted", name: str = "ML-cpu-vm", upto: int | None = None
+) -> list[Any]:
+    events: list[dict[str, Any]] = []
+
+    def add(event: str, **fields: Any) -> None:
+        second = len(events)
+        at = f"2026-01-01T00:{second // 60:02}:{second % 60:02}.000Z"
+        events.append({"seq": second + 1, "at": at, "mono": 100.0 + second, "event": event, **fields})
+
+    vcenter = {"name": "vc", "instance_uuid": "u", "version": "8.0.3", "simulated": True}
+    host = {"moid": "host-5", "name": "esx-05"}
+    add("run_started", run_id="r1", plan_id="0" * 64, purpose="evacuate", key="u.host-5", host=host, vcenter=vcenter)
+    source, target = {**host, "fault_domain": "a"}, {"moid": "host-6", "name": "esx-06", "fault_domain": "b"}
+    vms = [{"moid": f"vm-{n}", "name": f"{name}-{n:02}"} for n in range(moves)]
+    for n, vm in enumerate(vms):
+        add("planned", number=n + 1, vm=vm, source=source, target=target, why="")
+    add("experiment_found", vm=vms[0], provider="h2o3", id="job", process="1", url="http://x", description="GBM",
+        progress=0.1, clock_progress=False)  # fmt: skip
+    add("refused", vm={"moid": "vm-x", "name": f"{name}-x"}, blocking=True,
+        reasons=[{"check": "busy", "object": "snapshot", "hint": "Wait"}])  # fmt: skip
+    for n, vm in enumerate(vms):
+        for attempt in (1, 2):
+            add("move_submitting", number=n + 1, vm=vm, source=source, target=target, attempt=attempt)
+        add("switched_over", number=n + 1, vm=vm, host="esx-06")
+        add(
+            "move_finished",
+            number=n + 1,
+            vm=vm,
+            source=source,
+            target=target,
+            result="moved",
+            error=None,
+            host="esx-06",
+        )
+    add("verdict", vm=vms[0], provider="h2o3", id="job", verdict=verdict, identity="proven", progress_claim="proven",
+        stall_claim="proven", longest_stall=STALL, resolution=0.2, progress_before=0.1, progress_after=0.6, samples=9,
+        unwatched_seconds=0.0, detail="")  # fmt: skip
+    add("run_finished", result="success", moved=moves, failed=0, left_behind=0)
+    return events[:upto]
+
+
+def samples(count: int) -> dict[tuple[str, str], list[Sample]]:
+    points = [Sample(100 + n / 20, 100 + n / 20 + 0.001, "answered", "1", "RUNNING", n / count) for n in range(count)]
+    return {("vm-0", "job"): points}
+
+
+@pytest.mark.parametrize("moves", [1, 8, 64])
+def test_evidence_fits_its_schema_and_renders(moves: int) -> None:
+    evidence = evidence_of(journal(moves), samples(2000))
+    jsonschema.validate(evidence, SCHEMA)
+    assert len(evidence["moves"]) == moves
+    assert {m["attempts"] for m in evidence["moves"]} == {2}
+    assert evidence["statements"] == [
+        "ML-cpu-vm-00: no restart; same process, same job, progress kept; longest stall 0.40 s (0.37 to 0.43 s)."
+    ]
+    curve = evidence["experiments"][0]["curve"]
+    assert len(curve) <= MOST_POINTS
+    assert (curve[0][1], curve[-1][1]) == (0.0, 1999 / 2000)
+    page = render_html(evidence)
+    assert page.count("<svg") == 2
+    assert all(page.count(f"ML-cpu-vm-{n:02}") >= 3 for n in range(moves))
+    assert "simulated" in page
+    assert "<script" not in page
+    assert "simulated" in render_markdown(evidence)
+
+
+@pytest.mark.parametrize("upto", [1, 2, 5, 8, 12])
+def test_a_killed_run_has_evidence_of_what_it_did(upto: int) -> None:
+    evidence = evidence_of(journal(2, upto=upto), samples(10))
+    jsonschema.validate(evidence, SCHEMA)
+    assert evidence["run"]["result"] == "unfinished"
+    assert {e["verdict"] for e in evidence["experiments"]} <= {"unknown"}
+    render_html(evidence)
+
+
+@pytest.mark.parametrize("verdict", ["stalled", "restarted", "failed", "unknown", "completed"])
+def test_no_other_verdict_reads_as_uninterrupted(verdict: str) -> None:
+    evidence = evidence_of(journal(1, verdict=verdict), samples(10))
+    text = render_html(evidence) + render_markdown(evidence)
+    assert verdict in text
+    assert "uninterrupted" not in text
+    assert "zero interruption" not in text
+
+
+def test_hostile_names_do_no_harm() -> None:
+    evidence = evidence_of(journal(1, name="<script>alert(1)</script>$x|y"), samples(10))
+    assert "<script" not in render_html(evidence)
+    assert "<script" not in render_markdown(evidence)
