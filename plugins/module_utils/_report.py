@@ -24,6 +24,7 @@ h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
 .verdict{font-size:1.1rem;border-left:.5rem solid var(--good);padding-left:.8rem}.verdict.bad{border-color:var(--bad)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
+th[scope=row]{white-space:nowrap}
 figure{margin:0;background:#fff;border-radius:.4rem}figure svg{width:100%;height:auto;display:block}.narrow{display:none}
 @media(max-width:600px){.wide{display:none}.narrow{display:block}}
 @media print{body{max-width:none;padding:0}figure,tr{break-inside:avoid}}
@@ -47,7 +48,7 @@ the simulation's. What experiments did was measured.</p>{% endif %}
 <th scope="col">Progress</th><th scope="col">Longest stall</th><th scope="col">Same process and job</th>
 <th scope="col">Progress kept</th><th scope="col">Stall within budget</th><th scope="col">Samples</th></tr></thead><tbody>
 {% for x in e.experiments %}<tr><th scope="row">{{ x.vm }}</th><td>{{ x.verdict }}</td>
-<td>{{ percent(x.progress_before) }} → {{ percent(x.progress_after) }}</td><td>{{ stall(x.longest_stall) }}</td>
+<td>{{ percent(x.progress_before) }} → {{ percent(x.progress_after) }}</td><td>{{ stall(x.longest_stall) | replace('longest stall ', '') }}</td>
 <td>{{ x.claims.identity }}</td><td>{{ x.claims.progress }}</td><td>{{ x.claims.stall }}</td><td>{{ x.samples }}</td></tr>
 {% endfor %}</tbody></table></div>{% endif %}
 <h2>Moves</h2><div class="scroll"><table><thead><tr><th scope="col">VM</th><th scope="col">From</th><th scope="col">To</th>
