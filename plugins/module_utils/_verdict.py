@@ -32,14 +32,14 @@ CLOCK_NOTE = "progress follows the wall clock, because the job has a time limit:
 
 
 def latency_margin(samples: Sequence[Sample]) -> tuple[float, float]:
-    """Median latency of answers, and how much later an undisturbed one may come (95th percentile, at least 25 ms)."""
+    """Median latency of answers, and how much later an undisturbed one may come (99th percentile, at least 25 ms)."""
     latencies = sorted(s.received - s.sent for s in samples if s.outcome == ANSWERED)
     if not latencies:
         return 0.0, LEAST_MARGIN
     middle = median(latencies)
     # The freezes that are measured are latencies too; they must not widen the margin for themselves.
     usual = [latency for latency in latencies if latency < middle + STANDS_OUT] or latencies[:1]
-    return middle, max(LEAST_MARGIN, usual[int(0.95 * (len(usual) - 1))] - middle)
+    return middle, max(LEAST_MARGIN, usual[int(0.99 * (len(usual) - 1))] - middle)
 
 
 def longest_stall(samples: Sequence[Sample], unwatched: Sequence[tuple[float, float]] = ()) -> Stall | None:
