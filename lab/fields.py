@@ -70,9 +70,7 @@ def read(
     """
     if not isinstance(value, dict):
         raise LabError(f"topology: {place} must be a mapping")
-    unknown = sorted(str(key) for key in value if key not in table)
-    if unknown:
-        raise LabError(f"topology: {place} has no key {unknown[0]!r}; known are {', '.join(table)}")
+    check_keys(place, value, table)
     given = {**(defaults or {}), **value}
     result: dict[str, Any] = {}
     for key, field in table.items():
@@ -83,6 +81,13 @@ def read(
             raise LabError(f"topology: {place}.{key} must be {field.words}, not {item!r}")
         result[key] = item
     return result
+
+
+def check_keys(place: str, value: Mapping[str, Any], table: Mapping[str, Field]) -> None:
+    """Refuse keys that mean nothing."""
+    unknown = sorted(str(key) for key in value if key not in table)
+    if unknown:
+        raise LabError(f"topology: {place} has no key {unknown[0]!r}; known are {', '.join(table)}")
 
 
 def read_all(

@@ -26,6 +26,7 @@ from lab.fields import (
     TEXTS,
     TRUTH,
     Field,
+    check_keys,
     list_of,
     name_place,
     nullable,
@@ -156,6 +157,8 @@ def parse(document: Any) -> Topology:
     """Check a topology that is already a mapping; see :func:`load`."""
     top = read("the file", document, TOPOLOGY)
     defaults = read("defaults", top.pop("defaults"), DEFAULTS)
+    check_keys("defaults.host", defaults["host"], HOST)
+    check_keys("defaults.vm", defaults["vm"], VM)
     top["clusters"] = read_all("clusters", top["clusters"], CLUSTER)
     for cluster in top["clusters"]:
         cluster["rules"] = read_all(f"rules of {cluster['name']}", cluster["rules"], RULE)

@@ -1,0 +1,152 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The topology file: what is filled in, and that every mistake is one clear error which names its place."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import LabError
+from lab.paths import DEFAULT_TOPOLOGY, TOPOLOGIES
+from lab.topology import load, parse
+
+MINIMAL: dict[str, Any] = {
+    "clusters": [{"name": "c"}],
+    "datastores": [{"name": "ds", "capacity_gb": 10, "free_gb": 5}],
+    "networks": [{"name": "net"}],
+    "hosts": [{"name": "esx-01", "cluster": "c", "cores": 4, "mhz": 2000, "memory_gb": 16}],
+    "vms": [{"name": "vm-07", "host": "esx-01", "memory_gb": 2, "cpus": 1}],
+}
+
+
+def changed(change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    document = copy.deepcopy(MINIMAL)
+    change(document)
+    return document
+
+
+def test_minimal_is_filled_with_defaults() -> None:
+    topology = parse(MINIMAL)
+    assert topology.sddc["name"] == "vcenter.lab"
+    assert topology.sddc["time_scale"] == 1.0
+    assert topology.sddc["hosts"][0]["connection"] == "connected"
+    assert topology.sddc["datastores"][0]["hosts"] == ["*"]
+    vm = topology.vms[0]
+    assert (vm["power"], vm["template"], vm["memory_used_gb"]) == ("on", False, 2)
+    assert topology.numbers == (7,)
+    assert topology.guests == (None,)
+
+
+def test_defaults_apply_and_are_overridden() -> None:
+    document = changed(lambda d: d.update(defaults={"host": {"fault_domain": "a"}, "vm": {"cpus": 8, "power": "off"}}))
+    topology = parse(document)
+    assert topology.sddc["hosts"][0]["fault_domain"] == "a"
+    assert (topology.vms[0]["cpus"], topology.vms[0]["power"], topology.vms[0]["memory_used_gb"]) == (1, "off", 0)
+
+
+def test_guest_number_overrides_the_name() -> None:
+    assert parse(changed(lambda d: d["vms"][0].update(guest_number=3))).numbers == (3,)
+
+
+def test_two_vms_may_share_a_name_in_different_folders() -> None:
+    def twin(d: dict[str, Any]) -> None:
+        d["folders"] = ["a", "b"]
+        d["vms"] = [{**d["vms"][0], "folder": name, "guest_number": n} for n, name in enumerate("ab", 1)]
+
+    assert parse(changed(twin)).numbers == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(hots=[]), "the file has no key 'hots'; known are name, time_scale"),
+        (lambda d: d.update(hosts=[]), "there are no hosts"),
+        (lambda d: d.update(vms={}), "the file.vms must be a list"),
+        (lambda d: d.update(time_scale=0), "the file.time_scale must be a number above 0, not 0"),
+        (lambda d: d["hosts"][0].pop("cores"), "hosts[0] (esx-01) lacks 'cores', a whole number above 0"),
+        (
+            lambda d: d["hosts"][0].update(cores=True),
+            "hosts[0] (esx-01).cores must be a whole number above 0, not True",
+        ),
+        (lambda d: d["hosts"][0].update(cluster="x"), "hosts[0] (esx-01) names cluster 'x', which does not exist"),
+        (lambda d: d["hosts"].append(d["hosts"][0]), "names of hosts must differ, 'esx-01' occurs twice"),
+        (lambda d: d["networks"][0].update(hosts=["y"]), "networks[0] (net) names host 'y'"),
+        (lambda d: d["vms"][0].update(host="*"), "vms[0] (vm-07) names host '*'"),
+        (lambda d: d["vms"][0].update(datastores=["y"]), "vms[0] (vm-07) names datastore 'y'"),
+        (lambda d: d["vms"][0].update(folder="y"), "vms[0] (vm-07) names folder 'y'"),
+        (lambda d: d["vms"][0].update(devices=["floppy"]), "devices must be a list, each one of passthrough"),
+        (lambda d: d["vms"][0].update(power=False), "power must be one of on, off, suspended, not False"),
+        (lambda d: d["vms"][0].update(name="web"), "VM web has no number from 1 to 254 at its end"),
+        (lambda d: d["vms"][0].update(name="web-300"), "VM web-300 has no number from 1 to 254 at its end"),
+        (lambda d: d["vms"][0].update(name="a\nb"), "name must be a text that is not empty"),
+        (lambda d: d["vms"][0].update(template=True), "is a template, which cannot be powered on"),
+        (lambda d: d["vms"][0].update(h2o3={}, power="off"), "has h2o3 but is not powered on"),
+        (lambda d: d["vms"].append({**d["vms"][0], "name": "x-07"}), "guest numbers must differ, 7 occurs twice"),
+        (lambda d: d["vms"].append(d["vms"][0]), "VMs of one folder must differ"),
+        (
+            lambda d: d["clusters"][0].update(rules=[{"name": "r", "kind": "affinity", "vms": ["z"]}]),
+            "rules[0] (r) names VM 'z'",
+        ),
+        (
+            lambda d: d["clusters"][0].update(rules=[{"name": "r", "kind": "vm_host", "vms": ["vm-07"]}]),
+            "rules[0] (r) is a vm_host rule and lists no hosts",
+        ),
+        (lambda d: d.update(defaults={"vm": {"cpuz": 1}}), "defaults.vm has no key 'cpuz'"),
+    ],
+)
+def test_mistakes_are_named(change: Callable[[dict[str, Any]], Any], message: str) -> None:
+    with pytest.raises(LabError, match=re.escape(message)):
+        parse(changed(change))
+
+
+def test_a_file_that_is_no_mapping() -> None:
+    with pytest.raises(LabError, match="the file must be a mapping"):
+        parse(["x"])
+
+
+@pytest.mark.parametrize(("content", "message"), [("a: [", "is not YAML"), ("a: \udcff", "is not YAML")])
+def test_unreadable_files(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "t.yml"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(LabError, match=message):
+        load(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="cannot be read: No such file"):
+        load(tmp_path / "none.yml")
+
+
+@pytest.mark.parametrize("path", sorted(TOPOLOGIES.glob("*.yml")), ids=lambda path: path.stem)
+def test_shipped_topologies_fit(path: Path) -> None:
+    """No host holds more memory than it has, and every VM reaches its datastores and networks where it is."""
+    topology = load(path)
+    for host in topology.sddc["hosts"]:
+        used = [vm["memory_used_gb"] for vm in topology.vms if vm["host"] == host["name"]]
+        assert host["memory_used_gb"] + sum(used) < host["memory_gb"]
+    reach = {item["name"]: item["hosts"] for kind in ("datastores", "networks") for item in topology.sddc[kind]}
+    for vm in topology.vms:
+        for name in vm["datastores"] + vm["networks"]:
+            assert reach[name] == ["*"] or vm["host"] in reach[name]
+
+
+def test_default_is_the_seed_scenario() -> None:
+    topology = load(DEFAULT_TOPOLOGY)
+    hosts = {host["name"]: host["fault_domain"] for host in topology.sddc["hosts"]}
+    assert list(hosts) == [f"esx-0{n}" for n in range(1, 10)]
+    assert set(hosts.values()) == {"us-west-2a", "us-west-2b", "us-west-2c"}
+    there = [vm for vm in topology.vms if vm["host"] == "esx-05"]
+    assert sum(vm["power"] == "on" for vm in there) == 10
+    assert all(set(vm["devices"]) <= {"cdrom_iso"} and not vm["disabled_methods"] for vm in there)
+    (real,) = [vm["name"] for vm, guest in zip(topology.vms, topology.guests, strict=True) if guest]
+    assert real == "ML-cpu-vm-04"
+    for vm, number in zip(topology.vms, topology.numbers, strict=True):
+        assert vm["name"].endswith(f"-{number:02}")
