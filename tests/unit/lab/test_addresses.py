@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -19,11 +20,14 @@ from lab import addresses
 from lab.addresses import API_PORT, BLOCK, BLOCKS, Claim, address_at, claim_addresses, port_offset
 from lab.errors import LabError
 
+# Away from labs that run on this machine, and from another run of these tests.
+FAR = 256 * (100 + os.getpid() % 100)
+
 
 @pytest.fixture
 def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Look for blocks far from those of labs that may be running on this machine."""
-    monkeypatch.setattr(addresses, "address_at", lambda position: address_at(position + 256 * 100))
+    """Look for blocks elsewhere."""
+    monkeypatch.setattr(addresses, "address_at", lambda position: address_at(position + FAR))
     monkeypatch.setattr(addresses, "port_offset", lambda address: 7)
     monkeypatch.setattr(addresses, "CLAIM_PORT", 54999)
     yield
@@ -59,7 +63,7 @@ def test_two_claims_never_overlap() -> None:
 @pytest.mark.usefixtures("far")
 def test_big_labs_take_blocks_in_a_row() -> None:
     with socket.socket() as other:
-        other.bind((address_at(256 * 100 + BLOCK), 54999))
+        other.bind((address_at(FAR + BLOCK), 54999))
         claim = claim_addresses([1, 40])
         assert (claim.first, len(claim.sockets)) == (2 * BLOCK, 2)
         claim.close()
@@ -70,7 +74,7 @@ def test_big_labs_take_blocks_in_a_row() -> None:
 
 @pytest.mark.usefixtures("far")
 def test_a_stranger_on_a_guest_address_moves_the_lab() -> None:
-    with socket.create_server((address_at(256 * 100 + 4), API_PORT)):
+    with socket.create_server((address_at(FAR + 4), API_PORT)):
         claim = claim_addresses([4])
         assert claim.first == BLOCK
         claim.close()
