@@ -341,7 +341,7 @@ def _anti_affinity(clusters: Rows) -> Iterator[AntiAffinityRule]:
     for row in clusters.values():
         for rule in row.get("configurationEx.rule") or ():
             if isinstance(rule, vim.cluster.AntiAffinityRuleSpec) and rule.enabled:
-                yield AntiAffinityRule(rule.name, frozenset(vm._moId for vm in rule.vm))
+                yield AntiAffinityRule(str(rule.name), frozenset(vm._moId for vm in rule.vm))
 
 
 def _vm_host_rules(clusters: Rows) -> Iterator[VmHostRule]:
@@ -354,7 +354,7 @@ def _vm_host_rules(clusters: Rows) -> Iterator[VmHostRule]:
             for name, affine in ((rule.affineHostGroupName, True), (rule.antiAffineHostGroupName, False)):
                 if name:
                     hosts = frozenset(host._moId for host in getattr(groups.get(name), "host", ()))
-                    yield VmHostRule(rule.name, vms, hosts, affine)
+                    yield VmHostRule(str(rule.name), vms, hosts, affine)
 
 
 def _moid(reference: Any) -> str:
