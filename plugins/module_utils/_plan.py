@@ -323,6 +323,12 @@ def _condensed(causes: Iterable[Reason]) -> list[Reason]:
     ]
 
 
+def assume_in_service(estate: Estate, host: str) -> Estate:
+    """The estate as it will be once a host (MoID) is out of maintenance mode: what check mode plans a restore against."""
+    state = replace(estate.hosts[host], maintenance=Maintenance.NORMAL, maintenance_task=None)
+    return replace(estate, hosts={**estate.hosts, host: state})
+
+
 @dataclass(frozen=True, slots=True)
 class Drift:
     """A move that no longer holds: the VM's name and what is different now."""

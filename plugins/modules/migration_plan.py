@@ -83,6 +83,11 @@ options:
       - Plan the way home of the VMs whose recorded home O(host) is.
     type: bool
     default: false
+  assume_in_service:
+    description:
+      - In check mode, plan as if O(host) were out of maintenance mode already.
+    type: bool
+    default: false
   state_dir:
     description:
       - Folder of the journals; moves of a killed run that still are in flight are taken up from there.
@@ -132,7 +137,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._errors import Inva
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import placements
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, HostState, PlanRequest, Policy
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan import make_plan, plan_diff, plan_lines
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan import (
+    assume_in_service,
+    make_plan,
+    plan_diff,
+    plan_lines,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_to_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
     journal_homes,
@@ -158,6 +168,7 @@ SPEC: dict[str, Any] = {
     "memory_headroom": {"type": "int", "default": 10},
     "cpu_headroom": {"type": "int", "default": 10},
     "use_homes": {"type": "bool", "default": False},
+    "assume_in_service": {"type": "bool", "default": False},
     "lock_timeout": {"type": "float", "default": 600.0},
 }
 
@@ -220,6 +231,8 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     request = request_of(params, estate, host)
     if request.vms:
         estate = vcenter.estate(fault_domains=params["fault_domains"], devices_of_vms=request.vms)
+    if module.check_mode and params["assume_in_service"] and host is not None:
+        estate = assume_in_service(estate, host.moid)
     plan = make_plan(estate, request)
     data = plan_to_dict(plan)
     for refusal in data["refusals"]:

@@ -77,6 +77,11 @@ options:
       - Least number of seconds before a move is cancelled.
     type: float
     default: 300.0
+  assume_in_service:
+    description:
+      - In check mode, check the plan as if O(host) were out of maintenance mode already.
+    type: bool
+    default: false
   lock_timeout:
     description:
       - Seconds to wait for another process that still carries out a run for the same host.
@@ -162,7 +167,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Eve
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Rules, verdict_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import HostState, Plan, Purpose
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan import plan_diff
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan import assume_in_service, plan_diff
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import Quiet
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
@@ -193,6 +198,7 @@ SPEC: dict[str, Any] = {
     "on_failure": {"type": "str", "choices": ["stop", "continue"], "default": "stop"},
     "timeout_per_gib": {"type": "float", "default": 10.0},
     "timeout_floor": {"type": "float", "default": 300.0},
+    "assume_in_service": {"type": "bool", "default": False},
     "lock_timeout": {"type": "float", "default": 600.0},
     "fence": {"type": "str", "default": ""},
     "progress_path": {"type": "path"},
@@ -302,6 +308,8 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     host = find_host(estate, module.params["host"]) if module.params["host"] else None
     request = request_of(module, plan, host, list(estate.hosts.values()))
     if module.check_mode:
+        if module.params["assume_in_service"] and host is not None:
+            estate = assume_in_service(estate, host.moid)
         refuse_drift(plan, estate)
         return {"changed": bool(plan.moves), "run_id": "", "resumed": False, "diff": plan_diff(plan)}
     report = carry_out(
