@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test demo test unit integration e2e lint lab lab-stop lock clean
+.PHONY: help setup-demo setup-test demo test unit integration e2e chaos lint lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,7 +19,7 @@ demo: setup-demo ## Evacuate and restore a host of the embedded lab under real t
 	@$(BIN)/python -m lab.demo
 
 test: setup-test ## Run all tests and linters
-	@$(PYTEST) tests
+	@$(PYTEST) tests --cov=plugins --cov-report=term:skip-covered --cov-fail-under=85
 
 unit: setup-test ## Run the unit tests
 	@$(PYTEST) tests/unit
@@ -29,6 +29,9 @@ integration: setup-test ## Run the tests of modules against the lab
 
 e2e: setup-test ## Run the tests that call ansible-playbook against the lab
 	@$(PYTEST) tests/e2e
+
+chaos: setup-test ## Kill the playbooks at 20 random moments and see them converge
+	@KILLS=20 $(PYTEST) tests/e2e -k killed_playbook
 
 lint: setup-test ## Run the linters
 	@$(PYTEST) tests/lint

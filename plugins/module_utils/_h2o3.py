@@ -81,6 +81,9 @@ class Probe:
         if len(data) > MOST_BYTES:
             self.close()
             raise http.client.HTTPException("the answer is larger than 1 MiB")
+        if response.length:
+            self.close()
+            raise http.client.IncompleteRead(data, response.length)
         headers = {name.lower(): text(value) for name, value in response.getheaders()}
         return Answer(response.status, headers, _json(data))
 

@@ -90,7 +90,7 @@ def judge(
     progress, why_progress = _progress(experiment, answers, stall)
     stall_claim = _stall_claim(samples, stall, stall_budget, bool(unwatched))
     verdict, why = _verdict(samples, identity, progress, stall_claim)
-    notes = [why, why_identity, why_progress, CLOCK_NOTE if experiment.clock_progress else ""]
+    notes = [why, why_identity or why_progress, CLOCK_NOTE if experiment.clock_progress else ""]
     before = [s.progress for s in answers if moved_at is None or s.received <= moved_at]
     return Judgement(
         experiment=experiment,

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,13 +122,24 @@ def test_a_failing_move_stops_the_run_and_names_the_vm(fast_lab: Lab, run_module
 def test_transient_faults_and_lost_sessions_are_survived(fast_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
     fast_lab.post("faults", vm="ML-cpu-vm-06", times=2, fault="TaskInProgress")
     plan = run_module("migration_plan", fast_lab, host=HOST, state_dir=str(tmp_path))
-    fast_lab.post("sessions/expire")
+    fast_lab.post("calls/reset")
+
+    def expire_when_moving() -> None:
+        while not fast_lab.get("state")["moves"]:
+            time.sleep(0.01)
+        fast_lab.post("sessions/expire")
+
+    threading.Thread(target=expire_when_moving, daemon=True).start()
     result = run_module(
         "vm_migrate", fast_lab, plan=plan["plan"], purpose="evacuate", host=HOST, state_dir=str(tmp_path),
         experiments=NO_EXPERIMENTS,
     )  # fmt: skip
     assert not result.get("failed"), result
     assert fast_lab.on(HOST) == set()
+    assert fast_lab.get("calls")["Login"] == 2
+    moves = Counter((move["vm"], move["result"]) for move in fast_lab.get("state")["moves"])
+    assert moves.pop(("ML-cpu-vm-06", "error")) == 2
+    assert set(moves.values()) == {1}
 
 
 def test_bad_input_gives_one_clear_sentence(fast_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:

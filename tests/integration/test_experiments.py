@@ -1,0 +1,240 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Provider h2o3, watch and verdict against real H2O-3 servers that are frozen, killed, restarted and protected."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs12
+
+from lab.h2o import H2O
+from lab.toolchain import find_java, h2o_jar
+from tests.labs import ROOT, Lab, RunModule, running_lab
+
+VM = "ML-cpu-vm-01"
+SETTINGS = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()} | {
+    "baseline": 1.0,
+    "settle_timeout": 10.0,
+}
+GBM = {"algorithm": "gbm", "ntrees": 100_000}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One VM that trains without end on a small cluster."""
+    topology = yaml.safe_load((ROOT / "lab" / "topologies" / "small.yml").read_text())
+    topology["vms"][0]["h2o3"] = {"heap_mb": 1024, "threads": 1, "nice": 10, "train": GBM}
+    path = tmp_path_factory.mktemp("topology") / "one.yml"
+    path.write_text(yaml.safe_dump(topology))
+    with running_lab("--topology", str(path)) as running:
+        yield running
+
+
+class Watched:
+    """The experiment of a VM under watch, as ``vm_migrate`` does it."""
+
+    def __init__(self, lab: Lab, run_module: RunModule, folder: Path) -> None:
+        self.lab = lab
+        (found,) = run_module("experiment_info", lab, vms=[VM])["experiments"]
+        self.experiment = Experiment(**found)
+        self.events: list[dict[str, Any]] = []
+        self._watch = Providers(SETTINGS).watch(
+            (self.experiment,), folder, lambda event, **fields: self.events.append({"event": event, **fields})
+        )
+
+    def through(self, *actions: dict[str, Any], seconds: float) -> Judgement:
+        """Watch a baseline, do to the guest what ``actions`` say, watch on for ``seconds`` and until it is settled."""
+        vm = self.experiment.vm
+        with self._watch as watch:
+            watch.baseline()
+            watch.focus(vm)
+            time.sleep(0.3)
+            for action in actions:
+                self.lab.post(f"guests/{VM}", **action)
+            time.sleep(seconds)
+            watch.moved(vm)
+            while not watch.settled(vm):
+                time.sleep(0.1)
+            (judgement,) = watch.judge(vm)
+        return judgement
+
+
+@pytest.fixture
+def watched(lab: Lab, run_module: RunModule, tmp_path: Path) -> Watched:
+    return Watched(lab, run_module, tmp_path)
+
+
+@pytest.mark.parametrize("stun", [0.4, 1.2, 3.0])
+def test_a_stun_lies_within_the_stated_interval(watched: Watched, stun: float) -> None:
+    judgement = watched.through({"action": "stun", "seconds": stun}, seconds=stun + 0.5)
+    true = watched.lab.get("state")["vms"][VM]["freezes"][-1]["seconds"]
+    assert judgement.verdict is Verdict.UNINTERRUPTED, judgement
+    assert judgement.longest_stall is not None
+    assert judgement.longest_stall.low <= true <= judgement.longest_stall.high
+    assert (judgement.identity, judgement.progress, judgement.stall) == ("proven", "proven", "proven")
+    assert judgement.progress_after > judgement.progress_before
+
+
+def test_without_a_stun_no_stall_is_claimed(watched: Watched) -> None:
+    judgement = watched.through(seconds=4)
+    assert judgement.verdict is Verdict.UNINTERRUPTED
+    assert judgement.longest_stall is not None
+    assert judgement.longest_stall.at is None
+    assert any(event["event"] == "experiment_progress" for event in watched.events)
+
+
+def test_a_server_that_stays_frozen_is_unknown_also_to_who_watches_on(watched: Watched, tmp_path: Path) -> None:
+    judgement = watched.through({"action": "freeze"}, seconds=2)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert judgement.longest_stall is None or judgement.stall != "proven"
+    watched.lab.post(f"guests/{VM}", action="thaw")
+    samples = tmp_path / "samples.jsonl"
+    samples.write_text(samples.read_text().replace('"session": "', '"session": "before '))
+    with Providers(SETTINGS).watch((watched.experiment,), tmp_path, lambda _event, **_fields: None) as watch:
+        time.sleep(2)
+        (judgement,) = watch.judge(watched.experiment.vm)
+    assert judgement.verdict is not Verdict.UNINTERRUPTED, "nobody watched while it thawed"
+    assert judgement.unwatched_seconds > 0
+
+
+def test_a_stall_above_the_budget_is_stalled(watched: Watched) -> None:
+    judgement = watched.through({"action": "stun", "seconds": 5.5}, seconds=6)
+    assert judgement.verdict is Verdict.STALLED
+    assert judgement.longest_stall is not None
+    assert judgement.longest_stall.low > 5
+
+
+def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
+    found = run_module("experiment_info", lab, host="esx-01")
+    assert [e["vm_name"] for e in found["experiments"]] == [VM]
+    assert set(found["unobserved"]) == {"ML-cpu-vm-02", "ML-cpu-vm-03", "ML-cpu-vm-04"}
+    address = lab.get("state")["vms"][VM]["guest_address"]
+    asked = {
+        "outside experiments.allowed_networks": {"allowed_networks": ["10.0.0.0/8"]},
+        "credentials go only to networks": {"username": "alice", "password": "never-sent"},
+        "no server listens": {"ports": [1]},
+        "no answer": {"use_tls": True},
+    }
+    for sentence, settings in asked.items():
+        seen = run_module("experiment_info", lab, vms=[VM], experiments=settings)
+        assert sentence in seen["unobserved"][VM], seen
+    seen = run_module(
+        "experiment_info", lab, vms=["ML-cpu-vm-02"], experiments={"addresses": {"ML-cpu-vm-02": address}}
+    )
+    assert len(seen["experiments"]) == 1
+
+    plan = run_module("migration_plan", lab, vms=[VM], policy="other_only", state_dir=str(tmp_path))["plan"]
+    settings = {"baseline": 1, "settle_timeout": 10}
+    moved = run_module(
+        "vm_migrate", lab, plan=plan, purpose="evacuate", state_dir=str(tmp_path), experiments=settings,
+    )  # fmt: skip
+    assert [e["verdict"] for e in moved["experiments"]] == ["uninterrupted"], moved
+    waited = run_module("experiment_wait", state_dir=str(tmp_path))
+    assert [v["verdict"] for v in waited["verdicts"]] == ["uninterrupted"]
+    late = run_module("experiment_wait", state_dir=str(tmp_path), until="finished", wait_timeout=1)
+    assert late["failed"]
+    assert f"{VM}: uninterrupted" in late["msg"]
+
+    lab.post(f"guests/{VM}", action="kill")
+    gone = run_module("experiment_wait", state_dir=str(tmp_path), wait_timeout=5)
+    assert f"{VM}: failed" in gone["msg"]
+    lab.post(f"guests/{VM}", action="restart")
+    wait_until_up(address)
+    back = run_module("experiment_wait", state_dir=str(tmp_path), wait_timeout=5)
+    assert f"{VM}: restarted, ? % (another server process answers now)" in back["msg"]
+    assert run_module("experiment_info", lab, vms=[VM])["unobserved"][VM].endswith("no training job runs")
+
+
+def wait_until_up(address: str) -> None:
+    server = H2O(f"http://{address}:54321")
+    deadline = time.monotonic() + 60
+    while not server.answers():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def protected(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A real H2O-3 server that wants TLS and a password: its address and its certificate."""
+    address = "127.0.99.1"
+    certificate = keystore(tmp_path, address)
+    (tmp_path / "realm.properties").write_text("alice: right-one, user\n")
+    command = [
+        find_java(), "-Xmx512m", "-jar", h2o_jar(), "-ip", "127.0.0.1", "-web_ip", address, "-port", "54321",
+        "-port_offset", "4711", "-name", "protected", "-nthreads", "1", "-ice_root", tmp_path / "ice",
+        "-jks", tmp_path / "server.p12", "-jks_pass", "keystore", "-hash_login",
+        "-login_conf", tmp_path / "realm.properties", "-flatfile", tmp_path / "flatfile",
+    ]  # fmt: skip
+    (tmp_path / "flatfile").write_text("127.0.0.1:54321\n")
+    log = (tmp_path / "log").open("wb")
+    process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
+    try:
+        yield address, certificate
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(tmp_path / "ice", ignore_errors=True)
+
+
+def keystore(folder: Path, address: str) -> Path:
+    """A self-signed certificate for an address, as PEM and in the store that Java reads."""
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, address)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    store = pkcs12.serialize_key_and_certificates(
+        b"server", key, certificate, None, BestAvailableEncryption(b"keystore")
+    )
+    (folder / "server.p12").write_bytes(store)
+    (folder / "ca.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    return folder / "ca.pem"
+
+
+def test_tls_and_passwords(protected: tuple[str, Path], lab: Lab, run_module: RunModule) -> None:
+    address, certificate = protected
+    good = {
+        "addresses": {"ML-cpu-vm-02": address},
+        "use_tls": True,
+        "ca_path": str(certificate),
+        "username": "alice",
+        "password": "right-one",
+    }
+
+    def asked(**changes: Any) -> str:
+        result = run_module("experiment_info", lab, vms=["ML-cpu-vm-02"], experiments={**good, **changes})
+        assert "right-one" not in str(result)
+        return str(result["unobserved"]["ML-cpu-vm-02"])
+
+    deadline = time.monotonic() + 60
+    while "no training job runs" not in asked():
+        assert time.monotonic() < deadline, asked()
+        time.sleep(0.5)
+    assert "other credentials" in asked(password="wrong-one")
+    assert "SSLCertVerificationError" in asked(ca_path=None)
+    assert "no training job runs" in asked(ca_path=None, validate_certs=False)

@@ -1,0 +1,81 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What no linter knows: documents agree with each other, and the project names no machine of its makers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab.paths import GO_SOURCE, cache_dir
+from lab.toolchain import find_go, go_environment
+from tests.labs import ROOT
+
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+# Folders of a particular machine, and hosts from which packages happen to be downloaded.
+FOREIGN = re.compile(r"/(?:home|work|Users)/\w+|https?://[^\s/]*(?:pypi|pythonhosted|npmjs|proxy\.golang|mirror)[^\s]*")
+
+
+def tracked() -> list[Path]:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    names = [name for name in listing.split("\0") if name]
+    return [ROOT / name for name in names] or pytest.skip("not a Git checkout")
+
+
+def test_no_file_names_a_machine_or_a_registry() -> None:
+    named = []
+    for path in tracked():
+        if path.is_file() and path.suffix not in {".png", ".ico"} and path != Path(__file__):
+            found = FOREIGN.search(path.read_text(encoding="utf-8"))
+            named += [f"{path.relative_to(ROOT)}: {found[0]}"] if found else []
+    assert named == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_says_the_same_everywhere(role: str) -> None:
+    folder = ROOT / "roles" / role
+    options = yaml.safe_load((folder / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    text = (folder / "defaults" / "main.yml").read_text()
+    defaults = yaml.safe_load(text)
+    commented = set(re.findall(rf"^# ({role}_\w+):", text, re.MULTILINE))
+    readme = (folder / "README.md").read_text()
+    assert {name for name in options if options[name].get("required")} <= commented
+    assert set(options) == set(defaults) | commented
+    for name, option in options.items():
+        assert name.startswith(f"{role}_")
+        row = re.search(rf"^\| `{name}` \| (.*?) \| (.+) \|$", readme, re.MULTILINE)
+        assert row, f"{name} is missing in the README"
+        assert row[2] == re.sub(r"[CMOV]\(([^)]*)\)", r"`\1`", option["description"])
+        if "default" in option:
+            assert option["default"] == defaults[name]
+            assert row[1] == f"`{option['default']}`"
+
+
+def test_go_code_is_formatted_and_vetted(tmp_path: Path) -> None:
+    environment = go_environment(cache_dir(), tmp_path)
+    go = find_go(environment)
+    for command in ([go, "vet", "./..."], [go.parent / "gofmt", "-l", "."]):
+        outcome = subprocess.run(
+            [str(part) for part in command], cwd=GO_SOURCE, env=environment, capture_output=True, text=True, check=False
+        )
+        assert (outcome.returncode, outcome.stdout) == (0, ""), outcome.stdout + outcome.stderr
+
+
+def test_files_carry_their_licence() -> None:
+    missing = [
+        str(path.relative_to(ROOT))
+        for path in tracked()
+        if path.suffix == ".py" and path.stat().st_size and "SPDX-License-Identifier" not in path.read_text()
+    ]
+    assert missing == []
+
+
+def test_what_is_run_may_be_run() -> None:
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)

@@ -1,0 +1,177 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The parser of provider h2o3: what counts as an experiment, and that no guest's answer can hurt."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils import _h2o3
+from hypothesis import given
+from hypothesis import strategies as st
+
+PROCESS = {"x-h2o-cluster-id": "1795488099890"}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=20,
+)
+NAMES = st.sampled_from(["jobs", "key", "name", "dest", "type", "status", "progress", "progress_msg"])
+LIKE_H2O = st.recursive(JSON, lambda inner: st.dictionaries(NAMES, inner | st.lists(inner, max_size=2), max_size=6))
+
+
+def job(name: str, kind: str = "Key<Model>", status: str = "RUNNING", dest: str = "gbm_1", **more: Any) -> dict:
+    return {"key": {"name": name}, "dest": {"type": kind, "name": dest}, "status": status, "progress": 0.5, **more}
+
+
+def found(*jobs: dict) -> list[str]:
+    answer = _h2o3.Answer(200, PROCESS, {"jobs": list(jobs)})
+    return [e.id for e in _h2o3.running_experiments(answer, "http://127.0.1.4:54321", "vm-4", "ML-cpu-vm-04")]
+
+
+def test_training_jobs_that_run_are_experiments() -> None:
+    parse = job("parse", "Key<Frame>")
+    over = job("over", status="DONE")
+    assert found(job("a"), job("b", "Key<Grid>"), parse, over, job("c", status="CANCEL_PENDING")) == ["a", "b"]
+
+
+def test_children_of_an_automl_are_not_counted_twice() -> None:
+    parent = job("aml", "Key<AutoML>", dest="aml1@@dep_delay")
+    child = job("child", dest="GBM_1_AutoML_1_20261124_101500")
+    assert found(parent, child, job("own")) == ["aml", "own"]
+    assert found(child) == ["child"], "it is nobody's child when no AutoML runs"
+
+
+@given(LIKE_H2O, st.dictionaries(st.sampled_from(["x-h2o-cluster-id", "server"]), st.text(), max_size=2))
+def test_whatever_a_guest_answers_is_parsed_into_bounds(body: Any, headers: dict[str, str]) -> None:
+    answer = _h2o3.Answer(200, headers, body)
+    for experiment in _h2o3.running_experiments(answer, "http://a:1", "vm-1", "a"):
+        assert len(experiment.id) <= 200
+        assert experiment.progress is None or 0 <= experiment.progress <= 1
+    sample = _h2o3.parse_sample(answer, 1.0, 2.0)
+    assert sample.outcome in {"answered", "invalid", "job_missing"}
+    assert sample.progress is None or 0 <= sample.progress <= 1
+    assert len(sample.detail) <= 200
+    _h2o3.is_h2o(answer)
+
+
+@given(st.text())
+def test_text_of_a_guest_cannot_control_a_terminal(value: str) -> None:
+    shown = _h2o3.text(value)
+    assert shown.isprintable()
+    assert len(shown) <= 200
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_json_are_nothing(data: bytes) -> None:
+    parsed = _h2o3._json(data)
+    assert parsed is None or json.dumps(parsed)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "outcome"),
+    [
+        (200, PROCESS, {"jobs": [job("a")]}, "answered"),
+        (400, PROCESS, {"msg": "Job is missing"}, "job_missing"),
+        (200, {}, {"jobs": [job("a")]}, "invalid"),
+        (404, {}, None, "invalid"),
+    ],
+)
+def test_outcome_of_an_answer(status: int, headers: dict[str, str], body: Any, outcome: str) -> None:
+    assert _h2o3.parse_sample(_h2o3.Answer(status, headers, body), 0.0, 0.1).outcome == outcome
+
+
+Serve = Callable[[bytes], int]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """A server that answers whatever comes with given bytes, or never with none; returns its port."""
+    sockets: list[socket.socket] = []
+
+    def start(answer: bytes) -> int:
+        listening = socket.create_server(("127.0.0.1", 0))
+        sockets.append(listening)
+
+        def run() -> None:
+            while True:
+                try:
+                    connection, _peer = listening.accept()
+                except OSError:
+                    return
+                sockets.append(connection)
+                with suppress(OSError):
+                    connection.recv(65536)
+                    if answer:
+                        connection.sendall(answer)
+                        connection.close()
+
+        threading.Thread(target=run, daemon=True).start()
+        return int(listening.getsockname()[1])
+
+    yield start
+    for opened in sockets:
+        opened.close()
+
+
+def head(extra: str = "", length: int = 2) -> bytes:
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{extra}\r\n".encode()
+
+
+def test_another_service_is_named_so(serve: Serve) -> None:
+    port = serve(head() + b"{}")
+    experiments, detail = _h2o3.discover(_h2o3.Endpoint("127.0.0.1", port), "vm-1", "a")
+    assert (experiments, detail) == ([], "something other than an H2O-3 server answers")
+
+
+def test_wrong_credentials_are_named_so(serve: Serve) -> None:
+    port = serve(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+    experiments, detail = _h2o3.discover(_h2o3.Endpoint("127.0.0.1", port, username="alice"), "vm-1", "a")
+    assert experiments == []
+    assert "experiments.password" in detail
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (head(length=1 << 21) + b" " * (1 << 21), "silent"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "silent"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "invalid"),
+        (head(length=50) + b"{", "silent"),
+    ],
+)
+def test_hostile_answers_are_samples_too(serve: Serve, answer: bytes, outcome: str) -> None:
+    probe = _h2o3.Probe(_h2o3.Endpoint("127.0.0.1", serve(answer)), timeout=2)
+    assert _h2o3.sample(probe, "$03_a").outcome == outcome
+    probe.close()
+
+
+def test_silence_and_refusal_differ(serve: Serve) -> None:
+    silent = _h2o3.Probe(_h2o3.Endpoint("127.0.0.1", serve(b"")), timeout=0.2)
+    assert _h2o3.sample(silent, "a").outcome == "silent"
+    assert _h2o3.sample(_h2o3.Probe(_h2o3.Endpoint("127.0.0.1", 1)), "a").outcome == "refused"
+
+
+def test_a_waiting_probe_is_woken(serve: Serve) -> None:
+    probe = _h2o3.Probe(_h2o3.Endpoint("127.0.0.1", serve(b"")), timeout=60)
+    woken: list[str] = []
+    thread = threading.Thread(target=lambda: woken.append(_h2o3.sample(probe, "a").outcome))
+    thread.start()
+    while thread.is_alive():
+        probe.interrupt()
+        thread.join(0.05)
+    assert woken in (["silent"], ["refused"])
+
+
+def test_a_password_never_shows() -> None:
+    endpoint = _h2o3.Endpoint("127.0.0.1", 1, username="alice", password="a-secret")
+    assert "a-secret" not in repr(endpoint) + endpoint.url
+    assert "Basic" in _h2o3.Probe(endpoint)._headers()["Authorization"]
