@@ -275,6 +275,9 @@ func (s *sddc) expireSessions(string, request) error {
 	s.sessions = map[string]bool{}
 	s.mu.Unlock()
 	manager := s.registry.SessionManager()
-	manager.TerminateSession(s.context("lab"), &types.TerminateSession{This: manager.Self, SessionId: keys})
+	// One by one: a session that is logged out already would keep the others alive.
+	for _, key := range keys {
+		manager.TerminateSession(s.context("lab"), &types.TerminateSession{This: manager.Self, SessionId: []string{key}})
+	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Freeze is one true stop of a guest process, by the monotonic clock from when every thread had stopped to after SIGCONT.
+// Freeze is one true stop of a guest process, by the monotonic clock from when every thread had stopped to just before SIGCONT.
 type Freeze struct {
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"`
@@ -103,8 +103,9 @@ func (g *guestProcess) thaw(cause string) float64 {
 	if g.frozen.IsZero() {
 		return 0
 	}
-	g.signal(syscall.SIGCONT)
+	// Read before the signal: on a busy machine the server may answer before this thread runs again.
 	seconds := time.Since(g.frozen).Seconds()
+	g.signal(syscall.SIGCONT)
 	g.freezes = append(g.freezes, Freeze{g.frozen, seconds, cause})
 	g.frozen = time.Time{}
 	return seconds

@@ -23,16 +23,48 @@ CONNECTION_SPEC: dict[str, Any] = {
 
 STATE_DIR_SPEC: dict[str, Any] = {"state_dir": {"type": "path", "default": "~/.local/state/liveml.vsphere"}}
 
-EXPERIMENT_OPTIONS: dict[str, Any] = {
-    "enabled": {"type": "bool", "default": True},
-    "ports": {"type": "list", "elements": "int", "default": [54321]},
-    "addresses": {"type": "dict", "default": {}},
-    "use_tls": {"type": "bool", "default": False},
+_TLS_OPTIONS: dict[str, Any] = {
     "validate_certs": {"type": "bool", "default": True},
     "ca_path": {"type": "path"},
+    "client_cert": {"type": "path"},
+    "client_key": {"type": "path"},
+}
+
+SOURCE_OPTIONS: dict[str, Any] = {
+    "provider": {
+        "type": "str",
+        "required": True,
+        "choices": ["driverless_ai", "exec", "mlflow", "prometheus", "tensorboard"],
+    },
+    "vms": {"type": "list", "elements": "str", "default": []},
+    "url": {"type": "str"},
+    "command": {"type": "list", "elements": "str"},
+    "metric": {"type": "str"},
+    "query": {"type": "str"},
+    "total_steps": {"type": "int"},
+    "signal": {"type": "str", "choices": ["answers", "changes"], "default": "answers"},
+    "flush_seconds": {"type": "float", "default": 120.0},
+    "advance_timeout": {"type": "float", "default": 15.0},
+    "username": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "token": {"type": "str", "no_log": True},
+    **_TLS_OPTIONS,
+}
+
+EXPERIMENT_OPTIONS: dict[str, Any] = {
+    "enabled": {"type": "bool", "default": True},
+    "h2o3": {"type": "bool", "default": True},
+    "ports": {"type": "list", "elements": "int", "default": [54321]},
+    "addresses": {"type": "dict", "default": {}},
+    "context_path": {"type": "str"},
+    "use_tls": {"type": "bool", "default": False},
     "username": {"type": "str", "fallback": (env_fallback, ["H2O_USERNAME"])},
     "password": {"type": "str", "no_log": True, "fallback": (env_fallback, ["H2O_PASSWORD"])},
+    **_TLS_OPTIONS,
     "allowed_networks": {"type": "list", "elements": "str", "default": []},
+    "owners": {"type": "dict", "default": {}},
+    "owner_attribute": {"type": "str", "default": "owner"},
+    "sources": {"type": "list", "elements": "dict", "default": [], "options": SOURCE_OPTIONS},
     "stall_budget": {"type": "float", "default": 5.0},
     "settle_timeout": {"type": "float", "default": 60.0},
     "baseline": {"type": "float", "default": 3.0},

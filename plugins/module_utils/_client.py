@@ -52,11 +52,12 @@ class Client:
         self._connection = connection
         self.renewed = 0
         self._instance = _log_in(connection)
+        self._content = self._instance.RetrieveContent()
 
     @property
     def content(self) -> Any:
         """The ServiceContent."""
-        return self._instance.content
+        return self._content
 
     def reference(self, kind: str, moid: str) -> Any:
         """The managed object of a class (``VirtualMachine``) and MoID; nothing is read."""
@@ -67,14 +68,19 @@ class Client:
         try:
             return action()
         except vim.fault.NotAuthenticated:
-            self._instance = _log_in(self._connection)
-            self.renewed += 1
+            self._log_in_again()
         except Exception as error:
             raise translated(what, error) from error
         try:
             return action()
         except Exception as error:
             raise translated(what, error) from error
+
+    def _log_in_again(self) -> None:
+        """A new session on the same stub, so that references made before stay good. Raises ConnectError."""
+        with _told(self._connection):
+            self._content.sessionManager.Login(self._connection.user, self._connection.password, None)
+        self.renewed += 1
 
     def close(self) -> None:
         """Log out; a session that is gone already is no error."""
@@ -93,8 +99,7 @@ def connected(connection: Endpoint) -> Iterator[Client]:
 
 
 def _log_in(connection: Endpoint) -> Any:
-    place = f"vCenter {connection.host}:{connection.port}"
-    try:
+    with _told(connection):
         return SmartConnect(
             host=connection.host,
             port=connection.port,
@@ -103,6 +108,14 @@ def _log_in(connection: Endpoint) -> Any:
             sslContext=_tls(connection),
             httpConnectionTimeout=_TIMEOUT_SECONDS,
         )
+
+
+@contextmanager
+def _told(connection: Endpoint) -> Iterator[None]:
+    """What goes wrong while logging in, as ConnectError."""
+    place = f"vCenter {connection.host}:{connection.port}"
+    try:
+        yield
     except vim.fault.InvalidLogin as error:
         raise ConnectError(
             f"{place} refused the login of {connection.user}",

@@ -12,110 +12,93 @@ Process identity is the header ``X-h2o-cluster-id``; the parser stands beside th
 
 from __future__ import annotations
 
-import base64
 import http.client
-import json
-import math
-import socket
-import ssl
 import time
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
+    Answer,
+    Endpoint,
+    Probe,
+    failed_sample,
+    items,
+    mapping,
+    share,
+    text,
+    tls_of,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
 
 PROVIDER = "h2o3"
 TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")
-MOST_BYTES = 1 << 20
-MOST_TEXT = 200
-REQUEST_SECONDS = 300.0  # a request in flight waits through the freeze
+DISCOVERY_SECONDS = 3.0
+CAPABILITIES = Capabilities(
+    identity="process", signal="answers", note="answers of the server in the VM, at most 20 a second"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An H2O-3 server's address; credentials never show in ``url``."""
+class H2o3:
+    """H2O-3 servers at the addresses of the VMs, on a list of ports."""
 
-    address: str
-    port: int = 54321
-    tls: ssl.SSLContext | None = None
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    provider = PROVIDER
+    in_guest = True
 
-    @property
-    def url(self) -> str:
-        """``http://address:port``."""
-        return f"http{'s' if self.tls else ''}://{self.address}:{self.port}"
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._tls = tls_of(settings, "experiments.use_tls") if settings["use_tls"] else None
+
+    def discover(self, target: Target) -> tuple[list[Experiment], str]:
+        """See the port ``Source``."""
+        details = []
+        for port in self._settings["ports"]:
+            endpoint = self._endpoint(target.address, port)
+            experiments, detail = discover(endpoint, target.vm, target.vm_name)
+            if experiments:
+                return experiments, ""
+            details.append(f"{endpoint.url}: {detail}")
+        return [], "; ".join(details)
+
+    def session(self, experiment: Experiment) -> Session:
+        """See the port ``Source``."""
+        address, port = experiment.url.split("://", 1)[1].split("/", 1)[0].rsplit(":", 1)
+        return JobSession(self._endpoint(address.strip("[]"), int(port)), experiment.id)
+
+    def _endpoint(self, address: str, port: int) -> Endpoint:
+        chosen = self._settings
+        path = (chosen.get("context_path") or "").strip("/")
+        return Endpoint(
+            address, port, self._tls, chosen["username"], chosen["password"], prefix=f"/{path}" if path else ""
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole HTTP answer."""
+class JobSession:
+    """Questions about one job, one after the other."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: Any
+    most_hz = 20.0
 
+    def __init__(self, endpoint: Endpoint, job: str) -> None:
+        self._probe = Probe(endpoint)
+        self._job = job
 
-class Probe:
-    """One keep-alive connection; only GET, no redirects, answers of at most 1 MiB."""
-
-    def __init__(self, endpoint: Endpoint, timeout: float = REQUEST_SECONDS) -> None:
-        self._endpoint = endpoint
-        self._timeout = timeout
-        self._connection: http.client.HTTPConnection | None = None
-
-    def get(self, path: str) -> Answer:
-        """GET a path. Raises OSError or http.client.HTTPException when there is no whole answer."""
-        if self._connection is None:
-            self._connection = self._connect()
-        try:
-            self._connection.request("GET", path, headers=self._headers())
-            response = self._connection.getresponse()
-            data = response.read(MOST_BYTES + 1)
-        except (OSError, http.client.HTTPException):
-            self.close()
-            raise
-        if len(data) > MOST_BYTES:
-            self.close()
-            raise http.client.HTTPException("the answer is larger than 1 MiB")
-        if response.length:
-            self.close()
-            raise http.client.IncompleteRead(data, response.length)
-        headers = {name.lower(): text(value) for name, value in response.getheaders()}
-        return Answer(response.status, headers, _json(data))
-
-    def _connect(self) -> http.client.HTTPConnection:
-        end = self._endpoint
-        if end.tls is not None:
-            return http.client.HTTPSConnection(end.address, end.port, timeout=self._timeout, context=end.tls)
-        return http.client.HTTPConnection(end.address, end.port, timeout=self._timeout)
-
-    def _headers(self) -> dict[str, str]:
-        end = self._endpoint
-        headers = {"User-Agent": "liveml.vsphere", "Accept": "application/json"}
-        if end.username is not None:
-            pair = base64.b64encode(f"{end.username}:{end.password or ''}".encode()).decode()
-            headers["Authorization"] = f"Basic {pair}"
-        return headers
+    def sample(self) -> Sample:
+        """See the port ``Session``."""
+        return sample(self._probe, self._job)
 
     def interrupt(self) -> None:
-        """Wake a thread that waits for an answer; called from another thread."""
-        connection = self._connection
-        if connection is not None and connection.sock is not None:
-            with suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
+        """See the port ``Session``."""
+        self._probe.interrupt()
 
     def close(self) -> None:
-        """Drop the connection; the next request opens a new one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """See the port ``Session``."""
+        self._probe.close()
 
 
-def discover(endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = 3.0) -> tuple[list[Experiment], str]:
+def discover(
+    endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = DISCOVERY_SECONDS
+) -> tuple[list[Experiment], str]:
     """Training jobs that run on a server, or none and what was seen instead."""
     probe = Probe(endpoint, timeout)
     try:
@@ -125,7 +108,7 @@ def discover(endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = 3.0)
         if not is_h2o(cloud):
             return [], "something other than an H2O-3 server answers"
         jobs = probe.get("/3/Jobs")
-        return running_experiments(jobs, endpoint.url, vm, vm_name), "no training job runs"
+        return running_experiments(jobs, endpoint.url, vm, vm_name, cluster_of(cloud)), "no training job runs"
     except ConnectionRefusedError:
         return [], "no server listens"
     except (OSError, http.client.HTTPException) as error:
@@ -136,20 +119,27 @@ def discover(endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = 3.0)
 
 def is_h2o(answer: Answer) -> bool:
     """Whether ``GET /3/Cloud`` was answered by an H2O-3 server."""
-    meta = _mapping(_mapping(answer.body).get("__meta"))
+    meta = mapping(mapping(answer.body).get("__meta"))
     return "x-h2o-build-project-version" in answer.headers and meta.get("schema_name") == "CloudV3"
 
 
-def running_experiments(answer: Answer, url: str, vm: str, vm_name: str) -> list[Experiment]:
+def cluster_of(cloud: Answer) -> str:
+    """Name of the cluster when it has more than one node; its nodes on other VMs are parts of the same experiments."""
+    body = mapping(cloud.body)
+    size = body.get("cloud_size")
+    return text(body.get("cloud_name")) if isinstance(size, int) and size > 1 else ""
+
+
+def running_experiments(answer: Answer, url: str, vm: str, vm_name: str, cluster: str = "") -> list[Experiment]:
     """The experiments in ``GET /3/Jobs``: training jobs that run, children of an AutoML not counted."""
-    jobs = _mapping(answer.body).get("jobs")
-    running = [job for job in map(_mapping, jobs if isinstance(jobs, list) else []) if job.get("status") == "RUNNING"]
-    parents = any(_mapping(job.get("dest")).get("type") == "Key<AutoML>" for job in running)
+    jobs = map(mapping, items(mapping(answer.body).get("jobs")))
+    running = [job for job in jobs if job.get("status") == "RUNNING"]
+    parents = any(mapping(job.get("dest")).get("type") == "Key<AutoML>" for job in running)
     found = []
     for job in running:
-        dest = _mapping(job.get("dest"))
+        dest = mapping(job.get("dest"))
         child = parents and "_AutoML_" in str(dest.get("name")) and dest.get("type") != "Key<AutoML>"
-        key = _mapping(job.get("key")).get("name")
+        key = mapping(job.get("key")).get("name")
         if dest.get("type") in TRAINING and not child and isinstance(key, str):
             found.append(
                 Experiment(
@@ -160,8 +150,10 @@ def running_experiments(answer: Answer, url: str, vm: str, vm_name: str) -> list
                     process=answer.headers.get("x-h2o-cluster-id", ""),
                     url=url,
                     description=f"{text(job.get('description'))} {text(dest.get('name'))}".strip(),
-                    progress=_progress(job.get("progress")),
+                    progress=share(job.get("progress")),
                     clock_progress=dest.get("type") == "Key<AutoML>",
+                    capabilities=CAPABILITIES,
+                    cluster=cluster,
                 )
             )
     return found
@@ -172,12 +164,8 @@ def sample(probe: Probe, job: str) -> Sample:
     sent = time.monotonic()
     try:
         answer = probe.get(f"/3/Jobs/{quote(job, safe='')}")
-    except TimeoutError:
-        return Sample(sent, time.monotonic(), "silent", detail="no answer in time")
-    except (ConnectionRefusedError, ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected) as error:
-        return Sample(sent, time.monotonic(), "refused", detail=type(error).__name__)
     except (OSError, http.client.HTTPException) as error:
-        return Sample(sent, time.monotonic(), "silent", detail=text(f"{type(error).__name__} {error}"))
+        return failed_sample(error, sent)
     return parse_sample(answer, sent, time.monotonic())
 
 
@@ -186,8 +174,8 @@ def parse_sample(answer: Answer, sent: float, received: float) -> Sample:
     process = answer.headers.get("x-h2o-cluster-id")
     if process is None:
         return Sample(sent, received, "invalid", detail=f"HTTP {answer.status} of another service")
-    jobs = _mapping(answer.body).get("jobs")
-    job = _mapping(jobs[0]) if isinstance(jobs, list) and jobs else {}
+    jobs = items(mapping(answer.body).get("jobs"))
+    job = mapping(jobs[0]) if jobs else {}
     if answer.status != 200 or not job:
         return Sample(sent, received, "job_missing", process, detail=f"HTTP {answer.status}")
     return Sample(
@@ -196,29 +184,6 @@ def parse_sample(answer: Answer, sent: float, received: float) -> Sample:
         "answered",
         process,
         status=text(job.get("status")),
-        progress=_progress(job.get("progress")),
+        progress=share(job.get("progress")),
         detail=text(job.get("progress_msg")),
     )
-
-
-def text(value: Any) -> str:
-    """A guest's text without control characters, at most 200 characters."""
-    if not isinstance(value, str):
-        return ""
-    return "".join(c if c.isprintable() else " " for c in value[:MOST_TEXT])
-
-
-def _progress(value: Any) -> float | None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) and 0 <= value <= 1 else None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _json(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None

@@ -313,6 +313,21 @@ class PlacementUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can prove, stated by itself.
+
+    ``identity``: ``process`` (the answering process is recognised) or ``run`` (only the run's own record is).
+    ``signal``: what a stall is read from, ``answers`` (the server freezes with the VM) or ``changes`` (of step and
+    progress, on a server that goes on answering). ``freshness``: seconds by which an answer may be out of date.
+    """
+
+    identity: str
+    signal: str
+    freshness: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
     """One training job in a guest, as a provider found it.
 
@@ -329,6 +344,9 @@ class Experiment:
     description: str = ""
     progress: float | None = None
     clock_progress: bool = False  # progress follows the wall clock (a time limit is set): no proof of work
+    owner: str = ""
+    cluster: str = ""  # name of the cluster whose node in this VM is watched; empty for a single server
+    capabilities: Capabilities = Capabilities("process", "answers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +365,7 @@ class Sample:
     status: str | None = None  # RUNNING, DONE, FAILED, CANCELLED, CANCEL_PENDING
     progress: float | None = None
     detail: str = ""  # progress message or error text, at most 200 characters
+    step: float | None = None  # training steps done, where the provider counts them
 
 
 @dataclass(frozen=True, slots=True)

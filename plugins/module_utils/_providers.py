@@ -8,20 +8,33 @@
 
 from __future__ import annotations
 
+import fnmatch
 import ipaddress
-import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils import _h2o3
+from ansible_collections.liveml.vsphere.plugins.module_utils._driverless_ai import DriverlessAi
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._exec import Exec
+from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import H2o3
+from ansible_collections.liveml.vsphere.plugins.module_utils._mlflow import Mlflow
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, Experiment, Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._prometheus import Prometheus
+from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Source, Target
+from ansible_collections.liveml.vsphere.plugins.module_utils._tensorboard import Tensorboard
 from ansible_collections.liveml.vsphere.plugins.module_utils._watch import Watch
 
 _WORKERS = 16
+BUILT_IN: dict[str, Callable[[Mapping[str, Any]], Source]] = {
+    "driverless_ai": DriverlessAi,
+    "exec": Exec,
+    "mlflow": Mlflow,
+    "prometheus": Prometheus,
+    "tensorboard": Tensorboard,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +46,27 @@ class Observation:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Scoped:
+    """A source and the VMs it is asked for, as name patterns; none: all."""
+
+    source: Source
+    vms: tuple[str, ...]
+    sends_credentials: bool
+
+    def covers(self, vm_name: str) -> bool:
+        """Whether the source is asked for a VM."""
+        return not self.vms or any(fnmatch.fnmatchcase(vm_name, pattern) for pattern in self.vms)
+
+
 class Providers:
     """The experiment side of a run, from the module option ``experiments``."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
         self._networks = _networks(settings["allowed_networks"])
-        self._tls = _tls(settings) if settings["use_tls"] else None
-        self._endpoints: dict[str, _h2o3.Endpoint] = {}
+        self._sources = [Scoped(H2o3(settings), (), settings["username"] is not None)] if settings["h2o3"] else []
+        self._sources += [_scoped(source) for source in settings["sources"]]
 
     def observe(self, vms: list[VmState]) -> list[Observation]:
         """Look into each VM, several at a time."""
@@ -58,7 +84,7 @@ class Providers:
     def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: Callable[..., None]) -> Watch:
         """See ``_run.Observer``."""
         return Watch(
-            [(experiment, self._endpoint_of(experiment.url)) for experiment in experiments],
+            [(experiment, self._session(experiment)) for experiment in experiments],
             folder,
             stall_budget=self._settings["stall_budget"],
             settle_timeout=self._settings["settle_timeout"],
@@ -67,27 +93,36 @@ class Providers:
         )
 
     def _observe(self, vm: VmState) -> Observation:
-        given = self._settings["addresses"].get(vm.name)
-        address = str(given or vm.guest_address)
         if vm.power is not Power.ON:
             return Observation(vm, (), "the VM is not powered on")
-        if not address:
-            return Observation(vm, (), "the guest reports no address")
-        refusal = "" if given else self._refusal(address)
-        if refusal:
-            return Observation(vm, (), refusal)
+        found: list[Experiment] = []
         details = []
-        for port in self._settings["ports"]:
-            endpoint = self._endpoint(address, port)
-            experiments, detail = _h2o3.discover(endpoint, vm.moid, vm.name)
-            self._endpoints[endpoint.url] = endpoint
-            if experiments:
-                return Observation(vm, tuple(experiments), "")
-            details.append(f"{endpoint.url}: {detail}")
-        return Observation(vm, (), "; ".join(details))
+        for scoped in self._sources:
+            if scoped.covers(vm.name):
+                experiments, detail = self._asked(scoped, vm)
+                found += [replace(e, owner=self._owner(e, vm)) for e in experiments]
+                details.append(detail)
+        return Observation(vm, tuple(found), "" if found else "; ".join(filter(None, details)) or "no source covers it")
 
-    def _refusal(self, address: str) -> str:
+    def _asked(self, scoped: Scoped, vm: VmState) -> tuple[list[Experiment], str]:
+        given = self._settings["addresses"].get(vm.name)
+        address = str(given or vm.guest_address)
+        refusal = "" if given else self._refusal(address, credentials=scoped.sends_credentials)
+        if scoped.source.in_guest and refusal:
+            return [], refusal
+        return scoped.source.discover(Target(vm.moid, vm.name, "" if refusal else address))
+
+    def _owner(self, experiment: Experiment, vm: VmState) -> str:
+        """The operator's map first, then what the provider says, then the VM's custom attribute."""
+        for pattern, owner in self._settings["owners"].items():
+            if fnmatch.fnmatchcase(vm.name, pattern):
+                return str(owner)
+        return experiment.owner or vm.attributes.get(self._settings["owner_attribute"], "")
+
+    def _refusal(self, address: str, *, credentials: bool) -> str:
         """Why a guest's own address is not asked: hostile guests may report any."""
+        if not address:
+            return "the guest reports no address"
         try:
             ip = ipaddress.ip_address(address)
         except ValueError:
@@ -97,19 +132,33 @@ class Providers:
         inside = any(ip in network for network in self._networks)
         if self._networks and not inside:
             return f"{ip} is outside experiments.allowed_networks"
-        if self._settings["username"] is not None and not inside:
+        if credentials and not inside:
             return "credentials go only to networks named in experiments.allowed_networks"
         return ""
 
-    def _endpoint(self, address: str, port: int) -> _h2o3.Endpoint:
-        return _h2o3.Endpoint(address, port, self._tls, self._settings["username"], self._settings["password"])
+    def _session(self, experiment: Experiment) -> Session:
+        """A session by the source that found the experiment, also of one that only the journal knows."""
+        for scoped in self._sources:
+            if scoped.source.provider == experiment.provider and scoped.covers(experiment.vm_name):
+                return scoped.source.session(experiment)
+        raise InvalidInput(
+            f"An experiment of provider {experiment.provider} in {experiment.vm_name} is to be watched, but no source is",
+            hint="Give the experiments.sources with which the run was begun",
+            option="experiments",
+        )
 
-    def _endpoint_of(self, url: str) -> _h2o3.Endpoint:
-        """The endpoint of an experiment, also of one that only the journal knows."""
-        if url not in self._endpoints:
-            address, port = url.split("://", 1)[1].rsplit(":", 1)
-            self._endpoints[url] = self._endpoint(address, int(port))
-        return self._endpoints[url]
+
+def _scoped(settings: Mapping[str, Any]) -> Scoped:
+    kind = settings["provider"]
+    needed = "command" if kind == "exec" else "url"
+    if not settings[needed]:
+        raise InvalidInput(
+            f"A source of provider {kind} needs {needed}",
+            hint=f"Give experiments.sources.{needed}",
+            option="experiments",
+        )
+    secret = any(settings.get(key) for key in ("username", "token", "client_cert"))
+    return Scoped(BUILT_IN[kind](settings), tuple(settings["vms"]), secret)
 
 
 def _networks(names: list[str]) -> list[Any]:
@@ -119,16 +168,3 @@ def _networks(names: list[str]) -> list[Any]:
         raise InvalidInput(
             f"experiments.allowed_networks: {error}", hint="Give networks like 10.1.0.0/16", option="experiments"
         ) from error
-
-
-def _tls(settings: Mapping[str, Any]) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings["ca_path"])
-    except (OSError, ssl.SSLError) as error:
-        raise InvalidInput(
-            f"experiments.ca_path cannot be used: {error}", hint="Give a PEM file", option="experiments"
-        ) from error
-    if not settings["validate_certs"]:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -330,4 +330,7 @@ def experiment_fields(experiment: Experiment) -> dict[str, Any]:
         "description": experiment.description,
         "progress": experiment.progress,
         "clock_progress": experiment.clock_progress,
+        "owner": experiment.owner,
+        "cluster": experiment.cluster,
+        "capabilities": asdict(experiment.capabilities),
     }

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Capabilities,
     Experiment,
     Home,
     MoveResult,
@@ -136,6 +137,9 @@ def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
         description=event.get("description", ""),
         progress=event.get("progress"),
         clock_progress=bool(event.get("clock_progress", False)),
+        owner=event.get("owner", ""),
+        cluster=event.get("cluster", ""),
+        capabilities=Capabilities(**event.get("capabilities", {"identity": "process", "signal": "answers"})),
     )
     known = {(e.vm, e.id) for e in state.experiments}
     if (experiment.vm, experiment.id) in known:

@@ -121,7 +121,13 @@ class Vsphere:
             objectSet=[query.ObjectSpec(obj=self._client.reference(kind, moid), skip=False)],
             propSet=[query.PropertySpec(type=getattr(vim, kind), pathSet=FOLLOWED[kind], all=False)],
         )
-        self._client.call("follow a task", lambda: self._collector.CreateFilter(spec, False))
+        logins = self._client.renewed
+        try:
+            self._client.call("follow a task", lambda: self._collector.CreateFilter(spec, False))
+        except CallFailed:
+            if self._client.renewed == logins:
+                raise
+            self._renew_collector()  # the collector died with the session; a new one gets all filters
 
     def updates(self, timeout: float) -> tuple[Update, ...]:
         """See the port."""

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
-from ansible_collections.liveml.vsphere.plugins.module_utils import _h2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session
 from ansible_collections.liveml.vsphere.plugins.module_utils._samples import (
     SampleLog,
     read_samples,
     unwatched_windows,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import ANSWERED, is_over, judge
+from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import ANSWERED, is_over, judge, news
 
 CALM_HZ = 5.0
 FOCUS_HZ = 20.0
@@ -34,7 +34,7 @@ class Watch:
 
     def __init__(
         self,
-        experiments: Iterable[tuple[Experiment, _h2o3.Endpoint]],
+        experiments: Iterable[tuple[Experiment, Session]],
         folder: Path,
         *,
         stall_budget: float,
@@ -49,8 +49,8 @@ class Watch:
         self._settle_timeout = settle_timeout
         self._baseline = baseline
         self._watched = [
-            _Watched(experiment, endpoint, self._log, earlier.get((experiment.vm, experiment.id), []), listener)
-            for experiment, endpoint in experiments
+            _Watched(experiment, session, self._log, earlier.get((experiment.vm, experiment.id), []), listener)
+            for experiment, session in experiments
         ]
 
     def __enter__(self) -> Self:
@@ -65,6 +65,7 @@ class Watch:
             watched.stop()
         for watched in self._watched:
             watched.thread.join(timeout=2)
+            watched.close()
         self._log.close()
 
     def baseline(self) -> None:
@@ -105,7 +106,7 @@ class _Watched:
     def __init__(
         self,
         experiment: Experiment,
-        endpoint: _h2o3.Endpoint,
+        session: Session,
         log: SampleLog,
         earlier: list[tuple[str, Sample]],
         listener: Callable[..., None],
@@ -114,7 +115,7 @@ class _Watched:
         self.hz = CALM_HZ
         self.moved_at: float | None = None
         self.thread = threading.Thread(target=self._run, name=f"watch {experiment.vm_name}", daemon=True)
-        self._probe = _h2o3.Probe(endpoint)
+        self._session = session
         self._log = log
         self._listener = listener
         self._stop = threading.Event()
@@ -133,13 +134,17 @@ class _Watched:
     def stop(self) -> None:
         """End the thread, also when it waits for an answer."""
         self._stop.set()
-        self._probe.interrupt()
+        self._session.interrupt()
+
+    def close(self) -> None:
+        """Let go of what the session holds."""
+        self._session.close()
 
     def _run(self) -> None:
         due = time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
             self._sent = time.monotonic()
-            sample = _h2o3.sample(self._probe, self.experiment.id)
+            sample = self._session.sample()
             if self._stop.is_set():
                 return
             self._sent = None
@@ -147,7 +152,8 @@ class _Watched:
             self._log.add((self.experiment.vm, self.experiment.id), sample)
             self._tell(sample)
             # After a late answer the schedule starts from now: no burst of questions.
-            due = max(due + 1 / self.hz, time.monotonic() + 0.2 / self.hz)
+            hz = min(self.hz, self._session.most_hz)
+            due = max(due + 1 / hz, time.monotonic() + 0.2 / hz)
 
     def _tell(self, sample: Sample) -> None:
         told_at, told = self._told
@@ -178,7 +184,7 @@ class _Watched:
             return False
         foreign = any(s.process not in (None, self.experiment.process) for s in after)
         ended = bool(answers) and answers[-1].status not in ("RUNNING", None)
-        return foreign or ended or is_over(answers) or len({(s.progress, s.detail) for s in answers}) > 1
+        return foreign or ended or is_over(answers) or len({news(s) for s in answers}) > 1
 
     def judge(self, stall_budget: float) -> Judgement:
         """The verdict from the samples of all watching processes; a question without answer counts as silence."""

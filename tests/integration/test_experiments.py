@@ -18,7 +18,12 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Capabilities,
+    Experiment,
+    Judgement,
+    Verdict,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -54,7 +59,7 @@ class Watched:
     def __init__(self, lab: Lab, run_module: RunModule, folder: Path) -> None:
         self.lab = lab
         (found,) = run_module("experiment_info", lab, vms=[VM])["experiments"]
-        self.experiment = Experiment(**found)
+        self.experiment = Experiment(**{**found, "capabilities": Capabilities(**found["capabilities"])})
         self.events: list[dict[str, Any]] = []
         self._watch = Providers(SETTINGS).watch(
             (self.experiment,), folder, lambda event, **fields: self.events.append({"event": event, **fields})

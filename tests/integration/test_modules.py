@@ -134,7 +134,7 @@ def test_transient_faults_and_lost_sessions_are_survived(fast_lab: Lab, run_modu
         "vm_migrate", fast_lab, plan=plan["plan"], purpose="evacuate", host=HOST, state_dir=str(tmp_path),
         experiments=NO_EXPERIMENTS,
     )  # fmt: skip
-    assert not result.get("failed"), result
+    assert not result.get("failed"), result["msg"]
     assert fast_lab.on(HOST) == set()
     assert fast_lab.get("calls")["Login"] == 2
     moves = Counter((move["vm"], move["result"]) for move in fast_lab.get("state")["moves"])

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils import _h2o3
+from ansible_collections.liveml.vsphere.plugins.module_utils import _h2o3, _http
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +33,7 @@ def job(name: str, kind: str = "Key<Model>", status: str = "RUNNING", dest: str 
 
 
 def found(*jobs: dict) -> list[str]:
-    answer = _h2o3.Answer(200, PROCESS, {"jobs": list(jobs)})
+    answer = _http.Answer(200, PROCESS, {"jobs": list(jobs)})
     return [e.id for e in _h2o3.running_experiments(answer, "http://127.0.1.4:54321", "vm-4", "ML-cpu-vm-04")]
 
 
@@ -52,7 +52,7 @@ def test_children_of_an_automl_are_not_counted_twice() -> None:
 
 @given(LIKE_H2O, st.dictionaries(st.sampled_from(["x-h2o-cluster-id", "server"]), st.text(), max_size=2))
 def test_whatever_a_guest_answers_is_parsed_into_bounds(body: Any, headers: dict[str, str]) -> None:
-    answer = _h2o3.Answer(200, headers, body)
+    answer = _http.Answer(200, headers, body)
     for experiment in _h2o3.running_experiments(answer, "http://a:1", "vm-1", "a"):
         assert len(experiment.id) <= 200
         assert experiment.progress is None or 0 <= experiment.progress <= 1
@@ -65,14 +65,14 @@ def test_whatever_a_guest_answers_is_parsed_into_bounds(body: Any, headers: dict
 
 @given(st.text())
 def test_text_of_a_guest_cannot_control_a_terminal(value: str) -> None:
-    shown = _h2o3.text(value)
+    shown = _http.text(value)
     assert shown.isprintable()
     assert len(shown) <= 200
 
 
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_json_are_nothing(data: bytes) -> None:
-    parsed = _h2o3._json(data)
+    parsed = _http.parsed(data)
     assert parsed is None or json.dumps(parsed)
 
 
@@ -86,7 +86,7 @@ def test_bytes_that_are_no_json_are_nothing(data: bytes) -> None:
     ],
 )
 def test_outcome_of_an_answer(status: int, headers: dict[str, str], body: Any, outcome: str) -> None:
-    assert _h2o3.parse_sample(_h2o3.Answer(status, headers, body), 0.0, 0.1).outcome == outcome
+    assert _h2o3.parse_sample(_http.Answer(status, headers, body), 0.0, 0.1).outcome == outcome
 
 
 Serve = Callable[[bytes], int]
@@ -128,13 +128,13 @@ def head(extra: str = "", length: int = 2) -> bytes:
 
 def test_another_service_is_named_so(serve: Serve) -> None:
     port = serve(head() + b"{}")
-    experiments, detail = _h2o3.discover(_h2o3.Endpoint("127.0.0.1", port), "vm-1", "a")
+    experiments, detail = _h2o3.discover(_http.Endpoint("127.0.0.1", port), "vm-1", "a")
     assert (experiments, detail) == ([], "something other than an H2O-3 server answers")
 
 
 def test_wrong_credentials_are_named_so(serve: Serve) -> None:
     port = serve(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
-    experiments, detail = _h2o3.discover(_h2o3.Endpoint("127.0.0.1", port, username="alice"), "vm-1", "a")
+    experiments, detail = _h2o3.discover(_http.Endpoint("127.0.0.1", port, username="alice"), "vm-1", "a")
     assert experiments == []
     assert "experiments.password" in detail
 
@@ -149,19 +149,19 @@ def test_wrong_credentials_are_named_so(serve: Serve) -> None:
     ],
 )
 def test_hostile_answers_are_samples_too(serve: Serve, answer: bytes, outcome: str) -> None:
-    probe = _h2o3.Probe(_h2o3.Endpoint("127.0.0.1", serve(answer)), timeout=2)
+    probe = _http.Probe(_http.Endpoint("127.0.0.1", serve(answer)), timeout=2)
     assert _h2o3.sample(probe, "$03_a").outcome == outcome
     probe.close()
 
 
 def test_silence_and_refusal_differ(serve: Serve) -> None:
-    silent = _h2o3.Probe(_h2o3.Endpoint("127.0.0.1", serve(b"")), timeout=0.2)
+    silent = _http.Probe(_http.Endpoint("127.0.0.1", serve(b"")), timeout=0.2)
     assert _h2o3.sample(silent, "a").outcome == "silent"
-    assert _h2o3.sample(_h2o3.Probe(_h2o3.Endpoint("127.0.0.1", 1)), "a").outcome == "refused"
+    assert _h2o3.sample(_http.Probe(_http.Endpoint("127.0.0.1", 1)), "a").outcome == "refused"
 
 
 def test_a_waiting_probe_is_woken(serve: Serve) -> None:
-    probe = _h2o3.Probe(_h2o3.Endpoint("127.0.0.1", serve(b"")), timeout=60)
+    probe = _http.Probe(_http.Endpoint("127.0.0.1", serve(b"")), timeout=60)
     woken: list[str] = []
     thread = threading.Thread(target=lambda: woken.append(_h2o3.sample(probe, "a").outcome))
     thread.start()
@@ -172,6 +172,6 @@ def test_a_waiting_probe_is_woken(serve: Serve) -> None:
 
 
 def test_a_password_never_shows() -> None:
-    endpoint = _h2o3.Endpoint("127.0.0.1", 1, username="alice", password="a-secret")
+    endpoint = _http.Endpoint("127.0.0.1", 1, username="alice", password="a-secret")
     assert "a-secret" not in repr(endpoint) + endpoint.url
-    assert "Basic" in _h2o3.Probe(endpoint)._headers()["Authorization"]
+    assert "Basic" in _http.Probe(endpoint)._headers()["Authorization"]

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import JobSession
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
 
 
@@ -34,7 +36,7 @@ def providers(**settings: Any) -> Providers:
     ],
 )
 def test_addresses_that_guests_report(address: str, settings: dict[str, Any], refusal: str) -> None:
-    answer = providers(**settings)._refusal(address)
+    answer = providers(**settings)._refusal(address, credentials="username" in settings)
     assert refusal in answer
     assert bool(answer) == bool(refusal)
 
@@ -48,5 +50,9 @@ def test_settings_that_make_no_sense_name_their_option(settings: dict[str, Any])
 
 
 def test_an_experiment_of_the_journal_finds_its_server_again() -> None:
-    endpoint = providers()._endpoint_of("http://10.1.2.3:54323")
-    assert (endpoint.address, endpoint.port) == ("10.1.2.3", 54323)
+    known = Experiment("vm-1", "ml-1", "h2o3", "job", "1", "http://[fd00::5]:54323")
+    session = providers()._session(known)
+    assert isinstance(session, JobSession)
+    assert (session._probe.endpoint.address, session._probe.endpoint.port) == ("fd00::5", 54323)
+    with pytest.raises(InvalidInput, match="no source is"):
+        providers(h2o3=False)._session(known)

@@ -1,0 +1,166 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Provider ``driverless_ai``: H2O Driverless AI by its official client and its documented health API. It only reads.
+
+Calls of the client: ``Client(address, username, password, verify)``, ``experiments.list()``, and of an experiment
+``key``, ``name``, ``is_running()``, ``status(verbose=1)``. Liveness: ``GET /apis/health/v1``. The client is imported only
+when a source asks for it; its licence is between its user and its maker. Its percentages are coarse, so the stall is
+read from the answers of the health API (a server in the VM), progress only as never going back.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
+    Endpoint,
+    Probe,
+    endpoint_of,
+    failed_sample,
+    mapping,
+    text,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
+
+PROVIDER = "driverless_ai"
+HEALTH = "/apis/health/v1"
+STATUS_SECONDS = 2.0
+PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+CAPABILITIES = Capabilities(
+    "run", "answers", 0.0, "answers of the server's health API; the experiment's own progress is coarse"
+)
+
+
+class DriverlessAi:
+    """Driverless AI servers."""
+
+    provider = PROVIDER
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self.in_guest = "{address}" in settings["url"]
+
+    def discover(self, target: Target) -> tuple[list[Experiment], str]:
+        """See the port ``Source``."""
+        url = self._settings["url"].format(address=target.address, vm=target.vm_name)
+        endpoint = self._endpoint(url)
+        try:
+            running = [e for e in connect(endpoint, self._settings).experiments.list() if e.is_running()]
+        except InvalidInput:
+            raise
+        except Exception as error:  # the client documents no error classes
+            return [], f"{endpoint.url}: {text(str(error)) or type(error).__name__}"
+        found = [
+            Experiment(
+                vm=target.vm,
+                vm_name=target.vm_name,
+                provider=PROVIDER,
+                id=text(experiment.key),
+                process="",
+                url=endpoint.url,
+                description=text(experiment.name),
+                progress=progress_of(experiment)[1],
+                owner=self._settings["username"] or "",
+                capabilities=CAPABILITIES,
+            )
+            for experiment in running
+        ]
+        return found, "" if found else f"{endpoint.url}: no experiment runs"
+
+    def session(self, experiment: Experiment) -> Session:
+        """See the port ``Source``."""
+        return ExperimentSession(self._endpoint(experiment.url), experiment.id, self._settings)
+
+    def _endpoint(self, url: str) -> Endpoint:
+        return endpoint_of(url, self._settings, "experiments.sources.url")
+
+
+def connect(endpoint: Endpoint, settings: Mapping[str, Any]) -> Any:
+    """The official client, logged in. Raises InvalidInput when it is not installed."""
+    try:
+        import driverlessai  # type: ignore[import-not-found]  # noqa: PLC0415 - never a dependency
+    except ImportError as error:
+        raise InvalidInput(
+            "A source of provider driverless_ai needs the Python package driverlessai where the module runs",
+            hint="Install the client of your server's version under its own licence terms",
+            option="experiments",
+        ) from error
+    verify = settings["validate_certs"] and (settings["ca_path"] or True)
+    return driverlessai.Client(
+        address=endpoint.url, username=settings["username"], password=settings["password"], verify=verify
+    )
+
+
+def progress_of(experiment: Any) -> tuple[str, float | None]:
+    """The status line as status and progress: ``Running 12.00% - ...``, ``Complete 100.00%``."""
+    line = text(experiment.status(verbose=1))
+    match = PERCENT.search(line)
+    progress = min(1.0, float(match[1]) / 100) if match else None
+    word = line.split(" ", 1)[0].lower()
+    known = {
+        "running": "RUNNING",
+        "complete": "DONE",
+        "failed": "FAILED",
+        "aborted": "CANCELLED",
+        "finishing": "RUNNING",
+    }
+    return known.get(word, "RUNNING" if experiment.is_running() else "FAILED"), progress
+
+
+class ExperimentSession:
+    """Questions about one experiment: the health API each time, the client every two seconds."""
+
+    most_hz = 10.0
+
+    def __init__(self, endpoint: Endpoint, key: str, settings: Mapping[str, Any]) -> None:
+        self._endpoint, self._key, self._settings = endpoint, key, settings
+        self._probe = Probe(endpoint)
+        self._experiment: Any = None
+        self._asked = float("-inf")
+        self._told: tuple[str, float | None] = ("RUNNING", None)
+
+    def sample(self) -> Sample:
+        """See the port ``Session``."""
+        sent = time.monotonic()
+        try:
+            answer = self._probe.get(HEALTH)
+        except (OSError, http.client.HTTPException) as error:
+            return failed_sample(error, sent)
+        received = time.monotonic()
+        health = mapping(answer.body)
+        if answer.status != 200 or "server_version" not in health:
+            return Sample(sent, received, "invalid", detail=f"HTTP {answer.status} of something without a health API")
+        try:
+            if received >= self._asked + STATUS_SECONDS:
+                self._told, self._asked = progress_of(self._found()), received
+        except Exception as error:  # the client documents no error classes
+            self._experiment = None
+            return Sample(sent, time.monotonic(), "silent", detail=text(f"{type(error).__name__} {error}"))
+        status, progress = self._told
+        return Sample(sent, received, "answered", "", status=status, progress=progress)
+
+    def _found(self) -> Any:
+        if self._experiment is None:
+            every = connect(self._endpoint, self._settings).experiments.list()
+            self._experiment = next((e for e in every if e.key == self._key), None)
+        if self._experiment is None:
+            raise LookupError("the server no longer knows the experiment")
+        return self._experiment
+
+    def interrupt(self) -> None:
+        """See the port ``Session``."""
+        self._probe.interrupt()
+
+    def close(self) -> None:
+        """See the port ``Session``."""
+        self._probe.close()

@@ -1,0 +1,187 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Provider ``exec``: the user's own executable, in any language, that speaks JSON lines on standard input and output.
+
+One line in, one line out. ``{"op": "discover", "vm": NAME, "address": ADDRESS, "secrets": {...}}`` is answered by
+``{"experiments": [{"id", "process", "description", "owner", "progress", "step"}, ...]}``;
+``{"op": "sample", "id": ID}`` by ``{"process", "status", "progress", "step", "detail"}`` or ``{"error": TEXT}``.
+Secrets go to standard input only. The answer must wait for the training (``signal: answers``), or tell its recorded
+state at once (``signal: changes``); which one it does is an option.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
+    MOST_BYTES,
+    REQUEST_SECONDS,
+    items,
+    mapping,
+    number,
+    parsed,
+    share,
+    text,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
+
+PROVIDER = "exec"
+STATUS = ("RUNNING", "DONE", "FAILED", "CANCELLED", "CANCEL_PENDING")
+DISCOVERY_SECONDS = 30.0
+
+
+class Exec:
+    """An executable of the operator."""
+
+    provider = PROVIDER
+    in_guest = False
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._command = list(settings["command"])
+        self._secrets = {key: settings[key] for key in ("username", "password", "token") if settings.get(key)}
+
+    def discover(self, target: Target) -> tuple[list[Experiment], str]:
+        """See the port ``Source``."""
+        program = Program(self._command)
+        question = {"op": "discover", "vm": target.vm_name, "address": target.address, "secrets": self._secrets}
+        try:
+            answer = program.ask(question, DISCOVERY_SECONDS)
+        except (OSError, EOFError) as error:
+            return [], f"{self._command[0]}: {text(str(error)) or type(error).__name__}"
+        finally:
+            program.close()
+        found = [self._experiment(mapping(e), target) for e in items(answer.get("experiments"))]
+        kept = [experiment for experiment in found if experiment.id]
+        return kept, "" if kept else f"{self._command[0]}: {text(answer.get('error')) or 'no experiment'}"
+
+    def _experiment(self, told: Mapping[str, Any], target: Target) -> Experiment:
+        process = text(told.get("process"))
+        return Experiment(
+            vm=target.vm,
+            vm_name=target.vm_name,
+            provider=PROVIDER,
+            id=text(told.get("id")),
+            process=process,
+            url=f"exec:{self._command[0]}",
+            description=text(told.get("description")),
+            progress=share(told.get("progress")),
+            owner=text(told.get("owner")),
+            capabilities=Capabilities(
+                "process" if process else "run",
+                self._settings["signal"],
+                self._settings["flush_seconds"] if self._settings["signal"] == "changes" else 0.0,
+                "answers of the operator's own program",
+            ),
+        )
+
+    def session(self, experiment: Experiment) -> Session:
+        """See the port ``Source``."""
+        return ProgramSession(Program(self._command), experiment, self._secrets)
+
+
+class Program:
+    """A child process that is asked by lines; started at the first question."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+        self._child: subprocess.Popen[bytes] | None = None
+        self._rest = b""
+
+    def ask(self, question: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
+        """One answer. Raises OSError, TimeoutError, or EOFError when the program ended or said what is no object."""
+        child = self._running()
+        if child.stdin is None or child.stdout is None:
+            raise EOFError("the program has no standard input or output")
+        child.stdin.write(json.dumps(question).encode() + b"\n")
+        child.stdin.flush()
+        answer = parsed(self._line(child.stdout.fileno(), time.monotonic() + timeout))
+        if not isinstance(answer, dict):
+            raise EOFError("the program's answer is no JSON object")
+        return answer
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None or self._child.poll() is not None:
+            self._rest = b""
+            self._child = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        return self._child
+
+    def _line(self, stream: int, deadline: float) -> bytes:
+        while b"\n" not in self._rest:
+            if not select.select([stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError("the program does not answer")
+            chunk = os.read(stream, 1 << 16)
+            self._rest += chunk
+            if not chunk or len(self._rest) > MOST_BYTES:
+                self.close()
+                raise EOFError("the program ended" if not chunk else "the program's answer is too long")
+        line, _newline, self._rest = self._rest.partition(b"\n")
+        return line
+
+    def close(self) -> None:
+        """End the program."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        for stream in (child.stdin, child.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+        child.kill()
+        child.wait()
+
+
+class ProgramSession:
+    """Questions about one experiment."""
+
+    most_hz = 20.0
+
+    def __init__(self, program: Program, experiment: Experiment, secrets: Mapping[str, str]) -> None:
+        self._program = program
+        self._question = {"op": "sample", "id": experiment.id, "vm": experiment.vm_name, "secrets": dict(secrets)}
+
+    def sample(self) -> Sample:
+        """See the port ``Session``."""
+        sent = time.monotonic()
+        try:
+            answer = self._program.ask(self._question, REQUEST_SECONDS)
+        except (OSError, EOFError, ValueError) as error:
+            return Sample(sent, time.monotonic(), "silent", detail=text(str(error)))
+        received = time.monotonic()
+        if "error" in answer:
+            return Sample(sent, received, "silent", detail=text(answer.get("error")))
+        status = text(answer.get("status")) or "RUNNING"
+        if status not in STATUS:
+            return Sample(sent, received, "invalid", detail=f"status {status} is none of {', '.join(STATUS)}")
+        return Sample(
+            sent,
+            received,
+            "answered",
+            text(answer.get("process")),
+            status=status,
+            progress=share(answer.get("progress")),
+            detail=text(answer.get("detail")),
+            step=number(answer.get("step")),
+        )
+
+    def interrupt(self) -> None:
+        """See the port ``Session``."""
+        self._program.close()
+
+    def close(self) -> None:
+        """See the port ``Session``."""
+        self._program.close()

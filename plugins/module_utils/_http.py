@@ -1,0 +1,225 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""HTTP for probes: one keep-alive connection, no redirects, bounded answers; what comes back is trusted in nothing."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import math
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
+
+MOST_BYTES = 1 << 20
+MOST_TEXT = 200
+REQUEST_SECONDS = 300.0  # a request in flight waits through the freeze
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server's address; credentials never show in ``url``."""
+
+    address: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    prefix: str = ""  # context path, ``/h2o``
+
+    @property
+    def url(self) -> str:
+        """``http://address:port/prefix``."""
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"http{'s' if self.tls else ''}://{address}:{self.port}{self.prefix}"
+
+    @property
+    def authorization(self) -> str | None:
+        """The header's value: a bearer token, or basic authentication."""
+        if self.token is not None:
+            return f"Bearer {self.token}"
+        if self.username is None:
+            return None
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password or ''}".encode()).decode()
+
+
+def endpoint_of(url: str, settings: Mapping[str, Any], option: str) -> Endpoint:
+    """The endpoint of a URL and a source's settings. Raises InvalidInput when the URL is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, KeyError):
+        port = 0
+    if not port or not parts.hostname or parts.username or parts.query:
+        raise InvalidInput(
+            f"{option} is {url!r}, which is no URL of a server",
+            hint="Give it like https://mlflow.example.com:5000, credentials in username and password",
+            option="experiments",
+        )
+    return Endpoint(
+        parts.hostname,
+        port,
+        tls_of(settings, option) if parts.scheme == "https" else None,
+        settings.get("username"),
+        settings.get("password"),
+        settings.get("token"),
+        parts.path.rstrip("/"),
+    )
+
+
+def tls_of(settings: Mapping[str, Any], option: str) -> ssl.SSLContext:
+    """How a server's certificate is verified, and ours shown. Raises InvalidInput for files that cannot be used."""
+    what = "ca_path"
+    try:
+        context = ssl.create_default_context(cafile=settings.get("ca_path"))
+        if settings.get("client_cert"):
+            what = "client_cert"
+            context.load_cert_chain(settings["client_cert"], settings.get("client_key"), password="")
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidInput(
+            f"{option.partition('.')[0]}.{what} cannot be used: {error}", hint="Give a PEM file", option="experiments"
+        ) from error
+    if settings.get("validate_certs") is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer; ``body`` is JSON, or ``None`` when it is none, ``data`` what came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+    data: bytes = b""
+
+
+class Probe:
+    """One keep-alive connection; no redirects are followed, no answer is longer than ``most_bytes``."""
+
+    def __init__(self, endpoint: Endpoint, timeout: float = REQUEST_SECONDS, most_bytes: int = MOST_BYTES) -> None:
+        self.endpoint = endpoint
+        self._timeout = timeout
+        self._most = most_bytes
+        self._connection: http.client.HTTPConnection | None = None
+
+    def get(self, path: str) -> Answer:
+        """GET a path below the prefix. Raises OSError or http.client.HTTPException when there is no whole answer."""
+        return self._ask("GET", path, None)
+
+    def search(self, path: str, query: Mapping[str, Any]) -> Answer:
+        """POST a question that changes nothing, where a server takes searches no other way."""
+        return self._ask("POST", path, json.dumps(query).encode())
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
+        if self._connection is None:
+            self._connection = self._connect()
+        try:
+            self._connection.request(method, self.endpoint.prefix + path, body, self._headers(body is not None))
+            response = self._connection.getresponse()
+            data = response.read(self._most + 1)
+        except (OSError, http.client.HTTPException):
+            self.close()
+            raise
+        if len(data) > self._most:
+            self.close()
+            raise http.client.HTTPException(f"the answer is larger than {self._most} bytes")
+        if response.length:
+            self.close()
+            raise http.client.IncompleteRead(data, response.length)
+        headers = {name.lower(): text(value) for name, value in response.getheaders()}
+        return Answer(response.status, headers, parsed(data), data)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        end = self.endpoint
+        if end.tls is not None:
+            return http.client.HTTPSConnection(end.address, end.port, timeout=self._timeout, context=end.tls)
+        return http.client.HTTPConnection(end.address, end.port, timeout=self._timeout)
+
+    def _headers(self, has_body: bool = False) -> dict[str, str]:
+        # No browser's name: servers with form authentication answer those with their login page.
+        headers = {"User-Agent": "liveml.vsphere", "Accept": "application/json, text/plain;q=0.9"}
+        if self.endpoint.authorization is not None:
+            headers["Authorization"] = self.endpoint.authorization
+        if has_body:
+            headers["Content-Type"] = "application/json"
+        return headers
+
+    def interrupt(self) -> None:
+        """Wake a thread that waits for an answer; called from another thread."""
+        connection = self._connection
+        if connection is not None and connection.sock is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Drop the connection; the next request opens a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def failed_sample(error: Exception, sent: float) -> Sample:
+    """What an unanswered question says: refused (nobody listens) or silent."""
+    received = time.monotonic()
+    if isinstance(error, TimeoutError):
+        return Sample(sent, received, "silent", detail="no answer in time")
+    gone = (ConnectionRefusedError, ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected)
+    if isinstance(error, gone):
+        return Sample(sent, received, "refused", detail=type(error).__name__)
+    return Sample(sent, received, "silent", detail=text(f"{type(error).__name__} {error}"))
+
+
+def text(value: Any) -> str:
+    """A guest's text without control characters, at most 200 characters."""
+    if not isinstance(value, str):
+        return ""
+    return "".join(c if c.isprintable() else " " for c in value[:MOST_TEXT])
+
+
+def number(value: Any) -> float | None:
+    """A finite number, also of a string; anything else is ``None``."""
+    try:
+        found = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def share(value: Any) -> float | None:
+    """A number within 0..1; anything else is ``None``."""
+    found = None if isinstance(value, str) else number(value)
+    return found if found is not None and 0 <= found <= 1 else None
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A JSON object; anything else is an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def items(value: Any) -> list[Any]:
+    """A JSON array; anything else is an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def parsed(data: bytes) -> Any:
+    """JSON, or ``None``."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
