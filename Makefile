@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test demo test unit integration e2e chaos lint lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,6 +14,9 @@ setup-demo:
 
 setup-test:
 	@$(PYTHON) scripts/bootstrap.py test
+
+setup-frameworks:
+	@$(PYTHON) scripts/bootstrap.py frameworks
 
 demo: setup-demo ## Evacuate and restore a host of the embedded lab under real training
 	@$(BIN)/python -m lab.demo
@@ -30,6 +33,9 @@ integration: setup-test ## Run the tests of modules against the lab
 e2e: setup-test ## Run the tests that call ansible-playbook against the lab
 	@$(PYTEST) tests/e2e
 
+frameworks: setup-frameworks ## Watch real TensorFlow by MLflow, TensorBoard and Prometheus (installs 2 GB)
+	@$(PYTEST) tests/frameworks -rs
+
 chaos: setup-test ## Kill the playbooks at 20 random moments and see them converge
 	@KILLS=20 $(PYTEST) tests/e2e -k killed_playbook
 
@@ -43,7 +49,7 @@ lab-stop: ## Stop the lab
 	@$(BIN)/python -m lab down
 
 lock: setup-test ## Choose new versions for requirements/*.txt
-	@for group in uv demo test go java; do \
+	@for group in uv demo test frameworks go java; do \
 	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    requirements/$$group.in -o requirements/$$group.txt || exit 1; \

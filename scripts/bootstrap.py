@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Make `.venv` ready for a group of requirements: ``python3 scripts/bootstrap.py demo|test``.
+"""Make `.venv` ready for a group of requirements: ``python3 scripts/bootstrap.py demo|test|frameworks``.
 
 Standard library only, any Python >= 3.11. Repeated runs reuse everything; a changed lock file is
 installed again. Package settings of the user (index, certificates) are those of pip and uv.
@@ -32,14 +32,16 @@ PARTS = ("galaxy.yml", "meta", "plugins", "roles", "playbooks", "extensions", "d
 def main() -> None:
     """Prepare the environment, or end with one sentence that says what is missing."""
     group = sys.argv[1] if len(sys.argv) == 2 else ""
-    if group not in ("demo", "test"):
-        sys.exit("usage: python3 scripts/bootstrap.py demo|test")
+    if group not in ("demo", "test", "frameworks"):
+        sys.exit("usage: python3 scripts/bootstrap.py demo|test|frameworks")
     if sys.version_info < OLDEST:
         sys.exit("Python 3.11 or newer is needed; call make with PYTHON=/path/to/python3.")
     if not (BIN / "python").exists():
         create_environment()
     install("uv")
-    install(group)
+    install("test" if group == "frameworks" else group)
+    if group == "frameworks":
+        install(group)
     if java() is None:
         install("java")
     if go() is None:

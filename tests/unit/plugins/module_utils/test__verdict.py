@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Sample, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import judge, longest_stall
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,3 +106,67 @@ def test_what_is_not_observed_at_the_end_is_never_uninterrupted(outcomes: list[s
     ]
     verdict = judge(EXPERIMENT, samples, stall_budget=5).verdict
     assert verdict is not Verdict.UNINTERRUPTED or outcomes[-1] == "answered"
+
+
+RUN = replace(EXPERIMENT, provider="mlflow", process="run", capabilities=Capabilities("run", "changes"))
+
+
+def records(durations: list[float], freeze: tuple[float, float], *, hz: float, seconds: float) -> list[Sample]:
+    """A poller of a server that goes on answering: it shows the last step of a training that is frozen once."""
+    start, length = freeze
+    ends, now, turn = [], 0.0, 0
+    while now < seconds:
+        now += durations[turn % len(durations)]
+        ends.append(now)
+        turn += 1
+    done = [end if end <= start else end + length for end in ends]
+    samples, now = [], 0.0
+    while now < seconds:
+        step = float(sum(end <= now for end in done))
+        samples.append(Sample(now, now + 0.005, "answered", "run", status="RUNNING", step=step))
+        now += 1 / hz
+    return samples
+
+
+@given(
+    durations=st.lists(st.floats(0.1, 2.0), min_size=1, max_size=6),
+    start=st.floats(30, 40),
+    length=st.floats(0, 20),
+    hz=st.sampled_from([4.0, 10.0]),
+)
+def test_quiet_steps_bound_the_freeze(durations: list[float], start: float, length: float, hz: float) -> None:
+    samples = records(durations, (start, length), hz=hz, seconds=90)
+    stall = longest_stall(samples, capabilities=RUN.capabilities, moved_at=29.0)
+    assert stall is not None
+    assert stall.low <= length <= stall.high
+    assert stall.high <= length + max(durations) + 3 / hz, "a bound that always holds because it is wide says nothing"
+
+
+def test_records_that_are_old_widen_the_interval_and_do_not_bend_it() -> None:
+    fresh = records([0.1], (30.0, 3.0), hz=10, seconds=60)
+    shown = [replace(s, step=fresh[max(0, i - 20)].step) for i, s in enumerate(fresh)]  # two seconds late
+    late = Capabilities("run", "changes", 2.0)
+    stall = longest_stall(shown, capabilities=late, moved_at=29.0)
+    assert stall is not None
+    assert stall.low <= 3.0 <= stall.high
+    assert stall.high - stall.low < 9
+
+
+def test_a_recorded_step_that_goes_back_is_a_restart() -> None:
+    samples = records([0.5], (30.0, 0.0), hz=4, seconds=60)
+    back = [*samples, replace(samples[-1], sent=61.0, received=61.1, step=3.0)]
+    judgement = judge(RUN, back, stall_budget=5, moved_at=29)
+    assert judgement.verdict is Verdict.RESTARTED
+    assert "went back from step" in judgement.detail
+
+
+def test_a_tracking_server_that_is_gone_says_nothing_about_the_training() -> None:
+    samples = [*records([0.5], (30.0, 0.0), hz=4, seconds=60), Sample(61.0, 61.0, "refused")]
+    assert judge(RUN, samples, stall_budget=5, moved_at=29).verdict is Verdict.UNKNOWN
+
+
+def test_a_run_that_stands_still_is_not_uninterrupted() -> None:
+    samples = records([0.5], (30.0, 1000.0), hz=4, seconds=60)
+    judgement = judge(RUN, samples, stall_budget=5, moved_at=29)
+    assert judgement.verdict in (Verdict.STALLED, Verdict.UNKNOWN)
+    assert judgement.progress == "unknown"

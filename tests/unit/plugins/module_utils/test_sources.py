@@ -1,0 +1,381 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Sources other than H2O-3: what counts as advancing, as a restart, as an answer; and settings that make no sense."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils import (
+    _driverless_ai,
+    _exec,
+    _http,
+    _mlflow,
+    _prometheus,
+    _tensorboard,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Target
+from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Observation, Providers
+from hypothesis import given
+from hypothesis import strategies as st
+
+VM = VmState("vm-1", "ML-1", "uuid", "host-1", Power.ON, 1 << 30, guest_address="127.0.0.1")
+TARGET = Target("vm-1", "ML-1", "127.0.0.1")
+
+
+def settings(provider: str, **changes: Any) -> dict[str, Any]:
+    defaults = {name: option.get("default") for name, option in SOURCE_OPTIONS.items()}
+    return defaults | {"provider": provider, "advance_timeout": 1.0} | changes
+
+
+def observed(*sources: dict[str, Any], **options: Any) -> Observation:
+    usual = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()}
+    (seen,) = Providers(usual | {"h2o3": False, "sources": list(sources)} | options).observe([VM])
+    return seen
+
+
+Serve = Callable[[Callable[[str], tuple[int, Any]]], str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """A server that answers a path with a status and JSON, or text where it is given some; returns its URL."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(answer: Callable[[str], tuple[int, Any]]) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status, body = answer(self.path)
+                data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_POST = do_GET
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        (settings("mlflow"), "url"),
+        (settings("exec"), "command"),
+        (settings("mlflow", url="mlflow.example.com"), "no URL"),
+        (settings("mlflow", url="https://alice:secret@mlflow.example.com"), "credentials in username"),
+        (settings("prometheus", url="http://a"), "metric or query"),
+        (settings("prometheus", url="http://a", metric="x", query="y"), "metric or query"),
+    ],
+)
+def test_settings_that_make_no_sense_name_their_option(source: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidInput, match=named):
+        observed(source)
+
+
+def test_a_source_is_asked_only_for_its_vms_and_credentials_stay_with_allowed_addresses() -> None:
+    assert observed(settings("mlflow", url="http://127.0.0.1:1", vms=["other-*"])).detail == "no source covers it"
+    guarded = settings("tensorboard", url="http://{address}:6006", token="a-token")
+    assert observed(guarded).detail == "credentials go only to networks named in experiments.allowed_networks"
+    allowed = observed({**guarded, "url": "http://{address}:1"}, allowed_networks=["127.0.0.0/8"])
+    assert "no answer" in allowed.detail
+
+
+def test_owners(serve: Serve, tmp_path: Path) -> None:
+    program = tmp_path / "provider"
+    program.write_text(PROGRAM)
+    source = settings("exec", command=[sys.executable, str(program)])
+    assert [e.owner for e in observed(source).experiments] == ["vision"]
+    assert [e.owner for e in observed(source, owners={"ML-*": "fraud"}).experiments] == ["fraud"]
+
+
+# mlflow
+
+POINTS = st.lists(st.tuples(st.integers(0, 50), st.floats(0, 100)), max_size=40)
+
+
+@given(st.integers(1, 60), st.floats(0.1, 5))
+def test_steps_in_order_never_went_back(count: int, pace: float) -> None:
+    points = [(pace * step, float(step)) for step in range(count)]
+    assert not _mlflow.went_back(points, since=pace)
+
+
+@given(st.integers(5, 60), st.integers(1, 4), st.floats(0.1, 5))
+def test_steps_that_come_again_are_a_training_that_began_anew(count: int, lost: int, pace: float) -> None:
+    points = [(pace * step, float(step)) for step in range(count)]
+    points += [(pace * (count + 10), float(count - lost))]
+    assert _mlflow.went_back(points, since=0.0)
+    assert not _mlflow.went_back(points, since=pace * (count + 10)), "what was before the watch is not its business"
+
+
+def test_mlflow_answers_are_checked(serve: Serve) -> None:
+    said = {
+        401: "other credentials are wanted",
+        403: "--allowed-hosts",
+        200: "no MLflow server",
+    }
+    for status, sentence in said.items():
+        url = serve(lambda _path, status=status: (status, "[]"))
+        assert sentence in observed(settings("mlflow", url=url)).detail
+
+
+def test_the_busiest_metric_is_watched_and_not_the_system_s() -> None:
+    metrics = [{"key": "system/cpu", "step": 900, "timestamp": 1}, {"key": "loss", "step": 9, "timestamp": 1}]
+    assert (
+        _mlflow.busiest_metric({"data": {"metrics": [*metrics, {"key": "val", "step": 3, "timestamp": 1}]}}) == "loss"
+    )
+    assert _mlflow.busiest_metric({}) == ""
+
+
+# prometheus
+
+PAGE = """# HELP training_steps_total Steps
+# TYPE training_steps_total counter
+training_steps_total{run="a b"} 41
+training_steps_total{run="c"} 7.0 1732444800000
+process_start_time_seconds 1.7324448e+09
+broken{
+nan_value NaN
+"""
+
+
+def test_an_exposition_is_read_by_name_and_by_series() -> None:
+    wanted = {"training_steps_total", 'training_steps_total{run="c"}', "process_start_time_seconds", "nan_value"}
+    assert _prometheus.exposition(PAGE.encode(), wanted) == {
+        "training_steps_total": 41.0,
+        'training_steps_total{run="c"}': 7.0,
+        "process_start_time_seconds": 1.7324448e9,
+    }
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_an_exposition(data: bytes) -> None:
+    _prometheus.exposition(data, {"a"})
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("1m30s", 90.0), ("500ms", 0.5), ("1h", 3600.0), ("nonsense", 0.0)])
+def test_durations(text: str, seconds: float) -> None:
+    assert _prometheus.seconds(text) == seconds
+
+
+def test_the_age_of_samples_is_read_from_the_server_s_configuration() -> None:
+    config = "global:\n  scrape_interval: 15s\n  scrape_timeout: 10s\nscrape_configs:\n- scrape_interval: 1m\n"
+    assert _prometheus.scrape_age(_http.Answer(200, {}, {"data": {"yaml": config}})) == 70.0
+    assert _prometheus.scrape_age(_http.Answer(403, {}, None)) == 70.0
+
+
+def exporter(serve: Serve, started: list[float], steps: list[float]) -> str:
+    def page(_path: str) -> tuple[int, str]:
+        steps[0] += 1
+        return 200, f"steps_total {steps[0]}\nprocess_start_time_seconds {started[0]}\n"
+
+    return serve(page) + "/metrics"
+
+
+def test_another_start_of_the_process_is_a_restart_and_a_corrected_clock_is_none(serve: Serve) -> None:
+    started, steps = [1000.0], [0.0]
+    source = settings("prometheus", url=exporter(serve, started, steps), metric="steps_total", total_steps=100)
+    (experiment,) = observed(source).experiments
+    session = _prometheus.Prometheus(source).session(experiment)
+    assert session.sample().process == experiment.process
+    started[0] += 1.5
+    assert session.sample().process == experiment.process
+    started[0] += 30
+    assert session.sample().process != experiment.process
+    steps[0] = 0.0
+    sample = session.sample()
+    assert (sample.step, sample.progress) == (1.0, 0.01)
+    session.close()
+
+
+def test_a_metric_that_stands_still_or_is_missing_is_no_experiment(serve: Serve) -> None:
+    url = serve(lambda _path: (200, "steps_total 5\n"))
+    assert "did not advance" in observed(settings("prometheus", url=url, metric="steps_total")).detail
+    assert "has no metric other" in observed(settings("prometheus", url=url, metric="other")).detail
+    several = serve(lambda _path: (200, {"status": "success", "data": {"result": [{}, {}]}}))
+    assert "2 series" in observed(settings("prometheus", url=several, query="steps_total")).detail
+    assert "no Prometheus" in observed(settings("prometheus", url=url, query="steps_total")).detail
+
+
+# tensorboard
+
+
+def board(serve: Serve, points: list[list[float]]) -> str:
+    def answer(path: str) -> tuple[int, Any]:
+        if path.startswith("/data/environment"):
+            return 200, {"debug": {"flags": {"reload_interval": 0.25}}}
+        if path.endswith("/tags"):
+            return 200, {"ML-1/train": {"loss": {}}, "ML-2/train": {"loss": {}}}
+        points.append([time.time(), points[-1][1] + 1, 0.5])
+        return 200, points
+
+    return serve(answer)
+
+
+def test_tensorboard_runs_belong_to_the_vm_of_their_path(serve: Serve) -> None:
+    points = [[1.0, 1.0, 0.5]]
+    source = settings("tensorboard", url=board(serve, points), flush_seconds=0.25, metric="loss")
+    (experiment,) = observed(source).experiments
+    assert experiment.id == "ML-1/train:loss"
+    assert experiment.capabilities.freshness == 0.5
+    session = _tensorboard.Tensorboard(source).session(experiment)
+    assert session.sample().process == experiment.process
+    points[0][0] = 99.0  # the first step was done at another time now
+    assert session.sample().process != experiment.process
+    del points[2:]
+    assert session.sample().process == "start 2"
+    session.close()
+
+
+def test_tensorboard_is_not_just_anything(serve: Serve) -> None:
+    url = serve(lambda _path: (404, {}))
+    assert "something other than a TensorBoard" in observed(settings("tensorboard", url=url)).detail
+
+
+# exec
+
+PROGRAM = """
+import json, os, sys
+step = 0
+for line in sys.stdin:
+    question = json.loads(line)
+    step += 1
+    if question["op"] == "discover":
+        found = {"id": "job-" + question["vm"], "process": "p1", "owner": "vision", "step": step}
+        answer = {"experiments": [found, {"id": None}, "nonsense"]}
+    elif question["id"] == "ends":
+        sys.exit()
+    elif question["id"] == "silent":
+        import time; time.sleep(60)
+    else:
+        secret = question["secrets"].get("token", "")
+        answer = {"process": "p1", "status": "RUNNING", "step": step, "progress": 0.5, "detail": str(len(secret))}
+        if question["id"] == "odd":
+            answer["status"] = "DANCING"
+        if question["id"] == "unwell":
+            answer = {"error": "the server said no"}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> _exec.Exec:
+    path = tmp_path / "provider"
+    path.write_text(PROGRAM)
+    return _exec.Exec(settings("exec", command=[sys.executable, str(path)], token="a-secret"))
+
+
+def test_a_program_is_asked_by_lines(program: _exec.Exec) -> None:
+    (experiment,), detail = program.discover(TARGET)
+    assert (experiment.id, experiment.process, experiment.owner, detail) == ("job-ML-1", "p1", "vision", "")
+    session = program.session(experiment)
+    first, second = session.sample(), session.sample()
+    assert (first.outcome, first.process, first.detail) == ("answered", "p1", "8")
+    assert second.step == first.step + 1, "one program answers all questions"
+    assert first.sent < first.received
+    session.close()
+
+
+@pytest.mark.parametrize(("job", "outcome"), [("ends", "silent"), ("odd", "invalid"), ("unwell", "silent")])
+def test_what_a_program_does_wrong_is_a_sample(program: _exec.Exec, job: str, outcome: str) -> None:
+    experiment = program._experiment({"id": job}, TARGET)
+    session = program.session(experiment)
+    assert session.sample().outcome == outcome
+    session.close()
+
+
+def test_a_program_that_waits_is_woken(program: _exec.Exec) -> None:
+    session = program.session(program._experiment({"id": "silent"}, TARGET))
+    threading.Timer(0.5, session.interrupt).start()
+    assert session.sample().outcome == "silent"
+
+
+def test_a_program_that_cannot_run_is_told() -> None:
+    missing = _exec.Exec(settings("exec", command=["/nowhere/provider"]))
+    assert "No such file" in missing.discover(TARGET)[1]
+    silent = _exec.Exec(settings("exec", command=["true"]))
+    assert silent.discover(TARGET)[1].startswith("true: ")
+
+
+# driverless_ai, against a stand-in for the documented calls of the client
+
+
+def test_driverless_ai_needs_the_official_client(serve: Serve) -> None:
+    if "driverlessai" not in sys.modules:
+        with pytest.raises(InvalidInput, match="driverlessai"):
+            observed(settings("driverless_ai", url="http://127.0.0.1:1"))
+
+
+class StandIn:
+    """An experiment as the client's documentation describes it."""
+
+    def __init__(self, key: str, lines: list[str], running: bool = True) -> None:
+        self.key, self.name, self._lines, self._running = key, f"name of {key}", lines, running
+
+    def is_running(self) -> bool:
+        return self._running
+
+    def status(self, verbose: int = 0) -> str:
+        assert verbose == 1
+        return self._lines[0]
+
+
+def test_driverless_ai(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["Running 12.50% - Feature evolution"]
+    known = [StandIn("over", ["Complete 100.00%"], running=False), StandIn("lively", lines)]
+    logins: list[dict[str, Any]] = []
+
+    def client(**arguments: Any) -> SimpleNamespace:
+        logins.append(arguments)
+        return SimpleNamespace(experiments=SimpleNamespace(list=lambda: known))
+
+    monkeypatch.setitem(sys.modules, "driverlessai", SimpleNamespace(Client=client))
+    monkeypatch.setattr(_driverless_ai, "STATUS_SECONDS", 0.0)
+    url = serve(lambda path: (200, {"server_version": "1.11"}) if path == "/apis/health/v1" else (404, {}))
+    source = settings("driverless_ai", url=url, username="alice", password="a-secret")
+    (experiment,) = observed(source, allowed_networks=["127.0.0.0/8"]).experiments
+    assert (experiment.id, experiment.progress, experiment.owner) == ("lively", 0.125, "alice")
+    assert logins[0] == {"address": url, "username": "alice", "password": "a-secret", "verify": True}
+    session = _driverless_ai.DriverlessAi(source).session(experiment)
+    assert (session.sample().status, session.sample().progress) == ("RUNNING", 0.125)
+    lines[0] = "Complete 100.00%"
+    assert session.sample().status == "DONE"
+    known.clear()
+    session._experiment = None
+    assert "no longer knows" in session.sample().detail
+    session.close()
+    assert "no experiment runs" in observed(source, allowed_networks=["127.0.0.0/8"]).detail
+
+
+def test_no_secret_reaches_the_environment_of_a_program(program: _exec.Exec) -> None:
+    assert "a-secret" not in "".join(os.environ.values())
+    assert "a-secret" not in " ".join(program._command)
