@@ -34,6 +34,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._providers import P
 MISSING = [name for name in ("mlflow", "tensorflow", "tensorboard") if importlib.util.find_spec(name) is None]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}; make frameworks does it")
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
 VM = VmState("vm-1", "ML-cpu-vm-01", "uuid", "host-1", Power.ON, 1 << 30, guest_address="127.0.0.1")
 
@@ -78,7 +79,11 @@ class World:
             port,
         ]
         environment = dict(
-            os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", MLFLOW_DISABLE_TELEMETRY="true"
+            os.environ,
+            TF_CPP_MIN_LOG_LEVEL="3",
+            CUDA_VISIBLE_DEVICES="",
+            MLFLOW_DISABLE_TELEMETRY="true",
+            PYTHONPATH=str(ROOT),
         )
         log = (self.folder / "training.log").open("a")
         self.training = subprocess.Popen(

