@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, RunBusy
-from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Journal, read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Journal, read_journal, verify_chain
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import MoveResult, Purpose
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import replay
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
@@ -139,3 +140,46 @@ def test_lock_admits_one_process(tmp_path: Path) -> None:
     with run_lock(state, key, timeout=0):
         pass
     assert len(told) == 1
+
+
+def written(path: Path, count: int) -> None:
+    journal = Journal(path)
+    for number in range(count):
+        journal.write("planned", number=number)
+    journal.close()
+
+
+def test_a_journal_s_lines_follow_from_each_other_also_over_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    written(path, 3)
+    with path.open("ab") as stream:
+        stream.write(b'{"seq": 4, "torn')
+    assert verify_chain(path).events == 3
+    written(path, 2)
+    chain = verify_chain(path)
+    assert (chain.events, chain.broken_at) == (5, None)
+    assert chain.head == hashlib.sha256(path.read_bytes().splitlines()[-1]).hexdigest()
+
+
+@given(line=st.integers(0, 5), change=st.sampled_from(["edit", "drop", "swap", "insert", "rewrite"]))
+def test_no_change_of_a_journal_goes_unnoticed(
+    line: int, change: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("chain") / "journal.jsonl"
+    written(path, 7)
+    lines = path.read_bytes().splitlines(keepends=True)
+    if change == "edit":
+        lines[line] = lines[line].replace(b'"planned"', b'"refused"')
+    elif change == "drop":
+        del lines[line]
+    elif change == "swap":
+        lines[line], lines[line + 1] = lines[line + 1], lines[line]
+    elif change == "insert":
+        lines.insert(line, lines[line])
+    else:
+        lines[line] = b"nonsense\n"
+    path.write_bytes(b"".join(lines))
+    chain = verify_chain(path)
+    assert chain.broken_at is not None
+    assert line + 1 <= chain.broken_at <= line + 2
+    assert chain.why
