@@ -1,0 +1,66 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Throughput: its interval holds the true rate about as often as it says, and nothing is told from too little."""
+
+from __future__ import annotations
+
+import random
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._throughput import slowdown, throughput
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def trained(
+    seed: int, *, step: float = 0.1, spread: float = 0.3, seconds: float = 60, slow: float = 1.0
+) -> list[Sample]:
+    """Samples of a training at 5 Hz: steps of random length, ``slow`` times longer in the second half."""
+    chance, now, done = random.Random(seed), 0.0, []
+    while now < seconds:
+        now += chance.uniform(1 - spread, 1 + spread) * step * (slow if now > seconds / 2 else 1)
+        done.append(now)
+    samples = []
+    for n in range(int(seconds * 5)):
+        at = n / 5
+        samples.append(Sample(at, at + 0.002, "answered", "1", "RUNNING", step=float(sum(d <= at for d in done))))
+    return samples
+
+
+def test_the_interval_holds_the_true_rate_as_often_as_it_says() -> None:
+    held = 0
+    for seed in range(100):
+        found = throughput(trained(seed), 0, 60)
+        assert found is not None and found.half_width is not None
+        held += abs(found.rate - 10) <= found.half_width
+        assert found.half_width < 0.5
+    assert held >= 88
+
+
+def test_a_slower_half_is_told_and_an_equal_one_is_not() -> None:
+    samples = trained(1, slow=1.25)
+    told = slowdown(throughput(samples, 0, 30), throughput(samples, 30, 60))
+    assert told is not None
+    assert told[1] < 0.8 < told[2]
+    assert told[2] < 1
+    same = trained(2)
+    equal = slowdown(throughput(same, 0, 30), throughput(same, 30, 60))
+    assert equal is not None
+    assert equal[1] < 1 < equal[2]
+
+
+@given(st.integers(0, 1), st.floats(0, 1))
+def test_too_little_is_not_told(count: int, progress: float) -> None:
+    samples = [Sample(float(n), n + 0.1, "answered", "1", "RUNNING", progress) for n in range(count)]
+    assert throughput(samples, 0, 100) is None
+    assert slowdown(None, None) is None
+
+
+def test_few_changes_give_a_rate_without_an_interval() -> None:
+    samples = [Sample(n / 5, n / 5, "answered", "1", "RUNNING", progress=n // 20 / 100) for n in range(100)]
+    found = throughput(samples, 0, 100)
+    assert found is not None
+    assert (found.unit, found.half_width) == ("percent", None)
+    assert slowdown(found, found) is None
