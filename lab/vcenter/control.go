@@ -213,7 +213,11 @@ func (s *sddc) actOnVM(name string, body request) error {
 	case "power_off", "power_on":
 		state := types.VirtualMachinePowerState(map[string]string{"power_off": "poweredOff", "power_on": "poweredOn"}[body.Action])
 		ctx.WithLock(vm, func() {
-			ctx.Update(vm, []types.PropertyChange{{Name: "runtime.powerState", Val: state}, {Name: "summary.runtime.powerState", Val: state}})
+			changes := []types.PropertyChange{{Name: "runtime.powerState", Val: state}, {Name: "summary.runtime.powerState", Val: state}}
+			if body.Action == "power_on" {
+				changes = append(changes, types.PropertyChange{Name: "runtime.bootTime", Val: types.NewTime(time.Now())})
+			}
+			ctx.Update(vm, changes)
 		})
 		if guest := s.guests[vm.Self.Value]; guest != nil && body.Action == "power_off" {
 			guest.kill()

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
@@ -99,7 +100,12 @@ func (s *sddc) report(vm *simulator.VirtualMachine, spec *VM) {
 	quick.OverallCpuUsage = int32(spec.CPUUsedMHz)
 	quick.HostMemoryUsage = int32(spec.memoryUsed() * 1024)
 	quick.GuestMemoryUsage = quick.HostMemoryUsage
-	if spec.Guest.Address == "" || vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+	if vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+		return
+	}
+	booted := time.Now().Add(-72 * time.Hour)
+	vm.Runtime.BootTime = &booted
+	if spec.Guest.Address == "" {
 		return
 	}
 	vm.Guest.IpAddress, vm.Guest.HostName = spec.Guest.Address, spec.Guest.Hostname

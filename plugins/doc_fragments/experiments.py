@@ -152,6 +152,13 @@ options:
           client_key:
             description: PEM file of that certificate's key, without a passphrase.
             type: path
+      require_checkpoint:
+        description:
+          - What to do when an experiment could not be recovered from a checkpoint if the worst happened, or that is not known.
+          - V(warn) says so, V(refuse) moves nothing, V(never) does not look.
+        type: str
+        choices: [never, warn, refuse]
+        default: never
       stall_budget:
         description: Seconds that an experiment may stall before its verdict is V(stalled).
         type: float

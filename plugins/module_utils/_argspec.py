@@ -65,6 +65,7 @@ EXPERIMENT_OPTIONS: dict[str, Any] = {
     "owners": {"type": "dict", "default": {}},
     "owner_attribute": {"type": "str", "default": "owner"},
     "sources": {"type": "list", "elements": "dict", "default": [], "options": SOURCE_OPTIONS},
+    "require_checkpoint": {"type": "str", "choices": ["never", "warn", "refuse"], "default": "never"},
     "stall_budget": {"type": "float", "default": 5.0},
     "settle_timeout": {"type": "float", "default": 60.0},
     "baseline": {"type": "float", "default": 3.0},

@@ -77,6 +77,10 @@ class DriverlessAi:
         ]
         return found, "" if found else f"{endpoint.url}: no experiment runs"
 
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the client's documentation names no way to ask"
+
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         return ExperimentSession(self._endpoint(experiment.url), experiment.id, self._settings)

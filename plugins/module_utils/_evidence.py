@@ -9,18 +9,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import stall_text
+from ansible_collections.liveml.vsphere.plugins.module_utils._throughput import slowdown, throughput
 
 SCHEMA_VERSION = "1.0"
 MOST_POINTS = 400
 Event = Mapping[str, Any]
 
 
-def evidence_of(events: list[Event], samples: Mapping[tuple[str, str], list[Sample]]) -> dict[str, Any]:
-    """The evidence of a run; ``samples`` by (VM MoID, experiment id). The journal must begin with ``run_started``."""
+def evidence_of(
+    events: list[Event], samples: Mapping[tuple[str, str], list[Sample]], integrity: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The evidence of a run; ``samples`` by (VM MoID, experiment id), ``integrity`` what verifying the journal found.
+
+    The journal must begin with ``run_started``.
+    """
     start = events[0]
     moves = _moves(events)
     finished = _last(events, "run_finished")
@@ -28,11 +35,13 @@ def evidence_of(events: list[Event], samples: Mapping[tuple[str, str], list[Samp
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": start["run_id"],
+        "journal": dict(integrity),
         "plan_id": next((e["plan_id"] for e in reversed(events) if "plan_id" in e), start["plan_id"]),
         "vcenter": {"name": start["vcenter"]["name"], "simulated": bool(start["vcenter"]["simulated"])},
         "run": {
             "purpose": start["purpose"],
             "host": start["host"]["name"] if start["host"] else None,
+            "stall_budget": start.get("stall_budget"),
             "started": start["at"],
             "finished": finished["at"] if finished else None,
             "result": finished["result"] if finished else "unfinished",
@@ -67,7 +76,8 @@ def statement(experiment: Mapping[str, Any]) -> str:
         "unknown": f"{vm}: it could not be proved whether the experiment was interrupted",
     }
     detail = f" ({experiment['detail']})" if experiment["detail"] else ""
-    return f"{sentences[experiment['verdict']]}{detail}."
+    owner = f" Owner: {experiment['owner']}." if experiment.get("owner") else ""
+    return f"{sentences[experiment['verdict']]}{detail}.{owner}"
 
 
 def _latest(events: Iterable[Event], name: str) -> dict[str, Event]:
@@ -89,11 +99,32 @@ def _moves(events: list[Event]) -> list[dict[str, Any]]:
         move = found.get(event["vm"]["moid"]) if isinstance(event.get("vm"), Mapping) else None
         if move is not None:
             _apply(move, event)
+    for vm, power_on in _power_on(events).items():
+        if vm in found:
+            found[vm]["power_on"] = power_on
     return sorted(found.values(), key=lambda move: (move["started"] or "~", move["vm"]))
+
+
+def _power_on(events: list[Event]) -> dict[str, dict[str, Any]]:
+    """When vCenter says each VM was powered on, before and after; the same time proves that it was not powered off."""
+    first: dict[str, str | None] = {}
+    last: dict[str, str | None] = {}
+    for event in events:
+        if event["event"] == "power_on":
+            for vm, at in event["times"].items():
+                first.setdefault(vm, at)
+                if event["when"] == "after":
+                    last[vm] = at
+    return {
+        vm: {"before": at, "after": last.get(vm), "same": None if at is None or vm not in last else at == last[vm]}
+        for vm, at in first.items()
+    }
 
 
 def _new_move(event: Event) -> dict[str, Any]:
     return {
+        "predicted_seconds": event.get("predicted_seconds"),
+        "power_on": None,
         "vm": event["vm"]["name"],
         "source": event["source"]["name"],
         "target": event["target"]["name"],
@@ -127,16 +158,53 @@ def _experiments(events: list[Event], samples: Mapping[tuple[str, str], list[Sam
     found = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "experiment_found"}
     verdicts = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "verdict"}
     origin = events[0]["mono"]
-    return [_experiment(e, verdicts.get(key), samples.get(key, []), origin) for key, e in found.items()]
+    windows = _windows(events)
+    return [
+        _experiment(e, verdicts.get(key), samples.get(key, []), origin, windows.get(key[0])) for key, e in found.items()
+    ]
 
 
-def _experiment(found: Event, verdict: Event | None, samples: list[Sample], origin: float) -> dict[str, Any]:
+def _windows(events: list[Event]) -> dict[str, tuple[float, float]]:
+    """From the first submission of a VM's move to its end, in monotonic seconds."""
+    found: dict[str, tuple[float, float]] = {}
+    for event in events:
+        if event["event"] in ("move_submitting", "move_finished"):
+            vm = event["vm"]["moid"]
+            found[vm] = (found.get(vm, (event["mono"], 0.0))[0], event["mono"])
+    return found
+
+
+def throughputs(samples: list[Sample], window: tuple[float, float] | None) -> dict[str, Any] | None:
+    """Work a second before, during and after the move; ``None`` when the VM never moved or nothing was sampled."""
+    if window is None or not samples:
+        return None
+    start, end = window
+    parts = {
+        "before": throughput(samples, samples[0].received, start),
+        "during": throughput(samples, start, end),
+        "after": throughput(samples, end, samples[-1].received),
+    }
+    ratio = slowdown(parts["before"], parts["during"])
+    rounded = None if ratio is None else dict(zip(("ratio", "low", "high"), (round(r, 4) for r in ratio), strict=True))
+    return {
+        **{name: None if part is None else asdict(part) for name, part in parts.items()},
+        "during_to_before": rounded,
+    }
+
+
+def _experiment(
+    found: Event, verdict: Event | None, samples: list[Sample], origin: float, window: tuple[float, float] | None
+) -> dict[str, Any]:
     stall = verdict["longest_stall"] if verdict else None
     return {
         "vm": found["vm"]["name"],
         "provider": found["provider"],
         "id": found["id"],
         "description": found["description"],
+        "owner": found.get("owner", ""),
+        "cluster": found.get("cluster", ""),
+        "capabilities": dict(found.get("capabilities") or {}),
+        "recoverable": {"state": found.get("recoverable", "unknown"), "detail": found.get("recovery", "")},
         "verdict": verdict["verdict"] if verdict else "unknown",
         "claims": {
             "identity": verdict["identity"] if verdict else "unknown",
@@ -151,6 +219,7 @@ def _experiment(found: Event, verdict: Event | None, samples: list[Sample], orig
         "samples": verdict["samples"] if verdict else len(samples),
         "unwatched_seconds": verdict["unwatched_seconds"] if verdict else 0.0,
         "detail": verdict["detail"] if verdict else "no verdict was reached before the run was killed",
+        "throughput": None if found.get("clock_progress") else throughputs(samples, window),
         "curve": curve(samples, origin),
     }
 

@@ -7,7 +7,7 @@
 """Provider ``exec``: the user's own executable, in any language, that speaks JSON lines on standard input and output.
 
 One line in, one line out. ``{"op": "discover", "vm": NAME, "address": ADDRESS, "secrets": {...}}`` is answered by
-``{"experiments": [{"id", "process", "description", "owner", "progress", "step"}, ...]}``;
+``{"experiments": [{"id", "process", "description", "owner", "progress", "recoverable", "recovery"}, ...]}``;
 ``{"op": "sample", "id": ID}`` by ``{"process", "status", "progress", "step", "detail"}`` or ``{"error": TEXT}``.
 Secrets go to standard input only. The answer must wait for the training (``signal: answers``), or tell its recorded
 state at once (``signal: changes``); which one it does is an option.
@@ -79,6 +79,8 @@ class Exec:
             description=text(told.get("description")),
             progress=share(told.get("progress")),
             owner=text(told.get("owner")),
+            recoverable=told["recoverable"] if told.get("recoverable") in ("yes", "no") else "unknown",
+            recovery=text(told.get("recovery")),
             capabilities=Capabilities(
                 "process" if process else "run",
                 self._settings["signal"],
@@ -86,6 +88,10 @@ class Exec:
                 "answers of the operator's own program",
             ),
         )
+
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``: what the program told."""
+        return experiment.recoverable, experiment.recovery or "the program does not tell"
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""

@@ -35,6 +35,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Se
 PROVIDER = "h2o3"
 TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")
 DISCOVERY_SECONDS = 3.0
+MOST_MODEL_BYTES = 16 << 20
+CHECKPOINTS = ("in_training_checkpoints_dir", "export_checkpoints_dir")
 CAPABILITIES = Capabilities(
     identity="process", signal="answers", note="answers of the server in the VM, at most 20 a second"
 )
@@ -61,10 +63,28 @@ class H2o3:
             details.append(f"{endpoint.url}: {detail}")
         return [], "; ".join(details)
 
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``: ``auto_recoverable`` of the job, else the checkpoint folders of its model."""
+        probe = Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
+        try:
+            job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
+            if job.get("auto_recoverable") is True:
+                return "yes", "the server's auto-recovery"
+            model = text(mapping(job.get("dest")).get("name"))
+            answer = probe.get(f"/3/Models/{quote(model, safe='')}?_exclude_fields=models/output")
+            return recovery_of(answer)
+        except (OSError, http.client.HTTPException) as error:
+            return "unknown", text(f"{type(error).__name__} {error}")
+        finally:
+            probe.close()
+
+    def _endpoint_of(self, experiment: Experiment) -> Endpoint:
+        address, port = experiment.url.split("://", 1)[1].split("/", 1)[0].rsplit(":", 1)
+        return self._endpoint(address.strip("[]"), int(port))
+
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
-        address, port = experiment.url.split("://", 1)[1].split("/", 1)[0].rsplit(":", 1)
-        return JobSession(self._endpoint(address.strip("[]"), int(port)), experiment.id)
+        return JobSession(self._endpoint_of(experiment), experiment.id)
 
     def _endpoint(self, address: str, port: int) -> Endpoint:
         chosen = self._settings
@@ -123,6 +143,31 @@ def is_h2o(answer: Answer) -> bool:
     return "x-h2o-build-project-version" in answer.headers and meta.get("schema_name") == "CloudV3"
 
 
+def job_path(job: str) -> str:
+    """Path of a job; keys hold a dollar sign."""
+    return f"/3/Jobs/{quote(job, safe='')}"
+
+
+def recovery_of(answer: Answer) -> tuple[str, str]:
+    """From ``GET /3/Models/{id}`` of a model in training: folders into which it writes checkpoints.
+
+    ``export_checkpoints_dir`` holds finished models only, so it saves a grid or an AutoML, and nothing of one model.
+    """
+    models = items(mapping(answer.body).get("models"))
+    if answer.status != 200 or not models:
+        return "no", "neither auto-recovery nor a model with checkpoints"
+    told = {
+        p["name"]: text(p.get("actual_value"))
+        for p in map(mapping, items(mapping(models[0]).get("parameters")))
+        if p.get("name") in CHECKPOINTS
+    }
+    if told.get("in_training_checkpoints_dir"):
+        return "yes", f"in_training_checkpoints_dir {told['in_training_checkpoints_dir']}"
+    if told.get("export_checkpoints_dir"):
+        return "no", "export_checkpoints_dir holds finished models only"
+    return "no", "no in_training_checkpoints_dir and no auto-recovery"
+
+
 def cluster_of(cloud: Answer) -> str:
     """Name of the cluster when it has more than one node; its nodes on other VMs are parts of the same experiments."""
     body = mapping(cloud.body)
@@ -163,7 +208,7 @@ def sample(probe: Probe, job: str) -> Sample:
     """Ask once how the job is. Never raises for what a server or network does."""
     sent = time.monotonic()
     try:
-        answer = probe.get(f"/3/Jobs/{quote(job, safe='')}")
+        answer = probe.get(job_path(job))
     except (OSError, http.client.HTTPException) as error:
         return failed_sample(error, sent)
     return parse_sample(answer, sent, time.monotonic())

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC
 from functools import partial
 from typing import Any
 
@@ -188,13 +189,28 @@ def read_objects(client: Client, kind: str, moids: Iterable[str], paths: list[st
 
 def read_placement(client: Client, moids: Iterable[str]) -> Rows:
     """``runtime.host`` and ``runtime.powerState`` of VMs in one call; one that is gone is left out."""
-    wanted = list(moids)
+    return _read_those_left(client, list(moids), ["runtime.host", "runtime.powerState"])
+
+
+def read_power_on(client: Client, moids: Iterable[str]) -> Rows:
+    """``runtime.bootTime`` of VMs in one call; one that is gone is left out."""
+    return _read_those_left(client, list(moids), ["runtime.bootTime"])
+
+
+def _read_those_left(client: Client, wanted: list[str], paths: list[str]) -> Rows:
     try:
-        return read_objects(client, "VirtualMachine", wanted, ["runtime.host", "runtime.powerState"])
+        return read_objects(client, "VirtualMachine", wanted, paths)
     except VsphereError:
         if len(wanted) == 1:
             return {}
-        return {m: row for moid in wanted for m, row in read_placement(client, [moid]).items()}
+        return {m: row for moid in wanted for m, row in _read_those_left(client, [moid], paths).items()}
+
+
+def iso_time(value: Any) -> str | None:
+    """A time of vCenter as UTC in ISO 8601 with milliseconds."""
+    if value is None:
+        return None
+    return str(value.astimezone(UTC).isoformat(timespec="milliseconds")).replace("+00:00", "Z")
 
 
 def _read_tasks(client: Client, rows: dict[str, Rows]) -> dict[str, str]:

@@ -37,6 +37,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Se
 PROVIDER = "mlflow"
 API = "/api/2.0/mlflow"
 VM_TAG = "liveml.vm"
+CHECKPOINT_TAG = "liveml.checkpoint"
 PROCESS_TAGS = ("liveml.pid", "liveml.started")
 STATUS = {"RUNNING": "RUNNING", "FINISHED": "DONE", "FAILED": "FAILED", "KILLED": "CANCELLED"}
 QUIET_SECONDS = 2.0
@@ -72,6 +73,22 @@ class Mlflow:
         found = advancing([(experiment, self.session(experiment)) for experiment in candidates], seconds)
         stale = f"{len(candidates)} runs say RUNNING, none advanced in {seconds:.0f} s" if candidates else "no run"
         return found, "" if found else f"{endpoint.url}: {stale}"
+
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``: a tag ``liveml.checkpoint``, or an artifact that is named so."""
+        probe = Probe(self._endpoint(experiment.url), timeout=10)
+        query = urlencode({"run_id": experiment.id})
+        try:
+            run = mapping(checked(probe.get(f"{API}/runs/get?{query}")).get("run"))
+            told = pairs(run, "tags").get(CHECKPOINT_TAG, "")
+            files = items(checked(probe.get(f"{API}/artifacts/list?{query}")).get("files"))
+        except (Refused, OSError, http.client.HTTPException) as error:
+            return "unknown", text(str(error)) or type(error).__name__
+        finally:
+            probe.close()
+        names = [text(mapping(file).get("path")) for file in files]
+        found = told or next((name for name in names if "checkpoint" in name.lower()), "")
+        return ("yes", f"checkpoint {found}") if found else ("no", f"no artifact and no tag {CHECKPOINT_TAG}")
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""

@@ -347,6 +347,8 @@ class Experiment:
     owner: str = ""
     cluster: str = ""  # name of the cluster whose node in this VM is watched; empty for a single server
     capabilities: Capabilities = Capabilities("process", "answers")
+    recoverable: str = "unknown"  # yes, no or unknown: whether a checkpoint would limit the loss
+    recovery: str = ""  # by what it could be recovered, or why not
 
 
 @dataclass(frozen=True, slots=True)

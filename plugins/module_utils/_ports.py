@@ -47,6 +47,9 @@ class Vcenter(Protocol):
     def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
         """Read where VMs run now, in one call."""
 
+    def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
+        """``runtime.bootTime`` of VMs in one call, UTC in ISO 8601; a vMotion keeps it, a power cycle does not."""
+
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         """VM MoID -> MoID of its running relocation task, for the VMs that have one."""
 

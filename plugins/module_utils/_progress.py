@@ -70,7 +70,10 @@ def _refused(event: Mapping[str, Any]) -> str:
 
 
 def _found(event: Mapping[str, Any]) -> str:
-    return f"experiment {percent(event['progress'])}, {event['description']} ({event['provider']})"
+    owner = f", owner {event['owner']}" if event.get("owner") else ""
+    text = f"experiment {percent(event['progress'])}, {event['description']} ({event['provider']}{owner})"
+    recovery = event.get("recovery")
+    return f"{text}; recoverable: {event['recoverable']}, {recovery}" if recovery else text
 
 
 def _experiment(event: Mapping[str, Any]) -> str:

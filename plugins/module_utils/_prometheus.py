@@ -100,6 +100,10 @@ class Prometheus:
         kind = "process" if SELECTOR.match(self._settings["query"]) else "run"
         return Capabilities(kind, "changes", freshness, "changes of a query's value; as old as the scrape interval")
 
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "metrics tell nothing of checkpoints"
+
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         endpoint = endpoint_of(experiment.url, self._settings, "experiments.sources.url")

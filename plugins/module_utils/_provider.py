@@ -51,6 +51,9 @@ class Source(Protocol):
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """Experiments that advance in a VM now, or none and a sentence on what was seen. Never raises for a guest."""
 
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """Whether it could be recovered if the worst happened (``yes``, ``no``, ``unknown``), and by what or why not."""
+
     def session(self, experiment: Experiment) -> Session:
         """A session for an experiment of this provider, also one that only the journal knows."""
 

@@ -100,7 +100,7 @@ class Providers:
         for scoped in self._sources:
             if scoped.covers(vm.name):
                 experiments, detail = self._asked(scoped, vm)
-                found += [replace(e, owner=self._owner(e, vm)) for e in experiments]
+                found += [self._completed(scoped.source, e, vm) for e in experiments]
                 details.append(detail)
         return Observation(vm, tuple(found), "" if found else "; ".join(filter(None, details)) or "no source covers it")
 
@@ -111,6 +111,13 @@ class Providers:
         if scoped.source.in_guest and refusal:
             return [], refusal
         return scoped.source.discover(Target(vm.moid, vm.name, "" if refusal else address))
+
+    def _completed(self, source: Source, experiment: Experiment, vm: VmState) -> Experiment:
+        known = replace(experiment, owner=self._owner(experiment, vm))
+        if self._settings["require_checkpoint"] == "never":
+            return known
+        recoverable, recovery = source.recovery(known)
+        return replace(known, recoverable=recoverable, recovery=recovery)
 
     def _owner(self, experiment: Experiment, vm: VmState) -> str:
         """The operator's map first, then what the provider says, then the VM's custom attribute."""

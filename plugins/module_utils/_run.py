@@ -40,6 +40,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan import revali
 from ansible_collections.liveml.vsphere.plugins.module_utils._ports import ExperimentWatch, Vcenter
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import MoveRecord, RunState
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import new_run, run_key, run_lock, unfinished_run
+from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest
 
 
 class StartedWatch(ExperimentWatch, Protocol):
@@ -79,6 +80,7 @@ class RunRequest:
     rules: Rules
     record_homes: bool = False
     fence: str = ""
+    require_checkpoint: str = "never"
     stall_budget: float = 5.0
     lock_timeout: float = 600.0
 
@@ -113,6 +115,18 @@ def refuse_drift(plan: Plan, estate: Estate) -> None:
         what = "; ".join(f"{drift.vm_name}: {drift.what}" for drift in drifts)
         raise PlanRefused(
             f"The plan no longer fits the present, and nothing was moved ({what})", hint="Plan again", option="plan"
+        )
+
+
+def refuse_unrecoverable(experiments: tuple[Experiment, ...], policy: str) -> None:
+    """Raise PlanRefused when the policy is ``refuse`` and an experiment could not be recovered if the worst happened."""
+    lost = [e for e in experiments if e.recoverable != "yes"]
+    if policy == "refuse" and lost:
+        what = "; ".join(f"{e.vm_name} {e.description}: {e.recovery or 'not known'}" for e in lost)
+        raise PlanRefused(
+            f"Experiments without a checkpoint, and nothing was moved ({what})",
+            hint="Let them write checkpoints, or set require_checkpoint to warn",
+            option="experiments",
         )
 
 
@@ -164,6 +178,9 @@ class _Run:
         plan = self._adopted(estate)
         self._tell_plan(plan)
         experiments, unobserved = self._experiments(estate, plan)
+        if self._earlier is None:
+            refuse_unrecoverable(experiments, self._request.require_checkpoint)
+        self._tell_power_on("before", plan)
         watched = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
         with ExitStack() as stack:
             watch = stack.enter_context(self._observer.watch(experiments, self._folder, self._journal.write))
@@ -177,6 +194,8 @@ class _Run:
                 interrupted=self._interrupted,
             )
             outcome = executor.run(plan, watched)
+        self._tell_power_on("after", plan)
+        self._journal.write("samples_sealed", sha256=digest(self._folder / "samples.jsonl"))
         return self._close(outcome, unobserved)
 
     def _announce(self) -> None:
@@ -253,6 +272,11 @@ class _Run:
             if vm not in {e.vm for e in known}:
                 self._journal.write("no_experiment", vm={"moid": vm, "name": estate.vms[vm].name}, detail=detail)
         return known, {estate.vms[vm].name: detail for vm, detail in unobserved.items()}
+
+    def _tell_power_on(self, when: str, plan: Plan) -> None:
+        """When vCenter says each VM was powered on: it does not change by a vMotion, and by a power cycle it does."""
+        times = self._vcenter.power_on_times(tuple(move.vm for move in plan.moves))
+        self._journal.write("power_on", when=when, times=times)
 
     def _homes(self, estate: Estate, plan: Plan) -> dict[str, Home]:
         if not self._request.record_homes:
@@ -333,4 +357,6 @@ def experiment_fields(experiment: Experiment) -> dict[str, Any]:
         "owner": experiment.owner,
         "cluster": experiment.cluster,
         "capabilities": asdict(experiment.capabilities),
+        "recoverable": experiment.recoverable,
+        "recovery": experiment.recovery,
     }

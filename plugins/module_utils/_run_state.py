@@ -139,6 +139,8 @@ def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
         clock_progress=bool(event.get("clock_progress", False)),
         owner=event.get("owner", ""),
         cluster=event.get("cluster", ""),
+        recoverable=event.get("recoverable", "unknown"),
+        recovery=event.get("recovery", ""),
         capabilities=Capabilities(**event.get("capabilities", {"identity": "process", "signal": "answers"})),
     )
     known = {(e.vm, e.id) for e in state.experiments}

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -46,6 +47,11 @@ class SampleLog:
         """Flush and close."""
         with self._lock:
             self._stream.close()
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the samples' file, of nothing when there is none."""
+    return hashlib.sha256(path.read_bytes() if path.exists() else b"").hexdigest()
 
 
 def read_samples(path: Path) -> dict[Key, list[tuple[str, Sample]]]:

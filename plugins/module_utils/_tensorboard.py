@@ -91,6 +91,10 @@ class Tensorboard:
                 found.append((run, text(tag)))
         return found
 
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "TensorBoard knows no checkpoints"
+
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         return SeriesSession(self._endpoint(experiment.url), experiment, self._settings["total_steps"])

@@ -23,9 +23,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRI
 from ansible_collections.liveml.vsphere.plugins.module_utils._inventory import (
     MOVING_TASKS,
     TASK_PATHS,
+    iso_time,
     read_estate,
     read_objects,
     read_placement,
+    read_power_on,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Estate,
@@ -193,6 +195,12 @@ class Vsphere:
             else PlacementUpdate(vm, None)
             for vm in wanted
         }
+
+    def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
+        """See the port."""
+        wanted = tuple(vms)
+        rows = read_power_on(self._client, wanted)
+        return {vm: iso_time(rows.get(vm, {}).get("runtime.bootTime")) for vm in wanted}
 
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         """See the port."""

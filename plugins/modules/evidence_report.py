@@ -15,6 +15,8 @@ author:
 description:
   - Makes C(evidence.json), C(report.html) and C(report.md) from the journal and the samples of a run. It needs no vCenter.
   - The same journal makes the same files.
+  - Each line of the journal carries the SHA-256 of the line before it. The module verifies this chain and the samples' seal,
+    names the last line's SHA-256 in the evidence, and fails when something was changed, saying where.
 extends_documentation_fragment:
   - liveml.vsphere.attributes
 requirements:
@@ -39,11 +41,16 @@ options:
     description:
       - Only runs for the host of this name.
     type: str
+  signing_key:
+    description:
+      - Private SSH key, without a passphrase or held by the agent, that signs C(evidence.json). The signature is C(evidence.json.sig).
+      - It is verified by C(ssh-keygen -Y verify -f ALLOWED_SIGNERS -I SIGNER -n liveml.vsphere -s evidence.json.sig < evidence.json).
+    type: path
 attributes:
   check_mode:
     support: full
   diff_mode:
-    support: none
+    support: full
   idempotent:
     support: full
 """
@@ -67,6 +74,10 @@ markdown_path:
   description: Path of C(report.md).
   returned: when a run was found
   type: str
+journal:
+  description: What verifying the journal found, C(head), C(events), C(broken_at), C(why), C(samples_sha256), C(samples_as_sealed).
+  returned: when a run was found
+  type: dict
 statements:
   description: What the evidence says about each experiment.
   returned: when a run was found
@@ -76,24 +87,26 @@ statements:
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, NotFound
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event, read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event, read_journal, verify_chain
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
 from ansible_collections.liveml.vsphere.plugins.module_utils._report import render_html, render_markdown
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import run_folders, state_path
-from ansible_collections.liveml.vsphere.plugins.module_utils._samples import read_samples
+from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest, read_samples
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
     "run_id": {"type": "str"},
     "purpose": {"type": "str", "choices": ["evacuate", "restore", "migrate"]},
     "host": {"type": "str"},
+    "signing_key": {"type": "path"},
 }
 
 
@@ -131,6 +144,42 @@ def write(path: Path, text: str) -> None:
     new.replace(path)
 
 
+def integrity_of(folder: Path, events: list[Event]) -> dict[str, Any]:
+    """What verifying the journal's chain and the samples' seal found."""
+    chain = verify_chain(folder / "journal.jsonl")
+    seal = next((e["sha256"] for e in reversed(events) if e["event"] == "samples_sealed"), None)
+    finished = bool(events) and events[-1]["event"] == "run_finished"
+    sha256 = digest(folder / "samples.jsonl")
+    return {
+        **asdict(chain),
+        "samples_sha256": sha256,
+        "samples_as_sealed": sha256 == seal if seal is not None and finished else None,
+    }
+
+
+def sign(path: Path, module: AnsibleModule) -> bool:
+    """Sign a file as ``ssh-keygen -Y`` does; whether that changed anything. Raises InvalidInput when it cannot."""
+    signature = path.with_name(f"{path.name}.sig")
+    if signature.exists() and path.exists() and signature.stat().st_mtime_ns >= path.stat().st_mtime_ns:
+        return False
+    if module.check_mode:
+        return True
+    program = module.get_bin_path("ssh-keygen")
+    if program is None:
+        raise InvalidInput("There is no ssh-keygen", hint="Install OpenSSH's client", option="signing_key")
+    signature.unlink(missing_ok=True)
+    command = [program, "-Y", "sign", "-f", module.params["signing_key"], "-n", "liveml.vsphere", str(path)]
+    code, _output, errors = module.run_command(command)
+    if code != 0:
+        raise InvalidInput(
+            f"{path} cannot be signed: {' '.join(errors.split())[:200]}",
+            hint="Give an SSH key without a passphrase, or one that the agent holds",
+            option="signing_key",
+        )
+    signature.chmod(0o600)
+    return True
+
+
 def body(module: AnsibleModule) -> dict[str, Any]:
     """Find the run, render, write what changed."""
     found = find_run(module.params)
@@ -138,8 +187,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         return {"changed": False, "msg": "no run yet"}
     folder, events = found
     samples = {k: [s for _session, s in rows] for k, rows in read_samples(folder / "samples.jsonl").items()}
-    evidence = evidence_of(events, samples)
+    integrity = integrity_of(folder, events)
+    evidence = evidence_of(events, samples, integrity)
     changed = False
+    before, after = {}, {}
     # The record first: a missing plot library must not cost it.
     renderings = (
         ("evidence.json", lambda: json.dumps(evidence, indent=2, ensure_ascii=False, allow_nan=False) + "\n"),
@@ -148,17 +199,39 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     )
     for name, render in renderings:
         path, text = folder / name, render()
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
+        known = path.read_text(encoding="utf-8") if path.exists() else ""
+        if known != text:
             changed = True
+            before[name], after[name] = known, text
             if not module.check_mode:
                 write(path, text)
-    return {
-        "changed": changed,
+    signed = sign(folder / "evidence.json", module) if module.params["signing_key"] else False
+    result: dict[str, Any] = {
+        "changed": changed or signed,
+        "diff": [
+            {
+                "before_header": str(folder / name),
+                "after_header": str(folder / name),
+                "before": before[name],
+                "after": after[name],
+            }
+            for name in ("report.md",)
+            if name in after
+        ],
+        "journal": integrity,
         "evidence_path": str(folder / "evidence.json"),
         "report_path": str(folder / "report.html"),
         "markdown_path": str(folder / "report.md"),
         "statements": evidence["statements"],
     }
+    if integrity["broken_at"] is not None:
+        result["failure"] = (
+            f"The journal of run {folder.name} was changed: line {integrity['broken_at']} is wrong, {integrity['why']}. "
+            "What the evidence says after that line proves nothing."
+        )
+    elif integrity["samples_as_sealed"] is False:
+        result["failure"] = f"The samples of run {folder.name} are not those that the journal sealed."
+    return result
 
 
 def main() -> None:

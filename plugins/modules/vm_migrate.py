@@ -176,6 +176,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run import (
     RunRequest,
     carry_out,
     refuse_drift,
+    refuse_unrecoverable,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import state_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._schedule import limits_from
@@ -268,6 +269,7 @@ def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts:
         ),
         record_homes=purpose is Purpose.EVACUATE,
         fence=params["fence"],
+        require_checkpoint=params["experiments"]["require_checkpoint"],
         stall_budget=params["experiments"]["stall_budget"],
         lock_timeout=params["lock_timeout"],
     )
@@ -307,14 +309,18 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     estate = vcenter.estate(devices_of_vms=[move.vm for move in plan.moves])
     host = find_host(estate, module.params["host"]) if module.params["host"] else None
     request = request_of(module, plan, host, list(estate.hosts.values()))
+    providers = Providers(module.params["experiments"])
     if module.check_mode:
         if module.params["assume_in_service"] and host is not None:
             estate = assume_in_service(estate, host.moid)
         refuse_drift(plan, estate)
+        if request.require_checkpoint == "refuse":
+            found, _unobserved = providers.discover(estate, tuple(move.vm for move in plan.moves))
+            refuse_unrecoverable(found, request.require_checkpoint)
         return {"changed": bool(plan.moves), "run_id": "", "resumed": False, "diff": plan_diff(plan)}
     report = carry_out(
         vcenter,
-        Providers(module.params["experiments"]),
+        providers,
         request,
         listener=ProgressFile(module.params["progress_path"]),
         interrupted=Interruption(module.params["controller_pid"]),

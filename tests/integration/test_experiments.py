@@ -158,6 +158,7 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
     assert late["failed"]
     assert f"{VM}: uninterrupted" in late["msg"]
 
+    never_recoverable(lab, run_module, tmp_path)
     lab.post(f"guests/{VM}", action="kill")
     gone = run_module("experiment_wait", state_dir=str(tmp_path), wait_timeout=5)
     assert f"{VM}: failed" in gone["msg"]
@@ -166,6 +167,22 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
     back = run_module("experiment_wait", state_dir=str(tmp_path), wait_timeout=5)
     assert f"{VM}: restarted, ? % (another server process answers now)" in back["msg"]
     assert run_module("experiment_info", lab, vms=[VM])["unobserved"][VM].endswith("no training job runs")
+
+
+def never_recoverable(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
+    """A plain GBM writes no checkpoints: the policy says so, or refuses before anything moves, in check mode too."""
+    (found,) = run_module("experiment_info", lab, vms=[VM], experiments={"require_checkpoint": "warn"})["experiments"]
+    assert (found["recoverable"], found["owner"]) == ("no", "vision")
+    assert found["recovery"] == "no in_training_checkpoints_dir and no auto-recovery"
+    plan = run_module("migration_plan", lab, vms=[VM], policy="other_only", state_dir=str(tmp_path))["plan"]
+    before = lab.get("state")["moves"]
+    for check in (True, False):
+        refused = run_module(
+            "vm_migrate", lab, check=check, plan=plan, purpose="migrate", state_dir=str(tmp_path),
+            experiments={"require_checkpoint": "refuse"},
+        )  # fmt: skip
+        assert "Experiments without a checkpoint, and nothing was moved (ML-cpu-vm-01" in refused["msg"]
+    assert lab.get("state")["moves"] == before
 
 
 def wait_until_up(address: str) -> None:

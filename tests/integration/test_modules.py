@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -90,9 +91,72 @@ def test_evacuate_and_restore_by_modules(fast_lab: Lab, run_module: RunModule, t
     assert evidence["vcenter"]["simulated"] is True
     assert "simulated" in Path(report["report_path"]).read_text()
     assert run_module("evidence_report", state_dir=str(tmp_path), purpose="evacuate", host=HOST)["changed"] is False
+    assert all(move["power_on"]["same"] is True for move in evidence["moves"] if move["result"] == "moved")
+    signed_and_tampered(run_module, tmp_path, Path(report["evidence_path"]))
     secrets = fast_lab.env["VMWARE_PASSWORD"]
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and secrets in p.read_text()]
     assert {p.stat().st_mode & 0o077 for p in tmp_path.rglob("*") if p.is_file()} == {0}
+
+
+def signed_and_tampered(run_module: RunModule, tmp_path: Path, evidence: Path) -> None:
+    """Evidence is signed and verified by the documented command; a changed journal line is named."""
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    wanted = {"state_dir": str(tmp_path), "purpose": "evacuate", "host": HOST}
+    assert run_module("evidence_report", check=True, signing_key=str(key), **wanted)["changed"]
+    assert run_module("evidence_report", signing_key=str(key), **wanted)["changed"]
+    assert run_module("evidence_report", signing_key=str(key), **wanted)["changed"] is False
+    signers = tmp_path / "allowed_signers"
+    signers.write_text(f"ops@example.com {key.with_suffix('.pub').read_text()}")
+    signature = evidence.with_name("evidence.json.sig")
+    verify = ["ssh-keygen", "-Y", "verify", "-f", str(signers), "-I", "ops@example.com", "-n", "liveml.vsphere"]
+    command = [*verify, "-s", str(signature)]
+    assert subprocess.run(command, input=evidence.read_bytes(), check=False, capture_output=True).returncode == 0
+    forged = evidence.read_bytes().replace(b"esx-05", b"esx-06")
+    assert subprocess.run(command, input=forged, check=False, capture_output=True).returncode != 0
+    signature.unlink()
+    assert "cannot be signed" in run_module("evidence_report", signing_key="/nowhere", **wanted)["msg"]
+
+    journal = evidence.with_name("journal.jsonl")
+    kept = journal.read_bytes()
+    lines = kept.splitlines(keepends=True)
+    lines[4] = lines[4].replace(b"esx-05", b"esx-04")
+    journal.write_bytes(b"".join(lines))
+    told = run_module("evidence_report", **wanted)
+    assert "line 6 is wrong, it does not follow from the line before" in told["msg"]
+    assert told["diff"], "what the report now says otherwise is shown"
+    assert "The journal was changed" in evidence.with_name("report.html").read_text()
+    journal.write_bytes(kept)
+    assert run_module("evidence_report", **wanted)["changed"]
+    for path in (key, key.with_suffix(".pub"), signers):
+        path.unlink()
+
+
+def test_a_power_cycle_shows(fast_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
+    name = "ML-cpu-vm-07"
+    plan = run_module("migration_plan", fast_lab, vms=[name], policy="other_only", state_dir=str(tmp_path))
+
+    def cycle() -> None:
+        while not fast_lab.get("state")["moves"]:
+            time.sleep(0.01)
+        fast_lab.post(f"vms/{name}", action="power_off")
+        fast_lab.post(f"vms/{name}", action="power_on")
+
+    thread = threading.Thread(target=cycle, daemon=True)
+    thread.start()
+    run_module(
+        "vm_migrate",
+        fast_lab,
+        plan=plan["plan"],
+        purpose="migrate",
+        state_dir=str(tmp_path),
+        experiments=NO_EXPERIMENTS,
+    )
+    thread.join()
+    report = run_module("evidence_report", state_dir=str(tmp_path))
+    (move,) = json.loads(Path(report["evidence_path"]).read_text())["moves"]
+    assert move["power_on"]["same"] is False
+    assert "NO: powered on again" in Path(report["report_path"]).read_text()
 
 
 def test_reading_costs_a_constant_number_of_calls(fast_lab: Lab, run_module: RunModule) -> None:

@@ -16,6 +16,14 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import MO
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._report import render_html, render_markdown
 
+INTEGRITY = {
+    "head": "a" * 64,
+    "events": 9,
+    "broken_at": None,
+    "why": "",
+    "samples_sha256": "b" * 64,
+    "samples_as_sealed": True,
+}
 SCHEMA = json.loads((Path(__file__).parents[4] / "docs/schema/evidence-1.0.json").read_text())
 STALL = {"seconds": 0.4, "low": 0.37, "high": 0.43, "at_mono": 110.0}
 
@@ -69,7 +77,7 @@ def samples(count: int) -> dict[tuple[str, str], list[Sample]]:
 
 @pytest.mark.parametrize("moves", [1, 8, 64])
 def test_evidence_fits_its_schema_and_renders(moves: int) -> None:
-    evidence = evidence_of(journal(moves), samples(2000))
+    evidence = evidence_of(journal(moves), samples(2000), INTEGRITY)
     jsonschema.validate(evidence, SCHEMA)
     assert len(evidence["moves"]) == moves
     assert {m["attempts"] for m in evidence["moves"]} == {2}
@@ -89,7 +97,7 @@ def test_evidence_fits_its_schema_and_renders(moves: int) -> None:
 
 @pytest.mark.parametrize("upto", [1, 2, 5, 8, 12])
 def test_a_killed_run_has_evidence_of_what_it_did(upto: int) -> None:
-    evidence = evidence_of(journal(2, upto=upto), samples(10))
+    evidence = evidence_of(journal(2, upto=upto), samples(10), INTEGRITY)
     jsonschema.validate(evidence, SCHEMA)
     assert evidence["run"]["result"] == "unfinished"
     assert {e["verdict"] for e in evidence["experiments"]} <= {"unknown"}
@@ -98,7 +106,7 @@ def test_a_killed_run_has_evidence_of_what_it_did(upto: int) -> None:
 
 @pytest.mark.parametrize("verdict", ["stalled", "restarted", "failed", "unknown", "completed"])
 def test_no_other_verdict_reads_as_uninterrupted(verdict: str) -> None:
-    evidence = evidence_of(journal(1, verdict=verdict), samples(10))
+    evidence = evidence_of(journal(1, verdict=verdict), samples(10), INTEGRITY)
     text = render_html(evidence) + render_markdown(evidence)
     assert verdict in text
     assert "uninterrupted" not in text
@@ -106,6 +114,6 @@ def test_no_other_verdict_reads_as_uninterrupted(verdict: str) -> None:
 
 
 def test_hostile_names_do_no_harm() -> None:
-    evidence = evidence_of(journal(1, name="<script>alert(1)</script>$x|y"), samples(10))
+    evidence = evidence_of(journal(1, name="<script>alert(1)</script>$x|y"), samples(10), INTEGRITY)
     assert "<script" not in render_html(evidence)
     assert "<script" not in render_markdown(evidence)
