@@ -7,7 +7,8 @@
 """Provider ``driverless_ai``: H2O Driverless AI by its official client and its documented health API. It only reads.
 
 Calls of the client: ``Client(address, username, password, verify)``, ``experiments.list()``, and of an experiment
-``key``, ``name``, ``is_running()``, ``status(verbose=1)``. Liveness: ``GET /apis/health/v1``. The client is imported only
+``key``, ``name``, ``is_running()``, ``status(verbose=1)``, ``artifacts.list()`` and ``artifacts.download(names, folder,
+overwrite=True)``, never ``artifacts.create``, which would let the server work. Liveness: ``GET /apis/health/v1``. The client is imported only
 when a source asks for it; its licence is between its user and its maker. Its percentages are coarse, so the stall is
 read from the answers of the health API (a server in the VM), progress only as never going back.
 """
@@ -18,9 +19,15 @@ import http.client
 import re
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
+    ExperimentError,
+    InvalidInput,
+    VsphereError,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._final import Final, Wanted, sha256_of, too_large
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Endpoint,
     Probe,
@@ -35,6 +42,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Se
 PROVIDER = "driverless_ai"
 HEALTH = "/apis/health/v1"
 STATUS_SECONDS = 2.0
+PIPELINES = {"mojo": "mojo_pipeline", "python": "python_pipeline"}  # scoring pipelines as the client lists them
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 CAPABILITIES = Capabilities(
     "run", "answers", 0.0, "answers of the server's health API; the experiment's own progress is coarse"
@@ -81,6 +89,31 @@ class DriverlessAi:
         """See the port ``Source``."""
         return "unknown", "the client's documentation names no way to ask"
 
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
+    def final(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Final:
+        """See the port ``Exporter``: a scoring pipeline that the server has built already."""
+        if wanted.format not in ("auto", *PIPELINES):
+            raise InvalidInput(
+                f"A Driverless AI experiment has no format {wanted.format}",
+                hint="Give mojo, python or auto",
+                option="format",
+            )
+        if wanted.model is not None:
+            raise InvalidInput("A Driverless AI experiment has one model", hint="Leave model out", option="model")
+        endpoint = self._endpoint(experiment.url)
+        try:
+            return fetch_pipeline(connect(endpoint, self._settings), experiment, wanted, folder)
+        except VsphereError:
+            raise
+        except Exception as error:  # the client documents no error classes
+            raise ExperimentError(
+                f"{experiment.vm_name}: {endpoint.url} gave no pipeline ({text(str(error)) or type(error).__name__})",
+                hint="Check that the VM and its Driverless AI server run, then export again",
+            ) from error
+
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         return ExperimentSession(self._endpoint(experiment.url), experiment.id, self._settings)
@@ -119,6 +152,44 @@ def progress_of(experiment: Any) -> tuple[str, float | None]:
         "finishing": "RUNNING",
     }
     return known.get(word, "RUNNING" if experiment.is_running() else "FAILED"), progress
+
+
+def fetch_pipeline(client: Any, experiment: Experiment, wanted: Wanted, folder: Path) -> Final:
+    """A scoring pipeline of a finished experiment in ``folder``. Raises ExperimentError when there is none."""
+    who = f"{experiment.vm_name}: {experiment.description or experiment.id}"
+    found = next((e for e in client.experiments.list() if e.key == experiment.id), None)
+    if found is None:
+        raise ExperimentError(f"{who}: the server no longer knows the experiment", hint="Nothing can be exported")
+    status, progress = progress_of(found)
+    if status == "RUNNING":
+        raise ExperimentError(
+            f"{who} is not finished, {'how far is not known' if progress is None else f'{100 * progress:.0f} % are done'}",
+            hint="Wait with experiment_wait until=finished, then export",
+        )
+    if status != "DONE":
+        raise ExperimentError(f"{who} is {status}, so there is no finished model", hint="Train again")
+    offered = [text(name) for name in found.artifacts.list()]
+    kinds = list(PIPELINES) if wanted.format == "auto" else [wanted.format]
+    kind = next((kind for kind in kinds if PIPELINES[kind] in offered), None)
+    if kind is None:
+        raise ExperimentError(
+            f"{who} has no {' or '.join(PIPELINES[k] for k in kinds)}, only {', '.join(offered) or 'nothing'}",
+            hint="Build the scoring pipeline in Driverless AI first",
+        )
+    found.artifacts.download([PIPELINES[kind]], str(folder), overwrite=True)
+    note = "" if kind == kinds[0] else "the experiment has no MOJO pipeline; the Python pipeline was fetched"
+    return Final(only_file(folder, wanted), text(found.key), kind, ".zip", sha256_of, note=note)
+
+
+def only_file(folder: Path, wanted: Wanted) -> Path:
+    """The file that the client put into the folder, whatever it named it."""
+    files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    if len(files) != 1 or files[0].is_symlink() or not files[0].is_file():
+        raise ExperimentError("The client did not leave one file", hint="Fetch the pipeline by hand")
+    if files[0].stat().st_size > wanted.most_bytes:
+        raise too_large(wanted.most_bytes)
+    files[0].chmod(0o600)
+    return files[0]
 
 
 class ExperimentSession:

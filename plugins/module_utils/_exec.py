@@ -93,6 +93,10 @@ class Exec:
         """See the port ``Source``: what the program told."""
         return experiment.recoverable, experiment.recovery or "the program does not tell"
 
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         return ProgramSession(Program(self._command), experiment, self._secrets)

@@ -15,9 +15,17 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError
+from ansible_collections.liveml.vsphere.plugins.module_utils._final import Final, Wanted
+from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3_model import (
+    fetch_final,
+    job_path,
+    model_path,
+    reproducible_of,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Answer,
     Endpoint,
@@ -63,6 +71,31 @@ class H2o3:
             details.append(f"{endpoint.url}: {detail}")
         return [], "; ".join(details)
 
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``: from the parameters of the job's model."""
+        probe = Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
+        try:
+            job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
+            kind, name = text(mapping(job.get("dest")).get("type")), text(mapping(job.get("dest")).get("name"))
+            return reproducible_of(kind, probe.get(model_path(name)) if kind == "Key<Model>" else None)
+        except (OSError, http.client.HTTPException) as error:
+            return "unknown", text(f"{type(error).__name__} {error}")
+        finally:
+            probe.close()
+
+    def final(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Final:
+        """See the port ``Exporter``."""
+        probe = Probe(self._endpoint_of(experiment), most_bytes=MOST_MODEL_BYTES)
+        try:
+            return fetch_final(probe, experiment, wanted, folder)
+        except (OSError, http.client.HTTPException) as error:
+            raise ExperimentError(
+                f"{experiment.vm_name}: {experiment.url} gave no whole answer ({type(error).__name__})",
+                hint="Check that the VM and its H2O-3 server run, then export again",
+            ) from error
+        finally:
+            probe.close()
+
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``: ``auto_recoverable`` of the job, else the checkpoint folders of its model."""
         probe = Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
@@ -71,8 +104,7 @@ class H2o3:
             if job.get("auto_recoverable") is True:
                 return "yes", "the server's auto-recovery"
             model = text(mapping(job.get("dest")).get("name"))
-            answer = probe.get(f"/3/Models/{quote(model, safe='')}?_exclude_fields=models/output")
-            return recovery_of(answer)
+            return recovery_of(probe.get(model_path(model)))
         except (OSError, http.client.HTTPException) as error:
             return "unknown", text(f"{type(error).__name__} {error}")
         finally:
@@ -141,11 +173,6 @@ def is_h2o(answer: Answer) -> bool:
     """Whether ``GET /3/Cloud`` was answered by an H2O-3 server."""
     meta = mapping(mapping(answer.body).get("__meta"))
     return "x-h2o-build-project-version" in answer.headers and meta.get("schema_name") == "CloudV3"
-
-
-def job_path(job: str) -> str:
-    """Path of a job; keys hold a dollar sign."""
-    return f"/3/Jobs/{quote(job, safe='')}"
 
 
 def recovery_of(answer: Answer) -> tuple[str, str]:

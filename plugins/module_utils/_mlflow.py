@@ -90,6 +90,10 @@ class Mlflow:
         found = told or next((name for name in names if "checkpoint" in name.lower()), "")
         return ("yes", f"checkpoint {found}") if found else ("no", f"no artifact and no tag {CHECKPOINT_TAG}")
 
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         return RunSession(self._endpoint(experiment.url), experiment, self._settings)

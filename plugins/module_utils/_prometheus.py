@@ -104,6 +104,10 @@ class Prometheus:
         """See the port ``Source``."""
         return "unknown", "metrics tell nothing of checkpoints"
 
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         endpoint = endpoint_of(experiment.url, self._settings, "experiments.sources.url")

@@ -54,6 +54,9 @@ class Source(Protocol):
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """Whether it could be recovered if the worst happened (``yes``, ``no``, ``unknown``), and by what or why not."""
 
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """Whether the same seed and data would give the same model (``yes``, ``no``, ``unknown``), and why."""
+
     def session(self, experiment: Experiment) -> Session:
         """A session for an experiment of this provider, also one that only the journal knows."""
 

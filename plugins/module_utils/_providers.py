@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._driverless_ai import DriverlessAi
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._exec import Exec
+from ansible_collections.liveml.vsphere.plugins.module_utils._final import Exporter, Final, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import H2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._mlflow import Mlflow
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, Experiment, Power, VmState
@@ -113,7 +114,8 @@ class Providers:
         return scoped.source.discover(Target(vm.moid, vm.name, "" if refusal else address))
 
     def _completed(self, source: Source, experiment: Experiment, vm: VmState) -> Experiment:
-        known = replace(experiment, owner=self._owner(experiment, vm))
+        reproducible, why = source.reproducible(experiment)
+        known = replace(experiment, owner=self._owner(experiment, vm), reproducible=reproducible, reproducibility=why)
         if self._settings["require_checkpoint"] == "never":
             return known
         recoverable, recovery = source.recovery(known)
@@ -145,11 +147,28 @@ class Providers:
 
     def _session(self, experiment: Experiment) -> Session:
         """A session by the source that found the experiment, also of one that only the journal knows."""
+        return self._source_of(experiment).session(experiment)
+
+    def exports(self, experiment: Experiment) -> bool:
+        """Whether the experiment's provider has finished models to fetch. Raises InvalidInput without a source of it."""
+        return isinstance(self._source_of(experiment), Exporter)
+
+    def final(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Final:
+        """The finished model of an experiment that only the journal knows. Raises ExperimentError or InvalidInput."""
+        source = self._source_of(experiment)
+        if not isinstance(source, Exporter):
+            raise ExperimentError(
+                f"{experiment.vm_name}: provider {experiment.provider} has no finished model to fetch",
+                hint="Take the model from where the training stores it",
+            )
+        return source.final(experiment, wanted, folder)
+
+    def _source_of(self, experiment: Experiment) -> Source:
         for scoped in self._sources:
             if scoped.source.provider == experiment.provider and scoped.covers(experiment.vm_name):
-                return scoped.source.session(experiment)
+                return scoped.source
         raise InvalidInput(
-            f"An experiment of provider {experiment.provider} in {experiment.vm_name} is to be watched, but no source is",
+            f"An experiment of provider {experiment.provider} in {experiment.vm_name} is to be asked, but no source is",
             hint="Give the experiments.sources with which the run was begun",
             option="experiments",
         )

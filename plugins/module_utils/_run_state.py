@@ -157,6 +157,8 @@ def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
         cluster=event.get("cluster", ""),
         recoverable=event.get("recoverable", "unknown"),
         recovery=event.get("recovery", ""),
+        reproducible=event.get("reproducible", "unknown"),
+        reproducibility=event.get("reproducibility", ""),
         capabilities=Capabilities(**event.get("capabilities", {"identity": "process", "signal": "answers"})),
     )
     known = {(e.vm, e.id) for e in state.experiments}

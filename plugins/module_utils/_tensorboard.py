@@ -95,6 +95,10 @@ class Tensorboard:
         """See the port ``Source``."""
         return "unknown", "TensorBoard knows no checkpoints"
 
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         return SeriesSession(self._endpoint(experiment.url), experiment, self._settings["total_steps"])

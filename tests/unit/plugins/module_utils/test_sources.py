@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,8 +28,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils import (
     _tensorboard,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._final import Exporter, Final, Wanted
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Power, VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Observation, Providers
 from hypothesis import given
@@ -374,6 +376,68 @@ def test_driverless_ai(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no longer knows" in session.sample().detail
     session.close()
     assert "no experiment runs" in observed(source, allowed_networks=["127.0.0.0/8"]).detail
+
+
+class Artifacts:
+    """``experiment.artifacts`` as the client's documentation describes it; ``leaves`` is what a download leaves behind."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
+        self.leaves = {"mojo.zip": b"pipeline"}
+
+    def list(self) -> list[str]:
+        return self.names
+
+    def download(self, only: list[str], dst_dir: str, overwrite: bool) -> None:
+        assert overwrite
+        assert set(only) <= set(self.names)
+        for name, data in self.leaves.items():
+            (Path(dst_dir) / name).write_bytes(data)
+
+
+def test_driverless_ai_hands_out_a_pipeline_that_it_has_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    experiment = StandIn("lively", ["Running 12.50% - Feature evolution"])
+    experiment.artifacts = Artifacts("summary", "mojo_pipeline", "python_pipeline")  # type: ignore[attr-defined]
+    known = [experiment]
+    client = SimpleNamespace(experiments=SimpleNamespace(list=lambda: known))
+    monkeypatch.setitem(sys.modules, "driverlessai", SimpleNamespace(Client=lambda **_arguments: client))
+    source = _driverless_ai.DriverlessAi(settings("driverless_ai", url="http://127.0.0.1:1"))
+    assert isinstance(source, Exporter)
+    journaled = Experiment("vm-1", "ML-1", "driverless_ai", "lively", "", "http://127.0.0.1:1", "name of lively")
+
+    def fetch(**wanted: Any) -> Final:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        return source.final(journaled, Wanted(**wanted), folder)
+
+    with pytest.raises(ExperimentError, match="name of lively is not finished, 12 % are done"):
+        fetch()
+    experiment._lines[0] = "Complete 100.00%"
+    final = fetch()
+    assert (final.format, final.suffix, final.note, final.path.read_bytes()) == ("mojo", ".zip", "", b"pipeline")
+    assert final.path.stat().st_mode & 0o777 == 0o600
+    assert fetch(format="python").format == "python"
+    with pytest.raises(InvalidInput, match="no format binary"):
+        fetch(format="binary")
+    with pytest.raises(InvalidInput, match="has one model"):
+        fetch(model="other")
+    with pytest.raises(InvalidInput, match="larger than"):
+        fetch(most_bytes=3)
+    experiment.artifacts.leaves = {}  # type: ignore[attr-defined]
+    with pytest.raises(ExperimentError, match="did not leave one file"):
+        fetch()
+    experiment.artifacts = Artifacts("summary", "python_pipeline")  # type: ignore[attr-defined]
+    assert "no MOJO pipeline" in fetch().note
+    with pytest.raises(ExperimentError, match="has no mojo_pipeline, only summary, python_pipeline"):
+        fetch(format="mojo")
+    experiment._lines[0] = "Failed 40.00%"
+    with pytest.raises(ExperimentError, match="is FAILED"):
+        fetch()
+    known.clear()
+    with pytest.raises(ExperimentError, match="no longer knows"):
+        fetch()
+    known.append(object())  # type: ignore[arg-type]
+    with pytest.raises(ExperimentError, match="gave no pipeline"):
+        fetch()
 
 
 def test_no_secret_reaches_the_environment_of_a_program(program: _exec.Exec) -> None:
