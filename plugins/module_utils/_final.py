@@ -33,7 +33,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """A fetched model. ``content`` digests a file such that two exports of one model are equal, where their bytes differ.
+    """A fetched model. ``content`` digests what makes a file predict: equal for equal models, also where their bytes differ.
 
     ``checksum`` is the server's own of the model, ``note`` what the operator must know (why it is no MOJO).
     """

@@ -38,7 +38,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import Exper
 # deep learning is scored after each iteration, so that early stopping and the best model are no matter of time.
 MEASURED = ("gbm", "drf", "xgboost", "glm", "isolationforest", "deeplearning")
 TREES = ("gbm", "drf", "xgboost", "isolationforest")
-VOLATILE = (b"uuid = ", b"timestamp = ")  # lines of model.ini that differ at each export of one model
+# What differs between equal models (measured): these lines of model.ini, and the account of the training's names and times.
+VOLATILE = (b"uuid = ", b"timestamp = ")
+ACCOUNT = "experimental/modelDetails.json"
 MOST_RATIO = 100  # a MOJO that unpacks to more than so many times its size is no model
 MOST_ENTRIES = 200_000
 
@@ -241,11 +243,11 @@ def message_of(answer: Answer) -> str:
 
 
 def mojo_digest(path: Path) -> str:
-    """SHA-256 over a MOJO's content without what differs at each export. Raises ExperimentError when it is no MOJO."""
+    """SHA-256 over what makes a MOJO predict, the same for equal models. Raises ExperimentError when it is no MOJO."""
     digest = hashlib.sha256()
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = sorted(archive.infolist(), key=lambda entry: entry.filename)
+            entries = sorted((e for e in archive.infolist() if e.filename != ACCOUNT), key=lambda entry: entry.filename)
             if "model.ini" not in archive.namelist() or len(entries) > MOST_ENTRIES:
                 raise zipfile.BadZipFile("it has no model.ini, or too many entries")
             room = MOST_RATIO * path.stat().st_size

@@ -125,7 +125,7 @@ models:
       description: SHA-256 of its bytes.
       type: str
     content_sha256:
-      description: SHA-256 of the model without what differs at each export; the same for the same model.
+      description: SHA-256 of what makes the model predict. For MOJOs it is the same for equal models, whenever they were trained.
       type: str
     model_checksum:
       description: H2O-3's own checksum of the model, the same for the same model.

@@ -101,6 +101,7 @@ def mojo(path: Path, *, uuid: str = "1", trees: bytes = b"tree", name: str = "tr
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model.ini", INI.format(uuid, uuid))
         archive.writestr(name, trees)
+        archive.writestr("experimental/modelDetails.json", f'{{"timestamp": {uuid}}}')
     return path
 
 
