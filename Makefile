@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks same-model lint lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ frameworks: setup-frameworks ## Watch real TensorFlow by MLflow, TensorBoard and
 
 chaos: setup-test ## Kill the playbooks at 20 random moments and see them converge
 	@KILLS=20 $(PYTEST) tests/e2e -k killed_playbook
+
+same-model: setup-test ## Train on all flights with and without moves, and compare the models row by row
+	@SAME_MODEL=long $(PYTEST) tests/integration/test_same_model.py -k learnt --durations=1
 
 lint: setup-test ## Run the linters
 	@$(PYTEST) tests/lint
