@@ -27,7 +27,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
     InvalidInput,
     VsphereError,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._final import Final, Wanted, sha256_of, too_large
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Endpoint,
     Probe,
@@ -37,6 +36,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     text,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Wanted, sha256_of, too_large
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
 
 PROVIDER = "driverless_ai"
@@ -93,7 +93,7 @@ class DriverlessAi:
         """See the port ``Source``."""
         return "unknown", "the provider does not tell how the training draws its random numbers"
 
-    def final(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Final:
+    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
         """See the port ``Exporter``: a scoring pipeline that the server has built already."""
         if wanted.format not in ("auto", *PIPELINES):
             raise InvalidInput(
@@ -154,7 +154,7 @@ def progress_of(experiment: Any) -> tuple[str, float | None]:
     return known.get(word, "RUNNING" if experiment.is_running() else "FAILED"), progress
 
 
-def fetch_pipeline(client: Any, experiment: Experiment, wanted: Wanted, folder: Path) -> Final:
+def fetch_pipeline(client: Any, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
     """A scoring pipeline of a finished experiment in ``folder``. Raises ExperimentError when there is none."""
     who = f"{experiment.vm_name}: {experiment.description or experiment.id}"
     found = next((e for e in client.experiments.list() if e.key == experiment.id), None)
@@ -178,7 +178,7 @@ def fetch_pipeline(client: Any, experiment: Experiment, wanted: Wanted, folder: 
         )
     found.artifacts.download([PIPELINES[kind]], str(folder), overwrite=True)
     note = "" if kind == kinds[0] else "the experiment has no MOJO pipeline; the Python pipeline was fetched"
-    return Final(only_file(folder, wanted), text(found.key), kind, ".zip", sha256_of, note=note)
+    return Exported(only_file(folder, wanted), text(found.key), kind, ".zip", sha256_of, note=note)
 
 
 def only_file(folder: Path, wanted: Wanted) -> Path:

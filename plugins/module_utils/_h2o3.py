@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError
-from ansible_collections.liveml.vsphere.plugins.module_utils._final import Final, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3_model import (
-    fetch_final,
+    fetch_model,
     job_path,
     model_path,
     reproducible_of,
@@ -38,6 +37,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     tls_of,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
 
 PROVIDER = "h2o3"
@@ -83,11 +83,11 @@ class H2o3:
         finally:
             probe.close()
 
-    def final(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Final:
+    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
         """See the port ``Exporter``."""
         probe = Probe(self._endpoint_of(experiment), most_bytes=MOST_MODEL_BYTES)
         try:
-            return fetch_final(probe, experiment, wanted, folder)
+            return fetch_model(probe, experiment, wanted, folder)
         except (OSError, http.client.HTTPException) as error:
             raise ExperimentError(
                 f"{experiment.vm_name}: {experiment.url} gave no whole answer ({type(error).__name__})",

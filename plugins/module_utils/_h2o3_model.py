@@ -22,7 +22,6 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._final import BLOCK, CappedFile, Final, Wanted, sha256_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Answer,
     Probe,
@@ -33,6 +32,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     text,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment
+from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import (
+    BLOCK,
+    CappedFile,
+    Exported,
+    Wanted,
+    sha256_of,
+)
 
 # The same seed gave the same model with and without freezes (measured); of other algorithms it is not known. Reproducible
 # deep learning is scored after each iteration, so that early stopping and the best model are no matter of time.
@@ -106,7 +112,7 @@ def why_not_reproducible(algorithm: str, actual: Mapping[str, Any]) -> str:
     return ""
 
 
-def fetch_final(probe: Probe, experiment: Experiment, wanted: Wanted, folder: Path) -> Final:
+def fetch_model(probe: Probe, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
     """The finished model of an experiment in ``folder``.
 
     Raises ExperimentError when there is none, OSError or http.client.HTTPException when the server does not answer.
@@ -122,7 +128,7 @@ def fetch_final(probe: Probe, experiment: Experiment, wanted: Wanted, folder: Pa
             f"{experiment.vm_name}: the server has no model {text(model)} any more", hint="Nothing can be exported"
         )
     known = partial(
-        Final,
+        Exported,
         model=model,
         algorithm=algorithm,
         checksum=checksum_of(probe.get(f"/3/ModelMetrics/models/{quote(model, safe='')}")),

@@ -19,10 +19,10 @@ from typing import Any
 from ansible_collections.liveml.vsphere.plugins.module_utils._driverless_ai import DriverlessAi
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._exec import Exec
-from ansible_collections.liveml.vsphere.plugins.module_utils._final import Exporter, Final, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import H2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._mlflow import Mlflow
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, Experiment, Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Exporter, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Source, Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._tensorboard import Tensorboard
@@ -153,7 +153,7 @@ class Providers:
         """Whether the experiment's provider has finished models to fetch. Raises InvalidInput without a source of it."""
         return isinstance(self._source_of(experiment), Exporter)
 
-    def final(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Final:
+    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
         """The finished model of an experiment that only the journal knows. Raises ExperimentError or InvalidInput."""
         source = self._source_of(experiment)
         if not isinstance(source, Exporter):
@@ -161,7 +161,7 @@ class Providers:
                 f"{experiment.vm_name}: provider {experiment.provider} has no finished model to fetch",
                 hint="Take the model from where the training stores it",
             )
-        return source.final(experiment, wanted, folder)
+        return source.export(experiment, wanted, folder)
 
     def _source_of(self, experiment: Experiment) -> Source:
         for scoped in self._sources:

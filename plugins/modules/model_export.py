@@ -151,9 +151,15 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput, NotFound
-from ansible_collections.liveml.vsphere.plugins.module_utils._final import Final, Wanted, holds, sha256_of, stored_name
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment
+from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import (
+    Exported,
+    Wanted,
+    holds,
+    sha256_of,
+    stored_name,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import RunState, replay
@@ -217,14 +223,14 @@ def workshop(module: AnsibleModule) -> Iterator[Path]:
 
 def fetch_all(
     providers: Providers, experiments: list[Experiment], wanted: Wanted, folder: Path
-) -> list[tuple[Experiment, Final]]:
+) -> list[tuple[Experiment, Exported]]:
     """The models of all experiments, or one error that names everything in the way."""
     fetched, errors = [], []
     for number, experiment in enumerate(experiments):
         place = folder / str(number)
         place.mkdir(mode=0o700)
         try:
-            fetched.append((experiment, providers.final(experiment, wanted, place)))
+            fetched.append((experiment, providers.export(experiment, wanted, place)))
         except ExperimentError as error:
             errors.append(error)
     if errors:
@@ -234,35 +240,35 @@ def fetch_all(
     return fetched
 
 
-def stored(module: AnsibleModule, experiment: Experiment, final: Final, path: Path) -> dict[str, Any]:
+def stored(module: AnsibleModule, experiment: Experiment, exported: Exported, path: Path) -> dict[str, Any]:
     """Put a model in its place unless it is there; what the module returns of it."""
-    digest = final.content(final.path)
-    kept = holds(path, final, digest)
-    described = path if kept else final.path
-    state, detail = final.reproducible
+    digest = exported.content(exported.path)
+    kept = holds(path, exported, digest)
+    described = path if kept else exported.path
+    state, detail = exported.reproducible
     result = {
         "vm": experiment.vm_name,
         "experiment": experiment.id,
         "provider": experiment.provider,
-        "model": final.model,
-        "algorithm": final.algorithm,
-        "format": final.format,
+        "model": exported.model,
+        "algorithm": exported.algorithm,
+        "format": exported.format,
         "path": str(path),
         "size": described.stat().st_size,
         "sha256": sha256_of(described),
         "content_sha256": digest,
-        "model_checksum": final.checksum,
+        "model_checksum": exported.checksum,
         "reproducible": {"state": state, "detail": detail},
-        "note": final.note,
+        "note": exported.note,
         "changed": not kept,
     }
-    if final.note:
-        module.warn(f"{experiment.vm_name}: {final.note}.")
+    if exported.note:
+        module.warn(f"{experiment.vm_name}: {exported.note}.")
     if kept:
         if path.stat().st_mode & 0o077 and not module.check_mode:
             path.chmod(0o600)
     elif not module.check_mode:
-        final.path.replace(path)
+        exported.path.replace(path)
     return result
 
 
@@ -286,10 +292,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     before, after = "", ""
     with workshop(module) as folder:
         models = []
-        for experiment, final in fetch_all(providers, exporting, wanted, folder):
-            path = Path(params["dest"]) / stored_name(experiment, final)
+        for experiment, exported in fetch_all(providers, exporting, wanted, folder):
+            path = Path(params["dest"]) / stored_name(experiment, exported)
             existed = path.exists()
-            model = stored(module, experiment, final, path)
+            model = stored(module, experiment, exported, path)
             digest = model["content_sha256"]
             before += line(path, "another model" if model["changed"] else digest) if existed else ""
             after += line(path, digest)

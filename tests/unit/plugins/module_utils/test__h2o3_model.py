@@ -19,15 +19,21 @@ from urllib.parse import unquote
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._final import Final, Wanted, holds, sha256_of, stored_name
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3_model import (
     checksum_of,
-    fetch_final,
+    fetch_model,
     mojo_digest,
     reproducible_of,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import Answer, Endpoint, Probe
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment
+from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import (
+    Exported,
+    Wanted,
+    holds,
+    sha256_of,
+    stored_name,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,14 +139,14 @@ def test_what_is_no_mojo_is_refused(tmp_path: Path) -> None:
 
 def test_a_servers_names_never_reach_the_path(tmp_path: Path) -> None:
     hostile = Experiment("vm-1", "../../etc/ML 1\n", "h2o3", "../id", "1", "http://x")
-    name = stored_name(hostile, Final(tmp_path, "../../model", "mojo", ".zip", sha256_of))
+    name = stored_name(hostile, Exported(tmp_path, "../../model", "mojo", ".zip", sha256_of))
     assert name.startswith("etc-ML-1-")
     assert "/" not in name
     assert ".." not in name
 
 
 def test_a_damaged_or_foreign_file_at_the_place(tmp_path: Path) -> None:
-    path, final = tmp_path / "old.zip", Final(mojo(tmp_path / "new"), "m", "mojo", ".zip", mojo_digest)
+    path, final = tmp_path / "old.zip", Exported(mojo(tmp_path / "new"), "m", "mojo", ".zip", mojo_digest)
     digest = mojo_digest(final.path)
     assert not holds(path, final, digest)
     path.write_bytes(b"damaged")
@@ -207,14 +213,14 @@ def server(tmp_path: Path) -> Iterator[Server]:
     scripted.server.server_close()
 
 
-def fetch(server: Server, folder: Path, experiment: Experiment = EXPERIMENT, **wanted: Any) -> Final:
+def fetch(server: Server, folder: Path, experiment: Experiment = EXPERIMENT, **wanted: Any) -> Exported:
     place = folder / "place"
     place.mkdir(exist_ok=True)
     for left in place.iterdir():
         left.unlink()
     probe = Probe(Endpoint("127.0.0.1", server.server.server_port), timeout=5, most_bytes=1 << 20)
     try:
-        return fetch_final(probe, experiment, Wanted(**wanted), place)
+        return fetch_model(probe, experiment, Wanted(**wanted), place)
     finally:
         probe.close()
 

@@ -29,8 +29,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils import (
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._final import Exporter, Final, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Exporter, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Observation, Providers
 from hypothesis import given
@@ -405,9 +405,9 @@ def test_driverless_ai_hands_out_a_pipeline_that_it_has_built(monkeypatch: pytes
     assert isinstance(source, Exporter)
     journaled = Experiment("vm-1", "ML-1", "driverless_ai", "lively", "", "http://127.0.0.1:1", "name of lively")
 
-    def fetch(**wanted: Any) -> Final:
+    def fetch(**wanted: Any) -> Exported:
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
-        return source.final(journaled, Wanted(**wanted), folder)
+        return source.export(journaled, Wanted(**wanted), folder)
 
     with pytest.raises(ExperimentError, match="name of lively is not finished, 12 % are done"):
         fetch()

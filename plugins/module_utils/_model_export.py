@@ -32,7 +32,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Final:
+class Exported:
     """A fetched model. ``content`` digests what makes a file predict: equal for equal models, also where their bytes differ.
 
     ``checksum`` is the server's own of the model, ``note`` what the operator must know (why it is no MOJO).
@@ -53,7 +53,7 @@ class Final:
 class Exporter(Protocol):
     """A provider's source that can fetch the finished model of an experiment."""
 
-    def final(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Final:
+    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
         """Fetch into an empty folder. Only reads. Raises ExperimentError, InvalidInput for options that do not fit."""
 
 
@@ -101,20 +101,20 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def stored_name(experiment: Experiment, final: Final) -> str:
+def stored_name(experiment: Experiment, exported: Exported) -> str:
     """The file's name: the VM's, made harmless, and a digest of what the server calls experiment and model."""
     vm = re.sub(r"[^A-Za-z0-9.-]+", "-", experiment.vm_name).strip("-.")[:60] or "vm"
-    what = "\0".join((experiment.vm, experiment.provider, experiment.id, final.model, final.format))
-    return f"{vm}-{hashlib.sha256(what.encode()).hexdigest()[:12]}{final.suffix}"
+    what = "\0".join((experiment.vm, experiment.provider, experiment.id, exported.model, exported.format))
+    return f"{vm}-{hashlib.sha256(what.encode()).hexdigest()[:12]}{exported.suffix}"
 
 
-def holds(path: Path, final: Final, digest: str) -> bool:
+def holds(path: Path, exported: Exported, digest: str) -> bool:
     """Whether a file of an earlier export holds the model of that digest. Raises InvalidInput when it is no file."""
     if not path.exists() and not path.is_symlink():
         return False
     if path.is_symlink() or not path.is_file():
         raise InvalidInput(f"{path} is no file", hint="Remove it, or give another folder", option="dest")
     try:
-        return final.content(path) == digest
+        return exported.content(path) == digest
     except ExperimentError:
         return False  # what is there is damaged
