@@ -23,7 +23,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     TaskUpdate,
 )
 
-Update = TaskUpdate | PlacementUpdate
+# ansible-test's pylint does not see that these are classes.
+Update = TaskUpdate | PlacementUpdate  # pylint: disable=unsupported-binary-operation
 
 
 class Vcenter(Protocol):
