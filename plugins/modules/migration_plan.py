@@ -113,7 +113,7 @@ plan:
   returned: always
   type: dict
 lines:
-  description: One line a move, C(vm: source → target).
+  description: "One line a move, C(vm: source → target)."
   returned: always
   type: list
   elements: str
