@@ -100,6 +100,14 @@ options:
       - A move that is done already is no difference, so a killed run goes on. A VM that O(host) does not carry is none either,
         so the plan of a fault domain serves for each of its hosts.
     type: dict
+    default: {}
+  plan_id:
+    description:
+      - Fail as drifted unless the plan made now has this id, or is what is left of a plan of this id that a run in O(state_dir)
+        began. Any plan when empty.
+      - With O(approved), the id that the approved plan must have.
+    type: str
+    default: ""
   state_dir:
     description:
       - Folder of the journals; moves of a killed run that still are in flight are taken up from there.
@@ -120,6 +128,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+plan_id:
+  description: Identifies what the plan decides.
+  returned: always
+  type: str
 plan:
   description: The plan for M(liveml.vsphere.vm_migrate).
   returned: always
@@ -141,6 +153,7 @@ refusals:
   elements: dict
 """
 
+import re
 from contextlib import ExitStack
 from typing import Any
 
@@ -166,6 +179,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan import (
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict, plan_to_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
     journal_homes,
+    journalled_plan,
     moves_in_flight,
     run_key,
     run_lock,
@@ -194,7 +208,8 @@ SPEC: dict[str, Any] = {
     "cpu_headroom": {"type": "int", "default": 10},
     "use_homes": {"type": "bool", "default": False},
     "assume_in_service": {"type": "bool", "default": False},
-    "approved": {"type": "dict"},
+    "approved": {"type": "dict", "default": {}},
+    "plan_id": {"type": "str", "default": ""},
     "lock_timeout": {"type": "float", "default": 600.0},
 }
 
@@ -267,29 +282,50 @@ def hosts_of(params: dict[str, Any], estate: Estate) -> tuple[HostState, ...]:
 
 
 def approved_plan(params: dict[str, Any], estate: Estate) -> Plan | None:
-    """The approved plan. Raises InvalidInput when it was edited, or made for another vCenter."""
-    if params["approved"] is None:
-        return None
-    plan = plan_from_dict(params["approved"])
-    if plan.vcenter.instance_uuid != estate.vcenter.instance_uuid:
+    """The plan that was approved, given whole or by its id alone, when a run began it.
+
+    Raises InvalidInput when it was edited, is another one, or was made for another vCenter.
+    """
+    wanted, vcenter = params["plan_id"], estate.vcenter
+    if wanted and not re.fullmatch("[0-9a-f]{64}", wanted):
         raise InvalidInput(
-            f"The approved plan was made for the vCenter {plan.vcenter.name}, this is {estate.vcenter.name}",
+            f"plan_id {wanted[:80]!r} is not the id of a plan",
+            hint="Give the plan_id that planning showed, 64 hexadecimal digits",
+            option="plan_id",
+        )
+    if not params["approved"]:
+        return journalled_plan(state_path(params["state_dir"]), vcenter, wanted) if wanted else None
+    plan = plan_from_dict(params["approved"], option="approved")
+    if wanted not in ("", plan.plan_id):
+        raise InvalidInput(
+            f"The approved plan is {plan.plan_id}, not {wanted}", hint="Give the plan of this id", option="approved"
+        )
+    if plan.vcenter.instance_uuid != vcenter.instance_uuid:
+        raise InvalidInput(
+            f"The approved plan was made for the vCenter {plan.vcenter.name} ({plan.vcenter.instance_uuid}), "
+            f"this is {vcenter.name} ({vcenter.instance_uuid})",
             hint="Plan again on this vCenter",
             option="approved",
         )
     return plan
 
 
-def refuse_departure(approved: Plan, plan: Plan, estate: Estate, hosts: tuple[HostState, ...]) -> None:
-    """Raises PlanRefused with everything that the plan does otherwise than the approved one."""
-    found = departures(approved, plan, estate, {host.moid for host in hosts})
-    if found:
-        what = "; ".join(f"{drift.vm_name}: {drift.what}" for drift in found)
-        raise PlanRefused(
-            f"The approved plan {approved.plan_id[:12]} has drifted, and nothing was moved: {what}",
-            hint="Plan again, and have the new plan approved",
-            option="approved",
-        )
+def refuse_departure(
+    wanted: str, approved: Plan | None, plan: Plan, estate: Estate, hosts: tuple[HostState, ...]
+) -> None:
+    """Raises PlanRefused when the plan is not what was approved, with all that it does otherwise where that is known."""
+    if approved is None:
+        if wanted in ("", plan.plan_id):
+            return
+        what = f"approved was plan {wanted}, the present gives plan {plan.plan_id}"
+    else:
+        found = departures(approved, plan, estate, {host.moid for host in hosts})
+        if not found:
+            return
+        what = f"plan {approved.plan_id} was approved; " + "; ".join(f"{d.vm_name}: {d.what}" for d in found)
+    raise PlanRefused(
+        f"The plan drifted, and nothing was moved: {what}", hint="Plan again and have the new plan approved"
+    )
 
 
 def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
@@ -314,8 +350,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     if module.check_mode and params["assume_in_service"]:
         estate = assume_in_service(estate, *(host.moid for host in hosts))
     plan = make_plan(estate, request)
-    if approved is not None:
-        refuse_departure(approved, plan, estate, hosts)
+    refuse_departure(params["plan_id"], approved, plan, estate, hosts)
     return result_of(plan)
 
 
@@ -327,6 +362,7 @@ def result_of(plan: Plan) -> dict[str, Any]:
         refusal["text"] = f"{refusal['vm_name']} stays: {reasons}."
     data = plan_to_dict(plan)
     return {
+        "plan_id": plan.plan_id,
         "plan": data,
         "moves": data["moves"],
         "refusals": refusals,
