@@ -136,7 +136,7 @@ resumed:
   returned: always
   type: bool
 moves:
-  description: Each move with its result, decided by where the VM was observed.
+  description: Each move with the VM's name and MoID, and its result, decided by where the VM was observed.
   returned: always
   type: list
   elements: dict
@@ -296,6 +296,7 @@ def result_of(report: RunReport) -> dict[str, Any]:
         "moves": [
             {
                 "vm": ended.move.vm_name,
+                "moid": ended.move.vm,
                 "source": ended.move.source_name,
                 "target": ended.move.target_name,
                 "result": str(ended.result),
