@@ -230,6 +230,31 @@ def restore_on_gitlab(lab: Lab, origin: Path, tools: Path, home: dict[str, str])
     assert "requests/evidence/esx-01-back/applied.json" in git(origin, "ls-tree", "-r", "--name-only", "main")
 
 
+def test_a_fault_domain_leaves_and_comes_back_or_is_refused_as_a_whole(lab: Lab, tmp_path: Path) -> None:
+    home, moves, state = lab.where(), len(lab.get("state")["moves"]), tmp_path / "state"
+    inside = ("esx-01", "esx-02")
+    out = play("evacuate_fault_domain", lab, state, fault_domain_name="us-west-2a", fault_domain_memory_headroom=97)
+    assert out.returncode != 0
+    assert "us-west-2a cannot be evacuated, and nothing was moved" in out.stdout + out.stderr
+    assert "no_capacity_memory" in out.stdout + out.stderr
+    assert len(lab.get("state")["moves"]) == moves
+
+    path = tmp_path / "domain.yml"
+    path.write_text(request(host=None, fault_domain="us-west-2a", limits={"slots": 2}))
+    for options in (("--check",), ()):
+        out = play("reconcile", lab, state, *options, reconcile_request=str(path))
+        assert out.returncode == 0, out.stdout
+    assert [lab.on(host) for host in inside] == [set(), set()]
+    assert [lab.get("state")["hosts"][host]["maintenance"] for host in inside] == ["in", "in"]
+    folders = [path.parent.name for path in (tmp_path / "evidence/domain").glob("*/evidence.json")]
+    assert sorted(name.split("-evacuate-")[1][:6] for name in folders) == ["esx-01", "esx-02"]
+
+    out = play("restore_fault_domain", lab, state, fault_domain_name="us-west-2a")
+    assert out.returncode == 0, out.stdout
+    assert lab.where() == home
+    assert {host["maintenance"] for host in lab.get("state")["hosts"].values()} == {"normal"}
+
+
 def test_what_may_not_run_gives_one_error_and_leaves_everything_alone(
     lab: Lab, run_module: RunModule, tmp_path: Path
 ) -> None:
@@ -320,8 +345,19 @@ def test_a_signed_project_is_verified_and_a_changed_one_is_not(tmp_path: Path) -
     project, keys = tmp_path / "project", tmp_path / "gnupg"
     project.mkdir()
     keys.mkdir(mode=0o700)
-    environment = {**os.environ, "GNUPGHOME": str(keys)}
-    key = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-gen-key", "ops@example.com", "ed25519", "sign"]
+    # Without a terminal the passphrase comes from the environment; an empty one makes bad signatures.
+    environment = {**os.environ, "GNUPGHOME": str(keys), "ANSIBLE_SIGN_GPG_PASSPHRASE": "secret"}
+    key = [
+        "gpg",
+        "--batch",
+        "--quiet",
+        "--passphrase",
+        "secret",
+        "--quick-gen-key",
+        "ops@example.com",
+        "ed25519",
+        "sign",
+    ]
     subprocess.run(key, env=environment, check=True, capture_output=True)
     (project / "MANIFEST.in").write_text("include requirements.yml\n")
     (project / "requirements.yml").write_text("collections: [liveml.vsphere]\n")
