@@ -27,6 +27,7 @@ func (o *overrides) Unlock() {}
 
 var overridden = []string{
 	"RelocateVM_Task", "MigrateVM_Task", "EnterMaintenanceMode_Task", "ExitMaintenanceMode_Task", "HasPrivilegeOnEntities",
+	"ListProcessesInGuest",
 }
 
 // privileges of the calls that the restricted user (a model of CloudAdmin) may not make.
