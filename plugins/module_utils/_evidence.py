@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import compared
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import verdict_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Judgement, Sample
@@ -102,6 +103,9 @@ def _moves(events: list[Event]) -> list[dict[str, Any]]:
         move = found.get(event["vm"]["moid"]) if isinstance(event.get("vm"), Mapping) else None
         if move is not None:
             _apply(move, event)
+    for vm, processes in _guest_processes(events).items():
+        if vm in found:
+            found[vm]["guest_processes"] = processes
     for vm, power_on in _power_on(events).items():
         if vm in found:
             found[vm]["power_on"] = power_on
@@ -124,10 +128,24 @@ def _power_on(events: list[Event]) -> dict[str, dict[str, Any]]:
     }
 
 
+def _guest_processes(events: list[Event]) -> dict[str, dict[str, Any]]:
+    """What the guests' process lists prove, from the first reading before and the last one after."""
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for event in events:
+        if event["event"] == "guest_processes":
+            for vm, told in event["readings"].items():
+                before.setdefault(vm, told)
+                if event["when"] == "after":
+                    after[vm] = told
+    return {vm: compared(told, after.get(vm)) for vm, told in before.items()}
+
+
 def _new_move(event: Event) -> dict[str, Any]:
     return {
         "predicted_seconds": event.get("predicted_seconds"),
         "power_on": None,
+        "guest_processes": None,
         "vm": event["vm"]["name"],
         "source": event["source"]["name"],
         "target": event["target"]["name"],

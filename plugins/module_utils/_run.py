@@ -15,7 +15,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import PlanRefused
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
+    CallFailed,
+    PermissionMissing,
+    PlanRefused,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import GuestLogin, reading
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import next_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event, Journal, utc_now
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged, vm_list
@@ -82,6 +87,7 @@ class RunRequest:
     record_homes: bool = False
     fence: str = ""
     require_checkpoint: str = "never"
+    guest: GuestLogin | None = None
     stall_budget: float = 5.0
     lock_timeout: float = 600.0
 
@@ -181,7 +187,7 @@ class _Run:
         experiments, unobserved = self._experiments(estate, plan)
         if self._earlier is None:
             refuse_unrecoverable(experiments, self._request.require_checkpoint)
-        self._tell_power_on("before", plan)
+        self._tell_vms("before", plan)
         watched = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
         with ExitStack() as stack:
             watch = stack.enter_context(self._observer.watch(experiments, self._folder, self._journal.write))
@@ -195,7 +201,7 @@ class _Run:
                 interrupted=self._interrupted,
             )
             outcome = executor.run(plan, watched)
-        self._tell_power_on("after", plan)
+        self._tell_vms("after", plan)
         self._journal.write("samples_sealed", sha256=digest(self._folder / "samples.jsonl"))
         return self._close(outcome, unobserved)
 
@@ -274,10 +280,22 @@ class _Run:
                 self._journal.write("no_experiment", vm={"moid": vm, "name": estate.vms[vm].name}, detail=detail)
         return known, {estate.vms[vm].name: detail for vm, detail in unobserved.items()}
 
-    def _tell_power_on(self, when: str, plan: Plan) -> None:
-        """When vCenter says each VM was powered on: it does not change by a vMotion, and by a power cycle it does."""
-        times = self._vcenter.power_on_times(tuple(move.vm for move in plan.moves))
-        self._journal.write("power_on", when=when, times=times)
+    def _tell_vms(self, when: str, plan: Plan) -> None:
+        """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes."""
+        earlier = self._earlier.moves if self._earlier else {}
+        vms = tuple(dict.fromkeys((*earlier, *(move.vm for move in plan.moves))))
+        self._journal.write("power_on", when=when, times=self._vcenter.power_on_times(vms))
+        login = self._request.guest
+        if login is not None:
+            readings = {vm: self._reading(vm, login) for vm in vms}
+            self._journal.write("guest_processes", when=when, readings=readings)
+
+    def _reading(self, vm: str, login: GuestLogin) -> dict[str, Any]:
+        """A VM's processes; a guest that cannot be asked is told so and harms no move."""
+        try:
+            return reading(self._vcenter.guest_processes(vm, login))
+        except (CallFailed, PermissionMissing) as error:
+            return reading((), error.fault if isinstance(error, CallFailed) else str(error))
 
     def _homes(self, estate: Estate, plan: Plan) -> dict[str, Home]:
         if not self._request.record_homes:

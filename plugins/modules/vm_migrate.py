@@ -172,6 +172,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import guest_login
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import by_owner, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Rules, verdict_fields
@@ -280,6 +281,7 @@ def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts:
         record_homes=purpose is Purpose.EVACUATE,
         fence=params["fence"],
         require_checkpoint=params["experiments"]["require_checkpoint"],
+        guest=guest_login(params["experiments"]),
         stall_budget=params["experiments"]["stall_budget"],
         lock_timeout=params["lock_timeout"],
     )
