@@ -19,7 +19,12 @@ from typing import Any
 from scripts.artefact import BIN, CommandFailed, build, run
 
 # Stricter than Galaxy: Automation Hub asks for one of its tags.
-SETTINGS = {"check_required_tags": True, "run_ansible_doc": True, "run_ansible_lint": True, "offline_ansible_lint": True}
+SETTINGS = {
+    "check_required_tags": True,
+    "run_ansible_doc": True,
+    "run_ansible_lint": True,
+    "offline_ansible_lint": True,
+}
 
 
 def imported(artefact: Path, **settings: bool) -> dict[str, Any]:
