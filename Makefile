@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint docs lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ chaos: setup-test ## Kill the playbooks at 20 random moments and see them conver
 
 lint: setup-test ## Run the linters
 	@$(PYTEST) tests/lint
+
+docs: setup-test ## Build the documentation
+	@$(BIN)/python scripts/docs.py
 
 lab: setup-demo ## Start the lab and print how to reach it
 	@$(BIN)/python -m lab up
