@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Answer,
     Endpoint,
@@ -32,7 +33,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     number,
     text,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing
 
 PROVIDER = "prometheus"
@@ -103,6 +104,14 @@ class Prometheus:
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``."""
         return "unknown", "metrics tell nothing of checkpoints"
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: metrics do not tell an end."""
+        return None
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: samples carry the scraper's time, not the training's."""
+        return []
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
