@@ -36,6 +36,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     share,
     text,
     tls_of,
+    unanswered,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
@@ -237,7 +238,7 @@ def discover(
     except ConnectionRefusedError:
         return [], "no server listens"
     except (OSError, http.client.HTTPException) as error:
-        return [], f"no answer ({type(error).__name__})"
+        return [], unanswered(error)
     finally:
         probe.close()
 

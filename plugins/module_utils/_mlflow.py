@@ -31,6 +31,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     mapping,
     number,
     text,
+    unanswered,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing
@@ -67,7 +68,7 @@ class Mlflow:
         except Refused as error:
             return [], f"{endpoint.url}: {error}"
         except (OSError, http.client.HTTPException) as error:
-            return [], f"{endpoint.url}: no answer ({type(error).__name__})"
+            return [], f"{endpoint.url}: {unanswered(error)}"
         finally:
             probe.close()
         candidates = [e for e in (self._experiment(run, endpoint, target) for run in runs) if e is not None]

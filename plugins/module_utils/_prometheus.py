@@ -32,6 +32,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     mapping,
     number,
     text,
+    unanswered,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing
@@ -70,7 +71,7 @@ class Prometheus:
         try:
             capabilities = self._capabilities(endpoint)
         except (OSError, http.client.HTTPException) as error:
-            return [], f"{endpoint.url}: no answer ({type(error).__name__})"
+            return [], f"{endpoint.url}: {unanswered(error)}"
         candidate = Experiment(
             vm=target.vm,
             vm_name=target.vm_name,

@@ -30,6 +30,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     mapping,
     number,
     text,
+    unanswered,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing
@@ -59,7 +60,7 @@ class Tensorboard:
         try:
             environment, tags = probe.get("/data/environment"), probe.get(f"{SCALARS}/tags")
         except (OSError, http.client.HTTPException) as error:
-            return [], f"{endpoint.url}: no answer ({type(error).__name__})"
+            return [], f"{endpoint.url}: {unanswered(error)}"
         finally:
             probe.close()
         if environment.status != 200 or tags.status != 200 or not isinstance(tags.body, dict):
