@@ -182,13 +182,16 @@ def _experiments(events: list[Event], samples: Mapping[tuple[str, str], list[Sam
     verdicts = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "verdict"}
     origin = events[0]["mono"]
     windows = _windows(events)
+    told = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "experiment_told"}
     judgements = [judgement_of(experiment_of(e), verdicts.get(key)) for key, e in found.items()]
     entries = []
     for whole in merged(judgements):
         key = (whole.experiment.vm, whole.experiment.id)
         verdict = verdict_fields(whole) if key in verdicts or whole.members else None
         entry = _experiment(found[key], verdict, samples.get(key, []), origin, windows.get(key[0]))
-        entries.append({**entry, "vms": vm_list(whole), "members": [_member(m) for m in whole.members]})
+        last = told.get(key, {})
+        entry |= {"vms": vm_list(whole), "members": [_member(m) for m in whole.members]}
+        entries.append({**entry, "final": last.get("final"), "training_clock": last.get("training_clock")})
     return entries
 
 
