@@ -54,11 +54,11 @@ def make_plan(estate: Estate, request: PlanRequest) -> Plan:
 
 
 def plan_id_of(plan: Plan) -> str:
-    """SHA-256 over what the plan decides (not over its predictions and explanations), as hex."""
+    """SHA-256 over what the plan decides (not over its order, predictions and explanations), as hex."""
     content = {
         "vcenter": plan.vcenter.instance_uuid,
-        "moves": [[m.vm, m.source, m.target, m.pool] for m in plan.moves],
-        "refusals": [[r.vm, sorted({reason.check for reason in r.reasons})] for r in plan.refusals],
+        "moves": sorted([m.vm, m.source, m.target, m.pool] for m in plan.moves),
+        "refusals": sorted([r.vm, sorted({reason.check for reason in r.reasons})] for r in plan.refusals),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

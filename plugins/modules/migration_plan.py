@@ -88,6 +88,19 @@ options:
       - In check mode, plan as if O(host) were out of maintenance mode already.
     type: bool
     default: false
+  plan_id:
+    description:
+      - Give the plan of this id alone, and fail as drifted when the present gives another. Moves of the plan that a killed
+        run has done or begun are no drift.
+      - Empty to take whatever the present gives.
+    type: str
+    default: ""
+  targets:
+    description:
+      - The RV(targets) of an approved plan. They keep each VM's target from following the load of the hosts, so that a
+        plan still has the id it was approved by hours later.
+    type: dict
+    default: {}
   state_dir:
     description:
       - Folder of the journals; moves of a killed run that still are in flight are taken up from there.
@@ -108,12 +121,20 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+plan_id:
+  description: Identifies what the plan decides.
+  returned: always
+  type: str
+targets:
+  description: Target by VM, both as MoIDs, for O(targets) when the plan is carried out.
+  returned: always
+  type: dict
 plan:
   description: The plan for M(liveml.vsphere.vm_migrate).
   returned: always
   type: dict
 lines:
-  description: One line a move, C(vm: source → target).
+  description: One line a move that is to be done, C(vm: source → target).
   returned: always
   type: list
   elements: str
@@ -132,6 +153,15 @@ refusals:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.liveml.vsphere.plugins.module_utils._approved import (
+    Begun,
+    approved_plan,
+    begun_moves,
+    begun_targets,
+    check_plan_id,
+    in_flight,
+    pending,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import placements
@@ -169,40 +199,58 @@ SPEC: dict[str, Any] = {
     "cpu_headroom": {"type": "int", "default": 10},
     "use_homes": {"type": "bool", "default": False},
     "assume_in_service": {"type": "bool", "default": False},
+    "plan_id": {"type": "str", "default": ""},
+    "targets": {"type": "dict", "default": {}},
     "lock_timeout": {"type": "float", "default": 600.0},
 }
 
 
-def request_of(params: dict[str, Any], estate: Estate, host: HostState | None) -> PlanRequest:
-    """What is to be planned. Raises NotFound, Ambiguous or InvalidInput."""
+def request_of(params: dict[str, Any], estate: Estate, host: HostState | None) -> tuple[PlanRequest, list[Begun]]:
+    """What is to be planned, and what of it had begun before. Raises NotFound, Ambiguous or InvalidInput."""
     for option in ("memory_headroom", "cpu_headroom"):
         if not 0 <= params[option] < 100:
             raise InvalidInput(f"{option} is {params[option]}", hint="Give a percentage from 0 to 99", option=option)
     state = state_path(params["state_dir"])
     uuid = estate.vcenter.instance_uuid
+    found = placements(estate, journal_homes(state, uuid), host.moid) if host is not None else ()
+    begun: list[Begun] = [*begun_moves(estate, found, homeward=params["use_homes"])]
     if params["use_homes"] and host is not None:
-        found = placements(estate, journal_homes(state, uuid), host.moid)
         vms = tuple(p.vm for p in found if p.outcome in ("away", "home_unhealthy", "home"))
         destinations = dict.fromkeys(vms, host.moid)
     else:
         vms = selection(params, estate, host)
         target = find_host(estate, params["destination"], option="destination") if params["destination"] else None
-        destinations = dict.fromkeys(vms, target.moid) if target else {}
-    in_flight = moves_in_flight(state, uuid)
-    moving = {
+        destinations = dict.fromkeys(vms, target.moid) if target else approved_targets(params, estate)
+        if host is not None and params["targets"]:
+            begun = [*begun_targets(estate, host.moid, destinations), *begun]
+    announced = {
         vm: (target, estate.vms[vm].moving_task or "")
-        for vm, (target, _task) in in_flight.items()
+        for vm, (target, _task) in moves_in_flight(state, uuid).items()
         if vm in estate.vms and estate.vms[vm].moving_task
     }
-    return PlanRequest(
+    request = PlanRequest(
         vms=vms,
         policy=Policy(params["policy"]),
         destinations=destinations,
         excluded_targets=frozenset(find_host(estate, h, option="exclude_hosts").moid for h in params["exclude_hosts"]),
         memory_headroom=params["memory_headroom"] / 100,
         cpu_headroom=params["cpu_headroom"] / 100,
-        moving=moving,
+        moving={**in_flight(estate, begun), **announced},
     )
+    return request, begun
+
+
+def approved_targets(params: dict[str, Any], estate: Estate) -> dict[str, str]:
+    """The option ``targets`` as MoIDs. Raises InvalidInput when it is of another vCenter or was edited."""
+    targets = {str(vm): str(host) for vm, host in params["targets"].items()}
+    strange = sorted(host for host in targets.values() if host not in estate.hosts)
+    if strange:
+        raise InvalidInput(
+            f"targets names {', '.join(strange)}, which this vCenter has not",
+            hint="Give the targets that migration_plan returned",
+            option="targets",
+        )
+    return targets
 
 
 def selection(params: dict[str, Any], estate: Estate, host: HostState | None) -> tuple[str, ...]:
@@ -220,6 +268,8 @@ def selection(params: dict[str, Any], estate: Estate, host: HostState | None) ->
 def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     """Wait for a run in progress, read, plan."""
     params = module.params
+    if params["plan_id"]:
+        check_plan_id(params["plan_id"])
     if params["use_homes"] and not params["host"]:
         raise InvalidInput("use_homes needs a host", hint="Give the host that VMs come home to", option="host")
     estate = vcenter.estate(fault_domains=params["fault_domains"])
@@ -228,12 +278,14 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
         key = run_key(estate.vcenter.instance_uuid, host.moid)
         with run_lock(state_path(params["state_dir"]), key, timeout=params["lock_timeout"], waiting=module.warn):
             estate = vcenter.estate(fault_domains=params["fault_domains"])
-    request = request_of(params, estate, host)
-    if request.vms:
-        estate = vcenter.estate(fault_domains=params["fault_domains"], devices_of_vms=request.vms)
+    request, begun = request_of(params, estate, host)
+    devices_of = tuple(dict.fromkeys((*request.vms, *(vm for moves in begun for vm in moves))))
+    if devices_of:
+        estate = vcenter.estate(fault_domains=params["fault_domains"], devices_of_vms=devices_of)
     if module.check_mode and params["assume_in_service"] and host is not None:
         estate = assume_in_service(estate, host.moid)
-    plan = make_plan(estate, request)
+    wanted = params["plan_id"]
+    plan = approved_plan(estate, request, wanted, begun) if wanted else make_plan(estate, request)
     data = plan_to_dict(plan)
     for refusal in data["refusals"]:
         reasons = "; ".join(f"{r['check']} ({r['object']}): {r['hint']}" for r in refusal["reasons"])
@@ -242,10 +294,12 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     data = plan_to_dict(plan)
     return {
         "plan": data,
+        "plan_id": plan.plan_id,
+        "targets": {move.vm: move.target for move in plan.moves},
         "moves": data["moves"],
         "refusals": refusals,
-        "lines": plan_lines(plan),
-        "diff": plan_diff(plan),
+        "lines": plan_lines(pending(plan, estate)),
+        "diff": plan_diff(pending(plan, estate)),
     }
 
 

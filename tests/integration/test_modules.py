@@ -253,3 +253,39 @@ def test_experiments_are_looked_for_where_guests_say(fast_lab: Lab, run_module: 
     result = run_module("experiment_info", fast_lab, host=HOST)
     assert result["experiments"] == []
     assert "no server listens" in result["unobserved"]["ML-cpu-vm-04"]
+
+
+def test_an_approved_plan_is_carried_out_from_another_controller_or_refused(
+    fast_lab: Lab, run_module: RunModule, tmp_path: Path
+) -> None:
+    first = {"host": HOST, "state_dir": str(tmp_path / "first")}
+    plan = run_module("migration_plan", fast_lab, **first)
+    approved = {"plan_id": plan["plan_id"], "targets": plan["targets"]}
+    assert run_module("migration_plan", fast_lab, **first, **approved)["plan"]["plan_id"] == plan["plan_id"]
+
+    fast_lab.post("faults", vm="ML-cpu-vm-05", times=1, fault="NotSupported")
+    run = {"purpose": "evacuate", "experiments": NO_EXPERIMENTS, "slots": 2}
+    stopped = run_module("vm_migrate", fast_lab, plan=plan["plan"], **run, **first)
+    assert "ML-cpu-vm-05" in stopped["msg"]
+    left = fast_lab.on(HOST)
+    assert 0 < len(left) < len(plan["moves"])
+
+    # The journal is lost; the homes in vCenter tell how far the plan was carried out.
+    other = {"host": HOST, "state_dir": str(tmp_path / "other")}
+    for options in (approved, {"plan_id": plan["plan_id"]}):
+        again = run_module("migration_plan", fast_lab, **other, **options)
+        assert again["plan_id"] == plan["plan_id"]
+        assert len(again["lines"]) == len(left)
+    moved = run_module("vm_migrate", fast_lab, plan=again["plan"], **run, **other)
+    assert {m["vm"] for m in moved["moves"]} == left
+    wanted = {move["vm_name"]: move["target_name"] for move in plan["moves"]}
+    assert {name: fast_lab.where()[name] for name in wanted} == wanted
+    assert run_module("migration_plan", fast_lab, **other, **approved)["moves"] == []
+
+    arrival = next(name for host in ("esx-01", "esx-02", "esx-03") for name in fast_lab.on(host) - set(wanted))
+    fast_lab.post(f"vms/{arrival}", action="move", target=HOST, instant=True)
+    drifted = run_module("migration_plan", fast_lab, **other, **approved)
+    now = run_module("migration_plan", fast_lab, **other)
+    assert f"approved was plan {plan['plan_id']}, the present gives plan {now['plan_id']}" in drifted["msg"]
+    assert "64 hexadecimal" in run_module("migration_plan", fast_lab, **other, plan_id="latest")["msg"]
+    assert "targets names host-0" in run_module("migration_plan", fast_lab, **other, targets={"vm-1": "host-0"})["msg"]
