@@ -126,8 +126,9 @@ def _with_move(state: RunState, record: MoveRecord) -> RunState:
     return replace(state, moves={**state.moves, record.vm: record})
 
 
-def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
-    experiment = Experiment(
+def experiment_of(event: Mapping[str, Any]) -> Experiment:
+    """The experiment that an ``experiment_found`` event or a run's artifact names."""
+    return Experiment(
         vm=event["vm"]["moid"],
         vm_name=event["vm"]["name"],
         provider=event["provider"],
@@ -143,6 +144,10 @@ def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
         recovery=event.get("recovery", ""),
         capabilities=Capabilities(**event.get("capabilities", {"identity": "process", "signal": "answers"})),
     )
+
+
+def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
+    experiment = experiment_of(event)
     known = {(e.vm, e.id) for e in state.experiments}
     if (experiment.vm, experiment.id) in known:
         return state
