@@ -96,6 +96,7 @@ type Config struct {
 	TimeScale     float64    `json:"time_scale"`
 	VCenter       Login      `json:"vcenter"`
 	Restricted    Login      `json:"restricted"`
+	Operator      Login      `json:"operator"`
 	Control       Login      `json:"control"`
 	LinkMbit      int        `json:"link_mbit"`
 	Datacenter    string     `json:"datacenter"`

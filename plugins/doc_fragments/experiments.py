@@ -66,6 +66,14 @@ options:
         type: list
         elements: str
         default: []
+      cluster_vms:
+        description:
+          - Names or patterns of VMs that do not move and may hold further nodes of an H2O-3 cluster that has a node in a VM which moves.
+          - Such VMs are found by themselves when the nodes know each other by the addresses that vCenter shows. An experiment on a
+            cluster is proved only when every node of it is watched.
+        type: list
+        elements: str
+        default: []
       owners:
         description: Owner by VM name or pattern, where neither the provider nor the custom attribute tells the right one.
         type: dict
@@ -97,7 +105,7 @@ options:
             default: []
           url:
             description:
-              - URL of the server, for V(prometheus) with O(experiments.sources.metric) that of the exporter's page.
+              - URL of the server, for V(prometheus) with O(experiments.sources[].metric) that of the exporter's page.
               - C({address}) stands for the VM's address and C({vm}) for its name.
             type: str
           command:

@@ -61,6 +61,7 @@ EXPERIMENT_OPTIONS: dict[str, Any] = {
     "username": {"type": "str", "fallback": (env_fallback, ["H2O_USERNAME"])},
     "password": {"type": "str", "no_log": True, "fallback": (env_fallback, ["H2O_PASSWORD"])},
     **_TLS_OPTIONS,
+    "cluster_vms": {"type": "list", "elements": "str", "default": []},
     "allowed_networks": {"type": "list", "elements": "str", "default": []},
     "owners": {"type": "dict", "default": {}},
     "owner_attribute": {"type": "str", "default": "owner"},

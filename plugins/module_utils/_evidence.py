@@ -12,8 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged, vm_list
+from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import verdict_fields
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Judgement, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import stall_text
+from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of, judgement_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._throughput import slowdown, throughput
 
 SCHEMA_VERSION = "1.0"
@@ -66,7 +69,7 @@ def evidence_of(
 
 def statement(experiment: Mapping[str, Any]) -> str:
     """What may be said of an experiment: never more than was measured."""
-    vm, stall = experiment["vm"], stall_text(experiment["longest_stall"])
+    vm, stall = ", ".join(experiment["vms"]), stall_text(experiment["longest_stall"])
     sentences = {
         "uninterrupted": f"{vm}: no restart; same process, same job, progress kept; {stall}",
         "completed": f"{vm}: no restart; the experiment ran to its end; {stall}",
@@ -184,9 +187,26 @@ def _experiments(events: list[Event], samples: Mapping[tuple[str, str], list[Sam
     verdicts = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "verdict"}
     origin = events[0]["mono"]
     windows = _windows(events)
-    return [
-        _experiment(e, verdicts.get(key), samples.get(key, []), origin, windows.get(key[0])) for key, e in found.items()
-    ]
+    judgements = [judgement_of(experiment_of(e), verdicts.get(key)) for key, e in found.items()]
+    entries = []
+    for whole in merged(judgements):
+        key = (whole.experiment.vm, whole.experiment.id)
+        verdict = verdict_fields(whole) if key in verdicts or whole.members else None
+        entry = _experiment(found[key], verdict, samples.get(key, []), origin, windows.get(key[0]))
+        entries.append({**entry, "vms": vm_list(whole), "members": [_member(m) for m in whole.members]})
+    return entries
+
+
+def _member(judgement: Judgement) -> dict[str, Any]:
+    """What is stated of one node of a cluster."""
+    stall = judgement.longest_stall
+    return {
+        "vm": judgement.experiment.vm_name,
+        "verdict": str(judgement.verdict),
+        "longest_stall": None
+        if stall is None
+        else {"seconds": round(stall.seconds, 4), "low": round(stall.low, 4), "high": round(stall.high, 4)},
+    }
 
 
 def _windows(events: list[Event]) -> dict[str, tuple[float, float]]:

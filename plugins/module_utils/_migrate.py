@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed, VsphereError
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Fault,
     Home,
@@ -172,8 +173,9 @@ class Executor:
             self._hear()
             self._enforce_deadlines()
             self._close_settled()
-        judgements = tuple(j for vm in watched for j in self._watch.judge(vm))
-        return Outcome(tuple(self._ended), judgements, self._stopped, self._interrupted())
+        # Members of a cluster are judged with each of its VMs; each counts once.
+        judgements = {(j.experiment.vm, j.experiment.id): j for vm in watched for j in self._watch.judge(vm)}
+        return Outcome(tuple(self._ended), tuple(judgements.values()), self._stopped, self._interrupted())
 
     # starting
 
@@ -381,8 +383,11 @@ def verdict_fields(judgement: Judgement) -> dict[str, object]:
     experiment, stall = judgement.experiment, judgement.longest_stall
     return {
         "vm": {"moid": experiment.vm, "name": experiment.vm_name},
+        "vms": vm_list(judgement),
         "provider": experiment.provider,
         "id": experiment.id,
+        "owner": experiment.owner,
+        "cluster": experiment.cluster,
         "verdict": str(judgement.verdict),
         "identity": judgement.identity,
         "progress_claim": judgement.progress,

@@ -23,7 +23,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     TaskUpdate,
 )
 
-Update = TaskUpdate | PlacementUpdate
+# ansible-test's pylint does not see that these are classes.
+Update = TaskUpdate | PlacementUpdate  # pylint: disable=unsupported-binary-operation
 
 
 class Vcenter(Protocol):
@@ -61,7 +62,7 @@ class ExperimentWatch(Protocol):
     """Samples experiments in the background while VMs move. Only reads; never posts."""
 
     def focus(self, vm: str) -> None:
-        """Sample the VM's experiments at the high rate from now on (it is about to move)."""
+        """Sample the VM's experiments, wherever they have members, at the high rate from now on (it is about to move)."""
 
     def moved(self, vm: str) -> None:
         """The VM's move ended: begin the settle period."""
@@ -70,4 +71,4 @@ class ExperimentWatch(Protocol):
         """Whether each experiment of the VM showed progress after its last gap, ended, or ran out of settle time."""
 
     def judge(self, vm: str) -> tuple[Judgement, ...]:
-        """The verdicts of the VM's experiments from all samples so far."""
+        """The verdicts of the VM's experiments, and of their members in VMs that do not move now, from all samples so far."""

@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import PlanRefused
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import next_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event, Journal, utc_now
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import (
     Executor,
     Outcome,
@@ -318,7 +319,7 @@ def failures_of(outcome: Outcome) -> tuple[str, ...]:
         for e in outcome.left_behind
     )
     gone = tuple(f"{e.move.vm_name} no longer exists" for e in outcome.ended if e.result is MoveResult.GONE)
-    return moves + gone + tuple(_harm(j) for j in outcome.judgements if is_harmful(j))
+    return moves + gone + tuple(_harm(j) for j in merged(outcome.judgements) if is_harmful(j))
 
 
 def _reason(result: MoveResult, fault: str) -> str:
@@ -327,7 +328,7 @@ def _reason(result: MoveResult, fault: str) -> str:
 
 def _harm(judgement: Judgement) -> str:
     detail = f": {judgement.detail}" if judgement.detail else ""
-    return f"the experiment in {judgement.experiment.vm_name} is {judgement.verdict}{detail}"
+    return f"the experiment in {', '.join(vm_list(judgement))} is {judgement.verdict}{detail}"
 
 
 def planned_fields(move: Move) -> dict[str, Any]:
@@ -356,6 +357,8 @@ def experiment_fields(experiment: Experiment) -> dict[str, Any]:
         "clock_progress": experiment.clock_progress,
         "owner": experiment.owner,
         "cluster": experiment.cluster,
+        "nodes": list(experiment.nodes),
+        "metric": experiment.metric,
         "capabilities": asdict(experiment.capabilities),
         "recoverable": experiment.recoverable,
         "recovery": experiment.recovery,

@@ -61,8 +61,12 @@ lines:
   returned: always
   type: list
   elements: str
+owners:
+  description: The verdicts by owner; the name is empty where nobody is known to be it.
+  returned: always
+  type: dict
 verdicts:
-  description: The verdicts.
+  description: The verdicts, one an experiment.
   returned: always
   type: list
   elements: dict
@@ -70,6 +74,7 @@ verdicts:
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +83,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXP
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, NotFound
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import ARTIFACT_VERSION
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import by_owner, merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import is_harmful, verdict_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
@@ -150,12 +156,14 @@ def watch(params: dict[str, Any], experiments: tuple[Experiment, ...]) -> list[J
 def body(module: AnsibleModule) -> dict[str, Any]:
     """Find the run's experiments and watch them."""
     experiments = experiments_of(module.params)
-    judgements = watch(module.params, experiments) if experiments else []
-    late = [j for j in judgements if not reached(j, module.params["until"])]
+    judgements: Sequence[Judgement] = watch(module.params, experiments) if experiments else []
+    late = merged(j for j in judgements if not reached(j, module.params["until"]))
+    judgements = merged(judgements)
     harmed = [j for j in judgements if is_harmful(j)]
     result: dict[str, Any] = {
         "changed": False,
         "verdicts": [verdict_fields(j) for j in judgements],
+        "owners": by_owner(judgements),
         "lines": [line(j) for j in judgements],
     }
     if harmed or late:
@@ -166,7 +174,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
 def line(judgement: Judgement) -> str:
     """One sentence on an experiment."""
     detail = f" ({judgement.detail})" if judgement.detail else ""
-    return f"{judgement.experiment.vm_name}: {judgement.verdict}, {percent(judgement.progress_after)}{detail}"
+    return f"{', '.join(vm_list(judgement))}: {judgement.verdict}, {percent(judgement.progress_after)}{detail}"
 
 
 def main() -> None:

@@ -145,6 +145,15 @@ experiments:
   returned: always
   type: list
   elements: dict
+owners:
+  description: The same verdicts by owner; the name is empty where nobody is known to be it.
+  returned: always
+  type: dict
+  sample:
+    vision:
+      - vms: [ML-cpu-vm-04]
+        id: $03017f00000132d4ffffffff$_adf5
+        verdict: uninterrupted
 unobserved:
   description: VM names without an experiment, and what was seen instead.
   returned: always
@@ -164,6 +173,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import by_owner, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Rules, verdict_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import HostState, Plan, Purpose
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
@@ -278,6 +288,7 @@ def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts:
 def result_of(report: RunReport) -> dict[str, Any]:
     """The module's result."""
     outcome = report.outcome
+    judgements = merged(outcome.judgements)
     result: dict[str, Any] = {
         "changed": bool(outcome.moved) or report.resumed,
         "run_id": report.run_id,
@@ -291,7 +302,8 @@ def result_of(report: RunReport) -> dict[str, Any]:
             }
             for ended in outcome.ended
         ],
-        "experiments": [verdict_fields(judgement) for judgement in outcome.judgements],
+        "experiments": [verdict_fields(judgement) for judgement in judgements],
+        "owners": by_owner(judgements),
         "unobserved": dict(report.unobserved),
         "left_behind": [ended.move.vm_name for ended in outcome.left_behind],
     }
