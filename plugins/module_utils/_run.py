@@ -37,6 +37,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Experiment,
     Home,
     HostState,
+    Judgement,
     MoveResult,
     Plan,
     Purpose,
