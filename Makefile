@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint sanity importer matrix release docs lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint sanity importer matrix release docs bench lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ frameworks: setup-frameworks ## Watch real TensorFlow by MLflow, TensorBoard and
 
 chaos: setup-test ## Kill the playbooks at 20 random moments and see them converge
 	@KILLS=20 $(PYTEST) tests/e2e -k killed_playbook
+
+bench: setup-test ## Measure what is promised: make bench [ONLY=stall] [TRIALS=N] [OUT=FILE]
+	@ONLY=$(ONLY) TRIALS=$(TRIALS) OUT=$(OUT) $(BIN)/python -m benchmarks
 
 lint: setup-test ## Run the linters
 	@$(PYTEST) tests/lint
