@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint sanity importer matrix release docs bench lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint sanity importer matrix release docs bench gates lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ bench: setup-test ## Measure what is promised: make bench [ONLY=stall] [TRIALS=N
 
 lint: setup-test ## Run the linters
 	@$(PYTEST) tests/lint
+
+gates: setup-test ## Run the tests of inventories, execution environment, node counting and release
+	@$(PYTEST) tests/gates
 
 sanity: setup-test ## Run all tests of ansible-test sanity, without containers
 	@$(BIN)/python -m scripts.sanity
