@@ -97,6 +97,7 @@ type Config struct {
 	TimeScale     float64    `json:"time_scale"`
 	VCenter       Login      `json:"vcenter"`
 	Restricted    Login      `json:"restricted"`
+	Operator      Login      `json:"operator"`
 	Control       Login      `json:"control"`
 	GuestLogin    Login      `json:"guest_login"`
 	LinkMbit      int        `json:"link_mbit"`

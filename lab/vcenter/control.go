@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -45,6 +47,7 @@ func (s *sddc) control(stop func()) http.Handler {
 	get("/v1/state", s.state)
 	get("/v1/calls", s.countedCalls)
 	post("/v1/calls/reset", s.resetCalls)
+	get("/v1/privileges", s.demandedPrivileges)
 	post("/v1/faults", s.injectFault)
 	post("/v1/hosts/{name}", s.connectHost)
 	post("/v1/guests/{name}", s.actOnGuest)
@@ -110,6 +113,16 @@ func (s *sddc) countedCalls() any {
 		counted[name] = count
 	}
 	return counted
+}
+
+func (s *sddc) demandedPrivileges() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	answer := map[string][]string{}
+	for user, privileges := range s.demanded {
+		answer[user] = slices.Sorted(maps.Keys(privileges))
+	}
+	return answer
 }
 
 func (s *sddc) resetCalls(string, request) error {

@@ -105,7 +105,7 @@ options:
             default: []
           url:
             description:
-              - URL of the server, for V(prometheus) with O(experiments.sources.metric) that of the exporter's page.
+              - URL of the server, for V(prometheus) with O(experiments.sources[].metric) that of the exporter's page.
               - C({address}) stands for the VM's address and C({vm}) for its name.
             type: str
           command:

@@ -122,6 +122,12 @@ def _told(connection: Endpoint) -> Iterator[None]:
             hint="Check username and password (VMWARE_USER, VMWARE_PASSWORD)",
             option="password",
         ) from error
+    except vim.fault.NoPermission as error:
+        raise ConnectError(
+            f"{place} knows {connection.user}, who has no permission there",
+            hint="Give the user a role, for example by the playbook liveml.vsphere.create_role",
+            option="username",
+        ) from error
     except ssl.SSLCertVerificationError as error:
         raise ConnectError(
             f"The certificate of {place} cannot be verified ({error.verify_message})",

@@ -52,6 +52,7 @@ def evidence_of(
             "priority": start.get("priority"),
             "slots": start.get("slots"),
             "resumed": sum(e["event"] == "run_resumed" for e in events),
+            "rolled_back": next((e["reason"] for e in events if e["event"] == "rolling_back"), None),
         },
         "fence": next((e["detail"] for e in reversed(events) if e["event"] == "fence"), None),
         "moves": moves,
@@ -94,21 +95,20 @@ def _last(events: list[Event], name: str) -> Event | None:
 
 
 def _moves(events: list[Event]) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    """Each VM's move, and as a move of its own its way back; a VM's events belong to the one planned last."""
+    found: dict[tuple[str, bool], dict[str, Any]] = {}
+    latest: dict[str, dict[str, Any]] = {}
     for event in events:
+        vm = event["vm"]["moid"] if isinstance(event.get("vm"), Mapping) else ""
         if event["event"] == "planned":
-            found.setdefault(event["vm"]["moid"], _new_move(event)).update(
-                source=event["source"]["name"], target=event["target"]["name"]
-            )
-        move = found.get(event["vm"]["moid"]) if isinstance(event.get("vm"), Mapping) else None
-        if move is not None:
-            _apply(move, event)
-    for vm, processes in _guest_processes(events).items():
-        if vm in found:
-            found[vm]["guest_processes"] = processes
-    for vm, power_on in _power_on(events).items():
-        if vm in found:
-            found[vm]["power_on"] = power_on
+            latest[vm] = found.setdefault((vm, bool(event.get("back"))), _new_move(event))
+            latest[vm].update(number=event["number"], source=event["source"]["name"], target=event["target"]["name"])
+        if vm in latest:
+            _apply(latest[vm], event)
+    power_on, processes = _power_on(events), _guest_processes(events)
+    for (vm, _back), move in found.items():
+        move["power_on"] = power_on.get(vm)
+        move["guest_processes"] = processes.get(vm)
     return sorted(found.values(), key=lambda move: (move["started"] or "~", move["vm"]))
 
 
@@ -143,6 +143,8 @@ def _guest_processes(events: list[Event]) -> dict[str, dict[str, Any]]:
 
 def _new_move(event: Event) -> dict[str, Any]:
     return {
+        "number": event["number"],
+        "back": bool(event.get("back")),
         "predicted_seconds": event.get("predicted_seconds"),
         "power_on": None,
         "guest_processes": None,

@@ -257,6 +257,8 @@ class PlanRequest:
     policy: Policy = Policy.SAME_PREFERRED
     # VM MoID -> host MoID, given by the operator or by a recorded home
     destinations: Mapping[str, str] = field(default_factory=dict)
+    # VM MoID -> host MoID of an approved plan, taken where it still fits
+    preferred: Mapping[str, str] = field(default_factory=dict)
     allowed_targets: frozenset[str] | None = None  # None: every host of the VM's cluster
     excluded_targets: frozenset[str] = frozenset()
     memory_headroom: float = 0.10  # share of a target's memory that stays free

@@ -19,12 +19,14 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._guest import Guest
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Estate,
     Home,
+    HostState,
     Judgement,
     PlacementUpdate,
     TaskUpdate,
 )
 
-Update = TaskUpdate | PlacementUpdate
+# ansible-test's pylint does not see that these are classes.
+Update = TaskUpdate | PlacementUpdate  # pylint: disable=unsupported-binary-operation
 
 
 class Vcenter(Protocol):
@@ -62,6 +64,12 @@ class Vcenter(Protocol):
 
     def record_home(self, home: Home) -> bool:
         """Write the home into the VM's custom attribute; ``False`` when the role does not permit it."""
+
+    def clear_home(self, vm: str) -> bool:
+        """Empty the VM's home attribute; ``False`` when the role does not permit it."""
+
+    def end_maintenance(self, host: HostState, timeout: float) -> None:
+        """Cancel the host's entering of maintenance mode, or end it, and wait. Raises TaskTimeout or CallFailed."""
 
 
 class ExperimentWatch(Protocol):

@@ -40,6 +40,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Estate,
     Fault,
     Home,
+    HostState,
     PlacementUpdate,
     Power,
     TaskUpdate,
@@ -243,7 +244,7 @@ class Vsphere:
         return self._set_home(home.vm, encode_home(home))
 
     def clear_home(self, vm: str) -> bool:
-        """Empty the VM's home attribute; ``False`` when the role does not permit it."""
+        """See the port."""
         return self._set_home(vm, "")
 
     def _set_home(self, vm: str, value: str) -> bool:
@@ -297,6 +298,20 @@ class Vsphere:
         entity = self._client.reference("HostSystem", host)
         task = self._client.call("exit maintenance mode", lambda: entity.ExitMaintenanceMode_Task(0))
         return str(task._moId)
+
+    def end_maintenance(self, host: HostState, timeout: float) -> None:
+        """See the port."""
+        if host.maintenance_task is not None:
+            self.cancel(host.maintenance_task)
+            if self.wait_for(host.maintenance_task, timeout).fault is not None:
+                return
+            # The host was in maintenance mode before the task could be cancelled.
+        end = self.wait_for(self.exit_maintenance(host.moid), timeout)
+        if end.fault is not None:
+            raise CallFailed(
+                f"The maintenance mode of {host.name} did not end: {end.fault.name} {end.fault.message}",
+                fault=end.fault.name,
+            )
 
     def wait_for(self, task: str, timeout: float) -> TaskUpdate:
         """Wait for the end of one task. Raises TaskTimeout; NotFound when vCenter forgot the task."""
