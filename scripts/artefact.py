@@ -22,7 +22,7 @@ class CommandFailed(Exception):
 
 
 def run(command: Sequence[object], folder: Path, *, bin_dir: Path = BIN, **environment: str) -> str:
-    """What a command prints. It sees the collections of ``folder`` alone. Raises CommandFailed."""
+    """The standard output of a command, which sees the collections of ``folder`` alone. Raises CommandFailed."""
     # A checkout's settings must not reach what is run as a user would run it.
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTHONPATH"))}
     kept |= {"PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}", "ANSIBLE_COLLECTIONS_PATH": str(folder)}
@@ -32,7 +32,7 @@ def run(command: Sequence[object], folder: Path, *, bin_dir: Path = BIN, **envir
         raise CommandFailed(
             f"{' '.join(arguments)} ended with exit code {outcome.returncode}:\n{outcome.stdout}{outcome.stderr}"
         )
-    return outcome.stdout + outcome.stderr
+    return outcome.stdout
 
 
 def build(folder: Path, source: Path = ROOT) -> Path:

@@ -4,8 +4,7 @@
 
 """Run the artefact under every supported ansible-core: ``python -m scripts.matrix [CORE...]``.
 
-Each pair of core and Python of this machine gets an environment with that core, `requirements.txt` and nothing
-else; there the artefact is installed, evacuates and restores a host of a lab, and passes ansible-test's sanity.
+Each pair of core and Python of this machine gets an environment with that core and what a user installs; there the artefact is installed, evacuates and restores a host of a lab, and passes ansible-test's sanity.
 A run of all pairs writes the table of the documentation.
 """
 
@@ -37,8 +36,9 @@ SUPPORTED = {
     "2.21": ("3.12", "3.13", "3.14"),
 }
 PAGE = ROOT / "docs" / "docsite" / "rst" / "matrix.rst"
-# The certified inventory plugins, from the package that the project's own environment has.
+# The certified inventory plugins, from the package that the project's own environment has, and what they import.
 VMWARE = next((VENV / "lib").glob("python3.*/site-packages"), VENV)
+INVENTORY_NEEDS = ("requests",)
 HOST = "esx-05"
 
 
@@ -82,7 +82,7 @@ def prepare(pair: Pair) -> tuple[str, str, str]:
     environment = package_environment()
     if not (pair.bin_dir / "python").exists():
         run([BIN / "uv", "venv", "--quiet", "--python", pair.interpreter, pair.bin_dir.parent], ROOT, **environment)
-    wanted = ["--upgrade", f"ansible-core~={pair.core}.0", "-r", ROOT / "requirements.txt"]
+    wanted = ["--upgrade", f"ansible-core~={pair.core}.0", "-r", ROOT / "requirements.txt", *INVENTORY_NEEDS]
     run([BIN / "uv", "pip", "install", "--quiet", "--python", pair.bin_dir / "python", *wanted], ROOT, **environment)
     code = (
         "import sys; from importlib.metadata import version as v;"
@@ -205,9 +205,10 @@ Tested with
 ===========
 
 Every row was run from the built collection, installed into an empty path, with the Python packages of ``requirements.txt``
-and nothing else: the documentation of all modules, ``evacuate_host`` with ``--check --diff``, ``evacuate_host``,
-``restore_host`` against the lab, the inventory of ``inventories/vcenter``, and all of ``ansible-test sanity`` that runs without
-containers. ``make matrix`` runs it again with every Python that it finds.
+(and ``requests``, which the certified inventory plugins import) and nothing else: the documentation of all modules,
+``evacuate_host`` with ``--check --diff``, ``evacuate_host`` and ``restore_host`` against the lab, the inventory of
+``inventories/vcenter``, and all of ``ansible-test sanity`` that runs without containers. ``make matrix`` runs it again with
+every Python that it finds.
 
 .. list-table::
    :header-rows: 1

@@ -85,6 +85,31 @@ def statement(experiment: Mapping[str, Any]) -> str:
     return f"{sentences[experiment['verdict']]}{detail}.{owner}"
 
 
+# The worst first: what a single word about a run has to say.
+_WORST_FIRST = ("failed", "restarted", "stalled", "unknown", "uninterrupted", "completed")
+ARTIFACT_VERSION = 1
+_LEFT_OUT = frozenset({"seq", "prev", "at", "mono", "event", "description", "recovery"})
+
+
+def artifact_of(events: list[Event], evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """What a later job on another controller needs to know of the run; small, because AWX hands it from job to job.
+
+    ``verdict`` is the worst of the experiments' verdicts, ``no_experiment`` when none was observed.
+    """
+    verdicts = {e["verdict"] for e in evidence["experiments"]}
+    found = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "experiment_found"}
+    return {
+        "version": ARTIFACT_VERSION,
+        "purpose": evidence["run"]["purpose"],
+        "host": evidence["run"]["host"],
+        "run_id": evidence["run_id"],
+        "plan_id": evidence["plan_id"],
+        "result": evidence["run"]["result"],
+        "verdict": next((verdict for verdict in _WORST_FIRST if verdict in verdicts), "no_experiment"),
+        "experiments": [{key: e[key] for key in e if key not in _LEFT_OUT} for e in found.values()],
+    }
+
+
 def _latest(events: Iterable[Event], name: str) -> dict[str, Event]:
     """The last event of a kind for each VM, in the order of the first."""
     return {e["vm"]["moid"]: e for e in events if e["event"] == name}

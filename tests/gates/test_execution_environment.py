@@ -57,7 +57,7 @@ def test_a_build_from_a_checkout_installs_the_artefact(artefact: Path, tmp_path:
     # The recipe of the README, which stands in the place of Galaxy's collections.
     readme = (DEFINITION.parent / "README.md").read_text()
     (extract,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
-    change = yaml.safe_load(extract.replace("liveml-vsphere-0.1.0.tar.gz", artefact.name))
+    change = yaml.safe_load(extract.replace("liveml-vsphere-VERSION.tar.gz", artefact.name))
     definition = yaml.safe_load(DEFINITION.read_text())
     definition["dependencies"] |= change.pop("dependencies")
     checkout = tmp_path / "checkout"
