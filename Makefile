@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint docs lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint docs sanity importer matrix release lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,18 @@ lint: setup-test ## Run the linters
 
 docs: setup-test ## Build the documentation
 	@$(BIN)/python scripts/docs.py
+
+sanity: setup-test ## Run all tests of ansible-test sanity, without containers
+	@$(BIN)/python -m scripts.sanity
+
+importer: setup-test ## Import the artefact as Galaxy and Automation Hub do
+	@$(BIN)/python -m scripts.importer
+
+matrix: setup-test ## Run the artefact under every supported ansible-core and Python of this machine
+	@$(BIN)/python -m scripts.matrix
+
+release: setup-test ## Prepare a release up to its tag: make release VERSION=x.y.z
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-playbook release/release.yml -e release_version=$(VERSION)
 
 lab: setup-demo ## Start the lab and print how to reach it
 	@$(BIN)/python -m lab up

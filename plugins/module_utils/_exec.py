@@ -121,7 +121,8 @@ class Program:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._child.poll() is not None:
             self._rest = b""
-            self._child = subprocess.Popen(
+            # A conversation: run_command would wait for the program's end.
+            self._child = subprocess.Popen(  # pylint: disable=ansible-bad-function
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
         return self._child

@@ -8,13 +8,19 @@
 
 Calls: ``GET /3/Cloud`` (does not lock a forming cloud) and ``GET /3/Jobs``; then ``GET /3/Jobs/{key}`` alone.
 Process identity is the header ``X-h2o-cluster-id``; the parser stands beside the probe and trusts nothing.
+
+In a cluster of several nodes each has an identity of its own, and a job is answered by its home node: while that one is
+frozen, all others keep its question waiting, though they answer for themselves (measured). So a node is asked for its
+life by ``HEAD /3/Cloud``, and for the job beside that, on another connection.
 """
 
 from __future__ import annotations
 
 import http.client
+import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -35,6 +41,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Se
 PROVIDER = "h2o3"
 TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")
 DISCOVERY_SECONDS = 3.0
+JOB_SECONDS = 0.2
+LONG_ANSWER = 0.25
+MOST_NODES = 256
 MOST_MODEL_BYTES = 16 << 20
 CHECKPOINTS = ("in_training_checkpoints_dir", "export_checkpoints_dir")
 CAPABILITIES = Capabilities(
@@ -84,7 +93,8 @@ class H2o3:
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
-        return JobSession(self._endpoint_of(experiment), experiment.id)
+        endpoint = self._endpoint_of(experiment)
+        return (NodeSession if experiment.cluster else JobSession)(endpoint, experiment.id)
 
     def _endpoint(self, address: str, port: int) -> Endpoint:
         chosen = self._settings
@@ -116,6 +126,73 @@ class JobSession:
         self._probe.close()
 
 
+class NodeSession:
+    """Questions about one node of a cluster, with what is known of the job.
+
+    After a long answer only news of the job count that were asked for later: an answer that waited through a freeze may
+    have been made before it.
+    """
+
+    most_hz = 20.0
+
+    def __init__(self, endpoint: Endpoint, job: str) -> None:
+        self._probe = Probe(endpoint)
+        self._jobs = JobSession(endpoint, job)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow_job, name=f"job at {endpoint.address}", daemon=True)
+        self._latest: Sample | None = None
+        self._told: Sample | None = None
+        self._since = float("-inf")
+
+    def sample(self) -> Sample:
+        """See the port ``Session``."""
+        if not self._thread.ident:
+            self._thread.start()
+        sent = time.monotonic()
+        try:
+            answer = self._probe.head("/3/Cloud")
+        except (OSError, http.client.HTTPException) as error:
+            return failed_sample(error, sent)
+        received = time.monotonic()
+        process = answer.headers.get("x-h2o-cluster-id")
+        if process is None or answer.status != 200:
+            return Sample(sent, received, "invalid", detail=f"HTTP {answer.status} of another service")
+        if received - sent > LONG_ANSWER:
+            self._since = received
+        latest = self._latest
+        if latest is not None and latest.sent > self._since:
+            self._told = latest
+        return joined(sent, received, process, self._told)
+
+    def _follow_job(self) -> None:
+        while not self._stop.is_set():
+            sample = self._jobs.sample()
+            if sample.outcome in ("answered", "job_missing"):
+                self._latest = sample
+            self._stop.wait(JOB_SECONDS)
+
+    def interrupt(self) -> None:
+        """See the port ``Session``."""
+        self._stop.set()
+        self._jobs.interrupt()
+        self._probe.interrupt()
+
+    def close(self) -> None:
+        """See the port ``Session``."""
+        self.interrupt()
+        if self._thread.ident:
+            self._thread.join(timeout=2)
+        self._jobs.close()
+        self._probe.close()
+
+
+def joined(sent: float, received: float, process: str, job: Sample | None) -> Sample:
+    """A node's own answer with what is known of the job."""
+    if job is None:
+        return Sample(sent, received, "answered", process)
+    return replace(job, sent=sent, received=received, process=process)
+
+
 def discover(
     endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = DISCOVERY_SECONDS
 ) -> tuple[list[Experiment], str]:
@@ -127,8 +204,11 @@ def discover(
             return [], "the server asks for other credentials (experiments.username and experiments.password)"
         if not is_h2o(cloud):
             return [], "something other than an H2O-3 server answers"
-        jobs = probe.get("/3/Jobs")
-        return running_experiments(jobs, endpoint.url, vm, vm_name, cluster_of(cloud)), "no training job runs"
+        if mapping(cloud.body).get("locked") is False:
+            return [], "no training job runs"  # a job would have locked the cloud; asking for jobs would, too
+        name, nodes = cluster_of(cloud)
+        found = running_experiments(probe.get("/3/Jobs"), endpoint.url, vm, vm_name)
+        return [replace(experiment, cluster=name, nodes=nodes) for experiment in found], "no training job runs"
     except ConnectionRefusedError:
         return [], "no server listens"
     except (OSError, http.client.HTTPException) as error:
@@ -168,14 +248,14 @@ def recovery_of(answer: Answer) -> tuple[str, str]:
     return "no", "no in_training_checkpoints_dir and no auto-recovery"
 
 
-def cluster_of(cloud: Answer) -> str:
-    """Name of the cluster when it has more than one node; its nodes on other VMs are parts of the same experiments."""
+def cluster_of(cloud: Answer) -> tuple[str, tuple[str, ...]]:
+    """Name and node addresses of a cluster of several nodes; nothing of a server by itself."""
     body = mapping(cloud.body)
-    size = body.get("cloud_size")
-    return text(body.get("cloud_name")) if isinstance(size, int) and size > 1 else ""
+    nodes = tuple(text(mapping(node).get("ip_port")) for node in items(body.get("nodes"))[:MOST_NODES])
+    return (text(body.get("cloud_name")) or "unnamed", nodes) if len(nodes) > 1 else ("", ())
 
 
-def running_experiments(answer: Answer, url: str, vm: str, vm_name: str, cluster: str = "") -> list[Experiment]:
+def running_experiments(answer: Answer, url: str, vm: str, vm_name: str) -> list[Experiment]:
     """The experiments in ``GET /3/Jobs``: training jobs that run, children of an AutoML not counted."""
     jobs = map(mapping, items(mapping(answer.body).get("jobs")))
     running = [job for job in jobs if job.get("status") == "RUNNING"]
@@ -198,7 +278,6 @@ def running_experiments(answer: Answer, url: str, vm: str, vm_name: str, cluster
                     progress=share(job.get("progress")),
                     clock_progress=dest.get("type") == "Key<AutoML>",
                     capabilities=CAPABILITIES,
-                    cluster=cluster,
                 )
             )
     return found

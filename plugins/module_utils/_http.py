@@ -122,6 +122,10 @@ class Probe:
         """GET a path below the prefix. Raises OSError or http.client.HTTPException when there is no whole answer."""
         return self._ask("GET", path, None)
 
+    def head(self, path: str) -> Answer:
+        """HEAD of a path below the prefix: status and headers alone. Raises like ``get``."""
+        return self._ask("HEAD", path, None)
+
     def search(self, path: str, query: Mapping[str, Any]) -> Answer:
         """POST a question that changes nothing, where a server takes searches no other way."""
         return self._ask("POST", path, json.dumps(query).encode())

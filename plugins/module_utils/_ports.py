@@ -15,15 +15,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import GuestLogin, GuestProcess
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Estate,
     Home,
+    HostState,
     Judgement,
     PlacementUpdate,
     TaskUpdate,
 )
 
-Update = TaskUpdate | PlacementUpdate
+# ansible-test's pylint does not see that these are classes.
+Update = TaskUpdate | PlacementUpdate  # pylint: disable=unsupported-binary-operation
 
 
 class Vcenter(Protocol):
@@ -50,18 +53,30 @@ class Vcenter(Protocol):
     def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
         """``runtime.bootTime`` of VMs in one call, UTC in ISO 8601; a vMotion keeps it, a power cycle does not."""
 
+    def guest_processes(self, vm: str, login: GuestLogin) -> tuple[GuestProcess, ...]:
+        """Processes of a guest that fit the login's pattern, by ``ListProcessesInGuest``.
+
+        Raises CallFailed (``InvalidGuestLogin``, ``GuestOperationsUnavailable``, ...) or PermissionMissing.
+        """
+
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         """VM MoID -> MoID of its running relocation task, for the VMs that have one."""
 
     def record_home(self, home: Home) -> bool:
         """Write the home into the VM's custom attribute; ``False`` when the role does not permit it."""
 
+    def clear_home(self, vm: str) -> bool:
+        """Empty the VM's home attribute; ``False`` when the role does not permit it."""
+
+    def end_maintenance(self, host: HostState, timeout: float) -> None:
+        """Cancel the host's entering of maintenance mode, or end it, and wait. Raises TaskTimeout or CallFailed."""
+
 
 class ExperimentWatch(Protocol):
     """Samples experiments in the background while VMs move. Only reads; never posts."""
 
     def focus(self, vm: str) -> None:
-        """Sample the VM's experiments at the high rate from now on (it is about to move)."""
+        """Sample the VM's experiments, wherever they have members, at the high rate from now on (it is about to move)."""
 
     def moved(self, vm: str) -> None:
         """The VM's move ended: begin the settle period."""
@@ -70,4 +85,4 @@ class ExperimentWatch(Protocol):
         """Whether each experiment of the VM showed progress after its last gap, ended, or ran out of settle time."""
 
     def judge(self, vm: str) -> tuple[Judgement, ...]:
-        """The verdicts of the VM's experiments from all samples so far."""
+        """The verdicts of the VM's experiments, and of their members in VMs that do not move now, from all samples so far."""

@@ -20,6 +20,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._driverless_ai impo
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._exec import Exec
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import H2o3
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import further_vms, key_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._mlflow import Mlflow
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, Experiment, Power, VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._prometheus import Prometheus
@@ -79,7 +80,16 @@ class Providers:
         """See ``_run.Observer``."""
         seen = self.observe([estate.vms[vm] for vm in vms])
         experiments = tuple(e for observation in seen for e in observation.experiments)
-        return experiments, {o.vm.moid: o.detail for o in seen if not o.experiments}
+        members = self._members_elsewhere(estate, experiments)
+        return (*experiments, *members), {o.vm.moid: o.detail for o in seen if not o.experiments}
+
+    def _members_elsewhere(self, estate: Estate, experiments: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
+        """Members of the experiments' clusters in VMs that do not move."""
+        addresses = {name: str(address) for name, address in self._settings["addresses"].items()}
+        patterns = self._settings["cluster_vms"]
+        vms = further_vms(experiments, estate.vms.values(), addresses=addresses, patterns=patterns)
+        wanted = {key_of(experiment) for experiment in experiments}
+        return tuple(e for seen in self.observe(vms) for e in seen.experiments if key_of(e) in wanted)
 
     def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: Callable[..., None]) -> Watch:
         """See ``_run.Observer``."""

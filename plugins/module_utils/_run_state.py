@@ -16,8 +16,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Capabilities,
     Experiment,
     Home,
+    Judgement,
     MoveResult,
     Purpose,
+    Stall,
+    Verdict,
 )
 
 
@@ -35,6 +38,7 @@ class MoveRecord:
     submitting: bool = False
     task: str | None = None
     result: MoveResult | None = None
+    fault: str = ""  # class name of the fault that ended it
 
     @property
     def in_flight(self) -> bool:
@@ -44,7 +48,11 @@ class MoveRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """A run as its journal tells it. ``moves`` is keyed by VM MoID, the latest plan of a VM wins."""
+    """A run as its journal tells it. ``moves`` is keyed by VM MoID, the latest plan of a VM wins.
+
+    ``rolling_back`` is why the run brings back what it moved, "" when it does not; ``back`` holds these moves by VM MoID.
+    ``homes_cleared`` are VMs that need no home any more.
+    """
 
     run_id: str
     plan_id: str
@@ -56,11 +64,15 @@ class RunState:
     moves: Mapping[str, MoveRecord] = field(default_factory=dict)
     experiments: tuple[Experiment, ...] = ()
     homes: tuple[Home, ...] = ()
+    homes_cleared: frozenset[str] = frozenset()
+    own_fence: bool = False
+    rolling_back: str = ""
+    back: Mapping[str, MoveRecord] = field(default_factory=dict)
 
     @property
     def in_flight(self) -> tuple[MoveRecord, ...]:
         """Moves announced to vCenter whose end the run never saw."""
-        return tuple(move for move in self.moves.values() if move.in_flight)
+        return tuple(move for move in (*self.moves.values(), *self.back.values()) if move.in_flight)
 
 
 def replay(events: Iterable[Mapping[str, Any]]) -> RunState | None:
@@ -102,11 +114,13 @@ def _planned(state: RunState, event: Mapping[str, Any]) -> RunState:
         target=event["target"]["moid"],
         target_name=event["target"]["name"],
     )
+    if event.get("back"):
+        return replace(state, back={**state.back, record.vm: record})
     return _with_move(state, record)
 
 
 def _submitting(state: RunState, event: Mapping[str, Any]) -> RunState:
-    return _update_move(state, event, submitting=True, task=None, result=None)
+    return _update_move(state, event, submitting=True, task=None, result=None, fault="")
 
 
 def _submitted(state: RunState, event: Mapping[str, Any]) -> RunState:
@@ -114,11 +128,16 @@ def _submitted(state: RunState, event: Mapping[str, Any]) -> RunState:
 
 
 def _finished(state: RunState, event: Mapping[str, Any]) -> RunState:
-    return _update_move(state, event, result=MoveResult(event["result"]))
+    fault = str((event.get("error") or {}).get("fault", ""))
+    return _update_move(state, event, result=MoveResult(event["result"]), fault=fault)
 
 
 def _update_move(state: RunState, event: Mapping[str, Any], **changes: Any) -> RunState:
-    record = state.moves.get(event["vm"]["moid"])
+    """A VM's way back begins after its way there has ended, so its events belong to the later of the two."""
+    vm = event["vm"]["moid"]
+    if vm in state.back:
+        return replace(state, back={**state.back, vm: replace(state.back[vm], **changes)})
+    record = state.moves.get(vm)
     return state if record is None else _with_move(state, replace(record, **changes))
 
 
@@ -126,8 +145,9 @@ def _with_move(state: RunState, record: MoveRecord) -> RunState:
     return replace(state, moves={**state.moves, record.vm: record})
 
 
-def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
-    experiment = Experiment(
+def experiment_of(event: Mapping[str, Any]) -> Experiment:
+    """The experiment that an ``experiment_found`` event tells of."""
+    return Experiment(
         vm=event["vm"]["moid"],
         vm_name=event["vm"]["name"],
         provider=event["provider"],
@@ -139,10 +159,39 @@ def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
         clock_progress=bool(event.get("clock_progress", False)),
         owner=event.get("owner", ""),
         cluster=event.get("cluster", ""),
+        nodes=tuple(event.get("nodes", ())),
+        metric=event.get("metric", ""),
         recoverable=event.get("recoverable", "unknown"),
         recovery=event.get("recovery", ""),
         capabilities=Capabilities(**event.get("capabilities", {"identity": "process", "signal": "answers"})),
     )
+
+
+def judgement_of(experiment: Experiment, event: Mapping[str, Any] | None) -> Judgement:
+    """The judgement that a ``verdict`` event tells of; without one nothing was proved."""
+    if event is None:
+        unproved = ("unknown", "unknown", "unknown")
+        detail = "no verdict was reached before the run was killed"
+        return Judgement(experiment, Verdict.UNKNOWN, *unproved, None, None, experiment.progress, None, detail=detail)
+    stall = event["longest_stall"]
+    return Judgement(
+        experiment=experiment,
+        verdict=Verdict(event["verdict"]),
+        identity=event["identity"],
+        progress=event["progress_claim"],
+        stall=event["stall_claim"],
+        longest_stall=None if stall is None else Stall(stall["seconds"], stall["low"], stall["high"], stall["at_mono"]),
+        resolution=event["resolution"],
+        progress_before=event["progress_before"],
+        progress_after=event["progress_after"],
+        samples=event["samples"],
+        unwatched_seconds=event["unwatched_seconds"],
+        detail=event["detail"],
+    )
+
+
+def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
+    experiment = experiment_of(event)
     known = {(e.vm, e.id) for e in state.experiments}
     if (experiment.vm, experiment.id) in known:
         return state
@@ -159,7 +208,22 @@ def _home(state: RunState, event: Mapping[str, Any]) -> RunState:
         run_id=state.run_id,
         recorded_at=str(event["at"]),
     )
-    return replace(state, homes=(*(h for h in state.homes if h.vm != home.vm), home))
+    homes = (*(h for h in state.homes if h.vm != home.vm), home)
+    return replace(state, homes=homes, homes_cleared=state.homes_cleared - {home.vm})
+
+
+def _home_cleared(state: RunState, event: Mapping[str, Any]) -> RunState:
+    vm = event["vm"]["moid"]
+    homes = tuple(h for h in state.homes if h.vm != vm)
+    return replace(state, homes=homes, homes_cleared=state.homes_cleared | {vm})
+
+
+def _fence(state: RunState, event: Mapping[str, Any]) -> RunState:
+    return replace(state, own_fence=bool(event.get("own", False)))
+
+
+def _rolling_back(state: RunState, event: Mapping[str, Any]) -> RunState:
+    return replace(state, rolling_back=str(event["reason"]))
 
 
 def _run_finished(state: RunState, event: Mapping[str, Any]) -> RunState:
@@ -174,5 +238,8 @@ _APPLY = {
     "move_finished": _finished,
     "experiment_found": _experiment,
     "home_recorded": _home,
+    "home_cleared": _home_cleared,
+    "fence": _fence,
+    "rolling_back": _rolling_back,
     "run_finished": _run_finished,
 }

@@ -55,8 +55,12 @@ lines:
   returned: always
   type: list
   elements: str
+owners:
+  description: The verdicts by owner; the name is empty where nobody is known to be it.
+  returned: always
+  type: dict
 verdicts:
-  description: The verdicts.
+  description: The verdicts, one an experiment.
   returned: always
   type: list
   elements: dict
@@ -64,6 +68,7 @@ verdicts:
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +76,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import NotFound
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import by_owner, merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import is_harmful, verdict_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
@@ -126,12 +132,14 @@ def watch(params: dict[str, Any], experiments: tuple[Experiment, ...]) -> list[J
 def body(module: AnsibleModule) -> dict[str, Any]:
     """Find the run's experiments and watch them."""
     experiments = experiments_of(module.params)
-    judgements = watch(module.params, experiments) if experiments else []
-    late = [j for j in judgements if not reached(j, module.params["until"])]
+    judgements: Sequence[Judgement] = watch(module.params, experiments) if experiments else []
+    late = merged(j for j in judgements if not reached(j, module.params["until"]))
+    judgements = merged(judgements)
     harmed = [j for j in judgements if is_harmful(j)]
     result: dict[str, Any] = {
         "changed": False,
         "verdicts": [verdict_fields(j) for j in judgements],
+        "owners": by_owner(judgements),
         "lines": [line(j) for j in judgements],
     }
     if harmed or late:
@@ -142,7 +150,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
 def line(judgement: Judgement) -> str:
     """One sentence on an experiment."""
     detail = f" ({judgement.detail})" if judgement.detail else ""
-    return f"{judgement.experiment.vm_name}: {judgement.verdict}, {percent(judgement.progress_after)}{detail}"
+    return f"{', '.join(vm_list(judgement))}: {judgement.verdict}, {percent(judgement.progress_after)}{detail}"
 
 
 def main() -> None:

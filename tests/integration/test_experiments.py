@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import json
 import shutil
 import subprocess
 import time
@@ -167,6 +168,37 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
     back = run_module("experiment_wait", state_dir=str(tmp_path), wait_timeout=5)
     assert f"{VM}: restarted, ? % (another server process answers now)" in back["msg"]
     assert run_module("experiment_info", lab, vms=[VM])["unobserved"][VM].endswith("no training job runs")
+
+
+def test_vcenter_proves_the_process_by_the_guest_s_own_list(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
+    """Whatever trains in it: the same process before and after; who cannot be asked is told so and moves all the same."""
+    login = lab.answer["guest"]
+    wanted = {"enabled": False, "guest_username": login["user"], "guest_process": "h2o.jar"}
+
+    def moved(vms: list[str], password: str) -> dict[str, dict[str, Any]]:
+        plan = run_module("migration_plan", lab, vms=vms, policy="other_only", state_dir=str(tmp_path))["plan"]
+        options = {**wanted, "guest_password": password}
+        result = run_module("vm_migrate", lab, plan=plan, state_dir=str(tmp_path), experiments=options)
+        assert "msg" not in result, result["msg"]
+        evidence = json.loads(Path(run_module("evidence_report", state_dir=str(tmp_path))["evidence_path"]).read_text())
+        return {move["vm"]: move["guest_processes"] for move in evidence["moves"]}
+
+    told = moved([VM, "ML-cpu-vm-02"], login["password"])
+    assert told[VM]["same"] is True
+    (process,) = told[VM]["before"]
+    assert process["pid"] == lab.get("state")["vms"][VM]["guest"]["pid"]
+    assert told["ML-cpu-vm-02"]["same"] is None
+    assert told["ML-cpu-vm-02"]["detail"] == "no process fits experiments.guest_process"
+    told = moved([VM], "not-the-one")
+    assert (told[VM]["same"], told[VM]["detail"]) == (None, "InvalidGuestLogin")
+    written = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    assert login["password"] not in written
+    assert "-Xmx" not in written, "command lines may hold secrets"
+    refused = run_module("vm_migrate", lab, plan={}, experiments={"guest_username": "alice"})
+    assert "guest_password" in refused["msg"]
+    odd = {**wanted, "guest_password": "never-sent", "guest_process": "("}
+    plan = run_module("migration_plan", lab, vms=[VM], policy="other_only", state_dir=str(tmp_path))["plan"]
+    assert "experiments.guest_process" in run_module("vm_migrate", lab, plan=plan, experiments=odd)["msg"]
 
 
 def never_recoverable(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
