@@ -85,6 +85,31 @@ def statement(experiment: Mapping[str, Any]) -> str:
     return f"{sentences[experiment['verdict']]}{detail}.{owner}"
 
 
+# The worst first: what a single word about a run has to say.
+_WORST_FIRST = ("failed", "restarted", "stalled", "unknown", "uninterrupted", "completed")
+ARTIFACT_VERSION = 1
+_LEFT_OUT = frozenset({"seq", "prev", "at", "mono", "event", "description", "recovery"})
+
+
+def artifact_of(events: list[Event], evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """What a later job on another controller needs to know of the run; small, because AWX hands it from job to job.
+
+    ``verdict`` is the worst of the experiments' verdicts, ``no_experiment`` when none was observed.
+    """
+    verdicts = {e["verdict"] for e in evidence["experiments"]}
+    found = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "experiment_found"}
+    return {
+        "version": ARTIFACT_VERSION,
+        "purpose": evidence["run"]["purpose"],
+        "host": evidence["run"]["host"],
+        "run_id": evidence["run_id"],
+        "plan_id": evidence["plan_id"],
+        "result": evidence["run"]["result"],
+        "verdict": next((verdict for verdict in _WORST_FIRST if verdict in verdicts), "no_experiment"),
+        "experiments": [{key: e[key] for key in e if key not in _LEFT_OUT} for e in found.values()],
+    }
+
+
 def _latest(events: Iterable[Event], name: str) -> dict[str, Event]:
     """The last event of a kind for each VM, in the order of the first."""
     return {e["vm"]["moid"]: e for e in events if e["event"] == name}
@@ -182,13 +207,16 @@ def _experiments(events: list[Event], samples: Mapping[tuple[str, str], list[Sam
     verdicts = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "verdict"}
     origin = events[0]["mono"]
     windows = _windows(events)
+    told = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "experiment_told"}
     judgements = [judgement_of(experiment_of(e), verdicts.get(key)) for key, e in found.items()]
     entries = []
     for whole in merged(judgements):
         key = (whole.experiment.vm, whole.experiment.id)
         verdict = verdict_fields(whole) if key in verdicts or whole.members else None
         entry = _experiment(found[key], verdict, samples.get(key, []), origin, windows.get(key[0]))
-        entries.append({**entry, "vms": vm_list(whole), "members": [_member(m) for m in whole.members]})
+        last = told.get(key, {})
+        entry |= {"vms": vm_list(whole), "members": [_member(m) for m in whole.members]}
+        entries.append({**entry, "final": last.get("final"), "training_clock": last.get("training_clock")})
     return entries
 
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -37,9 +37,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Experiment,
     Home,
     HostState,
+    Judgement,
     MoveResult,
     Plan,
     Purpose,
+    Sample,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import revalidate
 from ansible_collections.liveml.vsphere.plugins.module_utils._ports import ExperimentWatch, Vcenter
@@ -51,7 +53,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._rollback import (
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import MoveRecord, RunState
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import new_run, run_key, run_lock, unfinished_run
-from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest
+from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest, read_samples
 
 
 class StartedWatch(ExperimentWatch, Protocol):
@@ -72,6 +74,11 @@ class Observer(Protocol):
 
     def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
         """The experiments that train now, and for each VM without one what was seen instead."""
+
+    def afterwards(
+        self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]
+    ) -> list[dict[str, Any]]:
+        """What providers tell once all is over: ``{"vm", "id", "final", "training_clock"}`` of an experiment."""
 
     def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: Recorder) -> StartedWatch:
         """A watch over ``experiments`` that keeps its samples in ``folder``."""
@@ -220,6 +227,9 @@ class _Run:
             watch.baseline()
             outcome, rolled_back = self._move(estate, plan, watch, watched)
         self._tell_vms("after", vms)
+        samples = {k: [s for _p, s in rows] for k, rows in read_samples(self._folder / "samples.jsonl").items()}
+        for told in self._observer.afterwards(outcome.judgements, samples):
+            self._journal.write("experiment_told", **told)
         self._journal.write("samples_sealed", sha256=digest(self._folder / "samples.jsonl"))
         return self._close(outcome, rolled_back, unobserved)
 

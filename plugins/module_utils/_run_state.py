@@ -146,7 +146,7 @@ def _with_move(state: RunState, record: MoveRecord) -> RunState:
 
 
 def experiment_of(event: Mapping[str, Any]) -> Experiment:
-    """The experiment that an ``experiment_found`` event tells of."""
+    """The experiment that an ``experiment_found`` event or a run's artifact tells of."""
     return Experiment(
         vm=event["vm"]["moid"],
         vm_name=event["vm"]["name"],

@@ -165,7 +165,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, PlanRefused
-from ansible_collections.liveml.vsphere.plugins.module_utils._homes import placements
+from ansible_collections.liveml.vsphere.plugins.module_utils._homes import moves_under_way, placements
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Estate,
     HostState,
@@ -229,13 +229,11 @@ def request_of(
     state = state_path(params["state_dir"])
     uuid = estate.vcenter.instance_uuid
     excluded = {find_host(estate, h, option="exclude_hosts").moid for h in params["exclude_hosts"]}
+    homes = journal_homes(state, uuid)
+    found = [(host.moid, placement) for host in hosts for placement in placements(estate, homes, host.moid)]
     if params["use_homes"]:
-        homes = journal_homes(state, uuid)
         destinations = {
-            placement.vm: host.moid
-            for host in hosts
-            for placement in placements(estate, homes, host.moid)
-            if placement.outcome in ("away", "home_unhealthy", "home")
+            placement.vm: host for host, placement in found if placement.outcome in ("away", "home_unhealthy", "home")
         }
         vms = tuple(destinations)
     else:
@@ -245,7 +243,7 @@ def request_of(
         if params["fault_domain"]:
             excluded |= {host.moid for host in hosts}
     in_flight = moves_in_flight(state, uuid)
-    moving = {
+    moving = moves_under_way(estate, [placement for _host, placement in found], homeward=params["use_homes"]) | {
         vm: (target, estate.vms[vm].moving_task or "")
         for vm, (target, _task) in in_flight.items()
         if vm in estate.vms and estate.vms[vm].moving_task
