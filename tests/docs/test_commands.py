@@ -105,7 +105,7 @@ def read_pages(names: list[str], folder: Path) -> dict[str, Reading]:
             before = lab.get("state")
             script = [meant(command) for command in SCRIPTS[name]]
             environment = {**reader(lab, folder / "home"), "CHAT": url}
-            outcomes = run(script, prelude(lab), folder, environment, seconds=300)
+            outcomes = run(script, prelude(lab), folder, environment, seconds=900)
             demanded = set(lab.get("privileges").get(lab.answer["operator"]["user"], ()))
             found[name] = Reading(outcomes, before, lab.get("state"), demanded, told)
     return found
