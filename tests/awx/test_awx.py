@@ -204,12 +204,15 @@ def test_a_cancelled_job_is_gone_on_with_from_a_disk_that_knows_nothing(applied:
             tmp_path / "plan",
         )
         template = store.named("job_templates", "liveml.vsphere evacuate a host")
-        variables = variables_of(store, template, {"evacuate_host_name": HOST, **plan.artifacts})
-        cancelled = run_job(
-            store, template, variables, tmp_path / "first", cancel=lambda: moves_of(lab)[(first(lab), "success")] > 0
+        variables = variables_of(
+            store, template, {"evacuate_host_name": HOST, "evacuate_host_slots": 2, **plan.artifacts}
         )
+        cancelled = run_job(store, template, variables, tmp_path / "first", cancel=lambda: "success" in results(lab))
         assert cancelled.status == "canceled"
         assert lab.on(HOST), "it was cancelled on its way"
+        (journal,) = (tmp_path / "first").glob(".local/state/liveml.vsphere/runs/*/journal.jsonl")
+        assert "home_recorded" in journal.read_text()
+        assert "run_finished" not in journal.read_text(), "the run can be resumed"
 
         deadline = time.monotonic() + 60
         job = run_job(store, template, variables, tmp_path / "second")
@@ -218,9 +221,13 @@ def test_a_cancelled_job_is_gone_on_with_from_a_disk_that_knows_nothing(applied:
         assert job.status == "successful", job.text
         assert lab.on(HOST) == set()
         assert moves_of(lab) == Counter({(vm, "success"): 1 for vm in leaving})
-        assert job.artifacts["liveml_vsphere_artifact"]["plan_id"] == plan.artifacts["evacuate_host_plan_id"]
+        approved = plan.artifacts["evacuate_host_approved"]["moves"]
+        where = lab.where()
+        assert {m["vm_name"]: where[m["vm_name"]] for m in approved} == {
+            m["vm_name"]: m["target_name"] for m in approved
+        }
 
 
-def first(lab: Lab) -> str:
-    """A VM whose move is over, "" while there is none."""
-    return next((move["vm"] for move in lab.get("state")["moves"] if move["result"] == "success"), "")
+def results(lab: Lab) -> set[str]:
+    """How moves ended so far."""
+    return {move["result"] for move in lab.get("state")["moves"]}
