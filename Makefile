@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint sanity importer matrix release docs lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,21 @@ chaos: setup-test ## Kill the playbooks at 20 random moments and see them conver
 
 lint: setup-test ## Run the linters
 	@$(PYTEST) tests/lint
+
+sanity: setup-test ## Run all tests of ansible-test sanity, without containers
+	@$(BIN)/python -m scripts.sanity
+
+importer: setup-test ## Import the artefact as Galaxy and Automation Hub do
+	@$(BIN)/python -m scripts.importer
+
+matrix: setup-test ## Run the artefact under every supported ansible-core and Python of this machine
+	@$(BIN)/python -m scripts.matrix
+
+release: setup-test ## Prepare a release up to its tag: make release VERSION=x.y.z
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-playbook release/release.yml -e release_version=$(VERSION)
+
+docs: setup-test ## Build the documentation
+	@$(BIN)/python scripts/docs.py
 
 lab: setup-demo ## Start the lab and print how to reach it
 	@$(BIN)/python -m lab up

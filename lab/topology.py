@@ -93,6 +93,7 @@ VM = {
     "cpu_affinity": list_of(INDEX),
     "guest_number": nullable(Field("a number from 1 to 254", lambda v: INDEX.check(v) and v in GUEST_NUMBERS)),
     "stun_seconds": nullable(POSITIVE),
+    "tools": TRUTH.optional(True),
     "h2o3": nullable(MAPPING),
 }
 H2O3 = {

@@ -20,6 +20,7 @@ from lab.topology import Topology
 ADMINISTRATOR = "administrator@vsphere.local"
 RESTRICTED = "cloudadmin@vmc.local"
 OPERATOR = "operator@vsphere.local"
+GUEST_USER = "trainer"
 LIMIT = 1 << 20
 
 
@@ -44,6 +45,7 @@ def configuration(topology: Topology, vms: list[dict[str, Any]], state: Path, ti
         "restricted": {"user": RESTRICTED, "password": password()},
         "operator": {"user": OPERATOR, "password": password()},
         "control": {"listen": "127.0.0.1:0"},
+        "guest_login": {"user": GUEST_USER, "password": password()},
         "vms": vms,
     }
 
@@ -63,6 +65,7 @@ def answer_of(ready: dict[str, Any], state: Path) -> dict[str, Any]:
         "vcenter": {key: vcenter[key] for key in ("host", "port", "user", "password", "ca_file")},
         "restricted": {key: ready["restricted"][key] for key in ("user", "password")},
         "operator": {key: ready["operator"][key] for key in ("user", "password")},
+        "guest": {key: ready["guest"][key] for key in ("user", "password")},
         "control": ready["control"],
         "env": env,
         "pid": ready["pid"],

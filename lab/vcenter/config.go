@@ -88,6 +88,7 @@ type VM struct {
 	Attributes          map[string]string `json:"attributes"`
 	CPUAffinity         []int32           `json:"cpu_affinity"`
 	Guest               Guest             `json:"guest"`
+	Tools               *bool             `json:"tools"`
 }
 
 // Config is the whole simulated SDDC.
@@ -98,6 +99,7 @@ type Config struct {
 	Restricted    Login      `json:"restricted"`
 	Operator      Login      `json:"operator"`
 	Control       Login      `json:"control"`
+	GuestLogin    Login      `json:"guest_login"`
 	LinkMbit      int        `json:"link_mbit"`
 	Datacenter    string     `json:"datacenter"`
 	Clusters      []Cluster  `json:"clusters"`

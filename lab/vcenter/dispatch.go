@@ -27,7 +27,7 @@ func (o *overrides) Unlock() {}
 
 var overridden = []string{
 	"RelocateVM_Task", "MigrateVM_Task", "EnterMaintenanceMode_Task", "ExitMaintenanceMode_Task", "HasPrivilegeOnEntities",
-	"SetEntityPermissions",
+	"SetEntityPermissions", "ListProcessesInGuest",
 }
 
 func (s *sddc) install() {

@@ -88,6 +88,7 @@ func announce(config *Config, vcenter *url.URL, control, caFile string) error {
 		},
 		"restricted": map[string]string{"user": config.Restricted.User, "password": config.Restricted.Password},
 		"operator":   map[string]string{"user": config.Operator.User, "password": config.Operator.Password},
+		"guest":      map[string]string{"user": config.GuestLogin.User, "password": config.GuestLogin.Password},
 		"control":    "http://" + control,
 		"pid":        os.Getpid(),
 	})

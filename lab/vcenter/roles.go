@@ -39,6 +39,7 @@ var required = map[string]string{
 	"RemoveEntityPermission":          "Authorization.ModifyPermissions",
 	"UpdateOptions":                   "Global.Settings",
 	"PostEvent":                       "Global.LogEvent",
+	"ListProcessesInGuest":            "VirtualMachine.GuestOperations.Query",
 	"Login":                           "System.Anonymous",
 	"Logout":                          read,
 	"CurrentTime":                     read,
@@ -99,6 +100,8 @@ func (s *sddc) needs(method *simulator.Method) []need {
 		found[0].on = body.Entity
 	case *types.SetEntityPermissions:
 		found[0].on = body.Entity
+	case *types.ListProcessesInGuest:
+		found[0].on = body.Vm
 	}
 	return found
 }

@@ -160,6 +160,20 @@ options:
           client_key:
             description: PEM file of that certificate's key, without a passphrase.
             type: path
+      guest_username:
+        description:
+          - User of the guests with which M(liveml.vsphere.vm_migrate) lets vCenter list their processes before and after the moves, through
+            VMware Tools. The same process before and after proves that it was not restarted, whatever framework trains in it.
+          - Needs the privilege C(VirtualMachine.GuestOperations.Query). Guests are not asked when it is not given.
+        type: str
+      guest_password:
+        description: Password of that user.
+        type: str
+      guest_process:
+        description:
+          - Regular expression that finds the processes of interest by name or command line, such as V(java .*h2o|python .*train).
+          - Of a command line only the SHA-256 is kept.
+        type: str
       require_checkpoint:
         description:
           - What to do when an experiment could not be recovered from a checkpoint if the worst happened, or that is not known.

@@ -6,8 +6,9 @@
 
 """Provider ``driverless_ai``: H2O Driverless AI by its official client and its documented health API. It only reads.
 
-Calls of the client: ``Client(address, username, password, verify)``, ``experiments.list()``, and of an experiment
-``key``, ``name``, ``is_running()``, ``status(verbose=1)``. Liveness: ``GET /apis/health/v1``. The client is imported only
+Calls of the client: ``Client(address, username, password, token_provider, verify)``, ``server.version``,
+``experiments.list()``, and of an experiment ``key``, ``name``, ``is_running()``, ``status(verbose=1)``, ``metrics()``,
+``artifacts.list()``. Liveness: ``GET /apis/health/v1``. The client is imported only
 when a source asks for it; its licence is between its user and its maker. Its percentages are coarse, so the stall is
 read from the answers of the health API (a server in the VM), progress only as never going back.
 """
@@ -21,20 +22,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Endpoint,
     Probe,
     endpoint_of,
     failed_sample,
     mapping,
+    number,
     text,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
 
 PROVIDER = "driverless_ai"
 HEALTH = "/apis/health/v1"
 STATUS_SECONDS = 2.0
+OLDEST = (1, 10)  # what every release of the client still speaks to
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 CAPABILITIES = Capabilities(
     "run", "answers", 0.0, "answers of the server's health API; the experiment's own progress is coarse"
@@ -55,7 +59,10 @@ class DriverlessAi:
         url = self._settings["url"].format(address=target.address, vm=target.vm_name)
         endpoint = self._endpoint(url)
         try:
-            running = [e for e in connect(endpoint, self._settings).experiments.list() if e.is_running()]
+            client = connect(endpoint, self._settings)
+            if version_of(client) < OLDEST:
+                return [], f"{endpoint.url}: server {text(str(client.server.version))} is older than 1.10.0"
+            running = [e for e in client.experiments.list() if e.is_running()]
         except InvalidInput:
             raise
         except Exception as error:  # the client documents no error classes
@@ -81,6 +88,24 @@ class DriverlessAi:
         """See the port ``Source``."""
         return "unknown", "the client's documentation names no way to ask"
 
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: status, validation score, and the names of what the server offers for download."""
+        endpoint = self._endpoint(experiment.url)
+        try:
+            known = found_again(connect(endpoint, self._settings), experiment.id)
+            status, _progress = progress_of(known)
+            told = mapping(known.metrics())
+            artifacts = tuple(text(str(name)) for name in known.artifacts.list())
+        except InvalidInput:
+            raise
+        except Exception:  # the client documents no error classes
+            return None
+        return Final(status, text(told.get("scorer")), number(told.get("val_score")), artifacts)
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: the client tells no step times."""
+        return []
+
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         return ExperimentSession(self._endpoint(experiment.url), experiment.id, self._settings)
@@ -100,9 +125,22 @@ def connect(endpoint: Endpoint, settings: Mapping[str, Any]) -> Any:
             option="experiments",
         ) from error
     verify = settings["validate_certs"] and (settings["ca_path"] or True)
-    return driverlessai.Client(
-        address=endpoint.url, username=settings["username"], password=settings["password"], verify=verify
-    )
+    token = settings["token"]
+    login = {"token_provider": lambda: token} if token else {key: settings[key] for key in ("username", "password")}
+    return driverlessai.Client(address=endpoint.url, verify=verify, **login)
+
+
+def found_again(client: Any, key: str) -> Any:
+    """The experiment of a key. Raises LookupError when the server does not know it."""
+    found = next((e for e in client.experiments.list() if e.key == key), None)
+    if found is None:
+        raise LookupError("the server no longer knows the experiment")
+    return found
+
+
+def version_of(client: Any) -> tuple[int, ...]:
+    """``1.10.6.2`` as (1, 10, 6, 2)."""
+    return tuple(int(part) for part in re.findall(r"\d+", str(client.server.version))[:4])
 
 
 def progress_of(experiment: Any) -> tuple[str, float | None]:
@@ -147,6 +185,8 @@ class ExperimentSession:
         try:
             if received >= self._asked + STATUS_SECONDS:
                 self._told, self._asked = progress_of(self._found()), received
+        except LookupError as error:
+            return Sample(sent, received, "job_missing", detail=text(str(error)))
         except Exception as error:  # the client documents no error classes
             self._experiment = None
             return Sample(sent, time.monotonic(), "silent", detail=text(f"{type(error).__name__} {error}"))
@@ -155,10 +195,7 @@ class ExperimentSession:
 
     def _found(self) -> Any:
         if self._experiment is None:
-            every = connect(self._endpoint, self._settings).experiments.list()
-            self._experiment = next((e for e in every if e.key == self._key), None)
-        if self._experiment is None:
-            raise LookupError("the server no longer knows the experiment")
+            self._experiment = found_again(connect(self._endpoint, self._settings), self._key)
         return self._experiment
 
     def interrupt(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import compared
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import verdict_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Judgement, Sample
@@ -51,6 +52,7 @@ def evidence_of(
             "priority": start.get("priority"),
             "slots": start.get("slots"),
             "resumed": sum(e["event"] == "run_resumed" for e in events),
+            "rolled_back": next((e["reason"] for e in events if e["event"] == "rolling_back"), None),
         },
         "fence": next((e["detail"] for e in reversed(events) if e["event"] == "fence"), None),
         "moves": moves,
@@ -118,18 +120,20 @@ def _last(events: list[Event], name: str) -> Event | None:
 
 
 def _moves(events: list[Event]) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    """Each VM's move, and as a move of its own its way back; a VM's events belong to the one planned last."""
+    found: dict[tuple[str, bool], dict[str, Any]] = {}
+    latest: dict[str, dict[str, Any]] = {}
     for event in events:
+        vm = event["vm"]["moid"] if isinstance(event.get("vm"), Mapping) else ""
         if event["event"] == "planned":
-            found.setdefault(event["vm"]["moid"], _new_move(event)).update(
-                source=event["source"]["name"], target=event["target"]["name"]
-            )
-        move = found.get(event["vm"]["moid"]) if isinstance(event.get("vm"), Mapping) else None
-        if move is not None:
-            _apply(move, event)
-    for vm, power_on in _power_on(events).items():
-        if vm in found:
-            found[vm]["power_on"] = power_on
+            latest[vm] = found.setdefault((vm, bool(event.get("back"))), _new_move(event))
+            latest[vm].update(number=event["number"], source=event["source"]["name"], target=event["target"]["name"])
+        if vm in latest:
+            _apply(latest[vm], event)
+    power_on, processes = _power_on(events), _guest_processes(events)
+    for (vm, _back), move in found.items():
+        move["power_on"] = power_on.get(vm)
+        move["guest_processes"] = processes.get(vm)
     return sorted(found.values(), key=lambda move: (move["started"] or "~", move["vm"]))
 
 
@@ -149,10 +153,26 @@ def _power_on(events: list[Event]) -> dict[str, dict[str, Any]]:
     }
 
 
+def _guest_processes(events: list[Event]) -> dict[str, dict[str, Any]]:
+    """What the guests' process lists prove, from the first reading before and the last one after."""
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for event in events:
+        if event["event"] == "guest_processes":
+            for vm, told in event["readings"].items():
+                before.setdefault(vm, told)
+                if event["when"] == "after":
+                    after[vm] = told
+    return {vm: compared(told, after.get(vm)) for vm, told in before.items()}
+
+
 def _new_move(event: Event) -> dict[str, Any]:
     return {
+        "number": event["number"],
+        "back": bool(event.get("back")),
         "predicted_seconds": event.get("predicted_seconds"),
         "power_on": None,
+        "guest_processes": None,
         "vm": event["vm"]["name"],
         "source": event["source"]["name"],
         "target": event["target"]["name"],
@@ -187,13 +207,16 @@ def _experiments(events: list[Event], samples: Mapping[tuple[str, str], list[Sam
     verdicts = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "verdict"}
     origin = events[0]["mono"]
     windows = _windows(events)
+    told = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "experiment_told"}
     judgements = [judgement_of(experiment_of(e), verdicts.get(key)) for key, e in found.items()]
     entries = []
     for whole in merged(judgements):
         key = (whole.experiment.vm, whole.experiment.id)
         verdict = verdict_fields(whole) if key in verdicts or whole.members else None
         entry = _experiment(found[key], verdict, samples.get(key, []), origin, windows.get(key[0]))
-        entries.append({**entry, "vms": vm_list(whole), "members": [_member(m) for m in whole.members]})
+        last = told.get(key, {})
+        entry |= {"vms": vm_list(whole), "members": [_member(m) for m in whole.members]}
+        entries.append({**entry, "final": last.get("final"), "training_clock": last.get("training_clock")})
     return entries
 
 

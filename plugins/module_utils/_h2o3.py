@@ -24,6 +24,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Answer,
     Endpoint,
@@ -31,11 +32,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     failed_sample,
     items,
     mapping,
+    number,
     share,
     text,
     tls_of,
+    unanswered,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
 
 PROVIDER = "h2o3"
@@ -44,6 +47,8 @@ DISCOVERY_SECONDS = 3.0
 JOB_SECONDS = 0.2
 LONG_ANSWER = 0.25
 MOST_NODES = 256
+MOST_MODELS = 20
+METRIC = {"Regression": "RMSE", "Binomial": "AUC", "Multinomial": "logloss", "Ordinal": "logloss"}
 MOST_MODEL_BYTES = 16 << 20
 CHECKPOINTS = ("in_training_checkpoints_dir", "export_checkpoints_dir")
 CAPABILITIES = Capabilities(
@@ -79,13 +84,29 @@ class H2o3:
             job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
             if job.get("auto_recoverable") is True:
                 return "yes", "the server's auto-recovery"
-            model = text(mapping(job.get("dest")).get("name"))
-            answer = probe.get(f"/3/Models/{quote(model, safe='')}?_exclude_fields=models/output")
-            return recovery_of(answer)
+            return recovery_of(probe.get(parameters_path(text(mapping(job.get("dest")).get("name")))))
         except (OSError, http.client.HTTPException) as error:
             return "unknown", text(f"{type(error).__name__} {error}")
         finally:
             probe.close()
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: the job's status, its best model and that one's metric."""
+        probe = Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
+        try:
+            job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
+            models = models_of(mapping(job.get("dest")), probe) if job.get("status") == "DONE" else []
+            metric, score = score_of(probe.get(f"/3/Models/{quote(models[0], safe='')}")) if models else ("", None)
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            probe.close()
+        detail = text(job.get("exception") or job.get("progress_msg"))
+        return Final(text(job.get("status")), metric, score, tuple(models), detail) if job else None
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: H2O-3 counts no steps."""
+        return []
 
     def _endpoint_of(self, experiment: Experiment) -> Endpoint:
         address, port = experiment.url.split("://", 1)[1].split("/", 1)[0].rsplit(":", 1)
@@ -207,12 +228,17 @@ def discover(
         if mapping(cloud.body).get("locked") is False:
             return [], "no training job runs"  # a job would have locked the cloud; asking for jobs would, too
         name, nodes = cluster_of(cloud)
-        found = running_experiments(probe.get("/3/Jobs"), endpoint.url, vm, vm_name)
-        return [replace(experiment, cluster=name, nodes=nodes) for experiment in found], "no training job runs"
+        jobs = probe.get("/3/Jobs")
+        limited = {key for key, model in models_in_training(jobs) if has_time_limit(probe, model)}
+        found = [
+            replace(e, cluster=name, nodes=nodes, clock_progress=e.clock_progress or e.id in limited)
+            for e in running_experiments(jobs, endpoint.url, vm, vm_name)
+        ]
+        return found, "no training job runs"
     except ConnectionRefusedError:
         return [], "no server listens"
     except (OSError, http.client.HTTPException) as error:
-        return [], f"no answer ({type(error).__name__})"
+        return [], unanswered(error)
     finally:
         probe.close()
 
@@ -228,19 +254,70 @@ def job_path(job: str) -> str:
     return f"/3/Jobs/{quote(job, safe='')}"
 
 
+def parameters_path(model: str) -> str:
+    """Path of a model without its output, which alone may be megabytes."""
+    return f"/3/Models/{quote(model, safe='')}?_exclude_fields=models/output"
+
+
+def models_in_training(jobs: Answer) -> list[tuple[str, str]]:
+    """(job key, model) of the jobs in ``GET /3/Jobs`` that train one model."""
+    found = []
+    for job in map(mapping, items(mapping(jobs.body).get("jobs"))):
+        dest, key = mapping(job.get("dest")), mapping(job.get("key")).get("name")
+        if job.get("status") == "RUNNING" and dest.get("type") == "Key<Model>" and isinstance(key, str):
+            found.append((text(key), text(dest.get("name"))))
+    return found
+
+
+def has_time_limit(probe: Probe, model: str) -> bool:
+    """Whether a model in training has ``max_runtime_secs``: its progress is a clock then (measured)."""
+    try:
+        limit = number(parameters_of(probe.get(parameters_path(model))).get("max_runtime_secs"))
+    except (OSError, http.client.HTTPException):
+        return False
+    return limit is not None and limit > 0
+
+
+def parameters_of(answer: Answer) -> dict[str, Any]:
+    """Actual values of a model's parameters by name, from ``GET /3/Models/{id}``."""
+    models = items(mapping(answer.body).get("models"))
+    told = map(mapping, items(mapping(models[0]).get("parameters"))) if models else ()
+    return {p["name"]: p.get("actual_value") for p in told if isinstance(p.get("name"), str)}
+
+
+def models_of(dest: Mapping[str, Any], probe: Probe) -> list[str]:
+    """The models that a finished job made, the best first: one, an AutoML's leaderboard, or a grid's."""
+    name = text(dest.get("name"))
+    if dest.get("type") == "Key<Model>":
+        return [name]
+    if dest.get("type") == "Key<AutoML>":
+        board = mapping(mapping(probe.get(f"/99/AutoML/{quote(name, safe='')}").body).get("leaderboard"))
+        listed = items(board.get("models"))
+    else:
+        listed = items(mapping(probe.get(f"/99/Grids/{quote(name, safe='')}").body).get("model_ids"))
+    return [text(mapping(model).get("name")) for model in listed[:MOST_MODELS]]
+
+
+def score_of(answer: Answer) -> tuple[str, float | None]:
+    """Metric and value of a model: of cross-validation, else of the validation frame, else of training."""
+    output = mapping(mapping(next(iter(items(mapping(answer.body).get("models"))), None)).get("output"))
+    name = METRIC.get(text(output.get("model_category")), "")
+    for kind in ("cross_validation", "validation", "training"):
+        value = number(mapping(output.get(f"{kind}_metrics")).get(name)) if name else None
+        if value is not None:
+            return f"{kind} {name}", value
+    return "", None
+
+
 def recovery_of(answer: Answer) -> tuple[str, str]:
     """From ``GET /3/Models/{id}`` of a model in training: folders into which it writes checkpoints.
 
     ``export_checkpoints_dir`` holds finished models only, so it saves a grid or an AutoML, and nothing of one model.
     """
-    models = items(mapping(answer.body).get("models"))
-    if answer.status != 200 or not models:
+    parameters = parameters_of(answer)
+    if answer.status != 200 or not parameters:
         return "no", "neither auto-recovery nor a model with checkpoints"
-    told = {
-        p["name"]: text(p.get("actual_value"))
-        for p in map(mapping, items(mapping(models[0]).get("parameters")))
-        if p.get("name") in CHECKPOINTS
-    }
+    told = {name: text(parameters.get(name)) for name in CHECKPOINTS}
     if told.get("in_training_checkpoints_dir"):
         return "yes", f"in_training_checkpoints_dir {told['in_training_checkpoints_dir']}"
     if told.get("export_checkpoints_dir"):

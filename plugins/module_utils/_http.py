@@ -178,6 +178,14 @@ class Probe:
             self._connection = None
 
 
+def unanswered(error: Exception) -> str:
+    """Why there is no answer, for a person."""
+    reason = str(getattr(error, "reason", "") or "") if isinstance(error, ssl.SSLError) else ""
+    if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
+        return "no answer: a client certificate is wanted (see client_cert)"
+    return f"no answer ({type(error).__name__})"
+
+
 def failed_sample(error: Exception, sent: float) -> Sample:
     """What an unanswered question says: refused (nobody listens) or silent."""
     received = time.monotonic()

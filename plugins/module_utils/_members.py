@@ -43,9 +43,12 @@ def key_of(experiment: Experiment) -> Key:
 
 
 def merged(judgements: Iterable[Judgement]) -> tuple[Judgement, ...]:
-    """One judgement an experiment, in the order of their first members; ``members`` are set for a cluster's."""
+    """One judgement an experiment, in the order of their first members; ``members`` are set for a cluster's.
+
+    Of several judgements of one member, as each VM of a cluster brings them, the last counts.
+    """
     groups: dict[Key, list[Judgement]] = {}
-    for judgement in judgements:
+    for judgement in {(j.experiment.vm, j.experiment.id): j for j in judgements}.values():
         groups.setdefault(key_of(judgement.experiment), []).append(judgement)
     return tuple(_merged(group) if group[0].experiment.cluster else group[0] for group in groups.values())
 

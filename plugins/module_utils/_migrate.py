@@ -15,10 +15,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed, VsphereError
-from ansible_collections.liveml.vsphere.plugins.module_utils._members import vm_list
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Fault,
     Home,
@@ -27,6 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     MoveResult,
     PlacementUpdate,
     Plan,
+    Refusal,
     SlotLimits,
     TaskUpdate,
     Verdict,
@@ -59,12 +60,16 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a plan is carried out. ``stop_on_failure`` false keeps going whatever fails."""
+    """How a plan is carried out. ``stop_on_failure`` false keeps going whatever fails.
+
+    ``roll_back``: once stopped, VMs that were moved come back.
+    """
 
     slots: SlotLimits = field(default_factory=SlotLimits)
     priority: str = "highPriority"
     max_failures: int = 1
     stop_on_failure: bool = True
+    roll_back: bool = False
     retries: int = 2
     retry_delay: float = 2.0
     timeout_per_gib: float = 10.0
@@ -119,6 +124,25 @@ def is_harmful(judgement: Judgement) -> bool:
     if judgement.verdict is Verdict.UNKNOWN:
         return judgement.identity != "proven"
     return judgement.verdict in (Verdict.STALLED, Verdict.RESTARTED, Verdict.FAILED)
+
+
+def failures_of(outcome: Outcome) -> tuple[str, ...]:
+    """What must make the run fail, a sentence each: moves that failed, VMs left behind, harmed experiments."""
+    moves = tuple(
+        f"{e.move.vm_name} was left on {e.move.source_name} ({_result_text(e.result, e.fault.name if e.fault else '')})"
+        for e in outcome.left_behind
+    )
+    gone = tuple(f"{e.move.vm_name} no longer exists" for e in outcome.ended if e.result is MoveResult.GONE)
+    return moves + gone + tuple(_harm(j) for j in merged(outcome.judgements) if is_harmful(j))
+
+
+def _result_text(result: MoveResult, fault: str) -> str:
+    return f"{str(result).replace('_', ' ')}{': ' if fault else ''}{fault}"
+
+
+def _harm(judgement: Judgement) -> str:
+    detail = f": {judgement.detail}" if judgement.detail else ""
+    return f"the experiment in {', '.join(vm_list(judgement))} is {judgement.verdict}{detail}"
 
 
 class Executor:
@@ -218,14 +242,7 @@ class Executor:
         home = self._homes.get(move.vm)
         if home is None or self._attempts[move.vm] > 1:
             return
-        fields = {
-            "vm": _vm(move),
-            "home": {"moid": home.host, "name": home.host_name},
-            "target": {"moid": home.target, "name": home.target_name},
-        }
-        self._journal.write("home_recorded", **fields, attribute=False)
-        if self._vcenter.record_home(home):
-            self._journal.write("home_recorded", **fields, attribute=True)
+        record_home(self._vcenter, self._journal, _vm(move), home)
 
     # hearing
 
@@ -365,6 +382,18 @@ class Executor:
         self._pending.clear()
 
 
+def record_home(vcenter: Vcenter, journal: Recorder, vm: dict[str, str], home: Home) -> None:
+    """Keep a home in the journal, and in the VM's attribute where the role permits."""
+    fields = {
+        "vm": vm,
+        "home": {"moid": home.host, "name": home.host_name},
+        "target": {"moid": home.target, "name": home.target_name},
+    }
+    journal.write("home_recorded", **fields, attribute=False)
+    if vcenter.record_home(home):
+        journal.write("home_recorded", **fields, attribute=True)
+
+
 def _vm(move: Move) -> dict[str, str]:
     return {"moid": move.vm, "name": move.vm_name}
 
@@ -401,4 +430,26 @@ def verdict_fields(judgement: Judgement) -> dict[str, object]:
         "samples": judgement.samples,
         "unwatched_seconds": judgement.unwatched_seconds,
         "detail": judgement.detail,
+    }
+
+
+def planned_fields(move: Move) -> dict[str, Any]:
+    """The journal's fields of a ``planned`` event."""
+    return {
+        "number": move.number,
+        "vm": {"moid": move.vm, "name": move.vm_name},
+        "source": {"moid": move.source, "name": move.source_name, "fault_domain": move.source_fault_domain},
+        "target": {"moid": move.target, "name": move.target_name, "fault_domain": move.target_fault_domain},
+        "memory_bytes": move.memory_bytes,
+        "predicted_seconds": move.predicted_seconds,
+        "why": move.why,
+    }
+
+
+def refused_fields(refusal: Refusal) -> dict[str, Any]:
+    """The journal's fields of a ``refused`` event."""
+    return {
+        "vm": {"moid": refusal.vm, "name": refusal.vm_name},
+        "blocking": refusal.blocking,
+        "reasons": [{"check": r.check, "object": r.object, "hint": r.hint} for r in refusal.reasons],
     }

@@ -375,6 +375,21 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Final:
+    """How an experiment ended, as its provider tells: what came out of it.
+
+    ``status`` as in ``Sample``, empty when the provider knows none. ``score`` is the value of ``metric``; ``artifacts``
+    are names of models and files.
+    """
+
+    status: str
+    metric: str = ""
+    score: float | None = None
+    artifacts: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Stall:
     """Longest time without answer and progress: estimate and the interval that holds the truth, in seconds.
 

@@ -15,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import GuestLogin, GuestProcess
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Estate,
     Home,
+    HostState,
     Judgement,
     PlacementUpdate,
     TaskUpdate,
@@ -51,11 +53,23 @@ class Vcenter(Protocol):
     def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
         """``runtime.bootTime`` of VMs in one call, UTC in ISO 8601; a vMotion keeps it, a power cycle does not."""
 
+    def guest_processes(self, vm: str, login: GuestLogin) -> tuple[GuestProcess, ...]:
+        """Processes of a guest that fit the login's pattern, by ``ListProcessesInGuest``.
+
+        Raises CallFailed (``InvalidGuestLogin``, ``GuestOperationsUnavailable``, ...) or PermissionMissing.
+        """
+
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         """VM MoID -> MoID of its running relocation task, for the VMs that have one."""
 
     def record_home(self, home: Home) -> bool:
         """Write the home into the VM's custom attribute; ``False`` when the role does not permit it."""
+
+    def clear_home(self, vm: str) -> bool:
+        """Empty the VM's home attribute; ``False`` when the role does not permit it."""
+
+    def end_maintenance(self, host: HostState, timeout: float) -> None:
+        """Cancel the host's entering of maintenance mode, or end it, and wait. Raises TaskTimeout or CallFailed."""
 
 
 class ExperimentWatch(Protocol):

@@ -101,7 +101,8 @@ def _verdict(event: Mapping[str, Any]) -> str:
 
 
 def _run_finished(event: Mapping[str, Any]) -> str:
-    counts = f"{event['moved']} moved, {event['failed']} failed, {event['left_behind']} left behind"
+    back = "" if event.get("back") is None else f", {event['back']} brought back"
+    counts = f"{event['moved']} moved, {event['failed']} failed{back}, {event['left_behind']} left behind"
     return f"run {event['result']}: {counts}"
 
 
@@ -121,6 +122,9 @@ _LINES: dict[str, Any] = {
     "stall": lambda event: f"stall {event['seconds']:.2f} s ({event['low']:.2f} to {event['high']:.2f} s)",
     "verdict": _verdict,
     "left_behind": lambda event: f"left behind on {event['host']}: {'; '.join(event['reasons'])}",
+    "rolling_back": lambda event: f"rolling back: {event['reason']}",
+    "fence_lifting": lambda event: f"lifting the fence of {event['host']}, so that VMs can come back",
+    "fence_kept": lambda event: f"the fence of {event['host']} could not be lifted: {event['detail']}",
     "run_interrupted": lambda event: f"run interrupted: {event['detail']}; run the same playbook again to go on",
     "run_finished": _run_finished,
 }

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import fnmatch
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,18 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._driverless_ai impo
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._exec import Exec
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import H2o3
-from ansible_collections.liveml.vsphere.plugins.module_utils._members import further_vms, key_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._history import largest_gap
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import further_vms, key_of, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._mlflow import Mlflow
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, Experiment, Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Estate,
+    Experiment,
+    Judgement,
+    Power,
+    Sample,
+    Verdict,
+    VmState,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Source, Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._tensorboard import Tensorboard
@@ -102,6 +111,39 @@ class Providers:
             listener=listener,
         )
 
+    def final(self, judgement: Judgement) -> dict[str, Any] | None:
+        """How an experiment ended, ``None`` while it has not or when its provider cannot tell."""
+        if judgement.verdict not in (Verdict.COMPLETED, Verdict.FAILED):
+            return None
+        told = self._source(judgement.experiment).final(judgement.experiment)
+        return None if told is None else {**asdict(told), "artifacts": list(told.artifacts)}
+
+    def afterwards(
+        self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]
+    ) -> list[dict[str, Any]]:
+        """See ``_run.Observer``."""
+
+        def told(judgement: Judgement) -> dict[str, Any]:
+            experiment = judgement.experiment
+            return {
+                "vm": {"moid": experiment.vm, "name": experiment.vm_name},
+                "id": experiment.id,
+                "final": self.final(judgement),
+                "training_clock": self._training_clock(experiment, samples.get((experiment.vm, experiment.id), [])),
+            }
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            found = list(pool.map(told, merged(judgements)))
+        return [each for each in found if each["final"] or each["training_clock"]]
+
+    def _training_clock(self, experiment: Experiment, samples: list[Sample]) -> dict[str, Any] | None:
+        """The largest gap between the steps that were watched, by the training's clock."""
+        steps = [s.step for s in samples if s.step is not None]
+        if not steps:
+            return None
+        gap = largest_gap(self._source(experiment).history(experiment, min(steps), max(steps)))
+        return None if gap is None else asdict(gap)
+
     def _observe(self, vm: VmState) -> Observation:
         if vm.power is not Power.ON:
             return Observation(vm, (), "the VM is not powered on")
@@ -154,10 +196,13 @@ class Providers:
         return ""
 
     def _session(self, experiment: Experiment) -> Session:
-        """A session by the source that found the experiment, also of one that only the journal knows."""
+        return self._source(experiment).session(experiment)
+
+    def _source(self, experiment: Experiment) -> Source:
+        """The source that found the experiment, also of one that only the journal knows. Raises InvalidInput."""
         for scoped in self._sources:
             if scoped.source.provider == experiment.provider and scoped.covers(experiment.vm_name):
-                return scoped.source.session(experiment)
+                return scoped.source
         raise InvalidInput(
             f"An experiment of provider {experiment.provider} in {experiment.vm_name} is to be watched, but no source is",
             hint="Give the experiments.sources with which the run was begun",

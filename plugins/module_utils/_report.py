@@ -131,8 +131,12 @@ def render_html(evidence: Mapping[str, Any]) -> str:
 
 def placement(moves: list[Mapping[str, Any]]) -> list[tuple[str, int, int]]:
     """(fault domain, VMs before, VMs after) of the moved VMs; empty where no fault domain is known."""
-    before = Counter(m["source_fault_domain"] for m in moves)
-    after = Counter(m["target_fault_domain"] if m["result"] == "moved" else m["source_fault_domain"] for m in moves)
+    # A VM that came back counts once: where its move found it, and where its way back left it.
+    last = {m["vm"]: m for m in sorted(moves, key=lambda m: bool(m.get("back")))}
+    before = Counter(m["source_fault_domain"] for m in moves if not m.get("back"))
+    after = Counter(
+        m["target_fault_domain"] if m["result"] == "moved" else m["source_fault_domain"] for m in last.values()
+    )
     return [(name, before[name], after[name]) for name in sorted(filter(None, before | after))]
 
 

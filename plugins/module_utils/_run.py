@@ -9,21 +9,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import PlanRefused
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
+    CallFailed,
+    PermissionMissing,
+    PlanRefused,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import GuestLogin, reading
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import next_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event, Journal, utc_now
-from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import (
     Executor,
     Outcome,
     Rules,
-    is_harmful,
+    failures_of,
+    planned_fields,
+    refused_fields,
     verdict_fields,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
@@ -32,16 +38,22 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Home,
     HostState,
     Judgement,
-    Move,
     MoveResult,
     Plan,
     Purpose,
+    Sample,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import revalidate
 from ansible_collections.liveml.vsphere.plugins.module_utils._ports import ExperimentWatch, Vcenter
+from ansible_collections.liveml.vsphere.plugins.module_utils._rollback import (
+    Account,
+    Rollback,
+    RolledBack,
+    rollback_reason,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import MoveRecord, RunState
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import new_run, run_key, run_lock, unfinished_run
-from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest
+from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest, read_samples
 
 
 class StartedWatch(ExperimentWatch, Protocol):
@@ -63,16 +75,25 @@ class Observer(Protocol):
     def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
         """The experiments that train now, and for each VM without one what was seen instead."""
 
+    def afterwards(
+        self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]
+    ) -> list[dict[str, Any]]:
+        """What providers tell once all is over: ``{"vm", "id", "final", "training_clock"}`` of an experiment."""
+
     def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: Recorder) -> StartedWatch:
         """A watch over ``experiments`` that keeps its samples in ``folder``."""
 
 
 Recorder = Callable[..., None]
+LEFT = ("stayed", "never_left")
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What is to be carried out, for whom, and where its journal lives."""
+    """What is to be carried out, for whom, and where its journal lives.
+
+    ``own_fence``: the host was fenced for this run, so that a rollback may lift the fence.
+    """
 
     plan: Plan
     purpose: Purpose
@@ -81,7 +102,9 @@ class RunRequest:
     rules: Rules
     record_homes: bool = False
     fence: str = ""
+    own_fence: bool = False
     require_checkpoint: str = "never"
+    guest: GuestLogin | None = None
     stall_budget: float = 5.0
     lock_timeout: float = 600.0
 
@@ -99,7 +122,7 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """How a run went; ``failures`` are sentences, empty when all is well."""
+    """How a run went; ``failures`` are sentences, empty when all is well; ``rolled_back`` when it was."""
 
     run_id: str
     folder: Path | None
@@ -107,6 +130,14 @@ class RunReport:
     failures: tuple[str, ...] = ()
     resumed: bool = False
     unobserved: Mapping[str, str] = field(default_factory=dict)
+    rolled_back: RolledBack | None = None
+
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """Names of VMs that a move left where they were."""
+        if self.rolled_back is None:
+            return tuple(ended.move.vm_name for ended in self.outcome.left_behind)
+        return tuple(a.vm_name for a in self.rolled_back.accounts if a.outcome in LEFT)
 
 
 def refuse_drift(plan: Plan, estate: Estate) -> None:
@@ -171,39 +202,71 @@ class _Run:
         self._earlier = earlier
         self._interrupted = interrupted
 
+    @property
+    def _rolling_back(self) -> str:
+        """Why the killed process was rolling back, "" when it was not."""
+        return self._earlier.rolling_back if self._earlier is not None else ""
+
     def go(self) -> RunReport:
-        """Open, watch, move, judge, close."""
+        """Open, watch, move, judge, roll back where that is asked for, close."""
         estate = self._vcenter.estate(devices_of_vms=tuple(move.vm for move in self._request.plan.moves))
-        refuse_drift(self._request.plan, estate)
+        if not self._rolling_back:
+            refuse_drift(self._request.plan, estate)
         self._announce()
-        plan = self._adopted(estate)
+        self._tell_unseen_ends(estate)
+        plan = self._remaining(estate)
         self._tell_plan(plan)
-        experiments, unobserved = self._experiments(estate, plan)
+        vms = self._subjects(estate, plan)
+        experiments, unobserved = self._experiments(estate, vms)
         if self._earlier is None:
             refuse_unrecoverable(experiments, self._request.require_checkpoint)
-        self._tell_power_on("before", plan)
+        self._tell_vms("before", vms)
         watched = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
         with ExitStack() as stack:
             watch = stack.enter_context(self._observer.watch(experiments, self._folder, self._journal.write))
             watch.baseline()
+            outcome, rolled_back = self._move(estate, plan, watch, watched)
+        self._tell_vms("after", vms)
+        samples = {k: [s for _p, s in rows] for k, rows in read_samples(self._folder / "samples.jsonl").items()}
+        for told in self._observer.afterwards(outcome.judgements, samples):
+            self._journal.write("experiment_told", **told)
+        self._journal.write("samples_sealed", sha256=digest(self._folder / "samples.jsonl"))
+        return self._close(outcome, rolled_back, unobserved)
+
+    def _move(
+        self, estate: Estate, plan: Plan, watch: ExperimentWatch, watched: tuple[str, ...]
+    ) -> tuple[Outcome, RolledBack | None]:
+        """Carry out the plan, and bring back what moved when it must be; a killed rollback goes on at once."""
+        request = self._request
+        outcome = Outcome((), (), self._rolling_back)
+        if not self._rolling_back:
+            homes = self._homes(estate, plan)
             executor = Executor(
-                self._vcenter,
-                watch,
-                self._journal,
-                self._request.rules,
-                homes=self._homes(estate, plan),
-                interrupted=self._interrupted,
+                self._vcenter, watch, self._journal, request.rules, homes=homes, interrupted=self._interrupted
             )
             outcome = executor.run(plan, watched)
-        self._tell_power_on("after", plan)
-        self._journal.write("samples_sealed", sha256=digest(self._folder / "samples.jsonl"))
-        return self._close(outcome, unobserved)
+        reason = self._rolling_back or rollback_reason(outcome, request.rules)
+        if not reason:
+            return outcome, None
+        own = request.own_fence or (self._earlier is not None and self._earlier.own_fence)
+        rollback = Rollback(
+            self._vcenter,
+            watch,
+            self._journal,
+            request.rules,
+            own_fence=request.host.moid if own and request.host else None,
+            interrupted=self._interrupted,
+        )
+        return outcome, rollback.carry_out(reason, watched)
 
     def _announce(self) -> None:
         request = self._request
         fields: dict[str, Any] = {"run_id": self._folder.name, "plan_id": request.plan.plan_id, "pid": os.getpid()}
         if self._earlier is not None:
-            self._journal.write("run_resumed", **fields)
+            plan_id = self._earlier.plan_id if self._rolling_back else request.plan.plan_id
+            self._journal.write("run_resumed", **{**fields, "plan_id": plan_id})
+            if request.own_fence and not self._earlier.own_fence:
+                self._journal.write("fence", state="told", detail=request.fence, own=True)
             return
         vcenter = request.plan.vcenter
         self._journal.write(
@@ -223,17 +286,28 @@ class _Run:
             stall_budget=request.stall_budget,
         )
         if request.fence:
-            self._journal.write("fence", state="told", detail=request.fence)
+            self._journal.write("fence", state="told", detail=request.fence, own=request.own_fence)
 
-    def _adopted(self, estate: Estate) -> Plan:
-        """The plan without moves that are done, after the earlier process's unseen ends are written down."""
+    def _tell_unseen_ends(self, estate: Estate) -> None:
+        """Write down how the earlier process's moves ended, except of those that are still on their way."""
         for record in self._earlier.in_flight if self._earlier else ():
             vm = estate.vms.get(record.vm)
-            if vm is not None and vm.moving_task is not None:
-                continue
-            self._write_unseen_end(record, None if vm is None else vm.host, estate)
+            if vm is None or vm.moving_task is None:
+                self._write_unseen_end(record, None if vm is None else vm.host, estate)
+
+    def _remaining(self, estate: Estate) -> Plan:
+        """The plan without moves that are done; nothing of it when the run is on its way back."""
         plan = self._request.plan
+        if self._rolling_back:
+            return replace(plan, moves=(), refusals=())
         return replace(plan, moves=tuple(m for m in plan.moves if estate.vms[m.vm].host != m.target))
+
+    def _subjects(self, estate: Estate, plan: Plan) -> tuple[str, ...]:
+        """VMs to look into: those to be moved, and those that a rollback may bring back."""
+        vms = dict.fromkeys(move.vm for move in plan.moves)
+        if self._rolling_back and self._earlier is not None:
+            vms |= dict.fromkeys(self._earlier.moves)
+        return tuple(vm for vm in vms if vm in estate.vms)
 
     def _write_unseen_end(self, record: MoveRecord, host: str | None, estate: Estate) -> None:
         arrived = host == record.target
@@ -254,17 +328,12 @@ class _Run:
         for move in plan.moves:
             self._journal.write("planned", **planned_fields(move))
         for refusal in plan.refusals:
-            self._journal.write(
-                "refused",
-                vm={"moid": refusal.vm, "name": refusal.vm_name},
-                blocking=refusal.blocking,
-                reasons=[{"check": r.check, "object": r.object, "hint": r.hint} for r in refusal.reasons],
-            )
+            self._journal.write("refused", **refused_fields(refusal))
 
-    def _experiments(self, estate: Estate, plan: Plan) -> tuple[tuple[Experiment, ...], dict[str, str]]:
+    def _experiments(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
         """Experiments known from the journal and found now; each is written down once."""
         known = self._earlier.experiments if self._earlier else ()
-        found, unobserved = self._observer.discover(estate, tuple(move.vm for move in plan.moves))
+        found, unobserved = self._observer.discover(estate, vms)
         for experiment in found:
             if (experiment.vm, experiment.id) not in {(e.vm, e.id) for e in known}:
                 self._journal.write("experiment_found", **experiment_fields(experiment))
@@ -274,10 +343,20 @@ class _Run:
                 self._journal.write("no_experiment", vm={"moid": vm, "name": estate.vms[vm].name}, detail=detail)
         return known, {estate.vms[vm].name: detail for vm, detail in unobserved.items()}
 
-    def _tell_power_on(self, when: str, plan: Plan) -> None:
-        """When vCenter says each VM was powered on: it does not change by a vMotion, and by a power cycle it does."""
-        times = self._vcenter.power_on_times(tuple(move.vm for move in plan.moves))
-        self._journal.write("power_on", when=when, times=times)
+    def _tell_vms(self, when: str, vms: tuple[str, ...]) -> None:
+        """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes."""
+        self._journal.write("power_on", when=when, times=self._vcenter.power_on_times(vms))
+        login = self._request.guest
+        if login is not None:
+            readings = {vm: self._reading(vm, login) for vm in vms}
+            self._journal.write("guest_processes", when=when, readings=readings)
+
+    def _reading(self, vm: str, login: GuestLogin) -> dict[str, Any]:
+        """A VM's processes; a guest that cannot be asked is told so and harms no move."""
+        try:
+            return reading(self._vcenter.guest_processes(vm, login))
+        except (CallFailed, PermissionMissing) as error:
+            return reading((), error.fault if isinstance(error, CallFailed) else str(error))
 
     def _homes(self, estate: Estate, plan: Plan) -> dict[str, Home]:
         if not self._request.record_homes:
@@ -287,61 +366,55 @@ class _Run:
             for move in plan.moves
         }
 
-    def _close(self, outcome: Outcome, unobserved: dict[str, str]) -> RunReport:
-        for judgement in outcome.judgements:
+    def _close(self, outcome: Outcome, rolled_back: RolledBack | None, unobserved: dict[str, str]) -> RunReport:
+        last = outcome if rolled_back is None else rolled_back.outcome
+        for judgement in last.judgements:
             self._journal.write("verdict", **verdict_fields(judgement))
         failures = failures_of(outcome)
+        if rolled_back is None:
+            self._tell_left_behind(outcome)
+        else:
+            harms = failures_of(replace(last, ended=()))
+            failures = (*(account.sentence for account in rolled_back.accounts), *harms)
+            self._tell_stayed(rolled_back.accounts)
+        report = RunReport(
+            self._folder.name,
+            self._folder,
+            replace(outcome, judgements=last.judgements),
+            failures,
+            self._earlier is not None,
+            unobserved,
+            rolled_back,
+        )
+        if last.interrupted:
+            self._journal.write("run_interrupted", detail=last.stopped)
+        else:
+            self._finish(report)
+        return report
+
+    def _tell_left_behind(self, outcome: Outcome) -> None:
         for ended in outcome.left_behind:
             reason = ended.fault.message if ended.fault else outcome.stopped or str(ended.result)
             vm = {"moid": ended.move.vm, "name": ended.move.vm_name}
             self._journal.write("left_behind", vm=vm, host=ended.move.source_name, reasons=[reason])
-        if outcome.interrupted:
-            self._journal.write("run_interrupted", detail=outcome.stopped)
-        else:
-            self._finish(outcome, failures)
-        return RunReport(self._folder.name, self._folder, outcome, failures, self._earlier is not None, unobserved)
 
-    def _finish(self, outcome: Outcome, failures: tuple[str, ...]) -> None:
-        failed = sum(e.result not in (MoveResult.MOVED, MoveResult.NOT_STARTED) for e in outcome.ended)
+    def _tell_stayed(self, accounts: tuple[Account, ...]) -> None:
+        for account in accounts:
+            if account.outcome in LEFT:
+                vm = {"moid": account.vm, "name": account.vm_name}
+                self._journal.write("left_behind", vm=vm, host=account.host, reasons=[account.reason])
+
+    def _finish(self, report: RunReport) -> None:
+        ended = report.outcome.ended
+        back = report.rolled_back
         self._journal.write(
             "run_finished",
-            result="failed" if failures else "success",
-            moved=len(outcome.moved),
-            failed=failed,
-            left_behind=len(outcome.left_behind),
+            result="failed" if report.failures else "success",
+            moved=len(report.outcome.moved),
+            failed=sum(e.result not in (MoveResult.MOVED, MoveResult.NOT_STARTED) for e in ended),
+            back=None if back is None else sum(account.outcome == "back" for account in back.accounts),
+            left_behind=len(report.left_behind),
         )
-
-
-def failures_of(outcome: Outcome) -> tuple[str, ...]:
-    """What must make the run fail, a sentence each: moves that failed, VMs left behind, harmed experiments."""
-    moves = tuple(
-        f"{e.move.vm_name} was left on {e.move.source_name} ({_reason(e.result, e.fault.name if e.fault else '')})"
-        for e in outcome.left_behind
-    )
-    gone = tuple(f"{e.move.vm_name} no longer exists" for e in outcome.ended if e.result is MoveResult.GONE)
-    return moves + gone + tuple(_harm(j) for j in merged(outcome.judgements) if is_harmful(j))
-
-
-def _reason(result: MoveResult, fault: str) -> str:
-    return f"{str(result).replace('_', ' ')}{': ' if fault else ''}{fault}"
-
-
-def _harm(judgement: Judgement) -> str:
-    detail = f": {judgement.detail}" if judgement.detail else ""
-    return f"the experiment in {', '.join(vm_list(judgement))} is {judgement.verdict}{detail}"
-
-
-def planned_fields(move: Move) -> dict[str, Any]:
-    """The journal's fields of a ``planned`` event."""
-    return {
-        "number": move.number,
-        "vm": {"moid": move.vm, "name": move.vm_name},
-        "source": {"moid": move.source, "name": move.source_name, "fault_domain": move.source_fault_domain},
-        "target": {"moid": move.target, "name": move.target_name, "fault_domain": move.target_fault_domain},
-        "memory_bytes": move.memory_bytes,
-        "predicted_seconds": move.predicted_seconds,
-        "why": move.why,
-    }
 
 
 def experiment_fields(experiment: Experiment) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class MoveRecord:
     submitting: bool = False
     task: str | None = None
     result: MoveResult | None = None
+    fault: str = ""  # class name of the fault that ended it
 
     @property
     def in_flight(self) -> bool:
@@ -47,7 +48,11 @@ class MoveRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """A run as its journal tells it. ``moves`` is keyed by VM MoID, the latest plan of a VM wins."""
+    """A run as its journal tells it. ``moves`` is keyed by VM MoID, the latest plan of a VM wins.
+
+    ``rolling_back`` is why the run brings back what it moved, "" when it does not; ``back`` holds these moves by VM MoID.
+    ``homes_cleared`` are VMs that need no home any more.
+    """
 
     run_id: str
     plan_id: str
@@ -59,11 +64,15 @@ class RunState:
     moves: Mapping[str, MoveRecord] = field(default_factory=dict)
     experiments: tuple[Experiment, ...] = ()
     homes: tuple[Home, ...] = ()
+    homes_cleared: frozenset[str] = frozenset()
+    own_fence: bool = False
+    rolling_back: str = ""
+    back: Mapping[str, MoveRecord] = field(default_factory=dict)
 
     @property
     def in_flight(self) -> tuple[MoveRecord, ...]:
         """Moves announced to vCenter whose end the run never saw."""
-        return tuple(move for move in self.moves.values() if move.in_flight)
+        return tuple(move for move in (*self.moves.values(), *self.back.values()) if move.in_flight)
 
 
 def replay(events: Iterable[Mapping[str, Any]]) -> RunState | None:
@@ -105,11 +114,13 @@ def _planned(state: RunState, event: Mapping[str, Any]) -> RunState:
         target=event["target"]["moid"],
         target_name=event["target"]["name"],
     )
+    if event.get("back"):
+        return replace(state, back={**state.back, record.vm: record})
     return _with_move(state, record)
 
 
 def _submitting(state: RunState, event: Mapping[str, Any]) -> RunState:
-    return _update_move(state, event, submitting=True, task=None, result=None)
+    return _update_move(state, event, submitting=True, task=None, result=None, fault="")
 
 
 def _submitted(state: RunState, event: Mapping[str, Any]) -> RunState:
@@ -117,11 +128,16 @@ def _submitted(state: RunState, event: Mapping[str, Any]) -> RunState:
 
 
 def _finished(state: RunState, event: Mapping[str, Any]) -> RunState:
-    return _update_move(state, event, result=MoveResult(event["result"]))
+    fault = str((event.get("error") or {}).get("fault", ""))
+    return _update_move(state, event, result=MoveResult(event["result"]), fault=fault)
 
 
 def _update_move(state: RunState, event: Mapping[str, Any], **changes: Any) -> RunState:
-    record = state.moves.get(event["vm"]["moid"])
+    """A VM's way back begins after its way there has ended, so its events belong to the later of the two."""
+    vm = event["vm"]["moid"]
+    if vm in state.back:
+        return replace(state, back={**state.back, vm: replace(state.back[vm], **changes)})
+    record = state.moves.get(vm)
     return state if record is None else _with_move(state, replace(record, **changes))
 
 
@@ -192,7 +208,22 @@ def _home(state: RunState, event: Mapping[str, Any]) -> RunState:
         run_id=state.run_id,
         recorded_at=str(event["at"]),
     )
-    return replace(state, homes=(*(h for h in state.homes if h.vm != home.vm), home))
+    homes = (*(h for h in state.homes if h.vm != home.vm), home)
+    return replace(state, homes=homes, homes_cleared=state.homes_cleared - {home.vm})
+
+
+def _home_cleared(state: RunState, event: Mapping[str, Any]) -> RunState:
+    vm = event["vm"]["moid"]
+    homes = tuple(h for h in state.homes if h.vm != vm)
+    return replace(state, homes=homes, homes_cleared=state.homes_cleared | {vm})
+
+
+def _fence(state: RunState, event: Mapping[str, Any]) -> RunState:
+    return replace(state, own_fence=bool(event.get("own", False)))
+
+
+def _rolling_back(state: RunState, event: Mapping[str, Any]) -> RunState:
+    return replace(state, rolling_back=str(event["reason"]))
 
 
 def _run_finished(state: RunState, event: Mapping[str, Any]) -> RunState:
@@ -207,5 +238,8 @@ _APPLY = {
     "move_finished": _finished,
     "experiment_found": _experiment,
     "home_recorded": _home,
+    "home_cleared": _home_cleared,
+    "fence": _fence,
+    "rolling_back": _rolling_back,
     "run_finished": _run_finished,
 }

@@ -105,13 +105,16 @@ def moves_in_flight(state: Path, vcenter_uuid: str) -> dict[str, tuple[str, str 
 
 
 def journal_homes(state: Path, vcenter_uuid: str) -> dict[str, Home]:
-    """The newest home of each VM that a journal of this vCenter recorded."""
+    """The newest home of each VM that a journal of this vCenter recorded and no later one cleared."""
     homes: dict[str, Home] = {}
+    cleared: set[str] = set()
     for folder in run_folders(state):
         run = replay(read_journal(folder / "journal.jsonl"))
         if run is not None and run.key.startswith(f"{vcenter_uuid}."):
             for home in run.homes:
-                homes.setdefault(home.vm, home)
+                if home.vm not in cleared:
+                    homes.setdefault(home.vm, home)
+            cleared |= run.homes_cleared
     return homes
 
 

@@ -19,7 +19,14 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
     PermissionMissing,
     TaskTimeout,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import (
+    GuestLogin,
+    GuestProcess,
+    hashed,
+    wanted,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, encode_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._http import text
 from ansible_collections.liveml.vsphere.plugins.module_utils._inventory import (
     MOVING_TASKS,
     TASK_PATHS,
@@ -33,6 +40,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Estate,
     Fault,
     Home,
+    HostState,
     PlacementUpdate,
     Power,
     TaskUpdate,
@@ -202,6 +210,22 @@ class Vsphere:
         rows = read_power_on(self._client, wanted)
         return {vm: iso_time(rows.get(vm, {}).get("runtime.bootTime")) for vm in wanted}
 
+    def guest_processes(self, vm: str, login: GuestLogin) -> tuple[GuestProcess, ...]:
+        """See the port."""
+        machine = self._client.reference("VirtualMachine", vm)
+        auth = vim.vm.guest.NamePasswordAuthentication(
+            username=login.username, password=login.password, interactiveSession=False
+        )
+        manager = self._client.content.guestOperationsManager
+        told = self._client.call(
+            "list the processes of the guest", lambda: manager.processManager.ListProcessesInGuest(machine, auth, [])
+        )
+        return tuple(
+            GuestProcess(text(str(p.name)), int(p.pid), str(iso_time(p.startTime)), hashed(str(p.cmdLine)))
+            for p in told
+            if p.startTime is not None and p.endTime is None and wanted(str(p.name), str(p.cmdLine), login.pattern)
+        )
+
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         """See the port."""
         recent = read_objects(self._client, "VirtualMachine", tuple(vms), ["recentTask"])
@@ -220,7 +244,7 @@ class Vsphere:
         return self._set_home(home.vm, encode_home(home))
 
     def clear_home(self, vm: str) -> bool:
-        """Empty the VM's home attribute; ``False`` when the role does not permit it."""
+        """See the port."""
         return self._set_home(vm, "")
 
     def _set_home(self, vm: str, value: str) -> bool:
@@ -274,6 +298,20 @@ class Vsphere:
         entity = self._client.reference("HostSystem", host)
         task = self._client.call("exit maintenance mode", lambda: entity.ExitMaintenanceMode_Task(0))
         return str(task._moId)
+
+    def end_maintenance(self, host: HostState, timeout: float) -> None:
+        """See the port."""
+        if host.maintenance_task is not None:
+            self.cancel(host.maintenance_task)
+            if self.wait_for(host.maintenance_task, timeout).fault is not None:
+                return
+            # The host was in maintenance mode before the task could be cancelled.
+        end = self.wait_for(self.exit_maintenance(host.moid), timeout)
+        if end.fault is not None:
+            raise CallFailed(
+                f"The maintenance mode of {host.name} did not end: {end.fault.name} {end.fault.message}",
+                fault=end.fault.name,
+            )
 
     def wait_for(self, task: str, timeout: float) -> TaskUpdate:
         """Wait for the end of one task. Raises TaskTimeout; NotFound when vCenter forgot the task."""

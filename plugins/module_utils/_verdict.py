@@ -111,7 +111,10 @@ def _longest_quiet(
     A training's own step takes time too: what the longest undisturbed one took at most is not counted as stalled, so
     that heavy-tailed steps (checkpoints, evaluation) raise no alarm; the upper bound needs no such assumption.
     """
-    quiets = _quiets([s for s in samples if s.outcome == ANSWERED], freshness)
+    answers = [s for s in samples if s.outcome == ANSWERED]
+    # What has ended stands still without having stalled.
+    ended = next((i for i, s in enumerate(answers) if s.status not in ("RUNNING", None)), len(answers))
+    quiets = _quiets(answers[: ended + 1], freshness)
     watched = [q for q in quiets if not _overlaps(unwatched, q.start, q.end)]
     if not watched:
         return None

@@ -66,7 +66,8 @@ owners:
   returned: always
   type: dict
 verdicts:
-  description: The verdicts, one an experiment.
+  description:
+    - The verdicts, one an experiment. C(final) tells how it ended and what came out of it, where its provider knows.
   returned: always
   type: list
   elements: dict
@@ -139,30 +140,32 @@ def reached(judgement: Judgement, until: str) -> bool:
     return until == "progress" and judgement.verdict is Verdict.UNINTERRUPTED
 
 
-def watch(params: dict[str, Any], experiments: tuple[Experiment, ...]) -> list[Judgement]:
+def watch(params: dict[str, Any], providers: Providers, experiments: tuple[Experiment, ...]) -> list[Judgement]:
     """Watch until all reached what is waited for, or time is up."""
     deadline = time.monotonic() + params["wait_timeout"]
     vms = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
-    with tempfile.TemporaryDirectory(prefix="liveml-") as folder:
-        providers = Providers(params["experiments"])
-        with providers.watch(experiments, Path(folder), lambda _event, **_fields: None) as watching:
-            while True:
-                time.sleep(POLL_SECONDS)
-                judgements = [j for vm in vms for j in watching.judge(vm)]
-                if all(reached(j, params["until"]) for j in judgements) or time.monotonic() > deadline:
-                    return judgements
+    with (
+        tempfile.TemporaryDirectory(prefix="liveml-") as folder,
+        providers.watch(experiments, Path(folder), lambda _event, **_fields: None) as watching,
+    ):
+        while True:
+            time.sleep(POLL_SECONDS)
+            judgements = [j for vm in vms for j in watching.judge(vm)]
+            if all(reached(j, params["until"]) for j in judgements) or time.monotonic() > deadline:
+                return judgements
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     """Find the run's experiments and watch them."""
     experiments = experiments_of(module.params)
-    judgements: Sequence[Judgement] = watch(module.params, experiments) if experiments else []
+    providers = Providers(module.params["experiments"])
+    judgements: Sequence[Judgement] = watch(module.params, providers, experiments) if experiments else []
     late = merged(j for j in judgements if not reached(j, module.params["until"]))
     judgements = merged(judgements)
     harmed = [j for j in judgements if is_harmful(j)]
     result: dict[str, Any] = {
         "changed": False,
-        "verdicts": [verdict_fields(j) for j in judgements],
+        "verdicts": [{**verdict_fields(j), "final": providers.final(j)} for j in judgements],
         "owners": by_owner(judgements),
         "lines": [line(j) for j in judgements],
     }

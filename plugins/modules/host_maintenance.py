@@ -70,6 +70,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+host:
+  description: The host's name.
+  returned: always
+  type: str
+moid:
+  description: The host's MoID.
+  returned: always
+  type: str
 maintenance:
   description: The host's state afterwards, V(normal), V(entering) or V(in).
   returned: always
@@ -126,7 +134,7 @@ def blocking_vms(estate: Estate, host: HostState) -> list[str]:
 def reach(vcenter: Vsphere, host: HostState, params: dict[str, Any]) -> None:
     """Bring the host into the wanted state. Raises TaskTimeout or CallFailed."""
     if params["state"] == "normal":
-        leave(vcenter, host, params["wait_timeout"])
+        vcenter.end_maintenance(host, params["wait_timeout"])
         return
     task = host.maintenance_task or vcenter.enter_maintenance(
         host.moid,
@@ -136,15 +144,6 @@ def reach(vcenter: Vsphere, host: HostState, params: dict[str, Any]) -> None:
     )
     if params["state"] == "maintenance":
         wait(vcenter, host, task, params["wait_timeout"])
-
-
-def leave(vcenter: Vsphere, host: HostState, timeout: int) -> None:
-    """Cancel a running entry, or end maintenance mode."""
-    if host.maintenance_task is not None:
-        vcenter.cancel(host.maintenance_task)
-        vcenter.wait_for(host.maintenance_task, timeout)
-    else:
-        wait(vcenter, host, vcenter.exit_maintenance(host.moid), timeout)
 
 
 def wait(vcenter: Vsphere, host: HostState, task: str, timeout: int) -> None:
@@ -197,6 +196,7 @@ def answer(host: HostState, now: Maintenance, *, changed: bool) -> dict[str, Any
     return {
         "changed": changed,
         "host": host.name,
+        "moid": host.moid,
         "maintenance": str(now),
         "permitted": True,
         "message": f"{host.name} is {words[now]}",

@@ -136,6 +136,11 @@ plan:
   description: The plan for M(liveml.vsphere.vm_migrate).
   returned: always
   type: dict
+hosts:
+  description: Names of the hosts that O(host) or O(fault_domain) means.
+  returned: always
+  type: list
+  elements: str
 lines:
   description: "One line a move, C(vm: source → target)."
   returned: always
@@ -349,7 +354,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
         estate = assume_in_service(estate, *(host.moid for host in hosts))
     plan = make_plan(estate, request)
     refuse_departure(params["plan_id"], approved, plan, estate, hosts)
-    return result_of(plan)
+    return {**result_of(plan), "hosts": [host.name for host in hosts]}
 
 
 def result_of(plan: Plan) -> dict[str, Any]:

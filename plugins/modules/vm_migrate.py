@@ -58,14 +58,17 @@ options:
     default: 8
   max_failures:
     description:
-      - With O(on_failure=stop), start no further move after so many failed moves and harmed experiments.
+      - With O(on_failure=stop) and O(on_failure=rollback), start no further move after so many failed moves and harmed
+        experiments.
     type: int
     default: 1
   on_failure:
     description:
       - V(stop) lets moves in flight finish and starts no more; V(continue) tries every move. The task fails either way.
+      - V(rollback) does as V(stop), then brings the VMs that this run moved back to where they were, and says of each VM
+        where it is. One that its source cannot take back stays where it is.
     type: str
-    choices: [stop, continue]
+    choices: [stop, rollback, continue]
     default: stop
   timeout_per_gib:
     description:
@@ -92,6 +95,11 @@ options:
       - What the evidence says about the fence, the message of M(liveml.vsphere.host_maintenance).
     type: str
     default: ""
+  own_fence:
+    description:
+      - Whether O(host) was fenced for this run, so that O(on_failure=rollback) may lift the fence before VMs come back.
+    type: bool
+    default: false
   progress_path:
     description:
       - File to which one line a transition is appended; set by the action plugin, which prints them.
@@ -136,7 +144,9 @@ resumed:
   returned: always
   type: bool
 moves:
-  description: Each move with its result, decided by where the VM was observed.
+  description: >-
+    Each move with the VM's name and MoID, and its result, decided by where the VM was observed. Moves of a rollback are moves
+    of their own, marked as C(back).
   returned: always
   type: list
   elements: dict
@@ -159,7 +169,16 @@ unobserved:
   returned: always
   type: dict
 left_behind:
-  description: Names of VMs that are still on their source.
+  description: Names of VMs that a move left where they were.
+  returned: always
+  type: list
+  elements: str
+placements:
+  description: Where each VM of the run is, as observed after the rollback. The empty host is that of a VM which no longer exists.
+  returned: when the run was rolled back
+  type: dict
+rolled_back:
+  description: Names of VMs that a rollback brought back.
   returned: always
   type: list
   elements: str
@@ -172,9 +191,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import guest_login
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import by_owner, merged
-from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Rules, verdict_fields
+from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Ended, Rules, verdict_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import HostState, Plan, Purpose
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import assume_in_service, plan_diff
@@ -206,12 +226,13 @@ SPEC: dict[str, Any] = {
     },
     "slots": {"type": "int", "default": 8},
     "max_failures": {"type": "int", "default": 1},
-    "on_failure": {"type": "str", "choices": ["stop", "continue"], "default": "stop"},
+    "on_failure": {"type": "str", "choices": ["stop", "rollback", "continue"], "default": "stop"},
     "timeout_per_gib": {"type": "float", "default": 10.0},
     "timeout_floor": {"type": "float", "default": 300.0},
     "assume_in_service": {"type": "bool", "default": False},
     "lock_timeout": {"type": "float", "default": 600.0},
     "fence": {"type": "str", "default": ""},
+    "own_fence": {"type": "bool", "default": False},
     "progress_path": {"type": "path"},
     "controller_pid": {"type": "int"},
 }
@@ -273,40 +294,54 @@ def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts:
             slots=limits_from(hosts, params["slots"]),
             priority=params["priority"],
             max_failures=params["max_failures"],
-            stop_on_failure=params["on_failure"] == "stop",
+            stop_on_failure=params["on_failure"] != "continue",
+            roll_back=params["on_failure"] == "rollback",
             timeout_per_gib=params["timeout_per_gib"],
             timeout_floor=params["timeout_floor"],
         ),
         record_homes=purpose is Purpose.EVACUATE,
         fence=params["fence"],
+        own_fence=params["own_fence"],
         require_checkpoint=params["experiments"]["require_checkpoint"],
+        guest=guest_login(params["experiments"]),
         stall_budget=params["experiments"]["stall_budget"],
         lock_timeout=params["lock_timeout"],
     )
 
 
+def move_of(ended: Ended, *, back: bool) -> dict[str, Any]:
+    """A move as the module returns it."""
+    move = ended.move
+    return {
+        "number": move.number,
+        "vm": move.vm_name,
+        "moid": move.vm,
+        "source": move.source_name,
+        "target": move.target_name,
+        "result": str(ended.result),
+        "back": back,
+    }
+
+
 def result_of(report: RunReport) -> dict[str, Any]:
     """The module's result."""
-    outcome = report.outcome
+    outcome, rolled_back = report.outcome, report.rolled_back
+    accounts = rolled_back.accounts if rolled_back is not None else ()
+    back = rolled_back.outcome.ended if rolled_back is not None else ()
     judgements = merged(outcome.judgements)
     result: dict[str, Any] = {
         "changed": bool(outcome.moved) or report.resumed,
         "run_id": report.run_id,
         "resumed": report.resumed,
-        "moves": [
-            {
-                "vm": ended.move.vm_name,
-                "source": ended.move.source_name,
-                "target": ended.move.target_name,
-                "result": str(ended.result),
-            }
-            for ended in outcome.ended
-        ],
+        "moves": [*(move_of(e, back=False) for e in outcome.ended), *(move_of(e, back=True) for e in back)],
         "experiments": [verdict_fields(judgement) for judgement in judgements],
         "owners": by_owner(judgements),
         "unobserved": dict(report.unobserved),
-        "left_behind": [ended.move.vm_name for ended in outcome.left_behind],
+        "left_behind": list(report.left_behind),
+        "rolled_back": [account.vm_name for account in accounts if account.outcome == "back"],
     }
+    if rolled_back is not None:
+        result["placements"] = {account.vm_name: account.host for account in accounts}
     if report.folder is not None:
         result["run_dir"] = str(report.folder)
     failures = [*report.failures, *([outcome.stopped] if outcome.stopped else [])]

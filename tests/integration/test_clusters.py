@@ -115,5 +115,5 @@ def test_a_killed_node_is_a_failed_experiment(runs: Runs, lab: Lab, run_module: 
     runs.move(LEADER, cluster_vms=[FOLLOWER])
     lab.post(f"guests/{FOLLOWER}", action="kill")
     gone = run_module("experiment_wait", state_dir=runs.state_dir, wait_timeout=5)
-    assert f"{LEADER}, {FOLLOWER}: failed" in gone["msg"]
+    assert gone["msg"].startswith(f"{LEADER}, {FOLLOWER}: failed")
     assert f"{FOLLOWER}: the server process is gone" in gone["msg"]

@@ -98,8 +98,9 @@ def test_hostnames() -> None:
 
 def test_configuration_has_new_passwords_and_the_chosen_time_scale(tmp_path: Path) -> None:
     one, two = (configuration(topology(), [], tmp_path, 0.5) for _ in range(2))
-    users = ("vcenter", "restricted", "operator")
-    assert len({config[user]["password"] for config in (one, two) for user in users}) == 6
+    parts = ("vcenter", "restricted", "operator", "guest_login")
+    passwords = [config[part]["password"] for config in (one, two) for part in parts]
+    assert len(set(passwords)) == 8
     assert one["time_scale"] == 0.5
     assert one["vcenter"]["name"] == "vcenter.lab"
     assert one["vcenter"]["listen"] == one["control"]["listen"] == "127.0.0.1:0"

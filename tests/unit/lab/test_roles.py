@@ -28,6 +28,7 @@ TYPES = (
     vim.option.OptionManager,
     vim.view.View,
     vim.view.ViewManager,
+    vim.vm.guest.ProcessManager,
     vmodl.query.PropertyCollector,
     vmodl.query.PropertyCollector.Filter,
 )
@@ -39,6 +40,7 @@ DYNAMIC = {
     "DestroyPropertyFilter",
     "DestroyView",
     "Fetch",
+    "ListProcessesInGuest",
     "MigrateVM_Task",
     "ReadNextEvents",
     "ReconfigVM_Task",

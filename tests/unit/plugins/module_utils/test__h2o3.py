@@ -91,6 +91,37 @@ def test_outcome_of_an_answer(status: int, headers: dict[str, str], body: Any, o
     assert _h2o3.parse_sample(_http.Answer(status, headers, body), 0.0, 0.1).outcome == outcome
 
 
+def models(*parameters: dict[str, Any], **output: Any) -> _http.Answer:
+    return _http.Answer(200, PROCESS, {"models": [{"parameters": list(parameters), "output": output}]})
+
+
+def test_the_score_is_that_of_the_best_known_data() -> None:
+    training, crossed = {"AUC": 0.9, "RMSE": 1}, {"AUC": 0.7}
+    output = {"model_category": "Binomial", "training_metrics": training, "cross_validation_metrics": None}
+    assert _h2o3.score_of(models(**output)) == ("training AUC", 0.9)
+    assert _h2o3.score_of(models(**output | {"cross_validation_metrics": crossed})) == ("cross_validation AUC", 0.7)
+    assert _h2o3.score_of(models(**output | {"model_category": "Clustering"})) == ("", None)
+    assert _h2o3.score_of(models(**output | {"training_metrics": {"AUC": "NaN"}})) == ("", None)
+    assert _h2o3.score_of(_http.Answer(404, PROCESS, None)) == ("", None)
+
+
+def test_checkpoints_of_a_model() -> None:
+    folder = {"name": "in_training_checkpoints_dir", "actual_value": "/checkpoints"}
+    export = {"name": "export_checkpoints_dir", "actual_value": "/models"}
+    assert _h2o3.recovery_of(models(folder, export)) == ("yes", "in_training_checkpoints_dir /checkpoints")
+    assert _h2o3.recovery_of(models(export))[0] == "no"
+    assert _h2o3.recovery_of(_http.Answer(404, PROCESS, None))[0] == "no"
+
+
+@given(LIKE_H2O)
+def test_whatever_a_model_looks_like(body: Any) -> None:
+    answer = _http.Answer(200, PROCESS, body)
+    _h2o3.score_of(answer)
+    _h2o3.recovery_of(answer)
+    _h2o3.models_in_training(answer)
+    _h2o3.cluster_of(answer)
+
+
 Serve = Callable[[bytes], int]
 
 

@@ -62,7 +62,7 @@ def members(draw: st.DrawFn) -> list[Judgement]:
 
 @given(members())
 def test_a_cluster_is_never_better_than_its_worst_node(group: list[Judgement]) -> None:
-    (whole,) = merged(group)
+    (whole,) = merged([*group, *group])
     assert whole.members == tuple(group)
     verdicts = {m.verdict for m in group}
     if verdicts & set(HARMED):

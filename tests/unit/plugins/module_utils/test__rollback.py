@@ -1,0 +1,444 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run that is rolled back, against a scripted vCenter: which VMs, the fence, homes, and kills at every moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils import _migrate
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, decode_home, encode_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Connection,
+    Estate,
+    Experiment,
+    Fault,
+    Home,
+    HostState,
+    Judgement,
+    Maintenance,
+    PlacementUpdate,
+    PlanRequest,
+    Power,
+    Purpose,
+    SlotLimits,
+    TaskUpdate,
+    VcenterInfo,
+    Verdict,
+    VmState,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan import make_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._ports import Update
+from ansible_collections.liveml.vsphere.plugins.module_utils._progress import line
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import RunReport, RunRequest, carry_out
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import journal_homes, moves_in_flight, state_path
+
+INFO = VcenterInfo("vc", "uuid", "8.0.3", True)
+SOURCE = "host-1"
+GIB = 2**30
+SCHEMA = json.loads((Path(__file__).parents[4] / "docs/schema/evidence-1.0.json").read_text())
+
+
+class Killed(BaseException):
+    """The process is gone; nothing of it runs any more."""
+
+
+class World:
+    """A vCenter with one host to empty and two targets. ``faults``: VM and target whose moves fail, and with what."""
+
+    def __init__(self, vms: int, faults: dict[tuple[str, str], str] | None = None) -> None:
+        self.where: dict[str, str] = {f"vm-{n}": SOURCE for n in range(1, vms + 1)}
+        self.attributes: dict[str, str] = {}
+        self.faults = faults or {}
+        self.maintenance = Maintenance.NORMAL
+        self.keeps_fence = False
+        self.tasks: dict[str, tuple[str, str, int]] = {}
+        self.moves: list[tuple[str, str, str]] = []
+        self.peak = 0
+        self.calls_left = -1
+        self.deleted: set[str] = set()
+
+    def count(self) -> None:
+        self.calls_left -= 1
+        if self.calls_left == 0:
+            raise Killed
+
+    def estate(self, **_options: Any) -> Estate:
+        self.count()
+        hosts = {
+            f"host-{n}": HostState(
+                moid=f"host-{n}", name=f"esx-{n}", cluster="c", cluster_name="c", datacenter="dc", fault_domain="a",
+                connection=Connection.CONNECTED, maintenance=self.maintenance if n == 1 else Maintenance.NORMAL,
+                memory_bytes=64 * GIB, memory_used_bytes=8 * GIB, cpu_mhz=10_000, cpu_used_mhz=100,
+                maintenance_task="task-fence" if n == 1 and self.maintenance is Maintenance.ENTERING else None,
+            )
+            for n in (1, 2, 3)
+        }  # fmt: skip
+        flying = {vm: task for task, (vm, _target, _ticks) in self.tasks.items()}
+        vms = {
+            vm: VmState(
+                moid=vm, name=vm.replace("vm", "ml"), instance_uuid=vm, host=host, power=Power.ON, memory_bytes=GIB,
+                moving_task=flying.get(vm), attributes={ATTRIBUTE: self.attributes.get(vm, "")},
+            )
+            for vm, host in self.where.items()
+        }  # fmt: skip
+        return Estate(INFO, hosts, vms)
+
+    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+        self.count()
+        if host == SOURCE and self.maintenance is not Maintenance.NORMAL:
+            raise CallFailed("the host is in maintenance", fault="InvalidState")
+        self.moves.append((vm, self.where[vm], host))
+        task = f"task-{len(self.moves)}"
+        self.tasks[task] = (vm, host, 2)
+        self.peak = max(self.peak, len(self.tasks))
+        self.count()
+        return task
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        self.count()
+        return self.advance()
+
+    def advance(self) -> tuple[Update, ...]:
+        news: list[Update] = []
+        for task, (vm, host, ticks) in list(self.tasks.items()):
+            if ticks:
+                self.tasks[task] = (vm, host, ticks - 1)
+                continue
+            del self.tasks[task]
+            fault = self.faults.get((vm, host))
+            if fault is None:
+                self.where[vm] = host
+                news += [PlacementUpdate(vm, host), TaskUpdate(task, "success")]
+            else:
+                news.append(TaskUpdate(task, "error", fault=Fault(fault, "scripted")))
+        return tuple(news)
+
+    def follow(self, *, tasks: Iterable[str] = (), vms: Iterable[str] = ()) -> None:
+        self.count()
+
+    def cancel(self, task: str) -> None:
+        raise AssertionError("nothing takes too long here")
+
+    def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+        self.count()
+        return {vm: PlacementUpdate(vm, self.where.get(vm)) for vm in vms}
+
+    def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
+        return dict.fromkeys(vms)
+
+    def moving(self, vms: Iterable[str]) -> dict[str, str]:
+        raise AssertionError("the run is told what moves")
+
+    def record_home(self, home: Home) -> bool:
+        self.count()
+        self.attributes[home.vm] = encode_home(home)
+        return True
+
+    def clear_home(self, vm: str) -> bool:
+        self.count()
+        self.attributes[vm] = ""
+        return True
+
+    def end_maintenance(self, host: HostState, timeout: float) -> None:
+        self.count()
+        if self.keeps_fence:
+            raise CallFailed("vCenter could not end maintenance mode", fault="NoPermission")
+        self.maintenance = Maintenance.NORMAL
+
+
+class Watching:
+    """Observer and watch in one; ``harm`` names VMs whose experiment failed once ``after`` that many verdicts."""
+
+    def __init__(self, *harmed: str) -> None:
+        self.harmed = harmed
+
+    def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
+        found = tuple(Experiment(vm, vm, "h2o3", "job", "1", "http://x") for vm in self.harmed if vm in vms)
+        return found, {}
+
+    def watch(self, *_arguments: Any) -> AbstractContextManager[Watching]:
+        return nullcontext(self)
+
+    def baseline(self) -> None: ...
+
+    def focus(self, vm: str) -> None: ...
+
+    def moved(self, vm: str) -> None: ...
+
+    def settled(self, vm: str) -> bool:
+        return True
+
+    def judge(self, vm: str) -> tuple[Judgement, ...]:
+        if vm not in self.harmed:
+            return ()
+        experiment = Experiment(vm, vm.replace("vm", "ml"), "h2o3", "job", "1", "http://x")
+        return (Judgement(experiment, Verdict.FAILED, "proven", "proven", "proven", None, None, 0.1, 0.1),)
+
+
+def run(
+    world: World,
+    state: Path,
+    watching: Watching | None = None,
+    *,
+    interrupted: Callable[[], bool] = lambda: False,
+    rules: Rules | None = None,
+) -> RunReport:
+    """Fence, plan and carry out as the role does."""
+    own_fence = world.maintenance is Maintenance.NORMAL
+    world.maintenance = Maintenance.ENTERING
+    estate = world.estate()
+    request = PlanRequest(
+        vms=tuple(vm for vm, host in world.where.items() if host == SOURCE),
+        moving={
+            vm: (target, estate.vms[vm].moving_task or "")
+            for vm, (target, _task) in moves_in_flight(state, "uuid").items()
+            if vm in estate.vms and estate.vms[vm].moving_task
+        },
+    )
+    return carry_out(
+        world,  # type: ignore[arg-type]
+        watching or Watching(),  # type: ignore[arg-type]
+        RunRequest(
+            plan=make_plan(estate, request),
+            purpose=Purpose.EVACUATE,
+            host=estate.hosts[SOURCE],
+            state=state,
+            rules=rules or Rules(slots=SlotLimits(per_host=2), roll_back=True, retries=0),
+            record_homes=True,
+            fence="esx-1 is fenced",
+            own_fence=own_fence,
+        ),
+        listener=line,
+        interrupted=interrupted,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_migrate, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(os, "fsync", lambda _fd: None)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return state_path(str(tmp_path))
+
+
+def events(state: Path) -> list[dict[str, Any]]:
+    (folder,) = (state / "runs").iterdir()
+    assert verify_chain(folder / "journal.jsonl").broken_at is None
+    return read_journal(folder / "journal.jsonl")
+
+
+def refusing(vm: str = "vm-4") -> dict[tuple[str, str], str]:
+    return {(vm, "host-2"): "NoPermission", (vm, "host-3"): "NoPermission"}
+
+
+def test_a_failed_move_brings_back_what_had_moved(state: Path) -> None:
+    world = World(6, refusing())
+    report = run(world, state)
+    assert set(world.where.values()) == {SOURCE}
+    away = [vm for vm, _source, target in world.moves if target != SOURCE and vm != "vm-4"]
+    assert len(away) >= 3
+    assert sorted(vm for vm, _source, target in world.moves if target == SOURCE) == sorted(away)
+    assert world.peak == 2
+    assert world.maintenance is Maintenance.NORMAL
+    assert [f for f in report.failures if "is back on esx-1" in f]
+    assert "ml-4 was left on esx-1 (failed: NoPermission)" in report.failures
+    assert "ml-6 was left on esx-1 (not started)" in report.failures
+    assert len(report.failures) == 6
+    assert set(world.attributes.values()) == {""}
+    assert journal_homes(state, "uuid") == {}
+
+    told = events(state)
+    kinds = [e["event"] for e in told]
+    assert kinds.index("rolling_back") < kinds.index("fence_lifting") < kinds.index("fence_lifted")
+    back = [e for e in told if e["event"] == "planned" and e.get("back")]
+    assert {e["number"] for e in back} == set(range(7, 7 + len(away)))
+    assert told[-1]["result"] == "failed"
+    assert told[-1]["back"] == len(away)
+    evidence = evidence_of(told, {}, {**dict.fromkeys(("head", "samples_sha256"), "a" * 64), "events": 1,
+                                      "broken_at": None, "why": "", "samples_as_sealed": True})  # fmt: skip
+    jsonschema.validate(evidence, SCHEMA)
+    assert "NoPermission" in evidence["run"]["rolled_back"]
+    assert Counter(m["back"] for m in evidence["moves"]) == {False: 6, True: len(away)}
+    assert {m["target"] for m in evidence["moves"] if m["back"]} == {"esx-1"}
+    assert {m["result"] for m in evidence["moves"] if m["vm"].replace("ml", "vm") in away} == {"moved"}
+
+
+def test_stop_and_continue_bring_nothing_back(state: Path) -> None:
+    for rules in (Rules(), Rules(stop_on_failure=False)):
+        world = World(3, refusing("vm-1"))
+        report = run(world, state, rules=rules)
+        assert report.rolled_back is None
+        assert not [move for move in world.moves if move[2] == SOURCE]
+        assert world.maintenance is Maintenance.ENTERING
+
+
+def test_a_harmed_experiment_rolls_back_also_the_host_that_is_empty_by_then(state: Path) -> None:
+    world = World(1)
+    report = run(world, state, Watching("vm-1"))
+    assert world.where == {"vm-1": SOURCE}
+    assert report.failures[0] == "ml-1 is back on esx-1"
+    assert "the experiment in ml-1 is failed" in report.failures[1]
+
+
+def test_harm_that_shows_only_at_the_end_counts(state: Path) -> None:
+    class Late(Watching):
+        asked = 0
+
+        def judge(self, vm: str) -> tuple[Judgement, ...]:
+            self.asked += 1
+            return super().judge(vm) if self.asked > 1 else ()
+
+    world = World(1)
+    assert run(world, state, Late("vm-1")).rolled_back is not None
+    assert world.where == {"vm-1": SOURCE}
+
+
+def test_a_source_that_refuses_keeps_the_vm_where_it_is_and_says_so(state: Path) -> None:
+    world = World(4, {**refusing("vm-3"), ("vm-1", SOURCE): "InsufficientMemoryFault"})
+    report = run(world, state)
+    stayed = world.where["vm-1"]
+    assert stayed != SOURCE
+    assert world.where["vm-2"] == SOURCE
+    assert f"ml-1 stayed on {stayed.replace('host', 'esx')} (failed: InsufficientMemoryFault)" in report.failures
+    assert report.left_behind == ("ml-1", "ml-3")
+    home = decode_home("vm-1", world.attributes["vm-1"])
+    assert home is not None
+    assert (home.host, home.target) == (SOURCE, stayed)
+
+
+def test_a_fence_that_stays_up_is_why_vms_stay(state: Path) -> None:
+    world = World(3, refusing("vm-2"))
+    world.keeps_fence = True
+    report = run(world, state)
+    assert not [move for move in world.moves if move[2] == SOURCE]
+    assert any(
+        f.startswith("ml-1 stayed on esx-") and "the fence of esx-1 could not be lifted" in f for f in report.failures
+    )
+
+
+def test_a_fence_of_somebody_else_is_not_touched(state: Path) -> None:
+    world = World(3, refusing("vm-2"))
+    world.maintenance = Maintenance.ENTERING
+    report = run(world, state)
+    assert world.maintenance is Maintenance.ENTERING
+    assert any("target_maintenance" in failure for failure in report.failures)
+
+
+def test_a_vm_that_a_person_moved_or_deleted_is_left_alone(state: Path) -> None:
+    world = World(4, refusing("vm-3"))
+    original = world.end_maintenance
+
+    def meanwhile(host: HostState, timeout: float) -> None:
+        original(host, timeout)
+        world.where["vm-1"] = "host-3" if world.where["vm-1"] == "host-2" else "host-2"
+        del world.where["vm-2"]
+
+    world.end_maintenance = meanwhile  # type: ignore[method-assign]
+    report = run(world, state)
+    assert {vm for vm, _source, target in world.moves if target == SOURCE} == {"vm-4"}
+    assert any(f.startswith("ml-1 is on esx-") and "this run did not put it" in f for f in report.failures)
+    assert "ml-2 no longer exists" in report.failures
+
+
+def test_a_vm_that_was_a_guest_there_keeps_its_first_home(state: Path) -> None:
+    world = World(2, refusing("vm-2"))
+    first = Home("vm-1", "host-3", "esx-3", SOURCE, "esx-1", "earlier", "then")
+    world.attributes["vm-1"] = encode_home(first)
+    run(world, state)
+    home = decode_home("vm-1", world.attributes["vm-1"])
+    assert home is not None
+    assert (home.host, home.target) == ("host-3", SOURCE)
+    assert journal_homes(state, "uuid")["vm-1"].host == "host-3"
+
+
+def test_an_interruption_stops_the_way_back_and_the_next_run_goes_on_with_it(state: Path) -> None:
+    world = World(5, refusing("vm-5"))
+    report = run(world, state, interrupted=lambda: any(target == SOURCE for _vm, _from, target in world.moves))
+    assert report.rolled_back is not None
+    assert len(set(world.where.values())) > 1
+    assert events(state)[-1]["event"] == "run_interrupted"
+    report = run(world, state)
+    assert report.resumed
+    assert set(world.where.values()) == {SOURCE}
+    assert events(state)[-1]["result"] == "failed"
+
+
+@pytest.mark.parametrize("landed", [True, False])
+def test_killed_at_any_moment_it_converges(tmp_path: Path, landed: bool) -> None:
+    """The process dies at its N-th call, for every N; the role runs again until the run is closed."""
+    calls = sure = 0
+    while True:
+        calls += 1
+        state = state_path(str(tmp_path / str(calls)))
+        world = World(4, refusing("vm-3"))
+        world.calls_left = calls
+        try:
+            run(world, state)
+        except Killed:
+            pass
+        else:
+            break
+        while landed and world.tasks:
+            world.advance()
+        world.calls_left = -1
+        known = any(
+            e["event"] == "fence"
+            for folder in (state / "runs").iterdir()
+            for e in read_journal(folder / "journal.jsonl")
+        )
+        report = run(world, state)
+        assert report.failures, calls
+        if not known:  # whose the fence is died with the process; it stays up, and what stays away is told
+            assert any("target_maintenance" in failure for failure in report.failures)
+            continue
+        sure += 1
+        assert set(world.where.values()) == {SOURCE}, calls
+        assert world.maintenance is Maintenance.NORMAL, calls
+        assert {text for text in world.attributes.values() if text} == set(), calls
+        trips = Counter((vm, target == SOURCE) for vm, _source, target in world.moves if vm != "vm-3")
+        assert all(times == 1 for times in trips.values()), (calls, world.moves)
+        told = events(state)
+        assert told[-1]["event"] == "run_finished"
+        numbers = {(e["vm"]["moid"], e["number"]) for e in told if e["event"] == "planned" and e.get("back")}
+        assert len({number for _vm, number in numbers}) == len(numbers)
+    assert sure > 40
+    assert calls - sure < 5
+
+
+def test_the_second_run_after_a_rollback_is_a_new_one(state: Path) -> None:
+    world = World(3, refusing("vm-2"))
+    first = run(world, state)
+    world.faults.clear()
+    time.sleep(1.0)  # runs are told apart, and sorted, by the second
+    second = run(world, state)
+    assert (second.resumed, second.failures) == (False, ())
+    assert second.run_id != first.run_id
+    assert SOURCE not in world.where.values()
+    assert {h.vm for h in journal_homes(state, "uuid").values()} == {"vm-1", "vm-2", "vm-3"}
+
+
+def test_the_rollback_respects_max_failures(state: Path) -> None:
+    world = World(3, refusing("vm-2"))
+    report = run(world, state, rules=replace(Rules(roll_back=True, retries=0), max_failures=2))
+    assert report.rolled_back is None
+    assert report.left_behind == ("ml-2",)
