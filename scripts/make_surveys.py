@@ -32,7 +32,10 @@ HEADER = "---\n# Made by scripts/make_surveys.py from roles/*/meta/argument_spec
 
 
 class _Plain(yaml.SafeDumper):
-    """Without anchors: AWX users copy single surveys."""
+    """Without anchors, because AWX's users copy single surveys; lists indented."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
