@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The command line: ``python -m lab up | down``."""
+"""The command line: ``python -m lab up | env | down``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -16,8 +17,10 @@ from types import FrameType
 from typing import Any
 
 from lab.errors import LabError
-from lab.lifecycle import down, up
+from lab.lifecycle import current, down, up
 from lab.paths import DEFAULT_STATE, DEFAULT_TOPOLOGY
+
+USERS = ("vcenter", "restricted", "operator")
 
 
 class Interrupted(BaseException):
@@ -53,8 +56,10 @@ def parser() -> argparse.ArgumentParser:
     )
     start.add_argument("--time-scale", type=time_scale, metavar="X", help="multiply every simulated duration by X")
     start.add_argument("--no-guests", action="store_true", help="start no H2O-3 servers")
+    env = commands.add_parser("env", help="print the environment of a running lab as lines for a shell")
+    env.add_argument("--user", choices=USERS, default="vcenter", help="whose login (default: %(default)s)")
     stop = commands.add_parser("down", help="end the lab and remove its state; nothing to do is fine")
-    for command in (start, stop):
+    for command in (start, env, stop):
         command.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="default: %(default)s")
     return top
 
@@ -64,6 +69,11 @@ def run(options: argparse.Namespace) -> None:
     state = options.state.resolve()
     if options.command == "down":
         down(state)
+        return
+    if options.command == "env":
+        found = current(state)
+        login = {"VMWARE_USER": found[options.user]["user"], "VMWARE_PASSWORD": found[options.user]["password"]}
+        print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in {**found["env"], **login}.items()))
         return
     given: dict[str, Any] = {}
     if options.topology is not None:

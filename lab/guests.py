@@ -27,12 +27,16 @@ class Launcher:
 
 @dataclass(frozen=True)
 class Server:
-    """A server the lab runs: the VM, the address it answers on, the folder of all it writes, what to train."""
+    """A server the lab runs: the VM, the address it answers on, the folder of all it writes, what to train.
+
+    ``nodes`` are the addresses of all nodes of its cloud, its own among them; none: it is a cloud of its own.
+    """
 
     vm: str
     address: str
     folder: Path
     spec: Guest
+    nodes: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -46,13 +50,16 @@ class Server:
 
     @property
     def flatfile(self) -> Path:
-        """The list of its cluster's nodes: itself."""
+        """The list of its cluster's nodes."""
         return self.folder / "flatfile"
 
     def prepare(self) -> None:
         """Make its folder."""
         (self.folder / "tmp").mkdir(mode=0o700, parents=True)
-        self.flatfile.write_text(f"127.0.0.1:{API_PORT}\n", encoding="ascii")
+        nodes = self.nodes or (self.address,)
+        # A node adds its own offset to every port that it reads there.
+        ports = [API_PORT + port_offset(node) - port_offset(self.address) for node in nodes]
+        self.flatfile.write_text("".join(f"127.0.0.1:{port}\n" for port in ports), encoding="ascii")
 
 
 def hostname(vm: str) -> str:
@@ -64,7 +71,8 @@ def h2o_command(launcher: Launcher, server: Server) -> list[str]:
     """Start an H2O-3 server: API on the guest's address, everything it writes below its folder.
 
     H2O binds its second port to ``-ip`` plus ``-port_offset`` and cannot bind it to 127.0.1.N, so that port lives on
-    127.0.0.1 and differs per guest. The flat file keeps it from looking for other nodes by multicast.
+    127.0.0.1 and differs per guest; the nodes of a cloud know each other by it. The flat file keeps a server from looking
+    for other nodes by multicast.
     """
     folder = server.folder
     return [
@@ -74,7 +82,7 @@ def h2o_command(launcher: Launcher, server: Server) -> list[str]:
         f"-Duser.home={folder}",
         "-jar",
         str(launcher.jar),
-        *("-name", f"{hostname(server.vm)}-{launcher.token}"),
+        *("-name", f"{hostname(server.spec.cloud or server.vm)}-{launcher.token}"),
         *("-ip", "127.0.0.1"),
         *("-web_ip", server.address),
         *("-port", str(API_PORT)),
@@ -100,6 +108,15 @@ def process_entry(launcher: Launcher, server: Server, state: Path) -> dict[str, 
     }
 
 
+def cloud_nodes(topology: Topology, claim: Claim) -> dict[str | None, tuple[str, ...]]:
+    """The addresses of the nodes of each cloud that the topology names."""
+    found: dict[str | None, tuple[str, ...]] = {}
+    for number, spec in zip(topology.numbers, topology.guests, strict=True):
+        if spec is not None and spec.cloud is not None:
+            found[spec.cloud] = (*found.get(spec.cloud, ()), claim.address(number))
+    return found
+
+
 def place_guests(
     topology: Topology, claim: Claim, state: Path, launcher: Launcher | None
 ) -> tuple[list[dict[str, Any]], list[Server]]:
@@ -108,12 +125,13 @@ def place_guests(
     Returns the VMs of the vCenter's configuration and the servers among them.
     """
     vms, servers = [], []
+    clouds = cloud_nodes(topology, claim) if launcher is not None else {}
     for vm, number, spec in zip(topology.vms, topology.numbers, topology.guests, strict=True):
         address = claim.address(number)
         plain = dict(vm)
         guest = {"address": address, "hostname": hostname(vm["name"]), "stun_seconds": plain.pop("stun_seconds")}
         if spec is not None and launcher is not None:
-            server = Server(vm["name"], address, state / "guests" / address, spec)
+            server = Server(vm["name"], address, state / "guests" / address, spec, clouds.get(spec.cloud, ()))
             server.prepare()
             servers.append(server)
             guest |= process_entry(launcher, server, state)

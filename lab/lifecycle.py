@@ -78,6 +78,18 @@ def up(state: Path, given: dict[str, Any]) -> dict[str, Any]:
             raise
 
 
+def current(state: Path) -> dict[str, Any]:
+    """What ``up`` printed for the lab that runs in ``state``.
+
+    Raises:
+        LabError: none does.
+    """
+    marker = folder.read_marker(state)
+    if marker is None or marker.answer is None or marker.answer["pid"] not in marked_pids(state):
+        raise LabError(f"no lab runs in {state}; start one by `python -m lab up`")
+    return marker.answer
+
+
 def running(state: Path, given: dict[str, Any]) -> dict[str, Any] | None:
     """The answer of the lab that runs in ``state``, None when none does.
 

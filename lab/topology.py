@@ -93,12 +93,14 @@ VM = {
     "cpu_affinity": list_of(INDEX),
     "guest_number": nullable(Field("a number from 1 to 254", lambda v: INDEX.check(v) and v in GUEST_NUMBERS)),
     "stun_seconds": nullable(POSITIVE),
+    "tools": TRUTH.optional(True),
     "h2o3": nullable(MAPPING),
 }
 H2O3 = {
     "heap_mb": COUNT.optional(2048),
     "threads": COUNT.optional(2),
     "nice": Field("a whole number from 0 to 19", lambda v: INDEX.check(v) and v <= 19).optional(10),
+    "cloud": nullable(TEXT),
     "train": Field("a mapping or a list of mappings", lambda v: isinstance(v, dict | list)).optional([]),
 }
 TOPOLOGY = {
@@ -120,12 +122,13 @@ DEFAULTS = {"host": MAPPING.optional({}), "vm": MAPPING.optional({})}
 
 @dataclass(frozen=True)
 class Guest:
-    """A real H2O-3 server to run inside a VM. ``heap_mb`` in MiB."""
+    """A real H2O-3 server to run inside a VM. ``heap_mb`` in MiB; servers of one ``cloud`` are nodes of one cluster."""
 
     heap_mb: int
     threads: int
     nice: int
     trainings: tuple[Training, ...]
+    cloud: str | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,9 @@ def read_guest(name: str, value: Any) -> Guest | None:
         return None
     place = f"h2o3 of {name}"
     given = read(place, value, H2O3)
-    return Guest(given["heap_mb"], given["threads"], given["nice"], read_trainings(place, given["train"]))
+    return Guest(
+        given["heap_mb"], given["threads"], given["nice"], read_trainings(place, given["train"]), given["cloud"]
+    )
 
 
 def guest_number(vm: dict[str, Any]) -> int:

@@ -43,6 +43,16 @@ def await_server(server: Server, check: Callable[[Server], None]) -> H2O:
     return h2o
 
 
+def await_cloud(h2o: H2O, size: int, server: Server, check: Callable[[Server], None]) -> None:
+    """Wait until all nodes have found each other; whatever is asked of a forming cloud but this locks it."""
+    end = time.monotonic() + SERVER_START_LIMIT
+    while (seen := h2o.get("/3/Cloud")["cloud_size"]) < size:
+        check(server)
+        if time.monotonic() > end:
+            raise LabError(f"the cloud of {server.vm} has {seen} of {size} nodes after {SERVER_START_LIMIT:.0f} s")
+        time.sleep(0.1)
+
+
 def await_job(h2o: H2O, job: str, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """Poll a job until ``done`` says so.
 
@@ -167,6 +177,7 @@ def start_trainings(server: Server, csv: Path, check: Callable[[Server], None]) 
     h2o = await_server(server, check)
     if not server.spec.trainings:
         return
+    await_cloud(h2o, max(1, len(server.nodes)), server, check)
     import_flights(h2o, csv)
     ready = []
     for training in server.spec.trainings:

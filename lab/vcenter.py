@@ -19,6 +19,8 @@ from lab.topology import Topology
 
 ADMINISTRATOR = "administrator@vsphere.local"
 RESTRICTED = "cloudadmin@vmc.local"
+OPERATOR = "operator@vsphere.local"
+GUEST_USER = "trainer"
 LIMIT = 1 << 20
 
 
@@ -41,7 +43,9 @@ def configuration(topology: Topology, vms: list[dict[str, Any]], state: Path, ti
             "listen": "127.0.0.1:0",
         },
         "restricted": {"user": RESTRICTED, "password": password()},
+        "operator": {"user": OPERATOR, "password": password()},
         "control": {"listen": "127.0.0.1:0"},
+        "guest_login": {"user": GUEST_USER, "password": password()},
         "vms": vms,
     }
 
@@ -60,6 +64,8 @@ def answer_of(ready: dict[str, Any], state: Path) -> dict[str, Any]:
     return {
         "vcenter": {key: vcenter[key] for key in ("host", "port", "user", "password", "ca_file")},
         "restricted": {key: ready["restricted"][key] for key in ("user", "password")},
+        "operator": {key: ready["operator"][key] for key in ("user", "password")},
+        "guest": {key: ready["guest"][key] for key in ("user", "password")},
         "control": ready["control"],
         "env": env,
         "pid": ready["pid"],

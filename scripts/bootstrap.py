@@ -16,6 +16,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +44,8 @@ def main() -> None:
     install("test" if group == "frameworks" else group)
     if group == "frameworks":
         install(group)
+    if group != "demo":
+        unpack("awx", "ansible_collections/awx/awx/")
     if java() is None:
         install("java")
     if go() is None:
@@ -95,6 +99,24 @@ def install(group: str) -> None:
         command = [str(BIN / "uv"), "pip", "install", "--quiet", "--python", str(BIN / "python")]
         command += ["--require-hashes", "-r", str(lock)]
     run(command)
+    stamp.write_text(digest)
+
+
+def unpack(group: str, part: str) -> None:
+    """Put one folder of a lock file's only package among the collections; the rest of the package is not installed."""
+    lock, stamp = LOCKS / f"{group}.txt", VENV / f".unpacked-{group}"
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    say(f"unpacking {part.rstrip('/')} of {lock.relative_to(ROOT)}")
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--dest", folder]
+        run([str(BIN / "python"), "-m", "pip", "download", *options, "-r", str(lock)])
+        (wheel,) = Path(folder).glob("*.whl")
+        shutil.rmtree(VENV / "collections" / part, ignore_errors=True)
+        with zipfile.ZipFile(wheel) as archive:
+            wanted = [name for name in archive.namelist() if name.startswith(part)]
+            archive.extractall(VENV / "collections", wanted)
     stamp.write_text(digest)
 
 

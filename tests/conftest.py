@@ -9,8 +9,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 ROOT = Path(__file__).resolve().parent.parent
 COLLECTIONS = ROOT / ".venv" / "collections"
+
+# A busy machine is no failure of a property.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 for path in (str(ROOT), str(COLLECTIONS)):
     if path not in sys.path:

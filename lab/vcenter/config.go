@@ -88,6 +88,7 @@ type VM struct {
 	Attributes          map[string]string `json:"attributes"`
 	CPUAffinity         []int32           `json:"cpu_affinity"`
 	Guest               Guest             `json:"guest"`
+	Tools               *bool             `json:"tools"`
 }
 
 // Config is the whole simulated SDDC.
@@ -96,7 +97,9 @@ type Config struct {
 	TimeScale     float64    `json:"time_scale"`
 	VCenter       Login      `json:"vcenter"`
 	Restricted    Login      `json:"restricted"`
+	Operator      Login      `json:"operator"`
 	Control       Login      `json:"control"`
+	GuestLogin    Login      `json:"guest_login"`
 	LinkMbit      int        `json:"link_mbit"`
 	Datacenter    string     `json:"datacenter"`
 	Clusters      []Cluster  `json:"clusters"`

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -23,6 +25,7 @@ type request struct {
 	Target     string  `json:"target"`
 	Name       string  `json:"name"`
 	Instant    bool    `json:"instant"`
+	Alarm      string  `json:"alarm"`
 }
 
 func (s *sddc) control(stop func()) http.Handler {
@@ -45,8 +48,10 @@ func (s *sddc) control(stop func()) http.Handler {
 	get("/v1/state", s.state)
 	get("/v1/calls", s.countedCalls)
 	post("/v1/calls/reset", s.resetCalls)
+	get("/v1/privileges", s.demandedPrivileges)
 	post("/v1/faults", s.injectFault)
 	post("/v1/hosts/{name}", s.connectHost)
+	post("/v1/hosts/{name}/alarm", s.raiseAlarm)
 	post("/v1/guests/{name}", s.actOnGuest)
 	post("/v1/vms/{name}", s.actOnVM)
 	post("/v1/link", s.setLink)
@@ -110,6 +115,16 @@ func (s *sddc) countedCalls() any {
 		counted[name] = count
 	}
 	return counted
+}
+
+func (s *sddc) demandedPrivileges() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	answer := map[string][]string{}
+	for user, privileges := range s.demanded {
+		answer[user] = slices.Sorted(maps.Keys(privileges))
+	}
+	return answer
 }
 
 func (s *sddc) resetCalls(string, request) error {

@@ -27,24 +27,7 @@ func (o *overrides) Unlock() {}
 
 var overridden = []string{
 	"RelocateVM_Task", "MigrateVM_Task", "EnterMaintenanceMode_Task", "ExitMaintenanceMode_Task", "HasPrivilegeOnEntities",
-}
-
-// privileges of the calls that the restricted user (a model of CloudAdmin) may not make.
-var forbidden = map[string]string{
-	"EnterMaintenanceMode_Task":       "Host.Config.Maintenance",
-	"ExitMaintenanceMode_Task":        "Host.Config.Maintenance",
-	"DisconnectHost_Task":             "Host.Config.Connection",
-	"ReconnectHost_Task":              "Host.Config.Connection",
-	"ReconfigureComputeResource_Task": "Host.Inventory.EditCluster",
-	"AddCustomFieldDef":               "Global.ManageCustomFields",
-	"RemoveCustomFieldDef":            "Global.ManageCustomFields",
-	"SetField":                        "Global.SetCustomField",
-	"SetCustomValue":                  "Global.SetCustomField",
-	"ReconfigVM_Task":                 "VirtualMachine.Config.AdvancedConfig",
-	"PowerOffVM_Task":                 "VirtualMachine.Interact.PowerOff",
-	"Destroy_Task":                    "VirtualMachine.Inventory.Delete",
-	"SetEntityPermissions":            "Authorization.ModifyPermissions",
-	"UpdateOptions":                   "Global.Settings",
+	"SetEntityPermissions", "ListProcessesInGuest",
 }
 
 func (s *sddc) install() {
@@ -52,6 +35,7 @@ func (s *sddc) install() {
 	s.registry.Put(receiver)
 	s.registry.SessionManager().ValidLogin = s.validLogin
 	s.registry.Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+		plainEventTypes(method.Body)
 		s.mu.Lock()
 		s.calls[method.Name]++
 		own := method.Name == "CancelTask" && s.tasks[method.This] != nil
@@ -60,10 +44,10 @@ func (s *sddc) install() {
 		}
 		s.mu.Unlock()
 		if ctx.Session == nil {
-			return nil, nil
+			return nil, s.unwelcome(method)
 		}
-		if privilege, ok := forbidden[method.Name]; ok && ctx.Session.UserName == s.config.Restricted.User {
-			return nil, &types.NoPermission{Object: &method.This, PrivilegeId: privilege}
+		if fault := s.refusal(ctx.Session.UserName, method); fault != nil {
+			return nil, fault
 		}
 		if own || slices.Contains(overridden, method.Name) {
 			method.This = receiver.Self
@@ -73,12 +57,19 @@ func (s *sddc) install() {
 }
 
 func (s *sddc) validLogin(req *types.Login) bool {
-	for _, login := range []Login{s.config.VCenter, s.config.Restricted} {
-		if login.User != "" && req.UserName == login.User {
-			return req.Password == login.Password
-		}
+	return slices.ContainsFunc(s.logins(), func(login Login) bool {
+		return sameUser(req.UserName, login.User) && req.Password == login.Password
+	})
+}
+
+// unwelcome is the fault of a right login by a user without any permission.
+func (s *sddc) unwelcome(method *simulator.Method) types.BaseMethodFault {
+	login, ok := method.Body.(*types.Login)
+	if !ok || !s.validLogin(login) || s.granted(login.UserName, s.rootFolder(), read) {
+		return nil
 	}
-	return false
+	root := s.rootFolder()
+	return &types.NoPermission{Object: &root, PrivilegeId: read}
 }
 
 // CancelTask ends a lab task unless it is past its point of no return.
@@ -93,28 +84,4 @@ func (o *overrides) CancelTask(_ *simulator.Context, req *types.CancelTask) soap
 	}
 	body.Res = &types.CancelTaskResponse{}
 	return body
-}
-
-// HasPrivilegeOnEntities answers by role.
-func (o *overrides) HasPrivilegeOnEntities(ctx *simulator.Context, req *types.HasPrivilegeOnEntities) soap.HasFault {
-	var answer []types.EntityPrivilege
-	for _, entity := range req.Entity {
-		privilege := types.EntityPrivilege{Entity: entity}
-		for _, id := range req.PrivId {
-			privilege.PrivAvailability = append(privilege.PrivAvailability, types.PrivilegeAvailability{
-				PrivId: id, IsGranted: ctx.Session.UserName != o.config.Restricted.User || !isForbidden(id),
-			})
-		}
-		answer = append(answer, privilege)
-	}
-	return &methods.HasPrivilegeOnEntitiesBody{Res: &types.HasPrivilegeOnEntitiesResponse{Returnval: answer}}
-}
-
-func isForbidden(privilege string) bool {
-	for _, id := range forbidden {
-		if id == privilege {
-			return true
-		}
-	}
-	return false
 }

@@ -87,6 +87,8 @@ func announce(config *Config, vcenter *url.URL, control, caFile string) error {
 			"password": config.VCenter.Password, "ca_file": caFile,
 		},
 		"restricted": map[string]string{"user": config.Restricted.User, "password": config.Restricted.Password},
+		"operator":   map[string]string{"user": config.Operator.User, "password": config.Operator.Password},
+		"guest":      map[string]string{"user": config.GuestLogin.User, "password": config.GuestLogin.Password},
 		"control":    "http://" + control,
 		"pid":        os.Getpid(),
 	})

@@ -32,6 +32,7 @@ type sddc struct {
 	moves    []*MoveRecord
 	calls    map[string]int
 	sessions map[string]bool
+	demanded map[string]map[string]bool // user -> privileges that calls of theirs demanded
 	counter  int
 }
 
@@ -57,6 +58,7 @@ func build(config *Config) (*sddc, error) {
 		busy: map[string]types.ManagedObjectReference{}, entering: map[string]*operation{},
 		tasks: map[types.ManagedObjectReference]*operation{}, faults: map[string][]string{},
 		calls: map[string]int{}, sessions: map[string]bool{},
+		demanded: map[string]map[string]bool{},
 	}
 	s.slots = newSlotQueue(s.budget)
 	s.cluster = s.registry.Any("ClusterComputeResource").(*simulator.ClusterComputeResource)
@@ -85,9 +87,7 @@ func build(config *Config) (*sddc, error) {
 }
 
 func (s *sddc) describe() {
-	content := s.registry.Get(types.ManagedObjectReference{Type: "ServiceInstance", Value: "ServiceInstance"})
-	instance := content.(*simulator.ServiceInstance)
-	about := &instance.Content.About
+	about := &s.content().About
 	about.Name = "VMware vCenter Server (simulator)"
 	about.FullName = "VMware vCenter Server 8.0.3 (liveml lab, govmomi simulator)"
 	about.InstanceUuid = uuid.NewString()

@@ -105,9 +105,10 @@ func (s *sddc) report(vm *simulator.VirtualMachine, spec *VM) {
 	}
 	booted := time.Now().Add(-72 * time.Hour)
 	vm.Runtime.BootTime = &booted
-	if spec.Guest.Address == "" {
+	if spec.Guest.Address == "" || (spec.Tools != nil && !*spec.Tools) {
 		return
 	}
+	vm.Guest.GuestOperationsReady = types.NewBool(true)
 	vm.Guest.IpAddress, vm.Guest.HostName = spec.Guest.Address, spec.Guest.Hostname
 	vm.Guest.ToolsRunningStatus = string(types.VirtualMachineToolsRunningStatusGuestToolsRunning)
 	vm.Guest.Net = []types.GuestNicInfo{{Connected: true, IpAddress: []string{spec.Guest.Address}}}

@@ -66,6 +66,14 @@ options:
         type: list
         elements: str
         default: []
+      cluster_vms:
+        description:
+          - Names or patterns of VMs that do not move and may hold further nodes of an H2O-3 cluster that has a node in a VM which moves.
+          - Such VMs are found by themselves when the nodes know each other by the addresses that vCenter shows. An experiment on a
+            cluster is proved only when every node of it is watched.
+        type: list
+        elements: str
+        default: []
       owners:
         description: Owner by VM name or pattern, where neither the provider nor the custom attribute tells the right one.
         type: dict
@@ -97,7 +105,7 @@ options:
             default: []
           url:
             description:
-              - URL of the server, for V(prometheus) with O(experiments.sources.metric) that of the exporter's page.
+              - URL of the server, for V(prometheus) with O(experiments.sources[].metric) that of the exporter's page.
               - C({address}) stands for the VM's address and C({vm}) for its name.
             type: str
           command:
@@ -152,6 +160,20 @@ options:
           client_key:
             description: PEM file of that certificate's key, without a passphrase.
             type: path
+      guest_username:
+        description:
+          - User of the guests with which M(liveml.vsphere.vm_migrate) lets vCenter list their processes before and after the moves, through
+            VMware Tools. The same process before and after proves that it was not restarted, whatever framework trains in it.
+          - Needs the privilege C(VirtualMachine.GuestOperations.Query). Guests are not asked when it is not given.
+        type: str
+      guest_password:
+        description: Password of that user.
+        type: str
+      guest_process:
+        description:
+          - Regular expression that finds the processes of interest by name or command line, such as V(java .*h2o|python .*train).
+          - Of a command line only the SHA-256 is kept.
+        type: str
       require_checkpoint:
         description:
           - What to do when an experiment could not be recovered from a checkpoint if the worst happened, or that is not known.

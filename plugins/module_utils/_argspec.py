@@ -61,10 +61,14 @@ EXPERIMENT_OPTIONS: dict[str, Any] = {
     "username": {"type": "str", "fallback": (env_fallback, ["H2O_USERNAME"])},
     "password": {"type": "str", "no_log": True, "fallback": (env_fallback, ["H2O_PASSWORD"])},
     **_TLS_OPTIONS,
+    "cluster_vms": {"type": "list", "elements": "str", "default": []},
     "allowed_networks": {"type": "list", "elements": "str", "default": []},
     "owners": {"type": "dict", "default": {}},
     "owner_attribute": {"type": "str", "default": "owner"},
     "sources": {"type": "list", "elements": "dict", "default": [], "options": SOURCE_OPTIONS},
+    "guest_username": {"type": "str"},
+    "guest_password": {"type": "str", "no_log": True},
+    "guest_process": {"type": "str"},
     "require_checkpoint": {"type": "str", "choices": ["never", "warn", "refuse"], "default": "never"},
     "stall_budget": {"type": "float", "default": 5.0},
     "settle_timeout": {"type": "float", "default": 60.0},
@@ -72,5 +76,11 @@ EXPERIMENT_OPTIONS: dict[str, Any] = {
 }
 
 EXPERIMENT_SPEC: dict[str, Any] = {
-    "experiments": {"type": "dict", "default": {}, "apply_defaults": True, "options": EXPERIMENT_OPTIONS}
+    "experiments": {
+        "type": "dict",
+        "default": {},
+        "apply_defaults": True,
+        "options": EXPERIMENT_OPTIONS,
+        "required_together": [["guest_username", "guest_password", "guest_process"]],
+    }
 }

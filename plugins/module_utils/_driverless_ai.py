@@ -6,9 +6,10 @@
 
 """Provider ``driverless_ai``: H2O Driverless AI by its official client and its documented health API. It only reads.
 
-Calls of the client: ``Client(address, username, password, verify)``, ``experiments.list()``, and of an experiment
-``key``, ``name``, ``is_running()``, ``status(verbose=1)``, ``artifacts.list()`` and ``artifacts.download(names, folder,
-overwrite=True)``, never ``artifacts.create``, which would let the server work. Liveness: ``GET /apis/health/v1``. The client is imported only
+Calls of the client: ``Client(address, username, password, token_provider, verify)``, ``server.version``,
+``experiments.list()``, and of an experiment ``key``, ``name``, ``is_running()``, ``status(verbose=1)``, ``metrics()``,
+``artifacts.list()`` and ``artifacts.download(names, folder, overwrite=True)``, never ``artifacts.create``, which would let
+the server work. Liveness: ``GET /apis/health/v1``. The client is imported only
 when a source asks for it; its licence is between its user and its maker. Its percentages are coarse, so the stall is
 read from the answers of the health API (a server in the VM), progress only as never going back.
 """
@@ -27,15 +28,17 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
     InvalidInput,
     VsphereError,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Endpoint,
     Probe,
     endpoint_of,
     failed_sample,
     mapping,
+    number,
     text,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Wanted, sha256_of, too_large
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
 
@@ -43,6 +46,7 @@ PROVIDER = "driverless_ai"
 HEALTH = "/apis/health/v1"
 STATUS_SECONDS = 2.0
 PIPELINES = {"mojo": "mojo_pipeline", "python": "python_pipeline"}  # scoring pipelines as the client lists them
+OLDEST = (1, 10)  # what every release of the client still speaks to
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 CAPABILITIES = Capabilities(
     "run", "answers", 0.0, "answers of the server's health API; the experiment's own progress is coarse"
@@ -63,7 +67,10 @@ class DriverlessAi:
         url = self._settings["url"].format(address=target.address, vm=target.vm_name)
         endpoint = self._endpoint(url)
         try:
-            running = [e for e in connect(endpoint, self._settings).experiments.list() if e.is_running()]
+            client = connect(endpoint, self._settings)
+            if version_of(client) < OLDEST:
+                return [], f"{endpoint.url}: server {text(str(client.server.version))} is older than 1.10.0"
+            running = [e for e in client.experiments.list() if e.is_running()]
         except InvalidInput:
             raise
         except Exception as error:  # the client documents no error classes
@@ -114,6 +121,24 @@ class DriverlessAi:
                 hint="Check that the VM and its Driverless AI server run, then export again",
             ) from error
 
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: status, validation score, and the names of what the server offers for download."""
+        endpoint = self._endpoint(experiment.url)
+        try:
+            known = found_again(connect(endpoint, self._settings), experiment.id)
+            status, _progress = progress_of(known)
+            told = mapping(known.metrics())
+            artifacts = tuple(text(str(name)) for name in known.artifacts.list())
+        except InvalidInput:
+            raise
+        except Exception:  # the client documents no error classes
+            return None
+        return Final(status, text(told.get("scorer")), number(told.get("val_score")), artifacts)
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: the client tells no step times."""
+        return []
+
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         return ExperimentSession(self._endpoint(experiment.url), experiment.id, self._settings)
@@ -133,9 +158,22 @@ def connect(endpoint: Endpoint, settings: Mapping[str, Any]) -> Any:
             option="experiments",
         ) from error
     verify = settings["validate_certs"] and (settings["ca_path"] or True)
-    return driverlessai.Client(
-        address=endpoint.url, username=settings["username"], password=settings["password"], verify=verify
-    )
+    token = settings["token"]
+    login = {"token_provider": lambda: token} if token else {key: settings[key] for key in ("username", "password")}
+    return driverlessai.Client(address=endpoint.url, verify=verify, **login)
+
+
+def found_again(client: Any, key: str) -> Any:
+    """The experiment of a key. Raises LookupError when the server does not know it."""
+    found = next((e for e in client.experiments.list() if e.key == key), None)
+    if found is None:
+        raise LookupError("the server no longer knows the experiment")
+    return found
+
+
+def version_of(client: Any) -> tuple[int, ...]:
+    """``1.10.6.2`` as (1, 10, 6, 2)."""
+    return tuple(int(part) for part in re.findall(r"\d+", str(client.server.version))[:4])
 
 
 def progress_of(experiment: Any) -> tuple[str, float | None]:
@@ -157,9 +195,7 @@ def progress_of(experiment: Any) -> tuple[str, float | None]:
 def fetch_pipeline(client: Any, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
     """A scoring pipeline of a finished experiment in ``folder``. Raises ExperimentError when there is none."""
     who = f"{experiment.vm_name}: {experiment.description or experiment.id}"
-    found = next((e for e in client.experiments.list() if e.key == experiment.id), None)
-    if found is None:
-        raise ExperimentError(f"{who}: the server no longer knows the experiment", hint="Nothing can be exported")
+    found = found_again(client, experiment.id)
     status, progress = progress_of(found)
     if status == "RUNNING":
         raise ExperimentError(
@@ -218,6 +254,8 @@ class ExperimentSession:
         try:
             if received >= self._asked + STATUS_SECONDS:
                 self._told, self._asked = progress_of(self._found()), received
+        except LookupError as error:
+            return Sample(sent, received, "job_missing", detail=text(str(error)))
         except Exception as error:  # the client documents no error classes
             self._experiment = None
             return Sample(sent, time.monotonic(), "silent", detail=text(f"{type(error).__name__} {error}"))
@@ -226,10 +264,7 @@ class ExperimentSession:
 
     def _found(self) -> Any:
         if self._experiment is None:
-            every = connect(self._endpoint, self._settings).experiments.list()
-            self._experiment = next((e for e in every if e.key == self._key), None)
-        if self._experiment is None:
-            raise LookupError("the server no longer knows the experiment")
+            self._experiment = found_again(connect(self._endpoint, self._settings), self._key)
         return self._experiment
 
     def interrupt(self) -> None:

@@ -12,8 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import compared
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged, vm_list
+from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import verdict_fields
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Judgement, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import stall_text
+from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of, judgement_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._throughput import slowdown, throughput
 
 SCHEMA_VERSION = "1.0"
@@ -67,7 +71,7 @@ def evidence_of(
 
 def statement(experiment: Mapping[str, Any]) -> str:
     """What may be said of an experiment: never more than was measured."""
-    vm, stall = experiment["vm"], stall_text(experiment["longest_stall"])
+    vm, stall = ", ".join(experiment["vms"]), stall_text(experiment["longest_stall"])
     sentences = {
         "uninterrupted": f"{vm}: no restart; same process, same job, progress kept; {stall}",
         "completed": f"{vm}: no restart; the experiment ran to its end; {stall}",
@@ -79,6 +83,31 @@ def statement(experiment: Mapping[str, Any]) -> str:
     detail = f" ({experiment['detail']})" if experiment["detail"] else ""
     owner = f" Owner: {experiment['owner']}." if experiment.get("owner") else ""
     return f"{sentences[experiment['verdict']]}{detail}.{owner}"
+
+
+# The worst first: what a single word about a run has to say.
+_WORST_FIRST = ("failed", "restarted", "stalled", "unknown", "uninterrupted", "completed")
+ARTIFACT_VERSION = 1
+_LEFT_OUT = frozenset({"seq", "prev", "at", "mono", "event", "description", "recovery"})
+
+
+def artifact_of(events: list[Event], evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """What a later job on another controller needs to know of the run; small, because AWX hands it from job to job.
+
+    ``verdict`` is the worst of the experiments' verdicts, ``no_experiment`` when none was observed.
+    """
+    verdicts = {e["verdict"] for e in evidence["experiments"]}
+    found = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "experiment_found"}
+    return {
+        "version": ARTIFACT_VERSION,
+        "purpose": evidence["run"]["purpose"],
+        "host": evidence["run"]["host"],
+        "run_id": evidence["run_id"],
+        "plan_id": evidence["plan_id"],
+        "result": evidence["run"]["result"],
+        "verdict": next((verdict for verdict in _WORST_FIRST if verdict in verdicts), "no_experiment"),
+        "experiments": [{key: e[key] for key in e if key not in _LEFT_OUT} for e in found.values()],
+    }
 
 
 def _latest(events: Iterable[Event], name: str) -> dict[str, Event]:
@@ -101,9 +130,10 @@ def _moves(events: list[Event]) -> list[dict[str, Any]]:
             latest[vm].update(number=event["number"], source=event["source"]["name"], target=event["target"]["name"])
         if vm in latest:
             _apply(latest[vm], event)
-    power_on = _power_on(events)
+    power_on, processes = _power_on(events), _guest_processes(events)
     for (vm, _back), move in found.items():
         move["power_on"] = power_on.get(vm)
+        move["guest_processes"] = processes.get(vm)
     return sorted(found.values(), key=lambda move: (move["started"] or "~", move["vm"]))
 
 
@@ -123,12 +153,26 @@ def _power_on(events: list[Event]) -> dict[str, dict[str, Any]]:
     }
 
 
+def _guest_processes(events: list[Event]) -> dict[str, dict[str, Any]]:
+    """What the guests' process lists prove, from the first reading before and the last one after."""
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for event in events:
+        if event["event"] == "guest_processes":
+            for vm, told in event["readings"].items():
+                before.setdefault(vm, told)
+                if event["when"] == "after":
+                    after[vm] = told
+    return {vm: compared(told, after.get(vm)) for vm, told in before.items()}
+
+
 def _new_move(event: Event) -> dict[str, Any]:
     return {
         "number": event["number"],
         "back": bool(event.get("back")),
         "predicted_seconds": event.get("predicted_seconds"),
         "power_on": None,
+        "guest_processes": None,
         "vm": event["vm"]["name"],
         "source": event["source"]["name"],
         "target": event["target"]["name"],
@@ -163,9 +207,29 @@ def _experiments(events: list[Event], samples: Mapping[tuple[str, str], list[Sam
     verdicts = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "verdict"}
     origin = events[0]["mono"]
     windows = _windows(events)
-    return [
-        _experiment(e, verdicts.get(key), samples.get(key, []), origin, windows.get(key[0])) for key, e in found.items()
-    ]
+    told = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "experiment_told"}
+    judgements = [judgement_of(experiment_of(e), verdicts.get(key)) for key, e in found.items()]
+    entries = []
+    for whole in merged(judgements):
+        key = (whole.experiment.vm, whole.experiment.id)
+        verdict = verdict_fields(whole) if key in verdicts or whole.members else None
+        entry = _experiment(found[key], verdict, samples.get(key, []), origin, windows.get(key[0]))
+        last = told.get(key, {})
+        entry |= {"vms": vm_list(whole), "members": [_member(m) for m in whole.members]}
+        entries.append({**entry, "final": last.get("final"), "training_clock": last.get("training_clock")})
+    return entries
+
+
+def _member(judgement: Judgement) -> dict[str, Any]:
+    """What is stated of one node of a cluster."""
+    stall = judgement.longest_stall
+    return {
+        "vm": judgement.experiment.vm_name,
+        "verdict": str(judgement.verdict),
+        "longest_stall": None
+        if stall is None
+        else {"seconds": round(stall.seconds, 4), "low": round(stall.low, 4), "high": round(stall.high, 4)},
+    }
 
 
 def _windows(events: list[Event]) -> dict[str, tuple[float, float]]:

@@ -6,11 +6,16 @@
 
 """Provider ``exec``: the user's own executable, in any language, that speaks JSON lines on standard input and output.
 
-One line in, one line out. ``{"op": "discover", "vm": NAME, "address": ADDRESS, "secrets": {...}}`` is answered by
-``{"experiments": [{"id", "process", "description", "owner", "progress", "recoverable", "recovery"}, ...]}``;
-``{"op": "sample", "id": ID}`` by ``{"process", "status", "progress", "step", "detail"}`` or ``{"error": TEXT}``.
+One line in, one line out; what a program does not know it leaves out.
+
+``{"op": "discover", "vm", "address", "secrets"}`` → ``{"experiments": [{"id", "process", "description", "owner",
+"progress", "recoverable", "recovery", "freshness"}, ...]}``;
+``{"op": "sample", "id", "vm", "secrets"}`` → ``{"process", "status", "progress", "step", "detail"}`` or ``{"error"}``;
+``{"op": "final", "id", "vm", "secrets"}`` → ``{"status", "metric", "score", "artifacts"}`` (optional);
+``{"op": "history", "id", "vm", "first", "last", "secrets"}`` → ``{"points": [[seconds, step], ...]}`` (optional).
+
 Secrets go to standard input only. The answer must wait for the training (``signal: answers``), or tell its recorded
-state at once (``signal: changes``); which one it does is an option.
+state at once (``signal: changes``, old by ``freshness`` seconds); which one it does is an option.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     MOST_BYTES,
     REQUEST_SECONDS,
@@ -34,7 +40,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     share,
     text,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
 
 PROVIDER = "exec"
@@ -84,10 +90,17 @@ class Exec:
             capabilities=Capabilities(
                 "process" if process else "run",
                 self._settings["signal"],
-                self._settings["flush_seconds"] if self._settings["signal"] == "changes" else 0.0,
+                self._freshness(told),
                 "answers of the operator's own program",
             ),
         )
+
+    def _freshness(self, told: Mapping[str, Any]) -> float:
+        """How old an answer may be, in seconds: what the program tells, else the option."""
+        if self._settings["signal"] == "answers":
+            return 0.0
+        own = number(told.get("freshness"))
+        return own if own is not None and own >= 0 else float(self._settings["flush_seconds"])
 
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``: what the program told."""
@@ -96,6 +109,33 @@ class Exec:
     def reproducible(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``."""
         return "unknown", "the provider does not tell how the training draws its random numbers"
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: what the program answers to ``final``, if it does."""
+        told = self._once({"op": "final", "id": experiment.id, "vm": experiment.vm_name})
+        status = text(told.get("status"))
+        if status not in STATUS:
+            return None
+        names = tuple(text(name) for name in items(told.get("artifacts")))
+        return Final(status, text(told.get("metric")), number(told.get("score")), names, text(told.get("detail")))
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: what the program answers to ``history``, if it does."""
+        told = self._once(
+            {"op": "history", "id": experiment.id, "vm": experiment.vm_name, "first": first, "last": last}
+        )
+        points = [(number(p[0]), number(p[1])) for p in map(items, items(told.get("points"))) if len(p) == 2]
+        return [(at, step) for at, step in points if at is not None and step is not None]
+
+    def _once(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The answer to one question, an empty one when there is none."""
+        program = Program(self._command)
+        try:
+            return program.ask({**question, "secrets": self._secrets}, DISCOVERY_SECONDS)
+        except (OSError, EOFError, ValueError):
+            return {}
+        finally:
+            program.close()
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
@@ -125,7 +165,8 @@ class Program:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._child.poll() is not None:
             self._rest = b""
-            self._child = subprocess.Popen(
+            # A conversation: run_command would wait for the program's end.
+            self._child = subprocess.Popen(  # pylint: disable=ansible-bad-function
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
         return self._child

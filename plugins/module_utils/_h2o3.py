@@ -8,23 +8,33 @@
 
 Calls: ``GET /3/Cloud`` (does not lock a forming cloud) and ``GET /3/Jobs``; then ``GET /3/Jobs/{key}`` alone.
 Process identity is the header ``X-h2o-cluster-id``; the parser stands beside the probe and trusts nothing.
+
+In a cluster of several nodes each has an identity of its own, and a job is answered by its home node: while that one is
+frozen, all others keep its question waiting, though they answer for themselves (measured). So a node is asked for its
+life by ``HEAD /3/Cloud``, and for the job beside that, on another connection.
 """
 
 from __future__ import annotations
 
 import http.client
+import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3_model import (
     fetch_model,
     job_path,
-    model_path,
+    listed_models,
+    parameters_of,
+    parameters_path,
     reproducible_of,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Answer,
     Endpoint,
@@ -32,17 +42,24 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     failed_sample,
     items,
     mapping,
+    number,
     share,
     text,
     tls_of,
+    unanswered,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
 
 PROVIDER = "h2o3"
 TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")
 DISCOVERY_SECONDS = 3.0
+JOB_SECONDS = 0.2
+LONG_ANSWER = 0.25
+MOST_NODES = 256
+MOST_MODELS = 20
+METRIC = {"Regression": "RMSE", "Binomial": "AUC", "Multinomial": "logloss", "Ordinal": "logloss"}
 MOST_MODEL_BYTES = 16 << 20
 CHECKPOINTS = ("in_training_checkpoints_dir", "export_checkpoints_dir")
 CAPABILITIES = Capabilities(
@@ -77,7 +94,7 @@ class H2o3:
         try:
             job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
             kind, name = text(mapping(job.get("dest")).get("type")), text(mapping(job.get("dest")).get("name"))
-            return reproducible_of(kind, probe.get(model_path(name)) if kind == "Key<Model>" else None)
+            return reproducible_of(kind, probe.get(parameters_path(name)) if kind == "Key<Model>" else None)
         except (OSError, http.client.HTTPException) as error:
             return "unknown", text(f"{type(error).__name__} {error}")
         finally:
@@ -103,12 +120,29 @@ class H2o3:
             job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
             if job.get("auto_recoverable") is True:
                 return "yes", "the server's auto-recovery"
-            model = text(mapping(job.get("dest")).get("name"))
-            return recovery_of(probe.get(model_path(model)))
+            return recovery_of(probe.get(parameters_path(text(mapping(job.get("dest")).get("name")))))
         except (OSError, http.client.HTTPException) as error:
             return "unknown", text(f"{type(error).__name__} {error}")
         finally:
             probe.close()
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: the job's status, its best model and that one's metric."""
+        probe = Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
+        try:
+            job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
+            models = models_of(mapping(job.get("dest")), probe) if job.get("status") == "DONE" else []
+            metric, score = score_of(probe.get(f"/3/Models/{quote(models[0], safe='')}")) if models else ("", None)
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            probe.close()
+        detail = text(job.get("exception") or job.get("progress_msg"))
+        return Final(text(job.get("status")), metric, score, tuple(models), detail) if job else None
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: H2O-3 counts no steps."""
+        return []
 
     def _endpoint_of(self, experiment: Experiment) -> Endpoint:
         address, port = experiment.url.split("://", 1)[1].split("/", 1)[0].rsplit(":", 1)
@@ -116,7 +150,8 @@ class H2o3:
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
-        return JobSession(self._endpoint_of(experiment), experiment.id)
+        endpoint = self._endpoint_of(experiment)
+        return (NodeSession if experiment.cluster else JobSession)(endpoint, experiment.id)
 
     def _endpoint(self, address: str, port: int) -> Endpoint:
         chosen = self._settings
@@ -148,6 +183,73 @@ class JobSession:
         self._probe.close()
 
 
+class NodeSession:
+    """Questions about one node of a cluster, with what is known of the job.
+
+    After a long answer only news of the job count that were asked for later: an answer that waited through a freeze may
+    have been made before it.
+    """
+
+    most_hz = 20.0
+
+    def __init__(self, endpoint: Endpoint, job: str) -> None:
+        self._probe = Probe(endpoint)
+        self._jobs = JobSession(endpoint, job)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow_job, name=f"job at {endpoint.address}", daemon=True)
+        self._latest: Sample | None = None
+        self._told: Sample | None = None
+        self._since = float("-inf")
+
+    def sample(self) -> Sample:
+        """See the port ``Session``."""
+        if not self._thread.ident:
+            self._thread.start()
+        sent = time.monotonic()
+        try:
+            answer = self._probe.head("/3/Cloud")
+        except (OSError, http.client.HTTPException) as error:
+            return failed_sample(error, sent)
+        received = time.monotonic()
+        process = answer.headers.get("x-h2o-cluster-id")
+        if process is None or answer.status != 200:
+            return Sample(sent, received, "invalid", detail=f"HTTP {answer.status} of another service")
+        if received - sent > LONG_ANSWER:
+            self._since = received
+        latest = self._latest
+        if latest is not None and latest.sent > self._since:
+            self._told = latest
+        return joined(sent, received, process, self._told)
+
+    def _follow_job(self) -> None:
+        while not self._stop.is_set():
+            sample = self._jobs.sample()
+            if sample.outcome in ("answered", "job_missing"):
+                self._latest = sample
+            self._stop.wait(JOB_SECONDS)
+
+    def interrupt(self) -> None:
+        """See the port ``Session``."""
+        self._stop.set()
+        self._jobs.interrupt()
+        self._probe.interrupt()
+
+    def close(self) -> None:
+        """See the port ``Session``."""
+        self.interrupt()
+        if self._thread.ident:
+            self._thread.join(timeout=2)
+        self._jobs.close()
+        self._probe.close()
+
+
+def joined(sent: float, received: float, process: str, job: Sample | None) -> Sample:
+    """A node's own answer with what is known of the job."""
+    if job is None:
+        return Sample(sent, received, "answered", process)
+    return replace(job, sent=sent, received=received, process=process)
+
+
 def discover(
     endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = DISCOVERY_SECONDS
 ) -> tuple[list[Experiment], str]:
@@ -159,12 +261,20 @@ def discover(
             return [], "the server asks for other credentials (experiments.username and experiments.password)"
         if not is_h2o(cloud):
             return [], "something other than an H2O-3 server answers"
+        if mapping(cloud.body).get("locked") is False:
+            return [], "no training job runs"  # a job would have locked the cloud; asking for jobs would, too
+        name, nodes = cluster_of(cloud)
         jobs = probe.get("/3/Jobs")
-        return running_experiments(jobs, endpoint.url, vm, vm_name, cluster_of(cloud)), "no training job runs"
+        limited = {key for key, model in models_in_training(jobs) if has_time_limit(probe, model)}
+        found = [
+            replace(e, cluster=name, nodes=nodes, clock_progress=e.clock_progress or e.id in limited)
+            for e in running_experiments(jobs, endpoint.url, vm, vm_name)
+        ]
+        return found, "no training job runs"
     except ConnectionRefusedError:
         return [], "no server listens"
     except (OSError, http.client.HTTPException) as error:
-        return [], f"no answer ({type(error).__name__})"
+        return [], unanswered(error)
     finally:
         probe.close()
 
@@ -175,19 +285,50 @@ def is_h2o(answer: Answer) -> bool:
     return "x-h2o-build-project-version" in answer.headers and meta.get("schema_name") == "CloudV3"
 
 
+def models_in_training(jobs: Answer) -> list[tuple[str, str]]:
+    """(job key, model) of the jobs in ``GET /3/Jobs`` that train one model."""
+    found = []
+    for job in map(mapping, items(mapping(jobs.body).get("jobs"))):
+        dest, key = mapping(job.get("dest")), mapping(job.get("key")).get("name")
+        if job.get("status") == "RUNNING" and dest.get("type") == "Key<Model>" and isinstance(key, str):
+            found.append((text(key), text(dest.get("name"))))
+    return found
+
+
+def has_time_limit(probe: Probe, model: str) -> bool:
+    """Whether a model in training has ``max_runtime_secs``: its progress is a clock then (measured)."""
+    try:
+        limit = number(parameters_of(probe.get(parameters_path(model))).get("max_runtime_secs"))
+    except (OSError, http.client.HTTPException):
+        return False
+    return limit is not None and limit > 0
+
+
+def models_of(dest: Mapping[str, Any], probe: Probe) -> list[str]:
+    """The models that a finished job made, the best first, at most so many as a person reads."""
+    return [text(name) for name in listed_models(dest, probe)[:MOST_MODELS]]
+
+
+def score_of(answer: Answer) -> tuple[str, float | None]:
+    """Metric and value of a model: of cross-validation, else of the validation frame, else of training."""
+    output = mapping(mapping(next(iter(items(mapping(answer.body).get("models"))), None)).get("output"))
+    name = METRIC.get(text(output.get("model_category")), "")
+    for kind in ("cross_validation", "validation", "training"):
+        value = number(mapping(output.get(f"{kind}_metrics")).get(name)) if name else None
+        if value is not None:
+            return f"{kind} {name}", value
+    return "", None
+
+
 def recovery_of(answer: Answer) -> tuple[str, str]:
     """From ``GET /3/Models/{id}`` of a model in training: folders into which it writes checkpoints.
 
     ``export_checkpoints_dir`` holds finished models only, so it saves a grid or an AutoML, and nothing of one model.
     """
-    models = items(mapping(answer.body).get("models"))
-    if answer.status != 200 or not models:
+    parameters = parameters_of(answer)
+    if answer.status != 200 or not parameters:
         return "no", "neither auto-recovery nor a model with checkpoints"
-    told = {
-        p["name"]: text(p.get("actual_value"))
-        for p in map(mapping, items(mapping(models[0]).get("parameters")))
-        if p.get("name") in CHECKPOINTS
-    }
+    told = {name: text(parameters.get(name)) for name in CHECKPOINTS}
     if told.get("in_training_checkpoints_dir"):
         return "yes", f"in_training_checkpoints_dir {told['in_training_checkpoints_dir']}"
     if told.get("export_checkpoints_dir"):
@@ -195,14 +336,14 @@ def recovery_of(answer: Answer) -> tuple[str, str]:
     return "no", "no in_training_checkpoints_dir and no auto-recovery"
 
 
-def cluster_of(cloud: Answer) -> str:
-    """Name of the cluster when it has more than one node; its nodes on other VMs are parts of the same experiments."""
+def cluster_of(cloud: Answer) -> tuple[str, tuple[str, ...]]:
+    """Name and node addresses of a cluster of several nodes; nothing of a server by itself."""
     body = mapping(cloud.body)
-    size = body.get("cloud_size")
-    return text(body.get("cloud_name")) if isinstance(size, int) and size > 1 else ""
+    nodes = tuple(text(mapping(node).get("ip_port")) for node in items(body.get("nodes"))[:MOST_NODES])
+    return (text(body.get("cloud_name")) or "unnamed", nodes) if len(nodes) > 1 else ("", ())
 
 
-def running_experiments(answer: Answer, url: str, vm: str, vm_name: str, cluster: str = "") -> list[Experiment]:
+def running_experiments(answer: Answer, url: str, vm: str, vm_name: str) -> list[Experiment]:
     """The experiments in ``GET /3/Jobs``: training jobs that run, children of an AutoML not counted."""
     jobs = map(mapping, items(mapping(answer.body).get("jobs")))
     running = [job for job in jobs if job.get("status") == "RUNNING"]
@@ -225,7 +366,6 @@ def running_experiments(answer: Answer, url: str, vm: str, vm_name: str, cluster
                     progress=share(job.get("progress")),
                     clock_progress=dest.get("type") == "Key<AutoML>",
                     capabilities=CAPABILITIES,
-                    cluster=cluster,
                 )
             )
     return found

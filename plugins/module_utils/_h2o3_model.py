@@ -56,41 +56,60 @@ def job_path(job: str) -> str:
     return f"/3/Jobs/{quote(job, safe='')}"
 
 
-def model_path(model: str) -> str:
-    """Path of a model's description without its output, which has megabytes at times."""
+def parameters_path(model: str) -> str:
+    """Path of a model without its output, which alone may be megabytes."""
     return f"/3/Models/{quote(model, safe='')}?_exclude_fields=models/output"
 
 
-def parameters_of(answer: Answer) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
-    """Algorithm, actual and given parameters from the answer on ``model_path``; empty when it is none."""
-    models = items(mapping(answer.body).get("models"))
-    if answer.status != 200 or not models:
-        return "", {}, {}
-    model = mapping(models[0])
-    told = [p for p in map(mapping, items(model.get("parameters"))) if isinstance(p.get("name"), str)]
-    actual = {p["name"]: p.get("actual_value") for p in told}
-    return text(model.get("algo")), actual, {p["name"]: p.get("input_value") for p in told}
+def description_of(answer: Answer) -> Mapping[str, Any]:
+    """The model in the answer on ``parameters_path``; empty when there is none."""
+    return mapping(next(iter(items(mapping(answer.body).get("models"))), None)) if answer.status == 200 else {}
+
+
+def parameters_of(answer: Answer, value: str = "actual_value") -> dict[str, Any]:
+    """Values of a model's parameters by name, the actual or the given ones (``input_value``)."""
+    told = map(mapping, items(description_of(answer).get("parameters")))
+    return {p["name"]: p.get(value) for p in told if isinstance(p.get("name"), str)}
+
+
+def listed_models(dest: Mapping[str, Any], probe: Probe) -> list[str]:
+    """Names of the models that a finished job made, the best first: one, an AutoML's leaderboard, or a grid's.
+
+    A grid lists them by the default metric of its response.
+    """
+    name = dest.get("name")
+    if not isinstance(name, str):
+        return []
+    key = quote(name, safe="")
+    if dest.get("type") == "Key<AutoML>":
+        listed = items(mapping(mapping(probe.get(f"/99/AutoML/{key}").body).get("leaderboard")).get("models"))
+    elif dest.get("type") == "Key<Grid>":
+        listed = items(mapping(probe.get(f"/99/Grids/{key}").body).get("model_ids"))
+    else:
+        return [name]
+    return [found for found in (mapping(model).get("name") for model in listed) if isinstance(found, str)]
 
 
 def reproducible_of(kind: str, answer: Answer | None) -> tuple[str, str]:
     """Whether the same seed and data would give the same model (``yes``, ``no``, ``unknown``), and why.
 
-    ``kind`` is the type of the job's destination, ``answer`` that on ``model_path`` where it is a model. Sources: H2O's
+    ``kind`` is the type of the job's destination, ``answer`` that on ``parameters_path`` where it is a model. Sources: H2O's
     documentation of reproducibility and ``score_tree_interval``, and own measurements under freezes.
     """
     if kind == "Key<AutoML>":
         return "no", "an AutoML ends by time limits and trains deep learning whose threads race"
     if kind == "Key<Grid>":
         return "unknown", "it is told of each model of a grid search, not of the search"
-    algorithm, actual, given = parameters_of(answer) if answer is not None else ("", {}, {})
-    if not algorithm:
+    algorithm = text(description_of(answer).get("algo")) if answer is not None else ""
+    if answer is None or not algorithm:
         return "unknown", "the server tells no parameters of the model"
+    actual = parameters_of(answer)
     why = why_not_reproducible(algorithm, actual)
     if why:
         return "no", why
     if algorithm not in MEASURED:
         return "unknown", f"it was not measured for {algorithm}"
-    drawn = ", drawn by the server" if given.get("seed") == -1 else ""
+    drawn = ", drawn by the server" if parameters_of(answer, "input_value").get("seed") == -1 else ""
     seed = actual.get("seed")
     told = f"seed {seed}{drawn}" if isinstance(seed, int) else "the same seed"
     return "yes", f"{told}, the same data, nodes and threads"
@@ -121,8 +140,8 @@ def fetch_model(probe: Probe, experiment: Experiment, wanted: Wanted, folder: Pa
         raise InvalidInput("An H2O-3 model has no format python", hint="Give mojo, binary or auto", option="format")
     destination = finished(probe.get(job_path(experiment.id)), experiment)
     model = chosen(probe, destination, experiment, wanted.model)
-    description = probe.get(model_path(model))
-    algorithm, _actual, _given = parameters_of(description)
+    description = probe.get(parameters_path(model))
+    algorithm = text(description_of(description).get("algo"))
     if not algorithm:
         raise ExperimentError(
             f"{experiment.vm_name}: the server has no model {text(model)} any more", hint="Nothing can be exported"
@@ -136,7 +155,7 @@ def fetch_model(probe: Probe, experiment: Experiment, wanted: Wanted, folder: Pa
     )
     path, note = folder / "model", ""
     if wanted.format != "binary":
-        note = refused_mojo(probe, model, path, wanted, mapping(items(mapping(description.body).get("models"))[0]))
+        note = refused_mojo(probe, model, path, wanted, description_of(description))
         if not note:
             return known(path=path, format="mojo", suffix=".zip", content=mojo_digest)
         if wanted.format == "mojo":
@@ -183,20 +202,9 @@ def finished(answer: Answer, experiment: Experiment) -> Mapping[str, Any]:
 
 def chosen(probe: Probe, destination: Mapping[str, Any], experiment: Experiment, wanted: str | None) -> str:
     """Name of the model: the job's own, the wanted one of a grid or AutoML, or the best of these."""
-    name, kind = destination.get("name"), destination.get("type")
-    if not isinstance(name, str):
-        raise ExperimentError(f"{experiment.vm_name}: the job names no model", hint="Nothing can be exported")
-    key = quote(name, safe="")
-    if kind == "Key<AutoML>":
-        board = mapping(mapping(probe.get(f"/99/AutoML/{key}").body).get("leaderboard"))
-        names = [mapping(model).get("name") for model in items(board.get("models"))]
-    elif kind == "Key<Grid>":  # sorted by the default metric of the response, best first
-        names = [mapping(m).get("name") for m in items(mapping(probe.get(f"/99/Grids/{key}").body).get("model_ids"))]
-    else:
-        names = [name]
-    known = [name for name in names if isinstance(name, str)]
+    known = listed_models(destination, probe)
     if not known:
-        raise ExperimentError(f"{experiment.vm_name}: {text(name)} holds no model", hint="Nothing can be exported")
+        raise ExperimentError(f"{experiment.vm_name}: the job made no model", hint="Nothing can be exported")
     if wanted is None:
         return known[0]
     if wanted not in known:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
@@ -81,6 +82,22 @@ def placements(estate: Estate, journal: dict[str, Home], host: str | None = None
         name = vm.name if vm is not None else moid
         found.append(Placement(moid, name, home, place.name if place else "", _outcome(estate, vm, home)))
     return tuple(sorted(found, key=lambda placement: (placement.vm_name, placement.vm)))
+
+
+def moves_under_way(
+    estate: Estate, found: Iterable[Placement], *, homeward: bool = False
+) -> dict[str, tuple[str, str]]:
+    """VM -> (target, task) of moves that recorded homes tell of and a task of vCenter carries out now.
+
+    So a run goes on even where its journal is lost. ``homeward``: the moves are those of a restore.
+    """
+    moves = {}
+    for placement in found:
+        vm, home = estate.vms.get(placement.vm), placement.home
+        source, target = (home.target, home.host) if homeward else (home.host, home.target)
+        if vm is not None and vm.moving_task is not None and vm.host == source:
+            moves[vm.moid] = (target, vm.moving_task)
+    return moves
 
 
 def _outcome(estate: Estate, vm: VmState | None, home: Home) -> str:

@@ -122,6 +122,10 @@ class Probe:
         """GET a path below the prefix. Raises OSError or http.client.HTTPException when there is no whole answer."""
         return self._ask("GET", path, None)
 
+    def head(self, path: str) -> Answer:
+        """HEAD of a path below the prefix: status and headers alone. Raises like ``get``."""
+        return self._ask("HEAD", path, None)
+
     def search(self, path: str, query: Mapping[str, Any]) -> Answer:
         """POST a question that changes nothing, where a server takes searches no other way."""
         return self._ask("POST", path, json.dumps(query).encode())
@@ -194,6 +198,14 @@ class Probe:
 def headers_of(response: http.client.HTTPResponse) -> dict[str, str]:
     """A response's headers by their names in lower case."""
     return {name.lower(): text(value) for name, value in response.getheaders()}
+
+
+def unanswered(error: Exception) -> str:
+    """Why there is no answer, for a person."""
+    reason = str(getattr(error, "reason", "") or "") if isinstance(error, ssl.SSLError) else ""
+    if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
+        return "no answer: a client certificate is wanted (see client_cert)"
+    return f"no answer ({type(error).__name__})"
 
 
 def failed_sample(error: Exception, sent: float) -> Sample:

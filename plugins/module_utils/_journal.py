@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,17 +39,25 @@ def utc_now() -> str:
 
 
 class Journal:
-    """Append-only writer of one run's journal; ``listener`` hears each event after it is on disk."""
+    """Append-only writer of one run's journal; ``listener`` hears each event after it is on disk.
+
+    The executor and the watches of experiments write from threads of their own.
+    """
 
     def __init__(self, path: Path, listener: Callable[[Event], None] | None = None) -> None:
         self.path = path
         self._listener = listener
+        self._lock = threading.Lock()
         self._seq, self._head = _repair(path)
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         _sync_directory(path.parent)
 
     def write(self, event: str, **fields: Any) -> None:
         """Append one event and wait until the disk has it (progress news excepted)."""
+        with self._lock:
+            self._append(event, fields)
+
+    def _append(self, event: str, fields: dict[str, Any]) -> None:
         self._seq += 1
         line: Event = {"seq": self._seq, "prev": self._head, "at": utc_now(), "mono": round(time.monotonic(), 6)}
         line.update(event=event, **fields)

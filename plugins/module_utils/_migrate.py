@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed, VsphereError
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Fault,
     Home,
@@ -132,7 +133,7 @@ def failures_of(outcome: Outcome) -> tuple[str, ...]:
         for e in outcome.left_behind
     )
     gone = tuple(f"{e.move.vm_name} no longer exists" for e in outcome.ended if e.result is MoveResult.GONE)
-    return moves + gone + tuple(_harm(j) for j in outcome.judgements if is_harmful(j))
+    return moves + gone + tuple(_harm(j) for j in merged(outcome.judgements) if is_harmful(j))
 
 
 def _result_text(result: MoveResult, fault: str) -> str:
@@ -141,7 +142,7 @@ def _result_text(result: MoveResult, fault: str) -> str:
 
 def _harm(judgement: Judgement) -> str:
     detail = f": {judgement.detail}" if judgement.detail else ""
-    return f"the experiment in {judgement.experiment.vm_name} is {judgement.verdict}{detail}"
+    return f"the experiment in {', '.join(vm_list(judgement))} is {judgement.verdict}{detail}"
 
 
 class Executor:
@@ -196,8 +197,9 @@ class Executor:
             self._hear()
             self._enforce_deadlines()
             self._close_settled()
-        judgements = tuple(j for vm in watched for j in self._watch.judge(vm))
-        return Outcome(tuple(self._ended), judgements, self._stopped, self._interrupted())
+        # Members of a cluster are judged with each of its VMs; each counts once.
+        judgements = {(j.experiment.vm, j.experiment.id): j for vm in watched for j in self._watch.judge(vm)}
+        return Outcome(tuple(self._ended), tuple(judgements.values()), self._stopped, self._interrupted())
 
     # starting
 
@@ -225,7 +227,7 @@ class Executor:
             task = self._vcenter.relocate(move.vm, move.target, pool=move.pool, priority=self._rules.priority)
         except VsphereError as error:
             name = error.fault if isinstance(error, CallFailed) else type(error).__name__
-            self._close(move, Fault(name, error.message), attempt, MoveResult.FAILED)
+            self._close(move, Fault(name, str(error).rstrip(".")), attempt, MoveResult.FAILED)
             return
         self._took_off(move, task, attempt)
 
@@ -410,8 +412,11 @@ def verdict_fields(judgement: Judgement) -> dict[str, object]:
     experiment, stall = judgement.experiment, judgement.longest_stall
     return {
         "vm": {"moid": experiment.vm, "name": experiment.vm_name},
+        "vms": vm_list(judgement),
         "provider": experiment.provider,
         "id": experiment.id,
+        "owner": experiment.owner,
+        "cluster": experiment.cluster,
         "verdict": str(judgement.verdict),
         "identity": judgement.identity,
         "progress_claim": judgement.progress,

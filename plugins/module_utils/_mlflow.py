@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Answer,
     Endpoint,
@@ -30,8 +31,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     mapping,
     number,
     text,
+    unanswered,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing
 
 PROVIDER = "mlflow"
@@ -42,6 +44,7 @@ PROCESS_TAGS = ("liveml.pid", "liveml.started")
 STATUS = {"RUNNING": "RUNNING", "FINISHED": "DONE", "FAILED": "FAILED", "KILLED": "CANCELLED"}
 QUIET_SECONDS = 2.0
 LOOK_BACK = 500  # steps
+MOST_POINTS = 2500
 NOTE = "changes of the run's step, as the tracking server records them"
 
 
@@ -65,7 +68,7 @@ class Mlflow:
         except Refused as error:
             return [], f"{endpoint.url}: {error}"
         except (OSError, http.client.HTTPException) as error:
-            return [], f"{endpoint.url}: no answer ({type(error).__name__})"
+            return [], f"{endpoint.url}: {unanswered(error)}"
         finally:
             probe.close()
         candidates = [e for e in (self._experiment(run, endpoint, target) for run in runs) if e is not None]
@@ -93,6 +96,34 @@ class Mlflow:
     def reproducible(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``."""
         return "unknown", "the provider does not tell how the training draws its random numbers"
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: the run's status, the last value of its metric and its artifacts."""
+        probe = Probe(self._endpoint(experiment.url), timeout=10)
+        query = urlencode({"run_id": experiment.id})
+        try:
+            run = mapping(checked(probe.get(f"{API}/runs/get?{query}")).get("run"))
+            files = items(checked(probe.get(f"{API}/artifacts/list?{query}")).get("files"))
+        except (Refused, OSError, http.client.HTTPException):
+            return None
+        finally:
+            probe.close()
+        metrics = map(mapping, items(mapping(run.get("data")).get("metrics")))
+        score = next((number(m.get("value")) for m in metrics if m.get("key") == experiment.metric), None)
+        status = text(mapping(run.get("info")).get("status"))
+        names = tuple(text(mapping(file).get("path")) for file in files)
+        return Final(STATUS.get(status, status), experiment.metric, score, names)
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: when each step was logged."""
+        probe = Probe(self._endpoint(experiment.url), timeout=10)
+        try:
+            points = history(probe, experiment.id, experiment.metric, first, last)
+        except (OSError, http.client.HTTPException):
+            return []
+        finally:
+            probe.close()
+        return [(stamp / 1000, step) for stamp, step in points]
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
@@ -124,6 +155,7 @@ class Mlflow:
             process=process_of(tags, run_id),
             url=endpoint.url,
             description=f"{text(info.get('run_name'))} {metric}".strip(),
+            metric=metric,
             owner=tags.get("mlflow.user", ""),
             capabilities=Capabilities("process" if PROCESS_TAGS[0] in tags else "run", "changes", 0.0, NOTE),
         )
@@ -165,6 +197,24 @@ def busiest_metric(run: Mapping[str, Any]) -> str:
     return max(found, key=lambda key: found[key]) if found else ""
 
 
+def history(probe: Probe, run: str, metric: str, first: float, last: float) -> list[Point]:
+    """(timestamp in ms of the training's clock, step) of a metric's points. Raises OSError or HTTPException."""
+    query = {
+        "run_ids": run,
+        "metric_key": metric,
+        "start_step": int(first),
+        "end_step": int(last),
+        "max_results": MOST_POINTS,
+    }
+    answer = probe.get(f"{API}/metrics/get-history-bulk-interval?{urlencode(query)}")
+    found = []
+    for point in map(mapping, items(mapping(answer.body).get("metrics"))):
+        stamp, at = number(point.get("timestamp")), number(point.get("step", 0))
+        if stamp is not None and at is not None:
+            found.append((stamp, at))
+    return found
+
+
 def process_of(tags: Mapping[str, str], run_id: str) -> str:
     """The training process where the training tells it by tags, else the run."""
     told = [tags[tag] for tag in PROCESS_TAGS if tag in tags]
@@ -190,7 +240,7 @@ class RunSession:
     def __init__(self, endpoint: Endpoint, experiment: Experiment, settings: Mapping[str, Any]) -> None:
         self._probe = Probe(endpoint)
         self._run = experiment.id
-        self._metric = settings["metric"] or experiment.description.rpartition(" ")[2]
+        self._metric = experiment.metric
         self._total = settings["total_steps"]
         self._first: float | None = None  # timestamp of the first point seen
         self._last: tuple[float, float] | None = None
@@ -238,25 +288,10 @@ class RunSession:
         quiet = now - self._changed > QUIET_SECONDS
         if quiet and now - self._looked > 1.0:
             self._looked = now
-            self._resumed = self._resumed or went_back(self._history(point[0]), self._first)
+            points = history(self._probe, self._run, self._metric, max(0, int(point[0]) - LOOK_BACK), point[0])
+            self._resumed = self._resumed or went_back(points, self._first)
         if point != self._last:
             self._last, self._changed = point, now
-
-    def _history(self, step: float) -> list[tuple[float, float]]:
-        query = {
-            "run_ids": self._run,
-            "metric_key": self._metric,
-            "start_step": max(0, int(step) - LOOK_BACK),
-            "end_step": int(step),
-            "max_results": 2 * LOOK_BACK,
-        }
-        answer = self._probe.get(f"{API}/metrics/get-history-bulk-interval?{urlencode(query)}")
-        found = []
-        for metric in map(mapping, items(mapping(answer.body).get("metrics"))):
-            stamp, at = number(metric.get("timestamp")), number(metric.get("step", 0))
-            if stamp is not None and at is not None:
-                found.append((stamp, at))
-        return found
 
     def interrupt(self) -> None:
         """See the port ``Session``."""

@@ -133,6 +133,15 @@ class HostState:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """A triggered alarm of vCenter; ``status``: yellow or red."""
+
+    name: str
+    status: str
+    acknowledged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """A device that hinders a vMotion.
 
@@ -257,6 +266,8 @@ class PlanRequest:
     policy: Policy = Policy.SAME_PREFERRED
     # VM MoID -> host MoID, given by the operator or by a recorded home
     destinations: Mapping[str, str] = field(default_factory=dict)
+    # VM MoID -> host MoID of an approved plan, taken where it still fits
+    preferred: Mapping[str, str] = field(default_factory=dict)
     allowed_targets: frozenset[str] | None = None  # None: every host of the VM's cluster
     excluded_targets: frozenset[str] = frozenset()
     memory_headroom: float = 0.10  # share of a target's memory that stays free
@@ -346,6 +357,8 @@ class Experiment:
     clock_progress: bool = False  # progress follows the wall clock (a time limit is set): no proof of work
     owner: str = ""
     cluster: str = ""  # name of the cluster whose node in this VM is watched; empty for a single server
+    nodes: tuple[str, ...] = ()  # addresses of the cluster's nodes as one of them tells, ``10.1.4.7:54321``
+    metric: str = ""  # the metric whose steps are watched, where there are several
     capabilities: Capabilities = Capabilities("process", "answers")
     recoverable: str = "unknown"  # yes, no or unknown: whether a checkpoint would limit the loss
     recovery: str = ""  # by what it could be recovered, or why not
@@ -370,6 +383,21 @@ class Sample:
     progress: float | None = None
     detail: str = ""  # progress message or error text, at most 200 characters
     step: float | None = None  # training steps done, where the provider counts them
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """How an experiment ended, as its provider tells: what came out of it.
+
+    ``status`` as in ``Sample``, empty when the provider knows none. ``score`` is the value of ``metric``; ``artifacts``
+    are names of models and files.
+    """
+
+    status: str
+    metric: str = ""
+    score: float | None = None
+    artifacts: tuple[str, ...] = ()
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +432,7 @@ class Judgement:
     samples: int = 0
     unwatched_seconds: float = 0.0
     detail: str = ""
+    members: tuple[Judgement, ...] = ()  # of a cluster's experiment: what each of its nodes is judged
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,11 +54,14 @@ def make_plan(estate: Estate, request: PlanRequest) -> Plan:
 
 
 def plan_id_of(plan: Plan) -> str:
-    """SHA-256 over what the plan decides (not over its predictions and explanations), as hex."""
+    """SHA-256 over what the plan decides, as hex.
+
+    Predictions, explanations and the order of moves follow the load, which changes every minute: they do not count.
+    """
     content = {
         "vcenter": plan.vcenter.instance_uuid,
-        "moves": [[m.vm, m.source, m.target, m.pool] for m in plan.moves],
-        "refusals": [[r.vm, sorted({reason.check for reason in r.reasons})] for r in plan.refusals],
+        "moves": sorted([m.vm, m.source, m.target, m.pool or ""] for m in plan.moves),
+        "stay": sorted([r.vm, r.blocking] for r in plan.refusals),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -262,7 +265,7 @@ class _Planner:
             if vm.moid in vm_host.vms and (host.moid in vm_host.hosts) is not vm_host.affine:
                 yield Reason("vm_host_rule", vm_host.name, f"The rule forbids {host.name}")
 
-    def _rank(self, vm: VmState, host: HostState) -> tuple[int, float, int, str]:
+    def _rank(self, vm: VmState, host: HostState) -> tuple[int, int, float, int, str]:
         source = self._estate.hosts.get(vm.host)
         known = source is not None and source.fault_domain is not None
         same = source is not None and known and source.fault_domain == host.fault_domain
@@ -272,7 +275,8 @@ class _Planner:
             spill = int(known and not same)
         elif policy is Policy.OTHER_PREFERRED:
             spill = int(same or host.fault_domain is None)
-        return (spill, round(max(self._after(vm, host)), 4), self._arrivals[host.moid], host.name)
+        other = int(self._request.preferred.get(vm.moid, host.moid) != host.moid)
+        return (other, spill, round(max(self._after(vm, host)), 4), self._arrivals[host.moid], host.name)
 
     def _after(self, vm: VmState, host: HostState) -> tuple[float, float]:
         load = self._ledger[host.moid]
@@ -323,10 +327,12 @@ def _condensed(causes: Iterable[Reason]) -> list[Reason]:
     ]
 
 
-def assume_in_service(estate: Estate, host: str) -> Estate:
-    """The estate as it will be once a host (MoID) is out of maintenance mode: what check mode plans a restore against."""
-    state = replace(estate.hosts[host], maintenance=Maintenance.NORMAL, maintenance_task=None)
-    return replace(estate, hosts={**estate.hosts, host: state})
+def assume_in_service(estate: Estate, *hosts: str) -> Estate:
+    """The estate as it will be once hosts (MoIDs) are out of maintenance mode: what check mode plans a restore against."""
+    states = {
+        host: replace(estate.hosts[host], maintenance=Maintenance.NORMAL, maintenance_task=None) for host in hosts
+    }
+    return replace(estate, hosts={**estate.hosts, **states})
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +366,58 @@ def _drift(move: Move, estate: Estate) -> str:
         return f"the target {target.name} is {target.connection}, maintenance {target.maintenance}"
     reasons = vm_reasons(estate, vm)
     return "; ".join(f"{reason.check} ({reason.object})" for reason in reasons)
+
+
+def departures(approved: Plan, now: Plan, estate: Estate, hosts: Collection[str] = ()) -> tuple[Drift, ...]:
+    """What the plan made now does otherwise than an approved one.
+
+    No departure: a move that is done already, so that a killed run goes on; and a move that touches none of ``hosts``
+    (MoIDs; none means all), because the plan of a fault domain serves for each of its hosts.
+    """
+    given = {move.vm: move for move in approved.moves}
+    known = {refusal.vm for refusal in approved.refusals}
+    planned = {move.vm for move in now.moves}
+    found = [Drift(m.vm_name, what) for m in now.moves if (what := _other_target(m, given.get(m.vm)))]
+    found += [
+        Drift(move.vm_name, what)
+        for move in approved.moves
+        if move.vm not in planned
+        and (not hosts or move.source in hosts or move.target in hosts)
+        and (what := _not_done(move, now, estate))
+    ]
+    found += [
+        Drift(refusal.vm_name, f"it stays ({_checks(refusal)}), which nobody approved")
+        for refusal in now.refusals
+        if refusal.blocking and refusal.vm not in known and refusal.vm not in given
+    ]
+    return tuple(sorted(found, key=lambda drift: drift.vm_name))
+
+
+def _other_target(move: Move, given: Move | None) -> str:
+    if given is None:
+        return f"it would move to {move.target_name}, which nobody approved"
+    if given.target != move.target:
+        return f"it would move to {move.target_name}; approved is {given.target_name}"
+    return ""
+
+
+def _not_done(move: Move, now: Plan, estate: Estate) -> str:
+    vm = estate.vms.get(move.vm)
+    if vm is None:
+        return "the VM no longer exists"
+    if vm.host == move.target:
+        return ""
+    refusal = next((refusal for refusal in now.refusals if refusal.vm == move.vm), None)
+    if refusal is not None:
+        return f"it cannot move to {move.target_name} any more ({_checks(refusal)})"
+    if vm.host == move.source:
+        return f"its move to {move.target_name} is no longer asked for"
+    place = estate.hosts[vm.host].name if vm.host in estate.hosts else vm.host
+    return f"it is on {place}, not on {move.source_name}"
+
+
+def _checks(refusal: Refusal) -> str:
+    return ", ".join(sorted({reason.check for reason in refusal.reasons}))
 
 
 def plan_lines(plan: Plan) -> list[str]:

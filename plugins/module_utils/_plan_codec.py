@@ -28,8 +28,8 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
     }
 
 
-def plan_from_dict(data: Mapping[str, Any]) -> Plan:
-    """The plan again. Raises InvalidInput when it is malformed or its ``plan_id`` is not that of its content."""
+def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
+    """The plan again; ``option`` is what errors name. Raises InvalidInput when it is malformed or its ``plan_id`` is not that of its content."""
     try:
         plan = Plan(
             plan_id=str(data["plan_id"]),
@@ -43,10 +43,10 @@ def plan_from_dict(data: Mapping[str, Any]) -> Plan:
         )
     except (KeyError, TypeError) as error:
         raise InvalidInput(
-            f"The plan cannot be read ({error})", hint="Give the value that migration_plan returned", option="plan"
+            f"The plan cannot be read ({error})", hint="Give the value that migration_plan returned", option=option
         ) from error
     if plan_id_of(plan) != plan.plan_id:
         raise InvalidInput(
-            "The plan's content does not belong to its plan_id", hint="Plan again with migration_plan", option="plan"
+            "The plan's content does not belong to its plan_id", hint="Plan again with migration_plan", option=option
         )
     return plan

@@ -58,9 +58,9 @@ def _draw_moves(axis: Any, moves: list[dict[str, Any]], origin: str) -> dict[str
     return bars
 
 
-def _draw_experiment(axis: Any, experiment: Mapping[str, Any], bar: tuple[float, float] | None) -> None:
-    if bar is not None:
-        axis.axvspan(*bar, color=MOVE, alpha=0.15, linewidth=0)
+def _draw_experiment(axis: Any, experiment: Mapping[str, Any], moved: tuple[float, float] | None) -> None:
+    if moved is not None:
+        axis.axvspan(*moved, color=MOVE, alpha=0.15, linewidth=0)
     points = experiment["curve"]
     axis.plot([p[0] for p in points], [100 * p[1] for p in points], color=CURVE, linewidth=1.5)
     stall = experiment["longest_stall"]

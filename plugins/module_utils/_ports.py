@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import GuestLogin, GuestProcess
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Estate,
     Home,
@@ -24,7 +25,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     TaskUpdate,
 )
 
-Update = TaskUpdate | PlacementUpdate
+# ansible-test's pylint does not see that these are classes.
+Update = TaskUpdate | PlacementUpdate  # pylint: disable=unsupported-binary-operation
 
 
 class Vcenter(Protocol):
@@ -51,6 +53,12 @@ class Vcenter(Protocol):
     def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
         """``runtime.bootTime`` of VMs in one call, UTC in ISO 8601; a vMotion keeps it, a power cycle does not."""
 
+    def guest_processes(self, vm: str, login: GuestLogin) -> tuple[GuestProcess, ...]:
+        """Processes of a guest that fit the login's pattern, by ``ListProcessesInGuest``.
+
+        Raises CallFailed (``InvalidGuestLogin``, ``GuestOperationsUnavailable``, ...) or PermissionMissing.
+        """
+
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         """VM MoID -> MoID of its running relocation task, for the VMs that have one."""
 
@@ -68,7 +76,7 @@ class ExperimentWatch(Protocol):
     """Samples experiments in the background while VMs move. Only reads; never posts."""
 
     def focus(self, vm: str) -> None:
-        """Sample the VM's experiments at the high rate from now on (it is about to move)."""
+        """Sample the VM's experiments, wherever they have members, at the high rate from now on (it is about to move)."""
 
     def moved(self, vm: str) -> None:
         """The VM's move ended: begin the settle period."""
@@ -77,4 +85,4 @@ class ExperimentWatch(Protocol):
         """Whether each experiment of the VM showed progress after its last gap, ended, or ran out of settle time."""
 
     def judge(self, vm: str) -> tuple[Judgement, ...]:
-        """The verdicts of the VM's experiments from all samples so far."""
+        """The verdicts of the VM's experiments, and of their members in VMs that do not move now, from all samples so far."""

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Answer,
     Endpoint,
@@ -31,8 +32,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     mapping,
     number,
     text,
+    unanswered,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing
 
 PROVIDER = "prometheus"
@@ -69,7 +71,7 @@ class Prometheus:
         try:
             capabilities = self._capabilities(endpoint)
         except (OSError, http.client.HTTPException) as error:
-            return [], f"{endpoint.url}: no answer ({type(error).__name__})"
+            return [], f"{endpoint.url}: {unanswered(error)}"
         candidate = Experiment(
             vm=target.vm,
             vm_name=target.vm_name,
@@ -107,6 +109,14 @@ class Prometheus:
     def reproducible(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``."""
         return "unknown", "the provider does not tell how the training draws its random numbers"
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: metrics do not tell an end."""
+        return None
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: samples carry the scraper's time, not the training's."""
+        return []
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""

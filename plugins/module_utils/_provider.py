@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Final, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,15 @@ class Source(Protocol):
 
     def reproducible(self, experiment: Experiment) -> tuple[str, str]:
         """Whether the same seed and data would give the same model (``yes``, ``no``, ``unknown``), and why."""
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """How it ended and what came out of it; ``None`` when that cannot be told. Never raises for a server."""
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """When steps ``first`` to ``last`` were done by the training's own clock; empty where that is not recorded.
+
+        Never raises for a server.
+        """
 
     def session(self, experiment: Experiment) -> Session:
         """A session for an experiment of this provider, also one that only the journal knows."""

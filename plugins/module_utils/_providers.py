@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import fnmatch
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,18 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._driverless_ai impo
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._exec import Exec
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import H2o3
+from ansible_collections.liveml.vsphere.plugins.module_utils._history import largest_gap
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import further_vms, key_of, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._mlflow import Mlflow
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, Experiment, Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Estate,
+    Experiment,
+    Judgement,
+    Power,
+    Sample,
+    Verdict,
+    VmState,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Exporter, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Source, Target
@@ -80,7 +90,16 @@ class Providers:
         """See ``_run.Observer``."""
         seen = self.observe([estate.vms[vm] for vm in vms])
         experiments = tuple(e for observation in seen for e in observation.experiments)
-        return experiments, {o.vm.moid: o.detail for o in seen if not o.experiments}
+        members = self._members_elsewhere(estate, experiments)
+        return (*experiments, *members), {o.vm.moid: o.detail for o in seen if not o.experiments}
+
+    def _members_elsewhere(self, estate: Estate, experiments: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
+        """Members of the experiments' clusters in VMs that do not move."""
+        addresses = {name: str(address) for name, address in self._settings["addresses"].items()}
+        patterns = self._settings["cluster_vms"]
+        vms = further_vms(experiments, estate.vms.values(), addresses=addresses, patterns=patterns)
+        wanted = {key_of(experiment) for experiment in experiments}
+        return tuple(e for seen in self.observe(vms) for e in seen.experiments if key_of(e) in wanted)
 
     def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: Callable[..., None]) -> Watch:
         """See ``_run.Observer``."""
@@ -92,6 +111,39 @@ class Providers:
             baseline=self._settings["baseline"],
             listener=listener,
         )
+
+    def final(self, judgement: Judgement) -> dict[str, Any] | None:
+        """How an experiment ended, ``None`` while it has not or when its provider cannot tell."""
+        if judgement.verdict not in (Verdict.COMPLETED, Verdict.FAILED):
+            return None
+        told = self._source(judgement.experiment).final(judgement.experiment)
+        return None if told is None else {**asdict(told), "artifacts": list(told.artifacts)}
+
+    def afterwards(
+        self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]
+    ) -> list[dict[str, Any]]:
+        """See ``_run.Observer``."""
+
+        def told(judgement: Judgement) -> dict[str, Any]:
+            experiment = judgement.experiment
+            return {
+                "vm": {"moid": experiment.vm, "name": experiment.vm_name},
+                "id": experiment.id,
+                "final": self.final(judgement),
+                "training_clock": self._training_clock(experiment, samples.get((experiment.vm, experiment.id), [])),
+            }
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            found = list(pool.map(told, merged(judgements)))
+        return [each for each in found if each["final"] or each["training_clock"]]
+
+    def _training_clock(self, experiment: Experiment, samples: list[Sample]) -> dict[str, Any] | None:
+        """The largest gap between the steps that were watched, by the training's clock."""
+        steps = [s.step for s in samples if s.step is not None]
+        if not steps:
+            return None
+        gap = largest_gap(self._source(experiment).history(experiment, min(steps), max(steps)))
+        return None if gap is None else asdict(gap)
 
     def _observe(self, vm: VmState) -> Observation:
         if vm.power is not Power.ON:
@@ -147,15 +199,15 @@ class Providers:
 
     def _session(self, experiment: Experiment) -> Session:
         """A session by the source that found the experiment, also of one that only the journal knows."""
-        return self._source_of(experiment).session(experiment)
+        return self._source(experiment).session(experiment)
 
     def exports(self, experiment: Experiment) -> bool:
         """Whether the experiment's provider has finished models to fetch. Raises InvalidInput without a source of it."""
-        return isinstance(self._source_of(experiment), Exporter)
+        return isinstance(self._source(experiment), Exporter)
 
     def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
         """The finished model of an experiment that only the journal knows. Raises ExperimentError or InvalidInput."""
-        source = self._source_of(experiment)
+        source = self._source(experiment)
         if not isinstance(source, Exporter):
             raise ExperimentError(
                 f"{experiment.vm_name}: provider {experiment.provider} has no finished model to fetch",
@@ -163,7 +215,8 @@ class Providers:
             )
         return source.export(experiment, wanted, folder)
 
-    def _source_of(self, experiment: Experiment) -> Source:
+    def _source(self, experiment: Experiment) -> Source:
+        """The source that found the experiment, also of one that only the journal knows. Raises InvalidInput."""
         for scoped in self._sources:
             if scoped.source.provider == experiment.provider and scoped.covers(experiment.vm_name):
                 return scoped.source

@@ -9,13 +9,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import PlanRefused
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
+    CallFailed,
+    PermissionMissing,
+    PlanRefused,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import GuestLogin, reading
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import next_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event, Journal, utc_now
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import (
@@ -32,9 +37,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Experiment,
     Home,
     HostState,
+    Judgement,
     MoveResult,
     Plan,
     Purpose,
+    Sample,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import revalidate
 from ansible_collections.liveml.vsphere.plugins.module_utils._ports import ExperimentWatch, Vcenter
@@ -46,7 +53,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._rollback import (
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import MoveRecord, RunState
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import new_run, run_key, run_lock, unfinished_run
-from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest
+from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest, read_samples
 
 
 class StartedWatch(ExperimentWatch, Protocol):
@@ -67,6 +74,11 @@ class Observer(Protocol):
 
     def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
         """The experiments that train now, and for each VM without one what was seen instead."""
+
+    def afterwards(
+        self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]
+    ) -> list[dict[str, Any]]:
+        """What providers tell once all is over: ``{"vm", "id", "final", "training_clock"}`` of an experiment."""
 
     def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: Recorder) -> StartedWatch:
         """A watch over ``experiments`` that keeps its samples in ``folder``."""
@@ -92,6 +104,7 @@ class RunRequest:
     fence: str = ""
     own_fence: bool = False
     require_checkpoint: str = "never"
+    guest: GuestLogin | None = None
     stall_budget: float = 5.0
     lock_timeout: float = 600.0
 
@@ -207,13 +220,14 @@ class _Run:
         experiments, unobserved = self._experiments(estate, vms)
         if self._earlier is None:
             refuse_unrecoverable(experiments, self._request.require_checkpoint)
-        self._tell_power_on("before", vms)
+        self._tell_vms("before", vms)
         watched = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
         with ExitStack() as stack:
             watch = stack.enter_context(self._observer.watch(experiments, self._folder, self._journal.write))
             watch.baseline()
             outcome, rolled_back = self._move(estate, plan, watch, watched)
-        self._tell_power_on("after", vms)
+        self._tell_vms("after", vms)
+        self._tell_afterwards(rolled_back.outcome if rolled_back else outcome)
         self._journal.write("samples_sealed", sha256=digest(self._folder / "samples.jsonl"))
         return self._close(outcome, rolled_back, unobserved)
 
@@ -242,6 +256,12 @@ class _Run:
             interrupted=self._interrupted,
         )
         return outcome, rollback.carry_out(reason, watched)
+
+    def _tell_afterwards(self, outcome: Outcome) -> None:
+        """How experiments ended and what the trainings' own clocks show, once the watch is over."""
+        samples = {k: [s for _p, s in rows] for k, rows in read_samples(self._folder / "samples.jsonl").items()}
+        for told in self._observer.afterwards(outcome.judgements, samples):
+            self._journal.write("experiment_told", **told)
 
     def _announce(self) -> None:
         request = self._request
@@ -327,10 +347,20 @@ class _Run:
                 self._journal.write("no_experiment", vm={"moid": vm, "name": estate.vms[vm].name}, detail=detail)
         return known, {estate.vms[vm].name: detail for vm, detail in unobserved.items()}
 
-    def _tell_power_on(self, when: str, vms: tuple[str, ...]) -> None:
-        """When vCenter says each VM was powered on: it does not change by a vMotion, and by a power cycle it does."""
-        times = self._vcenter.power_on_times(vms)
-        self._journal.write("power_on", when=when, times=times)
+    def _tell_vms(self, when: str, vms: tuple[str, ...]) -> None:
+        """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes."""
+        self._journal.write("power_on", when=when, times=self._vcenter.power_on_times(vms))
+        login = self._request.guest
+        if login is not None:
+            readings = {vm: self._reading(vm, login) for vm in vms}
+            self._journal.write("guest_processes", when=when, readings=readings)
+
+    def _reading(self, vm: str, login: GuestLogin) -> dict[str, Any]:
+        """A VM's processes; a guest that cannot be asked is told so and harms no move."""
+        try:
+            return reading(self._vcenter.guest_processes(vm, login))
+        except (CallFailed, PermissionMissing) as error:
+            return reading((), error.fault if isinstance(error, CallFailed) else str(error))
 
     def _homes(self, estate: Estate, plan: Plan) -> dict[str, Home]:
         if not self._request.record_homes:
@@ -404,6 +434,8 @@ def experiment_fields(experiment: Experiment) -> dict[str, Any]:
         "clock_progress": experiment.clock_progress,
         "owner": experiment.owner,
         "cluster": experiment.cluster,
+        "nodes": list(experiment.nodes),
+        "metric": experiment.metric,
         "capabilities": asdict(experiment.capabilities),
         "recoverable": experiment.recoverable,
         "recovery": experiment.recovery,

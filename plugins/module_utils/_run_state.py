@@ -16,8 +16,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Capabilities,
     Experiment,
     Home,
+    Judgement,
     MoveResult,
     Purpose,
+    Stall,
+    Verdict,
 )
 
 
@@ -142,8 +145,9 @@ def _with_move(state: RunState, record: MoveRecord) -> RunState:
     return replace(state, moves={**state.moves, record.vm: record})
 
 
-def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
-    experiment = Experiment(
+def experiment_of(event: Mapping[str, Any]) -> Experiment:
+    """The experiment that an ``experiment_found`` event or a run's artifact tells of."""
+    return Experiment(
         vm=event["vm"]["moid"],
         vm_name=event["vm"]["name"],
         provider=event["provider"],
@@ -155,12 +159,41 @@ def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
         clock_progress=bool(event.get("clock_progress", False)),
         owner=event.get("owner", ""),
         cluster=event.get("cluster", ""),
+        nodes=tuple(event.get("nodes", ())),
+        metric=event.get("metric", ""),
         recoverable=event.get("recoverable", "unknown"),
         recovery=event.get("recovery", ""),
         reproducible=event.get("reproducible", "unknown"),
         reproducibility=event.get("reproducibility", ""),
         capabilities=Capabilities(**event.get("capabilities", {"identity": "process", "signal": "answers"})),
     )
+
+
+def judgement_of(experiment: Experiment, event: Mapping[str, Any] | None) -> Judgement:
+    """The judgement that a ``verdict`` event tells of; without one nothing was proved."""
+    if event is None:
+        unproved = ("unknown", "unknown", "unknown")
+        detail = "no verdict was reached before the run was killed"
+        return Judgement(experiment, Verdict.UNKNOWN, *unproved, None, None, experiment.progress, None, detail=detail)
+    stall = event["longest_stall"]
+    return Judgement(
+        experiment=experiment,
+        verdict=Verdict(event["verdict"]),
+        identity=event["identity"],
+        progress=event["progress_claim"],
+        stall=event["stall_claim"],
+        longest_stall=None if stall is None else Stall(stall["seconds"], stall["low"], stall["high"], stall["at_mono"]),
+        resolution=event["resolution"],
+        progress_before=event["progress_before"],
+        progress_after=event["progress_after"],
+        samples=event["samples"],
+        unwatched_seconds=event["unwatched_seconds"],
+        detail=event["detail"],
+    )
+
+
+def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
+    experiment = experiment_of(event)
     known = {(e.vm, e.id) for e in state.experiments}
     if (experiment.vm, experiment.id) in known:
         return state

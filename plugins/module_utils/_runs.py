@@ -28,9 +28,17 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
     RunBusy,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import (
+    Event,
     read_journal,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Home, Purpose
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Home,
+    Move,
+    Plan,
+    Purpose,
+    Refusal,
+    VcenterInfo,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import (
     RunState,
     replay,
@@ -108,6 +116,51 @@ def journal_homes(state: Path, vcenter_uuid: str) -> dict[str, Home]:
                     homes.setdefault(home.vm, home)
             cleared |= run.homes_cleared
     return homes
+
+
+def journalled_plan(state: Path, vcenter: VcenterInfo, plan_id: str) -> Plan | None:
+    """The plan of that id as the newest run of this vCenter that carried it out, or began to, wrote it down."""
+    for folder in run_folders(state):
+        events = read_journal(folder / "journal.jsonl")
+        run = replay(events)
+        if run is not None and run.key.startswith(f"{vcenter.instance_uuid}."):
+            told = _plan_events(events, plan_id)
+            if told is not None:
+                return _told_plan(told, vcenter, plan_id)
+    return None
+
+
+def _plan_events(events: list[Event], plan_id: str) -> list[Event] | None:
+    """What a run wrote from the moment that it took up the plan until it took up another one."""
+    begins = [number for number, event in enumerate(events) if event["event"] in ("run_started", "run_resumed")]
+    for begin, end in zip(begins, [*begins[1:], len(events)], strict=True):
+        if events[begin]["plan_id"] == plan_id:
+            return events[begin:end]
+    return None
+
+
+def _told_plan(events: list[Event], vcenter: VcenterInfo, plan_id: str) -> Plan:
+    moves = tuple(
+        Move(
+            number=event["number"],
+            vm=event["vm"]["moid"],
+            vm_name=event["vm"]["name"],
+            source=event["source"]["moid"],
+            source_name=event["source"]["name"],
+            target=event["target"]["moid"],
+            target_name=event["target"]["name"],
+            memory_bytes=0,
+            predicted_seconds=0.0,
+        )
+        for event in events
+        if event["event"] == "planned"
+    )
+    refusals = tuple(
+        Refusal(event["vm"]["moid"], event["vm"]["name"], (), event["blocking"])
+        for event in events
+        if event["event"] == "refused"
+    )
+    return Plan(plan_id, vcenter, moves, refusals)
 
 
 @contextmanager

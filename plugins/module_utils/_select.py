@@ -33,6 +33,15 @@ def find_host(estate: Estate, name: str, *, option: str = "host") -> HostState:
     raise NotFound(f"There is no host {name}", hint=_host_hint(estate, name, option), option=option)
 
 
+def find_fault_domain(estate: Estate, name: str, *, option: str = "fault_domain") -> tuple[HostState, ...]:
+    """The hosts of a fault domain, by name. Raises NotFound with the closest names."""
+    hosts = sorted((h for h in estate.hosts.values() if h.fault_domain == name), key=lambda h: (h.name, h.moid))
+    if not hosts:
+        known = (host.fault_domain for host in estate.hosts.values() if host.fault_domain)
+        raise NotFound(f"There is no fault domain {name}", hint=_closest(name, known, option), option=option)
+    return tuple(hosts)
+
+
 def _host_hint(estate: Estate, name: str, option: str) -> str:
     if any(vm.name == name for vm in estate.vms.values()):
         return f"{name} is a virtual machine; give the name of an ESXi host in {option}"

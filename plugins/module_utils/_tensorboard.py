@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Answer,
     Endpoint,
@@ -29,8 +30,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     mapping,
     number,
     text,
+    unanswered,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing
 
 PROVIDER = "tensorboard"
@@ -58,7 +60,7 @@ class Tensorboard:
         try:
             environment, tags = probe.get("/data/environment"), probe.get(f"{SCALARS}/tags")
         except (OSError, http.client.HTTPException) as error:
-            return [], f"{endpoint.url}: no answer ({type(error).__name__})"
+            return [], f"{endpoint.url}: {unanswered(error)}"
         finally:
             probe.close()
         if environment.status != 200 or tags.status != 200 or not isinstance(tags.body, dict):
@@ -99,6 +101,21 @@ class Tensorboard:
         """See the port ``Source``."""
         return "unknown", "the provider does not tell how the training draws its random numbers"
 
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: event files do not tell an end."""
+        return None
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: when each step that TensorBoard kept was written."""
+        probe = Probe(self._endpoint(experiment.url), timeout=10, most_bytes=MOST_BYTES)
+        try:
+            answer = probe.get(series_path(experiment.id))
+        except (OSError, http.client.HTTPException):
+            return []
+        finally:
+            probe.close()
+        return [point for point in points_of(items(answer.body)) if first <= point[1] <= last]
+
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         return SeriesSession(self._endpoint(experiment.url), experiment, self._settings["total_steps"])
@@ -114,6 +131,12 @@ def reload_interval(environment: Answer) -> float:
     return USUAL_RELOAD if found is None else found
 
 
+def series_path(series: str) -> str:
+    """Path of the scalars of an experiment's id, ``RUN:TAG``."""
+    run, _colon, tag = series.rpartition(":")
+    return f"{SCALARS}/scalars?{urlencode({'run': run, 'tag': tag})}"
+
+
 class SeriesSession:
     """Questions about one series of scalars."""
 
@@ -121,8 +144,7 @@ class SeriesSession:
 
     def __init__(self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None) -> None:
         self._probe = Probe(endpoint, most_bytes=MOST_BYTES)
-        run, _colon, tag = experiment.id.rpartition(":")
-        self._path = f"{SCALARS}/scalars?{urlencode({'run': run, 'tag': tag})}"
+        self._path = series_path(experiment.id)
         self._total = total_steps
         self._seen: dict[float, float] = {}
         self._last = -1.0

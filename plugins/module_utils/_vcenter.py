@@ -19,17 +19,26 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
     PermissionMissing,
     TaskTimeout,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import (
+    GuestLogin,
+    GuestProcess,
+    hashed,
+    wanted,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, encode_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._http import text
 from ansible_collections.liveml.vsphere.plugins.module_utils._inventory import (
     MOVING_TASKS,
     TASK_PATHS,
     iso_time,
+    read_alarms,
     read_estate,
     read_objects,
     read_placement,
     read_power_on,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Alarm,
     Estate,
     Fault,
     Home,
@@ -78,6 +87,10 @@ class Vsphere:
             devices_of_vms=devices_of_vms,
             fault_domains=fault_domains,
         )
+
+    def alarms(self, hosts: Iterable[str]) -> dict[str, tuple[Alarm, ...]]:
+        """The triggered alarms of hosts (MoIDs)."""
+        return read_alarms(self._client, tuple(hosts))
 
     def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
         """See the port. Resource pool and folder are left unset, so the VM keeps them."""
@@ -202,6 +215,22 @@ class Vsphere:
         wanted = tuple(vms)
         rows = read_power_on(self._client, wanted)
         return {vm: iso_time(rows.get(vm, {}).get("runtime.bootTime")) for vm in wanted}
+
+    def guest_processes(self, vm: str, login: GuestLogin) -> tuple[GuestProcess, ...]:
+        """See the port."""
+        machine = self._client.reference("VirtualMachine", vm)
+        auth = vim.vm.guest.NamePasswordAuthentication(
+            username=login.username, password=login.password, interactiveSession=False
+        )
+        manager = self._client.content.guestOperationsManager
+        told = self._client.call(
+            "list the processes of the guest", lambda: manager.processManager.ListProcessesInGuest(machine, auth, [])
+        )
+        return tuple(
+            GuestProcess(text(str(p.name)), int(p.pid), str(iso_time(p.startTime)), hashed(str(p.cmdLine)))
+            for p in told
+            if p.startTime is not None and p.endTime is None and wanted(str(p.name), str(p.cmdLine), login.pattern)
+        )
 
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         """See the port."""

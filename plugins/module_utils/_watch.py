@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import key_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session
 from ansible_collections.liveml.vsphere.plugins.module_utils._samples import (
@@ -21,7 +22,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._samples import (
     read_samples,
     unwatched_windows,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import ANSWERED, is_over, judge, news
+from ansible_collections.liveml.vsphere.plugins.module_utils._stall import ANSWERED, news
+from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import is_over, judge
 
 CALM_HZ = 5.0
 FOCUS_HZ = 20.0
@@ -76,6 +78,8 @@ class Watch:
     def focus(self, vm: str) -> None:
         """See the port."""
         for watched in self._of(vm):
+            watched.at_rest = False
+        for watched in self._with_members(vm):
             watched.focus()
 
     def moved(self, vm: str) -> None:
@@ -88,16 +92,25 @@ class Watch:
         done = all(watched.settled(self._settle_timeout) for watched in self._of(vm))
         if done:
             for watched in self._of(vm):
-                watched.hz = CALM_HZ
+                watched.at_rest = True
+            for watched in self._with_members(vm):
+                if all(member.at_rest for member in self._with_members(watched.experiment.vm)):
+                    watched.hz = CALM_HZ
         return done
 
     def judge(self, vm: str) -> tuple[Judgement, ...]:
         """See the port."""
         self._log.flush()
-        return tuple(watched.judge(self._stall_budget) for watched in self._of(vm))
+        asked = [watched for watched in self._with_members(vm) if watched.at_rest or watched.experiment.vm == vm]
+        return tuple(watched.judge(self._stall_budget) for watched in asked)
 
     def _of(self, vm: str) -> list[_Watched]:
         return [watched for watched in self._watched if watched.experiment.vm == vm]
+
+    def _with_members(self, vm: str) -> list[_Watched]:
+        """The VM's experiments with their members in other VMs."""
+        keys = {key_of(watched.experiment) for watched in self._of(vm)}
+        return [watched for watched in self._watched if key_of(watched.experiment) in keys]
 
 
 class _Watched:
@@ -114,6 +127,7 @@ class _Watched:
         self.experiment = experiment
         self.hz = CALM_HZ
         self.moved_at: float | None = None
+        self.at_rest = True  # its VM neither moves nor settles
         self.thread = threading.Thread(target=self._run, name=f"watch {experiment.vm_name}", daemon=True)
         self._session = session
         self._log = log

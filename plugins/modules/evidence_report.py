@@ -78,6 +78,12 @@ journal:
   description: What verifying the journal found, C(head), C(events), C(broken_at), C(why), C(samples_sha256), C(samples_as_sealed).
   returned: when a run was found
   type: dict
+artifact:
+  description:
+    - What a later job on another controller needs to know of the run, C(version), C(purpose), C(host), C(run_id), C(plan_id),
+      C(result), C(verdict) (the worst of all, or C(no_experiment)) and the C(experiments) for M(liveml.vsphere.experiment_wait).
+  returned: when a run was found
+  type: dict
 statements:
   description: What the evidence says about each experiment.
   returned: when a run was found
@@ -94,7 +100,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, NotFound
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import artifact_of, evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event, read_journal, verify_chain
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
 from ansible_collections.liveml.vsphere.plugins.module_utils._report import render_html, render_markdown
@@ -222,6 +228,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "evidence_path": str(folder / "evidence.json"),
         "report_path": str(folder / "report.html"),
         "markdown_path": str(folder / "report.md"),
+        "artifact": artifact_of(events, evidence),
         "statements": evidence["statements"],
     }
     if integrity["broken_at"] is not None:

@@ -29,6 +29,12 @@ options:
     description:
       - The run; the newest by default.
     type: str
+  artifact:
+    description:
+      - The RV(liveml.vsphere.evidence_report#module:artifact) of a run, for a controller that has not its journal.
+      - Empty to look for the run in O(state_dir).
+    type: dict
+    default: {}
   until:
     description:
       - V(progress) waits until each experiment was seen to advance or had ended; V(finished) until each has ended.
@@ -55,8 +61,13 @@ lines:
   returned: always
   type: list
   elements: str
+owners:
+  description: The verdicts by owner; the name is empty where nobody is known to be it.
+  returned: always
+  type: dict
 verdicts:
-  description: The verdicts.
+  description:
+    - The verdicts, one an experiment. C(final) tells how it ended and what came out of it, where its provider knows.
   returned: always
   type: list
   elements: dict
@@ -64,25 +75,29 @@ verdicts:
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import ARTIFACT_VERSION
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import by_owner, merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import is_harmful, verdict_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import percent
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
-from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import replay
+from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of, replay
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import run_folders, state_path
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
     **EXPERIMENT_SPEC,
     "run_id": {"type": "str"},
+    "artifact": {"type": "dict", "default": {}},
     "until": {"type": "str", "choices": ["progress", "finished"], "default": "progress"},
     "wait_timeout": {"type": "float", "default": 120.0},
 }
@@ -90,7 +105,9 @@ POLL_SECONDS = 0.5
 
 
 def experiments_of(params: dict[str, Any]) -> tuple[Experiment, ...]:
-    """The experiments of the wanted run. Raises NotFound when there is no such run."""
+    """The experiments of the wanted run. Raises NotFound when there is no such run, InvalidInput for a bad artifact."""
+    if params["artifact"]:
+        return experiments_of_artifact(params["artifact"])
     for folder in run_folders(state_path(params["state_dir"])):
         run = replay(read_journal(folder / "journal.jsonl"))
         if run is not None and params["run_id"] in (None, run.run_id):
@@ -102,6 +119,20 @@ def experiments_of(params: dict[str, Any]) -> tuple[Experiment, ...]:
     )
 
 
+def experiments_of_artifact(artifact: dict[str, Any]) -> tuple[Experiment, ...]:
+    """The experiments that a run's artifact names. Raises InvalidInput when it is not one of this version."""
+    try:
+        if artifact["version"] != ARTIFACT_VERSION:
+            raise ValueError(f"its version is {artifact['version']}, not {ARTIFACT_VERSION}")
+        return tuple(experiment_of(experiment) for experiment in artifact["experiments"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"The artifact cannot be read ({error})",
+            hint="Give the artifact that evidence_report returned",
+            option="artifact",
+        ) from error
+
+
 def reached(judgement: Judgement, until: str) -> bool:
     """Whether an experiment needs no further waiting."""
     if judgement.verdict is Verdict.COMPLETED or (judgement.samples > 10 and is_harmful(judgement)):
@@ -109,29 +140,33 @@ def reached(judgement: Judgement, until: str) -> bool:
     return until == "progress" and judgement.verdict is Verdict.UNINTERRUPTED
 
 
-def watch(params: dict[str, Any], experiments: tuple[Experiment, ...]) -> list[Judgement]:
+def watch(params: dict[str, Any], providers: Providers, experiments: tuple[Experiment, ...]) -> list[Judgement]:
     """Watch until all reached what is waited for, or time is up."""
     deadline = time.monotonic() + params["wait_timeout"]
     vms = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
-    with tempfile.TemporaryDirectory(prefix="liveml-") as folder:
-        providers = Providers(params["experiments"])
-        with providers.watch(experiments, Path(folder), lambda _event, **_fields: None) as watching:
-            while True:
-                time.sleep(POLL_SECONDS)
-                judgements = [j for vm in vms for j in watching.judge(vm)]
-                if all(reached(j, params["until"]) for j in judgements) or time.monotonic() > deadline:
-                    return judgements
+    with (
+        tempfile.TemporaryDirectory(prefix="liveml-") as folder,
+        providers.watch(experiments, Path(folder), lambda _event, **_fields: None) as watching,
+    ):
+        while True:
+            time.sleep(POLL_SECONDS)
+            judgements = [j for vm in vms for j in watching.judge(vm)]
+            if all(reached(j, params["until"]) for j in judgements) or time.monotonic() > deadline:
+                return judgements
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     """Find the run's experiments and watch them."""
     experiments = experiments_of(module.params)
-    judgements = watch(module.params, experiments) if experiments else []
-    late = [j for j in judgements if not reached(j, module.params["until"])]
+    providers = Providers(module.params["experiments"])
+    judgements: Sequence[Judgement] = watch(module.params, providers, experiments) if experiments else []
+    late = merged(j for j in judgements if not reached(j, module.params["until"]))
+    judgements = merged(judgements)
     harmed = [j for j in judgements if is_harmful(j)]
     result: dict[str, Any] = {
         "changed": False,
-        "verdicts": [verdict_fields(j) for j in judgements],
+        "verdicts": [{**verdict_fields(j), "final": providers.final(j)} for j in judgements],
+        "owners": by_owner(judgements),
         "lines": [line(j) for j in judgements],
     }
     if harmed or late:
@@ -142,7 +177,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
 def line(judgement: Judgement) -> str:
     """One sentence on an experiment."""
     detail = f" ({judgement.detail})" if judgement.detail else ""
-    return f"{judgement.experiment.vm_name}: {judgement.verdict}, {percent(judgement.progress_after)}{detail}"
+    return f"{', '.join(vm_list(judgement))}: {judgement.verdict}, {percent(judgement.progress_after)}{detail}"
 
 
 def main() -> None:

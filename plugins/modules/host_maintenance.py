@@ -70,6 +70,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+host:
+  description: The host's name.
+  returned: always
+  type: str
+moid:
+  description: The host's MoID.
+  returned: always
+  type: str
 maintenance:
   description: The host's state afterwards, V(normal), V(entering) or V(in).
   returned: always
@@ -188,6 +196,7 @@ def answer(host: HostState, now: Maintenance, *, changed: bool) -> dict[str, Any
     return {
         "changed": changed,
         "host": host.name,
+        "moid": host.moid,
         "maintenance": str(now),
         "permitted": True,
         "message": f"{host.name} is {words[now]}",

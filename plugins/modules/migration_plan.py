@@ -24,6 +24,11 @@ options:
     description:
       - Name or MoID of the host whose VMs are planned; with O(use_homes) the host that VMs come home to.
     type: str
+  fault_domain:
+    description:
+      - Fault domain whose hosts' VMs are planned, each with a target outside of it; with O(use_homes) the fault domain that
+        VMs come home to.
+    type: str
   vms:
     description:
       - Names or MoIDs of VMs.
@@ -85,9 +90,24 @@ options:
     default: false
   assume_in_service:
     description:
-      - In check mode, plan as if O(host) were out of maintenance mode already.
+      - In check mode, plan as if O(host), or each host of O(fault_domain), were out of maintenance mode already.
     type: bool
     default: false
+  approved:
+    description:
+      - The RV(plan) that somebody approved. Its targets are taken, whatever the load has become, and the module fails, naming
+        every difference, when the plan made now departs from it.
+      - A move that is done already is no difference, so a killed run goes on. A VM that O(host) does not carry is none either,
+        so the plan of a fault domain serves for each of its hosts.
+    type: dict
+    default: {}
+  plan_id:
+    description:
+      - Fail as drifted unless the plan made now has this id, or is what is left of a plan of this id that a run in O(state_dir)
+        began. Any plan when empty.
+      - With O(approved), the id that the approved plan must have.
+    type: str
+    default: ""
   state_dir:
     description:
       - Folder of the journals; moves of a killed run that still are in flight are taken up from there.
@@ -108,12 +128,21 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+plan_id:
+  description: Identifies what the plan decides.
+  returned: always
+  type: str
 plan:
   description: The plan for M(liveml.vsphere.vm_migrate).
   returned: always
   type: dict
+hosts:
+  description: Names of the hosts that O(host) or O(fault_domain) means.
+  returned: always
+  type: list
+  elements: str
 lines:
-  description: One line a move, C(vm: source → target).
+  description: "One line a move, C(vm: source → target)."
   returned: always
   type: list
   elements: str
@@ -129,34 +158,49 @@ refusals:
   elements: dict
 """
 
+import re
+from contextlib import ExitStack
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._homes import placements
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, HostState, PlanRequest, Policy
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, PlanRefused
+from ansible_collections.liveml.vsphere.plugins.module_utils._homes import moves_under_way, placements
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Estate,
+    HostState,
+    Plan,
+    PlanRequest,
+    Policy,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import (
     assume_in_service,
+    departures,
     make_plan,
     plan_diff,
     plan_lines,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_to_dict
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict, plan_to_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
     journal_homes,
+    journalled_plan,
     moves_in_flight,
     run_key,
     run_lock,
     state_path,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host, select_vms
+from ansible_collections.liveml.vsphere.plugins.module_utils._select import (
+    find_fault_domain,
+    find_host,
+    select_vms,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
     "host": {"type": "str"},
+    "fault_domain": {"type": "str"},
     "vms": {"type": "list", "elements": "str", "default": []},
     "patterns": {"type": "list", "elements": "str", "default": []},
     "folders": {"type": "list", "elements": "str", "default": []},
@@ -169,27 +213,37 @@ SPEC: dict[str, Any] = {
     "cpu_headroom": {"type": "int", "default": 10},
     "use_homes": {"type": "bool", "default": False},
     "assume_in_service": {"type": "bool", "default": False},
+    "approved": {"type": "dict", "default": {}},
+    "plan_id": {"type": "str", "default": ""},
     "lock_timeout": {"type": "float", "default": 600.0},
 }
 
 
-def request_of(params: dict[str, Any], estate: Estate, host: HostState | None) -> PlanRequest:
+def request_of(
+    params: dict[str, Any], estate: Estate, hosts: tuple[HostState, ...], preferred: Plan | None
+) -> PlanRequest:
     """What is to be planned. Raises NotFound, Ambiguous or InvalidInput."""
     for option in ("memory_headroom", "cpu_headroom"):
         if not 0 <= params[option] < 100:
             raise InvalidInput(f"{option} is {params[option]}", hint="Give a percentage from 0 to 99", option=option)
     state = state_path(params["state_dir"])
     uuid = estate.vcenter.instance_uuid
-    if params["use_homes"] and host is not None:
-        found = placements(estate, journal_homes(state, uuid), host.moid)
-        vms = tuple(p.vm for p in found if p.outcome in ("away", "home_unhealthy", "home"))
-        destinations = dict.fromkeys(vms, host.moid)
+    excluded = {find_host(estate, h, option="exclude_hosts").moid for h in params["exclude_hosts"]}
+    homes = journal_homes(state, uuid)
+    found = [(host.moid, placement) for host in hosts for placement in placements(estate, homes, host.moid)]
+    if params["use_homes"]:
+        destinations = {
+            placement.vm: host for host, placement in found if placement.outcome in ("away", "home_unhealthy", "home")
+        }
+        vms = tuple(destinations)
     else:
-        vms = selection(params, estate, host)
+        vms = selection(params, estate, hosts)
         target = find_host(estate, params["destination"], option="destination") if params["destination"] else None
         destinations = dict.fromkeys(vms, target.moid) if target else {}
+        if params["fault_domain"]:
+            excluded |= {host.moid for host in hosts}
     in_flight = moves_in_flight(state, uuid)
-    moving = {
+    moving = moves_under_way(estate, [placement for _host, placement in found], homeward=params["use_homes"]) | {
         vm: (target, estate.vms[vm].moving_task or "")
         for vm, (target, _task) in in_flight.items()
         if vm in estate.vms and estate.vms[vm].moving_task
@@ -198,49 +252,120 @@ def request_of(params: dict[str, Any], estate: Estate, host: HostState | None) -
         vms=vms,
         policy=Policy(params["policy"]),
         destinations=destinations,
-        excluded_targets=frozenset(find_host(estate, h, option="exclude_hosts").moid for h in params["exclude_hosts"]),
+        preferred={move.vm: move.target for move in preferred.moves} if preferred else {},
+        excluded_targets=frozenset(excluded),
         memory_headroom=params["memory_headroom"] / 100,
         cpu_headroom=params["cpu_headroom"] / 100,
         moving=moving,
     )
 
 
-def selection(params: dict[str, Any], estate: Estate, host: HostState | None) -> tuple[str, ...]:
+def selection(params: dict[str, Any], estate: Estate, hosts: tuple[HostState, ...]) -> tuple[str, ...]:
     """The selected VMs' MoIDs."""
-    return select_vms(
-        estate,
-        host=host.moid if host else None,
-        names=params["vms"],
-        patterns=params["patterns"],
-        folders=params["folders"],
-        attributes=params["attributes"],
+    places = [host.moid for host in hosts] if params["host"] or params["fault_domain"] else [None]
+    return tuple(
+        vm
+        for place in places
+        for vm in select_vms(
+            estate,
+            host=place,
+            names=params["vms"],
+            patterns=params["patterns"],
+            folders=params["folders"],
+            attributes=params["attributes"],
+        )
+    )
+
+
+def hosts_of(params: dict[str, Any], estate: Estate) -> tuple[HostState, ...]:
+    """The hosts that are to be emptied or refilled. Raises NotFound or Ambiguous."""
+    if params["fault_domain"]:
+        return find_fault_domain(estate, params["fault_domain"])
+    return (find_host(estate, params["host"]),) if params["host"] else ()
+
+
+def approved_plan(params: dict[str, Any], estate: Estate) -> Plan | None:
+    """The plan that was approved, given whole or by its id alone, when a run began it.
+
+    Raises InvalidInput when it was edited, is another one, or was made for another vCenter.
+    """
+    wanted, vcenter = params["plan_id"], estate.vcenter
+    if wanted and not re.fullmatch("[0-9a-f]{64}", wanted):
+        raise InvalidInput(
+            f"plan_id {wanted[:80]!r} is not the id of a plan",
+            hint="Give the plan_id that planning showed, 64 hexadecimal digits",
+            option="plan_id",
+        )
+    if not params["approved"]:
+        return journalled_plan(state_path(params["state_dir"]), vcenter, wanted) if wanted else None
+    plan = plan_from_dict(params["approved"], option="approved")
+    if wanted not in ("", plan.plan_id):
+        raise InvalidInput(
+            f"The approved plan is {plan.plan_id}, not {wanted}", hint="Give the plan of this id", option="approved"
+        )
+    if plan.vcenter.instance_uuid != vcenter.instance_uuid:
+        raise InvalidInput(
+            f"The approved plan was made for the vCenter {plan.vcenter.name} ({plan.vcenter.instance_uuid}), "
+            f"this is {vcenter.name} ({vcenter.instance_uuid})",
+            hint="Plan again on this vCenter",
+            option="approved",
+        )
+    return plan
+
+
+def refuse_departure(
+    wanted: str, approved: Plan | None, plan: Plan, estate: Estate, hosts: tuple[HostState, ...]
+) -> None:
+    """Raises PlanRefused when the plan is not what was approved, with all that it does otherwise where that is known."""
+    if approved is None:
+        if wanted in ("", plan.plan_id):
+            return
+        what = f"approved was plan {wanted}, the present gives plan {plan.plan_id}"
+    else:
+        found = departures(approved, plan, estate, {host.moid for host in hosts})
+        if not found:
+            return
+        what = f"plan {approved.plan_id} was approved; " + "; ".join(f"{d.vm_name}: {d.what}" for d in found)
+    raise PlanRefused(
+        f"The plan drifted, and nothing was moved: {what}", hint="Plan again and have the new plan approved"
     )
 
 
 def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
-    """Wait for a run in progress, read, plan."""
+    """Wait for runs in progress, read, plan."""
     params = module.params
-    if params["use_homes"] and not params["host"]:
+    domains = params["fault_domains"]
+    estate = vcenter.estate(fault_domains=domains)
+    hosts = hosts_of(params, estate)
+    if params["use_homes"] and not hosts:
         raise InvalidInput("use_homes needs a host", hint="Give the host that VMs come home to", option="host")
-    estate = vcenter.estate(fault_domains=params["fault_domains"])
-    host = find_host(estate, params["host"]) if params["host"] else None
-    if host is not None:
-        key = run_key(estate.vcenter.instance_uuid, host.moid)
-        with run_lock(state_path(params["state_dir"]), key, timeout=params["lock_timeout"], waiting=module.warn):
-            estate = vcenter.estate(fault_domains=params["fault_domains"])
-    request = request_of(params, estate, host)
+    if hosts:
+        with ExitStack() as locks:
+            for host in hosts:
+                key = run_key(estate.vcenter.instance_uuid, host.moid)
+                state = state_path(params["state_dir"])
+                locks.enter_context(run_lock(state, key, timeout=params["lock_timeout"], waiting=module.warn))
+            estate = vcenter.estate(fault_domains=domains)
+    approved = approved_plan(params, estate)
+    request = request_of(params, estate, hosts, approved)
     if request.vms:
-        estate = vcenter.estate(fault_domains=params["fault_domains"], devices_of_vms=request.vms)
-    if module.check_mode and params["assume_in_service"] and host is not None:
-        estate = assume_in_service(estate, host.moid)
+        estate = vcenter.estate(fault_domains=domains, devices_of_vms=request.vms)
+    if module.check_mode and params["assume_in_service"]:
+        estate = assume_in_service(estate, *(host.moid for host in hosts))
     plan = make_plan(estate, request)
-    data = plan_to_dict(plan)
-    for refusal in data["refusals"]:
+    refuse_departure(params["plan_id"], approved, plan, estate, hosts)
+    return {**result_of(plan), "hosts": [host.name for host in hosts]}
+
+
+def result_of(plan: Plan) -> dict[str, Any]:
+    """The module's result."""
+    refusals = plan_to_dict(plan)["refusals"]
+    for refusal in refusals:
         reasons = "; ".join(f"{r['check']} ({r['object']}): {r['hint']}" for r in refusal["reasons"])
         refusal["text"] = f"{refusal['vm_name']} stays: {reasons}."
-    refusals = data["refusals"]
     data = plan_to_dict(plan)
     return {
+        "plan_id": plan.plan_id,
         "plan": data,
         "moves": data["moves"],
         "refusals": refusals,
@@ -254,7 +379,8 @@ def main() -> None:
     run_module(
         SPEC,
         body,
-        required_one_of=[("host", "vms", "patterns", "folders", "attributes")],
+        required_one_of=[("host", "fault_domain", "vms", "patterns", "folders", "attributes")],
+        mutually_exclusive=[("host", "fault_domain")],
     )
 
 

@@ -152,6 +152,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput, NotFound
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import key_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import (
     Exported,
@@ -190,9 +191,10 @@ def find_experiments(params: dict[str, Any]) -> tuple[RunState, list[Experiment]
         run = replay(read_journal(folder / "journal.jsonl"))
         if run is None or params["run_id"] not in (None, run.run_id):
             continue
-        found = [experiment for experiment in run.experiments if asked_for(experiment, params)]
+        # Each node of a cluster is watched; what they train together is one model.
+        found = {key_of(experiment): experiment for experiment in run.experiments if asked_for(experiment, params)}
         if found:
-            return run, found
+            return run, list(found.values())
     wanted = {name: params[name] for name in ("run_id", "vm", "experiment") if params[name]}
     told = ", ".join(f"{name} {value}" for name, value in wanted.items())
     raise NotFound(

@@ -145,8 +145,8 @@ resumed:
   type: bool
 moves:
   description: >-
-    Each move with its result, decided by where the VM was observed. Moves of a rollback are moves of their own, marked as
-    C(back).
+    Each move with the VM's name and MoID, and its result, decided by where the VM was observed. Moves of a rollback are moves
+    of their own, marked as C(back).
   returned: always
   type: list
   elements: dict
@@ -155,6 +155,15 @@ experiments:
   returned: always
   type: list
   elements: dict
+owners:
+  description: The same verdicts by owner; the name is empty where nobody is known to be it.
+  returned: always
+  type: dict
+  sample:
+    vision:
+      - vms: [ML-cpu-vm-04]
+        id: $03017f00000132d4ffffffff$_adf5
+        verdict: uninterrupted
 unobserved:
   description: VM names without an experiment, and what was seen instead.
   returned: always
@@ -182,7 +191,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import guest_login
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import by_owner, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Ended, Rules, verdict_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import HostState, Plan, Purpose
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
@@ -292,6 +303,7 @@ def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts:
         fence=params["fence"],
         own_fence=params["own_fence"],
         require_checkpoint=params["experiments"]["require_checkpoint"],
+        guest=guest_login(params["experiments"]),
         stall_budget=params["experiments"]["stall_budget"],
         lock_timeout=params["lock_timeout"],
     )
@@ -303,6 +315,7 @@ def move_of(ended: Ended, *, back: bool) -> dict[str, Any]:
     return {
         "number": move.number,
         "vm": move.vm_name,
+        "moid": move.vm,
         "source": move.source_name,
         "target": move.target_name,
         "result": str(ended.result),
@@ -315,12 +328,14 @@ def result_of(report: RunReport) -> dict[str, Any]:
     outcome, rolled_back = report.outcome, report.rolled_back
     accounts = rolled_back.accounts if rolled_back is not None else ()
     back = rolled_back.outcome.ended if rolled_back is not None else ()
+    judgements = merged(outcome.judgements)
     result: dict[str, Any] = {
         "changed": bool(outcome.moved) or report.resumed,
         "run_id": report.run_id,
         "resumed": report.resumed,
         "moves": [*(move_of(e, back=False) for e in outcome.ended), *(move_of(e, back=True) for e in back)],
-        "experiments": [verdict_fields(judgement) for judgement in outcome.judgements],
+        "experiments": [verdict_fields(judgement) for judgement in judgements],
+        "owners": by_owner(judgements),
         "unobserved": dict(report.unobserved),
         "left_behind": list(report.left_behind),
         "rolled_back": [account.vm_name for account in accounts if account.outcome == "back"],

@@ -6,12 +6,17 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
+import contextlib
+import json
 import shutil
+import socket
+import socketserver
+import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +30,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Verdict,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs12
 
 from lab.h2o import H2O
 from lab.toolchain import find_java, h2o_jar
+from tests.certificates import certified, pem
 from tests.labs import ROOT, Lab, RunModule, running_lab
 
 VM = "ML-cpu-vm-01"
@@ -169,6 +172,37 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
     assert run_module("experiment_info", lab, vms=[VM])["unobserved"][VM].endswith("no training job runs")
 
 
+def test_vcenter_proves_the_process_by_the_guest_s_own_list(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
+    """Whatever trains in it: the same process before and after; who cannot be asked is told so and moves all the same."""
+    login = lab.answer["guest"]
+    wanted = {"enabled": False, "guest_username": login["user"], "guest_process": "h2o.jar"}
+
+    def moved(vms: list[str], password: str) -> dict[str, dict[str, Any]]:
+        plan = run_module("migration_plan", lab, vms=vms, policy="other_only", state_dir=str(tmp_path))["plan"]
+        options = {**wanted, "guest_password": password}
+        result = run_module("vm_migrate", lab, plan=plan, state_dir=str(tmp_path), experiments=options)
+        assert "msg" not in result, result["msg"]
+        evidence = json.loads(Path(run_module("evidence_report", state_dir=str(tmp_path))["evidence_path"]).read_text())
+        return {move["vm"]: move["guest_processes"] for move in evidence["moves"]}
+
+    told = moved([VM, "ML-cpu-vm-02"], login["password"])
+    assert told[VM]["same"] is True
+    (process,) = told[VM]["before"]
+    assert process["pid"] == lab.get("state")["vms"][VM]["guest"]["pid"]
+    assert told["ML-cpu-vm-02"]["same"] is None
+    assert told["ML-cpu-vm-02"]["detail"] == "no process fits experiments.guest_process"
+    told = moved([VM], "not-the-one")
+    assert (told[VM]["same"], told[VM]["detail"]) == (None, "InvalidGuestLogin")
+    written = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    assert login["password"] not in written
+    assert "-Xmx" not in written, "command lines may hold secrets"
+    refused = run_module("vm_migrate", lab, plan={}, experiments={"guest_username": "alice"})
+    assert "guest_password" in refused["msg"]
+    odd = {**wanted, "guest_password": "never-sent", "guest_process": "("}
+    plan = run_module("migration_plan", lab, vms=[VM], policy="other_only", state_dir=str(tmp_path))["plan"]
+    assert "experiments.guest_process" in run_module("vm_migrate", lab, plan=plan, experiments=odd)["msg"]
+
+
 def never_recoverable(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
     """A plain GBM writes no checkpoints: the policy says so, or refuses before anything moves, in check mode too."""
     (found,) = run_module("experiment_info", lab, vms=[VM], experiments={"require_checkpoint": "warn"})["experiments"]
@@ -193,9 +227,29 @@ def wait_until_up(address: str) -> None:
         time.sleep(0.2)
 
 
+@dataclass
+class Protected:
+    """A real H2O-3 server that wants TLS and a password: where it is, and what verifies its certificate."""
+
+    address: str
+    ca: Path
+    context_path: str = "ml"
+
+    def settings(self, **changes: Any) -> dict[str, Any]:
+        good = {
+            "addresses": {"ML-cpu-vm-02": self.address},
+            "use_tls": True,
+            "ca_path": str(self.ca),
+            "context_path": self.context_path,
+            "username": "alice",
+            "password": "right-one",
+        }
+        return good | changes
+
+
 @pytest.fixture
-def protected(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A real H2O-3 server that wants TLS and a password: its address and its certificate."""
+def protected(tmp_path: Path) -> Iterator[Protected]:
+    """It shows browsers a form, answers all others by basic authentication, and all below a context path."""
     address = "127.0.99.1"
     certificate = keystore(tmp_path, address)
     (tmp_path / "realm.properties").write_text("alice: right-one, user\n")
@@ -204,12 +258,13 @@ def protected(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         "-port_offset", "4711", "-name", "protected", "-nthreads", "1", "-ice_root", tmp_path / "ice",
         "-jks", tmp_path / "server.p12", "-jks_pass", "keystore", "-hash_login",
         "-login_conf", tmp_path / "realm.properties", "-flatfile", tmp_path / "flatfile",
+        "-form_auth", "-context_path", "ml",
     ]  # fmt: skip
     (tmp_path / "flatfile").write_text("127.0.0.1:54321\n")
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
     try:
-        yield address, certificate
+        yield Protected(address, certificate)
     finally:
         process.kill()
         process.wait()
@@ -217,19 +272,8 @@ def protected(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def keystore(folder: Path, address: str) -> Path:
-    """A self-signed certificate for an address, as PEM and in the store that Java reads."""
-    key = rsa.generate_private_key(65537, 2048)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, address)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
+    """A server's certificate as PEM, and with its key in the store that Java reads."""
+    key, certificate = certified(address, address)
     store = pkcs12.serialize_key_and_certificates(
         b"server", key, certificate, None, BestAvailableEncryption(b"keystore")
     )
@@ -238,18 +282,49 @@ def keystore(folder: Path, address: str) -> Path:
     return folder / "ca.pem"
 
 
-def test_tls_and_passwords(protected: tuple[str, Path], lab: Lab, run_module: RunModule) -> None:
-    address, certificate = protected
-    good = {
-        "addresses": {"ML-cpu-vm-02": address},
-        "use_tls": True,
-        "ca_path": str(certificate),
-        "username": "alice",
-        "password": "right-one",
-    }
+@contextlib.contextmanager
+def demanding_relay(server: Protected, address: str, own: tuple[Path, Path], client: Path) -> Iterator[None]:
+    """What stands before a server that is not to be reached without a client's certificate; it only passes bytes on."""
+    wanted = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client)
+    wanted.verify_mode = ssl.CERT_REQUIRED
+    wanted.load_cert_chain(*own)
+    upstream = ssl.create_default_context(cafile=server.ca)
 
+    class Relay(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                here = wanted.wrap_socket(self.request, server_side=True)
+                raw = socket.create_connection((server.address, 54321))
+                there = upstream.wrap_socket(raw, server_hostname=server.address)
+                answers = threading.Thread(target=pump, args=(there, here), daemon=True)
+                answers.start()
+                pump(here, there)
+
+    listening = socketserver.ThreadingTCPServer((address, 54321), Relay, bind_and_activate=False)
+    listening.allow_reuse_address = listening.daemon_threads = True
+    listening.server_bind()
+    listening.server_activate()
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        listening.shutdown()
+        listening.server_close()
+
+
+def pump(source: ssl.SSLSocket, sink: ssl.SSLSocket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+    for end in (source, sink):
+        with contextlib.suppress(OSError):
+            end.close()
+
+
+def test_tls_and_passwords(protected: Protected, lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
     def asked(**changes: Any) -> str:
-        result = run_module("experiment_info", lab, vms=["ML-cpu-vm-02"], experiments={**good, **changes})
+        options = protected.settings(**changes)
+        result = run_module("experiment_info", lab, vms=["ML-cpu-vm-02"], experiments=options)
         assert "right-one" not in str(result)
         return str(result["unobserved"]["ML-cpu-vm-02"])
 
@@ -260,3 +335,17 @@ def test_tls_and_passwords(protected: tuple[str, Path], lab: Lab, run_module: Ru
     assert "other credentials" in asked(password="wrong-one")
     assert "SSLCertVerificationError" in asked(ca_path=None)
     assert "no training job runs" in asked(ca_path=None, validate_certs=False)
+    assert "something other than an H2O-3 server" in asked(context_path="elsewhere")
+
+    relay = "127.0.99.3"
+    own, (shown, key) = pem(tmp_path, "relay", relay), pem(tmp_path, "client", "127.0.99.4")
+    with demanding_relay(protected, relay, own, shown):
+        through = {"addresses": {"ML-cpu-vm-02": relay}, "ca_path": str(own[0])}
+        assert "a client certificate is wanted (see client_cert)" in asked(**through)
+        certificate = {"client_cert": str(shown), "client_key": str(key)}
+        assert "no training job runs" in asked(**through, **certificate)
+        stranger, its_key = pem(tmp_path, "stranger", "127.0.99.5")
+        refused = asked(**through, client_cert=str(stranger), client_key=str(its_key))
+        assert "no training job runs" not in refused
+    unusable = run_module("experiment_info", lab, experiments=protected.settings(client_cert=str(tmp_path / "none")))
+    assert "experiments.client_cert cannot be used" in unusable["msg"]

@@ -163,10 +163,14 @@ def test_reading_costs_a_constant_number_of_calls(fast_lab: Lab, run_module: Run
     info = run_module("host_info", fast_lab)
     assert [host["name"] for host in info["hosts"]] == [f"esx-0{n}" for n in range(1, 10)]
     assert {host["fault_domain"] for host in info["hosts"]} == {"us-west-2a", "us-west-2b", "us-west-2c"}
+    fast_lab.post("hosts/esx-05/alarm", alarm="red")
+    [host] = run_module("host_info", fast_lab, host="esx-05")["hosts"]
+    assert host["alarms"] == [{"name": "Host hardware fan status", "status": "red", "acknowledged": False}]
+    fast_lab.post("hosts/esx-05/alarm", alarm="green")
     fast_lab.post("calls/reset")
-    run_module("host_info", fast_lab)
+    assert {len(host["alarms"]) for host in run_module("host_info", fast_lab)["hosts"]} == {0}
     calls = fast_lab.get("calls")
-    assert calls["RetrievePropertiesEx"] <= 2
+    assert calls["RetrievePropertiesEx"] <= 3
     assert sum(calls.values()) <= 12
 
 
@@ -253,3 +257,60 @@ def test_experiments_are_looked_for_where_guests_say(fast_lab: Lab, run_module: 
     result = run_module("experiment_info", fast_lab, host=HOST)
     assert result["experiments"] == []
     assert "no server listens" in result["unobserved"]["ML-cpu-vm-04"]
+
+
+def test_an_approved_plan_is_carried_out_and_gone_on_with_or_refused(
+    fast_lab: Lab, run_module: RunModule, tmp_path: Path
+) -> None:
+    first = {"host": HOST, "state_dir": str(tmp_path / "first")}
+    plan = run_module("migration_plan", fast_lab, **first)
+    whole, by_id = {"approved": plan["plan"], "plan_id": plan["plan_id"]}, {"plan_id": plan["plan_id"]}
+    for options in (whole, by_id):
+        assert run_module("migration_plan", fast_lab, **first, **options)["plan"] == plan["plan"]
+
+    fast_lab.post("faults", vm="ML-cpu-vm-05", times=1, fault="NotSupported")
+    run = {"purpose": "evacuate", "experiments": NO_EXPERIMENTS, "slots": 2}
+    stopped = run_module("vm_migrate", fast_lab, plan=plan["plan"], **run, **first)
+    assert "ML-cpu-vm-05" in stopped["msg"]
+    left = fast_lab.on(HOST)
+    assert 0 < len(left) < len(plan["moves"])
+
+    other = {"host": HOST, "state_dir": str(tmp_path / "other")}
+    for place, options in ((first, whole), (first, by_id), (other, whole)):
+        rest = run_module("migration_plan", fast_lab, **place, **options)
+        assert {move["vm_name"] for move in rest["moves"]} == left
+    lost = run_module("migration_plan", fast_lab, **other, **by_id)["msg"]
+    assert f"approved was plan {plan['plan_id']}, the present gives plan" in lost, "a lost journal tells nothing"
+    moved = run_module("vm_migrate", fast_lab, plan=rest["plan"], **run, **other)
+    assert {m["vm"] for m in moved["moves"]} == left
+    wanted = {move["vm_name"]: move["target_name"] for move in plan["moves"]}
+    assert {name: fast_lab.where()[name] for name in wanted} == wanted
+    assert run_module("migration_plan", fast_lab, **other, **whole)["moves"] == []
+
+    arrival = next(name for host in ("esx-01", "esx-02", "esx-03") for name in fast_lab.on(host) - set(wanted))
+    fast_lab.post(f"vms/{arrival}", action="move", target=HOST, instant=True)
+    for place, options in ((first, by_id), (other, whole)):
+        drifted = run_module("migration_plan", fast_lab, **place, **options)["msg"]
+        assert f"{arrival}: it would move to" in drifted
+        assert "which nobody approved" in drifted
+    edited = {**plan["plan"], "moves": plan["plan"]["moves"][1:]}
+    assert "does not belong to its plan_id" in run_module("migration_plan", fast_lab, **other, approved=edited)["msg"]
+    another = run_module("migration_plan", fast_lab, **other, approved=plan["plan"], plan_id="0" * 64)
+    assert "Give the plan of this id" in another["msg"]
+    assert "64 hexadecimal" in run_module("migration_plan", fast_lab, **other, plan_id="latest")["msg"]
+
+
+def test_a_fault_domain_is_planned_to_targets_outside_of_it(
+    fast_lab: Lab, run_module: RunModule, tmp_path: Path
+) -> None:
+    state = fast_lab.get("state")
+    inside = {name for name, host in state["hosts"].items() if host["fault_domain"] == "us-west-2b"}
+    plan = run_module("migration_plan", fast_lab, fault_domain="us-west-2b", state_dir=str(tmp_path))
+    assert {m["source_name"] for m in plan["moves"]} == inside == {"esx-04", "esx-05", "esx-06"}
+    assert not {m["target_name"] for m in plan["moves"]} & inside
+    one = run_module("migration_plan", fast_lab, host="esx-05", approved=plan["plan"], state_dir=str(tmp_path))
+    assert {m["vm"]: m["target"] for m in one["moves"]} == {
+        m["vm"]: m["target"] for m in plan["moves"] if m["source_name"] == "esx-05"
+    }
+    unknown = run_module("migration_plan", fast_lab, fault_domain="us-west-2d", state_dir=str(tmp_path))
+    assert "There is no fault domain us-west-2d. Check fault_domain; similar names: us-west-2" in unknown["msg"]

@@ -23,10 +23,8 @@ COMMANDS = {
     "mypy": (TREE, [BIN / "mypy", "--config-file", ROOT / "pyproject.toml", UTILS]),
     "yamllint": (ROOT, [BIN / "yamllint", "--strict", "."]),
     "ansible-lint": (ROOT, [BIN / "ansible-lint", "--offline", "--strict"]),
-    "antsibull-docs": (
-        TREE / "ansible_collections/liveml/vsphere",
-        [BIN / "antsibull-docs", "lint-collection-docs", "--plugin-docs", "."],
-    ),
+    # In the checkout: it looks into no linked folder.
+    "antsibull-docs": (ROOT, [BIN / "antsibull-docs", "lint-collection-docs", "--plugin-docs", "."]),
     "antsibull-changelog": (ROOT, [BIN / "antsibull-changelog", "lint"]),
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.addresses import Claim
+from lab.addresses import API_PORT, Claim, port_offset
 from lab.guests import Launcher, hostname, place_guests
 from lab.processes import MARK
 from lab.topology import Topology, parse
@@ -53,6 +53,27 @@ def test_server_writes_only_below_the_state_folder(tmp_path: Path) -> None:
     assert guest["nice"] == 10
 
 
+def test_nodes_of_a_cloud_share_a_name_and_list_each_other(tmp_path: Path) -> None:
+    whole = topology().sddc | {"clusters": [{"name": "c"}]}
+    vms = [
+        {"name": f"ML-{n}", "host": "h", "memory_gb": 2, "cpus": 1, "h2o3": {"cloud": "vision"} if n < 3 else {}}
+        for n in (1, 2, 3)
+    ]
+    placed, servers = place_guests(parse({**whole, "vms": vms}), Claim(0), tmp_path, LAUNCHER)
+    commands = [vm["guest"]["command"] for vm in placed]
+    assert [value(command, "-name") for command in commands] == ["vision-t0", "vision-t0", "ml-3-t0"]
+    # Each node adds its own offset to the ports of its list, and must arrive at the others' second ports.
+    second = {
+        server.address: {
+            int(line.rsplit(":", 1)[1]) + int(value(command, "-port_offset"))
+            for line in server.flatfile.read_text().splitlines()
+        }
+        for server, command in zip(servers, commands, strict=True)
+    }
+    assert second["127.0.1.1"] == second["127.0.1.2"] == {API_PORT + port_offset(f"127.0.1.{n}") for n in (1, 2)}
+    assert second["127.0.1.3"] == {API_PORT + port_offset("127.0.1.3")}
+
+
 def test_server_sees_nothing_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VMWARE_PASSWORD", "secret")
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xmx1m")
@@ -77,8 +98,9 @@ def test_hostnames() -> None:
 
 def test_configuration_has_new_passwords_and_the_chosen_time_scale(tmp_path: Path) -> None:
     one, two = (configuration(topology(), [], tmp_path, 0.5) for _ in range(2))
-    passwords = [part["password"] for config in (one, two) for part in (config["vcenter"], config["restricted"])]
-    assert len(set(passwords)) == 4
+    parts = ("vcenter", "restricted", "operator", "guest_login")
+    passwords = [config[part]["password"] for config in (one, two) for part in parts]
+    assert len(set(passwords)) == 8
     assert one["time_scale"] == 0.5
     assert one["vcenter"]["name"] == "vcenter.lab"
     assert one["vcenter"]["listen"] == one["control"]["listen"] == "127.0.0.1:0"

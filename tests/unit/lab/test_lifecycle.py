@@ -33,7 +33,8 @@ config = json.load(open(sys.argv[2]))
 subprocess.Popen(["sleep", "60"])
 user = {{key: config["vcenter"][key] for key in ("user", "password")}}
 ready = {{"vcenter": {{"host": "127.0.0.1", "port": 1, "ca_file": "ca", **user}},
-         "restricted": config["restricted"], "control": "http://127.0.0.1:1", "pid": os.getpid()}}
+         "restricted": config["restricted"], "operator": config["operator"], "guest": config["guest_login"],
+         "control": "http://127.0.0.1:1", "pid": os.getpid()}}
 with open(state + "/part", "w") as file:
     json.dump(ready, file)
 os.replace(state + "/part", state + "/ready.json")
@@ -208,9 +209,19 @@ def test_down_ends_an_up_at_work(lab: Lab) -> None:
 def test_command_line_prints_one_json_object(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["up", "--topology", GIVEN["topology"], "--state", str(lab.state)]) == 0
     out = capsys.readouterr().out
-    assert set(json.loads(out)) == {"vcenter", "restricted", "control", "env", "pid", "state"}
+    assert set(json.loads(out)) == {"vcenter", "restricted", "operator", "guest", "control", "env", "pid", "state"}
+    assert cli.main(["env", "--user", "restricted", "--state", str(lab.state)]) == 0
+    lines = dict(line.removeprefix("export ").split("=", 1) for line in capsys.readouterr().out.splitlines())
+    answer = json.loads(out)
+    assert lines == {
+        **answer["env"],
+        "VMWARE_USER": answer["restricted"]["user"],
+        "VMWARE_PASSWORD": answer["restricted"]["password"],
+    }
     assert cli.main(["down", "--state", str(lab.state)]) == 0
     assert capsys.readouterr().out == ""
+    assert cli.main(["env", "--state", str(lab.state)]) == 1
+    assert "no lab runs in" in capsys.readouterr().err
 
 
 def test_command_line_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

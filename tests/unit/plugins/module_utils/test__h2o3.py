@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -87,6 +89,37 @@ def test_bytes_that_are_no_json_are_nothing(data: bytes) -> None:
 )
 def test_outcome_of_an_answer(status: int, headers: dict[str, str], body: Any, outcome: str) -> None:
     assert _h2o3.parse_sample(_http.Answer(status, headers, body), 0.0, 0.1).outcome == outcome
+
+
+def models(*parameters: dict[str, Any], **output: Any) -> _http.Answer:
+    return _http.Answer(200, PROCESS, {"models": [{"parameters": list(parameters), "output": output}]})
+
+
+def test_the_score_is_that_of_the_best_known_data() -> None:
+    training, crossed = {"AUC": 0.9, "RMSE": 1}, {"AUC": 0.7}
+    output = {"model_category": "Binomial", "training_metrics": training, "cross_validation_metrics": None}
+    assert _h2o3.score_of(models(**output)) == ("training AUC", 0.9)
+    assert _h2o3.score_of(models(**output | {"cross_validation_metrics": crossed})) == ("cross_validation AUC", 0.7)
+    assert _h2o3.score_of(models(**output | {"model_category": "Clustering"})) == ("", None)
+    assert _h2o3.score_of(models(**output | {"training_metrics": {"AUC": "NaN"}})) == ("", None)
+    assert _h2o3.score_of(_http.Answer(404, PROCESS, None)) == ("", None)
+
+
+def test_checkpoints_of_a_model() -> None:
+    folder = {"name": "in_training_checkpoints_dir", "actual_value": "/checkpoints"}
+    export = {"name": "export_checkpoints_dir", "actual_value": "/models"}
+    assert _h2o3.recovery_of(models(folder, export)) == ("yes", "in_training_checkpoints_dir /checkpoints")
+    assert _h2o3.recovery_of(models(export))[0] == "no"
+    assert _h2o3.recovery_of(_http.Answer(404, PROCESS, None))[0] == "no"
+
+
+@given(LIKE_H2O)
+def test_whatever_a_model_looks_like(body: Any) -> None:
+    answer = _http.Answer(200, PROCESS, body)
+    _h2o3.score_of(answer)
+    _h2o3.recovery_of(answer)
+    _h2o3.models_in_training(answer)
+    _h2o3.cluster_of(answer)
 
 
 Serve = Callable[[bytes], int]
@@ -175,3 +208,83 @@ def test_a_password_never_shows() -> None:
     endpoint = _http.Endpoint("127.0.0.1", 1, username="alice", password="a-secret")
     assert "a-secret" not in repr(endpoint) + endpoint.url
     assert "Basic" in _http.Probe(endpoint)._headers()["Authorization"]
+
+
+class TwoNodes:
+    """A node whose job lives elsewhere: its own life is answered at once, the job when ``home`` may answer."""
+
+    def __init__(self) -> None:
+        self.home, self.node = threading.Event(), threading.Event()
+        self.home.set()
+        self.node.set()
+        self.trees = 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                outer.home.wait(10)
+                outer.node.wait(10)
+                outer.trees += 1
+                self.answer(json.dumps({"jobs": [job("a", progress_msg=f"{outer.trees} trees")]}).encode())
+
+            def do_HEAD(self) -> None:
+                outer.node.wait(10)
+                self.answer(b"")
+
+            def answer(self, body: bytes) -> None:
+                self.send_response(200)
+                self.send_header("X-h2o-cluster-id", "17")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[TwoNodes]:
+    nodes = TwoNodes()
+    yield nodes
+    nodes.home.set()
+    nodes.node.set()
+    nodes.server.shutdown()
+    nodes.server.server_close()
+
+
+def test_a_node_answers_for_itself_while_the_home_of_the_job_is_frozen(two_nodes: TwoNodes) -> None:
+    session = _h2o3.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
+    session.sample()
+    time.sleep(0.5)
+    lively = session.sample()
+    assert (lively.outcome, lively.process, lively.status) == ("answered", "17", "RUNNING")
+    two_nodes.home.clear()
+    time.sleep(0.5)
+    quiet = [session.sample() for _ in range(5)]
+    assert all(sample.received - sample.sent < 0.25 for sample in quiet)
+    assert len({sample.detail for sample in quiet}) == 1, "nothing new is told of the job"
+    session.close()
+
+
+def test_after_a_freeze_only_news_that_were_asked_for_later_count(two_nodes: TwoNodes) -> None:
+    session = _h2o3.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
+    session.sample()
+    time.sleep(0.5)
+    before = session.sample()
+    two_nodes.node.clear()
+    time.sleep(0.3)  # the question for the job is on its way now, too
+    threading.Timer(0.4, two_nodes.node.set).start()
+    frozen = session.sample()
+    assert frozen.received - frozen.sent > 0.25
+    assert frozen.detail == before.detail
+    trees = two_nodes.trees
+    time.sleep(0.6)
+    after = session.sample()
+    assert int(after.detail.split()[0]) > trees, "made from a question after the freeze"
+    session.close()
+    assert not session._thread.is_alive()

@@ -298,7 +298,7 @@ def test_the_best_of_a_grid_or_automl_or_the_one_that_is_asked_for(server: Serve
     server.job(kind="Key<AutoML>", dest="a@@y")
     assert fetch(server, tmp_path).model == "gbm1"
     server.answers["/99/AutoML/a@@y"] = (200, {})
-    with pytest.raises(ExperimentError, match="holds no model"):
+    with pytest.raises(ExperimentError, match="made no model"):
         fetch(server, tmp_path)
 
 

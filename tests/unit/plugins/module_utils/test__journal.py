@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils import _journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, RunBusy
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Journal, read_journal, verify_chain
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import MoveResult, Purpose
@@ -183,3 +186,22 @@ def test_no_change_of_a_journal_goes_unnoticed(
     assert chain.broken_at is not None
     assert line + 1 <= chain.broken_at <= line + 2
     assert chain.why
+
+
+def test_threads_write_one_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = _journal._write_all
+
+    def slowly(fd: int, data: bytes) -> None:
+        time.sleep(0.001)  # the other thread gets its chance between a line's hash and its way to the disk
+        whole(fd, data)
+
+    monkeypatch.setattr(_journal, "_write_all", slowly)
+    heard: list[int] = []
+    journal = Journal(tmp_path / "journal.jsonl", lambda event: heard.append(event["seq"]))
+    with ThreadPoolExecutor(4) as threads:
+        for number in range(40):
+            threads.submit(journal.write, "experiment_progress", number=number)
+    journal.close()
+    chain = verify_chain(journal.path)
+    assert (chain.events, chain.broken_at) == (40, None)
+    assert heard == list(range(1, 41))

@@ -28,6 +28,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     VmState,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import (
+    departures,
     make_plan,
     memory_demand,
     plan_lines,
@@ -105,6 +106,69 @@ def test_plans_keep_every_promise(world: Estate, policy: Policy) -> None:
     assert plan_all(shuffled, policy=policy) == plan
     assert plan_from_dict(json.loads(json.dumps(plan_to_dict(plan)))) == plan
     assert revalidate(plan, world) == ()
+
+
+@given(world=worlds(), data=st.data())
+def test_an_approved_plan_outlives_the_noise_of_load(world: Estate, data: st.DataObject) -> None:
+    approved = plan_all(world)
+    hosts = {
+        moid: replace(
+            h, memory_used_bytes=data.draw(st.integers(0, 90)) * GIB, cpu_used_mhz=data.draw(st.integers(0, 9_000))
+        )
+        for moid, h in world.hosts.items()
+    }
+    vms = {moid: replace(v, memory_used_bytes=data.draw(st.integers(1, 40)) * GIB) for moid, v in world.vms.items()}
+    later = replace(world, hosts=hosts, vms=vms)
+    now = plan_all(later, preferred={m.vm: m.target for m in approved.moves})
+    same_moves = {(m.vm, m.target) for m in now.moves} == {(m.vm, m.target) for m in approved.moves}
+    assert same_moves == (departures(approved, now, later) == ())
+    assert same_moves == (now.plan_id == approved.plan_id)
+    done = {m.vm for m in now.moves[: data.draw(st.integers(0, len(now.moves)))]}
+    halfway = replace(
+        later,
+        vms={k: replace(v, host={m.vm: m.target for m in now.moves}[k]) if k in done else v for k, v in vms.items()},
+    )
+    rest = replace(now, moves=tuple(m for m in now.moves if m.vm not in done))
+    assert departures(now, rest, halfway, {"host-1"}) == (), "what is done already is no departure"
+
+
+def departed(change: Mapping[str, object], *hosts: str) -> str:
+    """What departs from the plan of two VMs on host-1 once hosts and VMs have changed."""
+    world = estate([host(1), host(2), host(3, "b")], [vm(1), vm(2)])
+    approved = plan_all(world)
+    both = {**world.hosts, **world.vms, **change}
+    later = replace(
+        world,
+        hosts={k: v for k, v in both.items() if isinstance(v, HostState)},
+        vms={k: v for k, v in both.items() if isinstance(v, VmState)},
+    )
+    now = plan_all(later, preferred={m.vm: m.target for m in approved.moves})
+    return " ".join(f"{drift.vm_name}: {drift.what}" for drift in departures(approved, now, later, hosts))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"vm-3": vm(3)}, "ml-3: it would move to esx-2, which nobody approved"),
+        ({"host-2": host(2, memory_used_bytes=83 * GIB)}, "ml-2: it would move to esx-3; approved is esx-2"),
+        ({"vm-1": vm(1, power=Power.OFF)}, "ml-1: it cannot move to esx-2 any more (not_powered_on)"),
+        ({"vm-1": vm(1, on=3)}, "ml-1: it is on esx-3, not on esx-1"),
+        ({"vm-1": vm(1, on=2)}, ""),
+        ({"vm-1": None}, "ml-1: the VM no longer exists"),
+        ({"vm-3": vm(3, cpu_affinity=True)}, "ml-3: it stays (cpu_affinity), which nobody approved"),
+        ({"vm-3": vm(3, power=Power.OFF)}, ""),
+    ],
+)
+def test_what_departs_from_an_approved_plan_is_named(change: Mapping[str, object], text: str) -> None:
+    assert departed(change) == departed(change, "host-1") == text
+
+
+def test_another_hosts_moves_are_no_departure() -> None:
+    world = estate([host(1, "b"), host(2, "b"), host(3)], [vm(1), vm(2, on=2)])
+    approved = make_plan(world, PlanRequest(("vm-1", "vm-2"), Policy.OTHER_ONLY))
+    now = make_plan(world, PlanRequest(("vm-1",), Policy.OTHER_ONLY))
+    assert departures(approved, now, world, {"host-1"}) == ()
+    assert [drift.what for drift in departures(approved, now, world)] == ["its move to esx-3 is no longer asked for"]
 
 
 def test_a_preferred_domain_spills_over_when_it_is_full() -> None:

@@ -29,7 +29,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils import (
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Final, Power, VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Exporter, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Observation, Providers
@@ -278,6 +278,10 @@ for line in sys.stdin:
         sys.exit()
     elif question["id"] == "silent":
         import time; time.sleep(60)
+    elif question["op"] == "final":
+        answer = {"status": "DONE", "metric": "loss", "score": 0.25, "artifacts": ["model.pt"]}
+    elif question["op"] == "history":
+        answer = {"points": [[1.0, question["first"]], [2.5, question["last"]], ["x", 1], [1]]}
     else:
         secret = question["secrets"].get("token", "")
         answer = {"process": "p1", "status": "RUNNING", "step": step, "progress": 0.5, "detail": str(len(secret))}
@@ -305,6 +309,22 @@ def test_a_program_is_asked_by_lines(program: _exec.Exec) -> None:
     assert second.step == first.step + 1, "one program answers all questions"
     assert first.sent < first.received
     session.close()
+
+
+def test_a_program_may_tell_the_end_and_the_past(program: _exec.Exec) -> None:
+    (experiment,), _detail = program.discover(TARGET)
+    assert program.final(experiment) == Final("DONE", "loss", 0.25, ("model.pt",))
+    assert program.history(experiment, 3, 4) == [(1.0, 3.0), (2.5, 4.0)]
+    mute = _exec.Exec(settings("exec", command=["true"]))
+    assert (mute.final(experiment), mute.history(experiment, 3, 4)) == (None, [])
+
+
+@pytest.mark.parametrize(("told", "freshness"), [({}, 120.0), ({"freshness": 2}, 2.0), ({"freshness": "-1"}, 120.0)])
+def test_a_program_tells_how_old_its_answers_are(told: dict[str, Any], freshness: float) -> None:
+    recorded = _exec.Exec(settings("exec", command=["true"], signal="changes"))
+    assert recorded._experiment({"id": "a", **told}, TARGET).capabilities.freshness == freshness
+    asked = _exec.Exec(settings("exec", command=["true"]))
+    assert asked._experiment({"id": "a", **told}, TARGET).capabilities.freshness == 0.0
 
 
 @pytest.mark.parametrize(("job", "outcome"), [("ends", "silent"), ("odd", "invalid"), ("unwell", "silent")])
@@ -337,47 +357,6 @@ def test_driverless_ai_needs_the_official_client(serve: Serve) -> None:
             observed(settings("driverless_ai", url="http://127.0.0.1:1"))
 
 
-class StandIn:
-    """An experiment as the client's documentation describes it."""
-
-    def __init__(self, key: str, lines: list[str], running: bool = True) -> None:
-        self.key, self.name, self._lines, self._running = key, f"name of {key}", lines, running
-
-    def is_running(self) -> bool:
-        return self._running
-
-    def status(self, verbose: int = 0) -> str:
-        assert verbose == 1
-        return self._lines[0]
-
-
-def test_driverless_ai(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = ["Running 12.50% - Feature evolution"]
-    known = [StandIn("over", ["Complete 100.00%"], running=False), StandIn("lively", lines)]
-    logins: list[dict[str, Any]] = []
-
-    def client(**arguments: Any) -> SimpleNamespace:
-        logins.append(arguments)
-        return SimpleNamespace(experiments=SimpleNamespace(list=lambda: known))
-
-    monkeypatch.setitem(sys.modules, "driverlessai", SimpleNamespace(Client=client))
-    monkeypatch.setattr(_driverless_ai, "STATUS_SECONDS", 0.0)
-    url = serve(lambda path: (200, {"server_version": "1.11"}) if path == "/apis/health/v1" else (404, {}))
-    source = settings("driverless_ai", url=url, username="alice", password="a-secret")
-    (experiment,) = observed(source, allowed_networks=["127.0.0.0/8"]).experiments
-    assert (experiment.id, experiment.progress, experiment.owner) == ("lively", 0.125, "alice")
-    assert logins[0] == {"address": url, "username": "alice", "password": "a-secret", "verify": True}
-    session = _driverless_ai.DriverlessAi(source).session(experiment)
-    assert (session.sample().status, session.sample().progress) == ("RUNNING", 0.125)
-    lines[0] = "Complete 100.00%"
-    assert session.sample().status == "DONE"
-    known.clear()
-    session._experiment = None
-    assert "no longer knows" in session.sample().detail
-    session.close()
-    assert "no experiment runs" in observed(source, allowed_networks=["127.0.0.0/8"]).detail
-
-
 class Artifacts:
     """``experiment.artifacts`` as the client's documentation describes it; ``leaves`` is what a download leaves behind."""
 
@@ -395,11 +374,67 @@ class Artifacts:
             (Path(dst_dir) / name).write_bytes(data)
 
 
+class StandIn:
+    """An experiment as the client's documentation describes it."""
+
+    def __init__(self, key: str, lines: list[str], running: bool = True) -> None:
+        self.key, self.name, self._lines, self._running = key, f"name of {key}", lines, running
+        self.artifacts = Artifacts("mojo_pipeline", "summary")
+
+    def is_running(self) -> bool:
+        return self._running
+
+    def status(self, verbose: int = 0) -> str:
+        assert verbose == 1
+        return self._lines[0]
+
+    def metrics(self) -> dict[str, Any]:
+        return {"scorer": "AUC", "val_score": 0.91, "val_score_sd": 0.01, "test_score": None}
+
+
+def test_driverless_ai(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["Running 12.50% - Feature evolution"]
+    known = [StandIn("over", ["Complete 100.00%"], running=False), StandIn("lively", lines)]
+    logins: list[dict[str, Any]] = []
+    server = SimpleNamespace(version="1.10.6.2")
+
+    def client(**arguments: Any) -> SimpleNamespace:
+        logins.append(arguments)
+        return SimpleNamespace(server=server, experiments=SimpleNamespace(list=lambda: known))
+
+    monkeypatch.setitem(sys.modules, "driverlessai", SimpleNamespace(Client=client))
+    monkeypatch.setattr(_driverless_ai, "STATUS_SECONDS", 0.0)
+    url = serve(lambda path: (200, {"server_version": "1.11"}) if path == "/apis/health/v1" else (404, {}))
+    source = settings("driverless_ai", url=url, username="alice", password="a-secret")
+    (experiment,) = observed(source, allowed_networks=["127.0.0.0/8"]).experiments
+    assert (experiment.id, experiment.progress, experiment.owner) == ("lively", 0.125, "alice")
+    assert logins[0] == {"address": url, "username": "alice", "password": "a-secret", "verify": True}
+    session = _driverless_ai.DriverlessAi(source).session(experiment)
+    assert (session.sample().status, session.sample().progress) == ("RUNNING", 0.125)
+    lines[0] = "Complete 100.00%"
+    assert session.sample().status == "DONE"
+    final = _driverless_ai.DriverlessAi(source).final(experiment)
+    assert final == Final("DONE", "AUC", 0.91, ("mojo_pipeline", "summary"))
+    known.clear()
+    session._experiment = None
+    missing = session.sample()
+    assert (missing.outcome, missing.detail) == ("job_missing", "the server no longer knows the experiment")
+    session.close()
+    assert _driverless_ai.DriverlessAi(source).final(experiment) is None
+    assert "no experiment runs" in observed(source, allowed_networks=["127.0.0.0/8"]).detail
+    server.version = "1.9.3"
+    assert "older than 1.10.0" in observed(source, allowed_networks=["127.0.0.0/8"]).detail
+    observed({**source, "token": "a-token"}, allowed_networks=["127.0.0.0/8"])
+    assert logins[-1]["token_provider"]() == "a-token"
+    assert "password" not in logins[-1]
+
+
 def test_driverless_ai_hands_out_a_pipeline_that_it_has_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     experiment = StandIn("lively", ["Running 12.50% - Feature evolution"])
-    experiment.artifacts = Artifacts("summary", "mojo_pipeline", "python_pipeline")  # type: ignore[attr-defined]
+    experiment.artifacts = Artifacts("summary", "mojo_pipeline", "python_pipeline")
     known = [experiment]
-    client = SimpleNamespace(experiments=SimpleNamespace(list=lambda: known))
+    server = SimpleNamespace(version="1.10.6.2")
+    client = SimpleNamespace(server=server, experiments=SimpleNamespace(list=lambda: known))
     monkeypatch.setitem(sys.modules, "driverlessai", SimpleNamespace(Client=lambda **_arguments: client))
     source = _driverless_ai.DriverlessAi(settings("driverless_ai", url="http://127.0.0.1:1"))
     assert isinstance(source, Exporter)
@@ -422,10 +457,10 @@ def test_driverless_ai_hands_out_a_pipeline_that_it_has_built(monkeypatch: pytes
         fetch(model="other")
     with pytest.raises(InvalidInput, match="larger than"):
         fetch(most_bytes=3)
-    experiment.artifacts.leaves = {}  # type: ignore[attr-defined]
+    experiment.artifacts.leaves = {}
     with pytest.raises(ExperimentError, match="did not leave one file"):
         fetch()
-    experiment.artifacts = Artifacts("summary", "python_pipeline")  # type: ignore[attr-defined]
+    experiment.artifacts = Artifacts("summary", "python_pipeline")
     assert "no MOJO pipeline" in fetch().note
     with pytest.raises(ExperimentError, match="has no mojo_pipeline, only summary, python_pipeline"):
         fetch(format="mojo")

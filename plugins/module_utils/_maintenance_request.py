@@ -1,0 +1,323 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Maintenance requests: a small reviewed file that asks for one evacuation or restore within a window. Pure.
+
+A request is an operation, not a desired state: it is carried out at most once, and never outside its window.
+All times are UTC; a time without a zone is refused wherever it comes from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, PlanRefused
+
+VERSION = "1.0"
+MAX_BYTES = 65_536
+# Names end up in job names and file names of pipelines, texts in comments: neither may carry mark-up.
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,126}$"
+_TEXT = r"^[^\x00-\x1f\x7f`<>|\\]{1,300}$"
+_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?Z$"
+
+
+def _name(description: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": _NAME, "description": description}
+
+
+def _percentage(description: str) -> dict[str, Any]:
+    return {"type": "integer", "minimum": 0, "maximum": 99, "description": description}
+
+
+# JSON Schema of a request; gitops/schema/maintenance-request-1.0.json is this, for editors and pipelines. It is Python
+# here, because only Python files travel with a module.
+SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "Maintenance request of liveml.vsphere",
+    "description": "Asks for one evacuation of a host or fault domain, or for the way back, within a window.",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["version", "state", "window", "requester"],
+    "properties": {
+        "version": {"const": VERSION, "description": "Version of this format, in quotes."},
+        "state": {
+            "enum": ["evacuated", "restored"],
+            "description": "evacuated empties the host and enters maintenance mode, restored brings its VMs home.",
+        },
+        "host": _name("Name or MoID of the host; or give fault_domain."),
+        "fault_domain": _name("Fault domain, all of whose hosts are meant one after the other; or give host."),
+        "window": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["from", "until"],
+            "description": "When it may begin: from (included) until (excluded).",
+            "properties": {
+                "from": {"type": "string", "pattern": _TIME, "description": "UTC, as 2026-11-02T22:00:00Z."},
+                "until": {"type": "string", "pattern": _TIME, "description": "UTC, as 2026-11-03T04:00:00Z."},
+            },
+        },
+        "policy": {
+            "enum": ["same_preferred", "other_preferred", "same_only", "other_only", "any"],
+            "description": "Fault-domain policy for targets. For a fault domain it always is other_only.",
+        },
+        "limits": {
+            "type": "object",
+            "additionalProperties": False,
+            "description": "What the run may take.",
+            "properties": {
+                "slots": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 8,
+                    "description": "Most vMotions at a time on a host.",
+                },
+                "max_failures": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "Failures after which no further move is started.",
+                },
+                "stall_budget": {
+                    "type": "number",
+                    "exclusiveMinimum": 0,
+                    "description": "Seconds that an experiment may stall.",
+                },
+                "memory_headroom": _percentage("Percentage of a target's memory that stays free."),
+                "cpu_headroom": _percentage("Percentage of a target's CPU that stays free."),
+                "exclude_hosts": {
+                    "type": "array",
+                    "items": _name("Host."),
+                    "uniqueItems": True,
+                    "description": "Hosts that must not become a target.",
+                },
+            },
+        },
+        "requester": {"type": "string", "pattern": _TEXT, "description": "Who asks, one line without mark-up."},
+        "reason": {"type": "string", "pattern": _TEXT, "description": "Why, one line without mark-up."},
+    },
+    "oneOf": [{"required": ["host"]}, {"required": ["fault_domain"]}],
+    "dependentSchemas": {"fault_domain": {"properties": {"policy": {"const": "other_only"}}}},
+}
+
+
+class RequestState(StrEnum):
+    """What time and record say about a request."""
+
+    EARLY = "early"
+    DUE = "due"
+    EXPIRED = "expired"
+    APPLIED = "applied"
+
+
+class Stage(StrEnum):
+    """What somebody wants to do with a request."""
+
+    PLAN = "plan"
+    APPLY = "apply"
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceRequest:
+    """A valid request. ``sha256`` identifies its content, whatever the file's layout and comments."""
+
+    sha256: str
+    state: str
+    host: str | None
+    fault_domain: str | None
+    begins: datetime
+    ends: datetime
+    policy: str
+    limits: Mapping[str, Any]
+    requester: str
+    reason: str = ""
+
+    @property
+    def subject(self) -> str:
+        """``host esx-05`` or ``fault domain us-west-2b``."""
+        return f"host {self.host}" if self.host is not None else f"fault domain {self.fault_domain}"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The record of a request that was carried out."""
+
+    request_sha256: str
+    plan_id: str
+    at: str  # UTC, ISO 8601
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovedPlan:
+    """A plan that lies beside its request in the repository; ``plan`` is what migration_plan returned."""
+
+    request_sha256: str
+    plan: Mapping[str, Any]
+
+    @property
+    def plan_id(self) -> str:
+        """The plan's id, which the plan codec verifies against the content."""
+        return str(self.plan.get("plan_id", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A request's state at a moment, as one sentence too."""
+
+    state: RequestState
+    message: str
+
+
+def parse_request(text: str, source: str) -> MaintenanceRequest:
+    """The request in a YAML text; ``source`` names it in errors.
+
+    Raises InvalidInput with the first thing that is wrong and the remedy, ImportError without jsonschema or PyYAML.
+    """
+    document = _validated(_document(text, source), source)
+    window = document["window"]
+    begins, ends = (_time(window[key], f"window.{key}", source) for key in ("from", "until"))
+    if ends <= begins:
+        raise _wrong(source, "window.until", f"{window['until']} is not after {window['from']}", "Give a later time")
+    return MaintenanceRequest(
+        sha256=hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest(),
+        state=document["state"],
+        host=document.get("host"),
+        fault_domain=document.get("fault_domain"),
+        begins=begins,
+        ends=ends,
+        policy=document.get("policy", "other_only" if "fault_domain" in document else "same_preferred"),
+        limits=document.get("limits", {}),
+        requester=document["requester"],
+        reason=document.get("reason", ""),
+    )
+
+
+def judge(request: MaintenanceRequest, now: datetime, applied: Applied | None) -> Judged:
+    """Early, due, expired or applied. A record of another content of the request does not count."""
+    if now.tzinfo is None:
+        raise ValueError("now has no time zone")
+    window = f"from {_text(request.begins)} until {_text(request.ends)}"
+    present = f"it is {_text(now)}"
+    if applied is not None and applied.request_sha256 == request.sha256:
+        return Judged(RequestState.APPLIED, f"Applied at {applied.at}; nothing is left to do.")
+    if now < request.begins:
+        return Judged(RequestState.EARLY, f"Its window is {window}, {present}.")
+    if now >= request.ends:
+        return Judged(RequestState.EXPIRED, f"Its window was {window}, {present}. An expired request never runs.")
+    return Judged(RequestState.DUE, f"Its window is {window}, {present}.")
+
+
+def refuse_time(judged: Judged, stage: Stage, source: str) -> None:
+    """Raises PlanRefused when the request may not pass the stage now. Planning ahead of the window is what is meant."""
+    if judged.state is RequestState.EXPIRED:
+        raise PlanRefused(f"{source} has expired. {judged.message}", hint="Have a new window approved")
+    if judged.state is RequestState.EARLY and stage is Stage.APPLY:
+        raise PlanRefused(
+            f"{source} is not due yet. {judged.message}",
+            hint="Run it again within the window, or have another approved",
+        )
+
+
+def refuse_plan(request: MaintenanceRequest, approved: ApprovedPlan | None, plan_id: str, source: str) -> None:
+    """Raises PlanRefused unless a plan was approved for just this request; ``plan_id`` (may be empty) must be its id."""
+    if approved is None:
+        raise PlanRefused(
+            f"No plan was approved for {source}",
+            hint="Run the playbook with --check, and have the plan that it writes approved",
+        )
+    if approved.request_sha256 != request.sha256:
+        raise PlanRefused(
+            f"The plan beside {source} was made for another version of the request",
+            hint="Run the playbook with --check again, and have the new plan approved",
+        )
+    if plan_id not in ("", approved.plan_id):
+        raise PlanRefused(
+            f"The plan beside {source} is {approved.plan_id[:12]}, not {plan_id[:12]} that was asked for",
+            hint="Give the plan_id of the approved plan, or none",
+            option="plan_id",
+        )
+
+
+def applied_of(data: object) -> Applied | None:
+    """The record that :func:`applied_record` made; ``None`` when it is none."""
+    fields = ("request_sha256", "plan_id", "at")
+    if not isinstance(data, dict) or not all(isinstance(data.get(field), str) for field in fields):
+        return None
+    return Applied(*(data[field] for field in fields))
+
+
+def approved_of(data: object) -> ApprovedPlan | None:
+    """The approved plan in a document; ``None`` when it is none."""
+    if not isinstance(data, dict) or not isinstance(data.get("plan"), dict):
+        return None
+    return ApprovedPlan(str(data.get("request_sha256", "")), data["plan"])
+
+
+def _time(text: str, key: str, source: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise _wrong(source, key, f"{text} is no date and time", "Give UTC as 2026-11-02T22:00:00Z") from error
+    return moment.astimezone(UTC)  # the schema's pattern demands the Z
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _wrong(source: str, key: str, what: str, hint: str) -> InvalidInput:
+    return InvalidInput(f"{source}: {key}: {what}" if key else f"{source}: {what}", hint=hint, option=key or None)
+
+
+def _document(text: str, source: str) -> object:
+    """The YAML of a request: times stay text, and what a reviewer could overlook (aliases, a key twice) is refused."""
+    import yaml  # noqa: PLC0415 - a module tells of missing libraries by itself
+
+    class Loader(yaml.SafeLoader):
+        """One document of plain data."""
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            """A node; no alias, which could also make a small file huge."""
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("aliases are not allowed")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+            """A mapping with each key once."""
+            keys = [key.value for key, _value in node.value]
+            twice = next((key for key in keys if keys.count(key) > 1), None)
+            if twice is not None:
+                raise yaml.YAMLError(f"the key {twice} stands there twice")
+            return super().construct_mapping(node, deep)
+
+    def _as_text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+        return loader.construct_scalar(node)
+
+    Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
+    if len(text.encode()) > MAX_BYTES:
+        raise _wrong(source, "", f"it is longer than {MAX_BYTES} bytes", "Give one request a file")
+    try:
+        return yaml.load(text, Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        what = " ".join(str(error).split())[:200]
+        raise _wrong(source, "", f"it cannot be read ({what})", "Write it as plain YAML") from error
+
+
+def _validated(document: object, source: str) -> dict[str, Any]:
+    import jsonschema  # noqa: PLC0415 - see above
+
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(SCHEMA).iter_errors(document))
+    if error is None and isinstance(document, dict):
+        return document
+    path = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "oneOf":
+        raise _wrong(source, "", "it names not exactly one of host and fault_domain", "Give one of them")
+    hint = error.schema.get("description") if path and isinstance(error.schema, dict) else None
+    raise _wrong(source, path, error.message[:200], hint or f"The keys are {', '.join(SCHEMA['properties'])}")

@@ -1,0 +1,252 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: maintenance_request
+short_description: Judge a maintenance request by schema, window and record
+version_added: 0.1.0
+author:
+  - liveml.vsphere contributors (@liveml)
+description:
+  - Reads a maintenance request, a small YAML file that a repository keeps, validates it, and says whether it may be planned or
+    carried out now. It needs no vCenter and changes nothing.
+  - Its JSON Schema is C(gitops/schema/maintenance-request-1.0.json).
+extends_documentation_fragment:
+  - liveml.vsphere.attributes
+  - liveml.vsphere.attributes.info_module
+requirements:
+  - jsonschema >= 4
+  - PyYAML
+options:
+  path:
+    description:
+      - File of one request.
+    type: path
+  folder:
+    description:
+      - Folder of requests, all files C(*.yml) in it. Nothing is refused; each request gets its state, a bad one V(invalid).
+    type: path
+  stage:
+    description:
+      - V(plan) refuses a request that has expired.
+      - V(apply) also refuses a request before its window, and one without a plan that was approved for just this request.
+    type: str
+    choices: [plan, apply]
+    default: plan
+  outside_window:
+    description:
+      - What to do with a request that is not due. With V(skip) its RV(state) says so and the task succeeds.
+    type: str
+    choices: [refuse, skip]
+    default: refuse
+  plan_path:
+    description:
+      - File of the approved plan, by default beside O(path), as C(esx-05.plan.json) for C(esx-05.yml).
+    type: path
+  plan_id:
+    description:
+      - The approved plan must have this id.
+    type: str
+    default: ""
+  applied_path:
+    description:
+      - File that records that the request was carried out, by default C(evidence/esx-05/applied.json) in the folder of O(path).
+    type: path
+"""
+
+EXAMPLES = r"""
+- name: Refuse a request that may not be carried out now
+  liveml.vsphere.maintenance_request:
+    path: requests/esx-05.yml
+    stage: apply
+"""
+
+RETURN = r"""
+stage:
+  description: The option O(stage).
+  returned: with O(path)
+  type: str
+state:
+  description: V(early), V(due), V(expired) or V(applied).
+  returned: with O(path)
+  type: str
+message:
+  description: The same as one sentence.
+  returned: with O(path)
+  type: str
+request:
+  description: The request with its defaults.
+  returned: with O(path)
+  type: dict
+plan:
+  description: The approved plan, empty when there is none for just this request.
+  returned: with O(path)
+  type: dict
+plan_path:
+  description: File of the approved plan.
+  returned: with O(path)
+  type: str
+applied_path:
+  description: File of the record.
+  returned: with O(path)
+  type: str
+requests:
+  description: C(file), C(subject), C(slug), C(state) and C(message) of each request, by the file's name.
+  returned: with O(folder)
+  type: list
+  elements: dict
+"""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._maintenance_request import (
+    MAX_BYTES,
+    MaintenanceRequest,
+    RequestState,
+    Stage,
+    applied_of,
+    approved_of,
+    judge,
+    parse_request,
+    refuse_plan,
+    refuse_time,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
+
+SPEC: dict[str, Any] = {
+    "path": {"type": "path"},
+    "folder": {"type": "path"},
+    "stage": {"type": "str", "choices": ["plan", "apply"], "default": "plan"},
+    "outside_window": {"type": "str", "choices": ["refuse", "skip"], "default": "refuse"},
+    "plan_path": {"type": "path"},
+    "plan_id": {"type": "str", "default": ""},
+    "applied_path": {"type": "path"},
+}
+
+
+def read_request(path: Path) -> MaintenanceRequest:
+    """The request in a file. Raises InvalidInput."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", path.name):  # pipelines hand the name to a shell
+        raise InvalidInput(
+            f"{path} has a name that pipelines cannot use",
+            hint="Use letters, digits, dots, dashes and underscores",
+            option="path",
+        )
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(MAX_BYTES + 1).decode()
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} cannot be read: {error.strerror}", hint="Give the file of a request", option="path"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} is not UTF-8", hint="Give the file of a request", option="path") from error
+    return parse_request(text, str(path))
+
+
+def read_json(path: Path) -> object:
+    """The JSON in a file, ``None`` when there is no file. Raises InvalidInput when it is broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}", hint="Restore the file, or remove it") from error
+
+
+def plan_path_of(path: Path) -> Path:
+    """Where the approved plan of a request lies."""
+    return path.with_suffix(".plan.json")
+
+
+def applied_path_of(path: Path) -> Path:
+    """Where the record of a request lies."""
+    return path.parent / "evidence" / path.stem / "applied.json"
+
+
+def described(request: MaintenanceRequest) -> dict[str, Any]:
+    """The request as the module returns it."""
+    return {
+        "sha256": request.sha256,
+        "subject": request.subject,
+        "state": request.state,
+        "host": request.host or "",
+        "fault_domain": request.fault_domain or "",
+        "from": request.begins.isoformat(),
+        "until": request.ends.isoformat(),
+        "policy": request.policy,
+        "limits": dict(request.limits),
+        "requester": request.requester,
+        "reason": request.reason,
+    }
+
+
+def one(params: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """Judge one request."""
+    path, stage = Path(params["path"]), Stage(params["stage"])
+    plan_path = Path(params["plan_path"] or plan_path_of(path))
+    applied_path = Path(params["applied_path"] or applied_path_of(path))
+    request = read_request(path)
+    judged = judge(request, now, applied_of(read_json(applied_path)))
+    if params["outside_window"] == "refuse":
+        refuse_time(judged, stage, str(path))
+    approved = approved_of(read_json(plan_path))
+    if stage is Stage.APPLY and judged.state is RequestState.DUE:
+        refuse_plan(request, approved, params["plan_id"], str(path))
+    fitting = approved is not None and approved.request_sha256 == request.sha256
+    return {
+        "stage": str(stage),
+        "state": str(judged.state),
+        "message": judged.message,
+        "request": described(request),
+        "plan": dict(approved.plan) if approved is not None and fitting else {},
+        "plan_path": str(plan_path),
+        "applied_path": str(applied_path),
+    }
+
+
+def every(folder: Path, now: datetime) -> dict[str, Any]:
+    """Judge each request of a folder. Raises InvalidInput when it is none."""
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder} is no folder", hint="Give the folder of the requests", option="folder")
+    return {"requests": [entry(path, now) for path in sorted(folder.glob("*.yml"))]}
+
+
+def entry(path: Path, now: datetime) -> dict[str, str]:
+    """One request of a folder; ``slug`` names its subject where only letters, digits and dashes are allowed."""
+    try:
+        request = read_request(path)
+        judged = judge(request, now, applied_of(read_json(applied_path_of(path))))
+    except InvalidInput as error:
+        return {"file": path.name, "subject": "", "slug": "", "state": "invalid", "message": str(error)}
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", request.subject).lower()
+    state, message = str(judged.state), judged.message
+    return {"file": path.name, "subject": request.subject, "slug": slug, "state": state, "message": message}
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    """Judge by the clock of this machine."""
+    now = datetime.now(UTC)
+    if module.params["folder"]:
+        return every(Path(module.params["folder"]), now)
+    return one(module.params, now)
+
+
+def main() -> None:
+    """Entry point."""
+    run_local(SPEC, body, required_one_of=[("path", "folder")], mutually_exclusive=[("path", "folder")])
+
+
+if __name__ == "__main__":
+    main()

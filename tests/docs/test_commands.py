@@ -1,0 +1,212 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every command in README and documentation is typed as it stands there, against a lab, page by page.
+
+Two pages are read at a time, each in a lab and a home folder of its own; a page that needs what another one left follows it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from tests.docs.pages import Command, Outcome, commands, missing, pages, run
+from tests.labs import ROOT, Lab, running_lab
+
+BIN = Path(sys.executable).parent
+# What is not run, and why.
+NOT_RUN = {
+    r"^make (demo|test)$": "they run everything, this test included",
+    r"^make lab(-stop)?$": "the lab of the test stands for it",
+    r"^git clone |awx|CONTROLLER_": "there is no AWX; tests/awx applies it to a double of its API",
+    r"^pip install |^ansible-galaxy collection (build|install)": "the environment of the tests has it installed",
+}
+# Names in the documentation, and what stands for them here. Users and their names are those of the lab already.
+MEANT = {
+    "esx-05.example.com": "esx-05",
+    "vcenter.example.com": "127.0.0.1",
+    "https://chat.example.com": "$CHAT",
+}
+# Commands that end otherwise than by 0.
+ENDS = {r"^timeout --signal=KILL": {137}}
+# Pages that go on where another one ended.
+FOLLOWS = {"howto_verify_evidence": "tutorial_lab"}
+# How fast simulated time passes: in the tutorial a run is killed under way.
+TIME_SCALES = {"tutorial_lab": "0.2"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A page that was read: how its commands ended, and the lab before and after."""
+
+    outcomes: list[Outcome]
+    before: dict[str, Any]
+    after: dict[str, Any]
+    demanded: set[str]
+    told: list[str]
+
+
+def scripts() -> dict[str, list[Command]]:
+    """What is to be run by page. A page all of whose commands stand on earlier ones needs no run of its own."""
+    found: dict[str, list[Command]] = {}
+    seen: set[str] = set()
+    for page in pages():
+        script = [c for c in commands(page.read_text(encoding="utf-8")) if reason(c) is None]
+        if {command.text for command in script} - seen:
+            found[page.stem] = script
+        seen |= {command.text for command in script}
+    return found
+
+
+def reason(command: Command) -> str | None:
+    """Why a command is not run."""
+    return next((why for pattern, why in NOT_RUN.items() if re.search(pattern, command.text)), None)
+
+
+SCRIPTS = scripts()
+
+
+@pytest.fixture(scope="module")
+def readings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[dict[str, Reading]]]]:
+    followed = {page: [page, *(f for f, first in FOLLOWS.items() if first == page)] for page in SCRIPTS}
+    chains = [chain for page, chain in followed.items() if page not in FOLLOWS]
+    with ThreadPoolExecutor(2) as readers:
+        begun = {}
+        for chain in chains:
+            future = readers.submit(read_pages, chain, tmp_path_factory.mktemp(chain[0]))
+            begun |= dict.fromkeys(chain, future)
+        yield begun
+        readers.shutdown(cancel_futures=True)
+
+
+def read_pages(names: list[str], folder: Path) -> dict[str, Reading]:
+    """Type what the pages say, in one lab and one home folder."""
+    found = {}
+    (folder / "home").mkdir()
+    for example in (ROOT / "docs" / "examples").iterdir():
+        shutil.copy(example, folder)
+    with running_lab("--no-guests", "--time-scale", TIME_SCALES.get(names[0], "0.01")) as lab, chat() as (url, told):
+        for name in names:
+            before = lab.get("state")
+            script = [meant(command) for command in SCRIPTS[name]]
+            environment = {**reader(lab, folder / "home"), "CHAT": url}
+            outcomes = run(script, prelude(lab), folder, environment, seconds=900)
+            demanded = set(lab.get("privileges").get(lab.answer["operator"]["user"], ()))
+            found[name] = Reading(outcomes, before, lab.get("state"), demanded, told)
+    return found
+
+
+@contextmanager
+def chat() -> Iterator[tuple[str, list[str]]]:
+    """The URL of a chat server's webhook, and the texts that it was told."""
+    told: list[str] = []
+
+    class Webhook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", told
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def meant(command: Command) -> Command:
+    text, shown = command.text, "\n".join(command.shown)
+    for name, stands_for in MEANT.items():
+        text, shown = text.replace(name, stands_for), shown.replace(name, stands_for)
+    return Command(text, tuple(shown.split("\n")) if shown else ())
+
+
+def reader(lab: Lab, home: Path) -> dict[str, str]:
+    """The environment of a reader with the collection installed, whose vCenter has the lab's port and certificate."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "VMWARE_"))}
+    own = {
+        "HOME": str(home),
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv" / "collections"),
+        "NO_COLOR": "1",
+    }
+    return {**kept, **lab.env, **own}
+
+
+def prelude(lab: Lab) -> str:
+    """Types the passwords that are asked for; takes the test's lab for the checkout's; kills a run when a VM moves, not by time."""
+    users = [lab.answer[name] for name in ("vcenter", "restricted", "operator")]
+    passwords = " ".join(f"[{user['user']}]={user['password']!r}" for user in users)
+    return f"""
+        declare -A passwords=({passwords})
+        read() {{ eval "${{!#}}=\\${{passwords[$VMWARE_USER]-secret}}"; }}
+        python() {{
+            if [ "$1 $2" = "-m lab" ]; then (cd {ROOT} && {sys.executable} "$@" --state {lab.answer["state"]}); else command python "$@"; fi
+        }}
+        timeout() {{
+            "${{@:3}}" & local pid=$!
+            until {sys.executable} -c {MOVES!r} {lab.answer["control"]}; do kill -0 $pid || return 1; sleep 0.1; done
+            kill -KILL $pid; wait $pid
+        }}
+    """
+
+
+MOVES = "import json, sys, urllib.request as u; sys.exit(not json.load(u.urlopen(sys.argv[1] + '/v1/state'))['moves'])"
+
+
+@pytest.mark.parametrize("page", SCRIPTS)
+def test_the_commands_of_a_page_do_what_it_says(page: str, readings: dict[str, Future[dict[str, Reading]]]) -> None:
+    reading = readings[page].result()[page]
+    for outcome in reading.outcomes:
+        text = outcome.command.text
+        expected = next((codes for pattern, codes in ENDS.items() if re.search(pattern, text)), {0})
+        assert outcome.code in expected, f"{text}\n{outcome.printed}"
+        assert missing(outcome) == [], f"{text}\n{outcome.printed}"
+    for part in ("host", "power"):
+        places = [{vm: state[part] for vm, state in seen["vms"].items()} for seen in (reading.before, reading.after)]
+        assert places[0] == places[1], "a page leaves the VMs where it found them"
+    assert {host["maintenance"] for host in reading.after["hosts"].values()} == {"normal"}
+
+
+def test_the_role_of_the_first_vcenter_is_enough_and_no_more(readings: dict[str, Future[dict[str, Reading]]]) -> None:
+    reading = readings["howto_first_vcenter"].result()["howto_first_vcenter"]
+    assert len(reading.after["moves"]) == 20
+    readme = (ROOT / "roles" / "operator_role" / "README.md").read_text(encoding="utf-8").split("| privilege |")[1]
+    rows = [line for line in readme.splitlines() if line.startswith("| `") and "not by default" not in line]
+    named = {row.split("`")[1] for row in rows} - {"System.Anonymous"}
+    assert reading.demanded - {"System.View", "System.Anonymous"} == named
+
+
+def test_people_are_told(readings: dict[str, Future[dict[str, Reading]]]) -> None:
+    told = readings["howto_notifications"].result()["howto_notifications"].told
+    assert told == ["esx-05 is being evacuated.", "esx-05 is empty."]
+
+
+@pytest.mark.parametrize("pattern", NOT_RUN)
+def test_what_is_not_run_is_there(pattern: str) -> None:
+    every = [command.text for page in pages() for command in commands(page.read_text(encoding="utf-8"))]
+    assert any(re.search(pattern, text) for text in every), "remove it from NOT_RUN"
+
+
+def test_readme_is_a_short_form_of_the_docsite() -> None:
+    assert "README" not in SCRIPTS, "its commands stand in the docsite, in the same words"

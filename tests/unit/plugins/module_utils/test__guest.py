@@ -1,0 +1,65 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Process identity by the guest's own list: same number, start and command line, within what a corrected clock moves."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._guest import (
+    GuestLogin,
+    GuestProcess,
+    compared,
+    hashed,
+    reading,
+    wanted,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+TRAINING = GuestProcess("python", 4711, "2026-01-01T10:00:00.000Z", hashed("python train.py --token=x"))
+
+
+def later(seconds: float) -> GuestProcess:
+    at = datetime(2026, 1, 1, 10, tzinfo=UTC) + timedelta(seconds=seconds)
+    return replace(TRAINING, started=at.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+
+
+@given(st.floats(-30, 30))
+def test_a_corrected_clock_is_no_restart(seconds: float) -> None:
+    told = compared(reading([TRAINING]), reading([later(seconds)]))
+    assert told["same"] == (abs(round(seconds, 3)) <= 2.0 or abs(seconds) <= 2.0)
+
+
+@pytest.mark.parametrize("after", [[], [replace(TRAINING, pid=4712)], [replace(TRAINING, command=hashed("other"))]])
+def test_a_process_that_is_gone_or_another_one_is_told(after: list[GuestProcess]) -> None:
+    told = compared(reading([TRAINING]), reading(after))
+    assert told["same"] is False
+    assert [p["pid"] for p in told["before"]] == [4711]
+
+
+def test_what_was_not_read_proves_nothing() -> None:
+    assert compared(reading([TRAINING]), None)["detail"] == "the guest was not asked again"
+    assert compared(reading(()), reading(()))["detail"] == "no process fits experiments.guest_process"
+    assert compared(reading((), "InvalidGuestLogin"), reading((), "InvalidGuestLogin")) == {
+        "before": [],
+        "after": [],
+        "same": None,
+        "detail": "InvalidGuestLogin",
+    }
+
+
+def test_secrets_do_not_leave() -> None:
+    assert "token" not in str(compared(reading([TRAINING]), reading([TRAINING])))
+    assert "s3cret" not in repr(GuestLogin("alice", re.compile("x"), "s3cret"))
+
+
+def test_processes_are_found_by_name_or_command_line() -> None:
+    assert wanted("java", "java -jar h2o.jar", re.compile("h2o"))
+    assert wanted("python", "", re.compile("^python$"))
+    assert not wanted("sshd", "sshd -D", re.compile("java|python"))
