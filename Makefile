@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint sanity importer matrix release docs bench gates gitops lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks same-model lint sanity importer matrix release docs bench gates gitops lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ gitops: setup-test ## Run the tests of pipelines and rulebooks with all their va
 
 chaos: setup-test ## Kill the playbooks at 20 random moments and see them converge
 	@KILLS=20 $(PYTEST) tests/e2e -k killed_playbook
+
+same-model: setup-test ## Train on all flights with and without moves, and compare the models row by row
+	@SAME_MODEL=long $(PYTEST) tests/integration/test_same_model.py -k learnt --durations=1
 
 bench: setup-test ## Measure what is promised: make bench [ONLY=stall] [TRIALS=N] [OUT=FILE]
 	@ONLY=$(ONLY) TRIALS=$(TRIALS) OUT=$(OUT) $(BIN)/python -m benchmarks

@@ -8,7 +8,8 @@
 
 Calls of the client: ``Client(address, username, password, token_provider, verify)``, ``server.version``,
 ``experiments.list()``, and of an experiment ``key``, ``name``, ``is_running()``, ``status(verbose=1)``, ``metrics()``,
-``artifacts.list()``. Liveness: ``GET /apis/health/v1``. The client is imported only
+``artifacts.list()`` and ``artifacts.download(names, folder, overwrite=True)``, never ``artifacts.create``, which would let
+the server work. Liveness: ``GET /apis/health/v1``. The client is imported only
 when a source asks for it; its licence is between its user and its maker. Its percentages are coarse, so the stall is
 read from the answers of the health API (a server in the VM), progress only as never going back.
 """
@@ -19,9 +20,14 @@ import http.client
 import re
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
+    ExperimentError,
+    InvalidInput,
+    VsphereError,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Endpoint,
@@ -33,11 +39,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     text,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Wanted, sha256_of, too_large
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
 
 PROVIDER = "driverless_ai"
 HEALTH = "/apis/health/v1"
 STATUS_SECONDS = 2.0
+PIPELINES = {"mojo": "mojo_pipeline", "python": "python_pipeline"}  # scoring pipelines as the client lists them
 OLDEST = (1, 10)  # what every release of the client still speaks to
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 CAPABILITIES = Capabilities(
@@ -87,6 +95,31 @@ class DriverlessAi:
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``."""
         return "unknown", "the client's documentation names no way to ask"
+
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
+    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+        """See the port ``Exporter``: a scoring pipeline that the server has built already."""
+        if wanted.format not in ("auto", *PIPELINES):
+            raise InvalidInput(
+                f"A Driverless AI experiment has no format {wanted.format}",
+                hint="Give mojo, python or auto",
+                option="format",
+            )
+        if wanted.model is not None:
+            raise InvalidInput("A Driverless AI experiment has one model", hint="Leave model out", option="model")
+        endpoint = self._endpoint(experiment.url)
+        try:
+            return fetch_pipeline(connect(endpoint, self._settings), experiment, wanted, folder)
+        except VsphereError:
+            raise
+        except Exception as error:  # the client documents no error classes
+            raise ExperimentError(
+                f"{experiment.vm_name}: {endpoint.url} gave no pipeline ({text(str(error)) or type(error).__name__})",
+                hint="Check that the VM and its Driverless AI server run, then export again",
+            ) from error
 
     def final(self, experiment: Experiment) -> Final | None:
         """See the port ``Source``: status, validation score, and the names of what the server offers for download."""
@@ -157,6 +190,42 @@ def progress_of(experiment: Any) -> tuple[str, float | None]:
         "finishing": "RUNNING",
     }
     return known.get(word, "RUNNING" if experiment.is_running() else "FAILED"), progress
+
+
+def fetch_pipeline(client: Any, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+    """A scoring pipeline of a finished experiment in ``folder``. Raises ExperimentError when there is none."""
+    who = f"{experiment.vm_name}: {experiment.description or experiment.id}"
+    found = found_again(client, experiment.id)
+    status, progress = progress_of(found)
+    if status == "RUNNING":
+        raise ExperimentError(
+            f"{who} is not finished, {'how far is not known' if progress is None else f'{100 * progress:.0f} % are done'}",
+            hint="Wait with experiment_wait until=finished, then export",
+        )
+    if status != "DONE":
+        raise ExperimentError(f"{who} is {status}, so there is no finished model", hint="Train again")
+    offered = [text(name) for name in found.artifacts.list()]
+    kinds = list(PIPELINES) if wanted.format == "auto" else [wanted.format]
+    kind = next((kind for kind in kinds if PIPELINES[kind] in offered), None)
+    if kind is None:
+        raise ExperimentError(
+            f"{who} has no {' or '.join(PIPELINES[k] for k in kinds)}, only {', '.join(offered) or 'nothing'}",
+            hint="Build the scoring pipeline in Driverless AI first",
+        )
+    found.artifacts.download([PIPELINES[kind]], str(folder), overwrite=True)
+    note = "" if kind == kinds[0] else "the experiment has no MOJO pipeline; the Python pipeline was fetched"
+    return Exported(only_file(folder, wanted), text(found.key), kind, ".zip", sha256_of, note=note)
+
+
+def only_file(folder: Path, wanted: Wanted) -> Path:
+    """The file that the client put into the folder, whatever it named it."""
+    files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    if len(files) != 1 or files[0].is_symlink() or not files[0].is_file():
+        raise ExperimentError("The client did not leave one file", hint="Fetch the pipeline by hand")
+    if files[0].stat().st_size > wanted.most_bytes:
+        raise too_large(wanted.most_bytes)
+    files[0].chmod(0o600)
+    return files[0]
 
 
 class ExperimentSession:

@@ -273,6 +273,7 @@ def _experiment(
         "cluster": found.get("cluster", ""),
         "capabilities": dict(found.get("capabilities") or {}),
         "recoverable": {"state": found.get("recoverable", "unknown"), "detail": found.get("recovery", "")},
+        "reproducible": {"state": found.get("reproducible", "unknown"), "detail": found.get("reproducibility", "")},
         "verdict": verdict["verdict"] if verdict else "unknown",
         "claims": {
             "identity": verdict["identity"] if verdict else "unknown",

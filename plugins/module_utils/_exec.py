@@ -106,6 +106,10 @@ class Exec:
         """See the port ``Source``: what the program told."""
         return experiment.recoverable, experiment.recovery or "the program does not tell"
 
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
     def final(self, experiment: Experiment) -> Final | None:
         """See the port ``Source``: what the program answers to ``final``, if it does."""
         told = self._once({"op": "final", "id": experiment.id, "vm": experiment.vm_name})

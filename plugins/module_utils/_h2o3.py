@@ -21,9 +21,19 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError
+from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3_model import (
+    fetch_model,
+    job_path,
+    listed_models,
+    parameters_of,
+    parameters_path,
+    reproducible_of,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Answer,
@@ -39,6 +49,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     unanswered,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
 
 PROVIDER = "h2o3"
@@ -76,6 +87,31 @@ class H2o3:
                 return experiments, ""
             details.append(f"{endpoint.url}: {detail}")
         return [], "; ".join(details)
+
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``: from the parameters of the job's model."""
+        probe = Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
+        try:
+            job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
+            kind, name = text(mapping(job.get("dest")).get("type")), text(mapping(job.get("dest")).get("name"))
+            return reproducible_of(kind, probe.get(parameters_path(name)) if kind == "Key<Model>" else None)
+        except (OSError, http.client.HTTPException) as error:
+            return "unknown", text(f"{type(error).__name__} {error}")
+        finally:
+            probe.close()
+
+    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+        """See the port ``Exporter``."""
+        probe = Probe(self._endpoint_of(experiment), most_bytes=MOST_MODEL_BYTES)
+        try:
+            return fetch_model(probe, experiment, wanted, folder)
+        except (OSError, http.client.HTTPException) as error:
+            raise ExperimentError(
+                f"{experiment.vm_name}: {experiment.url} gave no whole answer ({type(error).__name__})",
+                hint="Check that the VM and its H2O-3 server run, then export again",
+            ) from error
+        finally:
+            probe.close()
 
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``: ``auto_recoverable`` of the job, else the checkpoint folders of its model."""
@@ -249,16 +285,6 @@ def is_h2o(answer: Answer) -> bool:
     return "x-h2o-build-project-version" in answer.headers and meta.get("schema_name") == "CloudV3"
 
 
-def job_path(job: str) -> str:
-    """Path of a job; keys hold a dollar sign."""
-    return f"/3/Jobs/{quote(job, safe='')}"
-
-
-def parameters_path(model: str) -> str:
-    """Path of a model without its output, which alone may be megabytes."""
-    return f"/3/Models/{quote(model, safe='')}?_exclude_fields=models/output"
-
-
 def models_in_training(jobs: Answer) -> list[tuple[str, str]]:
     """(job key, model) of the jobs in ``GET /3/Jobs`` that train one model."""
     found = []
@@ -278,24 +304,9 @@ def has_time_limit(probe: Probe, model: str) -> bool:
     return limit is not None and limit > 0
 
 
-def parameters_of(answer: Answer) -> dict[str, Any]:
-    """Actual values of a model's parameters by name, from ``GET /3/Models/{id}``."""
-    models = items(mapping(answer.body).get("models"))
-    told = map(mapping, items(mapping(models[0]).get("parameters"))) if models else ()
-    return {p["name"]: p.get("actual_value") for p in told if isinstance(p.get("name"), str)}
-
-
 def models_of(dest: Mapping[str, Any], probe: Probe) -> list[str]:
-    """The models that a finished job made, the best first: one, an AutoML's leaderboard, or a grid's."""
-    name = text(dest.get("name"))
-    if dest.get("type") == "Key<Model>":
-        return [name]
-    if dest.get("type") == "Key<AutoML>":
-        board = mapping(mapping(probe.get(f"/99/AutoML/{quote(name, safe='')}").body).get("leaderboard"))
-        listed = items(board.get("models"))
-    else:
-        listed = items(mapping(probe.get(f"/99/Grids/{quote(name, safe='')}").body).get("model_ids"))
-    return [text(mapping(model).get("name")) for model in listed[:MOST_MODELS]]
+    """The models that a finished job made, the best first, at most so many as a person reads."""
+    return [text(name) for name in listed_models(dest, probe)[:MOST_MODELS]]
 
 
 def score_of(answer: Answer) -> tuple[str, float | None]:

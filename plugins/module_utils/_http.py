@@ -15,7 +15,7 @@ import math
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -130,24 +130,41 @@ class Probe:
         """POST a question that changes nothing, where a server takes searches no other way."""
         return self._ask("POST", path, json.dumps(query).encode())
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
-        if self._connection is None:
-            self._connection = self._connect()
+    def download(self, path: str, sink: Callable[[bytes], None]) -> Answer:
+        """GET a path and give its bytes to ``sink`` block by block when the status is 200; else like :meth:`get`."""
         try:
-            self._connection.request(method, self.endpoint.prefix + path, body, self._headers(body is not None))
-            response = self._connection.getresponse()
-            data = response.read(self._most + 1)
+            response = self._response("GET", path, None)
+            if response.status != 200:
+                return self._whole(response)
+            while block := response.read(MOST_BYTES):
+                sink(block)
+            if response.length:
+                raise http.client.IncompleteRead(b"", response.length)
+        except BaseException:
+            self.close()
+            raise
+        return Answer(response.status, headers_of(response), None)
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
+        try:
+            return self._whole(self._response(method, path, body))
         except (OSError, http.client.HTTPException):
             self.close()
             raise
+
+    def _response(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
+        if self._connection is None:
+            self._connection = self._connect()
+        self._connection.request(method, self.endpoint.prefix + path, body, self._headers(body is not None))
+        return self._connection.getresponse()
+
+    def _whole(self, response: http.client.HTTPResponse) -> Answer:
+        data = response.read(self._most + 1)
         if len(data) > self._most:
-            self.close()
             raise http.client.HTTPException(f"the answer is larger than {self._most} bytes")
         if response.length:
-            self.close()
             raise http.client.IncompleteRead(data, response.length)
-        headers = {name.lower(): text(value) for name, value in response.getheaders()}
-        return Answer(response.status, headers, parsed(data), data)
+        return Answer(response.status, headers_of(response), parsed(data), data)
 
     def _connect(self) -> http.client.HTTPConnection:
         end = self.endpoint
@@ -176,6 +193,11 @@ class Probe:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def headers_of(response: http.client.HTTPResponse) -> dict[str, str]:
+    """A response's headers by their names in lower case."""
+    return {name.lower(): text(value) for name, value in response.getheaders()}
 
 
 def unanswered(error: Exception) -> str:

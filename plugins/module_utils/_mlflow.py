@@ -93,6 +93,10 @@ class Mlflow:
         found = told or next((name for name in names if "checkpoint" in name.lower()), "")
         return ("yes", f"checkpoint {found}") if found else ("no", f"no artifact and no tag {CHECKPOINT_TAG}")
 
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
     def final(self, experiment: Experiment) -> Final | None:
         """See the port ``Source``: the run's status, the last value of its metric and its artifacts."""
         probe = Probe(self._endpoint(experiment.url), timeout=10)

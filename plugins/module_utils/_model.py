@@ -362,6 +362,8 @@ class Experiment:
     capabilities: Capabilities = Capabilities("process", "answers")
     recoverable: str = "unknown"  # yes, no or unknown: whether a checkpoint would limit the loss
     recovery: str = ""  # by what it could be recovered, or why not
+    reproducible: str = "unknown"  # yes, no or unknown: whether the same seed and data would give the same model
+    reproducibility: str = ""  # under which conditions, or why not
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,10 @@ class Prometheus:
         """See the port ``Source``."""
         return "unknown", "metrics tell nothing of checkpoints"
 
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
     def final(self, experiment: Experiment) -> Final | None:
         """See the port ``Source``: metrics do not tell an end."""
         return None

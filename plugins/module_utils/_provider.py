@@ -55,6 +55,9 @@ class Source(Protocol):
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """Whether it could be recovered if the worst happened (``yes``, ``no``, ``unknown``), and by what or why not."""
 
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """Whether the same seed and data would give the same model (``yes``, ``no``, ``unknown``), and why."""
+
     def final(self, experiment: Experiment) -> Final | None:
         """How it ended and what came out of it; ``None`` when that cannot be told. Never raises for a server."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._driverless_ai import DriverlessAi
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._exec import Exec
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import H2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._history import largest_gap
@@ -32,6 +32,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Verdict,
     VmState,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Exporter, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Source, Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._tensorboard import Tensorboard
@@ -165,7 +166,8 @@ class Providers:
         return scoped.source.discover(Target(vm.moid, vm.name, "" if refusal else address))
 
     def _completed(self, source: Source, experiment: Experiment, vm: VmState) -> Experiment:
-        known = replace(experiment, owner=self._owner(experiment, vm))
+        reproducible, why = source.reproducible(experiment)
+        known = replace(experiment, owner=self._owner(experiment, vm), reproducible=reproducible, reproducibility=why)
         if self._settings["require_checkpoint"] == "never":
             return known
         recoverable, recovery = source.recovery(known)
@@ -196,7 +198,22 @@ class Providers:
         return ""
 
     def _session(self, experiment: Experiment) -> Session:
+        """A session by the source that found the experiment, also of one that only the journal knows."""
         return self._source(experiment).session(experiment)
+
+    def exports(self, experiment: Experiment) -> bool:
+        """Whether the experiment's provider has finished models to fetch. Raises InvalidInput without a source of it."""
+        return isinstance(self._source(experiment), Exporter)
+
+    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+        """The finished model of an experiment that only the journal knows. Raises ExperimentError or InvalidInput."""
+        source = self._source(experiment)
+        if not isinstance(source, Exporter):
+            raise ExperimentError(
+                f"{experiment.vm_name}: provider {experiment.provider} has no finished model to fetch",
+                hint="Take the model from where the training stores it",
+            )
+        return source.export(experiment, wanted, folder)
 
     def _source(self, experiment: Experiment) -> Source:
         """The source that found the experiment, also of one that only the journal knows. Raises InvalidInput."""
@@ -204,7 +221,7 @@ class Providers:
             if scoped.source.provider == experiment.provider and scoped.covers(experiment.vm_name):
                 return scoped.source
         raise InvalidInput(
-            f"An experiment of provider {experiment.provider} in {experiment.vm_name} is to be watched, but no source is",
+            f"An experiment of provider {experiment.provider} in {experiment.vm_name} is to be asked, but no source is",
             hint="Give the experiments.sources with which the run was begun",
             option="experiments",
         )

@@ -83,6 +83,7 @@ provider {{ x.provider }}, {{ x.capabilities.note or 'precision not stated' }}. 
 {{ seconds(x.resolution) }} cannot be told from normal operation. {{ work(x.throughput) }}
 {% if x.unwatched_seconds %}Not watched for {{ seconds(x.unwatched_seconds) }}.{% endif %}
 Recoverable if the worst had happened: {{ x.recoverable.state }}{% if x.recoverable.detail %} ({{ x.recoverable.detail }}){% endif %}.
+{{ sameness(x.reproducible) }}
 </li>{% endfor %}</ul>{% endif %}
 {% if e.refusals %}<h2>Refused</h2><ul>{% for r in e.refusals %}<li><strong>{{ r.vm }}</strong><ul>{% for x in r.reasons %}
 <li>{{ x.check }} ({{ x.object }}): {{ x.hint }}</li>{% endfor %}</ul></li>{% endfor %}</ul>{% endif %}
@@ -126,6 +127,7 @@ def render_html(evidence: Mapping[str, Any]) -> str:
         took=took,
         powered=powered_text,
         work=work_text,
+        sameness=sameness_text,
     )
 
 
@@ -176,6 +178,16 @@ def work_text(parts: Mapping[str, Any] | None) -> str:
         else ""
     )
     return f"Throughput in {unit} a second: {', '.join(told)}.{share}"
+
+
+def sameness_text(reproducible: Mapping[str, str] | None) -> str:
+    """Whether the finished model can be expected to be the one that training without a move gives."""
+    state, detail = (reproducible or {}).get("state", "unknown"), (reproducible or {}).get("detail", "")
+    why = f": {detail}" if detail else ""
+    return {
+        "yes": f"The same model as without a move is to be expected{why}.",
+        "no": f"That the model is the same as without a move cannot be promised{why}.",
+    }.get(state, f"Whether the model is the same as without a move is not known{why}.")
 
 
 def rate_text(part: Mapping[str, Any]) -> str:

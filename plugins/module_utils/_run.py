@@ -439,4 +439,6 @@ def experiment_fields(experiment: Experiment) -> dict[str, Any]:
         "capabilities": asdict(experiment.capabilities),
         "recoverable": experiment.recoverable,
         "recovery": experiment.recovery,
+        "reproducible": experiment.reproducible,
+        "reproducibility": experiment.reproducibility,
     }

@@ -163,6 +163,8 @@ def experiment_of(event: Mapping[str, Any]) -> Experiment:
         metric=event.get("metric", ""),
         recoverable=event.get("recoverable", "unknown"),
         recovery=event.get("recovery", ""),
+        reproducible=event.get("reproducible", "unknown"),
+        reproducibility=event.get("reproducibility", ""),
         capabilities=Capabilities(**event.get("capabilities", {"identity": "process", "signal": "answers"})),
     )
 

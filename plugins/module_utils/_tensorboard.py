@@ -97,6 +97,10 @@ class Tensorboard:
         """See the port ``Source``."""
         return "unknown", "TensorBoard knows no checkpoints"
 
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
     def final(self, experiment: Experiment) -> Final | None:
         """See the port ``Source``: event files do not tell an end."""
         return None

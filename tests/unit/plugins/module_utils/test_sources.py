@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,8 +28,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils import (
     _tensorboard,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Final, Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Final, Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Exporter, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Observation, Providers
 from hypothesis import given
@@ -355,11 +357,29 @@ def test_driverless_ai_needs_the_official_client(serve: Serve) -> None:
             observed(settings("driverless_ai", url="http://127.0.0.1:1"))
 
 
+class Artifacts:
+    """``experiment.artifacts`` as the client's documentation describes it; ``leaves`` is what a download leaves behind."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
+        self.leaves = {"mojo.zip": b"pipeline"}
+
+    def list(self) -> list[str]:
+        return self.names
+
+    def download(self, only: list[str], dst_dir: str, overwrite: bool) -> None:
+        assert overwrite
+        assert set(only) <= set(self.names)
+        for name, data in self.leaves.items():
+            (Path(dst_dir) / name).write_bytes(data)
+
+
 class StandIn:
     """An experiment as the client's documentation describes it."""
 
     def __init__(self, key: str, lines: list[str], running: bool = True) -> None:
         self.key, self.name, self._lines, self._running = key, f"name of {key}", lines, running
+        self.artifacts = Artifacts("mojo_pipeline", "summary")
 
     def is_running(self) -> bool:
         return self._running
@@ -370,10 +390,6 @@ class StandIn:
 
     def metrics(self) -> dict[str, Any]:
         return {"scorer": "AUC", "val_score": 0.91, "val_score_sd": 0.01, "test_score": None}
-
-    @property
-    def artifacts(self) -> SimpleNamespace:
-        return SimpleNamespace(list=lambda: ["mojo_pipeline", "summary"])
 
 
 def test_driverless_ai(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,6 +427,52 @@ def test_driverless_ai(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     observed({**source, "token": "a-token"}, allowed_networks=["127.0.0.0/8"])
     assert logins[-1]["token_provider"]() == "a-token"
     assert "password" not in logins[-1]
+
+
+def test_driverless_ai_hands_out_a_pipeline_that_it_has_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    experiment = StandIn("lively", ["Running 12.50% - Feature evolution"])
+    experiment.artifacts = Artifacts("summary", "mojo_pipeline", "python_pipeline")
+    known = [experiment]
+    server = SimpleNamespace(version="1.10.6.2")
+    client = SimpleNamespace(server=server, experiments=SimpleNamespace(list=lambda: known))
+    monkeypatch.setitem(sys.modules, "driverlessai", SimpleNamespace(Client=lambda **_arguments: client))
+    source = _driverless_ai.DriverlessAi(settings("driverless_ai", url="http://127.0.0.1:1"))
+    assert isinstance(source, Exporter)
+    journaled = Experiment("vm-1", "ML-1", "driverless_ai", "lively", "", "http://127.0.0.1:1", "name of lively")
+
+    def fetch(**wanted: Any) -> Exported:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        return source.export(journaled, Wanted(**wanted), folder)
+
+    with pytest.raises(ExperimentError, match="name of lively is not finished, 12 % are done"):
+        fetch()
+    experiment._lines[0] = "Complete 100.00%"
+    final = fetch()
+    assert (final.format, final.suffix, final.note, final.path.read_bytes()) == ("mojo", ".zip", "", b"pipeline")
+    assert final.path.stat().st_mode & 0o777 == 0o600
+    assert fetch(format="python").format == "python"
+    with pytest.raises(InvalidInput, match="no format binary"):
+        fetch(format="binary")
+    with pytest.raises(InvalidInput, match="has one model"):
+        fetch(model="other")
+    with pytest.raises(InvalidInput, match="larger than"):
+        fetch(most_bytes=3)
+    experiment.artifacts.leaves = {}
+    with pytest.raises(ExperimentError, match="did not leave one file"):
+        fetch()
+    experiment.artifacts = Artifacts("summary", "python_pipeline")
+    assert "no MOJO pipeline" in fetch().note
+    with pytest.raises(ExperimentError, match="has no mojo_pipeline, only summary, python_pipeline"):
+        fetch(format="mojo")
+    experiment._lines[0] = "Failed 40.00%"
+    with pytest.raises(ExperimentError, match="is FAILED"):
+        fetch()
+    known.clear()
+    with pytest.raises(ExperimentError, match="no longer knows"):
+        fetch()
+    known.append(object())  # type: ignore[arg-type]
+    with pytest.raises(ExperimentError, match="gave no pipeline"):
+        fetch()
 
 
 def test_no_secret_reaches_the_environment_of_a_program(program: _exec.Exec) -> None:
