@@ -271,3 +271,15 @@ def test_an_event_that_vcenter_does_not_confirm_is_left_alone(lab: Lab, tmp_path
         assert (out.returncode, sentence in out.stdout + out.stderr) == (code, True), out.stdout
         assert "plan | Choose a target" not in out.stdout
     assert unmoved(lab)
+
+
+@pytest.mark.skipif("THOROUGH" not in os.environ, reason="make gitops runs it")
+def test_only_who_asks_for_it_gets_an_evacuation_without_approval(lab: Lab, tmp_path: Path) -> None:
+    lab.post("hosts/esx-04/alarm", alarm="red")
+    assert play("hardware_event", lab, tmp_path, hardware_event_host="esx-04").returncode == 0
+    assert unmoved(lab)
+    asked = {"hardware_event_host": "esx-04", "hardware_event_action": "evacuate"}
+    assert play("hardware_event", lab, tmp_path, **asked).returncode == 0
+    assert lab.on("esx-04") == set()
+    out = play("hardware_event", lab, tmp_path, **asked)
+    assert "maintenance in: it is taken care of already" in out.stdout
