@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write `awx/config/surveys.yml` from the roles' argument specs: ``python scripts/make_surveys.py``.
+"""Write `awx/config/surveys.yml` and the AAP pattern from the roles' argument specs: ``python scripts/make_surveys.py``.
 
 A survey asks for what a person decides at a launch. It knows no booleans (they become yes or no), no lists (commas
 separate) and no dictionaries; those and the folders and keys of a site are set by `awx/settings.yml`.
@@ -10,6 +10,7 @@ separate) and no dictionaries; those and the folders and keys of a site are set 
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "awx" / "config" / "surveys.yml"
+PATTERN = ROOT / "extensions" / "patterns" / "evacuate_host" / "meta" / "pattern.json"
+EXECUTION_ENVIRONMENT = "liveml.vsphere"
 # Survey -> role and its options that this survey leaves out.
 SURVEYS: dict[str, tuple[str, frozenset[str]]] = {
     "plan_evacuation": ("evacuate_host", frozenset({"evacuate_host_plan_id"})),
@@ -32,7 +35,10 @@ HEADER = "---\n# Made by scripts/make_surveys.py from roles/*/meta/argument_spec
 
 
 class _Plain(yaml.SafeDumper):
-    """Without anchors: AWX users copy single surveys."""
+    """Without anchors, because AWX's users copy single surveys; lists indented."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
@@ -105,5 +111,65 @@ def document() -> str:
     return HEADER + yaml.dump(data, Dumper=_Plain, sort_keys=False, width=160, allow_unicode=True)
 
 
+def pattern() -> str:
+    """The text of the AAP pattern, by schema 1.0.0 of Ansible's pattern service."""
+    templates = [
+        (
+            "evacuate_host",
+            "liveml.vsphere evacuate a host",
+            "Moves the VMs off a host while their experiments are watched.",
+        ),
+        (
+            "restore_host",
+            "liveml.vsphere restore a host",
+            "Brings the VMs of a host home while their experiments are watched.",
+        ),
+    ]
+    data = {
+        "schema_version": "1.0",
+        "name": "evacuate_host",
+        "title": "Evacuate a vSphere host under running experiments",
+        "description": "Moves the VMs off a vSphere host that needs maintenance by live vMotion while the machine-learning experiments "
+        "in them are watched, proves from measurements that they kept running, and brings the VMs home afterwards.",
+        "short_description": "Empty a host for maintenance without stopping the experiments on it",
+        "tags": ["ai", "infrastructure", "vmware", "maintenance"],
+        "aap_resources": {
+            "controller_project": {
+                "name": "liveml.vsphere",
+                "description": "Playbooks of the collection liveml.vsphere.",
+            },
+            "controller_execution_environment": {
+                "name": EXECUTION_ENVIRONMENT,
+                "description": "ansible-core with the collection liveml.vsphere, pyVmomi and matplotlib.",
+                "image_name": "liveml/vsphere-ee",
+                "pull": "missing",
+            },
+            "controller_job_templates": [
+                {
+                    "name": name,
+                    "description": description,
+                    "execution_environment": EXECUTION_ENVIRONMENT,
+                    "playbook": f"{role}.yml",
+                    "primary": role == "evacuate_host",
+                    "ask_credential_on_launch": True,
+                    "ask_inventory_on_launch": True,
+                    "survey": _textual(survey(role)),
+                }
+                for role, name, description in templates
+            ],
+        },
+    }
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def _textual(asked: dict[str, Any]) -> dict[str, Any]:
+    """A survey of a pattern: its defaults are texts, so numbers get none, and the role's own default counts."""
+    for item in asked["spec"]:
+        if not isinstance(item.get("default", ""), str):
+            del item["default"]
+    return asked
+
+
 if __name__ == "__main__":
     TARGET.write_text(document(), encoding="utf-8")
+    PATTERN.write_text(pattern(), encoding="utf-8")

@@ -589,15 +589,14 @@ def _page(items: list[Item]) -> Item:
 
 
 @contextmanager
-def running(project: Path) -> Iterator[tuple[str, Store]]:
-    """The double's address and its store, for as long as the context lasts."""
-    store = Store(project)
+def serving(store: Store) -> Iterator[str]:
+    """The address at which the store is served, for as long as the context lasts."""
     handler = type("Handler", (Api,), {"store": store, "tokens": set()})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", store
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -79,3 +79,15 @@ def test_files_carry_their_licence() -> None:
 
 def test_what_is_run_may_be_run() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_a_login_in_module_defaults_reaches_just_the_modules_that_connect() -> None:
+    groups = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"]
+    modules = (ROOT / "plugins" / "modules").glob("*.py")
+    assert set(groups["vcenter"]) == {path.stem for path in modules if "run_module(" in path.read_text()}
+    used = {
+        name
+        for path in ROOT.glob("roles/*/tasks/*.yml")
+        for name in re.findall(r"group/liveml\.(\S+):", path.read_text())
+    }
+    assert used == {"vsphere.vcenter"}

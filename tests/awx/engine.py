@@ -1,0 +1,151 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs what the double was configured with, as AWX does: jobs by ansible-runner, each on a disk of its own.
+
+Variables of a job, the later winning: the template's, the defaults of its survey, what the jobs before handed on by
+`set_stats`, the workflow's own (AWX 24.6.1, `WorkflowJobNode.get_job_kwargs`, `_update_unified_job_kwargs`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ansible_runner
+from jinja2 import Environment
+
+from tests.awx.double import Item, Store
+from tests.awx.surveys import defaults_of
+from tests.labs import ROOT
+
+# The built-in type "VMware vCenter" of AWX.
+VCENTER_ENV = {"VMWARE_HOST": "{{ host }}", "VMWARE_USER": "{{ username }}", "VMWARE_PASSWORD": "{{ password }}"}
+EDGES = {"successful": ("success_nodes", "always_nodes"), "failed": ("failure_nodes", "always_nodes")}
+
+
+@dataclass
+class Job:
+    """How a job ended: AWX's status, what it handed on, and what it said."""
+
+    status: str
+    artifacts: dict[str, Any] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    text: str = ""
+
+
+def run_job(
+    store: Store,
+    template: Item,
+    variables: dict[str, Any],
+    folder: Path,
+    *,
+    cancel: Callable[[], bool] = lambda: False,
+) -> Job:
+    """Run a job template in a fresh private data directory, its home folder in it."""
+    folder.mkdir(parents=True)
+    options = ["--check"] * (template["job_type"] == "check") + ["--diff"] * template["diff_mode"]
+    run = ansible_runner.run(
+        private_data_dir=str(folder),
+        project_dir=str(ROOT),
+        playbook=template["playbook"],
+        inventory="localhost,",
+        extravars=variables,
+        envvars={
+            **credential_environment(store, template),
+            "HOME": str(folder),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "ANSIBLE_NOCOLOR": "1",
+        },
+        cmdline=" ".join(options) or None,
+        cancel_callback=cancel,
+        quiet=True,
+    )
+    events = list(run.events)
+    (stats,) = [e for e in events if e["event"] == "playbook_on_stats"] or [{"event_data": {}}]
+    return Job(run.status, stats["event_data"].get("artifact_data", {}), events, run.stdout.read())
+
+
+def credential_environment(store: Store, template: Item) -> dict[str, str]:
+    """What the template's credentials inject."""
+    found = {}
+    for credential in store.associated("job_templates", template["id"], "credentials"):
+        kind = store.one("credential_types", credential["credential_type"])
+        injected = VCENTER_ENV if kind["managed"] else kind["injectors"]["env"]
+        for name, text in injected.items():
+            found[name] = Environment(autoescape=False).from_string(text).render(store.secrets[credential["id"]])
+    return found
+
+
+def variables_of(store: Store, template: Item, runtime: dict[str, Any]) -> dict[str, Any]:
+    """A job's variables."""
+    own = json.loads(template["extra_vars"] or "{}")
+    return {**own, **defaults_of(store.survey_of("job_templates", template["id"])), **runtime}
+
+
+class Workflow:
+    """One run of a workflow; `decide` gives or denies each approval by its name."""
+
+    def __init__(self, store: Store, name: str, answers: dict[str, Any], decide: Callable[[str], bool], folder: Path):
+        self._store = store
+        self._template = store.named("workflow_job_templates", name)
+        accepted = store.launch("workflow_job_templates", self._template["id"], {"extra_vars": answers})["extra_vars"]
+        survey = store.survey_of("workflow_job_templates", self._template["id"])
+        self._variables = {**json.loads(self._template["extra_vars"] or "{}"), **defaults_of(survey), **accepted}
+        self._decide = decide
+        self._folder = folder
+        self.jobs: dict[str, Job] = {}
+
+    @property
+    def status(self) -> str:
+        """AWX's: failed when a node failed that no edge catches."""
+        uncaught = [
+            node
+            for identifier, job in self.jobs.items()
+            if job.status != "successful"
+            for node in [self._node(identifier)]
+            if not any(self._children(node, edge) for edge in EDGES["failed"])
+        ]
+        return "failed" if uncaught else "successful"
+
+    def run(self) -> dict[str, Job]:
+        """Run node after node, from the roots; a node runs when an edge of a node that ended leads to it."""
+        nodes = [
+            n for n in self._all("workflow_job_template_nodes") if n["workflow_job_template"] == self._template["id"]
+        ]
+        children = {
+            child for node in nodes for edges in EDGES.values() for e in edges for child in self._children(node, e)
+        }
+        ready = [(node, dict[str, Any]()) for node in nodes if node["id"] not in children]
+        while ready:
+            node, handed_on = ready.pop(0)
+            job = self._run(node, handed_on)
+            self.jobs[node["identifier"]] = job
+            edges = EDGES["successful" if job.status == "successful" else "failed"]
+            for child in (child for edge in edges for child in self._children(node, edge)):
+                ready.append((self._store.one("workflow_job_template_nodes", child), {**handed_on, **job.artifacts}))
+        return self.jobs
+
+    def _run(self, node: Item, handed_on: dict[str, Any]) -> Job:
+        template = self._store.one("unified_job_templates", node["unified_job_template"])
+        if template["type"] == "workflow_approval_template":
+            return Job("successful" if self._decide(template["name"]) else "failed")
+        variables = variables_of(self._store, template, {**handed_on, **self._variables})
+        return run_job(self._store, template, variables, self._folder / f"{len(self.jobs)}-{node['identifier']}")
+
+    def _all(self, resource: str) -> list[Item]:
+        return self._store.found(resource, [])
+
+    def _node(self, identifier: str) -> Item:
+        query = [("identifier", identifier), ("workflow_job_template", str(self._template["id"]))]
+        (node,) = self._store.found("workflow_job_template_nodes", query)
+        return node
+
+    def _children(self, node: Item, edge: str) -> list[int]:
+        return self._store.lists.get(("workflow_job_template_nodes", node["id"], edge), [])

@@ -1,0 +1,233 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""`awx/` applied by the modules of awx.awx to a double of AWX's API; then launched, its jobs by ansible-runner against the lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.awx.double import LOGIN, Refused, Store, serving
+from tests.awx.engine import Job, Workflow, run_job, variables_of
+from tests.labs import ROOT, Lab, running_lab
+
+BIN = Path(sys.executable).parent
+HOST = "esx-05"
+WORKFLOW = "liveml.vsphere maintenance of a host"
+SECRETS = {"VMWARE_PASSWORD": "a-secret-of-vcenter", "H2O_PASSWORD": "a-secret-of-h2o"}
+PROGRESS = re.compile(r"^  \d\d:\d\d:\d\d  ")
+
+
+def apply(store: Store) -> str:
+    """Apply the configuration. The server lives no longer: ansible-runner forks, which threads do not survive."""
+    with serving(store) as url:
+        return applied_to(url, awx_notification_url="https://hooks.example.com/awx")
+
+
+def applied_to(url: str, **variables: object) -> str:
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith(("VMWARE_", "H2O_"))},
+        "CONTROLLER_HOST": url,
+        "CONTROLLER_USERNAME": LOGIN[0],
+        "CONTROLLER_PASSWORD": LOGIN[1],
+        "VMWARE_HOST": "vcenter.example.com",
+        "VMWARE_USER": "operator@example.com",
+        "H2O_USERNAME": "scientist",
+        "ANSIBLE_PIPELINING": "1",
+        **SECRETS,
+    }
+    command = [str(BIN / "ansible-playbook"), "awx/apply.yml", "-v", "-e", json.dumps(variables)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def applied() -> Store:
+    store = Store(ROOT)
+    out = apply(store)
+    assert not [secret for secret in SECRETS.values() if secret in out]
+    return store
+
+
+def test_applied_again_it_changes_nothing(applied: Store) -> None:
+    assert applied.writes
+    applied.writes.clear()
+    out = apply(applied)
+    assert applied.writes == []
+    assert "changed=0" in out
+
+
+def test_what_was_made_is_complete(applied: Store) -> None:
+    store = applied
+    for template in store.found("job_templates", []):
+        credentials = store.associated("job_templates", template["id"], "credentials")
+        assert {c["name"] for c in credentials} == {"liveml.vsphere vCenter", "liveml.vsphere experiments"}
+        assert template["allow_simultaneous"] is False
+        errors = store.associated("job_templates", template["id"], "notification_templates_error")
+        assert [n["name"] for n in errors] == ["liveml.vsphere webhook"]
+    shown = json.dumps([store.items[name] for name in store.items], default=str)
+    assert not [secret for secret in SECRETS.values() if secret in shown]
+    workflow = store.named("workflow_job_templates", WORKFLOW)
+    assert store.associated("workflow_job_templates", workflow["id"], "notification_templates_approvals")
+    nodes = store.found("workflow_job_template_nodes", [])
+    assert all(node["unified_job_template"] for node in nodes)
+    timeouts = {a["name"]: a["timeout"] for a in store.found("workflow_approval_templates", [])}
+    assert timeouts["Evacuate by this plan"] == 86400
+
+
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        ({}, "'evacuate_host_name' value missing"),
+        ({"evacuate_host_name": ""}, "too small"),
+        ({"evacuate_host_name": "esx-05", "evacuate_host_policy": "nearest"}, "expected to be one of"),
+        ({"evacuate_host_name": "esx-05", "evacuate_host_slots": 9}, "must be no more than 8"),
+        ({"evacuate_host_name": "esx-05", "evacuate_host_slots": "8"}, "expected to be a number"),
+        ({"evacuate_host_name": "esx-05", "evacuate_host_maintenance": True}, "expected to be one of"),
+    ],
+)
+def test_a_launch_that_the_survey_forbids_is_refused(applied: Store, answers: dict[str, object], error: str) -> None:
+    store = applied
+    template = store.named("job_templates", "liveml.vsphere evacuate a host")
+    with pytest.raises(Refused) as refused:
+        store.launch("job_templates", template["id"], {"extra_vars": answers})
+    assert refused.value.status == 400
+    assert error in refused.value.body["variables_needed_to_start"][0]
+
+
+def connected(store: Store, lab: Lab) -> None:
+    """Let the stored credential and the templates' variables name the lab: AWX's type of credential knows no port."""
+    credential = store.named("credentials", "liveml.vsphere vCenter")
+    login = {"host": lab.env["VMWARE_HOST"], "username": lab.env["VMWARE_USER"], "password": lab.env["VMWARE_PASSWORD"]}
+    store.update("credentials", credential["id"], {"inputs": login})
+    variables = {
+        "liveml_vsphere_port": int(lab.env["VMWARE_PORT"]),
+        "liveml_vsphere_ca_path": lab.env["SSL_CERT_FILE"],
+    }
+    for template in store.found("job_templates", []):
+        store.update("job_templates", template["id"], {"extra_vars": json.dumps(variables)})
+
+
+def moves_of(lab: Lab) -> Counter[tuple[str, str]]:
+    return Counter((move["vm"], move["result"]) for move in lab.get("state")["moves"])
+
+
+def statuses(jobs: dict[str, Job]) -> dict[str, str]:
+    return {identifier: job.status for identifier, job in jobs.items()}
+
+
+def test_the_workflow_carries_out_the_approved_plan_and_refuses_a_drifted_one(
+    applied: Store, fast_lab: Lab, tmp_path: Path
+) -> None:
+    store = applied
+    connected(store, fast_lab)
+    before, leaving = fast_lab.where(), fast_lab.on(HOST)
+    stranger = sorted(fast_lab.on("esx-01"))[0]
+
+    def denies_after_drift(approval: str) -> bool:
+        if approval == "Evacuate by this plan":
+            fast_lab.post(f"vms/{stranger}", action="move", target=HOST, instant=True)
+            return True
+        return False
+
+    answers = {"evacuate_host_name": HOST}
+    drifted = Workflow(store, WORKFLOW, answers, denies_after_drift, tmp_path / "drifted")
+    jobs = drifted.run()
+    assert statuses(jobs) == {
+        "plan": "successful",
+        "approve_evacuation": "successful",
+        "evacuate": "failed",
+        "report_away": "failed",
+        "offer_restore": "failed",
+        "report_end": "failed",
+    }
+    assert drifted.status == "failed"
+    assert "The plan drifted, and nothing was moved" in jobs["evacuate"].text
+    assert jobs["plan"].artifacts["evacuate_host_plan_id"] in jobs["evacuate"].text
+    assert "away from home: no VM" in jobs["report_away"].text
+    fast_lab.post(f"vms/{stranger}", action="move", target="esx-01", instant=True)
+    assert fast_lab.where() == before
+    assert fast_lab.get("state")["hosts"][HOST]["maintenance"] == "normal"
+
+    asked: list[tuple[str, set[str]]] = []
+
+    def approves(approval: str) -> bool:
+        asked.append((approval, fast_lab.on(HOST)))
+        return True
+
+    workflow = Workflow(store, WORKFLOW, answers, approves, tmp_path / "approved")
+    jobs = workflow.run()
+    assert set(statuses(jobs).values()) == {"successful"}, next(j.text for j in jobs.values() if j.status == "failed")
+    assert list(jobs) == [
+        "plan",
+        "approve_evacuation",
+        "evacuate",
+        "verify_away",
+        "approve_restore",
+        "restore",
+        "verify_home",
+    ]
+    assert workflow.status == "successful"
+    assert asked == [("Evacuate by this plan", leaving), ("The repair is done", set())]
+    assert fast_lab.where() == before
+    handed_on = jobs["evacuate"].artifacts["liveml_vsphere_artifact"]
+    assert handed_on["plan_id"] == jobs["plan"].artifacts["evacuate_host_plan_id"]
+    assert (handed_on["version"], handed_on["result"], handed_on["verdict"]) == (1, "success", "no_experiment")
+    assert re.fullmatch(r"\d{8}T\d{6}Z-evacuate-esx-05-[0-9a-f]{4}", handed_on["run_id"])
+    assert jobs["restore"].artifacts["liveml_vsphere_artifact"]["purpose"] == "restore"
+    assert len(json.dumps(jobs["evacuate"].artifacts)) < 2000
+    progress = [e for e in jobs["evacuate"].events if e["event"] == "verbose" and PROGRESS.match(e["stdout"])]
+    assert all("\n" not in event["stdout"].rstrip() for event in progress), "a line of progress is an event of its own"
+    assert len([e for e in progress if "switched over to" in e["stdout"]]) == len(leaving)
+
+
+def test_a_cancelled_job_is_gone_on_with_from_a_disk_that_knows_nothing(applied: Store, tmp_path: Path) -> None:
+    store = applied
+    with running_lab("--no-guests", "--time-scale", "0.2") as lab:
+        connected(store, lab)
+        leaving = lab.on(HOST)
+        plan = run_job(
+            store,
+            template := store.named("job_templates", "liveml.vsphere plan an evacuation"),
+            variables_of(store, template, {"evacuate_host_name": HOST}),
+            tmp_path / "plan",
+        )
+        template = store.named("job_templates", "liveml.vsphere evacuate a host")
+        variables = variables_of(
+            store, template, {"evacuate_host_name": HOST, "evacuate_host_slots": 2, **plan.artifacts}
+        )
+        cancelled = run_job(store, template, variables, tmp_path / "first", cancel=lambda: "success" in results(lab))
+        assert cancelled.status == "canceled"
+        assert lab.on(HOST), "it was cancelled on its way"
+        (journal,) = (tmp_path / "first").glob(".local/state/liveml.vsphere/runs/*/journal.jsonl")
+        assert "home_recorded" in journal.read_text()
+        assert "run_finished" not in journal.read_text(), "the run can be resumed"
+
+        deadline = time.monotonic() + 60
+        job = run_job(store, template, variables, tmp_path / "second")
+        while job.status != "successful" and time.monotonic() < deadline:
+            job = run_job(store, template, variables, tmp_path / f"again-{time.monotonic_ns()}")
+        assert job.status == "successful", job.text
+        assert lab.on(HOST) == set()
+        assert moves_of(lab) == Counter({(vm, "success"): 1 for vm in leaving})
+        approved = plan.artifacts["evacuate_host_approved"]["moves"]
+        where = lab.where()
+        assert {m["vm_name"]: where[m["vm_name"]] for m in approved} == {
+            m["vm_name"]: m["target_name"] for m in approved
+        }
+
+
+def results(lab: Lab) -> set[str]:
+    """How moves ended so far."""
+    return {move["result"] for move in lab.get("state")["moves"]}
