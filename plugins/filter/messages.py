@@ -25,7 +25,7 @@ description:
 positional: _input
 options:
   _input:
-    description: The hooks, see the option O(liveml.vsphere.notify#role:notify_hooks).
+    description: The hooks, see the option O(liveml.vsphere.notify#role:main:notify_hooks).
     type: list
     elements: dict
     required: true

@@ -150,13 +150,17 @@ def refuse_drift(plan: Plan, estate: Estate) -> None:
         )
 
 
+def unrecoverable(experiments: Iterable[Experiment]) -> list[str]:
+    """A sentence on each experiment that could not be recovered if the worst happened, or of which that is not known."""
+    return [f"{e.vm_name} {e.description}: {e.recovery or 'not known'}" for e in experiments if e.recoverable != "yes"]
+
+
 def refuse_unrecoverable(experiments: tuple[Experiment, ...], policy: str) -> None:
     """Raise PlanRefused when the policy is ``refuse`` and an experiment could not be recovered if the worst happened."""
-    lost = [e for e in experiments if e.recoverable != "yes"]
+    lost = unrecoverable(experiments)
     if policy == "refuse" and lost:
-        what = "; ".join(f"{e.vm_name} {e.description}: {e.recovery or 'not known'}" for e in lost)
         raise PlanRefused(
-            f"Experiments without a checkpoint, and nothing was moved ({what})",
+            f"Experiments without a checkpoint, and nothing was moved ({'; '.join(lost)})",
             hint="Let them write checkpoints, or set require_checkpoint to warn",
             option="experiments",
         )

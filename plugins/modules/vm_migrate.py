@@ -186,6 +186,7 @@ rolled_back:
 
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._guest import guest
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import by_owner, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Ended, Rules, verdict_fields
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import HostState, Plan, Purpose
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, HostState, Plan, Purpose
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import assume_in_service, plan_diff
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict
@@ -207,6 +208,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run import (
     carry_out,
     refuse_drift,
     refuse_unrecoverable,
+    unrecoverable,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import state_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._schedule import limits_from
@@ -350,6 +352,13 @@ def result_of(report: RunReport) -> dict[str, Any]:
     return result
 
 
+def warn_unrecoverable(module: AnsibleModule, experiments: Iterable[Experiment]) -> None:
+    """With the policy ``warn``, name the experiments that no checkpoint would have saved."""
+    if module.params["experiments"]["require_checkpoint"] == "warn":
+        for sentence in unrecoverable(experiments):
+            module.warn(f"No checkpoint would save an experiment if the worst happened: {sentence}")
+
+
 def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     """Check the plan against the present, then carry it out."""
     plan = plan_from_dict(module.params["plan"])
@@ -361,9 +370,10 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
         if module.params["assume_in_service"] and host is not None:
             estate = assume_in_service(estate, host.moid)
         refuse_drift(plan, estate)
-        if request.require_checkpoint == "refuse":
+        if request.require_checkpoint != "never":
             found, _unobserved = providers.discover(estate, tuple(move.vm for move in plan.moves))
             refuse_unrecoverable(found, request.require_checkpoint)
+            warn_unrecoverable(module, found)
         return {"changed": bool(plan.moves), "run_id": "", "resumed": False, "diff": plan_diff(plan)}
     report = carry_out(
         vcenter,
@@ -372,6 +382,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
         listener=ProgressFile(module.params["progress_path"]),
         interrupted=Interruption(module.params["controller_pid"]),
     )
+    warn_unrecoverable(module, [judgement.experiment for judgement in report.outcome.judgements])
     return {**result_of(report), "diff": plan_diff(plan)}
 
 

@@ -216,6 +216,12 @@ def never_recoverable(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
             experiments={"require_checkpoint": "refuse"},
         )  # fmt: skip
         assert "Experiments without a checkpoint, and nothing was moved (ML-cpu-vm-01" in refused["msg"]
+    told = run_module(
+        "vm_migrate", lab, check=True, plan=plan, purpose="migrate", state_dir=str(tmp_path),
+        experiments={"require_checkpoint": "warn"},
+    )  # fmt: skip
+    assert told["changed"], told
+    assert "No checkpoint would save an experiment if the worst happened: ML-cpu-vm-01" in str(told["warnings"])
     assert lab.get("state")["moves"] == before
 
 
