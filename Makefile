@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint sanity importer matrix release docs lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint sanity importer matrix release docs bench gates gitops lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,11 +36,20 @@ e2e: setup-test ## Run the tests that call ansible-playbook against the lab
 frameworks: setup-frameworks ## Watch real TensorFlow by MLflow, TensorBoard and Prometheus (installs 2 GB)
 	@$(PYTEST) tests/frameworks -rs
 
+gitops: setup-test ## Run the tests of pipelines and rulebooks with all their variants
+	@THOROUGH=1 $(PYTEST) tests/gitops tests/eda
+
 chaos: setup-test ## Kill the playbooks at 20 random moments and see them converge
 	@KILLS=20 $(PYTEST) tests/e2e -k killed_playbook
 
+bench: setup-test ## Measure what is promised: make bench [ONLY=stall] [TRIALS=N] [OUT=FILE]
+	@ONLY=$(ONLY) TRIALS=$(TRIALS) OUT=$(OUT) $(BIN)/python -m benchmarks
+
 lint: setup-test ## Run the linters
 	@$(PYTEST) tests/lint
+
+gates: setup-test ## Run the tests of inventories, execution environment, node counting and release
+	@$(PYTEST) tests/gates
 
 sanity: setup-test ## Run all tests of ansible-test sanity, without containers
 	@$(BIN)/python -m scripts.sanity

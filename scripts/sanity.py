@@ -43,8 +43,9 @@ def sanity(artefact: Path, version: str, tests: Iterable[str] = (), *, bin_dir: 
     with tempfile.TemporaryDirectory(prefix="liveml-sanity-") as name:
         folder = Path(name)
         tree = install(artefact, folder, bin_dir=bin_dir)
-        # Settings of ansible-test, which the artefact leaves out with all tests.
-        shutil.copytree(ROOT / "tests" / "sanity", tree / "tests" / "sanity")
+        # ansible-test's settings, which the artefact leaves out with all tests. There is no ignore file: what it
+        # finds is mended, or excused in its line with the reason.
+        (tree / "tests").mkdir()
         shutil.copy(ROOT / "tests" / "config.yml", tree / "tests")
         prepare_home(folder, version, bin_dir)
         chosen = [part for test in tests for part in ("--test", test)]

@@ -25,6 +25,7 @@ type request struct {
 	Target     string  `json:"target"`
 	Name       string  `json:"name"`
 	Instant    bool    `json:"instant"`
+	Alarm      string  `json:"alarm"`
 }
 
 func (s *sddc) control(stop func()) http.Handler {
@@ -50,6 +51,7 @@ func (s *sddc) control(stop func()) http.Handler {
 	get("/v1/privileges", s.demandedPrivileges)
 	post("/v1/faults", s.injectFault)
 	post("/v1/hosts/{name}", s.connectHost)
+	post("/v1/hosts/{name}/alarm", s.raiseAlarm)
 	post("/v1/guests/{name}", s.actOnGuest)
 	post("/v1/vms/{name}", s.actOnVM)
 	post("/v1/link", s.setLink)

@@ -35,6 +35,7 @@ func (s *sddc) install() {
 	s.registry.Put(receiver)
 	s.registry.SessionManager().ValidLogin = s.validLogin
 	s.registry.Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+		plainEventTypes(method.Body)
 		s.mu.Lock()
 		s.calls[method.Name]++
 		own := method.Name == "CancelTask" && s.tasks[method.This] != nil

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
@@ -60,8 +61,8 @@ class Client:
         return self._content
 
     def reference(self, kind: str, moid: str) -> Any:
-        """The managed object of a class (``VirtualMachine``) and MoID; nothing is read."""
-        return getattr(vim, kind)(moid, self._instance._stub)
+        """The managed object of a class (``VirtualMachine``, ``alarm.Alarm``) and MoID; nothing is read."""
+        return attrgetter(kind)(vim)(moid, self._instance._stub)
 
     def call(self, what: str, action: Callable[[], T]) -> T:
         """Do one call; log in again once when the session expired. Raises CallFailed or PermissionMissing."""

@@ -227,7 +227,7 @@ class Executor:
             task = self._vcenter.relocate(move.vm, move.target, pool=move.pool, priority=self._rules.priority)
         except VsphereError as error:
             name = error.fault if isinstance(error, CallFailed) else type(error).__name__
-            self._close(move, Fault(name, error.message), attempt, MoveResult.FAILED)
+            self._close(move, Fault(name, str(error).rstrip(".")), attempt, MoveResult.FAILED)
             return
         self._took_off(move, task, attempt)
 

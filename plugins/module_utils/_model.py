@@ -133,6 +133,15 @@ class HostState:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """A triggered alarm of vCenter; ``status``: yellow or red."""
+
+    name: str
+    status: str
+    acknowledged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """A device that hinders a vMotion.
 

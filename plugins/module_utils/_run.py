@@ -227,9 +227,7 @@ class _Run:
             watch.baseline()
             outcome, rolled_back = self._move(estate, plan, watch, watched)
         self._tell_vms("after", vms)
-        samples = {k: [s for _p, s in rows] for k, rows in read_samples(self._folder / "samples.jsonl").items()}
-        for told in self._observer.afterwards(outcome.judgements, samples):
-            self._journal.write("experiment_told", **told)
+        self._tell_afterwards(rolled_back.outcome if rolled_back else outcome)
         self._journal.write("samples_sealed", sha256=digest(self._folder / "samples.jsonl"))
         return self._close(outcome, rolled_back, unobserved)
 
@@ -258,6 +256,12 @@ class _Run:
             interrupted=self._interrupted,
         )
         return outcome, rollback.carry_out(reason, watched)
+
+    def _tell_afterwards(self, outcome: Outcome) -> None:
+        """How experiments ended and what the trainings' own clocks show, once the watch is over."""
+        samples = {k: [s for _p, s in rows] for k, rows in read_samples(self._folder / "samples.jsonl").items()}
+        for told in self._observer.afterwards(outcome.judgements, samples):
+            self._journal.write("experiment_told", **told)
 
     def _announce(self) -> None:
         request = self._request

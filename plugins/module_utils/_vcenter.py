@@ -31,12 +31,14 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._inventory import (
     MOVING_TASKS,
     TASK_PATHS,
     iso_time,
+    read_alarms,
     read_estate,
     read_objects,
     read_placement,
     read_power_on,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Alarm,
     Estate,
     Fault,
     Home,
@@ -85,6 +87,10 @@ class Vsphere:
             devices_of_vms=devices_of_vms,
             fault_domains=fault_domains,
         )
+
+    def alarms(self, hosts: Iterable[str]) -> dict[str, tuple[Alarm, ...]]:
+        """The triggered alarms of hosts (MoIDs)."""
+        return read_alarms(self._client, tuple(hosts))
 
     def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
         """See the port. Resource pool and folder are left unset, so the VM keeps them."""

@@ -22,7 +22,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._samples import (
     read_samples,
     unwatched_windows,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import ANSWERED, is_over, judge, news
+from ansible_collections.liveml.vsphere.plugins.module_utils._stall import ANSWERED, news
+from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import is_over, judge
 
 CALM_HZ = 5.0
 FOCUS_HZ = 20.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_info
-short_description: Hosts with fault domain, load, maintenance and VMs
+short_description: Hosts with fault domain, load, maintenance, triggered alarms and VMs
 version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
@@ -36,23 +36,25 @@ vcenter:
   returned: always
   type: dict
 hosts:
-  description: The hosts, by name.
+  description: The hosts, by name. C(alarms) are those that are triggered on the host, each with C(name), C(status) V(yellow) or V(red),
+    and C(acknowledged).
   returned: always
   type: list
   elements: dict
 """
 
+from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, HostState
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Alarm, Estate, HostState
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import utilization
 from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
 
 
-def described(estate: Estate, host: HostState) -> dict[str, Any]:
+def described(estate: Estate, host: HostState, alarms: tuple[Alarm, ...]) -> dict[str, Any]:
     """A host as the module returns it."""
     memory, cpu = utilization(host)
     vms = sorted((vm for vm in estate.vms.values() if vm.host == host.moid), key=lambda vm: vm.name)
@@ -67,6 +69,7 @@ def described(estate: Estate, host: HostState) -> dict[str, Any]:
         "memory_percent": round(100 * memory, 1),
         "cpu_percent": round(100 * cpu, 1),
         "link_mbit": host.link_mbit,
+        "alarms": [asdict(alarm) for alarm in alarms],
         "vms": [
             {"name": vm.name, "moid": vm.moid, "power": str(vm.power), "guest_address": vm.guest_address} for vm in vms
         ],
@@ -78,10 +81,11 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     estate = vcenter.estate()
     name = module.params["host"]
     hosts = [find_host(estate, name)] if name else sorted(estate.hosts.values(), key=lambda host: host.name)
+    alarms = vcenter.alarms(host.moid for host in hosts)
     info = estate.vcenter
     return {
         "vcenter": {"name": info.name, "version": info.version, "simulated": info.simulated},
-        "hosts": [described(estate, host) for host in hosts],
+        "hosts": [described(estate, host, alarms.get(host.moid, ())) for host in hosts],
     }
 
 

@@ -39,6 +39,7 @@ class Runner:
         path = f"{tools}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         own = {"PATH": path, "HOME": str(self.temp), "NO_COLOR": "1", "RUNNER_TEMP": str(self.temp)}
         own |= {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv" / "collections")}
+        own |= {"MPLCONFIGDIR": str(ROOT / ".venv" / "matplotlib")}  # a new home would measure all fonts again
         own |= {f"GITHUB_{name}": str(self.temp / name) for name in ("OUTPUT", "STEP_SUMMARY")}
         self._env = {**own, **env}
 

@@ -2,13 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The built artefact: what is in it, that it works where only it is installed, and ansible-test's sanity of it."""
+"""The built artefact: what is in it, that it works where only it is installed, and what Galaxy and ansible-test say."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+import re
 import sys
 import tarfile
 from pathlib import Path
@@ -16,88 +15,124 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.labs import ROOT, Lab
+from scripts.artefact import BIN, ROOT, CommandFailed, build, install, run
+from scripts.importer import imported
+from scripts.matrix import PAGE, SUPPORTED, Row, page_of, pairs, row_of
+from scripts.sanity import sanity
+from tests.labs import Lab
 
-BIN = Path(sys.executable).parent
-LEFT_OUT = (
-    "lab",
-    "tests/unit",
-    "tests/integration",
-    "tests/e2e",
-    "inventories",
-    "benchmarks",
-    "scripts",
-    ".venv",
-    ".ci",
-)
-# Those that build no environment of their own: for that ansible-test downloads pip from outside the package index.
-SANITY = (
-    "action-plugin-docs",
-    "compile",
-    "empty-init",
-    "ignores",
-    "line-endings",
-    "no-assert",
-    "no-get-exception",
-    "no-illegal-filenames",
-    "no-smart-quotes",
-    "replace-urlopen",
-    "shebang",
-    "symlinks",
-    "use-argspec-type-path",
-    "use-compat-six",
-)
+# What the artefact consists of, by the first part of the path; everything else in the checkout is left out.
+PARTS = {
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "COPYING",
+    "FILES.json",
+    "MANIFEST.json",
+    "README.md",
+    "bindep.txt",
+    "changelogs",
+    "docs",
+    "execution-environment",
+    "extensions",
+    "meta",
+    "playbooks",
+    "plugins",
+    "requirements.txt",
+    "requirements.yml",
+    "roles",
+}
+LEFT_OUT = {"lab", "inventories", "benchmarks", "tests", "scripts", "release", "requirements", "Makefile"}
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which nothing but the artefact is installed."""
     folder = tmp_path_factory.mktemp("galaxy")
-    run([BIN / "ansible-galaxy", "collection", "build", "--output-path", folder, ROOT], folder)
-    (artefact,) = folder.glob("liveml-vsphere-*.tar.gz")
-    command = [BIN / "ansible-galaxy", "collection", "install", artefact, "--collections-path", folder, "--offline"]
-    run(command, folder)
+    install(build(folder), folder)
     return folder
 
 
-def run(command: list[object], folder: Path, **environment: str) -> str:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    kept |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "ANSIBLE_COLLECTIONS_PATH": str(folder), **environment}
-    arguments = [str(part) for part in command]
-    outcome = subprocess.run(arguments, cwd=folder, env=kept, capture_output=True, text=True, check=False)
-    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
-    return outcome.stdout + outcome.stderr
+@pytest.fixture(scope="module")
+def artefact(installed: Path) -> Path:
+    """The artefact itself."""
+    (path,) = installed.glob("liveml-vsphere-*.tar.gz")
+    return path
 
 
-def test_the_artefact_holds_the_collection_alone(installed: Path) -> None:
-    (artefact,) = installed.glob("liveml-vsphere-*.tar.gz")
+def test_the_artefact_holds_the_collection_alone(artefact: Path) -> None:
     with tarfile.open(artefact) as archive:
-        names = archive.getnames()
-    assert not [name for name in names for part in LEFT_OUT if name == part or name.startswith(f"{part}/")]
-    assert {"plugins/modules/vm_migrate.py", "roles/evacuate_host/README.md", "playbooks/restore_host.yml"} <= set(
-        names
-    )
+        names = set(archive.getnames())
+    top = {name.partition("/")[0] for name in names}
+    assert not top & LEFT_OUT
+    assert not {name for name in top if name.startswith(".")}
+    assert top >= PARTS
+    assert {"plugins/modules/vm_migrate.py", "roles/evacuate_host/README.md", "playbooks/restore_host.yml"} <= names
+    assert not {name for name in names if "__pycache__" in name}
+
+
+def test_module_defaults_reach_every_module() -> None:
     runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())
     modules = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
-    assert modules == set(runtime["action_groups"]["all"]), "module_defaults must reach every module"
+    assert modules == set(runtime["action_groups"]["all"])
     assert runtime["requires_ansible"] == ">=2.16.0"
 
 
-def test_playbooks_run_from_the_artefact(installed: Path, fast_lab: Lab, tmp_path: Path) -> None:
+def test_an_installed_file_that_was_changed_is_noticed(artefact: Path, tmp_path: Path) -> None:
+    tree = install(artefact, tmp_path)
+    verify = [BIN / "ansible-galaxy", "collection", "verify", "--offline", "-p", tmp_path, "liveml.vsphere"]
+    assert "Successfully verified" in run(verify, tmp_path)
+    with open(tree / "plugins" / "modules" / "vm_migrate.py", "a", encoding="utf-8") as stream:
+        stream.write("\n# changed\n")
+    with pytest.raises(CommandFailed, match="vm_migrate"):
+        run(verify, tmp_path)
+
+
+def test_the_demonstrations_playbooks_run_from_the_artefact(installed: Path, fast_lab: Lab, tmp_path: Path) -> None:
+    demonstration = set(re.findall(r'"(\w+)",\s*\{"', (ROOT / "lab" / "demo.py").read_text()))
+    assert demonstration == {"evacuate_host", "restore_host", "verify_experiments"}
     variables = {
         "liveml_vsphere_state_dir": str(tmp_path),
         "evacuate_host_name": "esx-05",
         "restore_host_name": "esx-05",
     }
     before = fast_lab.where()
-    for name in ("evacuate_host", "restore_host"):
+    for name in sorted(demonstration):
         playbook = [BIN / "ansible-playbook", f"liveml.vsphere.{name}", "-e", json.dumps(variables)]
-        assert "10 moved, 0 failed" in run(playbook, installed, **fast_lab.env)
+        printed = run(playbook, installed, **fast_lab.env)
+        assert "failed=0" in printed
+        assert name == "verify_experiments" or "10 moved, 0 failed" in printed
     assert fast_lab.where() == before
 
 
-def test_sanity(installed: Path) -> None:
-    folder = installed / "ansible_collections" / "liveml" / "vsphere"
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    tests = [part for name in SANITY for part in ("--test", name)]
-    run([BIN / "ansible-test", "sanity", "--python", version, "--allow-disabled", *tests], folder)
+def test_sanity(artefact: Path) -> None:
+    sanity(artefact, f"{sys.version_info.major}.{sys.version_info.minor}")
+
+
+def test_galaxy_imports_it_without_a_warning(artefact: Path) -> None:
+    # Its ansible-lint is that of tests/lint; `make importer` runs both.
+    account = imported(artefact, run_ansible_lint=False)
+    described = {c["name"]: c["description"] for c in account["contents"] if c["content_type"] in ("module", "role")}
+    assert {"vm_migrate", "evacuate_host"} <= set(described)
+    assert all(described.values())
+    assert account["requires_ansible"] == ">=2.16.0"
+
+
+def test_the_oldest_core_of_this_machine_runs_it(artefact: Path) -> None:
+    row = row_of(pairs()[0], artefact, ["ansible-doc", "check mode", "evacuate", "restore"])
+    assert row.passed, row.checks
+
+
+def test_the_documented_matrix_is_whole() -> None:
+    page = PAGE.read_text()
+    documented = re.findall(r"^   \* - (\d+\.\d+)\.\d+\n     - (\d+\.\d+)\.", page, re.MULTILINE)
+    assert {core for core, _python in documented} == set(SUPPORTED), "run make matrix"
+    assert all(python in SUPPORTED[core] for core, python in documented)
+    assert "failed" not in page
+    checks = dict.fromkeys(("ansible-doc", "check mode", "evacuate", "restore", "inventory", "sanity"), "")
+    assert "     - failed" in page_of([Row("2.16.0", "3.11.0", "9.0", {**checks, "restore": "why"})])
+
+
+def test_the_newest_core_is_in_the_matrix() -> None:
+    lock = (ROOT / "requirements" / "test.txt").read_text()
+    locked = re.findall(r"^ansible-core==(\d+)\.(\d+)", lock, re.MULTILINE)
+    assert ".".join(max(locked, key=lambda version: tuple(map(int, version)))) == list(SUPPORTED)[-1]

@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import ipaddress
 import json
 import shutil
 import socket
@@ -32,19 +30,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Verdict,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    pkcs12,
-)
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs12
 
 from lab.h2o import H2O
 from lab.toolchain import find_java, h2o_jar
+from tests.certificates import certified, pem
 from tests.labs import ROOT, Lab, RunModule, running_lab
 
 VM = "ML-cpu-vm-01"
@@ -281,23 +271,6 @@ def protected(tmp_path: Path) -> Iterator[Protected]:
         shutil.rmtree(tmp_path / "ice", ignore_errors=True)
 
 
-def certified(name: str, address: str) -> tuple[rsa.RSAPrivateKey, x509.Certificate]:
-    """A key and a self-signed certificate for an address, for servers and clients."""
-    key = rsa.generate_private_key(65537, 2048)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return key, certificate
-
-
 def keystore(folder: Path, address: str) -> Path:
     """A server's certificate as PEM, and with its key in the store that Java reads."""
     key, certificate = certified(address, address)
@@ -307,15 +280,6 @@ def keystore(folder: Path, address: str) -> Path:
     (folder / "server.p12").write_bytes(store)
     (folder / "ca.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
     return folder / "ca.pem"
-
-
-def pem(folder: Path, name: str, address: str) -> tuple[Path, Path]:
-    """A certificate and its key as PEM files."""
-    key, certificate = certified(name, address)
-    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / f"{name}.key").write_bytes(private)
-    return folder / f"{name}.pem", folder / f"{name}.key"
 
 
 @contextlib.contextmanager

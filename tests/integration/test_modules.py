@@ -163,10 +163,14 @@ def test_reading_costs_a_constant_number_of_calls(fast_lab: Lab, run_module: Run
     info = run_module("host_info", fast_lab)
     assert [host["name"] for host in info["hosts"]] == [f"esx-0{n}" for n in range(1, 10)]
     assert {host["fault_domain"] for host in info["hosts"]} == {"us-west-2a", "us-west-2b", "us-west-2c"}
+    fast_lab.post("hosts/esx-05/alarm", alarm="red")
+    [host] = run_module("host_info", fast_lab, host="esx-05")["hosts"]
+    assert host["alarms"] == [{"name": "Host hardware fan status", "status": "red", "acknowledged": False}]
+    fast_lab.post("hosts/esx-05/alarm", alarm="green")
     fast_lab.post("calls/reset")
-    run_module("host_info", fast_lab)
+    assert {len(host["alarms"]) for host in run_module("host_info", fast_lab)["hosts"]} == {0}
     calls = fast_lab.get("calls")
-    assert calls["RetrievePropertiesEx"] <= 2
+    assert calls["RetrievePropertiesEx"] <= 3
     assert sum(calls.values()) <= 12
 
 

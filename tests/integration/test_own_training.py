@@ -9,7 +9,6 @@ The step log is read by the example program of the documentation.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -174,4 +173,3 @@ def test_the_example_reads_only_its_folder(training: Training, tmp_path: Path) -
     command = [sys.executable, str(EXAMPLE), str(training.logs)]
     answer = subprocess.run(command, input=question, capture_output=True, check=True).stdout
     assert answer == b'{"error": "no such experiment"}\n'
-    assert os.access(EXAMPLE, os.X_OK)

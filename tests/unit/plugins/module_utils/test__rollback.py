@@ -176,6 +176,9 @@ class Watching:
     def watch(self, *_arguments: Any) -> AbstractContextManager[Watching]:
         return nullcontext(self)
 
+    def afterwards(self, *_arguments: Any) -> list[dict[str, Any]]:
+        return []
+
     def baseline(self) -> None: ...
 
     def focus(self, vm: str) -> None: ...

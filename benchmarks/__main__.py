@@ -1,0 +1,47 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``python -m benchmarks``: settings come from the environment, as ``make bench ONLY=stall TRIALS=3 OUT=FILE`` gives them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks import stall
+from benchmarks.report import Report
+from lab.errors import LabError
+
+SUITES: Mapping[str, tuple[Callable[[Report, int], None], int]] = {"stall": (stall.run, stall.USUAL_TRIALS)}
+
+
+def main(environment: Mapping[str, str]) -> int:
+    """Run what ``ONLY`` names, all by default; 1 when a promise was broken, 2 for settings that make no sense."""
+    only, trials = environment.get("ONLY", ""), environment.get("TRIALS", "")
+    if only and only not in SUITES:
+        print(f"ONLY is {only}; give one of {', '.join(SUITES)}", file=sys.stderr)
+        return 2
+    if trials and (not trials.isdigit() or int(trials) < 1):
+        print(f"TRIALS is {trials}; give a whole number from 1", file=sys.stderr)
+        return 2
+    report = Report(Path(environment["OUT"]) if environment.get("OUT") else None)
+    try:
+        for name in [only] if only else list(SUITES):
+            suite, usual = SUITES[name]
+            report.say(f"{name} begins")
+            suite(report, int(trials) if trials else usual)
+    except LabError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    finally:
+        report.close()
+    for sentence in report.broken:
+        print(f"promise broken: {sentence}", file=sys.stderr)
+    return 1 if report.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

@@ -1,0 +1,122 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is measured: a real training on a real server, found and watched by the collection's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import H2o3
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target
+from ansible_collections.liveml.vsphere.plugins.module_utils._samples import read_samples
+from ansible_collections.liveml.vsphere.plugins.module_utils._watch import Watch
+
+from benchmarks.servers import Node
+from lab.errors import LabError
+from lab.h2o import H2O
+from lab.training import await_job, has_begun, start_model
+from lab.trainings import read_training
+
+SETTINGS = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()}
+BUDGET = float(SETTINGS["stall_budget"])
+# Trainings that outlast a benchmark; a time limit would make progress a clock, which AutoML alone cannot do without.
+ENDLESS: dict[str, dict[str, Any]] = {
+    "gbm": {"ntrees": 100_000, "max_depth": 5},
+    "xgboost": {"ntrees": 100_000, "max_depth": 5},
+    "deeplearning": {"epochs": 100_000, "hidden": [64, 64], "stopping_rounds": 0},
+    "glm": {
+        "response_column": "origin",
+        "family": "multinomial",
+        "lambda_search": True,
+        "nlambdas": 1000,
+        "lambda_min_ratio": 1e-9,
+        "max_iterations": 100_000,
+    },
+    "automl": {"max_runtime_secs": 12 * 3600},
+}
+
+
+def begin(h2o: H2O, algorithm: str, **changes: Any) -> str:
+    """Start a training and wait until it makes progress; its job's key."""
+    given = {"algorithm": algorithm, **ENDLESS[algorithm], **changes}
+    job = start_model(h2o, algorithm, dict(read_training("benchmark", given).parameters))
+    await_job(h2o, job, has_begun)
+    return job
+
+
+@dataclass
+class Subject:
+    """A node and what it trains."""
+
+    node: Node
+    algorithm: str
+
+    @property
+    def vm(self) -> str:
+        """The VM's name and MoRef: there is no vCenter here."""
+        return self.node.server.vm
+
+    @property
+    def h2o(self) -> H2O:
+        """The lab's own client."""
+        return H2O(self.node.server.url)
+
+    def running(self) -> list[Experiment]:
+        """What the provider finds."""
+        found, _detail = self._source().discover(Target(self.vm, self.vm, self.node.server.address))
+        return found
+
+    def experiment(self) -> Experiment:
+        """The running experiment; a training that came to its end is begun again."""
+        found = self.running()
+        if not found:
+            begin(self.h2o, self.algorithm)
+            found = self.running()
+        if not found:
+            raise LabError(f"{self.vm} trains, and the provider does not find it")
+        return found[0]
+
+    def session(self, experiment: Experiment) -> Session:
+        """The provider's session."""
+        return self._source().session(experiment)
+
+    def _source(self) -> H2o3:
+        port = int(self.node.server.url.rpartition(":")[2])
+        return H2o3({**SETTINGS, "ports": [port]})
+
+
+@contextmanager
+def watching(
+    sessions: list[tuple[Experiment, Session]],
+    folder: Path,
+    *,
+    baseline: float,
+    settle_timeout: float = 5.0,
+    stall_budget: float = BUDGET,
+    listener: Callable[..., None] = lambda _event, **_fields: None,
+) -> Iterator[Watch]:
+    """The collection's watch, after its baseline."""
+    with Watch(
+        sessions,
+        folder,
+        stall_budget=stall_budget,
+        settle_timeout=settle_timeout,
+        baseline=baseline,
+        listener=listener,
+    ) as watch:
+        watch.baseline()
+        yield watch
+
+
+def samples_of(folder: Path, experiment: Experiment) -> list[Sample]:
+    """All samples that a watch left, in order."""
+    found: Mapping[tuple[str, str], list[tuple[str, Sample]]] = read_samples(folder / "samples.jsonl")
+    return [sample for _session, sample in found[(experiment.vm, experiment.id)]]

@@ -1,0 +1,276 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""How long an experiment stood still, as an interval that holds the truth. Pure.
+
+Where the server freezes with its VM (signal ``answers``), a stall is a silence: with ``a`` the answer before and ``b``
+the answer after it, the server stood still at most ``b.received - a.sent``, and at least as long as the question in
+flight waited longer than an undisturbed one may. Where a server goes on answering (signal ``changes``), a stall lies
+between two changes of what it tells. Bounds and constants: ``benchmarks/`` and its page in the documentation.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Sample, Stall
+
+ANSWERED = "answered"
+OF_A_SERVER = Capabilities("process", "answers")
+STANDS_OUT = 0.25  # a question that waits this much longer than others tells of a stall; below, of a busy server
+MANY_TIMES = 2  # or this many times what the slowest hundredth of the others waited longer, on a busy machine
+LEAST_MARGIN = 0.045  # a server needs up to 45 ms to go on after a freeze, on a busy machine
+NEARBY = 30.0  # seconds around a silence that tell what is usual there
+FASTER = 1.5  # how much faster than usual a training may go on
+LEAST_CHANGES = 3  # of progress, for its rate to be known
+Windows = Sequence[tuple[float, float]]
+
+
+def news(sample: Sample) -> tuple[float | None, float | None, str]:
+    """What changes when a training goes on."""
+    return sample.progress, sample.step, sample.detail
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No answer from ``start`` to ``end``: during it the server stood still ``low`` to ``high`` seconds.
+
+    ``evidence`` is by how much an unanswered question waited longer than usual, less the time in which work went on;
+    ``stands_out``: longer than a busy server lets wait. ``claimed``: it is called a stall.
+    """
+
+    start: float
+    end: float
+    seconds: float
+    low: float
+    high: float
+    evidence: float
+    stands_out: bool = False
+    claimed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The longest stall; ``since`` is the end of what progress must be seen after, ``None`` where nothing stood out."""
+
+    stall: Stall
+    since: float | None
+    note: str = ""
+
+
+class _Answers:
+    """Answers of a server in order, and what is usual for them."""
+
+    def __init__(self, samples: Sequence[Sample], *, clock_progress: bool) -> None:
+        self.samples = samples
+        # That a job is unknown is an answer of the server, too.
+        self.places = [i for i, s in enumerate(samples) if s.outcome in (ANSWERED, "job_missing")]
+        self.heard = [samples[i] for i in self.places]
+        self.middle = median(s.received - s.sent for s in self.heard) if self.heard else 0.0
+        self._waits = [max(0.0, s.received - s.sent - self.middle) for s in self.heard]
+        self._received = [s.received for s in self.heard]
+        self._clock_progress = clock_progress
+
+    def usual(self, before: int, after: int) -> tuple[float, float]:
+        """(threshold, margin) around a silence: from which wait a question stands out, how long others may wait."""
+        others = sorted(self._waits[i] for i in self._near(before, after) if i != after)
+        slow = others[int(0.99 * (len(others) - 1))] if others else 0.0
+        return max(STANDS_OUT, MANY_TIMES * slow), max(LEAST_MARGIN, slow)
+
+    def _near(self, before: int, after: int) -> range:
+        first = bisect.bisect_left(self._received, self._received[before] - NEARBY)
+        end = self._received[min(after, len(self._received) - 1)] + NEARBY
+        return range(first, bisect.bisect_right(self._received, end))
+
+    def worked(self, before: int, after: int, still: float) -> float:
+        """Seconds of work done in a silence that are too many for ``still`` seconds of standing still.
+
+        Then the network was silent, not the training. 0 where progress is too coarse to tell, or is a clock.
+        """
+        later = after + 1  # the first answer after a silence may have been made before it; this one was asked later
+        if self._clock_progress or later >= len(self.heard):
+            return 0.0
+        span = self.heard[later].received - self.heard[before].sent
+        done = _work_between(self.heard[before], self.heard[later])
+        rate, largest = self._pace(before, later)
+        return max(0.0, done - largest - FASTER * rate * max(0.0, span - still)) / rate if rate > 0 else 0.0
+
+    def _pace(self, before: int, later: int) -> tuple[float, float]:
+        """(work a second, largest single change) around a silence; nothing where it is not known."""
+        near = self._near(before, later)
+        parts = (self.heard[near.start : before + 1], self.heard[later : near.stop])
+        steps = [_work_between(a, b) for part in parts for a, b in itertools.pairwise(part)]
+        seconds = sum(part[-1].received - part[0].received for part in parts if part)
+        if sum(step > 0 for step in steps) < LEAST_CHANGES or seconds <= 0:
+            return 0.0, 0.0
+        return sum(steps) / seconds, max(steps)
+
+
+def _work_between(before: Sample, after: Sample) -> float:
+    """Steps done, or share of the job done where steps are not counted; 0 where neither is known or it went back."""
+    if before.step is not None and after.step is not None:
+        return max(0.0, after.step - before.step)
+    if before.progress is not None and after.progress is not None:
+        return max(0.0, after.progress - before.progress)
+    return 0.0
+
+
+def silences(samples: Sequence[Sample], unwatched: Windows = (), *, clock_progress: bool = False) -> list[Silence]:
+    """The times between answers, in order; what came last is one without an end when it was no answer."""
+    answers = _Answers(samples, clock_progress=clock_progress)
+    found = []
+    for before in range(len(answers.heard)):
+        place = answers.places[before]
+        following = answers.places[before + 1] if before + 1 < len(answers.heard) else len(samples) - 1
+        if following > place and not _overlaps(unwatched, samples[place].received, samples[following].received):
+            found.append(_silence(answers, before, place, following))
+    return found
+
+
+def _silence(answers: _Answers, before: int, place: int, following: int) -> Silence:
+    """The silence from the sample at ``place`` to the next answer, or to the last sample."""
+    first, question, last = answers.samples[place], answers.samples[place + 1], answers.samples[following]
+    waited = last.received - question.sent - answers.middle
+    in_flight = 0.0 if last.outcome in ("refused", "invalid") else last.received - last.sent - answers.middle
+    gap, high = last.received - first.received - answers.middle, last.received - first.sent
+    seconds = min(max(0.0, gap + max(0.0, waited)) / 2, high)
+    if waited <= STANDS_OUT:
+        return Silence(first.received, last.received, seconds, 0.0, high, max(0.0, waited))
+    threshold, margin = answers.usual(before, before + 1)
+    worked = answers.worked(before, before + 1, waited - margin)
+    low = max(0.0, in_flight - margin - 2 * worked)
+    return Silence(
+        first.received,
+        last.received,
+        max(low, seconds - worked),
+        low if waited > threshold else 0.0,
+        high,
+        max(0.0, waited - worked),
+        waited > threshold,
+        waited - worked > threshold,
+    )
+
+
+def longest_silence(found: Sequence[Silence]) -> Silence | None:
+    """The one with the most evidence of a stall: a late question alone is no evidence."""
+    return max(found, key=lambda silence: silence.evidence, default=None)
+
+
+def longest_stall(
+    samples: Sequence[Sample],
+    unwatched: Windows = (),
+    *,
+    capabilities: Capabilities = OF_A_SERVER,
+    clock_progress: bool = False,
+) -> Finding | None:
+    """The longest stall outside ``unwatched`` windows; ``None`` when too little was seen to tell.
+
+    The longest of all stalls lies between the greatest lower and the greatest upper bound of any silence.
+    """
+    if capabilities.signal == "changes":
+        return _longest_quiet(samples, unwatched, capabilities.freshness)
+    found = silences(samples, unwatched, clock_progress=clock_progress)
+    longest = longest_silence(found)
+    if longest is None:
+        return None
+    low, high = max(silence.low for silence in found), max(silence.high for silence in found)
+    at = longest.start if longest.claimed else None
+    since = max((silence.start for silence in found if silence.stands_out), default=None)
+    return Finding(Stall(min(max(longest.seconds, low), high), low, high, at), since)
+
+
+# --- signal: changes
+
+FEW = 20  # steps; the fewer are known, the longer an ordinary one may be
+HEAVY = 3.0  # times the median: then steps differ so much that an ordinary one may be twice as long as all others
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Time between two changes: from ``start`` it lasted at least ``low`` and at most ``high`` seconds."""
+
+    start: float
+    end: float
+    low: float
+    high: float
+
+
+def quiets(answers: Sequence[Sample], freshness: float) -> list[Quiet]:
+    """The times between changes of news; the last one is still open. A change lies between two questions."""
+    changes = [i for i in range(1, len(answers)) if news(answers[i]) != news(answers[i - 1])]
+    found = []
+    for first, second in itertools.pairwise([*changes, len(answers)]):
+        since, before = answers[first], answers[first - 1]
+        unchanged = answers[second - 1]
+        until = answers[min(second, len(answers) - 1)]
+        found.append(
+            Quiet(
+                since.received,
+                until.received,
+                max(0.0, unchanged.sent - since.received - freshness),
+                until.received - before.sent + freshness,
+            )
+        )
+    return found
+
+
+def _watched_quiets(samples: Sequence[Sample], unwatched: Windows, freshness: float) -> list[Quiet]:
+    answers = [s for s in samples if s.outcome == ANSWERED]
+    # What has ended stands still without having stalled.
+    ended = next((i for i, s in enumerate(answers) if s.status not in ("RUNNING", None)), len(answers))
+    found = quiets(answers[: ended + 1], freshness)
+    return [quiet for quiet in found if not _overlaps(unwatched, quiet.start, quiet.end)]
+
+
+def usual_quiet(others: Sequence[Quiet]) -> float:
+    """How long a step may take undisturbed, from the other steps; infinite when there are none.
+
+    A training's own step takes time too, and checkpoints and evaluations take longer than others: the longest of the
+    others, more where they are few or differ much.
+    """
+    if not others:
+        return float("inf")
+    longest = max(quiet.high for quiet in others)
+    heavy = longest > HEAVY * median(quiet.high for quiet in others)
+    return longest * max(1 + FEW / len(others), 2.0 if heavy else 1.0)
+
+
+def _longest_quiet(samples: Sequence[Sample], unwatched: Windows, freshness: float) -> Finding | None:
+    watched = _watched_quiets(samples, unwatched, freshness)
+    if not watched:
+        return None
+    longest = max(watched, key=lambda quiet: quiet.high)
+    others = [quiet for quiet in watched if quiet is not longest]
+    low = max(0.0, longest.low - usual_quiet(others))
+    since = longest.start if low > 0 else None
+    note = f"told from {len(others)} other steps of up to {max((q.high for q in others), default=0.0):.2f} s"
+    return Finding(Stall((longest.high + low) / 2, low, longest.high, since), since, note)
+
+
+# --- both
+
+
+def resolution(
+    samples: Sequence[Sample], unwatched: Windows = (), *, capabilities: Capabilities = OF_A_SERVER
+) -> float | None:
+    """What the same bounds give where nothing stood still: a shorter stall cannot be told from that.
+
+    The widest of all but the longest; there is no shorter watch without a stall to compare with.
+    """
+    if capabilities.signal == "changes":
+        highs = [quiet.high for quiet in _watched_quiets(samples, unwatched, capabilities.freshness)]
+        return sorted(highs)[-2:][0] if highs else None
+    found = silences(samples, unwatched)
+    longest = longest_silence(found)
+    return max((s.high for s in found if s is not longest), default=longest.high if longest else None)
+
+
+def _overlaps(windows: Windows, start: float, end: float) -> bool:
+    return any(first < end and last > start for first, last in windows)

@@ -1,0 +1,209 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The owners of experiments are told by mail, Slack and webhook, each of the own experiments only."""
+
+from __future__ import annotations
+
+import contextlib
+import email
+import email.policy
+import json
+import socketserver
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.certificates import pem
+from tests.labs import ROOT, Lab, play, running_lab
+
+EXAMPLE = ROOT / "docs" / "examples" / "steplog_provider.py"
+TRAINING = """
+import json, os, sys, time
+path, owner = sys.argv[1:]
+started = time.time()
+with open(path, "a", buffering=1) as log:
+    for step in range(1, 100_000):
+        time.sleep(0.02)
+        line = {"pid": os.getpid(), "started": started, "step": step, "total": 100_000, "owner": owner}
+        log.write(json.dumps(line) + "\\n")
+"""
+SLACK = "T0/B0/x0"
+
+
+class Mail(socketserver.StreamRequestHandler):
+    """A mail server that keeps what it gets."""
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # TLS is tried first
+            self.talk()
+
+    def talk(self) -> None:
+        self.wfile.write(b"220 sink\r\n")
+        to = ""
+        for line in self.rfile:
+            verb = line[:4].upper()
+            if verb == b"RCPT":
+                to = line.decode().split("<")[1].split(">")[0]
+            if verb == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                data = b"".join(iter(self.rfile.readline, b".\r\n"))
+                self.server.post.mail.append((to, email.message_from_bytes(data, policy=email.policy.default)))
+            self.wfile.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 fine\r\n")
+            if verb == b"QUIT":
+                return
+
+
+class Http(BaseHTTPRequestHandler):
+    """A web server, and the proxy at which ends what is meant for Slack."""
+
+    def do_CONNECT(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.connection = self.server.post.tls.wrap_socket(self.connection, server_side=True)
+        self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
+        self.handle_one_request()
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.post.http.append((self.path, dict(self.headers), body))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+        self.wfile.flush()
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+def content(message: Any) -> str:
+    return str(message.get_body().get_content())
+
+
+class Post:
+    """What arrived: mail by its recipient, and the bodies of HTTP requests by path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.mail: list[tuple[str, Any]] = []
+        self.http: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.tls.load_cert_chain(*pem(folder, "slack", "127.0.0.1"))
+        self.servers = [
+            socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail),
+            ThreadingHTTPServer(("127.0.0.1", 0), Http),
+        ]
+        for server in self.servers:
+            server.post = self
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.smtp, self.web = (server.server_address[1] for server in self.servers)
+
+    def close(self) -> None:
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()
+
+    def texts(self) -> dict[str, str]:
+        return {to: content(message) for to, message in self.mail}
+
+
+@pytest.fixture
+def post(tmp_path: Path) -> Iterator[Post]:
+    post = Post(tmp_path)
+    yield post
+    post.close()
+
+
+@contextlib.contextmanager
+def trainings(folder: Path, owners: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Trainings of VMs whose owners only the training tells; yields the option ``experiments``."""
+    running = []
+    try:
+        for vm, owner in owners.items():
+            log = folder / vm / "net.jsonl"
+            log.parent.mkdir(parents=True)
+            running.append(subprocess.Popen([sys.executable, "-c", TRAINING, str(log), owner]))
+            while not log.exists():
+                time.sleep(0.02)
+        program = [sys.executable, str(EXAMPLE), str(folder)]
+        source = {"provider": "exec", "command": program, "signal": "changes"}
+        yield {"h2o3": False, "baseline": 1.0, "sources": [source]}
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with running_lab("--no-guests", "--topology", str(ROOT / "lab" / "topologies" / "small.yml")) as lab:
+        yield lab
+
+
+def test_owners_are_told_before_at_harm_and_after(
+    lab: Lab, post: Post, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{post.web}")
+    people = {"vision": "vision@example.com", "fraud": "fraud@example.com", "nobody": "nobody@example.com"}
+    mail = {"kind": "mail", "host": "127.0.0.1", "port": post.smtp, "from": "vsphere@example.com"}
+    hooks = [
+        {**mail, "to": people},
+        {"kind": "slack", "token": SLACK, "when": ["stall"], "validate_certs": False},
+        {"kind": "webhook", "url": f"http://127.0.0.1:{post.web}/all", "headers": {"Authorization": "Bearer b-secret"}},
+        {"kind": "webhook", "url": f"http://127.0.0.1:{post.web}/theirs", "owners": ["vis*"]},
+        {"kind": "webhook", "url": "http://127.0.0.1:1/closed", "when": ["after"]},
+    ]
+    with trainings(tmp_path / "logs", {"ML-cpu-vm-01": "vision", "ML-cpu-vm-02": "fraud"}) as experiments:
+        out = play(
+            "evacuate_host", lab, tmp_path, evacuate_host_name="esx-01", evacuate_host_notify=hooks,
+            evacuate_host_experiments=experiments,
+        )  # fmt: skip
+        assert out.returncode == 0, out.stdout
+        assert "NOT SENT: webhook (after)" in out.stdout, "a message that fails is told, and fails nothing"
+        assert [to for to, _message in post.mail] == ["vision@example.com", "fraud@example.com"] * 2
+        before, after = post.mail[0][1], post.mail[2][1]
+        assert before["Subject"] == "Evacuation of esx-01: experiments will move"
+        assert "ML-cpu-vm-01: net" in content(before)
+        assert "ML-cpu-vm-02" not in content(before) + content(after), "others are none of their business"
+        assert after["Subject"] == "Evacuation of esx-01: done"
+        assert "ML-cpu-vm-01: uninterrupted, longest stall" in content(after)
+        assert f"Report: {tmp_path}" in content(after)
+        told = {(path, body["event"]): body for path, _headers, body in post.http}
+        assert set(told) == {(path, event) for path in ("/all", "/theirs") for event in ("before", "after")}
+        assert [e["owner"] for e in told["/all", "after"]["experiments"]] == ["vision", "fraud"]
+        assert [e["verdict"] for e in told["/theirs", "after"]["experiments"]] == ["uninterrupted"]
+        assert post.http[0][1]["Authorization"] == "Bearer b-secret"
+
+        post.mail.clear()
+        post.http.clear()
+        out = play(
+            "restore_host", lab, tmp_path, restore_host_name="esx-01", restore_host_notify=hooks,
+            restore_host_experiments=experiments, restore_host_stall_budget=0.001, restore_host_on_failure="continue",
+        )  # fmt: skip
+        assert out.returncode != 0, "each stalled beyond a budget of a millisecond"
+        (slack,) = [body for path, _headers, body in post.http if path == f"/services/{SLACK}"]
+        assert "Restore of esx-01: an experiment came to harm" in slack["text"]
+        assert "ML-cpu-vm-01: stalled" in slack["text"]
+        assert "Restore of esx-01 failed." in post.texts()["fraud@example.com"]
+        assert "b-secret" not in out.stdout
+        assert SLACK not in out.stdout
+
+
+def test_hooks_that_make_no_sense_are_refused_before_anything_moves(lab: Lab, tmp_path: Path) -> None:
+    moves = lab.get("state")["moves"]
+    out = play(
+        "migrate_vm", lab, tmp_path, migrate_vm_name="ML-cpu-vm-05", migrate_vm_notify=[{"kind": "pigeon"}],
+        migrate_vm_experiments={"enabled": False},
+    )  # fmt: skip
+    assert out.returncode != 0
+    assert "value of kind must be one of: mail, slack, webhook, got: pigeon" in out.stdout
+    assert lab.get("state")["moves"] == moves
