@@ -24,12 +24,6 @@ from tests.labs import ROOT, Lab, play
 BIN = Path(sys.executable).parent
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-west-2"}
 FILES = {"evidence.json": "{}\n", "journal.jsonl": "{}\n"}
-    "evidence.json": "{}\n",
-    "report.html": "<p>",
-    "report.md": "#\n",
-    "journal.jsonl": "{}\n",
-    "samples.jsonl": "",
-}
 RUN = "20260101T120000Z-evacuate-esx-05-ab12"
 
 
