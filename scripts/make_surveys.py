@@ -28,6 +28,17 @@ SURVEYS: dict[str, tuple[str, frozenset[str]]] = {
     "restore_host": ("restore_host", frozenset()),
     "migrate_vm": ("migrate_vm", frozenset()),
     "verify_experiments": ("verify_experiments", frozenset()),
+    "evacuate_fault_domain": ("fault_domain", frozenset({"fault_domain_state"})),
+    # The playbook sets what is different on the way home.
+    "restore_fault_domain": (
+        "fault_domain",
+        frozenset(f"fault_domain_{option}" for option in ("state", "exclude_hosts", "memory_headroom", "cpu_headroom")),
+    ),
+    # Whether an event may evacuate without approval is no matter for whoever launches a check.
+    "check_hardware_event": (
+        "hardware_event",
+        frozenset(f"hardware_event_{option}" for option in ("action", "alarms", "statuses")),
+    ),
 }
 # Options of a site, not of a launch.
 SITE = re.compile(r"_(state_dir|signing_key)$")
@@ -56,7 +67,7 @@ def survey(name: str) -> dict[str, Any]:
     asked = {
         option: spec
         for option, spec in options_of(role).items()
-        if spec["type"] != "dict" and option not in left_out and not SITE.search(option)
+        if "dict" not in (spec["type"], spec.get("elements")) and option not in left_out and not SITE.search(option)
     }
     questions = [question(option, spec, role) for option, spec in asked.items()]
     return {"name": name, "description": f"Options of the role {role}", "spec": questions}

@@ -39,7 +39,17 @@ NODES = WORKFLOW["simplified_workflow_nodes"]
 EDGES = ("success_nodes", "failure_nodes", "always_nodes")
 TYPES = {"str": "text", "int": "integer", "float": "float", "bool": "multiplechoice", "list": "text"}
 # Asked by no survey: what a site sets once, what jobs hand on, and dictionaries, which surveys cannot ask for.
-UNASKED = {"state_dir", "signing_key", "approved", "experiments", "evidence_upload", "artifact", "options"}
+UNASKED = {
+    "state_dir",
+    "signing_key",
+    "approved",
+    "experiments",
+    "evidence_upload",
+    "artifact",
+    "options",
+    "notify",
+    "aliases",
+}
 
 
 def test_generated_files_are_as_generated() -> None:
@@ -222,3 +232,11 @@ def test_awx_would_refuse_a_bad_survey(spec: list[dict[str, Any]], error: str) -
     assert error in str(why_not_stored({"name": "", "description": "", "spec": spec}))
     assert why_not_stored({"name": "", "description": "", "spec": [GOOD]}) is None
     assert "'name' is missing" in str(why_not_stored({"description": "", "spec": [GOOD]}))
+
+
+def test_rulebooks_launch_what_is_made() -> None:
+    launched = yaml.safe_load((ROOT / "extensions" / "eda" / "vars.yml").read_text())
+    assert launched["workflow"] == WORKFLOW["name"]
+    assert launched["check_template"] in TEMPLATES
+    variables = {question["variable"] for question in SURVEYS["check_hardware_event"]["spec"]}
+    assert {"hardware_event_host", "hardware_event_condition"} <= variables
