@@ -11,11 +11,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import stall
+from benchmarks import stall, verdicts
 from benchmarks.report import Report
 from lab.errors import LabError
 
-SUITES: Mapping[str, tuple[Callable[[Report, int], None], int]] = {"stall": (stall.run, stall.USUAL_TRIALS)}
+SUITES: Mapping[str, tuple[Callable[[Report, int], None], int]] = {
+    "stall": (stall.run, stall.USUAL_TRIALS),
+    "verdicts": (verdicts.run, verdicts.USUAL_RUNS),
+}
 
 
 def main(environment: Mapping[str, str]) -> int:

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A network that can be cut: a TCP relay before a server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from typing import Self
+
+
+class Relay:
+    """Hands bytes on as long as its context; ``cut`` drops every connection or lets all wait, ``heal`` goes on."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self._target = (address, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._flows = threading.Event()
+        self._flows.set()
+        self._refuses = False
+        self._open: list[socket.socket] = []
+
+    def __enter__(self) -> Self:
+        """Begin to accept."""
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Drop everything."""
+        self._listener.close()
+        self._flows.set()
+        self._drop()
+
+    def cut(self, *, silently: bool) -> None:
+        """No byte goes through; ``silently`` keeps connections open, else they are reset and new ones too."""
+        if silently:
+            self._flows.clear()
+        else:
+            self._refuses = True
+            self._drop()
+
+    def heal(self) -> None:
+        """Bytes go through again."""
+        self._refuses = False
+        self._flows.set()
+
+    def _drop(self) -> None:
+        while self._open:
+            with suppress(OSError):
+                self._open.pop().shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _address = self._listener.accept()
+            except OSError:
+                return
+            if self._refuses:
+                client.close()
+                continue
+            server = socket.create_connection(self._target)
+            self._open += [client, server]
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                self._flows.wait()
+                sink.sendall(data)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

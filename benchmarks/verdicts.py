@@ -1,0 +1,272 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether verdicts are right: real trainings meet a random fate while they are watched, and the verdict is compared with it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Verdict
+
+from benchmarks.relay import Relay
+from benchmarks.report import Report
+from benchmarks.servers import Fleet, Node
+from benchmarks.subjects import ENDLESS, Subject, begin, watching
+from lab.data import ROWS
+from lab.errors import LabError
+from lab.h2o import H2O
+from lab.training import FRAME, start_model
+from lab.trainings import read_training
+
+USUAL_RUNS = 200
+SIDE_BY_SIDE = 2
+BUDGET_SECONDS = 2.0
+LEAD_SECONDS = 0.5
+SETTLE_SECONDS = 6.0
+SOUND = frozenset({Verdict.UNINTERRUPTED})
+# What nobody could see is not known; an alarm would be false all the same.
+SOUND_OR_UNSEEN = frozenset({Verdict.UNINTERRUPTED, Verdict.UNKNOWN})
+ALGORITHM = "gbm"
+FRAIL_HEAP_MB = 400  # the flights fit, a deep random forest does not
+END_SECONDS = 240.0
+FINISH_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What happens to an experiment while it is watched, and which verdicts are true then."""
+
+    name: str
+    befall: Callable[[Stage], None]
+    true: frozenset[Verdict]
+    frail: bool = False  # the server has too little memory
+
+
+@dataclass
+class Stage:
+    """A server, its watched experiment, the network before it, and chance."""
+
+    node: Node
+    experiment: Experiment
+    relay: Relay
+    chance: random.Random
+
+    @property
+    def h2o(self) -> H2O:
+        """The lab's own client: not through the relay."""
+        return H2O(self.node.server.url)
+
+
+def _nothing(stage: Stage) -> None:
+    time.sleep(stage.chance.uniform(0.5, 2))
+
+
+def _short_stun(stage: Stage) -> None:
+    stage.node.freeze(stage.chance.uniform(0.1, 0.6 * BUDGET_SECONDS))
+
+
+def _long_stun(stage: Stage) -> None:
+    stage.node.freeze(stage.chance.uniform(1.3 * BUDGET_SECONDS, 2 * BUDGET_SECONDS))
+
+
+def _restart(stage: Stage) -> None:
+    stage.node.kill()
+    stage.node.start()
+    stage.node.ready()
+
+
+def _cancel(stage: Stage) -> None:
+    stage.h2o.post(f"/3/Jobs/{stage.experiment.id}/cancel", {})
+
+
+def _fail(stage: Stage) -> None:
+    """Its trees outgrow the server's memory by themselves."""
+    _await_end(stage, "FAILED")
+
+
+def _cut(stage: Stage) -> None:
+    stage.relay.cut(silently=stage.chance.random() < 0.5)
+    time.sleep(stage.chance.uniform(0.5, 2 * BUDGET_SECONDS))
+    stage.relay.heal()
+
+
+def _overload(stage: Stage) -> None:
+    end = time.monotonic() + 2.0
+
+    def hammer() -> None:
+        while time.monotonic() < end:
+            with suppress(LabError):
+                stage.h2o.get("/3/Frames")
+
+    threads = [threading.Thread(target=hammer) for _number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _finish(stage: Stage) -> None:
+    _await_end(stage, "DONE")
+
+
+def _await_end(stage: Stage, status: str) -> None:
+    end = time.monotonic() + END_SECONDS
+    while stage.h2o.job(stage.experiment.id)["status"] != status:
+        if time.monotonic() > end:
+            raise LabError(f"the training in {stage.experiment.vm} is not {status} after {END_SECONDS:.0f} s")
+        time.sleep(0.1)
+
+
+def _second(stage: Stage) -> None:
+    begin(stage.h2o, ALGORITHM, model_id="second")
+    time.sleep(0.5)
+
+
+FATES = (
+    Fate("nothing", _nothing, SOUND),
+    Fate("stun within the budget", _short_stun, SOUND),
+    Fate("stun beyond the budget", _long_stun, frozenset({Verdict.STALLED})),
+    Fate("killed and restarted", _restart, frozenset({Verdict.RESTARTED, Verdict.FAILED})),
+    Fate("cancelled", _cancel, frozenset({Verdict.FAILED})),
+    Fate("failed", _fail, frozenset({Verdict.FAILED}), frail=True),
+    Fate("network cut and healed", _cut, SOUND_OR_UNSEEN),
+    Fate("server overloaded", _overload, SOUND_OR_UNSEEN),
+    Fate("finished", _finish, frozenset({Verdict.COMPLETED})),
+    Fate("second experiment", _second, SOUND),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fate and the verdict on it."""
+
+    fate: Fate
+    verdict: Verdict
+    detail: str
+
+    @property
+    def right(self) -> bool:
+        """Whether the verdict is a true one."""
+        return self.verdict in self.fate.true
+
+
+def run(report: Report, runs: int) -> None:
+    """Runs with random fates, several side by side; every fate comes up equally often."""
+    fates = list(itertools.islice(itertools.cycle(FATES), runs))
+    random.Random(runs).shuffle(fates)
+    parts = [fates[part::SIDE_BY_SIDE] for part in range(SIDE_BY_SIDE)]
+    with Fleet(2 * SIDE_BY_SIDE) as fleet, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        found = [
+            r
+            for part in pool.map(lambda number: play(report, fleet, parts[number], number), range(SIDE_BY_SIDE))
+            for r in part
+        ]
+    tell(report, found)
+
+
+def play(report: Report, fleet: Fleet, fates: Sequence[Fate], seed: int) -> list[Run]:
+    """Let the fates befall the experiments of one server, one after the other; a second one has too little memory."""
+    nodes = {frail: _served(fleet, seed, frail) for frail in (False, True) if frail in {f.frail for f in fates}}
+    chance = random.Random(seed)
+    found = []
+    for number, fate in enumerate(fates, 1):
+        with _staged(fleet, nodes[fate.frail], fate, chance) as stage:
+            found.append(one(fleet, stage, fate))
+        last = found[-1]
+        report.trial("verdict_run", str(last.verdict), "", fate=fate.name, right=last.right, detail=last.detail)
+        if not last.right:
+            report.say(f"{fate.name}: {last.verdict} ({last.detail})")
+        if number % 10 == 0:
+            report.say(f"{nodes[fate.frail].server.vm}: {number} of {len(fates)} runs")
+    for node in nodes.values():
+        node.kill()
+    return found
+
+
+def _served(fleet: Fleet, seed: int, frail: bool) -> Node:
+    node = fleet.start(f"verdicts-{seed + 1}{'-frail' if frail else ''}", heap_mb=FRAIL_HEAP_MB if frail else 1024)
+    fleet.import_flights(node.ready())
+    return node
+
+
+@contextmanager
+def _staged(fleet: Fleet, node: Node, fate: Fate, chance: random.Random) -> Iterator[Stage]:
+    """A training made for its fate; afterwards the server trains nothing and has its data."""
+    subject = Subject(node, ALGORITHM)
+    if fate.frail:
+        doomed = read_training("benchmark", {"algorithm": "drf", "ntrees": 500, "max_depth": 30, "min_rows": 1})
+        start_model(subject.h2o, "drf", dict(doomed.parameters))
+    elif fate.befall is _finish:
+        begin(subject.h2o, ALGORITHM, ntrees=_trees(subject.h2o, FINISH_SECONDS))
+    else:
+        begin(subject.h2o, ALGORITHM)
+    found = subject.running()
+    if not found:
+        raise LabError(f"{node.server.vm} trains, and the provider does not find it")
+    port = int(node.server.url.rpartition(":")[2])
+    with Relay(node.server.address, port) as relay:
+        yield Stage(node, replace(found[0], url=f"http://127.0.0.1:{relay.port}"), relay, chance)
+    _tidied(fleet, subject.h2o)
+
+
+def _trees(h2o: H2O, seconds: float) -> int:
+    """How many trees the server builds in so many seconds at present."""
+    job = begin(h2o, ALGORITHM)
+    first, start = h2o.job(job)["progress"], time.monotonic()
+    time.sleep(2.0)
+    rate = (h2o.job(job)["progress"] - first) / (time.monotonic() - start) * ENDLESS[ALGORITHM]["ntrees"]
+    h2o.post(f"/3/Jobs/{job}/cancel", {})
+    return max(5, round(rate * seconds))
+
+
+def _tidied(fleet: Fleet, h2o: H2O) -> None:
+    """End what still runs, and read the data again where they are gone with their server."""
+    for job in h2o.get("/3/Jobs")["jobs"]:
+        if job["status"] == "RUNNING":
+            h2o.post(f"/3/Jobs/{job['key']['name']}/cancel", {})
+    try:
+        rows = h2o.get(f"/3/Frames/{FRAME}?row_count=1&column_count=1")["frames"][0]["rows"]
+    except LabError:
+        rows = 0
+    if rows != ROWS:
+        fleet.import_flights(h2o)
+
+
+def one(fleet: Fleet, stage: Stage, fate: Fate) -> Run:
+    """Watch the experiment through its fate, as a run does through a move."""
+    session = Subject(stage.node, ALGORITHM).session(stage.experiment)
+    vm = stage.experiment.vm
+    with watching(
+        [(stage.experiment, session)], fleet.folder(vm), baseline=1.0, settle_timeout=SETTLE_SECONDS,
+        stall_budget=BUDGET_SECONDS,
+    ) as watch:  # fmt: skip
+        watch.focus(vm)
+        time.sleep(LEAD_SECONDS)
+        fate.befall(stage)
+        watch.moved(vm)
+        while not watch.settled(vm):
+            time.sleep(0.1)
+        (judgement,) = watch.judge(vm)
+    return Run(fate, judgement.verdict, judgement.detail)
+
+
+def tell(report: Report, found: Sequence[Run]) -> None:
+    """The confusion matrix, a line a fate, and the figures that are promised."""
+    for fate in FATES:
+        verdicts = Counter(str(r.verdict) for r in found if r.fate is fate)
+        report.figure("verdict_matrix", sum(verdicts.values()), "runs", fate=fate.name, verdicts=dict(sorted(verdicts.items())),
+                      true=sorted(map(str, fate.true)))  # fmt: skip
+    untrue = sum(r.verdict is Verdict.UNINTERRUPTED and not r.right for r in found)
+    report.figure("verdict_untrue_uninterrupted", untrue, "runs", promised=("==", 0))
+    report.figure("verdict_runs", len(found), "runs")
+    report.figure("verdict_wrong", sum(not r.right for r in found), "runs", promised=("==", 0))
