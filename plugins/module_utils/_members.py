@@ -106,7 +106,8 @@ def longest(stalls: Sequence[Stall]) -> Stall | None:
     if not stalls:
         return None
     low, high = max(s.low for s in stalls), max(s.high for s in stalls)
-    return Stall((low + high) / 2, low, high, max(stalls, key=lambda stall: stall.seconds).at)
+    first = max(stalls, key=lambda stall: stall.seconds)
+    return Stall(min(max(first.seconds, low), high), low, high, first.at)
 
 
 def _claim(claims: Sequence[str]) -> str:
