@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import stall_text
+from ansible_collections.liveml.vsphere.plugins.module_utils._summary import summary_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._throughput import slowdown, throughput
 
 SCHEMA_VERSION = "1.0"
@@ -32,12 +33,16 @@ def evidence_of(
     moves = _moves(events)
     finished = _last(events, "run_finished")
     experiments = _experiments(events, samples)
-    return {
+    document = {
         "schema_version": SCHEMA_VERSION,
         "run_id": start["run_id"],
         "journal": dict(integrity),
         "plan_id": next((e["plan_id"] for e in reversed(events) if "plan_id" in e), start["plan_id"]),
-        "vcenter": {"name": start["vcenter"]["name"], "simulated": bool(start["vcenter"]["simulated"])},
+        "vcenter": {
+            "name": start["vcenter"]["name"],
+            "simulated": bool(start["vcenter"]["simulated"]),
+            "version": start["vcenter"].get("version"),
+        },
         "run": {
             "purpose": start["purpose"],
             "host": start["host"]["name"] if start["host"] else None,
@@ -48,6 +53,7 @@ def evidence_of(
             "priority": start.get("priority"),
             "slots": start.get("slots"),
             "resumed": sum(e["event"] == "run_resumed" for e in events),
+            "collection": start.get("collection"),
         },
         "fence": next((e["detail"] for e in reversed(events) if e["event"] == "fence"), None),
         "moves": moves,
@@ -62,6 +68,7 @@ def evidence_of(
         "left_behind": sorted(m["vm"] for m in moves if m["result"] not in ("moved", "gone", "unfinished")),
         "statements": [statement(e) for e in experiments],
     }
+    return {**document, **summary_of(document)}
 
 
 def statement(experiment: Mapping[str, Any]) -> str:
@@ -93,9 +100,7 @@ def _moves(events: list[Event]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for event in events:
         if event["event"] == "planned":
-            found.setdefault(event["vm"]["moid"], _new_move(event)).update(
-                source=event["source"]["name"], target=event["target"]["name"]
-            )
+            found.setdefault(event["vm"]["moid"], _new_move(event)).update(_ends(event))
         move = found.get(event["vm"]["moid"]) if isinstance(event.get("vm"), Mapping) else None
         if move is not None:
             _apply(move, event)
@@ -121,15 +126,22 @@ def _power_on(events: list[Event]) -> dict[str, dict[str, Any]]:
     }
 
 
+def _ends(event: Event) -> dict[str, Any]:
+    """Source and target of a planned move; a resumed run may have planned another target."""
+    return {
+        "source": event["source"]["name"],
+        "target": event["target"]["name"],
+        "source_fault_domain": event["source"].get("fault_domain"),
+        "target_fault_domain": event["target"].get("fault_domain"),
+    }
+
+
 def _new_move(event: Event) -> dict[str, Any]:
     return {
         "predicted_seconds": event.get("predicted_seconds"),
         "power_on": None,
         "vm": event["vm"]["name"],
-        "source": event["source"]["name"],
-        "target": event["target"]["name"],
-        "source_fault_domain": event["source"].get("fault_domain"),
-        "target_fault_domain": event["target"].get("fault_domain"),
+        **_ends(event),
         "started": None,
         "switched_over": None,
         "finished": None,

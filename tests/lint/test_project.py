@@ -79,3 +79,8 @@ def test_files_carry_their_licence() -> None:
 
 def test_what_is_run_may_be_run() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    assert f'VERSION = "{version}"' in (ROOT / "plugins/module_utils/_version.py").read_text()
