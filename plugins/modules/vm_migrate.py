@@ -94,7 +94,7 @@ options:
     default: ""
   progress_path:
     description:
-      - File to which one line a transition is appended; set by the action plugin, which prints them.
+      - File to which each event of the run is appended; set by the action plugin, which shows them.
     type: path
   controller_pid:
     description:
@@ -156,6 +156,7 @@ left_behind:
   elements: str
 """
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -169,7 +170,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import HostS
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import assume_in_service, plan_diff
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._progress import Quiet
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import (
     RunReport,
@@ -236,18 +236,16 @@ def alive(pid: int) -> bool:
 
 
 class ProgressFile:
-    """Appends the line of each event to a file that the action plugin shows."""
+    """Appends each event to a file that the action plugin shows."""
 
     def __init__(self, path: str | None) -> None:
         self._path = path
-        self._quiet = Quiet()
 
     def __call__(self, event: Event) -> None:
         """Hear one event; a display that is gone never harms the run."""
-        line = self._quiet.line(event)
-        if line is not None and self._path is not None and Path(self._path).exists():
+        if self._path is not None and Path(self._path).exists():
             with open(self._path, "a", encoding="utf-8") as stream:
-                stream.write(f"{line}\n")
+                stream.write(f"{json.dumps(event, ensure_ascii=False)}\n")
 
 
 def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts: list[HostState]) -> RunRequest:
