@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks lint lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e browser chaos frameworks screenshots lint lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,11 +33,17 @@ integration: setup-test ## Run the tests of modules against the lab
 e2e: setup-test ## Run the tests that call ansible-playbook against the lab
 	@$(PYTEST) tests/e2e
 
+browser: setup-test ## Run the tests of the report in Chromium
+	@$(PYTEST) tests/browser
+
 frameworks: setup-frameworks ## Watch real TensorFlow by MLflow, TensorBoard and Prometheus (installs 2 GB)
 	@$(PYTEST) tests/frameworks -rs
 
 chaos: setup-test ## Kill the playbooks at 20 random moments and see them converge
 	@KILLS=20 $(PYTEST) tests/e2e -k killed_playbook
+
+screenshots: setup-test ## Make docs/images anew from real runs in the lab
+	@$(BIN)/python scripts/screenshots.py
 
 lint: setup-test ## Run the linters
 	@$(PYTEST) tests/lint
