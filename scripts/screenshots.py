@@ -5,7 +5,7 @@
 """The pictures of the documentation: reports of real runs in the lab, as a browser shows them.
 
 ``make screenshots`` evacuates a host under real training (10 moves), moves the experiment's VM alone (1 move), evacuates
-a host with 64 VMs without guests, and writes ``docs/images/report-*.png``. It takes about three minutes.
+a host with 64 VMs without guests, and writes ``docs/images/report-*.png``. It takes about six minutes.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def many_vms(count: int) -> dict[str, object]:
     """A topology of five large hosts in three fault domains, all VMs on the first."""
     sizes = (4, 8, 12, 16)
     return {
-        "time_scale": 0.5,
-        "link_mbit": 100_000,
+        "time_scale": 1.0,
+        "link_mbit": 25_000,
         "clusters": [{"name": "ML-cluster"}],
         "datastores": [{"name": "vsanDatastore", "type": "vsan", "capacity_gb": 40960, "free_gb": 20480}],
         "networks": [{"name": "ml-network"}],

@@ -48,6 +48,7 @@ class Board:
         self._flights: dict[str, _Flight] = {}
         self._told = 0.0  # when something new was told
         self._ticks: dict[str, float] = {}  # when an experiment's progress was told
+        self._verdicts: dict[str, str | None] = {}
         self._trained: dict[str, float | None] = {}  # progress by VM
         self._last: Mapping[str, Any] | None = None
 
@@ -60,8 +61,17 @@ class Board:
         if name == "experiment_progress":
             return self._hear_experiment(event)
         text = line(event)
+        if name == "verdict" and self._is_known_verdict(event):
+            return None
         self._told = event["mono"] if text is not None else self._told
         return text
+
+    def _is_known_verdict(self, event: Mapping[str, Any]) -> bool:
+        """Whether the verdict, which is passed after the move and again at the end, is still the same."""
+        key, text = _experiment_key(event), _verdict(event)
+        known = self._verdicts.get(key) == text
+        self._verdicts[key] = text
+        return known
 
     def heartbeat(self, now: float) -> str | None:
         """A line when moves are in flight and nothing but progress was told for ``HEARTBEAT_SECONDS``."""
@@ -110,13 +120,17 @@ class Board:
 
     def _hear_experiment(self, event: Mapping[str, Any]) -> str | None:
         """One experiment is told every few seconds; many take turns, so that they do not drown the rest."""
-        key = f"{event['vm']['moid']} {event.get('id')}"
+        key = _experiment_key(event)
         self._trained[event["vm"]["moid"]] = event.get("progress")
         due = self._ticks.get(key, float("-inf")) + EXPERIMENT_SECONDS * max(1, len(self._ticks))
         if event["mono"] < due:
             return None
         self._ticks[key] = event["mono"]
         return line(event)
+
+
+def _experiment_key(event: Mapping[str, Any]) -> str:
+    return f"{event['vm']['moid']} {event.get('id')}"
 
 
 @dataclass(slots=True)

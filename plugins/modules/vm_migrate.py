@@ -100,6 +100,10 @@ options:
     description:
       - Process whose end interrupts the run; set by the action plugin.
     type: int
+notes:
+  - While the task works, one line a transition is shown, and a heartbeat with the remaining time when nothing else is told.
+    On a terminal each move in flight has a bar under the lines. Set the environment variable E(LIVEML_VSPHERE_PROGRESS) to
+    V(lines) for plain lines there too, as in a pipe and in AWX.
 attributes:
   check_mode:
     support: full

@@ -143,3 +143,15 @@ def test_no_bar_is_left_when_all_is_over() -> None:
     for event in events:
         board.hear(event)
     assert board.bars(ORIGIN + 500, 100, 20) == []
+
+
+def test_a_verdict_is_told_again_only_when_it_changed() -> None:
+    events, _samples = made_run(1, ["uninterrupted"])
+    verdict = next(event for event in events if event["event"] == "verdict")
+    board = Board()
+    assert board.hear(verdict) == line(verdict)
+    assert board.hear({**verdict, "mono": verdict["mono"] + 9}) is None
+    worse = {**verdict, "verdict": "restarted"}
+    assert board.hear(worse) == line(worse)
+    other = {**verdict, "id": "another"}
+    assert board.hear(other) == line(other)
