@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks same-model lint sanity importer matrix release docs bench gates gitops lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks same-model lint sanity importer matrix release docs bench gates gitops browser screenshots lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ integration: setup-test ## Run the tests of modules against the lab
 e2e: setup-test ## Run the tests that call ansible-playbook against the lab
 	@$(PYTEST) tests/e2e
 
+browser: setup-test ## Run the tests of the report in Chromium
+	@$(PYTEST) tests/browser
+
 frameworks: setup-frameworks ## Watch real TensorFlow by MLflow, TensorBoard and Prometheus (installs 2 GB)
 	@$(PYTEST) tests/frameworks -rs
 
@@ -47,6 +50,9 @@ same-model: setup-test ## Train on all flights with and without moves, and compa
 
 bench: setup-test ## Measure what is promised: make bench [ONLY=stall] [TRIALS=N] [OUT=FILE]
 	@ONLY=$(ONLY) TRIALS=$(TRIALS) OUT=$(OUT) $(BIN)/python -m benchmarks
+
+screenshots: setup-test ## Make docs/images anew from real runs in the lab
+	@$(BIN)/python scripts/screenshots.py
 
 lint: setup-test ## Run the linters
 	@$(PYTEST) tests/lint

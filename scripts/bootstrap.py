@@ -50,6 +50,8 @@ def main() -> None:
         install("java")
     if go() is None:
         install("go")
+    if group == "test":
+        browser()
     link_collection()
 
 
@@ -136,6 +138,26 @@ def go() -> str | None:
     path = shutil.which("go")
     version = tool_version([path, "version"], r"go(\d+)\.(\d+)") if path else None
     return path if version is not None and version >= (1, 25) else None
+
+
+def browser() -> None:
+    """Chromium for the tests in a browser, from Debian's packages where that is possible; they skip without it."""
+    tried = VENV / ".browser-tried"
+    if chromium() is None and not tried.exists():
+        if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
+            say("installing chromium by apt-get")
+            apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]
+            quiet = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+            for command in ([*apt, "update"], [*apt, "install", "-y", "--no-install-recommends", "chromium"]):
+                subprocess.run(command, env=quiet, stdout=subprocess.DEVNULL, check=False)
+        tried.touch()
+    if chromium() is None:
+        say("there is no Chromium, so the tests in a browser are skipped; on Debian: apt-get install chromium")
+
+
+def chromium() -> str | None:
+    """A Chromium of this machine."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def tool_version(command: list[str], pattern: str) -> tuple[int, ...] | None:

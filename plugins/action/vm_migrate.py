@@ -2,26 +2,54 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the module of the same name and prints its progress lines while it works.
+"""Runs the module of the same name and shows its progress while it works.
 
-The module appends one line a transition to a file; this plugin shows each as it comes. Where the
-module does not run on this machine the task works all the same, without live lines.
+The module appends each event to a file; this plugin prints one line a transition and, when nothing else is told, a
+heartbeat. On a terminal a bar for each move in flight stands under the lines. Where the module does not run on
+this machine the task works all the same, without live lines.
+
+A task is executed in a process of its own that has no terminal; what it displays goes through a queue to the process
+that has. So bars are drawn with the same queue, and with control codes rather than by a library that wants the
+terminal for itself.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.liveml.vsphere.plugins.module_utils._progress import Board
 
 display = Display()
 _POLL_SECONDS = 0.1
+_REDRAW_SECONDS = 0.5
+_MOST_BARS = 20
+
+
+def _terminal_rows() -> int:
+    """Lines of the terminal, 0 where there is none or something else reads it, as AWX's runner does."""
+    if os.environ.get("TERM", "dumb") == "dumb" or os.environ.get("LIVEML_VSPHERE_PROGRESS") == "lines":
+        return 0
+    # The runner of AWX gives ansible a terminal of its own, and makes an event of each line.
+    if "AWX_ISOLATED_DATA_DIR" in os.environ or not sys.stdout.isatty():
+        return 0
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).lines
+    except (OSError, ValueError):
+        return 0
+
+
+# The strategy loads this file before it starts the task's process, which has no terminal to ask any more.
+_ROWS = _terminal_rows()
 
 
 class ActionModule(ActionBase):
@@ -36,10 +64,48 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args)
         if self._connection.transport != "local":
             return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars)}
-        with _progress_file() as path, _shown_live(path):
+        rows = _ROWS if _alone(task_vars or {}) else 0
+        with _progress_file() as path, _shown_live(path, rows):
             arguments.update(progress_path=path, controller_pid=os.getppid())
             result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
         return result
+
+
+def _alone(task_vars: Mapping[str, Any]) -> bool:
+    """Whether nobody else prints meanwhile: bars are drawn over the lines above the cursor."""
+    return len(task_vars.get("ansible_play_batch", [])) <= 1 and display.verbosity < 3
+
+
+class Screen:
+    """Lines, and under them a block that is drawn anew: the bars. With ``rows`` 0 there are only lines."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = min(max(0, rows - 2), _MOST_BARS)
+        self._drawn: list[str] = []
+        self.board = Board(bars=self._rows > 0)
+
+    def show(self, lines: list[str], now: float) -> None:
+        """Print new lines and bring the block up to date."""
+        block = [f"  {bar}" for bar in self.board.bars(now, display.columns - 2, self._rows)]
+        if lines or block != self._drawn:
+            self._erase()
+            for line in lines:
+                display.display(f"  {line}")
+            self._draw(block)
+
+    def clear(self) -> None:
+        """Leave nothing but lines."""
+        self._erase()
+
+    def _erase(self) -> None:
+        if self._drawn:
+            display.display(f"\r\x1b[{len(self._drawn)}A\x1b[J", newline=False, screen_only=True)
+        self._drawn = []
+
+    def _draw(self, block: list[str]) -> None:
+        if block:
+            display.display("".join(f"{line}\n" for line in block), newline=False, screen_only=True)
+        self._drawn = block
 
 
 @contextmanager
@@ -53,9 +119,9 @@ def _progress_file() -> Iterator[str]:
 
 
 @contextmanager
-def _shown_live(path: str) -> Iterator[None]:
+def _shown_live(path: str, rows: int) -> Iterator[None]:
     done = threading.Event()
-    thread = threading.Thread(target=_show, args=(path, done), daemon=True)
+    thread = threading.Thread(target=_show, args=(path, done, Screen(rows)), daemon=True)
     thread.start()
     try:
         yield
@@ -64,14 +130,22 @@ def _shown_live(path: str) -> Iterator[None]:
         thread.join(timeout=5)
 
 
-def _show(path: str, done: threading.Event) -> None:
+def _show(path: str, done: threading.Event, screen: Screen, clock: Callable[[], float] = time.monotonic) -> None:
+    """Show what is appended to the file until ``done``, and the rest of it then."""
+    drawn = 0.0
     with open(path, encoding="utf-8", errors="replace") as stream:
         rest = ""
         while True:
             last = done.wait(_POLL_SECONDS)
             rest += stream.read()
-            *lines, rest = rest.split("\n")
-            for line in lines:
-                display.display(f"  {line}")
+            *whole, rest = rest.split("\n")
+            lines = [line for text in whole if (line := screen.board.hear(json.loads(text))) is not None]
+            now = clock()
+            beat = None if lines or last else screen.board.heartbeat(now)
+            lines += [beat] if beat else []
+            if lines or now >= drawn + _REDRAW_SECONDS:
+                screen.show(lines, now)
+                drawn = now
             if last:
+                screen.clear()
                 return

@@ -18,6 +18,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import ver
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Judgement, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import stall_text
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of, judgement_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._summary import summary_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._throughput import slowdown, throughput
 
 SCHEMA_VERSION = "1.0"
@@ -36,12 +37,16 @@ def evidence_of(
     moves = _moves(events)
     finished = _last(events, "run_finished")
     experiments = _experiments(events, samples)
-    return {
+    document = {
         "schema_version": SCHEMA_VERSION,
         "run_id": start["run_id"],
         "journal": dict(integrity),
         "plan_id": next((e["plan_id"] for e in reversed(events) if "plan_id" in e), start["plan_id"]),
-        "vcenter": {"name": start["vcenter"]["name"], "simulated": bool(start["vcenter"]["simulated"])},
+        "vcenter": {
+            "name": start["vcenter"]["name"],
+            "simulated": bool(start["vcenter"]["simulated"]),
+            "version": start["vcenter"].get("version"),
+        },
         "run": {
             "purpose": start["purpose"],
             "host": start["host"]["name"] if start["host"] else None,
@@ -53,6 +58,7 @@ def evidence_of(
             "slots": start.get("slots"),
             "resumed": sum(e["event"] == "run_resumed" for e in events),
             "rolled_back": next((e["reason"] for e in events if e["event"] == "rolling_back"), None),
+            "collection": start.get("collection"),
         },
         "fence": next((e["detail"] for e in reversed(events) if e["event"] == "fence"), None),
         "moves": moves,
@@ -67,6 +73,7 @@ def evidence_of(
         "left_behind": sorted(m["vm"] for m in moves if m["result"] not in ("moved", "gone", "unfinished")),
         "statements": [statement(e) for e in experiments],
     }
+    return {**document, **summary_of(document)}
 
 
 def statement(experiment: Mapping[str, Any]) -> str:
@@ -127,7 +134,7 @@ def _moves(events: list[Event]) -> list[dict[str, Any]]:
         vm = event["vm"]["moid"] if isinstance(event.get("vm"), Mapping) else ""
         if event["event"] == "planned":
             latest[vm] = found.setdefault((vm, bool(event.get("back"))), _new_move(event))
-            latest[vm].update(number=event["number"], source=event["source"]["name"], target=event["target"]["name"])
+            latest[vm].update(number=event["number"], **_ends(event))
         if vm in latest:
             _apply(latest[vm], event)
     power_on, processes = _power_on(events), _guest_processes(events)
@@ -166,6 +173,16 @@ def _guest_processes(events: list[Event]) -> dict[str, dict[str, Any]]:
     return {vm: compared(told, after.get(vm)) for vm, told in before.items()}
 
 
+def _ends(event: Event) -> dict[str, Any]:
+    """Source and target of a planned move; a resumed run may have planned another target."""
+    return {
+        "source": event["source"]["name"],
+        "target": event["target"]["name"],
+        "source_fault_domain": event["source"].get("fault_domain"),
+        "target_fault_domain": event["target"].get("fault_domain"),
+    }
+
+
 def _new_move(event: Event) -> dict[str, Any]:
     return {
         "number": event["number"],
@@ -174,10 +191,7 @@ def _new_move(event: Event) -> dict[str, Any]:
         "power_on": None,
         "guest_processes": None,
         "vm": event["vm"]["name"],
-        "source": event["source"]["name"],
-        "target": event["target"]["name"],
-        "source_fault_domain": event["source"].get("fault_domain"),
-        "target_fault_domain": event["target"].get("fault_domain"),
+        **_ends(event),
         "started": None,
         "switched_over": None,
         "finished": None,

@@ -54,6 +54,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Se
 
 PROVIDER = "h2o3"
 TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")
+HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts, though they make a model
 DISCOVERY_SECONDS = 3.0
 JOB_SECONDS = 0.2
 LONG_ANSWER = 0.25
@@ -353,7 +354,8 @@ def running_experiments(answer: Answer, url: str, vm: str, vm_name: str) -> list
         dest = mapping(job.get("dest"))
         child = parents and "_AutoML_" in str(dest.get("name")) and dest.get("type") != "Key<AutoML>"
         key = mapping(job.get("key")).get("name")
-        if dest.get("type") in TRAINING and not child and isinstance(key, str):
+        helper = child or job.get("description") in HELPERS
+        if dest.get("type") in TRAINING and not helper and isinstance(key, str):
             found.append(
                 Experiment(
                     vm=vm,

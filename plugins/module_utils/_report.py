@@ -8,227 +8,165 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._plots import timeline_svg
-from ansible_collections.liveml.vsphere.plugins.module_utils._progress import percent, stall_text
+from ansible_collections.liveml.vsphere.plugins.module_utils import _plots, _tables
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import statement
+from ansible_collections.liveml.vsphere.plugins.module_utils._page import PAGE, STYLE
+from ansible_collections.liveml.vsphere.plugins.module_utils._progress import percent
+from ansible_collections.liveml.vsphere.plugins.module_utils._summary import longest_stall, worst_first
 
-# Templates are strings, because only Python files travel with a module.
-_STYLE = """
-:root{color-scheme:light dark;--fg:#1c1c1c;--bg:#fff;--line:#c8c8c8;--soft:#f3f5f7;--good:#006b4f;--bad:#b03a00;--quiet:#555}
-@media(prefers-color-scheme:dark){:root{--fg:#e8e8e8;--bg:#161616;--line:#4a4a4a;--soft:#222629;--good:#4fd1a5;--bad:#ff9a62;--quiet:#b5b5b5}}
-body{font:16px/1.5 system-ui,sans-serif;color:var(--fg);background:var(--bg);max-width:64rem;margin:0 auto;padding:1rem}
-h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid var(--line)}
-.lead{color:var(--quiet);margin-top:0}
-.note{border:2px solid var(--bad);padding:.5rem 1rem;border-radius:.4rem}
-.verdict{font-size:1.1rem;border-left:.5rem solid var(--good);background:var(--soft);padding:.5rem .8rem}.verdict.bad{border-color:var(--bad)}
-.verdict strong{color:var(--good)}.verdict.bad strong{color:var(--bad)}
-.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}
-th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
-th[scope=row]{white-space:nowrap}.number{text-align:right;white-space:nowrap}
-figure{margin:0;background:#fff;border-radius:.4rem}figure svg{width:100%;height:auto;display:block}.narrow{display:none}
-code{font-size:.9em;overflow-wrap:anywhere}
-@media(max-width:600px){.wide{display:none}.narrow{display:block}
-.cards thead{display:none}.cards tr{display:block;border-bottom:2px solid var(--line);padding:.4rem 0}
-.cards th,.cards td{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.1rem .2rem;text-align:right}
-.cards td::before{content:attr(data-name);color:var(--quiet);text-align:left}}
-@media print{:root{color-scheme:light;--fg:#000;--bg:#fff;--soft:#fff;--line:#999;--good:#004d38;--bad:#8a2d00;--quiet:#333}
-body{max-width:none;padding:0;font-size:11pt}figure,tr,.verdict{break-inside:avoid}.narrow{display:none}.wide{display:block}}
-"""
+Evidence = Mapping[str, Any]
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title><style>{{ style | safe }}</style></head><body><main>
-<h1>{{ title }}</h1>
-<p class="lead">{{ moved }} of {{ e.moves | length }} VMs moved, run {{ e.run.result }}, {{ e.run.started }} to
-{{ e.run.finished or 'now' }}.</p>
-{% if e.journal.broken_at %}<p class="note"><strong>The journal was changed</strong>: line {{ e.journal.broken_at }} is wrong,
-{{ e.journal.why }}. What follows that line proves nothing.</p>{% endif %}
-{% if e.journal.samples_as_sealed == false %}<p class="note"><strong>The samples are not those that were sealed.</strong></p>{% endif %}
-{% if e.vcenter.simulated %}<p class="note">The vCenter is <strong>simulated</strong> ({{ e.vcenter.name }}): durations of moves are
-the simulation's. What experiments did was measured.</p>{% endif %}
-{% if e.left_behind %}<p class="note"><strong>Left behind: {{ e.left_behind | join(', ') }}.</strong></p>{% endif %}
-{% for x in e.experiments %}<p class="verdict {{ '' if x.verdict in good else 'bad' }}"><strong>{{ x.verdict }}</strong>
-– {{ e.statements[loop.index0] }}</p>{% else %}<p class="verdict bad"><strong>unknown</strong> – no experiment was observed in the VMs
-that moved.</p>{% endfor %}
-{% if e.experiments %}<h2>Experiments</h2><div class="scroll"><table class="cards"><thead><tr><th scope="col">VM</th>
-<th scope="col">Owner</th><th scope="col">Verdict</th><th scope="col">Progress</th><th scope="col">Longest stall</th>
-<th scope="col">Identity</th><th scope="col">Progress kept</th><th scope="col">Stall in budget</th><th scope="col">Samples</th>
-</tr></thead><tbody>
-{% for x in e.experiments %}<tr><th scope="row">{{ x.vm }}</th><td data-name="Owner">{{ x.owner or 'not known' }}</td>
-<td data-name="Verdict">{{ x.verdict }}</td><td data-name="Progress">{{ percent(x.progress_before) }} → {{ percent(x.progress_after) }}</td>
-<td data-name="Longest stall">{{ stall(x.longest_stall) | replace('longest stall ', '') }}</td>
-<td data-name="Identity">{{ x.claims.identity }}</td><td data-name="Progress kept">{{ x.claims.progress }}</td>
-<td data-name="Stall in budget">{{ x.claims.stall }}</td><td data-name="Samples" class="number">{{ x.samples }}</td></tr>
-{% endfor %}</tbody></table></div>{% endif %}
-<h2>Timeline</h2>
-<figure class="wide" role="img" aria-label="{{ alt }}">{{ wide | safe }}</figure>
-<figure class="narrow" role="img" aria-label="{{ alt }}">{{ narrow | safe }}</figure>
-<h2>Moves</h2><div class="scroll"><table class="cards"><thead><tr><th scope="col">VM</th><th scope="col">From</th><th scope="col">To</th>
-<th scope="col">Result</th><th scope="col">Predicted</th><th scope="col">Took</th><th scope="col">Powered on throughout</th></tr></thead><tbody>
-{% for m in e.moves %}<tr><th scope="row">{{ m.vm }}</th><td data-name="From">{{ m.source }} {{ m.source_fault_domain or '' }}</td>
-<td data-name="To">{{ m.target }} {{ m.target_fault_domain or '' }}</td>
-<td data-name="Result">{{ m.result }}{% if m.error %}: {{ m.error }}{% endif %}</td>
-<td data-name="Predicted" class="number">{{ seconds(m.predicted_seconds) }}</td><td data-name="Took" class="number">{{ seconds(took(m)) }}</td>
-<td data-name="Powered on throughout">{{ powered(m) }}</td></tr>{% endfor %}</tbody></table></div>
-{% if placement %}<h2>VMs by fault domain</h2><div class="scroll"><table><thead><tr><th scope="col">Fault domain</th>
-<th scope="col" class="number">Before</th><th scope="col" class="number">After</th></tr></thead><tbody>
-{% for row in placement %}<tr><th scope="row">{{ row[0] }}</th><td class="number">{{ row[1] }}</td><td class="number">{{ row[2] }}</td></tr>
-{% endfor %}</tbody></table></div>{% endif %}
-{% if e.experiments %}<h2>How it was measured</h2><ul>{% for x in e.experiments %}<li><strong>{{ x.vm }}</strong>, {{ x.description }}:
-provider {{ x.provider }}, {{ x.capabilities.note or 'precision not stated' }}. Shorter stalls than
-{{ seconds(x.resolution) }} cannot be told from normal operation. {{ work(x.throughput) }}
-{% if x.unwatched_seconds %}Not watched for {{ seconds(x.unwatched_seconds) }}.{% endif %}
-Recoverable if the worst had happened: {{ x.recoverable.state }}{% if x.recoverable.detail %} ({{ x.recoverable.detail }}){% endif %}.
-{{ sameness(x.reproducible) }}
-</li>{% endfor %}</ul>{% endif %}
-{% if e.refusals %}<h2>Refused</h2><ul>{% for r in e.refusals %}<li><strong>{{ r.vm }}</strong><ul>{% for x in r.reasons %}
-<li>{{ x.check }} ({{ x.object }}): {{ x.hint }}</li>{% endfor %}</ul></li>{% endfor %}</ul>{% endif %}
-{% if e.unobserved %}<h2>Not observed</h2><ul>{% for u in e.unobserved %}<li><strong>{{ u.vm }}</strong>: {{ u.detail }}</li>
-{% endfor %}</ul>{% endif %}
-<h2>Run</h2><p>Run <code>{{ e.run_id }}</code>, plan <code>{{ e.plan_id }}</code>, {{ e.run.purpose }} {{ e.run.host or '' }} on
-{{ e.vcenter.name }}, priority {{ e.run.priority }}, {{ e.run.slots }} slots, stall budget {{ seconds(e.run.stall_budget) }}.
-{% if e.fence %}{{ e.fence }}.{% endif %}{% if e.run.resumed %} Resumed {{ e.run.resumed }} times.{% endif %}</p>
-<p>Journal of {{ e.journal.events }} events, head <code>{{ e.journal.head }}</code>; samples <code>{{ e.journal.samples_sha256 }}</code>.</p>
-</main></body></html>
-"""
-
-GOOD = ("uninterrupted", "completed")
+MOST_CURVES = 12  # beyond it a page is scrolled, not read
+_MARKUP = {ord(character): f"&#{ord(character)};" for character in "&\\`*_{}[]<>|#~"}
 
 
-def title(evidence: Mapping[str, Any]) -> str:
+def title(evidence: Evidence) -> str:
     """The report's title."""
     run = evidence["run"]
     words = {"evacuate": "Evacuation of", "restore": "Restore of", "migrate": "Move of"}
-    return f"{words[run['purpose']]} {run['host'] or ', '.join(m['vm'] for m in evidence['moves'])}"
+    names = [m["vm"] for m in evidence["moves"]]
+    subject = run["host"] or (", ".join(names) if len(names) <= 3 else f"{len(names)} VMs")
+    return f"{words[run['purpose']]} {subject}"
 
 
-def render_html(evidence: Mapping[str, Any]) -> str:
+def render_html(evidence: Evidence) -> str:
     """The self-contained page. Raises ImportError when matplotlib or Jinja2 is missing."""
     from jinja2 import Environment  # noqa: PLC0415 - only reports need it
 
-    template = Environment(autoescape=True, trim_blocks=True).from_string(_PAGE)
+    shown = worst_first(evidence["experiments"])[:MOST_CURVES]
+    sizes = (_plots.WIDE, _plots.NARROW)
+    environment = Environment(autoescape=True, trim_blocks=True)
+    environment.filters["whole"] = whole
+    template = environment.from_string(PAGE)
     return template.render(
         e=evidence,
         title=title(evidence),
-        style=_STYLE,
-        good=GOOD,
-        alt=" ".join(evidence["statements"]) or "Bars of all moves on a time axis",
-        wide=timeline_svg(evidence, 9.0),
-        narrow=timeline_svg(evidence, 4.2),
-        percent=percent,
-        stall=stall_text,
-        moved=sum(move["result"] == "moved" for move in evidence["moves"]),
-        placement=placement(evidence["moves"]),
-        seconds=seconds_text,
-        took=took,
-        powered=powered_text,
-        work=work_text,
-        sameness=sameness_text,
+        style=STYLE,
+        lead=lead(evidence),
+        tone=_tables.tone(evidence["overall"]["verdict"]),
+        notes=notes(evidence),
+        tiles=tiles(evidence),
+        t={table.key: table for table in _tables.all_tables(evidence)},
+        timelines=list(zip(*(_plots.timelines(evidence, size) for size in sizes), strict=True)),
+        astray=any(m["started"] and m["result"] != "moved" for m in evidence["moves"]),
+        curves=[picture(evidence, x, number, alone=len(shown) == 1) for number, x in enumerate(shown, 1)],
+        curves_lead=curves_lead(evidence, len(shown)),
+        environment=_tables.environment_facts(evidence),
+        integrity=_tables.integrity_facts(evidence),
     )
 
 
-def placement(moves: list[Mapping[str, Any]]) -> list[tuple[str, int, int]]:
-    """(fault domain, VMs before, VMs after) of the moved VMs; empty where no fault domain is known."""
-    # A VM that came back counts once: where its move found it, and where its way back left it.
-    last = {m["vm"]: m for m in sorted(moves, key=lambda m: bool(m.get("back")))}
-    before = Counter(m["source_fault_domain"] for m in moves if not m.get("back"))
-    after = Counter(
-        m["target_fault_domain"] if m["result"] == "moved" else m["source_fault_domain"] for m in last.values()
-    )
-    return [(name, before[name], after[name]) for name in sorted(filter(None, before | after))]
+def whole(text: str) -> str:
+    """The text with numbers kept on one line with their units."""
+    return re.sub(r"(?<=\d) (?=(?:%|s|min|h)(?![\w]))", "\u00a0", text)
 
 
-def seconds_text(value: float | None) -> str:
-    """Seconds as a person reads them."""
-    if value is None:
-        return "not known"
-    return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
-
-
-def took(move: Mapping[str, Any]) -> float | None:
-    """Seconds from a move's submission to its end."""
-    if move["started"] is None or move["finished"] is None:
-        return None
-    return (datetime.fromisoformat(move["finished"]) - datetime.fromisoformat(move["started"])).total_seconds()
-
-
-def powered_text(move: Mapping[str, Any]) -> str:
-    """What vCenter's power-on times prove about a VM."""
-    power_on = move.get("power_on") or {}
-    same = power_on.get("same")
-    if same is None:
-        return "not known"
-    return f"yes, since {power_on['before']}" if same else f"NO: powered on again {power_on['after']}"
-
-
-def work_text(parts: Mapping[str, Any] | None) -> str:
-    """Throughput before, during and after in one sentence; empty where there is none."""
-    if parts is None or parts["during"] is None:
-        return ""
-    told = [f"{name} {rate_text(parts[name])}" for name in ("before", "during", "after") if parts[name]]
-    unit = "steps" if parts["during"]["unit"] == "steps" else "percentage points"
-    ratio = parts["during_to_before"]
-    share = (
-        f" While it moved it worked at {100 * ratio['ratio']:.0f} % ({100 * ratio['low']:.0f} to {100 * ratio['high']:.0f} %) of before."
-        if ratio
-        else ""
-    )
-    return f"Throughput in {unit} a second: {', '.join(told)}.{share}"
-
-
-def sameness_text(reproducible: Mapping[str, str] | None) -> str:
-    """Whether the finished model can be expected to be the one that training without a move gives."""
-    state, detail = (reproducible or {}).get("state", "unknown"), (reproducible or {}).get("detail", "")
-    why = f": {detail}" if detail else ""
-    return {
-        "yes": f"The same model as without a move is to be expected{why}.",
-        "no": f"That the model is the same as without a move cannot be promised{why}.",
-    }.get(state, f"Whether the model is the same as without a move is not known{why}.")
-
-
-def rate_text(part: Mapping[str, Any]) -> str:
-    """A rate with its 95 % interval."""
-    half = part["half_width"]
-    return f"{part['rate']:.3g}" + (f" ± {half:.2g}" if half is not None else " (too few changes for an interval)")
-
-
-def render_markdown(evidence: Mapping[str, Any]) -> str:
-    """The same statements for a comment on a pull request."""
+def lead(evidence: Evidence) -> str:
+    """Where and when, in one line."""
     run = evidence["run"]
-    lines = [f"## {_escaped(title(evidence))}", ""]
-    if evidence["vcenter"]["simulated"]:
-        lines += [f"> The vCenter is simulated ({_escaped(evidence['vcenter']['name'])}).", ""]
-    if evidence["journal"]["broken_at"] is not None:
-        lines += [f"> **The journal was changed at line {evidence['journal']['broken_at']}.**", ""]
-    lines += [f"- {_escaped(statement)}" for statement in evidence["statements"]] or ["- No experiment observed."]
-    lines += ["", f"Run `{run_id(evidence)}`: {run['result']}. Left behind: {_names(evidence['left_behind'])}.", ""]
-    lines += ["| VM | From | To | Result |", "|---|---|---|---|"]
-    for move in evidence["moves"]:
-        lines.append("| " + " | ".join(_escaped(str(move[k])) for k in ("vm", "source", "target", "result")) + " |")
-    if evidence["unobserved"]:
-        lines.append("")
-    lines += [f"- {_escaped(u['vm'] + ' not observed: ' + u['detail'])}" for u in evidence["unobserved"]]
-    for refusal in evidence["refusals"]:
-        for reason in refusal["reasons"]:
-            text = f"{refusal['vm']} refused: {reason['check']} ({reason['object']}): {reason['hint']}"
-            lines.append(f"- {_escaped(text)}")
+    end = f"to {_tables.moment(run['finished'])}" if run["finished"] else "and not ended"
+    return f"{evidence['vcenter']['name']}, {_tables.moment(run['started'])} {end}"
+
+
+def notes(evidence: Evidence) -> list[tuple[str, bool]]:
+    """(sentence, whether it is bad news) of what a reader must know before anything else."""
+    journal, vcenter = evidence["journal"], evidence["vcenter"]
+    found = []
+    if journal["broken_at"] is not None:
+        where = f"line {journal['broken_at']} is wrong, {journal['why']}"
+        found.append((f"The journal was changed: {where}. What follows that line proves nothing.", True))
+    if journal["samples_as_sealed"] is False:
+        found.append(("The samples are not those that were sealed.", True))
+    if vcenter["simulated"]:
+        text = "The vCenter is simulated: durations of moves are the simulation's. What experiments did was measured."
+        found.append((text, False))
+    return found
+
+
+def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
+    """(name, figure, what it means) for the glance."""
+    moves, experiments, run = evidence["moves"], evidence["experiments"], evidence["run"]
+    longest = longest_stall(experiments)
+    stall = longest["longest_stall"] if longest else None
+    interval = f"{stall['low']:.2f} to {stall['high']:.2f} s, {longest['vm']}" if longest and stall else ""
+    duration = _tables.span(run["started"], run["finished"])
+    refused, unseen = len(evidence["refusals"]), len(evidence["unobserved"])
+    return [
+        ("VMs moved", f"{sum(m['result'] == 'moved' for m in moves)} of {len(moves)}", f"{refused} refused"),
+        ("Experiments observed", str(len(experiments)), f"{unseen} VMs without one"),
+        ("Longest stall", f"{stall['seconds']:.2f} s" if stall else "not measured", interval),
+        ("Duration of the run", _tables.seconds(duration) if duration is not None else "not ended", run["result"]),
+    ]
+
+
+def picture(evidence: Evidence, experiment: Mapping[str, Any], number: int, *, alone: bool) -> dict[str, Any]:
+    """An experiment's curve with the caption that says the same; two sizes when it has the page's width for itself."""
+    sizes = (("wide", _plots.WIDE), ("narrow", _plots.NARROW)) if alone else (("", _plots.SMALL),)
+    return {
+        "number": number,
+        "name": _tables.label(experiment),
+        "said": statement(experiment),
+        "text": curve_text(evidence, experiment),
+        "pictures": [(size, _plots.curve(evidence, experiment, width)) for size, width in sizes],
+    }
+
+
+def curve_text(evidence: Evidence, experiment: Mapping[str, Any]) -> str:
+    """What the curve shows, in words."""
+    points, at = experiment["curve"], experiment["stall_at"]
+    said = ["No progress was sampled"]
+    if points:
+        (first, low), (last, high) = points[0], points[-1]
+        said = [f"Progress {percent(low)} at {first:.1f} s, {percent(high)} at {last:.1f} s"]
+    moving = _plots.window(evidence, experiment)
+    said.append(f"the VM moved from {moving[0]:.1f} s to {moving[1]:.1f} s" if moving else "the VM did not move")
+    if experiment["longest_stall"] and at is not None:
+        said.append(f"the stall began at {at:.1f} s")
+    return f"{'; '.join(said)}."
+
+
+def curves_lead(evidence: Evidence, shown: int) -> str:
+    """What is drawn, and what is left out."""
+    every = len(evidence["experiments"])
+    marks = "The shade is the time in which the VM moved, the mark the longest stall."
+    if shown == every:
+        return marks
+    return (
+        f"The {shown} of {every} experiments with the worst verdicts and the longest stalls; all are in the table above, and "
+        f"their curves in evidence.json. {marks}"
+    )
+
+
+def render_markdown(evidence: Evidence) -> str:
+    """The same statements for a comment on a pull request."""
+    whole = evidence["overall"]
+    lines = [f"## {_escaped(title(evidence))}", "", f"**{whole['verdict']}**: {_escaped(whole['statement'])}", ""]
+    lines += [f"> {_escaped(text)}\n" for text, _bad in notes(evidence)]
+    lines += [f"- {_escaped(statement)}" for statement in evidence["statements"]]
+    for table in _tables.all_tables(evidence):
+        lines += _markdown_table(table)
+    for name, facts in (
+        ("Environment", _tables.environment_facts(evidence)),
+        ("Integrity of the record", _tables.integrity_facts(evidence)),
+    ):
+        lines += ["", f"### {name}", "", *(f"- {key}: {_escaped(value)}" for key, value in facts)]
     return "\n".join(lines) + "\n"
 
 
-def run_id(evidence: Mapping[str, Any]) -> str:
-    """The run's id, safe in a code span."""
-    return str(evidence["run_id"]).replace("`", "")
-
-
-def _names(names: list[str]) -> str:
-    return ", ".join(map(_escaped, names)) or "nobody"
+def _markdown_table(table: _tables.Table) -> list[str]:
+    lines = ["", f"### {table.title}", ""]
+    if table.lead:
+        lines += [table.lead, ""]
+    lines += [f"| {' | '.join(table.heads)} |", "|" + "---|" * len(table.heads)]
+    for row in table.rows:
+        cells = (_escaped(cell.text + (f" ({cell.note})" if cell.note else "")) for cell in row)
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _escaped(text: str) -> str:
-    for character in "\\`*_{}[]<>|#":
-        text = text.replace(character, f"&#{ord(character)};")
-    return " ".join(text.split())
+    return " ".join(text.translate(_MARKUP).split())

@@ -54,6 +54,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._rollback import (
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import MoveRecord, RunState
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import new_run, run_key, run_lock, unfinished_run
 from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest, read_samples
+from ansible_collections.liveml.vsphere.plugins.module_utils._version import VERSION
 
 
 class StartedWatch(ExperimentWatch, Protocol):
@@ -292,6 +293,7 @@ class _Run:
             priority=request.rules.priority,
             slots=request.rules.slots.per_host,
             stall_budget=request.stall_budget,
+            collection=VERSION,
         )
         if request.fence:
             self._journal.write("fence", state="told", detail=request.fence, own=request.own_fence)

@@ -102,12 +102,16 @@ options:
     default: false
   progress_path:
     description:
-      - File to which one line a transition is appended; set by the action plugin, which prints them.
+      - File to which each event of the run is appended; set by the action plugin, which shows them.
     type: path
   controller_pid:
     description:
       - Process whose end interrupts the run; set by the action plugin.
     type: int
+notes:
+  - While the task works, one line a transition is shown, and a heartbeat with the remaining time when nothing else is told.
+    On a terminal each move in flight has a bar under the lines. Set the environment variable E(LIVEML_VSPHERE_PROGRESS) to
+    V(lines) for plain lines there too, as in a pipe and in AWX.
 attributes:
   check_mode:
     support: full
@@ -184,6 +188,7 @@ rolled_back:
   elements: str
 """
 
+import json
 import os
 import signal
 from collections.abc import Iterable
@@ -200,7 +205,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import Exper
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import assume_in_service, plan_diff
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._progress import Quiet
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import (
     RunReport,
@@ -269,18 +273,16 @@ def alive(pid: int) -> bool:
 
 
 class ProgressFile:
-    """Appends the line of each event to a file that the action plugin shows."""
+    """Appends each event to a file that the action plugin shows."""
 
     def __init__(self, path: str | None) -> None:
         self._path = path
-        self._quiet = Quiet()
 
     def __call__(self, event: Event) -> None:
         """Hear one event; a display that is gone never harms the run."""
-        line = self._quiet.line(event)
-        if line is not None and self._path is not None and Path(self._path).exists():
+        if self._path is not None and Path(self._path).exists():
             with open(self._path, "a", encoding="utf-8") as stream:
-                stream.write(f"{line}\n")
+                stream.write(f"{json.dumps(event, ensure_ascii=False)}\n")
 
 
 def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts: list[HostState]) -> RunRequest:

@@ -91,3 +91,8 @@ def test_a_login_in_module_defaults_reaches_just_the_modules_that_connect() -> N
         for name in re.findall(r"group/liveml\.(\S+):", path.read_text())
     }
     assert used == {"vsphere.vcenter"}
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    assert f'VERSION = "{version}"' in (ROOT / "plugins/module_utils/_version.py").read_text()

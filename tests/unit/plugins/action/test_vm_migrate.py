@@ -6,17 +6,25 @@
 
 from __future__ import annotations
 
+import io
+import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.action import vm_migrate
+from ansible_collections.liveml.vsphere.plugins.module_utils._progress import line
+
+from tests.journals import made_run
+
+EVENTS = [event for event in made_run(3)[0] if event["event"] in ("planned", "switched_over", "run_finished")]
 
 
 class Module(vm_migrate.ActionModule):
-    """The plugin with a connection of a kind and a module that writes two lines."""
+    """The plugin with a connection of a kind and a module that writes its events."""
 
     def __init__(self, transport: str) -> None:
         self._task = SimpleNamespace(args={"slots": 2}, async_val=0)
@@ -28,11 +36,12 @@ class Module(vm_migrate.ActionModule):
         self.arguments = module_args
         if "progress_path" in module_args:
             with open(module_args["progress_path"], "a", encoding="utf-8") as stream:
-                stream.write("1 planned\n2 half a li")
+                events = "".join(f"{json.dumps(event)}\n" for event in EVENTS)
+                stream.write(events[:-9])
                 stream.flush()
                 time.sleep(0.3)
                 self.seen_before_the_end = list(self.shown)
-                stream.write("ne\n")
+                stream.write(events[-9:])
         return {"changed": True}
 
 
@@ -45,8 +54,8 @@ def test_lines_are_shown_while_the_module_works(monkeypatch: pytest.MonkeyPatch)
     module = Module("local")
     monkeypatch.setattr(vm_migrate.display, "display", module.shown.append)
     assert module.run() == {"invocation": "kept", "changed": True}
-    assert module.seen_before_the_end == ["  1 planned"]
-    assert module.shown == ["  1 planned", "  2 half a line"]
+    assert module.seen_before_the_end == [f"  {line(event)}" for event in EVENTS[:-1]], "not the half line"
+    assert module.shown == [f"  {line(event)}" for event in EVENTS]
     assert module.arguments["slots"] == 2
     assert not Path(module.arguments["progress_path"]).exists()
 
@@ -68,3 +77,86 @@ def test_the_file_goes_when_the_module_raises(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(OSError, match="no such interpreter"):
         module.run()
     assert not Path(module.arguments["progress_path"]).exists()
+
+
+class Terminal:
+    """Lines as a terminal shows them that understands what the plugin sends it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def display(self, text: str, newline: bool = True, screen_only: bool = False) -> None:
+        if text.startswith("\r\x1b["):
+            up, _bracket, rest = text[3:].partition("A")
+            assert rest == "\x1b[J"
+            assert int(up) <= len(self.lines)
+            del self.lines[-int(up) :]
+        else:
+            self.lines += text.splitlines()
+            assert newline or screen_only, "what is drawn does not belong in a log"
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    shown = Terminal()
+    monkeypatch.setattr(vm_migrate.display, "display", shown.display)
+    monkeypatch.setattr(vm_migrate.display, "columns", 100)
+    yield shown
+
+
+@pytest.mark.parametrize("rows", [0, 6, 30])
+def test_a_terminal_keeps_every_line_and_no_bar(terminal: Terminal, rows: int) -> None:
+    screen, most = vm_migrate.Screen(rows), 0
+    events, _samples = made_run(10)
+    told = []
+    for event in events:
+        text = screen.board.hear(event)
+        told += [f"  {text}"] if text else []
+        screen.show([text] if text else [], event["mono"])
+        bars = [shown for shown in terminal.lines if "█" in shown or "░" in shown]
+        assert terminal.lines[: len(told)] == told, "the block stands under the lines"
+        most = max(most, len(bars))
+    screen.clear()
+    assert terminal.lines == told
+    assert most == {0: 0, 6: 3, 30: 8}[rows]
+
+
+@pytest.mark.parametrize(
+    ("environment", "tty", "rows"),
+    [
+        ({"TERM": "xterm"}, True, 24),
+        ({"TERM": "xterm"}, False, 0),
+        ({"TERM": "dumb"}, True, 0),
+        ({}, True, 0),
+        ({"TERM": "xterm", "AWX_ISOLATED_DATA_DIR": "/runner"}, True, 0),
+        ({"TERM": "xterm", "LIVEML_VSPHERE_PROGRESS": "lines"}, True, 0),
+    ],
+)
+def test_bars_need_a_terminal_for_a_person(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], tty: bool, rows: int
+) -> None:
+    for name in ("TERM", "AWX_ISOLATED_DATA_DIR", "LIVEML_VSPHERE_PROGRESS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    class Output(io.StringIO):
+        def isatty(self) -> bool:
+            return tty
+
+        def fileno(self) -> int:
+            return 1
+
+    monkeypatch.setattr(vm_migrate.sys, "stdout", Output())
+    monkeypatch.setattr(vm_migrate.os, "get_terminal_size", lambda _fd: SimpleNamespace(lines=24, columns=80))
+    assert vm_migrate._terminal_rows() == rows
+
+
+@pytest.mark.parametrize(
+    ("hosts", "verbosity", "alone"), [(["localhost"], 0, True), (["a", "b"], 0, False), (["localhost"], 3, False)]
+)
+def test_bars_are_drawn_only_where_nobody_else_prints(
+    monkeypatch: pytest.MonkeyPatch, hosts: list[str], verbosity: int, alone: bool
+) -> None:
+    monkeypatch.setattr(vm_migrate.display, "verbosity", verbosity)
+    assert vm_migrate._alone({"ansible_play_batch": hosts}) is alone

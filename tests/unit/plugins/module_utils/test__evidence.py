@@ -88,7 +88,7 @@ def test_evidence_fits_its_schema_and_renders(moves: int) -> None:
     assert len(curve) <= MOST_POINTS
     assert (curve[0][1], curve[-1][1]) == (0.0, 1999 / 2000)
     page = render_html(evidence)
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == (6 if moves == 64 else 4), "timeline and curve, each for a desktop and a phone"
     assert all(page.count(f"ML-cpu-vm-{n:02}") >= 3 for n in range(moves))
     assert "simulated" in page
     assert "<script" not in page

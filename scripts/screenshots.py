@@ -1,0 +1,123 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The pictures of the documentation: reports of real runs in the lab, as a browser shows them.
+
+``make screenshots`` evacuates a host under real training (10 moves), moves the experiment's VM alone (1 move), evacuates
+a host with 64 VMs without guests, and writes ``docs/images/report-*.png``. It takes about six minutes.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / ".venv" / "collections")]
+
+import yaml
+from PIL import Image
+from playwright.sync_api import Browser
+
+from tests.browser.chromium import PAPER, Mode, find_chromium, opened, running_chromium
+from tests.labs import Lab, playbook_command, playbook_environment, running_lab
+
+IMAGES = ROOT / "docs" / "images"
+MOST_BYTES = 200_000
+COLOURS = 64
+DESK, PHONE = Mode(1280), Mode(390)
+PICTURES = {
+    "10": (DESK, Mode(1280, "dark"), PHONE, Mode(390, "dark"), Mode(PAPER, "light", "print")),
+    "1": (DESK, Mode(390, "dark")),
+    "64": (DESK, PHONE),
+}
+HEIGHTS = {1280: 1900, 390: 1700, PAPER: 973}  # the last is that of A4 between its margins
+
+
+def main() -> None:
+    """Run, look, write; end with one sentence when there is no browser."""
+    path = find_chromium()
+    if path is None:
+        sys.exit("There is no Chromium; on Debian: apt-get install chromium")
+    with tempfile.TemporaryDirectory(prefix="liveml-screenshots-") as folder:
+        reports = {**under_training(Path(folder)), "64": many(Path(folder))}
+        with running_chromium(path) as browser:
+            for name, modes in PICTURES.items():
+                for mode in modes:
+                    write(IMAGES / f"report-{name}-{mode}.png", picture(browser, reports[name], mode))
+    (IMAGES / "report.png").write_bytes((IMAGES / f"report-10-{DESK}.png").read_bytes())
+
+
+def under_training(folder: Path) -> dict[str, Path]:
+    """Reports of ten moves and of one, with the lab's experiment in one of the VMs."""
+    with running_lab() as lab:
+        ten = report(lab, folder / "10", "evacuate_host", evacuate_host_name="esx-05")
+        one = report(lab, folder / "1", "migrate_vm", migrate_vm_name="ML-cpu-vm-04")
+    return {"10": ten, "1": one}
+
+
+def many(folder: Path) -> Path:
+    """Report of 64 moves off one host."""
+    topology = folder / "topology.yml"
+    topology.write_text(yaml.safe_dump(many_vms(64)))
+    with running_lab("--no-guests", "--topology", str(topology)) as lab:
+        return report(lab, folder / "64", "evacuate_host", evacuate_host_name="esx-01", evacuate_host_policy="any")
+
+
+def many_vms(count: int) -> dict[str, object]:
+    """A topology of five large hosts in three fault domains, all VMs on the first."""
+    sizes = (4, 8, 12, 16)
+    return {
+        "time_scale": 1.0,
+        "link_mbit": 25_000,
+        "clusters": [{"name": "ML-cluster"}],
+        "datastores": [{"name": "vsanDatastore", "type": "vsan", "capacity_gb": 40960, "free_gb": 20480}],
+        "networks": [{"name": "ml-network"}],
+        "folders": ["ml"],
+        "resource_pools": ["ml-training"],
+        "defaults": {
+            "host": {"cluster": "ML-cluster", "cores": 128, "mhz": 2600, "memory_gb": 1024, "cpu_used_mhz": 2400,
+                     "memory_used_gb": 14},
+            "vm": {"folder": "ml", "pool": "ml-training", "cpus": 4, "cpu_used_mhz": 1800,
+                   "datastores": ["vsanDatastore"], "networks": ["ml-network"]},
+        },
+        "hosts": [{"name": f"esx-{n + 1:02}", "fault_domain": f"us-west-2{'abc'[n % 3]}"} for n in range(5)],
+        "vms": [
+            {"name": f"ML-cpu-vm-{n + 1:02}", "host": "esx-01", "memory_gb": sizes[n % len(sizes)]}
+            for n in range(count)
+        ],
+    }  # fmt: skip
+
+
+def report(lab: Lab, state: Path, playbook: str, **variables: str) -> Path:
+    """Run a playbook; the path of the report that it wrote."""
+    command, environment = playbook_command(playbook, state, **variables), playbook_environment(lab)
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    return next((state / "runs").glob("*/report.html"))
+
+
+def picture(browser: Browser, path: Path, mode: Mode) -> bytes:
+    """The top of the report as PNG."""
+    with opened(browser, path, mode) as (page, _asked):
+        height = min(HEIGHTS[mode.width], page.evaluate("document.documentElement.scrollHeight"))
+        return page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": mode.width, "height": height})
+
+
+def write(path: Path, png: bytes) -> None:
+    """Few colours make a small file, and a page has few."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
+        buffer, "PNG", optimize=True
+    )
+    if buffer.tell() > MOST_BYTES:
+        sys.exit(f"{path.name} has {buffer.tell()} bytes, more than {MOST_BYTES}")
+    path.write_bytes(buffer.getvalue())
+    print(f"{path.relative_to(ROOT)}: {buffer.tell() // 1000} kB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The report in a real browser: at a desk, on a phone, in the dark and on paper, for 1, 8 and 64 moves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._report import MOST_CURVES, render_html
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser
+
+from tests.browser.chromium import MODES, Mode, opened
+from tests.journals import made_evidence
+
+INSPECT = (Path(__file__).parent / "inspect.js").read_text()
+MIXED = ["uninterrupted", "completed", "stalled", "restarted", "failed", "unknown", "uninterrupted", "uninterrupted"]
+LONG = "wissenschaftliches-rechenzentrum-experiment-vm-with-a-name-as-long-as-vcenter-allows-it"
+RUNS = {
+    "1": {"moves": 1},
+    "8": {"moves": 8, "verdicts": MIXED},
+    "64": {"moves": 64, "verdicts": MIXED * 8, "result": "timed_out"},
+    "none": {"moves": 2, "verdicts": []},
+    "long names": {"moves": 3, "verdicts": MIXED[3:5], "prefix": LONG},
+}
+# Curves that have points and a stall that stood out.
+MARKED = {"uninterrupted", "completed", "stalled", "restarted"}
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("reports")
+    paths = {name: folder / f"{name.replace(' ', '-')}.html" for name in RUNS}
+    for name, path in paths.items():
+        path.write_text(render_html(made_evidence(**RUNS[name])), encoding="utf-8")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def look(browser: Browser, reports: dict[str, Path]) -> Callable[[str, Mode], dict[str, Any]]:
+    """What is seen of a report in a mode; each is opened once."""
+
+    @cache
+    def looked(name: str, mode: Mode) -> dict[str, Any]:
+        with opened(browser, reports[name], mode) as (page, asked):
+            return {**page.evaluate(INSPECT), "asked": asked}
+
+    return looked
+
+
+Look = Callable[[str, Mode], dict[str, Any]]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("name", RUNS)
+def test_everything_can_be_read(look: Look, name: str, mode: Mode) -> None:
+    seen = look(name, mode)
+    assert seen["asked"] == [], "the page asks nobody for anything"
+    assert seen["width"] == seen["viewport"] == mode.width, "nothing is wider than the window"
+    texts = seen["texts"]
+    assert len(texts) > 100 if name != "none" else texts
+    lost = [t for t in texts if t["area"] <= 0 or t["left"] < -0.5 or t["right"] > mode.width + 0.5]
+    assert lost == [], "all text is within the window"
+    assert [t for t in texts if t["contrast"] < 4.5] == [], "WCAG 2.2, AA"
+    least = {"screen": 10.8, "print": 8.5}[mode.media]
+    assert [t for t in texts if t["size"] < least] == []
+    dark = mode.scheme == "dark" and mode.media == "screen"
+    assert (seen["background"] == "rgb(18, 22, 27)") == dark, "paper is white"
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("name", RUNS)
+def test_the_figures_show_each_move_and_the_worst_curves(look: Look, name: str, mode: Mode) -> None:
+    figures = look(name, mode)["figures"]
+    moves, verdicts = RUNS[name]["moves"], RUNS[name].get("verdicts", ["uninterrupted"])
+    assert sum(figure["bars"] for figure in figures) == moves, "one size of the timeline is shown, whole"
+    assert sum(figure["bars"] > 0 for figure in figures) == (2 if moves > 32 else 1)
+    assert sum(figure["curves"] for figure in figures) == min(len(verdicts), MOST_CURVES)
+    if len(verdicts) <= MOST_CURVES:
+        assert sum(figure["marks"] for figure in figures) == sum(verdict in MARKED for verdict in verdicts)
+    assert all(figure["width"] > 250 and figure["height"] > 40 for figure in figures)
+    painted = {colour for figure in figures for colour in figure["colours"]}
+    light = {"rgb(0, 96, 168)", "rgb(179, 60, 0)", "rgb(0, 105, 79)", "rgb(154, 51, 0)", "rgb(0, 85, 63)"}
+    dark = {"rgb(92, 179, 245)", "rgb(255, 157, 108)", "rgb(86, 212, 164)"}
+    assert painted
+    assert painted <= (dark if mode.scheme == "dark" and mode.media == "screen" else light)
+
+
+@pytest.mark.parametrize(("name", "most"), [("1", 3), ("8", 6), ("64", 16), ("none", 2)])
+def test_it_prints_on_so_many_pages(browser: Browser, reports: dict[str, Path], name: str, most: int) -> None:
+    with opened(browser, reports[name], MODES[-1]) as (page, _asked):
+        document = page.pdf(prefer_css_page_size=True, format="A4")
+    pages = len(re.findall(rb"/Type\s*/Page\b(?!s)", document))
+    assert 1 <= pages <= most
+
+
+@pytest.mark.parametrize("mode", [MODES[0], MODES[3]], ids=str)
+@pytest.mark.parametrize("name", ["1", "8", "none"])
+def test_axe_finds_nothing(browser: Browser, reports: dict[str, Path], name: str, mode: Mode) -> None:
+    with opened(browser, reports[name], mode) as (page, _asked):
+        found = Axe().run(page)
+    assert found.response["passes"], "axe really looked"
+    assert found.violations_count == 0, found.generate_report()

@@ -1,0 +1,85 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a person sees of a run: bars on a terminal, plain lines in a pipe, and every transition once in both."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from pathlib import Path
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._progress import line
+
+from tests.labs import ROOT, play, playbook_command, playbook_environment, running_lab
+
+HOST = "esx-01"
+COLUMNS = 160
+
+
+def on_a_terminal(command: list[str], environment: dict[str, str]) -> str:
+    """Everything a command writes to a terminal of ``COLUMNS`` by 40."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    written = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # Linux's end of file on a terminal
+            break
+        if not part:
+            break
+        written += part
+    os.close(ours)
+    assert process.wait(timeout=60) == 0, written.decode()
+    return written.decode()
+
+
+def left_standing(written: str) -> list[str]:
+    """The lines that stand on the terminal in the end; the plugin erases its block by going up and clearing."""
+    lines = [""]
+    for part in re.split(r"(\r\x1b\[\d+A\x1b\[J|\n)", written):
+        if part == "\n":
+            lines.append("")
+        elif erased := re.fullmatch(r"\r\x1b\[(\d+)A\x1b\[J", part):
+            del lines[-1 - int(erased[1]) :]
+            lines.append("")
+        else:
+            lines[-1] += part.replace("\r", "")
+    return lines
+
+
+def transitions(state_dir: Path, purpose: str) -> list[str]:
+    """The lines that the journal's transitions must have made; progress is no transition."""
+    journal = read_journal(max((state_dir / "runs").glob(f"*-{purpose}-*")) / "journal.jsonl")
+    told = [line(event) for event in journal if event["event"] not in ("move_progress", "experiment_progress")]
+    return [f"  {text}" for text in told if text is not None]
+
+
+def test_a_terminal_has_bars_and_a_pipe_has_plain_lines(tmp_path: Path) -> None:
+    with running_lab("--no-guests", "--topology", "lab/topologies/small.yml", "--time-scale", "0.3") as lab:
+        command = playbook_command("evacuate_host", tmp_path, evacuate_host_name=HOST)
+        written = on_a_terminal(command, {**playbook_environment(lab), "TERM": "xterm"})
+        assert re.search(r"ML-cpu-vm-01 +█+░+ +\d+ % → esx-0\d", written), "a bar for the move"
+        assert re.search(r"of 3 moved \(\d+ %\), 3 moving, about \d+ s left", written)
+        standing = left_standing(written)
+        assert not [text for text in standing if "█" in text or "░" in text]
+        expected = transitions(tmp_path, "evacuate")
+        assert [text for text in standing if text in expected] == expected
+
+        out = play("restore_host", lab, tmp_path, restore_host_name=HOST)
+        assert out.returncode == 0, out.stdout
+        assert "\x1b" not in out.stdout
+        assert "█" not in out.stdout
+        expected = transitions(tmp_path, "restore")
+        assert [text for text in out.stdout.splitlines() if text in expected] == expected
+        assert re.search(r"ML-cpu-vm-01 +moving \d\d %", out.stdout)

@@ -1,0 +1,140 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Page and Markdown: the same statements in both, in order, escaped, for runs of any size and outcome."""
+
+from __future__ import annotations
+
+import html
+import re
+from html.parser import HTMLParser
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils import _tables
+from ansible_collections.liveml.vsphere.plugins.module_utils._report import (
+    MOST_CURVES,
+    render_html,
+    render_markdown,
+    title,
+)
+
+from tests.journals import made_evidence
+
+MIXED = ["uninterrupted", "completed", "stalled", "restarted", "failed", "unknown"]
+
+
+class Page(HTMLParser):
+    """The page's text, elements and ids."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def plain(markdown: str) -> str:
+    return html.unescape(markdown)
+
+
+def test_page_and_markdown_carry_what_the_evidence_says() -> None:
+    evidence = made_evidence(8, MIXED)
+    page, markdown = Page(render_html(evidence)).text, plain(render_markdown(evidence))
+    for text in (page, markdown):
+        assert evidence["overall"]["statement"] in text
+        for statement in evidence["statements"]:
+            assert statement in text
+        for table in _tables.all_tables(evidence):
+            assert table.title in text
+            for cell in (cell for row in table.rows for cell in row):
+                assert cell.text in text
+                assert cell.note in text
+        for name, value in (*_tables.environment_facts(evidence), *_tables.integrity_facts(evidence)):
+            assert name in text
+            assert value in text
+
+
+def test_the_verdict_stands_before_everything_else() -> None:
+    page = Page(render_html(made_evidence(8, MIXED))).text
+    places = [page.index(text) for text in ("Failed"[1:], "Of 6 experiments", "VMs moved", "Experiments", "Timeline")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("experiments", [12, 13])
+def test_at_most_so_many_curves_and_the_page_says_which(experiments: int) -> None:
+    evidence = made_evidence(13, ["uninterrupted"] * (experiments - 1) + ["restarted"])
+    text = render_html(evidence)
+    assert text.count("<figcaption") == min(experiments, MOST_CURVES)
+    assert (f"The {MOST_CURVES} of {experiments} experiments" in text) == (experiments > MOST_CURVES)
+    first = text[text.index("<figcaption") :]
+    assert f"ML-cpu-vm-{experiments - 1:02}: the experiment was restarted" in first[:300], "the worst is always shown"
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    text = render_html(made_evidence(8, MIXED))
+    page = Page(text)
+    assert not {"script", "link", "iframe", "object", "embed", "img", "base"} & {tag for tag, _ in page.tags}
+    assert not re.findall(r"url\((?!#)|@import|\son\w+=", text)
+    references = [v for _, attributes in page.tags for k, v in attributes.items() if k in ("href", "xlink:href", "src")]
+    assert all(reference is not None and reference.startswith("#") for reference in references)
+
+
+def test_headings_go_in_order_and_each_figure_has_words() -> None:
+    page = Page(render_html(made_evidence(8, MIXED)))
+    headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
+    assert headings[0] == 1
+    assert set(headings[1:]) == {2}
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    pictures = [attributes for tag, attributes in page.tags if attributes.get("role") == "img"]
+    assert len(pictures) == 2 + len(MIXED)
+    assert {attributes["aria-describedby"] in ids for attributes in pictures} == {True}
+    assert all(attributes["aria-label"] for attributes in pictures)
+
+
+def test_what_was_changed_afterwards_is_shouted() -> None:
+    evidence = made_evidence(1)
+    evidence["journal"].update(broken_at=4, why="it is no event", samples_as_sealed=False)
+    for text in (Page(render_html(evidence)).text, plain(render_markdown(evidence))):
+        assert "The journal was changed: line 4 is wrong, it is no event." in text
+        assert "The samples are not those that were sealed." in text
+
+
+def test_the_same_evidence_makes_the_same_page() -> None:
+    assert render_html(made_evidence(8, MIXED)) == render_html(made_evidence(8, MIXED))
+
+
+def test_hostile_names_stay_text_in_markdown() -> None:
+    name = "a|b`c*d_e[f](g)#h\\i~j&lt;"
+    evidence = made_evidence(1, prefix=name)
+    lines = render_markdown(evidence).splitlines()
+    row = next(line for line in lines if line.startswith("| ") and "esx-06" in line)
+    assert row.count("|") == len(_tables.moves_table(evidence).heads) + 1
+    assert not set("`*[]~\\") & set(row)
+    assert f"{name}-00" in plain(row)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "host", "moves", "words"),
+    [
+        ("evacuate", "esx-05", 8, "Evacuation of esx-05"),
+        ("restore", "esx-05", 8, "Restore of esx-05"),
+        ("migrate", None, 1, "Move of ML-cpu-vm-00"),
+        ("migrate", None, 8, "Move of 8 VMs"),
+    ],
+)
+def test_title(purpose: str, host: str | None, moves: int, words: str) -> None:
+    evidence = made_evidence(moves)
+    evidence["run"].update(purpose=purpose, host=host)
+    assert title(evidence) == words

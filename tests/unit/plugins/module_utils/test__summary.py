@@ -1,0 +1,104 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What evidence says on the whole: never better than its worst part, by owner, by place, with its gaps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils import _summary
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.journals import made_evidence
+
+VERDICTS = st.lists(st.sampled_from(_summary.SEVERITY), max_size=6)
+
+
+@given(VERDICTS)
+@settings(max_examples=25, deadline=None)
+def test_the_whole_is_no_better_than_its_worst_part(verdicts: list[str]) -> None:
+    evidence = made_evidence(6, verdicts)
+    whole = evidence["overall"]
+    assert whole["verdict"] == min(verdicts, key=_summary.SEVERITY.index, default="unknown")
+    assert ("uninterrupted" in whole["statement"]) <= ("uninterrupted" in verdicts)
+    assert sum(owner["experiments"] for owner in evidence["owners"]) == len(verdicts)
+    for owner in evidence["owners"]:
+        theirs = [x["verdict"] for x in evidence["experiments"] if x["owner"] == owner["owner"]]
+        assert owner["verdict"] in theirs
+        assert sum(owner["verdicts"].values()) == owner["experiments"] == len(theirs)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"journal": {"broken_at": 7, "samples_as_sealed": True}}, "changed after the run"),
+        ({"journal": {"broken_at": None, "samples_as_sealed": False}}, "changed after the run"),
+        ({"run": {"result": "unfinished"}}, "unfinished"),
+        ({"experiments": []}, "nothing is proved"),
+    ],
+)
+def test_good_verdicts_do_not_make_a_doubtful_run_good(change: dict[str, Any], words: str) -> None:
+    evidence = made_evidence(2, ["uninterrupted"] * 2)
+    assert evidence["overall"]["verdict"] == "uninterrupted"
+    whole = _summary.overall({**evidence, **change})
+    assert whole["verdict"] == "unknown"
+    assert words in whole["statement"]
+
+
+def test_a_bad_verdict_stays_bad_in_an_unfinished_run() -> None:
+    evidence = made_evidence(2, ["uninterrupted", "restarted"])
+    assert _summary.overall({**evidence, "run": {"result": "unfinished"}})["verdict"] == "restarted"
+
+
+def test_the_worst_stands_first_and_among_equals_the_longest_stall() -> None:
+    evidence = made_evidence(4, ["uninterrupted", "uninterrupted", "failed", "stalled"])
+    order = [(x["verdict"], x["vm"]) for x in _summary.worst_first(evidence["experiments"])]
+    assert order == [
+        ("failed", "ML-cpu-vm-02"),
+        ("stalled", "ML-cpu-vm-03"),
+        ("uninterrupted", "ML-cpu-vm-01"),
+        ("uninterrupted", "ML-cpu-vm-00"),
+    ]
+    assert "longest stall 7.50 s (7.47 to 7.53 s) in ML-cpu-vm-03" in evidence["overall"]["statement"]
+
+
+@pytest.mark.parametrize(("result", "stays"), [("moved", 0), ("timed_out", 1), ("gone", 0)])
+def test_placement_counts_each_vm_where_it_is(result: str, stays: int) -> None:
+    places = made_evidence(8, result=result)["placement"]
+    source = next(place for place in places if place["host"] == "esx-05")
+    assert (len(source["before"]), len(source["after"])) == (8, stays)
+    assert sum(len(place["after"]) for place in places) == (7 if result == "gone" else 8)
+    assert [place["fault_domain"] for place in places] == sorted(place["fault_domain"] for place in places)
+
+
+def test_gaps_name_each_limit_once_with_its_vms() -> None:
+    evidence = made_evidence(4, ["unknown", "uninterrupted"])
+    assert evidence["gaps"] == [
+        {
+            "what": "No experiment was observed",
+            "why": "no server listens",
+            "vms": ["ML-cpu-vm-02", "ML-cpu-vm-03"],
+        },
+        {
+            "what": "Whether process and job are the same, whether progress was kept, "
+            "whether the longest stall is in the budget",
+            "why": "the server could not be observed at the end",
+            "vms": ["ML-cpu-vm-00"],
+        },
+    ]
+
+
+def test_what_no_process_saw_is_a_gap() -> None:
+    evidence = made_evidence(1)
+    evidence["moves"][0].update(switched_over=None, power_on=None)
+    evidence["experiments"][0].update(unwatched_seconds=12.4, capabilities={"identity": "run"})
+    assert [gap["what"] for gap in _summary.gaps(evidence)] == [
+        "The process in the guest",
+        "Part of the run",
+        "The moment of the switch-over",
+        "Whether the VM stayed powered on",
+    ]

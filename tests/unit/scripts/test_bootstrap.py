@@ -1,0 +1,53 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How the bootstrap brings a browser: once, where it may, and never in silence."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from tests.labs import ROOT
+
+
+@pytest.fixture
+def bootstrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bootstrap", ROOT / "scripts" / "bootstrap.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "VENV", tmp_path)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("user", "programs", "installs"),
+    [(0, {"apt-get"}, True), (1000, {"apt-get"}, False), (0, set(), False), (0, {"apt-get", "chromium"}, False)],
+)
+def test_chromium_is_asked_for_once_and_only_where_it_may_be(
+    bootstrap: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    user: int,
+    programs: set[str],
+    installs: bool,
+) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: f"/bin/{name}" if name in programs else None)
+    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: user, raising=False)
+    monkeypatch.setattr(
+        bootstrap,
+        "subprocess",
+        SimpleNamespace(run=lambda command, **_options: calls.append(command), DEVNULL=-1),
+    )
+    for _time in range(2):
+        bootstrap.browser()
+    assert [call[-1] for call in calls] == (["update", "chromium"] if installs else [])
+    told = capsys.readouterr().err
+    assert told.count("tests in a browser are skipped") == (0 if "chromium" in programs else 2)
