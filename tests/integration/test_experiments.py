@@ -157,6 +157,13 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
     assert [e["verdict"] for e in moved["experiments"]] == ["uninterrupted"], moved
     waited = run_module("experiment_wait", state_dir=str(tmp_path))
     assert [v["verdict"] for v in waited["verdicts"]] == ["uninterrupted"]
+    # Another controller has no journal, only what the run handed on.
+    handed_on = run_module("evidence_report", state_dir=str(tmp_path))["artifact"]
+    assert (handed_on["version"], handed_on["verdict"]) == (1, "uninterrupted")
+    elsewhere = {"state_dir": str(tmp_path / "elsewhere"), "artifact": handed_on}
+    assert [v["verdict"] for v in run_module("experiment_wait", **elsewhere)["verdicts"]] == ["uninterrupted"]
+    newer = run_module("experiment_wait", state_dir=str(tmp_path), artifact={**handed_on, "version": 2})
+    assert "its version is 2, not 1" in newer["msg"]
     late = run_module("experiment_wait", state_dir=str(tmp_path), until="finished", wait_timeout=1)
     assert late["failed"]
     assert f"{VM}: uninterrupted" in late["msg"]
@@ -169,6 +176,7 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
     wait_until_up(address)
     back = run_module("experiment_wait", state_dir=str(tmp_path), wait_timeout=5)
     assert f"{VM}: restarted, ? % (another server process answers now)" in back["msg"]
+    assert f"{VM}: restarted" in run_module("experiment_wait", wait_timeout=5, **elsewhere)["msg"]
     assert run_module("experiment_info", lab, vms=[VM])["unobserved"][VM].endswith("no training job runs")
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import MOST_POINTS, evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import MOST_POINTS, artifact_of, evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._report import render_html, render_markdown
+from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of
 
 INTEGRITY = {
     "head": "a" * 64,
@@ -117,3 +118,22 @@ def test_hostile_names_do_no_harm() -> None:
     evidence = evidence_of(journal(1, name="<script>alert(1)</script>$x|y"), samples(10), INTEGRITY)
     assert "<script" not in render_html(evidence)
     assert "<script" not in render_markdown(evidence)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "upto", "word"),
+    [("uninterrupted", None, "uninterrupted"), ("failed", None, "failed"), ("failed", 4, "unknown")],
+)
+def test_the_artifact_is_small_and_says_the_worst(verdict: str, upto: int | None, word: str) -> None:
+    events = journal(2, verdict=verdict, upto=upto)
+    artifact = artifact_of(events, evidence_of(events, samples(5), INTEGRITY))
+    assert artifact["verdict"] == word
+    assert (artifact["run_id"], artifact["plan_id"], artifact["purpose"]) == ("r1", "0" * 64, "evacuate")
+    assert [experiment_of(e).id for e in artifact["experiments"]] == ["job"]
+    assert artifact["result"] == ("success" if upto is None else "unfinished")
+    assert len(json.dumps(artifact)) < 600
+
+
+def test_the_artifact_says_when_no_experiment_was_observed() -> None:
+    events = [e for e in journal(1) if e["event"] not in ("experiment_found", "verdict")]
+    assert artifact_of(events, evidence_of(events, {}, INTEGRITY))["verdict"] == "no_experiment"
