@@ -168,7 +168,7 @@ CHECKS: dict[str, Callable[[Trial], None]] = {
 
 
 def row_of(pair: Pair, artefact: Path, checks: Iterable[str] = CHECKS) -> Row:
-    """Run the checks of a pair. Raises CommandFailed when not even its environment can be made."""
+    """Run the checks of a pair. Raises CommandFailed without its environment; AssertionError, SubprocessError without a lab."""
     core, python, pyvmomi = prepare(pair)
     with (
         tempfile.TemporaryDirectory(prefix="liveml-matrix-") as name,
@@ -176,6 +176,14 @@ def row_of(pair: Pair, artefact: Path, checks: Iterable[str] = CHECKS) -> Row:
     ):
         trial = Trial(pair, artefact, Path(name), lab)
         return Row(core, python, pyvmomi, {check: outcome(CHECKS[check], trial) for check in checks})
+
+
+def attempt(pair: Pair, artefact: Path) -> Row:
+    """The row of a pair, all of it failed when not even environment or lab could be made: the others go on."""
+    try:
+        return row_of(pair, artefact)
+    except (CommandFailed, subprocess.SubprocessError, AssertionError) as error:
+        return Row(pair.core, pair.python, "", dict.fromkeys(CHECKS, f"{type(error).__name__}: {error}"))
 
 
 def outcome(check: Callable[[Trial], None], trial: Trial) -> str:
@@ -228,7 +236,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="liveml-artefact-") as folder:
         artefact = build(Path(folder))
         for pair in pairs(chosen or SUPPORTED):
-            rows.append(row_of(pair, artefact))
+            rows.append(attempt(pair, artefact))
             show(rows[-1])
     if not chosen:
         PAGE.parent.mkdir(parents=True, exist_ok=True)
@@ -247,7 +255,4 @@ def show(row: Row) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (CommandFailed, subprocess.SubprocessError) as problem:
-        sys.exit(str(problem))
+    main()

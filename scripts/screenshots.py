@@ -5,7 +5,8 @@
 """The pictures of the documentation: reports of real runs in the lab, as a browser shows them.
 
 ``make screenshots`` evacuates a host under real training (10 moves), moves the experiment's VM alone (1 move), evacuates
-a host with 64 VMs without guests, and writes ``docs/images/report-*.png``. It takes about six minutes.
+a host with 64 VMs without guests, and writes ``docs/images/report-*.png``; with ``1``, ``10`` or
+``64`` only those. It takes about six minutes.
 """
 
 from __future__ import annotations
@@ -44,12 +45,16 @@ def main() -> None:
     if path is None:
         sys.exit("There is no Chromium; on Debian: apt-get install chromium")
     with tempfile.TemporaryDirectory(prefix="liveml-screenshots-") as folder:
-        reports = {**under_training(Path(folder)), "64": many(Path(folder))}
+        wanted = sys.argv[1:] or list(PICTURES)
+        reports = under_training(Path(folder)) if {"1", "10"} & set(wanted) else {}
+        if "64" in wanted:
+            reports["64"] = many(Path(folder))
         with running_chromium(path) as browser:
-            for name, modes in PICTURES.items():
-                for mode in modes:
+            for name in wanted:
+                for mode in PICTURES[name]:
                     write(IMAGES / f"report-{name}-{mode}.png", picture(browser, reports[name], mode))
-    (IMAGES / "report.png").write_bytes((IMAGES / f"report-10-{DESK}.png").read_bytes())
+    if "10" in wanted:
+        (IMAGES / "report.png").write_bytes((IMAGES / f"report-10-{DESK}.png").read_bytes())
 
 
 def under_training(folder: Path) -> dict[str, Path]:

@@ -1,0 +1,17 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Real trainings meet each fate once while they are watched; ``make bench ONLY=verdicts`` does it 200 times."""
+
+from __future__ import annotations
+
+from benchmarks.report import Report
+from benchmarks.servers import Fleet
+from benchmarks.verdicts import FATES, play
+
+
+def test_each_fate_is_called_by_its_name() -> None:
+    with Fleet(1) as fleet:
+        found = play(Report(), fleet, [fate for fate in FATES if not fate.frail], seed=1)
+    assert {run.fate.name: str(run.verdict) for run in found if not run.right} == {}
