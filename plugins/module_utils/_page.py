@@ -130,6 +130,7 @@ PAGE = """\
 {{ show(t.refusals) }}
 {{ show(t.gaps) }}
 {{ show(t.measurement) }}
+{{ show(t['same-model']) }}
 {{ facts('environment', 'Environment', environment) }}
 {{ facts('integrity', 'Integrity of the record', integrity) }}
 </main></body></html>

@@ -182,7 +182,6 @@ def measurement_table(evidence: Evidence) -> Table | None:
             *(_rate((x["throughput"] or {}).get(part)) for part in ("before", "during", "after")),
             _ratio((x["throughput"] or {}).get("during_to_before")),
             Cell(x["recoverable"]["state"], note=x["recoverable"]["detail"]),
-            same_model_cell(x.get("reproducible")),
         )
         for x in experiments
     )
@@ -191,23 +190,23 @@ def measurement_table(evidence: Evidence) -> Table | None:
     lead = (
         "A stall shorter than the resolution cannot be told from normal operation. Throughput is progress before, "
         "during and after the move, with the half-width of its 95 % interval. Recoverable: whether a checkpoint would have "
-        "limited the loss if the worst had happened. Same model: whether the finished model can be expected to be the one that "
-        f"training without a move gives. {_listed(notes)}"
+        f"limited the loss if the worst had happened. {_listed(notes)}"
     )
     return (
-        Table(
-            "measurement", "How it was measured", (*heads, "During to before", "Recoverable", "Same model"), rows, lead
-        )
+        Table("measurement", "How it was measured", (*heads, "During to before", "Recoverable"), rows, lead)
         if rows
         else None
     )
 
 
-def same_model_cell(reproducible: Mapping[str, str] | None) -> Cell:
-    """Whether the finished model can be expected to be the one that training without a move gives."""
-    told = reproducible or {}
-    state = {"yes": "to be expected", "no": "cannot be promised"}.get(told.get("state", ""), "not known")
-    return Cell(state, note=told.get("detail", ""))
+def same_model_table(evidence: Evidence) -> Table | None:
+    """Whether each finished model can be expected to be the one that training without a move gives."""
+    words = {"yes": "to be expected", "no": "cannot be promised"}
+    told = [(x, x.get("reproducible") or {}) for x in worst_first(evidence["experiments"])]
+    rows = tuple(
+        (Cell(label(x)), Cell(words.get(r.get("state", ""), "not known")), Cell(r.get("detail", ""))) for x, r in told
+    )
+    return Table("same-model", "The same model as without a move", ("VM", "Same model", "Why"), rows) if rows else None
 
 
 def _listed(notes: Mapping[str, str]) -> str:
@@ -346,5 +345,6 @@ def all_tables(evidence: Evidence) -> Iterable[Table]:
         refusals_table(evidence),
         gaps_table(evidence),
         measurement_table(evidence),
+        same_model_table(evidence),
     )
     return [table for table in made if table is not None]

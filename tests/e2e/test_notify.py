@@ -11,6 +11,7 @@ import email
 import email.policy
 import json
 import socketserver
+import signal
 import ssl
 import subprocess
 import sys
@@ -124,8 +125,8 @@ def post(tmp_path: Path) -> Iterator[Post]:
 
 
 @contextlib.contextmanager
-def trainings(folder: Path, owners: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Trainings of VMs whose owners only the training tells; yields the option ``experiments``."""
+def trainings(folder: Path, owners: dict[str, str]) -> Iterator[tuple[dict[str, Any], list[subprocess.Popen[bytes]]]]:
+    """Trainings of VMs whose owners only the training tells; yields the option ``experiments``, and the trainings."""
     running = []
     try:
         for vm, owner in owners.items():
@@ -136,11 +137,30 @@ def trainings(folder: Path, owners: dict[str, str]) -> Iterator[dict[str, Any]]:
                 time.sleep(0.02)
         program = [sys.executable, str(EXAMPLE), str(folder)]
         source = {"provider": "exec", "command": program, "signal": "changes"}
-        yield {"h2o3": False, "baseline": 1.0, "sources": [source]}
+        yield {"h2o3": False, "baseline": 1.0, "sources": [source]}, running
     finally:
         for process in running:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def stalled(lab: Lab, running: list[subprocess.Popen[bytes]], *, seconds: float) -> Iterator[None]:
+    """The trainings stand still for so long once the next move has begun."""
+    known = len(lab.get("state")["moves"])
+
+    def stand_still() -> None:
+        while len(lab.get("state")["moves"]) == known:
+            time.sleep(0.05)
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for process in running:
+                process.send_signal(number)
+            time.sleep(seconds)
+
+    thread = threading.Thread(target=stand_still, daemon=True)
+    thread.start()
+    yield
+    thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +182,7 @@ def test_owners_are_told_before_at_harm_and_after(
         {"kind": "webhook", "url": f"http://127.0.0.1:{post.web}/theirs", "owners": ["vis*"]},
         {"kind": "webhook", "url": "http://127.0.0.1:1/closed", "when": ["after"]},
     ]
-    with trainings(tmp_path / "logs", {"ML-cpu-vm-01": "vision", "ML-cpu-vm-02": "fraud"}) as experiments:
+    with trainings(tmp_path / "logs", {"ML-cpu-vm-01": "vision", "ML-cpu-vm-02": "fraud"}) as (experiments, running):
         out = play(
             "evacuate_host", lab, tmp_path, evacuate_host_name="esx-01", evacuate_host_notify=hooks,
             evacuate_host_experiments=experiments,
@@ -185,11 +205,12 @@ def test_owners_are_told_before_at_harm_and_after(
 
         post.mail.clear()
         post.http.clear()
-        out = play(
-            "restore_host", lab, tmp_path, restore_host_name="esx-01", restore_host_notify=hooks,
-            restore_host_experiments=experiments, restore_host_stall_budget=0.001, restore_host_on_failure="continue",
-        )  # fmt: skip
-        assert out.returncode != 0, "each stalled beyond a budget of a millisecond"
+        with stalled(lab, running, seconds=4.0):
+            out = play(
+                "restore_host", lab, tmp_path, restore_host_name="esx-01", restore_host_notify=hooks,
+                restore_host_experiments=experiments, restore_host_stall_budget=1.0, restore_host_on_failure="continue",
+            )  # fmt: skip
+        assert out.returncode != 0, "each stalled for four seconds, beyond a budget of one"
         (slack,) = [body for path, _headers, body in post.http if path == f"/services/{SLACK}"]
         assert "Restore of esx-01: an experiment came to harm" in slack["text"]
         assert "ML-cpu-vm-01: stalled" in slack["text"]
