@@ -10,8 +10,8 @@ import contextlib
 import email
 import email.policy
 import json
-import socketserver
 import signal
+import socketserver
 import ssl
 import subprocess
 import sys
