@@ -200,13 +200,16 @@ def measurement_table(evidence: Evidence) -> Table | None:
 
 
 def same_model_table(evidence: Evidence) -> Table | None:
-    """Whether each finished model can be expected to be the one that training without a move gives."""
+    """Whether the finished models can be expected to be those that training without a move gives; a row an answer."""
     words = {"yes": "to be expected", "no": "cannot be promised"}
-    told = [(x, x.get("reproducible") or {}) for x in worst_first(evidence["experiments"])]
-    rows = tuple(
-        (Cell(label(x)), Cell(words.get(r.get("state", ""), "not known")), Cell(r.get("detail", ""))) for x, r in told
-    )
-    return Table("same-model", "The same model as without a move", ("VM", "Same model", "Why"), rows) if rows else None
+    found: dict[tuple[str, str], list[str]] = {}
+    for x in worst_first(evidence["experiments"]):
+        told = x.get("reproducible") or {}
+        answer = (words.get(told.get("state", ""), "not known"), told.get("detail", ""))
+        found.setdefault(answer, []).append(label(x))
+    rows = tuple((Cell(answer), Cell(why), _named(names)) for (answer, why), names in found.items())
+    heads = ("Same model", "Why", "Experiments")
+    return Table("same-model", "The same model as without a move", heads, rows) if rows else None
 
 
 def _listed(notes: Mapping[str, str]) -> str:
