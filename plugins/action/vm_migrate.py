@@ -86,7 +86,7 @@ class Screen:
 
     def show(self, lines: list[str], now: float) -> None:
         """Print new lines and bring the block up to date."""
-        block = [f"  {bar}" for bar in self.board.bars(now, display.columns - 2, self._rows)]
+        block = [f"  {line}" for line in self.board.bars(now, display.columns - 2, self._rows)]
         if lines or block != self._drawn:
             self._erase()
             for line in lines:

@@ -25,7 +25,8 @@ h1{font-size:1.75rem;line-height:1.2;margin:0;overflow-wrap:anywhere}
 h2{font-size:1.2rem;margin:2.5rem 0 .4rem}
 p{margin:.4rem 0}a{color:var(--move)}.lead{color:var(--soft);max-width:50rem}h1+.lead{margin:.25rem 0 1.1rem}
 .verdict{display:flex;gap:1rem;align-items:flex-start;padding:1rem 1.2rem;border-radius:.6rem;border:1px solid;margin:0}
-.verdict .mark{font-size:1.9rem;line-height:1.1;font-weight:700}.verdict strong{display:block;text-wrap:balance;font-size:1.35rem;line-height:1.3}.verdict strong::first-letter{text-transform:uppercase}
+.verdict .mark{font-size:1.9rem;line-height:1.1;font-weight:700}
+.verdict strong{display:block;text-wrap:balance;font-size:1.35rem;line-height:1.3}.verdict strong::first-letter{text-transform:uppercase}
 .verdict .said{color:var(--text);overflow-wrap:anywhere}
 .verdict.good{color:var(--good);background:var(--goodbg)}.verdict.bad{color:var(--bad);background:var(--badbg)}
 .verdict.open{color:var(--open);background:var(--openbg)}
@@ -45,7 +46,8 @@ tbody th{font-weight:600;overflow-wrap:anywhere}td.number,th.number{text-align:r
 figure{margin:.6rem 0 0}figure svg{width:100%;height:auto;display:block;overflow:visible}
 figure svg *{stroke-linejoin:round;stroke-linecap:butt}figure svg text{font-family:inherit}
 figcaption{color:var(--soft);font-size:.875rem;margin-top:.3rem;overflow-wrap:anywhere}
-.curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20.5rem),1fr));gap:1.6rem 2rem}.said{color:var(--text)}.curves.one{display:block}.narrow{display:none}
+.curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20.5rem),1fr));gap:1.6rem 2rem}
+.said{color:var(--text)}.curves.one{display:block}.narrow{display:none}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1.4rem;padding:0;margin:.3rem 0 0;list-style:none}
 .legend li{display:flex;align-items:center;gap:.5rem}
 .key{flex:none;width:1.6rem;height:.75rem;border-radius:.1rem;background:var(--move)}
@@ -66,7 +68,8 @@ td::before{content:attr(data-name);color:var(--soft);font-size:.875rem}
 @page{margin:14mm;@bottom-right{content:counter(page) " / " counter(pages);font:8pt sans-serif}}
 @media print{:root{color-scheme:light;--bg:#fff;--panel:#f6f8fa;--line:#c0c6cc;--text:#000;--soft:#41484f;--good:#004d38;--bad:#8a2d00;
 --open:#5c3d00;--goodbg:#fff;--badbg:#fff;--openbg:#fff;--grid:#c9d1d9;--move:#0060a8;--stall:#9a3300;--curve:#00553f}
-body{font-size:10.5pt}.curves{grid-template-columns:repeat(2,minmax(0,1fr))}main{max-width:none;padding:0}table{font-size:8pt}.under,thead th{font-size:7.5pt}th,td{padding:.25rem .3rem}.dense th,.dense td{padding:.1rem .3rem}
+body{font-size:10.5pt}.curves{grid-template-columns:repeat(2,minmax(0,1fr))}main{max-width:none;padding:0}
+table{font-size:8pt}.under,thead th{font-size:7.5pt}th,td{padding:.25rem .3rem}.dense th,.dense td{padding:.1rem .3rem}
 h2{margin-top:1.6rem;break-after:avoid}h2+.lead{break-after:avoid}figure,tr,.verdict,.tiles,.note,.lead,.facts{break-inside:avoid}
 thead{display:table-header-group}.verdict,.tiles div{border:1px solid var(--line)}.key{print-color-adjust:exact}
 .tiles{grid-template-columns:repeat(4,1fr)}}
@@ -83,7 +86,8 @@ PAGE = """\
 {% macro show(t) -%}
 {% if t %}<section><h2 id="{{ t.key }}-title">{{ t.title }}</h2>
 {% if t.lead %}<p class="lead">{{ t.lead }}</p>{% endif %}
-<table id="{{ t.key }}"{% if t.rows | length > 16 %} class="dense"{% endif %} role="table" aria-labelledby="{{ t.key }}-title"><thead role="rowgroup"><tr role="row">
+<table id="{{ t.key }}"{% if t.rows | length > 16 %} class="dense"{% endif %} role="table" aria-labelledby="{{ t.key }}-title">
+<thead role="rowgroup"><tr role="row">
 {% for h in t.heads %}<th scope="col" role="columnheader"{% if t.rows and t.rows[0][loop.index0].number %} class="number"{% endif %}>{{ h }}</th>
 {% endfor %}</tr></thead><tbody role="rowgroup">
 {% for row in t.rows %}<tr role="row"><th scope="row" role="rowheader"><div>{{ cell(row[0]) }}</div></th>

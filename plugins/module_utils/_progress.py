@@ -103,7 +103,7 @@ class Board:
         shown = flying[: max(0, rows - 1)]
         hidden = len(flying) - len(shown)
         more = f", {hidden} more in flight" if hidden else ""
-        lines = [flight.bar(self._trained.get(flight.vm)) for flight in shown]
+        lines = [flight.as_bar(self._trained.get(flight.vm)) for flight in shown]
         return [text[:columns] for text in (*lines, f"{self.summary(now)}{more}")]
 
     def _in_flight(self) -> list[_Flight]:
@@ -163,7 +163,7 @@ class _Flight:
         self.told = percent if new else self.told
         return new
 
-    def bar(self, trained: float | None) -> str:
+    def as_bar(self, trained: float | None) -> str:
         """``ML-cpu-vm-04       ██████░░░░░░░░░░░░░░  31 % → esx-06, experiment 17 %``."""
         full = round(BAR_CELLS * self.percent / 100)
         experiment = "" if trained is None else f", experiment {percent(trained)}"

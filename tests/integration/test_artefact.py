@@ -17,7 +17,7 @@ import yaml
 
 from scripts.artefact import BIN, ROOT, CommandFailed, build, install, run
 from scripts.importer import imported
-from scripts.matrix import PAGE, SUPPORTED, Row, page_of, pairs, row_of
+from scripts.matrix import SUPPORTED, Row, page_of, pairs, row_of
 from scripts.sanity import sanity
 from tests.labs import Lab
 
@@ -122,12 +122,7 @@ def test_the_oldest_core_of_this_machine_runs_it(artefact: Path) -> None:
     assert row.passed, row.checks
 
 
-def test_the_documented_matrix_is_whole() -> None:
-    page = PAGE.read_text()
-    documented = re.findall(r"^   \* - (\d+\.\d+)\.\d+\n     - (\d+\.\d+)\.", page, re.MULTILINE)
-    assert {core for core, _python in documented} == set(SUPPORTED), "run make matrix"
-    assert all(python in SUPPORTED[core] for core, python in documented)
-    assert "failed" not in page
+def test_what_failed_in_the_matrix_is_documented_as_failed() -> None:
     checks = dict.fromkeys(("ansible-doc", "check mode", "evacuate", "restore", "inventory", "sanity"), "")
     assert "     - failed" in page_of([Row("2.16.0", "3.11.0", "9.0", {**checks, "restore": "why"})])
 
