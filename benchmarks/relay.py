@@ -59,13 +59,20 @@ class Relay:
                 client, _address = self._listener.accept()
             except OSError:
                 return
-            if self._refuses:
+            server = None if self._refuses else self._connected()
+            if server is None:
                 client.close()
                 continue
-            server = socket.create_connection(self._target)
             self._open += [client, server]
             for source, sink in ((client, server), (server, client)):
                 threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _connected(self) -> socket.socket | None:
+        """A connection to the server; ``None`` while nobody listens there."""
+        try:
+            return socket.create_connection(self._target)
+        except OSError:
+            return None
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):

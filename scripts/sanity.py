@@ -22,14 +22,15 @@ from pathlib import Path
 from scripts.artefact import BIN, ROOT, CommandFailed, build, install, run
 
 HOME = ROOT / ".venv" / "ansible-test"
-# With the arguments of get-pip: the packages to install, and switches for those that are not wanted.
+# With the arguments of get-pip: the packages to install, and switches for those that are not wanted. The pip that
+# comes with the environment's own Python takes them: that of another, older one may not know this Python.
 BOOTSTRAP = """\
 import subprocess
 import sys
 
 packages = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-command = [{python!r}, "-m", "pip", "--python", sys.executable, "install", "--quiet", *packages]
-sys.exit(subprocess.run(command).returncode)
+subprocess.run([sys.executable, "-m", "ensurepip"], check=True, stdout=subprocess.DEVNULL)
+subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *packages], check=True)
 """
 WANTED_PIP = """\
 from types import SimpleNamespace
@@ -58,8 +59,7 @@ def prepare_home(folder: Path, version: str, bin_dir: Path) -> None:
     pip = run([bin_dir / "python", "-c", WANTED_PIP.format(version=version)], folder, bin_dir=bin_dir).strip()
     cache = HOME / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    # Always the same Python: the one of a matrix' environment may be gone when its cache is used again.
-    (cache / f"get_pip_{pip.replace('.', '_')}.py").write_text(BOOTSTRAP.format(python=sys.executable))
+    (cache / f"get_pip_{pip.replace('.', '_')}.py").write_text(BOOTSTRAP)
     settings = configparser.RawConfigParser()
     settings["global"] = {
         key.removeprefix("PIP_").lower().replace("_", "-"): value

@@ -188,7 +188,7 @@ def longest_stall(
 
 # --- signal: changes
 
-FEW = 20  # steps; the fewer are known, the longer an ordinary one may be
+FEW = 10  # steps; the fewer are known, the longer an ordinary one may be
 HEAVY = 3.0  # times the median: then steps differ so much that an ordinary one may be twice as long as all others
 
 
