@@ -72,6 +72,8 @@ def axis_seconds(evidence: Evidence) -> float:
 
 def curve(evidence: Evidence, experiment: Mapping[str, Any], width: float) -> str:
     """Progress over time, the move shaded, the longest stall marked. Raises ImportError without matplotlib."""
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - heavy, and only reports need it
+
     with _figure(width, 2.0, f"curve {experiment['vm']} {experiment['id']}") as (figure, svg):
         axis = _axis(figure, width, 2.0, left=0.55 if width == SMALL else _left(evidence, width), top=0.12)
         divisor = _time_axis(axis, axis_seconds(evidence))
@@ -89,7 +91,8 @@ def curve(evidence: Evidence, experiment: Mapping[str, Any], width: float) -> st
         low, high = axis.get_ylim() if points else (0.0, 100.0)
         # Room above the curve for the words that name the shade and the mark.
         axis.set_ylim(low, low + max(high - low, 0.1) * 1.5)
-        axis.set_yticks([tick for tick in axis.get_yticks() if low <= tick <= min(high, 100)])
+        ticks = MaxNLocator(4).tick_values(low, min(high, 100))
+        axis.set_yticks([tick for tick in ticks if low <= tick <= min(high, 100)])
         axis.set_ylabel("progress, %", color=COLOURS["text"])
         _draw_move(axis, evidence, experiment, divisor)
         _draw_stall(axis, experiment, divisor)
