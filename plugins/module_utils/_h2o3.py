@@ -275,7 +275,7 @@ def discover(
     except ConnectionRefusedError:
         return [], "no server listens"
     except (OSError, http.client.HTTPException) as error:
-        return [], unanswered(error)
+        return [], unanswered(error, endpoint)
     finally:
         probe.close()
 

@@ -26,6 +26,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sampl
 
 MOST_BYTES = 1 << 20
 MOST_TEXT = 200
+GONE = (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected, ssl.SSLEOFError)
 REQUEST_SECONDS = 300.0  # a request in flight waits through the freeze
 
 
@@ -200,11 +201,14 @@ def headers_of(response: http.client.HTTPResponse) -> dict[str, str]:
     return {name.lower(): text(value) for name, value in response.getheaders()}
 
 
-def unanswered(error: Exception) -> str:
+def unanswered(error: Exception, endpoint: Endpoint) -> str:
     """Why there is no answer, for a person."""
     reason = str(getattr(error, "reason", "") or "") if isinstance(error, ssl.SSLError) else ""
     if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
         return "no answer: a client certificate is wanted (see client_cert)"
+    if endpoint.tls is not None and isinstance(error, GONE):
+        # In TLS 1.3 the server refuses after the handshake, and its reset may overtake the alert that says why.
+        return f"no answer ({type(error).__name__}); maybe a client certificate is wanted (see client_cert)"
     return f"no answer ({type(error).__name__})"
 
 
@@ -213,8 +217,7 @@ def failed_sample(error: Exception, sent: float) -> Sample:
     received = time.monotonic()
     if isinstance(error, TimeoutError):
         return Sample(sent, received, "silent", detail="no answer in time")
-    gone = (ConnectionRefusedError, ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected)
-    if isinstance(error, gone):
+    if isinstance(error, (ConnectionRefusedError, *GONE)):
         return Sample(sent, received, "refused", detail=type(error).__name__)
     return Sample(sent, received, "silent", detail=text(f"{type(error).__name__} {error}"))
 

@@ -68,7 +68,7 @@ class Mlflow:
         except Refused as error:
             return [], f"{endpoint.url}: {error}"
         except (OSError, http.client.HTTPException) as error:
-            return [], f"{endpoint.url}: {unanswered(error)}"
+            return [], f"{endpoint.url}: {unanswered(error, endpoint)}"
         finally:
             probe.close()
         candidates = [e for e in (self._experiment(run, endpoint, target) for run in runs) if e is not None]

@@ -71,7 +71,7 @@ class Prometheus:
         try:
             capabilities = self._capabilities(endpoint)
         except (OSError, http.client.HTTPException) as error:
-            return [], f"{endpoint.url}: {unanswered(error)}"
+            return [], f"{endpoint.url}: {unanswered(error, endpoint)}"
         candidate = Experiment(
             vm=target.vm,
             vm_name=target.vm_name,

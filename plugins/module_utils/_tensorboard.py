@@ -60,7 +60,7 @@ class Tensorboard:
         try:
             environment, tags = probe.get("/data/environment"), probe.get(f"{SCALARS}/tags")
         except (OSError, http.client.HTTPException) as error:
-            return [], f"{endpoint.url}: {unanswered(error)}"
+            return [], f"{endpoint.url}: {unanswered(error, endpoint)}"
         finally:
             probe.close()
         if environment.status != 200 or tags.status != 200 or not isinstance(tags.body, dict):

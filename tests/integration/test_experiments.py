@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import shutil
 import socket
 import socketserver
@@ -310,9 +311,7 @@ def demanding_relay(server: Protected, address: str, own: tuple[Path, Path], cli
                 here = wanted.wrap_socket(self.request, server_side=True)
                 raw = socket.create_connection((server.address, 54321))
                 there = upstream.wrap_socket(raw, server_hostname=server.address)
-                answers = threading.Thread(target=pump, args=(there, here), daemon=True)
-                answers.start()
-                pump(here, there)
+                pass_on(here, there)
 
     listening = socketserver.ThreadingTCPServer((address, 54321), Relay, bind_and_activate=False)
     listening.allow_reuse_address = listening.daemon_threads = True
@@ -326,13 +325,17 @@ def demanding_relay(server: Protected, address: str, own: tuple[Path, Path], cli
         listening.server_close()
 
 
-def pump(source: ssl.SSLSocket, sink: ssl.SSLSocket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(1 << 16):
-            sink.sendall(data)
-    for end in (source, sink):
-        with contextlib.suppress(OSError):
-            end.close()
+def pass_on(here: ssl.SSLSocket, there: ssl.SSLSocket) -> None:
+    """Pass bytes both ways in one thread: a TLS connection is not to be read and written by two at once."""
+    ways = {here: there, there: here}
+    with here, there:
+        while True:
+            ready = [end for end in ways if end.pending()] or select.select(list(ways), [], [])[0]
+            for source in ready:
+                data = source.recv(1 << 16)
+                if not data:
+                    return
+                ways[source].sendall(data)
 
 
 def test_tls_and_passwords(protected: Protected, lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
@@ -355,7 +358,7 @@ def test_tls_and_passwords(protected: Protected, lab: Lab, run_module: RunModule
     own, (shown, key) = pem(tmp_path, "relay", relay), pem(tmp_path, "client", "127.0.99.4")
     with demanding_relay(protected, relay, own, shown):
         through = {"addresses": {"ML-cpu-vm-02": relay}, "ca_path": str(own[0])}
-        assert "a client certificate is wanted (see client_cert)" in asked(**through)
+        assert "client certificate is wanted (see client_cert)" in asked(**through)
         certificate = {"client_cert": str(shown), "client_key": str(key)}
         assert "no training job runs" in asked(**through, **certificate)
         stranger, its_key = pem(tmp_path, "stranger", "127.0.99.5")
