@@ -167,7 +167,17 @@ def wait(vcenter: Vsphere, host: HostState, task: str, timeout: int) -> None:
 
 
 def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
-    """Compare, then act."""
+    """Compare, then act; once more when the host changed its mode in between."""
+    try:
+        return compare_and_act(module, vcenter)
+    except CallFailed as error:
+        if error.fault != "InvalidState":
+            raise
+        return compare_and_act(module, vcenter)
+
+
+def compare_and_act(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
+    """Bring the host into the wanted state where it is not in it. Raises like :func:`reach`, and PermissionMissing."""
     params = module.params
     host = find_host(vcenter.estate(), params["host"])
     if host.maintenance in SATISFIED[params["state"]]:

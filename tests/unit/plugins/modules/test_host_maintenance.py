@@ -1,0 +1,60 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``host_maintenance`` against a vCenter whose host changes between reading and asking."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Connection,
+    Estate,
+    HostState,
+    Maintenance,
+    VcenterInfo,
+)
+from ansible_collections.liveml.vsphere.plugins.modules.host_maintenance import body
+
+OPTIONS = {
+    "host": "esx-1",
+    "state": "maintenance",
+    "evacuate_powered_off": False,
+    "vsan_mode": "ensureObjectAccessibility",
+    "wait_timeout": 1,
+}
+MODULE = SimpleNamespace(params=OPTIONS, check_mode=False)
+
+
+class Changing:
+    """Each reading shows the next of ``readings``; every call for maintenance mode is one too late."""
+
+    def __init__(self, *readings: Maintenance) -> None:
+        self.readings = list(readings)
+
+    def estate(self) -> Estate:
+        host = HostState(
+            moid="host-1", name="esx-1", cluster="c", cluster_name="c", datacenter="dc", fault_domain="a",
+            connection=Connection.CONNECTED, maintenance=self.readings.pop(0), memory_bytes=1, memory_used_bytes=0,
+            cpu_mhz=1, cpu_used_mhz=0,
+        )  # fmt: skip
+        return Estate(VcenterInfo("vc", "uuid", "8.0.3", True), {"host-1": host}, {}, {}, {})
+
+    def lacks(self, host: str, privilege: str) -> bool:
+        return False
+
+    def enter_maintenance(self, host: str, **_options: object) -> str:
+        raise CallFailed("vCenter could not enter maintenance mode", fault="InvalidState")
+
+
+def test_a_host_that_arrived_meanwhile_is_in_maintenance() -> None:
+    told = body(MODULE, Changing(Maintenance.NORMAL, Maintenance.IN))
+    assert (told["maintenance"], told["changed"]) == ("in", False)
+
+
+def test_a_host_that_stays_as_it_is_is_an_error() -> None:
+    with pytest.raises(CallFailed, match="could not enter maintenance mode"):
+        body(MODULE, Changing(Maintenance.NORMAL, Maintenance.NORMAL))
