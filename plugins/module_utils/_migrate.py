@@ -236,7 +236,7 @@ class Executor:
         rules = self._rules
         timeout = move_timeout(move, per_gib=rules.timeout_per_gib, floor=rules.timeout_floor)
         self._flights[task] = _Flight(move, self._clock() + timeout, task, attempt)
-        self._vcenter.follow(tasks=(task,), vms=(move.vm,))
+        self._vcenter.follow(task, move.vm)
 
     def _record_home(self, move: Move) -> None:
         home = self._homes.get(move.vm)
@@ -292,6 +292,7 @@ class Executor:
         host = seen.host if seen is not None else None
         if task is not None:
             flight = self._flights.pop(task)
+            self._vcenter.unfollow(task)
             if host == move.target and not flight.switched:
                 self._hear_switch(move)
         if host == move.target:

@@ -41,8 +41,11 @@ class Vcenter(Protocol):
     def cancel(self, task: str) -> None:
         """Ask vCenter to cancel a task; a task that ended or cannot be cancelled is no error."""
 
-    def follow(self, *, tasks: Iterable[str] = (), vms: Iterable[str] = ()) -> None:
-        """Add tasks and VMs to what ``updates`` reports; their present state is reported first."""
+    def follow(self, task: str, vm: str | None = None) -> None:
+        """Add a task, and the VM that it moves, to what ``updates`` reports; their present state is reported first."""
+
+    def unfollow(self, task: str) -> None:
+        """The task and its VM are reported no longer."""
 
     def updates(self, timeout: float) -> tuple[Update, ...]:
         """Wait up to ``timeout`` seconds for news of what is followed (one ``WaitForUpdatesEx``)."""

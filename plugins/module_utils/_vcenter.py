@@ -69,7 +69,7 @@ class Vsphere:
         self._collector: Any = None
         self._version = ""
         self._logins = client.renewed
-        self._followed: dict[tuple[str, str], None] = {}
+        self._followed: dict[str, tuple[str | None, Any]] = {}  # task -> its VM and its property filter
         self._tasks: dict[str, dict[str, Any]] = {}
         self._field: int | None = None
 
@@ -112,13 +112,24 @@ class Vsphere:
 
     # following
 
-    def follow(self, *, tasks: Iterable[str] = (), vms: Iterable[str] = ()) -> None:
-        """See the port."""
+    def follow(self, task: str, vm: str | None = None) -> None:
+        """See the port. One property filter a task, which lasts until ``unfollow``."""
         self._renew_collector()
-        for kind, moid in [("Task", t) for t in tasks] + [("VirtualMachine", v) for v in vms]:
-            if (kind, moid) not in self._followed:
-                self._followed[kind, moid] = None
-                self._add_filter(kind, moid)
+        if task not in self._followed:
+            self._followed[task] = (vm, None)
+            self._add_filter(task)
+
+    def unfollow(self, task: str) -> None:
+        """See the port."""
+        _vm, filtering = self._followed.pop(task, (None, None))
+        self._tasks.pop(task, None)
+        if filtering is None or self._logins != self._client.renewed:
+            return  # filters die with the session that made them
+        try:
+            self._client.call("stop following a task", filtering.DestroyPropertyFilter)
+        except CallFailed as error:
+            if error.fault != "ManagedObjectNotFound":
+                raise
 
     def _renew_collector(self) -> None:
         """Filters die with the session that made them."""
@@ -128,22 +139,29 @@ class Vsphere:
             "follow tasks", self._client.content.propertyCollector.CreatePropertyCollector
         )
         self._logins, self._version = self._client.renewed, ""
-        for kind, moid in list(self._followed):
-            self._add_filter(kind, moid)
+        for task in list(self._followed):
+            self._add_filter(task)
 
-    def _add_filter(self, kind: str, moid: str) -> None:
+    def _add_filter(self, task: str) -> None:
         query = vmodl.query.PropertyCollector
+        vm, _filter = self._followed[task]
+        objects = [("Task", task)] if vm is None else [("Task", task), ("VirtualMachine", vm)]
         spec = query.FilterSpec(
-            objectSet=[query.ObjectSpec(obj=self._client.reference(kind, moid), skip=False)],
-            propSet=[query.PropertySpec(type=getattr(vim, kind), pathSet=FOLLOWED[kind], all=False)],
+            objectSet=[query.ObjectSpec(obj=self._client.reference(*each), skip=False) for each in objects],
+            propSet=[
+                query.PropertySpec(type=getattr(vim, kind), pathSet=FOLLOWED[kind], all=False)
+                for kind, _moid in objects
+            ],
         )
         logins = self._client.renewed
         try:
-            self._client.call("follow a task", lambda: self._collector.CreateFilter(spec, False))
+            made = self._client.call("follow a task", lambda: self._collector.CreateFilter(spec, False))
         except CallFailed:
             if self._client.renewed == logins:
                 raise
             self._renew_collector()  # the collector died with the session; a new one gets all filters
+        else:
+            self._followed[task] = (vm, made)
 
     def updates(self, timeout: float) -> tuple[Update, ...]:
         """See the port."""
@@ -321,7 +339,13 @@ class Vsphere:
 
     def wait_for(self, task: str, timeout: float) -> TaskUpdate:
         """Wait for the end of one task. Raises TaskTimeout; NotFound when vCenter forgot the task."""
-        self.follow(tasks=(task,))
+        self.follow(task)
+        try:
+            return self._end_of(task, timeout)
+        finally:
+            self.unfollow(task)
+
+    def _end_of(self, task: str, timeout: float) -> TaskUpdate:
         deadline = time.monotonic() + timeout
         last = "unknown"
         while time.monotonic() < deadline:

@@ -53,6 +53,7 @@ class ScriptedVcenter:
         self.refuse: dict[str, str] = {}
         self.lie: set[str] = set()  # VMs that arrive although their task fails
         self.hang: set[str] = set()
+        self.followed: set[str] = set()
 
     def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
         assert (pool, priority) == (None, "highPriority")
@@ -68,8 +69,12 @@ class ScriptedVcenter:
         self.tasks[task] = (vm, host, self.ticks, script.pop(0) if script else None)
         self.peak = max(self.peak, len(self.tasks))
 
-    def follow(self, *, tasks: Iterable[str] = (), vms: Iterable[str] = ()) -> None:
-        assert set(tasks) <= set(self.tasks)
+    def follow(self, task: str, vm: str | None = None) -> None:
+        assert task in self.tasks
+        self.followed.add(task)
+
+    def unfollow(self, task: str) -> None:
+        self.followed.remove(task)
 
     def cancel(self, task: str) -> None:
         self.cancelled.append(task)
@@ -172,7 +177,9 @@ def carry_out(
     executor = Executor(
         vcenter, watch or ScriptedWatch(), notes, rules or Rules(), clock=clock, sleep=clock.sleep, **options
     )
-    return executor.run(Plan("p", INFO, tuple(moves))), notes
+    outcome = executor.run(Plan("p", INFO, tuple(moves)))
+    assert not vcenter.followed
+    return outcome, notes
 
 
 def results(outcome: Outcome) -> dict[str, MoveResult]:

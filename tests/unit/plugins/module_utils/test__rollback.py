@@ -130,7 +130,10 @@ class World:
                 news.append(TaskUpdate(task, "error", fault=Fault(fault, "scripted")))
         return tuple(news)
 
-    def follow(self, *, tasks: Iterable[str] = (), vms: Iterable[str] = ()) -> None:
+    def follow(self, task: str, vm: str | None = None) -> None:
+        self.count()
+
+    def unfollow(self, task: str) -> None:
         self.count()
 
     def cancel(self, task: str) -> None:
