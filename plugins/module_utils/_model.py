@@ -383,6 +383,12 @@ class Sample:
     progress: float | None = None
     detail: str = ""  # progress message or error text, at most 200 characters
     step: float | None = None  # training steps done, where the provider counts them
+    late: float = 0.0  # seconds of the time between that the watching process itself stood still
+
+    @property
+    def waited(self) -> float:
+        """Seconds for which the question waited for its answer, at least."""
+        return self.received - self.sent - self.late
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@
 
 Where the server freezes with its VM (signal ``answers``), a stall is a silence: with ``a`` the answer before and ``b``
 the answer after it, the server stood still at most ``b.received - a.sent``, and at least as long as the question in
-flight waited longer than an undisturbed one may. Where a server goes on answering (signal ``changes``), a stall lies
+flight waited longer than an undisturbed one may, and than the watching process was late itself. Where a server goes on answering (signal ``changes``), a stall lies
 between two changes of what it tells. Bounds and constants are tried by ``benchmarks/stall.py``.
 """
 
@@ -27,6 +27,7 @@ OF_A_SERVER = Capabilities("process", "answers")
 STANDS_OUT = 0.25  # a question that waits this much longer than others tells of a stall; below, of a busy server
 MANY_TIMES = 2  # or this many times what the slowest hundredth of the others waited longer, on a busy machine
 LEAST_MARGIN = 0.045  # a server needs up to 45 ms to go on after a freeze, on a busy machine
+TO_GO_ON = 0.01  # seconds that a server typically needs to go on after a freeze
 NEARBY = 30.0  # seconds around a silence that tell what is usual there
 FASTER = 1.5  # how much faster than usual a training may go on
 LEAST_CHANGES = 3  # of progress, for its rate to be known
@@ -73,8 +74,8 @@ class _Answers:
         # That a job is unknown is an answer of the server, too.
         self.places = [i for i, s in enumerate(samples) if s.outcome in (ANSWERED, "job_missing")]
         self.heard = [samples[i] for i in self.places]
-        self.middle = median(s.received - s.sent for s in self.heard) if self.heard else 0.0
-        self._waits = [max(0.0, s.received - s.sent - self.middle) for s in self.heard]
+        self.middle = median(s.waited for s in self.heard) if self.heard else 0.0
+        self._waits = [max(0.0, s.waited - self.middle) for s in self.heard]
         self._received = [s.received for s in self.heard]
         self._clock_progress = clock_progress
 
@@ -137,10 +138,11 @@ def silences(samples: Sequence[Sample], unwatched: Windows = (), *, clock_progre
 def _silence(answers: _Answers, before: int, place: int, following: int) -> Silence:
     """The silence from the sample at ``place`` to the next answer, or to the last sample."""
     first, question, last = answers.samples[place], answers.samples[place + 1], answers.samples[following]
-    waited = last.received - question.sent - answers.middle
-    in_flight = 0.0 if last.outcome in ("refused", "invalid") else last.received - last.sent - answers.middle
-    gap, high = last.received - first.received - answers.middle, last.received - first.sent
-    seconds = min(max(0.0, gap + max(0.0, waited)) / 2, high)
+    late = sum(s.late for s in answers.samples[place + 1 : following + 1])
+    waited = last.received - question.sent - late - answers.middle
+    in_flight = 0.0 if last.outcome in ("refused", "invalid") else last.waited - answers.middle
+    gap, high = last.received - first.received - late - answers.middle, last.received - first.sent
+    seconds = min(max(0.0, (gap + max(0.0, waited)) / 2 - TO_GO_ON), high)
     if waited <= STANDS_OUT:
         return Silence(first.received, last.received, seconds, 0.0, high, max(0.0, waited))
     threshold, margin = answers.usual(before, before + 1)

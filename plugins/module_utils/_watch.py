@@ -11,11 +11,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import key_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._pauses import Pulse, RunDelay
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session
 from ansible_collections.liveml.vsphere.plugins.module_utils._samples import (
     SampleLog,
@@ -29,6 +31,7 @@ CALM_HZ = 5.0
 FOCUS_HZ = 20.0
 LEAST_SETTLE_SECONDS = 1.0
 TELL_SECONDS = 3.0
+LONG_ANSWER = 0.1  # seconds; pauses of the whole process matter for such alone
 
 
 class Watch:
@@ -50,13 +53,17 @@ class Watch:
         self._stall_budget = stall_budget
         self._settle_timeout = settle_timeout
         self._baseline = baseline
+        self._pulse = Pulse()
         self._watched = [
-            _Watched(experiment, session, self._log, earlier.get((experiment.vm, experiment.id), []), listener)
+            _Watched(
+                experiment, session, self._log, self._pulse, earlier.get((experiment.vm, experiment.id), []), listener
+            )
             for experiment, session in experiments
         ]
 
     def __enter__(self) -> Self:
         """Start sampling."""
+        self._pulse.__enter__()
         for watched in self._watched:
             watched.thread.start()
         return self
@@ -68,6 +75,7 @@ class Watch:
         for watched in self._watched:
             watched.thread.join(timeout=2)
             watched.close()
+        self._pulse.__exit__()
         self._log.close()
 
     def baseline(self) -> None:
@@ -121,6 +129,7 @@ class _Watched:
         experiment: Experiment,
         session: Session,
         log: SampleLog,
+        pulse: Pulse,
         earlier: list[tuple[str, Sample]],
         listener: Callable[..., None],
     ) -> None:
@@ -131,6 +140,7 @@ class _Watched:
         self.thread = threading.Thread(target=self._run, name=f"watch {experiment.vm_name}", daemon=True)
         self._session = session
         self._log = log
+        self._pulse = pulse
         self._listener = listener
         self._stop = threading.Event()
         self._focused_at: float | None = None
@@ -155,10 +165,18 @@ class _Watched:
         self._session.close()
 
     def _run(self) -> None:
+        delay = RunDelay()
+        try:
+            self._ask_again_and_again(delay)
+        finally:
+            delay.close()
+
+    def _ask_again_and_again(self, delay: RunDelay) -> None:
         due = time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
-            self._sent = time.monotonic()
+            self._sent, delayed = time.monotonic(), delay.seconds()
             sample = self._session.sample()
+            sample = self._with_own_pauses(sample, delay.seconds() - delayed)
             if self._stop.is_set():
                 return
             self._sent = None
@@ -168,6 +186,12 @@ class _Watched:
             # After a late answer the schedule starts from now: no burst of questions.
             hz = min(self.hz, self._session.most_hz)
             due = max(due + 1 / hz, time.monotonic() + 0.2 / hz)
+
+    def _with_own_pauses(self, sample: Sample, delayed: float) -> Sample:
+        """What this thread and this process were late themselves; an answer may have waited for them."""
+        if sample.waited > LONG_ANSWER:
+            delayed = max(delayed, self._pulse.paused(sample.sent, sample.received))
+        return replace(sample, late=round(min(delayed, sample.waited), 6)) if delayed > 0 else sample
 
     def _tell(self, sample: Sample) -> None:
         told_at, told = self._told

@@ -1,0 +1,81 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""How long the watching process itself stood still: what it was late to notice is no stall of an experiment.
+
+Two sources: the time a thread was ready to run and had no processor (proc(5), ``schedstat``; Linux only), and a pulse,
+which also tells that the whole controller was stopped, for example by a vMotion of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from typing import Self
+
+BEAT_SECONDS = 0.02
+LEAST_PAUSE = 0.01  # a beat that comes this late tells of a pause
+MOST_PAUSES = 1000
+
+
+class Pulse:
+    """Beats in a thread of its own as long as its context, and remembers when it could not."""
+
+    def __init__(self) -> None:
+        self._beat = time.monotonic()
+        self._pauses: deque[tuple[float, float]] = deque(maxlen=MOST_PAUSES)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to beat."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Beat no longer."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            due = time.monotonic() + BEAT_SECONDS
+            if self._stop.wait(BEAT_SECONDS):
+                return
+            now = time.monotonic()
+            if now - due > LEAST_PAUSE:
+                self._pauses.append((due, now))
+            self._beat = now
+
+    def paused(self, since: float, until: float) -> float:
+        """Seconds between two times in the past that this process stood still; waits for the next beat."""
+        while self._beat < until and self._thread.is_alive() and not self._stop.is_set():
+            time.sleep(BEAT_SECONDS / 4)
+        return sum(max(0.0, min(end, until) - max(start, since)) for start, end in list(self._pauses))
+
+
+class RunDelay:
+    """Seconds that the thread which made this was ready to run without running, since it began."""
+
+    def __init__(self) -> None:
+        try:
+            self._file: int | None = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._file = None
+
+    def seconds(self) -> float:
+        """See the class; 0 where the operating system does not tell."""
+        if self._file is None:
+            return 0.0
+        return int(os.pread(self._file, 64, 0).split()[1]) / 1e9
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

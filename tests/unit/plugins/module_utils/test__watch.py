@@ -1,0 +1,97 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The watch in a process of its own, which is itself stopped: that is no stall of what it watches."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._pauses import RunDelay
+from ansible_collections.liveml.vsphere.plugins.module_utils._samples import read_samples
+from ansible_collections.liveml.vsphere.plugins.module_utils._stall import STANDS_OUT, longest_stall
+
+STOPPED_SECONDS = 1.0
+# A server that takes 150 ms for an answer, so that a question is in flight most of the time.
+WATCHER = """
+import pathlib, sys, time
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._watch import Watch
+
+class Slow:
+    most_hz = 20.0
+    steps = 0
+    def sample(self):
+        sent = time.monotonic()
+        time.sleep(0.15)
+        self.steps += 1
+        return Sample(sent, time.monotonic(), "answered", "1", "RUNNING", 0.1, "", float(self.steps))
+    def interrupt(self): pass
+    def close(self): pass
+
+experiment = Experiment("vm-1", "ML-1", "h2o3", "job", "1", "http://x")
+folder = pathlib.Path(sys.argv[1])
+told = dict(stall_budget=5.0, settle_timeout=1.0, baseline=1.0, listener=lambda *a, **k: None)
+with Watch([(experiment, Slow())], folder, **told) as watch:
+    watch.focus("vm-1")
+    watch.baseline()
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_stopped_watcher_claims_no_stall(tmp_path: Path) -> None:
+    watcher = subprocess.Popen(
+        [sys.executable, "-c", WATCHER, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert watcher.stdout is not None
+    assert watcher.stdout.readline() == "ready\n"
+    watcher.send_signal(signal.SIGSTOP)
+    time.sleep(STOPPED_SECONDS)
+    watcher.send_signal(signal.SIGCONT)
+    time.sleep(1.0)
+    watcher.communicate("\n", timeout=10)
+    samples = [sample for _session, sample in read_samples(tmp_path / "samples.jsonl")["vm-1", "job"]]
+    slowest = max(samples, key=lambda s: s.received - s.sent)
+    assert slowest.received - slowest.sent >= STOPPED_SECONDS
+    assert slowest.late > STOPPED_SECONDS - 0.3
+    finding = longest_stall(samples)
+    assert finding is not None
+    assert finding.stall.at is None
+    assert finding.stall.low == 0
+    assert finding.stall.high >= STOPPED_SECONDS, "the experiment may have stood still meanwhile"
+
+
+def test_a_late_watcher_lowers_what_is_claimed() -> None:
+    calm = [Sample(0.05 * n, 0.05 * n + 0.003, "answered", "1", "RUNNING", step=float(n)) for n in range(100)]
+    gone = [Sample(t + 6, t + 6.003, "answered", "1", "RUNNING", step=100 + t) for t in range(3)]
+
+    def claimed(late: float) -> tuple[float, float]:
+        finding = longest_stall([*calm, Sample(5.0, 6.0, "answered", "1", "RUNNING", step=99.0, late=late), *gone])
+        assert finding is not None
+        return finding.stall.low, finding.stall.high
+
+    low, high = claimed(0.0)
+    assert low > 0.9
+    assert claimed(0.4) == (pytest.approx(low - 0.4), high)
+    assert claimed(1.0 - STANDS_OUT) == (0.0, high)
+
+
+def test_a_thread_that_never_waited_for_a_processor_was_not_late() -> None:
+    delay = RunDelay()
+    before = delay.seconds()
+    assert 0 <= delay.seconds() - before < 0.1
+    delay.close()
+    assert delay.seconds() == 0
