@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks same-model lint sanity importer matrix release docs bench gates gitops browser screenshots lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks same-model lint sanity importer matrix release docs bench figures gates gitops browser screenshots lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,7 +22,7 @@ demo: setup-demo ## Evacuate and restore a host of the embedded lab under real t
 	@$(BIN)/python -m lab.demo
 
 test: setup-test ## Run all tests and linters
-	@$(PYTEST) tests --cov=plugins --cov-report=term:skip-covered --cov-fail-under=85
+	@$(PYTEST) tests --numprocesses 3 --dist loadfile --cov=plugins --cov-report=term:skip-covered --cov-fail-under=85
 
 unit: setup-test ## Run the unit tests
 	@$(PYTEST) tests/unit
@@ -50,6 +50,9 @@ same-model: setup-test ## Train on all flights with and without moves, and compa
 
 bench: setup-test ## Measure what is promised: make bench [ONLY=stall] [TRIALS=N] [OUT=FILE]
 	@ONLY=$(ONLY) TRIALS=$(TRIALS) OUT=$(OUT) $(BIN)/python -m benchmarks
+
+figures: setup-test ## Make the documentation's page of figures from benchmarks/results
+	@$(BIN)/python -m benchmarks.page
 
 screenshots: setup-test ## Make docs/images anew from real runs in the lab
 	@$(BIN)/python scripts/screenshots.py
@@ -82,10 +85,10 @@ lab-stop: ## Stop the lab
 	@$(BIN)/python -m lab down
 
 lock: setup-test ## Choose new versions for requirements/*.txt
-	@for group in uv demo test frameworks go java; do \
-	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
+	@for group in uv demo test frameworks go java "awx --no-deps"; do set -- $$group; \
+	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade $$2 \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-	    requirements/$$group.in -o requirements/$$group.txt || exit 1; \
+	    requirements/$$1.in -o requirements/$$1.txt || exit 1; \
 	done
 
 clean: ## Remove everything that make created

@@ -37,6 +37,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     mapping,
     number,
     text,
+    url_for,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Wanted, sha256_of, too_large
@@ -64,8 +65,7 @@ class DriverlessAi:
 
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """See the port ``Source``."""
-        url = self._settings["url"].format(address=target.address, vm=target.vm_name)
-        endpoint = self._endpoint(url)
+        endpoint = self._endpoint(url_for(self._settings["url"], target.address, target.vm_name))
         try:
             client = connect(endpoint, self._settings)
             if version_of(client) < OLDEST:
@@ -85,7 +85,6 @@ class DriverlessAi:
                 url=endpoint.url,
                 description=text(experiment.name),
                 progress=progress_of(experiment)[1],
-                owner=self._settings["username"] or "",
                 capabilities=CAPABILITIES,
             )
             for experiment in running

@@ -32,6 +32,7 @@ from typing import Any
 from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     MOST_BYTES,
+    MOST_TEXT,
     REQUEST_SECONDS,
     items,
     mapping,
@@ -74,12 +75,12 @@ class Exec:
         return kept, "" if kept else f"{self._command[0]}: {text(answer.get('error')) or 'no experiment'}"
 
     def _experiment(self, told: Mapping[str, Any], target: Target) -> Experiment:
-        process = text(told.get("process"))
+        process = word(told.get("process"))
         return Experiment(
             vm=target.vm,
             vm_name=target.vm_name,
             provider=PROVIDER,
-            id=text(told.get("id")),
+            id=word(told.get("id")),
             process=process,
             url=f"exec:{self._command[0]}",
             description=text(told.get("description")),
@@ -142,6 +143,11 @@ class Exec:
         return ProgramSession(Program(self._command), experiment, self._secrets)
 
 
+def word(value: Any) -> str:
+    """A guest's text, also of a whole number."""
+    return str(value)[:MOST_TEXT] if isinstance(value, int) and not isinstance(value, bool) else text(value)
+
+
 class Program:
     """A child process that is asked by lines; started at the first question."""
 
@@ -174,6 +180,7 @@ class Program:
     def _line(self, stream: int, deadline: float) -> bytes:
         while b"\n" not in self._rest:
             if not select.select([stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                self.close()  # a late answer would be taken for that to the next question
                 raise TimeoutError("the program does not answer")
             chunk = os.read(stream, 1 << 16)
             self._rest += chunk
@@ -203,6 +210,7 @@ class ProgramSession:
 
     def __init__(self, program: Program, experiment: Experiment, secrets: Mapping[str, str]) -> None:
         self._program = program
+        self._process = experiment.process
         self._question = {"op": "sample", "id": experiment.id, "vm": experiment.vm_name, "secrets": dict(secrets)}
 
     def sample(self) -> Sample:
@@ -222,7 +230,7 @@ class ProgramSession:
             sent,
             received,
             "answered",
-            text(answer.get("process")),
+            (self._process and word(answer.get("process"))) or self._process,
             status=status,
             progress=share(answer.get("progress")),
             detail=text(answer.get("detail")),

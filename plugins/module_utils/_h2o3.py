@@ -80,14 +80,15 @@ class H2o3:
 
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """See the port ``Source``."""
+        found: dict[str, Experiment] = {}
         details = []
         for port in self._settings["ports"]:
             endpoint = self._endpoint(target.address, port)
             experiments, detail = discover(endpoint, target.vm, target.vm_name)
-            if experiments:
-                return experiments, ""
+            for experiment in experiments:  # two nodes of a cluster tell of the same job
+                found.setdefault(experiment.id, experiment)
             details.append(f"{endpoint.url}: {detail}")
-        return [], "; ".join(details)
+        return list(found.values()), "" if found else "; ".join(details)
 
     def reproducible(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``: from the parameters of the job's model."""
@@ -255,7 +256,7 @@ def discover(
     endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = DISCOVERY_SECONDS
 ) -> tuple[list[Experiment], str]:
     """Training jobs that run on a server, or none and what was seen instead."""
-    probe = Probe(endpoint, timeout)
+    probe = Probe(endpoint, timeout, MOST_MODEL_BYTES)
     try:
         cloud = probe.get("/3/Cloud")
         if cloud.status == 401:

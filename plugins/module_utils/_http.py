@@ -14,12 +14,13 @@ import json
 import math
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
@@ -58,6 +59,24 @@ class Endpoint:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password or ''}".encode()).decode()
 
 
+class UnusableAddress(Exception):
+    """What a guest or a VM is called gives no URL: no fault of the operator's option."""
+
+
+def url_for(template: str, address: str, vm_name: str) -> str:
+    """A source's URL for a VM. Raises UnusableAddress where the VM's address or name gives none."""
+    host = f"[{address}]" if ":" in address else address
+    url = template.format(address=host, vm=quote(vm_name, safe=""))
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and len(parts.hostname or "") < 254 and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable and ("{vm}" in template or "{address}" in template):
+        raise UnusableAddress(f"{text(url)} is no URL of a server")
+    return url
+
+
 def endpoint_of(url: str, settings: Mapping[str, Any], option: str) -> Endpoint:
     """The endpoint of a URL and a source's settings. Raises InvalidInput when the URL is none."""
     try:
@@ -65,7 +84,7 @@ def endpoint_of(url: str, settings: Mapping[str, Any], option: str) -> Endpoint:
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     except (ValueError, KeyError):
         port = 0
-    if not port or not parts.hostname or parts.username or parts.query:
+    if not port or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise InvalidInput(
             f"{option} is {url!r}, which is no URL of a server",
             hint="Give it like https://mlflow.example.com:5000, credentials in username and password",
@@ -111,13 +130,19 @@ class Answer:
 
 
 class Probe:
-    """One keep-alive connection; no redirects are followed, no answer is longer than ``most_bytes``."""
+    """One keep-alive connection; no redirects are followed, no answer is longer than ``most_bytes``.
+
+    The whole answer must be there within ``timeout`` seconds: who sends byte by byte shall not hold up a run. Only a
+    question that may wait through a freeze (``REQUEST_SECONDS``) waits as long as bytes come.
+    """
 
     def __init__(self, endpoint: Endpoint, timeout: float = REQUEST_SECONDS, most_bytes: int = MOST_BYTES) -> None:
         self.endpoint = endpoint
         self._timeout = timeout
+        self._deadline = timeout if timeout < REQUEST_SECONDS else None
         self._most = most_bytes
         self._connection: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None
 
     def get(self, path: str) -> Answer:
         """GET a path below the prefix. Raises OSError or http.client.HTTPException when there is no whole answer."""
@@ -148,14 +173,42 @@ class Probe:
 
     def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
         try:
-            return self._whole(self._response(method, path, body))
+            with self._in_time():
+                return self._whole(self._response(method, path, body))
         except (OSError, http.client.HTTPException):
             self.close()
             raise
 
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """End a question that takes longer than it may."""
+        if self._deadline is None:
+            yield
+            return
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self.interrupt()
+
+        timer = threading.Timer(self._deadline, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            if late.is_set():
+                raise TimeoutError("no whole answer in time") from error
+            raise
+        finally:
+            timer.cancel()
+
     def _response(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
         if self._connection is None:
             self._connection = self._connect()
+        if self._connection.sock is None:
+            self._connection.connect()
+            self._socket = self._connection.sock  # http.client lets go of it where the server closes after its answer
         self._connection.request(method, self.endpoint.prefix + path, body, self._headers(body is not None))
         return self._connection.getresponse()
 
@@ -184,16 +237,16 @@ class Probe:
 
     def interrupt(self) -> None:
         """Wake a thread that waits for an answer; called from another thread."""
-        connection = self._connection
-        if connection is not None and connection.sock is not None:
+        ours = self._socket
+        if ours is not None:
             with suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
+                ours.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Drop the connection; the next request opens a new one."""
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+            self._connection = self._socket = None
 
 
 def headers_of(response: http.client.HTTPResponse) -> dict[str, str]:

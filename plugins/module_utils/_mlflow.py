@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
+    REQUEST_SECONDS,
     Answer,
     Endpoint,
     Probe,
@@ -32,6 +33,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     number,
     text,
     unanswered,
+    url_for,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing
@@ -42,8 +44,13 @@ VM_TAG = "liveml.vm"
 CHECKPOINT_TAG = "liveml.checkpoint"
 PROCESS_TAGS = ("liveml.pid", "liveml.started")
 STATUS = {"RUNNING": "RUNNING", "FINISHED": "DONE", "FAILED": "FAILED", "KILLED": "CANCELLED"}
+DISCOVERY_SECONDS = 10.0
+MOST_BYTES = 16 << 20  # of an answer with many runs
+MOST_PAGES = 10
+WITH_EVERYTHING = ("epoch",)  # what frameworks log beside every metric, several times a step: no sign of a new start
 QUIET_SECONDS = 2.0
-LOOK_BACK = 500  # steps
+LOOK_BACK = 500  # steps; ten times as many at each further look while the step stands still
+MOST_LOOKS = 9
 MOST_POINTS = 2500
 NOTE = "changes of the run's step, as the tracking server records them"
 
@@ -61,8 +68,8 @@ class Mlflow:
 
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """See the port ``Source``."""
-        endpoint = self._endpoint(self._settings["url"].format(address=target.address, vm=target.vm_name))
-        probe = Probe(endpoint, timeout=10)
+        endpoint = self._endpoint(url_for(self._settings["url"], target.address, target.vm_name))
+        probe = Probe(endpoint, DISCOVERY_SECONDS, MOST_BYTES)
         try:
             runs = self._runs(probe, target.vm_name)
         except Refused as error:
@@ -73,7 +80,7 @@ class Mlflow:
             probe.close()
         candidates = [e for e in (self._experiment(run, endpoint, target) for run in runs) if e is not None]
         seconds = self._settings["advance_timeout"]
-        found = advancing([(experiment, self.session(experiment)) for experiment in candidates], seconds)
+        found = advancing([(e, self._session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
         stale = f"{len(candidates)} runs say RUNNING, none advanced in {seconds:.0f} s" if candidates else "no run"
         return found, "" if found else f"{endpoint.url}: {stale}"
 
@@ -127,18 +134,30 @@ class Mlflow:
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
-        return RunSession(self._endpoint(experiment.url), experiment, self._settings)
+        return self._session(experiment, REQUEST_SECONDS)
+
+    def _session(self, experiment: Experiment, timeout: float) -> Session:
+        return RunSession(self._endpoint(experiment.url), experiment, self._settings, timeout)
 
     def _endpoint(self, url: str) -> Endpoint:
         return endpoint_of(url, self._settings, "experiments.sources.url")
 
     def _runs(self, probe: Probe, vm_name: str) -> list[Mapping[str, Any]]:
-        known = checked(probe.search(f"{API}/experiments/search", {"max_results": 1000}))
-        ids = [str(mapping(e).get("experiment_id")) for e in items(known.get("experiments"))]
+        known = searched(probe, "experiments", {"max_results": 1000})
+        ids = [str(experiment.get("experiment_id")) for experiment in known]
         if not ids:
             return []
-        query = {"experiment_ids": ids, "filter": "attributes.status = 'RUNNING'", "max_results": 500}
-        runs = map(mapping, items(checked(probe.search(f"{API}/runs/search", query)).get("runs")))
+        wanted = "attributes.status = 'RUNNING'"
+        if not self._only and "'" not in vm_name:
+            wanted += f" and tags.`{VM_TAG}` = '{vm_name}'"
+        # Killed runs say RUNNING for ever: the latest come first.
+        query = {
+            "experiment_ids": ids,
+            "filter": wanted,
+            "order_by": ["attributes.start_time DESC"],
+            "max_results": 100,
+        }
+        runs = searched(probe, "runs", query)
         return [run for run in runs if self._only or pairs(run, "tags").get(VM_TAG) == vm_name]
 
     def _experiment(self, run: Mapping[str, Any], endpoint: Endpoint, target: Target) -> Experiment | None:
@@ -175,6 +194,19 @@ def checked(answer: Answer) -> Mapping[str, Any]:
     return answer.body
 
 
+def searched(probe: Probe, kind: str, query: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The ``experiments`` or ``runs`` of a search, from at most ten pages. Raises Refused, OSError or HTTPException."""
+    found: list[Mapping[str, Any]] = []
+    token = ""
+    for _page in range(MOST_PAGES):
+        body = checked(probe.search(f"{API}/{kind}/search", {**query, **({"page_token": token} if token else {})}))
+        found += map(mapping, items(body.get(kind)))
+        token = body.get("next_page_token") or ""
+        if not isinstance(token, str) or not token:
+            break
+    return found
+
+
 def pairs(run: Mapping[str, Any], kind: str) -> dict[str, str]:
     """A run's tags or params as a dictionary."""
     found = map(mapping, items(mapping(run.get("data")).get(kind)))
@@ -192,9 +224,9 @@ def metrics_of(run: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
 
 
 def busiest_metric(run: Mapping[str, Any]) -> str:
-    """The metric with the most steps; system metrics do not count as training."""
+    """The metric with the most steps; system metrics do not count as training, what is logged with each only alone."""
     found = {key: step for key, (step, _at) in metrics_of(run).items() if not key.startswith("system/")}
-    return max(found, key=lambda key: found[key]) if found else ""
+    return max(found, key=lambda key: (found[key], key not in WITH_EVERYTHING)) if found else ""
 
 
 def history(probe: Probe, run: str, metric: str, first: float, last: float) -> list[Point]:
@@ -222,14 +254,18 @@ def process_of(tags: Mapping[str, str], run_id: str) -> str:
 
 
 def went_back(points: list[tuple[float, float]], since: float) -> bool:
-    """Whether (timestamp, step) points later than ``since`` repeat or undo steps: a training that began anew."""
+    """Whether (timestamp, step) points later than ``since`` undo steps or repeat several: a training that began anew.
+
+    One step that is logged twice is no new start: an evaluation logs beside the training.
+    """
     ordered = sorted(points)
     highest = -1.0
     for stamp, step in ordered:
         if stamp > since and step < highest:
             return True
         highest = max(highest, step)
-    return any(a[1] == b[1] and b[0] > since for a, b in itertools.pairwise(sorted(points, key=lambda p: (p[1], p[0]))))
+    by_step = itertools.pairwise(sorted(points, key=lambda p: (p[1], p[0])))
+    return len({b[1] for a, b in by_step if a[1] == b[1] and b[0] > since}) > 1
 
 
 class RunSession:
@@ -237,8 +273,8 @@ class RunSession:
 
     most_hz = 10.0
 
-    def __init__(self, endpoint: Endpoint, experiment: Experiment, settings: Mapping[str, Any]) -> None:
-        self._probe = Probe(endpoint)
+    def __init__(self, endpoint: Endpoint, experiment: Experiment, settings: Mapping[str, Any], timeout: float) -> None:
+        self._probe = Probe(endpoint, timeout)
         self._run = experiment.id
         self._metric = experiment.metric
         self._total = settings["total_steps"]
@@ -246,6 +282,7 @@ class RunSession:
         self._last: tuple[float, float] | None = None
         self._changed = time.monotonic()
         self._looked = 0.0
+        self._looks = 0
         self._resumed = False
 
     def sample(self) -> Sample:
@@ -288,10 +325,12 @@ class RunSession:
         quiet = now - self._changed > QUIET_SECONDS
         if quiet and now - self._looked > 1.0:
             self._looked = now
-            points = history(self._probe, self._run, self._metric, max(0, int(point[0]) - LOOK_BACK), point[0])
+            since = max(0, int(point[0]) - LOOK_BACK * 10**self._looks)
+            self._looks = min(self._looks + 1, MOST_LOOKS)
+            points = history(self._probe, self._run, self._metric, since, point[0])
             self._resumed = self._resumed or went_back(points, self._first)
         if point != self._last:
-            self._last, self._changed = point, now
+            self._last, self._changed, self._looks = point, now, 0
 
     def interrupt(self) -> None:
         """See the port ``Session``."""

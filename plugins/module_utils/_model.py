@@ -359,6 +359,7 @@ class Experiment:
     cluster: str = ""  # name of the cluster whose node in this VM is watched; empty for a single server
     nodes: tuple[str, ...] = ()  # addresses of the cluster's nodes as one of them tells, ``10.1.4.7:54321``
     metric: str = ""  # the metric whose steps are watched, where there are several
+    source: str = ""  # which of the operator's sources found it; no other is to ask it, as credentials go with it
     capabilities: Capabilities = Capabilities("process", "answers")
     recoverable: str = "unknown"  # yes, no or unknown: whether a checkpoint would limit the loss
     recovery: str = ""  # by what it could be recovered, or why not

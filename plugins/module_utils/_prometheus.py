@@ -17,12 +17,14 @@ import http.client
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
+    REQUEST_SECONDS,
     Answer,
     Endpoint,
     Probe,
@@ -33,14 +35,17 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     number,
     text,
     unanswered,
+    url_for,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing
 
 PROVIDER = "prometheus"
 START = "process_start_time_seconds"
+STARTED = "started "  # then the process' start in seconds since the epoch
 CLOCK_STEP = 2.0  # seconds by which a corrected guest clock may move a process' start
 USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
+DISCOVERY_SECONDS = 10.0
 MOST_BYTES = 16 << 20
 SERIES = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^\n]*\})?[ \t]+(\S+)(?:[ \t]+-?\d+)?[ \t]*$")
 SELECTOR = re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*(\{[^{}]*\})?$")
@@ -64,10 +69,10 @@ class Prometheus:
 
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """See the port ``Source``."""
-        url = self._settings["url"].format(address=target.address, vm=target.vm_name)
+        url = url_for(self._settings["url"], target.address, target.vm_name)
         endpoint = endpoint_of(url, self._settings, "experiments.sources.url")
-        query = self._settings["query"]
-        name = query.replace("{vm}", target.vm_name).replace("{address}", target.address) if query else ""
+        query = self._settings["query"] or ""
+        series = query.replace("{vm}", target.vm_name).replace("{address}", target.address) or self._settings["metric"]
         try:
             capabilities = self._capabilities(endpoint)
         except (OSError, http.client.HTTPException) as error:
@@ -76,31 +81,32 @@ class Prometheus:
             vm=target.vm,
             vm_name=target.vm_name,
             provider=PROVIDER,
-            id=name or self._settings["metric"],
+            id=f"{series} at {endpoint.url}",
             process="",
             url=endpoint.url,
-            description=name or self._settings["metric"],
+            description=series,
+            metric=series,
             capabilities=capabilities,
         )
-        session = self.session(candidate)
+        session = self._session(candidate, DISCOVERY_SECONDS)
         first = session.sample()
+        session.close()
         if first.outcome != "answered" or first.step is None:
-            session.close()
             return [], f"{endpoint.url}: {first.detail or 'the metric is not there'}"
+        candidate = with_process(candidate, session.started)
         seconds = max(self._settings["advance_timeout"], 3 * capabilities.freshness)
-        found = advancing([(candidate, session)], seconds)
-        return found, "" if found else f"{endpoint.url}: {candidate.id} did not advance in {seconds:.0f} s"
+        found = advancing([(candidate, self._session(candidate, DISCOVERY_SECONDS))], seconds)
+        return found, "" if found else f"{endpoint.url}: {series} did not advance in {seconds:.0f} s"
 
     def _capabilities(self, endpoint: Endpoint) -> Capabilities:
         if self._settings["metric"]:
-            return Capabilities("process", "answers", 0.0, "answers of the exporter in the training process")
-        probe = Probe(endpoint, timeout=10)
+            return Capabilities("run", "answers", 0.0, "answers of the exporter in the training process")
+        probe = Probe(endpoint, DISCOVERY_SECONDS)
         try:
             freshness = scrape_age(probe.get("/api/v1/status/config"))
         finally:
             probe.close()
-        kind = "process" if SELECTOR.match(self._settings["query"]) else "run"
-        return Capabilities(kind, "changes", freshness, "changes of a query's value; as old as the scrape interval")
+        return Capabilities("run", "changes", freshness, "changes of a query's value; as old as the scrape interval")
 
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``."""
@@ -120,8 +126,19 @@ class Prometheus:
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
+        return self._session(experiment, REQUEST_SECONDS)
+
+    def _session(self, experiment: Experiment, timeout: float) -> SeriesSession:
         endpoint = endpoint_of(experiment.url, self._settings, "experiments.sources.url")
-        return SeriesSession(endpoint, experiment, self._settings["total_steps"])
+        return SeriesSession(endpoint, experiment, self._settings["total_steps"], timeout)
+
+
+def with_process(experiment: Experiment, started: float | None) -> Experiment:
+    """The process is recognised where it tells when it started; else the series alone is."""
+    if started is None:
+        return experiment
+    capabilities = replace(experiment.capabilities, identity="process")
+    return replace(experiment, process=f"{STARTED}{started:.2f}", capabilities=capabilities)
 
 
 def scrape_age(config: Answer) -> float:
@@ -157,14 +174,17 @@ class SeriesSession:
 
     most_hz = 20.0
 
-    def __init__(self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None) -> None:
-        self._probe = Probe(endpoint, most_bytes=MOST_BYTES)
-        self._series = experiment.id
+    def __init__(
+        self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None, timeout: float = REQUEST_SECONDS
+    ) -> None:
+        self._probe = Probe(endpoint, timeout, MOST_BYTES)
+        self._series = experiment.metric
+        self._process = experiment.process
         self._direct = experiment.capabilities.signal == "answers"
         self._start_query = START + self._series[self._series.index("{") :] if "{" in self._series else START
         self._asks_start = bool(SELECTOR.match(self._series))
         self._total = total_steps
-        self._started: float | None = None
+        self.started = number(experiment.process.removeprefix(STARTED)) if experiment.process else None
         self._last: float | None = None
         self._restarts = 0
 
@@ -183,7 +203,7 @@ class SeriesSession:
             sent,
             received,
             "answered",
-            f"start {self._restarts}" if self._restarts else "",
+            f"start {self._restarts}" if self._restarts else self._process,
             status="RUNNING",
             progress=min(1.0, step / self._total) if step is not None and self._total else None,
             step=step,
@@ -215,10 +235,10 @@ class SeriesSession:
 
     def _notice(self, step: float | None, started: float | None) -> None:
         """Count a restart: the process started at another time, or the counter fell."""
-        moved = started is not None and self._started is not None and abs(started - self._started) > CLOCK_STEP
+        moved = started is not None and self.started is not None and abs(started - self.started) > CLOCK_STEP
         fell = step is not None and self._last is not None and step < self._last
         self._restarts += moved or fell
-        self._started = started if started is not None else self._started
+        self.started = started if started is not None else self.started
         self._last = step if step is not None else self._last
 
     def interrupt(self) -> None:

@@ -83,7 +83,7 @@ def advancing(
     end = clock() + seconds
     while len(found) < len(candidates) and clock() < end:
         for index, (experiment, session) in enumerate(candidates):
-            if index in found:
+            if index in found or clock() >= end:
                 continue
             sample = session.sample()
             if sample.outcome != "answered":

@@ -9,18 +9,22 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import ipaddress
+import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._driverless_ai import DriverlessAi
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._exec import Exec
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import H2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._history import largest_gap
+from ansible_collections.liveml.vsphere.plugins.module_utils._http import UnusableAddress
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import further_vms, key_of, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._mlflow import Mlflow
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
@@ -39,6 +43,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._tensorboard import
 from ansible_collections.liveml.vsphere.plugins.module_utils._watch import Watch
 
 _WORKERS = 16
+MOST_EXPERIMENTS = 64  # of one VM: each is asked by a thread of its own
 BUILT_IN: dict[str, Callable[[Mapping[str, Any]], Source]] = {
     "driverless_ai": DriverlessAi,
     "exec": Exec,
@@ -59,8 +64,9 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Scoped:
-    """A source and the VMs it is asked for, as name patterns; none: all."""
+    """A source and the VMs it is asked for, as name patterns; none: all. ``origin`` names it in journals."""
 
+    origin: str
     source: Source
     vms: tuple[str, ...]
     sends_credentials: bool
@@ -76,7 +82,9 @@ class Providers:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
         self._networks = _networks(settings["allowed_networks"])
-        self._sources = [Scoped(H2o3(settings), (), settings["username"] is not None)] if settings["h2o3"] else []
+        self._sources = (
+            [Scoped("h2o3", H2o3(settings), (), settings["username"] is not None)] if settings["h2o3"] else []
+        )
         self._sources += [_scoped(source) for source in settings["sources"]]
 
     def observe(self, vms: list[VmState]) -> list[Observation]:
@@ -153,7 +161,7 @@ class Providers:
         for scoped in self._sources:
             if scoped.covers(vm.name):
                 experiments, detail = self._asked(scoped, vm)
-                found += [self._completed(scoped.source, e, vm) for e in experiments]
+                found += [self._completed(scoped, e, vm) for e in at_most(experiments, MOST_EXPERIMENTS)]
                 details.append(detail)
         return Observation(vm, tuple(found), "" if found else "; ".join(filter(None, details)) or "no source covers it")
 
@@ -163,11 +171,21 @@ class Providers:
         refusal = "" if given else self._refusal(address, credentials=scoped.sends_credentials)
         if scoped.source.in_guest and refusal:
             return [], refusal
-        return scoped.source.discover(Target(vm.moid, vm.name, "" if refusal else address))
+        try:
+            return scoped.source.discover(Target(vm.moid, vm.name, "" if refusal else address))
+        except UnusableAddress as error:
+            return [], str(error)
 
-    def _completed(self, source: Source, experiment: Experiment, vm: VmState) -> Experiment:
+    def _completed(self, scoped: Scoped, experiment: Experiment, vm: VmState) -> Experiment:
+        source = scoped.source
         reproducible, why = source.reproducible(experiment)
-        known = replace(experiment, owner=self._owner(experiment, vm), reproducible=reproducible, reproducibility=why)
+        known = replace(
+            experiment,
+            owner=self._owner(experiment, vm),
+            source=scoped.origin,
+            reproducible=reproducible,
+            reproducibility=why,
+        )
         if self._settings["require_checkpoint"] == "never":
             return known
         recoverable, recovery = source.recovery(known)
@@ -217,9 +235,10 @@ class Providers:
 
     def _source(self, experiment: Experiment) -> Source:
         """The source that found the experiment, also of one that only the journal knows. Raises InvalidInput."""
-        for scoped in self._sources:
-            if scoped.source.provider == experiment.provider and scoped.covers(experiment.vm_name):
-                return scoped.source
+        fits = [s for s in self._sources if s.source.provider == experiment.provider and s.covers(experiment.vm_name)]
+        own = [scoped for scoped in fits if experiment.source in (scoped.origin, "")]
+        if len(own) == 1:
+            return own[0].source
         raise InvalidInput(
             f"An experiment of provider {experiment.provider} in {experiment.vm_name} is to be asked, but no source is",
             hint="Give the experiments.sources with which the run was begun",
@@ -237,7 +256,47 @@ def _scoped(settings: Mapping[str, Any]) -> Scoped:
             option="experiments",
         )
     secret = any(settings.get(key) for key in ("username", "token", "client_cert"))
-    return Scoped(BUILT_IN[kind](settings), tuple(settings["vms"]), secret)
+    if secret and "{vm}" in urlsplit(settings["url"] or "").netloc:
+        raise InvalidInput(
+            "A source's url takes its server from the name of a VM, and credentials would go there",
+            hint="Use {address} with experiments.allowed_networks, or {vm} in the path alone",
+            option="experiments",
+        )
+    source = BUILT_IN[kind](settings)
+    _belonging(settings)
+    return Scoped(origin_of(settings), source, tuple(settings["vms"]), secret)
+
+
+def at_most(experiments: list[Experiment], count: int) -> list[Experiment]:
+    """The first ones; the last of them says how many more there are."""
+    if len(experiments) <= count:
+        return experiments
+    last, more = experiments[count - 1], len(experiments) - count
+    return [*experiments[: count - 1], replace(last, description=f"{last.description} ({more} more are not watched)")]
+
+
+def _belonging(settings: Mapping[str, Any]) -> None:
+    """Raise InvalidInput when what a source tells would be told of each VM alike."""
+    names = settings["vms"]
+    one = len(names) == 1 and not set(names[0]) & set("*?[")
+    told = f"{settings['url']}{settings['query']}"
+    if (
+        settings["provider"] in ("driverless_ai", "prometheus")
+        and not one
+        and "{vm}" not in told
+        and "{address}" not in told
+    ):
+        raise InvalidInput(
+            f"The source of provider {settings['provider']} at {settings['url']} does not tell to which VM its experiments belong",
+            hint="Name its one VM in vms, or use {address} or {vm}",
+            option="experiments",
+        )
+
+
+def origin_of(settings: Mapping[str, Any]) -> str:
+    """A short name for where a source asks and what for; it tells nothing secret."""
+    told = [settings[key] for key in ("provider", "url", "command", "metric", "query")]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 
 def _networks(names: list[str]) -> list[Any]:

@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
+    REQUEST_SECONDS,
     Answer,
     Endpoint,
     Probe,
@@ -31,6 +32,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     number,
     text,
     unanswered,
+    url_for,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing
@@ -38,6 +40,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Se
 PROVIDER = "tensorboard"
 SCALARS = "/data/plugin/scalars"
 USUAL_RELOAD = 5.0
+DISCOVERY_SECONDS = 10.0
 MOST_BYTES = 16 << 20
 NOTE = "changes of the last step that TensorBoard shows"
 
@@ -55,8 +58,8 @@ class Tensorboard:
 
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """See the port ``Source``."""
-        endpoint = self._endpoint(self._settings["url"].format(address=target.address, vm=target.vm_name))
-        probe = Probe(endpoint, timeout=10, most_bytes=MOST_BYTES)
+        endpoint = self._endpoint(url_for(self._settings["url"], target.address, target.vm_name))
+        probe = Probe(endpoint, DISCOVERY_SECONDS, MOST_BYTES)
         try:
             environment, tags = probe.get("/data/environment"), probe.get(f"{SCALARS}/tags")
         except (OSError, http.client.HTTPException) as error:
@@ -80,7 +83,7 @@ class Tensorboard:
             for run, tag in self._series(tags.body, target.vm_name)
         ]
         seconds = max(self._settings["advance_timeout"], 2 * freshness)
-        found = advancing([(experiment, self.session(experiment)) for experiment in candidates], seconds)
+        found = advancing([(e, self._session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
         return found, "" if found else f"{endpoint.url}: none of {len(candidates)} runs advanced in {seconds:.0f} s"
 
     def _series(self, body: Mapping[str, Any], vm_name: str) -> list[tuple[str, str]]:
@@ -118,7 +121,10 @@ class Tensorboard:
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
-        return SeriesSession(self._endpoint(experiment.url), experiment, self._settings["total_steps"])
+        return self._session(experiment, REQUEST_SECONDS)
+
+    def _session(self, experiment: Experiment, timeout: float) -> Session:
+        return SeriesSession(self._endpoint(experiment.url), experiment, self._settings["total_steps"], timeout)
 
     def _endpoint(self, url: str) -> Endpoint:
         return endpoint_of(url, self._settings, "experiments.sources.url")
@@ -142,8 +148,8 @@ class SeriesSession:
 
     most_hz = 4.0
 
-    def __init__(self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None) -> None:
-        self._probe = Probe(endpoint, most_bytes=MOST_BYTES)
+    def __init__(self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None, timeout: float) -> None:
+        self._probe = Probe(endpoint, timeout, MOST_BYTES)
         self._path = series_path(experiment.id)
         self._total = total_steps
         self._seen: dict[float, float] = {}

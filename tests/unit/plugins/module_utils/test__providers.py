@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import JobSession
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment
-from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._http import UnusableAddress, url_for
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers, at_most, origin_of
 
 
 def providers(**settings: Any) -> Providers:
@@ -56,3 +58,66 @@ def test_an_experiment_of_the_journal_finds_its_server_again() -> None:
     assert (session._probe.endpoint.address, session._probe.endpoint.port) == ("fd00::5", 54323)
     with pytest.raises(InvalidInput, match="no source is"):
         providers(h2o3=False)._session(known)
+
+
+def source(provider: str, **changes: Any) -> dict[str, Any]:
+    return {name: option.get("default") for name, option in SOURCE_OPTIONS.items()} | {"provider": provider} | changes
+
+
+def test_only_the_source_that_found_an_experiment_asks_it() -> None:
+    secret = source("prometheus", url="https://prom.example.com", query="steps{vm='{vm}'}", token="a-secret")
+    plain = source("prometheus", url="http://{address}:9091/metrics", metric="steps_total")
+    both = providers(sources=[secret, plain])
+    known = Experiment(
+        "vm-1",
+        "ml-1",
+        "prometheus",
+        "x",
+        "",
+        "http://10.1.2.3:9091/metrics",
+        metric="steps_total",
+        source=origin_of(plain),
+    )
+    session: Any = both._session(known)
+    assert session._probe.endpoint.token is None
+    with pytest.raises(InvalidInput, match="no source is"):
+        providers(sources=[secret])._session(known)
+    with pytest.raises(InvalidInput, match="no source is"):
+        both._session(replace(known, source=""))
+
+
+def test_credentials_go_to_no_server_that_the_name_of_a_vm_chooses() -> None:
+    with pytest.raises(InvalidInput, match="name of a VM"):
+        providers(sources=[source("mlflow", url="https://{vm}:5000", token="a-secret")])
+    assert providers(sources=[source("tensorboard", url="https://tb.example.com/{vm}", token="a-secret")])
+
+
+@pytest.mark.parametrize(
+    ("template", "address", "name", "url"),
+    [
+        ("http://{address}:9091/metrics", "fd00::5", "ml-1", "http://[fd00::5]:9091/metrics"),
+        ("https://tb.example/{vm}/", "", "Köln 01", "https://tb.example/K%C3%B6ln%2001/"),
+    ],
+)
+def test_a_url_for_any_address_and_name(template: str, address: str, name: str, url: str) -> None:
+    assert url_for(template, address, name) == url
+
+
+@pytest.mark.parametrize(("address", "name"), [("", "ml-1"), ("10.1.2.3]", "ml-1"), ("1.2.3.4", "a" * 300)])
+def test_an_address_that_gives_no_url_harms_that_vm_alone(address: str, name: str) -> None:
+    with pytest.raises(UnusableAddress):
+        url_for("http://{address}.{vm}:80" if len(name) > 99 else "http://{address}:80", address, name)
+    seen = providers(h2o3=False, sources=[source("mlflow", url="http://{address}:5000")])
+    assert seen.observe([VmState("vm-1", name, "u", "h", Power.ON, 1, guest_address="")])[0].experiments == ()
+
+
+def test_what_a_source_tells_belongs_to_a_vm() -> None:
+    with pytest.raises(InvalidInput, match="to which VM"):
+        providers(sources=[source("driverless_ai", url="https://dai.example.com:12345")])
+
+
+def test_the_last_of_many_experiments_says_how_many_are_not_watched() -> None:
+    found = [Experiment("vm-1", "ml-1", "exec", str(n), "", "exec:x", description="training") for n in range(70)]
+    kept = at_most(found, 64)
+    assert (len(kept), kept[-1].id, kept[-1].description) == (64, "63", "training (6 more are not watched)")
+    assert at_most(found[:3], 64) == found[:3]

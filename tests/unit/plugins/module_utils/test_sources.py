@@ -42,7 +42,8 @@ TARGET = Target("vm-1", "ML-1", "127.0.0.1")
 
 def settings(provider: str, **changes: Any) -> dict[str, Any]:
     defaults = {name: option.get("default") for name, option in SOURCE_OPTIONS.items()}
-    return defaults | {"provider": provider, "advance_timeout": 1.0} | changes
+    vms = ["ML-1"] if provider in ("prometheus", "driverless_ai") else []
+    return defaults | {"provider": provider, "advance_timeout": 1.0, "vms": vms} | changes
 
 
 def observed(*sources: dict[str, Any], **options: Any) -> Observation:
@@ -131,12 +132,32 @@ def test_steps_in_order_never_went_back(count: int, pace: float) -> None:
     assert not _mlflow.went_back(points, since=pace)
 
 
-@given(st.integers(5, 60), st.integers(1, 4), st.floats(0.1, 5))
+@given(st.integers(5, 60), st.integers(2, 4), st.floats(0.1, 5))
 def test_steps_that_come_again_are_a_training_that_began_anew(count: int, lost: int, pace: float) -> None:
     points = [(pace * step, float(step)) for step in range(count)]
     points += [(pace * (count + 10), float(count - lost))]
     assert _mlflow.went_back(points, since=0.0)
     assert not _mlflow.went_back(points, since=pace * (count + 10)), "what was before the watch is not its business"
+
+
+@given(st.integers(5, 60), st.floats(0.1, 5))
+def test_an_evaluation_beside_a_step_is_no_new_start(count: int, pace: float) -> None:
+    points = [(pace * step, float(step)) for step in range(count)]
+    points.append((pace * (count - 1) + 30, float(count - 1)))
+    assert not _mlflow.went_back(points, since=0.0)
+
+
+def test_the_metric_of_the_training_is_watched_and_not_what_is_logged_with_each() -> None:
+    metrics = [{"key": key, "step": 7, "timestamp": 1, "value": 0.5} for key in ("epoch", "loss", "system/cpu")]
+    assert _mlflow.busiest_metric({"data": {"metrics": metrics}}) == "loss"
+    assert _mlflow.busiest_metric({"data": {"metrics": metrics[:1]}}) == "epoch"
+
+
+def test_all_pages_of_a_search_are_read(serve: Serve) -> None:
+    pages = iter([{"runs": [{"n": 1}], "next_page_token": "more"}, {"runs": [{"n": 2}]}])
+    probe = _http.Probe(_http.endpoint_of(serve(lambda _path: (200, next(pages))), {}, "url"))
+    assert [run["n"] for run in _mlflow.searched(probe, "runs", {})] == [1, 2]
+    probe.close()
 
 
 def test_mlflow_answers_are_checked(serve: Serve) -> None:
@@ -407,7 +428,7 @@ def test_driverless_ai(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     url = serve(lambda path: (200, {"server_version": "1.11"}) if path == "/apis/health/v1" else (404, {}))
     source = settings("driverless_ai", url=url, username="alice", password="a-secret")
     (experiment,) = observed(source, allowed_networks=["127.0.0.0/8"]).experiments
-    assert (experiment.id, experiment.progress, experiment.owner) == ("lively", 0.125, "alice")
+    assert (experiment.id, experiment.progress, experiment.owner) == ("lively", 0.125, "")
     assert logins[0] == {"address": url, "username": "alice", "password": "a-secret", "verify": True}
     session = _driverless_ai.DriverlessAi(source).session(experiment)
     assert (session.sample().status, session.sample().progress) == ("RUNNING", 0.125)
