@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, TypeVar
+from xml.parsers.expat import ExpatError
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
     CallFailed,
@@ -169,7 +170,7 @@ def translated(what: str, error: Exception) -> Exception:
     if isinstance(error, vmodl.MethodFault):
         name = type(error).__name__.rsplit(".", 1)[-1]
         return CallFailed(f"vCenter could not {what}: {name} ({_short(error)})", fault=name)
-    if isinstance(error, (OSError, http.client.HTTPException)):
+    if isinstance(error, (OSError, http.client.HTTPException, ExpatError)):  # a proxy may answer in its own words
         return ConnectError(f"The connection to vCenter broke ({_short(error)})", hint="Run the same playbook again")
     return error
 

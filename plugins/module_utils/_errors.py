@@ -15,8 +15,11 @@ from __future__ import annotations
 class VsphereError(Exception):
     """Base of all errors of this collection.
 
-    ``hint`` is the remedy in one sentence, ``option`` the module option to look at (or ``None``).
+    ``hint`` is the remedy in one sentence, ``option`` the module option to look at (or ``None``), ``run_id`` the run that
+    the error ended, if it ended one.
     """
+
+    run_id = ""
 
     def __init__(self, message: str, *, hint: str = "", option: str | None = None) -> None:
         super().__init__(message)

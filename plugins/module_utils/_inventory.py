@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._client import Client
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import VsphereError
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Alarm,
     AntiAffinityRule,
@@ -202,7 +202,9 @@ def read_power_on(client: Client, moids: Iterable[str]) -> Rows:
 def _read_those_left(client: Client, wanted: list[str], paths: list[str]) -> Rows:
     try:
         return read_objects(client, "VirtualMachine", wanted, paths)
-    except VsphereError:
+    except CallFailed as error:
+        if error.fault != "ManagedObjectNotFound":
+            raise
         if len(wanted) == 1:
             return {}
         return {m: row for moid in wanted for m, row in _read_those_left(client, [moid], paths).items()}

@@ -52,6 +52,11 @@ class Journal:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         _sync_directory(path.parent)
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything was written."""
+        return self._seq > 0
+
     def write(self, event: str, **fields: Any) -> None:
         """Append one event and wait until the disk has it (progress news excepted)."""
         with self._lock:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed, VsphereError
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed, ConnectError, VsphereError
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Fault,
@@ -225,6 +225,12 @@ class Executor:
         self._journal.write("move_submitting", **_move_fields(move), attempt=attempt)
         try:
             task = self._vcenter.relocate(move.vm, move.target, pool=move.pool, priority=self._rules.priority)
+        except ConnectError:
+            # The answer was lost, not the move: the task that runs is this one. Without any answer it stays in flight.
+            task = self._vcenter.moving((move.vm,)).get(move.vm, "")
+            if not task:
+                self._close(move, Fault("ConnectError", "vCenter did not answer"), attempt, MoveResult.FAILED)
+                return
         except VsphereError as error:
             name = error.fault if isinstance(error, CallFailed) else type(error).__name__
             self._close(move, Fault(name, str(error).rstrip(".")), attempt, MoveResult.FAILED)
@@ -243,6 +249,18 @@ class Executor:
         if home is None or self._attempts[move.vm] > 1:
             return
         record_home(self._vcenter, self._journal, _vm(move), home)
+
+    def _keep_home(self, ended: Ended) -> None:
+        """A VM that did not leave still is where its home says an evacuation put it, or at home."""
+        move = ended.move
+        home = self._homes.get(move.vm)
+        if home is not None and move.vm in self._attempts and ended.host == move.source:
+            record_home(
+                self._vcenter,
+                self._journal,
+                _vm(move),
+                replace(home, target=move.source, target_name=move.source_name),
+            )
 
     # hearing
 
@@ -299,7 +317,7 @@ class Executor:
             self._finish(Ended(move, MoveResult.MOVED, host))
         elif host is None:
             self._finish(Ended(move, MoveResult.GONE, None, fault))
-        elif self._may_retry(move, fault, attempt, host):
+        elif otherwise is not MoveResult.TIMED_OUT and self._may_retry(move, fault, attempt, host):
             self._not_before[move.vm] = self._clock() + self._rules.retry_delay * attempt
             self._pending.append(move)
         else:
@@ -329,6 +347,7 @@ class Executor:
         )
         if ended.result is MoveResult.NOT_STARTED:
             return
+        self._keep_home(ended)
         self._watch.moved(move.vm)
         self._settling[move.vm] = move
         if ended.result is not MoveResult.MOVED:

@@ -17,8 +17,8 @@ from typing import Any, Protocol, Self
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
     CallFailed,
-    PermissionMissing,
     PlanRefused,
+    VsphereError,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._guest import GuestLogin, reading
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import next_home
@@ -184,6 +184,10 @@ def carry_out(
         journal = Journal(folder / "journal.jsonl", listener)
         try:
             return _Run(vcenter, observer, request, folder, journal, earlier[1] if earlier else None, interrupted).go()
+        except VsphereError as error:
+            if journal.begun:
+                error.run_id = folder.name  # so that its evidence is found, as far as it goes
+            raise
         finally:
             journal.close()
 
@@ -223,8 +227,8 @@ class _Run:
         self._tell_plan(plan)
         vms = self._subjects(estate, plan)
         experiments, unobserved = self._experiments(estate, vms)
-        if self._earlier is None:
-            refuse_unrecoverable(experiments, self._request.require_checkpoint)
+        if not self._has_moved:
+            self._refuse_unrecoverable(experiments, plan)
         self._tell_vms("before", vms)
         watched = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
         with ExitStack() as stack:
@@ -235,6 +239,20 @@ class _Run:
         self._tell_afterwards(rolled_back.outcome if rolled_back else outcome)
         self._journal.write("samples_sealed", sha256=digest(self._folder / "samples.jsonl"))
         return self._close(outcome, rolled_back, unobserved)
+
+    @property
+    def _has_moved(self) -> bool:
+        """Whether the killed process submitted a move: then to refuse comes too late."""
+        return self._earlier is not None and any(move.submitting for move in self._earlier.moves.values())
+
+    def _refuse_unrecoverable(self, experiments: tuple[Experiment, ...], plan: Plan) -> None:
+        """See :func:`refuse_unrecoverable`; the run is over then, so that no later one resumes it."""
+        try:
+            refuse_unrecoverable(experiments, self._request.require_checkpoint)
+        except PlanRefused:
+            left = len(plan.moves)
+            self._journal.write("run_finished", result="failed", moved=0, failed=0, back=None, left_behind=left)
+            raise
 
     def _move(
         self, estate: Estate, plan: Plan, watch: ExperimentWatch, watched: tuple[str, ...]
@@ -310,7 +328,13 @@ class _Run:
         plan = self._request.plan
         if self._rolling_back:
             return replace(plan, moves=(), refusals=())
-        return replace(plan, moves=tuple(m for m in plan.moves if estate.vms[m.vm].host != m.target))
+        # Without a host to be emptied, a VM that arrived while nobody watched is not sent on to another target.
+        earlier = self._earlier.moves if self._earlier is not None and self._request.host is None else {}
+        arrived = {
+            vm for vm, m in earlier.items() if m.submitting and vm in estate.vms and estate.vms[vm].host == m.target
+        }
+        moves = tuple(m for m in plan.moves if m.vm not in arrived and estate.vms[m.vm].host != m.target)
+        return replace(plan, moves=moves)
 
     def _subjects(self, estate: Estate, plan: Plan) -> tuple[str, ...]:
         """VMs to look into: those to be moved, and those that a rollback may bring back."""
@@ -355,7 +379,13 @@ class _Run:
 
     def _tell_vms(self, when: str, vms: tuple[str, ...]) -> None:
         """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes."""
-        self._journal.write("power_on", when=when, times=self._vcenter.power_on_times(vms))
+        try:
+            times = self._vcenter.power_on_times(vms)
+        except VsphereError:
+            if when == "before":
+                raise
+            times = {}  # told as not known: what was measured must not be lost
+        self._journal.write("power_on", when=when, times=times)
         login = self._request.guest
         if login is not None:
             readings = {vm: self._reading(vm, login) for vm in vms}
@@ -365,7 +395,7 @@ class _Run:
         """A VM's processes; a guest that cannot be asked is told so and harms no move."""
         try:
             return reading(self._vcenter.guest_processes(vm, login))
-        except (CallFailed, PermissionMissing) as error:
+        except VsphereError as error:
             return reading((), error.fault if isinstance(error, CallFailed) else str(error))
 
     def _homes(self, estate: Estate, plan: Plan) -> dict[str, Home]:
@@ -442,6 +472,7 @@ def experiment_fields(experiment: Experiment) -> dict[str, Any]:
         "cluster": experiment.cluster,
         "nodes": list(experiment.nodes),
         "metric": experiment.metric,
+        "source": experiment.source,
         "capabilities": asdict(experiment.capabilities),
         "recoverable": experiment.recoverable,
         "recovery": experiment.recovery,

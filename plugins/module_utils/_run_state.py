@@ -161,6 +161,7 @@ def experiment_of(event: Mapping[str, Any]) -> Experiment:
         cluster=event.get("cluster", ""),
         nodes=tuple(event.get("nodes", ())),
         metric=event.get("metric", ""),
+        source=event.get("source", ""),
         recoverable=event.get("recoverable", "unknown"),
         recovery=event.get("recovery", ""),
         reproducible=event.get("reproducible", "unknown"),

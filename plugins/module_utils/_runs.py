@@ -34,6 +34,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._journal import (
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Home,
     Move,
+    MoveResult,
     Plan,
     Purpose,
     Refusal,
@@ -115,6 +116,8 @@ def journal_homes(state: Path, vcenter_uuid: str) -> dict[str, Home]:
                 if home.vm not in cleared:
                     homes.setdefault(home.vm, home)
             cleared |= run.homes_cleared
+            if run.purpose is Purpose.RESTORE:
+                cleared |= {vm for vm, move in run.moves.items() if move.result is MoveResult.MOVED}
     return homes
 
 

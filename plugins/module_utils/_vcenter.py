@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.liveml.vsphere.plugins.module_utils._client import Client
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
     CallFailed,
+    ConnectError,
     NotFound,
     PermissionMissing,
     TaskTimeout,
@@ -58,6 +59,7 @@ FOLLOWED = {
     "Task": ["info.state", "info.progress", "info.error", "info.cancelled"],
     "VirtualMachine": ["runtime.host", "runtime.powerState"],
 }
+PATIENCE_SECONDS = 60.0  # without any answer, until a connection counts as broken
 _ENDED = ("success", "error")
 
 
@@ -69,6 +71,7 @@ class Vsphere:
         self._collector: Any = None
         self._version = ""
         self._logins = client.renewed
+        self._heard = 0.0
         self._followed: dict[str, tuple[str | None, Any]] = {}  # task -> its VM and its property filter
         self._tasks: dict[str, dict[str, Any]] = {}
         self._field: int | None = None
@@ -109,6 +112,8 @@ class Vsphere:
         except CallFailed as error:
             if error.fault not in ("InvalidState", "NotSupported", "ManagedObjectNotFound"):
                 raise
+        except PermissionMissing:
+            pass  # then it ends by itself, or is given up
 
     # following
 
@@ -139,6 +144,7 @@ class Vsphere:
             "follow tasks", self._client.content.propertyCollector.CreatePropertyCollector
         )
         self._logins, self._version = self._client.renewed, ""
+        self._heard = time.monotonic()
         for task in list(self._followed):
             self._add_filter(task)
 
@@ -186,6 +192,12 @@ class Vsphere:
             if self._client.renewed == logins:
                 raise
             return ()  # the session was renewed; the next call builds the filters anew
+        except ConnectError:
+            if time.monotonic() - self._heard > PATIENCE_SECONDS:
+                raise
+            time.sleep(1)
+            return ()  # a question that waits long may break; nothing is lost by asking again
+        self._heard = time.monotonic()
         if change is None:
             return ()
         self._version = change.version
@@ -277,8 +289,8 @@ class Vsphere:
             key = self._home_field()
             manager = self._client.content.customFieldsManager
             self._client.call("write the home attribute", lambda: manager.SetField(entity, key, value))
-        except PermissionMissing:
-            return False
+        except (PermissionMissing, CallFailed):
+            return False  # the journal has it
         return True
 
     def _home_field(self) -> int:
@@ -300,12 +312,15 @@ class Vsphere:
     def lacks(self, host: str, privilege: str) -> bool:
         """Whether the logged-in user has not got ``privilege`` on the host."""
         content = self._client.content
-        session = content.sessionManager.currentSession.key
         entity = self._client.reference("HostSystem", host)
-        answer = self._client.call(
-            "ask for privileges",
-            lambda: content.authorizationManager.HasPrivilegeOnEntities([entity], session, [privilege]),
-        )
+
+        def ask() -> Any:
+            session = content.sessionManager.currentSession
+            if session is None:
+                raise vim.fault.NotAuthenticated
+            return content.authorizationManager.HasPrivilegeOnEntities([entity], session.key, [privilege])
+
+        answer = self._client.call("ask for privileges", ask)
         return not all(p.isGranted for item in answer for p in item.privAvailability)
 
     def enter_maintenance(self, host: str, *, timeout: int, evacuate_powered_off: bool, vsan_mode: str) -> str:

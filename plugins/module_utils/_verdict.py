@@ -33,11 +33,13 @@ def judge(
     *,
     stall_budget: float,
     moved_at: float | None = None,
+    arrived_at: float | None = None,
     unwatched: Sequence[tuple[float, float]] = (),
 ) -> Judgement:
     """The verdict from all samples of an experiment.
 
-    ``moved_at`` is when its move began (monotonic): progress before it is what must not be lost.
+    ``moved_at`` is when its move began (monotonic): progress before it is what must not be lost;
+    ``arrived_at`` is when the move ended: after it progress must be seen.
     """
     answers = [s for s in samples if s.outcome == ANSWERED]
     finding = longest_stall(
@@ -45,7 +47,8 @@ def judge(
     )
     stall = finding.stall if finding is not None else None
     identity, why_identity = _identity(experiment, samples)
-    progress, why_progress = _progress(experiment, answers, finding.since if finding is not None else None)
+    marks = [mark for mark in (finding.since if finding is not None else None, arrived_at) if mark is not None]
+    progress, why_progress = _progress(experiment, answers, max(marks, default=None))
     stall_claim, why_stall = _stall_claim(samples, stall, stall_budget, bool(unwatched))
     verdict, why = _verdict(experiment, samples, identity, progress, stall_claim)
     notes = [
@@ -83,7 +86,7 @@ def _identity(experiment: Experiment, samples: Sequence[Sample]) -> tuple[str, s
 
 
 def _progress(experiment: Experiment, answers: Sequence[Sample], since: float | None) -> tuple[str, str]:
-    """Never back, and news of progress after what stood out last."""
+    """Never back, and news of progress after what stood out last, and after the move."""
     known = [s for s in answers if news(s) != (None, None, "") and s.process == experiment.process]
     for before, after in itertools.pairwise(known):
         if after.progress is not None and before.progress is not None and after.progress < before.progress:
@@ -94,7 +97,7 @@ def _progress(experiment: Experiment, answers: Sequence[Sample], since: float | 
     # The first answer after a gap may have been made before it; only a change among later answers is work.
     if is_over(known) or len({news(s) for s in later}) > 1:
         return "proven", ""
-    return "unknown", "no progress was seen after the longest gap"
+    return "unknown", "no progress was seen after the move or the longest gap"
 
 
 def is_over(answers: Sequence[Sample]) -> bool:
@@ -128,6 +131,8 @@ def _verdict(
     if not samples:
         return Verdict.UNKNOWN, "no sample was taken"
     last = samples[-1]
+    if progress == "refuted" and _done(last):
+        return Verdict.RESTARTED, ""
     ending = _ending(experiment, last, stall)
     if ending is not None:
         return ending

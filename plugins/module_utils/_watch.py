@@ -31,6 +31,7 @@ CALM_HZ = 5.0
 FOCUS_HZ = 20.0
 LEAST_SETTLE_SECONDS = 1.0
 TELL_SECONDS = 3.0
+LONG_SILENCE = 1.0  # seconds; a question that waits longer counts as silence when it is judged
 LONG_ANSWER = 0.1  # seconds; pauses of the whole process matter for such alone
 
 
@@ -108,8 +109,11 @@ class Watch:
 
     def judge(self, vm: str) -> tuple[Judgement, ...]:
         """See the port."""
-        self._log.flush()
         asked = [watched for watched in self._with_members(vm) if watched.at_rest or watched.experiment.vm == vm]
+        end = time.monotonic() + self._stall_budget
+        while any(watched.unsure() for watched in asked) and time.monotonic() < end:
+            time.sleep(0.05)
+        self._log.flush()
         return tuple(watched.judge(self._stall_budget) for watched in asked)
 
     def _of(self, vm: str) -> list[_Watched]:
@@ -224,17 +228,28 @@ class _Watched:
         ended = bool(answers) and answers[-1].status not in ("RUNNING", None)
         return foreign or ended or is_over(answers) or len({news(s) for s in answers}) > 1
 
+    def unsure(self) -> bool:
+        """Whether one more answer would tell: a question waits for long, or the last one alone went wrong."""
+        if not self.thread.is_alive():
+            return False
+        sent, last = self._sent, self._samples[-2:]
+        waits = sent is not None and time.monotonic() - sent > LONG_SILENCE
+        return waits or (bool(last) and last[-1].outcome != ANSWERED and (len(last) < 2 or last[0].outcome == ANSWERED))
+
     def judge(self, stall_budget: float) -> Judgement:
         """The verdict from the samples of all watching processes; a question without answer counts as silence."""
         everything = [*self._earlier, *(("now", sample) for sample in list(self._samples))]
         samples = [sample for _session, sample in everything]
         now, sent = time.monotonic(), self._sent
-        if sent is not None and now - sent > 1.0:
+        if sent is not None and now - sent > LONG_SILENCE:
             samples.append(Sample(sent, now, "silent", detail="the question is still unanswered"))
+        if samples and self.thread.ident and not self.thread.is_alive() and not self._stop.is_set():
+            samples.append(Sample(samples[-1].received, now, "silent", detail="the watch ended by itself"))
         return judge(
             self.experiment,
             samples,
             stall_budget=stall_budget,
             moved_at=self._focused_at,
+            arrived_at=self.moved_at,
             unwatched=unwatched_windows(everything),
         )

@@ -245,8 +245,8 @@ def request_of(
     in_flight = moves_in_flight(state, uuid)
     moving = moves_under_way(estate, [placement for _host, placement in found], homeward=params["use_homes"]) | {
         vm: (target, estate.vms[vm].moving_task or "")
-        for vm, (target, _task) in in_flight.items()
-        if vm in estate.vms and estate.vms[vm].moving_task
+        for vm, (target, task) in in_flight.items()
+        if vm in estate.vms and estate.vms[vm].moving_task and task in (None, estate.vms[vm].moving_task)
     }
     return PlanRequest(
         vms=vms,

@@ -192,11 +192,13 @@ import json
 import os
 import signal
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._guest import guest_login
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import by_owner, merged
@@ -281,7 +283,7 @@ class ProgressFile:
     def __call__(self, event: Event) -> None:
         """Hear one event; a display that is gone never harms the run."""
         if self._path is not None and Path(self._path).exists():
-            with open(self._path, "a", encoding="utf-8") as stream:
+            with suppress(OSError), open(self._path, "a", encoding="utf-8") as stream:
                 stream.write(f"{json.dumps(event, ensure_ascii=False)}\n")
 
 
@@ -365,6 +367,10 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     """Check the plan against the present, then carry it out."""
     plan = plan_from_dict(module.params["plan"])
     estate = vcenter.estate(devices_of_vms=[move.vm for move in plan.moves])
+    if plan.vcenter.instance_uuid != estate.vcenter.instance_uuid:
+        raise InvalidInput(
+            f"The plan was made for another vCenter ({plan.vcenter.name})", hint="Plan again on this one", option="plan"
+        )
     host = find_host(estate, module.params["host"]) if module.params["host"] else None
     request = request_of(module, plan, host, list(estate.hosts.values()))
     providers = Providers(module.params["experiments"])

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed, ConnectError
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Executor, Outcome, Rules
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Experiment,
@@ -306,6 +306,30 @@ def test_a_task_that_ignores_its_cancellation_is_given_up() -> None:
     vcenter.cancel = vcenter.cancelled.append  # type: ignore[method-assign]
     outcome, _notes = carry_out([move(1)], vcenter, rules=Rules(timeout_floor=0.5, timeout_per_gib=0.0, cancel_grace=1))
     assert results(outcome) == {"vm-1": MoveResult.TIMED_OUT}
+    assert vcenter.relocated == ["vm-1"], "its task may still run"
+
+
+def test_a_move_whose_answer_was_lost_is_the_task_that_runs() -> None:
+    class Deaf(ScriptedVcenter):
+        def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+            super().relocate(vm, host, pool=pool, priority=priority)
+            raise ConnectError("the connection broke")
+
+        def moving(self, vms: Iterable[str]) -> dict[str, str]:
+            return {vm: task for task, (vm, *_rest) in self.tasks.items() if vm in vms}
+
+    vcenter = Deaf()
+    outcome, notes = carry_out([move(1)], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.MOVED}
+    assert vcenter.relocated == ["vm-1"]
+    assert [e["task"] for e in notes.of("move_submitted")] == ["task-1"]
+
+
+def test_a_vm_that_did_not_leave_keeps_the_home_that_it_had() -> None:
+    home = Home("vm-1", "host-0", "esx-0", "host-2", "esx-2", "r1", "now")
+    vcenter = ScriptedVcenter({"vm-1": ["NoPermission"]})
+    carry_out([move(1)], vcenter, homes={"vm-1": home})
+    assert [(h.host, h.target) for h in vcenter.homes] == [("host-0", "host-2"), ("host-0", "host-1")]
 
 
 def test_a_deleted_vm_is_gone_and_accounted_for() -> None:

@@ -76,6 +76,22 @@ def moving(freeze: float, **last: object) -> list[Sample]:
     return [*samples, answer(99.0, 99.002, 0.9, **last)] if last else samples
 
 
+def test_a_training_that_hangs_after_its_move_is_not_called_uninterrupted() -> None:
+    moved = [
+        replace(s, progress=min(s.progress or 0, 0.011), detail="")
+        for s in poll([], hz=20, latencies=[0.002], seconds=20)
+    ]
+    before = judge(EXPERIMENT, moved, stall_budget=5, moved_at=9)
+    assert before.verdict is Verdict.UNINTERRUPTED
+    after = judge(EXPERIMENT, moved, stall_budget=5, moved_at=9, arrived_at=12)
+    assert (after.verdict, after.identity, after.progress) == (Verdict.UNKNOWN, "proven", "unknown")
+
+
+def test_a_training_that_lost_progress_and_then_finished_was_restarted() -> None:
+    samples = [*moving(0.2), answer(21, 21.002, 0.001), answer(22, 22.002, 1.0, status="DONE")]
+    assert judge(EXPERIMENT, samples, stall_budget=5, moved_at=9).verdict is Verdict.RESTARTED
+
+
 def test_a_short_stall_with_progress_after_it_is_uninterrupted() -> None:
     judgement = judge(EXPERIMENT, moving(0.4), stall_budget=5, moved_at=9)
     assert judgement.verdict is Verdict.UNINTERRUPTED

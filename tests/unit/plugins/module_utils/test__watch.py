@@ -14,10 +14,11 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Sample, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._pauses import RunDelay
 from ansible_collections.liveml.vsphere.plugins.module_utils._samples import read_samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._stall import STANDS_OUT, longest_stall
+from ansible_collections.liveml.vsphere.plugins.module_utils._watch import Watch
 
 STOPPED_SECONDS = 1.0
 # A server that takes 150 ms for an answer, so that a question is in flight most of the time.
@@ -95,3 +96,55 @@ def test_a_thread_that_never_waited_for_a_processor_was_not_late() -> None:
     assert 0 <= delay.seconds() - before < 0.1
     delay.close()
     assert delay.seconds() == 0
+
+
+class Answers:
+    """A session that gives what it is told to, and then ends the thread of its watch."""
+
+    most_hz = 20.0
+
+    def __init__(self, *outcomes: str) -> None:
+        self.outcomes = list(outcomes)
+
+    def sample(self) -> Sample:
+        outcome = self.outcomes.pop(0) if self.outcomes else "answered"
+        if outcome == "disk full":
+            raise OSError(outcome)
+        now = time.monotonic()
+        return Sample(now, now, outcome, "1", "RUNNING", step=now)
+
+    def interrupt(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def watched(folder: Path, session: Answers) -> Watch:
+    experiment = Experiment("vm-1", "ML-1", "h2o3", "job", "1", "http://x")
+    return Watch([(experiment, session)], folder, stall_budget=2.0, settle_timeout=1, baseline=1, listener=print)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_watch_that_ended_by_itself_proves_nothing(tmp_path: Path) -> None:
+    with watched(tmp_path, Answers("answered", "answered", "answered", "disk full")) as watch:
+        watch.baseline()
+        (judgement,) = watch.judge("vm-1")
+    assert (judgement.verdict, judgement.identity) == (Verdict.UNKNOWN, "unknown")
+
+
+def test_one_reset_alone_is_no_server_that_is_gone(tmp_path: Path) -> None:
+    session = Answers()
+    with watched(tmp_path, session) as watch:
+        watch.focus("vm-1")
+        watch.baseline()
+        session.outcomes.append("refused")
+        while session.outcomes:
+            time.sleep(0.001)
+        (judgement,) = watch.judge("vm-1")
+        assert judgement.verdict is Verdict.UNINTERRUPTED
+        session.outcomes += ["refused"] * 1000
+        while len(session.outcomes) == 1000:
+            time.sleep(0.001)
+        (judgement,) = watch.judge("vm-1")
+        assert judgement.verdict is Verdict.FAILED
