@@ -79,10 +79,12 @@ def evidence_of(
 def statement(experiment: Mapping[str, Any]) -> str:
     """What may be said of an experiment: never more than was measured."""
     vm, stall = ", ".join(experiment["vms"]), stall_text(experiment["longest_stall"])
+    recognised = experiment["capabilities"].get("identity", "process") == "process"
+    same, none = ("same process", "no restart") if recognised else ("same run", "no restart seen")
     sentences = {
-        "uninterrupted": f"{vm}: no restart; same process, same job, progress kept; {stall}",
-        "completed": f"{vm}: no restart; the experiment ran to its end; {stall}",
-        "stalled": f"{vm}: same process, but it stalled beyond the budget; {stall}",
+        "uninterrupted": f"{vm}: {none}; {same}{', same job' if recognised else ''}, progress kept; {stall}",
+        "completed": f"{vm}: {none}; the experiment ran to its end; {stall}",
+        "stalled": f"{vm}: {same}, but it stalled beyond the budget; {stall}",
         "restarted": f"{vm}: the experiment was restarted: its process or progress is not the one from before",
         "failed": f"{vm}: the experiment failed",
         "unknown": f"{vm}: it could not be proved whether the experiment was interrupted",

@@ -16,7 +16,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils import _plots, _tab
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import statement
 from ansible_collections.liveml.vsphere.plugins.module_utils._page import PAGE, STYLE
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import percent
-from ansible_collections.liveml.vsphere.plugins.module_utils._summary import longest_stall, worst_first
+from ansible_collections.liveml.vsphere.plugins.module_utils._summary import longest_stall, way_there, worst_first
 
 Evidence = Mapping[str, Any]
 
@@ -89,7 +89,7 @@ def notes(evidence: Evidence) -> list[tuple[str, bool]]:
 
 def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
     """(name, figure, what it means) for the glance."""
-    moves, experiments, run = evidence["moves"], evidence["experiments"], evidence["run"]
+    moves, experiments, run = way_there(evidence), evidence["experiments"], evidence["run"]
     longest = longest_stall(experiments)
     stall = longest["longest_stall"] if longest else None
     interval = f"{stall['low']:.2f} to {stall['high']:.2f} s, {longest['vm']}" if longest and stall else ""

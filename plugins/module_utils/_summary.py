@@ -99,10 +99,18 @@ def _counted(experiments: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _moves_sentence(evidence: Evidence) -> str:
-    moves = evidence["moves"]
+    moves = way_there(evidence)
     moved = sum(move["result"] == "moved" for move in moves)
     left = f" Left behind: {', '.join(evidence['left_behind'])}." if evidence["left_behind"] else ""
-    return f"{moved} of {len(moves)} VM{'s' if len(moves) != 1 else ''} moved.{left}"
+    reason = evidence["run"].get("rolled_back")
+    back = sum(move["result"] == "moved" for move in evidence["moves"] if move.get("back"))
+    returned = f" The run was rolled back ({reason}), and {back} came back." if reason else ""
+    return f"{moved} of {len(moves)} VM{'s' if len(moves) != 1 else ''} moved.{returned}{left}"
+
+
+def way_there(evidence: Evidence) -> list[Mapping[str, Any]]:
+    """The moves without those that brought VMs back after a failure."""
+    return [move for move in evidence["moves"] if not move.get("back")]
 
 
 def longest_stall(experiments: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -200,3 +208,7 @@ def _unseen(evidence: Evidence) -> Iterable[Gap]:
             yield "The moment of the switch-over", "the move ended while no process watched it", move["vm"]
         if (move["power_on"] or {}).get("same") is None:
             yield "Whether the VM stayed powered on", "vCenter named no power-on time before and after", move["vm"]
+        told = move.get("guest_processes")
+        if told and told["same"] is not True:
+            why = told.get("detail") or "one from before is not there any more"
+            yield "Whether the guest's processes are the same", why, move["vm"]

@@ -20,6 +20,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._summary import GOO
 Evidence = Mapping[str, Any]
 
 MOST_NAMED = 12  # VM names in one cell; beyond it a number says more
+IDENTITY = "Identity means the same process and the same job, or the same run where a provider knows no process."
 _TONES = {"proven": "good", "refuted": "bad", "moved": "good"}
 
 
@@ -58,12 +59,21 @@ def experiments_table(evidence: Evidence) -> Table:
             Cell(x["verdict"], note=x["detail"], tone=tone(x["verdict"])),
             stall_cell(x["longest_stall"]),
             Cell(f"{percent(x['progress_before'])} → {percent(x['progress_after'])}"),
-            *(Cell(x["claims"][c], tone=_TONES.get(x["claims"][c], "open")) for c in ("identity", "progress", "stall")),
+            _claim(x, "identity", note="of the run" if x["capabilities"].get("identity") == "run" else ""),
+            _claim(x, "progress"),
+            _claim(x, "stall"),
         )
         for x in worst_first(evidence["experiments"])
     )
-    heads = ("VM", "Owner", "Verdict", "Longest stall", "Progress", "Same process, same job", "Progress kept")
-    return Table("experiments", "Experiments", (*heads, "Stall in budget"), rows, lead=_budget(evidence))
+    heads = ("VM", "Owner", "Verdict", "Longest stall", "Progress", "Identity", "Progress kept")
+    return Table(
+        "experiments", "Experiments", (*heads, "Stall in budget"), rows, lead=f"{IDENTITY} {_budget(evidence)}".strip()
+    )
+
+
+def _claim(experiment: Mapping[str, Any], claim: str, note: str = "") -> Cell:
+    state = experiment["claims"][claim]
+    return Cell(state, note=note, tone=_TONES.get(state, "open"))
 
 
 def _budget(evidence: Evidence) -> str:
@@ -142,7 +152,7 @@ def placement_table(evidence: Evidence) -> Table | None:
 
 def crossings(evidence: Evidence) -> str:
     """How many VMs each fault domain had and has, and how many changed theirs."""
-    moved = [m for m in evidence["moves"] if m["result"] == "moved"]
+    moved = {m["vm"] for m in evidence["moves"] if m["result"] == "moved"}
     if any(p["fault_domain"] is None for p in evidence["placement"]):
         return "The fault domains of the hosts are not known."
     totals = []
@@ -150,8 +160,14 @@ def crossings(evidence: Evidence) -> str:
         theirs = [p for p in evidence["placement"] if p["fault_domain"] == name]
         before, now = (sum(len(p[when]) for p in theirs) for when in ("before", "after"))
         totals.append(f"{name} had {before} of these VMs and has {now}")
-    changed = sum(m["source_fault_domain"] != m["target_fault_domain"] for m in moved)
+    first, last = _domains(evidence, "before"), _domains(evidence, "after")
+    changed = sum(first.get(vm) != last.get(vm) for vm in moved)
     return f"{'; '.join(totals)}. {changed} of {len(moved)} moved VMs changed their fault domain."
+
+
+def _domains(evidence: Evidence, when: str) -> dict[str, str]:
+    """Fault domain by VM, before or after the run."""
+    return {vm: p["fault_domain"] for p in evidence["placement"] for vm in p[when]}
 
 
 def refusals_table(evidence: Evidence) -> Table | None:
@@ -292,7 +308,7 @@ def powered_cell(move: Mapping[str, Any]) -> Cell:
         return Cell("NO", note=f"powered on again {moment(power_on['after'])}", tone="bad")
     processes = (move.get("guest_processes") or {}).get("same")
     told = "" if processes is None else "same processes" if processes else "OTHER PROCESSES"
-    return Cell("yes", note=told, tone="good")
+    return Cell("yes", note=told, tone="bad" if processes is False else "good")
 
 
 def _named(vms: list[str]) -> Cell:
