@@ -115,6 +115,7 @@ class RequestState(StrEnum):
     DUE = "due"
     EXPIRED = "expired"
     APPLIED = "applied"
+    FAILED = "failed"
 
 
 class Stage(StrEnum):
@@ -147,11 +148,12 @@ class MaintenanceRequest:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The record of a request that was carried out."""
+    """The record of a request that was carried out, or that failed. A run that was killed leaves none, and goes on."""
 
     request_sha256: str
     plan_id: str
     at: str  # UTC, ISO 8601
+    failed: str = ""  # why it failed; empty when it did not
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +202,14 @@ def parse_request(text: str, source: str) -> MaintenanceRequest:
 
 
 def judge(request: MaintenanceRequest, now: datetime, applied: Applied | None) -> Judged:
-    """Early, due, expired or applied. A record of another content of the request does not count."""
+    """Early, due, expired, applied or failed. A record of another content of the request does not count."""
     if now.tzinfo is None:
         raise ValueError("now has no time zone")
     window = f"from {_text(request.begins)} until {_text(request.ends)}"
     present = f"it is {_text(now)}"
     if applied is not None and applied.request_sha256 == request.sha256:
+        if applied.failed:
+            return Judged(RequestState.FAILED, f"It failed at {applied.at}: {applied.failed}")
         return Judged(RequestState.APPLIED, f"Applied at {applied.at}; nothing is left to do.")
     if now < request.begins:
         return Judged(RequestState.EARLY, f"Its window is {window}, {present}.")
@@ -218,6 +222,11 @@ def refuse_time(judged: Judged, stage: Stage, source: str) -> None:
     """Raises PlanRefused when the request may not pass the stage now. Planning ahead of the window is what is meant."""
     if judged.state is RequestState.EXPIRED:
         raise PlanRefused(f"{source} has expired. {judged.message}", hint="Have a new window approved")
+    if judged.state is RequestState.FAILED and stage is Stage.APPLY:
+        raise PlanRefused(
+            f"{source} is not tried again by itself. {judged.message}",
+            hint="Look into it; then remove the record applied.json beside its evidence, or change the request",
+        )
     if judged.state is RequestState.EARLY and stage is Stage.APPLY:
         raise PlanRefused(
             f"{source} is not due yet. {judged.message}",
@@ -246,11 +255,12 @@ def refuse_plan(request: MaintenanceRequest, approved: ApprovedPlan | None, plan
 
 
 def applied_of(data: object) -> Applied | None:
-    """The record that :func:`applied_record` made; ``None`` when it is none."""
+    """The record in a document; ``None`` when it is none."""
     fields = ("request_sha256", "plan_id", "at")
     if not isinstance(data, dict) or not all(isinstance(data.get(field), str) for field in fields):
         return None
-    return Applied(*(data[field] for field in fields))
+    request_sha256, plan_id, at = (data[field] for field in fields)
+    return Applied(request_sha256, plan_id, at, str(data.get("failed") or ""))
 
 
 def approved_of(data: object) -> ApprovedPlan | None:

@@ -72,7 +72,7 @@ stage:
   returned: with O(path)
   type: str
 state:
-  description: V(early), V(due), V(expired) or V(applied).
+  description: V(early), V(due), V(expired), V(applied) or V(failed).
   returned: with O(path)
   type: str
 message:
