@@ -133,11 +133,11 @@ def find_run(params: dict[str, Any]) -> tuple[Path, list[Event]] | None:
 
 def fits(start: Event, folder: Path, params: dict[str, Any]) -> bool:
     """Whether a run is one that was asked for."""
-    host = start["host"]["name"] if start["host"] else None
+    host = (start["host"]["name"], start["host"]["moid"]) if start["host"] else ()
     return (
         params["run_id"] in (None, folder.name)
         and params["purpose"] in (None, start["purpose"])
-        and params["host"] in (None, host)
+        and (params["host"] is None or params["host"] in host)
     )
 
 
