@@ -11,13 +11,15 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import stall, verdicts
+from benchmarks import probing, stall, verdicts, watch
 from benchmarks.report import Report
 from lab.errors import LabError
 
 SUITES: Mapping[str, tuple[Callable[[Report, int], None], int]] = {
     "stall": (stall.run, stall.USUAL_TRIALS),
     "verdicts": (verdicts.run, verdicts.USUAL_RUNS),
+    "watch": (watch.run, watch.USUAL_WINDOWS),
+    "probing": (probing.run, probing.USUAL_BLOCKS),
 }
 
 

@@ -117,3 +117,14 @@ def play(name: str, lab: Lab, state_dir: Path, *options: str, **variables: Any) 
     command = playbook_command(name, state_dir, *options, **variables)
     environment = playbook_environment(lab)
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
+
+
+def started_play(name: str, lab: Lab, state_dir: Path, **variables: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        playbook_command(name, state_dir, **variables),
+        cwd=ROOT,
+        env=playbook_environment(lab),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )

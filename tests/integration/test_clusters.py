@@ -21,6 +21,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsp
 
 from tests.labs import ROOT, Lab, RunModule, running_lab
 
+pytestmark = pytest.mark.alone
+
 LEADER, FOLLOWER = "ML-cpu-vm-01", "ML-cpu-vm-05"
 STUN = 1.5
 OPTIONS = {"baseline": 1, "settle_timeout": 20}

@@ -38,6 +38,8 @@ from lab.toolchain import find_java, h2o_jar
 from tests.certificates import certified, pem
 from tests.labs import ROOT, Lab, RunModule, running_lab
 
+pytestmark = pytest.mark.alone
+
 VM = "ML-cpu-vm-01"
 SETTINGS = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()} | {
     "baseline": 1.0,

@@ -26,6 +26,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._samples import rea
 
 from tests.labs import ROOT
 
+pytestmark = pytest.mark.alone
+
 EXAMPLE = ROOT / "docs" / "examples" / "steplog_provider.py"
 TRAINING = """
 import json, os, sys, time

@@ -1,0 +1,139 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``python -m benchmarks.page``: the documentation's page of figures, made from ``benchmarks/results``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.paths import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "docsite" / "rst" / "explanation_figures.rst"
+VERDICTS = ("uninterrupted", "stalled", "restarted", "failed", "completed", "unknown")
+Line = Mapping[str, Any]
+
+
+def read_results(folder: Path = RESULTS) -> list[Line]:
+    """Every figure of every file."""
+    files = sorted(folder.glob("*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+class Figures:
+    """Figures by name and by what else their lines say."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self._lines = list(lines)
+
+    def of(self, name: str, **keys: Any) -> list[Line]:
+        """The lines of a figure that say all of ``keys``; ``None`` stands for a key that is not there."""
+        named = [line for line in self._lines if line["figure"] == name]
+        return [line for line in named if all(line.get(key) == value for key, value in keys.items())]
+
+    def one(self, name: str, **keys: Any) -> Any:
+        """The value of the one line there is. Raises ValueError when there are none or several."""
+        (line,) = self.of(name, **keys)
+        return line["value"]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A list-table of reStructuredText."""
+    cells = [f"   {'*' if column == 0 else ' '} - {cell}" for row in (head, *rows) for column, cell in enumerate(row)]
+    return "\n".join([".. list-table::", "   :header-rows: 1", "", *(cell.rstrip() for cell in cells)])
+
+
+def errors(figures: Figures, key: str, title: str) -> str:
+    """Median and 95th percentile of the error by length or by algorithm."""
+    p95 = [line for line in figures.of("stall_20hz_p95_error_ms") if key in line]
+    rows = [
+        (line[key], line["trials"], figures.one("stall_20hz_median_error_ms", **{key: line[key]}), line["value"])
+        for line in p95
+    ]
+    return table((title, "freezes", "median error, ms", "95th percentile, ms"), rows)
+
+
+def matrix(figures: Figures) -> str:
+    """Verdicts by fate; what is true stands in bold."""
+    rows = [
+        [line["fate"], line["value"], *(_cell(line, verdict) for verdict in VERDICTS)]
+        for line in figures.of("verdict_matrix")
+    ]
+    return table(("fate", "runs", *VERDICTS), rows)
+
+
+def _cell(line: Line, verdict: str) -> str:
+    count = str(line["verdicts"].get(verdict, "" if verdict not in line["true"] else 0))
+    return f"**{count}**" if verdict in line["true"] else count
+
+
+def page_of(lines: Iterable[Line]) -> str:
+    """The page."""
+    figures = Figures(lines)
+    one = figures.one
+    probing = [
+        (f"{line['hz']} Hz", f"{line['value']} %", f"{line['low']} to {line['high']} %", line["blocks"])
+        for line in figures.of("probing_effect_percent")
+    ]
+    return f"""\
+.. Written by ``make figures`` from ``benchmarks/results``.
+
+.. _ansible_collections.liveml.vsphere.docsite.explanation_figures:
+
+Measured
+========
+
+Real H2O-3 servers train on the 336,776 flights and are found, watched and judged by the collection's own code, on a machine of two
+processors. A freeze is SIGSTOP and SIGCONT of the server's process; how long it truly lasted is known to
+{one("stall_truth_doubt_p95_ms"):.0f} ms in 95 of 100 cases. ``benchmarks/README.md`` says how to run all of it again.
+
+Stalls
+------
+
+{one("stall_trials")} freezes at 20 questions a second; the error is estimate less truth. The stated interval held the truth in
+{one("stall_contained_percent"):g} % of them, and {one("stall_unseen")} stayed unseen. In {one("stall_false_minutes"):g} minutes without
+a freeze {one("stall_false_claims")} stalls were claimed. Of all freezes together the median error is
+{one("stall_20hz_median_error_ms", length_s=None, algorithm=None)} ms, and 95 of 100 errors are at most
+{one("stall_20hz_p95_error_ms", length_s=None, algorithm=None)} ms.
+
+{errors(figures, "length_s", "length, s")}
+
+{errors(figures, "algorithm", "algorithm")}
+
+Of a cluster of two nodes either one was frozen: 95 of 100 errors are at most {one("stall_cluster_p95_error_ms")} ms, the interval held the
+truth in {one("stall_cluster_contained_percent"):g} % of {figures.of("stall_cluster_p95_error_ms")[0]["trials"]} freezes, and
+{one("stall_cluster_unseen")} stayed unseen.
+
+Verdicts
+--------
+
+{one("verdict_runs")} trainings met a random fate while they were watched; {one("verdict_wrong")} verdicts were wrong. What is true of a fate
+stands in bold.
+
+{matrix(figures)}
+
+What watching costs
+-------------------
+
+One process watched {figures.of("watch_least_hz")[0]["experiments"]} experiments; the one that was asked least was asked
+{one("watch_least_hz")} times a second. A question took {one("watch_cpu_ms")} ms of the controller's processor, {one("watch_cpu_ratio")} of
+what the official client of H2O-3 takes for the same question in the same minutes.
+
+A training whose server has one processor for work and answers was slower while it was asked by:
+
+{table(("asked at", "slower by", "95 % confidence", "blocks"), probing)}
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page_of(read_results()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

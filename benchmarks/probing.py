@@ -1,0 +1,102 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How much being asked slows a training: the same one in turn with and without a watch, on a processor of its own.
+
+The server trains on one processor and answers on the same one, as in a guest all of whose processors train; the watch
+runs on the others, as on a controller of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from statistics import mean, stdev
+
+from benchmarks.report import Report
+from benchmarks.servers import Fleet
+from benchmarks.subjects import ENDLESS, Subject, begin, watching
+
+WINDOW_SECONDS = 6.0
+USUAL_BLOCKS = 20
+MOST_EFFECT_PERCENT = 1
+TREES = {"max_depth": 2}  # many small ones, so that a window holds many
+RATES = (20, 5)  # a second
+
+
+def run(report: Report, blocks: int) -> None:
+    """Blocks of four windows, without-with-with-without, so that a drift of the training's pace cancels out."""
+    processors = sorted(os.sched_getaffinity(0))
+    if len(processors) < 2:
+        report.skipped("probing_effect_percent", "one processor cannot be shared without being measured itself")
+        return
+    with Fleet(1) as fleet:
+        with _only({processors[0]}):
+            node = fleet.start("probed")
+        with _only(set(processors[1:])):
+            fleet.import_flights(node.ready())
+            subject = Subject(node, "gbm")
+            begin(subject.h2o, "gbm", **TREES)
+            for rate in RATES:
+                tell(report, rate, [_block(report, fleet, subject, rate) for _number in range(blocks)])
+
+
+@contextmanager
+def _only(processors: set[int]) -> Iterator[None]:
+    """This thread, and what it starts, runs on these processors alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _block(report: Report, fleet: Fleet, subject: Subject, rate: int) -> float:
+    """By which share the training was slower while it was asked."""
+    paces = [_pace(fleet, subject, rate if asked else 0) for asked in (False, True, True, False)]
+    slower = 1 - (paces[1] * paces[2]) ** 0.5 / (paces[0] * paces[3]) ** 0.5
+    report.trial("probing_block", round(100 * slower, 3), "percent", hz=rate)
+    return slower
+
+
+def _pace(fleet: Fleet, subject: Subject, rate: int) -> float:
+    """Trees a second of one window; a rate of 0 asks nothing but at both ends."""
+    experiment = subject.experiment()
+    watch = watching([(experiment, subject.session(experiment))], fleet.folder("probed"), baseline=0.0)
+    with watch if rate else nullcontext() as watched:
+        if watched is not None and rate > RATES[-1]:
+            watched.focus(subject.vm)
+        time.sleep(0.5)
+        began, trees = _next_tree(subject, experiment.id)
+        time.sleep(WINDOW_SECONDS)
+        ended, later = _next_tree(subject, experiment.id)
+    return (later - trees) / (ended - began)
+
+
+def _next_tree(subject: Subject, job: str) -> tuple[float, float]:
+    """When the next tree was done, and how many are: between two of them a window's end would be a guess."""
+    h2o, total = subject.h2o, ENDLESS["gbm"]["ntrees"]
+    first = h2o.get(f"/3/Jobs/{job}")["jobs"][0]["progress"]
+    while True:
+        now, progress = time.monotonic(), h2o.get(f"/3/Jobs/{job}")["jobs"][0]["progress"]
+        if progress != first:
+            return now, progress * total
+        time.sleep(0.002)
+
+
+def tell(report: Report, rate: int, slower: Sequence[float]) -> None:
+    """The mean of all blocks with its 95 % confidence interval."""
+    effect = mean(slower)
+    doubt = 1.96 * stdev(slower) / math.sqrt(len(slower)) if len(slower) > 1 else math.inf
+    bounds = (
+        {} if math.isinf(doubt) else {"low": round(100 * (effect - doubt), 3), "high": round(100 * (effect + doubt), 3)}
+    )
+    report.figure(
+        "probing_effect_percent", round(100 * effect, 3), "percent", promised=("<=", MOST_EFFECT_PERCENT),
+        hz=rate, blocks=len(slower), **bounds,
+    )  # fmt: skip

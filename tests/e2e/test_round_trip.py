@@ -1,0 +1,96 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A host is evacuated and restored under real training, and what is stated about the experiment is true."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.labs import Lab, play, running_lab, started_play
+
+pytestmark = pytest.mark.alone
+HOST = "esx-05"
+
+
+def evidence(state_dir: Path, purpose: str) -> dict:
+    folder = max((state_dir / "runs").glob(f"*-{purpose}-*"))
+    return json.loads((folder / "evidence.json").read_text())
+
+
+def test_round_trip_under_real_training_then_a_killed_server(tmp_path: Path) -> None:
+    with running_lab("--time-scale", "0.7") as lab:
+        before = lab.where()
+        leaving = lab.on(HOST)
+        out = play("evacuate_host", lab, tmp_path, evacuate_host_name=HOST)
+        assert out.returncode == 0, out.stdout
+        assert "switched over to" in out.stdout
+        assert lab.on(HOST) == set()
+        assert lab.get("state")["hosts"][HOST]["maintenance"] == "in"
+        proved(evidence(tmp_path, "evacuate"), lab, leaving)
+        state = lab.get("state")
+        assert max(host["slots"]["peak"] for host in state["hosts"].values()) == 8
+        assert idle_seconds(state["moves"]) < 2.0, "a slot waits for a move, never the other way round"
+
+        out = play("restore_host", lab, tmp_path, restore_host_name=HOST)
+        assert out.returncode == 0, out.stdout
+        assert lab.where() == before
+        first, second = evidence(tmp_path, "evacuate"), evidence(tmp_path, "restore")
+        proved(second, lab, leaving)
+        assert [e["id"] for e in first["experiments"]] == [e["id"] for e in second["experiments"]]
+        assert second["experiments"][0]["progress_before"] >= first["experiments"][0]["progress_after"]
+
+        lab.post("guests/ML-cpu-vm-04", action="freeze")
+        out = play("verify_experiments", lab, tmp_path, verify_experiments_wait_timeout=5)
+        assert out.returncode != 0
+        assert "uninterrupted" not in out.stdout
+        lab.post("guests/ML-cpu-vm-04", action="thaw")
+
+        process = started_play("evacuate_host", lab, tmp_path, evacuate_host_name=HOST, evacuate_host_settle_timeout=5)
+        wait_for_moves(lab, len(lab.get("state")["moves"]) + 1)
+        lab.post("guests/ML-cpu-vm-04", action="kill")
+        text, _errors = process.communicate(timeout=200)
+        assert process.returncode != 0
+        assert "experiment in ML-cpu-vm-04 is failed" in text
+
+
+def proved(document: dict, lab: Lab, leaving: set[str]) -> None:
+    """The measured stall holds the lab's true freeze, in an interval narrow enough to mean something."""
+    assert {m["vm"] for m in document["moves"] if m["result"] == "moved"} == leaving
+    experiment = document["experiments"][0]
+    assert (experiment["vm"], experiment["verdict"]) == ("ML-cpu-vm-04", "uninterrupted")
+    true = [m["freeze_seconds"] for m in lab.get("state")["moves"] if m["freeze_seconds"]][-1]
+    stall = experiment["longest_stall"]
+    assert stall["low"] <= true <= stall["high"], (true, stall)
+    assert stall["high"] - stall["low"] <= 0.12
+
+
+def idle_seconds(moves: list[dict], slots: int = 8) -> float:
+    """Time in which a slot of the evacuated host was free although a move was still to be started, by the lab's account."""
+    starts = sorted(moment(move["started"]) for move in moves)
+    idle, free_since = 0.0, starts[0]
+    changes = sorted([(start, 1) for start in starts] + [(moment(move["finished"]), -1) for move in moves])
+    flying = 0
+    for now, change in changes:
+        if flying < slots and now <= starts[-1]:
+            idle += now - free_since
+        flying, free_since = flying + change, now
+    return idle
+
+
+def moment(text: str) -> float:
+    """RFC 3339 with nanoseconds as seconds since the epoch."""
+    return datetime.fromisoformat(f"{text[:26].rstrip('Z')}+00:00").timestamp()
+
+
+def wait_for_moves(lab: Lab, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(lab.get("state")["moves"]) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
