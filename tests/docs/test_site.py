@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.page import PAGE, page_of, read_results
 from tests.docs.pages import DOCSITE, pages
 from tests.labs import ROOT
 
@@ -44,6 +45,10 @@ def test_a_warning_ends_the_build(tmp_path: Path) -> None:
 
 def test_every_page_is_in_the_table_of_contents() -> None:
     assert {page.stem for page in (DOCSITE / "rst").glob("*.rst")} == {page.stem for page in pages()} - {"README"}
+
+
+def test_the_page_of_figures_is_that_of_the_results() -> None:
+    assert page_of(read_results()) == PAGE.read_text(encoding="utf-8")
 
 
 def test_every_example_is_shown_and_is_yaml_or_a_program() -> None:

@@ -215,13 +215,13 @@ def test_vcenter_proves_the_process_by_the_guest_s_own_list(lab: Lab, run_module
 
 
 def never_recoverable(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
-    """A plain GBM writes no checkpoints: the policy says so, or refuses before anything moves, in check mode too."""
+    """A plain GBM writes no checkpoints: the policy says so, or refuses before anything moves, also in check mode and when asked again."""
     (found,) = run_module("experiment_info", lab, vms=[VM], experiments={"require_checkpoint": "warn"})["experiments"]
     assert (found["recoverable"], found["owner"]) == ("no", "vision")
     assert found["recovery"] == "no in_training_checkpoints_dir and no auto-recovery"
     plan = run_module("migration_plan", lab, vms=[VM], policy="other_only", state_dir=str(tmp_path))["plan"]
     before = lab.get("state")["moves"]
-    for check in (True, False):
+    for check in (True, False, False):
         refused = run_module(
             "vm_migrate", lab, check=check, plan=plan, purpose="migrate", state_dir=str(tmp_path),
             experiments={"require_checkpoint": "refuse"},

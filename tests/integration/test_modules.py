@@ -94,6 +94,12 @@ def test_evacuate_and_restore_by_modules(fast_lab: Lab, run_module: RunModule, t
     assert evidence["vcenter"]["simulated"] is True
     assert "simulated" in Path(report["report_path"]).read_text()
     assert run_module("evidence_report", state_dir=str(tmp_path), purpose="evacuate", host=HOST)["changed"] is False
+    [known] = run_module("host_info", fast_lab, host=HOST)["hosts"]
+    by_moid = run_module("evidence_report", state_dir=str(tmp_path), purpose="evacuate", host=known["moid"])
+    assert by_moid["evidence_path"] == report["evidence_path"]
+    foreign = {**plan["plan"], "vcenter": {**plan["plan"]["vcenter"], "instance_uuid": "another"}}
+    refused = run_module("vm_migrate", fast_lab, plan=foreign, purpose="evacuate", **migrate)
+    assert "another vCenter" in refused["msg"]
     assert all(move["power_on"]["same"] is True for move in evidence["moves"] if move["result"] == "moved")
     signed_and_tampered(run_module, tmp_path, Path(report["evidence_path"]))
     secrets = fast_lab.env["VMWARE_PASSWORD"]

@@ -155,6 +155,30 @@ def serve() -> Iterator[Serve]:
         opened.close()
 
 
+@pytest.mark.parametrize("extra", ["", "Connection: close\r\n"])
+def test_who_answers_byte_by_byte_is_not_waited_for(extra: str) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _peer = listening.accept()
+                with connection, suppress(OSError):
+                    connection.recv(65536)
+                    connection.sendall(f"HTTP/1.1 200 OK\r\n{extra}Content-Length: 1000\r\n\r\n".encode())
+                    for _byte in range(1000):
+                        connection.sendall(b" ")
+                        time.sleep(0.05)
+
+    threading.Thread(target=drip, daemon=True).start()
+    began = time.monotonic()
+    probe = _http.Probe(_http.Endpoint("127.0.0.1", listening.getsockname()[1]), timeout=0.5)
+    with pytest.raises(TimeoutError):
+        probe.get("/3/Cloud")
+    assert time.monotonic() - began < 5
+    listening.close()
+
+
 def head(extra: str = "", length: int = 2) -> bytes:
     return f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{extra}\r\n".encode()
 

@@ -284,6 +284,9 @@ def test_a_failed_move_brings_back_what_had_moved(state: Path) -> None:
                                       "broken_at": None, "why": "", "samples_as_sealed": True})  # fmt: skip
     jsonschema.validate(evidence, SCHEMA)
     assert "NoPermission" in evidence["run"]["rolled_back"]
+    said = evidence["overall"]["statement"]
+    assert f"{len(away)} of 6 VMs moved. The run was rolled back" in said
+    assert f"and {len(away)} came back" in said
     assert Counter(m["back"] for m in evidence["moves"]) == {False: 6, True: len(away)}
     assert {m["target"] for m in evidence["moves"] if m["back"]} == {"esx-1"}
     assert {m["result"] for m in evidence["moves"] if m["vm"].replace("ml", "vm") in away} == {"moved"}

@@ -332,6 +332,22 @@ def test_a_program_is_asked_by_lines(program: _exec.Exec) -> None:
     session.close()
 
 
+@pytest.mark.parametrize(
+    ("found", "told", "process"),
+    [("7@1", None, "7@1"), ("7@1", "7@1", "7@1"), ("7@1", 8, "8"), ("", "7@1", ""), ("", None, "")],
+)
+def test_a_program_that_leaves_out_the_process_is_no_restart(
+    tmp_path: Path, found: str, told: str | int | None, process: str
+) -> None:
+    answer = {"status": "RUNNING", "step": 1} | ({} if told is None else {"process": told})
+    path = tmp_path / "provider"
+    path.write_text(f"import sys\nfor line in sys.stdin: print({json.dumps(json.dumps(answer))}, flush=True)\n")
+    source = _exec.Exec(settings("exec", command=[sys.executable, str(path)]))
+    session = source.session(Experiment("vm-1", "ML-1", "exec", "17", found, "exec:x"))
+    assert session.sample().process == process
+    session.close()
+
+
 def test_a_program_may_tell_the_end_and_the_past(program: _exec.Exec) -> None:
     (experiment,), _detail = program.discover(TARGET)
     assert program.final(experiment) == Final("DONE", "loss", 0.25, ("model.pt",))
