@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,85 @@ def _cell(line: Line, verdict: str) -> str:
     return f"**{count}**" if verdict in line["true"] else count
 
 
-def page_of(lines: Iterable[Line]) -> str:
-    """The page."""
-    figures = Figures(lines)
+def stalls(figures: Figures) -> str:
+    """How exactly stalls are stated."""
     one = figures.one
-    probing = [
+    cluster = figures.of("stall_cluster_p95_error_ms")[0]
+    return f"""\
+Stalls
+------
+
+{one("stall_trials")} freezes at 20 questions a second; the error is estimate less truth. The stated interval held the truth in
+{one("stall_contained_percent"):g} % of them, and {one("stall_unseen")} stayed unseen. In {one("stall_false_minutes"):g} minutes without
+a freeze {one("stall_false_claims")} stalls were claimed. Of all freezes together the median error is
+{one("stall_20hz_median_error_ms", length_s=None, algorithm=None)} ms, and 95 of 100 errors are at most
+{one("stall_20hz_p95_error_ms", length_s=None, algorithm=None)} ms. How long a freeze truly lasted is known to
+{one("stall_truth_doubt_p95_ms"):.0f} ms in 95 of 100 cases.
+
+{errors(figures, "length_s", "length, s")}
+
+{errors(figures, "algorithm", "algorithm")}
+
+Of a cluster of two nodes either one was frozen: 95 of 100 errors are at most {cluster["value"]} ms, the interval held the truth in
+{one("stall_cluster_contained_percent"):g} % of {cluster["trials"]} freezes, and {one("stall_cluster_unseen")} stayed unseen.
+"""
+
+
+def verdicts(figures: Figures) -> str:
+    """Whether verdicts are right."""
+    return f"""\
+Verdicts
+--------
+
+{figures.one("verdict_runs")} trainings met a random fate while they were watched; {figures.one("verdict_wrong")} verdicts were wrong. What is
+true of a fate stands in bold.
+
+{matrix(figures)}
+"""
+
+
+def watching(figures: Figures) -> str:
+    """What many experiments cost the controller."""
+    one = figures.one
+    return f"""\
+What watching costs
+-------------------
+
+One process watched {figures.of("watch_least_hz")[0]["experiments"]} experiments; the one that was asked least was asked
+{one("watch_least_hz")} times a second. A question took {one("watch_cpu_ms")} ms of the controller's processor, {one("watch_cpu_ratio")} of
+what the official client of H2O-3 takes for the same question in the same minutes.
+"""
+
+
+def probing(figures: Figures) -> str:
+    """What being asked costs a training."""
+    rows = [
         (f"{line['hz']} Hz", f"{line['value']} %", f"{line['low']} to {line['high']} %", line["blocks"])
         for line in figures.of("probing_effect_percent")
     ]
+    return f"""\
+What being asked costs
+----------------------
+
+A training whose server has one processor for work and answers was slower while it was asked by:
+
+{table(("asked at", "slower by", "95 % confidence", "blocks"), rows)}
+"""
+
+
+# What is told of each suite, by a figure that it measures.
+SECTIONS: Mapping[str, Callable[[Figures], str]] = {
+    "stall_trials": stalls,
+    "verdict_runs": verdicts,
+    "watch_least_hz": watching,
+    "probing_effect_percent": probing,
+}
+
+
+def page_of(lines: Iterable[Line]) -> str:
+    """The page, with a section for each suite that was run."""
+    figures = Figures(lines)
+    sections = "\n".join(section(figures) for name, section in SECTIONS.items() if figures.of(name))
     return f"""\
 .. Written by ``make figures`` from ``benchmarks/results``.
 
@@ -89,45 +160,9 @@ Measured
 ========
 
 Real H2O-3 servers train on the 336,776 flights and are found, watched and judged by the collection's own code, on a machine of two
-processors. A freeze is SIGSTOP and SIGCONT of the server's process; how long it truly lasted is known to
-{one("stall_truth_doubt_p95_ms"):.0f} ms in 95 of 100 cases. ``benchmarks/README.md`` says how to run all of it again.
+processors. A freeze is SIGSTOP and SIGCONT of the server's process. ``benchmarks/README.md`` of the repository says how to run all of it again.
 
-Stalls
-------
-
-{one("stall_trials")} freezes at 20 questions a second; the error is estimate less truth. The stated interval held the truth in
-{one("stall_contained_percent"):g} % of them, and {one("stall_unseen")} stayed unseen. In {one("stall_false_minutes"):g} minutes without
-a freeze {one("stall_false_claims")} stalls were claimed. Of all freezes together the median error is
-{one("stall_20hz_median_error_ms", length_s=None, algorithm=None)} ms, and 95 of 100 errors are at most
-{one("stall_20hz_p95_error_ms", length_s=None, algorithm=None)} ms.
-
-{errors(figures, "length_s", "length, s")}
-
-{errors(figures, "algorithm", "algorithm")}
-
-Of a cluster of two nodes either one was frozen: 95 of 100 errors are at most {one("stall_cluster_p95_error_ms")} ms, the interval held the
-truth in {one("stall_cluster_contained_percent"):g} % of {figures.of("stall_cluster_p95_error_ms")[0]["trials"]} freezes, and
-{one("stall_cluster_unseen")} stayed unseen.
-
-Verdicts
---------
-
-{one("verdict_runs")} trainings met a random fate while they were watched; {one("verdict_wrong")} verdicts were wrong. What is true of a fate
-stands in bold.
-
-{matrix(figures)}
-
-What watching costs
--------------------
-
-One process watched {figures.of("watch_least_hz")[0]["experiments"]} experiments; the one that was asked least was asked
-{one("watch_least_hz")} times a second. A question took {one("watch_cpu_ms")} ms of the controller's processor, {one("watch_cpu_ratio")} of
-what the official client of H2O-3 takes for the same question in the same minutes.
-
-A training whose server has one processor for work and answers was slower while it was asked by:
-
-{table(("asked at", "slower by", "95 % confidence", "blocks"), probing)}
-"""
+{sections}"""
 
 
 def main() -> None:

@@ -196,6 +196,8 @@ class Probe:
         timer.start()
         try:
             yield
+            if late.is_set():
+                raise TimeoutError("no whole answer in time")  # what was cut may look whole
         except (OSError, http.client.HTTPException) as error:
             if late.is_set():
                 raise TimeoutError("no whole answer in time") from error
@@ -207,6 +209,7 @@ class Probe:
         if self._connection is None:
             self._connection = self._connect()
         if self._connection.sock is None:
+            self._socket = None
             self._connection.connect()
             self._socket = self._connection.sock  # http.client lets go of it where the server closes after its answer
         self._connection.request(method, self.endpoint.prefix + path, body, self._headers(body is not None))
@@ -237,7 +240,7 @@ class Probe:
 
     def interrupt(self) -> None:
         """Wake a thread that waits for an answer; called from another thread."""
-        ours = self._socket
+        ours = self._socket or getattr(self._connection, "sock", None)  # which also is one that still shakes hands
         if ours is not None:
             with suppress(OSError):
                 ours.shutdown(socket.SHUT_RDWR)

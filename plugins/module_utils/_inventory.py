@@ -124,7 +124,7 @@ def read_estate(
     for kind, moid, properties in _read_inventory(client):
         rows[kind].setdefault(moid, {}).update(properties)
     tasks = _read_tasks(client, rows)
-    heavy = set(devices_of_vms) | {
+    heavy = (set(devices_of_vms) & rows["VirtualMachine"].keys()) | {
         moid for moid, row in rows["VirtualMachine"].items() if _moid(row.get("runtime.host")) == devices_of_host
     }
     devices = read_objects(client, "VirtualMachine", heavy, DEVICE_PATHS) if heavy else {}

@@ -226,11 +226,11 @@ class Executor:
         try:
             task = self._vcenter.relocate(move.vm, move.target, pool=move.pool, priority=self._rules.priority)
         except ConnectError:
-            # The answer was lost, not the move: the task that runs is this one. Without any answer it stays in flight.
+            # The answer was lost, not the move: the task that runs is this one. Without one the move stays in flight, and
+            # the next run decides by where the VM is.
             task = self._vcenter.moving((move.vm,)).get(move.vm, "")
             if not task:
-                self._close(move, Fault("ConnectError", "vCenter did not answer"), attempt, MoveResult.FAILED)
-                return
+                raise
         except VsphereError as error:
             name = error.fault if isinstance(error, CallFailed) else type(error).__name__
             self._close(move, Fault(name, str(error).rstrip(".")), attempt, MoveResult.FAILED)
@@ -254,6 +254,8 @@ class Executor:
         """A VM that did not leave still is where its home says an evacuation put it, or at home."""
         move = ended.move
         home = self._homes.get(move.vm)
+        if ended.result is MoveResult.TIMED_OUT:
+            return  # its task may still bring the VM to where its home says
         if home is not None and move.vm in self._attempts and ended.host == move.source:
             record_home(
                 self._vcenter,

@@ -117,7 +117,9 @@ def journal_homes(state: Path, vcenter_uuid: str) -> dict[str, Home]:
                     homes.setdefault(home.vm, home)
             cleared |= run.homes_cleared
             if run.purpose is Purpose.RESTORE:
-                cleared |= {vm for vm, move in run.moves.items() if move.result is MoveResult.MOVED}
+                cleared |= {
+                    vm for vm, move in run.moves.items() if move.result is MoveResult.MOVED and vm not in run.back
+                }
     return homes
 
 

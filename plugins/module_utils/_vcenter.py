@@ -120,6 +120,8 @@ class Vsphere:
     def follow(self, task: str, vm: str | None = None) -> None:
         """See the port. One property filter a task, which lasts until ``unfollow``."""
         self._renew_collector()
+        if not self._followed:
+            self._heard = time.monotonic()
         if task not in self._followed:
             self._followed[task] = (vm, None)
             self._add_filter(task)

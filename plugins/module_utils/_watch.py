@@ -31,6 +31,7 @@ CALM_HZ = 5.0
 FOCUS_HZ = 20.0
 LEAST_SETTLE_SECONDS = 1.0
 TELL_SECONDS = 3.0
+MOST_PATIENCE = 5.0  # seconds that a verdict waits for an answer
 LONG_SILENCE = 1.0  # seconds; a question that waits longer counts as silence when it is judged
 LONG_ANSWER = 0.1  # seconds; pauses of the whole process matter for such alone
 
@@ -110,8 +111,8 @@ class Watch:
     def judge(self, vm: str) -> tuple[Judgement, ...]:
         """See the port."""
         asked = [watched for watched in self._with_members(vm) if watched.at_rest or watched.experiment.vm == vm]
-        end = time.monotonic() + self._stall_budget
-        while any(watched.unsure() for watched in asked) and time.monotonic() < end:
+        end = time.monotonic() + min(self._stall_budget, MOST_PATIENCE)
+        while any(watched.unsure(self._stall_budget) for watched in asked) and time.monotonic() < end:
             time.sleep(0.05)
         self._log.flush()
         return tuple(watched.judge(self._stall_budget) for watched in asked)
@@ -228,12 +229,12 @@ class _Watched:
         ended = bool(answers) and answers[-1].status not in ("RUNNING", None)
         return foreign or ended or is_over(answers) or len({news(s) for s in answers}) > 1
 
-    def unsure(self) -> bool:
+    def unsure(self, stall_budget: float) -> bool:
         """Whether one more answer would tell: a question waits for long, or the last one alone went wrong."""
         if not self.thread.is_alive():
             return False
         sent, last = self._sent, self._samples[-2:]
-        waits = sent is not None and time.monotonic() - sent > LONG_SILENCE
+        waits = sent is not None and LONG_SILENCE < time.monotonic() - sent <= stall_budget
         return waits or (bool(last) and last[-1].outcome != ANSWERED and (len(last) < 2 or last[0].outcome == ANSWERED))
 
     def judge(self, stall_budget: float) -> Judgement:

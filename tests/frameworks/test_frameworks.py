@@ -147,8 +147,13 @@ def source(provider: str, world: World) -> dict[str, Any]:
     given: dict[str, dict[str, Any]] = {
         "mlflow": {"url": world.mlflow},
         "tensorboard": {"url": world.tensorboard, "flush_seconds": 1.0, "vms": [VM.name]},
-        "exporter": {"provider": "prometheus", "url": world.exporter, "metric": "training_steps_total"},
-        "prometheus": {"url": world.prometheus, "query": 'training_steps_total{job="training"}'},
+        "exporter": {
+            "provider": "prometheus",
+            "url": world.exporter,
+            "metric": "training_steps_total",
+            "vms": [VM.name],
+        },
+        "prometheus": {"url": world.prometheus, "query": 'training_steps_total{job="training"}', "vms": [VM.name]},
     }
     defaults = {name: option.get("default") for name, option in SOURCE_OPTIONS.items()}
     return defaults | {"provider": provider} | given[provider]

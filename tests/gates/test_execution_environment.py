@@ -43,14 +43,15 @@ def test_the_definition_makes_a_context_with_supported_versions(tmp_path: Path) 
     assert tuple(map(int, core)) >= (2, 16)
     (python,) = re.findall(r'PYCMD="/usr/bin/python3\.(\d+)"', recipe)
     assert int(python) >= 11
-    assert [collection["name"] for collection in wanted["collections"]] == ["liveml.vsphere", "vmware.vmware"]
+    named = [collection["name"] for collection in wanted["collections"]]
+    assert named == ["liveml.vsphere", "vmware.vmware", "amazon.aws", "community.general"]
 
 
 def test_introspection_finds_what_the_collection_needs(artefact: Path, tmp_path: Path) -> None:
     install(artefact, tmp_path)
     found = yaml.safe_load(run([BIN / "ansible-builder", "introspect", tmp_path], tmp_path))
     assert set(found["python"]) == {f"{package}  # from collection liveml.vsphere" for package in requirements()}
-    assert {line.split()[0] for line in found["system"]} == {"openssh-clients", "openssh-client"}
+    assert {line.split()[0] for line in found["system"]} == {"git-core", "git", "openssh-clients", "openssh-client"}
 
 
 def test_a_build_from_a_checkout_installs_the_artefact(artefact: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import yaml
 
 from scripts.artefact import BIN, ROOT, CommandFailed, build, install, run
 from scripts.importer import imported
-from scripts.matrix import SUPPORTED, Row, page_of, pairs, row_of
+from scripts.matrix import PAGE, SUPPORTED, Row, page_of, pairs, row_of
 from scripts.sanity import sanity
 from tests.labs import Lab
 
@@ -125,6 +125,12 @@ def test_the_oldest_core_of_this_machine_runs_it(artefact: Path) -> None:
 def test_what_failed_in_the_matrix_is_documented_as_failed() -> None:
     checks = dict.fromkeys(("ansible-doc", "check mode", "evacuate", "restore", "inventory", "sanity"), "")
     assert "     - failed" in page_of([Row("2.16.0", "3.11.0", "9.0", {**checks, "restore": "why"})])
+
+
+def test_the_documented_matrix_is_whole() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert [core for core in SUPPORTED if f"   * - {core}." not in page] == []
+    assert "failed" not in page
 
 
 def test_the_newest_core_is_in_the_matrix() -> None:

@@ -13,9 +13,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan import plan_id_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict, plan_to_dict
 
 from tests.labs import Lab, RunModule
 
@@ -97,8 +100,10 @@ def test_evacuate_and_restore_by_modules(fast_lab: Lab, run_module: RunModule, t
     [known] = run_module("host_info", fast_lab, host=HOST)["hosts"]
     by_moid = run_module("evidence_report", state_dir=str(tmp_path), purpose="evacuate", host=known["moid"])
     assert by_moid["evidence_path"] == report["evidence_path"]
-    foreign = {**plan["plan"], "vcenter": {**plan["plan"]["vcenter"], "instance_uuid": "another"}}
-    refused = run_module("vm_migrate", fast_lab, plan=foreign, purpose="evacuate", **migrate)
+    foreign = plan_from_dict(plan["plan"])
+    foreign = replace(foreign, vcenter=replace(foreign.vcenter, instance_uuid="another"))
+    foreign = replace(foreign, plan_id=plan_id_of(foreign))
+    refused = run_module("vm_migrate", fast_lab, plan=plan_to_dict(foreign), purpose="evacuate", **migrate)
     assert "another vCenter" in refused["msg"]
     assert all(move["power_on"]["same"] is True for move in evidence["moves"] if move["result"] == "moved")
     signed_and_tampered(run_module, tmp_path, Path(report["evidence_path"]))

@@ -91,6 +91,7 @@ class Training:
             "provider": "prometheus",
             "url": f"http://{VM.guest_address}:{self.port}/metrics",
             "metric": "training_steps_total",
+            "vms": [VM.name],
         }
         options = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()}
         chosen = {"h2o3": False, "baseline": 2.0, "settle_timeout": settle_timeout, "require_checkpoint": "warn"}
