@@ -24,7 +24,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._samples import (
     read_samples,
     unwatched_windows,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._stall import ANSWERED, news
+from ansible_collections.liveml.vsphere.plugins.module_utils._stall import ANSWERED, STANDS_OUT, news
 from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import is_over, judge
 
 CALM_HZ = 5.0
@@ -215,7 +215,7 @@ class _Watched:
         )
 
     def settled(self, timeout: float) -> bool:
-        """Progress was seen after the move, or the job ended, or the time to wait for it did."""
+        """Progress was seen after the move and the last silence, or the job ended, or the time to wait for it did."""
         if self.moved_at is None:
             return True
         waited = time.monotonic() - self.moved_at
@@ -227,7 +227,9 @@ class _Watched:
             return False
         foreign = any(s.process not in (None, self.experiment.process) for s in after)
         ended = bool(answers) and answers[-1].status not in ("RUNNING", None)
-        return foreign or ended or is_over(answers) or len({news(s) for s in answers}) > 1
+        calm_since = max((s.received for s in after if s.waited > STANDS_OUT), default=self.moved_at)
+        later = {news(s) for s in answers if s.sent > calm_since}
+        return foreign or ended or is_over(answers) or len(later) > 1
 
     def unsure(self, stall_budget: float) -> bool:
         """Whether one more answer would tell: a question waits for long, or the last one alone went wrong."""

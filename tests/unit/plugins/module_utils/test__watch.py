@@ -105,13 +105,17 @@ class Answers:
 
     def __init__(self, *outcomes: str) -> None:
         self.outcomes = list(outcomes)
+        self.step: float | None = None  # where the training stands still
 
     def sample(self) -> Sample:
         outcome = self.outcomes.pop(0) if self.outcomes else "answered"
         if outcome == "disk full":
             raise OSError(outcome)
         now = time.monotonic()
-        return Sample(now, now, outcome, "1", "RUNNING", step=now)
+        if outcome == "late":
+            self.step = now
+            return Sample(now - 0.5, now, "answered", "1", "RUNNING", step=now)
+        return Sample(now, now, outcome, "1", "RUNNING", step=now if self.step is None else self.step)
 
     def interrupt(self) -> None:
         pass
@@ -120,9 +124,11 @@ class Answers:
         pass
 
 
-def watched(folder: Path, session: Answers) -> Watch:
+def watched(folder: Path, session: Answers, settle_timeout: float = 1) -> Watch:
     experiment = Experiment("vm-1", "ML-1", "h2o3", "job", "1", "http://x")
-    return Watch([(experiment, session)], folder, stall_budget=2.0, settle_timeout=1, baseline=1, listener=print)
+    return Watch(
+        [(experiment, session)], folder, stall_budget=2.0, settle_timeout=settle_timeout, baseline=1, listener=print
+    )
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -148,3 +154,22 @@ def test_one_reset_alone_is_no_server_that_is_gone(tmp_path: Path) -> None:
             time.sleep(0.001)
         (judgement,) = watch.judge("vm-1")
         assert judgement.verdict is Verdict.FAILED
+
+
+def test_a_move_is_settled_once_progress_was_seen_after_the_last_silence(tmp_path: Path) -> None:
+    session = Answers()
+    with watched(tmp_path, session, settle_timeout=30) as watch:
+        watch.focus("vm-1")
+        watch.baseline()
+        watch.moved("vm-1")
+        time.sleep(1.2)
+        session.outcomes.append("late")
+        while session.outcomes:
+            time.sleep(0.001)
+        time.sleep(0.3)
+        assert not watch.settled("vm-1")
+        session.step = None
+        time.sleep(0.3)
+        assert watch.settled("vm-1")
+        (judgement,) = watch.judge("vm-1")
+    assert judgement.verdict is Verdict.UNINTERRUPTED
