@@ -97,7 +97,8 @@ options:
             choices: [driverless_ai, exec, mlflow, prometheus, tensorboard]
           vms:
             description:
-              - Names or patterns of the VMs that the source is asked for. Empty means all. A Driverless AI server or a metric at a fixed address needs its one VM here.
+              - Names or patterns of the VMs that the source is asked for. Empty means all. A Driverless AI server or a metric at a
+                fixed address needs its one VM here.
               - With a single name every run of an MLflow or TensorBoard server belongs to that VM. Else MLflow runs belong to the
                 VM that their tag C(liveml.vm) names, and TensorBoard runs to the VM that is part of their path.
             type: list
