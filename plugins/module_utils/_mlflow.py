@@ -36,7 +36,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     url_for,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
-from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing
+from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing, names_one
 
 PROVIDER = "mlflow"
 API = "/api/2.0/mlflow"
@@ -63,8 +63,7 @@ class Mlflow:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
         self.in_guest = "{address}" in settings["url"]
-        names = settings["vms"]
-        self._only = len(names) == 1 and not set(names[0]) & set("*?[")
+        self._only = names_one(settings["vms"])
 
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """See the port ``Source``."""
@@ -80,7 +79,7 @@ class Mlflow:
             probe.close()
         candidates = [e for e in (self._experiment(run, endpoint, target) for run in runs) if e is not None]
         seconds = self._settings["advance_timeout"]
-        found = advancing([(e, self._session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
+        found = advancing([(e, self.session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
         stale = f"{len(candidates)} runs say RUNNING, none advanced in {seconds:.0f} s" if candidates else "no run"
         return found, "" if found else f"{endpoint.url}: {stale}"
 
@@ -132,11 +131,8 @@ class Mlflow:
             probe.close()
         return [(stamp / 1000, step) for stamp, step in points]
 
-    def session(self, experiment: Experiment) -> Session:
+    def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> Session:
         """See the port ``Source``."""
-        return self._session(experiment, REQUEST_SECONDS)
-
-    def _session(self, experiment: Experiment, timeout: float) -> Session:
         return RunSession(self._endpoint(experiment.url), experiment, self._settings, timeout)
 
     def _endpoint(self, url: str) -> Endpoint:

@@ -38,7 +38,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     url_for,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
-from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing
+from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Target, advancing
 
 PROVIDER = "prometheus"
 START = "process_start_time_seconds"
@@ -88,14 +88,14 @@ class Prometheus:
             metric=series,
             capabilities=capabilities,
         )
-        session = self._session(candidate, DISCOVERY_SECONDS)
+        session = self.session(candidate, DISCOVERY_SECONDS)
         first = session.sample()
         session.close()
         if first.outcome != "answered" or first.step is None:
             return [], f"{endpoint.url}: {first.detail or 'the metric is not there'}"
         candidate = with_process(candidate, session.started)
         seconds = max(self._settings["advance_timeout"], 3 * capabilities.freshness)
-        found = advancing([(candidate, self._session(candidate, DISCOVERY_SECONDS))], seconds)
+        found = advancing([(candidate, self.session(candidate, DISCOVERY_SECONDS))], seconds)
         return found, "" if found else f"{endpoint.url}: {series} did not advance in {seconds:.0f} s"
 
     def _capabilities(self, endpoint: Endpoint) -> Capabilities:
@@ -124,11 +124,8 @@ class Prometheus:
         """See the port ``Source``: samples carry the scraper's time, not the training's."""
         return []
 
-    def session(self, experiment: Experiment) -> Session:
+    def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> SeriesSession:
         """See the port ``Source``."""
-        return self._session(experiment, REQUEST_SECONDS)
-
-    def _session(self, experiment: Experiment, timeout: float) -> SeriesSession:
         endpoint = endpoint_of(experiment.url, self._settings, "experiments.sources.url")
         return SeriesSession(endpoint, experiment, self._settings["total_steps"], timeout)
 

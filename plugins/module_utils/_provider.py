@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -24,6 +24,11 @@ class Target:
     vm: str
     vm_name: str
     address: str
+
+
+def names_one(patterns: Sequence[str]) -> bool:
+    """Whether name patterns are the name of exactly one VM."""
+    return len(patterns) == 1 and not set(patterns[0]) & set("*?[")
 
 
 class Session(Protocol):

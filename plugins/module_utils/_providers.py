@@ -38,7 +38,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Exporter, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._prometheus import Prometheus
-from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Source, Target
+from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Source, Target, names_one
 from ansible_collections.liveml.vsphere.plugins.module_utils._tensorboard import Tensorboard
 from ansible_collections.liveml.vsphere.plugins.module_utils._watch import Watch
 
@@ -277,12 +277,10 @@ def at_most(experiments: list[Experiment], count: int) -> list[Experiment]:
 
 def _belonging(settings: Mapping[str, Any]) -> None:
     """Raise InvalidInput when what a source tells would be told of each VM alike."""
-    names = settings["vms"]
-    one = len(names) == 1 and not set(names[0]) & set("*?[")
     told = f"{settings['url']}{settings['query']}"
     if (
         settings["provider"] in ("driverless_ai", "prometheus")
-        and not one
+        and not names_one(settings["vms"])
         and "{vm}" not in told
         and "{address}" not in told
     ):

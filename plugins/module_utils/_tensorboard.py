@@ -35,7 +35,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     url_for,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Experiment, Final, Sample
-from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing
+from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Session, Target, advancing, names_one
 
 PROVIDER = "tensorboard"
 SCALARS = "/data/plugin/scalars"
@@ -53,8 +53,7 @@ class Tensorboard:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
         self.in_guest = "{address}" in settings["url"]
-        names = settings["vms"]
-        self._only = self.in_guest or (len(names) == 1 and not set(names[0]) & set("*?["))
+        self._only = self.in_guest or names_one(settings["vms"])
 
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """See the port ``Source``."""
@@ -83,7 +82,7 @@ class Tensorboard:
             for run, tag in self._series(tags.body, target.vm_name)
         ]
         seconds = max(self._settings["advance_timeout"], 2 * freshness)
-        found = advancing([(e, self._session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
+        found = advancing([(e, self.session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
         return found, "" if found else f"{endpoint.url}: none of {len(candidates)} runs advanced in {seconds:.0f} s"
 
     def _series(self, body: Mapping[str, Any], vm_name: str) -> list[tuple[str, str]]:
@@ -119,11 +118,8 @@ class Tensorboard:
             probe.close()
         return [point for point in points_of(items(answer.body)) if first <= point[1] <= last]
 
-    def session(self, experiment: Experiment) -> Session:
+    def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> Session:
         """See the port ``Source``."""
-        return self._session(experiment, REQUEST_SECONDS)
-
-    def _session(self, experiment: Experiment, timeout: float) -> Session:
         return SeriesSession(self._endpoint(experiment.url), experiment, self._settings["total_steps"], timeout)
 
     def _endpoint(self, url: str) -> Endpoint:
