@@ -59,11 +59,12 @@ def go_version(text: str) -> tuple[int, int] | None:
 def go_environment(cache: Path, state: Path) -> dict[str, str]:
     """Environment of the build: pinned modules only, this toolchain only, no need of a home folder."""
     env = marked_environment(state)
-    env |= {"GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+    flags = "-mod=readonly -trimpath"
+    env |= {"GOFLAGS": flags, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
     home = env.get("HOME", "")
     if not (home and os.access(home, os.W_OK)):
         # -modcacherw: else not even `rm -rf .venv` could remove the module cache.
-        env |= {"GOFLAGS": "-mod=readonly -modcacherw", "HOME": str(cache)}
+        env |= {"GOFLAGS": f"{flags} -modcacherw", "HOME": str(cache)}
         for name, folder in (("GOPATH", cache / "go"), ("GOCACHE", cache / "go" / "cache")):
             env[name] = env.get(name) or str(folder)
     return env
@@ -124,7 +125,7 @@ def build(binary: Path, cache: Path, state: Path, source: Path) -> None:
     say(f"building the vCenter with {go} (about a minute the first time)")
     part = binary.with_suffix(".part")
     began = time.time()
-    command = [str(go), "build", "-trimpath", "-buildvcs=false", "-o", str(part), "."]
+    command = [str(go), "build", "-buildvcs=false", "-o", str(part), "."]
     done = subprocess.run(
         command, cwd=source, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

@@ -23,4 +23,4 @@ for path in (str(ROOT), str(COLLECTIONS)):
         sys.path.insert(0, path)
 
 from tests.labs import fast_lab, run_module  # noqa: F401 - fixtures for every folder
-from tests.turns import pytest_configure, pytest_unconfigure  # noqa: F401 - workers take turns
+from tests.turns import pytest_collection_modifyitems, pytest_configure, pytest_unconfigure  # noqa: F401 - workers take turns

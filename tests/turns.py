@@ -55,6 +55,16 @@ class ByFile:
                 self._holder = None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files marked ``alone`` come first, ``long`` ones next: no worker is left with one at the end."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    marks = ("alone", "long")
+    return next((turn for turn, mark in enumerate(marks) if item.get_closest_marker(mark)), len(marks))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Workers take turns; a single process needs none."""
     if hasattr(config, "workerinput"):

@@ -21,6 +21,8 @@ from tests.awx.double import LOGIN, Refused, Store, serving
 from tests.awx.engine import Job, Workflow, run_job, variables_of
 from tests.labs import ROOT, Lab, running_lab
 
+pytestmark = pytest.mark.long
+
 BIN = Path(sys.executable).parent
 HOST = "esx-05"
 WORKFLOW = "liveml.vsphere maintenance of a host"

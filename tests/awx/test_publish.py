@@ -21,6 +21,8 @@ from moto.server import ThreadedMotoServer
 
 from tests.labs import ROOT, Lab, play
 
+pytestmark = pytest.mark.long
+
 BIN = Path(sys.executable).parent
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-west-2"}
 FILES = {"evidence.json": "{}\n", "journal.jsonl": "{}\n"}

@@ -28,6 +28,8 @@ import pytest
 from tests.docs.pages import Command, Outcome, commands, missing, pages, run
 from tests.labs import ROOT, Lab, running_lab
 
+pytestmark = pytest.mark.long
+
 BIN = Path(sys.executable).parent
 # What is not run, and why.
 NOT_RUN = {

@@ -27,6 +27,8 @@ import pytest
 from tests.certificates import pem
 from tests.labs import ROOT, Lab, play, running_lab
 
+pytestmark = pytest.mark.long
+
 EXAMPLE = ROOT / "docs" / "examples" / "steplog_provider.py"
 TRAINING = """
 import json, os, sys, time

@@ -18,6 +18,8 @@ import pytest
 
 from tests.labs import Lab, play, running_lab, started_play
 
+pytestmark = pytest.mark.long
+
 HOST = "esx-05"
 KILLS = int(os.environ.get("KILLS", "5"))
 

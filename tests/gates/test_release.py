@@ -17,6 +17,8 @@ import yaml
 
 from scripts.artefact import BIN, ROOT
 
+pytestmark = pytest.mark.long
+
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 GIT = ("git", "-c", "user.name=Release", "-c", "user.email=release@example.com")
 

@@ -24,6 +24,8 @@ import yaml
 from tests.gitops.pipelines import GITHUB, GITLAB, Runner, git, gitlab_job
 from tests.labs import ROOT, Lab, RunModule, play, running_lab
 
+pytestmark = pytest.mark.long
+
 HOST = "esx-01"
 THOROUGH = "THOROUGH" in os.environ
 # What a user with the role Read-only may call.

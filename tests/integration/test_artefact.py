@@ -21,6 +21,8 @@ from scripts.matrix import PAGE, SUPPORTED, Row, page_of, pairs, row_of
 from scripts.sanity import sanity
 from tests.labs import Lab
 
+pytestmark = pytest.mark.long
+
 # What the artefact consists of, by the first part of the path; everything else in the checkout is left out.
 PARTS = {
     "CHANGELOG.md",

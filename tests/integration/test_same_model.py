@@ -33,6 +33,8 @@ from lab.training import automl_document, has_begun, import_flights
 from lab.trainings import read_training
 from tests.labs import ROOT, Lab, RunModule, running_lab
 
+pytestmark = pytest.mark.long
+
 VM = "ML-cpu-vm-01"
 LONG = os.environ.get("SAME_MODEL") == "long"
 TRAINED = ROWS if LONG else 20_000

@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.report import Report
 from benchmarks.servers import Fleet
 from benchmarks.verdicts import FATES, play
+
+pytestmark = pytest.mark.long
 
 
 def test_each_fate_is_called_by_its_name() -> None:

@@ -15,8 +15,10 @@ import pytest
 import yaml
 
 from lab.paths import GO_SOURCE, cache_dir
-from lab.toolchain import find_go, go_environment
+from lab.toolchain import find_go, go_environment, vcenter_binary
 from tests.labs import ROOT
+
+pytestmark = pytest.mark.long
 
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 # Folders of a particular machine, and hosts from which packages happen to be downloaded.
@@ -59,6 +61,7 @@ def test_a_role_says_the_same_everywhere(role: str) -> None:
 
 
 def test_go_code_is_formatted_and_vetted(tmp_path: Path) -> None:
+    vcenter_binary(cache_dir(), tmp_path)  # what it compiles serves the vetting too
     environment = go_environment(cache_dir(), tmp_path)
     go = find_go(environment)
     for command in ([go, "vet", "./..."], [go.parent / "gofmt", "-l", "."]):
