@@ -92,7 +92,7 @@ def test_build_with_a_home_uses_its_caches(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.delenv("GOPATH", raising=False)
     env = go_environment(tmp_path / "cache", tmp_path)
     assert "GOPATH" not in env
-    assert env["GOFLAGS"] == "-mod=readonly"
+    assert env["GOFLAGS"] == "-mod=readonly -trimpath"
 
 
 def test_built_anew_only_for_newer_sources(tmp_path: Path) -> None:
