@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import probing, stall, verdicts, watch
+from benchmarks import probing, providers, stall, verdicts, watch
 from benchmarks.report import Report
 from lab.errors import LabError
 
@@ -19,15 +19,23 @@ SUITES: Mapping[str, tuple[Callable[[Report, int], None], int]] = {
     "stall": (stall.run, stall.USUAL_TRIALS),
     "verdicts": (verdicts.run, verdicts.USUAL_RUNS),
     "watch": (watch.run, watch.USUAL_WINDOWS),
+    "providers": (providers.run, providers.USUAL_TRIALS),
     "probing": (probing.run, probing.USUAL_BLOCKS),
+}
+
+PARTS: Mapping[str, tuple[Callable[[Report, int], None], int]] = {
+    "freezes": (stall.run_freezes, stall.USUAL_TRIALS),
+    "quiet": (stall.run_quiet, stall.USUAL_TRIALS),
+    "cluster": (stall.run_cluster, stall.USUAL_TRIALS),
 }
 
 
 def main(environment: Mapping[str, str]) -> int:
     """Run what ``ONLY`` names, all by default; 1 when a promise was broken, 2 for settings that make no sense."""
     only, trials = environment.get("ONLY", ""), environment.get("TRIALS", "")
-    if only and only not in SUITES:
-        print(f"ONLY is {only}; give one of {', '.join(SUITES)}", file=sys.stderr)
+    known = {**SUITES, **PARTS}
+    if only and only not in known:
+        print(f"ONLY is {only}; give one of {', '.join(known)}", file=sys.stderr)
         return 2
     if trials and (not trials.isdigit() or int(trials) < 1):
         print(f"TRIALS is {trials}; give a whole number from 1", file=sys.stderr)
@@ -35,7 +43,7 @@ def main(environment: Mapping[str, str]) -> int:
     report = Report(Path(environment["OUT"]) if environment.get("OUT") else None)
     try:
         for name in [only] if only else list(SUITES):
-            suite, usual = SUITES[name]
+            suite, usual = known[name]
             report.say(f"{name} begins")
             suite(report, int(trials) if trials else usual)
     except LabError as error:

@@ -16,6 +16,13 @@ from lab.paths import ROOT
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "docsite" / "rst" / "explanation_figures.rst"
 VERDICTS = ("uninterrupted", "stalled", "restarted", "failed", "completed", "unknown")
+PROVIDERS = {
+    "exec": "``exec``, a log of steps",
+    "exporter": "``prometheus``, an exporter in the training",
+    "mlflow": "``mlflow``",
+    "prometheus": "``prometheus``, a query of the server",
+    "tensorboard": "``tensorboard``",
+}
 Line = Mapping[str, Any]
 
 
@@ -96,6 +103,47 @@ Of a cluster of two nodes either one was frozen: 95 of 100 errors are at most {c
 """
 
 
+def providers(figures: Figures) -> str:
+    """How exactly stalls are stated by what other providers tell."""
+    one = figures.one
+    names = [line["source"] for line in figures.of("provider_stall_trials")]
+    rows = [
+        (
+            PROVIDERS[name],
+            one("provider_stall_trials", source=name),
+            one("provider_resolution_ms", source=name),
+            one("provider_stall_median_error_ms", source=name),
+            one("provider_stall_p95_error_ms", source=name),
+            f"{one('provider_stall_contained_percent', source=name):g} %",
+            one("provider_stall_alarms", source=name),
+        )
+        for name in names
+    ]
+    left = [
+        f"{PROVIDERS[line['source']]}: {line['skipped']}." for line in figures.of("provider_stall") if "skipped" in line
+    ]
+    head = (
+        "source",
+        "freezes",
+        "resolution, ms",
+        "median error, ms",
+        "95th percentile, ms",
+        "held the truth",
+        "false alarms",
+    )
+    return f"""\
+Other providers
+---------------
+
+A TensorFlow training of ten steps a second tells its steps to each of them and is frozen for a known time. The resolution is what they
+state themselves: the median of the longest gaps of undisturbed operation.
+
+{table(head, rows)}
+
+{" ".join(["Not measured:", *left]) if left else "All of them were measured."}
+"""
+
+
 def verdicts(figures: Figures) -> str:
     """Whether verdicts are right."""
     return f"""\
@@ -141,6 +189,7 @@ A training whose server has one processor for work and answers was slower while 
 # What is told of each suite, by a figure that it measures.
 SECTIONS: Mapping[str, Callable[[Figures], str]] = {
     "stall_trials": stalls,
+    "provider_stall_trials": providers,
     "verdict_runs": verdicts,
     "watch_least_hz": watching,
     "probing_effect_percent": probing,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from typing import TypeVar
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Sample, Stall
 from ansible_collections.liveml.vsphere.plugins.module_utils._stall import longest_stall
@@ -27,7 +27,10 @@ LEAD_SECONDS = 0.8  # watched before each freeze, and after it
 QUIET_MINUTES = 60.0  # watched without a freeze at 20 trials a length
 USUAL_TRIALS = 20
 P95_PROMISE_MS = 40
+HEAP_MB = 2048  # with less, AutoML's collections of garbage stop it for longer than a stall is told from
 CLUSTER_LENGTHS = (0.5, 1.0, 2.0)
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -59,34 +62,51 @@ class Trial:
 
 def run(report: Report, trials: int) -> None:
     """Everything about stalls."""
-    found: list[Trial] = []
-    quiet: list[tuple[float, bool]] = []
+    run_freezes(report, trials)
+    run_quiet(report, trials)
+    run_cluster(report, trials)
+
+
+def run_freezes(report: Report, trials: int) -> None:
+    """Freezes of every length and algorithm."""
+    each = _side_by_side(lambda fleet, subject: _frozen_by_length(report, fleet, subject, trials))
+    tell(report, [trial for found in each for trial in found])
+
+
+def run_quiet(report: Report, trials: int) -> None:
+    """Time without a freeze, a window a minute."""
     minutes = QUIET_MINUTES * trials / USUAL_TRIALS / len(ALGORITHMS)
-    with Fleet(len(ALGORITHMS)) as fleet, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        for trials_of_one, windows in pool.map(partial(_one, report, fleet, trials, minutes), ALGORITHMS):
-            found += trials_of_one
-            quiet += windows
-    tell(report, found, quiet)
+    each = _side_by_side(lambda fleet, subject: undisturbed(report, fleet, subject, minutes))
+    tell_quiet(report, [window for windows in each for window in windows])
+
+
+def run_cluster(report: Report, trials: int) -> None:
+    """Freezes of either node of a cluster."""
     with Fleet(2) as fleet:
         tell_cluster(report, list(_cluster(report, fleet, trials)))
 
 
-def _one(
-    report: Report, fleet: Fleet, trials: int, minutes: float, algorithm: str
-) -> tuple[list[Trial], list[tuple[float, bool]]]:
-    """All freezes of one algorithm, then its time without a freeze; the server ends afterwards."""
-    node = fleet.start(algorithm)
-    fleet.import_flights(node.ready())
-    begin(Subject(node, algorithm).h2o, algorithm)
-    subject = Subject(node, algorithm)
+def _side_by_side(measure: Callable[[Fleet, Subject], list[Found]]) -> list[list[Found]]:
+    """What is measured of each algorithm on a server of its own, which ends afterwards."""
+
+    def measured(algorithm: str) -> list[Found]:
+        node = fleet.start(algorithm, heap_mb=HEAP_MB)
+        try:
+            fleet.import_flights(node.ready())
+            begin(Subject(node, algorithm).h2o, algorithm)
+            return measure(fleet, Subject(node, algorithm))
+        finally:
+            node.kill()
+
+    with Fleet(len(ALGORITHMS)) as fleet, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        return list(pool.map(measured, ALGORITHMS))
+
+
+def _frozen_by_length(report: Report, fleet: Fleet, subject: Subject, trials: int) -> list[Trial]:
+    """All freezes of one algorithm, in an order that tells nothing of their lengths."""
     lengths = [length for length in LENGTHS for _trial in range(trials)]
-    random.Random(algorithm).shuffle(lengths)
-    try:
-        found = frozen(report, fleet, subject, lengths)
-        windows = undisturbed(report, fleet, subject, minutes)
-    finally:
-        node.kill()
-    return found, windows
+    random.Random(subject.algorithm).shuffle(lengths)
+    return frozen(report, fleet, subject, lengths)
 
 
 def frozen(report: Report, fleet: Fleet, subject: Subject, lengths: Sequence[float]) -> list[Trial]:
@@ -146,8 +166,8 @@ def undisturbed(report: Report, fleet: Fleet, subject: Subject, minutes: float) 
     return windows
 
 
-def tell(report: Report, found: Sequence[Trial], quiet: Sequence[tuple[float, bool]]) -> None:
-    """The figures, over all and by length and by algorithm."""
+def tell(report: Report, found: Sequence[Trial]) -> None:
+    """The figures of freezes, over all and by length and by algorithm."""
     groups: list[tuple[dict[str, object], Callable[[Trial], bool]]] = [({}, lambda _trial: True)]
     groups += [({"length_s": length}, lambda t, length=length: t.length == length) for length in LENGTHS]
     groups += [({"algorithm": name}, lambda t, name=name: t.subject == name) for name in ALGORITHMS]
@@ -159,6 +179,10 @@ def tell(report: Report, found: Sequence[Trial], quiet: Sequence[tuple[float, bo
     report.figure("stall_unseen", sum(not trial.seen for trial in found), "freezes", promised=("==", 0))
     doubt = quantile([1000 * trial.truth.doubt for trial in found], 0.95)
     report.figure("stall_truth_doubt_p95_ms", doubt, "ms")
+
+
+def tell_quiet(report: Report, quiet: Sequence[tuple[float, bool]]) -> None:
+    """The figures of the time without a freeze."""
     report.figure("stall_false_minutes", round(sum(minutes for minutes, _claimed in quiet), 3), "min")
     report.figure("stall_false_claims", sum(claimed for _m, claimed in quiet), "claims", promised=("==", 0))
 
