@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -80,10 +82,11 @@ def _theirs(subjects: Sequence[Subject], experiments: Sequence[Experiment]) -> W
             ask()
             due = max(due + 1 / CALM_HZ, time.monotonic())
 
-    connections = [
-        H2OConnection.open(url=subject.node.server.url, verbose=False, strict_version_check=False)
-        for subject in subjects
-    ]
+    with redirect_stdout(sys.stderr):  # it prints what it thinks of a server's age
+        connections = [
+            H2OConnection.open(url=subject.node.server.url, verbose=False, strict_version_check=False)
+            for subject in subjects
+        ]
     threads = []
     for number in range(EXPERIMENTS):
         connection, job = connections[number % len(connections)], experiments[number % len(experiments)].id
@@ -100,6 +103,8 @@ def _theirs(subjects: Sequence[Subject], experiments: Sequence[Experiment]) -> W
     stop.set()
     for thread in threads:
         thread.join()
+    for connection in connections:
+        connection.close()
     return _window(times, cpu)
 
 
