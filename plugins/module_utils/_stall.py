@@ -148,7 +148,8 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
         return Silence(first.received, last.received, seconds, 0.0, high, max(0.0, waited))
     threshold, margin = answers.usual(before, before + 1)
     worked = answers.worked(before, before + 1, waited - margin)
-    low = max(0.0, in_flight - margin - 2 * worked)
+    # Where work went on it was the network that was silent, and nothing tells for how long the server stood still.
+    low = max(0.0, in_flight - margin - 2 * worked) if worked <= margin else 0.0
     return Silence(
         first.received,
         last.received,
