@@ -2,75 +2,75 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files of tests run side by side, except those marked ``alone``: they measure, and have the machine for themselves."""
+"""Files of tests run side by side; while those marked ``alone`` measure, the others take only what is left of the processors.
+
+``--dist loadgroup`` gives all files marked ``alone`` to one worker, one after the other, and every other file as a whole
+to any. While one measures, the processes of the others have Linux's policy ``SCHED_IDLE`` (sched(7)); where the system
+does not let a user take that back, they keep it.
+"""
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 FOLDER = "LIVEML_TEST_TURNS"  # environment variable: where the workers of one run meet
+MARKS = ("alone", "long")  # what begins first, so that no worker is left with it at the end
 
 
 class Turns:
-    """The floor is shared by many or held by one; who waits for it at the gate keeps others from going before."""
+    """What a worker keeps of the processors before each test; ``measuring`` is there until the last measurement ended."""
 
-    def __init__(self, folder: Path) -> None:
-        self._gate, self._floor = ((folder / name).open("a") for name in ("gate", "floor"))
+    def __init__(self, measuring: Path) -> None:
+        self._measuring = measuring
 
-    def take(self, *, alone: bool) -> None:
-        """Wait for the floor."""
-        fcntl.flock(self._gate, fcntl.LOCK_EX)
-        fcntl.flock(self._floor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(self._gate, fcntl.LOCK_UN)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Where nothing is measured, nobody waits."""
+        if not any(map(measures, session.items)):
+            self._measuring.unlink(missing_ok=True)
 
-    def give(self) -> None:
-        """Leave the floor to others."""
-        fcntl.flock(self._floor, fcntl.LOCK_UN)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Step back while another worker measures."""
+        policy = os.SCHED_IDLE if self._measuring.exists() and not measures(item) else os.SCHED_OTHER
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, policy, os.sched_param(0))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """After the last measurement the others come forward."""
+        if measures(item) and (nextitem is None or not measures(nextitem)):
+            self._measuring.unlink(missing_ok=True)
 
 
-class ByFile:
-    """Takes the floor before the first test of a file, and gives it after the last one and the teardown of its fixtures."""
-
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
-        self._holder: Path | None = None
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, bool, bool]:
-        if self._holder != item.path:
-            self._turns.take(alone=item.get_closest_marker("alone") is not None)
-            self._holder = item.path
-        try:
-            return (yield)
-        finally:
-            if nextitem is None or nextitem.path != item.path:
-                self._turns.give()
-                self._holder = None
+def measures(item: pytest.Item) -> bool:
+    """Whether a test needs the processors."""
+    return item.get_closest_marker("alone") is not None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files marked ``alone`` come first, ``long`` ones next: no worker is left with one at the end."""
+    """What takes long comes first; a file stays whole, and those that measure stay together."""
     items.sort(key=_turn)
+    for item in items:
+        group = MARKS[0] if measures(item) else item.path.relative_to(item.config.rootpath).as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _turn(item: pytest.Item) -> int:
-    marks = ("alone", "long")
-    return next((turn for turn, mark in enumerate(marks) if item.get_closest_marker(mark)), len(marks))
+    return next((turn for turn, mark in enumerate(MARKS) if item.get_closest_marker(mark)), len(MARKS))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Workers take turns; a single process needs none."""
     if hasattr(config, "workerinput"):
-        config.pluginmanager.register(ByFile(Turns(Path(os.environ[FOLDER]))))
+        config.pluginmanager.register(Turns(Path(os.environ[FOLDER]) / "measuring"))
     else:
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="liveml-turns-")
+        (Path(os.environ[FOLDER]) / "measuring").touch()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
