@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -31,6 +30,7 @@ from benchmarks.servers import Freeze, freeze
 from benchmarks.subjects import SETTINGS
 from lab.errors import LabError
 from lab.paths import ROOT
+from scripts.bootstrap import prometheus
 
 NEEDED = ("mlflow", "tensorflow", "tensorboard")
 BIN = Path(sys.executable).parent
@@ -45,11 +45,6 @@ Told = TypeVar("Told")
 def missing() -> list[str]:
     """Packages that ``make setup-frameworks`` would install."""
     return [name for name in NEEDED if importlib.util.find_spec(name) is None]
-
-
-def has_prometheus() -> bool:
-    """Whether the server is on this machine; Debian's package ``prometheus`` brings it."""
-    return shutil.which("prometheus") is not None
 
 
 def free_ports(count: int) -> list[int]:
@@ -104,12 +99,12 @@ class World:
         )
         board = BIN / "tensorboard", "--logdir", self.folder / "logs", "--host", HOST
         yield *board, "--port", self.tensorboard_port, "--reload_interval", 1
-        if prometheus := shutil.which("prometheus"):
+        if server := prometheus():
             job = f"{{job_name: training, static_configs: [{{targets: ['{HOST}:{self.exporter_port}']}}]}}"
             config = self.folder / "prometheus.yml"
             config.write_text(f"global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs: [{job}]\n")
             kept = f"--storage.tsdb.path={self.folder}/tsdb"
-            yield prometheus, f"--config.file={config}", kept, f"--web.listen-address={HOST}:{self.prometheus_port}"
+            yield server, f"--config.file={config}", kept, f"--web.listen-address={HOST}:{self.prometheus_port}"
 
     def train(self, *resume: str) -> None:
         """Start the training, or resume its run from a step. Raises LabError with the end of its log."""
@@ -139,14 +134,14 @@ class World:
     def source(self, name: str) -> dict[str, Any]:
         """An entry of ``experiments.sources``; ``exporter`` is provider ``prometheus`` without the server."""
         program = [sys.executable, str(ROOT / "docs" / "examples" / "steplog_provider.py"), str(self.folder / "steps")]
-        prometheus = {"provider": "prometheus", "vms": [VM.name]}
+        metrics = {"provider": "prometheus", "vms": [VM.name]}
         told: Mapping[str, dict[str, Any]] = {
             "mlflow": {"url": f"http://{HOST}:{self.mlflow_port}"},
             "tensorboard": {"url": f"http://{HOST}:{self.tensorboard_port}", "flush_seconds": 1.0, "vms": [VM.name]},
             "exec": {"command": program, "signal": "changes"},
-            "exporter": {**prometheus, "url": self.exporter, "metric": "training_steps_total"},
+            "exporter": {**metrics, "url": self.exporter, "metric": "training_steps_total"},
             "prometheus": {
-                **prometheus,
+                **metrics,
                 "url": f"http://{HOST}:{self.prometheus_port}",
                 "query": 'training_steps_total{job="training"}',
             },

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Judgement, Verdict
 
-from benchmarks.frameworks import World, has_prometheus, judged, missing, running
+from benchmarks.frameworks import World, judged, missing, running
 from benchmarks.report import Report, quantile
 from benchmarks.servers import Freeze
 from lab.errors import LabError
+from scripts.bootstrap import prometheus
 
 USUAL_TRIALS = 10
 BUDGET = 30.0
@@ -60,7 +61,7 @@ def run(report: Report, trials: int) -> None:
         raise LabError(f"{', '.join(lacking)} is not installed; make setup-frameworks does it")
     with running() as world:
         for name in LENGTHS:
-            if name == "prometheus" and not has_prometheus():
+            if name == "prometheus" and prometheus() is None:
                 report.skipped("provider_stall", "no Prometheus server on this machine", source=name)
                 continue
             tell(report, name, [_trial(report, world, name, number) for number in range(trials)])

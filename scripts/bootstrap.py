@@ -10,6 +10,7 @@ installed again. Package settings of the user (index, certificates) are those of
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 import re
@@ -52,6 +53,8 @@ def main() -> None:
         install("go")
     if group == "test":
         browser()
+    if group == "frameworks":
+        metrics_server()
     link_collection()
 
 
@@ -158,6 +161,26 @@ def browser() -> None:
 def chromium() -> str | None:
     """A Chromium of this machine."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def metrics_server() -> None:
+    """Prometheus, unpacked from Debian's package where that is possible: installed it would start with the machine."""
+    tried = VENV / ".prometheus-tried"
+    if prometheus() is None and not tried.exists() and shutil.which("apt-get") and shutil.which("dpkg"):
+        say("unpacking prometheus of apt-get")
+        with tempfile.TemporaryDirectory(dir=VENV) as folder:
+            apt = ["apt-get", "-qq", "-o", f"APT::Sandbox::User={getpass.getuser()}"]
+            subprocess.run([*apt, "download", "prometheus"], cwd=folder, check=False)
+            for package in Path(folder).glob("*.deb"):
+                subprocess.run(["dpkg", "-x", str(package), str(VENV / "debian")], check=False)
+        tried.touch()
+    if prometheus() is None:
+        say("there is no Prometheus, so it is not watched; on Debian: apt-get install prometheus")
+
+
+def prometheus() -> str | None:
+    """A Prometheus of this machine, or the unpacked one."""
+    return shutil.which("prometheus") or shutil.which("prometheus", path=str(VENV / "debian" / "usr" / "bin"))
 
 
 def tool_version(command: list[str], pattern: str) -> tuple[int, ...] | None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Verdict
 
-from benchmarks.frameworks import VM, World, has_prometheus, judged, missing, running
+from benchmarks.frameworks import VM, World, judged, missing, running
+from scripts.bootstrap import prometheus
 
 pytestmark = pytest.mark.skipif(
     bool(missing()), reason=f"not installed: {', '.join(missing())}; make frameworks does it"
@@ -39,8 +40,8 @@ def world() -> Iterator[World]:
 def test_a_freeze_lies_within_the_stated_interval(
     world: World, tmp_path: Path, source: str, seconds: float, widest: float
 ) -> None:
-    if source == "prometheus" and not has_prometheus():
-        pytest.skip("no prometheus on this machine; Debian's package prometheus brings it")
+    if source == "prometheus" and prometheus() is None:
+        pytest.skip("there is no Prometheus; make frameworks unpacks Debian's")
     _experiment, watch = world.watched(source, tmp_path, stall_budget=30.0)
     judgement, frozen = judged(watch, lambda: world.freeze(seconds))
     stall = judgement.longest_stall
