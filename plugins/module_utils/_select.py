@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import Ambiguous, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import Ambiguous, InvalidInput, NotFound
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, HostState, VmState
 
 
 def find_host(estate: Estate, name: str, *, option: str = "host") -> HostState:
-    """The host of that name or MoID. Raises NotFound with the closest names, or Ambiguous."""
+    """The host of that name or MoID. Raises NotFound with the closest names, Ambiguous, or InvalidInput for no name."""
+    _refuse_empty(name, option)
     if name in estate.hosts:
         return estate.hosts[name]
     found = [host for host in estate.hosts.values() if host.name == name]
@@ -34,12 +35,21 @@ def find_host(estate: Estate, name: str, *, option: str = "host") -> HostState:
 
 
 def find_fault_domain(estate: Estate, name: str, *, option: str = "fault_domain") -> tuple[HostState, ...]:
-    """The hosts of a fault domain, by name. Raises NotFound with the closest names."""
+    """The hosts of a fault domain, by name. Raises NotFound with the closest names, or InvalidInput for no name."""
+    _refuse_empty(name, option)
     hosts = sorted((h for h in estate.hosts.values() if h.fault_domain == name), key=lambda h: (h.name, h.moid))
     if not hosts:
         known = (host.fault_domain for host in estate.hosts.values() if host.fault_domain)
         raise NotFound(f"There is no fault domain {name}", hint=_closest(name, known, option), option=option)
     return tuple(hosts)
+
+
+def _refuse_empty(name: str, option: str) -> None:
+    """An empty name is a variable that was not set, and must never mean every object."""
+    if not name:
+        raise InvalidInput(
+            f"{option} is empty", hint=f"Give a name in {option}, or leave the option out", option=option
+        )
 
 
 def _host_hint(estate: Estate, name: str, option: str) -> str:

@@ -65,7 +65,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     """Select VMs, look into each."""
     params = module.params
     estate = vcenter.estate()
-    host = find_host(estate, params["host"]).moid if params["host"] else None
+    host = find_host(estate, params["host"]).moid if params["host"] is not None else None
     vms = [estate.vms[vm] for vm in select_vms(estate, host=host, names=params["vms"])]
     seen = Providers(params["experiments"]).observe(vms)
     return {

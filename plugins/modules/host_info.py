@@ -80,7 +80,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     """Read once, describe."""
     estate = vcenter.estate()
     name = module.params["host"]
-    hosts = [find_host(estate, name)] if name else sorted(estate.hosts.values(), key=lambda host: host.name)
+    hosts = [find_host(estate, name)] if name is not None else sorted(estate.hosts.values(), key=lambda host: host.name)
     alarms = vcenter.alarms(host.moid for host in hosts)
     info = estate.vcenter
     return {

@@ -15,6 +15,8 @@ author:
 description:
   - Reads the estate in a constant number of calls and plans where each selected VM goes, by fault domain and low utilization.
   - The plan counts its own earlier moves, and refuses a VM with every reason at once. It changes nothing.
+  - VMs must fit every given criterion of O(host) or O(fault_domain), O(vms), O(patterns), O(folders) and O(attributes). At least
+    one is needed, and an empty list or dictionary is none.
 extends_documentation_fragment:
   - liveml.vsphere.connection
   - liveml.vsphere.attributes
@@ -217,6 +219,7 @@ SPEC: dict[str, Any] = {
     "plan_id": {"type": "str", "default": ""},
     "lock_timeout": {"type": "float", "default": 600.0},
 }
+CRITERIA = ("vms", "patterns", "folders", "attributes")  # which VMs are meant, besides host and fault_domain
 
 
 def request_of(
@@ -238,7 +241,8 @@ def request_of(
         vms = tuple(destinations)
     else:
         vms = selection(params, estate, hosts)
-        target = find_host(estate, params["destination"], option="destination") if params["destination"] else None
+        wanted = params["destination"]
+        target = find_host(estate, wanted, option="destination") if wanted is not None else None
         destinations = dict.fromkeys(vms, target.moid) if target else {}
         if params["fault_domain"]:
             excluded |= {host.moid for host in hosts}
@@ -261,8 +265,14 @@ def request_of(
 
 
 def selection(params: dict[str, Any], estate: Estate, hosts: tuple[HostState, ...]) -> tuple[str, ...]:
-    """The selected VMs' MoIDs."""
-    places = [host.moid for host in hosts] if params["host"] or params["fault_domain"] else [None]
+    """The selected VMs' MoIDs. Raises InvalidInput when nothing selects them: no criterion must never mean every VM."""
+    if not hosts and not any(params[option] for option in CRITERIA):
+        raise InvalidInput(
+            "Nothing says which VMs are planned",
+            hint=f"Give host, fault_domain, {', '.join(CRITERIA[:-1])} or {CRITERIA[-1]}",
+            option="vms",
+        )
+    places = [host.moid for host in hosts] or [None]
     return tuple(
         vm
         for place in places
@@ -278,10 +288,10 @@ def selection(params: dict[str, Any], estate: Estate, hosts: tuple[HostState, ..
 
 
 def hosts_of(params: dict[str, Any], estate: Estate) -> tuple[HostState, ...]:
-    """The hosts that are to be emptied or refilled. Raises NotFound or Ambiguous."""
-    if params["fault_domain"]:
+    """The hosts that are to be emptied or refilled. Raises NotFound, Ambiguous or InvalidInput."""
+    if params["fault_domain"] is not None:
         return find_fault_domain(estate, params["fault_domain"])
-    return (find_host(estate, params["host"]),) if params["host"] else ()
+    return (find_host(estate, params["host"]),) if params["host"] is not None else ()
 
 
 def approved_plan(params: dict[str, Any], estate: Estate) -> Plan | None:
@@ -376,12 +386,7 @@ def result_of(plan: Plan) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    run_module(
-        SPEC,
-        body,
-        required_one_of=[("host", "fault_domain", "vms", "patterns", "folders", "attributes")],
-        mutually_exclusive=[("host", "fault_domain")],
-    )
+    run_module(SPEC, body, mutually_exclusive=[("host", "fault_domain")])
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     """Read, then clear what is to be cleared."""
     params = module.params
     estate = vcenter.estate()
-    host = find_host(estate, params["host"]).moid if params["host"] else None
+    host = find_host(estate, params["host"]).moid if params["host"] is not None else None
     homes = journal_homes(state_path(params["state_dir"]), estate.vcenter.instance_uuid)
     found = placements(estate, homes, host)
     if params["state"] == "present":

@@ -371,7 +371,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
         raise InvalidInput(
             f"The plan was made for another vCenter ({plan.vcenter.name})", hint="Plan again on this one", option="plan"
         )
-    host = find_host(estate, module.params["host"]) if module.params["host"] else None
+    host = find_host(estate, module.params["host"]) if module.params["host"] is not None else None
     request = request_of(module, plan, host, list(estate.hosts.values()))
     providers = Providers(module.params["experiments"])
     if module.check_mode:

@@ -1,0 +1,56 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``migration_plan`` on estates that are given: what selects VMs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate
+from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, hosts_of, request_of
+
+from tests.unit.plugins.module_utils.test__plan import estate, host, vm
+
+
+def selected(world: Estate, folder: Path, **options: Any) -> tuple[str, ...]:
+    """MoIDs of the VMs that these options of the module plan."""
+    params = ArgumentSpecValidator(SPEC).validate({"state_dir": str(folder), **options}).validated_parameters
+    return request_of(params, world, hosts_of(params, world), None).vms
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "Nothing says which VMs"),
+        ({"vms": [], "patterns": [], "folders": [], "attributes": {}}, "Nothing says which VMs"),
+        ({"destination": "esx-2"}, "Nothing says which VMs"),
+        ({"host": ""}, "host is empty"),
+        ({"fault_domain": ""}, "fault_domain is empty"),
+        ({"vms": ["ml-1"], "destination": ""}, "destination is empty"),
+    ],
+)
+def test_what_selects_nothing_never_means_every_vm(options: dict[str, Any], words: str, tmp_path: Path) -> None:
+    world = estate([host(1), host(2)], [vm(1), vm(2, on=2)])
+    with pytest.raises(InvalidInput, match=words):
+        selected(world, tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "vms"),
+    [
+        ({"host": "esx-1"}, ("vm-1",)),
+        ({"fault_domain": "a"}, ("vm-1", "vm-2")),
+        ({"vms": ["ml-2"]}, ("vm-2",)),
+        ({"patterns": ["*"]}, ("vm-1", "vm-2")),
+        ({"host": "esx-1", "patterns": ["ml-2"]}, ()),
+    ],
+)
+def test_any_criterion_selects(options: dict[str, Any], vms: tuple[str, ...], tmp_path: Path) -> None:
+    world = estate([host(1), host(2)], [vm(1), vm(2, on=2)])
+    assert selected(world, tmp_path, **options) == vms
