@@ -100,10 +100,11 @@ def _kind(spec: dict[str, Any]) -> str:
 
 
 def _limits(spec: dict[str, Any]) -> tuple[int | None, int | None]:
-    """What the description states as "1 to 8", because argument specs know no limits."""
+    """What the description states as "1 to 8" or "at least 1", because argument specs know no limits."""
     stated = re.search(r"\b(\d+) to (\d+)\b", spec["description"])
+    least = re.search(r"\bat least (\d+)\b", spec["description"])
     if spec["type"] in ("int", "float"):
-        return (int(stated[1]), int(stated[2])) if stated else (0, None)
+        return (int(stated[1]), int(stated[2])) if stated else (int(least[1]) if least else 0, None)
     return (1 if spec.get("required") else 0, 1024)
 
 

@@ -84,7 +84,7 @@ def rollback_reason(outcome: Outcome, rules: Rules) -> str:
     if not rules.roll_back or outcome.interrupted:
         return ""
     failures = failures_of(outcome)
-    return outcome.stopped or (failures[0] if len(failures) >= rules.max_failures else "")
+    return outcome.stopped or (failures[0] if failures and len(failures) >= rules.max_failures else "")
 
 
 def way_back(estate: Estate, state: RunState) -> Plan:

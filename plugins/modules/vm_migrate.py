@@ -59,7 +59,7 @@ options:
   max_failures:
     description:
       - With O(on_failure=stop) and O(on_failure=rollback), start no further move after so many failed moves and harmed
-        experiments.
+        experiments, at least 1.
     type: int
     default: 1
   on_failure:
@@ -290,6 +290,12 @@ class ProgressFile:
 def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts: list[HostState]) -> RunRequest:
     """The run that the module's parameters ask for. Raises InvalidInput."""
     params = module.params
+    if params["max_failures"] < 1:
+        raise InvalidInput(
+            f"max_failures is {params['max_failures']}",
+            hint="Give 1 to stop at the first failure, or more",
+            option="max_failures",
+        )
     purpose = Purpose(params["purpose"])
     return RunRequest(
         plan=plan,

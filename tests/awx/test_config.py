@@ -78,6 +78,9 @@ def test_a_survey_asks_for_what_the_role_takes(name: str) -> None:
         stated = re.search(r"(\d+) to (\d+)", option["description"])
         if stated and option["type"] == "int":
             assert (question["min"], question["max"]) == (int(stated[1]), int(stated[2]))
+        least = re.search(r"at least (\d+)", option["description"])
+        if least:
+            assert (question["min"], question["max"]) == (int(least[1]), None)
     assert "default" not in questions.get(f"{role}_name", {})
 
 

@@ -23,7 +23,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._errors import Call
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, decode_home, encode_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal, verify_chain
-from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Outcome, Rules
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Connection,
     Estate,
@@ -46,6 +46,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._ports import Update
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import line
+from ansible_collections.liveml.vsphere.plugins.module_utils._rollback import rollback_reason
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import RunReport, RunRequest, carry_out
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import journal_homes, moves_in_flight, state_path
 
@@ -451,3 +452,8 @@ def test_the_rollback_respects_max_failures(state: Path) -> None:
     report = run(world, state, rules=replace(Rules(roll_back=True, retries=0), max_failures=2))
     assert report.rolled_back is None
     assert report.left_behind == ("ml-2",)
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_a_run_without_a_failure_is_never_rolled_back(most: int) -> None:
+    assert rollback_reason(Outcome((), ()), Rules(roll_back=True, max_failures=most)) == ""

@@ -1,0 +1,38 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``vm_migrate``: what it takes for a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import RunRequest
+from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import SPEC, request_of
+
+from tests.unit.plugins.module_utils.test__plan import INFO
+
+
+def asked(folder: Path, **options: Any) -> RunRequest:
+    """The run that these options of the module ask for."""
+    given = {"plan": {}, "state_dir": str(folder), **options}
+    params = ArgumentSpecValidator(SPEC).validate(given).validated_parameters
+    return request_of(SimpleNamespace(params=params), Plan("p", INFO, ()), None, [])
+
+
+@pytest.mark.parametrize("most", [0, -1])
+@pytest.mark.parametrize("policy", ["stop", "rollback", "continue"])
+def test_no_failure_at_all_is_no_limit_of_failures(most: int, policy: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=f"max_failures is {most}"):
+        asked(tmp_path, max_failures=most, on_failure=policy)
+
+
+def test_the_defaults_are_valid(tmp_path: Path) -> None:
+    assert asked(tmp_path).rules.max_failures == 1
