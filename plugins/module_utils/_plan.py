@@ -159,7 +159,7 @@ class _Planner:
             if vm is None or host is None or vm.moving_task != task:
                 continue
             self._arrive(vm, host)
-            if moid in self._request.vms:
+            if moid in self._request.vms and self._request.destinations.get(moid, target) == target:
                 self.moves.append(self._move(vm, host, "already on its way", task))
 
     def place(self, vm: VmState) -> None:
@@ -168,7 +168,7 @@ class _Planner:
             return
         wanted = self._request.destinations.get(vm.moid)
         if wanted == vm.host:
-            self.settled.append(vm.name)
+            self._keep(vm)
             return
         reasons = list(vm_reasons(self._estate, vm))
         fitting, causes = self._targets(vm, wanted)
@@ -181,6 +181,14 @@ class _Planner:
         target = min(fitting, key=lambda host: self._rank(vm, host))
         self.moves.append(self._move(vm, target, self._why(vm, target, wanted)))
         self._arrive(vm, target)
+
+    def _keep(self, vm: VmState) -> None:
+        """A VM is where it shall be, unless a task may take it away from there: then nobody knows yet where it will be."""
+        moving = tuple(reason for reason in _lock_reasons(vm) if reason.check == "already_moving")
+        if moving:
+            self.refusals.append(Refusal(vm.moid, vm.name, moving))
+        else:
+            self.settled.append(vm.name)
 
     def _targets(self, vm: VmState, wanted: str | None) -> tuple[list[HostState], list[Reason]]:
         """Hosts that can take the VM, and the distinct reasons why others cannot."""

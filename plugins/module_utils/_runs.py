@@ -106,19 +106,27 @@ def moves_in_flight(state: Path, vcenter_uuid: str) -> dict[str, tuple[str, str 
 
 
 def journal_homes(state: Path, vcenter_uuid: str) -> dict[str, Home]:
-    """The newest home of each VM that a journal of this vCenter recorded and no later one cleared."""
+    """The newest home of each VM that a journal of this vCenter recorded and no later one cleared.
+
+    A restore clears the home that it brought the VM to, and all older ones.
+    """
     homes: dict[str, Home] = {}
     cleared: set[str] = set()
+    restored: set[tuple[str, str]] = set()  # VM and host
     for folder in run_folders(state):
         run = replay(read_journal(folder / "journal.jsonl"))
         if run is not None and run.key.startswith(f"{vcenter_uuid}."):
             for home in run.homes:
+                if (home.vm, home.host) in restored:
+                    cleared.add(home.vm)
                 if home.vm not in cleared:
                     homes.setdefault(home.vm, home)
             cleared |= run.homes_cleared
             if run.purpose is Purpose.RESTORE:
-                cleared |= {
-                    vm for vm, move in run.moves.items() if move.result is MoveResult.MOVED and vm not in run.back
+                restored |= {
+                    (vm, move.target)
+                    for vm, move in run.moves.items()
+                    if move.result is MoveResult.MOVED and vm not in run.back
                 }
     return homes
 

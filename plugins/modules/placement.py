@@ -25,7 +25,8 @@ options:
     type: str
   state:
     description:
-      - V(present) reads; V(absent) clears the recorded homes of the VMs with one of O(outcomes).
+      - V(present) reads; V(absent) clears the recorded homes of the VMs with one of O(outcomes), except of a VM that a task of
+        vCenter is moving just then.
     type: str
     choices: [present, absent]
     default: present
@@ -69,6 +70,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, Placement, placements
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import journal_homes, state_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host
@@ -92,13 +94,18 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     found = placements(estate, homes, host)
     if params["state"] == "present":
         return {"changed": False, "placements": [described(p) for p in found]}
-    written = [p for p in found if p.outcome in params["outcomes"] and estate.vms[p.vm].attributes.get(ATTRIBUTE)]
+    written = [p for p in found if p.outcome in params["outcomes"] and may_clear(estate.vms[p.vm])]
     cleared = [p for p in written if module.check_mode or vcenter.clear_home(p.vm)]
     return {
         "changed": bool(cleared),
         "placements": [described(p) for p in found],
         "diff": {"before": "".join(f"{p.vm_name}: home {p.home.host_name}\n" for p in cleared), "after": ""},
     }
+
+
+def may_clear(vm: VmState) -> bool:
+    """Whether the VM has a home attribute that may go: one that is being moved may still need it where it arrives."""
+    return bool(vm.attributes.get(ATTRIBUTE)) and vm.moving_task is None
 
 
 def described(placement: Placement) -> dict[str, str]:

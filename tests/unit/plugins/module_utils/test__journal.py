@@ -118,6 +118,23 @@ def test_unfinished_run_is_found_by_key_and_purpose(tmp_path: Path) -> None:
     assert unfinished_run(state, "uuid.host-7", Purpose.EVACUATE) is None
 
 
+@pytest.mark.parametrize(("brought_to", "left"), [("host-5", set()), ("host-6", {"vm-4"})])
+def test_a_restore_clears_the_home_that_it_brought_the_vm_to(tmp_path: Path, brought_to: str, left: set[str]) -> None:
+    state = state_path(str(tmp_path))
+    for name in ("20260101T000000Z-evacuate", "20260102T000000Z-evacuate"):
+        (state / "runs" / name).mkdir()
+        write_run(state / "runs" / name)
+    (state / "runs" / "20260103T000000Z-restore").mkdir()
+    restore = Journal(state / "runs" / "20260103T000000Z-restore" / "journal.jsonl")
+    restore.write("run_started", run_id="r3", plan_id="p3", purpose="restore", key="uuid.host-5")
+    vm, source = {"moid": "vm-4", "name": "ml-4"}, {"moid": "host-7", "name": "esx-07"}
+    move = {"number": 1, "vm": vm, "source": source, "target": {"moid": brought_to, "name": brought_to}}
+    restore.write("planned", **move)
+    restore.write("move_finished", **move, result="moved", error=None, host=brought_to)
+    restore.close()
+    assert journal_homes(state, "uuid").keys() == left
+
+
 def test_finished_run_is_not_resumed(tmp_path: Path) -> None:
     state = state_path(str(tmp_path))
     write_run(new_run(state, Purpose.EVACUATE, "esx-05"))

@@ -243,6 +243,24 @@ def test_a_move_of_an_unfinished_run_is_adopted() -> None:
     assert [(m.target, m.task) for m in plan.moves] == [("host-2", "task-7")]
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("wanted", ["host-1", "host-3"])
+def test_a_vm_on_its_way_elsewhere_is_refused_and_not_taken_for_arrived(wanted: str, known: bool) -> None:
+    """It may have been sent away by a killed evacuation, and is wanted back, or at a third host."""
+    world = estate([host(1), host(2), host(3)], [vm(1, moving_task="task-7")])
+    flying = {"vm-1": ("host-2", "task-7")} if known else {}
+    plan = make_plan(world, PlanRequest(("vm-1",), destinations={"vm-1": wanted}, moving=flying))
+    assert (plan.moves, plan.settled) == ((), ())
+    assert [[reason.check for reason in refusal.reasons] for refusal in plan.refusals] == [["already_moving"]]
+    assert plan.refusals[0].blocking
+
+
+def test_a_move_in_flight_to_the_wanted_host_is_adopted() -> None:
+    world = estate([host(1), host(2)], [vm(1, moving_task="task-7")])
+    request = PlanRequest(("vm-1",), destinations={"vm-1": "host-2"}, moving={"vm-1": ("host-2", "task-7")})
+    assert [(m.target, m.task) for m in make_plan(world, request).moves] == [("host-2", "task-7")]
+
+
 def test_a_destination_is_kept_and_a_vm_that_is_there_is_settled() -> None:
     world = estate([host(1), host(2), host(3)], [vm(1), vm(2, on=3)])
     plan = make_plan(world, PlanRequest(("vm-1", "vm-2"), destinations={"vm-1": "host-3", "vm-2": "host-3"}))

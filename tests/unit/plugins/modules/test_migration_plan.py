@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``migration_plan`` on estates that are given: what selects VMs."""
+"""``migration_plan`` on estates that are given: what selects VMs, and which moves are under way already."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, PlanRequest, Purpose
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan import make_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import new_run, state_path
 from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, hosts_of, request_of
 
+from tests.unit.plugins.module_utils.test__journal import write_run
 from tests.unit.plugins.module_utils.test__plan import estate, host, vm
 
 
-def selected(world: Estate, folder: Path, **options: Any) -> tuple[str, ...]:
-    """MoIDs of the VMs that these options of the module plan."""
+def requested(world: Estate, folder: Path, **options: Any) -> PlanRequest:
+    """What these options of the module plan."""
     params = ArgumentSpecValidator(SPEC).validate({"state_dir": str(folder), **options}).validated_parameters
-    return request_of(params, world, hosts_of(params, world), None).vms
+    return request_of(params, world, hosts_of(params, world), None)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +41,7 @@ def selected(world: Estate, folder: Path, **options: Any) -> tuple[str, ...]:
 def test_what_selects_nothing_never_means_every_vm(options: dict[str, Any], words: str, tmp_path: Path) -> None:
     world = estate([host(1), host(2)], [vm(1), vm(2, on=2)])
     with pytest.raises(InvalidInput, match=words):
-        selected(world, tmp_path, **options)
+        requested(world, tmp_path, **options)
 
 
 @pytest.mark.parametrize(
@@ -53,4 +56,15 @@ def test_what_selects_nothing_never_means_every_vm(options: dict[str, Any], word
 )
 def test_any_criterion_selects(options: dict[str, Any], vms: tuple[str, ...], tmp_path: Path) -> None:
     world = estate([host(1), host(2)], [vm(1), vm(2, on=2)])
-    assert selected(world, tmp_path, **options) == vms
+    assert requested(world, tmp_path, **options).vms == vms
+
+
+def test_a_restore_waits_for_the_moves_of_a_killed_evacuation(tmp_path: Path) -> None:
+    """The VM still is at home, and on its way to where the evacuation sent it."""
+    write_run(new_run(state_path(str(tmp_path)), Purpose.EVACUATE, "esx-5"), upto=5)
+    world = estate([host(5), host(6)], [vm(4, on=5, moving_task="task-9")])
+    restore = make_plan(world, requested(world, tmp_path, host="esx-5", use_homes=True))
+    assert (restore.moves, restore.settled) == ((), ())
+    assert [reason.check for refusal in restore.refusals for reason in refusal.reasons] == ["already_moving"]
+    again = make_plan(world, requested(world, tmp_path, host="esx-5"))
+    assert [(move.target, move.task) for move in again.moves] == [("host-6", "task-9")]
