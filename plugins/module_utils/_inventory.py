@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC
 from functools import partial
 from operator import attrgetter
@@ -112,7 +113,6 @@ def read_vcenter(client: Client) -> VcenterInfo:
 def read_estate(
     client: Client,
     *,
-    devices_of_host: str | None = None,
     devices_of_vms: Iterable[str] = (),
     fault_domains: Mapping[str, str] | None = None,
 ) -> Estate:
@@ -124,20 +124,23 @@ def read_estate(
     for kind, moid, properties in _read_inventory(client):
         rows[kind].setdefault(moid, {}).update(properties)
     tasks = _read_tasks(client, rows)
-    heavy = (set(devices_of_vms) & rows["VirtualMachine"].keys()) | {
-        moid for moid, row in rows["VirtualMachine"].items() if _moid(row.get("runtime.host")) == devices_of_host
-    }
-    devices = read_objects(client, "VirtualMachine", heavy, DEVICE_PATHS) if heavy else {}
     clusters = rows["ComputeResource"]
-    return Estate(
+    estate = Estate(
         vcenter=read_vcenter(client),
         hosts={m: _host(m, row, clusters, rows, tasks, fault_domains or {}) for m, row in rows["HostSystem"].items()},
-        vms={m: _vm(m, row, devices.get(m, {}), rows, tasks) for m, row in rows["VirtualMachine"].items()},
+        vms={m: _vm(m, row, rows, tasks) for m, row in rows["VirtualMachine"].items()},
         datastores={m: _datastore(m, row) for m, row in rows["Datastore"].items()},
         networks={m: Network(m, row.get("name", m)) for m, row in rows["Network"].items()},
         anti_affinity=tuple(_anti_affinity(rows["ClusterComputeResource"])),
         vm_host_rules=tuple(_vm_host_rules(rows["ClusterComputeResource"])),
     )
+    return read_devices(client, estate, devices_of_vms)
+
+
+def read_devices(client: Client, estate: Estate, vms: Iterable[str]) -> Estate:
+    """The estate with the devices and affinities of VMs, in one call; nothing else of it is read again."""
+    rows = _read_those_left(client, [vm for vm in dict.fromkeys(vms) if vm in estate.vms], DEVICE_PATHS)
+    return replace(estate, vms={**estate.vms, **{vm: _with_devices(estate.vms[vm], row) for vm, row in rows.items()}})
 
 
 def _read_inventory(client: Client) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -299,7 +302,16 @@ def _datacenter(cluster: dict[str, Any], rows: dict[str, Rows]) -> str:
     return str(rows["Datacenter"].get(parent, {}).get("name", ""))
 
 
-def _vm(moid: str, row: dict[str, Any], heavy: dict[str, Any], rows: dict[str, Rows], tasks: dict[str, str]) -> VmState:
+def _with_devices(vm: VmState, row: dict[str, Any]) -> VmState:
+    affinities = [row.get(path) for path in ("config.cpuAffinity", "config.memoryAffinity")]
+    return replace(
+        vm,
+        devices=tuple(_devices(row.get("config.hardware.device") or ())),
+        cpu_affinity=any(getattr(affinity, "affinitySet", None) for affinity in affinities),
+    )
+
+
+def _vm(moid: str, row: dict[str, Any], rows: dict[str, Rows], tasks: dict[str, str]) -> VmState:
     running = {t._moId: tasks[t._moId] for t in row.get("recentTask", ()) if t._moId in tasks}
     moving = next((task for task, name in running.items() if name.rsplit(".", 1)[-1].startswith(MOVING_TASKS)), None)
     busy = next((name for task, name in running.items() if task != moving), "")
@@ -326,10 +338,6 @@ def _vm(moid: str, row: dict[str, Any], heavy: dict[str, Any], rows: dict[str, R
         networks=_moids(row.get("network")),
         disabled_methods=frozenset(row.get("disabledMethod") or ()),
         attributes={names.get(value.key, str(value.key)): value.value for value in row.get("customValue") or ()},
-        devices=tuple(_devices(heavy.get("config.hardware.device") or ())),
-        cpu_affinity=any(
-            getattr(heavy.get(path), "affinitySet", None) for path in ("config.cpuAffinity", "config.memoryAffinity")
-        ),
         fault_tolerance=str(row.get("runtime.faultToleranceState") or "notConfigured") != "notConfigured",
         question=str(question.text) if question is not None else "",
         managed_by=str(row.get("config.managedBy.extensionKey") or ""),

@@ -32,8 +32,11 @@ Update = TaskUpdate | PlacementUpdate  # pylint: disable=unsupported-binary-oper
 class Vcenter(Protocol):
     """One logged-in vCenter session. Every method raises a ``VsphereError`` subclass, nothing else."""
 
-    def estate(self, *, devices_of_host: str | None = None, devices_of_vms: Iterable[str] = ()) -> Estate:
+    def estate(self, *, devices_of_vms: Iterable[str] = ()) -> Estate:
         """Read hosts, VMs, datastores, networks and rules in a constant number of calls."""
+
+    def devices(self, estate: Estate, vms: Iterable[str]) -> Estate:
+        """The estate with the devices of VMs; where VMs are is not read again."""
 
     def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
         """Start ``RelocateVM_Task`` (compute only) and return the task's MoID."""

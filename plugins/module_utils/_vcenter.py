@@ -33,6 +33,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._inventory import (
     TASK_PATHS,
     iso_time,
     read_alarms,
+    read_devices,
     read_estate,
     read_objects,
     read_placement,
@@ -79,17 +80,19 @@ class Vsphere:
     def estate(
         self,
         *,
-        devices_of_host: str | None = None,
         devices_of_vms: Iterable[str] = (),
         fault_domains: Mapping[str, str] | None = None,
     ) -> Estate:
         """See the port."""
         return read_estate(
             self._client,
-            devices_of_host=devices_of_host,
             devices_of_vms=devices_of_vms,
             fault_domains=fault_domains,
         )
+
+    def devices(self, estate: Estate, vms: Iterable[str]) -> Estate:
+        """See the port."""
+        return read_devices(self._client, estate, vms)
 
     def alarms(self, hosts: Iterable[str]) -> dict[str, tuple[Alarm, ...]]:
         """The triggered alarms of hosts (MoIDs)."""

@@ -358,8 +358,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
             estate = vcenter.estate(fault_domains=domains)
     approved = approved_plan(params, estate)
     request = request_of(params, estate, hosts, approved)
-    if request.vms:
-        estate = vcenter.estate(fault_domains=domains, devices_of_vms=request.vms)
+    estate = vcenter.devices(estate, request.vms)  # all else as it was selected from: VMs may move meanwhile
     if module.check_mode and params["assume_in_service"]:
         estate = assume_in_service(estate, *(host.moid for host in hosts))
     plan = make_plan(estate, request)

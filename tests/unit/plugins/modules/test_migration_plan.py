@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._errors import Inva
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, PlanRequest, Purpose
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import new_run, state_path
-from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, hosts_of, request_of
+from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, body, hosts_of, request_of
 
 from tests.unit.plugins.module_utils.test__journal import write_run
 from tests.unit.plugins.module_utils.test__plan import estate, host, vm
@@ -25,6 +27,30 @@ def requested(world: Estate, folder: Path, **options: Any) -> PlanRequest:
     """What these options of the module plan."""
     params = ArgumentSpecValidator(SPEC).validate({"state_dir": str(folder), **options}).validated_parameters
     return request_of(params, world, hosts_of(params, world), None)
+
+
+class Restless:
+    """A vCenter where VM 1 leaves host 1 and VM 2 is deleted as soon as the host's lock is held and the estate was read."""
+
+    def __init__(self) -> None:
+        hosts = [host(1), host(2), host(3)]
+        first = estate(hosts, [vm(1), vm(2), vm(3)])
+        self.readings = [first, first, estate(hosts, [vm(1, on=2), vm(3)])]
+
+    def estate(self, **_options: Any) -> Estate:
+        return self.readings.pop(0)
+
+    def devices(self, world: Estate, vms: tuple[str, ...]) -> Estate:
+        assert vms == ("vm-1", "vm-2", "vm-3")
+        return replace(world, vms={**world.vms, "vm-3": replace(world.vms["vm-3"], cpu_affinity=True)})
+
+
+def test_a_plan_is_made_of_one_reading(tmp_path: Path) -> None:
+    """A VM that leaves meanwhile is not sent on from its new host, and one that is deleted is no crash."""
+    params = ArgumentSpecValidator(SPEC).validate({"state_dir": str(tmp_path), "host": "esx-1"}).validated_parameters
+    told = body(SimpleNamespace(params=params, check_mode=False, warn=print), Restless())
+    assert {(move["vm"], move["source"]) for move in told["moves"]} == {("vm-1", "host-1"), ("vm-2", "host-1")}
+    assert [refusal["vm"] for refusal in told["refusals"]] == ["vm-3"]
 
 
 @pytest.mark.parametrize(
