@@ -89,13 +89,13 @@ def moves_under_way(
 ) -> dict[str, tuple[str, str]]:
     """VM -> (target, task) of moves that recorded homes tell of and a task of vCenter carries out now.
 
-    So a run goes on even where its journal is lost. ``homeward``: the moves are those of a restore.
+    So a run goes on even where its journal is lost; but the task may be anybody's. ``homeward``: the moves are those of a restore.
     """
     moves = {}
     for placement in found:
         vm, home = estate.vms.get(placement.vm), placement.home
         source, target = (home.target, home.host) if homeward else (home.host, home.target)
-        if vm is not None and vm.moving_task is not None and vm.host == source:
+        if vm is not None and vm.moving_task is not None and vm.host == source != target:
             moves[vm.moid] = (target, vm.moving_task)
     return moves
 

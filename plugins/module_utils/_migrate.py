@@ -91,11 +91,12 @@ class _Flight:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A move that is over: its result, the host observed, and the fault that ended it."""
+    """A move that is over: its result, the host observed (MoID and name), and the fault that ended it."""
 
     move: Move
     result: MoveResult
     host: str | None
+    host_name: str
     fault: Fault | None = None
 
 
@@ -128,12 +129,16 @@ def is_harmful(judgement: Judgement) -> bool:
 
 def failures_of(outcome: Outcome) -> tuple[str, ...]:
     """What must make the run fail, a sentence each: moves that failed, VMs left behind, harmed experiments."""
-    moves = tuple(
-        f"{e.move.vm_name} was left on {e.move.source_name} ({_result_text(e.result, e.fault.name if e.fault else '')})"
-        for e in outcome.left_behind
-    )
+    moves = tuple(_left(e) for e in outcome.left_behind)
     gone = tuple(f"{e.move.vm_name} no longer exists" for e in outcome.ended if e.result is MoveResult.GONE)
     return moves + gone + tuple(_harm(j) for j in merged(outcome.judgements) if is_harmful(j))
+
+
+def _left(ended: Ended) -> str:
+    move, why = ended.move, _result_text(ended.result, ended.fault.name if ended.fault else "")
+    if ended.host == move.source:
+        return f"{move.vm_name} was left on {ended.host_name} ({why})"
+    return f"{move.vm_name} is on {ended.host_name}, not on {move.target_name} ({why})"
 
 
 def _result_text(result: MoveResult, fault: str) -> str:
@@ -149,7 +154,7 @@ class Executor:
     """Carries out one plan.
 
     ``homes`` are the homes to record before each VM leaves (empty when none are to be recorded);
-    ``interrupted`` tells whether the controller that asked for the run is gone: then nothing new
+    ``hosts`` are the names of hosts by MoID; ``interrupted`` tells whether the controller that asked for the run is gone: then nothing new
     is started, moves in flight are seen through, and the run stays open for a resume.
     """
 
@@ -161,6 +166,7 @@ class Executor:
         rules: Rules,
         *,
         homes: Mapping[str, Home] | None = None,
+        hosts: Mapping[str, str] | None = None,
         interrupted: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -173,7 +179,7 @@ class Executor:
         self._interrupted = interrupted
         self._clock = clock
         self._sleep = sleep
-        self._names: dict[str, str] = {}
+        self._names = dict(hosts or {})
         self._pending: list[Move] = []
         self._not_before: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
@@ -185,7 +191,7 @@ class Executor:
 
     def run(self, plan: Plan, watched: tuple[str, ...] = ()) -> Outcome:
         """Carry out the plan's moves and judge the experiments of ``watched`` VMs at the end."""
-        self._names = {m.target: m.target_name for m in plan.moves} | {m.source: m.source_name for m in plan.moves}
+        self._names |= {m.target: m.target_name for m in plan.moves} | {m.source: m.source_name for m in plan.moves}
         self._pending = [move for move in plan.moves if move.task is None]
         for move in plan.moves:
             if move.task is not None:
@@ -238,7 +244,8 @@ class Executor:
         self._took_off(move, task, attempt)
 
     def _took_off(self, move: Move, task: str, attempt: int) -> None:
-        self._journal.write("move_submitted", number=move.number, vm=_vm(move), task=task)
+        if not move.inferred:  # else a resumed run would take the task for its own
+            self._journal.write("move_submitted", number=move.number, vm=_vm(move), task=task)
         rules = self._rules
         timeout = move_timeout(move, per_gib=rules.timeout_per_gib, floor=rules.timeout_floor)
         self._flights[task] = _Flight(move, self._clock() + timeout, task, attempt)
@@ -315,15 +322,20 @@ class Executor:
             self._vcenter.unfollow(task)
             if host == move.target and not flight.switched:
                 self._hear_switch(move)
+        name = self._names.get(host or "", host or "")
         if host == move.target:
-            self._finish(Ended(move, MoveResult.MOVED, host))
+            self._finish(Ended(move, MoveResult.MOVED, host, name))
         elif host is None:
-            self._finish(Ended(move, MoveResult.GONE, None, fault))
+            self._finish(Ended(move, MoveResult.GONE, None, name, fault))
+        elif otherwise is not MoveResult.TIMED_OUT and move.inferred and host == move.source:
+            self._pending.append(
+                replace(move, task=None, inferred=False)
+            )  # that task was another's; this move is still due
         elif otherwise is not MoveResult.TIMED_OUT and self._may_retry(move, fault, attempt, host):
             self._not_before[move.vm] = self._clock() + self._rules.retry_delay * attempt
             self._pending.append(move)
         else:
-            self._finish(Ended(move, otherwise, host, fault))
+            self._finish(Ended(move, otherwise, host, name, fault))
 
     def _hear_switch(self, move: Move) -> None:
         self._journal.write("switched_over", number=move.number, vm=_vm(move), host=move.target_name)
@@ -345,7 +357,7 @@ class Executor:
             **_move_fields(move),
             result=str(ended.result),
             error=None if fault is None else {"fault": fault.name, "message": fault.message},
-            host=None if ended.host is None else self._names.get(ended.host, ended.host),
+            host=ended.host_name or None,
         )
         if ended.result is MoveResult.NOT_STARTED:
             return
@@ -366,8 +378,11 @@ class Executor:
         for flight in list(self._flights.values()):
             if now < flight.deadline:
                 continue
-            if flight.cancelling:
-                fault = Fault("Timedout", "vCenter did not end the task after it was cancelled")
+            if flight.cancelling or flight.move.inferred:
+                what = (
+                    "after it was cancelled" if flight.cancelling else "in time, and it may be another's, so it goes on"
+                )
+                fault = Fault("Timedout", f"vCenter did not end the task {what}")
                 self._close(flight.move, fault, flight.attempt, MoveResult.TIMED_OUT, task=flight.task)
             else:
                 flight.cancelling, flight.deadline = True, now + self._rules.cancel_grace
@@ -392,7 +407,7 @@ class Executor:
         if not self._stopped:
             return
         for move in self._pending:
-            self._ended.append(Ended(move, MoveResult.NOT_STARTED, move.source))
+            self._ended.append(Ended(move, MoveResult.NOT_STARTED, move.source, move.source_name))
             if not self._interrupted():
                 self._journal.write(
                     "move_finished",

@@ -255,6 +255,7 @@ class Move:
     target_fault_domain: str | None = None
     pool: str | None = None
     task: str | None = None  # set when a task of an unfinished run is already moving the VM
+    inferred: bool = False  # the task may be somebody else's, or change no host: it is waited for, never cancelled
     why: str = ""  # one sentence: why this target
 
 
@@ -274,6 +275,7 @@ class PlanRequest:
     cpu_headroom: float = 0.10
     # VM -> (target host, task) of an unfinished run's moves in flight
     moving: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    inferred: frozenset[str] = frozenset()  # VMs of ``moving`` whose task no journal knows as its run's own
 
 
 @dataclass(frozen=True, slots=True)

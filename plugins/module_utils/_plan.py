@@ -159,8 +159,16 @@ class _Planner:
             if vm is None or host is None or vm.moving_task != task:
                 continue
             self._arrive(vm, host)
-            if moid in self._request.vms and self._request.destinations.get(moid, target) == target:
-                self.moves.append(self._move(vm, host, "already on its way", task))
+            if moid in self._request.vms and self._may_adopt(vm, target):
+                move = self._move(vm, host, "already on its way", task)
+                self.moves.append(replace(move, inferred=moid in self._request.inferred))
+
+    def _may_adopt(self, vm: VmState, target: str) -> bool:
+        """A task leads where the VM is wanted; after one that may be another's, the VM must be fit for a move of our own."""
+        fit = all(reason.check == "already_moving" for reason in vm_reasons(self._estate, vm))
+        return self._request.destinations.get(vm.moid, target) == target and (
+            vm.moid not in self._request.inferred or fit
+        )
 
     def place(self, vm: VmState) -> None:
         """Give one VM a target, a refusal, or nothing because it is where it shall be."""

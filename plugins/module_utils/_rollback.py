@@ -97,14 +97,16 @@ def way_back(estate: Estate, state: RunState) -> Plan:
         for record in state.moves.values()
         if record.submitting and record.vm in estate.vms and estate.vms[record.vm].host == record.target
     ]
-    flying = {record.vm for record in state.back.values() if record.in_flight}
+    flying = {record.vm: record.task for record in state.back.values() if record.in_flight}
+    tasks = {r.vm: task for r in away if r.vm in flying and (task := estate.vms[r.vm].moving_task)}
     request = PlanRequest(
         vms=tuple(record.vm for record in away),
         policy=Policy.ANY,
         destinations={record.vm: record.source for record in away},
         memory_headroom=0.0,
         cpu_headroom=0.0,
-        moving={r.vm: (r.source, task) for r in away if r.vm in flying and (task := estate.vms[r.vm].moving_task)},
+        moving={r.vm: (r.source, tasks[r.vm]) for r in away if r.vm in tasks},
+        inferred=frozenset(vm for vm, task in tasks.items() if flying[vm] != task),
     )
     plan = make_plan(estate, request)
     used = max((record.number for record in (*state.moves.values(), *state.back.values())), default=0)
@@ -174,7 +176,10 @@ class Rollback:
             self._journal.write("planned", **planned_fields(move), back=True)
         for refusal in plan.refusals:
             self._journal.write("refused", **refused_fields(refusal))
-        executor = Executor(self._vcenter, self._watch, self._journal, self._rules, interrupted=self._interrupted)
+        names = {host.moid: host.name for host in estate.hosts.values()}
+        executor = Executor(
+            self._vcenter, self._watch, self._journal, self._rules, hosts=names, interrupted=self._interrupted
+        )
         outcome = executor.run(plan, watched)
         return RolledBack(outcome, self._accounts(plan, estate, fence))
 

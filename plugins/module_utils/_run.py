@@ -261,9 +261,14 @@ class _Run:
         request = self._request
         outcome = Outcome((), (), self._rolling_back)
         if not self._rolling_back:
-            homes = self._homes(estate, plan)
             executor = Executor(
-                self._vcenter, watch, self._journal, request.rules, homes=homes, interrupted=self._interrupted
+                self._vcenter,
+                watch,
+                self._journal,
+                request.rules,
+                homes=self._homes(estate, plan),
+                hosts={host.moid: host.name for host in estate.hosts.values()},
+                interrupted=self._interrupted,
             )
             outcome = executor.run(plan, watched)
         reason = self._rolling_back or rollback_reason(outcome, request.rules)
@@ -436,7 +441,7 @@ class _Run:
         for ended in outcome.left_behind:
             reason = ended.fault.message if ended.fault else outcome.stopped or str(ended.result)
             vm = {"moid": ended.move.vm, "name": ended.move.vm_name}
-            self._journal.write("left_behind", vm=vm, host=ended.move.source_name, reasons=[reason])
+            self._journal.write("left_behind", vm=vm, host=ended.host_name, reasons=[reason])
 
     def _tell_stayed(self, accounts: tuple[Account, ...]) -> None:
         for account in accounts:

@@ -247,11 +247,11 @@ def request_of(
         if params["fault_domain"]:
             excluded |= {host.moid for host in hosts}
     in_flight = moves_in_flight(state, uuid)
+    tasks = {moid: vm.moving_task for moid, vm in estate.vms.items() if vm.moving_task is not None}
     moving = moves_under_way(estate, [placement for _host, placement in found], homeward=params["use_homes"]) | {
-        vm: (target, estate.vms[vm].moving_task or "")
-        for vm, (target, task) in in_flight.items()
-        if vm in estate.vms and estate.vms[vm].moving_task and task in (None, estate.vms[vm].moving_task)
+        vm: (target, tasks[vm]) for vm, (target, task) in in_flight.items() if vm in tasks and task in (None, tasks[vm])
     }
+    own = {vm for vm, (_target, task) in in_flight.items() if task is not None and task == tasks.get(vm)}
     return PlanRequest(
         vms=vms,
         policy=Policy(params["policy"]),
@@ -261,6 +261,7 @@ def request_of(
         memory_headroom=params["memory_headroom"] / 100,
         cpu_headroom=params["cpu_headroom"] / 100,
         moving=moving,
+        inferred=frozenset(moving.keys() - own),
     )
 
 

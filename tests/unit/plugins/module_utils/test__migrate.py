@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed, ConnectError
-from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Executor, Outcome, Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Executor, Outcome, Rules, failures_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Experiment,
     Fault,
@@ -347,6 +348,43 @@ def test_a_move_in_flight_is_adopted_and_not_started_again() -> None:
     assert results(outcome) == {"vm-1": MoveResult.MOVED}
     assert vcenter.relocated == []
     assert notes.of("move_submitted")[0]["task"] == "task-77"
+
+
+def inferred(number: int) -> Move:
+    """A move that a task carries out which may be another's."""
+    return replace(move(number, task=f"task-{70 + number}"), inferred=True)
+
+
+def test_a_task_that_may_be_anothers_is_waited_for_and_never_cancelled() -> None:
+    vcenter = ScriptedVcenter()
+    vcenter.start("task-71", "vm-1", "host-2")
+    vcenter.hang.add("vm-1")
+    outcome, notes = carry_out([inferred(1)], vcenter, rules=Rules(timeout_floor=0.5, timeout_per_gib=0.0))
+    assert results(outcome) == {"vm-1": MoveResult.TIMED_OUT}
+    assert (vcenter.cancelled, notes.of("move_cancelling")) == ([], [])
+    assert notes.of("move_submitted") == [], "a resumed run must not take the task for its own"
+    assert failures_of(outcome) == ("ml-1 was left on esx-1 (timed out: Timedout)",)
+
+
+@pytest.mark.parametrize("fault", [None, "NoPermission"])
+def test_a_task_that_moved_no_host_is_followed_by_a_move_of_our_own(fault: str | None) -> None:
+    """Such a task changed the VM's storage, or failed."""
+    vcenter = ScriptedVcenter({"vm-1": [fault]})
+    vcenter.start("task-71", "vm-1", "host-1")
+    outcome, notes = carry_out([inferred(1)], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.MOVED}
+    assert vcenter.relocated == ["vm-1"]
+    assert [event["task"] for event in notes.of("move_submitted")] == ["task-1"]
+    assert [event["result"] for event in notes.of("move_finished")] == ["moved"]
+
+
+def test_a_vm_that_a_task_took_elsewhere_is_told_to_be_there() -> None:
+    vcenter = ScriptedVcenter()
+    vcenter.start("task-71", "vm-1", "host-3")
+    outcome, notes = carry_out([inferred(1)], vcenter, hosts={"host-3": "esx-3"})
+    assert vcenter.relocated == []
+    assert failures_of(outcome) == ("ml-1 is on esx-3, not on host-2 (failed)",)
+    assert [event["host"] for event in notes.of("move_finished")] == ["esx-3"]
 
 
 def test_an_interrupted_run_lands_its_flights_and_stays_open() -> None:

@@ -261,6 +261,15 @@ def test_a_move_in_flight_to_the_wanted_host_is_adopted() -> None:
     assert [(m.target, m.task) for m in make_plan(world, request).moves] == [("host-2", "task-7")]
 
 
+@pytest.mark.parametrize(("question", "adopted"), [("", True), ("msg.uuid.altered", False)])
+def test_a_task_that_may_be_anothers_is_adopted_for_a_vm_that_could_move(question: str, adopted: bool) -> None:
+    world = estate([host(1), host(2)], [vm(1, moving_task="task-7", question=question)])
+    plan = plan_all(world, moving={"vm-1": ("host-2", "task-7")}, inferred=frozenset({"vm-1"}))
+    assert [(move.task, move.inferred) for move in plan.moves] == ([("task-7", True)] if adopted else [])
+    assert len(plan.refusals) == (not adopted)
+    assert plan_from_dict(json.loads(json.dumps(plan_to_dict(plan)))) == plan
+
+
 def test_a_destination_is_kept_and_a_vm_that_is_there_is_settled() -> None:
     world = estate([host(1), host(2), host(3)], [vm(1), vm(2, on=3)])
     plan = make_plan(world, PlanRequest(("vm-1", "vm-2"), destinations={"vm-1": "host-3", "vm-2": "host-3"}))

@@ -29,6 +29,21 @@ def requested(world: Estate, folder: Path, **options: Any) -> PlanRequest:
     return request_of(params, world, hosts_of(params, world), None)
 
 
+@pytest.mark.parametrize(
+    ("upto", "task", "inferred"),
+    [
+        (5, "task-9", False),
+        (5, "task-10", True),  # the journal's task ended, and another one moves the VM
+        (4, "task-9", True),  # killed before it knew its task
+    ],
+)
+def test_only_a_task_that_a_journal_names_is_the_runs_own(upto: int, task: str, inferred: bool, tmp_path: Path) -> None:
+    write_run(new_run(state_path(str(tmp_path)), Purpose.EVACUATE, "esx-5"), upto=upto)
+    world = estate([host(5), host(6)], [vm(4, on=5, moving_task=task)])
+    plan = make_plan(world, requested(world, tmp_path, host="esx-5"))
+    assert [(move.target, move.task, move.inferred) for move in plan.moves] == [("host-6", task, inferred)]
+
+
 class Restless:
     """A vCenter where VM 1 leaves host 1 and VM 2 is deleted as soon as the host's lock is held and the estate was read."""
 
