@@ -26,15 +26,15 @@ ATTRIBUTE = "liveml_home"
 
 def encode_home(home: Home) -> str:
     """The attribute's value: short keys, because custom attributes are short."""
-    fields = {"h": home.host, "n": home.host_name, "t": home.target, "tn": home.target_name}
+    fields = {"h": home.host, "n": home.host_name, "s": home.start, "t": home.target, "tn": home.target_name}
     return json.dumps({**fields, "r": home.run_id, "at": home.recorded_at}, separators=(",", ":"))
 
 
 def decode_home(vm: str, text: str) -> Home | None:
     """The home in an attribute's value; ``None`` when a person wrote something else into it."""
     try:
-        data = json.loads(text)
-        return Home(vm, *(str(data[key]) for key in ("h", "n", "t", "tn", "r", "at")))
+        data = {"s": "", **json.loads(text)}
+        return Home(vm, *(str(data[key]) for key in ("h", "n", "t", "tn", "r", "at", "s")))
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -44,10 +44,12 @@ def recorded_home(vm: VmState, journal: dict[str, Home]) -> Home | None:
     return decode_home(vm.moid, vm.attributes.get(ATTRIBUTE, "")) or journal.get(vm.moid)
 
 
-def next_home(vm: VmState, move: Move, *, run_id: str, recorded_at: str) -> Home:
-    """The home to record before a move: a VM that still is where an evacuation put it keeps its first home."""
-    earlier = decode_home(vm.moid, vm.attributes.get(ATTRIBUTE, ""))
-    keep = earlier is not None and earlier.target == vm.host
+def next_home(vm: VmState, move: Move, earlier: Home | None, *, run_id: str, recorded_at: str) -> Home:
+    """The home to record before a move: a VM that still is where an evacuation put it keeps its ``earlier`` home.
+
+    So does one whose last recorded move never happened, and which therefore is where that move starts.
+    """
+    keep = earlier is not None and vm.host in earlier.places
     return Home(
         vm=vm.moid,
         host=earlier.host if keep and earlier else move.source,
@@ -56,6 +58,7 @@ def next_home(vm: VmState, move: Move, *, run_id: str, recorded_at: str) -> Home
         target_name=move.target_name,
         run_id=run_id,
         recorded_at=recorded_at,
+        start=move.source,
     )
 
 
@@ -94,8 +97,8 @@ def moves_under_way(
     moves = {}
     for placement in found:
         vm, home = estate.vms.get(placement.vm), placement.home
-        source, target = (home.target, home.host) if homeward else (home.host, home.target)
-        if vm is not None and vm.moving_task is not None and vm.host == source != target:
+        sources, target = (home.places, home.host) if homeward else ((home.start or home.host,), home.target)
+        if vm is not None and vm.moving_task is not None and target != vm.host in sources:
             moves[vm.moid] = (target, vm.moving_task)
     return moves
 
@@ -106,7 +109,7 @@ def _outcome(estate: Estate, vm: VmState | None, home: Home) -> str:
     if vm.host == home.host:
         return "home"
     # A VM on its way from its target (a restore in flight) still is where we put it.
-    if vm.host != home.target:
+    if vm.host not in home.places:
         return "moved_by_person"
     host = estate.hosts.get(home.host)
     healthy = host is not None and host.connection is Connection.CONNECTED and host.maintenance is Maintenance.NORMAL

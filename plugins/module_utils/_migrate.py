@@ -425,6 +425,7 @@ def record_home(vcenter: Vcenter, journal: Recorder, vm: dict[str, str], home: H
         "vm": vm,
         "home": {"moid": home.host, "name": home.host_name},
         "target": {"moid": home.target, "name": home.target_name},
+        "start": home.start,
     }
     journal.write("home_recorded", **fields, attribute=False)
     if vcenter.record_home(home):

@@ -446,7 +446,11 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where a VM lived before evacuation, and where the evacuation put it."""
+    """Where a VM lived before evacuation, and where the evacuation puts it.
+
+    ``start`` is the MoID of the host where the move to ``target`` starts, "" in homes that do not tell. It differs from
+    ``host`` when the VM had been put there by an earlier evacuation.
+    """
 
     vm: str
     host: str
@@ -455,3 +459,9 @@ class Home:
     target_name: str
     run_id: str
     recorded_at: str  # UTC, ISO 8601
+    start: str = ""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """MoIDs of the hosts where the VM is when nobody but an evacuation moved it away from home."""
+        return (self.target, self.start) if self.start else (self.target,)

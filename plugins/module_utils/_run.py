@@ -21,7 +21,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
     VsphereError,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._guest import GuestLogin, reading
-from ansible_collections.liveml.vsphere.plugins.module_utils._homes import next_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._homes import next_home, recorded_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event, Journal, utc_now
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import (
     Executor,
@@ -52,7 +52,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._rollback import (
     rollback_reason,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import MoveRecord, RunState
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import new_run, run_key, run_lock, unfinished_run
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
+    journal_homes,
+    new_run,
+    run_key,
+    run_lock,
+    unfinished_run,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest, read_samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._version import VERSION
 
@@ -406,10 +412,13 @@ class _Run:
     def _homes(self, estate: Estate, plan: Plan) -> dict[str, Home]:
         if not self._request.record_homes:
             return {}
-        return {
-            move.vm: next_home(estate.vms[move.vm], move, run_id=self._folder.name, recorded_at=utc_now())
-            for move in plan.moves
-        }
+        known = journal_homes(self._request.state, plan.vcenter.instance_uuid)
+        homes = {}
+        for move in plan.moves:
+            vm = estate.vms[move.vm]
+            earlier = recorded_home(vm, known)
+            homes[vm.moid] = next_home(vm, move, earlier, run_id=self._folder.name, recorded_at=utc_now())
+        return homes
 
     def _close(self, outcome: Outcome, rolled_back: RolledBack | None, unobserved: dict[str, str]) -> RunReport:
         last = outcome if rolled_back is None else rolled_back.outcome

@@ -210,6 +210,7 @@ def _home(state: RunState, event: Mapping[str, Any]) -> RunState:
         target_name=event["target"]["name"],
         run_id=state.run_id,
         recorded_at=str(event["at"]),
+        start=str(event.get("start", "")),
     )
     homes = (*(h for h in state.homes if h.vm != home.vm), home)
     return replace(state, homes=homes, homes_cleared=state.homes_cleared - {home.vm})

@@ -2,13 +2,22 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Homes tell which moves a run that lost its journal has under way."""
+"""Homes last over evacuations that follow each other, and tell which moves a run that lost its journal has under way."""
 
 from __future__ import annotations
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._homes import moves_under_way, placements
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Home
+from ansible_collections.liveml.vsphere.plugins.module_utils._homes import (
+    ATTRIBUTE,
+    decode_home,
+    encode_home,
+    moves_under_way,
+    next_home,
+    placements,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Home, Move
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.plugins.module_utils.test__plan import estate, host, vm
 
@@ -31,3 +40,39 @@ def test_a_move_under_way_is_known_from_its_home(homeward: bool, expected: dict[
     homes["vm-6"] = Home("vm-6", "host-1", "esx-1", "host-1", "esx-1", "r1", "now")
     found = placements(world, homes, "host-1")
     assert moves_under_way(world, found, homeward=homeward) == expected
+
+
+def test_a_move_under_way_from_where_an_earlier_evacuation_put_the_vm_is_known() -> None:
+    world = estate([host(1), host(2), host(3)], [vm(1, on=2, moving_task="task-1")])
+    home = Home("vm-1", "host-1", "esx-1", "host-3", "esx-3", "r2", "now", start="host-2")
+    found = placements(world, {"vm-1": home}, "host-1")
+    assert moves_under_way(world, found) == {"vm-1": ("host-3", "task-1")}
+    assert moves_under_way(world, found, homeward=True) == {"vm-1": ("host-1", "task-1")}
+
+
+@given(trips=st.lists(st.tuples(st.integers(2, 4), st.booleans()), min_size=1, max_size=6))
+def test_the_first_home_lasts_whichever_moves_happen(trips: list[tuple[int, bool]]) -> None:
+    place, text = 1, ""
+    for number, (target, arrives) in enumerate(trips):
+        if target == place:
+            continue
+        machine = vm(1, on=place, attributes={ATTRIBUTE: text})
+        move = Move(1, "vm-1", "ml-1", f"host-{place}", f"esx-{place}", f"host-{target}", f"esx-{target}", 1, 1.0)
+        earlier = decode_home("vm-1", text)
+        text = encode_home(next_home(machine, move, earlier, run_id=f"r{number}", recorded_at="now"))
+        place = target if arrives else place
+    machine = vm(1, on=place, attributes={ATTRIBUTE: text})
+    (found,) = placements(estate([host(n) for n in range(1, 5)], [machine]), {})
+    assert found.home.host == "host-1"
+    assert found.outcome == ("home" if place == 1 else "away")
+
+
+def test_a_home_that_does_not_tell_where_the_move_starts_is_read() -> None:
+    text = '{"h":"host-1","n":"esx-1","t":"host-2","tn":"esx-2","r":"r1","at":"now"}'
+    assert decode_home("vm-1", text) == Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
+
+
+def test_a_vm_that_is_where_no_evacuation_put_it_gets_a_new_home() -> None:
+    earlier = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", start="host-1")
+    move = Move(1, "vm-1", "ml-1", "host-3", "esx-3", "host-4", "esx-4", 1, 1.0)
+    assert next_home(vm(1, on=3), move, earlier, run_id="r2", recorded_at="now").host == "host-3"

@@ -22,8 +22,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils import _migrate
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, decode_home, encode_home
-from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal, verify_chain
-from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Outcome, Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Journal, read_journal, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Outcome, Rules, record_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Connection,
     Estate,
@@ -379,6 +379,20 @@ def test_a_vm_that_was_a_guest_there_keeps_its_first_home(state: Path) -> None:
     assert home is not None
     assert (home.host, home.target) == ("host-3", SOURCE)
     assert journal_homes(state, "uuid")["vm-1"].host == "host-3"
+
+
+def test_a_first_home_that_is_in_the_journal_alone_lasts(state: Path) -> None:
+    world = World(1)
+    world.record_home = lambda home: False  # type: ignore[method-assign]
+    (state / "runs" / "0-earlier").mkdir()
+    journal = Journal(state / "runs" / "0-earlier" / "journal.jsonl")
+    journal.write("run_started", run_id="0-earlier", plan_id="p", purpose="evacuate", key="uuid.host-3")
+    first = Home("vm-1", "host-3", "esx-3", SOURCE, "esx-1", "0-earlier", "then", start="host-3")
+    record_home(world, journal, {"moid": "vm-1", "name": "ml-1"}, first)  # type: ignore[arg-type]
+    journal.close()
+    run(world, state)
+    home = journal_homes(state, "uuid")["vm-1"]
+    assert (home.host, home.start, home.target) == ("host-3", SOURCE, world.where["vm-1"])
 
 
 def test_an_interruption_stops_the_way_back_and_the_next_run_goes_on_with_it(state: Path) -> None:
