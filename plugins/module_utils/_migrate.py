@@ -27,6 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     MoveResult,
     PlacementUpdate,
     Plan,
+    Power,
     Refusal,
     SlotLimits,
     TaskUpdate,
@@ -141,6 +142,18 @@ def _left(ended: Ended) -> str:
     return f"{move.vm_name} is on {ended.host_name}, not on {move.target_name} ({why})"
 
 
+def hindrance(move: Move, seen: PlacementUpdate, names: Mapping[str, str]) -> Fault | None:
+    """What became of a VM since the plan was made that forbids to move it; ``names`` are those of hosts by MoID."""
+    if seen.host is None:
+        return Fault("Deleted", "the VM no longer exists")
+    if seen.host != move.source:
+        place = names.get(seen.host, seen.host)
+        return Fault("MovedMeanwhile", f"the VM is on {place}, not on {move.source_name}")
+    if seen.power not in (None, Power.ON):
+        return Fault("NotPoweredOn", f"the VM is {seen.power}")
+    return None
+
+
 def _result_text(result: MoveResult, fault: str) -> str:
     return f"{str(result).replace('_', ' ')}{': ' if fault else ''}{fault}"
 
@@ -154,7 +167,8 @@ class Executor:
     """Carries out one plan.
 
     ``homes`` are the homes to record before each VM leaves (empty when none are to be recorded);
-    ``hosts`` are the names of hosts by MoID; ``interrupted`` tells whether the controller that asked for the run is gone: then nothing new
+    ``names`` those of hosts by MoID, also of hosts where somebody else may put a VM;
+    ``interrupted`` tells whether the controller that asked for the run is gone: then nothing new
     is started, moves in flight are seen through, and the run stays open for a resume.
     """
 
@@ -166,7 +180,7 @@ class Executor:
         rules: Rules,
         *,
         homes: Mapping[str, Home] | None = None,
-        hosts: Mapping[str, str] | None = None,
+        names: Mapping[str, str] | None = None,
         interrupted: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -179,7 +193,7 @@ class Executor:
         self._interrupted = interrupted
         self._clock = clock
         self._sleep = sleep
-        self._names = dict(hosts or {})
+        self._names = dict(names or {})
         self._pending: list[Move] = []
         self._not_before: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
@@ -191,7 +205,8 @@ class Executor:
 
     def run(self, plan: Plan, watched: tuple[str, ...] = ()) -> Outcome:
         """Carry out the plan's moves and judge the experiments of ``watched`` VMs at the end."""
-        self._names |= {m.target: m.target_name for m in plan.moves} | {m.source: m.source_name for m in plan.moves}
+        for move in plan.moves:
+            self._names |= {move.source: move.source_name, move.target: move.target_name}
         self._pending = [move for move in plan.moves if move.task is None]
         for move in plan.moves:
             if move.task is not None:
@@ -220,9 +235,19 @@ class Executor:
         now = self._clock()
         ready = [m for m in self._pending if self._not_before.get(m.vm, now) <= now]
         flying = [flight.move for flight in self._flights.values()]
-        for move in next_moves(ready, flying, self._rules.slots):
+        moves = next_moves(ready, flying, self._rules.slots)
+        # A move may have waited long for its slot or its next try, while people and DRS went on.
+        seen = self._vcenter.placement(tuple(move.vm for move in moves)) if moves else {}
+        for move in moves:
             self._pending.remove(move)
+            self._start(move, seen.get(move.vm, PlacementUpdate(move.vm, None)))
+
+    def _start(self, move: Move, seen: PlacementUpdate) -> None:
+        fault = hindrance(move, seen, self._names)
+        if fault is None:
             self._submit(move)
+        else:
+            self._decide(move, seen.host, fault, MoveResult.FAILED)
 
     def _submit(self, move: Move) -> None:
         attempt = self._attempts[move.vm] = self._attempts.get(move.vm, 0) + 1
@@ -322,25 +347,29 @@ class Executor:
             self._vcenter.unfollow(task)
             if host == move.target and not flight.switched:
                 self._hear_switch(move)
-        name = self._names.get(host or "", host or "")
+        if otherwise is not MoveResult.TIMED_OUT and move.inferred and host == move.source:
+            # That task was another's; this move is still due.
+            self._pending.append(replace(move, task=None, inferred=False))
+        elif otherwise is not MoveResult.TIMED_OUT and self._may_retry(move, fault, attempt, host):
+            self._not_before[move.vm] = self._clock() + self._rules.retry_delay * attempt
+            self._pending.append(move)
+        else:
+            self._decide(move, host, fault, otherwise)
+
+    def _decide(self, move: Move, host: str | None, fault: Fault | None, otherwise: MoveResult) -> None:
+        """Decide a move by the host where its VM is."""
+        name = "" if host is None else self._names.get(host, host)
         if host == move.target:
             self._finish(Ended(move, MoveResult.MOVED, host, name))
         elif host is None:
             self._finish(Ended(move, MoveResult.GONE, None, name, fault))
-        elif otherwise is not MoveResult.TIMED_OUT and move.inferred and host == move.source:
-            self._pending.append(
-                replace(move, task=None, inferred=False)
-            )  # that task was another's; this move is still due
-        elif otherwise is not MoveResult.TIMED_OUT and self._may_retry(move, fault, attempt, host):
-            self._not_before[move.vm] = self._clock() + self._rules.retry_delay * attempt
-            self._pending.append(move)
         else:
             self._finish(Ended(move, otherwise, host, name, fault))
 
     def _hear_switch(self, move: Move) -> None:
         self._journal.write("switched_over", number=move.number, vm=_vm(move), host=move.target_name)
 
-    def _may_retry(self, move: Move, fault: Fault | None, attempt: int, host: str) -> bool:
+    def _may_retry(self, move: Move, fault: Fault | None, attempt: int, host: str | None) -> bool:
         return (
             fault is not None
             and fault.name in TRANSIENT_FAULTS

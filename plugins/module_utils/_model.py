@@ -214,6 +214,11 @@ class Estate:
     anti_affinity: tuple[AntiAffinityRule, ...] = ()
     vm_host_rules: tuple[VmHostRule, ...] = ()
 
+    @property
+    def host_names(self) -> dict[str, str]:
+        """Names of all hosts by MoID."""
+        return {host.moid: host.name for host in self.hosts.values()}
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:

@@ -176,9 +176,13 @@ class Rollback:
             self._journal.write("planned", **planned_fields(move), back=True)
         for refusal in plan.refusals:
             self._journal.write("refused", **refused_fields(refusal))
-        names = {host.moid: host.name for host in estate.hosts.values()}
         executor = Executor(
-            self._vcenter, self._watch, self._journal, self._rules, hosts=names, interrupted=self._interrupted
+            self._vcenter,
+            self._watch,
+            self._journal,
+            self._rules,
+            names=estate.host_names,
+            interrupted=self._interrupted,
         )
         outcome = executor.run(plan, watched)
         return RolledBack(outcome, self._accounts(plan, estate, fence))

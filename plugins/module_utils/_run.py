@@ -273,7 +273,7 @@ class _Run:
                 self._journal,
                 request.rules,
                 homes=self._homes(estate, plan),
-                hosts={host.moid: host.name for host in estate.hosts.values()},
+                names=estate.host_names,
                 interrupted=self._interrupted,
             )
             outcome = executor.run(plan, watched)

@@ -22,6 +22,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     MoveResult,
     PlacementUpdate,
     Plan,
+    Power,
     SlotLimits,
     Stall,
     TaskUpdate,
@@ -333,6 +334,51 @@ def test_a_vm_that_did_not_leave_keeps_the_home_that_it_had() -> None:
     assert [(h.host, h.target) for h in vcenter.homes] == [("host-0", "host-2"), ("host-0", "host-1")]
 
 
+@pytest.mark.parametrize(
+    ("meanwhile", "result", "told"),
+    [
+        (PlacementUpdate("vm-2", "host-9"), MoveResult.FAILED, "the VM is on esx-9, not on esx-1"),
+        (PlacementUpdate("vm-2", "host-1", Power.OFF), MoveResult.FAILED, "the VM is poweredOff"),
+        (PlacementUpdate("vm-2", None), MoveResult.GONE, "the VM no longer exists"),
+        (PlacementUpdate("vm-2", "host-2", Power.ON), MoveResult.MOVED, None),
+        (PlacementUpdate("vm-2", "host-1", Power.ON), MoveResult.MOVED, None),
+    ],
+)
+def test_a_vm_is_looked_at_when_its_turn_comes(
+    meanwhile: PlacementUpdate, result: MoveResult, told: str | None
+) -> None:
+    class Changing(ScriptedVcenter):
+        def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+            seen = super().placement(vms)
+            return seen | {"vm-2": meanwhile} if "vm-2" in seen and "vm-2" not in self.relocated else seen
+
+    vcenter = Changing()
+    outcome, notes = carry_out(
+        [move(1), move(2)], vcenter, rules=Rules(slots=SlotLimits(per_host=1)), names={"host-9": "esx-9"}
+    )
+    ended = notes.of("move_finished")[-1]
+    assert results(outcome) == {"vm-1": MoveResult.MOVED, "vm-2": result}
+    assert (ended["error"] or {}).get("message") == told
+    assert ("vm-2" in vcenter.relocated) is (meanwhile.host == "host-1" and meanwhile.power is Power.ON)
+    if meanwhile.host == "host-9":
+        assert ended["host"] == "esx-9"
+        assert failures_of(outcome) == ("ml-2 is on esx-9, not on host-2 (failed: MovedMeanwhile)",)
+
+
+def test_a_vm_that_a_person_moved_before_the_next_try_is_left_alone() -> None:
+    vcenter = ScriptedVcenter({"vm-1": ["TaskInProgress"]})
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        vcenter.hosts["vm-1"] = "host-9"
+        clock.sleep(seconds)
+
+    executor = Executor(vcenter, ScriptedWatch(), Notes(), Rules(), clock=clock, sleep=sleep)
+    outcome = executor.run(Plan("p", INFO, (move(1),)))
+    assert results(outcome) == {"vm-1": MoveResult.FAILED}
+    assert vcenter.relocated == ["vm-1"]
+
+
 def test_a_deleted_vm_is_gone_and_accounted_for() -> None:
     vcenter = ScriptedVcenter({"vm-1": ["ManagedObjectNotFound"]})
     vcenter.hosts["vm-1"] = None
@@ -381,7 +427,7 @@ def test_a_task_that_moved_no_host_is_followed_by_a_move_of_our_own(fault: str |
 def test_a_vm_that_a_task_took_elsewhere_is_told_to_be_there() -> None:
     vcenter = ScriptedVcenter()
     vcenter.start("task-71", "vm-1", "host-3")
-    outcome, notes = carry_out([inferred(1)], vcenter, hosts={"host-3": "esx-3"})
+    outcome, notes = carry_out([inferred(1)], vcenter, names={"host-3": "esx-3"})
     assert vcenter.relocated == []
     assert failures_of(outcome) == ("ml-1 is on esx-3, not on host-2 (failed)",)
     assert [event["host"] for event in notes.of("move_finished")] == ["esx-3"]
