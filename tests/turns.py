@@ -52,6 +52,7 @@ def measures(item: pytest.Item) -> bool:
     return item.get_closest_marker("alone") is not None
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long comes first; a file stays whole, and those that measure stay together."""
     items.sort(key=_turn)
