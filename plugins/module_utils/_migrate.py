@@ -73,7 +73,7 @@ class Rules:
     roll_back: bool = False
     retries: int = 2
     retry_delay: float = 2.0
-    timeout_per_gib: float = 10.0
+    timeout_per_gib: float | None = None
     timeout_floor: float = 300.0
     cancel_grace: float = 60.0
 
@@ -272,7 +272,7 @@ class Executor:
         if not move.inferred:  # else a resumed run would take the task for its own
             self._journal.write("move_submitted", number=move.number, vm=_vm(move), task=task)
         rules = self._rules
-        timeout = move_timeout(move, per_gib=rules.timeout_per_gib, floor=rules.timeout_floor)
+        timeout = move_timeout(move, rules.slots, per_gib=rules.timeout_per_gib, floor=rules.timeout_floor)
         self._flights[task] = _Flight(move, self._clock() + timeout, task, attempt)
         self._vcenter.follow(task, move.vm)
 

@@ -126,7 +126,7 @@ class HostState:
     cpu_mhz: int
     cpu_used_mhz: int
     vmotion_enabled: bool = True
-    link_mbit: int | None = None  # slowest vMotion NIC; None when unknown
+    link_mbit: int | None = None  # of the fastest NIC with a link, taken to carry vMotion; None when unknown
     datastores: frozenset[str] = frozenset()
     networks: frozenset[str] = frozenset()
     maintenance_task: str | None = None  # MoID of the running enter-maintenance task

@@ -21,6 +21,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import HostS
 MOST_SLOTS = 8
 SLOTS_ON_1GBE = 4
 GIB = 1024**3
+LEAST_PER_GIB = 10.0  # seconds
+TIMEOUT_MARGIN = 3.0  # a training writes its memory while it is copied, so that some of it is copied again
 
 
 def limits_from(hosts: Iterable[HostState], slots: int) -> SlotLimits:
@@ -50,6 +52,14 @@ def next_moves(pending: Sequence[Move], in_flight: Collection[Move], limits: Slo
     return tuple(chosen)
 
 
-def move_timeout(move: Move, *, per_gib: float, floor: float) -> float:
-    """Seconds after which a move is cancelled: grows with the VM's memory, never below ``floor``."""
-    return max(floor, per_gib * move.memory_bytes / GIB)
+def move_timeout(move: Move, limits: SlotLimits, *, per_gib: float | None, floor: float) -> float:
+    """Seconds after which a move is cancelled: never below ``floor``, and growing with the VM's memory.
+
+    That is ``per_gib`` where given; else what the plan predicts for a move that has its link to itself, times the moves
+    that may share the link, times a margin for memory that is written meanwhile.
+    """
+    gib = move.memory_bytes / GIB
+    if per_gib is not None:
+        return max(floor, per_gib * gib)
+    sharing = max(limits.by_host.get(host, limits.per_host) for host in (move.source, move.target))
+    return max(floor, LEAST_PER_GIB * gib, TIMEOUT_MARGIN * sharing * move.predicted_seconds)

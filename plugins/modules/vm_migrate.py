@@ -73,8 +73,9 @@ options:
   timeout_per_gib:
     description:
       - Seconds for each GiB of a VM's memory after which its move is cancelled, at least O(timeout_floor).
+      - When omitted, three times what the plan predicts on a link that as many moves share as O(slots) allows, at least
+        10 seconds for each GiB.
     type: float
-    default: 10.0
   timeout_floor:
     description:
       - Least number of seconds before a move is cancelled.
@@ -235,7 +236,7 @@ SPEC: dict[str, Any] = {
     "slots": {"type": "int", "default": 8},
     "max_failures": {"type": "int", "default": 1},
     "on_failure": {"type": "str", "choices": ["stop", "rollback", "continue"], "default": "stop"},
-    "timeout_per_gib": {"type": "float", "default": 10.0},
+    "timeout_per_gib": {"type": "float"},
     "timeout_floor": {"type": "float", "default": 300.0},
     "assume_in_service": {"type": "bool", "default": False},
     "lock_timeout": {"type": "float", "default": 600.0},
