@@ -21,6 +21,7 @@ from xml.parsers.expat import ExpatError
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
     CallFailed,
     ConnectError,
+    LoginRefused,
     PermissionMissing,
 )
 
@@ -119,13 +120,13 @@ def _told(connection: Endpoint) -> Iterator[None]:
     try:
         yield
     except vim.fault.InvalidLogin as error:
-        raise ConnectError(
+        raise LoginRefused(
             f"{place} refused the login of {connection.user}",
             hint="Check username and password (VMWARE_USER, VMWARE_PASSWORD)",
             option="password",
         ) from error
     except vim.fault.NoPermission as error:
-        raise ConnectError(
+        raise LoginRefused(
             f"{place} knows {connection.user}, who has no permission there",
             hint="Give the user a role, for example by the playbook liveml.vsphere.create_role",
             option="username",

@@ -39,7 +39,11 @@ class InvalidInput(VsphereError):
 
 
 class ConnectError(VsphereError):
-    """vCenter cannot be reached, its certificate not verified, or the login was refused."""
+    """vCenter cannot be reached or its certificate not verified."""
+
+
+class LoginRefused(ConnectError):
+    """vCenter refused the login: to ask again is in vain, and may lock the account."""
 
 
 class NotFound(VsphereError):

@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._client import Client
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
     CallFailed,
     ConnectError,
+    LoginRefused,
     NotFound,
     PermissionMissing,
     TaskTimeout,
@@ -62,6 +63,24 @@ FOLLOWED = {
 }
 PATIENCE_SECONDS = 60.0  # without any answer, until a connection counts as broken
 _ENDED = ("success", "error")
+T = TypeVar("T")
+
+
+def patiently(read: Callable[[], T], patience: float = PATIENCE_SECONDS) -> T:
+    """Read again while the connection breaks: moves go on meanwhile, and where their VMs are is what counts.
+
+    Raises ConnectError after ``patience`` seconds; LoginRefused at once.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return read()
+        except LoginRefused:
+            raise
+        except ConnectError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(min(1.0, patience / 10))
 
 
 class Vsphere:
@@ -197,6 +216,8 @@ class Vsphere:
             if self._client.renewed == logins:
                 raise
             return ()  # the session was renewed; the next call builds the filters anew
+        except LoginRefused:
+            raise
         except ConnectError:
             if time.monotonic() - self._heard > PATIENCE_SECONDS:
                 raise
@@ -237,7 +258,7 @@ class Vsphere:
     def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
         """See the port."""
         wanted = tuple(vms)
-        rows = read_placement(self._client, wanted)
+        rows = patiently(lambda: read_placement(self._client, wanted))
         return {
             vm: PlacementUpdate(vm, rows[vm]["runtime.host"]._moId, Power(str(rows[vm]["runtime.powerState"])))
             if vm in rows and rows[vm].get("runtime.host") is not None
@@ -269,11 +290,12 @@ class Vsphere:
 
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         """See the port."""
-        recent = read_objects(self._client, "VirtualMachine", tuple(vms), ["recentTask"])
+        machines = tuple(vms)
+        recent = patiently(lambda: read_objects(self._client, "VirtualMachine", machines, ["recentTask"]))
         owners = {task._moId: vm for vm, row in recent.items() for task in row.get("recentTask", ())}
         return {
             owners[task]: task
-            for task, row in read_objects(self._client, "Task", owners, TASK_PATHS).items()
+            for task, row in patiently(lambda: read_objects(self._client, "Task", owners, TASK_PATHS)).items()
             if row.get("info.state") in ("queued", "running")
             and str(row.get("info.descriptionId", "")).rsplit(".", 1)[-1].startswith(MOVING_TASKS)
         }
