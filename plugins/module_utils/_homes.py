@@ -98,7 +98,7 @@ def moves_under_way(
     for placement in found:
         vm, home = estate.vms.get(placement.vm), placement.home
         sources, target = (home.places, home.host) if homeward else ((home.start or home.host,), home.target)
-        if vm is not None and vm.moving_task is not None and target != vm.host in sources:
+        if vm is not None and vm.moving_task is not None and vm.host in sources and vm.host != target:
             moves[vm.moid] = (target, vm.moving_task)
     return moves
 
