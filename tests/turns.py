@@ -2,16 +2,15 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files of tests run side by side; while those marked ``alone`` measure, the others take only what is left of the processors.
+"""Files of tests run side by side; while those marked ``alone`` measure, half of the processors is theirs and nobody else's.
 
 ``--dist loadgroup`` gives all files marked ``alone`` to one worker, one after the other, and every other file as a whole
-to any. While one measures, the processes of the others have Linux's policy ``SCHED_IDLE`` (sched(7)); where the system
-does not let a user take that back, they keep it.
+to any. Priorities would not do: Linux weighs sessions, not processes (autogroup, sched(7)), and each lab is a session of
+its own. Where processors cannot be assigned, measurements take what they get.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
@@ -24,31 +23,41 @@ MARKS = ("alone", "long")  # what begins first, so that no worker is left with i
 
 
 class Turns:
-    """What a worker keeps of the processors before each test; ``measuring`` is there until the last measurement ended."""
+    """On which processors a worker runs each test; ``measuring`` is there until the last measurement ended."""
 
     def __init__(self, measuring: Path) -> None:
         self._measuring = measuring
+        self._processors = processors()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Where nothing is measured, nobody waits."""
+        """Where nothing is measured, nothing is kept free."""
         if not any(map(measures, session.items)):
             self._measuring.unlink(missing_ok=True)
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Step back while another worker measures."""
-        policy = os.SCHED_IDLE if self._measuring.exists() and not measures(item) else os.SCHED_OTHER
-        with contextlib.suppress(PermissionError):
-            os.sched_setscheduler(0, policy, os.sched_param(0))
+        """What the test starts inherits its processors."""
+        half = len(self._processors) // 2
+        if half == 0:
+            return
+        if measures(item):
+            os.sched_setaffinity(0, self._processors[:half])
+        else:
+            os.sched_setaffinity(0, self._processors[half:] if self._measuring.exists() else self._processors)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """After the last measurement the others come forward."""
+        """After the last measurement all processors are everybody's."""
         if measures(item) and (nextitem is None or not measures(nextitem)):
             self._measuring.unlink(missing_ok=True)
 
 
+def processors() -> list[int]:
+    """The processors that may be assigned; none where the system does not let them be."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+
+
 def measures(item: pytest.Item) -> bool:
-    """Whether a test needs the processors."""
+    """Whether a test needs processors of its own."""
     return item.get_closest_marker("alone") is not None
 
 
