@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the bootstrap brings a browser: once, where it may, and never in silence."""
+"""How the bootstrap brings a browser and Prometheus: once, where it may, and never in silence."""
 
 from __future__ import annotations
 
@@ -51,3 +51,36 @@ def test_chromium_is_asked_for_once_and_only_where_it_may_be(
     assert [call[-1] for call in calls] == (["update", "chromium"] if installs else [])
     told = capsys.readouterr().err
     assert told.count("tests in a browser are skipped") == (0 if "chromium" in programs else 2)
+
+
+APT_GET = 'echo "$@" >> "$CALLS"; touch prometheus_2_amd64.deb'
+DPKG = 'mkdir -p "$3/usr/bin"; touch "$3/usr/bin/prometheus"; chmod +x "$3/usr/bin/prometheus"'
+
+
+@pytest.mark.parametrize(
+    ("programs", "found"),
+    [({"apt-get": APT_GET, "dpkg": DPKG}, True), ({"apt-get": "exit 100", "dpkg": DPKG}, False), ({}, False)],
+)
+def test_prometheus_is_unpacked_once_and_told_missing(
+    bootstrap: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    programs: dict[str, str],
+    found: bool,
+) -> None:
+    folder, calls = tmp_path / "programs", tmp_path / "calls"
+    folder.mkdir()
+    for tool in ("mkdir", "touch", "chmod"):
+        (folder / tool).symlink_to(f"/bin/{tool}")
+    for name, script in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv("CALLS", str(calls))
+    for _time in range(2):
+        bootstrap.metrics_server()
+    unpacked = tmp_path / "debian" / "usr" / "bin" / "prometheus"
+    assert bootstrap.prometheus() == (str(unpacked) if found else None)
+    assert (len(calls.read_text().splitlines()) if calls.exists() else 0) == (1 if found else 0)
+    assert capsys.readouterr().err.count("there is no Prometheus") == (0 if found else 2)
