@@ -13,12 +13,12 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._guest import compared
-from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged, vm_list
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged, moid_list, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import verdict_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Judgement, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import stall_text
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of, judgement_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._summary import summary_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._summary import shared_names, shown, summary_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._throughput import slowdown, throughput
 
 SCHEMA_VERSION = "1.0"
@@ -63,22 +63,21 @@ def evidence_of(
         "fence": next((e["detail"] for e in reversed(events) if e["event"] == "fence"), None),
         "moves": moves,
         "experiments": experiments,
-        "unobserved": [
-            {"vm": e["vm"]["name"], "detail": e["detail"]} for e in _latest(events, "no_experiment").values()
-        ],
+        "unobserved": [{**_vm(e), "detail": e["detail"]} for e in _latest(events, "no_experiment").values()],
         "refusals": [
-            {"vm": e["vm"]["name"], "reasons": [dict(r) for r in e["reasons"]]}
-            for e in _latest(events, "refused").values()
+            {**_vm(e), "reasons": [dict(r) for r in e["reasons"]]} for e in _latest(events, "refused").values()
         ],
         "left_behind": sorted(m["vm"] for m in moves if m["result"] not in ("moved", "gone", "unfinished")),
-        "statements": [statement(e) for e in experiments],
     }
+    document["statements"] = [statement(e, shared_names(document)) for e in experiments]
     return {**document, **summary_of(document)}
 
 
-def statement(experiment: Mapping[str, Any]) -> str:
-    """What may be said of an experiment: never more than was measured."""
-    vm, stall = ", ".join(experiment["vms"]), stall_text(experiment["longest_stall"])
+def statement(experiment: Mapping[str, Any], shared: frozenset[str] = frozenset()) -> str:
+    """What may be said of an experiment: never more than was measured. ``shared`` are names that several VMs have."""
+    vms = zip(experiment["vms"], experiment["moids"], strict=True)
+    vm = ", ".join(shown(name, moid, shared) for name, moid in vms)
+    stall = stall_text(experiment["longest_stall"])
     recognised = experiment["capabilities"].get("identity", "process") == "process"
     same, none = ("same process", "no restart") if recognised else ("same run", "no restart seen")
     sentences = {
@@ -117,6 +116,11 @@ def artifact_of(events: list[Event], evidence: Mapping[str, Any]) -> dict[str, A
         "verdict": next((verdict for verdict in _WORST_FIRST if verdict in verdicts), "no_experiment"),
         "experiments": [{key: e[key] for key in e if key not in _LEFT_OUT} for e in found.values()],
     }
+
+
+def _vm(event: Event) -> dict[str, str]:
+    """A VM's name, as people know it, and its MoID, because names may be shared."""
+    return {"vm": event["vm"]["name"], "moid": event["vm"]["moid"]}
 
 
 def _latest(events: Iterable[Event], name: str) -> dict[str, Event]:
@@ -192,7 +196,7 @@ def _new_move(event: Event) -> dict[str, Any]:
         "predicted_seconds": event.get("predicted_seconds"),
         "power_on": None,
         "guest_processes": None,
-        "vm": event["vm"]["name"],
+        **_vm(event),
         **_ends(event),
         "started": None,
         "switched_over": None,
@@ -231,7 +235,7 @@ def _experiments(events: list[Event], samples: Mapping[tuple[str, str], list[Sam
         verdict = verdict_fields(whole) if key in verdicts or whole.members else None
         entry = _experiment(found[key], verdict, samples.get(key, []), origin, windows.get(key[0]))
         last = told.get(key, {})
-        entry |= {"vms": vm_list(whole), "members": [_member(m) for m in whole.members]}
+        entry |= {"vms": vm_list(whole), "moids": moid_list(whole), "members": [_member(m) for m in whole.members]}
         entries.append({**entry, "final": last.get("final"), "training_clock": last.get("training_clock")})
     return entries
 
@@ -241,6 +245,7 @@ def _member(judgement: Judgement) -> dict[str, Any]:
     stall = judgement.longest_stall
     return {
         "vm": judgement.experiment.vm_name,
+        "moid": judgement.experiment.vm,
         "verdict": str(judgement.verdict),
         "longest_stall": None
         if stall is None
@@ -281,7 +286,7 @@ def _experiment(
 ) -> dict[str, Any]:
     stall = verdict["longest_stall"] if verdict else None
     return {
-        "vm": found["vm"]["name"],
+        **_vm(found),
         "provider": found["provider"],
         "id": found["id"],
         "description": found["description"],

@@ -101,6 +101,11 @@ def vm_list(judgement: Judgement) -> list[str]:
     return [m.experiment.vm_name for m in judgement.members] or [judgement.experiment.vm_name]
 
 
+def moid_list(judgement: Judgement) -> list[str]:
+    """MoIDs of the VMs of :func:`vm_list`, in its order."""
+    return [m.experiment.vm for m in judgement.members] or [judgement.experiment.vm]
+
+
 def longest(stalls: Sequence[Stall]) -> Stall | None:
     """The longest of several stalls: the greatest of unknown lengths lies between the greatest lows and highs."""
     if not stalls:

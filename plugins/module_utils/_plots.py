@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._summary import shared_names, shown
+
 Evidence = Mapping[str, Any]
 
 # Light colours, contrast at least 4.5:1 on white; the page defines a dark value for each name.
@@ -74,7 +76,7 @@ def curve(evidence: Evidence, experiment: Mapping[str, Any], width: float) -> st
     """Progress over time, the move shaded, the longest stall marked. Raises ImportError without matplotlib."""
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - heavy, and only reports need it
 
-    with _figure(width, 2.0, f"curve {experiment['vm']} {experiment['id']}") as (figure, svg):
+    with _figure(width, 2.0, f"curve {experiment['moid']} {experiment['id']}") as (figure, svg):
         axis = _axis(figure, width, 2.0, left=0.55 if width == SMALL else _left(evidence, width), top=0.12)
         divisor = _time_axis(axis, axis_seconds(evidence))
         points = experiment["curve"]
@@ -101,8 +103,8 @@ def curve(evidence: Evidence, experiment: Mapping[str, Any], width: float) -> st
 
 def window(evidence: Evidence, experiment: Mapping[str, Any]) -> tuple[float, float] | None:
     """Seconds from the run's beginning to start and end of the moves of an experiment's VMs."""
-    origin, vms = evidence["run"]["started"], experiment.get("vms") or [experiment["vm"]]
-    moves = [m for m in evidence["moves"] if m["vm"] in vms and m["started"] is not None]
+    origin = evidence["run"]["started"]
+    moves = [m for m in evidence["moves"] if m["moid"] in experiment["moids"] and m["started"] is not None]
     if not moves:
         return None
     ends = [run_seconds(evidence) if m["finished"] is None else _since(origin, m["finished"]) for m in moves]
@@ -119,7 +121,8 @@ def shortened(name: str, most: int) -> str:
 
 def _left(evidence: Evidence, width: float) -> float:
     """Inches for the names of the VMs; the same for every figure across the page, so that their times line up."""
-    widest = max([_columns(_name(move, width)) for move in evidence["moves"]], default=4)
+    shared = shared_names(evidence)
+    widest = max([_columns(_name(move, width, shared)) for move in evidence["moves"]], default=4)
     return min(0.2 + 0.085 * widest, 0.5 * width)
 
 
@@ -129,20 +132,20 @@ def _columns(name: str) -> float:
     return len(name) + wide + 0.4 * sum(character.isupper() for character in name)
 
 
-def _name(move: Mapping[str, Any], width: float) -> str:
-    return shortened(move["vm"], 28 if width == WIDE else 15)
+def _name(move: Mapping[str, Any], width: float, shared: frozenset[str]) -> str:
+    return shortened(shown(move["vm"], move["moid"], shared), 28 if width == WIDE else 15)
 
 
 def _timeline(evidence: Evidence, moves: Sequence[Mapping[str, Any]], width: float) -> str:
     end = axis_seconds(evidence)
     height = 0.62 + 0.26 * max(1, len(moves))
-    with _figure(width, height, f"timeline {width} {moves[0]['vm'] if moves else ''}") as (figure, svg):
+    with _figure(width, height, f"timeline {width} {moves[0]['moid'] if moves else ''}") as (figure, svg):
         axis = _axis(figure, width, height, left=_left(evidence, width), top=0.1)
         divisor = _time_axis(axis, end)
-        origin = evidence["run"]["started"]
+        origin, shared = evidence["run"]["started"], shared_names(evidence)
         for row, move in enumerate(moves):
             _draw_bar(axis, row, move, origin, end, divisor)
-        axis.set_yticks(range(len(moves)), [_name(move, width) for move in moves], parse_math=False)
+        axis.set_yticks(range(len(moves)), [_name(move, width, shared) for move in moves], parse_math=False)
         axis.set_ylim(max(1, len(moves)) - 0.35, -0.65)
         axis.tick_params(axis="y", length=0)
     return svg()

@@ -16,7 +16,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils import _plots, _tab
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import statement
 from ansible_collections.liveml.vsphere.plugins.module_utils._page import PAGE, STYLE
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import percent
-from ansible_collections.liveml.vsphere.plugins.module_utils._summary import longest_stall, way_there, worst_first
+from ansible_collections.liveml.vsphere.plugins.module_utils._summary import (
+    longest_stall,
+    shared_names,
+    shown,
+    way_there,
+    worst_first,
+)
 
 Evidence = Mapping[str, Any]
 
@@ -92,7 +98,10 @@ def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
     moves, experiments, run = way_there(evidence), evidence["experiments"], evidence["run"]
     longest = longest_stall(experiments)
     stall = longest["longest_stall"] if longest else None
-    interval = f"{stall['low']:.2f} to {stall['high']:.2f} s, {longest['vm']}" if longest and stall else ""
+    interval = ""
+    if longest and stall:
+        vm = shown(longest["vm"], longest["moid"], shared_names(evidence))
+        interval = f"{stall['low']:.2f} to {stall['high']:.2f} s, {vm}"
     duration = _tables.span(run["started"], run["finished"])
     refused, unseen = len(evidence["refusals"]), len(evidence["unobserved"])
     return [
@@ -105,11 +114,12 @@ def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
 
 def picture(evidence: Evidence, experiment: Mapping[str, Any], number: int, *, alone: bool) -> dict[str, Any]:
     """An experiment's curve with the caption that says the same; two sizes when it has the page's width for itself."""
+    shared = shared_names(evidence)
     sizes = (("wide", _plots.WIDE), ("narrow", _plots.NARROW)) if alone else (("", _plots.SMALL),)
     return {
         "number": number,
-        "name": _tables.label(experiment),
-        "said": statement(experiment),
+        "name": _tables.label(experiment, shared),
+        "said": statement(experiment, shared),
         "text": curve_text(evidence, experiment),
         "pictures": [(size, _plots.curve(evidence, experiment, width)) for size, width in sizes],
     }

@@ -44,6 +44,19 @@ def summary_of(evidence: Evidence) -> dict[str, Any]:
     }
 
 
+def shared_names(evidence: Evidence) -> frozenset[str]:
+    """Names that more than one VM of the evidence has: folders of one vCenter may hold VMs of the same name."""
+    entries = (entry for key in ("moves", "experiments", "unobserved", "refusals") for entry in evidence[key])
+    vms = {(entry["vm"], entry["moid"]) for entry in entries}
+    vms |= {vm for x in evidence["experiments"] for vm in zip(x["vms"], x["moids"], strict=True)}
+    return frozenset(name for name, count in Counter(name for name, _moid in vms).items() if count > 1)
+
+
+def shown(name: str, moid: str, shared: frozenset[str]) -> str:
+    """How a VM is named to a person: with its MoID where the name alone would not tell which VM it is."""
+    return f"{name} ({moid})" if name in shared else name
+
+
 def worst(verdicts: Iterable[str]) -> str:
     """The verdict to look at first; ``unknown`` when there is none."""
     return min(verdicts, key=SEVERITY.index, default="unknown")
@@ -88,7 +101,7 @@ def _experiments_sentence(evidence: Evidence) -> str:
         return str(evidence["statements"][0])
     longest = longest_stall(experiments)
     stall = stall_text(longest["longest_stall"] if longest else None)
-    where = f" in {longest['vm']}" if longest else ""
+    where = f" in {shown(longest['vm'], longest['moid'], shared_names(evidence))}" if longest else ""
     return f"Of {len(experiments)} experiments {_counted(experiments)}; {stall}{where}."
 
 
@@ -147,12 +160,12 @@ def placement(moves: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
         return rows.setdefault((fault_domain or "", host), empty)
 
     # A VM that came back counts once: where its move found it, and where its way back left it.
-    last = {m["vm"]: m for m in sorted(moves, key=lambda m: bool(m.get("back")))}
-    for move in sorted(moves, key=lambda m: (str(m["vm"]), bool(m.get("back")))):
+    last = {m["moid"]: m for m in sorted(moves, key=lambda m: bool(m.get("back")))}
+    for move in sorted(moves, key=lambda m: (str(m["vm"]), str(m["moid"]), bool(m.get("back")))):
         source = row(move["source_fault_domain"], move["source"])
         if not move.get("back"):
             source["before"].append(move["vm"])
-        if move is not last[move["vm"]]:
+        if move is not last[move["moid"]]:
             continue
         if move["result"] == "moved":
             row(move["target_fault_domain"], move["target"])["after"].append(move["vm"])
@@ -163,22 +176,20 @@ def placement(moves: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def gaps(evidence: Evidence) -> list[dict[str, Any]]:
     """What was not observed, ``{"what", "why", "vms"}`` each: the limits of what this evidence proves."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for what, why, vm in [*_unobserved(evidence), *_unproved(evidence), *_unwatched(evidence), *_unseen(evidence)]:
-        names = found.setdefault((what, why), [])
-        if vm not in names:
-            names.append(vm)
-    return [{"what": what, "why": why, "vms": sorted(vms)} for (what, why), vms in found.items()]
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for what, why, entry in [*_unobserved(evidence), *_unproved(evidence), *_unwatched(evidence), *_unseen(evidence)]:
+        found.setdefault((what, why), {})[entry["moid"]] = entry["vm"]
+    return [{"what": what, "why": why, "vms": sorted(vms.values())} for (what, why), vms in found.items()]
 
 
-Gap = tuple[str, str, str]
+Gap = tuple[str, str, Mapping[str, Any]]  # the entry of the evidence tells the VM
 
 
 def _unobserved(evidence: Evidence) -> Iterable[Gap]:
     for entry in evidence["unobserved"]:
         # The address differs from VM to VM, the reason does not.
         why = re.sub(r"https?://[^\s,;]+?:(?= )\s*", "", entry["detail"])
-        yield "No experiment was observed", why, entry["vm"]
+        yield "No experiment was observed", why, entry
 
 
 def _unproved(evidence: Evidence) -> Iterable[Gap]:
@@ -190,25 +201,25 @@ def _unproved(evidence: Evidence) -> Iterable[Gap]:
     for experiment in evidence["experiments"]:
         left = [words[claim] for claim, state in experiment["claims"].items() if state == "unknown"]
         if left:
-            yield f"Whether {', whether '.join(left)}", experiment["detail"] or "too little was seen", experiment["vm"]
+            yield f"Whether {', whether '.join(left)}", experiment["detail"] or "too little was seen", experiment
         if experiment["capabilities"].get("identity") == "run":
-            yield "The process in the guest", "the provider knows the run's own record only", experiment["vm"]
+            yield "The process in the guest", "the provider knows the run's own record only", experiment
 
 
 def _unwatched(evidence: Evidence) -> Iterable[Gap]:
     for experiment in evidence["experiments"]:
         seconds = experiment["unwatched_seconds"]
         if seconds:
-            yield "Part of the run", f"no process watched for {seconds:.0f} s", experiment["vm"]
+            yield "Part of the run", f"no process watched for {seconds:.0f} s", experiment
 
 
 def _unseen(evidence: Evidence) -> Iterable[Gap]:
     for move in evidence["moves"]:
         if move["result"] == "moved" and move["switched_over"] is None:
-            yield "The moment of the switch-over", "the move ended while no process watched it", move["vm"]
+            yield "The moment of the switch-over", "the move ended while no process watched it", move
         if (move["power_on"] or {}).get("same") is None:
-            yield "Whether the VM stayed powered on", "vCenter named no power-on time before and after", move["vm"]
+            yield "Whether the VM stayed powered on", "vCenter named no power-on time before and after", move
         told = move.get("guest_processes")
         if told and told["same"] is not True:
             why = told.get("detail") or "one from before is not there any more"
-            yield "Whether the guest's processes are the same", why, move["vm"]
+            yield "Whether the guest's processes are the same", why, move

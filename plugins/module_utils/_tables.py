@@ -15,7 +15,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import percent
-from ansible_collections.liveml.vsphere.plugins.module_utils._summary import GOOD, worst_first
+from ansible_collections.liveml.vsphere.plugins.module_utils._summary import (
+    GOOD,
+    shared_names,
+    shown,
+    way_there,
+    worst_first,
+)
 
 Evidence = Mapping[str, Any]
 
@@ -52,9 +58,10 @@ def tone(verdict: str) -> str:
 
 def experiments_table(evidence: Evidence) -> Table:
     """One row an experiment, the worst first."""
+    shared = shared_names(evidence)
     rows = tuple(
         (
-            Cell(label(x), note=x["description"] or x["id"]),
+            Cell(label(x, shared), note=x["description"] or x["id"]),
             Cell(x["owner"] or "not known"),
             Cell(x["verdict"], note=x["detail"], tone=tone(x["verdict"])),
             stall_cell(x["longest_stall"]),
@@ -100,10 +107,10 @@ def owners_table(evidence: Evidence) -> Table | None:
 
 def moves_table(evidence: Evidence) -> Table:
     """One row a move, in the order of the timeline, with the predicted beside the measured duration."""
-    origin = evidence["run"]["started"]
+    origin, shared = evidence["run"]["started"], shared_names(evidence)
     rows = tuple(
         (
-            Cell(f"{m['vm']} (back)" if m.get("back") else m["vm"]),
+            Cell(f"{shown(m['vm'], m['moid'], shared)}{' (back)' if m.get('back') else ''}"),
             Cell(m["source"], note=m["source_fault_domain"] or ""),
             Cell(m["target"], note=m["target_fault_domain"] or ""),
             Cell(_result(m), note=m["error"] or "", tone=_TONES.get(m["result"], "open" if is_open(m) else "bad")),
@@ -152,7 +159,6 @@ def placement_table(evidence: Evidence) -> Table | None:
 
 def crossings(evidence: Evidence) -> str:
     """How many VMs each fault domain had and has, and how many changed theirs."""
-    moved = {m["vm"] for m in evidence["moves"] if m["result"] == "moved"}
     if any(p["fault_domain"] is None for p in evidence["placement"]):
         return "The fault domains of the hosts are not known."
     totals = []
@@ -160,20 +166,27 @@ def crossings(evidence: Evidence) -> str:
         theirs = [p for p in evidence["placement"] if p["fault_domain"] == name]
         before, now = (sum(len(p[when]) for p in theirs) for when in ("before", "after"))
         totals.append(f"{name} had {before} of these VMs and has {now}")
-    first, last = _domains(evidence, "before"), _domains(evidence, "after")
-    changed = sum(first.get(vm) != last.get(vm) for vm in moved)
-    return f"{'; '.join(totals)}. {changed} of {len(moved)} moved VMs changed their fault domain."
+    first, last = {m["moid"]: m["source_fault_domain"] for m in way_there(evidence)}, _domains_after(evidence)
+    changed = sum(first.get(vm) != domain for vm, domain in last.items())
+    return f"{'; '.join(totals)}. {changed} of {len(last)} moved VMs changed their fault domain."
 
 
-def _domains(evidence: Evidence, when: str) -> dict[str, str]:
-    """Fault domain by VM, before or after the run."""
-    return {vm: p["fault_domain"] for p in evidence["placement"] for vm in p[when]}
+def _domains_after(evidence: Evidence) -> dict[str, str]:
+    """Fault domain by MoID of each VM that moved, there or back: that of its last target."""
+    moves = sorted(evidence["moves"], key=lambda m: bool(m.get("back")))
+    return {m["moid"]: m["target_fault_domain"] for m in moves if m["result"] == "moved"}
 
 
 def refusals_table(evidence: Evidence) -> Table | None:
     """One row a reason for which a VM was not moved; ``None`` when every VM was."""
+    shared = shared_names(evidence)
     rows = tuple(
-        (Cell(r["vm"]), Cell(reason["check"].replace("_", " ")), Cell(reason["object"]), Cell(reason["hint"]))
+        (
+            Cell(shown(r["vm"], r["moid"], shared)),
+            Cell(reason["check"].replace("_", " ")),
+            Cell(reason["object"]),
+            Cell(reason["hint"]),
+        )
         for r in evidence["refusals"]
         for reason in r["reasons"]
     )
@@ -188,10 +201,10 @@ def gaps_table(evidence: Evidence) -> Table | None:
 
 def measurement_table(evidence: Evidence) -> Table | None:
     """What each verdict rests on; ``None`` without experiments."""
-    experiments = worst_first(evidence["experiments"])
+    experiments, shared = worst_first(evidence["experiments"]), shared_names(evidence)
     rows = tuple(
         (
-            Cell(label(x), note=x["description"] or x["id"]),
+            Cell(label(x, shared), note=x["description"] or x["id"]),
             Cell(x["provider"]),
             Cell(str(x["samples"]), number=True),
             Cell(seconds(x["resolution"]), number=True),
@@ -219,10 +232,11 @@ def same_model_table(evidence: Evidence) -> Table | None:
     """Whether the finished models can be expected to be those that training without a move gives; a row an answer."""
     words = {"yes": "to be expected", "no": "cannot be promised"}
     found: dict[tuple[str, str], list[str]] = {}
+    shared = shared_names(evidence)
     for x in worst_first(evidence["experiments"]):
         told = x.get("reproducible") or {}
         answer = (words.get(told.get("state", ""), "not known"), told.get("detail", ""))
-        found.setdefault(answer, []).append(label(x))
+        found.setdefault(answer, []).append(label(x, shared))
     rows = tuple((Cell(answer), Cell(why), _named(names)) for (answer, why), names in found.items())
     heads = ("Same model", "Why", "Experiments")
     return Table("same-model", "The same model as without a move", heads, rows) if rows else None
@@ -284,11 +298,11 @@ def integrity_facts(evidence: Evidence) -> list[tuple[str, str]]:
     ]
 
 
-def label(experiment: Mapping[str, Any]) -> str:
+def label(experiment: Mapping[str, Any], shared: frozenset[str]) -> str:
     """How an experiment is named: its VM, or its VMs and their cluster if it has several nodes."""
-    if not experiment["cluster"]:
-        return str(experiment["vm"])
-    return f"{', '.join(experiment.get('vms') or [experiment['vm']])}, cluster {experiment['cluster']}"
+    vms = zip(experiment["vms"], experiment["moids"], strict=True)
+    names = ", ".join(shown(name, moid, shared) for name, moid in vms)
+    return f"{names}, cluster {experiment['cluster']}" if experiment["cluster"] else names
 
 
 def stall_cell(stall: Mapping[str, Any] | None) -> Cell:

@@ -7,15 +7,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils import _plots, _tables
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import MOST_POINTS, artifact_of, evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._report import render_html, render_markdown
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of
+
+from tests.journals import made_run
 
 INTEGRITY = {
     "head": "a" * 64,
@@ -137,3 +141,23 @@ def test_the_artifact_is_small_and_says_the_worst(verdict: str, upto: int | None
 def test_the_artifact_says_when_no_experiment_was_observed() -> None:
     events = [e for e in journal(1) if e["event"] not in ("experiment_found", "verdict")]
     assert artifact_of(events, evidence_of(events, {}, INTEGRITY))["verdict"] == "no_experiment"
+
+
+def test_vms_of_one_name_are_not_mixed_up() -> None:
+    events, taken = made_run(3, ["uninterrupted", "failed"], result="failed")
+    renamed = json.loads(re.sub(r'"ML-cpu-vm-\d\d"', '"twin"', json.dumps(events)))
+    evidence = evidence_of(renamed, taken, INTEGRITY)
+    jsonschema.validate(evidence, SCHEMA)
+    apart = evidence_of(events, taken, INTEGRITY)
+    for experiment, other in zip(evidence["experiments"], apart["experiments"], strict=True):
+        assert experiment["moid"] == other["moid"]
+        assert _plots.window(evidence, experiment) == _plots.window(apart, other)
+    for place, other in zip(evidence["placement"], apart["placement"], strict=True):
+        assert [len(place[when]) for when in ("before", "after")] == [len(other[when]) for when in ("before", "after")]
+    assert [len(gap["vms"]) for gap in evidence["gaps"]] == [len(gap["vms"]) for gap in apart["gaps"]]
+    assert _tables.crossings(evidence) == _tables.crossings(apart)
+    assert evidence["left_behind"] == ["twin"]
+    assert evidence["statements"][0].startswith("twin (vm-0): no restart")
+    assert evidence["statements"][1].startswith("twin (vm-1): the experiment failed")
+    page = render_html(evidence)
+    assert all(f"twin (vm-{n})" in page and f"twin (vm-{n})" in render_markdown(evidence) for n in range(3))
