@@ -93,8 +93,6 @@ def statement(experiment: Mapping[str, Any], shared: frozenset[str] = frozenset(
     return f"{sentences[experiment['verdict']]}{detail}.{owner}"
 
 
-# The worst first: what a single word about a run has to say.
-_WORST_FIRST = ("failed", "restarted", "stalled", "unknown", "uninterrupted", "completed")
 ARTIFACT_VERSION = 1
 _LEFT_OUT = frozenset({"seq", "prev", "at", "mono", "event", "description", "recovery"})
 
@@ -102,9 +100,8 @@ _LEFT_OUT = frozenset({"seq", "prev", "at", "mono", "event", "description", "rec
 def artifact_of(events: list[Event], evidence: Mapping[str, Any]) -> dict[str, Any]:
     """What a later job on another controller needs to know of the run; small, because AWX hands it from job to job.
 
-    ``verdict`` is the worst of the experiments' verdicts, ``no_experiment`` when none was observed.
+    ``verdict`` is that of the whole evidence, ``no_experiment`` when none was observed.
     """
-    verdicts = {e["verdict"] for e in evidence["experiments"]}
     found = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "experiment_found"}
     return {
         "version": ARTIFACT_VERSION,
@@ -113,7 +110,7 @@ def artifact_of(events: list[Event], evidence: Mapping[str, Any]) -> dict[str, A
         "run_id": evidence["run_id"],
         "plan_id": evidence["plan_id"],
         "result": evidence["run"]["result"],
-        "verdict": next((verdict for verdict in _WORST_FIRST if verdict in verdicts), "no_experiment"),
+        "verdict": evidence["overall"]["verdict"] if evidence["experiments"] else "no_experiment",
         "experiments": [{key: e[key] for key in e if key not in _LEFT_OUT} for e in found.values()],
     }
 

@@ -23,18 +23,10 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Stall,
     Verdict,
     VmState,
+    worst,
 )
 
 Key = tuple[str, str, str]
-# The first of these that a member has is the experiment's.
-_WORST_FIRST = (
-    Verdict.RESTARTED,
-    Verdict.FAILED,
-    Verdict.STALLED,
-    Verdict.UNKNOWN,
-    Verdict.COMPLETED,
-    Verdict.UNINTERRUPTED,
-)
 
 
 def key_of(experiment: Experiment) -> Key:
@@ -57,7 +49,7 @@ def _merged(members: Sequence[Judgement]) -> Judgement:
     first = members[0]
     missing = len(first.experiment.nodes) - len(members)
     stall = _claim([m.stall for m in members])
-    verdict = next(v for v in _WORST_FIRST if any(m.verdict is v for m in members))
+    verdict = worst(m.verdict for m in members)
     notes = [f"{m.experiment.vm_name}: {m.detail}" for m in members if m.detail]
     if missing > 0:
         notes.append(

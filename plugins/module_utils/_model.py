@@ -12,7 +12,7 @@ names are for people. Memory in bytes, CPU in MHz, durations in seconds, progres
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -79,6 +79,23 @@ class Verdict(StrEnum):
     FAILED = "failed"
     COMPLETED = "completed"
     UNKNOWN = "unknown"
+
+
+# What an operator has to look at first. An experiment whose end was seen proves less about its stall than one that was
+# uninterrupted, and none that came to harm hides behind one that could not be observed.
+WORST_FIRST = (
+    Verdict.FAILED,
+    Verdict.RESTARTED,
+    Verdict.STALLED,
+    Verdict.UNKNOWN,
+    Verdict.COMPLETED,
+    Verdict.UNINTERRUPTED,
+)
+
+
+def worst(verdicts: Iterable[str]) -> Verdict:
+    """The verdict to look at first; ``unknown`` when there is none."""
+    return min((Verdict(verdict) for verdict in verdicts), key=WORST_FIRST.index, default=Verdict.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)

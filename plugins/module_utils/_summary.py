@@ -17,12 +17,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import WORST_FIRST, worst
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import stall_text
 
 Evidence = Mapping[str, Any]
 
-# Worst first: what an operator has to look at stands on top.
-SEVERITY = ("failed", "restarted", "stalled", "unknown", "completed", "uninterrupted")
 GOOD = ("uninterrupted", "completed")
 _WORDS = {
     "failed": ("failed", "failed"),
@@ -57,18 +56,13 @@ def shown(name: str, moid: str, shared: frozenset[str]) -> str:
     return f"{name} ({moid})" if name in shared else name
 
 
-def worst(verdicts: Iterable[str]) -> str:
-    """The verdict to look at first; ``unknown`` when there is none."""
-    return min(verdicts, key=SEVERITY.index, default="unknown")
-
-
 def worst_first(experiments: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Experiments by severity of the verdict, then by length of the longest stall, then by name."""
 
     def order(experiment: Mapping[str, Any]) -> tuple[int, float, str, str]:
         stall = experiment["longest_stall"]
         seconds = stall["high"] if stall else float("inf")
-        return SEVERITY.index(experiment["verdict"]), -seconds, experiment["vm"], experiment["id"]
+        return WORST_FIRST.index(experiment["verdict"]), -seconds, experiment["vm"], experiment["id"]
 
     return sorted(experiments, key=order)
 
@@ -82,7 +76,7 @@ def is_intact(evidence: Evidence) -> bool:
 def overall(evidence: Evidence) -> dict[str, str]:
     """``{"verdict", "statement"}`` for the whole run: the worst verdict, and never more than was measured."""
     experiments, result = evidence["experiments"], evidence["run"]["result"]
-    verdict = worst(e["verdict"] for e in experiments)
+    verdict = str(worst(e["verdict"] for e in experiments))
     sentences = [_experiments_sentence(evidence)]
     if not is_intact(evidence):
         verdict, sentences = "unknown", ["The record was changed after the run, so it proves nothing."]
@@ -108,7 +102,7 @@ def _experiments_sentence(evidence: Evidence) -> str:
 def _counted(experiments: Iterable[Mapping[str, Any]]) -> str:
     """``2 were uninterrupted, 1 was restarted``, the worst first."""
     counts = Counter(e["verdict"] for e in experiments)
-    return ", ".join(f"{counts[v]} {_WORDS[v][counts[v] > 1]}" for v in SEVERITY if counts[v])
+    return ", ".join(f"{counts[v]} {_WORDS[v][counts[v] > 1]}" for v in WORST_FIRST if counts[v])
 
 
 def _moves_sentence(evidence: Evidence) -> str:
@@ -142,13 +136,13 @@ def owners(experiments: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
         found.append(
             {
                 "owner": owner,
-                "verdict": worst(counts),
+                "verdict": str(worst(counts)),
                 "experiments": len(theirs),
-                "verdicts": {v: counts[v] for v in SEVERITY if counts[v]},
+                "verdicts": {str(v): counts[v] for v in WORST_FIRST if counts[v]},
                 "longest_stall": longest["longest_stall"] if longest else None,
             }
         )
-    return sorted(found, key=lambda row: (SEVERITY.index(str(row["verdict"])), str(row["owner"])))
+    return sorted(found, key=lambda row: (WORST_FIRST.index(row["verdict"]), str(row["owner"])))
 
 
 def placement(moves: list[Mapping[str, Any]]) -> list[dict[str, Any]]:

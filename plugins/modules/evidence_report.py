@@ -81,7 +81,7 @@ journal:
 artifact:
   description:
     - What a later job on another controller needs to know of the run, C(version), C(purpose), C(host), C(run_id), C(plan_id),
-      C(result), C(verdict) (the worst of all, or C(no_experiment)) and the C(experiments) for M(liveml.vsphere.experiment_wait).
+      C(result), C(verdict) (that of the whole report, or C(no_experiment)) and the C(experiments) for M(liveml.vsphere.experiment_wait).
   returned: when a run was found
   type: dict
 statements:

@@ -15,9 +15,12 @@ import jsonschema
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils import _plots, _tables
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import MOST_POINTS, artifact_of, evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Sample, Verdict, worst
 from ansible_collections.liveml.vsphere.plugins.module_utils._report import render_html, render_markdown
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.journals import made_run
 
@@ -136,6 +139,36 @@ def test_the_artifact_is_small_and_says_the_worst(verdict: str, upto: int | None
     assert [experiment_of(e).id for e in artifact["experiments"]] == ["job"]
     assert artifact["result"] == ("success" if upto is None else "unfinished")
     assert len(json.dumps(artifact)) < 600
+
+
+@given(st.lists(st.sampled_from(list(Verdict)), min_size=1, max_size=4))
+@settings(max_examples=25, deadline=None)
+def test_artifact_report_and_cluster_have_one_order_of_severity(verdicts: list[Verdict]) -> None:
+    events, taken = made_run(4, [str(verdict) for verdict in verdicts])
+    evidence = evidence_of(events, taken, INTEGRITY)
+    word = artifact_of(events, evidence)["verdict"]
+    assert word == evidence["overall"]["verdict"] == str(worst(verdicts))
+    nodes = tuple(f"192.0.2.{n}:54321" for n in range(len(verdicts)))
+    (whole,) = merged(
+        Judgement(
+            Experiment(f"vm-{n}", f"ML-{n}", "h2o3", "job", "1", "", cluster="c", nodes=nodes),
+            verdict, "proven", "proven", "proven", None, None, None, None,
+        )
+        for n, verdict in enumerate(verdicts)
+    )  # fmt: skip
+    assert str(whole.verdict) == word
+
+
+@pytest.mark.parametrize("verdict", ["stalled", "restarted", "failed"])
+def test_harm_is_never_hidden_by_what_could_not_be_observed(verdict: str) -> None:
+    events, taken = made_run(2, ["unknown", verdict])
+    assert artifact_of(events, evidence_of(events, taken, INTEGRITY))["verdict"] == verdict
+
+
+def test_the_artifact_of_an_unfinished_run_is_no_better_than_its_report() -> None:
+    events, taken = made_run(2, ["uninterrupted"])
+    evidence = evidence_of(events[:-1], taken, INTEGRITY)
+    assert artifact_of(events[:-1], evidence)["verdict"] == evidence["overall"]["verdict"] == "unknown"
 
 
 def test_the_artifact_says_when_no_experiment_was_observed() -> None:

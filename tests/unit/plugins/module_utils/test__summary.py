@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils import _summary
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import WORST_FIRST
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.journals import made_evidence
 
-VERDICTS = st.lists(st.sampled_from(_summary.SEVERITY), max_size=6)
+VERDICTS = st.lists(st.sampled_from(WORST_FIRST), max_size=6)
 
 
 @given(VERDICTS)
@@ -23,7 +24,7 @@ VERDICTS = st.lists(st.sampled_from(_summary.SEVERITY), max_size=6)
 def test_the_whole_is_no_better_than_its_worst_part(verdicts: list[str]) -> None:
     evidence = made_evidence(6, verdicts)
     whole = evidence["overall"]
-    assert whole["verdict"] == min(verdicts, key=_summary.SEVERITY.index, default="unknown")
+    assert whole["verdict"] == min(verdicts, key=WORST_FIRST.index, default="unknown")
     assert ("uninterrupted" in whole["statement"]) <= ("uninterrupted" in verdicts)
     assert sum(owner["experiments"] for owner in evidence["owners"]) == len(verdicts)
     for owner in evidence["owners"]:
