@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -19,11 +20,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import Judge
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import stall_text
 from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of, judgement_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._summary import shared_names, shown, summary_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._throughput import slowdown, throughput
+from ansible_collections.liveml.vsphere.plugins.module_utils._throughput import joined, slowdown, throughput
 
 SCHEMA_VERSION = "1.0"
 MOST_POINTS = 400
 Event = Mapping[str, Any]
+Window = tuple[float, float | None]  # begin and end in monotonic seconds; None: the end was not seen
 
 
 def evidence_of(
@@ -206,8 +208,7 @@ def _new_move(event: Event) -> dict[str, Any]:
 
 def _apply(move: dict[str, Any], event: Event) -> None:
     if event["event"] == "move_submitting":
-        move["started"] = move["started"] or event["at"]
-        move["attempts"] += 1
+        _submit(move, event)
     elif event["event"] == "switched_over":
         move["switched_over"] = event["at"]
     elif event["event"] == "move_finished":
@@ -217,6 +218,16 @@ def _apply(move: dict[str, Any], event: Event) -> None:
             result=event["result"],
             error=f"{error['fault']}: {error['message']}" if error else None,
         )
+
+
+def _submit(move: dict[str, Any], event: Event) -> None:
+    """Count an attempt; one that only adopts a task is none, and a task of somebody else is not where the move began."""
+    adopted = bool(event.get("adopted"))
+    if move["result"] != "unfinished":
+        move.update(started=None, switched_over=None, finished=None, result="unfinished", error=None)
+    if move["started"] is None or not (adopted or move["attempts"]):
+        move["started"] = event["at"]
+    move["attempts"] += not adopted
 
 
 def _experiments(events: list[Event], samples: Mapping[tuple[str, str], list[Sample]]) -> list[dict[str, Any]]:
@@ -230,7 +241,8 @@ def _experiments(events: list[Event], samples: Mapping[tuple[str, str], list[Sam
     for whole in merged(judgements):
         key = (whole.experiment.vm, whole.experiment.id)
         verdict = verdict_fields(whole) if key in verdicts or whole.members else None
-        entry = _experiment(found[key], verdict, samples.get(key, []), origin, windows.get(key[0]))
+        moving = _united(windows.get(vm, []) for vm in moid_list(whole))
+        entry = _experiment(found[key], verdict, samples.get(key, []), origin, moving)
         last = told.get(key, {})
         entry |= {"vms": vm_list(whole), "moids": moid_list(whole), "members": [_member(m) for m in whole.members]}
         entries.append({**entry, "final": last.get("final"), "training_clock": last.get("training_clock")})
@@ -250,25 +262,54 @@ def _member(judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def _windows(events: list[Event]) -> dict[str, tuple[float, float]]:
-    """From the first submission of a VM's move to its end, in monotonic seconds."""
-    found: dict[str, tuple[float, float]] = {}
+def _windows(events: list[Event]) -> dict[str, list[Window]]:
+    """When each VM was being moved: each time from the submission, over all attempts, to the end.
+
+    A task that was adopted belongs to the submission before it; without one it counts only until the run submits the move.
+    """
+    found: dict[str, list[Window]] = {}
+    submitted = set()
     for event in events:
-        if event["event"] in ("move_submitting", "move_finished"):
-            vm = event["vm"]["moid"]
-            found[vm] = (found.get(vm, (event["mono"], 0.0))[0], event["mono"])
+        if event["event"] not in ("move_submitting", "move_finished"):
+            continue
+        vm, at = event["vm"]["moid"], event["mono"]
+        windows = found.setdefault(vm, [])
+        begun = bool(windows) and windows[-1][1] is None
+        if event["event"] == "move_finished":
+            submitted.discard(vm)
+            if begun:
+                windows[-1] = (windows[-1][0], at)
+            continue
+        if not begun:
+            windows.append((at, None))
+        elif not event.get("adopted") and vm not in submitted:
+            windows[-1] = (at, None)
+        if not event.get("adopted"):
+            submitted.add(vm)
     return found
 
 
-def throughputs(samples: list[Sample], window: tuple[float, float] | None) -> dict[str, Any] | None:
-    """Work a second before, during and after the move; ``None`` when the VM never moved or nothing was sampled."""
-    if window is None or not samples:
+def _united(windows: Iterable[Iterable[Window]]) -> list[Window]:
+    """The windows of several VMs in order, those that overlap as one."""
+    found: list[Window] = []
+    for start, end in sorted(itertools.chain.from_iterable(windows), key=lambda window: window[0]):
+        if found and (found[-1][1] is None or start <= found[-1][1]):
+            last = found[-1][1]
+            found[-1] = (found[-1][0], None if last is None or end is None else max(last, end))
+        else:
+            found.append((start, end))
+    return found
+
+
+def throughputs(samples: list[Sample], moving: list[Window]) -> dict[str, Any] | None:
+    """Work a second before, during and after the moves; ``None`` when no move was begun or nothing was sampled."""
+    if not moving or not samples:
         return None
-    start, end = window
+    begun, over, last = moving[0][0], moving[-1][1], samples[-1].received
     parts = {
-        "before": throughput(samples, samples[0].received, start),
-        "during": throughput(samples, start, end),
-        "after": throughput(samples, end, samples[-1].received),
+        "before": throughput(samples, samples[0].received, begun),
+        "during": joined(throughput(samples, start, last if end is None else end) for start, end in moving),
+        "after": None if over is None else throughput(samples, over, last),
     }
     ratio = slowdown(parts["before"], parts["during"])
     rounded = None if ratio is None else dict(zip(("ratio", "low", "high"), (round(r, 4) for r in ratio), strict=True))
@@ -279,7 +320,7 @@ def throughputs(samples: list[Sample], window: tuple[float, float] | None) -> di
 
 
 def _experiment(
-    found: Event, verdict: Event | None, samples: list[Sample], origin: float, window: tuple[float, float] | None
+    found: Event, verdict: Event | None, samples: list[Sample], origin: float, moving: list[Window]
 ) -> dict[str, Any]:
     stall = verdict["longest_stall"] if verdict else None
     return {
@@ -306,7 +347,10 @@ def _experiment(
         "samples": verdict["samples"] if verdict else len(samples),
         "unwatched_seconds": verdict["unwatched_seconds"] if verdict else 0.0,
         "detail": verdict["detail"] if verdict else "no verdict was reached before the run was killed",
-        "throughput": None if found.get("clock_progress") else throughputs(samples, window),
+        "throughput": None if found.get("clock_progress") else throughputs(samples, moving),
+        "moving": [
+            [round(start - origin, 3), None if end is None else round(end - origin, 3)] for start, end in moving
+        ],
         "curve": curve(samples, origin),
     }
 

@@ -225,7 +225,7 @@ class Executor:
     # starting
 
     def _adopt(self, move: Move, task: str) -> None:
-        self._journal.write("move_submitting", **_move_fields(move), attempt=1)
+        self._journal.write("move_submitting", **_move_fields(move), attempt=1, adopted=True)
         self._watch.focus(move.vm)
         self._took_off(move, task, attempt=1)
 

@@ -96,19 +96,10 @@ def curve(evidence: Evidence, experiment: Mapping[str, Any], width: float) -> st
         ticks = MaxNLocator(4).tick_values(low, min(high, 100))
         axis.set_yticks([tick for tick in ticks if low <= tick <= min(high, 100)])
         axis.set_ylabel("progress, %", color=COLOURS["text"])
-        _draw_move(axis, evidence, experiment, divisor)
+        for start, end in experiment["moving"]:
+            _draw_move(axis, start / divisor, (run_seconds(evidence) if end is None else end) / divisor)
         _draw_stall(axis, experiment, divisor)
     return svg()
-
-
-def window(evidence: Evidence, experiment: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Seconds from the run's beginning to start and end of the moves of an experiment's VMs."""
-    origin = evidence["run"]["started"]
-    moves = [m for m in evidence["moves"] if m["moid"] in experiment["moids"] and m["started"] is not None]
-    if not moves:
-        return None
-    ends = [run_seconds(evidence) if m["finished"] is None else _since(origin, m["finished"]) for m in moves]
-    return min(_since(origin, m["started"]) for m in moves), max(ends)
 
 
 def shortened(name: str, most: int) -> str:
@@ -183,11 +174,7 @@ def _draw_bar(axis: Any, row: int, move: Mapping[str, Any], origin: str, end: fl
         )  # fmt: skip
 
 
-def _draw_move(axis: Any, evidence: Evidence, experiment: Mapping[str, Any], divisor: float) -> None:
-    found = window(evidence, experiment)
-    if found is None:
-        return
-    start, end = found[0] / divisor, found[1] / divisor
+def _draw_move(axis: Any, start: float, end: float) -> None:
     axis.axvspan(start, end, color=COLOURS["move"], alpha=0.14, linewidth=0, gid="move")
     late = start > 0.6 * axis.get_xlim()[1]
     axis.annotate(

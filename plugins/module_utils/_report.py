@@ -120,20 +120,23 @@ def picture(evidence: Evidence, experiment: Mapping[str, Any], number: int, *, a
         "number": number,
         "name": _tables.label(experiment, shared),
         "said": statement(experiment, shared),
-        "text": curve_text(evidence, experiment),
+        "text": curve_text(experiment),
         "pictures": [(size, _plots.curve(evidence, experiment, width)) for size, width in sizes],
     }
 
 
-def curve_text(evidence: Evidence, experiment: Mapping[str, Any]) -> str:
+def curve_text(experiment: Mapping[str, Any]) -> str:
     """What the curve shows, in words."""
     points, at = experiment["curve"], experiment["stall_at"]
     said = ["No progress was sampled"]
     if points:
         (first, low), (last, high) = points[0], points[-1]
         said = [f"Progress {percent(low)} at {first:.1f} s, {percent(high)} at {last:.1f} s"]
-    moving = _plots.window(evidence, experiment)
-    said.append(f"the VM moved from {moving[0]:.1f} s to {moving[1]:.1f} s" if moving else "the VM did not move")
+    spans = [
+        f"from {start:.1f} s {'on, its end was not seen' if end is None else f'to {end:.1f} s'}"
+        for start, end in experiment["moving"]
+    ]
+    said.append(f"the move lasted {', and '.join(spans)}" if spans else "no move was begun")
     if experiment["longest_stall"] and at is not None:
         said.append(f"the stall began at {at:.1f} s")
     return f"{'; '.join(said)}."
@@ -142,7 +145,7 @@ def curve_text(evidence: Evidence, experiment: Mapping[str, Any]) -> str:
 def curves_lead(evidence: Evidence, shown: int) -> str:
     """What is drawn, and what is left out."""
     every = len(evidence["experiments"])
-    marks = "The shade is the time in which the VM moved, the mark the longest stall."
+    marks = "The shade is the time of the move, the mark the longest stall."
     if shown == every:
         return marks
     return (

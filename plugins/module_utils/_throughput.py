@@ -15,7 +15,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import stdev
 
@@ -52,6 +52,18 @@ def throughput(samples: Sequence[Sample], start: float, end: float) -> Throughpu
     changes = sum(after != before for before, after in itertools.pairwise(work))
     half = _half_width(times, work) if changes >= LEAST_CHANGES else None
     return Throughput(seconds, rate, half, "steps" if steps else "percent")
+
+
+def joined(parts: Iterable[Throughput | None]) -> Throughput | None:
+    """Throughput in several windows together; its interval is known when that of each window is."""
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    seconds = sum(part.seconds for part in known)
+    rate = sum(part.rate * part.seconds for part in known) / seconds
+    halves = [part.half_width * part.seconds for part in known if part.half_width is not None]
+    half = math.hypot(*halves) / seconds if len(halves) == len(known) else None
+    return Throughput(seconds, rate, half, known[0].unit)
 
 
 def _half_width(times: Sequence[float], work: Sequence[float]) -> float:

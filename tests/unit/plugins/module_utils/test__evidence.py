@@ -13,8 +13,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils import _plots, _tables
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import MOST_POINTS, artifact_of, evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils import _tables
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import (
+    MOST_POINTS,
+    _united,
+    artifact_of,
+    evidence_of,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Sample, Verdict, worst
 from ansible_collections.liveml.vsphere.plugins.module_utils._report import render_html, render_markdown
@@ -22,7 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import e
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.journals import made_run
+from tests.journals import Book, made_run
 
 INTEGRITY = {
     "head": "a" * 64,
@@ -184,7 +189,7 @@ def test_vms_of_one_name_are_not_mixed_up() -> None:
     apart = evidence_of(events, taken, INTEGRITY)
     for experiment, other in zip(evidence["experiments"], apart["experiments"], strict=True):
         assert experiment["moid"] == other["moid"]
-        assert _plots.window(evidence, experiment) == _plots.window(apart, other)
+        assert experiment["moving"] == other["moving"]
     for place, other in zip(evidence["placement"], apart["placement"], strict=True):
         assert [len(place[when]) for when in ("before", "after")] == [len(other[when]) for when in ("before", "after")]
     assert [len(gap["vms"]) for gap in evidence["gaps"]] == [len(gap["vms"]) for gap in apart["gaps"]]
@@ -194,3 +199,57 @@ def test_vms_of_one_name_are_not_mixed_up() -> None:
     assert evidence["statements"][1].startswith("twin (vm-1): the experiment failed")
     page = render_html(evidence)
     assert all(f"twin (vm-{n})" in page and f"twin (vm-{n})" in render_markdown(evidence) for n in range(3))
+
+
+SUBMIT, ADOPT, END = "submit", "adopt", "moved"
+
+
+@pytest.mark.parametrize(
+    ("told", "moving", "attempts", "began"),
+    [
+        ([(5, SUBMIT), (9, END)], [[5, 9]], 1, 5),
+        ([(5, SUBMIT), (7, SUBMIT), (9, END)], [[5, 9]], 2, 5),
+        ([(5, SUBMIT), (7, ADOPT), (9, END)], [[5, 9]], 1, 5),
+        ([(5, SUBMIT), (7, ADOPT), (8, SUBMIT), (9, END)], [[5, 9]], 2, 5),
+        ([(5, SUBMIT), (6, "failed"), (8, SUBMIT), (9, END)], [[5, 6], [8, 9]], 2, 8),
+        ([(3, ADOPT), (9, END)], [[3, 9]], 0, 3),
+        ([(3, ADOPT), (5, SUBMIT), (9, END)], [[5, 9]], 1, 5),
+        ([(5, SUBMIT)], [[5, None]], 1, 5),
+        ([(5, "not_started")], [], 0, None),
+    ],
+)
+def test_a_move_lasts_from_its_submission_to_its_end(
+    told: list[tuple[int, str]], moving: list[list[int | None]], attempts: int, began: int | None
+) -> None:
+    one, book = {"moid": "vm-0", "name": "ML-cpu-vm-00"}, Book()
+    whole, taken = made_run(1)
+    for event in whole:
+        if event["event"] in ("run_started", "planned", "experiment_found"):
+            fields = {key: event[key] for key in event if key not in ("seq", "at", "mono", "event")}
+            book.add(0, event["event"], **fields)
+    for seconds, what in told:
+        if what in (SUBMIT, ADOPT):
+            book.add(
+                seconds, "move_submitting", number=1, vm=one, attempt=1, **({"adopted": True} if what == ADOPT else {})
+            )
+        else:
+            book.add(seconds, "move_finished", number=1, vm=one, result=what, error=None, host="esx-06")
+    evidence = evidence_of(book.events(), taken, INTEGRITY)
+    jsonschema.validate(evidence, SCHEMA)
+    (move,), (experiment,) = evidence["moves"], evidence["experiments"]
+    assert experiment["moving"] == moving
+    assert move["attempts"] == attempts
+    assert _tables.after(evidence["run"]["started"], move["started"]) == (f"+{began}.0 s" if began else "not seen")
+    assert move["result"] == (told[-1][1] if told[-1][1] != SUBMIT else "unfinished")
+    rates = experiment["throughput"] or {}
+    assert bool(rates) == bool(moving)
+    if moving and moving[-1][1] is not None:
+        assert rates["during"]["seconds"] == pytest.approx(sum(end - start for start, end in moving), abs=0.5)
+        assert rates["before"]["seconds"] == pytest.approx(moving[0][0], abs=0.5)
+    if moving:
+        assert (rates["after"] is None) == (moving[-1][1] is None)
+    assert ("no move was begun" in render_html(evidence)) == (not moving)
+
+
+def test_moves_of_a_cluster_are_one_window_where_they_overlap() -> None:
+    assert _united([[(5.0, 9.0), (20.0, 25.0)], [(8.0, 12.0)], [(22.0, None)]]) == [(5.0, 12.0), (20.0, None)]

@@ -394,6 +394,7 @@ def test_a_move_in_flight_is_adopted_and_not_started_again() -> None:
     assert results(outcome) == {"vm-1": MoveResult.MOVED}
     assert vcenter.relocated == []
     assert notes.of("move_submitted")[0]["task"] == "task-77"
+    assert [event["adopted"] for event in notes.of("move_submitting")] == [True]
 
 
 def inferred(number: int) -> Move:

@@ -90,7 +90,7 @@ def test_the_curve_shows_progress_move_and_stall() -> None:
     assert "stall 0.40 s" in texts(svg)
     first, last = ends(line)
     scale = (last - first) / (experiment["curve"][-1][0] - experiment["curve"][0][0])
-    start, end = _plots.window(evidence, experiment) or (0.0, 0.0)
+    ((start, end),) = experiment["moving"]
     assert ends(move) == pytest.approx((first + scale * start, first + scale * end), abs=0.3)
     at = first + scale * experiment["stall_at"]
     assert ends(stall) == pytest.approx((at, at + scale * 0.4), abs=0.3)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
-from ansible_collections.liveml.vsphere.plugins.module_utils._throughput import slowdown, throughput
+from ansible_collections.liveml.vsphere.plugins.module_utils._throughput import Throughput, joined, slowdown, throughput
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,3 +65,10 @@ def test_few_changes_give_a_rate_without_an_interval() -> None:
     assert found is not None
     assert (found.unit, found.half_width) == ("percent", None)
     assert slowdown(found, found) is None
+
+
+def test_windows_are_joined_by_their_lengths() -> None:
+    long, short = Throughput(30.0, 10.0, 1.0, "steps"), Throughput(10.0, 2.0, None, "steps")
+    assert joined([long, None, short]) == Throughput(40.0, 8.0, None, "steps")
+    assert joined([long, long]) == Throughput(60.0, 10.0, pytest.approx(0.5**0.5), "steps")
+    assert joined([None]) is None
