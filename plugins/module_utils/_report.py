@@ -27,7 +27,10 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._summary import (
 Evidence = Mapping[str, Any]
 
 MOST_CURVES = 12  # beyond it a page is scrolled, not read
-_MARKUP = {ord(character): f"&#{ord(character)};" for character in "&\\`*_{}[]<>|#~"}
+_MARKUP = {ord(character): f"&#{ord(character)};" for character in "&\\`*_{}[]<>|#~$"}
+# What renderers make a link or a mention of by themselves, and what begins a list or a rule; entities do not hinder the former.
+_LINKS = re.compile(r"(:)(?=//)|(www)(?=\.)|(@)", re.IGNORECASE)
+_BLOCKS = re.compile(r"^(\d*)([-+=.)])")
 
 
 def title(evidence: Evidence) -> str:
@@ -173,7 +176,7 @@ def render_markdown(evidence: Evidence) -> str:
 def _markdown_table(table: _tables.Table) -> list[str]:
     lines = ["", f"### {table.title}", ""]
     if table.lead:
-        lines += [table.lead, ""]
+        lines += [_escaped(table.lead), ""]
     lines += [f"| {' | '.join(table.heads)} |", "|" + "---|" * len(table.heads)]
     for row in table.rows:
         cells = (_escaped(cell.text + (f" ({cell.note})" if cell.note else "")) for cell in row)
@@ -182,4 +185,9 @@ def _markdown_table(table: _tables.Table) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    return " ".join(text.translate(_MARKUP).split())
+    """Text that Markdown shows as it is, on one line; a zero-width space keeps addresses from becoming links."""
+    line = " ".join(text.split())
+    block = _BLOCKS.match(line)
+    begin = f"{block[1]}&#{ord(block[2])};" if block else ""
+    rest = line[block.end() :] if block else line
+    return begin + _LINKS.sub(r"\g<0>&#8203;", rest.translate(_MARKUP))

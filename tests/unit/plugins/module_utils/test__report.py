@@ -45,7 +45,7 @@ class Page(HTMLParser):
 
 
 def plain(markdown: str) -> str:
-    return html.unescape(markdown)
+    return html.unescape(markdown).replace("\u200b", "")
 
 
 def test_page_and_markdown_carry_what_the_evidence_says() -> None:
@@ -123,6 +123,36 @@ def test_hostile_names_stay_text_in_markdown() -> None:
     assert row.count("|") == len(_tables.moves_table(evidence).heads) + 1
     assert not set("`*[]~\\") & set(row)
     assert f"{name}-00" in plain(row)
+
+
+HOSTILE = "- x\n\n| [a](http://evil.example) www.evil.example @all $x$ <b>&amp; \"'"
+
+
+def test_text_from_outside_makes_neither_markup_nor_links() -> None:
+    evidence = made_evidence(2, ["uninterrupted"], prefix=HOSTILE)
+    evidence["experiments"][0].update(owner=HOSTILE, provider=HOSTILE, description=HOSTILE, detail=HOSTILE)
+    evidence["experiments"][0]["capabilities"]["note"] = HOSTILE
+    evidence["refusals"][0]["reasons"][0].update(object=HOSTILE, hint=HOSTILE)
+    evidence["placement"][0]["fault_domain"] = HOSTILE
+    evidence["statements"] = [HOSTILE]
+    harmless = render_markdown(made_evidence(2, ["uninterrupted"]))
+    text = render_markdown(evidence)
+    for mark in "|<$`*~[]":
+        assert text.count(mark) == harmless.count(mark), mark
+    assert len(text.splitlines()) == len(harmless.splitlines())
+    assert not re.search(r"://|www\.|@(?!&#8203;)|^- [-+=]|^[-+=]\S", text, re.MULTILINE)
+    assert " ".join(HOSTILE.split()) in plain(text)
+    known = [tag for tag, _ in Page(render_html(made_evidence(2, ["uninterrupted"]))).tags]
+    assert [tag for tag, _ in Page(render_html(evidence)).tags if tag in ("a", "b")] == [
+        t for t in known if t in ("a", "b")
+    ]
+
+
+@pytest.mark.parametrize("text", ["1. x", "12) x", "+ x", "= x", "---"])
+def test_a_name_begins_no_list_and_no_rule(text: str) -> None:
+    evidence = {**made_evidence(1), "statements": [text]}
+    line = next(line for line in render_markdown(evidence).splitlines() if plain(line) == f"- {text}")
+    assert re.match(r"- \d*&#\d+;", line)
 
 
 @pytest.mark.parametrize(
