@@ -92,7 +92,7 @@ def made_run(
             book.add(end - 0.2, "switched_over", number=n + 1, vm=one, host=ends[n]["target"]["name"])
         error = None if outcome == "moved" else {"fault": "Timedout", "message": "the copy did not converge"}
         book.add(end, "move_finished", number=n + 1, vm=one, **ends[n], result=outcome, error=error,
-                 host=ends[n]["target" if outcome == "moved" else "source"]["name"])  # fmt: skip
+                 host=None if outcome == "gone" else ends[n]["target" if outcome == "moved" else "source"]["name"])  # fmt: skip
     over = max(end for _start, end in spans) + 3
     for n, verdict in enumerate(verdicts):
         samples[vms[n]["moid"], f"job-{n}"] = _sampled(n, spans[n][1], over, verdict)

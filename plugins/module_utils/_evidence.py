@@ -201,6 +201,7 @@ def _new_move(event: Event) -> dict[str, Any]:
         "switched_over": None,
         "finished": None,
         "result": "unfinished",
+        "host": None,
         "attempts": 0,
         "error": None,
     }
@@ -216,6 +217,7 @@ def _apply(move: dict[str, Any], event: Event) -> None:
         move.update(
             finished=event["at"],
             result=event["result"],
+            host=event.get("host"),
             error=f"{error['fault']}: {error['message']}" if error else None,
         )
 
@@ -224,7 +226,7 @@ def _submit(move: dict[str, Any], event: Event) -> None:
     """Count an attempt; one that only adopts a task is none, and a task of somebody else is not where the move began."""
     adopted = bool(event.get("adopted"))
     if move["result"] != "unfinished":
-        move.update(started=None, switched_over=None, finished=None, result="unfinished", error=None)
+        move.update(started=None, switched_over=None, finished=None, result="unfinished", host=None, error=None)
     if move["started"] is None or not (adopted or move["attempts"]):
         move["started"] = event["at"]
     move["attempts"] += not adopted

@@ -146,7 +146,11 @@ def owners(experiments: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def placement(moves: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The VMs of the run on each host before and after it, by fault domain; ``before`` and ``after`` are VM names."""
+    """The VMs of the run on each host before and after it, by fault domain; ``before`` and ``after`` are VM names.
+
+    A VM that no move was seen to leave anywhere is on no host after the run.
+    """
+    domains = {move[end]: move[f"{end}_fault_domain"] for move in moves for end in ("source", "target")}
     rows: dict[tuple[str, str], dict[str, Any]] = {}
 
     def row(fault_domain: str | None, host: str) -> dict[str, Any]:
@@ -163,8 +167,8 @@ def placement(moves: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
             continue
         if move["result"] == "moved":
             row(move["target_fault_domain"], move["target"])["after"].append(move["vm"])
-        elif move["result"] != "gone":
-            source["after"].append(move["vm"])
+        elif move["host"] is not None:
+            row(domains.get(move["host"]), move["host"])["after"].append(move["vm"])
     return [rows[key] for key in sorted(rows)]
 
 
@@ -209,6 +213,8 @@ def _unwatched(evidence: Evidence) -> Iterable[Gap]:
 
 def _unseen(evidence: Evidence) -> Iterable[Gap]:
     for move in evidence["moves"]:
+        if move["result"] == "unfinished":
+            yield "Where the VM is", "the run ended before its move did", move
         if move["result"] == "moved" and move["switched_over"] is None:
             yield "The moment of the switch-over", "the move ended while no process watched it", move
         if (move["power_on"] or {}).get("same") is None:

@@ -160,7 +160,7 @@ def placement_table(evidence: Evidence) -> Table | None:
 def crossings(evidence: Evidence) -> str:
     """How many VMs each fault domain had and has, and how many changed theirs."""
     if any(p["fault_domain"] is None for p in evidence["placement"]):
-        return "The fault domains of the hosts are not known."
+        return "Not every host's fault domain is known."
     totals = []
     for name in sorted({p["fault_domain"] for p in evidence["placement"]}):
         theirs = [p for p in evidence["placement"] if p["fault_domain"] == name]

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils import _summary
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import WORST_FIRST
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.journals import made_evidence
+from tests.journals import INTACT, made_evidence, made_run
 
 VERDICTS = st.lists(st.sampled_from(WORST_FIRST), max_size=6)
 
@@ -74,6 +75,25 @@ def test_placement_counts_each_vm_where_it_is(result: str, stays: int) -> None:
     assert (len(source["before"]), len(source["after"])) == (8, stays)
     assert sum(len(place["after"]) for place in places) == (7 if result == "gone" else 8)
     assert [place["fault_domain"] for place in places] == sorted(place["fault_domain"] for place in places)
+
+
+def test_a_vm_that_is_elsewhere_is_placed_where_it_was_seen() -> None:
+    events, taken = made_run(8, result="failed")
+    last = next(e for e in events if e["event"] == "move_finished" and e["result"] == "failed")
+    last["host"] = "esx-99"
+    places = evidence_of(events, taken, INTACT)["placement"]
+    assert {p["host"]: len(p["after"]) for p in places if p["host"] in ("esx-05", "esx-99")} == {
+        "esx-05": 0,
+        "esx-99": 1,
+    }
+
+
+def test_a_vm_whose_move_was_not_seen_to_end_is_placed_nowhere() -> None:
+    events, taken = made_run(1)
+    cut = next(n for n, e in enumerate(events) if e["event"] == "move_finished")
+    evidence = evidence_of(events[:cut], taken, INTACT)
+    assert [place["after"] for place in evidence["placement"]] == [[]]
+    assert ("Where the VM is", ["ML-cpu-vm-00"]) in [(gap["what"], gap["vms"]) for gap in evidence["gaps"]]
 
 
 def test_gaps_name_each_limit_once_with_its_vms() -> None:

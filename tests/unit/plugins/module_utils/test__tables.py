@@ -45,7 +45,7 @@ def test_placement_says_how_many_changed_their_fault_domain() -> None:
         "2 of 8 moved VMs changed their fault domain."
     )
     evidence["placement"][0]["fault_domain"] = None
-    assert _tables.crossings(evidence) == "The fault domains of the hosts are not known."
+    assert _tables.crossings(evidence) == "Not every host's fault domain is known."
 
 
 @pytest.mark.parametrize(
