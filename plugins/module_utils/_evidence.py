@@ -62,14 +62,14 @@ def evidence_of(
             "rolled_back": next((e["reason"] for e in events if e["event"] == "rolling_back"), None),
             "collection": start.get("collection"),
         },
-        "fence": next((e["detail"] for e in reversed(events) if e["event"] == "fence"), None),
+        "fence": _fence(events),
         "moves": moves,
         "experiments": experiments,
         "unobserved": [{**_vm(e), "detail": e["detail"]} for e in _latest(events, "no_experiment").values()],
         "refusals": [
             {**_vm(e), "reasons": [dict(r) for r in e["reasons"]]} for e in _latest(events, "refused").values()
         ],
-        "left_behind": sorted(m["vm"] for m in moves if m["result"] not in ("moved", "gone", "unfinished")),
+        "left_behind": _left_behind(events, moves),
     }
     document["statements"] = [statement(e, shared_names(document)) for e in experiments]
     return {**document, **summary_of(document)}
@@ -82,10 +82,11 @@ def statement(experiment: Mapping[str, Any], shared: frozenset[str] = frozenset(
     stall = stall_text(experiment["longest_stall"])
     recognised = experiment["capabilities"].get("identity", "process") == "process"
     same, none = ("same process", "no restart") if recognised else ("same run", "no restart seen")
+    proven = experiment["claims"]["identity"] == "proven"
     sentences = {
         "uninterrupted": f"{vm}: {none}; {same}{', same job' if recognised else ''}, progress kept; {stall}",
         "completed": f"{vm}: {none}; the experiment ran to its end; {stall}",
-        "stalled": f"{vm}: {same}, but it stalled beyond the budget; {stall}",
+        "stalled": f"{vm}: {f'{same}, but ' if proven else ''}it stalled beyond the budget; {stall}",
         "restarted": f"{vm}: the experiment was restarted: its process or progress is not the one from before",
         "failed": f"{vm}: the experiment failed",
         "unknown": f"{vm}: it could not be proved whether the experiment was interrupted",
@@ -129,6 +130,28 @@ def _latest(events: Iterable[Event], name: str) -> dict[str, Event]:
 
 def _last(events: list[Event], name: str) -> Event | None:
     return next((e for e in reversed(events) if e["event"] == name), None)
+
+
+def _fence(events: list[Event]) -> str | None:
+    """What was done about maintenance mode: how the run found the fence, and what a rollback did to it."""
+    told = next((e["detail"] for e in reversed(events) if e["event"] == "fence"), None)
+    ended = next((e for e in reversed(events) if e["event"] in ("fence_lifting", "fence_lifted", "fence_kept")), None)
+    if ended is None:
+        return told
+    words = {
+        "fence_lifting": "to be lifted for the way back, and that was not seen to end",
+        "fence_lifted": "lifted for the way back",
+        "fence_kept": f"could not be lifted for the way back: {ended.get('detail')}",
+    }
+    return "; ".join(filter(None, (told, words[ended["event"]])))
+
+
+def _left_behind(events: list[Event], moves: list[dict[str, Any]]) -> list[str]:
+    """Names of VMs whose move failed or was not started, and of those that the run says that it left."""
+    begin = max(n for n, e in enumerate(events) if e["event"] in ("run_started", "run_resumed"))
+    told = {e["vm"]["moid"]: e["vm"]["name"] for e in events[begin:] if e["event"] == "left_behind"}
+    failed = {m["moid"]: m["vm"] for m in moves if m["result"] not in ("moved", "gone", "unfinished")}
+    return sorted({**told, **failed}.values())
 
 
 def _moves(events: list[Event]) -> list[dict[str, Any]]:
@@ -344,7 +367,7 @@ def _experiment(
         "longest_stall": None if stall is None else {key: round(stall[key], 4) for key in ("seconds", "low", "high")},
         "stall_at": round(stall["at_mono"] - origin, 3) if stall and stall.get("at_mono") is not None else None,
         "resolution": verdict["resolution"] if verdict else None,
-        "progress_before": verdict["progress_before"] if verdict else found["progress"],
+        "progress_before": _progress_before(found, verdict, samples, moving),
         "progress_after": verdict["progress_after"] if verdict else None,
         "samples": verdict["samples"] if verdict else len(samples),
         "unwatched_seconds": verdict["unwatched_seconds"] if verdict else 0.0,
@@ -355,6 +378,18 @@ def _experiment(
         ],
         "curve": curve(samples, origin),
     }
+
+
+def _progress_before(
+    found: Event, verdict: Mapping[str, Any] | None, samples: list[Sample], moving: list[Window]
+) -> float | None:
+    """Progress before the first move: a process that resumed the run knows only what it saw itself."""
+    answers = (s.progress for s in reversed(samples) if moving and s.received <= moving[0][0])
+    known = next((progress for progress in answers if progress is not None), None)
+    if known is not None:
+        return known
+    told: float | None = verdict["progress_before"] if verdict else found["progress"]
+    return told
 
 
 def curve(samples: list[Sample], origin: float) -> list[list[float]]:

@@ -19,6 +19,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import (
     _united,
     artifact_of,
     evidence_of,
+    statement,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Sample, Verdict, worst
@@ -253,3 +254,60 @@ def test_a_move_lasts_from_its_submission_to_its_end(
 
 def test_moves_of_a_cluster_are_one_window_where_they_overlap() -> None:
     assert _united([[(5.0, 9.0), (20.0, 25.0)], [(8.0, 12.0)], [(22.0, None)]]) == [(5.0, 12.0), (20.0, None)]
+
+
+def extended(*more: dict[str, Any], result: str = "moved") -> dict[str, Any]:
+    """Evidence of a run of two moves with more events before its end."""
+    events, taken = made_run(2, ["stalled"], result=result)
+    last = events[-1]
+    added = [{**{key: last[key] for key in ("at", "mono")}, **event} for event in more]
+    events = [{**event, "seq": n} for n, event in enumerate([*events[:-1], *added, last], 1)]
+    evidence = evidence_of(events, taken, INTEGRITY)
+    jsonschema.validate(evidence, SCHEMA)
+    return evidence
+
+
+TOLD = {"event": "fence", "state": "told", "detail": "esx-05 is fenced", "own": True}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "esx-05 is fenced"),
+        ([{"event": "fence_lifting"}], "esx-05 is fenced; to be lifted for the way back, and that was not seen to end"),
+        ([{"event": "fence_lifting"}, {"event": "fence_lifted"}], "esx-05 is fenced; lifted for the way back"),
+        (
+            [{"event": "fence_lifting"}, {"event": "fence_kept", "detail": "not now"}],
+            "esx-05 is fenced; could not be lifted for the way back: not now",
+        ),
+    ],
+)
+def test_a_fence_that_was_lifted_is_not_said_to_stand(more: list[dict[str, Any]], said: str) -> None:
+    assert extended(TOLD, *({**event, "host": "esx-05"} for event in more))["fence"] == said
+
+
+def test_a_vm_that_a_rollback_could_not_bring_back_is_left_behind() -> None:
+    stayed = {
+        "event": "left_behind",
+        "vm": {"moid": "vm-0", "name": "ML-cpu-vm-00"},
+        "host": "esx-06",
+        "reasons": ["no room"],
+    }
+    evidence = extended({"event": "rolling_back", "reason": "x"}, stayed, result="failed")
+    assert evidence["left_behind"] == ["ML-cpu-vm-00", "ML-cpu-vm-01"]
+
+
+def test_the_same_process_is_said_only_where_it_was_proved() -> None:
+    (experiment,) = extended()["experiments"]
+    assert "same process, but it stalled" in statement(experiment)
+    experiment["claims"]["identity"] = "unknown"
+    assert "same process" not in statement(experiment)
+
+
+def test_progress_before_is_that_before_the_first_move_also_in_a_resumed_run() -> None:
+    events, taken = made_run(1, ["uninterrupted"])
+    verdict = next(e for e in events if e["event"] == "verdict")
+    verdict["progress_before"] = verdict["progress_after"]
+    (experiment,) = evidence_of(events, taken, INTEGRITY)["experiments"]
+    begun = experiment["moving"][0][0]
+    assert experiment["progress_before"] == [p for at, p in experiment["curve"] if at <= begun][-1]
