@@ -152,7 +152,7 @@ class _Flight:
         if name == "planned":
             self.predicted = float(event.get("predicted_seconds") or 0.0)
         elif name == "move_submitting":
-            self.started, self.percent, self.told = event["mono"], 0, 0
+            self.started, self.percent, self.told, self.result = event["mono"], 0, 0, None
         else:
             self.result = event["result"]
 

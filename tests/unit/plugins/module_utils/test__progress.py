@@ -114,6 +114,19 @@ def test_what_failed_is_counted_apart() -> None:
     assert board.summary(ORIGIN + 100) == "1 of 2 moved (100 %), 0 moving, 1 not moved, about 1 s left"
 
 
+def test_a_vm_on_its_way_back_is_moving_and_no_longer_moved() -> None:
+    events, _samples = made_run(2)
+    board = Board(bars=True)
+    for event in events:
+        board.hear(event)
+    there = next(e for e in events if e["event"] == "move_submitting")
+    back = {**there, "source": there["target"], "target": there["source"], "mono": ORIGIN + 90}
+    for event in ({**back, "event": "planned", "predicted_seconds": 20.0, "why": "back"}, back):
+        board.hear(event)
+    assert board.summary(ORIGIN + 91).startswith("1 of 2 moved (")
+    assert "→ esx-05" in board.bars(ORIGIN + 91, 100, 3)[0]
+
+
 def test_bars_fit_the_terminal_and_show_what_is_in_flight() -> None:
     events, _samples = made_run(10, ["uninterrupted"])
     board = Board(bars=True)
