@@ -230,16 +230,25 @@ def measurement_table(evidence: Evidence) -> Table | None:
 
 def same_model_table(evidence: Evidence) -> Table | None:
     """Whether the finished models can be expected to be those that training without a move gives; a row an answer."""
-    words = {"yes": "to be expected", "no": "cannot be promised"}
     found: dict[tuple[str, str], list[str]] = {}
     shared = shared_names(evidence)
     for x in worst_first(evidence["experiments"]):
-        told = x.get("reproducible") or {}
-        answer = (words.get(told.get("state", ""), "not known"), told.get("detail", ""))
-        found.setdefault(answer, []).append(label(x, shared))
+        found.setdefault(_same_model(x), []).append(label(x, shared))
     rows = tuple((Cell(answer), Cell(why), _named(names)) for (answer, why), names in found.items())
     heads = ("Same model", "Why", "Experiments")
     return Table("same-model", "The same model as without a move", heads, rows) if rows else None
+
+
+def _same_model(experiment: Mapping[str, Any]) -> tuple[str, str]:
+    """Whether the same model is to be expected, and why: only of an experiment that went on can it be asked."""
+    claims = experiment["claims"]
+    if experiment["verdict"] in ("failed", "restarted") or "refuted" in (claims["identity"], claims["progress"]):
+        return "cannot be promised", "the experiment did not go on as it was"
+    told = experiment["reproducible"]
+    if told["state"] == "yes" and claims["identity"] != "proven":
+        return "not known", "it was not proved that the same process went on"
+    words = {"yes": "to be expected", "no": "cannot be promised", "unknown": "not known"}
+    return words[told["state"]], told["detail"]
 
 
 def _listed(notes: Mapping[str, str]) -> str:

@@ -97,3 +97,21 @@ def test_the_environment_is_named() -> None:
     assert facts["Collection"] == "liveml.vsphere 0.1.0"
     assert facts["Slots"] == "at most 8 moves at a time touch a host"
     assert facts["Priority of the moves"] == "highPriority"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "answer"),
+    [
+        ("uninterrupted", "to be expected"),
+        ("stalled", "to be expected"),
+        ("restarted", "cannot be promised"),
+        ("failed", "cannot be promised"),
+        ("unknown", "not known"),
+    ],
+)
+def test_the_same_model_is_expected_only_of_an_experiment_that_went_on(verdict: str, answer: str) -> None:
+    evidence = made_evidence(1, [verdict])
+    evidence["experiments"][0]["reproducible"] = {"state": "yes", "detail": "a seed is set"}
+    table = _tables.same_model_table(evidence)
+    assert table is not None
+    assert table.rows[0][0].text == answer
