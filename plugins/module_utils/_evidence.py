@@ -174,14 +174,7 @@ def _moves(events: list[Event]) -> list[dict[str, Any]]:
 
 def _power_on(events: list[Event]) -> dict[str, dict[str, Any]]:
     """When vCenter says each VM was powered on, before and after; the same time proves that it was not powered off."""
-    first: dict[str, str | None] = {}
-    last: dict[str, str | None] = {}
-    for event in events:
-        if event["event"] == "power_on":
-            for vm, at in event["times"].items():
-                first.setdefault(vm, at)
-                if event["when"] == "after":
-                    last[vm] = at
+    first, last = _readings(events, "power_on", "times")
     return {
         vm: {"before": at, "after": last.get(vm), "same": None if at is None or vm not in last else at == last[vm]}
         for vm, at in first.items()
@@ -190,15 +183,24 @@ def _power_on(events: list[Event]) -> dict[str, dict[str, Any]]:
 
 def _guest_processes(events: list[Event]) -> dict[str, dict[str, Any]]:
     """What the guests' process lists prove, from the first reading before and the last one after."""
-    before: dict[str, Any] = {}
-    after: dict[str, Any] = {}
-    for event in events:
-        if event["event"] == "guest_processes":
-            for vm, told in event["readings"].items():
-                before.setdefault(vm, told)
-                if event["when"] == "after":
-                    after[vm] = told
+    before, after = _readings(events, "guest_processes", "readings")
     return {vm: compared(told, after.get(vm)) for vm, told in before.items()}
+
+
+def _readings(events: list[Event], name: str, key: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The first reading of each VM before, and the one after the last process of the run that worked for the VM."""
+    first: dict[str, Any] = {}
+    last: dict[str, Any] = {}
+    for event in events:
+        if event["event"] != name:
+            continue
+        for vm, told in event[key].items():
+            if event["when"] == "before":
+                first.setdefault(vm, told)
+                last.pop(vm, None)
+            else:
+                last[vm] = told
+    return first, last
 
 
 def _ends(event: Event) -> dict[str, Any]:

@@ -311,3 +311,20 @@ def test_progress_before_is_that_before_the_first_move_also_in_a_resumed_run() -
     (experiment,) = evidence_of(events, taken, INTEGRITY)["experiments"]
     begun = experiment["moving"][0][0]
     assert experiment["progress_before"] == [p for at, p in experiment["curve"] if at <= begun][-1]
+
+
+def test_a_reading_from_before_a_resume_proves_nothing_of_what_came_after() -> None:
+    times = {"vm-0": "2026-01-01T00:00:00.000Z"}
+    asked = {"event": "power_on", "when": "before", "times": times}
+    resumed = [asked, {**asked, "when": "after"}, {"event": "run_resumed", "plan_id": "0" * 64}, asked]
+    events, taken = made_run(1)
+    kept = [event for event in events if event["event"] != "power_on"]
+    told = [{**event, "at": kept[-1]["at"], "mono": kept[-1]["mono"]} for event in resumed]
+
+    def power_on(*more: dict[str, Any]) -> dict[str, Any]:
+        (move,) = evidence_of([*kept[:-1], *told, *more, kept[-1]], taken, INTEGRITY)["moves"]
+        return dict(move["power_on"])
+
+    assert power_on()["same"] is None
+    assert power_on({**told[1], "times": {}})["same"] is None, "vCenter could not be asked"
+    assert power_on(told[1])["same"] is True
