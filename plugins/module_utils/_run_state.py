@@ -39,6 +39,7 @@ class MoveRecord:
     task: str | None = None
     result: MoveResult | None = None
     fault: str = ""  # class name of the fault that ended it
+    ended_at: str = ""  # UTC, ISO 8601
 
     @property
     def in_flight(self) -> bool:
@@ -51,7 +52,7 @@ class RunState:
     """A run as its journal tells it. ``moves`` is keyed by VM MoID, the latest plan of a VM wins.
 
     ``rolling_back`` is why the run brings back what it moved, "" when it does not; ``back`` holds these moves by VM MoID.
-    ``homes_cleared`` are VMs that need no home any more.
+    ``homes_cleared`` are VMs that need no home any more, each with the time (UTC, ISO 8601) since when.
     """
 
     run_id: str
@@ -64,7 +65,7 @@ class RunState:
     moves: Mapping[str, MoveRecord] = field(default_factory=dict)
     experiments: tuple[Experiment, ...] = ()
     homes: tuple[Home, ...] = ()
-    homes_cleared: frozenset[str] = frozenset()
+    homes_cleared: Mapping[str, str] = field(default_factory=dict)
     own_fence: bool = False
     rolling_back: str = ""
     back: Mapping[str, MoveRecord] = field(default_factory=dict)
@@ -120,7 +121,7 @@ def _planned(state: RunState, event: Mapping[str, Any]) -> RunState:
 
 
 def _submitting(state: RunState, event: Mapping[str, Any]) -> RunState:
-    return _update_move(state, event, submitting=True, task=None, result=None, fault="")
+    return _update_move(state, event, submitting=True, task=None, result=None, fault="", ended_at="")
 
 
 def _submitted(state: RunState, event: Mapping[str, Any]) -> RunState:
@@ -129,7 +130,7 @@ def _submitted(state: RunState, event: Mapping[str, Any]) -> RunState:
 
 def _finished(state: RunState, event: Mapping[str, Any]) -> RunState:
     fault = str((event.get("error") or {}).get("fault", ""))
-    return _update_move(state, event, result=MoveResult(event["result"]), fault=fault)
+    return _update_move(state, event, result=MoveResult(event["result"]), fault=fault, ended_at=str(event["at"]))
 
 
 def _update_move(state: RunState, event: Mapping[str, Any], **changes: Any) -> RunState:
@@ -213,13 +214,14 @@ def _home(state: RunState, event: Mapping[str, Any]) -> RunState:
         start=str(event.get("start", "")),
     )
     homes = (*(h for h in state.homes if h.vm != home.vm), home)
-    return replace(state, homes=homes, homes_cleared=state.homes_cleared - {home.vm})
+    cleared = {vm: at for vm, at in state.homes_cleared.items() if vm != home.vm}
+    return replace(state, homes=homes, homes_cleared=cleared)
 
 
 def _home_cleared(state: RunState, event: Mapping[str, Any]) -> RunState:
     vm = event["vm"]["moid"]
     homes = tuple(h for h in state.homes if h.vm != vm)
-    return replace(state, homes=homes, homes_cleared=state.homes_cleared | {vm})
+    return replace(state, homes=homes, homes_cleared={**state.homes_cleared, vm: str(event["at"])})
 
 
 def _fence(state: RunState, event: Mapping[str, Any]) -> RunState:

@@ -6,7 +6,8 @@
 
 """The state directory: one folder a run, and a lock so that one process at a time works for a host.
 
-``<state_dir>/runs/<run_id>/journal.jsonl`` and ``samples.jsonl``; ``<state_dir>/locks/<key>.lock``.
+``<state_dir>/runs/<run_id>/journal.jsonl`` and ``samples.jsonl``; ``<state_dir>/locks/<key>.lock``;
+``<state_dir>/homes_cleared.jsonl``, a line a home that an operator cleared, because journals are evidence and never change.
 Folders 0700, files 0600. A lock dies with its process, so a killed run never blocks the next one.
 """
 
@@ -18,8 +19,9 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import (
     Event,
     read_journal,
+    utc_now,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Home,
@@ -44,6 +47,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import (
     RunState,
     replay,
 )
+
+CLEARED = "homes_cleared.jsonl"
 
 
 def state_path(state_dir: str) -> Path:
@@ -106,29 +111,75 @@ def moves_in_flight(state: Path, vcenter_uuid: str) -> dict[str, tuple[str, str 
 
 
 def journal_homes(state: Path, vcenter_uuid: str) -> dict[str, Home]:
-    """The newest home of each VM that a journal of this vCenter recorded and no later one cleared.
+    """The home of each VM that the journals of this vCenter recorded last, unless it was cleared after that.
 
-    A restore clears the home that it brought the VM to, and all older ones.
+    Rollbacks and operators clear a VM's home; a restore clears the home that it brought the VM to.
     """
-    homes: dict[str, Home] = {}
-    cleared: set[str] = set()
-    restored: set[tuple[str, str]] = set()  # VM and host
+    facts = _cleared_homes(state, vcenter_uuid)
     for folder in run_folders(state):
         run = replay(read_journal(folder / "journal.jsonl"))
         if run is not None and run.key.startswith(f"{vcenter_uuid}."):
-            for home in run.homes:
-                if (home.vm, home.host) in restored:
-                    cleared.add(home.vm)
-                if home.vm not in cleared:
-                    homes.setdefault(home.vm, home)
-            cleared |= run.homes_cleared
-            if run.purpose is Purpose.RESTORE:
-                restored |= {
-                    (vm, move.target)
-                    for vm, move in run.moves.items()
-                    if move.result is MoveResult.MOVED and vm not in run.back
-                }
+            facts += _home_facts(run)
+    homes: dict[str, Home] = {}
+    for fact in sorted(facts, key=lambda fact: (fact.at, fact.home is None)):
+        if fact.home is not None:
+            homes[fact.vm] = fact.home
+        elif fact.vm in homes and fact.host in ("", homes[fact.vm].host):
+            del homes[fact.vm]
     return homes
+
+
+@dataclass(frozen=True, slots=True)
+class _HomeFact:
+    """At a time (UTC, ISO 8601) a VM's home was recorded, or cleared: any, or the one on ``host`` (a MoID)."""
+
+    at: str
+    vm: str
+    home: Home | None = None
+    host: str = ""
+
+
+def _home_facts(run: RunState) -> list[_HomeFact]:
+    """A run that was resumed tells of homes after later runs did, so each fact has its own time."""
+    facts = [_HomeFact(home.recorded_at, home.vm, home) for home in run.homes]
+    facts += [_HomeFact(at, vm) for vm, at in run.homes_cleared.items()]
+    if run.purpose is Purpose.RESTORE:
+        facts += [
+            _HomeFact(move.ended_at, vm, host=move.target)
+            for vm, move in run.moves.items()
+            if move.result is MoveResult.MOVED and vm not in run.back
+        ]
+    return facts
+
+
+def clear_homes(state: Path, vcenter_uuid: str, homes: Iterable[Home]) -> None:
+    """Remember that an operator cleared homes of the journals. One that is recorded later counts again."""
+    lines = [
+        json.dumps({"at": max(utc_now(), home.recorded_at), "vcenter": vcenter_uuid, "vm": home.vm}) for home in homes
+    ]
+    fd = os.open(state / CLEARED, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        # The line break before them ends a line that a crash tore.
+        os.write(fd, "".join(f"\n{line}\n" for line in lines).encode())
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _cleared_homes(state: Path, vcenter_uuid: str) -> list[_HomeFact]:
+    try:
+        lines = (state / CLEARED).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            told = json.loads(line)
+            if told["vcenter"] == vcenter_uuid:
+                found.append(_HomeFact(str(told["at"]), str(told["vm"])))
+        except (ValueError, KeyError, TypeError):
+            continue  # empty, or torn by a crash before the module said that it was done
+    return found
 
 
 def journalled_plan(state: Path, vcenter: VcenterInfo, plan_id: str) -> Plan | None:

@@ -25,8 +25,10 @@ options:
     type: str
   state:
     description:
-      - V(present) reads; V(absent) clears the recorded homes of the VMs with one of O(outcomes), except of a VM that a task of
-        vCenter is moving just then.
+      - V(present) reads; V(absent) clears the recorded homes of the VMs with one of O(outcomes), in the VM's custom attribute
+        and for the journals of O(state_dir), except of a VM that a task of vCenter is moving just then.
+      - The journals themselves stay as they are; what was cleared is kept beside them. A home whose attribute the role does not
+        permit to clear is kept, with a warning.
     type: str
     choices: [present, absent]
     default: present
@@ -35,7 +37,7 @@ options:
       - Outcomes whose homes V(absent) clears.
     type: list
     elements: str
-    choices: [home, away, moved_by_person, home_unhealthy]
+    choices: [home, away, moved_by_person, home_unhealthy, gone]
     default: [home]
   state_dir:
     description:
@@ -72,11 +74,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import STA
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, Placement, placements
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import journal_homes, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import clear_homes, journal_homes, state_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
 
-OUTCOMES = ["home", "away", "moved_by_person", "home_unhealthy"]
+OUTCOMES = ["home", "away", "moved_by_person", "home_unhealthy", "gone"]
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
     "host": {"type": "str"},
@@ -90,12 +92,21 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     params = module.params
     estate = vcenter.estate()
     host = find_host(estate, params["host"]).moid if params["host"] is not None else None
-    homes = journal_homes(state_path(params["state_dir"]), estate.vcenter.instance_uuid)
+    uuid = estate.vcenter.instance_uuid
+    homes = journal_homes(state_path(params["state_dir"]), uuid)
     found = placements(estate, homes, host)
     if params["state"] == "present":
         return {"changed": False, "placements": [described(p) for p in found]}
-    written = [p for p in found if p.outcome in params["outcomes"] and may_clear(estate.vms[p.vm])]
-    cleared = [p for p in written if module.check_mode or vcenter.clear_home(p.vm)]
+    wanted = [p for p in found if p.outcome in params["outcomes"] and may_clear(estate.vms.get(p.vm))]
+    cleared = [p for p in wanted if module.check_mode or cleared_attribute(estate.vms.get(p.vm), vcenter)]
+    journalled = [homes[p.vm] for p in cleared if p.vm in homes]
+    if journalled and not module.check_mode:
+        clear_homes(state_path(params["state_dir"]), uuid, journalled)
+    for kept in wanted:
+        if kept not in cleared:
+            module.warn(
+                f"{kept.vm_name} keeps its home {kept.home.host_name}: its attribute {ATTRIBUTE} cannot be cleared."
+            )
     return {
         "changed": bool(cleared),
         "placements": [described(p) for p in found],
@@ -103,9 +114,14 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     }
 
 
-def may_clear(vm: VmState) -> bool:
-    """Whether the VM has a home attribute that may go: one that is being moved may still need it where it arrives."""
-    return bool(vm.attributes.get(ATTRIBUTE)) and vm.moving_task is None
+def may_clear(vm: VmState | None) -> bool:
+    """Whether the VM's home may go: one that is being moved may still need it where it arrives."""
+    return vm is None or vm.moving_task is None
+
+
+def cleared_attribute(vm: VmState | None, vcenter: Vsphere) -> bool:
+    """Clear the VM's home attribute where it has one; whether it has none any more."""
+    return vm is None or not vm.attributes.get(ATTRIBUTE) or vcenter.clear_home(vm.moid)
 
 
 def described(placement: Placement) -> dict[str, str]:

@@ -6,29 +6,78 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import CONNECTION_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, encode_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Journal, verify_chain
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, Home
-from ansible_collections.liveml.vsphere.plugins.modules.placement import body
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
+    CLEARED,
+    clear_homes,
+    journal_homes,
+    state_path,
+)
+from ansible_collections.liveml.vsphere.plugins.modules.placement import SPEC, body
 
-from tests.unit.plugins.module_utils.test__plan import estate, host, vm
+from tests.unit.plugins.module_utils.test__plan import INFO, estate, host, vm
+
+CONNECTION = {"hostname": "vc", "username": "u", "password": "p"}
 
 
 class Clearing:
-    """A vCenter that keeps which homes were cleared."""
+    """A vCenter that keeps which homes were cleared, where the role permits it."""
 
-    def __init__(self, estate: Estate) -> None:
+    def __init__(self, estate: Estate, *, permitted: bool = True) -> None:
         self._estate = estate
+        self._permitted = permitted
         self.cleared: list[str] = []
 
     def estate(self) -> Estate:
         return self._estate
 
     def clear_home(self, vm: str) -> bool:
-        self.cleared.append(vm)
-        return True
+        if self._permitted:
+            self.cleared.append(vm)
+            machine = replace(self._estate.vms[vm], attributes={ATTRIBUTE: ""})
+            self._estate = replace(self._estate, vms={**self._estate.vms, vm: machine})
+        return self._permitted
+
+
+class Module:
+    """The module's parameters, and the warnings that it gave."""
+
+    def __init__(self, folder: Path, *, check: bool = False, **options: Any) -> None:
+        given = {**CONNECTION, "state_dir": str(folder), "state": "absent", **options}
+        self.params = ArgumentSpecValidator({**CONNECTION_SPEC, **SPEC}).validate(given).validated_parameters
+        self.check_mode = check
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def journalled(
+    folder: Path, *, name: str = "20260101T000000Z-evacuate", number: int = 1, uuid: str = INFO.instance_uuid
+) -> Path:
+    """A state directory with a run that took vm-``number`` from host-1 to host-2, its home in the journal alone."""
+    run = state_path(str(folder)) / "runs" / name
+    run.mkdir()
+    vm, home, target = (
+        {"moid": f"{kind}-{n}", "name": f"{short}-{n}"}
+        for kind, short, n in (("vm", "ml", number), ("host", "esx", 1), ("host", "esx", 2))
+    )
+    journal = Journal(run / "journal.jsonl")
+    journal.write("run_started", run_id=name, plan_id="p", purpose="evacuate", key=f"{uuid}.host-1")
+    journal.write("planned", number=1, vm=vm, source=home, target=target)
+    journal.write("home_recorded", vm=vm, home=home, target=target, start="host-1", attribute=False)
+    journal.write("move_finished", number=1, vm=vm, result="moved")
+    journal.close()
+    return journal.path
 
 
 def test_the_home_of_a_vm_that_is_being_moved_away_from_it_is_kept(tmp_path: Path) -> None:
@@ -37,7 +86,59 @@ def test_the_home_of_a_vm_that_is_being_moved_away_from_it_is_kept(tmp_path: Pat
 
     vms = [vm(1, attributes=home(1)), vm(2, attributes=home(2), moving_task="task-2")]
     vcenter = Clearing(estate([host(1), host(2)], vms))
-    options = {"host": "esx-1", "state": "absent", "outcomes": ["home"], "state_dir": str(tmp_path)}
-    told = body(SimpleNamespace(params=options, check_mode=False), vcenter)
+    told = body(Module(tmp_path, host="esx-1"), vcenter)
     assert vcenter.cleared == ["vm-1"]
     assert told["changed"]
+
+
+@pytest.mark.parametrize(("outcome", "on"), [("away", 2), ("home", 1), ("moved_by_person", 3), ("gone", None)])
+def test_a_home_in_the_journals_is_cleared_once_and_the_journal_is_kept(
+    tmp_path: Path, outcome: str, on: int | None
+) -> None:
+    journal = journalled(tmp_path)
+    evidence = journal.read_bytes()
+    machines = [] if on is None else [vm(1, on=on)]
+    vcenter = Clearing(estate([host(1), host(2), host(3)], machines))
+    wanted = {"host": "esx-1", "outcomes": [outcome]}
+    planned = body(Module(tmp_path, check=True, **wanted), vcenter)
+    assert not (tmp_path / CLEARED).exists()
+    told = body(Module(tmp_path, **wanted), vcenter)
+    assert told == planned
+    assert told["changed"]
+    assert told["diff"]["before"].endswith(": home esx-1\n")
+    assert body(Module(tmp_path, state="present"), vcenter)["placements"] == []
+    assert body(Module(tmp_path, **wanted), vcenter)["changed"] is False
+    assert journal.read_bytes() == evidence
+    assert verify_chain(journal).broken_at is None
+    assert (tmp_path / CLEARED).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_home_that_is_recorded_after_one_was_cleared_counts(tmp_path: Path) -> None:
+    journalled(tmp_path, name="20260102T000000Z-evacuate")
+    uuid = INFO.instance_uuid
+    (tmp_path / CLEARED).write_text('{"torn')
+    clear_homes(tmp_path, uuid, journal_homes(tmp_path, uuid).values())
+    assert journal_homes(tmp_path, uuid) == {}
+    # The folder's name tells when a run began; one that is resumed records homes later.
+    journalled(tmp_path, name="20260101T000000Z-evacuate")
+    assert journal_homes(tmp_path, uuid)["vm-1"].run_id == "20260101T000000Z-evacuate"
+
+
+def test_homes_of_another_vcenter_are_not_cleared(tmp_path: Path) -> None:
+    journalled(tmp_path, uuid="other")
+    journalled(tmp_path, name="20260102T000000Z-evacuate")
+    body(Module(tmp_path, outcomes=["away"]), Clearing(estate([host(1), host(2)], [vm(1, on=2)])))
+    assert journal_homes(tmp_path, INFO.instance_uuid) == {}
+    assert journal_homes(tmp_path, "other").keys() == {"vm-1"}
+
+
+def test_a_home_whose_attribute_cannot_be_cleared_is_kept_and_told(tmp_path: Path) -> None:
+    journalled(tmp_path)
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
+    world = estate([host(1), host(2)], [vm(1, on=2, attributes={ATTRIBUTE: encode_home(home)})])
+    module = Module(tmp_path, outcomes=["away"])
+    assert body(module, Clearing(world, permitted=False))["changed"] is False
+    assert module.warnings == [
+        f"{world.vms['vm-1'].name} keeps its home esx-1: its attribute liveml_home cannot be cleared."
+    ]
+    assert journal_homes(tmp_path, INFO.instance_uuid).keys() == {"vm-1"}
