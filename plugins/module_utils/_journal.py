@@ -118,9 +118,11 @@ def _why_broken(line: bytes, head: str, seq: int) -> str:
 
 
 def _events(path: Path) -> Iterator[Event]:
-    if not path.exists():
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError:
         return
-    with path.open("rb") as stream:
+    with stream:
         for line in stream:
             event = _whole(line)
             if event is None:

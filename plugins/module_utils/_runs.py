@@ -27,6 +27,7 @@ from pathlib import Path
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
     InvalidInput,
+    NotFound,
     RunBusy,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import (
@@ -51,12 +52,17 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import (
 CLEARED = "homes_cleared.jsonl"
 
 
+def state_to_read(state_dir: str) -> Path:
+    """The state directory as an absolute path. Nothing is made: where it is missing there is no run."""
+    return Path(os.path.expanduser(state_dir)).absolute()
+
+
 def state_path(state_dir: str) -> Path:
     """The state directory as an absolute path, made when missing.
 
     Raises InvalidInput when it cannot be made or written.
     """
-    path = Path(os.path.expanduser(state_dir)).absolute()
+    path = state_to_read(state_dir)
     try:
         for folder in (path, path / "runs", path / "locks"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -67,6 +73,19 @@ def state_path(state_dir: str) -> Path:
             option="state_dir",
         ) from error
     return path
+
+
+@contextmanager
+def _using(path: Path, done: str = "read") -> Iterator[None]:
+    """Raise InvalidInput when something of the state directory is there and cannot be read (or what ``done`` says)."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} cannot be {done}: {error.strerror}",
+            hint="Give a folder that this user can use in state_dir",
+            option="state_dir",
+        ) from error
 
 
 def run_key(vcenter_uuid: str, host: str | None, vms: tuple[str, ...] = ()) -> str:
@@ -85,15 +104,47 @@ def new_run(state: Path, purpose: Purpose, subject: str) -> Path:
 
 
 def run_folders(state: Path) -> list[Path]:
-    """Folders of all runs, newest first."""
-    return sorted((path for path in (state / "runs").iterdir() if path.is_dir()), reverse=True)
+    """Folders of all runs, newest first; none where there is no state directory. Raises InvalidInput when it cannot be read."""
+    runs = state / "runs"
+    with _using(runs):
+        try:
+            return sorted((path for path in runs.iterdir() if path.is_dir()), reverse=True)
+        except FileNotFoundError:
+            return []
+
+
+def run_journals(state: Path) -> Iterator[tuple[Path, list[Event]]]:
+    """Folder and journal of all runs, newest first. Raises InvalidInput when one cannot be read."""
+    for folder in run_folders(state):
+        with _using(folder / "journal.jsonl"):
+            events = read_journal(folder / "journal.jsonl")
+        yield folder, events
+
+
+def run_states(state: Path) -> Iterator[tuple[Path, RunState]]:
+    """Folder and state of all runs that began, newest first. Raises InvalidInput when a journal cannot be read."""
+    for folder, events in run_journals(state):
+        run = replay(events)
+        if run is not None:
+            yield folder, run
+
+
+def no_run(state: Path, wanted: str) -> NotFound:
+    """The error of a run that is not in the state directory, or of a state directory without any."""
+    if run_folders(state):
+        return NotFound(f"There is no run {wanted} in {state}", hint="Check state_dir and run_id", option="run_id")
+    what = "holds none" if state.exists() else "does not exist"
+    return NotFound(
+        f"There is no run {wanted}: the state directory {state} {what}",
+        hint="Give the folder of the runs in state_dir",
+        option="state_dir",
+    )
 
 
 def unfinished_run(state: Path, key: str, purpose: Purpose) -> tuple[Path, RunState] | None:
     """The newest run for ``key`` if it has the purpose and never ended; newer runs of another purpose supersede it."""
-    for folder in run_folders(state):
-        run = replay(read_journal(folder / "journal.jsonl"))
-        if run is None or run.key != key:
+    for folder, run in run_states(state):
+        if run.key != key:
             continue
         return (folder, run) if run.purpose is purpose and not run.finished else None
     return None
@@ -102,9 +153,8 @@ def unfinished_run(state: Path, key: str, purpose: Purpose) -> tuple[Path, RunSt
 def moves_in_flight(state: Path, vcenter_uuid: str) -> dict[str, tuple[str, str | None]]:
     """VM -> (target, task) of moves that an unfinished run of this vCenter announced and never saw end."""
     found: dict[str, tuple[str, str | None]] = {}
-    for folder in run_folders(state):
-        run = replay(read_journal(folder / "journal.jsonl"))
-        if run is not None and not run.finished and run.key.startswith(f"{vcenter_uuid}."):
+    for _folder, run in run_states(state):
+        if not run.finished and run.key.startswith(f"{vcenter_uuid}."):
             for move in run.in_flight:
                 found.setdefault(move.vm, (move.target, move.task))
     return found
@@ -116,9 +166,8 @@ def journal_homes(state: Path, vcenter_uuid: str) -> dict[str, Home]:
     Rollbacks and operators clear a VM's home; a restore clears the home that it brought the VM to.
     """
     facts = _cleared_homes(state, vcenter_uuid)
-    for folder in run_folders(state):
-        run = replay(read_journal(folder / "journal.jsonl"))
-        if run is not None and run.key.startswith(f"{vcenter_uuid}."):
+    for _folder, run in run_states(state):
+        if run.key.startswith(f"{vcenter_uuid}."):
             facts += _home_facts(run)
     homes: dict[str, Home] = {}
     for fact in sorted(facts, key=lambda fact: (fact.at, fact.home is None)):
@@ -153,24 +202,29 @@ def _home_facts(run: RunState) -> list[_HomeFact]:
 
 
 def clear_homes(state: Path, vcenter_uuid: str, homes: Iterable[Home]) -> None:
-    """Remember that an operator cleared homes of the journals. One that is recorded later counts again."""
+    """Remember that an operator cleared homes of the journals. One that is recorded later counts again.
+
+    Raises InvalidInput when that cannot be written.
+    """
     lines = [
         json.dumps({"at": max(utc_now(), home.recorded_at), "vcenter": vcenter_uuid, "vm": home.vm}) for home in homes
     ]
-    fd = os.open(state / CLEARED, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        # The line break before them ends a line that a crash tore.
-        os.write(fd, "".join(f"\n{line}\n" for line in lines).encode())
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    path = state / CLEARED
+    with _using(path, "written"):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(fd, "wb", buffering=0) as stream:
+            # The line break before them ends a line that a crash tore.
+            stream.write("".join(f"\n{line}\n" for line in lines).encode())
+            os.fsync(fd)
 
 
 def _cleared_homes(state: Path, vcenter_uuid: str) -> list[_HomeFact]:
-    try:
-        lines = (state / CLEARED).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
+    path = state / CLEARED
+    with _using(path):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
     found = []
     for line in lines:
         try:
@@ -184,8 +238,7 @@ def _cleared_homes(state: Path, vcenter_uuid: str) -> list[_HomeFact]:
 
 def journalled_plan(state: Path, vcenter: VcenterInfo, plan_id: str) -> Plan | None:
     """The plan of that id as the newest run of this vCenter that carried it out, or began to, wrote it down."""
-    for folder in run_folders(state):
-        events = read_journal(folder / "journal.jsonl")
+    for _folder, events in run_journals(state):
         run = replay(events)
         if run is not None and run.key.startswith(f"{vcenter.instance_uuid}."):
             told = _plan_events(events, plan_id)
@@ -246,11 +299,33 @@ def run_lock(
         os.close(fd)
 
 
-def _acquire(fd: int, timeout: float, waiting: Callable[[str], None]) -> None:
+@contextmanager
+def between_runs(state: Path, key: str, *, timeout: float, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Wait up to ``timeout`` seconds for a run of ``key`` in progress, and begin none meanwhile. Nothing is made.
+
+    Raises RunBusy with the holder's pid, or InvalidInput. ``waiting`` hears one sentence when the wait begins.
+    """
+    path = state / "locks" / f"{key}.lock"
+    with _using(path):
+        try:
+            fd = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            fd = None
+    if fd is None:
+        yield
+        return
+    try:
+        _acquire(fd, timeout, waiting, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _acquire(fd: int, timeout: float, waiting: Callable[[str], None], kind: int = fcntl.LOCK_EX) -> None:
     deadline, told = time.monotonic() + timeout, False
     while True:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             holder = _holder(fd)

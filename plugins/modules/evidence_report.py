@@ -99,12 +99,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import artifact_of, evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event, read_journal, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event, verify_chain
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
 from ansible_collections.liveml.vsphere.plugins.module_utils._report import render_html, render_markdown
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import run_folders, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import no_run, run_journals, state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest, read_samples
 
 SPEC: dict[str, Any] = {
@@ -118,16 +118,12 @@ SPEC: dict[str, Any] = {
 
 def find_run(params: dict[str, Any]) -> tuple[Path, list[Event]] | None:
     """The wanted run's folder and journal. Raises NotFound for a run_id that does not exist."""
-    for folder in run_folders(state_path(params["state_dir"])):
-        events = read_journal(folder / "journal.jsonl")
+    state = state_to_read(params["state_dir"])
+    for folder, events in run_journals(state):
         if events and events[0]["event"] == "run_started" and fits(events[0], folder, params):
             return folder, events
     if params["run_id"]:
-        raise NotFound(
-            f"There is no run {params['run_id']}",
-            hint=f"Look into {params['state_dir']}/runs",
-            option="run_id",
-        )
+        raise no_run(state, params["run_id"])
     return None
 
 

@@ -81,17 +81,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import ARTIFACT_VERSION
-from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import by_owner, merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import is_harmful, verdict_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import percent
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
-from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of, replay
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import run_folders, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import no_run, run_states, state_to_read
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
@@ -108,15 +107,11 @@ def experiments_of(params: dict[str, Any]) -> tuple[Experiment, ...]:
     """The experiments of the wanted run. Raises NotFound when there is no such run, InvalidInput for a bad artifact."""
     if params["artifact"]:
         return experiments_of_artifact(params["artifact"])
-    for folder in run_folders(state_path(params["state_dir"])):
-        run = replay(read_journal(folder / "journal.jsonl"))
-        if run is not None and params["run_id"] in (None, run.run_id):
+    state = state_to_read(params["state_dir"])
+    for _folder, run in run_states(state):
+        if params["run_id"] in (None, run.run_id):
             return run.experiments
-    raise NotFound(
-        f"There is no run {params['run_id'] or ''} in {params['state_dir']}",
-        hint="Check state_dir and run_id",
-        option="run_id",
-    )
+    raise no_run(state, params["run_id"] or "that began")
 
 
 def experiments_of_artifact(artifact: dict[str, Any]) -> tuple[Experiment, ...]:

@@ -185,12 +185,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan import (
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict, plan_to_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
+    between_runs,
     journal_homes,
     journalled_plan,
     moves_in_flight,
     run_key,
-    run_lock,
-    state_path,
+    state_to_read,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._select import (
     find_fault_domain,
@@ -229,7 +229,7 @@ def request_of(
     for option in ("memory_headroom", "cpu_headroom"):
         if not 0 <= params[option] < 100:
             raise InvalidInput(f"{option} is {params[option]}", hint="Give a percentage from 0 to 99", option=option)
-    state = state_path(params["state_dir"])
+    state = state_to_read(params["state_dir"])
     uuid = estate.vcenter.instance_uuid
     excluded = {find_host(estate, h, option="exclude_hosts").moid for h in params["exclude_hosts"]}
     homes = journal_homes(state, uuid)
@@ -308,7 +308,7 @@ def approved_plan(params: dict[str, Any], estate: Estate) -> Plan | None:
             option="plan_id",
         )
     if not params["approved"]:
-        return journalled_plan(state_path(params["state_dir"]), vcenter, wanted) if wanted else None
+        return journalled_plan(state_to_read(params["state_dir"]), vcenter, wanted) if wanted else None
     plan = plan_from_dict(params["approved"], option="approved")
     if wanted not in ("", plan.plan_id):
         raise InvalidInput(
@@ -354,8 +354,8 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
         with ExitStack() as locks:
             for host in hosts:
                 key = run_key(estate.vcenter.instance_uuid, host.moid)
-                state = state_path(params["state_dir"])
-                locks.enter_context(run_lock(state, key, timeout=params["lock_timeout"], waiting=module.warn))
+                state = state_to_read(params["state_dir"])
+                locks.enter_context(between_runs(state, key, timeout=params["lock_timeout"], waiting=module.warn))
             estate = vcenter.estate(fault_domains=domains)
     approved = approved_plan(params, estate)
     request = request_of(params, estate, hosts, approved)

@@ -151,7 +151,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput, NotFound
-from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import key_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import (
@@ -163,8 +162,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model_export impor
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
-from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import RunState, replay
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import run_folders, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import RunState
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import no_run, run_states, state_to_read
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
@@ -187,14 +186,18 @@ def asked_for(experiment: Experiment, params: dict[str, Any]) -> bool:
 
 def find_experiments(params: dict[str, Any]) -> tuple[RunState, list[Experiment]]:
     """The wanted run and its wanted experiments. Raises NotFound."""
-    for folder in run_folders(state_path(params["state_dir"])):
-        run = replay(read_journal(folder / "journal.jsonl"))
-        if run is None or params["run_id"] not in (None, run.run_id):
+    state = state_to_read(params["state_dir"])
+    begun = False
+    for _folder, run in run_states(state):
+        begun = True
+        if params["run_id"] not in (None, run.run_id):
             continue
         # Each node of a cluster is watched; what they train together is one model.
         found = {key_of(experiment): experiment for experiment in run.experiments if asked_for(experiment, params)}
         if found:
             return run, list(found.values())
+    if not begun:
+        raise no_run(state, params["run_id"] or "that began")
     wanted = {name: params[name] for name in ("run_id", "vm", "experiment") if params[name]}
     told = ", ".join(f"{name} {value}" for name, value in wanted.items())
     raise NotFound(

@@ -41,7 +41,7 @@ options:
     default: [home]
   state_dir:
     description:
-      - Folder of the journals.
+      - Folder of the journals. One that is missing holds no homes.
     type: path
     default: ~/.local/state/liveml.vsphere
 attributes:
@@ -74,7 +74,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import STA
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, Placement, placements
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import clear_homes, journal_homes, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import clear_homes, journal_homes, state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
 
@@ -93,7 +93,8 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     estate = vcenter.estate()
     host = find_host(estate, params["host"]).moid if params["host"] is not None else None
     uuid = estate.vcenter.instance_uuid
-    homes = journal_homes(state_path(params["state_dir"]), uuid)
+    state = state_to_read(params["state_dir"])
+    homes = journal_homes(state, uuid)
     found = placements(estate, homes, host)
     if params["state"] == "present":
         return {"changed": False, "placements": [described(p) for p in found]}
@@ -101,7 +102,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     cleared = [p for p in wanted if module.check_mode or cleared_attribute(estate.vms.get(p.vm), vcenter)]
     journalled = [homes[p.vm] for p in cleared if p.vm in homes]
     if journalled and not module.check_mode:
-        clear_homes(state_path(params["state_dir"]), uuid, journalled)
+        clear_homes(state, uuid, journalled)
     for kept in wanted:
         if kept not in cleared:
             module.warn(

@@ -217,7 +217,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run import (
     refuse_unrecoverable,
     unrecoverable,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import state_path, state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._schedule import limits_from
 from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
@@ -302,7 +302,7 @@ def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts:
         plan=plan,
         purpose=purpose,
         host=host,
-        state=state_path(params["state_dir"]),
+        state=(state_to_read if module.check_mode else state_path)(params["state_dir"]),
         rules=Rules(
             slots=limits_from(hosts, params["slots"]),
             priority=params["priority"],

@@ -20,11 +20,11 @@ from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import SPEC, 
 from tests.unit.plugins.module_utils.test__plan import INFO
 
 
-def asked(folder: Path, **options: Any) -> RunRequest:
+def asked(folder: Path, *, check: bool = False, **options: Any) -> RunRequest:
     """The run that these options of the module ask for."""
     given = {"plan": {}, "state_dir": str(folder), **options}
     params = ArgumentSpecValidator(SPEC).validate(given).validated_parameters
-    return request_of(SimpleNamespace(params=params), Plan("p", INFO, ()), None, [])
+    return request_of(SimpleNamespace(params=params, check_mode=check), Plan("p", INFO, ()), None, [])
 
 
 @pytest.mark.parametrize("most", [0, -1])
@@ -36,3 +36,9 @@ def test_no_failure_at_all_is_no_limit_of_failures(most: int, policy: str, tmp_p
 
 def test_the_defaults_are_valid(tmp_path: Path) -> None:
     assert asked(tmp_path).rules.max_failures == 1
+
+
+def test_check_mode_makes_no_state_directory(tmp_path: Path) -> None:
+    assert asked(tmp_path / "state", check=True).state == tmp_path / "state"
+    assert not (tmp_path / "state").exists()
+    assert asked(tmp_path / "state").state.is_dir()
