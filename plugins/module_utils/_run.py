@@ -60,6 +60,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
     unfinished_run,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest, read_samples
+from ansible_collections.liveml.vsphere.plugins.module_utils._select import told_name
 from ansible_collections.liveml.vsphere.plugins.module_utils._version import VERSION
 
 
@@ -386,7 +387,7 @@ class _Run:
         for vm, detail in unobserved.items():
             if vm not in {e.vm for e in known}:
                 self._journal.write("no_experiment", vm={"moid": vm, "name": estate.vms[vm].name}, detail=detail)
-        return known, {estate.vms[vm].name: detail for vm, detail in unobserved.items()}
+        return known, {told_name(estate, vm): detail for vm, detail in unobserved.items()}
 
     def _tell_vms(self, when: str, vms: tuple[str, ...]) -> None:
         """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes."""

@@ -80,6 +80,32 @@ def find_vm(estate: Estate, name: str, *, option: str = "vms") -> VmState:
     raise NotFound(f"There is no virtual machine {name}", hint=hint, option=option)
 
 
+def find_vms(estate: Estate, names: Iterable[str], *, option: str = "vms") -> tuple[VmState, ...]:
+    """The VMs of these names or MoIDs. Raises Ambiguous or NotFound with all names that do not mean exactly one VM."""
+    found: list[VmState] = []
+    errors: list[Ambiguous | NotFound] = []
+    for name in names:
+        try:
+            found.append(find_vm(estate, name, option=option))
+        except (Ambiguous, NotFound) as error:
+            errors.append(error)
+    if not errors:
+        return tuple(found)
+    message, hint = (
+        "; ".join(dict.fromkeys(texts)) for texts in zip(*((e.message, e.hint) for e in errors), strict=True)
+    )
+    candidates = tuple(moid for error in errors if isinstance(error, Ambiguous) for moid in error.candidates)
+    if candidates:
+        raise Ambiguous(message, candidates=candidates, hint=hint, option=option)
+    raise NotFound(message, hint=hint, option=option)
+
+
+def told_name(estate: Estate, moid: str) -> str:
+    """A VM's name, with its MoID where another VM has the name too."""
+    name = estate.vms[moid].name
+    return name if sum(vm.name == name for vm in estate.vms.values()) == 1 else f"{name} ({moid})"
+
+
 def _closest(name: str, known: Iterable[str], option: str) -> str:
     close = get_close_matches(name, sorted(set(known)), n=3)
     return f"Check {option}; similar names: {', '.join(close)}" if close else f"Check {option}"
@@ -97,9 +123,9 @@ def select_vms(
     """MoIDs of the VMs that fit every given criterion, by name; ``host`` is a host's MoID.
 
     Within ``names``, ``patterns`` (shell globs) or ``folders`` one fit is enough; all ``attributes`` must be equal.
-    Raises NotFound or Ambiguous for a name that does not mean exactly one VM.
+    Raises NotFound or Ambiguous with all names that do not mean exactly one VM.
     """
-    wanted = {find_vm(estate, name).moid for name in names}
+    wanted = {vm.moid for vm in find_vms(estate, names)}
     globs, paths = tuple(patterns), tuple(folder.strip("/") for folder in folders)
 
     def fits(vm: VmState) -> bool:

@@ -45,7 +45,7 @@ experiments:
   type: list
   elements: dict
 unobserved:
-  description: VM names without an experiment, and what was seen instead.
+  description: VM names without an experiment, with the MoID where VMs share the name, and what was seen instead.
   returned: always
   type: dict
 """
@@ -57,7 +57,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
-from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host, select_vms
+from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host, select_vms, told_name
 from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
 
 
@@ -70,7 +70,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     seen = Providers(params["experiments"]).observe(vms)
     return {
         "experiments": [asdict(e) for observation in seen for e in observation.experiments],
-        "unobserved": {o.vm.name: o.detail for o in seen if not o.experiments},
+        "unobserved": {told_name(estate, o.vm.moid): o.detail for o in seen if not o.experiments},
     }
 
 

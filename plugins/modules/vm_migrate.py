@@ -170,7 +170,7 @@ owners:
         id: $03017f00000132d4ffffffff$_adf5
         verdict: uninterrupted
 unobserved:
-  description: VM names without an experiment, and what was seen instead.
+  description: VM names without an experiment, with the MoID where VMs share the name, and what was seen instead.
   returned: always
   type: dict
 left_behind:
