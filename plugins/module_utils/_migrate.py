@@ -381,13 +381,7 @@ class Executor:
     def _finish(self, ended: Ended) -> None:
         move, fault = ended.move, ended.fault
         self._ended.append(ended)
-        self._journal.write(
-            "move_finished",
-            **_move_fields(move),
-            result=str(ended.result),
-            error=None if fault is None else {"fault": fault.name, "message": fault.message},
-            host=ended.host_name or None,
-        )
+        self._journal.write("move_finished", **ended_fields(ended))
         if ended.result is MoveResult.NOT_STARTED:
             return
         self._keep_home(ended)
@@ -436,15 +430,10 @@ class Executor:
         if not self._stopped:
             return
         for move in self._pending:
-            self._ended.append(Ended(move, MoveResult.NOT_STARTED, move.source, move.source_name))
+            ended = Ended(move, MoveResult.NOT_STARTED, move.source, move.source_name)
+            self._ended.append(ended)
             if not self._interrupted():
-                self._journal.write(
-                    "move_finished",
-                    **_move_fields(move),
-                    result=str(MoveResult.NOT_STARTED),
-                    error=None,
-                    host=move.source_name,
-                )
+                self._journal.write("move_finished", **ended_fields(ended))
         self._pending.clear()
 
 
@@ -471,6 +460,17 @@ def _move_fields(move: Move) -> dict[str, object]:
         "vm": _vm(move),
         "source": {"moid": move.source, "name": move.source_name, "fault_domain": move.source_fault_domain},
         "target": {"moid": move.target, "name": move.target_name, "fault_domain": move.target_fault_domain},
+    }
+
+
+def ended_fields(ended: Ended) -> dict[str, object]:
+    """The journal's fields of a ``move_finished`` event."""
+    fault = ended.fault
+    return {
+        **_move_fields(ended.move),
+        "result": str(ended.result),
+        "error": None if fault is None else {"fault": fault.name, "message": fault.message},
+        "host": ended.host_name or None,
     }
 
 

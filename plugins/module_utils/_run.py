@@ -24,9 +24,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._guest import Guest
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import next_home, recorded_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event, Journal, utc_now
 from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import (
+    Ended,
     Executor,
     Outcome,
     Rules,
+    ended_fields,
     failures_of,
     planned_fields,
     refused_fields,
@@ -35,12 +37,15 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import (
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Estate,
     Experiment,
+    Fault,
     Home,
     HostState,
     Judgement,
+    Move,
     MoveResult,
     Plan,
     Purpose,
+    Refusal,
     Sample,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import revalidate
@@ -58,6 +63,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
     run_key,
     run_lock,
     unfinished_run,
+    unfinished_run_of_vms,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest, read_samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._select import told_name
@@ -94,6 +100,7 @@ class Observer(Protocol):
 
 Recorder = Callable[..., None]
 LEFT = ("stayed", "never_left")
+UNOBSERVED = Fault("Unobserved", "the move ended while no process watched it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,21 +189,80 @@ def carry_out(
     listener: Callable[[Event], None],
     interrupted: Callable[[], bool],
 ) -> RunReport:
-    """Carry out a request, or resume the run that a killed process left for the same host."""
-    with run_lock(request.state, request.key, timeout=request.lock_timeout):
-        earlier = unfinished_run(request.state, request.key, request.purpose)
-        if earlier is None and not request.plan.moves:
-            return RunReport("", None, Outcome((), ()))
-        folder = earlier[0] if earlier else new_run(request.state, request.purpose, request.subject)
+    """Carry out a request, or resume the run that a killed process left for the same host or VMs.
+
+    One that brought a VM to where this request does not want it is over: it is closed, and a new run begins.
+    """
+
+    def run(request: RunRequest, folder: Path, earlier: RunState | None) -> RunReport:
         journal = Journal(folder / "journal.jsonl", listener)
         try:
-            return _Run(vcenter, observer, request, folder, journal, earlier[1] if earlier else None, interrupted).go()
+            return _Run(vcenter, observer, request, folder, journal, earlier, interrupted).go()
         except VsphereError as error:
             if journal.begun:
                 error.run_id = folder.name  # so that its evidence is found, as far as it goes
             raise
         finally:
             journal.close()
+
+    with ExitStack() as locks:
+        found = _earlier_run(request)
+        for key in sorted({request.key, found[1].key if found else request.key}):
+            locks.enter_context(run_lock(request.state, key, timeout=request.lock_timeout))
+        earlier = _earlier_run(request)
+        if earlier is not None and request.host is None and _is_over(earlier[1], request):
+            run(replace(request, plan=replace(request.plan, moves=(), refusals=())), *earlier)
+            earlier = None
+        if earlier is not None:
+            return run(request, *earlier)
+        if not request.plan.moves:
+            return RunReport("", None, Outcome((), ()))
+        return run(request, new_run(request.state, request.purpose, request.subject), None)
+
+
+def _earlier_run(request: RunRequest) -> tuple[Path, RunState] | None:
+    """The run that a killed process left for the same host or VMs."""
+    if request.host is None:
+        return unfinished_run_of_vms(request.state, request.plan)
+    return unfinished_run(request.state, request.key, request.purpose)
+
+
+def _is_over(earlier: RunState, request: RunRequest) -> bool:
+    """Whether a request for VMs is for another purpose than the earlier run, or sends one on from where that wanted it."""
+    wanted = {vm: move.target for vm, move in earlier.moves.items() if move.submitting}
+    further = any(wanted.get(move.vm) == move.source for move in request.plan.moves)
+    return not earlier.rolling_back and (further or earlier.purpose is not request.purpose)
+
+
+def unseen_end(record: MoveRecord, host: tuple[str, str] | None, refusal: Refusal | None) -> Ended:
+    """How the move of a killed process ended that its resumed run does not plan again.
+
+    ``host`` (MoID and name) is where the VM is observed, ``None`` when it no longer exists.
+    """
+    move = Move(
+        number=record.number,
+        vm=record.vm,
+        vm_name=record.vm_name,
+        source=record.source,
+        source_name=record.source_name,
+        target=record.target,
+        target_name=record.target_name,
+        memory_bytes=0,
+        predicted_seconds=0.0,
+    )
+    if record.result is MoveResult.MOVED:
+        return Ended(move, MoveResult.MOVED, record.target, record.target_name)
+    if host is None:
+        return Ended(move, MoveResult.GONE, None, "", Fault("Deleted", "the VM no longer exists"))
+    if host[0] == record.target:
+        return Ended(move, MoveResult.MOVED, *host)
+    if host[0] != record.source:
+        fault = Fault("MovedMeanwhile", f"the VM is on {host[1]}, not on {record.source_name}")
+        return Ended(move, MoveResult.FAILED, *host, fault)
+    result = MoveResult.FAILED if record.submitting else MoveResult.NOT_STARTED
+    if refusal is not None and refusal.reasons:
+        return Ended(move, result, *host, Fault(refusal.reasons[0].check, refusal.reasons[0].hint))
+    return Ended(move, result, *host, UNOBSERVED if record.submitting else None)
 
 
 class _Run:
@@ -229,8 +295,8 @@ class _Run:
         if not self._rolling_back:
             refuse_drift(self._request.plan, estate)
         self._announce()
-        self._tell_unseen_ends(estate)
         plan = self._remaining(estate)
+        before = self._tell_unseen_ends(estate, plan)
         self._tell_plan(plan)
         vms = self._subjects(estate, plan)
         experiments, unobserved = self._experiments(estate, vms)
@@ -242,10 +308,10 @@ class _Run:
             watch = stack.enter_context(self._observer.watch(experiments, self._folder, self._journal.write))
             watch.baseline()
             outcome, rolled_back = self._move(estate, plan, watch, watched)
-        self._tell_vms("after", vms)
+        self._tell_vms("after", self._all_vms(estate, vms))
         self._tell_afterwards(rolled_back.outcome if rolled_back else outcome)
         self._journal.write("samples_sealed", sha256=digest(self._folder / "samples.jsonl"))
-        return self._close(outcome, rolled_back, unobserved)
+        return self._close(replace(outcome, ended=(*before, *outcome.ended)), rolled_back, unobserved)
 
     @property
     def _has_moved(self) -> bool:
@@ -328,24 +394,36 @@ class _Run:
         if request.fence:
             self._journal.write("fence", state="told", detail=request.fence, own=request.own_fence)
 
-    def _tell_unseen_ends(self, estate: Estate) -> None:
-        """Write down how the earlier process's moves ended, except of those that are still on their way."""
-        for record in self._earlier.in_flight if self._earlier else ():
+    def _tell_unseen_ends(self, estate: Estate, plan: Plan) -> tuple[Ended, ...]:
+        """Write down how the earlier process's moves ended, and tell of those that are not planned again.
+
+        Moves that the plan takes up on their way have not ended. A rollback accounts for every VM by itself.
+        """
+        if self._earlier is None:
+            return ()
+        planned = {move.vm for move in plan.moves}
+        refusals = {refusal.vm: refusal for refusal in plan.refusals}
+        ends = []
+        for record in (*self._earlier.moves.values(), *self._earlier.back.values()):
             vm = estate.vms.get(record.vm)
-            if vm is None or vm.moving_task is None:
-                self._write_unseen_end(record, None if vm is None else vm.host, estate)
+            again = record.vm in planned or bool(self._rolling_back)
+            if again and not (record.in_flight and (vm is None or vm.moving_task is None)):
+                continue
+            end = unseen_end(
+                record, None if vm is None else (vm.host, _host_name(estate, vm.host)), refusals.get(record.vm)
+            )
+            if end.result is not record.result:
+                self._journal.write("move_finished", **ended_fields(end))
+            if not again:
+                ends.append(end)
+        return tuple(ends)
 
     def _remaining(self, estate: Estate) -> Plan:
         """The plan without moves that are done; nothing of it when the run is on its way back."""
         plan = self._request.plan
         if self._rolling_back:
             return replace(plan, moves=(), refusals=())
-        # Without a host to be emptied, a VM that arrived while nobody watched is not sent on to another target.
-        earlier = self._earlier.moves if self._earlier is not None and self._request.host is None else {}
-        arrived = {
-            vm for vm, m in earlier.items() if m.submitting and vm in estate.vms and estate.vms[vm].host == m.target
-        }
-        moves = tuple(m for m in plan.moves if m.vm not in arrived and estate.vms[m.vm].host != m.target)
+        moves = tuple(m for m in plan.moves if estate.vms[m.vm].host != m.target)
         return replace(plan, moves=moves)
 
     def _subjects(self, estate: Estate, plan: Plan) -> tuple[str, ...]:
@@ -355,20 +433,10 @@ class _Run:
             vms |= dict.fromkeys(self._earlier.moves)
         return tuple(vm for vm in vms if vm in estate.vms)
 
-    def _write_unseen_end(self, record: MoveRecord, host: str | None, estate: Estate) -> None:
-        arrived = host == record.target
-        result = MoveResult.MOVED if arrived else MoveResult.GONE if host is None else MoveResult.FAILED
-        error = None if arrived else {"fault": "Unobserved", "message": "the move ended while no process watched it"}
-        self._journal.write(
-            "move_finished",
-            number=record.number,
-            vm={"moid": record.vm, "name": record.vm_name},
-            source={"moid": record.source, "name": record.source_name},
-            target={"moid": record.target, "name": record.target_name},
-            result=str(result),
-            error=error,
-            host=estate.hosts[host].name if host is not None and host in estate.hosts else host,
-        )
+    def _all_vms(self, estate: Estate, vms: tuple[str, ...]) -> tuple[str, ...]:
+        """These VMs, and those that the killed process moved."""
+        moved = self._earlier.moves if self._earlier is not None else {}
+        return tuple(vm for vm in dict.fromkeys((*vms, *moved)) if vm in estate.vms)
 
     def _tell_plan(self, plan: Plan) -> None:
         for move in plan.moves:
@@ -470,6 +538,10 @@ class _Run:
             back=None if back is None else sum(account.outcome == "back" for account in back.accounts),
             left_behind=len(report.left_behind),
         )
+
+
+def _host_name(estate: Estate, host: str) -> str:
+    return estate.hosts[host].name if host in estate.hosts else host
 
 
 def experiment_fields(experiment: Experiment) -> dict[str, Any]:

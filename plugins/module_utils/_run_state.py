@@ -60,6 +60,7 @@ class RunState:
     purpose: Purpose
     key: str
     started_at: str
+    host: str | None = None  # MoID of the host that is emptied or refilled
     finished: bool = False
     result: str = "unfinished"
     moves: Mapping[str, MoveRecord] = field(default_factory=dict)
@@ -94,6 +95,7 @@ def _started(event: Mapping[str, Any]) -> RunState:
         purpose=Purpose(event["purpose"]),
         key=str(event["key"]),
         started_at=str(event["at"]),
+        host=(event.get("host") or {}).get("moid"),
     )
 
 

@@ -36,6 +36,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._journal import (
     utc_now,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+    Estate,
     Home,
     Move,
     MoveResult,
@@ -148,6 +149,32 @@ def unfinished_run(state: Path, key: str, purpose: Purpose) -> tuple[Path, RunSt
             continue
         return (folder, run) if run.purpose is purpose and not run.finished else None
     return None
+
+
+def unfinished_run_of_vms(state: Path, plan: Plan) -> tuple[Path, RunState] | None:
+    """The newest run that never ended, was for no host, and moves only VMs that a plan tells of: to be moved, refused or settled."""
+    known = {move.vm for move in plan.moves} | {refusal.vm for refusal in plan.refusals}
+    key = run_key(plan.vcenter.instance_uuid, None, tuple(move.vm for move in plan.moves))
+    for folder, run in run_states(state):
+        if run.finished or run.host is not None:
+            continue
+        ours = run.key.startswith(f"{plan.vcenter.instance_uuid}.") and all(
+            move.vm in known or move.vm_name in plan.settled for move in run.moves.values()
+        )
+        if run.key == key or (run.moves and ours):
+            return folder, run
+    return None
+
+
+def arrivals(state: Path, estate: Estate) -> dict[str, str]:
+    """VM -> host where a run that never ended and was for no host wanted it, and where it is (MoIDs)."""
+    found = {}
+    for _folder, run in run_states(state):
+        if not run.finished and run.host is None and run.key.startswith(f"{estate.vcenter.instance_uuid}."):
+            for vm, move in run.moves.items():
+                if move.submitting and vm in estate.vms and estate.vms[vm].host == move.target:
+                    found[vm] = move.target
+    return found
 
 
 def moves_in_flight(state: Path, vcenter_uuid: str) -> dict[str, tuple[str, str | None]]:

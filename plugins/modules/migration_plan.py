@@ -185,6 +185,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan import (
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict, plan_to_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
+    arrivals,
     between_runs,
     journal_homes,
     journalled_plan,
@@ -243,7 +244,9 @@ def request_of(
         vms = selection(params, estate, hosts)
         wanted = params["destination"]
         target = find_host(estate, wanted, option="destination") if wanted is not None else None
-        destinations = dict.fromkeys(vms, target.moid) if target else {}
+        # Where no destination is given, a VM that a killed run brought to its target while nobody watched is not sent on.
+        arrived = arrivals(state, estate) if not hosts else {}
+        destinations = dict.fromkeys(vms, target.moid) if target else {vm: arrived[vm] for vm in vms if vm in arrived}
         if params["fault_domain"]:
             excluded |= {host.moid for host in hosts}
     in_flight = moves_in_flight(state, uuid)

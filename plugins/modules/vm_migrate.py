@@ -150,8 +150,8 @@ resumed:
   type: bool
 moves:
   description: >-
-    Each move with the VM's name and MoID, and its result, decided by where the VM was observed. Moves of a rollback are moves
-    of their own, marked as C(back).
+    Each move with the VM's name and MoID, and its result, decided by where the VM was observed. A run that was resumed tells
+    those of the killed process too. Moves of a rollback are moves of their own, marked as C(back).
   returned: always
   type: list
   elements: dict

@@ -73,7 +73,7 @@ class World:
         self.moves: list[tuple[str, str, str]] = []
         self.peak = 0
         self.calls_left = -1
-        self.deleted: set[str] = set()
+        self.off: set[str] = set()
 
     def count(self) -> None:
         self.calls_left -= 1
@@ -94,7 +94,7 @@ class World:
         flying = {vm: task for task, (vm, _target, _ticks) in self.tasks.items()}
         vms = {
             vm: VmState(
-                moid=vm, name=vm.replace("vm", "ml"), instance_uuid=vm, host=host, power=Power.ON, memory_bytes=GIB,
+                moid=vm, name=vm.replace("vm", "ml"), instance_uuid=vm, host=host, power=Power.OFF if vm in self.off else Power.ON, memory_bytes=GIB,
                 moving_task=flying.get(vm), attributes={ATTRIBUTE: self.attributes.get(vm, "")},
             )
             for vm, host in self.where.items()

@@ -1,0 +1,174 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Killed runs that are resumed: for VMs without a host, and after VMs were deleted, powered off or moved meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.liveml.vsphere.plugins.module_utils import _migrate
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Purpose, SlotLimits
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan import make_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._progress import line
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import RunReport, RunRequest, carry_out
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import run_journals, state_path
+from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, request_of
+from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import result_of
+
+from tests.journals import INTACT
+from tests.unit.plugins.module_utils.test__rollback import Killed, Watching, World, run
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_migrate, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(os, "fsync", lambda _fd: None)
+
+
+def migrate(
+    world: World, state: Path, *vms: str, destination: str | None = None, purpose: Purpose = Purpose.MIGRATE
+) -> RunReport | None:
+    """Plan and carry out as the role does; ``None`` when planning refuses a VM."""
+    options = {"state_dir": str(state), "vms": list(vms), "policy": "any"}
+    options |= {"destination": destination} if destination else {}
+    params = ArgumentSpecValidator(SPEC).validate(options).validated_parameters
+    estate = world.estate()
+    plan = make_plan(estate, request_of(params, estate, (), None))
+    if plan.refusals:
+        return None
+    return carry_out(
+        world,  # type: ignore[arg-type]
+        Watching(),  # type: ignore[arg-type]
+        RunRequest(plan=plan, purpose=purpose, host=None, state=state, rules=Rules(retries=0)),
+        listener=line,
+        interrupted=lambda: False,
+    )
+
+
+def last_events(state: Path) -> list[str]:
+    """The last event of each run that began."""
+    return [events[-1]["event"] for _folder, events in run_journals(state) if events]
+
+
+def killed_at_every_call(act: Callable[[World, Path], Any], folder: Path, vms: int) -> Any:
+    """Worlds and state directories after ``act`` was killed at its N-th call, for every N."""
+    calls = 0
+    while True:
+        calls += 1
+        world, state = World(vms), state_path(str(folder / str(calls)))
+        world.calls_left = calls
+        try:
+            act(world, state)
+        except Killed:
+            world.calls_left = -1
+            yield world, state
+        else:
+            return
+
+
+def land(world: World) -> None:
+    while world.tasks:
+        world.advance()
+
+
+@pytest.mark.parametrize("landed", [True, False])
+@pytest.mark.parametrize(
+    ("again", "ends"), [("esx-2", {"host-2"}), ("esx-3", {"host-3"}), (None, {"host-2", "host-3"})]
+)
+def test_a_killed_move_ends_where_the_last_call_says(
+    tmp_path: Path, again: str | None, ends: set[str], landed: bool
+) -> None:
+    tried = refused = 0
+    for world, state in killed_at_every_call(lambda w, s: migrate(w, s, "ml-1", destination="esx-2"), tmp_path, 1):
+        tried += 1
+        if landed:
+            land(world)
+        if migrate(world, state, "ml-1", destination=again) is None:  # it is on its way to somewhere else
+            refused += 1
+            assert (again, landed) == ("esx-3", False)
+            land(world)
+            migrate(world, state, "ml-1", destination=again)
+        assert world.where["vm-1"] in ends
+        assert set(last_events(state)) <= {"run_finished"}
+        if again != "esx-3":
+            assert len(world.moves) == 1
+        for events in filter(None, (events for _folder, events in run_journals(state))):
+            told = evidence_of(events, {}, INTACT)
+            assert [(move["vm"], move["result"]) for move in told["moves"]] == [("ml-1", "moved")] or not told["moves"]
+    assert tried > 5
+    assert bool(refused) is (again == "esx-3" and not landed)
+
+
+def test_a_killed_run_for_another_purpose_is_closed(tmp_path: Path) -> None:
+    for world, state in killed_at_every_call(lambda w, s: migrate(w, s, "ml-1", destination="esx-2"), tmp_path, 1):
+        land(world)
+        migrate(world, state, "ml-1", destination="esx-3", purpose=Purpose.EVACUATE)
+        assert world.where["vm-1"] == "host-3"
+        assert set(last_events(state)) == {"run_finished"}
+
+
+def test_a_run_of_other_vms_is_not_resumed(tmp_path: Path) -> None:
+    state, world = state_path(str(tmp_path)), World(3)
+    world.calls_left = 6
+    with suppress(Killed):
+        migrate(world, state, "ml-1", "ml-2", destination="esx-2")
+    world.calls_left = -1
+    land(world)
+    report = migrate(world, state, "ml-3", destination="esx-2")
+    assert report is not None
+    assert not report.resumed
+    assert sorted(last_events(state)) != ["run_finished", "run_finished"]
+    report = migrate(world, state, "ml-1", "ml-2", destination="esx-2")
+    assert report is not None
+    assert report.resumed
+    assert [name for name in last_events(state) if name != "run_finished"] == []
+
+
+def delete(world: World) -> None:
+    del world.where["vm-1"]
+
+
+def power_off(world: World) -> None:
+    world.off.add("vm-1")
+
+
+def move_away(world: World) -> None:
+    world.where["vm-1"] = "host-3" if world.where["vm-1"] == "host-2" else "host-2"
+
+
+@pytest.mark.parametrize("meanwhile", [delete, power_off, move_away, lambda _world: None])
+def test_every_vm_of_a_killed_run_is_accounted_for_once(tmp_path: Path, meanwhile: Callable[[World], None]) -> None:
+    rules = Rules(slots=SlotLimits(per_host=2), stop_on_failure=False, retries=0)
+    for world, state in killed_at_every_call(lambda w, s: run(w, s, rules=rules), tmp_path, 4):
+        land(world)
+        known = {
+            event["vm"]["name"]
+            for _folder, events in run_journals(state)
+            for event in events
+            if event["event"] == "planned"
+        }
+        meanwhile(world)
+        report = run(world, state, rules=rules)
+        told = result_of(report)
+        assert set(last_events(state)) <= {"run_finished"}
+        assert known <= {name for name, times in Counter(m["vm"] for m in told["moves"]).items() if times == 1}
+        assert max(Counter(move["vm"] for move in told["moves"]).values()) == 1
+        evidence = evidence_of(read_journal(report.folder / "journal.jsonl"), {}, INTACT)  # type: ignore[operator]
+        assert {m["vm"]: m["result"] for m in evidence["moves"]} == {m["vm"]: m["result"] for m in told["moves"]}
+        assert sorted(told["left_behind"]) == evidence["left_behind"]
+        results = {move["vm"]: move["result"] for move in told["moves"]}
+        for vm in ("ml-2", "ml-3", "ml-4"):
+            assert results[vm] == "moved"
+            assert sum(moved == vm.replace("ml", "vm") for moved, _source, _target in world.moves) == 1
