@@ -35,14 +35,14 @@ HOME = {"moid": "host-5", "name": "esx-05", "fault_domain": "us-west-2b"}
 TARGET = {"moid": "host-6", "name": "esx-06", "fault_domain": "us-west-2b"}
 
 
-def write_run(folder: Path, *, key: str = "uuid.host-5", upto: int = 99) -> Path:
+def write_run(folder: Path, *, key: str = "uuid.host-5", upto: int = 99, vm: dict[str, str] = VM) -> Path:
     events = [
         ("run_started", {"run_id": folder.name, "plan_id": "p1", "purpose": "evacuate", "key": key}),
-        ("planned", {"number": 1, "vm": VM, "source": HOME, "target": TARGET}),
-        ("home_recorded", {"vm": VM, "home": HOME, "target": TARGET, "attribute": False}),
-        ("move_submitting", {"number": 1, "vm": VM, "source": HOME, "target": TARGET, "attempt": 1}),
-        ("move_submitted", {"number": 1, "vm": VM, "task": "task-9"}),
-        ("move_finished", {"number": 1, "vm": VM, "result": "moved"}),
+        ("planned", {"number": 1, "vm": vm, "source": HOME, "target": TARGET}),
+        ("home_recorded", {"vm": vm, "home": HOME, "target": TARGET, "attribute": False}),
+        ("move_submitting", {"number": 1, "vm": vm, "source": HOME, "target": TARGET, "attempt": 1}),
+        ("move_submitted", {"number": 1, "vm": vm, "task": "task-9"}),
+        ("move_finished", {"number": 1, "vm": vm, "result": "moved"}),
         ("run_finished", {"result": "success"}),
     ]
     journal = Journal(folder / "journal.jsonl")

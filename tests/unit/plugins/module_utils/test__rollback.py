@@ -206,6 +206,7 @@ def run(
     *,
     interrupted: Callable[[], bool] = lambda: False,
     rules: Rules | None = None,
+    listener: Callable[[dict[str, Any]], object] = line,
 ) -> RunReport:
     """Fence, plan and carry out as the role does."""
     own_fence = world.maintenance is Maintenance.NORMAL
@@ -232,7 +233,7 @@ def run(
             fence="esx-1 is fenced",
             own_fence=own_fence,
         ),
-        listener=line,
+        listener=listener,  # type: ignore[arg-type]
         interrupted=interrupted,
     )
 

@@ -23,12 +23,15 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import Purpo
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import RunReport, RunRequest, carry_out
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import run_journals, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import journal_homes, run_journals, state_path
 from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, request_of
 from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import result_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.journals import INTACT
-from tests.unit.plugins.module_utils.test__rollback import Killed, Watching, World, run
+from tests.unit.plugins.module_utils.test__journal import write_run
+from tests.unit.plugins.module_utils.test__rollback import SOURCE, Killed, Watching, World, run
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +54,14 @@ def migrate(
     return carry_out(
         world,  # type: ignore[arg-type]
         Watching(),  # type: ignore[arg-type]
-        RunRequest(plan=plan, purpose=purpose, host=None, state=state, rules=Rules(retries=0)),
+        RunRequest(
+            plan=plan,
+            purpose=purpose,
+            host=None,
+            state=state,
+            rules=Rules(retries=0),
+            record_homes=purpose is Purpose.EVACUATE,
+        ),
         listener=line,
         interrupted=lambda: False,
     )
@@ -172,3 +182,99 @@ def test_every_vm_of_a_killed_run_is_accounted_for_once(tmp_path: Path, meanwhil
         for vm in ("ml-2", "ml-3", "ml-4"):
             assert results[vm] == "moved"
             assert sum(moved == vm.replace("ml", "vm") for moved, _source, _target in world.moves) == 1
+
+
+def homeless(world: World) -> World:
+    """Where no custom attribute may be written."""
+    world.record_home = lambda home: False  # type: ignore[method-assign]
+    world.clear_home = lambda vm: False  # type: ignore[method-assign]
+    return world
+
+
+def stays(_world: World, _state: Path) -> None: ...
+
+
+def goes_home_by_hand(world: World, _state: Path) -> None:
+    world.where["vm-1"] = SOURCE
+
+
+def is_restored_and_moved_by_hand(world: World, state: Path) -> None:
+    migrate(world, state, "ml-1", destination="esx-1", purpose=Purpose.RESTORE)
+    assert world.where["vm-1"] == SOURCE
+    world.where["vm-1"] = "host-2"
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+@pytest.mark.parametrize(
+    ("between", "home"), [(stays, SOURCE), (goes_home_by_hand, SOURCE), (is_restored_and_moved_by_hand, "host-2")]
+)
+def test_a_home_in_the_journals_alone_lasts_over_evacuations_until_a_restore(
+    tmp_path: Path, between: Callable[[World, Path], None], home: str, foreign: bool
+) -> None:
+    world, state = homeless(World(1)), state_path(str(tmp_path))
+    migrate(world, state, "ml-1", destination="esx-2", purpose=Purpose.EVACUATE)
+    if foreign:  # the newest folder is of another vCenter, which has a VM and hosts with the same MoIDs
+        (state / "runs" / "9-foreign").mkdir()
+        write_run(state / "runs" / "9-foreign", key="other.host-5", vm={"moid": "vm-1", "name": "ml-1"})
+    between(world, state)
+    start = world.where["vm-1"]
+    migrate(world, state, "ml-1", destination="esx-3", purpose=Purpose.EVACUATE)
+    known = journal_homes(state, "uuid")["vm-1"]
+    assert (known.host, known.start, known.target) == (home, start, "host-3")
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    vms=st.integers(1, 4),
+    failing=st.sets(
+        st.tuples(st.sampled_from(["vm-1", "vm-2", "vm-3"]), st.sampled_from(["host-1", "host-2", "host-3"]))
+    ),
+    roll_back=st.booleans(),
+    kills=st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=3),
+)
+def test_killed_after_any_lines_no_vm_is_lost_or_moved_twice(
+    tmp_path_factory: pytest.TempPathFactory,
+    vms: int,
+    failing: set[tuple[str, str]],
+    roll_back: bool,
+    kills: list[tuple[int, bool]],
+) -> None:
+    """The process dies once the N-th line of what it adds to the journal is on disk, several times over."""
+    state = state_path(str(tmp_path_factory.mktemp("state")))
+    world = World(vms, dict.fromkeys(failing, "NoPermission"))
+    rules = Rules(slots=SlotLimits(per_host=2), roll_back=roll_back, stop_on_failure=roll_back, retries=0)
+
+    def attempt(lines: int, landed: bool) -> RunReport | None:
+        left = [lines]
+
+        def heard(_event: dict[str, Any]) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                raise Killed
+
+        try:
+            return run(world, state, rules=rules, listener=heard)
+        except Killed:
+            if landed:
+                land(world)
+            return None
+
+    reports = (attempt(lines, landed) for lines, landed in (*kills, (0, False)))
+    report = next(report for report in reports if report is not None)
+    (folder,) = (state / "runs").iterdir()
+    events = read_journal(folder / "journal.jsonl")
+    assert events[-1]["event"] == "run_finished"
+    known = {event["vm"]["moid"] for event in events if event["event"] == "planned"}
+    assert known == set(world.where)
+    moved = evidence_of(events, {}, INTACT)["moves"]
+    there = {move["vm"].replace("ml", "vm"): move["result"] for move in moved if not move["back"]}
+    assert there.keys() == known
+    assert "unfinished" not in there.values()
+    if report.rolled_back is None:
+        assert {vm for vm, host in world.where.items() if host != SOURCE} == {
+            v for v, r in there.items() if r == "moved"
+        }
+    else:
+        assert {account.vm for account in report.rolled_back.accounts} == known
+    arrived = Counter((vm, target == SOURCE) for vm, _from, target in world.moves if (vm, target) not in failing)
+    assert all(times == 1 for times in arrived.values())
