@@ -1,0 +1,93 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an operator is told when a play does not go as it should."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.labs import ROOT, Lab, play, running_lab
+
+pytestmark = pytest.mark.long
+HOST = "esx-01"
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    topology = str(ROOT / "lab" / "topologies" / "small.yml")
+    with running_lab("--no-guests", "--time-scale", "0.02", "--topology", topology) as lab:
+        yield lab
+
+
+class Hook:
+    """A webhook that keeps the bodies it gets; ``notify`` is the hook that reaches it."""
+
+    def __init__(self) -> None:
+        got: list[dict[str, Any]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self.got = got
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        port = self.server.server_address[1]
+        self.notify = [{"kind": "webhook", "url": f"http://127.0.0.1:{port}/", "when": ["stall", "after"]}]
+
+    def taken(self) -> list[dict[str, Any]]:
+        """What came since the last time."""
+        taken, self.got[:] = list(self.got), []
+        return taken
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    hook = Hook()
+    yield hook
+    hook.server.shutdown()
+    hook.server.server_close()
+
+
+def sentences(text: str) -> str:
+    """An output without the line breaks of its width."""
+    return " ".join(text.split())
+
+
+UNWATCHED = {"enabled": False}
+
+
+@pytest.mark.parametrize(
+    ("role", "subject", "variables"),
+    [
+        ("migrate_vm", "Move of ML-cpu-vm-05", {"name": "ML-cpu-vm-05"}),
+        ("evacuate_host", "Evacuation of esx-01", {"name": HOST, "maintenance": False}),
+    ],
+)
+def test_who_waits_is_told_when_the_evidence_cannot_be_copied(
+    lab: Lab, hook: Hook, tmp_path: Path, role: str, subject: str, variables: dict[str, Any]
+) -> None:
+    (tmp_path / "full").write_text("a file where a folder should be")
+    upload = {"kind": "directory", "path": str(tmp_path / "full")}
+    more = {"notify": hook.notify, "evidence_upload": upload, "experiments": UNWATCHED}
+    out = play(role, lab, tmp_path, **{f"{role}_{k}": v for k, v in {**variables, **more}.items()})
+    assert out.returncode != 0, out.stdout
+    (told,) = hook.taken()
+    assert told["subject"] == f"{subject}: done", "the VMs moved, whatever became of the copy"
+    folder = Path(told["report"]).parent
+    assert (folder / "evidence.json").is_file()
+    assert f"It is in {folder} on this controller; copy it from there." in sentences(out.stdout)
