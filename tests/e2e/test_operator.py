@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -91,3 +92,21 @@ def test_who_waits_is_told_when_the_evidence_cannot_be_copied(
     folder = Path(told["report"]).parent
     assert (folder / "evidence.json").is_file()
     assert f"It is in {folder} on this controller; copy it from there." in sentences(out.stdout)
+
+
+def test_a_key_that_cannot_sign_is_refused_before_anything_moves(lab: Lab, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(key)], check=True)
+    variables = {
+        "evacuate_host": {"name": HOST, "signing_key": str(key)},
+        "restore_host": {"name": HOST, "signing_key": "/nowhere"},
+        "migrate_vm": {"name": "ML-cpu-vm-05", "signing_key": "/nowhere"},
+    }
+    for (role, given), options in zip(variables.items(), ([], ["--check"], []), strict=True):
+        out = play(role, lab, tmp_path / "runs", *options, **{f"{role}_{k}": v for k, v in given.items()})
+        assert out.returncode != 0, out.stdout
+        assert f"The evidence cannot be signed with {given['signing_key']}, and nothing was moved:" in out.stdout
+        assert f"Give {role}_signing_key an SSH key" in out.stdout
+    state = lab.get("state")
+    assert state["moves"] == []
+    assert state["hosts"][HOST]["maintenance"] == "normal"
