@@ -5,7 +5,7 @@
 """Write `awx/config/surveys.yml` and the AAP pattern from the roles' argument specs: ``python scripts/make_surveys.py``.
 
 A survey asks for what a person decides at a launch. It knows no booleans (they become yes or no), no lists (commas
-separate) and no dictionaries; those and the folders and keys of a site are set by `awx/settings.yml`.
+separate) and no dictionaries; those and the folders, keys and links of a site are set by `awx/settings.yml`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SURVEYS: dict[str, tuple[str, frozenset[str]]] = {
     ),
 }
 # Options of a site, not of a launch.
-SITE = re.compile(r"_(state_dir|signing_key)$")
+SITE = re.compile(r"_(state_dir|signing_key|timeout_per_gib|timeout_floor)$")
 HEADER = "---\n# Made by scripts/make_surveys.py from roles/*/meta/argument_specs.yml.\n"
 
 

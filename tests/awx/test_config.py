@@ -42,6 +42,8 @@ TYPES = {"str": "text", "int": "integer", "float": "float", "bool": "multiplecho
 UNASKED = {
     "state_dir",
     "signing_key",
+    "timeout_per_gib",
+    "timeout_floor",
     "approved",
     "experiments",
     "evidence_upload",

@@ -60,6 +60,16 @@ def test_a_role_says_the_same_everywhere(role: str) -> None:
             assert row[1] == f"`{option['default']}`"
 
 
+@pytest.mark.parametrize("role", ["evacuate_host", "restore_host", "migrate_vm"])
+def test_a_role_that_moves_vms_has_the_options_of_a_move(role: str) -> None:
+    text = "".join(path.read_text() for path in sorted((ROOT / "roles" / role / "tasks").glob("m*.yml")))
+    call = re.search(r"^( +)liveml\.vsphere\.vm_migrate:\n((?:\1 .*\n)+)", text, re.MULTILINE)
+    assert call
+    given = yaml.safe_load(call[2])
+    for option in ("state_dir", "priority", "on_failure", "timeout_per_gib", "timeout_floor"):
+        assert f"{role}_{option}" in given.get(option, ""), option
+
+
 def test_go_code_is_formatted_and_vetted(tmp_path: Path) -> None:
     vcenter_binary(cache_dir(), tmp_path)  # what it compiles serves the vetting too
     environment = go_environment(cache_dir(), tmp_path)
