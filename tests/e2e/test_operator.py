@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.labs import ROOT, Lab, play, running_lab
+from tests.labs import ROOT, Lab, RunModule, play, running_lab
 
 pytestmark = pytest.mark.long
 HOST = "esx-01"
@@ -110,3 +110,16 @@ def test_a_key_that_cannot_sign_is_refused_before_anything_moves(lab: Lab, tmp_p
     state = lab.get("state")
     assert state["moves"] == []
     assert state["hosts"][HOST]["maintenance"] == "normal"
+
+
+def test_what_is_said_of_the_fence_is_true(lab: Lab, tmp_path: Path, run_module: RunModule) -> None:
+    lab.post("faults", vm="ML-cpu-vm-02", times=9, fault="NoPermission")
+    variables = {"evacuate_host_name": HOST, "evacuate_host_experiments": UNWATCHED}
+    out = play("evacuate_host", lab, tmp_path, **variables)
+    assert out.returncode != 0
+    assert f"The fence of {HOST} is lifted." in out.stdout
+    run_module("host_maintenance", lab, host=HOST, state="fenced")
+    out = play("evacuate_host", lab, tmp_path, **variables)
+    assert out.returncode != 0
+    assert f"{HOST} is still fenced; this playbook lifts only a fence that it set just now." in out.stdout
+    assert lab.get("state")["hosts"][HOST]["maintenance"] == "entering"
