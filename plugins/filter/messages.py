@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -51,6 +51,11 @@ options:
     description: Path of the report.
     type: str
     default: ""
+  notes:
+    description: Sentences on VMs that are told after, to hooks that are told of all experiments.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -81,6 +86,7 @@ def messages(
     subject: str,
     failure: str = "",
     report: str = "",
+    notes: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """See the documentation of the filter. Raises AnsibleFilterError for a hook whose module is not installed."""
     wanted = list(hooks)
@@ -92,7 +98,7 @@ def messages(
                 f"A notification of kind {hook['kind']} needs the module {module}, which is not installed. "
                 f"Install it (ansible-galaxy collection install {collection}), or use kind webhook."
             )
-    return _notify.messages(wanted, event, experiments, subject=subject, failure=failure, report=report)
+    return _notify.messages(wanted, event, experiments, subject=subject, failure=failure, report=report, notes=notes)
 
 
 class FilterModule:

@@ -72,6 +72,18 @@ class Placement:
     host_name: str
     outcome: str
 
+    @property
+    def sentence(self) -> str:
+        """What an operator is told."""
+        where = f"{self.vm_name} is on {self.host_name or 'a host that is not seen'}"
+        return {
+            "home": f"{self.vm_name} is home on {self.home.host_name}.",
+            "away": f"{where}, away from its home {self.home.host_name}.",
+            "moved_by_person": f"{where} and stays there: it was moved after its evacuation to {self.home.target_name}.",
+            "home_unhealthy": f"{where}: its home {self.home.host_name} is not in service.",
+            "gone": f"{self.vm_name} no longer exists.",
+        }[self.outcome]
+
 
 def placements(estate: Estate, journal: dict[str, Home], host: str | None = None) -> tuple[Placement, ...]:
     """Every VM with a recorded home (on ``host``, a MoID), by name, with what a restore would do."""
@@ -82,7 +94,7 @@ def placements(estate: Estate, journal: dict[str, Home], host: str | None = None
         if home is None or (host is not None and home.host != host):
             continue
         place = estate.hosts.get(vm.host) if vm is not None else None
-        name = vm.name if vm is not None else moid
+        name = vm.name if vm is not None else home.vm_name or moid
         found.append(Placement(moid, name, home, place.name if place else "", _outcome(estate, vm, home)))
     return tuple(sorted(found, key=lambda placement: (placement.vm_name, placement.vm)))
 

@@ -482,6 +482,7 @@ class Home:
     run_id: str
     recorded_at: str  # UTC, ISO 8601
     start: str = ""
+    vm_name: str = field(default="", compare=False)  # as a journal knows it, for a VM that is gone
 
     @property
     def places(self) -> tuple[str, ...]:

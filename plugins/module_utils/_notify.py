@@ -31,10 +31,12 @@ def messages(
     subject: str,
     failure: str = "",
     report: str = "",
+    notes: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """The messages of an event: each hook's settings with ``to``, ``subject``, ``text``, ``label`` and ``experiments``.
 
-    ``experiments`` are those of ``experiment_info`` (before) or ``vm_migrate`` (later); ``failure`` why the run failed.
+    ``experiments`` are those of ``experiment_info`` (before) or ``vm_migrate`` (later); ``failure`` why the run failed;
+    ``notes`` are sentences on VMs, for whoever is told of all experiments.
     """
     told = [e for e in united(experiments) if event != "stall" or e.get("verdict") in HARMED]
     if event == "stall" and not told:
@@ -42,7 +44,7 @@ def messages(
     found = []
     for hook in hooks:
         if event in (hook.get("when") or EVENTS):
-            found += _of_hook(hook, event, told, subject, failure, report)
+            found += _of_hook(hook, event, told, subject, failure, report, notes)
     return found
 
 
@@ -58,7 +60,13 @@ def united(experiments: Iterable[Experiment]) -> list[dict[str, Any]]:
 
 
 def _of_hook(
-    hook: Mapping[str, Any], event: str, told: Sequence[Experiment], subject: str, failure: str, report: str
+    hook: Mapping[str, Any],
+    event: str,
+    told: Sequence[Experiment],
+    subject: str,
+    failure: str,
+    report: str,
+    notes: Sequence[str],
 ) -> list[dict[str, Any]]:
     to = hook.get("to")
     addressed = to if isinstance(to, Mapping) else {"": to}
@@ -75,7 +83,7 @@ def _of_hook(
                 "to": [recipient] if isinstance(recipient, str) else list(recipient or []),
                 "event": event,
                 "subject": _subject(event, subject, failure),
-                "text": _text(event, theirs, subject, failure, report),
+                "text": _text(event, theirs, subject, failure, report, () if patterns else notes),
                 "experiments": [_facts(e) for e in theirs],
                 "report": report,
                 "label": f"{hook['kind']}{whom} ({event})",
@@ -99,7 +107,14 @@ def _subject(event: str, subject: str, failure: str) -> str:
     return f"{subject}: {'experiments will move' if event == 'before' else 'an experiment came to harm'}"
 
 
-def _text(event: str, experiments: Sequence[Experiment], subject: str, failure: str, report: str) -> str:
+def _text(
+    event: str,
+    experiments: Sequence[Experiment],
+    subject: str,
+    failure: str,
+    report: str,
+    notes: Sequence[str],
+) -> str:
     lines = {
         "before": [
             f"{subject} begins. These experiments train in VMs that will move by live vMotion; nothing has to be done.",
@@ -115,6 +130,8 @@ def _text(event: str, experiments: Sequence[Experiment], subject: str, failure: 
         lines += ["", f"Owner {owner}:", *(f"- {sentence}" for sentence in sentences)]
     if not experiments:
         lines += ["", "No experiment was observed in the VMs."]
+    if notes and event == "after":
+        lines += ["", *(f"- {note}" for note in notes)]
     if failure and event != "before":
         lines += ["", failure]
     if report:

@@ -214,6 +214,7 @@ def _home(state: RunState, event: Mapping[str, Any]) -> RunState:
         run_id=state.run_id,
         recorded_at=str(event["at"]),
         start=str(event.get("start", "")),
+        vm_name=event["vm"]["name"],
     )
     homes = (*(h for h in state.homes if h.vm != home.vm), home)
     cleared = {vm: at for vm, at in state.homes_cleared.items() if vm != home.vm}

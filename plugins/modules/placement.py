@@ -61,7 +61,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 placements:
-  description: VMs with a recorded home, and the outcome that a restore would have for each.
+  description: VMs with a recorded home, and the C(outcome) that a restore would have for each, V(home), V(away), V(moved_by_person),
+    V(home_unhealthy) or V(gone), in one sentence as C(text).
   returned: always
   type: list
   elements: dict
@@ -135,6 +136,7 @@ def described(placement: Placement) -> dict[str, str]:
         "host": placement.host_name,
         "outcome": placement.outcome,
         "run_id": placement.home.run_id,
+        "text": placement.sentence,
     }
 
 

@@ -7,8 +7,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,16 +19,16 @@ from typing import Any
 
 import pytest
 
-from tests.labs import ROOT, Lab, RunModule, play, running_lab
+from tests.labs import ROOT, Lab, RunModule, play, running_lab, started_play
 
 pytestmark = pytest.mark.long
 HOST = "esx-01"
+SMALL = str(ROOT / "lab" / "topologies" / "small.yml")
 
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
-    topology = str(ROOT / "lab" / "topologies" / "small.yml")
-    with running_lab("--no-guests", "--time-scale", "0.02", "--topology", topology) as lab:
+    with running_lab("--no-guests", "--time-scale", "0.02", "--topology", SMALL) as lab:
         yield lab
 
 
@@ -123,3 +126,46 @@ def test_what_is_said_of_the_fence_is_true(lab: Lab, tmp_path: Path, run_module:
     assert out.returncode != 0
     assert f"{HOST} is still fenced; this playbook lifts only a fence that it set just now." in out.stdout
     assert lab.get("state")["hosts"][HOST]["maintenance"] == "entering"
+
+
+def test_a_rollback_lifts_the_fence_of_the_killed_run_and_so_it_is_said(tmp_path: Path) -> None:
+    variables = {"name": HOST, "experiments": UNWATCHED, "slots": 1, "on_failure": "rollback"}
+    given = {f"evacuate_host_{name}": value for name, value in variables.items()}
+    with running_lab("--no-guests", "--time-scale", "0.3", "--topology", SMALL) as lab:
+        process = started_play("evacuate_host", lab, tmp_path, **given)
+        while not lab.get("state")["moves"]:
+            assert process.poll() is None, "the run was over before it could be killed"
+            time.sleep(0.02)
+        (journal,) = tmp_path.glob("runs/*/journal.jsonl")
+        process.kill()
+        os.kill(json.loads(journal.read_text().splitlines()[0])["pid"], signal.SIGKILL)
+        process.communicate()
+        for vm in ("ML-cpu-vm-02", "ML-cpu-vm-03"):
+            lab.post("faults", vm=vm, times=9, fault="NoPermission")
+        out = play("evacuate_host", lab, tmp_path, **given)
+        assert out.returncode != 0
+        assert f"The fence of {HOST} is lifted." in out.stdout
+        assert lab.get("state")["hosts"][HOST]["maintenance"] == "normal"
+
+
+def test_each_vm_that_does_not_come_home_is_named(lab: Lab, hook: Hook, tmp_path: Path) -> None:
+    out = play("evacuate_host", lab, tmp_path, evacuate_host_name=HOST, evacuate_host_experiments=UNWATCHED)
+    assert out.returncode == 0, out.stdout
+    elsewhere = {"esx-02", "esx-03"} - {lab.where()["ML-cpu-vm-01"]}
+    person = sorted(elsewhere)[0]
+    lab.post("vms/ML-cpu-vm-01", action="move", target=person, instant=True)
+    lab.post("vms/ML-cpu-vm-02", action="power_off")
+    lab.post("vms/ML-cpu-vm-02", action="delete")
+    lab.post("vms/ML-cpu-vm-03", action="power_off")
+    variables = {"restore_host_name": HOST, "restore_host_experiments": UNWATCHED, "restore_host_notify": hook.notify}
+    out = play("restore_host", lab, tmp_path, **variables)
+    assert out.returncode != 0, "a VM that is powered off is not home"
+    shown = sentences(out.stdout)
+    assert "No VM has to come home" not in shown
+    (told,) = hook.taken()
+    failure = shown[shown.index("Not every VM is home on esx-01.") :]
+    assert told["subject"] == "Restore of esx-01: failed"
+    for text in (shown, failure, told["text"]):
+        assert f"ML-cpu-vm-01 is on {person} and stays there: it was moved after its evacuation to esx-0" in text
+        assert "ML-cpu-vm-02 no longer exists." in text
+        assert "ML-cpu-vm-03 stays: not_powered_on" in text

@@ -65,6 +65,14 @@ def test_a_hook_hears_of_its_events() -> None:
     assert message["text"].endswith("It burned.\n\nReport: /r.html\n")
 
 
+def test_what_is_said_of_vms_is_for_whoever_is_told_of_all_experiments() -> None:
+    hooks = [{"kind": "webhook"}, {"kind": "webhook", "owners": ["a"]}]
+    both = messages(hooks, "after", [judged(1, "a")], subject="s", notes=["vm-7 no longer exists."])
+    assert ["- vm-7 no longer exists." in m["text"] for m in both] == [True, False]
+    (before, _theirs) = messages(hooks, "before", [judged(1, "a")], subject="s", notes=["vm-7 no longer exists."])
+    assert "vm-7" not in before["text"]
+
+
 def test_a_cluster_is_one_experiment() -> None:
     nodes = [{"provider": "h2o3", "id": "j", "vm_name": vm, "cluster": "c", "progress": 0.1} for vm in ("b", "a")]
     (message,) = messages([{"kind": "slack"}], "before", nodes, subject="s")

@@ -76,3 +76,19 @@ def test_a_vm_that_is_where_no_evacuation_put_it_gets_a_new_home() -> None:
     earlier = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", start="host-1")
     move = Move(1, "vm-1", "ml-1", "host-3", "esx-3", "host-4", "esx-4", 1, 1.0)
     assert next_home(vm(1, on=3), move, earlier, run_id="r2", recorded_at="now").host == "host-3"
+
+
+def test_every_outcome_of_a_restore_is_named() -> None:
+    world = estate([host(1), host(2), host(3)], [vm(1, on=1), vm(2, on=2), vm(3, on=3)])
+    homes = {f"vm-{n}": Home(f"vm-{n}", "host-1", "esx-1", "host-2", "esx-2", "r1", "now") for n in (1, 2, 3)}
+    homes["vm-4"] = Home("vm-4", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", vm_name="ml-4")
+    homes["vm-5"] = Home("vm-5", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
+    told = {p.vm: p.sentence for p in placements(world, homes, "host-1")}
+    one, two, three = (world.vms[f"vm-{n}"].name for n in (1, 2, 3))
+    assert told == {
+        "vm-1": f"{one} is home on esx-1.",
+        "vm-2": f"{two} is on esx-2, away from its home esx-1.",
+        "vm-3": f"{three} is on esx-3 and stays there: it was moved after its evacuation to esx-2.",
+        "vm-4": "ml-4 no longer exists.",
+        "vm-5": "vm-5 no longer exists.",
+    }
