@@ -169,3 +169,23 @@ def test_each_vm_that_does_not_come_home_is_named(lab: Lab, hook: Hook, tmp_path
         assert f"ML-cpu-vm-01 is on {person} and stays there: it was moved after its evacuation to esx-0" in text
         assert "ML-cpu-vm-02 no longer exists." in text
         assert "ML-cpu-vm-03 stays: not_powered_on" in text
+
+
+def test_a_round_trip_goes_home_as_it_left(lab: Lab, hook: Hook, tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {vars: {restore_host_stall_budget: 9.0}}")
+    variables = {"name": HOST, "slots": 2, "experiments": UNWATCHED, "notify": hook.notify}
+    given = {f"evacuate_host_{name}": value for name, value in variables.items()}
+    out = play("round_trip", lab, tmp_path, "-i", str(inventory), **given)
+    assert out.returncode == 0, out.stdout
+    assert [told["subject"] for told in hook.taken()] == [
+        f"{what} of esx-01: done" for what in ("Evacuation", "Restore")
+    ]
+    journals = [path.read_text() for path in sorted(tmp_path.glob("runs/*/journal.jsonl"))]
+    starts = [json.loads(text.splitlines()[0]) for text in journals]
+    assert [(start["purpose"], start["slots"], start["stall_budget"]) for start in starts] == [
+        ("evacuate", 2, 5.0),
+        ("restore", 2, 9.0),
+    ], "what the inventory says for the way home counts"
+    asked = ["switched off" in text for text in journals]
+    assert asked == [True, True], "experiments are watched, or not, both ways"
