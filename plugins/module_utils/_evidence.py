@@ -25,7 +25,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._throughput import 
 SCHEMA_VERSION = "1.0"
 MOST_POINTS = 400
 Event = Mapping[str, Any]
-Window = tuple[float, float | None]  # begin and end in monotonic seconds; None: the end was not seen
+Window = tuple[float, "float | None"]  # begin and end in monotonic seconds; None: the end was not seen
 
 
 def evidence_of(
