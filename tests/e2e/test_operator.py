@@ -75,6 +75,17 @@ def sentences(text: str) -> str:
 UNWATCHED = {"enabled": False}
 
 
+@pytest.mark.parametrize(("role", "option", "value"), [("evacuate_host", "slots", 20), ("restore_host", "max_failures", 0)])
+def test_limits_that_cannot_be_kept_are_refused_before_anything_is_done(
+    lab: Lab, tmp_path: Path, role: str, option: str, value: int
+) -> None:
+    lab.post("calls/reset")
+    out = play(role, lab, tmp_path, **{f"{role}_name": HOST, f"{role}_{option}": value})
+    assert out.returncode != 0
+    assert f"{role}_{option} is {value}" in sentences(out.stdout)
+    assert lab.get("calls") == {}
+
+
 @pytest.mark.parametrize(
     ("role", "subject", "variables"),
     [
