@@ -1,0 +1,61 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Events about hardware: which alarms the role and the rulebooks count."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from ansible.plugins.filter.core import regex_escape
+from ansible.plugins.test.core import search
+from jinja2.nativetypes import NativeEnvironment
+
+from tests.labs import ROOT
+
+ROLE = ROOT / "roles/hardware_event"
+RULEBOOKS = ("vcenter_events", "vcenter_events_without_awx")
+# Alarms that vCenter has of hosts, and whether they mean failing hardware.
+ALARMS = {
+    "Host hardware fan status": True,
+    "Host hardware power status": True,
+    "Host memory status": True,
+    "Host processor status": True,
+    "Host storage status": True,
+    "Host memory usage": False,
+    "Host CPU usage": False,
+}
+
+
+def shown(alarms: list[dict[str, Any]]) -> list[str]:
+    """The names of the alarms that the role counts."""
+    role = yaml.safe_load((ROLE / "tasks/main.yml").read_text())
+    environment = NativeEnvironment()
+    environment.filters["regex_escape"] = regex_escape
+    environment.tests["search"] = search
+    expression = role[0]["block"][1]["vars"]["__hardware_event_shown"]
+    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    found = environment.from_string(expression).render(**defaults, __hardware_event_found={"alarms": alarms})
+    return list(found)
+
+
+def test_load_is_no_failing_hardware() -> None:
+    alarms = [{"name": name, "status": "red", "acknowledged": False} for name in ALARMS]
+    assert shown(alarms) == [name for name, counts in ALARMS.items() if counts]
+    assert shown([{**alarms[0], "acknowledged": True}, {**alarms[1], "status": "yellow"}]) == []
+
+
+@pytest.mark.parametrize("name", RULEBOOKS)
+def test_a_rulebook_hears_the_alarms_that_the_role_counts(name: str) -> None:
+    [rules] = yaml.safe_load((ROOT / f"extensions/eda/rulebooks/{name}.yml").read_text())
+    condition = rules["rules"][0]["condition"]
+    wanted = re.findall(r'event\.alarm\.name is (not )?search\("([^"]+)", ignorecase=true\)', condition)
+
+    def heard(alarm: str) -> bool:
+        return all(bool(re.search(words, alarm, re.IGNORECASE)) != bool(negated) for negated, words in wanted)
+
+    assert {alarm: heard(alarm) for alarm in ALARMS} == ALARMS
