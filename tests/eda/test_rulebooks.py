@@ -256,6 +256,9 @@ def test_both_rulebooks_of_a_source_hear_the_same() -> None:
         )
         first, other = with_awx["rules"][0], without["rules"][0]
         assert (first["condition"], first["throttle"]) == (other["condition"], other["throttle"])
+        checks = [first["action"]["run_job_template"], other["action"]["run_playbook"]]
+        assert all(check["retries"] * check["delay"] >= 300 for check in checks), "one failure loses no event"
+        assert "retries" not in with_awx["rules"][1]["action"]["run_workflow_template"], "a denial is no failure"
         filters = with_awx["sources"][0].get("filters", [])
         assert filters == [] or filters[0]["eda.builtin.event_splitter"].pop("extras") == {"origin": "webhook"}
         assert with_awx["sources"] == without["sources"]
