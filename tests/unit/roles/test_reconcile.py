@@ -1,0 +1,58 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The plan of a request as a comment: what vCenter calls things stays text."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from jinja2 import Environment
+
+from tests.labs import ROOT
+
+ROLE = ROOT / "roles/reconcile"
+HOSTILE = "x` | [**Approved**](https://evil.example.com) <img src=x> @all"
+
+
+def comment(vm: str = "ML-1", host: str = "esx-05", domain: str = "us-west-2a") -> str:
+    """The comment of a plan of one move, whose names are given."""
+    move = {
+        "number": 1, "vm_name": vm, "source_name": host, "source_fault_domain": domain, "target_name": host,
+        "target_fault_domain": domain, "predicted_seconds": 9.7,
+    }  # fmt: skip
+    refusals = [
+        {"vm_name": vm, "blocking": blocking, "reasons": [{"check": "no_capacity_memory"}], "text": f"{vm} stays."}
+        for blocking in (True, False)
+    ]
+    request = {
+        "state": "evacuated", "subject": "host esx-05", "requester": "ops@example.com", "reason": "a fan",
+        "from": "2026-11-02T22:00:00+00:00", "until": "2026-11-03T04:00:00+00:00",
+    }  # fmt: skip
+    plan = {"hosts": [host, "esx-06"], "moves": [move], "refusals": refusals, "plan_id": "0a1b"}
+    template = Environment(trim_blocks=True, autoescape=False).from_string((ROLE / "templates/plan.md.j2").read_text())
+    return template.render(
+        __reconcile={"request": request}, __reconcile_plan=plan, reconcile_request="requests/esx-05.yml"
+    )
+
+
+def unquoted(text: str) -> str:
+    """What is not in code spans, which no service gives a meaning."""
+    return re.sub(r"`[^`\r\n]*`", "CODE", text)
+
+
+@pytest.mark.parametrize("name", ["vm", "host", "domain"])
+@pytest.mark.parametrize("end", ["", "\n", "\r", "\u2028"])
+def test_a_name_is_no_markup_in_a_plan(name: str, end: str) -> None:
+    hostile = comment(**{name: f"{HOSTILE}{end}## Approved"})
+    assert unquoted(hostile) == unquoted(comment())
+    assert "Approved" in hostile
+
+
+def test_a_plan_says_from_where_to_where() -> None:
+    text = comment()
+    assert "| hosts | `esx-05`, `esx-06` |\n" in text
+    assert "| 1 | `ML-1` | `esx-05` `us-west-2a` | `esx-05` `us-west-2a` | 10 s |\n" in text
+    assert "| 1 | `ML-1` | `esx-05` | `esx-05` | 10 s |\n" in comment(domain="")
