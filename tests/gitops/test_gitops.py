@@ -296,6 +296,21 @@ def test_what_may_not_run_gives_one_error_and_leaves_everything_alone(
     assert {path.suffix for path in folder.iterdir()} == {".yml"}, "what is refused leaves no plan"
 
 
+def test_a_key_that_cannot_sign_is_refused_before_the_request_counts_as_failed(
+    lab: Lab, run_module: RunModule, tmp_path: Path
+) -> None:
+    path, moves = tmp_path / "esx-01.yml", lab.get("state")["moves"]
+    path.write_text(request())
+    sha256 = run_module("maintenance_request", path=str(path))["request"]["sha256"]
+    (tmp_path / "esx-01.plan.json").write_text(json.dumps({"request_sha256": sha256, "plan": {"plan_id": "0a1b"}}))
+    key = {"reconcile_request": str(path), "reconcile_signing_key": str(tmp_path / "no-key")}
+    out = play("reconcile", lab, tmp_path / "state", **key)
+    assert out.returncode != 0
+    assert "Give reconcile_signing_key an SSH key" in out.stdout + out.stderr
+    assert not (tmp_path / "evidence").exists()
+    assert lab.get("state")["moves"] == moves
+
+
 def test_a_folder_of_requests_is_judged_without_a_vcenter(run_module: RunModule, tmp_path: Path) -> None:
     texts = {
         "a.yml": request(), "b.yml": request(5), "c.yml": request(-9), "d.yml": "host: esx-05\n", "e e.yml": request(),
