@@ -2,14 +2,18 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The plan of a request as a comment: what vCenter calls things stays text."""
+"""The plan of a request as a comment: what vCenter calls things stays text. Whose evidence is kept."""
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 from jinja2 import Environment
+from jinja2.nativetypes import NativeEnvironment
 
 from tests.labs import ROOT
 
@@ -56,3 +60,31 @@ def test_a_plan_says_from_where_to_where() -> None:
     assert "| hosts | `esx-05`, `esx-06` |\n" in text
     assert "| 1 | `ML-1` | `esx-05` `us-west-2a` | `esx-05` `us-west-2a` | 10 s |\n" in text
     assert "| 1 | `ML-1` | `esx-05` | `esx-05` | 10 s |\n" in comment(domain="")
+
+
+@pytest.mark.parametrize(
+    ("started", "finished", "kept"),
+    [
+        ("2026-11-02T22:05:00.000Z", "2026-11-02T23:00:00.000Z", True),
+        ("2026-11-01T23:50:00.000Z", "2026-11-02T22:30:00.000Z", True),  # was killed, and taken up by this request
+        ("2026-11-02T22:05:00.000Z", None, True),
+        ("2026-10-02T22:05:00.000Z", "2026-10-02T23:00:00.000Z", False),
+    ],
+)
+def test_the_evidence_of_what_ended_in_the_window_is_kept(
+    tmp_path: Path, started: str, finished: str | None, kept: bool
+) -> None:
+    evidence = tmp_path / "20261102T220500Z-evacuate-esx-05-ab12" / "evidence.json"
+    evidence.parent.mkdir()
+    evidence.write_text(json.dumps({"run": {"started": started, "finished": finished}}))
+    copied = yaml.safe_load((ROLE / "tasks/evidence.yml").read_text())[1]
+    environment = NativeEnvironment()
+    environment.filters["from_json"] = json.loads
+    known = {
+        "lookup": lambda _name, path: Path(path).read_text(),
+        "__reconcile": {"request": {"from": "2026-11-02T22:00:00+00:00"}},
+        "__reconcile_evidence": {"evidence_path": str(evidence)},
+    }
+    ended = environment.from_string(copied["vars"]["__reconcile_ended"]).render(known)
+    conditions = [environment.from_string("{{ " + condition + " }}") for condition in copied["when"]]
+    assert all(condition.render(known, __reconcile_ended=ended) for condition in conditions) is kept
