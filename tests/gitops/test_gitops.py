@@ -347,6 +347,8 @@ def test_pipelines_hand_secrets_to_reviewed_code_only() -> None:
     assert "environment" not in jobs["due"]
     assert jobs["apply"]["concurrency"] == {"group": "vsphere-${{ matrix.request.slug }}", "cancel-in-progress": False}
     assert gitlab_job("apply")["resource_group"] == "vsphere"
+    [rule] = gitlab_job("plan")["rules"]
+    assert "$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID" in rule["if"], "a fork's branch gets no variables"
     for step in (step for job in jobs.values() for step in job["steps"]):
         assert "${{" not in step.get("run", ""), "an expression in a script is an injection"
         assert "uses" not in step or len(step["uses"].split("@")[1]) == 40, "actions are pinned by hash"
