@@ -208,7 +208,7 @@ def restore_on_gitlab(lab: Lab, origin: Path, tools: Path, home: dict[str, str])
             "CI_API_V4_URL": f"http://127.0.0.1:{api.server_port}/api/v4", "CI_PROJECT_ID": "3", "CI_MERGE_REQUEST_IID": "9",
             "CI_MERGE_REQUEST_DIFF_BASE_SHA": base, "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "back",
             "CI_SERVER_HOST": "gitlab.example.com", "CI_PROJECT_PATH": "ops/maintenance", "CI_DEFAULT_BRANCH": "main",
-            "MAINTENANCE_TOKEN": "token", "STATE_DIR": str(origin.parent / "elsewhere"),
+            "MAINTENANCE_TOKEN": "token", "VSPHERE_STATE_DIR": str(origin.parent / "elsewhere"),
         }  # fmt: skip
         vcenter = {name: lab.env[name] for name in ("VMWARE_HOST", "VMWARE_USER", "VMWARE_PASSWORD")}
         runner = Runner(origin.parent / "merge", origin, "back", service(lab), tools)
@@ -229,6 +229,7 @@ def restore_on_gitlab(lab: Lab, origin: Path, tools: Path, home: dict[str, str])
     (main.temp / ".gitconfig").write_text((runner.temp / ".gitconfig").read_text())
     out = main.gitlab("apply", {**env, **vcenter})
     assert out.returncode == 0, out.stdout + out.stderr
+    assert list((origin.parent / "elsewhere").glob("runs/*-restore-*/journal.jsonl")), "the journal outlives the job"
     assert lab.where() == home
     assert lab.get("state")["hosts"][HOST]["maintenance"] == "normal"
     assert "requests/evidence/esx-01-back/applied.json" in git(origin, "ls-tree", "-r", "--name-only", "main")
