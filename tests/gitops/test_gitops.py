@@ -339,6 +339,11 @@ def test_a_pipeline_fits_its_services_schema(schema: str, path: Path) -> None:
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 
+def test_no_service_kills_a_run_that_takes_its_time() -> None:
+    assert yaml.safe_load(GITHUB.read_text())["jobs"]["apply"]["timeout-minutes"] == 24 * 60
+    assert gitlab_job("apply")["timeout"] == "24 hours"
+
+
 def test_pipelines_hand_secrets_to_reviewed_code_only() -> None:
     workflow = yaml.safe_load(GITHUB.read_text())
     assert "pull_request_target" not in workflow["on"]
