@@ -34,7 +34,8 @@ options:
   stage:
     description:
       - V(plan) refuses a request that has expired.
-      - V(apply) also refuses a request before its window, and one without a plan that was approved for just this request.
+      - V(apply) also refuses a request before its window, one that failed, and one without a plan that was approved for just this
+        request.
     type: str
     choices: [plan, apply]
     default: plan
@@ -55,7 +56,7 @@ options:
     default: ""
   applied_path:
     description:
-      - File that records that the request was carried out, by default C(evidence/esx-05/applied.json) in the folder of O(path).
+      - File that records that the request was carried out or failed, by default C(evidence/esx-05/applied.json) in the folder of O(path).
     type: path
 """
 
