@@ -75,7 +75,9 @@ def sentences(text: str) -> str:
 UNWATCHED = {"enabled": False}
 
 
-@pytest.mark.parametrize(("role", "option", "value"), [("evacuate_host", "slots", 20), ("restore_host", "max_failures", 0)])
+@pytest.mark.parametrize(
+    ("role", "option", "value"), [("evacuate_host", "slots", 20), ("restore_host", "max_failures", 0)]
+)
 def test_limits_that_cannot_be_kept_are_refused_before_anything_is_done(
     lab: Lab, tmp_path: Path, role: str, option: str, value: int
 ) -> None:
