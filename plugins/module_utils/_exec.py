@@ -34,6 +34,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     MOST_BYTES,
     MOST_TEXT,
     REQUEST_SECONDS,
+    count,
     items,
     mapping,
     number,
@@ -100,7 +101,7 @@ class Exec:
         """How old an answer may be, in seconds: what the program tells, else the option."""
         if self._settings["signal"] == "answers":
             return 0.0
-        own = number(told.get("freshness"))
+        own = count(told.get("freshness"))
         return own if own is not None and own >= 0 else float(self._settings["flush_seconds"])
 
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
@@ -125,7 +126,7 @@ class Exec:
         told = self._once(
             {"op": "history", "id": experiment.id, "vm": experiment.vm_name, "first": first, "last": last}
         )
-        points = [(number(p[0]), number(p[1])) for p in map(items, items(told.get("points"))) if len(p) == 2]
+        points = [(count(p[0]), count(p[1])) for p in map(items, items(told.get("points"))) if len(p) == 2]
         return [(at, step) for at, step in points if at is not None and step is not None]
 
     def _once(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -234,7 +235,7 @@ class ProgramSession:
             status=status,
             progress=share(answer.get("progress")),
             detail=text(answer.get("detail")),
-            step=number(answer.get("step")),
+            step=count(answer.get("step")),
         )
 
     def interrupt(self) -> None:

@@ -23,7 +23,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3_model import (
@@ -43,6 +42,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     items,
     mapping,
     number,
+    quoted,
     share,
     text,
     tls_of,
@@ -134,7 +134,7 @@ class H2o3:
         try:
             job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
             models = models_of(mapping(job.get("dest")), probe) if job.get("status") == "DONE" else []
-            metric, score = score_of(probe.get(f"/3/Models/{quote(models[0], safe='')}")) if models else ("", None)
+            metric, score = score_of(probe.get(f"/3/Models/{quoted(models[0])}")) if models else ("", None)
         except (OSError, http.client.HTTPException):
             return None
         finally:

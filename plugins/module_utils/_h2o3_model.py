@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
@@ -28,6 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     items,
     mapping,
     number,
+    quoted,
     share,
     text,
 )
@@ -53,12 +53,12 @@ MOST_ENTRIES = 200_000
 
 def job_path(job: str) -> str:
     """Path of a job; keys hold a dollar sign."""
-    return f"/3/Jobs/{quote(job, safe='')}"
+    return f"/3/Jobs/{quoted(job)}"
 
 
 def parameters_path(model: str) -> str:
     """Path of a model without its output, which alone may be megabytes."""
-    return f"/3/Models/{quote(model, safe='')}?_exclude_fields=models/output"
+    return f"/3/Models/{quoted(model)}?_exclude_fields=models/output"
 
 
 def description_of(answer: Answer) -> Mapping[str, Any]:
@@ -80,7 +80,7 @@ def listed_models(dest: Mapping[str, Any], probe: Probe) -> list[str]:
     name = dest.get("name")
     if not isinstance(name, str):
         return []
-    key = quote(name, safe="")
+    key = quoted(name)
     if dest.get("type") == "Key<AutoML>":
         listed = items(mapping(mapping(probe.get(f"/99/AutoML/{key}").body).get("leaderboard")).get("models"))
     elif dest.get("type") == "Key<Grid>":
@@ -150,7 +150,7 @@ def fetch_model(probe: Probe, experiment: Experiment, wanted: Wanted, folder: Pa
         Exported,
         model=model,
         algorithm=algorithm,
-        checksum=checksum_of(probe.get(f"/3/ModelMetrics/models/{quote(model, safe='')}")),
+        checksum=checksum_of(probe.get(f"/3/ModelMetrics/models/{quoted(model)}")),
         reproducible=reproducible_of("Key<Model>", description),
     )
     path, note = folder / "model", ""
@@ -161,7 +161,7 @@ def fetch_model(probe: Probe, experiment: Experiment, wanted: Wanted, folder: Pa
         if wanted.format == "mojo":
             raise ExperimentError(f"{experiment.vm_name}: {note}", hint="Set format to binary or auto", option="format")
         note += f"; the binary model was fetched, which H2O-3 {version_of(description)} alone can load"
-    answer = into(probe, f"/3/Models.fetch.bin/{quote(model, safe='')}", path, wanted)
+    answer = into(probe, f"/3/Models.fetch.bin/{quoted(model)}", path, wanted)
     if answer.status != 200:
         raise ExperimentError(
             f"{experiment.vm_name}: the server does not hand out the model {text(model)} ({message_of(answer)})",
@@ -220,7 +220,7 @@ def refused_mojo(probe: Probe, model: str, path: Path, wanted: Wanted, descripti
     """Fetch the MOJO; why there is none otherwise."""
     if description.get("have_mojo") is False:
         return f"H2O-3 has no MOJO of {text(description.get('algo_full_name')) or 'this algorithm'}"
-    answer = into(probe, f"/3/Models/{quote(model, safe='')}/mojo", path, wanted)
+    answer = into(probe, f"/3/Models/{quoted(model)}/mojo", path, wanted)
     if answer.status == 200:
         mojo_digest(path)
         return ""

@@ -27,6 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sampl
 
 MOST_BYTES = 1 << 20
 MOST_TEXT = 200
+MOST_COUNT = 1e15  # steps, or milliseconds of any clock; sums and rates of such stay finite
 GONE = (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected, ssl.SSLEOFError)
 REQUEST_SECONDS = 300.0  # a request in flight waits through the freeze
 
@@ -292,6 +293,17 @@ def number(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
+
+
+def count(value: Any) -> float | None:
+    """A number of steps or a time as a guest counts them, to six places; ``None`` for what nobody counts to."""
+    found = number(value)
+    return round(found, 6) if found is not None and abs(found) <= MOST_COUNT else None
+
+
+def quoted(name: str) -> str:
+    """A server's name of something for a path; JSON may hold halves of characters, which have no bytes."""
+    return quote(name, safe="", errors="replace")
 
 
 def share(value: Any) -> float | None:

@@ -26,6 +26,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Answer,
     Endpoint,
     Probe,
+    count,
     endpoint_of,
     failed_sample,
     items,
@@ -213,7 +214,7 @@ def metrics_of(run: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """(step, timestamp in ms of the training's clock) by metric."""
     found = {}
     for metric in map(mapping, items(mapping(run.get("data")).get("metrics"))):
-        step, stamp = number(metric.get("step", 0)), number(metric.get("timestamp"))
+        step, stamp = count(metric.get("step", 0)), count(metric.get("timestamp"))
         if step is not None and stamp is not None:
             found[text(metric.get("key"))] = (step, stamp)
     return found
@@ -237,7 +238,7 @@ def history(probe: Probe, run: str, metric: str, first: float, last: float) -> l
     answer = probe.get(f"{API}/metrics/get-history-bulk-interval?{urlencode(query)}")
     found = []
     for point in map(mapping, items(mapping(answer.body).get("metrics"))):
-        stamp, at = number(point.get("timestamp")), number(point.get("step", 0))
+        stamp, at = count(point.get("timestamp")), count(point.get("step", 0))
         if stamp is not None and at is not None:
             found.append((stamp, at))
     return found

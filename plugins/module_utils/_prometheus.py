@@ -28,6 +28,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Answer,
     Endpoint,
     Probe,
+    count,
     endpoint_of,
     failed_sample,
     items,
@@ -149,7 +150,7 @@ def scrape_age(config: Answer) -> float:
 
 def seconds(duration: str) -> float:
     """Prometheus' notation (``1m30s``) in seconds."""
-    return sum(float(count) * UNITS[unit] for count, unit in re.findall(r"(\d+)(ms|s|m|h)", duration))
+    return sum(float(count) * UNITS[unit] for count, unit in re.findall(r"(\d{1,9})(ms|s|m|h)", duration))
 
 
 def exposition(data: bytes, names: set[str]) -> dict[str, float]:
@@ -159,7 +160,7 @@ def exposition(data: bytes, names: set[str]) -> dict[str, float]:
         match = SERIES.match(line)
         if match is None:
             continue
-        value = number(match[3])
+        value = count(match[3])
         for name in (match[1], f"{match[1]}{match[2] or ''}"):
             if name in names and value is not None:
                 found.setdefault(name, value)
@@ -228,7 +229,7 @@ class SeriesSession:
         if len(results) != 1:
             return None, f"the query gives {len(results)} series where one is wanted"
         value = items(mapping(results[0]).get("value"))
-        return (number(value[1]), "") if len(value) == 2 else (None, "the query gives no instant vector")
+        return (count(value[1]), "") if len(value) == 2 else (None, "the query gives no instant vector")
 
     def _notice(self, step: float | None, started: float | None) -> None:
         """Count a restart: the process started at another time, or the counter fell."""

@@ -206,6 +206,8 @@ class Providers:
             ip = ipaddress.ip_address(address)
         except ValueError:
             return "the guest reports no usable address"
+        if "%" in address:  # a zone is of the guest's own links, and may hold anything
+            return "the guest reports no usable address"
         if ip.is_multicast or ip.is_unspecified or ip.is_link_local:
             return f"the guest reports {ip}, which is no host's address"
         inside = any(ip in network for network in self._networks)

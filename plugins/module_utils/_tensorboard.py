@@ -25,11 +25,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import (
     Answer,
     Endpoint,
     Probe,
+    count,
     endpoint_of,
     failed_sample,
     items,
     mapping,
-    number,
     text,
     unanswered,
     url_for,
@@ -129,7 +129,7 @@ class Tensorboard:
 def reload_interval(environment: Answer) -> float:
     """Seconds between TensorBoard's looks at the event files, from its own settings."""
     flags = mapping(mapping(mapping(environment.body).get("debug")).get("flags"))
-    found = number(flags.get("reload_interval"))
+    found = count(flags.get("reload_interval"))
     return USUAL_RELOAD if found is None else found
 
 
@@ -199,7 +199,7 @@ def points_of(body: list[Any]) -> list[tuple[float, float]]:
     found = []
     for row in map(items, body):
         if len(row) == 3:
-            at, step = number(row[0]), number(row[1])
+            at, step = count(row[0]), count(row[1])
             if at is not None and step is not None:
                 found.append((at, step))
     return found

@@ -122,6 +122,16 @@ def test_whatever_a_model_looks_like(body: Any) -> None:
     _h2o3.cluster_of(answer)
 
 
+@pytest.mark.parametrize("kind", ["Key<Model>", "Key<AutoML>", "Key<Grid>"])
+def test_names_without_bytes_end_nothing(kind: str) -> None:
+    class Server:
+        def get(self, path: str) -> _http.Answer:
+            path.encode("ascii")
+            return _http.Answer(200, PROCESS, {"model_ids": [{"name": "\udc00"}]})
+
+    _h2o3.models_of({"type": kind, "name": "\ud800"}, Server())  # type: ignore[arg-type]
+
+
 Serve = Callable[[bytes], int]
 
 

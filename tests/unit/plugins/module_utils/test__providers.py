@@ -31,6 +31,8 @@ def providers(**settings: Any) -> Providers:
         ("169.254.169.254", {}, "no host's address"),
         ("0.0.0.0", {}, "no host's address"),
         ("evil.example.com", {}, "no usable address"),
+        ("fd00::5%eth0", {}, "no usable address"),
+        ("fd00::5%a]@evil.example.com", {"allowed_networks": ["fd00::/8"]}, "no usable address"),
         ("10.1.2.3", {"allowed_networks": ["10.1.0.0/16"]}, ""),
         ("10.2.2.3", {"allowed_networks": ["10.1.0.0/16"]}, "outside experiments.allowed_networks"),
         ("10.1.2.3", {"username": "alice"}, "credentials go only"),

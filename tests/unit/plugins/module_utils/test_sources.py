@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,11 +31,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils import (
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._history import largest_gap
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Final, Power, VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Exporter, Wanted
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Observation, Providers
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 VM = VmState("vm-1", "ML-1", "uuid", "host-1", Power.ON, 1 << 30, guest_address="127.0.0.1")
@@ -119,6 +122,21 @@ def test_owners(serve: Serve, tmp_path: Path) -> None:
     source = settings("exec", command=[sys.executable, str(program)])
     assert [e.owner for e in observed(source).experiments] == ["vision"]
     assert [e.owner for e in observed(source, owners={"ML-*": "fraud"}).experiments] == ["fraud"]
+
+
+LIKE_COUNTS = st.floats(allow_nan=True) | st.integers() | st.sampled_from([5e-324, -1.7e308, 1.7e308, 10**400, "1e999"])
+
+
+@given(st.lists(st.tuples(LIKE_COUNTS, LIKE_COUNTS), max_size=8))
+@example([(0, -1.7e308), (5, 1.7e308), (6, 1.71e308), (7, 1.72e308)])
+@example([(0, 0.0), (5, 5e-324), (6, 1e-323)])
+def test_whatever_steps_a_guest_tells_the_journal_can_hold_what_they_show(told: list[tuple[Any, Any]]) -> None:
+    gap = largest_gap(_tensorboard.points_of([[at, step, 0.0] for at, step in told]))
+    json.dumps(gap and asdict(gap), allow_nan=False)
+
+
+def test_a_scrape_interval_is_finite() -> None:
+    assert math.isfinite(_prometheus.seconds("9" * 400 + "h"))
 
 
 # mlflow
