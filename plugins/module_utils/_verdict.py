@@ -41,6 +41,8 @@ def judge(
     ``moved_at`` is when its move began (monotonic): progress before it is what must not be lost;
     ``arrived_at`` is when the move ended: after it progress must be seen.
     """
+    taken = len(samples)
+    samples = up_to_the_end(experiment, samples)
     answers = [s for s in samples if s.outcome == ANSWERED]
     finding = longest_stall(
         samples, unwatched, capabilities=experiment.capabilities, clock_progress=experiment.clock_progress
@@ -69,10 +71,24 @@ def judge(
         resolution=resolution(samples, unwatched, capabilities=experiment.capabilities),
         progress_before=next((p for p in reversed(before) if p is not None), experiment.progress),
         progress_after=next((s.progress for s in reversed(answers) if s.progress is not None), None),
-        samples=len(samples),
+        samples=taken,
         unwatched_seconds=sum(end - start for start, end in unwatched),
         detail="; ".join(dict.fromkeys(note for note in notes if note)),
     )
+
+
+def up_to_the_end(experiment: Experiment, samples: Sequence[Sample]) -> Sequence[Sample]:
+    """The samples up to the last answer that says the job ended well, all when it goes on later.
+
+    Scripts end with their server, and servers forget jobs: what comes after the end harms nothing.
+    """
+    for place in reversed(range(len(samples))):
+        sample = samples[place]
+        if sample.outcome == ANSWERED and _done(sample) and sample.process == experiment.process:
+            return samples[: place + 1]
+        if sample.outcome == ANSWERED and sample.status is not None and not _done(sample):
+            break
+    return samples
 
 
 def _identity(experiment: Experiment, samples: Sequence[Sample]) -> tuple[str, str]:

@@ -76,6 +76,9 @@ def moving(freeze: float, **last: object) -> list[Sample]:
     return [*samples, answer(99.0, 99.002, 0.9, **last)] if last else samples
 
 
+DONE = [*moving(0.4), answer(21, 21.002, 1.0, status="DONE")]
+
+
 def test_a_training_that_hangs_after_its_move_is_not_called_uninterrupted() -> None:
     moved = [
         replace(s, progress=min(s.progress or 0, 0.011), detail="")
@@ -111,6 +114,14 @@ def test_a_short_stall_with_progress_after_it_is_uninterrupted() -> None:
         ([*moving(0.4), answer(21, 21.1, status="CANCELLED")], Verdict.FAILED),
         ([*moving(0.4), answer(21, 21.1, 1.0, status="CANCELLED", detail="Done.")], Verdict.COMPLETED),
         ([*moving(0.4), answer(21, 21.1, 1.0, status="DONE")], Verdict.COMPLETED),
+        ([*DONE, Sample(22, 22.1, "refused")], Verdict.COMPLETED),
+        ([*DONE, Sample(22, 25.1, "silent")], Verdict.COMPLETED),
+        ([*DONE, Sample(22, 22.1, "job_missing", "101")], Verdict.COMPLETED),
+        ([*DONE, answer(22, 22.1, None, process="101", status=None)], Verdict.COMPLETED),
+        ([*DONE, answer(22, 22.1, 0.9), Sample(23, 23.1, "refused")], Verdict.FAILED),
+        ([*DONE, answer(22, 22.1, 0.1, process="101")], Verdict.RESTARTED),
+        ([*DONE, answer(22, 22.1, 1.0, status="FAILED"), Sample(23, 26, "silent")], Verdict.UNKNOWN),
+        ([*moving(8), answer(21, 21.1, 1.0, status="DONE"), Sample(22, 22.1, "refused")], Verdict.STALLED),
         ([*moving(0.4), Sample(21, 21.1, "refused")], Verdict.FAILED),
         ([*moving(0.4), Sample(21, 25.1, "silent")], Verdict.UNKNOWN),
         ([*moving(0.4), Sample(21, 21.1, "invalid")], Verdict.UNKNOWN),
