@@ -27,6 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sampl
 
 MOST_BYTES = 1 << 20
 MOST_TEXT = 200
+BLOCK = 1 << 16
 MOST_COUNT = 1e15  # steps, or milliseconds of any clock; sums and rates of such stay finite
 GONE = (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected, ssl.SSLEOFError)
 REQUEST_SECONDS = 300.0  # a request in flight waits through the freeze
@@ -163,10 +164,8 @@ class Probe:
             response = self._response("GET", path, None)
             if response.status != 200:
                 return self._whole(response)
-            while block := response.read(MOST_BYTES):
+            for block in blocks(response):
                 sink(block)
-            if response.length:
-                raise http.client.IncompleteRead(b"", response.length)
         except BaseException:
             self.close()
             raise
@@ -217,12 +216,12 @@ class Probe:
         return self._connection.getresponse()
 
     def _whole(self, response: http.client.HTTPResponse) -> Answer:
-        data = response.read(self._most + 1)
-        if len(data) > self._most:
-            raise http.client.HTTPException(f"the answer is larger than {self._most} bytes")
-        if response.length:
-            raise http.client.IncompleteRead(data, response.length)
-        return Answer(response.status, headers_of(response), parsed(data), data)
+        data = bytearray()
+        for block in blocks(response):
+            data += block
+            if len(data) > self._most:
+                raise http.client.HTTPException(f"the answer is larger than {self._most} bytes")
+        return Answer(response.status, headers_of(response), parsed(bytes(data)), bytes(data))
 
     def _connect(self) -> http.client.HTTPConnection:
         end = self.endpoint
@@ -251,6 +250,21 @@ class Probe:
         if self._connection is not None:
             self._connection.close()
             self._connection = self._socket = None
+
+
+def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """An answer's body as it comes. Raises OSError or http.client.HTTPException where it is not whole.
+
+    ``read`` believes a chunk of negative length and takes all that ever comes.
+    """
+    try:
+        while block := response.read1(BLOCK):
+            yield block
+    except (ValueError, OverflowError) as error:
+        raise http.client.HTTPException("a chunk has no length") from error
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+    response.close()  # else the connection takes no further question
 
 
 def headers_of(response: http.client.HTTPResponse) -> dict[str, str]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import threading
@@ -193,6 +194,41 @@ def head(extra: str = "", length: int = 2) -> bytes:
     return f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{extra}\r\n".encode()
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture
+def serve_many() -> Iterator[int]:
+    """A server that keeps connections and tells how many there were, below ``/chunked`` in chunks; its port."""
+    seen: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            seen.append(self)
+
+        def do_GET(self) -> None:
+            data, chunked = json.dumps({"connections": len(seen)}).encode(), self.path == "/chunked"
+            self.send_response(200)
+            self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(len(data)))))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data) if chunked else data)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield int(server.server_port)
+    server.shutdown()
+    server.server_close()
+
+
 def test_another_service_is_named_so(serve: Serve) -> None:
     port = serve(head() + b"{}")
     experiments, detail = _h2o3.discover(_http.Endpoint("127.0.0.1", port), "vm-1", "a")
@@ -213,11 +249,41 @@ def test_wrong_credentials_are_named_so(serve: Serve) -> None:
         (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "silent"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "invalid"),
         (head(length=50) + b"{", "silent"),
+        (CHUNKED + b"1\r\n{\r\nnothing\r\n", "silent"),
+        (CHUNKED + b"-5\r\n" + b" " * 99, "silent"),
+        (CHUNKED + b"-" + b"F" * 99 + b"\r\n" + b" " * 99, "silent"),
     ],
 )
 def test_hostile_answers_are_samples_too(serve: Serve, answer: bytes, outcome: str) -> None:
     probe = _http.Probe(_http.Endpoint("127.0.0.1", serve(answer)), timeout=2)
     assert _h2o3.sample(probe, "$03_a").outcome == outcome
+    probe.close()
+
+
+def test_a_chunk_of_negative_length_is_no_leave_to_send_without_end() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    sent = [0]
+
+    def pour() -> None:
+        connection, _peer = listening.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(CHUNKED + b"-1\r\n")
+            while sent[0] < 32 << 20:
+                sent[0] += connection.send(b" " * 65536)
+
+    threading.Thread(target=pour, daemon=True).start()
+    probe = _http.Probe(_http.Endpoint("127.0.0.1", listening.getsockname()[1]))
+    with pytest.raises(http.client.HTTPException, match="larger than"):
+        probe.get("/3/Cloud")
+    assert sent[0] < 32 << 20
+    listening.close()
+
+
+def test_a_connection_takes_one_question_after_the_other(serve_many: int) -> None:
+    probe = _http.Probe(_http.Endpoint("127.0.0.1", serve_many), timeout=2)
+    answers = [(probe.get("/").body, probe.get("/chunked").body, probe.head("/").status) for _turn in range(3)]
+    assert answers == [({"connections": 1}, {"connections": 1}, 200)] * 3
     probe.close()
 
 
