@@ -158,10 +158,16 @@ class Program:
         self._rest = b""
 
     def ask(self, question: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
-        """One answer. Raises OSError, TimeoutError, or EOFError when the program ended or said what is no object."""
+        """One answer. Raises OSError, TimeoutError, or EOFError when the program ended or said what is no object.
+
+        What it said before it was asked is no answer: it may be older than a freeze.
+        """
         child = self._running()
         if child.stdin is None or child.stdout is None:
             raise EOFError("the program has no standard input or output")
+        if self._spoke_unasked(child.stdout.fileno()):
+            self.close()
+            raise EOFError("the program said more than it was asked for")
         child.stdin.write(json.dumps(question).encode() + b"\n")
         child.stdin.flush()
         answer = parsed(self._line(child.stdout.fileno(), time.monotonic() + timeout))
@@ -178,6 +184,11 @@ class Program:
             )
         return self._child
 
+    def _spoke_unasked(self, stream: int) -> bool:
+        if not self._rest and select.select([stream], [], [], 0)[0]:
+            self._rest = os.read(stream, 1)  # nothing where the program ended
+        return bool(self._rest)
+
     def _line(self, stream: int, deadline: float) -> bytes:
         while b"\n" not in self._rest:
             if not select.select([stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -191,16 +202,22 @@ class Program:
         line, _newline, self._rest = self._rest.partition(b"\n")
         return line
 
+    def interrupt(self) -> None:
+        """End the program, so that who waits for it is woken; called from another thread."""
+        child = self._child
+        if child is not None:
+            child.kill()
+
     def close(self) -> None:
-        """End the program."""
+        """End the program and let go of its pipes."""
         child, self._child = self._child, None
         if child is None:
             return
+        child.kill()  # first: another thread may hold a pipe that only the program's end frees
         for stream in (child.stdin, child.stdout):
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
-        child.kill()
         child.wait()
 
 
@@ -240,7 +257,7 @@ class ProgramSession:
 
     def interrupt(self) -> None:
         """See the port ``Session``."""
-        self._program.close()
+        self._program.interrupt()
 
     def close(self) -> None:
         """See the port ``Session``."""

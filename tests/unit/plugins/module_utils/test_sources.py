@@ -396,6 +396,39 @@ def test_a_program_that_waits_is_woken(program: _exec.Exec) -> None:
     assert session.sample().outcome == "silent"
 
 
+def test_what_a_program_says_unasked_is_no_answer(tmp_path: Path) -> None:
+    path = tmp_path / "provider"
+    path.write_text(
+        "import sys\n"
+        "for step, line in enumerate(sys.stdin):\n"
+        "    for more in (0, 1): print('{\"step\": %d}' % (2 * step + more), flush=True)\n"
+    )
+    session = _exec.Exec(settings("exec", command=[sys.executable, str(path)])).session(
+        Experiment("vm-1", "ML-1", "exec", "17", "", "exec:x")
+    )
+    first = session.sample()
+    time.sleep(0.2)
+    second = session.sample()
+    assert (first.step, second.outcome, second.detail) == (0, "silent", "the program said more than it was asked for")
+    assert session.sample().step == 0, "another program answers"
+    session.close()
+
+
+def test_a_program_that_does_not_listen_is_ended() -> None:
+    source = _exec.Exec(settings("exec", command=["sleep", "20"], token="x" * (1 << 20)))
+    session = source.session(Experiment("vm-1", "ML-1", "exec", "17", "", "exec:x"))
+    outcomes: list[str] = []
+    asking = threading.Thread(target=lambda: outcomes.append(session.sample().outcome), daemon=True)
+    began = time.monotonic()
+    asking.start()
+    time.sleep(0.3)
+    session.interrupt()
+    asking.join(10)
+    session.close()
+    assert outcomes == ["silent"]
+    assert time.monotonic() - began < 10
+
+
 def test_a_program_that_cannot_run_is_told() -> None:
     missing = _exec.Exec(settings("exec", command=["/nowhere/provider"]))
     assert "No such file" in missing.discover(TARGET)[1]
