@@ -12,6 +12,7 @@ import base64
 import http.client
 import json
 import math
+import re
 import socket
 import ssl
 import threading
@@ -77,6 +78,17 @@ def url_for(template: str, address: str, vm_name: str) -> str:
     if not usable and ("{vm}" in template or "{address}" in template):
         raise UnusableAddress(f"{text(url)} is no URL of a server")
     return url
+
+
+def address_in(template: str, url: str) -> str | None:
+    """The VM's address in the server of a URL that a source's template gave, "" where its server is fixed.
+
+    ``None`` for a URL that the template cannot have given.
+    """
+    server = re.escape(re.sub(r":\d+$", "", urlsplit(template).netloc).lower())
+    pattern = server.replace(re.escape("{address}"), "(?P<address>.+)", 1)
+    match = re.fullmatch(pattern, urlsplit(url).hostname or "")
+    return None if match is None else match.groupdict().get("address", "")
 
 
 def endpoint_of(url: str, settings: Mapping[str, Any], option: str) -> Endpoint:

@@ -24,7 +24,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._errors import Expe
 from ansible_collections.liveml.vsphere.plugins.module_utils._exec import Exec
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import H2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._history import largest_gap
-from ansible_collections.liveml.vsphere.plugins.module_utils._http import UnusableAddress
+from ansible_collections.liveml.vsphere.plugins.module_utils._http import UnusableAddress, address_in, text
 from ansible_collections.liveml.vsphere.plugins.module_utils._members import further_vms, key_of, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._mlflow import Mlflow
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
@@ -43,6 +43,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._tensorboard import
 from ansible_collections.liveml.vsphere.plugins.module_utils._watch import Watch
 
 _WORKERS = 16
+ANY_ADDRESS = "//{address}"
 MOST_EXPERIMENTS = 64  # of one VM: each is asked by a thread of its own
 BUILT_IN: dict[str, Callable[[Mapping[str, Any]], Source]] = {
     "driverless_ai": DriverlessAi,
@@ -64,12 +65,16 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Scoped:
-    """A source and the VMs it is asked for, as name patterns; none: all. ``origin`` names it in journals."""
+    """A source and the VMs it is asked for, as name patterns; none: all. ``origin`` names it in journals.
+
+    ``url`` is the template of its servers' URLs, "" where it has none.
+    """
 
     origin: str
     source: Source
     vms: tuple[str, ...]
     sends_credentials: bool
+    url: str
 
     def covers(self, vm_name: str) -> bool:
         """Whether the source is asked for a VM."""
@@ -83,7 +88,9 @@ class Providers:
         self._settings = settings
         self._networks = _networks(settings["allowed_networks"])
         self._sources = (
-            [Scoped("h2o3", H2o3(settings), (), settings["username"] is not None)] if settings["h2o3"] else []
+            [Scoped("h2o3", H2o3(settings), (), settings["username"] is not None, ANY_ADDRESS)]
+            if settings["h2o3"]
+            else []
         )
         self._sources += [_scoped(source) for source in settings["sources"]]
 
@@ -240,12 +247,28 @@ class Providers:
         fits = [s for s in self._sources if s.source.provider == experiment.provider and s.covers(experiment.vm_name)]
         own = [scoped for scoped in fits if experiment.source in (scoped.origin, "")]
         if len(own) == 1:
+            self._refuse_leak(own[0], experiment)
             return own[0].source
         raise InvalidInput(
             f"An experiment of provider {experiment.provider} in {experiment.vm_name} is to be asked, but no source is",
             hint="Give the experiments.sources with which the run was begun",
             option="experiments",
         )
+
+    def _refuse_leak(self, scoped: Scoped, experiment: Experiment) -> None:
+        """Raise InvalidInput where credentials would go to a guest's own address that was asked without any."""
+        if not scoped.sends_credentials or not scoped.url:
+            return
+        address = address_in(scoped.url, experiment.url)
+        if address in ("", str(self._settings["addresses"].get(experiment.vm_name, "")).lower()):
+            return
+        refusal = self._refusal(address or "", credentials=True)
+        if refusal:
+            raise InvalidInput(
+                f"The experiment in {experiment.vm_name} was found at {text(experiment.url)}, where no credentials may go ({refusal})",
+                hint="Name its network in experiments.allowed_networks, or its address in experiments.addresses",
+                option="experiments",
+            )
 
 
 def _scoped(settings: Mapping[str, Any]) -> Scoped:
@@ -266,7 +289,9 @@ def _scoped(settings: Mapping[str, Any]) -> Scoped:
         )
     source = BUILT_IN[kind](settings)
     _belonging(settings)
-    return Scoped(origin_of(settings), source, tuple(settings["vms"]), secret)
+    return Scoped(
+        origin_of(settings), source, tuple(settings["vms"]), secret, settings["url"] if needed == "url" else ""
+    )
 
 
 def at_most(experiments: list[Experiment], count: int) -> list[Experiment]:

@@ -95,6 +95,50 @@ def test_credentials_go_to_no_server_that_the_name_of_a_vm_chooses() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "settings", "refused"),
+    [
+        ("http://10.9.9.9:54321", {}, True),
+        ("http://10.9.9.9:54321", {"allowed_networks": ["10.1.0.0/16"]}, True),
+        ("http://10.9.9.9:54321/h2o", {"allowed_networks": ["10.9.0.0/16"]}, False),
+        ("http://[fd00::5]:54321", {"allowed_networks": ["fd00::/8"]}, False),
+        ("http://10.9.9.9:54321", {"addresses": {"ml-1": "10.9.9.9"}}, False),
+        ("http://Node.example.com:54321", {"addresses": {"ml-1": "node.Example.com"}}, False),
+        ("http://10.9.9.9:54321", {"addresses": {"ml-1": "10.1.2.3"}}, True),
+    ],
+)
+def test_credentials_go_to_no_address_that_was_found_without(url: str, settings: dict[str, Any], refused: bool) -> None:
+    known = Experiment("vm-1", "ml-1", "h2o3", "job", "1", url)
+    assert providers(**settings)._session(known), "without credentials it may be asked"
+    asking = providers(username="alice", password="secret", **settings)
+    if refused:
+        with pytest.raises(InvalidInput, match="no credentials may go"):
+            asking._session(known)
+    else:
+        assert asking._session(known)
+
+
+def test_credentials_of_a_source_go_to_its_own_servers() -> None:
+    found = "http://10-1-2-3.example.com:5000"
+    for template, url, networks, refused in (
+        ("https://mlflow.example.com", "https://mlflow.example.com:443", [], False),
+        ("https://mlflow.example.com", found, [], True),
+        ("http://{address}:5000", "http://10.1.2.3:5000", ["10.1.0.0/16"], False),
+        ("http://{address}:5000", "http://10.1.2.3:5000", [], True),
+        ("http://{address}.nip.io:5000", "http://10.1.2.3.nip.io:5000", ["10.1.0.0/16"], False),
+        ("http://{address}.nip.io:5000", found, ["10.1.0.0/16"], True),
+        ("http://proxy.example.com/{address}", "http://proxy.example.com:80/10.1.2.3", [], False),
+    ):
+        settings = source("mlflow", url=template, token="a-token")
+        known = Experiment("vm-1", "ml-1", "mlflow", "x", "", url, source=origin_of(settings))
+        asking = providers(sources=[settings], allowed_networks=networks)
+        if refused:
+            with pytest.raises(InvalidInput, match="no credentials may go"):
+                asking._session(known)
+        else:
+            assert asking._session(known)
+
+
+@pytest.mark.parametrize(
     ("template", "address", "name", "url"),
     [
         ("http://{address}:9091/metrics", "fd00::5", "ml-1", "http://[fd00::5]:9091/metrics"),
