@@ -58,6 +58,8 @@ HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts, t
 DISCOVERY_SECONDS = 3.0
 JOB_SECONDS = 0.2
 LONG_ANSWER = 0.25
+PATIENCE_SECONDS = 30.0  # for questions about all jobs of a server
+MOST_JOBS = 64
 MOST_NODES = 256
 MOST_MODELS = 20
 METRIC = {"Regression": "RMSE", "Binomial": "AUC", "Multinomial": "logloss", "Ordinal": "logloss"}
@@ -267,10 +269,13 @@ def discover(
             return [], "no training job runs"  # a job would have locked the cloud; asking for jobs would, too
         name, nodes = cluster_of(cloud)
         jobs = probe.get("/3/Jobs")
-        limited = {key for key, model in models_in_training(jobs) if has_time_limit(probe, model)}
+        end = time.monotonic() + PATIENCE_SECONDS
+        running = running_experiments(jobs, endpoint.url, vm, vm_name)
+        asked = {e.id for e in running[:MOST_JOBS]}
+        training = {key: model for key, model in models_in_training(jobs) if key in asked}
+        limited = {key for key, model in training.items() if time.monotonic() < end and has_time_limit(probe, model)}
         found = [
-            replace(e, cluster=name, nodes=nodes, clock_progress=e.clock_progress or e.id in limited)
-            for e in running_experiments(jobs, endpoint.url, vm, vm_name)
+            replace(e, cluster=name, nodes=nodes, clock_progress=e.clock_progress or e.id in limited) for e in running
         ]
         return found, "no training job runs"
     except ConnectionRefusedError:

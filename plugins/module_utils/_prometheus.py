@@ -46,6 +46,7 @@ START = "process_start_time_seconds"
 STARTED = "started "  # then the process' start in seconds since the epoch
 CLOCK_STEP = 2.0  # seconds by which a corrected guest clock may move a process' start
 USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
+LONGEST_WAIT = 600.0  # seconds; a search waits no longer because a server says so
 DISCOVERY_SECONDS = 10.0
 MOST_BYTES = 16 << 20
 SERIES = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^\n]*\})?[ \t]+(\S+)(?:[ \t]+-?\d+)?[ \t]*$")
@@ -95,7 +96,7 @@ class Prometheus:
         if first.outcome != "answered" or first.step is None:
             return [], f"{endpoint.url}: {first.detail or 'the metric is not there'}"
         candidate = with_process(candidate, session.started)
-        seconds = max(self._settings["advance_timeout"], 3 * capabilities.freshness)
+        seconds = max(self._settings["advance_timeout"], min(3 * capabilities.freshness, LONGEST_WAIT))
         found = advancing([(candidate, self.session(candidate, DISCOVERY_SECONDS))], seconds)
         return found, "" if found else f"{endpoint.url}: {series} did not advance in {seconds:.0f} s"
 

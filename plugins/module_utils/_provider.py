@@ -16,6 +16,8 @@ from typing import Protocol
 from ansible_collections.liveml.vsphere.plugins.module_utils._history import Point
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Final, Sample
 
+MOST_CONNECTIONS = 16  # that a search keeps to one server
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -82,7 +84,9 @@ def advancing(
     """Those whose step or progress changes within ``seconds``; sessions are closed.
 
     Servers that only keep records show a killed run as running for ever, so what does not advance is no experiment.
+    There may be thousands of such, and a process has hundreds of connections: many candidates keep none.
     """
+    keep = len(candidates) <= MOST_CONNECTIONS
     first: dict[int, Sample] = {}
     found: dict[int, Experiment] = {}
     end = clock() + seconds
@@ -91,6 +95,8 @@ def advancing(
             if index in found or clock() >= end:
                 continue
             sample = session.sample()
+            if not keep:
+                session.close()
             if sample.outcome != "answered":
                 continue
             seen = first.setdefault(index, sample)

@@ -12,6 +12,7 @@ import fnmatch
 import hashlib
 import ipaddress
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -44,6 +45,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._watch import Watch
 
 _WORKERS = 16
 ANY_ADDRESS = "//{address}"
+PATIENCE_SECONDS = 30.0  # for questions about what a source found in a VM
+TOO_SLOW = ("unknown", "the server answers too slowly to be asked")
 MOST_EXPERIMENTS = 64  # of one VM: each is asked by a thread of its own
 BUILT_IN: dict[str, Callable[[Mapping[str, Any]], Source]] = {
     "driverless_ai": DriverlessAi,
@@ -168,7 +171,8 @@ class Providers:
         for scoped in self._sources:
             if scoped.covers(vm.name):
                 experiments, detail = self._asked(scoped, vm)
-                found += [self._completed(scoped, e, vm) for e in at_most(experiments, MOST_EXPERIMENTS)]
+                end = time.monotonic() + PATIENCE_SECONDS
+                found += [self._completed(scoped, e, vm, end) for e in at_most(experiments, MOST_EXPERIMENTS)]
                 details.append(detail)
         return Observation(vm, tuple(found), "" if found else "; ".join(filter(None, details)) or "no source covers it")
 
@@ -183,9 +187,10 @@ class Providers:
         except UnusableAddress as error:
             return [], str(error)
 
-    def _completed(self, scoped: Scoped, experiment: Experiment, vm: VmState) -> Experiment:
+    def _completed(self, scoped: Scoped, experiment: Experiment, vm: VmState, end: float) -> Experiment:
+        """With what else is asked of an experiment, until ``end`` (monotonic): a slow server shall not hold up a run."""
         source = scoped.source
-        reproducible, why = source.reproducible(experiment)
+        reproducible, why = source.reproducible(experiment) if time.monotonic() < end else TOO_SLOW
         known = replace(
             experiment,
             owner=self._owner(experiment, vm),
@@ -195,7 +200,7 @@ class Providers:
         )
         if self._settings["require_checkpoint"] == "never":
             return known
-        recoverable, recovery = source.recovery(known)
+        recoverable, recovery = source.recovery(known) if time.monotonic() < end else TOO_SLOW
         return replace(known, recoverable=recoverable, recovery=recovery)
 
     def _owner(self, experiment: Experiment, vm: VmState) -> str:

@@ -40,6 +40,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Se
 PROVIDER = "tensorboard"
 SCALARS = "/data/plugin/scalars"
 USUAL_RELOAD = 5.0
+LONGEST_WAIT = 300.0  # seconds; a search waits no longer because a guest says so
 DISCOVERY_SECONDS = 10.0
 MOST_BYTES = 16 << 20
 NOTE = "changes of the last step that TensorBoard shows"
@@ -67,7 +68,8 @@ class Tensorboard:
             probe.close()
         if environment.status != 200 or tags.status != 200 or not isinstance(tags.body, dict):
             return [], f"{endpoint.url}: something other than a TensorBoard answers (HTTP {tags.status})"
-        freshness = reload_interval(environment) + self._settings["flush_seconds"]
+        reload, flush = reload_interval(environment), self._settings["flush_seconds"]
+        freshness = reload + flush
         candidates = [
             Experiment(
                 vm=target.vm,
@@ -81,7 +83,7 @@ class Tensorboard:
             )
             for run, tag in self._series(tags.body, target.vm_name)
         ]
-        seconds = max(self._settings["advance_timeout"], 2 * freshness)
+        seconds = max(self._settings["advance_timeout"], 2 * (min(reload, LONGEST_WAIT) + flush))
         found = advancing([(e, self.session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
         return found, "" if found else f"{endpoint.url}: none of {len(candidates)} runs advanced in {seconds:.0f} s"
 
@@ -130,7 +132,7 @@ def reload_interval(environment: Answer) -> float:
     """Seconds between TensorBoard's looks at the event files, from its own settings."""
     flags = mapping(mapping(mapping(environment.body).get("debug")).get("flags"))
     found = count(flags.get("reload_interval"))
-    return USUAL_RELOAD if found is None else found
+    return USUAL_RELOAD if found is None else max(0.0, found)
 
 
 def series_path(series: str) -> str:

@@ -123,6 +123,23 @@ def test_whatever_a_model_looks_like(body: Any) -> None:
     _h2o3.cluster_of(answer)
 
 
+def test_of_thousands_of_jobs_a_few_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    told = {
+        "/3/Cloud": {"__meta": {"schema_name": "CloudV3"}},
+        "/3/Jobs": {"jobs": [job(f"$03_{n}") for n in range(5000)]},
+    }
+
+    def get(_probe: _http.Probe, path: str) -> _http.Answer:
+        asked.append(path)
+        return _http.Answer(200, PROCESS | {"x-h2o-build-project-version": "3.46"}, told.get(path))
+
+    monkeypatch.setattr(_http.Probe, "get", get)
+    experiments, _detail = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a")
+    assert len(experiments) == 5000
+    assert len(asked) == 2 + _h2o3.MOST_JOBS
+
+
 @pytest.mark.parametrize("kind", ["Key<Model>", "Key<AutoML>", "Key<Grid>"])
 def test_names_without_bytes_end_nothing(kind: str) -> None:
     class Server:

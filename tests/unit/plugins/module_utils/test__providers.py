@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils import _providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import JobSession
 from ansible_collections.liveml.vsphere.plugins.module_utils._http import UnusableAddress, url_for
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers, at_most, origin_of
 
 
@@ -155,6 +158,30 @@ def test_an_address_that_gives_no_url_harms_that_vm_alone(address: str, name: st
         url_for("http://{address}.{vm}:80" if len(name) > 99 else "http://{address}:80", address, name)
     seen = providers(h2o3=False, sources=[source("mlflow", url="http://{address}:5000")])
     assert seen.observe([VmState("vm-1", name, "u", "h", Power.ON, 1, guest_address="")])[0].experiments == ()
+
+
+def test_a_slow_server_is_not_asked_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        provider, in_guest, asked = "exec", False, 0
+
+        def discover(self, _target: Target) -> tuple[list[Experiment], str]:
+            return [Experiment("vm-1", "ml-1", "exec", str(n), "", "exec:x") for n in range(50)], ""
+
+        def reproducible(self, _experiment: Experiment) -> tuple[str, str]:
+            self.asked += 1
+            time.sleep(0.02)
+            return "yes", ""
+
+        recovery = reproducible
+
+    monkeypatch.setattr(_providers, "PATIENCE_SECONDS", 0.1)
+    source: Any = Slow()
+    observer = providers(h2o3=False, require_checkpoint="warn")
+    observer._sources = [_providers.Scoped("x", source, (), False, "")]
+    (seen,) = observer.observe([VmState("vm-1", "ml-1", "u", "h", Power.ON, 1, guest_address="10.1.2.3")])
+    assert len(seen.experiments) == 50
+    assert 0 < source.asked < 20
+    assert (seen.experiments[0].recoverable, seen.experiments[-1].recoverable) == ("yes", "unknown")
 
 
 def test_what_a_source_tells_belongs_to_a_vm() -> None:

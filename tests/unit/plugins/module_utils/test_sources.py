@@ -18,7 +18,7 @@ from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils import (
@@ -32,9 +32,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils import (
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
 from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._history import largest_gap
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Final, Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Final, Power, Sample, VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Exporter, Wanted
-from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Target
+from ansible_collections.liveml.vsphere.plugins.module_utils._provider import MOST_CONNECTIONS, Target, advancing
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Observation, Providers
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -300,6 +300,47 @@ def test_tensorboard_runs_belong_to_the_vm_of_their_path(serve: Serve) -> None:
 def test_tensorboard_is_not_just_anything(serve: Serve) -> None:
     url = serve(lambda _path: (404, {}))
     assert "something other than a TensorBoard" in observed(settings("tensorboard", url=url)).detail
+
+
+def test_no_search_waits_as_long_as_a_guest_says(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    def advancing(candidates: list[Any], seconds: float) -> list[Experiment]:
+        waits.append(seconds)
+        return []
+
+    monkeypatch.setattr(_tensorboard, "advancing", advancing)
+    for told in (1e9, -1e9):
+        flags = {"debug": {"flags": {"reload_interval": told}}}
+        url = serve(lambda path, flags=flags: (200, flags if path.endswith("environment") else {"ML-1": {"loss": {}}}))
+        observed(settings("tensorboard", url=url, flush_seconds=10))
+    monkeypatch.setattr(_prometheus, "advancing", advancing)
+    config = {"status": "success", "data": {"yaml": "scrape_interval: 900h", "result": [{"value": [1, "5"]}]}}
+    observed(settings("prometheus", url=serve(lambda _path: (200, config)), query="steps"))
+    assert waits == [2 * (_tensorboard.LONGEST_WAIT + 10), 20, _prometheus.LONGEST_WAIT]
+
+
+def test_a_thousand_stale_runs_take_no_thousand_connections() -> None:
+    class Stale:
+        opened: ClassVar[set[int]] = set()
+        most_hz = 4.0
+        most_opened = 0
+
+        def sample(self) -> Sample:
+            self.opened.add(id(self))
+            Stale.most_opened = max(Stale.most_opened, len(self.opened))
+            return Sample(0.0, 0.0, "answered", step=1.0)
+
+        def interrupt(self) -> None:
+            raise AssertionError
+
+        def close(self) -> None:
+            self.opened.discard(id(self))
+
+    known = Experiment("vm-1", "ML-1", "mlflow", "x", "", "http://x")
+    assert advancing([(known, Stale()) for _n in range(1000)], 0.1) == []
+    assert Stale.most_opened <= MOST_CONNECTIONS
+    assert not Stale.opened
 
 
 # exec
