@@ -117,7 +117,11 @@ def _planned(state: RunState, event: Mapping[str, Any]) -> RunState:
         target=event["target"]["moid"],
         target_name=event["target"]["name"],
     )
-    if event.get("back"):
+    back = bool(event.get("back"))
+    known = (state.back if back else state.moves).get(record.vm)
+    if known is not None and known.in_flight:  # a resumed run plans it again before it takes up its task
+        record = replace(record, submitting=True, task=known.task)
+    if back:
         return replace(state, back={**state.back, record.vm: record})
     return _with_move(state, record)
 
