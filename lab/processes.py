@@ -37,9 +37,12 @@ def bare_environment(state: Path) -> dict[str, str]:
 
 
 def start_detached(command: Sequence[str], state: Path, log: Path, pass_fds: Sequence[int]) -> subprocess.Popen[bytes]:
-    """Run ``command`` in its own session with stdout and stderr in ``log``; it keeps ``pass_fds`` open."""
+    """Run ``command`` in its own session with stdout and stderr in ``log``; it keeps ``pass_fds`` open.
+
+    It carries its mark when this returns: for a moment after its start a process shows no environment.
+    """
     with open(log, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as sink:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=state,
             env=bare_environment(state),
@@ -49,6 +52,9 @@ def start_detached(command: Sequence[str], state: Path, log: Path, pass_fds: Seq
             start_new_session=True,
             pass_fds=tuple(pass_fds),
         )
+    while process.poll() is None and not carries_mark(process.pid, state):
+        time.sleep(0.001)
+    return process
 
 
 def start_time(pid: int) -> int | None:
