@@ -11,12 +11,18 @@ its own. Where processors cannot be assigned, measurements take what they get.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
+
+from lab.errors import LabError
+from lab.paths import cache_dir
+from lab.toolchain import vcenter_binary
 
 FOLDER = "LIVEML_TEST_TURNS"  # environment variable: where the workers of one run meet
 MARKS = ("alone", "long")  # what begins first, so that no worker is left with it at the end
@@ -79,8 +85,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         config.pluginmanager.register(Turns(Path(os.environ[FOLDER]) / "measuring"))
     else:
-        os.environ[FOLDER] = tempfile.mkdtemp(prefix="liveml-turns-")
-        (Path(os.environ[FOLDER]) / "measuring").touch()
+        folder = Path(tempfile.mkdtemp(prefix="liveml-turns-"))
+        os.environ[FOLDER] = str(folder)
+        (folder / "measuring").touch()
+        if config.getoption("numprocesses", None):
+            threading.Thread(target=build_vcenter, args=(folder,), daemon=True).start()
+
+
+def build_vcenter(folder: Path) -> None:
+    """Compile the lab's vCenter on all processors, before a worker does it on those that it has."""
+    with contextlib.suppress(LabError):  # the worker that needs it tells what is wrong
+        vcenter_binary(cache_dir(), folder)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
