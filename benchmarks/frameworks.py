@@ -122,6 +122,7 @@ class World:
                 stderr=errors,
                 text=True,
                 env={**os.environ, **QUIET, "PYTHONPATH": str(ROOT)},
+                start_new_session=True,  # else Linux continues it when the shell that began all this ends (setpgid(2))
             )
         self.run_id = self.training.stdout.readline().strip() if self.training.stdout is not None else ""
         if not self.run_id:
