@@ -273,7 +273,9 @@ def resolution(
         return sorted(highs)[-2:][0] if highs else None
     found = silences(samples, unwatched)
     longest = longest_silence(found)
-    return max((s.high for s in found if s is not longest), default=longest.high if longest else None)
+    # What ended the longest was asked when that began, so the silence after it seems as long.
+    others = [s for before, s in zip([None, *found], found, strict=False) if longest not in (before, s)]
+    return max((s.high for s in others), default=longest.high if longest else None)
 
 
 def _overlaps(windows: Windows, start: float, end: float) -> bool:

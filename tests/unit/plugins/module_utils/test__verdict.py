@@ -16,7 +16,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Stall,
     Verdict,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._stall import Finding
+from ansible_collections.liveml.vsphere.plugins.module_utils._stall import Finding, resolution
 from ansible_collections.liveml.vsphere.plugins.module_utils._stall import longest_stall as found_stall
 from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import judge
 from hypothesis import given
@@ -69,6 +69,13 @@ def test_the_interval_holds_the_true_freeze(start: float, length: float, hz: flo
     assert stall.high <= length + 1 / hz + 0.07
     if length > 0.25 + 1 / hz + 0.07:  # below that a busy server cannot be told from a stall
         assert stall.high - stall.low <= 1 / hz + 0.12
+
+
+@given(length=st.floats(0.3, 30), hz=st.sampled_from([5.0, 20.0]))
+def test_the_resolution_is_that_of_undisturbed_operation(length: float, hz: float) -> None:
+    found = resolution(poll([(10, length)], hz=hz, latencies=[0.002], seconds=60))
+    assert found is not None
+    assert found <= 1 / hz + 0.02
 
 
 def moving(freeze: float, **last: object) -> list[Sample]:
