@@ -71,6 +71,10 @@ class RunState:
     rolling_back: str = ""
     back: Mapping[str, MoveRecord] = field(default_factory=dict)
 
+    def is_of(self, vcenter_uuid: str) -> bool:
+        """Whether the run is of this vCenter, with whose instance UUID its key begins."""
+        return self.key.startswith(f"{vcenter_uuid}.")
+
     @property
     def in_flight(self) -> tuple[MoveRecord, ...]:
         """Moves announced to vCenter whose end the run never saw."""

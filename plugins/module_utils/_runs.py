@@ -158,7 +158,7 @@ def unfinished_run_of_vms(state: Path, plan: Plan) -> tuple[Path, RunState] | No
     for folder, run in run_states(state):
         if run.finished or run.host is not None:
             continue
-        ours = run.key.startswith(f"{plan.vcenter.instance_uuid}.") and all(
+        ours = run.is_of(plan.vcenter.instance_uuid) and all(
             move.vm in known or move.vm_name in plan.settled for move in run.moves.values()
         )
         if run.key == key or (run.moves and ours):
@@ -170,7 +170,7 @@ def arrivals(state: Path, estate: Estate) -> dict[str, str]:
     """VM -> host where a run that never ended and was for no host wanted it, and where it is (MoIDs)."""
     found = {}
     for _folder, run in run_states(state):
-        if not run.finished and run.host is None and run.key.startswith(f"{estate.vcenter.instance_uuid}."):
+        if not run.finished and run.host is None and run.is_of(estate.vcenter.instance_uuid):
             for vm, move in run.moves.items():
                 if move.submitting and vm in estate.vms and estate.vms[vm].host == move.target:
                     found[vm] = move.target
@@ -181,7 +181,7 @@ def moves_in_flight(state: Path, vcenter_uuid: str) -> dict[str, tuple[str, str 
     """VM -> (target, task) of moves that an unfinished run of this vCenter announced and never saw end."""
     found: dict[str, tuple[str, str | None]] = {}
     for _folder, run in run_states(state):
-        if not run.finished and run.key.startswith(f"{vcenter_uuid}."):
+        if not run.finished and run.is_of(vcenter_uuid):
             for move in run.in_flight:
                 found.setdefault(move.vm, (move.target, move.task))
     return found
@@ -194,7 +194,7 @@ def journal_homes(state: Path, vcenter_uuid: str) -> dict[str, Home]:
     """
     facts = _cleared_homes(state, vcenter_uuid)
     for _folder, run in run_states(state):
-        if run.key.startswith(f"{vcenter_uuid}."):
+        if run.is_of(vcenter_uuid):
             facts += _home_facts(run)
     homes: dict[str, Home] = {}
     for fact in sorted(facts, key=lambda fact: (fact.at, fact.home is None)):
@@ -267,7 +267,7 @@ def journalled_plan(state: Path, vcenter: VcenterInfo, plan_id: str) -> Plan | N
     """The plan of that id as the newest run of this vCenter that carried it out, or began to, wrote it down."""
     for _folder, events in run_journals(state):
         run = replay(events)
-        if run is not None and run.key.startswith(f"{vcenter.instance_uuid}."):
+        if run is not None and run.is_of(vcenter.instance_uuid):
             told = _plan_events(events, plan_id)
             if told is not None:
                 return _told_plan(told, vcenter, plan_id)
