@@ -23,6 +23,8 @@ import pytest
 from ansible.module_utils import basic
 
 ROOT = Path(__file__).resolve().parent.parent
+# pytest changes the environment of its process at each test: what is started in another thread must not read it then.
+ENVIRONMENT = dict(os.environ)
 
 
 class Lab:
@@ -62,6 +64,7 @@ def running_lab(*arguments: str) -> Iterator[Lab]:
             up = subprocess.run(
                 [*command, "up", "--state", state, *arguments],
                 cwd=ROOT,
+                env=ENVIRONMENT,
                 capture_output=True,
                 text=True,
                 check=False,
@@ -69,7 +72,9 @@ def running_lab(*arguments: str) -> Iterator[Lab]:
             assert up.returncode == 0, up.stderr
             yield Lab(json.loads(up.stdout))
         finally:
-            subprocess.run([*command, "down", "--state", state], cwd=ROOT, check=True, capture_output=True)
+            subprocess.run(
+                [*command, "down", "--state", state], cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True
+            )
 
 
 @pytest.fixture

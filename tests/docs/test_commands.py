@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from tests.docs.pages import Command, Outcome, commands, missing, pages, run
-from tests.labs import ROOT, Lab, running_lab
+from tests.labs import ENVIRONMENT, ROOT, Lab, running_lab
 
 pytestmark = pytest.mark.long
 
@@ -145,10 +145,10 @@ def meant(command: Command) -> Command:
 
 def reader(lab: Lab, home: Path) -> dict[str, str]:
     """The environment of a reader with the collection installed, whose vCenter has the lab's port and certificate."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "VMWARE_"))}
+    kept = {key: value for key, value in ENVIRONMENT.items() if not key.startswith(("ANSIBLE_", "VMWARE_"))}
     own = {
         "HOME": str(home),
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{BIN}{os.pathsep}{ENVIRONMENT['PATH']}",
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv" / "collections"),
         "NO_COLOR": "1",
     }
