@@ -191,7 +191,7 @@ options:
         type: float
         default: 60.0
       baseline:
-        description: Seconds of undisturbed sampling before the first move.
+        description: Seconds of undisturbed sampling before the first move, which also waits up to 5 seconds more for a first answer of each experiment.
         type: float
         default: 3.0
 """

@@ -198,20 +198,24 @@ HEAVY = 3.0  # times the median: then steps differ so much that an ordinary one 
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """Time between two changes: from ``start`` it lasted at least ``low`` and at most ``high`` seconds."""
+    """Time without a change: from ``start`` it lasted at least ``low`` and at most ``high`` seconds of the watch.
+
+    ``whole``: a change was seen at both ends, so that it is a step and not part of one.
+    """
 
     start: float
     end: float
     low: float
     high: float
+    whole: bool
 
 
 def quiets(answers: Sequence[Sample], freshness: float) -> list[Quiet]:
-    """The times between changes of news; the last one is still open. A change lies between two questions."""
+    """The times before, between and after changes of news; none where nothing changed. A change lies between two questions."""
     changes = [i for i in range(1, len(answers)) if news(answers[i]) != news(answers[i - 1])]
     found = []
-    for first, second in itertools.pairwise([*changes, len(answers)]):
-        since, before = answers[first], answers[first - 1]
+    for first, second in itertools.pairwise([0, *changes, len(answers)] if changes else []):
+        since, before = answers[first], answers[max(0, first - 1)]
         unchanged = answers[second - 1]
         until = answers[min(second, len(answers) - 1)]
         found.append(
@@ -220,6 +224,7 @@ def quiets(answers: Sequence[Sample], freshness: float) -> list[Quiet]:
                 until.received,
                 max(0.0, unchanged.sent - since.received - freshness),
                 until.received - before.sent + freshness,
+                whole=first > 0 and second < len(answers),
             )
         )
     return found
@@ -234,7 +239,7 @@ def _watched_quiets(samples: Sequence[Sample], unwatched: Windows, freshness: fl
 
 
 def usual_quiet(others: Sequence[Quiet]) -> float:
-    """How long a step may take undisturbed, from the other steps; infinite when there are none.
+    """How long a step may take undisturbed, from other whole steps; infinite when there are none.
 
     A training's own step takes time too, and checkpoints and evaluations take longer than others: the longest of the
     others, more where they are few or differ much.
@@ -251,7 +256,7 @@ def _longest_quiet(samples: Sequence[Sample], unwatched: Windows, freshness: flo
     if not watched:
         return None
     longest = max(watched, key=lambda quiet: quiet.high)
-    others = [quiet for quiet in watched if quiet is not longest]
+    others = [quiet for quiet in watched if quiet.whole and quiet is not longest]
     low = max(0.0, longest.low - usual_quiet(others))
     since = longest.start if low > 0 else None
     note = f"told from {len(others)} other steps of up to {max((q.high for q in others), default=0.0):.2f} s"

@@ -31,7 +31,7 @@ CALM_HZ = 5.0
 FOCUS_HZ = 20.0
 LEAST_SETTLE_SECONDS = 1.0
 TELL_SECONDS = 3.0
-MOST_PATIENCE = 5.0  # seconds that a verdict waits for an answer
+MOST_PATIENCE = 5.0  # seconds that a verdict, or the first move, waits for an answer
 LONG_SILENCE = 1.0  # seconds; a question that waits longer counts as silence when it is judged
 LONG_ANSWER = 0.1  # seconds; pauses of the whole process matter for such alone
 
@@ -81,9 +81,16 @@ class Watch:
         self._log.close()
 
     def baseline(self) -> None:
-        """Sample undisturbed for the baseline's seconds, so that the usual latency is known."""
-        if self._watched:
-            time.sleep(self._baseline)
+        """Sample undisturbed for the baseline's seconds, so that the usual latency is known before anything moves.
+
+        Nothing moves either before each experiment was heard once, unless that takes too long.
+        """
+        end = time.monotonic() + (self._baseline if self._watched else 0.0)
+        while (left := end - time.monotonic()) > (0 if self._all_heard() else -MOST_PATIENCE):
+            time.sleep(max(left, 0.05))
+
+    def _all_heard(self) -> bool:
+        return all(watched.heard for watched in self._watched)
 
     def focus(self, vm: str) -> None:
         """See the port."""
@@ -153,6 +160,11 @@ class _Watched:
         self._samples: list[Sample] = []
         self._sent: float | None = None
         self._told = (time.monotonic(), experiment.progress)
+
+    @property
+    def heard(self) -> bool:
+        """Whether an answer came since this watch began."""
+        return any(sample.outcome == ANSWERED for sample in list(self._samples))
 
     def focus(self) -> None:
         """Sample at the high rate; remember when the move began."""

@@ -181,7 +181,7 @@ def records(durations: list[float], freeze: tuple[float, float], *, hz: float, s
 
 @given(
     durations=st.lists(st.floats(0.1, 2.0), min_size=1, max_size=6),
-    start=st.floats(30, 40),
+    start=st.floats(0, 40),
     length=st.floats(0, 20),
     hz=st.sampled_from([4.0, 10.0]),
 )
@@ -191,6 +191,22 @@ def test_quiet_steps_bound_the_freeze(durations: list[float], start: float, leng
     assert stall is not None
     assert stall.low <= length <= stall.high
     assert stall.high <= length + max(durations) + 3 / hz, "a bound that always holds because it is wide says nothing"
+
+
+def test_a_stall_before_the_first_step_that_was_seen_is_a_stall() -> None:
+    samples = [*records([0.1], (0.0, 4.0), hz=20, seconds=6)]
+    judgement = judge(RUN, samples, stall_budget=1, moved_at=0.1)
+    assert judgement.verdict is Verdict.STALLED
+    assert judgement.longest_stall is not None
+    assert judgement.longest_stall.low > 3
+
+
+@given(seconds=st.floats(61, 200), hz=st.sampled_from([1.0, 5.0]))
+def test_a_slow_step_beside_parts_of_steps_is_no_stall(seconds: float, hz: float) -> None:
+    """The watch begins and ends within a step: how long a whole one takes is told by whole ones alone."""
+    stall = longest_stall(records([60.0], (0.0, 0.0), hz=hz, seconds=seconds), capabilities=RUN.capabilities)
+    assert stall is not None
+    assert stall.low == 0
 
 
 def test_records_that_are_old_widen_the_interval_and_do_not_bend_it() -> None:

@@ -131,6 +131,22 @@ def watched(folder: Path, session: Answers, settle_timeout: float = 1) -> Watch:
     )
 
 
+def test_nothing_moves_before_each_experiment_was_heard(tmp_path: Path) -> None:
+    class Slow(Answers):
+        def sample(self) -> Sample:
+            time.sleep(0.4)
+            return super().sample()
+
+    experiments = [Experiment("vm-1", "ML-1", "h2o3", name, "1", "http://x") for name in ("one", "other")]
+    sessions = zip(experiments, (Answers(), Slow("silent")), strict=True)
+    before = time.monotonic()
+    with Watch(sessions, tmp_path, stall_budget=2.0, settle_timeout=1, baseline=0.1, listener=print) as watch:
+        watch.baseline()
+        assert 0.8 <= time.monotonic() - before < 5
+        judged = {j.experiment.id: j.samples for j in watch.judge("vm-1")}
+    assert judged["other"] >= 2
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_watch_that_ended_by_itself_proves_nothing(tmp_path: Path) -> None:
     with watched(tmp_path, Answers("answered", "answered", "answered", "disk full")) as watch:
