@@ -43,7 +43,7 @@ gitops: setup-test ## Run the tests of pipelines and rulebooks with all their va
 	@THOROUGH=1 $(PYTEST) tests/gitops tests/eda
 
 chaos: setup-test ## Kill the playbooks at 20 random moments and see them converge
-	@KILLS=20 $(PYTEST) tests/e2e -k killed_playbook
+	@KILLS=20 $(PYTEST) tests/e2e -k killed_playbooks
 
 same-model: setup-test ## Train on all flights with and without moves, and compare the models row by row
 	@SAME_MODEL=long $(PYTEST) tests/integration/test_same_model.py -k learnt --durations=1

@@ -24,19 +24,18 @@ HOST = "esx-05"
 KILLS = int(os.environ.get("KILLS", "5"))
 
 
-@pytest.mark.parametrize("seed", range(KILLS))
-def test_a_killed_playbook_converges_when_run_again(tmp_path: Path, seed: int) -> None:
-    moment = random.Random(seed).uniform(2, 12)
+@pytest.mark.parametrize("seed", range((KILLS + 1) // 2))
+def test_killed_playbooks_converge_when_run_again(tmp_path: Path, seed: int) -> None:
+    moments = random.Random(seed)
     with running_lab("--no-guests", "--time-scale", "0.1") as lab:
         before = lab.where()
         leaving = lab.on(HOST)
         for name in ("evacuate_host", "restore_host"):
             variables = {f"{name}_name": HOST}
-            if (seed % 2 == 0) == (name == "evacuate_host"):
-                process = started_play(name, lab, tmp_path, **variables)
-                time.sleep(moment)
-                process.send_signal(signal.SIGKILL)
-                process.communicate(timeout=200)
+            process = started_play(name, lab, tmp_path, **variables)
+            time.sleep(moments.uniform(2, 12))
+            process.send_signal(signal.SIGKILL)
+            process.communicate(timeout=200)
             out = play(name, lab, tmp_path, **variables)
             assert out.returncode == 0, out.stdout
             if name == "evacuate_host":

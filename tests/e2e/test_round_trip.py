@@ -16,7 +16,7 @@ import pytest
 from tests.labs import Lab, play, running_lab, started_play
 
 pytestmark = pytest.mark.alone
-HOST = "esx-05"
+HOST, TRAINS = "esx-05", "ML-cpu-vm-04"
 
 
 def evidence(state_dir: Path, purpose: str) -> dict:
@@ -25,7 +25,7 @@ def evidence(state_dir: Path, purpose: str) -> dict:
 
 
 def test_round_trip_under_real_training_then_a_killed_server(tmp_path: Path) -> None:
-    with running_lab("--time-scale", "0.5") as lab:
+    with running_lab("--time-scale", "0.25") as lab:
         before = lab.where()
         leaving = lab.on(HOST)
         out = play("evacuate_host", lab, tmp_path, evacuate_host_name=HOST)
@@ -46,25 +46,27 @@ def test_round_trip_under_real_training_then_a_killed_server(tmp_path: Path) -> 
         assert [e["id"] for e in first["experiments"]] == [e["id"] for e in second["experiments"]]
         assert second["experiments"][0]["progress_before"] >= first["experiments"][0]["progress_after"]
 
-        lab.post("guests/ML-cpu-vm-04", action="freeze")
+        lab.post(f"guests/{TRAINS}", action="freeze")
         out = play("verify_experiments", lab, tmp_path, verify_experiments_wait_timeout=5)
         assert out.returncode != 0
         assert "uninterrupted" not in out.stdout
-        lab.post("guests/ML-cpu-vm-04", action="thaw")
+        lab.post(f"guests/{TRAINS}", action="thaw")
 
+        for other in leaving - {TRAINS}:
+            lab.post(f"vms/{other}", action="move", target="esx-04", instant=True)
         process = started_play("evacuate_host", lab, tmp_path, evacuate_host_name=HOST, evacuate_host_settle_timeout=5)
         wait_for_moves(lab, len(lab.get("state")["moves"]) + 1)
-        lab.post("guests/ML-cpu-vm-04", action="kill")
+        lab.post(f"guests/{TRAINS}", action="kill")
         text, _errors = process.communicate(timeout=200)
         assert process.returncode != 0
-        assert "experiment in ML-cpu-vm-04 is failed" in text
+        assert f"experiment in {TRAINS} is failed" in text
 
 
 def proved(document: dict, lab: Lab, leaving: set[str]) -> None:
     """The measured stall holds the lab's true freeze, in an interval narrow enough to mean something."""
     assert {m["vm"] for m in document["moves"] if m["result"] == "moved"} == leaving
     experiment = document["experiments"][0]
-    assert (experiment["vm"], experiment["verdict"]) == ("ML-cpu-vm-04", "uninterrupted")
+    assert (experiment["vm"], experiment["verdict"]) == (TRAINS, "uninterrupted")
     true = [m["freeze_seconds"] for m in lab.get("state")["moves"] if m["freeze_seconds"]][-1]
     stall = experiment["longest_stall"]
     assert stall["low"] <= true <= stall["high"], (true, stall)

@@ -41,11 +41,11 @@ TRAINED = ROWS if LONG else 20_000
 FREEZE = 0.6
 PATIENCE = 1800.0 if LONG else 400.0
 RECIPES: dict[str, dict[str, Any]] = {
-    "gbm": {"ntrees": 300},
-    "drf": {"ntrees": 100},
-    "xgboost": {"ntrees": 16},
+    "gbm": {"ntrees": 400},
+    "drf": {"ntrees": 50},
+    "xgboost": {"ntrees": 10},
     "glm": {"family": "multinomial", "response_column": "carrier", "lambda_search": True, "nlambdas": 2},
-    "deeplearning": {"hidden": [20], "epochs": 16, "reproducible": True},
+    "deeplearning": {"hidden": [20], "epochs": 8, "reproducible": True},
 }
 QUICK = {"baseline": 0.5, "settle_timeout": 20.0}
 INPUT = {"response_column": "arr_delay", "ignored_columns": ["tailnum", "time_hour", "dest", "late"]}
@@ -111,7 +111,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     topology["vms"][0] |= {"h2o3": guest, "stun_seconds": FREEZE}
     path = tmp_path_factory.mktemp("topology") / "one.yml"
     path.write_text(yaml.safe_dump(topology))
-    with running_lab("--topology", str(path)) as running:
+    with running_lab("--topology", str(path), "--time-scale", "1" if LONG else "0.1") as running:
         yield running
 
 
