@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import json
 import os
+import secrets
 import threading
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,8 @@ class SampleLog:
     """Append-only and shared by the watch's threads; ``session`` tells watching processes apart."""
 
     def __init__(self, path: Path) -> None:
-        self._session = f"{os.getpid()}"
+        # In containers every controller may have the same process number.
+        self._session = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._lock = threading.Lock()
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._stream = os.fdopen(fd, "a", buffering=1 << 14, encoding="utf-8")

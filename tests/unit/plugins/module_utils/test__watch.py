@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Sample, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._pauses import RunDelay
-from ansible_collections.liveml.vsphere.plugins.module_utils._samples import read_samples
+from ansible_collections.liveml.vsphere.plugins.module_utils._samples import SampleLog, read_samples, unwatched_windows
 from ansible_collections.liveml.vsphere.plugins.module_utils._stall import STANDS_OUT, longest_stall
 from ansible_collections.liveml.vsphere.plugins.module_utils._watch import Watch
 
@@ -73,6 +73,16 @@ def test_a_stopped_watcher_claims_no_stall(tmp_path: Path) -> None:
     assert finding.stall.at is None
     assert finding.stall.low == 0
     assert finding.stall.high >= STOPPED_SECONDS, "the experiment may have stood still meanwhile"
+
+
+def test_a_second_watch_shows_what_was_not_watched_between_them(tmp_path: Path) -> None:
+    """Also with the same process number, as in containers."""
+    for begin in (0.0, 100.0):
+        log = SampleLog(tmp_path / "samples.jsonl")
+        for second in range(3):
+            log.add(("vm-1", "job"), Sample(begin + second, begin + second, "answered", "1"))
+        log.close()
+    assert unwatched_windows(read_samples(tmp_path / "samples.jsonl")["vm-1", "job"]) == [(2.0, 100.0)]
 
 
 def test_a_late_watcher_lowers_what_is_claimed() -> None:
