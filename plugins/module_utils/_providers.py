@@ -220,6 +220,8 @@ class Providers:
             return "the guest reports no usable address"
         if "%" in address:  # a zone is of the guest's own links, and may hold anything
             return "the guest reports no usable address"
+        # An IPv4 address written as IPv6 is where its packets go; Python before 3.13 does not look through it.
+        ip = getattr(ip, "ipv4_mapped", None) or ip
         if ip.is_multicast or ip.is_unspecified or ip.is_link_local:
             return f"the guest reports {ip}, which is no host's address"
         inside = any(ip in network for network in self._networks)

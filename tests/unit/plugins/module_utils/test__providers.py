@@ -32,6 +32,7 @@ def providers(**settings: Any) -> Providers:
         ("fd00::5", {}, ""),
         ("224.0.0.1", {}, "no host's address"),
         ("169.254.169.254", {}, "no host's address"),
+        ("::ffff:169.254.169.254", {}, "169.254.169.254, which is no host's address"),
         ("0.0.0.0", {}, "no host's address"),
         ("evil.example.com", {}, "no usable address"),
         ("fd00::5%eth0", {}, "no usable address"),
