@@ -39,7 +39,9 @@ print(get_venv_packages(SimpleNamespace(version="{version}"))["pip"])
 """
 
 
-def sanity(artefact: Path, version: str, tests: Iterable[str] = (), *, bin_dir: Path = BIN) -> str:
+def sanity(
+    artefact: Path, version: str, tests: Iterable[str] = (), *, skipped: Iterable[str] = (), bin_dir: Path = BIN
+) -> str:
     """What ansible-test prints for the artefact, with the Python ``version`` of ``bin_dir``. Raises CommandFailed."""
     with tempfile.TemporaryDirectory(prefix="liveml-sanity-") as name:
         folder = Path(name)
@@ -49,9 +51,13 @@ def sanity(artefact: Path, version: str, tests: Iterable[str] = (), *, bin_dir: 
         (tree / "tests").mkdir()
         shutil.copy(ROOT / "tests" / "config.yml", tree / "tests")
         prepare_home(folder, version, bin_dir)
-        chosen = [part for test in tests for part in ("--test", test)]
+        chosen = [*_options("--test", tests), *_options("--skip-test", skipped)]
         command = [bin_dir / "ansible-test", "sanity", "--python", version, "--allow-disabled", *chosen]
         return run(command, tree, bin_dir=bin_dir, HOME=str(HOME), ANSIBLE_COLLECTIONS_PATH=str(folder))
+
+
+def _options(name: str, values: Iterable[str]) -> list[str]:
+    return [part for value in values for part in (name, value)]
 
 
 def prepare_home(folder: Path, version: str, bin_dir: Path) -> None:

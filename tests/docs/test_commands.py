@@ -49,7 +49,7 @@ ENDS = {r"^timeout --signal=KILL": {137}}
 # Pages that go on where another one ended.
 FOLLOWS = {"howto_verify_evidence": "tutorial_lab"}
 # How fast simulated time passes: in the tutorial a run is killed under way.
-TIME_SCALES = {"tutorial_lab": "0.2"}
+TIME_SCALES = {"tutorial_lab": "0.1"}
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ with open(path, "a", buffering=1) as log:
         log.write(json.dumps(line) + "\\n")
 """
 SLACK = "T0/B0/x0"
+SMALL = ROOT / "lab" / "topologies" / "small.yml"
 
 
 class Mail(socketserver.StreamRequestHandler):
@@ -167,7 +168,7 @@ def stalled(lab: Lab, running: list[subprocess.Popen[bytes]], *, seconds: float)
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with running_lab("--no-guests", "--topology", str(ROOT / "lab" / "topologies" / "small.yml")) as lab:
+    with running_lab("--no-guests", "--time-scale", "0.3", "--topology", str(SMALL)) as lab:
         yield lab
 
 

@@ -107,7 +107,8 @@ def test_the_demonstrations_playbooks_run_from_the_artefact(installed: Path, fas
 
 
 def test_sanity(artefact: Path) -> None:
-    sanity(artefact, f"{sys.version_info.major}.{sys.version_info.minor}")
+    # tests/lint runs the tools of these on the same files.
+    sanity(artefact, f"{sys.version_info.major}.{sys.version_info.minor}", skipped=("changelog", "yamllint"))
 
 
 def test_galaxy_imports_it_without_a_warning(artefact: Path) -> None:
@@ -120,7 +121,7 @@ def test_galaxy_imports_it_without_a_warning(artefact: Path) -> None:
 
 
 def test_the_oldest_core_of_this_machine_runs_it(artefact: Path) -> None:
-    row = row_of(pairs()[0], artefact, ["ansible-doc", "check mode", "evacuate", "restore"])
+    row = row_of(pairs()[0], artefact, ["evacuate", "restore"])
     assert row.passed, row.checks
 
 

@@ -26,8 +26,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._samples import rea
 
 from tests.labs import ROOT
 
-pytestmark = pytest.mark.alone
-
 EXAMPLE = ROOT / "docs" / "examples" / "steplog_provider.py"
 TRAINING = """
 import json, os, sys, time
@@ -126,6 +124,7 @@ def training(tmp_path: Path) -> Iterator[Training]:
     training.process.wait()
 
 
+@pytest.mark.alone
 def test_a_freeze_lies_within_what_each_provider_states(training: Training) -> None:
     judgements, frozen, providers = training.judged(lambda: training.freeze(1.5))
     for provider, widest in {"prometheus": 0.35, "exec": 1.0}.items():
