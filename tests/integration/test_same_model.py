@@ -44,7 +44,13 @@ RECIPES: dict[str, dict[str, Any]] = {
     "gbm": {"ntrees": 400},
     "drf": {"ntrees": 50},
     "xgboost": {"ntrees": 10},
-    "glm": {"family": "multinomial", "response_column": "carrier", "lambda_search": True, "nlambdas": 2, "max_iterations": 12},
+    "glm": {
+        "family": "multinomial",
+        "response_column": "carrier",
+        "lambda_search": True,
+        "nlambdas": 2,
+        "max_iterations": 12,
+    },
     "deeplearning": {"hidden": [20], "epochs": 8, "reproducible": True},
 }
 QUICK = {"baseline": 0.5, "settle_timeout": 20.0}
