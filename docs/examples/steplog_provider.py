@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ADVANCE_SECONDS = 2.0  # a training that does no step within this time is none
-TAIL_BYTES = 1 << 16
+TAIL_BYTES = 1 << 14
 Line = dict[str, Any]
 
 
