@@ -18,12 +18,13 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Capabilities, Sample, Stall
 
 ANSWERED = "answered"
+HEARD = (ANSWERED, "job_missing")  # that a job is unknown is an answer of the server, too
 OF_A_SERVER = Capabilities("process", "answers")
 STANDS_OUT = 0.25  # a question that waits this much longer than others tells of a stall; below, of a busy server
 MANY_TIMES = 2  # or this many times what the slowest hundredth of the others waited longer, on a busy machine
@@ -72,8 +73,7 @@ class _Answers:
 
     def __init__(self, samples: Sequence[Sample], *, clock_progress: bool) -> None:
         self.samples = samples
-        # That a job is unknown is an answer of the server, too.
-        self.places = [i for i, s in enumerate(samples) if s.outcome in (ANSWERED, "job_missing")]
+        self.places = [i for i, s in enumerate(samples) if s.outcome in HEARD]
         self.heard = [samples[i] for i in self.places]
         self.middle = median(s.waited for s in self.heard) if self.heard else 0.0
         self._waits = [max(0.0, s.waited - self.middle) for s in self.heard]
@@ -185,9 +185,16 @@ def longest_stall(
     if longest is None:
         return None
     low, high = max(silence.low for silence in found), max(silence.high for silence in found)
+    high = max(high, _before_the_first_answer(samples))
     at = longest.start if longest.claimed else None
     since = max((silence.start for silence in found if silence.stands_out), default=None)
     return Finding(Stall(min(max(longest.seconds, low), high), low, high, at), since)
+
+
+def _before_the_first_answer(samples: Sequence[Sample]) -> float:
+    """Seconds in which questions at the watch's begin had no answer, so that nothing is known of them."""
+    first = next(i for i, sample in enumerate(samples) if sample.outcome in HEARD)
+    return samples[first].received - samples[0].sent if first > 0 else 0.0
 
 
 # --- signal: changes
@@ -210,45 +217,59 @@ class Quiet:
     whole: bool
 
 
-def quiets(answers: Sequence[Sample], freshness: float) -> list[Quiet]:
-    """The times before, between and after changes of news; none where nothing changed. A change lies between two questions."""
+def quiets(samples: Sequence[Sample], freshness: float) -> list[Quiet]:
+    """The times before, between and after changes of news in one unbroken watch. A change lies between two questions.
+
+    Before the first answer and after the last one nothing is known: ``high`` holds these times, ``low`` does not.
+    """
+    answers = [s for s in samples if s.outcome == ANSWERED]
+    if not answers:
+        return [Quiet(samples[0].sent, samples[-1].received, 0.0, samples[-1].received - samples[0].sent, whole=False)]
     changes = [i for i in range(1, len(answers)) if news(answers[i]) != news(answers[i - 1])]
     found = []
-    for first, second in itertools.pairwise([0, *changes, len(answers)] if changes else []):
-        since, before = answers[first], answers[max(0, first - 1)]
-        unchanged = answers[second - 1]
-        until = answers[min(second, len(answers) - 1)]
-        found.append(
-            Quiet(
-                since.received,
-                until.received,
-                max(0.0, unchanged.sent - since.received - freshness),
-                until.received - before.sent + freshness,
-                whole=first > 0 and second < len(answers),
-            )
-        )
+    for first, second in itertools.pairwise([0, *changes, len(answers)]):
+        before = answers[first - 1] if first > 0 else samples[0]
+        until = answers[second] if second < len(answers) else samples[-1]
+        since, unchanged = answers[first].received, answers[second - 1].sent
+        low, high = max(0.0, unchanged - since - freshness), until.received - before.sent + freshness
+        found.append(Quiet(since, until.received, low, high, whole=first > 0 and second < len(answers)))
     return found
 
 
 def _watched_quiets(samples: Sequence[Sample], unwatched: Windows, freshness: float) -> list[Quiet]:
-    answers = [s for s in samples if s.outcome == ANSWERED]
-    # What has ended stands still without having stalled.
-    ended = next((i for i, s in enumerate(answers) if s.status not in ("RUNNING", None)), len(answers))
-    found = quiets(answers[: ended + 1], freshness)
-    return [quiet for quiet in found if not _overlaps(unwatched, quiet.start, quiet.end)]
+    """The quiets of all unbroken watches; none where nothing changed in any of them."""
+    ended = next((i for i, s in enumerate(samples) if _tells_an_end(s)), None)
+    watches = _unbroken(samples if ended is None else samples[: ended + 1], unwatched)
+    found = [quiet for watch in watches for quiet in quiets(watch, freshness)]
+    if ended is not None and found:
+        # What a training does after its last step, before it tells its end, may take as long as it likes.
+        found[-1] = replace(found[-1], low=0.0)
+    changed = len(found) > len(watches)
+    return found if changed else []
+
+
+def _tells_an_end(sample: Sample) -> bool:
+    return sample.outcome == ANSWERED and sample.status not in ("RUNNING", None)
+
+
+def _unbroken(samples: Sequence[Sample], unwatched: Windows) -> list[Sequence[Sample]]:
+    """The samples cut where nobody watched."""
+    cuts = [i for i in range(1, len(samples)) if _overlaps(unwatched, samples[i - 1].received, samples[i].sent)]
+    return [samples[first:end] for first, end in itertools.pairwise([0, *cuts, len(samples)]) if first < end]
 
 
 def usual_quiet(others: Sequence[Quiet]) -> float:
-    """How long a step may take undisturbed, from other whole steps; infinite when there are none.
+    """How long a step may take undisturbed, from the other steps; infinite when none of them is whole.
 
     A training's own step takes time too, and checkpoints and evaluations take longer than others: the longest of the
-    others, more where they are few or differ much.
+    others, more where they are few or differ much. Part of a step tells only that a whole one may be as long.
     """
-    if not others:
+    whole = [quiet.high for quiet in others if quiet.whole]
+    if not whole:
         return float("inf")
     longest = max(quiet.high for quiet in others)
-    heavy = longest > HEAVY * median(quiet.high for quiet in others)
-    return longest * max(1 + FEW / len(others), 2.0 if heavy else 1.0)
+    heavy = longest > HEAVY * median(whole)
+    return longest * max(1 + FEW / len(whole), 2.0 if heavy else 1.0)
 
 
 def _longest_quiet(samples: Sequence[Sample], unwatched: Windows, freshness: float) -> Finding | None:
@@ -256,10 +277,11 @@ def _longest_quiet(samples: Sequence[Sample], unwatched: Windows, freshness: flo
     if not watched:
         return None
     longest = max(watched, key=lambda quiet: quiet.high)
-    others = [quiet for quiet in watched if quiet.whole and quiet is not longest]
+    others = [quiet for quiet in watched if quiet is not longest]
     low = max(0.0, longest.low - usual_quiet(others))
     since = longest.start if low > 0 else None
-    note = f"told from {len(others)} other steps of up to {max((q.high for q in others), default=0.0):.2f} s"
+    known = sum(quiet.whole for quiet in others)
+    note = f"told from {known} other steps of up to {max((q.high for q in others), default=0.0):.2f} s"
     return Finding(Stall((longest.high + low) / 2, low, longest.high, since), since, note)
 
 
@@ -274,8 +296,9 @@ def resolution(
     The widest of all but the longest; there is no shorter watch without a stall to compare with.
     """
     if capabilities.signal == "changes":
-        highs = [quiet.high for quiet in _watched_quiets(samples, unwatched, capabilities.freshness)]
-        return sorted(highs)[-2:][0] if highs else None
+        quiet = sorted(_watched_quiets(samples, unwatched, capabilities.freshness), key=lambda quiet: quiet.high)
+        others = quiet[:-1] if any(q.whole for q in quiet[:-1]) else quiet
+        return others[-1].high if others else None
     found = silences(samples, unwatched)
     longest = longest_silence(found)
     # What ended the longest was asked when that began, so the silence after it seems as long.

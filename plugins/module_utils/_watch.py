@@ -163,8 +163,8 @@ class _Watched:
 
     @property
     def heard(self) -> bool:
-        """Whether an answer came since this watch began."""
-        return any(sample.outcome == ANSWERED for sample in list(self._samples))
+        """Whether an answer came since this watch began; none will when its thread has ended."""
+        return not self.thread.is_alive() or any(sample.outcome == ANSWERED for sample in list(self._samples))
 
     def focus(self) -> None:
         """Sample at the high rate; remember when the move began."""

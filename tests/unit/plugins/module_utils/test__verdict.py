@@ -209,6 +209,65 @@ def test_a_slow_step_beside_parts_of_steps_is_no_stall(seconds: float, hz: float
     assert stall.low == 0
 
 
+def test_an_evaluation_that_the_end_of_the_watch_cuts_off_is_evidence_of_long_steps() -> None:
+    """A step of 20 s is no stall where another one took at least 18 s."""
+    samples = records([0.1] * 200 + [20.0], (0.0, 0.0), hz=5, seconds=78)
+    stall = longest_stall(samples, capabilities=RUN.capabilities)
+    assert stall is not None
+    assert stall.low == 0
+    assert stall.high > 20
+
+
+@pytest.mark.parametrize("signal", ["answers", "changes"])
+@pytest.mark.parametrize("outcome", ["silent", "refused", "invalid"])
+def test_what_no_question_was_answered_about_may_have_been_a_stall(signal: str, outcome: str) -> None:
+    """The server was out of order when the watch began, and the VM moved meanwhile."""
+    experiment = replace(RUN, capabilities=Capabilities("run", signal))
+    samples = [Sample(n / 5, n / 5 + 0.01, outcome) for n in range(200)]
+    samples += [
+        replace(s, sent=s.sent + 40, received=s.received + 40) for s in records([0.1], (0.0, 0.0), hz=20, seconds=20)
+    ]
+    judgement = judge(experiment, samples, stall_budget=5, moved_at=9)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert judgement.longest_stall is not None
+    assert judgement.longest_stall.low == 0
+    assert judgement.longest_stall.high >= 40
+
+
+def test_what_a_training_does_between_its_last_step_and_its_end_is_no_stall() -> None:
+    samples = records([0.1], (20.0, 0.0), hz=5, seconds=20)
+    samples += [replace(samples[-1], sent=20 + n / 5, received=20.01 + n / 5) for n in range(150)]
+    samples.append(replace(samples[-1], sent=50.0, received=50.01, status="DONE"))
+    assert judge(RUN, samples, stall_budget=5, moved_at=9).verdict is Verdict.COMPLETED
+
+
+@pytest.mark.parametrize("gap", [50.0, 600.0])
+def test_what_was_not_watched_is_no_step_and_hides_none(gap: float) -> None:
+    """A stall of a minute that was watched, then a second watch."""
+    first = records([0.1], (30.0, 60.0), hz=5, seconds=100)
+    second = [
+        replace(s, sent=s.sent + 100 + gap, received=s.received + 100 + gap, step=2000.0 + (s.step or 0))
+        for s in records([0.1], (0.0, 0.0), hz=5, seconds=20)
+    ]
+    unwatched = [(first[-1].received, second[0].sent)]
+    judgement = judge(RUN, [*first, *second], stall_budget=5, moved_at=9, unwatched=unwatched)
+    assert judgement.verdict is Verdict.STALLED
+    assert judgement.longest_stall is not None
+    assert judgement.longest_stall.low <= 60 <= judgement.longest_stall.high < 62
+    frozen_at_its_end = [*first[: 5 * 60], *second]
+    unwatched = [(first[299].received, second[0].sent)]
+    stall = judge(RUN, frozen_at_its_end, stall_budget=5, moved_at=9, unwatched=unwatched).longest_stall
+    assert stall is not None
+    assert stall.low <= 29.8 <= stall.high < 32
+
+
+def test_the_resolution_is_not_that_of_a_part_of_a_step() -> None:
+    samples = records([60.0], (0.0, 0.0), hz=5, seconds=119)[5 * 59 :]
+    judgement = judge(RUN, samples, stall_budget=5)
+    assert judgement.resolution is not None
+    assert judgement.resolution > 50
+
+
 def test_records_that_are_old_widen_the_interval_and_do_not_bend_it() -> None:
     fresh = records([0.1], (30.0, 3.0), hz=10, seconds=60)
     shown = [replace(s, step=fresh[max(0, i - 20)].step) for i, s in enumerate(fresh)]  # two seconds late
