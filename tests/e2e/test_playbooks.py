@@ -10,6 +10,7 @@ import os
 import random
 import re
 import signal
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -32,10 +33,7 @@ def test_killed_playbooks_converge_when_run_again(tmp_path: Path, seed: int) -> 
         leaving = lab.on(HOST)
         for name in ("evacuate_host", "restore_host"):
             variables = {f"{name}_name": HOST}
-            process = started_play(name, lab, tmp_path, **variables)
-            time.sleep(moments.uniform(2, 12))
-            process.send_signal(signal.SIGKILL)
-            process.communicate(timeout=200)
+            killed_on_its_way(started_play(name, lab, tmp_path, **variables), lab, moments, len(leaving))
             out = play(name, lab, tmp_path, **variables)
             assert out.returncode == 0, out.stdout
             if name == "evacuate_host":
@@ -43,6 +41,17 @@ def test_killed_playbooks_converge_when_run_again(tmp_path: Path, seed: int) -> 
         assert lab.where() == before
         moves = lab.get("state")["moves"]
         assert Counter((m["vm"], m["result"]) for m in moves) == Counter({(vm, "success"): 2 for vm in leaving})
+
+
+def killed_on_its_way(process: subprocess.Popen[str], lab: Lab, moments: random.Random, vms: int) -> None:
+    """Before the first move, or a while after any of them began."""
+    begun = len(lab.get("state")["moves"]) + moments.randint(0, vms)
+    while len(lab.get("state")["moves"]) < begun and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(moments.uniform(0, 1.5))
+    process.send_signal(signal.SIGKILL)
+    text, _errors = process.communicate(timeout=200)
+    assert process.returncode == -signal.SIGKILL, text
 
 
 def test_check_mode_shows_moves_and_makes_none_and_a_second_run_changes_nothing(tmp_path: Path, fast_lab: Lab) -> None:
