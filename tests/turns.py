@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files of tests run side by side; while those marked ``alone`` measure, half of the processors is theirs and nobody else's.
+"""Files of tests run side by side; while tests marked ``alone`` measure, half of the processors is theirs and nobody else's.
 
-``--dist loadgroup`` gives all files marked ``alone`` to one worker, one after the other, and every other file as a whole
-to any. Priorities would not do: Linux weighs sessions, not processes (autogroup, sched(7)), and each lab is a session of
+``--dist loadgroup`` gives all tests marked ``alone`` to one worker, one after the other, and what else a file holds as a
+whole to any. Priorities would not do: Linux weighs sessions, not processes (autogroup, sched(7)), and each lab is a session of
 its own. Where processors cannot be assigned, measurements take what they get.
 """
 
@@ -69,7 +69,7 @@ def measures(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long comes first; a file stays whole, and those that measure stay together."""
+    """What takes long comes first; what measures stays together, and so does what else a file holds."""
     items.sort(key=_turn)
     for item in items:
         group = MARKS[0] if measures(item) else item.path.relative_to(item.config.rootpath).as_posix()
