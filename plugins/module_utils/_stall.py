@@ -285,6 +285,13 @@ def _longest_quiet(samples: Sequence[Sample], unwatched: Windows, freshness: flo
     return Finding(Stall((longest.high + low) / 2, low, longest.high, since), since, note)
 
 
+def _longest_other(watched: Sequence[Quiet]) -> float | None:
+    """Seconds of the longest of all but one, where a whole step is among them; else of the longest."""
+    ordered = sorted(watched, key=lambda quiet: quiet.high)
+    others = ordered[:-1] if any(quiet.whole for quiet in ordered[:-1]) else ordered
+    return others[-1].high if others else None
+
+
 # --- both
 
 
@@ -296,9 +303,7 @@ def resolution(
     The widest of all but the longest; there is no shorter watch without a stall to compare with.
     """
     if capabilities.signal == "changes":
-        quiet = sorted(_watched_quiets(samples, unwatched, capabilities.freshness), key=lambda quiet: quiet.high)
-        others = quiet[:-1] if any(q.whole for q in quiet[:-1]) else quiet
-        return others[-1].high if others else None
+        return _longest_other(_watched_quiets(samples, unwatched, capabilities.freshness))
     found = silences(samples, unwatched)
     longest = longest_silence(found)
     # What ended the longest was asked when that began, so the silence after it seems as long.
