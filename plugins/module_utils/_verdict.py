@@ -72,7 +72,8 @@ def judge(
         progress_before=next((p for p in reversed(before) if p is not None), experiment.progress),
         progress_after=next((s.progress for s in reversed(answers) if s.progress is not None), None),
         samples=taken,
-        unwatched_seconds=sum(end - start for start, end in unwatched),
+        # A run that goes on on another machine has another monotonic clock; how long nobody watched is unknown then.
+        unwatched_seconds=sum(max(0.0, end - start) for start, end in unwatched),
         detail="; ".join(dict.fromkeys(note for note in notes if note)),
     )
 

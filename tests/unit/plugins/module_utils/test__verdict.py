@@ -261,6 +261,21 @@ def test_what_was_not_watched_is_no_step_and_hides_none(gap: float) -> None:
     assert stall.low <= 29.8 <= stall.high < 32
 
 
+@pytest.mark.parametrize("signal", ["answers", "changes"])
+def test_a_run_that_goes_on_on_another_machine_proves_nothing_untrue(signal: str) -> None:
+    first = [
+        replace(s, sent=s.sent + 1e5, received=s.received + 1e5) for s in records([0.1], (0.0, 0.0), hz=5, seconds=20)
+    ]
+    second = [replace(s, step=300 + (s.step or 0)) for s in records([0.1], (0.0, 0.0), hz=5, seconds=20)]
+    experiment = replace(RUN, capabilities=Capabilities("run", signal))
+    unwatched = [(first[-1].received, second[0].sent)]
+    judgement = judge(experiment, [*first, *second], stall_budget=5, moved_at=9, unwatched=unwatched)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert judgement.unwatched_seconds == 0
+    assert judgement.longest_stall is not None
+    assert 0 <= judgement.longest_stall.low <= judgement.longest_stall.seconds <= judgement.longest_stall.high
+
+
 def test_the_resolution_is_not_that_of_a_part_of_a_step() -> None:
     samples = records([60.0], (0.0, 0.0), hz=5, seconds=119)[5 * 59 :]
     judgement = judge(RUN, samples, stall_budget=5)
