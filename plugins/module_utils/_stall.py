@@ -29,7 +29,6 @@ OF_A_SERVER = Capabilities("process", "answers")
 STANDS_OUT = 0.25  # a question that waits this much longer than others tells of a stall; below, of a busy server
 MANY_TIMES = 2  # or this many times what the slowest hundredth of the others waited longer, on a busy machine
 LEAST_MARGIN = 0.045  # a server needs up to 45 ms to go on after a freeze, on a busy machine
-TO_GO_ON = 0.01  # seconds that a server typically needs to go on after a freeze
 NEARBY = 30.0  # seconds around a silence that tell what is usual there
 FASTER = 1.5  # how much faster than usual a training may go on
 LEAST_CHANGES = 3  # of progress, for its rate to be known
@@ -143,7 +142,7 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
     waited = last.received - question.sent - late - answers.middle
     in_flight = 0.0 if last.outcome in ("refused", "invalid") else last.waited - answers.middle
     gap, high = last.received - first.received - late - answers.middle, last.received - first.sent
-    seconds = min(max(0.0, (gap + max(0.0, waited)) / 2 - TO_GO_ON), high)
+    seconds = min(max(0.0, (gap + max(0.0, waited)) / 2), high)
     if waited <= STANDS_OUT:
         return Silence(first.received, last.received, seconds, 0.0, high, max(0.0, waited))
     threshold, margin = answers.usual(before, before + 1)
