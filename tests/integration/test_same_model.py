@@ -49,7 +49,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "response_column": "carrier",
         "lambda_search": True,
         "nlambdas": 2,
-        "max_iterations": 12,
+        "max_iterations": 7,
     },
     "deeplearning": {"hidden": [20], "epochs": 8, "reproducible": True},
 }
