@@ -180,7 +180,8 @@ def probing(figures: Figures) -> str:
 What being asked costs
 ----------------------
 
-A training whose server has one processor for work and answers was slower while it was asked by:
+A training whose server has one processor for work and answers was slower while it was asked by what the table says. It is asked
+20 times a second only while its VM moves, 5 times before and after; a guest with more processors loses less.
 
 {table(("asked at", "slower by", "95 % confidence", "blocks"), rows)}
 """
