@@ -85,7 +85,7 @@ lab-stop: ## Stop the lab
 	@$(BIN)/python -m lab down
 
 lock: setup-test ## Choose new versions for requirements/*.txt
-	@for group in uv demo test frameworks go java "awx --no-deps"; do set -- $$group; \
+	@for group in uv test "demo --constraint=requirements/test.txt" frameworks go java "awx --no-deps"; do set -- $$group; \
 	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade $$2 \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    requirements/$$1.in -o requirements/$$1.txt || exit 1; \

@@ -109,3 +109,19 @@ def test_a_login_in_module_defaults_reaches_just_the_modules_that_connect() -> N
 def test_the_version_is_the_same_everywhere() -> None:
     version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
     assert f'VERSION = "{version}"' in (ROOT / "plugins/module_utils/_version.py").read_text()
+
+
+def test_groups_of_requirements_lock_the_same_releases() -> None:
+    """They share one environment: what one installs is what the others are tested with."""
+    tested, *others = (locked(group) for group in ("test", "demo", "frameworks"))
+    for releases in others:
+        assert {name: found for name, found in releases.items() if not found <= tested.get(name, found)} == {}
+
+
+def locked(group: str) -> dict[str, set[str]]:
+    """Releases by name; several where they depend on Python's."""
+    lock = (ROOT / "requirements" / f"{group}.txt").read_text()
+    found: dict[str, set[str]] = {}
+    for name, release in re.findall(r"^([\w.-]+)==([^ ;\\]+)", lock, re.MULTILINE):
+        found.setdefault(name, set()).add(release)
+    return found
