@@ -25,7 +25,7 @@ from lab.paths import cache_dir
 from lab.toolchain import vcenter_binary
 
 FOLDER = "LIVEML_TEST_TURNS"  # environment variable: where the workers of one run meet
-ALONE, LONG = "alone", "long"  # what begins first, so that no worker is left with it at the end
+MARKS = ("alone", "long")  # what begins first, so that no worker is left with it at the end
 
 
 class Turns:
@@ -64,7 +64,7 @@ def processors() -> list[int]:
 
 def measures(item: pytest.Item) -> bool:
     """Whether a test needs processors of its own."""
-    return item.get_closest_marker(ALONE) is not None
+    return item.get_closest_marker("alone") is not None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
@@ -72,15 +72,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long comes first; what measures stays together, and so does what else a file holds."""
     items.sort(key=_turn)
     for item in items:
-        group = ALONE if measures(item) else item.path.relative_to(item.config.rootpath).as_posix()
+        group = MARKS[0] if measures(item) else item.path.relative_to(item.config.rootpath).as_posix()
         item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _turn(item: pytest.Item) -> int:
-    measurement = item.get_closest_marker(ALONE)
-    if measurement is not None:  # what needs no vCenter begins while that is compiled
-        return int(measurement.kwargs.get("vcenter", True))
-    return 2 if item.get_closest_marker(LONG) else 3
+    return next((turn for turn, mark in enumerate(MARKS) if item.get_closest_marker(mark)), len(MARKS))
 
 
 def pytest_configure(config: pytest.Config) -> None:

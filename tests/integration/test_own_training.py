@@ -124,7 +124,7 @@ def training(tmp_path: Path) -> Iterator[Training]:
     training.process.wait()
 
 
-@pytest.mark.alone(vcenter=False)
+@pytest.mark.alone
 def test_a_freeze_lies_within_what_each_provider_states(training: Training) -> None:
     judgements, frozen, providers = training.judged(lambda: training.freeze(1.5))
     for provider, widest in {"prometheus": 0.35, "exec": 1.0}.items():

@@ -12,7 +12,7 @@ from benchmarks.report import Report
 from benchmarks.servers import Fleet
 from benchmarks.verdicts import FATES, play
 
-pytestmark = pytest.mark.alone(vcenter=False)
+pytestmark = pytest.mark.alone
 
 
 def test_each_fate_is_called_by_its_name() -> None:
