@@ -9,8 +9,8 @@
 Where the server freezes with its VM (signal ``answers``), a stall is a silence: with ``a`` the answer before and ``b``
 the answer after it, the server stood still at most ``b.received - a.sent``, and at least as long as the question in
 flight waited longer than an undisturbed one may, and than the watching process was late itself. Where a server goes on
-answering (signal ``changes``), a stall lies between two changes of what it tells. Bounds and constants are tried by
-``benchmarks/stall.py``.
+answering (signal ``changes``), a stall lies between two changes of what it tells, before the first or after the last.
+Bounds and constants are tried by ``benchmarks/stall.py``.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._samples import (
     read_samples,
     unwatched_windows,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._stall import ANSWERED, STANDS_OUT, news
+from ansible_collections.liveml.vsphere.plugins.module_utils._stall import ANSWERED, HEARD, STANDS_OUT, news
 from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import is_over, judge
 
 CALM_HZ = 5.0
@@ -164,7 +164,7 @@ class _Watched:
     @property
     def heard(self) -> bool:
         """Whether an answer came since this watch began; none will when its thread has ended."""
-        return not self.thread.is_alive() or any(sample.outcome == ANSWERED for sample in list(self._samples))
+        return not self.thread.is_alive() or any(sample.outcome in HEARD for sample in list(self._samples))
 
     def focus(self) -> None:
         """Sample at the high rate; remember when the move began."""
