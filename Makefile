@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
+# Thousands of processes import the same modules: each is compiled once, not by every process.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks same-model lint sanity importer matrix release docs bench figures gates gitops browser screenshots lab lab-stop lock clean
 
