@@ -193,7 +193,7 @@ def journal_homes(state: Path, vcenter_uuid: str) -> dict[str, Home]:
     Rollbacks and operators clear a VM's home; a restore clears the home that it brought the VM to.
     """
     facts = _cleared_homes(state, vcenter_uuid)
-    for _folder, run in run_states(state):
+    for _folder, run in reversed(list(run_states(state))):  # of two at the same millisecond the newer run's counts
         if run.is_of(vcenter_uuid):
             facts += _home_facts(run)
     homes: dict[str, Home] = {}

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.liveml.vsphere.plugins.module_utils import _journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import CONNECTION_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, encode_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Journal, verify_chain
@@ -122,6 +123,15 @@ def test_a_home_that_is_recorded_after_one_was_cleared_counts(tmp_path: Path) ->
     # The folder's name tells when a run began; one that is resumed records homes later.
     journalled(tmp_path, name="20260101T000000Z-evacuate")
     assert journal_homes(tmp_path, uuid)["vm-1"].run_id == "20260101T000000Z-evacuate"
+
+
+def test_of_homes_at_the_same_time_that_of_the_newer_run_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_journal, "utc_now", lambda: "2026-01-02T00:00:00.000Z")
+    journalled(tmp_path, name="20260102T000000Z-evacuate")
+    journalled(tmp_path, name="20260101T000000Z-evacuate")
+    assert journal_homes(tmp_path, INFO.instance_uuid)["vm-1"].run_id == "20260102T000000Z-evacuate"
 
 
 def test_homes_of_another_vcenter_are_not_cleared(tmp_path: Path) -> None:
