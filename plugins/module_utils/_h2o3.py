@@ -6,12 +6,13 @@
 
 """Provider ``h2o3``: finds training jobs of an H2O-3 server and samples them. It only reads.
 
-Calls: ``GET /3/Cloud`` (does not lock a forming cloud) and ``GET /3/Jobs``; then ``GET /3/Jobs/{key}`` alone.
-Process identity is the header ``X-h2o-cluster-id``; the parser stands beside the probe and trusts nothing.
+Calls: ``GET /3/Cloud`` (does not lock a forming cloud) and ``GET /3/Jobs``; then ``GET /3/Jobs/{key}``, and between two
+of these ``OPTIONS /``: any server of HTTP answers it, at half the cost for who trains (RFC 9110, 9.3.7; measured).
+Process identity is the header ``X-h2o-cluster-id`` of every answer; the parser stands beside the probe and trusts nothing.
 
 In a cluster of several nodes each has an identity of its own, and a job is answered by its home node: while that one is
 frozen, all others keep its question waiting, though they answer for themselves (measured). So a node is asked for its
-life by ``HEAD /3/Cloud``, and for the job beside that, on another connection.
+life by itself, and for the job beside that, on another connection.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")
 HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts, though they make a model
 DISCOVERY_SECONDS = 3.0
 JOB_SECONDS = 0.2
+FRESH_SECONDS = 0.9 * JOB_SECONDS  # who asks that seldom asks about the job alone, also when a question comes early
 LONG_ANSWER = 0.25
 PATIENCE_SECONDS = 30.0  # for questions about all jobs of a server
 MOST_JOBS = 64
@@ -166,17 +168,40 @@ class H2o3:
 
 
 class JobSession:
-    """Questions about one job, one after the other."""
+    """Questions about one job, one after the other; the cheap one whether the server lives when the last is fresh.
+
+    A server whose answer to the cheap one has no identity (a proxy's, a login page) is asked about the job alone.
+    """
 
     most_hz = 20.0
 
     def __init__(self, endpoint: Endpoint, job: str) -> None:
         self._probe = Probe(endpoint)
         self._job = job
+        self._told: Sample | None = None
+        self._tells_life = True
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
-        return sample(self._probe, self._job)
+        told = self._told
+        if not self._tells_life or told is None or time.monotonic() - told.sent > FRESH_SECONDS:
+            return self.ask()
+        life = life_of(self._probe)
+        if life.outcome == "invalid":
+            self._tells_life = False
+            return replace(self.ask(), sent=life.sent)
+        if life.outcome != "answered" or life.process != told.process:
+            self._told = None
+            return life
+        if waited_long(life):
+            self._told = None  # what is told next of the job shall be from after the freeze
+        return replace(told, sent=life.sent, received=life.received)
+
+    def ask(self) -> Sample:
+        """Ask about the job, however fresh the last answer is."""
+        told = sample(self._probe, self._job)
+        self._told = told if told.outcome == "answered" and not waited_long(told) else None
+        return told
 
     def interrupt(self) -> None:
         """See the port ``Session``."""
@@ -209,25 +234,19 @@ class NodeSession:
         """See the port ``Session``."""
         if not self._thread.ident:
             self._thread.start()
-        sent = time.monotonic()
-        try:
-            answer = self._probe.head("/3/Cloud")
-        except (OSError, http.client.HTTPException) as error:
-            return failed_sample(error, sent)
-        received = time.monotonic()
-        process = answer.headers.get("x-h2o-cluster-id")
-        if process is None or answer.status != 200:
-            return Sample(sent, received, "invalid", detail=f"HTTP {answer.status} of another service")
-        if received - sent > LONG_ANSWER:
-            self._since = received
+        life = life_of(self._probe)
+        if life.outcome != "answered":
+            return life
+        if waited_long(life):
+            self._since = life.received
         latest = self._latest
         if latest is not None and latest.sent > self._since:
             self._told = latest
-        return joined(sent, received, process, self._told)
+        return joined(life, self._told)
 
     def _follow_job(self) -> None:
         while not self._stop.is_set():
-            sample = self._jobs.sample()
+            sample = self._jobs.ask()
             if sample.outcome in ("answered", "job_missing"):
                 self._latest = sample
             self._stop.wait(JOB_SECONDS)
@@ -247,11 +266,27 @@ class NodeSession:
         self._probe.close()
 
 
-def joined(sent: float, received: float, process: str, job: Sample | None) -> Sample:
+def life_of(probe: Probe) -> Sample:
+    """Ask once whether the server lives, and which process it is. Never raises for what a server or network does."""
+    sent = time.monotonic()
+    try:
+        answer = probe.options("/")
+    except (OSError, http.client.HTTPException) as error:
+        return failed_sample(error, sent)
+    process = answer.headers.get("x-h2o-cluster-id")
+    if process is None or answer.status != 200:
+        return Sample(sent, time.monotonic(), "invalid", detail=f"HTTP {answer.status} of another service")
+    return Sample(sent, time.monotonic(), "answered", process)
+
+
+def waited_long(sample: Sample) -> bool:
+    """Whether the server may have been frozen while it was asked."""
+    return sample.waited > LONG_ANSWER
+
+
+def joined(life: Sample, job: Sample | None) -> Sample:
     """A node's own answer with what is known of the job."""
-    if job is None:
-        return Sample(sent, received, "answered", process)
-    return replace(job, sent=sent, received=received, process=process)
+    return life if job is None else replace(job, sent=life.sent, received=life.received, process=life.process)
 
 
 def discover(

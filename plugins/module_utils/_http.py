@@ -162,9 +162,9 @@ class Probe:
         """GET a path below the prefix. Raises OSError or http.client.HTTPException when there is no whole answer."""
         return self._ask("GET", path, None)
 
-    def head(self, path: str) -> Answer:
-        """HEAD of a path below the prefix: status and headers alone. Raises like ``get``."""
-        return self._ask("HEAD", path, None)
+    def options(self, path: str) -> Answer:
+        """OPTIONS of a path below the prefix: status and headers alone. Raises like ``get``."""
+        return self._ask("OPTIONS", path, None)
 
     def search(self, path: str, query: Mapping[str, Any]) -> Answer:
         """POST a question that changes nothing, where a server takes searches no other way."""

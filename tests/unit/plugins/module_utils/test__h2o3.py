@@ -231,10 +231,12 @@ def serve_many() -> Iterator[int]:
             self.send_response(200)
             self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(len(data)))))
             self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data) if chunked else data)
+            self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data) if chunked else data)
 
-        do_HEAD = do_GET
+        def do_OPTIONS(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def log_message(self, *_arguments: object) -> None:
             pass
@@ -299,7 +301,7 @@ def test_a_chunk_of_negative_length_is_no_leave_to_send_without_end() -> None:
 
 def test_a_connection_takes_one_question_after_the_other(serve_many: int) -> None:
     probe = _http.Probe(_http.Endpoint("127.0.0.1", serve_many), timeout=2)
-    answers = [(probe.get("/").body, probe.get("/chunked").body, probe.head("/").status) for _turn in range(3)]
+    answers = [(probe.get("/").body, probe.get("/chunked").body, probe.options("/").status) for _turn in range(3)]
     assert answers == [({"connections": 1}, {"connections": 1}, 200)] * 3
     probe.close()
 
@@ -334,7 +336,8 @@ class TwoNodes:
         self.home, self.node = threading.Event(), threading.Event()
         self.home.set()
         self.node.set()
-        self.trees = 0
+        self.trees = self.lives = 0
+        self.process: str | None = "17"
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -346,13 +349,15 @@ class TwoNodes:
                 outer.trees += 1
                 self.answer(json.dumps({"jobs": [job("a", progress_msg=f"{outer.trees} trees")]}).encode())
 
-            def do_HEAD(self) -> None:
+            def do_OPTIONS(self) -> None:
                 outer.node.wait(10)
-                self.answer(b"")
+                outer.lives += 1
+                self.answer(b"", outer.process)
 
-            def answer(self, body: bytes) -> None:
+            def answer(self, body: bytes, process: str | None = "17") -> None:
                 self.send_response(200)
-                self.send_header("X-h2o-cluster-id", "17")
+                if process is not None:
+                    self.send_header("X-h2o-cluster-id", process)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -405,3 +410,63 @@ def test_after_a_freeze_only_news_that_were_asked_for_later_count(two_nodes: Two
     assert int(after.detail.split()[0]) > trees, "made from a question after the freeze"
     session.close()
     assert not session._thread.is_alive()
+
+
+@pytest.fixture
+def job_session(two_nodes: TwoNodes) -> Iterator[_h2o3.JobSession]:
+    session = _h2o3.JobSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
+    yield session
+    session.close()
+
+
+def test_who_asks_often_asks_for_the_job_five_times_a_second(
+    two_nodes: TwoNodes, job_session: _h2o3.JobSession
+) -> None:
+    samples = []
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        samples.append(job_session.sample())
+        time.sleep(0.02)
+    assert two_nodes.trees <= 6
+    assert two_nodes.lives + two_nodes.trees == len(samples)
+    assert {(s.outcome, s.process, s.status) for s in samples} == {("answered", "17", "RUNNING")}
+    assert all(s.waited < 0.1 for s in samples), "each is a question of its own"
+    assert len({s.detail for s in samples}) == two_nodes.trees
+
+
+def test_who_asks_seldom_asks_for_the_job_alone(two_nodes: TwoNodes, job_session: _h2o3.JobSession) -> None:
+    for _turn in range(3):
+        job_session.sample()
+        time.sleep(0.19)
+    assert (two_nodes.trees, two_nodes.lives) == (3, 0)
+
+
+def test_an_answer_without_identity_is_asked_for_no_more(two_nodes: TwoNodes, job_session: _h2o3.JobSession) -> None:
+    two_nodes.process = None
+    samples = [job_session.sample() for _turn in range(4)]
+    assert (two_nodes.trees, two_nodes.lives) == (4, 1)
+    assert {(s.outcome, s.process) for s in samples} == {("answered", "17")}
+
+
+def test_another_process_is_seen_at_once_and_tells_nothing_of_the_job(
+    two_nodes: TwoNodes, job_session: _h2o3.JobSession
+) -> None:
+    job_session.sample()
+    two_nodes.process = "18"
+    other = job_session.sample()
+    assert (other.outcome, other.process, other.status, other.detail) == ("answered", "18", None, "")
+    assert job_session.sample().detail == "2 trees", "the job is asked for next"
+
+
+@pytest.mark.parametrize("asked_for_the_job", [True, False])
+def test_after_a_freeze_the_job_is_asked_for(
+    two_nodes: TwoNodes, job_session: _h2o3.JobSession, asked_for_the_job: bool
+) -> None:
+    if not asked_for_the_job:
+        job_session.sample()
+    two_nodes.node.clear()
+    threading.Timer(0.4, two_nodes.node.set).start()
+    assert job_session.sample().waited > 0.25
+    before = two_nodes.trees
+    job_session.sample()
+    assert two_nodes.trees == before + 1
