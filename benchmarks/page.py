@@ -173,17 +173,20 @@ what the official client of H2O-3 takes for the same question in the same minute
 def probing(figures: Figures) -> str:
     """What being asked costs a training."""
     rows = [
-        (f"{line['hz']} Hz", f"{line['value']} %", f"{line['low']} to {line['high']} %", line["blocks"])
+        (f"{line['hz']:g} Hz", f"{line['value']} %", f"{line['low']} to {line['high']} %", line["blocks"])
         for line in figures.of("probing_effect_percent")
     ]
     return f"""\
 What being asked costs
 ----------------------
 
-A training whose server has one processor for work and answers was slower while it was asked by what the table says. It is asked
-20 times a second only while its VM moves, 5 times before and after; a guest with more processors loses less.
+A training whose server has one processor for work and answers was slower while it was asked by what the table says. An experiment
+is asked 20 times a second while its VM moves, 5 times before and after, and all of a VM's together no more than 10 times a second
+for each of its processors: so one processor is the worst case.
 
 {table(("asked at", "slower by", "95 % confidence", "blocks"), rows)}
+
+A server that was never asked before compiles what answers; that took {figures.one("probing_once_seconds")} seconds of its processor, once.
 """
 
 

@@ -5,7 +5,9 @@
 """How much being asked slows a training: the same one in turn with and without a watch, on a processor of its own.
 
 The server trains on one processor and answers on the same one, as in a guest all of whose processors train; the watch
-runs on the others, as on a controller of its own.
+runs on the others, as on a controller of its own. A guest with more processors is asked as often by processor at most.
+
+A server that is asked for the first time compiles what answers; that is told by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from statistics import mean, stdev
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._watch import CALM_HZ, FOCUS_HZ, bearable_hz
 
 from benchmarks.report import Report
 from benchmarks.servers import Fleet
@@ -25,7 +30,10 @@ WINDOW_SECONDS = 6.0
 USUAL_BLOCKS = 20
 MOST_EFFECT_PERCENT = 1
 TREES = {"max_depth": 2}  # many small ones, so that a window holds many
-RATES = (20, 5)  # a second
+PROCESSORS = 1
+RATES = (min(FOCUS_HZ, bearable_hz(PROCESSORS, 1)), CALM_HZ)  # a second: while the VM moves, and else
+SETTLE_SECONDS = 0.5  # of a watch, before its window
+WARM_UP_BLOCKS = 4  # in which the server compiles what answers
 
 
 def run(report: Report, blocks: int) -> None:
@@ -41,8 +49,11 @@ def run(report: Report, blocks: int) -> None:
             fleet.import_flights(node.ready())
             subject = Subject(node, "gbm")
             begin(subject.h2o, "gbm", **TREES)
-            for rate in RATES:
-                tell(report, rate, [_block(report, fleet, subject, rate) for _number in range(blocks)])
+            first = [_block(report, fleet, subject, RATES[0]) for _number in range(WARM_UP_BLOCKS)]
+            usual = {rate: [_block(report, fleet, subject, rate) for _number in range(blocks)] for rate in RATES}
+            tell_warm_up(report, first, usual[RATES[0]])
+            for rate, slower in usual.items():
+                tell(report, rate, slower)
 
 
 @contextmanager
@@ -56,7 +67,7 @@ def _only(processors: set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _block(report: Report, fleet: Fleet, subject: Subject, rate: int) -> float:
+def _block(report: Report, fleet: Fleet, subject: Subject, rate: float) -> float:
     """By which share the training was slower while it was asked."""
     paces = [_pace(fleet, subject, rate if asked else 0) for asked in (False, True, True, False)]
     slower = 1 - (paces[1] * paces[2]) ** 0.5 / (paces[0] * paces[3]) ** 0.5
@@ -64,14 +75,14 @@ def _block(report: Report, fleet: Fleet, subject: Subject, rate: int) -> float:
     return slower
 
 
-def _pace(fleet: Fleet, subject: Subject, rate: int) -> float:
+def _pace(fleet: Fleet, subject: Subject, rate: float) -> float:
     """Trees a second of one window; a rate of 0 asks nothing but at both ends."""
-    experiment = subject.experiment()
+    experiment = replace(subject.experiment(), processors=PROCESSORS)
     watch = watching([(experiment, subject.session(experiment))], fleet.folder("probed"), baseline=0.0)
     with watch if rate else nullcontext() as watched:
-        if watched is not None and rate > RATES[-1]:
+        if watched is not None and rate > CALM_HZ:
             watched.focus(subject.vm)
-        time.sleep(0.5)
+        time.sleep(SETTLE_SECONDS)
         began, trees = _next_tree(subject, experiment.id)
         time.sleep(WINDOW_SECONDS)
         ended, later = _next_tree(subject, experiment.id)
@@ -89,7 +100,13 @@ def _next_tree(subject: Subject, job: str) -> tuple[float, float]:
         time.sleep(0.002)
 
 
-def tell(report: Report, rate: int, slower: Sequence[float]) -> None:
+def tell_warm_up(report: Report, first: Sequence[float], usual: Sequence[float]) -> None:
+    """How many seconds of its processor a server that was never asked before needed to compile what answers."""
+    asked = 2 * (SETTLE_SECONDS + WINDOW_SECONDS)  # seconds of a block
+    report.figure("probing_once_seconds", round(sum(block - mean(usual) for block in first) * asked, 2), "s")
+
+
+def tell(report: Report, rate: float, slower: Sequence[float]) -> None:
     """The mean of all blocks with its 95 % confidence interval."""
     effect = mean(slower)
     doubt = 1.96 * stdev(slower) / math.sqrt(len(slower)) if len(slower) > 1 else math.inf

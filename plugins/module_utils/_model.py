@@ -389,6 +389,7 @@ class Experiment:
     recovery: str = ""  # by what it could be recovered, or why not
     reproducible: str = "unknown"  # yes, no or unknown: whether the same seed and data would give the same model
     reproducibility: str = ""  # under which conditions, or why not
+    processors: int = 0  # of the VM, which answers beside its training; 0 where that is not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,7 @@ class Providers:
         known = replace(
             experiment,
             owner=self._owner(experiment, vm),
+            processors=vm.cpus,
             source=scoped.origin,
             reproducible=reproducible,
             reproducibility=why,

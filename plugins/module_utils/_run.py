@@ -558,6 +558,7 @@ def experiment_fields(experiment: Experiment) -> dict[str, Any]:
         "owner": experiment.owner,
         "cluster": experiment.cluster,
         "nodes": list(experiment.nodes),
+        "processors": experiment.processors,
         "metric": experiment.metric,
         "source": experiment.source,
         "capabilities": asdict(experiment.capabilities),

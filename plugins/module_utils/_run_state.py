@@ -177,6 +177,7 @@ def experiment_of(event: Mapping[str, Any]) -> Experiment:
         recovery=event.get("recovery", ""),
         reproducible=event.get("reproducible", "unknown"),
         reproducibility=event.get("reproducibility", ""),
+        processors=int(event.get("processors", 0)),
         capabilities=Capabilities(**event.get("capabilities", {"identity": "process", "signal": "answers"})),
     )
 

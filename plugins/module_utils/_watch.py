@@ -4,12 +4,17 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can change at any time.
 
-"""The watch: one thread an experiment asks how its job is, 5 times a second, 20 times while its VM moves."""
+"""The watch: one thread an experiment asks how its job is, 5 times a second, 20 times while its VM moves.
+
+A VM is asked no more than ``QUESTIONS_A_PROCESSOR`` in all, so that its trainings lose 1 % at most.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +34,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import is_
 
 CALM_HZ = 5.0
 FOCUS_HZ = 20.0
+QUESTIONS_A_PROCESSOR = 10.0  # a second, tried by benchmarks/probing.py
+LEAST_HZ = 1.0  # however many experiments share a VM
 LEAST_SETTLE_SECONDS = 1.0
 TELL_SECONDS = 3.0
 MOST_PATIENCE = 5.0  # seconds that a verdict, or the first move, waits for an answer
@@ -56,11 +63,19 @@ class Watch:
         self._settle_timeout = settle_timeout
         self._baseline = baseline
         self._pulse = Pulse()
+        asked = list(experiments)
+        in_vm = Counter(experiment.vm for experiment, _session in asked)
         self._watched = [
             _Watched(
-                experiment, session, self._log, self._pulse, earlier.get((experiment.vm, experiment.id), []), listener
+                experiment,
+                session,
+                min(session.most_hz, bearable_hz(experiment.processors, in_vm[experiment.vm])),
+                self._log,
+                self._pulse,
+                earlier.get((experiment.vm, experiment.id), []),
+                listener,
             )
-            for experiment, session in experiments
+            for experiment, session in asked
         ]
 
     def __enter__(self) -> Self:
@@ -133,6 +148,11 @@ class Watch:
         return [watched for watched in self._watched if key_of(watched.experiment) in keys]
 
 
+def bearable_hz(processors: int, experiments: int) -> float:
+    """Questions a second that each of a VM's experiments bears; no limit where its processors (0) are not known."""
+    return max(LEAST_HZ, QUESTIONS_A_PROCESSOR * processors / experiments) if processors else math.inf
+
+
 class _Watched:
     """One experiment, its thread and its samples."""
 
@@ -140,6 +160,7 @@ class _Watched:
         self,
         experiment: Experiment,
         session: Session,
+        most_hz: float,
         log: SampleLog,
         pulse: Pulse,
         earlier: list[tuple[str, Sample]],
@@ -151,6 +172,7 @@ class _Watched:
         self.at_rest = True  # its VM neither moves nor settles
         self.thread = threading.Thread(target=self._run, name=f"watch {experiment.vm_name}", daemon=True)
         self._session = session
+        self._most_hz = most_hz
         self._log = log
         self._pulse = pulse
         self._listener = listener
@@ -201,7 +223,7 @@ class _Watched:
             self._log.add((self.experiment.vm, self.experiment.id), sample)
             self._tell(sample)
             # After a late answer the schedule starts from now: no burst of questions.
-            hz = min(self.hz, self._session.most_hz)
+            hz = min(self.hz, self._most_hz)
             due = max(due + 1 / hz, time.monotonic() + 0.2 / hz)
 
     def _with_own_pauses(self, sample: Sample, delayed: float) -> Sample:

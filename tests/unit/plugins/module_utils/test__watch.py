@@ -18,7 +18,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import Exper
 from ansible_collections.liveml.vsphere.plugins.module_utils._pauses import RunDelay
 from ansible_collections.liveml.vsphere.plugins.module_utils._samples import SampleLog, read_samples, unwatched_windows
 from ansible_collections.liveml.vsphere.plugins.module_utils._stall import STANDS_OUT, longest_stall
-from ansible_collections.liveml.vsphere.plugins.module_utils._watch import Watch
+from ansible_collections.liveml.vsphere.plugins.module_utils._watch import LEAST_HZ, Watch, bearable_hz
 
 STOPPED_SECONDS = 1.0
 # A server that takes 150 ms for an answer, so that a question is in flight most of the time.
@@ -139,6 +139,23 @@ def watched(folder: Path, session: Answers, settle_timeout: float = 1) -> Watch:
     return Watch(
         [(experiment, session)], folder, stall_budget=2.0, settle_timeout=settle_timeout, baseline=1, listener=print
     )
+
+
+@pytest.mark.parametrize(("processors", "most"), [(0, 25), (4, 25), (1, 12)])
+def test_a_vm_is_asked_as_often_as_its_processors_bear(tmp_path: Path, processors: int, most: int) -> None:
+    experiments = [
+        Experiment("vm-1", "ML-1", "h2o3", name, "1", "http://x", processors=processors) for name in ("one", "other")
+    ]
+    sessions = [(experiment, Answers()) for experiment in experiments]
+    with Watch(sessions, tmp_path, stall_budget=2.0, settle_timeout=1, baseline=0.0, listener=print) as watch:
+        watch.focus("vm-1")
+        time.sleep(1.0)
+        asked = sum(j.samples for j in watch.judge("vm-1")) / 2
+    assert most / 3 < asked < most
+
+
+def test_many_experiments_of_a_vm_are_asked_all_the_same() -> None:
+    assert bearable_hz(1, 64) == LEAST_HZ
 
 
 def test_nothing_moves_before_each_experiment_was_heard(tmp_path: Path) -> None:
