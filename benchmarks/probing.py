@@ -16,15 +16,17 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from statistics import mean, stdev
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import JobSession
 from ansible_collections.liveml.vsphere.plugins.module_utils._watch import CALM_HZ, FOCUS_HZ, bearable_hz
 
 from benchmarks.report import Report
 from benchmarks.servers import Fleet
 from benchmarks.subjects import ENDLESS, Subject, begin, watching
+from lab.processes import PROC
 
 WINDOW_SECONDS = 6.0
 USUAL_BLOCKS = 20
@@ -33,7 +35,9 @@ TREES = {"max_depth": 2}  # many small ones, so that a window holds many
 PROCESSORS = 1
 RATES = (min(FOCUS_HZ, bearable_hz(PROCESSORS, 1)), CALM_HZ)  # a second: while the VM moves, and else
 SETTLE_SECONDS = 0.5  # of a watch, before its window
-WARM_UP_BLOCKS = 4  # in which the server compiles what answers
+FIRST_QUESTIONS = 8000  # in which the server compiles what answers
+COMPILED_SECONDS = 5.0  # compilers work beside, and end later
+TRAINING_THREADS = "FJ"  # H2O-3's fork-join pools
 
 
 def run(report: Report, blocks: int) -> None:
@@ -49,11 +53,10 @@ def run(report: Report, blocks: int) -> None:
             fleet.import_flights(node.ready())
             subject = Subject(node, "gbm")
             begin(subject.h2o, "gbm", **TREES)
-            first = [_block(report, fleet, subject, RATES[0]) for _number in range(WARM_UP_BLOCKS)]
-            usual = {rate: [_block(report, fleet, subject, rate) for _number in range(blocks)] for rate in RATES}
-            tell_warm_up(report, first, usual[RATES[0]])
-            for rate, slower in usual.items():
-                tell(report, rate, slower)
+            first, later = _asked(subject), _asked(subject)
+            report.figure("probing_once_seconds", round(first - later, 2), "s", questions=FIRST_QUESTIONS)
+            for rate in RATES:
+                tell(report, rate, [_block(report, fleet, subject, rate) for _number in range(blocks)])
 
 
 @contextmanager
@@ -65,6 +68,29 @@ def _only(processors: set[int]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def _asked(subject: Subject) -> float:
+    """Seconds of processor that the server spent on other than its training while it was asked ``FIRST_QUESTIONS``."""
+    before = _beside_training(subject.node.process.pid)
+    session = subject.session(subject.experiment())
+    assert isinstance(session, JobSession)
+    for _number in range(FIRST_QUESTIONS // 2):
+        session.ask()
+        session.sample()  # whether it lives
+    session.close()
+    time.sleep(COMPILED_SECONDS)
+    return _beside_training(subject.node.process.pid) - before
+
+
+def _beside_training(pid: int) -> float:
+    """Seconds of processor of a server's threads, those that train left out."""
+    spent = 0
+    for task in (PROC / str(pid) / "task").iterdir():
+        with suppress(OSError):  # a thread that ended meanwhile
+            if not (task / "comm").read_text().startswith(TRAINING_THREADS):
+                spent += int((task / "schedstat").read_text().split()[0])
+    return spent / 1e9
 
 
 def _block(report: Report, fleet: Fleet, subject: Subject, rate: float) -> float:
@@ -98,12 +124,6 @@ def _next_tree(subject: Subject, job: str) -> tuple[float, float]:
         if progress != first:
             return now, progress * total
         time.sleep(0.002)
-
-
-def tell_warm_up(report: Report, first: Sequence[float], usual: Sequence[float]) -> None:
-    """How many seconds of its processor a server that was never asked before needed to compile what answers."""
-    asked = 2 * (SETTLE_SECONDS + WINDOW_SECONDS)  # seconds of a block
-    report.figure("probing_once_seconds", round(sum(block - mean(usual) for block in first) * asked, 2), "s")
 
 
 def tell(report: Report, rate: float, slower: Sequence[float]) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import H2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     Capabilities,
     Experiment,
@@ -340,6 +341,17 @@ def pass_on(here: ssl.SSLSocket, there: ssl.SSLSocket) -> None:
                 ways[source].sendall(data)
 
 
+def life_at(protected: Protected, **changes: Any) -> str:
+    """What the question whether a node lives comes to."""
+    url = f"https://{protected.address}:54321/{protected.context_path}"
+    node = Experiment("vm-2", "ML-cpu-vm-02", "h2o3", "job", "", url, cluster="protected")
+    session = H2o3({**SETTINGS, **protected.settings(**changes)}).session(node)
+    try:
+        return session.sample().outcome
+    finally:
+        session.close()
+
+
 def test_tls_and_passwords(protected: Protected, lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
     def asked(**changes: Any) -> str:
         options = protected.settings(**changes)
@@ -355,6 +367,8 @@ def test_tls_and_passwords(protected: Protected, lab: Lab, run_module: RunModule
     assert "SSLCertVerificationError" in asked(ca_path=None)
     assert "no training job runs" in asked(ca_path=None, validate_certs=False)
     assert "something other than an H2O-3 server" in asked(context_path="elsewhere")
+    assert life_at(protected) == "answered"
+    assert life_at(protected, password="wrong-one") == "invalid"
 
     relay = "127.0.99.3"
     own, (shown, key) = pem(tmp_path, "relay", relay), pem(tmp_path, "client", "127.0.99.4")
