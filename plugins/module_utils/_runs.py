@@ -19,7 +19,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -130,6 +130,11 @@ def run_states(state: Path) -> Iterator[tuple[Path, RunState]]:
             yield folder, run
 
 
+def runs_of(state: Path, vcenter_uuid: str) -> list[RunState]:
+    """The runs of a vCenter that began, newest first. Raises InvalidInput when a journal cannot be read."""
+    return [run for _folder, run in run_states(state) if run.is_of(vcenter_uuid)]
+
+
 def no_run(state: Path, wanted: str) -> NotFound:
     """The error of a run that is not in the state directory, or of a state directory without any."""
     if run_folders(state):
@@ -166,36 +171,36 @@ def unfinished_run_of_vms(state: Path, plan: Plan) -> tuple[Path, RunState] | No
     return None
 
 
-def arrivals(state: Path, estate: Estate) -> dict[str, str]:
-    """VM -> host where a run that never ended and was for no host wanted it, and where it is (MoIDs)."""
+def arrivals(runs: Iterable[RunState], estate: Estate) -> dict[str, str]:
+    """VM -> host where one of the runs that never ended and was for no host wanted it, and where it is (MoIDs)."""
     found = {}
-    for _folder, run in run_states(state):
-        if not run.finished and run.host is None and run.is_of(estate.vcenter.instance_uuid):
+    for run in runs:
+        if not run.finished and run.host is None:
             for vm, move in run.moves.items():
                 if move.submitting and vm in estate.vms and estate.vms[vm].host == move.target:
                     found[vm] = move.target
     return found
 
 
-def moves_in_flight(state: Path, vcenter_uuid: str) -> dict[str, tuple[str, str | None]]:
-    """VM -> (target, task) of moves that an unfinished run of this vCenter announced and never saw end."""
+def moves_in_flight(runs: Iterable[RunState]) -> dict[str, tuple[str, str | None]]:
+    """VM -> (target, task) of moves that one of the runs, newest first, announced and never saw end."""
     found: dict[str, tuple[str, str | None]] = {}
-    for _folder, run in run_states(state):
-        if not run.finished and run.is_of(vcenter_uuid):
+    for run in runs:
+        if not run.finished:
             for move in run.in_flight:
                 found.setdefault(move.vm, (move.target, move.task))
     return found
 
 
-def journal_homes(state: Path, vcenter_uuid: str) -> dict[str, Home]:
+def journal_homes(state: Path, vcenter_uuid: str, runs: Sequence[RunState] | None = None) -> dict[str, Home]:
     """The home of each VM that the journals of this vCenter recorded last, unless it was cleared after that.
 
-    Rollbacks and operators clear a VM's home; a restore clears the home that it brought the VM to.
+    Rollbacks and operators clear a VM's home; a restore clears the home that it brought the VM to. ``runs``: what
+    :func:`runs_of` told of the same vCenter, where that was read already.
     """
     facts = _cleared_homes(state, vcenter_uuid)
-    for _folder, run in reversed(list(run_states(state))):  # of two at the same millisecond the newer run's counts
-        if run.is_of(vcenter_uuid):
-            facts += _home_facts(run)
+    for run in reversed(runs_of(state, vcenter_uuid) if runs is None else runs):
+        facts += _home_facts(run)  # the newer run's last: of two at the same millisecond it counts
     homes: dict[str, Home] = {}
     for fact in sorted(facts, key=lambda fact: (fact.at, fact.home is None)):
         if fact.home is not None:

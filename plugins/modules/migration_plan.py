@@ -191,6 +191,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
     journalled_plan,
     moves_in_flight,
     run_key,
+    runs_of,
     state_to_read,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._select import (
@@ -233,7 +234,8 @@ def request_of(
     state = state_to_read(params["state_dir"])
     uuid = estate.vcenter.instance_uuid
     excluded = {find_host(estate, h, option="exclude_hosts").moid for h in params["exclude_hosts"]}
-    homes = journal_homes(state, uuid)
+    runs = runs_of(state, uuid)
+    homes = journal_homes(state, uuid, runs)
     found = [(host.moid, placement) for host in hosts for placement in placements(estate, homes, host.moid)]
     if params["use_homes"]:
         destinations = {
@@ -245,11 +247,11 @@ def request_of(
         wanted = params["destination"]
         target = find_host(estate, wanted, option="destination") if wanted is not None else None
         # Where no destination is given, a VM that a killed run brought to its target while nobody watched is not sent on.
-        arrived = arrivals(state, estate) if not hosts else {}
+        arrived = arrivals(runs, estate) if not hosts else {}
         destinations = dict.fromkeys(vms, target.moid) if target else {vm: arrived[vm] for vm in vms if vm in arrived}
         if params["fault_domain"]:
             excluded |= {host.moid for host in hosts}
-    in_flight = moves_in_flight(state, uuid)
+    in_flight = moves_in_flight(runs)
     tasks = {moid: vm.moving_task for moid, vm in estate.vms.items() if vm.moving_task is not None}
     moving = moves_under_way(estate, [placement for _host, placement in found], homeward=params["use_homes"]) | {
         vm: (target, tasks[vm]) for vm, (target, task) in in_flight.items() if vm in tasks and task in (None, tasks[vm])

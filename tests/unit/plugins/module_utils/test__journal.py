@@ -24,6 +24,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
     new_run,
     run_key,
     run_lock,
+    runs_of,
     state_path,
     unfinished_run,
 )
@@ -108,8 +109,8 @@ def test_unfinished_run_is_found_by_key_and_purpose(tmp_path: Path) -> None:
     folder = new_run(state, Purpose.EVACUATE, "esx 05/../x")
     assert folder.parent == state / "runs"
     write_run(folder, upto=5)
-    assert moves_in_flight(state, "uuid") == {"vm-4": ("host-6", "task-9")}
-    assert moves_in_flight(state, "other") == {}
+    assert moves_in_flight(runs_of(state, "uuid")) == {"vm-4": ("host-6", "task-9")}
+    assert moves_in_flight(runs_of(state, "other")) == {}
     assert journal_homes(state, "uuid")["vm-4"].host_name == "esx-05"
     found = unfinished_run(state, "uuid.host-5", Purpose.EVACUATE)
     assert found is not None

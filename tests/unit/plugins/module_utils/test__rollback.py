@@ -48,7 +48,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._ports import Updat
 from ansible_collections.liveml.vsphere.plugins.module_utils._progress import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._rollback import rollback_reason
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import RunReport, RunRequest, carry_out
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import journal_homes, moves_in_flight, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
+    journal_homes,
+    moves_in_flight,
+    runs_of,
+    state_path,
+)
 
 INFO = VcenterInfo("vc", "uuid", "8.0.3", True)
 SOURCE = "host-1"
@@ -216,7 +221,7 @@ def run(
         vms=tuple(vm for vm, host in world.where.items() if host == SOURCE),
         moving={
             vm: (target, estate.vms[vm].moving_task or "")
-            for vm, (target, _task) in moves_in_flight(state, "uuid").items()
+            for vm, (target, _task) in moves_in_flight(runs_of(state, "uuid")).items()
             if vm in estate.vms and estate.vms[vm].moving_task
         },
     )
