@@ -181,12 +181,12 @@ What being asked costs
 ----------------------
 
 A training whose server has one processor for work and answers was slower while it was asked by what the table says. An experiment
-is asked 20 times a second while its VM moves, 5 times before and after, and all of a VM's together no more than 10 times a second
-for each of its processors: so one processor is the worst case.
+is asked 20 times a second while its VM moves, 5 times before and after, and all in a VM together no more than 10 times a second
+for each of its processors: so one experiment on one processor is the case that is measured.
 
 {table(("asked at", "slower by", "95 % confidence", "blocks"), rows)}
 
-A server that was never asked before compiles what answers; that took {figures.one("probing_once_seconds")} seconds of its processor, once.
+A server that was never asked before compiles what answers; that took {figures.one("probing_once_seconds")} seconds of its processor at most, once.
 """
 
 

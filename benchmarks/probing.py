@@ -36,6 +36,7 @@ PROCESSORS = 1
 RATES = (min(FOCUS_HZ, bearable_hz(PROCESSORS, 1)), CALM_HZ)  # a second: while the VM moves, and else
 SETTLE_SECONDS = 0.5  # of a watch, before its window
 FIRST_QUESTIONS = 8000  # in which the server compiles what answers
+STEADY_SECONDS = 30.0  # in which the server compiles what trains
 COMPILED_SECONDS = 5.0  # compilers work beside, and end later
 TRAINING_THREADS = "FJ"  # H2O-3's fork-join pools
 
@@ -53,6 +54,7 @@ def run(report: Report, blocks: int) -> None:
             fleet.import_flights(node.ready())
             subject = Subject(node, "gbm")
             begin(subject.h2o, "gbm", **TREES)
+            time.sleep(STEADY_SECONDS)
             first, later = _asked(subject), _asked(subject)
             report.figure("probing_once_seconds", round(first - later, 2), "s", questions=FIRST_QUESTIONS)
             for rate in RATES:

@@ -58,7 +58,9 @@ TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")
 HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts, though they make a model
 DISCOVERY_SECONDS = 3.0
 JOB_SECONDS = 0.2
-FRESH_SECONDS = 0.9 * JOB_SECONDS  # who asks that seldom asks about the job alone, also when a question comes early
+FRESH_SECONDS = (
+    0.9 * JOB_SECONDS
+)  # 5 times a second every question is about the job, also one that comes a little early
 LONG_ANSWER = 0.25
 PATIENCE_SECONDS = 30.0  # for questions about all jobs of a server
 MOST_JOBS = 64
@@ -168,40 +170,45 @@ class H2o3:
 
 
 class JobSession:
-    """Questions about one job, one after the other; the cheap one whether the server lives when the last is fresh.
-
-    A server whose answer to the cheap one has no identity (a proxy's, a login page) is asked about the job alone.
-    """
+    """Questions about one job, one after the other; the cheap one whether the server lives while the last is fresh."""
 
     most_hz = 20.0
 
     def __init__(self, endpoint: Endpoint, job: str) -> None:
         self._probe = Probe(endpoint)
+        self._endpoint = endpoint
         self._job = job
         self._told: Sample | None = None
-        self._tells_life = True
+        self._tells_life: bool | None = None
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
+        if self._tells_life is None:
+            self._tells_life = tells_life(self._endpoint)
         told = self._told
         if not self._tells_life or told is None or time.monotonic() - told.sent > FRESH_SECONDS:
             return self.ask()
         life = life_of(self._probe)
         if life.outcome == "invalid":
-            self._tells_life = False
-            return replace(self.ask(), sent=life.sent)
+            return self._ask_instead(life)
         if life.outcome != "answered" or life.process != told.process:
             self._told = None
             return life
         if waited_long(life):
             self._told = None  # what is told next of the job shall be from after the freeze
-        return replace(told, sent=life.sent, received=life.received)
+        return joined(life, told)
 
     def ask(self) -> Sample:
         """Ask about the job, however fresh the last answer is."""
         told = sample(self._probe, self._job)
         self._told = told if told.outcome == "answered" and not waited_long(told) else None
         return told
+
+    def _ask_instead(self, life: Sample) -> Sample:
+        """Somebody else answered whether the server lives: a proxy, for good if the server itself still answers."""
+        told = self.ask()
+        self._tells_life = told.outcome != "answered"
+        return replace(told, sent=life.sent, asked=told.sent)
 
     def interrupt(self) -> None:
         """See the port ``Session``."""
@@ -223,6 +230,8 @@ class NodeSession:
 
     def __init__(self, endpoint: Endpoint, job: str) -> None:
         self._probe = Probe(endpoint)
+        self._endpoint = endpoint
+        self._tells_life: bool | None = None
         self._jobs = JobSession(endpoint, job)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow_job, name=f"job at {endpoint.address}", daemon=True)
@@ -234,7 +243,9 @@ class NodeSession:
         """See the port ``Session``."""
         if not self._thread.ident:
             self._thread.start()
-        life = life_of(self._probe)
+        if self._tells_life is None:
+            self._tells_life = tells_life(self._endpoint)
+        life = life_of(self._probe, cheaply=self._tells_life)
         if life.outcome != "answered":
             return life
         if waited_long(life):
@@ -266,11 +277,20 @@ class NodeSession:
         self._probe.close()
 
 
-def life_of(probe: Probe) -> Sample:
+def tells_life(endpoint: Endpoint) -> bool:
+    """Whether the server itself answers the cheap question: a proxy may answer it, a firewall drop it."""
+    probe = Probe(endpoint, DISCOVERY_SECONDS)
+    try:
+        return life_of(probe).outcome == "answered"
+    finally:
+        probe.close()
+
+
+def life_of(probe: Probe, *, cheaply: bool = True) -> Sample:
     """Ask once whether the server lives, and which process it is. Never raises for what a server or network does."""
     sent = time.monotonic()
     try:
-        answer = probe.options("/")
+        answer = probe.options("/") if cheaply else probe.get("/3/Cloud")
     except (OSError, http.client.HTTPException) as error:
         return failed_sample(error, sent)
     process = answer.headers.get("x-h2o-cluster-id")
@@ -285,8 +305,10 @@ def waited_long(sample: Sample) -> bool:
 
 
 def joined(life: Sample, job: Sample | None) -> Sample:
-    """A node's own answer with what is known of the job."""
-    return life if job is None else replace(job, sent=life.sent, received=life.received, process=life.process)
+    """A server's own answer with what is known of the job, which was asked for before."""
+    if job is None:
+        return life
+    return replace(job, sent=life.sent, received=life.received, process=life.process, asked=job.sent)
 
 
 def discover(

@@ -389,7 +389,7 @@ class Experiment:
     recovery: str = ""  # by what it could be recovered, or why not
     reproducible: str = "unknown"  # yes, no or unknown: whether the same seed and data would give the same model
     reproducibility: str = ""  # under which conditions, or why not
-    processors: int = 0  # of the VM, which answers beside its training; 0 where that is not known
+    processors: int = 0  # of the VM, where that answers beside its training; 0 where others answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,6 +410,12 @@ class Sample:
     detail: str = ""  # progress message or error text, at most 200 characters
     step: float | None = None  # training steps done, where the provider counts them
     late: float = 0.0  # seconds of the time between that the watching process itself stood still
+    asked: float | None = None  # when what is told of the job was asked for, where that was before ``sent``
+
+    @property
+    def news_from(self) -> float:
+        """What is told of the job was asked for then, so it was so at that time or later."""
+        return self.sent if self.asked is None else self.asked
 
     @property
     def waited(self) -> float:

@@ -194,7 +194,7 @@ class Providers:
         known = replace(
             experiment,
             owner=self._owner(experiment, vm),
-            processors=vm.cpus,
+            processors=vm.cpus if source.in_guest else 0,
             source=scoped.origin,
             reproducible=reproducible,
             reproducibility=why,

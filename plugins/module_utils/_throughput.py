@@ -40,9 +40,9 @@ def throughput(samples: Sequence[Sample], start: float, end: float) -> Throughpu
     """Work between two monotonic times, from the samples within; ``None`` with fewer than two that tell progress."""
     steps = any(s.step is not None for s in samples)
     points = [
-        (s.received, s.step if steps else 100 * (s.progress or 0.0))
+        (_told_at(s), s.step if steps else 100 * (s.progress or 0.0))
         for s in samples
-        if s.outcome == "answered" and (s.step if steps else s.progress) is not None and start <= s.received <= end
+        if s.outcome == "answered" and (s.step if steps else s.progress) is not None and start <= _told_at(s) <= end
     ]
     if len(points) < 2 or points[-1][0] <= points[0][0]:
         return None
@@ -52,6 +52,11 @@ def throughput(samples: Sequence[Sample], start: float, end: float) -> Throughpu
     changes = sum(after != before for before, after in itertools.pairwise(work))
     half = _half_width(times, work) if changes >= LEAST_CHANGES else None
     return Throughput(seconds, rate, half, "steps" if steps else "percent")
+
+
+def _told_at(sample: Sample) -> float:
+    """When what a sample tells of the job was answered."""
+    return sample.received - (sample.sent - sample.news_from)
 
 
 def joined(parts: Iterable[Throughput | None]) -> Throughput | None:

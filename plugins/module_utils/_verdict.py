@@ -110,7 +110,7 @@ def _progress(experiment: Experiment, answers: Sequence[Sample], since: float | 
             return "refuted", f"progress went back from {before.progress:.4f} to {after.progress:.4f}"
         if after.step is not None and before.step is not None and after.step < before.step:
             return "refuted", f"it went back from step {before.step:g} to step {after.step:g}"
-    later = known if since is None else [s for s in known if s.sent > since]
+    later = known if since is None else [s for s in known if s.news_from > since]
     # The first answer after a gap may have been made before it; only a change among later answers is work.
     if is_over(known) or len({news(s) for s in later}) > 1:
         return "proven", ""

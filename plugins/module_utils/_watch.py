@@ -6,7 +6,7 @@
 
 """The watch: one thread an experiment asks how its job is, 5 times a second, 20 times while its VM moves.
 
-A VM is asked no more than ``QUESTIONS_A_PROCESSOR`` in all, so that its trainings lose 1 % at most.
+A VM is asked no more than ``QUESTIONS_A_PROCESSOR`` for each of its processors, so that its trainings lose about 1 % at most.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._verdict import is_
 CALM_HZ = 5.0
 FOCUS_HZ = 20.0
 QUESTIONS_A_PROCESSOR = 10.0  # a second, tried by benchmarks/probing.py
-LEAST_HZ = 1.0  # however many experiments share a VM
+LEAST_HZ = 1.0  # of an experiment, however many share its VM
 LEAST_SETTLE_SECONDS = 1.0
 TELL_SECONDS = 3.0
 MOST_PATIENCE = 5.0  # seconds that a verdict, or the first move, waits for an answer
@@ -64,7 +64,7 @@ class Watch:
         self._baseline = baseline
         self._pulse = Pulse()
         asked = list(experiments)
-        in_vm = Counter(experiment.vm for experiment, _session in asked)
+        in_vm = Counter(experiment.vm for experiment, _session in asked if experiment.processors)
         self._watched = [
             _Watched(
                 experiment,
@@ -149,7 +149,7 @@ class Watch:
 
 
 def bearable_hz(processors: int, experiments: int) -> float:
-    """Questions a second that each of a VM's experiments bears; no limit where its processors (0) are not known."""
+    """Questions a second that each of a VM's experiments bears; no limit where no processor of it answers."""
     return max(LEAST_HZ, QUESTIONS_A_PROCESSOR * processors / experiments) if processors else math.inf
 
 
@@ -262,7 +262,7 @@ class _Watched:
         foreign = any(s.process not in (None, self.experiment.process) for s in after)
         ended = bool(answers) and answers[-1].status not in ("RUNNING", None)
         calm_since = max((s.received for s in after if s.waited > STANDS_OUT), default=self.moved_at)
-        later = {news(s) for s in answers if s.sent > calm_since}
+        later = {news(s) for s in answers if s.news_from > calm_since}
         return foreign or ended or is_over(answers) or len(later) > 1
 
     def unsure(self, stall_budget: float) -> bool:

@@ -338,19 +338,31 @@ class TwoNodes:
         self.node.set()
         self.trees = self.lives = 0
         self.process: str | None = "17"
+        self.clouds = 0
+        self.drops = self.failing = False
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                if self.path == "/3/Cloud":
+                    outer.clouds += 1
+                    self.answer(b"{}")
+                    return
                 outer.home.wait(10)
                 outer.node.wait(10)
+                if outer.failing:
+                    self.answer(b"{}")
+                    return
                 outer.trees += 1
                 self.answer(json.dumps({"jobs": [job("a", progress_msg=f"{outer.trees} trees")]}).encode())
 
             def do_OPTIONS(self) -> None:
                 outer.node.wait(10)
+                if outer.drops:
+                    self.close_connection = True
+                    return
                 outer.lives += 1
                 self.answer(b"", outer.process)
 
@@ -428,7 +440,9 @@ def test_who_asks_often_asks_for_the_job_five_times_a_second(
         samples.append(job_session.sample())
         time.sleep(0.02)
     assert two_nodes.trees <= 6
-    assert two_nodes.lives + two_nodes.trees == len(samples)
+    assert two_nodes.lives + two_nodes.trees == len(samples) + 1, "and once whether the cheap question is answered"
+    assert all(s.news_from <= s.sent for s in samples)
+    assert len({s.news_from for s in samples}) == two_nodes.trees
     assert {(s.outcome, s.process, s.status) for s in samples} == {("answered", "17", "RUNNING")}
     assert all(s.waited < 0.1 for s in samples), "each is a question of its own"
     assert len({s.detail for s in samples}) == two_nodes.trees
@@ -438,14 +452,56 @@ def test_who_asks_seldom_asks_for_the_job_alone(two_nodes: TwoNodes, job_session
     for _turn in range(3):
         job_session.sample()
         time.sleep(0.19)
-    assert (two_nodes.trees, two_nodes.lives) == (3, 0)
+    assert (two_nodes.trees, two_nodes.lives) == (3, 1)
 
 
-def test_an_answer_without_identity_is_asked_for_no_more(two_nodes: TwoNodes, job_session: _h2o3.JobSession) -> None:
-    two_nodes.process = None
+@pytest.mark.parametrize("dropped", [True, False])
+def test_where_somebody_else_tells_of_life_the_job_alone_is_asked_for(
+    two_nodes: TwoNodes, job_session: _h2o3.JobSession, monkeypatch: pytest.MonkeyPatch, dropped: bool
+) -> None:
+    monkeypatch.setattr(_h2o3, "DISCOVERY_SECONDS", 0.2)
+    two_nodes.process, two_nodes.drops = None, dropped
     samples = [job_session.sample() for _turn in range(4)]
-    assert (two_nodes.trees, two_nodes.lives) == (4, 1)
-    assert {(s.outcome, s.process) for s in samples} == {("answered", "17")}
+    assert (two_nodes.trees, two_nodes.lives) == (4, 0 if dropped else 1)
+    assert {(s.outcome, s.process, s.asked) for s in samples} == {("answered", "17", None)}
+    assert all(s.waited < 0.1 for s in samples)
+
+
+def test_a_proxy_that_answers_for_a_while_is_told_from_one_that_answers_for_good(
+    two_nodes: TwoNodes, job_session: _h2o3.JobSession
+) -> None:
+    job_session.sample()
+    two_nodes.process, two_nodes.failing = None, True
+    assert job_session.sample().outcome == "job_missing"
+    two_nodes.process, two_nodes.failing = "17", False
+    job_session.sample()
+    lives = two_nodes.lives
+    assert (job_session.sample().outcome, two_nodes.lives) == ("answered", lives + 1)
+    two_nodes.process = None
+    told = job_session.sample()
+    assert (told.outcome, told.process, told.status) == ("answered", "17", "RUNNING")
+    assert told.sent < told.news_from
+    lives = two_nodes.lives
+    job_session.sample()
+    assert two_nodes.lives == lives
+
+
+def test_a_node_whose_life_somebody_else_tells_is_asked_for_its_cloud(two_nodes: TwoNodes) -> None:
+    two_nodes.process = None
+    session = _h2o3.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
+    assert [(s.outcome, s.process) for s in (session.sample(), session.sample())] == [("answered", "17")] * 2
+    assert (two_nodes.lives, two_nodes.clouds) == (1, 2)
+    session.close()
+
+
+def test_a_server_that_is_gone_is_refused_and_asked_for_the_job_next(
+    two_nodes: TwoNodes, job_session: _h2o3.JobSession
+) -> None:
+    job_session.sample()
+    two_nodes.drops = True
+    assert job_session.sample().outcome == "refused"
+    two_nodes.drops = False
+    assert job_session.sample().detail == "2 trees"
 
 
 def test_another_process_is_seen_at_once_and_tells_nothing_of_the_job(
@@ -462,8 +518,9 @@ def test_another_process_is_seen_at_once_and_tells_nothing_of_the_job(
 def test_after_a_freeze_the_job_is_asked_for(
     two_nodes: TwoNodes, job_session: _h2o3.JobSession, asked_for_the_job: bool
 ) -> None:
-    if not asked_for_the_job:
-        job_session.sample()
+    job_session.sample()
+    if asked_for_the_job:
+        time.sleep(0.2)
     two_nodes.node.clear()
     threading.Timer(0.4, two_nodes.node.set).start()
     assert job_session.sample().waited > 0.25

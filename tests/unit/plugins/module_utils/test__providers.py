@@ -19,6 +19,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._http import Unusab
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Power, VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers, at_most, origin_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import experiment_fields
+from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of
 
 
 def providers(**settings: Any) -> Providers:
@@ -64,6 +66,21 @@ def test_an_experiment_of_the_journal_finds_its_server_again() -> None:
     assert (session._probe.endpoint.address, session._probe.endpoint.port) == ("fd00::5", 54323)
     with pytest.raises(InvalidInput, match="no source is"):
         providers(h2o3=False)._session(known)
+
+
+@pytest.mark.parametrize(("settings", "processors"), [({}, 4), ({"h2o3": False}, 0)])
+def test_processors_count_where_the_vm_answers(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], processors: int
+) -> None:
+    found = Experiment("vm-1", "ml-1", "h2o3", "job", "1", "http://10.1.2.3:54321")
+    asked = providers(**{**settings, "sources": [source("exec", command=["true"])] if settings else []})
+    for scoped in asked._sources:
+        monkeypatch.setattr(scoped.source, "discover", lambda _target: ([found], ""))
+        monkeypatch.setattr(scoped.source, "reproducible", lambda _experiment: ("unknown", ""))
+    machine = VmState("vm-1", "ml-1", "uuid-1", "host-1", Power.ON, 1 << 30, guest_address="10.1.2.3", cpus=4)
+    ((experiment,),) = (seen.experiments for seen in asked.observe([machine]))
+    assert experiment.processors == processors
+    assert experiment_of(experiment_fields(experiment)).processors == processors
 
 
 def source(provider: str, **changes: Any) -> dict[str, Any]:

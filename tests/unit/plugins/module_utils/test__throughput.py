@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
@@ -38,6 +39,15 @@ def test_the_interval_holds_the_true_rate_as_often_as_it_says() -> None:
         held += abs(found.rate - 10) <= found.half_width
         assert found.half_width < 0.5
     assert held >= 88
+
+
+def test_what_is_told_again_counts_when_it_was_answered_first() -> None:
+    samples = [s for s in trained(3) if s.sent < 40]
+    again = [
+        each for s in samples for each in (s, replace(s, sent=s.sent + 0.1, received=s.received + 0.1, asked=s.sent))
+    ]
+    assert throughput(again, 0, 40) == throughput(samples, 0, 40)
+    assert throughput(again[1:], 0, 40) == throughput(samples, 0, 40)
 
 
 def test_a_slower_half_is_told_and_an_equal_one_is_not() -> None:

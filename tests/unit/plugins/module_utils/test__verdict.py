@@ -97,6 +97,19 @@ def test_a_training_that_hangs_after_its_move_is_not_called_uninterrupted() -> N
     assert (after.verdict, after.identity, after.progress) == (Verdict.UNKNOWN, "proven", "unknown")
 
 
+@pytest.mark.parametrize("carried", [True, False])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_news_from_before_a_gap_or_the_moves_end_prove_nothing_after_it(carried: bool, frozen: bool) -> None:
+    """The training hangs for good at 10.0, and the server answers on: after a freeze of a second, or at the move's end."""
+    gap = 1.0 if frozen else 0.0
+    samples = [answer(t / 10, t / 10 + 0.002, t / 1000) for t in range(100)]
+    late = answer(9.99, 10.002 + gap, 0.099)
+    samples.append(replace(late, asked=9.9) if carried else replace(late, progress=0.1, detail="0.1"))
+    samples += [answer(t / 10 + gap, t / 10 + gap + 0.002, 0.1) for t in range(101, 140)]
+    judgement = judge(EXPERIMENT, samples, stall_budget=5, moved_at=5, arrived_at=None if frozen else 9.95)
+    assert (judgement.verdict, judgement.progress) == (Verdict.UNKNOWN, "unknown")
+
+
 def test_a_training_that_lost_progress_and_then_finished_was_restarted() -> None:
     samples = [*moving(0.2), answer(21, 21.002, 0.001), answer(22, 22.002, 1.0, status="DONE")]
     assert judge(EXPERIMENT, samples, stall_budget=5, moved_at=9).verdict is Verdict.RESTARTED

@@ -122,6 +122,8 @@ class Answers:
         if outcome == "disk full":
             raise OSError(outcome)
         now = time.monotonic()
+        if outcome == "carried":
+            return Sample(now, now, "answered", "1", "RUNNING", step=0.0, asked=now - 0.2)
         if outcome == "late":
             self.step = now
             return Sample(now - 0.5, now, "answered", "1", "RUNNING", step=now)
@@ -141,7 +143,7 @@ def watched(folder: Path, session: Answers, settle_timeout: float = 1) -> Watch:
     )
 
 
-@pytest.mark.parametrize(("processors", "most"), [(0, 25), (4, 25), (1, 12)])
+@pytest.mark.parametrize(("processors", "most"), [(0, 25), (4, 25), (1, 8)])
 def test_a_vm_is_asked_as_often_as_its_processors_bear(tmp_path: Path, processors: int, most: int) -> None:
     experiments = [
         Experiment("vm-1", "ML-1", "h2o3", name, "1", "http://x", processors=processors) for name in ("one", "other")
@@ -152,6 +154,19 @@ def test_a_vm_is_asked_as_often_as_its_processors_bear(tmp_path: Path, processor
         time.sleep(1.0)
         asked = sum(j.samples for j in watch.judge("vm-1")) / 2
     assert most / 3 < asked < most
+
+
+def test_who_is_asked_elsewhere_costs_the_vm_nothing(tmp_path: Path) -> None:
+    here, elsewhere = (
+        Experiment("vm-1", "ML-1", "h2o3", str(processors), "1", "http://x", processors=processors)
+        for processors in (1, 0)
+    )
+    sessions = [(here, Answers()), (elsewhere, Answers())]
+    with Watch(sessions, tmp_path, stall_budget=2.0, settle_timeout=1, baseline=0.0, listener=print) as watch:
+        watch.focus("vm-1")
+        time.sleep(1.0)
+        asked = {j.experiment.processors: j.samples for j in watch.judge("vm-1")}
+    assert 8 <= asked[1] < 13 < asked[0]
 
 
 def test_many_experiments_of_a_vm_are_asked_all_the_same() -> None:
@@ -197,6 +212,19 @@ def test_one_reset_alone_is_no_server_that_is_gone(tmp_path: Path) -> None:
             time.sleep(0.001)
         (judgement,) = watch.judge("vm-1")
         assert judgement.verdict is Verdict.FAILED
+
+
+def test_what_was_asked_for_before_the_moves_end_settles_nothing(tmp_path: Path) -> None:
+    session = Answers()
+    with watched(tmp_path, session, settle_timeout=30) as watch:
+        watch.focus("vm-1")
+        watch.baseline()
+        session.step = 1.0
+        session.outcomes.append("carried")
+        watch.moved("vm-1")
+        time.sleep(1.3)
+        assert not session.outcomes
+        assert not watch.settled("vm-1")
 
 
 def test_a_move_is_settled_once_progress_was_seen_after_the_last_silence(tmp_path: Path) -> None:
