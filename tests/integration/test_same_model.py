@@ -51,7 +51,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "nlambdas": 2,
         "max_iterations": 7,
     },
-    "deeplearning": {"hidden": [20], "epochs": 8, "reproducible": True},
+    "deeplearning": {"hidden": [20], "epochs": 12, "reproducible": True},
 }
 QUICK = {"baseline": 0.5, "settle_timeout": 20.0}
 INPUT = {"response_column": "arr_delay", "ignored_columns": ["tailnum", "time_hour", "dest", "late"]}
