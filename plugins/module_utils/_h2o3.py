@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,7 @@ TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")
 HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts, though they make a model
 DISCOVERY_SECONDS = 3.0
 JOB_SECONDS = 0.2
-FRESH_SECONDS = (
-    0.9 * JOB_SECONDS
-)  # 5 times a second every question is about the job, also one that comes a little early
+FRESH_SECONDS = 0.9 * JOB_SECONDS  # so that of 5 questions a second each is about the job, also a slightly early one
 LONG_ANSWER = 0.25
 PATIENCE_SECONDS = 30.0  # for questions about all jobs of a server
 MOST_JOBS = 64
@@ -176,17 +175,19 @@ class JobSession:
 
     def __init__(self, endpoint: Endpoint, job: str) -> None:
         self._probe = Probe(endpoint)
-        self._endpoint = endpoint
         self._job = job
         self._told: Sample | None = None
-        self._tells_life: bool | None = None
+
+    @cached_property
+    def _tells_life(self) -> bool:
+        return tells_life(self._probe.endpoint)
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
-        if self._tells_life is None:
-            self._tells_life = tells_life(self._endpoint)
+        if not self._tells_life:
+            return self.ask()
         told = self._told
-        if not self._tells_life or told is None or time.monotonic() - told.sent > FRESH_SECONDS:
+        if told is None or time.monotonic() - told.sent > FRESH_SECONDS:
             return self.ask()
         life = life_of(self._probe)
         if life.outcome == "invalid":
@@ -230,8 +231,6 @@ class NodeSession:
 
     def __init__(self, endpoint: Endpoint, job: str) -> None:
         self._probe = Probe(endpoint)
-        self._endpoint = endpoint
-        self._tells_life: bool | None = None
         self._jobs = JobSession(endpoint, job)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow_job, name=f"job at {endpoint.address}", daemon=True)
@@ -239,12 +238,14 @@ class NodeSession:
         self._told: Sample | None = None
         self._since = float("-inf")
 
+    @cached_property
+    def _tells_life(self) -> bool:
+        return tells_life(self._probe.endpoint)
+
     def sample(self) -> Sample:
         """See the port ``Session``."""
         if not self._thread.ident:
             self._thread.start()
-        if self._tells_life is None:
-            self._tells_life = tells_life(self._endpoint)
         life = life_of(self._probe, cheaply=self._tells_life)
         if life.outcome != "answered":
             return life
