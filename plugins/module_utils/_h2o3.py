@@ -169,7 +169,10 @@ class H2o3:
 
 
 class JobSession:
-    """Questions about one job, one after the other; the cheap one whether the server lives while the last is fresh."""
+    """Questions about one job, one after the other; the cheap one whether the server lives while the last is fresh.
+
+    After a freeze none is, so the next question is about the job.
+    """
 
     most_hz = 20.0
 
@@ -195,14 +198,12 @@ class JobSession:
         if life.outcome != "answered" or life.process != told.process:
             self._told = None
             return life
-        if waited_long(life):
-            self._told = None  # what is told next of the job shall be from after the freeze
         return joined(life, told)
 
     def ask(self) -> Sample:
         """Ask about the job, however fresh the last answer is."""
         told = sample(self._probe, self._job)
-        self._told = told if told.outcome == "answered" and not waited_long(told) else None
+        self._told = told if told.outcome == "answered" else None
         return told
 
     def _ask_instead(self, life: Sample) -> Sample:
@@ -249,7 +250,7 @@ class NodeSession:
         life = life_of(self._probe, cheaply=self._tells_life)
         if life.outcome != "answered":
             return life
-        if waited_long(life):
+        if life.waited > LONG_ANSWER:
             self._since = life.received
         latest = self._latest
         if latest is not None and latest.sent > self._since:
@@ -298,11 +299,6 @@ def life_of(probe: Probe, *, cheaply: bool = True) -> Sample:
     if process is None or answer.status != 200:
         return Sample(sent, time.monotonic(), "invalid", detail=f"HTTP {answer.status} of another service")
     return Sample(sent, time.monotonic(), "answered", process)
-
-
-def waited_long(sample: Sample) -> bool:
-    """Whether the server may have been frozen while it was asked."""
-    return sample.waited > LONG_ANSWER
 
 
 def joined(life: Sample, job: Sample | None) -> Sample:
