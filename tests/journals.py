@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Sample
 
 INTACT = {
     "head": "a" * 64,

@@ -27,7 +27,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.liveml.vsphere.plugins.module_utils._progress import Board
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import Board
 
 display = Display()
 _POLL_SECONDS = 0.1

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.plugins.loader import module_loader
-from ansible_collections.liveml.vsphere.plugins.module_utils import _notify
+from ansible_collections.liveml.vsphere.plugins.module_utils._display import messages as _notify
 
 DOCUMENTATION = r"""
 name: messages

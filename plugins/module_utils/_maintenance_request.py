@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, PlanRefused
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, PlanRefused
 
 VERSION = "1.0"
 MAX_BYTES = 65_536

@@ -98,14 +98,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import artifact_of, evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event, verify_chain
-from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
-from ansible_collections.liveml.vsphere.plugins.module_utils._report import render_html, render_markdown
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import no_run, run_journals, state_to_read
-from ansible_collections.liveml.vsphere.plugins.module_utils._samples import digest, read_samples
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import artifact_of, evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import render_html, render_markdown
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import digest, read_samples
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import no_run, run_journals, state_to_read
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,

@@ -47,11 +47,11 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Alarm, Estate, HostState
-from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan import utilization
-from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host
-from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import utilization
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Alarm, Estate, HostState
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
 
 
 def described(estate: Estate, host: HostState, alarms: tuple[Alarm, ...]) -> dict[str, Any]:

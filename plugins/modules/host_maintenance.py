@@ -95,15 +95,20 @@ message:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
     CallFailed,
     PermissionMissing,
     TaskTimeout,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, HostState, Maintenance, Power
-from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host
-from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Estate,
+    HostState,
+    Maintenance,
+    Power,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
 
 PRIVILEGE = "Host.Config.Maintenance"
 SPEC: dict[str, Any] = {

@@ -110,7 +110,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._maintenance_request import (
     MAX_BYTES,
     MaintenanceRequest,
@@ -123,7 +123,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._maintenance_reques
     refuse_plan,
     refuse_time,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
 
 SPEC: dict[str, Any] = {
     "path": {"type": "path"},

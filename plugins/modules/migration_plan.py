@@ -165,26 +165,24 @@ from contextlib import ExitStack
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, PlanRefused
-from ansible_collections.liveml.vsphere.plugins.module_utils._homes import moves_under_way, placements
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
-    Estate,
-    HostState,
-    Plan,
-    PlanRequest,
-    Policy,
-)
-from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, PlanRefused
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict, plan_to_dict
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import moves_under_way, placements
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import (
     assume_in_service,
     departures,
     make_plan,
     plan_diff,
     plan_lines,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict, plan_to_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import (
+    find_fault_domain,
+    find_host,
+    select_vms,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
     arrivals,
     between_runs,
     journal_homes,
@@ -194,12 +192,14 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
     runs_of,
     state_to_read,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._select import (
-    find_fault_domain,
-    find_host,
-    select_vms,
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Estate,
+    HostState,
+    Plan,
+    PlanRequest,
+    Policy,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,

@@ -149,21 +149,21 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput, NotFound
-from ansible_collections.liveml.vsphere.plugins.module_utils._members import key_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment
-from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import key_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
     Exported,
     Wanted,
     holds,
     sha256_of,
     stored_name,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_local
-from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
-from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import RunState
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import no_run, run_states, state_to_read
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import RunState
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import no_run, run_states, state_to_read
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,

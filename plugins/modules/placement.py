@@ -71,13 +71,13 @@ placements:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, Placement, placements
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import VmState
-from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import clear_homes, journal_homes, state_to_read
-from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host
-from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import ATTRIBUTE, Placement, placements
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import clear_homes, journal_homes, state_to_read
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
 
 OUTCOMES = ["home", "away", "moved_by_person", "home_unhealthy", "gone"]
 SPEC: dict[str, Any] = {

@@ -198,18 +198,18 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._guest import guest_login
-from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Event
-from ansible_collections.liveml.vsphere.plugins.module_utils._members import by_owner, merged
-from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Ended, Rules, verdict_fields
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, HostState, Plan, Purpose
-from ansible_collections.liveml.vsphere.plugins.module_utils._module import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan import assume_in_service, plan_diff
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
-from ansible_collections.liveml.vsphere.plugins.module_utils._run import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import assume_in_service, plan_diff
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import limits_from
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Ended, Rules, verdict_fields
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import (
     RunReport,
     RunRequest,
     carry_out,
@@ -217,10 +217,10 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run import (
     refuse_unrecoverable,
     unrecoverable,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import state_path, state_to_read
-from ansible_collections.liveml.vsphere.plugins.module_utils._schedule import limits_from
-from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host
-from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path, state_to_read
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, HostState, Plan, Purpose
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import guest_login
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,

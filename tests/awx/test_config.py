@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import CONNECTION_SPEC, EXPERIMENT_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC, EXPERIMENT_OPTIONS
 
 from scripts import make_surveys
 from tests.awx.engine import VCENTER_ENV

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._report import MOST_CURVES, render_html
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import MOST_CURVES, render_html
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 

@@ -15,8 +15,8 @@ import subprocess
 import termios
 from pathlib import Path
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal
-from ansible_collections.liveml.vsphere.plugins.module_utils._progress import line
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
 
 from tests.labs import ROOT, play, playbook_command, playbook_environment, running_lab
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._client import Endpoint, connected
-from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers
-from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import Endpoint, connected
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
 
 from tests.labs import ROOT, Lab, RunModule, running_lab
 

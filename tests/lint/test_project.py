@@ -108,7 +108,7 @@ def test_a_login_in_module_defaults_reaches_just_the_modules_that_connect() -> N
 
 def test_the_version_is_the_same_everywhere() -> None:
     version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
-    assert f'VERSION = "{version}"' in (ROOT / "plugins/module_utils/_version.py").read_text()
+    assert f'VERSION = "{version}"' in (ROOT / "plugins/module_utils/_core/version.py").read_text()
 
 
 def test_groups_of_requirements_lock_the_same_releases() -> None:

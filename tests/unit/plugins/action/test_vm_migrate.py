@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.action import vm_migrate
-from ansible_collections.liveml.vsphere.plugins.module_utils._progress import line
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 
 from tests.journals import made_run
 

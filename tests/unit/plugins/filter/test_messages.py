@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.liveml.vsphere.plugins.filter import messages as plugin
-from ansible_collections.liveml.vsphere.plugins.module_utils._notify import HARMED, messages
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.messages import HARMED, messages
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._estimate import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.estimate import (
     LEAST_SHARE,
     Leg,
     duration_text,

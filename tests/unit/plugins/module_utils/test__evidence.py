@@ -13,18 +13,24 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils import _tables
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import tables as _tables
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import (
     MOST_POINTS,
     _united,
     artifact_of,
     evidence_of,
     statement,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._members import merged
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Judgement, Sample, Verdict, worst
-from ansible_collections.liveml.vsphere.plugins.module_utils._report import render_html, render_markdown
-from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import render_html, render_markdown
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import merged
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import experiment_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Experiment,
+    Judgement,
+    Sample,
+    Verdict,
+    worst,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._guest import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import (
     GuestLogin,
     GuestProcess,
     compared,

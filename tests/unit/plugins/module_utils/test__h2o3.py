@@ -17,7 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils import _h2o3, _http
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3 as _h2o3
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
 from hypothesis import given
 from hypothesis import strategies as st
 

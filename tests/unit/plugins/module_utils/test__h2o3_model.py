@@ -18,22 +18,22 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3_model import (
-    checksum_of,
-    fetch_model,
-    mojo_digest,
-    reproducible_of,
-)
-from ansible_collections.liveml.vsphere.plugins.module_utils._http import Answer, Endpoint, Probe
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment
-from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
     Exported,
     Wanted,
     holds,
     sha256_of,
     stored_name,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_models import (
+    checksum_of,
+    fetch_model,
+    mojo_digest,
+    reproducible_of,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import Answer, Endpoint, Probe
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment
 from hypothesis import given
 from hypothesis import strategies as st
 

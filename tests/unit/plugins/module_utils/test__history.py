@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._history import largest_gap
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import largest_gap
 from hypothesis import given
 from hypothesis import strategies as st
 

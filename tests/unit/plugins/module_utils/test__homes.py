@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._homes import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import (
     ATTRIBUTE,
     decode_home,
     encode_home,
@@ -15,7 +15,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._homes import (
     next_home,
     placements,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Home, Move
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Home, Move
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -13,12 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils import _journal
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, RunBusy
-from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Journal, read_journal, verify_chain
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import MoveResult, Purpose
-from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import replay
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, RunBusy
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal as _journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import replay
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
     journal_homes,
     moves_in_flight,
     new_run,
@@ -28,6 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
     state_path,
     unfinished_run,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import MoveResult, Purpose
 from hypothesis import given
 from hypothesis import strategies as st
 

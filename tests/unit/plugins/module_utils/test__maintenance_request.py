@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, PlanRefused
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, PlanRefused
 from ansible_collections.liveml.vsphere.plugins.module_utils._maintenance_request import (
     SCHEMA,
     Applied,

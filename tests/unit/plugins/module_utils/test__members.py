@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._members import by_owner, further_vms, merged
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, further_vms, merged
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Experiment,
     Judgement,
     Power,

@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed, ConnectError
-from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Executor, Outcome, Rules, failures_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, Outcome, Rules, failures_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import Update
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Experiment,
     Fault,
     Home,
@@ -29,7 +30,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     VcenterInfo,
     Verdict,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._ports import Update
 from hypothesis import given
 from hypothesis import strategies as st
 

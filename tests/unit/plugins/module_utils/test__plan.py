@@ -11,8 +11,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import Ambiguous, InvalidInput, NotFound
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, InvalidInput, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict, plan_to_dict
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import (
+    departures,
+    make_plan,
+    memory_demand,
+    plan_lines,
+    revalidate,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host, find_vm, select_vms
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     AntiAffinityRule,
     Connection,
     Datastore,
@@ -27,15 +36,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     VcenterInfo,
     VmState,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan import (
-    departures,
-    make_plan,
-    memory_demand,
-    plan_lines,
-    revalidate,
-)
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan_codec import plan_from_dict, plan_to_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._select import find_host, find_vm, select_vms
 from hypothesis import given
 from hypothesis import strategies as st
 

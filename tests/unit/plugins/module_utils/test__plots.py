@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils import _plots
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import plots as _plots
 
 from tests.journals import made_evidence
 

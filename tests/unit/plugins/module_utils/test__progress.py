@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils import _progress
-from ansible_collections.liveml.vsphere.plugins.module_utils._progress import Board, line
+from ansible_collections.liveml.vsphere.plugins.module_utils._display import lines as _progress
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import Board, line
 
 from tests.journals import ORIGIN, made_run
 

@@ -11,16 +11,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils import _providers
-from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._h2o3 import JobSession
-from ansible_collections.liveml.vsphere.plugins.module_utils._http import UnusableAddress, url_for
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Power, VmState
-from ansible_collections.liveml.vsphere.plugins.module_utils._provider import Target
-from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Providers, at_most, origin_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._run import experiment_fields
-from ansible_collections.liveml.vsphere.plugins.module_utils._run_state import experiment_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import discovery as _providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers, at_most, origin_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Target
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3 import JobSession
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+    UnusableAddress,
+    url_for,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import experiment_fields
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import experiment_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, Power, VmState
 
 
 def providers(**settings: Any) -> Providers:

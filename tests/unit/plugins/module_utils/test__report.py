@@ -11,8 +11,8 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils import _tables
-from ansible_collections.liveml.vsphere.plugins.module_utils._report import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import tables as _tables
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import (
     MOST_CURVES,
     render_html,
     render_markdown,

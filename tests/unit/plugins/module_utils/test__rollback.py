@@ -18,13 +18,24 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils import _migrate
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, decode_home, encode_home
-from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Journal, read_journal, verify_chain
-from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Outcome, Rules, record_home
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import ATTRIBUTE, decode_home, encode_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor as _migrate
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Outcome, Rules, record_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import Update
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.rollback import rollback_reason
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import RunReport, RunRequest, carry_out
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
+    journal_homes,
+    moves_in_flight,
+    runs_of,
+    state_path,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Connection,
     Estate,
     Experiment,
@@ -42,17 +53,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
     VcenterInfo,
     Verdict,
     VmState,
-)
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan import make_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._ports import Update
-from ansible_collections.liveml.vsphere.plugins.module_utils._progress import line
-from ansible_collections.liveml.vsphere.plugins.module_utils._rollback import rollback_reason
-from ansible_collections.liveml.vsphere.plugins.module_utils._run import RunReport, RunRequest, carry_out
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
-    journal_homes,
-    moves_in_flight,
-    runs_of,
-    state_path,
 )
 
 INFO = VcenterInfo("vc", "uuid", "8.0.3", True)

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.liveml.vsphere.plugins.module_utils import _migrate
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._journal import read_journal
-from ansible_collections.liveml.vsphere.plugins.module_utils._migrate import Rules
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Purpose, SlotLimits
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan import make_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._progress import line
-from ansible_collections.liveml.vsphere.plugins.module_utils._run import RunReport, RunRequest, carry_out
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import journal_homes, run_journals, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor as _migrate
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import RunReport, RunRequest, carry_out
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import journal_homes, run_journals, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Purpose, SlotLimits
 from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, request_of
 from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import result_of
 from hypothesis import example, given, settings

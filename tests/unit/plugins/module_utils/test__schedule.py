@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Move, SlotLimits
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan import predicted_seconds
-from ansible_collections.liveml.vsphere.plugins.module_utils._schedule import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import predicted_seconds
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import (
     GIB,
     limits_from,
     move_timeout,
     next_moves,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Move, SlotLimits
 from hypothesis import given
 from hypothesis import strategies as st
 

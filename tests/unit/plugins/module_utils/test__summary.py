@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils import _summary
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import WORST_FIRST
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import summary as _summary
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import WORST_FIRST
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils import _tables
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import tables as _tables
 
 from tests.journals import made_evidence
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ConnectError, LoginRefused
-from ansible_collections.liveml.vsphere.plugins.module_utils._vcenter import Vsphere, patiently
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError, LoginRefused
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere, patiently
 
 
 class Broken:

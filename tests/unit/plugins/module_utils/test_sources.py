@@ -21,21 +21,35 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils import (
-    _driverless_ai,
-    _exec,
-    _http,
-    _mlflow,
-    _prometheus,
-    _tensorboard,
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Observation, Providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
+    Exported,
+    Exporter,
+    Wanted,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import ExperimentError, InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._history import largest_gap
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Experiment, Final, Power, Sample, VmState
-from ansible_collections.liveml.vsphere.plugins.module_utils._model_export import Exported, Exporter, Wanted
-from ansible_collections.liveml.vsphere.plugins.module_utils._provider import MOST_CONNECTIONS, Target, advancing
-from ansible_collections.liveml.vsphere.plugins.module_utils._providers import Observation, Providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import (
+    driverless_ai as _driverless_ai,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import exec as _exec
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import mlflow as _mlflow
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import prometheus as _prometheus
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import tensorboard as _tensorboard
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import (
+    MOST_CONNECTIONS,
+    Target,
+    advancing,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import largest_gap
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Experiment,
+    Final,
+    Power,
+    Sample,
+    VmState,
+)
 from hypothesis import example, given
 from hypothesis import strategies as st
 

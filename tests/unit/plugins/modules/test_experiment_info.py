@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import EXPERIMENT_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import Ambiguous, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC
 from ansible_collections.liveml.vsphere.plugins.modules.experiment_info import body
 
 from tests.unit.plugins.module_utils.test__plan import estate, host, vm

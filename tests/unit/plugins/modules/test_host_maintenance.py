@@ -9,8 +9,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import CallFailed
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Connection,
     Estate,
     HostState,

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, PlanRequest, Purpose
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan import make_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import new_run, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import new_run, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, PlanRequest, Purpose
 from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, body, hosts_of, request_of
 
 from tests.unit.plugins.module_utils.test__journal import write_run

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.liveml.vsphere.plugins.module_utils import _journal
-from ansible_collections.liveml.vsphere.plugins.module_utils._argspec import CONNECTION_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._homes import ATTRIBUTE, encode_home
-from ansible_collections.liveml.vsphere.plugins.module_utils._journal import Journal, verify_chain
-from ansible_collections.liveml.vsphere.plugins.module_utils._model import Estate, Home
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import ATTRIBUTE, encode_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal as _journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
     CLEARED,
     clear_homes,
     journal_homes,
     state_path,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Home
 from ansible_collections.liveml.vsphere.plugins.modules.placement import SPEC, body
 
 from tests.unit.plugins.module_utils.test__plan import INFO, estate, host, vm

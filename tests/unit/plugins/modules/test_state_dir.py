@@ -12,8 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._errors import InvalidInput, NotFound, VsphereError
-from ansible_collections.liveml.vsphere.plugins.module_utils._runs import between_runs, run_key, run_lock, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, NotFound, VsphereError
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
+    between_runs,
+    run_key,
+    run_lock,
+    state_path,
+)
 from ansible_collections.liveml.vsphere.plugins.modules import (
     evidence_report,
     experiment_wait,

@@ -1,0 +1,153 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Messages to the owners of experiments: before their VMs move, when harm was seen, and after. Pure.
+
+A hook that names owners, or whose ``to`` is a map from owners to addresses, tells of their experiments only, and
+nothing where none of theirs is concerned.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import percent, stall_text
+
+EVENTS = ("before", "stall", "after")
+HARMED = ("stalled", "restarted", "failed")
+Experiment = Mapping[str, Any]
+
+
+def messages(
+    hooks: Iterable[Mapping[str, Any]],
+    event: str,
+    experiments: Iterable[Experiment],
+    *,
+    subject: str,
+    failure: str = "",
+    report: str = "",
+    notes: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """The messages of an event: each hook's settings with ``to``, ``subject``, ``text``, ``label`` and ``experiments``.
+
+    ``experiments`` are those of ``experiment_info`` (before) or ``vm_migrate`` (later); ``failure`` why the run failed;
+    ``notes`` are sentences on VMs, for whoever is told of all experiments.
+    """
+    told = [e for e in united(experiments) if event != "stall" or e.get("verdict") in HARMED]
+    if event == "stall" and not told:
+        return []
+    found = []
+    for hook in hooks:
+        if event in (hook.get("when") or EVENTS):
+            found += _of_hook(hook, event, told, subject, failure, report, notes)
+    return found
+
+
+def united(experiments: Iterable[Experiment]) -> list[dict[str, Any]]:
+    """Experiments with all their VMs: ``experiment_info`` lists each node of a cluster by itself."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for each in experiments:
+        vms = list(each.get("vms") or [each["vm_name"]])
+        place = each.get("cluster") or vms[0]
+        known = found.setdefault((each["provider"], each["id"], place), {**each, "vms": []})
+        known["vms"] += [vm for vm in vms if vm not in known["vms"]]
+    return list(found.values())
+
+
+def _of_hook(
+    hook: Mapping[str, Any],
+    event: str,
+    told: Sequence[Experiment],
+    subject: str,
+    failure: str,
+    report: str,
+    notes: Sequence[str],
+) -> list[dict[str, Any]]:
+    to = hook.get("to")
+    addressed = to if isinstance(to, Mapping) else {"": to}
+    found = []
+    for owner, recipient in addressed.items():
+        patterns = [owner] if owner else list(hook.get("owners") or [])
+        theirs = [e for e in told if not patterns or _owned(e, patterns)]
+        if patterns and not theirs:
+            continue
+        whom = f" to {_shown(recipient)}" if recipient else ""
+        found.append(
+            {
+                **hook,
+                "to": [recipient] if isinstance(recipient, str) else list(recipient or []),
+                "event": event,
+                "subject": _subject(event, subject, failure),
+                "text": _text(event, theirs, subject, failure, report, () if patterns else notes),
+                "experiments": [_facts(e) for e in theirs],
+                "report": report,
+                "label": f"{hook['kind']}{whom} ({event})",
+            }
+        )
+    return found
+
+
+def _shown(recipient: Any) -> str:
+    return recipient if isinstance(recipient, str) else ", ".join(map(str, recipient))
+
+
+def _owned(experiment: Experiment, patterns: Sequence[str]) -> bool:
+    owner = experiment.get("owner") or ""
+    return any(fnmatch.fnmatchcase(owner, pattern) for pattern in patterns)
+
+
+def _subject(event: str, subject: str, failure: str) -> str:
+    if event == "after":
+        return f"{subject}: {'failed' if failure else 'done'}"
+    return f"{subject}: {'experiments will move' if event == 'before' else 'an experiment came to harm'}"
+
+
+def _text(
+    event: str,
+    experiments: Sequence[Experiment],
+    subject: str,
+    failure: str,
+    report: str,
+    notes: Sequence[str],
+) -> str:
+    lines = {
+        "before": [
+            f"{subject} begins. These experiments train in VMs that will move by live vMotion; nothing has to be done.",
+            "Each is watched while its VM moves. A vMotion has a switch-over, so each will stand still for a moment.",
+        ],
+        "stall": [f"{subject}: these experiments stalled beyond the budget or came to harm."],
+        "after": [f"{subject} {'failed' if failure else 'is done'}."],
+    }[event]
+    by_owner: dict[str, list[str]] = {}
+    for each in experiments:
+        by_owner.setdefault(each.get("owner") or "not known", []).append(_sentence(each))
+    for owner, sentences in sorted(by_owner.items()):
+        lines += ["", f"Owner {owner}:", *(f"- {sentence}" for sentence in sentences)]
+    if not experiments:
+        lines += ["", "No experiment was observed in the VMs."]
+    if notes and event == "after":
+        lines += ["", *(f"- {note}" for note in notes)]
+    if failure and event != "before":
+        lines += ["", failure]
+    if report:
+        lines += ["", f"Report: {report}"]
+    return "\n".join(lines) + "\n"
+
+
+def _sentence(experiment: Experiment) -> str:
+    vms = ", ".join(experiment["vms"])
+    if "verdict" not in experiment:
+        return f"{vms}: {experiment.get('description') or experiment['id']}, {percent(experiment.get('progress'))}"
+    detail = f" ({experiment['detail']})" if experiment.get("detail") else ""
+    return f"{vms}: {experiment['verdict']}, {stall_text(experiment.get('longest_stall'))}{detail}"
+
+
+def _facts(experiment: Experiment) -> dict[str, Any]:
+    """What a webhook gets of an experiment: no addresses of servers."""
+    known = ("provider", "id", "owner", "vms", "verdict", "longest_stall", "detail", "description")
+    return {key: experiment[key] for key in known if key in experiment}

@@ -1,0 +1,147 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Experiments of a cluster: its nodes in several VMs are members of one experiment. Pure.
+
+Each member is watched at its own node, because a frozen node does not show at another one (measured with two H2O-3
+nodes): the experiment stood still as long as any member did, and it is unharmed only when all members are.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Experiment,
+    Judgement,
+    Power,
+    Stall,
+    Verdict,
+    VmState,
+    worst,
+)
+
+Key = tuple[str, str, str]
+
+
+def key_of(experiment: Experiment) -> Key:
+    """What members of one experiment have in common; a VM's own when it is no node of a cluster."""
+    return experiment.provider, experiment.id, experiment.cluster or experiment.vm
+
+
+def merged(judgements: Iterable[Judgement]) -> tuple[Judgement, ...]:
+    """One judgement an experiment, in the order of their first members; ``members`` are set for a cluster's.
+
+    Of several judgements of one member, as each VM of a cluster brings them, the last counts.
+    """
+    groups: dict[Key, list[Judgement]] = {}
+    for judgement in {(j.experiment.vm, j.experiment.id): j for j in judgements}.values():
+        groups.setdefault(key_of(judgement.experiment), []).append(judgement)
+    return tuple(_merged(group) if group[0].experiment.cluster else group[0] for group in groups.values())
+
+
+def _merged(members: Sequence[Judgement]) -> Judgement:
+    first = members[0]
+    missing = len(first.experiment.nodes) - len(members)
+    stall = _claim([m.stall for m in members])
+    verdict = worst(m.verdict for m in members)
+    notes = [f"{m.experiment.vm_name}: {m.detail}" for m in members if m.detail]
+    if missing > 0:
+        notes.append(
+            f"{len(members)} of {len(first.experiment.nodes)} nodes of {first.experiment.cluster} were watched"
+        )
+        stall = "unknown" if stall == "proven" else stall
+        verdict = Verdict.UNKNOWN if verdict is Verdict.UNINTERRUPTED else verdict
+    known = [m.resolution for m in members if m.resolution is not None]
+    return replace(
+        first,
+        verdict=verdict,
+        identity=_claim([m.identity for m in members]),
+        progress=_claim([m.progress for m in members]),
+        stall=stall,
+        longest_stall=longest([m.longest_stall for m in members if m.longest_stall is not None]),
+        resolution=max(known, default=None),
+        progress_before=next((m.progress_before for m in members if m.progress_before is not None), None),
+        progress_after=max((m.progress_after for m in members if m.progress_after is not None), default=None),
+        samples=sum(m.samples for m in members),
+        unwatched_seconds=max(m.unwatched_seconds for m in members),
+        detail="; ".join(notes),
+        members=tuple(members),
+    )
+
+
+def by_owner(judgements: Iterable[Judgement]) -> dict[str, list[dict[str, object]]]:
+    """VMs, id and verdict of each experiment by its owner, "" where nobody is known to be it."""
+    found: dict[str, list[dict[str, object]]] = {}
+    for judgement in judgements:
+        told: dict[str, object] = {
+            "vms": vm_list(judgement),
+            "id": judgement.experiment.id,
+            "verdict": str(judgement.verdict),
+        }
+        found.setdefault(judgement.experiment.owner, []).append(told)
+    return found
+
+
+def vm_list(judgement: Judgement) -> list[str]:
+    """Names of the VMs in which an experiment has nodes that were watched."""
+    return [m.experiment.vm_name for m in judgement.members] or [judgement.experiment.vm_name]
+
+
+def moid_list(judgement: Judgement) -> list[str]:
+    """MoIDs of the VMs of :func:`vm_list`, in its order."""
+    return [m.experiment.vm for m in judgement.members] or [judgement.experiment.vm]
+
+
+def longest(stalls: Sequence[Stall]) -> Stall | None:
+    """The longest of several stalls: the greatest of unknown lengths lies between the greatest lows and highs."""
+    if not stalls:
+        return None
+    low, high = max(s.low for s in stalls), max(s.high for s in stalls)
+    first = max(stalls, key=lambda stall: stall.seconds)
+    return Stall(min(max(first.seconds, low), high), low, high, first.at)
+
+
+def _claim(claims: Sequence[str]) -> str:
+    if "refuted" in claims:
+        return "refuted"
+    return "proven" if set(claims) == {"proven"} else "unknown"
+
+
+def further_vms(
+    experiments: Iterable[Experiment],
+    vms: Iterable[VmState],
+    *,
+    addresses: Mapping[str, str],
+    patterns: Sequence[str],
+) -> list[VmState]:
+    """Powered-on VMs that may hold further nodes of the experiments' clusters.
+
+    Those whose own address (``addresses`` by VM name, else the guest's) a node was told to have, or whose name fits
+    one of ``patterns``. A guest can name any address as that of a node; only those of VMs are of interest.
+    """
+    groups: dict[Key, list[Experiment]] = {}
+    for experiment in experiments:
+        if experiment.cluster:
+            groups.setdefault(key_of(experiment), []).append(experiment)
+    lacking = [members for members in groups.values() if len(members) < len(members[0].nodes)]
+    if not lacking:
+        return []
+    known = {member.vm for members in groups.values() for member in members}
+    nodes = {node.rpartition(":")[0].strip("[]") for members in lacking for node in members[0].nodes}
+    return [
+        vm
+        for vm in vms
+        if vm.moid not in known
+        and vm.power is Power.ON
+        and (nodes & {vm.guest_address, addresses.get(vm.name, "")} - {""} or _fits(vm.name, patterns))
+    ]
+
+
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

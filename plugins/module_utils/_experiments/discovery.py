@@ -1,0 +1,354 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Finds experiments in VMs, in parallel, at addresses that the guests report or the operator gives."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import ipaddress
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import further_vms, key_of, merged
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
+    Exported,
+    Exporter,
+    Wanted,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import (
+    Session,
+    Source,
+    Target,
+    names_one,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.driverless_ai import DriverlessAi
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.exec import Exec
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3 import H2o3
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.mlflow import Mlflow
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+    UnusableAddress,
+    address_in,
+    text,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus import Prometheus
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.tensorboard import Tensorboard
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import largest_gap
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import Watch
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Estate,
+    Experiment,
+    Judgement,
+    Power,
+    Sample,
+    Verdict,
+    VmState,
+)
+
+_WORKERS = 16
+ANY_ADDRESS = "//{address}"
+PATIENCE_SECONDS = 30.0  # for questions about what a source found in a VM
+TOO_SLOW = ("unknown", "the server answers too slowly to be asked")
+MOST_EXPERIMENTS = 64  # of one VM: each is asked by a thread of its own
+BUILT_IN: dict[str, Callable[[Mapping[str, Any]], Source]] = {
+    "driverless_ai": DriverlessAi,
+    "exec": Exec,
+    "mlflow": Mlflow,
+    "prometheus": Prometheus,
+    "tensorboard": Tensorboard,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What discovery saw in a VM: experiments, or a sentence."""
+
+    vm: VmState
+    experiments: tuple[Experiment, ...]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scoped:
+    """A source and the VMs it is asked for, as name patterns; none: all. ``origin`` names it in journals.
+
+    ``url`` is the template of its servers' URLs, "" where it has none.
+    """
+
+    origin: str
+    source: Source
+    vms: tuple[str, ...]
+    sends_credentials: bool
+    url: str
+
+    def covers(self, vm_name: str) -> bool:
+        """Whether the source is asked for a VM."""
+        return not self.vms or any(fnmatch.fnmatchcase(vm_name, pattern) for pattern in self.vms)
+
+
+class Providers:
+    """The experiment side of a run, from the module option ``experiments``."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._networks = _networks(settings["allowed_networks"])
+        self._sources = (
+            [Scoped("h2o3", H2o3(settings), (), settings["username"] is not None, ANY_ADDRESS)]
+            if settings["h2o3"]
+            else []
+        )
+        self._sources += [_scoped(source) for source in settings["sources"]]
+
+    def observe(self, vms: list[VmState]) -> list[Observation]:
+        """Look into each VM, several at a time."""
+        if not self._settings["enabled"]:
+            return [Observation(vm, (), "observation is switched off") for vm in vms]
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            return list(pool.map(self._observe, vms))
+
+    def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
+        """See ``_run.Observer``."""
+        seen = self.observe([estate.vms[vm] for vm in vms])
+        experiments = tuple(e for observation in seen for e in observation.experiments)
+        members = self._members_elsewhere(estate, experiments)
+        return (*experiments, *members), {o.vm.moid: o.detail for o in seen if not o.experiments}
+
+    def _members_elsewhere(self, estate: Estate, experiments: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
+        """Members of the experiments' clusters in VMs that do not move."""
+        addresses = {name: str(address) for name, address in self._settings["addresses"].items()}
+        patterns = self._settings["cluster_vms"]
+        vms = further_vms(experiments, estate.vms.values(), addresses=addresses, patterns=patterns)
+        wanted = {key_of(experiment) for experiment in experiments}
+        return tuple(e for seen in self.observe(vms) for e in seen.experiments if key_of(e) in wanted)
+
+    def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: Callable[..., None]) -> Watch:
+        """See ``_run.Observer``."""
+        return Watch(
+            [(experiment, self._session(experiment)) for experiment in experiments],
+            folder,
+            stall_budget=self._settings["stall_budget"],
+            settle_timeout=self._settings["settle_timeout"],
+            baseline=self._settings["baseline"],
+            listener=listener,
+        )
+
+    def final(self, judgement: Judgement) -> dict[str, Any] | None:
+        """How an experiment ended, ``None`` while it has not or when its provider cannot tell."""
+        if judgement.verdict not in (Verdict.COMPLETED, Verdict.FAILED):
+            return None
+        told = self._source(judgement.experiment).final(judgement.experiment)
+        return None if told is None else {**asdict(told), "artifacts": list(told.artifacts)}
+
+    def afterwards(
+        self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]
+    ) -> list[dict[str, Any]]:
+        """See ``_run.Observer``."""
+
+        def told(judgement: Judgement) -> dict[str, Any]:
+            experiment = judgement.experiment
+            return {
+                "vm": {"moid": experiment.vm, "name": experiment.vm_name},
+                "id": experiment.id,
+                "final": self.final(judgement),
+                "training_clock": self._training_clock(experiment, samples.get((experiment.vm, experiment.id), [])),
+            }
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            found = list(pool.map(told, merged(judgements)))
+        return [each for each in found if each["final"] or each["training_clock"]]
+
+    def _training_clock(self, experiment: Experiment, samples: list[Sample]) -> dict[str, Any] | None:
+        """The largest gap between the steps that were watched, by the training's clock."""
+        steps = [s.step for s in samples if s.step is not None]
+        if not steps:
+            return None
+        gap = largest_gap(self._source(experiment).history(experiment, min(steps), max(steps)))
+        return None if gap is None else asdict(gap)
+
+    def _observe(self, vm: VmState) -> Observation:
+        if vm.power is not Power.ON:
+            return Observation(vm, (), "the VM is not powered on")
+        found: list[Experiment] = []
+        details = []
+        for scoped in self._sources:
+            if scoped.covers(vm.name):
+                experiments, detail = self._asked(scoped, vm)
+                end = time.monotonic() + PATIENCE_SECONDS
+                found += [self._completed(scoped, e, vm, end) for e in at_most(experiments, MOST_EXPERIMENTS)]
+                details.append(detail)
+        return Observation(vm, tuple(found), "" if found else "; ".join(filter(None, details)) or "no source covers it")
+
+    def _asked(self, scoped: Scoped, vm: VmState) -> tuple[list[Experiment], str]:
+        given = self._settings["addresses"].get(vm.name)
+        address = str(given or vm.guest_address)
+        refusal = "" if given else self._refusal(address, credentials=scoped.sends_credentials)
+        if scoped.source.in_guest and refusal:
+            return [], refusal
+        try:
+            return scoped.source.discover(Target(vm.moid, vm.name, "" if refusal else address))
+        except UnusableAddress as error:
+            return [], str(error)
+
+    def _completed(self, scoped: Scoped, experiment: Experiment, vm: VmState, end: float) -> Experiment:
+        """With what else is asked of an experiment, until ``end`` (monotonic): a slow server shall not hold up a run."""
+        source = scoped.source
+        reproducible, why = source.reproducible(experiment) if time.monotonic() < end else TOO_SLOW
+        known = replace(
+            experiment,
+            owner=self._owner(experiment, vm),
+            processors=vm.cpus if source.in_guest else 0,
+            source=scoped.origin,
+            reproducible=reproducible,
+            reproducibility=why,
+        )
+        if self._settings["require_checkpoint"] == "never":
+            return known
+        recoverable, recovery = source.recovery(known) if time.monotonic() < end else TOO_SLOW
+        return replace(known, recoverable=recoverable, recovery=recovery)
+
+    def _owner(self, experiment: Experiment, vm: VmState) -> str:
+        """The operator's map first, then what the provider says, then the VM's custom attribute."""
+        for pattern, owner in self._settings["owners"].items():
+            if fnmatch.fnmatchcase(vm.name, pattern):
+                return str(owner)
+        return experiment.owner or vm.attributes.get(self._settings["owner_attribute"], "")
+
+    def _refusal(self, address: str, *, credentials: bool) -> str:
+        """Why a guest's own address is not asked: hostile guests may report any."""
+        if not address:
+            return "the guest reports no address"
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:
+            return "the guest reports no usable address"
+        if "%" in address:  # a zone is of the guest's own links, and may hold anything
+            return "the guest reports no usable address"
+        # An IPv4 address written as IPv6 is where its packets go; Python before 3.13 does not look through it.
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        if ip.is_multicast or ip.is_unspecified or ip.is_link_local:
+            return f"the guest reports {ip}, which is no host's address"
+        inside = any(ip in network for network in self._networks)
+        if self._networks and not inside:
+            return f"{ip} is outside experiments.allowed_networks"
+        if credentials and not inside:
+            return "credentials go only to networks named in experiments.allowed_networks"
+        return ""
+
+    def _session(self, experiment: Experiment) -> Session:
+        """A session by the source that found the experiment, also of one that only the journal knows."""
+        return self._source(experiment).session(experiment)
+
+    def exports(self, experiment: Experiment) -> bool:
+        """Whether the experiment's provider has finished models to fetch. Raises InvalidInput without a source of it."""
+        return isinstance(self._source(experiment), Exporter)
+
+    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+        """The finished model of an experiment that only the journal knows. Raises ExperimentError or InvalidInput."""
+        source = self._source(experiment)
+        if not isinstance(source, Exporter):
+            raise ExperimentError(
+                f"{experiment.vm_name}: provider {experiment.provider} has no finished model to fetch",
+                hint="Take the model from where the training stores it",
+            )
+        return source.export(experiment, wanted, folder)
+
+    def _source(self, experiment: Experiment) -> Source:
+        """The source that found the experiment, also of one that only the journal knows. Raises InvalidInput."""
+        fits = [s for s in self._sources if s.source.provider == experiment.provider and s.covers(experiment.vm_name)]
+        own = [scoped for scoped in fits if experiment.source in (scoped.origin, "")]
+        if len(own) == 1:
+            self._refuse_leak(own[0], experiment)
+            return own[0].source
+        raise InvalidInput(
+            f"An experiment of provider {experiment.provider} in {experiment.vm_name} is to be asked, but no source is",
+            hint="Give the experiments.sources with which the run was begun",
+            option="experiments",
+        )
+
+    def _refuse_leak(self, scoped: Scoped, experiment: Experiment) -> None:
+        """Raise InvalidInput where credentials would go to a guest's own address that was asked without any."""
+        if not scoped.sends_credentials or not scoped.url:
+            return
+        address = address_in(scoped.url, experiment.url)
+        if address in ("", str(self._settings["addresses"].get(experiment.vm_name, "")).lower()):
+            return
+        refusal = self._refusal(address or "", credentials=True)
+        if refusal:
+            raise InvalidInput(
+                f"The experiment in {experiment.vm_name} was found at {text(experiment.url)}, where no credentials may go ({refusal})",
+                hint="Name its network in experiments.allowed_networks, or its address in experiments.addresses",
+                option="experiments",
+            )
+
+
+def _scoped(settings: Mapping[str, Any]) -> Scoped:
+    kind = settings["provider"]
+    needed = "command" if kind == "exec" else "url"
+    if not settings[needed]:
+        raise InvalidInput(
+            f"A source of provider {kind} needs {needed}",
+            hint=f"Give experiments.sources.{needed}",
+            option="experiments",
+        )
+    secret = any(settings.get(key) for key in ("username", "token", "client_cert"))
+    if secret and "{vm}" in urlsplit(settings["url"] or "").netloc:
+        raise InvalidInput(
+            "A source's url takes its server from the name of a VM, and credentials would go there",
+            hint="Use {address} with experiments.allowed_networks, or {vm} in the path alone",
+            option="experiments",
+        )
+    source = BUILT_IN[kind](settings)
+    _belonging(settings)
+    return Scoped(
+        origin_of(settings), source, tuple(settings["vms"]), secret, settings["url"] if needed == "url" else ""
+    )
+
+
+def at_most(experiments: list[Experiment], count: int) -> list[Experiment]:
+    """The first ones; the last of them says how many more there are."""
+    if len(experiments) <= count:
+        return experiments
+    last, more = experiments[count - 1], len(experiments) - count
+    return [*experiments[: count - 1], replace(last, description=f"{last.description} ({more} more are not watched)")]
+
+
+def _belonging(settings: Mapping[str, Any]) -> None:
+    """Raise InvalidInput when what a source tells would be told of each VM alike."""
+    told = f"{settings['url']}{settings['query']}"
+    if (
+        settings["provider"] in ("driverless_ai", "prometheus")
+        and not names_one(settings["vms"])
+        and "{vm}" not in told
+        and "{address}" not in told
+    ):
+        raise InvalidInput(
+            f"The source of provider {settings['provider']} at {settings['url']} does not tell to which VM its experiments belong",
+            hint="Name its one VM in vms, or use {address} or {vm}",
+            option="experiments",
+        )
+
+
+def origin_of(settings: Mapping[str, Any]) -> str:
+    """A short name for where a source asks and what for; it tells nothing secret."""
+    told = [settings[key] for key in ("provider", "url", "command", "metric", "query")]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+
+
+def _networks(names: list[str]) -> list[Any]:
+    try:
+        return [ipaddress.ip_network(name) for name in names]
+    except ValueError as error:
+        raise InvalidInput(
+            f"experiments.allowed_networks: {error}", hint="Give networks like 10.1.0.0/16", option="experiments"
+        ) from error

@@ -1,0 +1,120 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Finished models on disk: what is wanted, what a provider fetched, and its place. Names of servers become no paths."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to fetch: ``format`` is auto, mojo, binary or python; ``model`` one of a grid or AutoML, the best when ``None``."""
+
+    format: str = "auto"
+    model: str | None = None
+    most_bytes: int = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A fetched model. ``content`` digests what makes a file predict: equal for equal models, also where their bytes differ.
+
+    ``checksum`` is the server's own of the model, ``note`` what the operator must know (why it is no MOJO).
+    """
+
+    path: Path
+    model: str
+    format: str
+    suffix: str
+    content: Callable[[Path], str]
+    algorithm: str = ""
+    checksum: str | None = None
+    reproducible: tuple[str, str] = ("unknown", "")
+    note: str = ""
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """A provider's source that can fetch the finished model of an experiment."""
+
+    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+        """Fetch into an empty folder. Only reads. Raises ExperimentError, InvalidInput for options that do not fit."""
+
+
+class CappedFile:
+    """A new file, readable by its owner only, that takes no more than ``most_bytes``."""
+
+    def __init__(self, path: Path, most_bytes: int) -> None:
+        self._path, self._most, self._size = path, most_bytes, 0
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises InvalidInput when the file becomes too large or the disk takes no more."""
+        self._size += len(data)
+        if self._size > self._most:
+            raise too_large(self._most)
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError as error:
+            raise InvalidInput(
+                f"{self._path.parent} cannot be written: {error.strerror}", hint="Make room", option="dest"
+            ) from error
+
+    def close(self) -> None:
+        """Wait until the disk has it, and close."""
+        try:
+            os.fsync(self._fd)
+        finally:
+            os.close(self._fd)
+
+
+def too_large(most_bytes: int) -> InvalidInput:
+    """The error of a model beyond the limit."""
+    return InvalidInput(
+        f"The model is larger than {most_bytes >> 20} MiB", hint="Raise max_mib if that is expected", option="max_mib"
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def stored_name(experiment: Experiment, exported: Exported) -> str:
+    """The file's name: the VM's, made harmless, and a digest of what the server calls experiment and model."""
+    vm = re.sub(r"[^A-Za-z0-9.-]+", "-", experiment.vm_name).strip("-.")[:60] or "vm"
+    what = "\0".join((experiment.vm, experiment.provider, experiment.id, exported.model, exported.format))
+    return f"{vm}-{hashlib.sha256(what.encode()).hexdigest()[:12]}{exported.suffix}"
+
+
+def holds(path: Path, exported: Exported, digest: str) -> bool:
+    """Whether a file of an earlier export holds the model of that digest. Raises InvalidInput when it is no file."""
+    if not path.exists() and not path.is_symlink():
+        return False
+    if path.is_symlink() or not path.is_file():
+        raise InvalidInput(f"{path} is no file", hint="Remove it, or give another folder", option="dest")
+    try:
+        return exported.content(path) == digest
+    except ExperimentError:
+        return False  # what is there is damaged

@@ -1,0 +1,110 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""The interface of providers: how experiments of one kind are found and asked. Providers only read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, Final, Sample
+
+MOST_CONNECTIONS = 16  # that a search keeps to one server
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A VM in which a source looks for experiments; ``address`` is empty where none is known or allowed."""
+
+    vm: str
+    vm_name: str
+    address: str
+
+
+def names_one(patterns: Sequence[str]) -> bool:
+    """Whether name patterns are the name of exactly one VM."""
+    return len(patterns) == 1 and not set(patterns[0]) & set("*?[")
+
+
+class Session(Protocol):
+    """Questions about one experiment, one at a time, from one thread."""
+
+    most_hz: float
+    """Questions a second beyond which answers hold nothing new."""
+
+    def sample(self) -> Sample:
+        """Ask once. Never raises for what a server, a network or a program does."""
+
+    def interrupt(self) -> None:
+        """Wake the thread that waits for an answer; called from another thread."""
+
+    def close(self) -> None:
+        """Let go of connections and programs."""
+
+
+class Source(Protocol):
+    """One place where experiments are found: a kind of provider with its settings."""
+
+    provider: str
+    in_guest: bool
+    """Whether the source is asked at an address inside the VM (and credentials go there)."""
+
+    def discover(self, target: Target) -> tuple[list[Experiment], str]:
+        """Experiments that advance in a VM now, or none and a sentence on what was seen. Never raises for a guest."""
+
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """Whether it could be recovered if the worst happened (``yes``, ``no``, ``unknown``), and by what or why not."""
+
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """Whether the same seed and data would give the same model (``yes``, ``no``, ``unknown``), and why."""
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """How it ended and what came out of it; ``None`` when that cannot be told. Never raises for a server."""
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """When steps ``first`` to ``last`` were done by the training's own clock; empty where that is not recorded.
+
+        Never raises for a server.
+        """
+
+    def session(self, experiment: Experiment) -> Session:
+        """A session for an experiment of this provider, also one that only the journal knows."""
+
+
+def advancing(
+    candidates: list[tuple[Experiment, Session]], seconds: float, *, clock: Callable[[], float] = time.monotonic
+) -> list[Experiment]:
+    """Those whose step or progress changes within ``seconds``; sessions are closed.
+
+    Servers that only keep records show a killed run as running for ever, so what does not advance is no experiment.
+    There may be thousands of such, and a process has hundreds of connections: many candidates keep none.
+    """
+    keep = len(candidates) <= MOST_CONNECTIONS
+    first: dict[int, Sample] = {}
+    found: dict[int, Experiment] = {}
+    end = clock() + seconds
+    while len(found) < len(candidates) and clock() < end:
+        for index, (experiment, session) in enumerate(candidates):
+            if index in found or clock() >= end:
+                continue
+            sample = session.sample()
+            if not keep:
+                session.close()
+            if sample.outcome != "answered":
+                continue
+            seen = first.setdefault(index, sample)
+            if (sample.step, sample.progress) != (seen.step, seen.progress):
+                found[index] = replace(
+                    experiment, process=sample.process or experiment.process, progress=sample.progress
+                )
+        time.sleep(0.25)
+    for _experiment, session in candidates:
+        session.close()
+    return [found[index] for index in sorted(found)]

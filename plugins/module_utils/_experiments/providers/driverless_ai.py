@@ -1,0 +1,285 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Provider ``driverless_ai``: H2O Driverless AI by its official client and its documented health API. It only reads.
+
+Calls of the client: ``Client(address, username, password, token_provider, verify)``, ``server.version``,
+``experiments.list()``, and of an experiment ``key``, ``name``, ``is_running()``, ``status(verbose=1)``, ``metrics()``,
+``artifacts.list()`` and ``artifacts.download(names, folder, overwrite=True)``, never ``artifacts.create``, which would let
+the server work. Liveness: ``GET /apis/health/v1``. The client is imported only
+when a source asks for it; its licence is between its user and its maker. Its percentages are coarse, so the stall is
+read from the answers of the health API (a server in the VM), progress only as never going back.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+    ExperimentError,
+    InvalidInput,
+    VsphereError,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
+    Exported,
+    Wanted,
+    sha256_of,
+    too_large,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Target
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+    Endpoint,
+    Probe,
+    endpoint_of,
+    failed_sample,
+    mapping,
+    number,
+    text,
+    url_for,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Capabilities,
+    Experiment,
+    Final,
+    Sample,
+)
+
+PROVIDER = "driverless_ai"
+HEALTH = "/apis/health/v1"
+STATUS_SECONDS = 2.0
+PIPELINES = {"mojo": "mojo_pipeline", "python": "python_pipeline"}  # scoring pipelines as the client lists them
+OLDEST = (1, 10)  # what every release of the client still speaks to
+PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+CAPABILITIES = Capabilities(
+    "run", "answers", 0.0, "answers of the server's health API; the experiment's own progress is coarse"
+)
+
+
+class DriverlessAi:
+    """Driverless AI servers."""
+
+    provider = PROVIDER
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self.in_guest = "{address}" in settings["url"]
+
+    def discover(self, target: Target) -> tuple[list[Experiment], str]:
+        """See the port ``Source``."""
+        endpoint = self._endpoint(url_for(self._settings["url"], target.address, target.vm_name))
+        try:
+            client = connect(endpoint, self._settings)
+            if version_of(client) < OLDEST:
+                return [], f"{endpoint.url}: server {text(str(client.server.version))} is older than 1.10.0"
+            running = [e for e in client.experiments.list() if e.is_running()]
+        except InvalidInput:
+            raise
+        except Exception as error:  # the client documents no error classes
+            return [], f"{endpoint.url}: {text(str(error)) or type(error).__name__}"
+        found = [
+            Experiment(
+                vm=target.vm,
+                vm_name=target.vm_name,
+                provider=PROVIDER,
+                id=text(experiment.key),
+                process="",
+                url=endpoint.url,
+                description=text(experiment.name),
+                progress=progress_of(experiment)[1],
+                capabilities=CAPABILITIES,
+            )
+            for experiment in running
+        ]
+        return found, "" if found else f"{endpoint.url}: no experiment runs"
+
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the client's documentation names no way to ask"
+
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
+    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+        """See the port ``Exporter``: a scoring pipeline that the server has built already."""
+        if wanted.format not in ("auto", *PIPELINES):
+            raise InvalidInput(
+                f"A Driverless AI experiment has no format {wanted.format}",
+                hint="Give mojo, python or auto",
+                option="format",
+            )
+        if wanted.model is not None:
+            raise InvalidInput("A Driverless AI experiment has one model", hint="Leave model out", option="model")
+        endpoint = self._endpoint(experiment.url)
+        try:
+            return fetch_pipeline(connect(endpoint, self._settings), experiment, wanted, folder)
+        except VsphereError:
+            raise
+        except Exception as error:  # the client documents no error classes
+            raise ExperimentError(
+                f"{experiment.vm_name}: {endpoint.url} gave no pipeline ({text(str(error)) or type(error).__name__})",
+                hint="Check that the VM and its Driverless AI server run, then export again",
+            ) from error
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: status, validation score, and the names of what the server offers for download."""
+        endpoint = self._endpoint(experiment.url)
+        try:
+            known = found_again(connect(endpoint, self._settings), experiment.id)
+            status, _progress = progress_of(known)
+            told = mapping(known.metrics())
+            artifacts = tuple(text(str(name)) for name in known.artifacts.list())
+        except InvalidInput:
+            raise
+        except Exception:  # the client documents no error classes
+            return None
+        return Final(status, text(told.get("scorer")), number(told.get("val_score")), artifacts)
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: the client tells no step times."""
+        return []
+
+    def session(self, experiment: Experiment) -> Session:
+        """See the port ``Source``."""
+        return ExperimentSession(self._endpoint(experiment.url), experiment.id, self._settings)
+
+    def _endpoint(self, url: str) -> Endpoint:
+        return endpoint_of(url, self._settings, "experiments.sources.url")
+
+
+def connect(endpoint: Endpoint, settings: Mapping[str, Any]) -> Any:
+    """The official client, logged in. Raises InvalidInput when it is not installed."""
+    try:
+        import driverlessai  # type: ignore[import-not-found]  # noqa: PLC0415 - never a dependency
+    except ImportError as error:
+        raise InvalidInput(
+            "A source of provider driverless_ai needs the Python package driverlessai where the module runs",
+            hint="Install the client of your server's version under its own licence terms",
+            option="experiments",
+        ) from error
+    verify = settings["validate_certs"] and (settings["ca_path"] or True)
+    token = settings["token"]
+    login = {"token_provider": lambda: token} if token else {key: settings[key] for key in ("username", "password")}
+    return driverlessai.Client(address=endpoint.url, verify=verify, **login)
+
+
+def found_again(client: Any, key: str) -> Any:
+    """The experiment of a key. Raises LookupError when the server does not know it."""
+    found = next((e for e in client.experiments.list() if e.key == key), None)
+    if found is None:
+        raise LookupError("the server no longer knows the experiment")
+    return found
+
+
+def version_of(client: Any) -> tuple[int, ...]:
+    """``1.10.6.2`` as (1, 10, 6, 2)."""
+    return tuple(int(part) for part in re.findall(r"\d+", str(client.server.version))[:4])
+
+
+def progress_of(experiment: Any) -> tuple[str, float | None]:
+    """The status line as status and progress: ``Running 12.00% - ...``, ``Complete 100.00%``."""
+    line = text(experiment.status(verbose=1))
+    match = PERCENT.search(line)
+    progress = min(1.0, float(match[1]) / 100) if match else None
+    word = line.split(" ", 1)[0].lower()
+    known = {
+        "running": "RUNNING",
+        "complete": "DONE",
+        "failed": "FAILED",
+        "aborted": "CANCELLED",
+        "finishing": "RUNNING",
+    }
+    return known.get(word, "RUNNING" if experiment.is_running() else "FAILED"), progress
+
+
+def fetch_pipeline(client: Any, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+    """A scoring pipeline of a finished experiment in ``folder``. Raises ExperimentError when there is none."""
+    who = f"{experiment.vm_name}: {experiment.description or experiment.id}"
+    found = found_again(client, experiment.id)
+    status, progress = progress_of(found)
+    if status == "RUNNING":
+        raise ExperimentError(
+            f"{who} is not finished, {'how far is not known' if progress is None else f'{100 * progress:.0f} % are done'}",
+            hint="Wait with experiment_wait until=finished, then export",
+        )
+    if status != "DONE":
+        raise ExperimentError(f"{who} is {status}, so there is no finished model", hint="Train again")
+    offered = [text(name) for name in found.artifacts.list()]
+    kinds = list(PIPELINES) if wanted.format == "auto" else [wanted.format]
+    kind = next((kind for kind in kinds if PIPELINES[kind] in offered), None)
+    if kind is None:
+        raise ExperimentError(
+            f"{who} has no {' or '.join(PIPELINES[k] for k in kinds)}, only {', '.join(offered) or 'nothing'}",
+            hint="Build the scoring pipeline in Driverless AI first",
+        )
+    found.artifacts.download([PIPELINES[kind]], str(folder), overwrite=True)
+    note = "" if kind == kinds[0] else "the experiment has no MOJO pipeline; the Python pipeline was fetched"
+    return Exported(only_file(folder, wanted), text(found.key), kind, ".zip", sha256_of, note=note)
+
+
+def only_file(folder: Path, wanted: Wanted) -> Path:
+    """The file that the client put into the folder, whatever it named it."""
+    files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    if len(files) != 1 or files[0].is_symlink() or not files[0].is_file():
+        raise ExperimentError("The client did not leave one file", hint="Fetch the pipeline by hand")
+    if files[0].stat().st_size > wanted.most_bytes:
+        raise too_large(wanted.most_bytes)
+    files[0].chmod(0o600)
+    return files[0]
+
+
+class ExperimentSession:
+    """Questions about one experiment: the health API each time, the client every two seconds."""
+
+    most_hz = 10.0
+
+    def __init__(self, endpoint: Endpoint, key: str, settings: Mapping[str, Any]) -> None:
+        self._endpoint, self._key, self._settings = endpoint, key, settings
+        self._probe = Probe(endpoint)
+        self._experiment: Any = None
+        self._asked = float("-inf")
+        self._told: tuple[str, float | None] = ("RUNNING", None)
+
+    def sample(self) -> Sample:
+        """See the port ``Session``."""
+        sent = time.monotonic()
+        try:
+            answer = self._probe.get(HEALTH)
+        except (OSError, http.client.HTTPException) as error:
+            return failed_sample(error, sent)
+        received = time.monotonic()
+        health = mapping(answer.body)
+        if answer.status != 200 or "server_version" not in health:
+            return Sample(sent, received, "invalid", detail=f"HTTP {answer.status} of something without a health API")
+        try:
+            if received >= self._asked + STATUS_SECONDS:
+                self._told, self._asked = progress_of(self._found()), received
+        except LookupError as error:
+            return Sample(sent, received, "job_missing", detail=text(str(error)))
+        except Exception as error:  # the client documents no error classes
+            self._experiment = None
+            return Sample(sent, time.monotonic(), "silent", detail=text(f"{type(error).__name__} {error}"))
+        status, progress = self._told
+        return Sample(sent, received, "answered", "", status=status, progress=progress)
+
+    def _found(self) -> Any:
+        if self._experiment is None:
+            self._experiment = found_again(connect(self._endpoint, self._settings), self._key)
+        return self._experiment
+
+    def interrupt(self) -> None:
+        """See the port ``Session``."""
+        self._probe.interrupt()
+
+    def close(self) -> None:
+        """See the port ``Session``."""
+        self._probe.close()

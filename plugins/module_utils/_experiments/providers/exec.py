@@ -1,0 +1,269 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Provider ``exec``: the user's own executable, in any language, that speaks JSON lines on standard input and output.
+
+One line in, one line out; what a program does not know it leaves out.
+
+``{"op": "discover", "vm", "address", "secrets"}`` → ``{"experiments": [{"id", "process", "description", "owner",
+"progress", "recoverable", "recovery", "freshness"}, ...]}``;
+``{"op": "sample", "id", "vm", "secrets"}`` → ``{"process", "status", "progress", "step", "detail"}`` or ``{"error"}``;
+``{"op": "final", "id", "vm", "secrets"}`` → ``{"status", "metric", "score", "artifacts"}`` (optional);
+``{"op": "history", "id", "vm", "first", "last", "secrets"}`` → ``{"points": [[seconds, step], ...]}`` (optional).
+
+Secrets go to standard input only. The answer must wait for the training (``signal: answers``), or tell its recorded
+state at once (``signal: changes``, old by ``freshness`` seconds); which one it does is an option.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Target
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+    MOST_BYTES,
+    MOST_TEXT,
+    REQUEST_SECONDS,
+    count,
+    items,
+    mapping,
+    number,
+    parsed,
+    share,
+    text,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Capabilities,
+    Experiment,
+    Final,
+    Sample,
+)
+
+PROVIDER = "exec"
+STATUS = ("RUNNING", "DONE", "FAILED", "CANCELLED", "CANCEL_PENDING")
+DISCOVERY_SECONDS = 30.0
+
+
+class Exec:
+    """An executable of the operator."""
+
+    provider = PROVIDER
+    in_guest = False
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._command = list(settings["command"])
+        self._secrets = {key: settings[key] for key in ("username", "password", "token") if settings.get(key)}
+
+    def discover(self, target: Target) -> tuple[list[Experiment], str]:
+        """See the port ``Source``."""
+        program = Program(self._command)
+        question = {"op": "discover", "vm": target.vm_name, "address": target.address, "secrets": self._secrets}
+        try:
+            answer = program.ask(question, DISCOVERY_SECONDS)
+        except (OSError, EOFError) as error:
+            return [], f"{self._command[0]}: {text(str(error)) or type(error).__name__}"
+        finally:
+            program.close()
+        found = [self._experiment(mapping(e), target) for e in items(answer.get("experiments"))]
+        kept = [experiment for experiment in found if experiment.id]
+        return kept, "" if kept else f"{self._command[0]}: {text(answer.get('error')) or 'no experiment'}"
+
+    def _experiment(self, told: Mapping[str, Any], target: Target) -> Experiment:
+        process = word(told.get("process"))
+        return Experiment(
+            vm=target.vm,
+            vm_name=target.vm_name,
+            provider=PROVIDER,
+            id=word(told.get("id")),
+            process=process,
+            url=f"exec:{self._command[0]}",
+            description=text(told.get("description")),
+            progress=share(told.get("progress")),
+            owner=text(told.get("owner")),
+            recoverable=told["recoverable"] if told.get("recoverable") in ("yes", "no") else "unknown",
+            recovery=text(told.get("recovery")),
+            capabilities=Capabilities(
+                "process" if process else "run",
+                self._settings["signal"],
+                self._freshness(told),
+                "answers of the operator's own program",
+            ),
+        )
+
+    def _freshness(self, told: Mapping[str, Any]) -> float:
+        """How old an answer may be, in seconds: what the program tells, else the option."""
+        if self._settings["signal"] == "answers":
+            return 0.0
+        own = count(told.get("freshness"))
+        return own if own is not None and own >= 0 else float(self._settings["flush_seconds"])
+
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``: what the program told."""
+        return experiment.recoverable, experiment.recovery or "the program does not tell"
+
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: what the program answers to ``final``, if it does."""
+        told = self._once({"op": "final", "id": experiment.id, "vm": experiment.vm_name})
+        status = text(told.get("status"))
+        if status not in STATUS:
+            return None
+        names = tuple(text(name) for name in items(told.get("artifacts")))
+        return Final(status, text(told.get("metric")), number(told.get("score")), names, text(told.get("detail")))
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: what the program answers to ``history``, if it does."""
+        told = self._once(
+            {"op": "history", "id": experiment.id, "vm": experiment.vm_name, "first": first, "last": last}
+        )
+        points = [(count(p[0]), count(p[1])) for p in map(items, items(told.get("points"))) if len(p) == 2]
+        return [(at, step) for at, step in points if at is not None and step is not None]
+
+    def _once(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The answer to one question, an empty one when there is none."""
+        program = Program(self._command)
+        try:
+            return program.ask({**question, "secrets": self._secrets}, DISCOVERY_SECONDS)
+        except (OSError, EOFError, ValueError):
+            return {}
+        finally:
+            program.close()
+
+    def session(self, experiment: Experiment) -> Session:
+        """See the port ``Source``."""
+        return ProgramSession(Program(self._command), experiment, self._secrets)
+
+
+def word(value: Any) -> str:
+    """A guest's text, also of a whole number."""
+    return str(value)[:MOST_TEXT] if isinstance(value, int) and not isinstance(value, bool) else text(value)
+
+
+class Program:
+    """A child process that is asked by lines; started at the first question."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+        self._child: subprocess.Popen[bytes] | None = None
+        self._rest = b""
+
+    def ask(self, question: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
+        """One answer. Raises OSError, TimeoutError, or EOFError when the program ended or said what is no object.
+
+        What it said before it was asked is no answer: it may be older than a freeze.
+        """
+        child = self._running()
+        if child.stdin is None or child.stdout is None:
+            raise EOFError("the program has no standard input or output")
+        if self._spoke_unasked(child.stdout.fileno()):
+            self.close()
+            raise EOFError("the program said more than it was asked for")
+        child.stdin.write(json.dumps(question).encode() + b"\n")
+        child.stdin.flush()
+        answer = parsed(self._line(child.stdout.fileno(), time.monotonic() + timeout))
+        if not isinstance(answer, dict):
+            raise EOFError("the program's answer is no JSON object")
+        return answer
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None or self._child.poll() is not None:
+            self._rest = b""
+            # A conversation: run_command would wait for the program's end.
+            self._child = subprocess.Popen(  # pylint: disable=ansible-bad-function
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        return self._child
+
+    def _spoke_unasked(self, stream: int) -> bool:
+        if not self._rest and select.select([stream], [], [], 0)[0]:
+            self._rest = os.read(stream, 1)  # nothing where the program ended
+        return bool(self._rest)
+
+    def _line(self, stream: int, deadline: float) -> bytes:
+        while b"\n" not in self._rest:
+            if not select.select([stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                self.close()  # a late answer would be taken for that to the next question
+                raise TimeoutError("the program does not answer")
+            chunk = os.read(stream, 1 << 16)
+            self._rest += chunk
+            if not chunk or len(self._rest) > MOST_BYTES:
+                self.close()
+                raise EOFError("the program ended" if not chunk else "the program's answer is too long")
+        line, _newline, self._rest = self._rest.partition(b"\n")
+        return line
+
+    def interrupt(self) -> None:
+        """End the program, so that who waits for it is woken; called from another thread."""
+        child = self._child
+        if child is not None:
+            child.kill()
+
+    def close(self) -> None:
+        """End the program and let go of its pipes."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.kill()  # first: another thread may hold a pipe that only the program's end frees
+        for stream in (child.stdin, child.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+        child.wait()
+
+
+class ProgramSession:
+    """Questions about one experiment."""
+
+    most_hz = 20.0
+
+    def __init__(self, program: Program, experiment: Experiment, secrets: Mapping[str, str]) -> None:
+        self._program = program
+        self._process = experiment.process
+        self._question = {"op": "sample", "id": experiment.id, "vm": experiment.vm_name, "secrets": dict(secrets)}
+
+    def sample(self) -> Sample:
+        """See the port ``Session``."""
+        sent = time.monotonic()
+        try:
+            answer = self._program.ask(self._question, REQUEST_SECONDS)
+        except (OSError, EOFError, ValueError) as error:
+            return Sample(sent, time.monotonic(), "silent", detail=text(str(error)))
+        received = time.monotonic()
+        if "error" in answer:
+            return Sample(sent, received, "silent", detail=text(answer.get("error")))
+        status = text(answer.get("status")) or "RUNNING"
+        if status not in STATUS:
+            return Sample(sent, received, "invalid", detail=f"status {status} is none of {', '.join(STATUS)}")
+        return Sample(
+            sent,
+            received,
+            "answered",
+            (self._process and word(answer.get("process"))) or self._process,
+            status=status,
+            progress=share(answer.get("progress")),
+            detail=text(answer.get("detail")),
+            step=count(answer.get("step")),
+        )
+
+    def interrupt(self) -> None:
+        """See the port ``Session``."""
+        self._program.interrupt()
+
+    def close(self) -> None:
+        """See the port ``Session``."""
+        self._program.close()

@@ -1,0 +1,468 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Provider ``h2o3``: finds training jobs of an H2O-3 server and samples them. It only reads.
+
+Calls: ``GET /3/Cloud`` (does not lock a forming cloud) and ``GET /3/Jobs``; then ``GET /3/Jobs/{key}``, and between two
+of these ``OPTIONS /``: any server of HTTP answers it, at half the cost for who trains (RFC 9110, 9.3.7; measured).
+Process identity is the header ``X-h2o-cluster-id`` of every answer; the parser stands beside the probe and trusts nothing.
+
+In a cluster of several nodes each has an identity of its own, and a job is answered by its home node: while that one is
+frozen, all others keep its question waiting, though they answer for themselves (measured). So a node is asked for its
+life by itself, and for the job beside that, on another connection.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import Exported, Wanted
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Target
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_models import (
+    fetch_model,
+    job_path,
+    listed_models,
+    parameters_of,
+    parameters_path,
+    reproducible_of,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+    Answer,
+    Endpoint,
+    Probe,
+    failed_sample,
+    items,
+    mapping,
+    number,
+    quoted,
+    share,
+    text,
+    tls_of,
+    unanswered,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Capabilities,
+    Experiment,
+    Final,
+    Sample,
+)
+
+PROVIDER = "h2o3"
+TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")
+HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts, though they make a model
+DISCOVERY_SECONDS = 3.0
+JOB_SECONDS = 0.2
+FRESH_SECONDS = 0.9 * JOB_SECONDS  # so that of 5 questions a second each is about the job, also a slightly early one
+LONG_ANSWER = 0.25
+PATIENCE_SECONDS = 30.0  # for questions about all jobs of a server
+MOST_JOBS = 64
+MOST_NODES = 256
+MOST_MODELS = 20
+METRIC = {"Regression": "RMSE", "Binomial": "AUC", "Multinomial": "logloss", "Ordinal": "logloss"}
+MOST_MODEL_BYTES = 16 << 20
+CHECKPOINTS = ("in_training_checkpoints_dir", "export_checkpoints_dir")
+CAPABILITIES = Capabilities(
+    identity="process", signal="answers", note="answers of the server in the VM, at most 20 a second"
+)
+
+
+class H2o3:
+    """H2O-3 servers at the addresses of the VMs, on a list of ports."""
+
+    provider = PROVIDER
+    in_guest = True
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._tls = tls_of(settings, "experiments.use_tls") if settings["use_tls"] else None
+
+    def discover(self, target: Target) -> tuple[list[Experiment], str]:
+        """See the port ``Source``."""
+        found: dict[str, Experiment] = {}
+        details = []
+        for port in self._settings["ports"]:
+            endpoint = self._endpoint(target.address, port)
+            experiments, detail = discover(endpoint, target.vm, target.vm_name)
+            for experiment in experiments:  # two nodes of a cluster tell of the same job
+                found.setdefault(experiment.id, experiment)
+            details.append(f"{endpoint.url}: {detail}")
+        return list(found.values()), "" if found else "; ".join(details)
+
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``: from the parameters of the job's model."""
+        probe = Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
+        try:
+            job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
+            kind, name = text(mapping(job.get("dest")).get("type")), text(mapping(job.get("dest")).get("name"))
+            return reproducible_of(kind, probe.get(parameters_path(name)) if kind == "Key<Model>" else None)
+        except (OSError, http.client.HTTPException) as error:
+            return "unknown", text(f"{type(error).__name__} {error}")
+        finally:
+            probe.close()
+
+    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+        """See the port ``Exporter``."""
+        probe = Probe(self._endpoint_of(experiment), most_bytes=MOST_MODEL_BYTES)
+        try:
+            return fetch_model(probe, experiment, wanted, folder)
+        except (OSError, http.client.HTTPException) as error:
+            raise ExperimentError(
+                f"{experiment.vm_name}: {experiment.url} gave no whole answer ({type(error).__name__})",
+                hint="Check that the VM and its H2O-3 server run, then export again",
+            ) from error
+        finally:
+            probe.close()
+
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``: ``auto_recoverable`` of the job, else the checkpoint folders of its model."""
+        probe = Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
+        try:
+            job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
+            if job.get("auto_recoverable") is True:
+                return "yes", "the server's auto-recovery"
+            return recovery_of(probe.get(parameters_path(text(mapping(job.get("dest")).get("name")))))
+        except (OSError, http.client.HTTPException) as error:
+            return "unknown", text(f"{type(error).__name__} {error}")
+        finally:
+            probe.close()
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: the job's status, its best model and that one's metric."""
+        probe = Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
+        try:
+            job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
+            models = models_of(mapping(job.get("dest")), probe) if job.get("status") == "DONE" else []
+            metric, score = score_of(probe.get(f"/3/Models/{quoted(models[0])}")) if models else ("", None)
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            probe.close()
+        detail = text(job.get("exception") or job.get("progress_msg"))
+        return Final(text(job.get("status")), metric, score, tuple(models), detail) if job else None
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: H2O-3 counts no steps."""
+        return []
+
+    def _endpoint_of(self, experiment: Experiment) -> Endpoint:
+        address, port = experiment.url.split("://", 1)[1].split("/", 1)[0].rsplit(":", 1)
+        return self._endpoint(address.strip("[]"), int(port))
+
+    def session(self, experiment: Experiment) -> Session:
+        """See the port ``Source``."""
+        endpoint = self._endpoint_of(experiment)
+        return (NodeSession if experiment.cluster else JobSession)(endpoint, experiment.id)
+
+    def _endpoint(self, address: str, port: int) -> Endpoint:
+        chosen = self._settings
+        path = (chosen.get("context_path") or "").strip("/")
+        return Endpoint(
+            address, port, self._tls, chosen["username"], chosen["password"], prefix=f"/{path}" if path else ""
+        )
+
+
+class JobSession:
+    """Questions about one job, one after the other; the cheap one whether the server lives while the last is fresh.
+
+    After a freeze none is, so the next question is about the job.
+    """
+
+    most_hz = 20.0
+
+    def __init__(self, endpoint: Endpoint, job: str) -> None:
+        self._probe = Probe(endpoint)
+        self._job = job
+        self._told: Sample | None = None
+
+    @cached_property
+    def _tells_life(self) -> bool:
+        return tells_life(self._probe.endpoint)
+
+    def sample(self) -> Sample:
+        """See the port ``Session``."""
+        if not self._tells_life:
+            return self.ask()
+        told = self._told
+        if told is None or time.monotonic() - told.sent > FRESH_SECONDS:
+            return self.ask()
+        life = life_of(self._probe)
+        if life.outcome == "invalid":
+            return self._ask_instead(life)
+        if life.outcome != "answered" or life.process != told.process:
+            self._told = None
+            return life
+        return joined(life, told)
+
+    def ask(self) -> Sample:
+        """Ask about the job, however fresh the last answer is."""
+        told = sample(self._probe, self._job)
+        self._told = told if told.outcome == "answered" else None
+        return told
+
+    def _ask_instead(self, life: Sample) -> Sample:
+        """Somebody else answered whether the server lives: a proxy, for good if the server itself still answers."""
+        told = self.ask()
+        self._tells_life = told.outcome != "answered"
+        return replace(told, sent=life.sent, asked=told.sent)
+
+    def interrupt(self) -> None:
+        """See the port ``Session``."""
+        self._probe.interrupt()
+
+    def close(self) -> None:
+        """See the port ``Session``."""
+        self._probe.close()
+
+
+class NodeSession:
+    """Questions about one node of a cluster, with what is known of the job.
+
+    After a long answer only news of the job count that were asked for later: an answer that waited through a freeze may
+    have been made before it.
+    """
+
+    most_hz = 20.0
+
+    def __init__(self, endpoint: Endpoint, job: str) -> None:
+        self._probe = Probe(endpoint)
+        self._jobs = JobSession(endpoint, job)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow_job, name=f"job at {endpoint.address}", daemon=True)
+        self._latest: Sample | None = None
+        self._told: Sample | None = None
+        self._since = float("-inf")
+
+    @cached_property
+    def _tells_life(self) -> bool:
+        return tells_life(self._probe.endpoint)
+
+    def sample(self) -> Sample:
+        """See the port ``Session``."""
+        if not self._thread.ident:
+            self._thread.start()
+        life = life_of(self._probe, cheaply=self._tells_life)
+        if life.outcome != "answered":
+            return life
+        if life.waited > LONG_ANSWER:
+            self._since = life.received
+        latest = self._latest
+        if latest is not None and latest.sent > self._since:
+            self._told = latest
+        return joined(life, self._told)
+
+    def _follow_job(self) -> None:
+        while not self._stop.is_set():
+            sample = self._jobs.ask()
+            if sample.outcome in ("answered", "job_missing"):
+                self._latest = sample
+            self._stop.wait(JOB_SECONDS)
+
+    def interrupt(self) -> None:
+        """See the port ``Session``."""
+        self._stop.set()
+        self._jobs.interrupt()
+        self._probe.interrupt()
+
+    def close(self) -> None:
+        """See the port ``Session``."""
+        self.interrupt()
+        if self._thread.ident:
+            self._thread.join(timeout=2)
+        self._jobs.close()
+        self._probe.close()
+
+
+def tells_life(endpoint: Endpoint) -> bool:
+    """Whether the server itself answers the cheap question: a proxy may answer it, a firewall drop it."""
+    probe = Probe(endpoint, DISCOVERY_SECONDS)
+    try:
+        return life_of(probe).outcome == "answered"
+    finally:
+        probe.close()
+
+
+def life_of(probe: Probe, *, cheaply: bool = True) -> Sample:
+    """Ask once whether the server lives, and which process it is. Never raises for what a server or network does."""
+    sent = time.monotonic()
+    try:
+        answer = probe.options("/") if cheaply else probe.get("/3/Cloud")
+    except (OSError, http.client.HTTPException) as error:
+        return failed_sample(error, sent)
+    process = answer.headers.get("x-h2o-cluster-id")
+    if process is None or answer.status != 200:
+        return Sample(sent, time.monotonic(), "invalid", detail=f"HTTP {answer.status} of another service")
+    return Sample(sent, time.monotonic(), "answered", process)
+
+
+def joined(life: Sample, job: Sample | None) -> Sample:
+    """A server's own answer with what is known of the job, which was asked for before."""
+    if job is None:
+        return life
+    return replace(job, sent=life.sent, received=life.received, process=life.process, asked=job.sent)
+
+
+def discover(
+    endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = DISCOVERY_SECONDS
+) -> tuple[list[Experiment], str]:
+    """Training jobs that run on a server, or none and what was seen instead."""
+    probe = Probe(endpoint, timeout, MOST_MODEL_BYTES)
+    try:
+        cloud = probe.get("/3/Cloud")
+        if cloud.status == 401:
+            return [], "the server asks for other credentials (experiments.username and experiments.password)"
+        if not is_h2o(cloud):
+            return [], "something other than an H2O-3 server answers"
+        if mapping(cloud.body).get("locked") is False:
+            return [], "no training job runs"  # a job would have locked the cloud; asking for jobs would, too
+        name, nodes = cluster_of(cloud)
+        jobs = probe.get("/3/Jobs")
+        end = time.monotonic() + PATIENCE_SECONDS
+        running = running_experiments(jobs, endpoint.url, vm, vm_name)
+        asked = {e.id for e in running[:MOST_JOBS]}
+        training = {key: model for key, model in models_in_training(jobs) if key in asked}
+        limited = {key for key, model in training.items() if time.monotonic() < end and has_time_limit(probe, model)}
+        found = [
+            replace(e, cluster=name, nodes=nodes, clock_progress=e.clock_progress or e.id in limited) for e in running
+        ]
+        return found, "no training job runs"
+    except ConnectionRefusedError:
+        return [], "no server listens"
+    except (OSError, http.client.HTTPException) as error:
+        return [], unanswered(error, endpoint)
+    finally:
+        probe.close()
+
+
+def is_h2o(answer: Answer) -> bool:
+    """Whether ``GET /3/Cloud`` was answered by an H2O-3 server."""
+    meta = mapping(mapping(answer.body).get("__meta"))
+    return "x-h2o-build-project-version" in answer.headers and meta.get("schema_name") == "CloudV3"
+
+
+def models_in_training(jobs: Answer) -> list[tuple[str, str]]:
+    """(job key, model) of the jobs in ``GET /3/Jobs`` that train one model."""
+    found = []
+    for job in map(mapping, items(mapping(jobs.body).get("jobs"))):
+        dest, key = mapping(job.get("dest")), mapping(job.get("key")).get("name")
+        if job.get("status") == "RUNNING" and dest.get("type") == "Key<Model>" and isinstance(key, str):
+            found.append((text(key), text(dest.get("name"))))
+    return found
+
+
+def has_time_limit(probe: Probe, model: str) -> bool:
+    """Whether a model in training has ``max_runtime_secs``: its progress is a clock then (measured)."""
+    try:
+        limit = number(parameters_of(probe.get(parameters_path(model))).get("max_runtime_secs"))
+    except (OSError, http.client.HTTPException):
+        return False
+    return limit is not None and limit > 0
+
+
+def models_of(dest: Mapping[str, Any], probe: Probe) -> list[str]:
+    """The models that a finished job made, the best first, at most so many as a person reads."""
+    return [text(name) for name in listed_models(dest, probe)[:MOST_MODELS]]
+
+
+def score_of(answer: Answer) -> tuple[str, float | None]:
+    """Metric and value of a model: of cross-validation, else of the validation frame, else of training."""
+    output = mapping(mapping(next(iter(items(mapping(answer.body).get("models"))), None)).get("output"))
+    name = METRIC.get(text(output.get("model_category")), "")
+    for kind in ("cross_validation", "validation", "training"):
+        value = number(mapping(output.get(f"{kind}_metrics")).get(name)) if name else None
+        if value is not None:
+            return f"{kind} {name}", value
+    return "", None
+
+
+def recovery_of(answer: Answer) -> tuple[str, str]:
+    """From ``GET /3/Models/{id}`` of a model in training: folders into which it writes checkpoints.
+
+    ``export_checkpoints_dir`` holds finished models only, so it saves a grid or an AutoML, and nothing of one model.
+    """
+    parameters = parameters_of(answer)
+    if answer.status != 200 or not parameters:
+        return "no", "neither auto-recovery nor a model with checkpoints"
+    told = {name: text(parameters.get(name)) for name in CHECKPOINTS}
+    if told.get("in_training_checkpoints_dir"):
+        return "yes", f"in_training_checkpoints_dir {told['in_training_checkpoints_dir']}"
+    if told.get("export_checkpoints_dir"):
+        return "no", "export_checkpoints_dir holds finished models only"
+    return "no", "no in_training_checkpoints_dir and no auto-recovery"
+
+
+def cluster_of(cloud: Answer) -> tuple[str, tuple[str, ...]]:
+    """Name and node addresses of a cluster of several nodes; nothing of a server by itself."""
+    body = mapping(cloud.body)
+    nodes = tuple(text(mapping(node).get("ip_port")) for node in items(body.get("nodes"))[:MOST_NODES])
+    return (text(body.get("cloud_name")) or "unnamed", nodes) if len(nodes) > 1 else ("", ())
+
+
+def running_experiments(answer: Answer, url: str, vm: str, vm_name: str) -> list[Experiment]:
+    """The experiments in ``GET /3/Jobs``: training jobs that run, children of an AutoML not counted."""
+    jobs = map(mapping, items(mapping(answer.body).get("jobs")))
+    running = [job for job in jobs if job.get("status") == "RUNNING"]
+    parents = any(mapping(job.get("dest")).get("type") == "Key<AutoML>" for job in running)
+    found = []
+    for job in running:
+        dest = mapping(job.get("dest"))
+        child = parents and "_AutoML_" in str(dest.get("name")) and dest.get("type") != "Key<AutoML>"
+        key = mapping(job.get("key")).get("name")
+        helper = child or job.get("description") in HELPERS
+        if dest.get("type") in TRAINING and not helper and isinstance(key, str):
+            found.append(
+                Experiment(
+                    vm=vm,
+                    vm_name=vm_name,
+                    provider=PROVIDER,
+                    id=text(key),
+                    process=answer.headers.get("x-h2o-cluster-id", ""),
+                    url=url,
+                    description=f"{text(job.get('description'))} {text(dest.get('name'))}".strip(),
+                    progress=share(job.get("progress")),
+                    clock_progress=dest.get("type") == "Key<AutoML>",
+                    capabilities=CAPABILITIES,
+                )
+            )
+    return found
+
+
+def sample(probe: Probe, job: str) -> Sample:
+    """Ask once how the job is. Never raises for what a server or network does."""
+    sent = time.monotonic()
+    try:
+        answer = probe.get(job_path(job))
+    except (OSError, http.client.HTTPException) as error:
+        return failed_sample(error, sent)
+    return parse_sample(answer, sent, time.monotonic())
+
+
+def parse_sample(answer: Answer, sent: float, received: float) -> Sample:
+    """``GET /3/Jobs/{key}`` as a sample; an answer of another service is ``invalid``."""
+    process = answer.headers.get("x-h2o-cluster-id")
+    if process is None:
+        return Sample(sent, received, "invalid", detail=f"HTTP {answer.status} of another service")
+    jobs = items(mapping(answer.body).get("jobs"))
+    job = mapping(jobs[0]) if jobs else {}
+    if answer.status != 200 or not job:
+        return Sample(sent, received, "job_missing", process, detail=f"HTTP {answer.status}")
+    return Sample(
+        sent,
+        received,
+        "answered",
+        process,
+        status=text(job.get("status")),
+        progress=share(job.get("progress")),
+        detail=text(job.get("progress_msg")),
+    )

@@ -1,0 +1,293 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Models of an H2O-3 server: whether one can be had again alike, and the finished one itself. Only GET is sent.
+
+Calls: ``/3/Jobs/{key}``, ``/3/Models/{id}`` without its output, ``/3/ModelMetrics/models/{id}``, ``/99/AutoML/{id}``,
+``/99/Grids/{id}``, ``/3/Models/{id}/mojo`` and ``/3/Models.fetch.bin/{id}``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
+    BLOCK,
+    CappedFile,
+    Exported,
+    Wanted,
+    sha256_of,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+    Answer,
+    Probe,
+    items,
+    mapping,
+    number,
+    quoted,
+    share,
+    text,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment
+
+# The same seed gave the same model with and without freezes (measured); of other algorithms it is not known. Reproducible
+# deep learning is scored after each iteration, so that early stopping and the best model are no matter of time.
+MEASURED = ("gbm", "drf", "xgboost", "glm", "isolationforest", "deeplearning")
+TREES = ("gbm", "drf", "xgboost", "isolationforest")
+# What differs between equal models (measured): these lines of model.ini, and the account of the training's names and times.
+VOLATILE = (b"uuid = ", b"timestamp = ")
+ACCOUNT = "experimental/modelDetails.json"
+MOST_RATIO = 100  # a MOJO that unpacks to more than so many times its size is no model
+MOST_ENTRIES = 200_000
+
+
+def job_path(job: str) -> str:
+    """Path of a job; keys hold a dollar sign."""
+    return f"/3/Jobs/{quoted(job)}"
+
+
+def parameters_path(model: str) -> str:
+    """Path of a model without its output, which alone may be megabytes."""
+    return f"/3/Models/{quoted(model)}?_exclude_fields=models/output"
+
+
+def description_of(answer: Answer) -> Mapping[str, Any]:
+    """The model in the answer on ``parameters_path``; empty when there is none."""
+    return mapping(next(iter(items(mapping(answer.body).get("models"))), None)) if answer.status == 200 else {}
+
+
+def parameters_of(answer: Answer, value: str = "actual_value") -> dict[str, Any]:
+    """Values of a model's parameters by name, the actual or the given ones (``input_value``)."""
+    told = map(mapping, items(description_of(answer).get("parameters")))
+    return {p["name"]: p.get(value) for p in told if isinstance(p.get("name"), str)}
+
+
+def listed_models(dest: Mapping[str, Any], probe: Probe) -> list[str]:
+    """Names of the models that a finished job made, the best first: one, an AutoML's leaderboard, or a grid's.
+
+    A grid lists them by the default metric of its response.
+    """
+    name = dest.get("name")
+    if not isinstance(name, str):
+        return []
+    key = quoted(name)
+    if dest.get("type") == "Key<AutoML>":
+        listed = items(mapping(mapping(probe.get(f"/99/AutoML/{key}").body).get("leaderboard")).get("models"))
+    elif dest.get("type") == "Key<Grid>":
+        listed = items(mapping(probe.get(f"/99/Grids/{key}").body).get("model_ids"))
+    else:
+        return [name]
+    return [found for found in (mapping(model).get("name") for model in listed) if isinstance(found, str)]
+
+
+def reproducible_of(kind: str, answer: Answer | None) -> tuple[str, str]:
+    """Whether the same seed and data would give the same model (``yes``, ``no``, ``unknown``), and why.
+
+    ``kind`` is the type of the job's destination, ``answer`` that on ``parameters_path`` where it is a model. Sources: H2O's
+    documentation of reproducibility and ``score_tree_interval``, and own measurements under freezes.
+    """
+    if kind == "Key<AutoML>":
+        return "no", "an AutoML ends by time limits and trains deep learning whose threads race"
+    if kind == "Key<Grid>":
+        return "unknown", "it is told of each model of a grid search, not of the search"
+    algorithm = text(description_of(answer).get("algo")) if answer is not None else ""
+    if answer is None or not algorithm:
+        return "unknown", "the server tells no parameters of the model"
+    actual = parameters_of(answer)
+    why = why_not_reproducible(algorithm, actual)
+    if why:
+        return "no", why
+    if algorithm not in MEASURED:
+        return "unknown", f"it was not measured for {algorithm}"
+    drawn = ", drawn by the server" if parameters_of(answer, "input_value").get("seed") == -1 else ""
+    seed = actual.get("seed")
+    told = f"seed {seed}{drawn}" if isinstance(seed, int) else "the same seed"
+    return "yes", f"{told}, the same data, nodes and threads"
+
+
+def why_not_reproducible(algorithm: str, actual: Mapping[str, Any]) -> str:
+    """What in a model's parameters makes equality a matter of chance, "" when nothing does."""
+
+    def above_zero(name: str) -> bool:
+        return (number(actual.get(name)) or 0) > 0
+
+    each = actual.get("score_each_iteration") is True
+    if above_zero("max_runtime_secs"):
+        return "max_runtime_secs is set, so that time ends the training and a stall takes work from it"
+    if algorithm == "deeplearning" and actual.get("reproducible") is not True:
+        return "deep learning without reproducible: its threads race"
+    if algorithm in TREES and above_zero("stopping_rounds") and not each and not above_zero("score_tree_interval"):
+        return "early stopping is scored by time; set score_tree_interval"
+    return ""
+
+
+def fetch_model(probe: Probe, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+    """The finished model of an experiment in ``folder``.
+
+    Raises ExperimentError when there is none, OSError or http.client.HTTPException when the server does not answer.
+    """
+    if wanted.format == "python":
+        raise InvalidInput("An H2O-3 model has no format python", hint="Give mojo, binary or auto", option="format")
+    destination = finished(probe.get(job_path(experiment.id)), experiment)
+    model = chosen(probe, destination, experiment, wanted.model)
+    description = probe.get(parameters_path(model))
+    algorithm = text(description_of(description).get("algo"))
+    if not algorithm:
+        raise ExperimentError(
+            f"{experiment.vm_name}: the server has no model {text(model)} any more", hint="Nothing can be exported"
+        )
+    known = partial(
+        Exported,
+        model=model,
+        algorithm=algorithm,
+        checksum=checksum_of(probe.get(f"/3/ModelMetrics/models/{quoted(model)}")),
+        reproducible=reproducible_of("Key<Model>", description),
+    )
+    path, note = folder / "model", ""
+    if wanted.format != "binary":
+        note = refused_mojo(probe, model, path, wanted, description_of(description))
+        if not note:
+            return known(path=path, format="mojo", suffix=".zip", content=mojo_digest)
+        if wanted.format == "mojo":
+            raise ExperimentError(f"{experiment.vm_name}: {note}", hint="Set format to binary or auto", option="format")
+        note += f"; the binary model was fetched, which H2O-3 {version_of(description)} alone can load"
+    answer = into(probe, f"/3/Models.fetch.bin/{quoted(model)}", path, wanted)
+    if answer.status != 200:
+        raise ExperimentError(
+            f"{experiment.vm_name}: the server does not hand out the model {text(model)} ({message_of(answer)})",
+            hint="Ask whoever runs the server",
+        )
+    return known(path=path, format="binary", suffix=".bin", content=sha256_of, note=note)
+
+
+def finished(answer: Answer, experiment: Experiment) -> Mapping[str, Any]:
+    """The destination of a job that ended well. Raises ExperimentError that says how far it is, or what became of it."""
+    who = f"{experiment.vm_name}: {experiment.description or experiment.id}"
+    process = answer.headers.get("x-h2o-cluster-id")
+    if answer.status == 401:
+        raise ExperimentError(
+            f"{who}: the server asks for other credentials",
+            hint="Check experiments.username and experiments.password",
+            option="experiments",
+        )
+    if process is None:
+        raise ExperimentError(f"{who}: something other than an H2O-3 server answers", hint="Check the VM's address")
+    if process != experiment.process:
+        raise ExperimentError(f"{who}: the server was restarted, and what it trained is gone", hint="Train again")
+    job = mapping(next(iter(items(mapping(answer.body).get("jobs"))), None))
+    status, message = text(job.get("status")), text(job.get("progress_msg"))
+    if answer.status != 200 or not status:
+        raise ExperimentError(f"{who}: the server no longer knows the job", hint="Train again")
+    if status == "RUNNING":
+        done = share(job.get("progress"))
+        raise ExperimentError(
+            f"{who} is not finished, {'how far is not known' if done is None else f'{100 * done:.0f} % are done'}",
+            hint="Wait with experiment_wait until=finished, then export",
+        )
+    # Cancelling a finished job relabels it; its message stays "Done.".
+    if status != "DONE" and not (status == "CANCELLED" and message == "Done."):
+        raise ExperimentError(f"{who} is {status}, so there is no finished model", hint="Train again")
+    return mapping(job.get("dest"))
+
+
+def chosen(probe: Probe, destination: Mapping[str, Any], experiment: Experiment, wanted: str | None) -> str:
+    """Name of the model: the job's own, the wanted one of a grid or AutoML, or the best of these."""
+    known = listed_models(destination, probe)
+    if not known:
+        raise ExperimentError(f"{experiment.vm_name}: the job made no model", hint="Nothing can be exported")
+    if wanted is None:
+        return known[0]
+    if wanted not in known:
+        raise InvalidInput(
+            f"{experiment.vm_name} has no model {wanted}; there are {', '.join(map(text, known[:20]))}",
+            hint="Give one of them, or none for the best",
+            option="model",
+        )
+    return wanted
+
+
+def refused_mojo(probe: Probe, model: str, path: Path, wanted: Wanted, description: Mapping[str, Any]) -> str:
+    """Fetch the MOJO; why there is none otherwise."""
+    if description.get("have_mojo") is False:
+        return f"H2O-3 has no MOJO of {text(description.get('algo_full_name')) or 'this algorithm'}"
+    answer = into(probe, f"/3/Models/{quoted(model)}/mojo", path, wanted)
+    if answer.status == 200:
+        mojo_digest(path)
+        return ""
+    return f"H2O-3 {version_of(answer)} refuses to export the MOJO ({message_of(answer)})"
+
+
+def into(probe: Probe, path: str, file: Path, wanted: Wanted) -> Answer:
+    """Stream an answer to a file, which is there only when the status is 200."""
+    sink = CappedFile(file, wanted.most_bytes)
+    try:
+        answer = probe.download(path, sink.write)
+    finally:
+        sink.close()
+    if answer.status != 200:
+        file.unlink()
+    return answer
+
+
+def checksum_of(answer: Answer) -> str | None:
+    """H2O's checksum of a model, a signed 64-bit number as text; of equal models it is equal (measured)."""
+    metrics = items(mapping(answer.body).get("model_metrics"))
+    checksum = mapping(next(iter(metrics), None)).get("model_checksum")
+    return str(checksum) if isinstance(checksum, int) else None
+
+
+def version_of(answer: Answer) -> str:
+    """The server's version."""
+    return answer.headers.get("x-h2o-build-project-version", "of unknown version")
+
+
+def message_of(answer: Answer) -> str:
+    """What a server says about a refusal."""
+    return text(mapping(answer.body).get("msg")) or f"HTTP {answer.status}"
+
+
+def mojo_digest(path: Path) -> str:
+    """SHA-256 over what makes a MOJO predict, the same for equal models. Raises ExperimentError when it is no MOJO."""
+    digest = hashlib.sha256()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = sorted((e for e in archive.infolist() if e.filename != ACCOUNT), key=lambda entry: entry.filename)
+            if "model.ini" not in archive.namelist() or len(entries) > MOST_ENTRIES:
+                raise zipfile.BadZipFile("it has no model.ini, or too many entries")
+            room = MOST_RATIO * path.stat().st_size
+            for entry in entries:
+                digest.update(entry.filename.encode() + b"\0")
+                room = _digest_entry(archive, entry, digest, room)
+                digest.update(b"\0")
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+        raise ExperimentError(f"What the server sent is no MOJO ({text(str(error))})", hint="Export again") from error
+    return digest.hexdigest()
+
+
+def _digest_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, digest: Any, room: int) -> int:
+    """Digest one entry; the bytes that may still be unpacked."""
+    with archive.open(entry) as stream:
+        if entry.filename.rsplit("/", 1)[-1] == "model.ini":
+            data = stream.read(room + 1)
+            room -= len(data)
+            lines = data.splitlines(keepends=True)
+            digest.update(b"".join(line for line in lines if not line.startswith(VOLATILE)))
+        else:
+            while block := stream.read(min(BLOCK, room + 1)):
+                digest.update(block)
+                room -= len(block)
+                if room < 0:
+                    break
+    if room < 0:
+        raise zipfile.BadZipFile("it unpacks to far more than its size")
+    return room

@@ -1,0 +1,348 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Provider ``mlflow``: runs of any framework that logs to an MLflow tracking server (REST API 2.0). It only reads.
+
+The server answers while the VM is frozen, so a stall is read from the changes of the run's step. A run counts only
+while its step advances: MLflow shows a killed run as RUNNING for ever. ``runs/get`` gives the metric with the highest
+step, so a training that resumed from a checkpoint is found by its history in time order.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import (
+    Session,
+    Target,
+    advancing,
+    names_one,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+    REQUEST_SECONDS,
+    Answer,
+    Endpoint,
+    Probe,
+    count,
+    endpoint_of,
+    failed_sample,
+    items,
+    mapping,
+    number,
+    text,
+    unanswered,
+    url_for,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Capabilities,
+    Experiment,
+    Final,
+    Sample,
+)
+
+PROVIDER = "mlflow"
+API = "/api/2.0/mlflow"
+VM_TAG = "liveml.vm"
+CHECKPOINT_TAG = "liveml.checkpoint"
+PROCESS_TAGS = ("liveml.pid", "liveml.started")
+STATUS = {"RUNNING": "RUNNING", "FINISHED": "DONE", "FAILED": "FAILED", "KILLED": "CANCELLED"}
+DISCOVERY_SECONDS = 10.0
+MOST_BYTES = 16 << 20  # of an answer with many runs
+MOST_PAGES = 10
+WITH_EVERYTHING = ("epoch",)  # what frameworks log beside every metric, several times a step: no sign of a new start
+QUIET_SECONDS = 2.0
+LOOK_BACK = 500  # steps; ten times as many at each further look while the step stands still
+MOST_LOOKS = 9
+MOST_POINTS = 2500
+NOTE = "changes of the run's step, as the tracking server records them"
+
+
+class Mlflow:
+    """A tracking server; runs belong to the VM that their tag ``liveml.vm`` names, or to the source's only VM."""
+
+    provider = PROVIDER
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self.in_guest = "{address}" in settings["url"]
+        self._only = names_one(settings["vms"])
+
+    def discover(self, target: Target) -> tuple[list[Experiment], str]:
+        """See the port ``Source``."""
+        endpoint = self._endpoint(url_for(self._settings["url"], target.address, target.vm_name))
+        probe = Probe(endpoint, DISCOVERY_SECONDS, MOST_BYTES)
+        try:
+            runs = self._runs(probe, target.vm_name)
+        except Refused as error:
+            return [], f"{endpoint.url}: {error}"
+        except (OSError, http.client.HTTPException) as error:
+            return [], f"{endpoint.url}: {unanswered(error, endpoint)}"
+        finally:
+            probe.close()
+        candidates = [e for e in (self._experiment(run, endpoint, target) for run in runs) if e is not None]
+        seconds = self._settings["advance_timeout"]
+        found = advancing([(e, self.session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
+        stale = f"{len(candidates)} runs say RUNNING, none advanced in {seconds:.0f} s" if candidates else "no run"
+        return found, "" if found else f"{endpoint.url}: {stale}"
+
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``: a tag ``liveml.checkpoint``, or an artifact that is named so."""
+        probe = Probe(self._endpoint(experiment.url), timeout=10)
+        query = urlencode({"run_id": experiment.id})
+        try:
+            run = mapping(checked(probe.get(f"{API}/runs/get?{query}")).get("run"))
+            told = pairs(run, "tags").get(CHECKPOINT_TAG, "")
+            files = items(checked(probe.get(f"{API}/artifacts/list?{query}")).get("files"))
+        except (Refused, OSError, http.client.HTTPException) as error:
+            return "unknown", text(str(error)) or type(error).__name__
+        finally:
+            probe.close()
+        names = [text(mapping(file).get("path")) for file in files]
+        found = told or next((name for name in names if "checkpoint" in name.lower()), "")
+        return ("yes", f"checkpoint {found}") if found else ("no", f"no artifact and no tag {CHECKPOINT_TAG}")
+
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: the run's status, the last value of its metric and its artifacts."""
+        probe = Probe(self._endpoint(experiment.url), timeout=10)
+        query = urlencode({"run_id": experiment.id})
+        try:
+            run = mapping(checked(probe.get(f"{API}/runs/get?{query}")).get("run"))
+            files = items(checked(probe.get(f"{API}/artifacts/list?{query}")).get("files"))
+        except (Refused, OSError, http.client.HTTPException):
+            return None
+        finally:
+            probe.close()
+        metrics = map(mapping, items(mapping(run.get("data")).get("metrics")))
+        score = next((number(m.get("value")) for m in metrics if m.get("key") == experiment.metric), None)
+        status = text(mapping(run.get("info")).get("status"))
+        names = tuple(text(mapping(file).get("path")) for file in files)
+        return Final(STATUS.get(status, status), experiment.metric, score, names)
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: when each step was logged."""
+        probe = Probe(self._endpoint(experiment.url), timeout=10)
+        try:
+            points = history(probe, experiment.id, experiment.metric, first, last)
+        except (OSError, http.client.HTTPException):
+            return []
+        finally:
+            probe.close()
+        return [(stamp / 1000, step) for stamp, step in points]
+
+    def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> Session:
+        """See the port ``Source``."""
+        return RunSession(self._endpoint(experiment.url), experiment, self._settings, timeout)
+
+    def _endpoint(self, url: str) -> Endpoint:
+        return endpoint_of(url, self._settings, "experiments.sources.url")
+
+    def _runs(self, probe: Probe, vm_name: str) -> list[Mapping[str, Any]]:
+        known = searched(probe, "experiments", {"max_results": 1000})
+        ids = [str(experiment.get("experiment_id")) for experiment in known]
+        if not ids:
+            return []
+        wanted = "attributes.status = 'RUNNING'"
+        if not self._only and "'" not in vm_name:
+            wanted += f" and tags.`{VM_TAG}` = '{vm_name}'"
+        # Killed runs say RUNNING for ever: the latest come first.
+        query = {
+            "experiment_ids": ids,
+            "filter": wanted,
+            "order_by": ["attributes.start_time DESC"],
+            "max_results": 100,
+        }
+        runs = searched(probe, "runs", query)
+        return [run for run in runs if self._only or pairs(run, "tags").get(VM_TAG) == vm_name]
+
+    def _experiment(self, run: Mapping[str, Any], endpoint: Endpoint, target: Target) -> Experiment | None:
+        info, tags = mapping(run.get("info")), pairs(run, "tags")
+        run_id = text(info.get("run_id"))
+        metric = self._settings["metric"] or busiest_metric(run)
+        if not run_id or not metric:
+            return None
+        return Experiment(
+            vm=target.vm,
+            vm_name=target.vm_name,
+            provider=PROVIDER,
+            id=run_id,
+            process=process_of(tags, run_id),
+            url=endpoint.url,
+            description=f"{text(info.get('run_name'))} {metric}".strip(),
+            metric=metric,
+            owner=tags.get("mlflow.user", ""),
+            capabilities=Capabilities("process" if PROCESS_TAGS[0] in tags else "run", "changes", 0.0, NOTE),
+        )
+
+
+class Refused(Exception):
+    """The server answered, but not with what was asked."""
+
+
+def checked(answer: Answer) -> Mapping[str, Any]:
+    """The body of a good answer. Raises Refused with what to do about any other."""
+    if answer.status in (401, 403):
+        hint = "other credentials are wanted" if answer.status == 401 else "this client or Host header is not allowed"
+        raise Refused(f"{hint} (HTTP {answer.status}; see username, password, token, and mlflow's --allowed-hosts)")
+    if answer.status != 200 or not isinstance(answer.body, dict):
+        raise Refused(f"HTTP {answer.status} of something that is no MLflow server")
+    return answer.body
+
+
+def searched(probe: Probe, kind: str, query: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The ``experiments`` or ``runs`` of a search, from at most ten pages. Raises Refused, OSError or HTTPException."""
+    found: list[Mapping[str, Any]] = []
+    token = ""
+    for _page in range(MOST_PAGES):
+        body = checked(probe.search(f"{API}/{kind}/search", {**query, **({"page_token": token} if token else {})}))
+        found += map(mapping, items(body.get(kind)))
+        token = body.get("next_page_token") or ""
+        if not isinstance(token, str) or not token:
+            break
+    return found
+
+
+def pairs(run: Mapping[str, Any], kind: str) -> dict[str, str]:
+    """A run's tags or params as a dictionary."""
+    found = map(mapping, items(mapping(run.get("data")).get(kind)))
+    return {text(pair.get("key")): text(pair.get("value")) for pair in found}
+
+
+def metrics_of(run: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """(step, timestamp in ms of the training's clock) by metric."""
+    found = {}
+    for metric in map(mapping, items(mapping(run.get("data")).get("metrics"))):
+        step, stamp = count(metric.get("step", 0)), count(metric.get("timestamp"))
+        if step is not None and stamp is not None:
+            found[text(metric.get("key"))] = (step, stamp)
+    return found
+
+
+def busiest_metric(run: Mapping[str, Any]) -> str:
+    """The metric with the most steps; system metrics do not count as training, what is logged with each only alone."""
+    found = {key: step for key, (step, _at) in metrics_of(run).items() if not key.startswith("system/")}
+    return max(found, key=lambda key: (found[key], key not in WITH_EVERYTHING)) if found else ""
+
+
+def history(probe: Probe, run: str, metric: str, first: float, last: float) -> list[Point]:
+    """(timestamp in ms of the training's clock, step) of a metric's points. Raises OSError or HTTPException."""
+    query = {
+        "run_ids": run,
+        "metric_key": metric,
+        "start_step": int(first),
+        "end_step": int(last),
+        "max_results": MOST_POINTS,
+    }
+    answer = probe.get(f"{API}/metrics/get-history-bulk-interval?{urlencode(query)}")
+    found = []
+    for point in map(mapping, items(mapping(answer.body).get("metrics"))):
+        stamp, at = count(point.get("timestamp")), count(point.get("step", 0))
+        if stamp is not None and at is not None:
+            found.append((stamp, at))
+    return found
+
+
+def process_of(tags: Mapping[str, str], run_id: str) -> str:
+    """The training process where the training tells it by tags, else the run."""
+    told = [tags[tag] for tag in PROCESS_TAGS if tag in tags]
+    return "/".join(told) or run_id
+
+
+def went_back(points: list[tuple[float, float]], since: float) -> bool:
+    """Whether (timestamp, step) points later than ``since`` undo steps or repeat several: a training that began anew.
+
+    One step that is logged twice is no new start: an evaluation logs beside the training.
+    """
+    ordered = sorted(points)
+    highest = -1.0
+    for stamp, step in ordered:
+        if stamp > since and step < highest:
+            return True
+        highest = max(highest, step)
+    by_step = itertools.pairwise(sorted(points, key=lambda p: (p[1], p[0])))
+    return len({b[1] for a, b in by_step if a[1] == b[1] and b[0] > since}) > 1
+
+
+class RunSession:
+    """Questions about one run."""
+
+    most_hz = 10.0
+
+    def __init__(self, endpoint: Endpoint, experiment: Experiment, settings: Mapping[str, Any], timeout: float) -> None:
+        self._probe = Probe(endpoint, timeout)
+        self._run = experiment.id
+        self._metric = experiment.metric
+        self._total = settings["total_steps"]
+        self._first: float | None = None  # timestamp of the first point seen
+        self._last: tuple[float, float] | None = None
+        self._changed = time.monotonic()
+        self._looked = 0.0
+        self._looks = 0
+        self._resumed = False
+
+    def sample(self) -> Sample:
+        """See the port ``Session``."""
+        sent = time.monotonic()
+        try:
+            answer = self._probe.get(f"{API}/runs/get?{urlencode({'run_id': self._run})}")
+            received = time.monotonic()
+            return self._parsed(answer, sent, received)
+        except (OSError, http.client.HTTPException) as error:
+            return failed_sample(error, sent)
+
+    def _parsed(self, answer: Answer, sent: float, received: float) -> Sample:
+        run = mapping(mapping(answer.body).get("run"))
+        info = mapping(run.get("info"))
+        if answer.status != 200 or not info:
+            missing = mapping(answer.body).get("error_code") == "RESOURCE_DOES_NOT_EXIST"
+            return Sample(sent, received, "job_missing" if missing else "invalid", detail=f"HTTP {answer.status}")
+        point = metrics_of(run).get(self._metric)
+        self._notice(point, received)
+        step = point[0] if point else None
+        process = process_of(pairs(run, "tags"), self._run)
+        return Sample(
+            sent,
+            received,
+            "answered",
+            f"{process} resumed from a checkpoint" if self._resumed else process,
+            status=STATUS.get(text(info.get("status")), text(info.get("status"))),
+            progress=min(1.0, step / self._total) if step is not None and self._total else None,
+            step=step,
+        )
+
+    def _notice(self, point: tuple[float, float] | None, now: float) -> None:
+        """Look into the history when the step stood still: the highest step hides a training that began anew."""
+        if point is None:
+            return
+        if self._first is None or self._last is None:
+            self._first, self._last, self._changed = point[1], point, now
+            return
+        quiet = now - self._changed > QUIET_SECONDS
+        if quiet and now - self._looked > 1.0:
+            self._looked = now
+            since = max(0, int(point[0]) - LOOK_BACK * 10**self._looks)
+            self._looks = min(self._looks + 1, MOST_LOOKS)
+            points = history(self._probe, self._run, self._metric, since, point[0])
+            self._resumed = self._resumed or went_back(points, self._first)
+        if point != self._last:
+            self._last, self._changed, self._looks = point, now, 0
+
+    def interrupt(self) -> None:
+        """See the port ``Session``."""
+        self._probe.interrupt()
+
+    def close(self) -> None:
+        """See the port ``Session``."""
+        self._probe.close()

@@ -1,0 +1,356 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""HTTP for probes: one keep-alive connection, no redirects, bounded answers; what comes back is trusted in nothing."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import math
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Sample
+
+MOST_BYTES = 1 << 20
+MOST_TEXT = 200
+BLOCK = 1 << 16
+MOST_COUNT = 1e15  # steps, or milliseconds of any clock; sums and rates of such stay finite
+GONE = (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected, ssl.SSLEOFError)
+REQUEST_SECONDS = 300.0  # a request in flight waits through the freeze
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server's address; credentials never show in ``url``."""
+
+    address: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    prefix: str = ""  # context path, ``/h2o``
+
+    @property
+    def url(self) -> str:
+        """``http://address:port/prefix``."""
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"http{'s' if self.tls else ''}://{address}:{self.port}{self.prefix}"
+
+    @property
+    def authorization(self) -> str | None:
+        """The header's value: a bearer token, or basic authentication."""
+        if self.token is not None:
+            return f"Bearer {self.token}"
+        if self.username is None:
+            return None
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password or ''}".encode()).decode()
+
+
+class UnusableAddress(Exception):
+    """What a guest or a VM is called gives no URL: no fault of the operator's option."""
+
+
+def url_for(template: str, address: str, vm_name: str) -> str:
+    """A source's URL for a VM. Raises UnusableAddress where the VM's address or name gives none."""
+    host = f"[{address}]" if ":" in address else address
+    url = template.format(address=host, vm=quote(vm_name, safe=""))
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and len(parts.hostname or "") < 254 and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable and ("{vm}" in template or "{address}" in template):
+        raise UnusableAddress(f"{text(url)} is no URL of a server")
+    return url
+
+
+def address_in(template: str, url: str) -> str | None:
+    """The VM's address in the server of a URL that a source's template gave, "" where its server is fixed.
+
+    ``None`` for a URL that the template cannot have given.
+    """
+    server = re.escape(re.sub(r":\d+$", "", urlsplit(template).netloc).lower())
+    pattern = server.replace(re.escape("{address}"), "(?P<address>.+)", 1)
+    match = re.fullmatch(pattern, urlsplit(url).hostname or "")
+    return None if match is None else match.groupdict().get("address", "")
+
+
+def endpoint_of(url: str, settings: Mapping[str, Any], option: str) -> Endpoint:
+    """The endpoint of a URL and a source's settings. Raises InvalidInput when the URL is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, KeyError):
+        port = 0
+    if not port or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise InvalidInput(
+            f"{option} is {url!r}, which is no URL of a server",
+            hint="Give it like https://mlflow.example.com:5000, credentials in username and password",
+            option="experiments",
+        )
+    return Endpoint(
+        parts.hostname,
+        port,
+        tls_of(settings, option) if parts.scheme == "https" else None,
+        settings.get("username"),
+        settings.get("password"),
+        settings.get("token"),
+        parts.path.rstrip("/"),
+    )
+
+
+def tls_of(settings: Mapping[str, Any], option: str) -> ssl.SSLContext:
+    """How a server's certificate is verified, and ours shown. Raises InvalidInput for files that cannot be used."""
+    what = "ca_path"
+    try:
+        context = ssl.create_default_context(cafile=settings.get("ca_path"))
+        if settings.get("client_cert"):
+            what = "client_cert"
+            context.load_cert_chain(settings["client_cert"], settings.get("client_key"), password="")
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidInput(
+            f"{option.partition('.')[0]}.{what} cannot be used: {error}", hint="Give a PEM file", option="experiments"
+        ) from error
+    if settings.get("validate_certs") is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer; ``body`` is JSON, or ``None`` when it is none, ``data`` what came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+    data: bytes = b""
+
+
+class Probe:
+    """One keep-alive connection; no redirects are followed, no answer is longer than ``most_bytes``.
+
+    The whole answer must be there within ``timeout`` seconds: who sends byte by byte shall not hold up a run. Only a
+    question that may wait through a freeze (``REQUEST_SECONDS``) waits as long as bytes come.
+    """
+
+    def __init__(self, endpoint: Endpoint, timeout: float = REQUEST_SECONDS, most_bytes: int = MOST_BYTES) -> None:
+        self.endpoint = endpoint
+        self._timeout = timeout
+        self._deadline = timeout if timeout < REQUEST_SECONDS else None
+        self._most = most_bytes
+        self._connection: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None
+
+    def get(self, path: str) -> Answer:
+        """GET a path below the prefix. Raises OSError or http.client.HTTPException when there is no whole answer."""
+        return self._ask("GET", path, None)
+
+    def options(self, path: str) -> Answer:
+        """OPTIONS of a path below the prefix: status and headers alone. Raises like ``get``."""
+        return self._ask("OPTIONS", path, None)
+
+    def search(self, path: str, query: Mapping[str, Any]) -> Answer:
+        """POST a question that changes nothing, where a server takes searches no other way."""
+        return self._ask("POST", path, json.dumps(query).encode())
+
+    def download(self, path: str, sink: Callable[[bytes], None]) -> Answer:
+        """GET a path and give its bytes to ``sink`` block by block when the status is 200; else like :meth:`get`."""
+        try:
+            response = self._response("GET", path, None)
+            if response.status != 200:
+                return self._whole(response)
+            for block in blocks(response):
+                sink(block)
+        except BaseException:
+            self.close()
+            raise
+        return Answer(response.status, headers_of(response), None)
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
+        try:
+            with self._in_time():
+                return self._whole(self._response(method, path, body))
+        except (OSError, http.client.HTTPException):
+            self.close()
+            raise
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """End a question that takes longer than it may."""
+        if self._deadline is None:
+            yield
+            return
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self.interrupt()
+
+        timer = threading.Timer(self._deadline, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+            if late.is_set():
+                raise TimeoutError("no whole answer in time")  # what was cut may look whole
+        except (OSError, http.client.HTTPException) as error:
+            if late.is_set():
+                raise TimeoutError("no whole answer in time") from error
+            raise
+        finally:
+            timer.cancel()
+
+    def _response(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
+        if self._connection is None:
+            self._connection = self._connect()
+        if self._connection.sock is None:
+            self._socket = None
+            self._connection.connect()
+            self._socket = self._connection.sock  # http.client lets go of it where the server closes after its answer
+        self._connection.request(method, self.endpoint.prefix + path, body, self._headers(body is not None))
+        return self._connection.getresponse()
+
+    def _whole(self, response: http.client.HTTPResponse) -> Answer:
+        data = bytearray()
+        for block in blocks(response):
+            data += block
+            if len(data) > self._most:
+                raise http.client.HTTPException(f"the answer is larger than {self._most} bytes")
+        return Answer(response.status, headers_of(response), parsed(bytes(data)), bytes(data))
+
+    def _connect(self) -> http.client.HTTPConnection:
+        end = self.endpoint
+        if end.tls is not None:
+            return http.client.HTTPSConnection(end.address, end.port, timeout=self._timeout, context=end.tls)
+        return http.client.HTTPConnection(end.address, end.port, timeout=self._timeout)
+
+    def _headers(self, has_body: bool = False) -> dict[str, str]:
+        # No browser's name: servers with form authentication answer those with their login page.
+        headers = {"User-Agent": "liveml.vsphere", "Accept": "application/json, text/plain;q=0.9"}
+        if self.endpoint.authorization is not None:
+            headers["Authorization"] = self.endpoint.authorization
+        if has_body:
+            headers["Content-Type"] = "application/json"
+        return headers
+
+    def interrupt(self) -> None:
+        """Wake a thread that waits for an answer; called from another thread."""
+        ours = self._socket or getattr(self._connection, "sock", None)  # which also is one that still shakes hands
+        if ours is not None:
+            with suppress(OSError):
+                ours.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Drop the connection; the next request opens a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = self._socket = None
+
+
+def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """An answer's body as it comes. Raises OSError or http.client.HTTPException where it is not whole.
+
+    ``read`` believes a chunk of negative length and takes all that ever comes.
+    """
+    try:
+        while block := response.read1(BLOCK):
+            yield block
+    except (ValueError, OverflowError) as error:
+        raise http.client.HTTPException("a chunk has no length") from error
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+    response.close()  # else the connection takes no further question
+
+
+def headers_of(response: http.client.HTTPResponse) -> dict[str, str]:
+    """A response's headers by their names in lower case."""
+    return {name.lower(): text(value) for name, value in response.getheaders()}
+
+
+def unanswered(error: Exception, endpoint: Endpoint) -> str:
+    """Why there is no answer, for a person."""
+    reason = str(getattr(error, "reason", "") or "") if isinstance(error, ssl.SSLError) else ""
+    if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
+        return "no answer: a client certificate is wanted (see client_cert)"
+    if endpoint.tls is not None and isinstance(error, GONE):
+        # In TLS 1.3 the server refuses after the handshake, and its reset may overtake the alert that says why.
+        return f"no answer ({type(error).__name__}); maybe a client certificate is wanted (see client_cert)"
+    return f"no answer ({type(error).__name__})"
+
+
+def failed_sample(error: Exception, sent: float) -> Sample:
+    """What an unanswered question says: refused (nobody listens) or silent."""
+    received = time.monotonic()
+    if isinstance(error, TimeoutError):
+        return Sample(sent, received, "silent", detail="no answer in time")
+    if isinstance(error, (ConnectionRefusedError, *GONE)):
+        return Sample(sent, received, "refused", detail=type(error).__name__)
+    return Sample(sent, received, "silent", detail=text(f"{type(error).__name__} {error}"))
+
+
+def text(value: Any) -> str:
+    """A guest's text without control characters, at most 200 characters."""
+    if not isinstance(value, str):
+        return ""
+    return "".join(c if c.isprintable() else " " for c in value[:MOST_TEXT])
+
+
+def number(value: Any) -> float | None:
+    """A finite number, also of a string; anything else is ``None``."""
+    try:
+        found = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def count(value: Any) -> float | None:
+    """A number of steps or a time as a guest counts them, to six places; ``None`` for what nobody counts to."""
+    found = number(value)
+    return round(found, 6) if found is not None and abs(found) <= MOST_COUNT else None
+
+
+def quoted(name: str) -> str:
+    """A server's name of something for a path; JSON may hold halves of characters, which have no bytes."""
+    return quote(name, safe="", errors="replace")
+
+
+def share(value: Any) -> float | None:
+    """A number within 0..1; anything else is ``None``."""
+    found = None if isinstance(value, str) else number(value)
+    return found if found is not None and 0 <= found <= 1 else None
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A JSON object; anything else is an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def items(value: Any) -> list[Any]:
+    """A JSON array; anything else is an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def parsed(data: bytes) -> Any:
+    """JSON, or ``None``."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,254 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Provider ``prometheus``: a metric that counts training steps, from its exporter or by a query. It only reads.
+
+Asked directly, an exporter in the training process freezes with the VM: a stall is a gap between answers, as sharp as
+the polling, and ``process_start_time_seconds`` recognises the process. A Prometheus server goes on answering and its
+samples are as old as its scrape interval; a failed scrape makes the series vanish, which is no stall by itself.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlencode
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Target, advancing
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+    REQUEST_SECONDS,
+    Answer,
+    Endpoint,
+    Probe,
+    count,
+    endpoint_of,
+    failed_sample,
+    items,
+    mapping,
+    number,
+    text,
+    unanswered,
+    url_for,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Capabilities,
+    Experiment,
+    Final,
+    Sample,
+)
+
+PROVIDER = "prometheus"
+START = "process_start_time_seconds"
+STARTED = "started "  # then the process' start in seconds since the epoch
+CLOCK_STEP = 2.0  # seconds by which a corrected guest clock may move a process' start
+USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
+LONGEST_WAIT = 600.0  # seconds; a search waits no longer because a server says so
+DISCOVERY_SECONDS = 10.0
+MOST_BYTES = 16 << 20
+SERIES = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^\n]*\})?[ \t]+(\S+)(?:[ \t]+-?\d+)?[ \t]*$")
+SELECTOR = re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*(\{[^{}]*\})?$")
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Prometheus:
+    """An exporter (``metric``), or a Prometheus server (``query``)."""
+
+    provider = PROVIDER
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        if bool(settings["metric"]) == bool(settings["query"]):
+            raise InvalidInput(
+                "A source of provider prometheus needs either metric or query",
+                hint="Give metric (a counter's name, asked at its exporter) or query (PromQL, asked at a server)",
+                option="experiments",
+            )
+        self._settings = settings
+        self.in_guest = "{address}" in settings["url"]
+
+    def discover(self, target: Target) -> tuple[list[Experiment], str]:
+        """See the port ``Source``."""
+        url = url_for(self._settings["url"], target.address, target.vm_name)
+        endpoint = endpoint_of(url, self._settings, "experiments.sources.url")
+        query = self._settings["query"] or ""
+        series = query.replace("{vm}", target.vm_name).replace("{address}", target.address) or self._settings["metric"]
+        try:
+            capabilities = self._capabilities(endpoint)
+        except (OSError, http.client.HTTPException) as error:
+            return [], f"{endpoint.url}: {unanswered(error, endpoint)}"
+        candidate = Experiment(
+            vm=target.vm,
+            vm_name=target.vm_name,
+            provider=PROVIDER,
+            id=f"{series} at {endpoint.url}",
+            process="",
+            url=endpoint.url,
+            description=series,
+            metric=series,
+            capabilities=capabilities,
+        )
+        session = self.session(candidate, DISCOVERY_SECONDS)
+        first = session.sample()
+        session.close()
+        if first.outcome != "answered" or first.step is None:
+            return [], f"{endpoint.url}: {first.detail or 'the metric is not there'}"
+        candidate = with_process(candidate, session.started)
+        seconds = max(self._settings["advance_timeout"], min(3 * capabilities.freshness, LONGEST_WAIT))
+        found = advancing([(candidate, self.session(candidate, DISCOVERY_SECONDS))], seconds)
+        return found, "" if found else f"{endpoint.url}: {series} did not advance in {seconds:.0f} s"
+
+    def _capabilities(self, endpoint: Endpoint) -> Capabilities:
+        if self._settings["metric"]:
+            return Capabilities("run", "answers", 0.0, "answers of the exporter in the training process")
+        probe = Probe(endpoint, DISCOVERY_SECONDS)
+        try:
+            freshness = scrape_age(probe.get("/api/v1/status/config"))
+        finally:
+            probe.close()
+        return Capabilities("run", "changes", freshness, "changes of a query's value; as old as the scrape interval")
+
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "metrics tell nothing of checkpoints"
+
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: metrics do not tell an end."""
+        return None
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: samples carry the scraper's time, not the training's."""
+        return []
+
+    def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> SeriesSession:
+        """See the port ``Source``."""
+        endpoint = endpoint_of(experiment.url, self._settings, "experiments.sources.url")
+        return SeriesSession(endpoint, experiment, self._settings["total_steps"], timeout)
+
+
+def with_process(experiment: Experiment, started: float | None) -> Experiment:
+    """The process is recognised where it tells when it started; else the series alone is."""
+    if started is None:
+        return experiment
+    capabilities = replace(experiment.capabilities, identity="process")
+    return replace(experiment, process=f"{STARTED}{started:.2f}", capabilities=capabilities)
+
+
+def scrape_age(config: Answer) -> float:
+    """How old a sample may be: the longest scrape interval and timeout of the server's configuration, in seconds."""
+    yaml = mapping(mapping(config.body).get("data")).get("yaml")
+    yaml = yaml if isinstance(yaml, str) else ""
+    intervals = [seconds(found) for found in re.findall(r"scrape_interval:\s*(\S+)", yaml)]
+    timeouts = [seconds(found) for found in re.findall(r"scrape_timeout:\s*(\S+)", yaml)]
+    return max(intervals, default=USUAL_INTERVAL) + max(timeouts, default=USUAL_TIMEOUT)
+
+
+def seconds(duration: str) -> float:
+    """Prometheus' notation (``1m30s``) in seconds."""
+    return sum(float(count) * UNITS[unit] for count, unit in re.findall(r"(\d{1,9})(ms|s|m|h)", duration))
+
+
+def exposition(data: bytes, names: set[str]) -> dict[str, float]:
+    """The wanted series of an exposition: by name with labels, and by name alone where it is the first of that name."""
+    found: dict[str, float] = {}
+    for line in data.decode("utf-8", "replace").splitlines():
+        match = SERIES.match(line)
+        if match is None:
+            continue
+        value = count(match[3])
+        for name in (match[1], f"{match[1]}{match[2] or ''}"):
+            if name in names and value is not None:
+                found.setdefault(name, value)
+    return found
+
+
+class SeriesSession:
+    """Questions about one series."""
+
+    most_hz = 20.0
+
+    def __init__(
+        self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None, timeout: float = REQUEST_SECONDS
+    ) -> None:
+        self._probe = Probe(endpoint, timeout, MOST_BYTES)
+        self._series = experiment.metric
+        self._process = experiment.process
+        self._direct = experiment.capabilities.signal == "answers"
+        self._start_query = START + self._series[self._series.index("{") :] if "{" in self._series else START
+        self._asks_start = bool(SELECTOR.match(self._series))
+        self._total = total_steps
+        self.started = number(experiment.process.removeprefix(STARTED)) if experiment.process else None
+        self._last: float | None = None
+        self._restarts = 0
+
+    def sample(self) -> Sample:
+        """See the port ``Session``."""
+        sent = time.monotonic()
+        try:
+            step, started, detail = self._scraped() if self._direct else self._queried()
+        except (OSError, http.client.HTTPException) as error:
+            return failed_sample(error, sent)
+        received = time.monotonic()
+        if detail:
+            return Sample(sent, received, "invalid", detail=detail)
+        self._notice(step, started)
+        return Sample(
+            sent,
+            received,
+            "answered",
+            f"start {self._restarts}" if self._restarts else self._process,
+            status="RUNNING",
+            progress=min(1.0, step / self._total) if step is not None and self._total else None,
+            step=step,
+        )
+
+    def _scraped(self) -> tuple[float | None, float | None, str]:
+        answer = self._probe.get("")
+        if answer.status != 200:
+            return None, None, f"HTTP {answer.status}"
+        found = exposition(answer.data, {self._series, START})
+        missing = "" if self._series in found else f"the exporter has no metric {self._series}"
+        return found.get(self._series), found.get(START), missing
+
+    def _queried(self) -> tuple[float | None, float | None, str]:
+        step, detail = self._value(self._series)
+        started = self._value(self._start_query)[0] if self._asks_start and not detail else None
+        return step, started, detail
+
+    def _value(self, query: str) -> tuple[float | None, str]:
+        answer = self._probe.get(f"/api/v1/query?{urlencode({'query': query})}")
+        body = mapping(answer.body)
+        if answer.status != 200 or body.get("status") != "success":
+            return None, text(body.get("error")) or f"HTTP {answer.status} of something that is no Prometheus server"
+        results = items(mapping(body.get("data")).get("result"))
+        if len(results) != 1:
+            return None, f"the query gives {len(results)} series where one is wanted"
+        value = items(mapping(results[0]).get("value"))
+        return (count(value[1]), "") if len(value) == 2 else (None, "the query gives no instant vector")
+
+    def _notice(self, step: float | None, started: float | None) -> None:
+        """Count a restart: the process started at another time, or the counter fell."""
+        moved = started is not None and self.started is not None and abs(started - self.started) > CLOCK_STEP
+        fell = step is not None and self._last is not None and step < self._last
+        self._restarts += moved or fell
+        self.started = started if started is not None else self.started
+        self._last = step if step is not None else self._last
+
+    def interrupt(self) -> None:
+        """See the port ``Session``."""
+        self._probe.interrupt()
+
+    def close(self) -> None:
+        """See the port ``Session``."""
+        self._probe.close()

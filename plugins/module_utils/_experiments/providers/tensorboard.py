@@ -1,0 +1,217 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Provider ``tensorboard``: scalars of event files, over TensorBoard's own HTTP API. It only reads.
+
+TensorBoard shows what was flushed to disk and reloaded: its answers are old by up to the reload interval (read from
+``/data/environment``) and the writer's flush interval (an option, 120 s unless told). A restart in the same folder
+shows as a step that goes back, or a step that was seen already with another time.
+"""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import (
+    Session,
+    Target,
+    advancing,
+    names_one,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+    REQUEST_SECONDS,
+    Answer,
+    Endpoint,
+    Probe,
+    count,
+    endpoint_of,
+    failed_sample,
+    items,
+    mapping,
+    text,
+    unanswered,
+    url_for,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Capabilities,
+    Experiment,
+    Final,
+    Sample,
+)
+
+PROVIDER = "tensorboard"
+SCALARS = "/data/plugin/scalars"
+USUAL_RELOAD = 5.0
+LONGEST_WAIT = 300.0  # seconds; a search waits no longer because a guest says so
+DISCOVERY_SECONDS = 10.0
+MOST_BYTES = 16 << 20
+NOTE = "changes of the last step that TensorBoard shows"
+
+
+class Tensorboard:
+    """A TensorBoard; runs belong to the VM that their path names, or to the source's only VM."""
+
+    provider = PROVIDER
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self.in_guest = "{address}" in settings["url"]
+        self._only = self.in_guest or names_one(settings["vms"])
+
+    def discover(self, target: Target) -> tuple[list[Experiment], str]:
+        """See the port ``Source``."""
+        endpoint = self._endpoint(url_for(self._settings["url"], target.address, target.vm_name))
+        probe = Probe(endpoint, DISCOVERY_SECONDS, MOST_BYTES)
+        try:
+            environment, tags = probe.get("/data/environment"), probe.get(f"{SCALARS}/tags")
+        except (OSError, http.client.HTTPException) as error:
+            return [], f"{endpoint.url}: {unanswered(error, endpoint)}"
+        finally:
+            probe.close()
+        if environment.status != 200 or tags.status != 200 or not isinstance(tags.body, dict):
+            return [], f"{endpoint.url}: something other than a TensorBoard answers (HTTP {tags.status})"
+        reload, flush = reload_interval(environment), self._settings["flush_seconds"]
+        freshness = reload + flush
+        candidates = [
+            Experiment(
+                vm=target.vm,
+                vm_name=target.vm_name,
+                provider=PROVIDER,
+                id=f"{text(run)}:{tag}",
+                process="",
+                url=endpoint.url,
+                description=f"{text(run)} {tag}",
+                capabilities=Capabilities("run", "changes", freshness, NOTE),
+            )
+            for run, tag in self._series(tags.body, target.vm_name)
+        ]
+        seconds = max(self._settings["advance_timeout"], 2 * (min(reload, LONGEST_WAIT) + flush))
+        found = advancing([(e, self.session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
+        return found, "" if found else f"{endpoint.url}: none of {len(candidates)} runs advanced in {seconds:.0f} s"
+
+    def _series(self, body: Mapping[str, Any], vm_name: str) -> list[tuple[str, str]]:
+        wanted = self._settings["metric"]
+        found = []
+        for run, tags in body.items():
+            names = list(mapping(tags))
+            tag = wanted if wanted in names else "" if wanted else next(iter(names), "")
+            if tag and (self._only or vm_name in run.split("/")):
+                found.append((run, text(tag)))
+        return found
+
+    def recovery(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "TensorBoard knows no checkpoints"
+
+    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
+        """See the port ``Source``."""
+        return "unknown", "the provider does not tell how the training draws its random numbers"
+
+    def final(self, experiment: Experiment) -> Final | None:
+        """See the port ``Source``: event files do not tell an end."""
+        return None
+
+    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
+        """See the port ``Source``: when each step that TensorBoard kept was written."""
+        probe = Probe(self._endpoint(experiment.url), timeout=10, most_bytes=MOST_BYTES)
+        try:
+            answer = probe.get(series_path(experiment.id))
+        except (OSError, http.client.HTTPException):
+            return []
+        finally:
+            probe.close()
+        return [point for point in points_of(items(answer.body)) if first <= point[1] <= last]
+
+    def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> Session:
+        """See the port ``Source``."""
+        return SeriesSession(self._endpoint(experiment.url), experiment, self._settings["total_steps"], timeout)
+
+    def _endpoint(self, url: str) -> Endpoint:
+        return endpoint_of(url, self._settings, "experiments.sources.url")
+
+
+def reload_interval(environment: Answer) -> float:
+    """Seconds between TensorBoard's looks at the event files, from its own settings."""
+    flags = mapping(mapping(mapping(environment.body).get("debug")).get("flags"))
+    found = count(flags.get("reload_interval"))
+    return USUAL_RELOAD if found is None else max(0.0, found)
+
+
+def series_path(series: str) -> str:
+    """Path of the scalars of an experiment's id, ``RUN:TAG``."""
+    run, _colon, tag = series.rpartition(":")
+    return f"{SCALARS}/scalars?{urlencode({'run': run, 'tag': tag})}"
+
+
+class SeriesSession:
+    """Questions about one series of scalars."""
+
+    most_hz = 4.0
+
+    def __init__(self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None, timeout: float) -> None:
+        self._probe = Probe(endpoint, timeout, MOST_BYTES)
+        self._path = series_path(experiment.id)
+        self._total = total_steps
+        self._seen: dict[float, float] = {}
+        self._last = -1.0
+        self._restarts = 0
+
+    def sample(self) -> Sample:
+        """See the port ``Session``."""
+        sent = time.monotonic()
+        try:
+            answer = self._probe.get(self._path)
+        except (OSError, http.client.HTTPException) as error:
+            return failed_sample(error, sent)
+        received = time.monotonic()
+        if answer.status != 200 or not isinstance(answer.body, list):
+            kind = "job_missing" if answer.status in (400, 404) else "invalid"
+            return Sample(sent, received, kind, detail=f"HTTP {answer.status}")
+        points = points_of(answer.body)
+        if points:
+            self._notice(points)
+        step = points[-1][1] if points else None
+        return Sample(
+            sent,
+            received,
+            "answered",
+            f"start {self._restarts}" if self._restarts else "",
+            status="RUNNING",
+            progress=min(1.0, step / self._total) if step is not None and self._total else None,
+            step=step,
+        )
+
+    def _notice(self, points: list[tuple[float, float]]) -> None:
+        """Count a restart: the last step is lower than before, or a known step has another time now."""
+        times = {step: at for at, step in points}
+        changed = any(self._seen[step] != times[step] for step in self._seen.keys() & times.keys())
+        if points[-1][1] < self._last or changed:
+            self._restarts += 1
+        self._seen, self._last = times, points[-1][1]
+
+    def interrupt(self) -> None:
+        """See the port ``Session``."""
+        self._probe.interrupt()
+
+    def close(self) -> None:
+        """See the port ``Session``."""
+        self._probe.close()
+
+
+def points_of(body: list[Any]) -> list[tuple[float, float]]:
+    """(wall time, step) in the order of the answer; what is no point is left out."""
+    found = []
+    for row in map(items, body):
+        if len(row) == 3:
+            at, step = count(row[0]), count(row[1])
+            if at is not None and step is not None:
+                found.append((at, step))
+    return found

@@ -1,0 +1,182 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""The verdict: what samples prove about an experiment. Pure.
+
+Identity (same process, same job), progress (never back) and stall (:mod:`_stall`) are three claims; the verdict is never
+better than the worst of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import (
+    ANSWERED,
+    longest_stall,
+    news,
+    resolution,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Experiment,
+    Judgement,
+    Sample,
+    Stall,
+    Verdict,
+)
+
+CLOCK_NOTE = "progress follows the wall clock, because the job has a time limit: it is no proof of work"
+
+
+def judge(
+    experiment: Experiment,
+    samples: Sequence[Sample],
+    *,
+    stall_budget: float,
+    moved_at: float | None = None,
+    arrived_at: float | None = None,
+    unwatched: Sequence[tuple[float, float]] = (),
+) -> Judgement:
+    """The verdict from all samples of an experiment.
+
+    ``moved_at`` is when its move began (monotonic): progress before it is what must not be lost;
+    ``arrived_at`` is when the move ended: after it progress must be seen.
+    """
+    taken = len(samples)
+    samples = up_to_the_end(experiment, samples)
+    answers = [s for s in samples if s.outcome == ANSWERED]
+    finding = longest_stall(
+        samples, unwatched, capabilities=experiment.capabilities, clock_progress=experiment.clock_progress
+    )
+    stall = finding.stall if finding is not None else None
+    identity, why_identity = _identity(experiment, samples)
+    marks = [mark for mark in (finding.since if finding is not None else None, arrived_at) if mark is not None]
+    progress, why_progress = _progress(experiment, answers, max(marks, default=None))
+    stall_claim, why_stall = _stall_claim(samples, stall, stall_budget, bool(unwatched))
+    verdict, why = _verdict(experiment, samples, identity, progress, stall_claim)
+    notes = [
+        why,
+        why_identity or why_progress,
+        why_stall if verdict is Verdict.UNKNOWN else "",
+        finding.note if finding is not None else "",
+        CLOCK_NOTE if experiment.clock_progress else "",
+    ]
+    before = [s.progress for s in answers if moved_at is None or s.received <= moved_at]
+    return Judgement(
+        experiment=experiment,
+        verdict=verdict,
+        identity=identity,
+        progress=progress,
+        stall=stall_claim,
+        longest_stall=stall,
+        resolution=resolution(samples, unwatched, capabilities=experiment.capabilities),
+        progress_before=next((p for p in reversed(before) if p is not None), experiment.progress),
+        progress_after=next((s.progress for s in reversed(answers) if s.progress is not None), None),
+        samples=taken,
+        # A run that goes on on another machine has another monotonic clock; how long nobody watched is unknown then.
+        unwatched_seconds=sum(max(0.0, end - start) for start, end in unwatched),
+        detail="; ".join(dict.fromkeys(note for note in notes if note)),
+    )
+
+
+def up_to_the_end(experiment: Experiment, samples: Sequence[Sample]) -> Sequence[Sample]:
+    """The samples up to the last answer that says the job ended well, all when it goes on later.
+
+    Scripts end with their server, and servers forget jobs: what comes after the end harms nothing.
+    """
+    for place in reversed(range(len(samples))):
+        sample = samples[place]
+        if sample.outcome == ANSWERED and _done(sample) and sample.process == experiment.process:
+            return samples[: place + 1]
+        if sample.outcome == ANSWERED and sample.status is not None and not _done(sample):
+            break
+    return samples
+
+
+def _identity(experiment: Experiment, samples: Sequence[Sample]) -> tuple[str, str]:
+    """Same process and same job in every answer, the last sample being an answer."""
+    for sample in samples:
+        if sample.process is not None and sample.process != experiment.process:
+            return "refuted", "another server process answers now"
+    if not samples or samples[-1].outcome != ANSWERED:
+        return "unknown", ""
+    return "proven", ""
+
+
+def _progress(experiment: Experiment, answers: Sequence[Sample], since: float | None) -> tuple[str, str]:
+    """Never back, and news of progress after what stood out last, and after the move."""
+    known = [s for s in answers if news(s) != (None, None, "") and s.process == experiment.process]
+    for before, after in itertools.pairwise(known):
+        if after.progress is not None and before.progress is not None and after.progress < before.progress:
+            return "refuted", f"progress went back from {before.progress:.4f} to {after.progress:.4f}"
+        if after.step is not None and before.step is not None and after.step < before.step:
+            return "refuted", f"it went back from step {before.step:g} to step {after.step:g}"
+    later = known if since is None else [s for s in known if s.news_from > since]
+    # The first answer after a gap may have been made before it; only a change among later answers is work.
+    if is_over(known) or len({news(s) for s in later}) > 1:
+        return "proven", ""
+    return "unknown", "no progress was seen after the move or the longest gap"
+
+
+def is_over(answers: Sequence[Sample]) -> bool:
+    """Whether the job was seen to have ended well."""
+    return bool(answers) and _done(answers[-1])
+
+
+def _done(sample: Sample) -> bool:
+    # Cancelling a finished job relabels it; its message stays "Done.".
+    return sample.status == "DONE" or (sample.status == "CANCELLED" and sample.detail == "Done.")
+
+
+def _stall_claim(samples: Sequence[Sample], stall: Stall | None, budget: float, unwatched: bool) -> tuple[str, str]:
+    """Within the budget, beyond it, or neither provable: the whole interval counts."""
+    if stall is None:
+        return "unknown", "too little was seen to tell of a stall"
+    if stall.low > budget:
+        return "refuted", ""
+    if unwatched or samples[-1].outcome != ANSWERED:
+        return "unknown", "part of the move was not watched"
+    if stall.high > budget:
+        return "unknown", "the stall may have been longer than the budget"
+    return "proven", ""
+
+
+def _verdict(
+    experiment: Experiment, samples: Sequence[Sample], identity: str, progress: str, stall: str
+) -> tuple[Verdict, str]:
+    if identity == "refuted":
+        return Verdict.RESTARTED, ""
+    if not samples:
+        return Verdict.UNKNOWN, "no sample was taken"
+    last = samples[-1]
+    if progress == "refuted" and _done(last):
+        return Verdict.RESTARTED, ""
+    ending = _ending(experiment, last, stall)
+    if ending is not None:
+        return ending
+    if progress == "refuted":
+        return Verdict.RESTARTED, ""
+    if stall == "refuted":
+        return Verdict.STALLED, ""
+    if (identity, progress, stall) == ("proven", "proven", "proven"):
+        return Verdict.UNINTERRUPTED, ""
+    return Verdict.UNKNOWN, ""
+
+
+def _ending(experiment: Experiment, last: Sample, stall: str) -> tuple[Verdict, str] | None:
+    """The verdict when the last sample alone decides."""
+    if last.outcome == "refused" and experiment.capabilities.signal == "answers":
+        return Verdict.FAILED, "the server process is gone: its port refuses connections"
+    if last.outcome in ("silent", "invalid", "refused"):
+        return Verdict.UNKNOWN, "the server could not be observed at the end"
+    if last.outcome == "job_missing":
+        return Verdict.UNKNOWN, "the server no longer knows the job"
+    if _done(last):
+        return (Verdict.STALLED, "") if stall == "refuted" else (Verdict.COMPLETED, "")
+    if last.status in ("FAILED", "CANCELLED", "CANCEL_PENDING"):
+        return Verdict.FAILED, f"the job is {last.status}"
+    return None

@@ -1,0 +1,292 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""The watch: one thread an experiment asks how its job is, 5 times a second, 20 times while its VM moves.
+
+A VM is asked no more than ``QUESTIONS_A_PROCESSOR`` for each of its processors, so that its trainings lose about 1 % at most.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import key_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.pauses import Pulse, RunDelay
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import (
+    SampleLog,
+    read_samples,
+    unwatched_windows,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import ANSWERED, HEARD, STANDS_OUT, news
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import is_over, judge
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, Judgement, Sample
+
+CALM_HZ = 5.0
+FOCUS_HZ = 20.0
+QUESTIONS_A_PROCESSOR = 10.0  # a second, tried by benchmarks/probing.py
+LEAST_HZ = 1.0  # of an experiment, however many share its VM
+LEAST_SETTLE_SECONDS = 1.0
+TELL_SECONDS = 3.0
+MOST_PATIENCE = 5.0  # seconds that a verdict, or the first move, waits for an answer
+LONG_SILENCE = 1.0  # seconds; a question that waits longer counts as silence when it is judged
+LONG_ANSWER = 0.1  # seconds; pauses of the whole process matter for such alone
+
+
+class Watch:
+    """Watches experiments as long as its context; implements the port ``ExperimentWatch``."""
+
+    def __init__(
+        self,
+        experiments: Iterable[tuple[Experiment, Session]],
+        folder: Path,
+        *,
+        stall_budget: float,
+        settle_timeout: float,
+        baseline: float,
+        listener: Callable[..., None],
+    ) -> None:
+        path = folder / "samples.jsonl"
+        earlier = read_samples(path)
+        self._log = SampleLog(path)
+        self._stall_budget = stall_budget
+        self._settle_timeout = settle_timeout
+        self._baseline = baseline
+        self._pulse = Pulse()
+        asked = list(experiments)
+        in_vm = Counter(experiment.vm for experiment, _session in asked if experiment.processors)
+        self._watched = [
+            _Watched(
+                experiment,
+                session,
+                min(session.most_hz, bearable_hz(experiment.processors, in_vm[experiment.vm])),
+                self._log,
+                self._pulse,
+                earlier.get((experiment.vm, experiment.id), []),
+                listener,
+            )
+            for experiment, session in asked
+        ]
+
+    def __enter__(self) -> Self:
+        """Start sampling."""
+        self._pulse.__enter__()
+        for watched in self._watched:
+            watched.thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Stop sampling; a thread that waits for a frozen server is woken."""
+        for watched in self._watched:
+            watched.stop()
+        for watched in self._watched:
+            watched.thread.join(timeout=2)
+            watched.close()
+        self._pulse.__exit__()
+        self._log.close()
+
+    def baseline(self) -> None:
+        """Sample undisturbed for the baseline's seconds, so that the usual latency is known before anything moves.
+
+        Nothing moves either before each experiment was heard once, unless that takes too long.
+        """
+        end = time.monotonic() + (self._baseline if self._watched else 0.0)
+        while (left := end - time.monotonic()) > (0 if self._all_heard() else -MOST_PATIENCE):
+            time.sleep(max(left, 0.05))
+
+    def _all_heard(self) -> bool:
+        return all(watched.heard for watched in self._watched)
+
+    def focus(self, vm: str) -> None:
+        """See the port."""
+        for watched in self._of(vm):
+            watched.at_rest = False
+        for watched in self._with_members(vm):
+            watched.focus()
+
+    def moved(self, vm: str) -> None:
+        """See the port."""
+        for watched in self._of(vm):
+            watched.moved_at = time.monotonic()
+
+    def settled(self, vm: str) -> bool:
+        """See the port."""
+        done = all(watched.settled(self._settle_timeout) for watched in self._of(vm))
+        if done:
+            for watched in self._of(vm):
+                watched.at_rest = True
+            for watched in self._with_members(vm):
+                if all(member.at_rest for member in self._with_members(watched.experiment.vm)):
+                    watched.hz = CALM_HZ
+        return done
+
+    def judge(self, vm: str) -> tuple[Judgement, ...]:
+        """See the port."""
+        asked = [watched for watched in self._with_members(vm) if watched.at_rest or watched.experiment.vm == vm]
+        end = time.monotonic() + min(self._stall_budget, MOST_PATIENCE)
+        while any(watched.unsure(self._stall_budget) for watched in asked) and time.monotonic() < end:
+            time.sleep(0.05)
+        self._log.flush()
+        return tuple(watched.judge(self._stall_budget) for watched in asked)
+
+    def _of(self, vm: str) -> list[_Watched]:
+        return [watched for watched in self._watched if watched.experiment.vm == vm]
+
+    def _with_members(self, vm: str) -> list[_Watched]:
+        """The VM's experiments with their members in other VMs."""
+        keys = {key_of(watched.experiment) for watched in self._of(vm)}
+        return [watched for watched in self._watched if key_of(watched.experiment) in keys]
+
+
+def bearable_hz(processors: int, experiments: int) -> float:
+    """Questions a second that each of a VM's experiments bears; no limit where no processor of it answers."""
+    return max(LEAST_HZ, QUESTIONS_A_PROCESSOR * processors / experiments) if processors else math.inf
+
+
+class _Watched:
+    """One experiment, its thread and its samples."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        session: Session,
+        most_hz: float,
+        log: SampleLog,
+        pulse: Pulse,
+        earlier: list[tuple[str, Sample]],
+        listener: Callable[..., None],
+    ) -> None:
+        self.experiment = experiment
+        self.hz = CALM_HZ
+        self.moved_at: float | None = None
+        self.at_rest = True  # its VM neither moves nor settles
+        self.thread = threading.Thread(target=self._run, name=f"watch {experiment.vm_name}", daemon=True)
+        self._session = session
+        self._most_hz = most_hz
+        self._log = log
+        self._pulse = pulse
+        self._listener = listener
+        self._stop = threading.Event()
+        self._focused_at: float | None = None
+        self._earlier = earlier
+        self._samples: list[Sample] = []
+        self._sent: float | None = None
+        self._told = (time.monotonic(), experiment.progress)
+
+    @property
+    def heard(self) -> bool:
+        """Whether an answer came since this watch began; none will when its thread has ended."""
+        return not self.thread.is_alive() or any(sample.outcome in HEARD for sample in list(self._samples))
+
+    def focus(self) -> None:
+        """Sample at the high rate; remember when the move began."""
+        self.hz = FOCUS_HZ
+        if self._focused_at is None:
+            self._focused_at = time.monotonic()
+
+    def stop(self) -> None:
+        """End the thread, also when it waits for an answer."""
+        self._stop.set()
+        self._session.interrupt()
+
+    def close(self) -> None:
+        """Let go of what the session holds."""
+        self._session.close()
+
+    def _run(self) -> None:
+        delay = RunDelay()
+        try:
+            self._ask_again_and_again(delay)
+        finally:
+            delay.close()
+
+    def _ask_again_and_again(self, delay: RunDelay) -> None:
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            self._sent, delayed = time.monotonic(), delay.seconds()
+            sample = self._session.sample()
+            sample = self._with_own_pauses(sample, delay.seconds() - delayed)
+            if self._stop.is_set():
+                return
+            self._sent = None
+            self._samples.append(sample)
+            self._log.add((self.experiment.vm, self.experiment.id), sample)
+            self._tell(sample)
+            # After a late answer the schedule starts from now: no burst of questions.
+            hz = min(self.hz, self._most_hz)
+            due = max(due + 1 / hz, time.monotonic() + 0.2 / hz)
+
+    def _with_own_pauses(self, sample: Sample, delayed: float) -> Sample:
+        """What this thread and this process were late themselves; an answer may have waited for them."""
+        if sample.waited > LONG_ANSWER:
+            delayed = max(delayed, self._pulse.paused(sample.sent, sample.received))
+        return replace(sample, late=round(min(delayed, sample.waited), 6)) if delayed > 0 else sample
+
+    def _tell(self, sample: Sample) -> None:
+        told_at, told = self._told
+        if sample.progress is None or sample.received < told_at + TELL_SECONDS:
+            return
+        gained = None if told is None else sample.progress - told
+        self._told = (sample.received, sample.progress)
+        vm = {"moid": self.experiment.vm, "name": self.experiment.vm_name}
+        self._listener(
+            "experiment_progress",
+            vm=vm,
+            id=self.experiment.id,
+            progress=sample.progress,
+            gained=gained,
+            detail=sample.detail,
+        )
+
+    def settled(self, timeout: float) -> bool:
+        """Progress was seen after the move and the last silence, or the job ended, or the time to wait for it did."""
+        if self.moved_at is None:
+            return True
+        waited = time.monotonic() - self.moved_at
+        if waited >= timeout:
+            return True
+        after = [s for s in list(self._samples) if s.sent > self.moved_at]
+        answers = [s for s in after if s.outcome == ANSWERED]
+        if waited < LEAST_SETTLE_SECONDS or not after:
+            return False
+        foreign = any(s.process not in (None, self.experiment.process) for s in after)
+        ended = bool(answers) and answers[-1].status not in ("RUNNING", None)
+        calm_since = max((s.received for s in after if s.waited > STANDS_OUT), default=self.moved_at)
+        later = {news(s) for s in answers if s.news_from > calm_since}
+        return foreign or ended or is_over(answers) or len(later) > 1
+
+    def unsure(self, stall_budget: float) -> bool:
+        """Whether one more answer would tell: a question waits for long, or the last one alone went wrong."""
+        if not self.thread.is_alive():
+            return False
+        sent, last = self._sent, self._samples[-2:]
+        waits = sent is not None and LONG_SILENCE < time.monotonic() - sent <= stall_budget
+        return waits or (bool(last) and last[-1].outcome != ANSWERED and (len(last) < 2 or last[0].outcome == ANSWERED))
+
+    def judge(self, stall_budget: float) -> Judgement:
+        """The verdict from the samples of all watching processes; a question without answer counts as silence."""
+        everything = [*self._earlier, *(("now", sample) for sample in list(self._samples))]
+        samples = [sample for _session, sample in everything]
+        now, sent = time.monotonic(), self._sent
+        if sent is not None and now - sent > LONG_SILENCE:
+            samples.append(Sample(sent, now, "silent", detail="the question is still unanswered"))
+        if samples and self.thread.ident and not self.thread.is_alive() and not self._stop.is_set():
+            samples.append(Sample(samples[-1].received, now, "silent", detail="the watch ended by itself"))
+        return judge(
+            self.experiment,
+            samples,
+            stall_budget=stall_budget,
+            moved_at=self._focused_at,
+            arrived_at=self.moved_at,
+            unwatched=unwatched_windows(everything),
+        )

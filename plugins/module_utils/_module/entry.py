@@ -1,0 +1,64 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""What every module does around its own work: take parameters, connect, fail with one sentence."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import VsphereError
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import PYVMOMI_ERROR, Endpoint, connected
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
+
+
+def run_module(spec: dict[str, Any], body: Callable[[AnsibleModule, Vsphere], dict[str, Any]], **options: Any) -> None:
+    """Run ``body`` with a connected vCenter; the only place where a vCenter module exits or fails."""
+    module = AnsibleModule(argument_spec={**CONNECTION_SPEC, **spec}, supports_check_mode=True, **options)
+    if PYVMOMI_ERROR is not None:
+        module.fail_json(msg=missing_required_lib("pyVmomi"), exception=PYVMOMI_ERROR)
+    try:
+        with connected(connection_of(module.params)) as client:
+            result = body(module, Vsphere(client))
+    except VsphereError as error:
+        module.fail_json(msg=str(error), **({"run_id": error.run_id} if error.run_id else {}))
+    finish(module, result)
+
+
+def connection_of(params: dict[str, Any]) -> Endpoint:
+    """The connection that the module's parameters describe."""
+    return Endpoint(
+        host=params["hostname"],
+        user=params["username"],
+        password=params["password"],
+        port=params["port"],
+        validate_certs=params["validate_certs"],
+        ca_path=params["ca_path"],
+    )
+
+
+def run_local(spec: dict[str, Any], body: Callable[[AnsibleModule], dict[str, Any]], **options: Any) -> None:
+    """Run ``body`` of a module that needs no vCenter."""
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **options)
+    try:
+        result = body(module)
+    except ImportError as error:
+        module.fail_json(msg=missing_required_lib(error.name or "a library"), exception=traceback.format_exc())
+    except VsphereError as error:
+        module.fail_json(msg=str(error))
+    finish(module, result)
+
+
+def finish(module: AnsibleModule, result: dict[str, Any]) -> None:
+    """Exit with the result, or fail when it has a ``failure`` (a sentence)."""
+    failure = result.pop("failure", "")
+    if failure:
+        module.fail_json(msg=failure, **result)
+    module.exit_json(**{"changed": False, **result})

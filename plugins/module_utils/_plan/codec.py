@@ -1,0 +1,58 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""A plan as JSON and back. A plan that was edited on the way is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import plan_id_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Move,
+    Plan,
+    Reason,
+    Refusal,
+    VcenterInfo,
+)
+
+
+def plan_to_dict(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON-safe data."""
+    return {
+        "plan_id": plan.plan_id,
+        "vcenter": asdict(plan.vcenter),
+        "moves": [asdict(move) for move in plan.moves],
+        "refusals": [asdict(refusal) | {"reasons": [asdict(r) for r in refusal.reasons]} for refusal in plan.refusals],
+        "settled": list(plan.settled),
+    }
+
+
+def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
+    """The plan again; ``option`` is what errors name. Raises InvalidInput when it is malformed or its ``plan_id`` is not that of its content."""
+    try:
+        plan = Plan(
+            plan_id=str(data["plan_id"]),
+            vcenter=VcenterInfo(**data["vcenter"]),
+            moves=tuple(Move(**move) for move in data["moves"]),
+            refusals=tuple(
+                Refusal(**{**refusal, "reasons": tuple(Reason(**reason) for reason in refusal["reasons"])})
+                for refusal in data["refusals"]
+            ),
+            settled=tuple(data["settled"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise InvalidInput(
+            f"The plan cannot be read ({error})", hint="Give the value that migration_plan returned", option=option
+        ) from error
+    if plan_id_of(plan) != plan.plan_id:
+        raise InvalidInput(
+            "The plan's content does not belong to its plan_id", hint="Plan again with migration_plan", option=option
+        )
+    return plan

@@ -1,0 +1,128 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""Homes: where a VM lived before evacuation, kept in a custom attribute of the VM and in the journal. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Connection,
+    Estate,
+    Home,
+    Maintenance,
+    Move,
+    VmState,
+)
+
+ATTRIBUTE = "liveml_home"
+
+
+def encode_home(home: Home) -> str:
+    """The attribute's value: short keys, because custom attributes are short."""
+    fields = {"h": home.host, "n": home.host_name, "s": home.start, "t": home.target, "tn": home.target_name}
+    return json.dumps({**fields, "r": home.run_id, "at": home.recorded_at}, separators=(",", ":"))
+
+
+def decode_home(vm: str, text: str) -> Home | None:
+    """The home in an attribute's value; ``None`` when a person wrote something else into it."""
+    try:
+        data = {"s": "", **json.loads(text)}
+        return Home(vm, *(str(data[key]) for key in ("h", "n", "t", "tn", "r", "at", "s")))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def recorded_home(vm: VmState, journal: dict[str, Home]) -> Home | None:
+    """The VM's home: its attribute's, or else the journal's."""
+    return decode_home(vm.moid, vm.attributes.get(ATTRIBUTE, "")) or journal.get(vm.moid)
+
+
+def next_home(vm: VmState, move: Move, earlier: Home | None, *, run_id: str, recorded_at: str) -> Home:
+    """The home to record before a move: a VM that still is where an evacuation put it keeps its ``earlier`` home.
+
+    So does one whose last recorded move never happened, and which therefore is where that move starts.
+    """
+    keep = earlier is not None and vm.host in earlier.places
+    return Home(
+        vm=vm.moid,
+        host=earlier.host if keep and earlier else move.source,
+        host_name=earlier.host_name if keep and earlier else move.source_name,
+        target=move.target,
+        target_name=move.target_name,
+        run_id=run_id,
+        recorded_at=recorded_at,
+        start=move.source,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A VM with a home. ``outcome``: home, away, moved_by_person, home_unhealthy or gone."""
+
+    vm: str
+    vm_name: str
+    home: Home
+    host_name: str
+    outcome: str
+
+    @property
+    def sentence(self) -> str:
+        """What an operator is told."""
+        where = f"{self.vm_name} is on {self.host_name or 'a host that is not seen'}"
+        return {
+            "home": f"{self.vm_name} is home on {self.home.host_name}.",
+            "away": f"{where}, away from its home {self.home.host_name}.",
+            "moved_by_person": f"{where} and stays there: it was moved after its evacuation to {self.home.target_name}.",
+            "home_unhealthy": f"{where}: its home {self.home.host_name} is not in service.",
+            "gone": f"{self.vm_name} no longer exists.",
+        }[self.outcome]
+
+
+def placements(estate: Estate, journal: dict[str, Home], host: str | None = None) -> tuple[Placement, ...]:
+    """Every VM with a recorded home (on ``host``, a MoID), by name, with what a restore would do."""
+    found = []
+    for moid in estate.vms.keys() | journal.keys():
+        vm = estate.vms.get(moid)
+        home = recorded_home(vm, journal) if vm is not None else journal[moid]
+        if home is None or (host is not None and home.host != host):
+            continue
+        place = estate.hosts.get(vm.host) if vm is not None else None
+        name = vm.name if vm is not None else home.vm_name or moid
+        found.append(Placement(moid, name, home, place.name if place else "", _outcome(estate, vm, home)))
+    return tuple(sorted(found, key=lambda placement: (placement.vm_name, placement.vm)))
+
+
+def moves_under_way(
+    estate: Estate, found: Iterable[Placement], *, homeward: bool = False
+) -> dict[str, tuple[str, str]]:
+    """VM -> (target, task) of moves that recorded homes tell of and a task of vCenter carries out now.
+
+    So a run goes on even where its journal is lost; but the task may be anybody's. ``homeward``: the moves are those of a restore.
+    """
+    moves = {}
+    for placement in found:
+        vm, home = estate.vms.get(placement.vm), placement.home
+        sources, target = (home.places, home.host) if homeward else ((home.start or home.host,), home.target)
+        if vm is not None and vm.moving_task is not None and vm.host in sources and vm.host != target:
+            moves[vm.moid] = (target, vm.moving_task)
+    return moves
+
+
+def _outcome(estate: Estate, vm: VmState | None, home: Home) -> str:
+    if vm is None:
+        return "gone"
+    if vm.host == home.host:
+        return "home"
+    # A VM on its way from its target (a restore in flight) still is where we put it.
+    if vm.host not in home.places:
+        return "moved_by_person"
+    host = estate.hosts.get(home.host)
+    healthy = host is not None and host.connection is Connection.CONNECTED and host.maintenance is Maintenance.NORMAL
+    return "away" if healthy else "home_unhealthy"

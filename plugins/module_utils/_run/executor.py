@@ -1,0 +1,522 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""The executor: carries out a plan with a sliding window of slots, journal first, observed truth last.
+
+One loop on one thread: start what the slots allow, hear of tasks and placements from the one
+``WaitForUpdatesEx``, close what ended, let experiments settle, judge them before more is started.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError, VsphereError
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import merged, vm_list
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import move_timeout, next_moves
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import ExperimentWatch, Vcenter
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Fault,
+    Home,
+    Judgement,
+    Move,
+    MoveResult,
+    PlacementUpdate,
+    Plan,
+    Power,
+    Refusal,
+    SlotLimits,
+    TaskUpdate,
+    Verdict,
+)
+
+# Faults that pass by themselves (facts of vSphere: network glitch, lock held by another operation).
+TRANSIENT_FAULTS = frozenset(
+    {
+        "TaskInProgress",
+        "ConcurrentAccess",
+        "Timedout",
+        "HostCommunication",
+        "HostNotReachable",
+        "VMotionLinkDown",
+        "MigrationNotReady",
+    }
+)
+_UPDATE_SECONDS = 1.0
+_SETTLE_SECONDS = 0.2
+
+
+class Recorder(Protocol):
+    """The journal as the executor sees it."""
+
+    def write(self, event: str, **fields: object) -> None:
+        """Record one event durably."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a plan is carried out. ``stop_on_failure`` false keeps going whatever fails.
+
+    ``roll_back``: once stopped, VMs that were moved come back.
+    """
+
+    slots: SlotLimits = field(default_factory=SlotLimits)
+    priority: str = "highPriority"
+    max_failures: int = 1
+    stop_on_failure: bool = True
+    roll_back: bool = False
+    retries: int = 2
+    retry_delay: float = 2.0
+    timeout_per_gib: float | None = None
+    timeout_floor: float = 300.0
+    cancel_grace: float = 60.0
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A move on its way; ``ended`` is set once vCenter let go of it, ``result`` when it is decided."""
+
+    move: Move
+    deadline: float
+    task: str
+    attempt: int
+    cancelling: bool = False
+    switched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A move that is over: its result, the host observed (MoID and name), and the fault that ended it."""
+
+    move: Move
+    result: MoveResult
+    host: str | None
+    host_name: str
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run achieved. ``stopped`` says why no further move was started, "" when all were."""
+
+    ended: tuple[Ended, ...]
+    judgements: tuple[Judgement, ...]
+    stopped: str = ""
+    interrupted: bool = False
+
+    @property
+    def moved(self) -> tuple[Ended, ...]:
+        """Moves whose VM was observed on its target."""
+        return tuple(e for e in self.ended if e.result is MoveResult.MOVED)
+
+    @property
+    def left_behind(self) -> tuple[Ended, ...]:
+        """Moves whose VM still is where it was."""
+        return tuple(e for e in self.ended if e.result not in (MoveResult.MOVED, MoveResult.GONE))
+
+
+def is_harmful(judgement: Judgement) -> bool:
+    """Whether a verdict must stop the run: harm was seen, or the experiment cannot be accounted for."""
+    if judgement.verdict is Verdict.UNKNOWN:
+        return judgement.identity != "proven"
+    return judgement.verdict in (Verdict.STALLED, Verdict.RESTARTED, Verdict.FAILED)
+
+
+def failures_of(outcome: Outcome) -> tuple[str, ...]:
+    """What must make the run fail, a sentence each: moves that failed, VMs left behind, harmed experiments."""
+    moves = tuple(_left(e) for e in outcome.left_behind)
+    gone = tuple(f"{e.move.vm_name} no longer exists" for e in outcome.ended if e.result is MoveResult.GONE)
+    return moves + gone + tuple(_harm(j) for j in merged(outcome.judgements) if is_harmful(j))
+
+
+def _left(ended: Ended) -> str:
+    move, why = ended.move, _result_text(ended.result, ended.fault.name if ended.fault else "")
+    if ended.host == move.source:
+        return f"{move.vm_name} was left on {ended.host_name} ({why})"
+    return f"{move.vm_name} is on {ended.host_name}, not on {move.target_name} ({why})"
+
+
+def hindrance(move: Move, seen: PlacementUpdate, names: Mapping[str, str]) -> Fault | None:
+    """What became of a VM since the plan was made that forbids to move it; ``names`` are those of hosts by MoID."""
+    if seen.host is None:
+        return Fault("Deleted", "the VM no longer exists")
+    if seen.host != move.source:
+        place = names.get(seen.host, seen.host)
+        return Fault("MovedMeanwhile", f"the VM is on {place}, not on {move.source_name}")
+    if seen.power not in (None, Power.ON):
+        return Fault("NotPoweredOn", f"the VM is {seen.power}")
+    return None
+
+
+def _result_text(result: MoveResult, fault: str) -> str:
+    return f"{str(result).replace('_', ' ')}{': ' if fault else ''}{fault}"
+
+
+def _harm(judgement: Judgement) -> str:
+    detail = f": {judgement.detail}" if judgement.detail else ""
+    return f"the experiment in {', '.join(vm_list(judgement))} is {judgement.verdict}{detail}"
+
+
+class Executor:
+    """Carries out one plan.
+
+    ``homes`` are the homes to record before each VM leaves (empty when none are to be recorded);
+    ``names`` those of hosts by MoID, also of hosts where somebody else may put a VM;
+    ``interrupted`` tells whether the controller that asked for the run is gone: then nothing new
+    is started, moves in flight are seen through, and the run stays open for a resume.
+    """
+
+    def __init__(
+        self,
+        vcenter: Vcenter,
+        watch: ExperimentWatch,
+        journal: Recorder,
+        rules: Rules,
+        *,
+        homes: Mapping[str, Home] | None = None,
+        names: Mapping[str, str] | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._vcenter = vcenter
+        self._watch = watch
+        self._journal = journal
+        self._rules = rules
+        self._homes = homes or {}
+        self._interrupted = interrupted
+        self._clock = clock
+        self._sleep = sleep
+        self._names = dict(names or {})
+        self._pending: list[Move] = []
+        self._not_before: dict[str, float] = {}
+        self._attempts: dict[str, int] = {}
+        self._flights: dict[str, _Flight] = {}
+        self._settling: dict[str, Move] = {}
+        self._ended: list[Ended] = []
+        self._failures = 0
+        self._stopped = ""
+
+    def run(self, plan: Plan, watched: tuple[str, ...] = ()) -> Outcome:
+        """Carry out the plan's moves and judge the experiments of ``watched`` VMs at the end."""
+        for move in plan.moves:
+            self._names |= {move.source: move.source_name, move.target: move.target_name}
+        self._pending = [move for move in plan.moves if move.task is None]
+        for move in plan.moves:
+            if move.task is not None:
+                self._adopt(move, move.task)
+        while self._pending or self._flights or self._settling:
+            self._heed_interruption()
+            self._drop_pending_when_stopped()
+            self._start_ready()
+            self._hear()
+            self._enforce_deadlines()
+            self._close_settled()
+        # Members of a cluster are judged with each of its VMs; each counts once.
+        judgements = {(j.experiment.vm, j.experiment.id): j for vm in watched for j in self._watch.judge(vm)}
+        return Outcome(tuple(self._ended), tuple(judgements.values()), self._stopped, self._interrupted())
+
+    # starting
+
+    def _adopt(self, move: Move, task: str) -> None:
+        self._journal.write("move_submitting", **_move_fields(move), attempt=1, adopted=True)
+        self._watch.focus(move.vm)
+        self._took_off(move, task, attempt=1)
+
+    def _start_ready(self) -> None:
+        if self._stopped:
+            return
+        now = self._clock()
+        ready = [m for m in self._pending if self._not_before.get(m.vm, now) <= now]
+        flying = [flight.move for flight in self._flights.values()]
+        moves = next_moves(ready, flying, self._rules.slots)
+        # A move may have waited long for its slot or its next try, while people and DRS went on.
+        seen = self._vcenter.placement(tuple(move.vm for move in moves)) if moves else {}
+        for move in moves:
+            self._pending.remove(move)
+            self._start(move, seen.get(move.vm, PlacementUpdate(move.vm, None)))
+
+    def _start(self, move: Move, seen: PlacementUpdate) -> None:
+        fault = hindrance(move, seen, self._names)
+        if fault is None:
+            self._submit(move)
+        else:
+            self._decide(move, seen.host, fault, MoveResult.FAILED)
+
+    def _submit(self, move: Move) -> None:
+        attempt = self._attempts[move.vm] = self._attempts.get(move.vm, 0) + 1
+        self._record_home(move)
+        self._watch.focus(move.vm)
+        self._journal.write("move_submitting", **_move_fields(move), attempt=attempt)
+        try:
+            task = self._vcenter.relocate(move.vm, move.target, pool=move.pool, priority=self._rules.priority)
+        except ConnectError:
+            # The answer was lost, not the move: the task that runs is this one. Without one the move stays in flight, and
+            # the next run decides by where the VM is.
+            task = self._vcenter.moving((move.vm,)).get(move.vm, "")
+            if not task:
+                raise
+        except VsphereError as error:
+            name = error.fault if isinstance(error, CallFailed) else type(error).__name__
+            self._close(move, Fault(name, str(error).rstrip(".")), attempt, MoveResult.FAILED)
+            return
+        self._took_off(move, task, attempt)
+
+    def _took_off(self, move: Move, task: str, attempt: int) -> None:
+        if not move.inferred:  # else a resumed run would take the task for its own
+            self._journal.write("move_submitted", number=move.number, vm=_vm(move), task=task)
+        rules = self._rules
+        timeout = move_timeout(move, rules.slots, per_gib=rules.timeout_per_gib, floor=rules.timeout_floor)
+        self._flights[task] = _Flight(move, self._clock() + timeout, task, attempt)
+        self._vcenter.follow(task, move.vm)
+
+    def _record_home(self, move: Move) -> None:
+        home = self._homes.get(move.vm)
+        if home is None or self._attempts[move.vm] > 1:
+            return
+        record_home(self._vcenter, self._journal, _vm(move), home)
+
+    def _keep_home(self, ended: Ended) -> None:
+        """A VM that did not leave still is where its home says an evacuation put it, or at home."""
+        move = ended.move
+        home = self._homes.get(move.vm)
+        if ended.result is MoveResult.TIMED_OUT:
+            return  # its task may still bring the VM to where its home says
+        if home is not None and move.vm in self._attempts and ended.host == move.source:
+            record_home(
+                self._vcenter,
+                self._journal,
+                _vm(move),
+                replace(home, target=move.source, target_name=move.source_name),
+            )
+
+    # hearing
+
+    def _hear(self) -> None:
+        if not self._flights:
+            if self._pending or self._settling:
+                self._sleep(_SETTLE_SECONDS)
+            return
+        for update in self._vcenter.updates(_UPDATE_SECONDS if not self._settling else _SETTLE_SECONDS):
+            if isinstance(update, TaskUpdate):
+                self._hear_task(update)
+            else:
+                self._hear_placement(update)
+
+    def _hear_task(self, update: TaskUpdate) -> None:
+        flight = self._flights.get(update.task)
+        if flight is None:
+            return
+        if update.state in ("success", "error", "gone"):
+            result = self._failure_kind(flight, update)
+            self._close(flight.move, update.fault, flight.attempt, result, task=update.task)
+        elif update.percent is not None:
+            move = flight.move
+            self._journal.write("move_progress", number=move.number, vm=_vm(move), percent=update.percent)
+
+    def _hear_placement(self, update: PlacementUpdate) -> None:
+        for flight in self._flights.values():
+            if flight.move.vm == update.vm and update.host == flight.move.target and not flight.switched:
+                flight.switched = True
+                self._journal.write(
+                    "switched_over", number=flight.move.number, vm=_vm(flight.move), host=flight.move.target_name
+                )
+
+    @staticmethod
+    def _failure_kind(flight: _Flight, update: TaskUpdate) -> MoveResult:
+        if flight.cancelling:
+            return MoveResult.TIMED_OUT
+        return MoveResult.CANCELLED if update.cancelled else MoveResult.FAILED
+
+    # ending
+
+    def _close(
+        self, move: Move, fault: Fault | None, attempt: int, otherwise: MoveResult, *, task: str | None = None
+    ) -> None:
+        """Decide a move by where its VM is observed; ``otherwise`` is the result when it is not on its target."""
+        seen = self._vcenter.placement((move.vm,)).get(move.vm)
+        host = seen.host if seen is not None else None
+        if task is not None:
+            flight = self._flights.pop(task)
+            self._vcenter.unfollow(task)
+            if host == move.target and not flight.switched:
+                self._hear_switch(move)
+        if otherwise is not MoveResult.TIMED_OUT and move.inferred and host == move.source:
+            # That task was another's; this move is still due.
+            self._pending.append(replace(move, task=None, inferred=False))
+        elif otherwise is not MoveResult.TIMED_OUT and self._may_retry(move, fault, attempt, host):
+            self._not_before[move.vm] = self._clock() + self._rules.retry_delay * attempt
+            self._pending.append(move)
+        else:
+            self._decide(move, host, fault, otherwise)
+
+    def _decide(self, move: Move, host: str | None, fault: Fault | None, otherwise: MoveResult) -> None:
+        """Decide a move by the host where its VM is."""
+        name = "" if host is None else self._names.get(host, host)
+        if host == move.target:
+            self._finish(Ended(move, MoveResult.MOVED, host, name))
+        elif host is None:
+            self._finish(Ended(move, MoveResult.GONE, None, name, fault))
+        else:
+            self._finish(Ended(move, otherwise, host, name, fault))
+
+    def _hear_switch(self, move: Move) -> None:
+        self._journal.write("switched_over", number=move.number, vm=_vm(move), host=move.target_name)
+
+    def _may_retry(self, move: Move, fault: Fault | None, attempt: int, host: str | None) -> bool:
+        return (
+            fault is not None
+            and fault.name in TRANSIENT_FAULTS
+            and attempt <= self._rules.retries
+            and host == move.source
+            and not self._stopped
+        )
+
+    def _finish(self, ended: Ended) -> None:
+        move, fault = ended.move, ended.fault
+        self._ended.append(ended)
+        self._journal.write("move_finished", **ended_fields(ended))
+        if ended.result is MoveResult.NOT_STARTED:
+            return
+        self._keep_home(ended)
+        self._watch.moved(move.vm)
+        self._settling[move.vm] = move
+        if ended.result is not MoveResult.MOVED:
+            reason = fault.name if fault is not None else str(ended.result)
+            self._failed(f"the move of {move.vm_name} {ended.result} ({reason})")
+
+    def _failed(self, what: str) -> None:
+        self._failures += 1
+        if self._rules.stop_on_failure and self._failures >= self._rules.max_failures and not self._stopped:
+            self._stopped = f"{what}; no further move was started"
+
+    def _enforce_deadlines(self) -> None:
+        now = self._clock()
+        for flight in list(self._flights.values()):
+            if now < flight.deadline:
+                continue
+            if flight.cancelling or flight.move.inferred:
+                what = (
+                    "after it was cancelled" if flight.cancelling else "in time, and it may be another's, so it goes on"
+                )
+                fault = Fault("Timedout", f"vCenter did not end the task {what}")
+                self._close(flight.move, fault, flight.attempt, MoveResult.TIMED_OUT, task=flight.task)
+            else:
+                flight.cancelling, flight.deadline = True, now + self._rules.cancel_grace
+                self._journal.write("move_cancelling", **_move_fields(flight.move), reason="timeout")
+                self._vcenter.cancel(flight.task)
+
+    def _close_settled(self) -> None:
+        for vm in [vm for vm in self._settling if self._watch.settled(vm)]:
+            move = self._settling.pop(vm)
+            for judgement in self._watch.judge(vm):
+                self._journal.write("verdict", **verdict_fields(judgement))
+                if is_harmful(judgement):
+                    self._failed(f"the experiment {judgement.experiment.id} in {move.vm_name} is {judgement.verdict}")
+
+    # stopping
+
+    def _heed_interruption(self) -> None:
+        if self._interrupted() and not self._stopped:
+            self._stopped = "the run was interrupted; moves in flight were seen through, no further move was started"
+
+    def _drop_pending_when_stopped(self) -> None:
+        if not self._stopped:
+            return
+        for move in self._pending:
+            ended = Ended(move, MoveResult.NOT_STARTED, move.source, move.source_name)
+            self._ended.append(ended)
+            if not self._interrupted():
+                self._journal.write("move_finished", **ended_fields(ended))
+        self._pending.clear()
+
+
+def record_home(vcenter: Vcenter, journal: Recorder, vm: dict[str, str], home: Home) -> None:
+    """Keep a home in the journal, and in the VM's attribute where the role permits."""
+    fields = {
+        "vm": vm,
+        "home": {"moid": home.host, "name": home.host_name},
+        "target": {"moid": home.target, "name": home.target_name},
+        "start": home.start,
+    }
+    journal.write("home_recorded", **fields, attribute=False)
+    if vcenter.record_home(home):
+        journal.write("home_recorded", **fields, attribute=True)
+
+
+def _vm(move: Move) -> dict[str, str]:
+    return {"moid": move.vm, "name": move.vm_name}
+
+
+def _move_fields(move: Move) -> dict[str, object]:
+    return {
+        "number": move.number,
+        "vm": _vm(move),
+        "source": {"moid": move.source, "name": move.source_name, "fault_domain": move.source_fault_domain},
+        "target": {"moid": move.target, "name": move.target_name, "fault_domain": move.target_fault_domain},
+    }
+
+
+def ended_fields(ended: Ended) -> dict[str, object]:
+    """The journal's fields of a ``move_finished`` event."""
+    fault = ended.fault
+    return {
+        **_move_fields(ended.move),
+        "result": str(ended.result),
+        "error": None if fault is None else {"fault": fault.name, "message": fault.message},
+        "host": ended.host_name or None,
+    }
+
+
+def verdict_fields(judgement: Judgement) -> dict[str, object]:
+    """The journal's fields of a ``verdict`` event."""
+    experiment, stall = judgement.experiment, judgement.longest_stall
+    return {
+        "vm": {"moid": experiment.vm, "name": experiment.vm_name},
+        "vms": vm_list(judgement),
+        "provider": experiment.provider,
+        "id": experiment.id,
+        "owner": experiment.owner,
+        "cluster": experiment.cluster,
+        "verdict": str(judgement.verdict),
+        "identity": judgement.identity,
+        "progress_claim": judgement.progress,
+        "stall_claim": judgement.stall,
+        "longest_stall": None
+        if stall is None
+        else {"seconds": stall.seconds, "low": stall.low, "high": stall.high, "at_mono": stall.at},
+        "resolution": judgement.resolution,
+        "progress_before": judgement.progress_before,
+        "progress_after": judgement.progress_after,
+        "samples": judgement.samples,
+        "unwatched_seconds": judgement.unwatched_seconds,
+        "detail": judgement.detail,
+    }
+
+
+def planned_fields(move: Move) -> dict[str, Any]:
+    """The journal's fields of a ``planned`` event."""
+    return {
+        "number": move.number,
+        "vm": {"moid": move.vm, "name": move.vm_name},
+        "source": {"moid": move.source, "name": move.source_name, "fault_domain": move.source_fault_domain},
+        "target": {"moid": move.target, "name": move.target_name, "fault_domain": move.target_fault_domain},
+        "memory_bytes": move.memory_bytes,
+        "predicted_seconds": move.predicted_seconds,
+        "why": move.why,
+    }
+
+
+def refused_fields(refusal: Refusal) -> dict[str, Any]:
+    """The journal's fields of a ``refused`` event."""
+    return {
+        "vm": {"moid": refusal.vm, "name": refusal.vm_name},
+        "blocking": refusal.blocking,
+        "reasons": [{"check": r.check, "object": r.object, "hint": r.hint} for r in refusal.reasons],
+    }

@@ -1,0 +1,94 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""The seams between decisions and the world: what the executor needs from vCenter and from the watch.
+
+Implemented by ``_vcenter.Vsphere`` (pyVmomi) and ``_watch.Watch`` (provider threads); by scripted
+in-memory doubles in the unit tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Estate,
+    Home,
+    HostState,
+    Judgement,
+    PlacementUpdate,
+    TaskUpdate,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import GuestLogin, GuestProcess
+
+# ansible-test's pylint does not see that these are classes.
+Update = TaskUpdate | PlacementUpdate  # pylint: disable=unsupported-binary-operation
+
+
+class Vcenter(Protocol):
+    """One logged-in vCenter session. Every method raises a ``VsphereError`` subclass, nothing else."""
+
+    def estate(self, *, devices_of_vms: Iterable[str] = ()) -> Estate:
+        """Read hosts, VMs, datastores, networks and rules in a constant number of calls."""
+
+    def devices(self, estate: Estate, vms: Iterable[str]) -> Estate:
+        """The estate with the devices of VMs; where VMs are is not read again."""
+
+    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+        """Start ``RelocateVM_Task`` (compute only) and return the task's MoID."""
+
+    def cancel(self, task: str) -> None:
+        """Ask vCenter to cancel a task; a task that ended or cannot be cancelled is no error."""
+
+    def follow(self, task: str, vm: str | None = None) -> None:
+        """Add a task, and the VM that it moves, to what ``updates`` reports; their present state is reported first."""
+
+    def unfollow(self, task: str) -> None:
+        """The task and its VM are reported no longer."""
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        """Wait up to ``timeout`` seconds for news of what is followed (one ``WaitForUpdatesEx``)."""
+
+    def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+        """Read where VMs run now, in one call."""
+
+    def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
+        """``runtime.bootTime`` of VMs in one call, UTC in ISO 8601; a vMotion keeps it, a power cycle does not."""
+
+    def guest_processes(self, vm: str, login: GuestLogin) -> tuple[GuestProcess, ...]:
+        """Processes of a guest that fit the login's pattern, by ``ListProcessesInGuest``.
+
+        Raises CallFailed (``InvalidGuestLogin``, ``GuestOperationsUnavailable``, ...) or PermissionMissing.
+        """
+
+    def moving(self, vms: Iterable[str]) -> dict[str, str]:
+        """VM MoID -> MoID of its running relocation task, for the VMs that have one."""
+
+    def record_home(self, home: Home) -> bool:
+        """Write the home into the VM's custom attribute; ``False`` when the role does not permit it."""
+
+    def clear_home(self, vm: str) -> bool:
+        """Empty the VM's home attribute; ``False`` when the role does not permit it."""
+
+    def end_maintenance(self, host: HostState, timeout: float) -> None:
+        """Cancel the host's entering of maintenance mode, or end it, and wait. Raises TaskTimeout or CallFailed."""
+
+
+class ExperimentWatch(Protocol):
+    """Samples experiments in the background while VMs move. Only reads; never posts."""
+
+    def focus(self, vm: str) -> None:
+        """Sample the VM's experiments, wherever they have members, at the high rate from now on (it is about to move)."""
+
+    def moved(self, vm: str) -> None:
+        """The VM's move ended: begin the settle period."""
+
+    def settled(self, vm: str) -> bool:
+        """Whether each experiment of the VM showed progress after its last gap, ended, or ran out of settle time."""
+
+    def judge(self, vm: str) -> tuple[Judgement, ...]:
+        """The verdicts of the VM's experiments, and of their members in VMs that do not move now, from all samples so far."""

@@ -1,0 +1,236 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""The rollback: brings the VMs that a run moved back to where it took them from.
+
+It works from the journal and from where VMs are observed, so that a killed rollback goes on where it was. It is planned
+like any other move: a source that cannot take a VM back is a refusal with its reasons, and the VM stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import VsphereError
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import (
+    Executor,
+    Outcome,
+    Rules,
+    failures_of,
+    planned_fields,
+    record_home,
+    refused_fields,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import ExperimentWatch, Vcenter
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import MoveRecord, RunState, replay
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Estate,
+    Home,
+    Maintenance,
+    MoveResult,
+    Plan,
+    PlanRequest,
+    Policy,
+)
+
+FENCE_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where a VM of a rolled-back run is, as observed; ``host`` is a name, "" when the VM no longer exists.
+
+    ``outcome``: back, stayed (where the run put it), never_left, elsewhere (where this run did not put it) or gone.
+    """
+
+    vm: str
+    vm_name: str
+    host: str
+    outcome: str
+    reason: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What an operator is told."""
+        why = f" ({self.reason})" if self.reason else ""
+        return {
+            "back": f"{self.vm_name} is back on {self.host}",
+            "stayed": f"{self.vm_name} stayed on {self.host}{why}",
+            "never_left": f"{self.vm_name} was left on {self.host}{why}",
+            "elsewhere": f"{self.vm_name} is on {self.host}, where this run did not put it",
+            "gone": f"{self.vm_name} no longer exists",
+        }[self.outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """What a rollback achieved: the moves back, and where each VM of the run is."""
+
+    outcome: Outcome
+    accounts: tuple[Account, ...]
+
+
+def rollback_reason(outcome: Outcome, rules: Rules) -> str:
+    """Why a run must be rolled back, "" when it need not be.
+
+    It stopped, or experiments that were well after their own move came to harm while others moved.
+    """
+    if not rules.roll_back or outcome.interrupted:
+        return ""
+    failures = failures_of(outcome)
+    return outcome.stopped or (failures[0] if failures and len(failures) >= rules.max_failures else "")
+
+
+def way_back(estate: Estate, state: RunState) -> Plan:
+    """The plan that brings back each VM that the run sent away and that still is where the run put it.
+
+    No headroom: a source has room for what it carried. A way back that is in flight is adopted. Numbers go on from the run's.
+    """
+    away = [
+        record
+        for record in state.moves.values()
+        if record.submitting and record.vm in estate.vms and estate.vms[record.vm].host == record.target
+    ]
+    flying = {record.vm: record.task for record in state.back.values() if record.in_flight}
+    tasks = {r.vm: task for r in away if r.vm in flying and (task := estate.vms[r.vm].moving_task)}
+    request = PlanRequest(
+        vms=tuple(record.vm for record in away),
+        policy=Policy.ANY,
+        destinations={record.vm: record.source for record in away},
+        memory_headroom=0.0,
+        cpu_headroom=0.0,
+        moving={r.vm: (r.source, tasks[r.vm]) for r in away if r.vm in tasks},
+        inferred=frozenset(vm for vm, task in tasks.items() if flying[vm] != task),
+    )
+    plan = make_plan(estate, request)
+    used = max((record.number for record in (*state.moves.values(), *state.back.values())), default=0)
+    moves = []
+    for move in plan.moves:
+        used += move.vm not in state.back
+        number = state.back[move.vm].number if move.vm in state.back else used
+        moves.append(replace(move, number=number, why=f"back to where this run took it from; {move.why}"))
+    return replace(plan, moves=tuple(moves))
+
+
+def account_of(record: MoveRecord, back: MoveRecord | None, host: tuple[str, str] | None, refusal: str) -> Account:
+    """The account of one VM; ``host`` is where it is observed (MoID, name), ``refusal`` why no way back was planned."""
+    if host is None:
+        return Account(record.vm, record.vm_name, "", "gone")
+    moid, name = host
+    if moid == record.source:
+        if record.result is MoveResult.MOVED or back is not None:
+            return Account(record.vm, record.vm_name, name, "back")
+        return Account(record.vm, record.vm_name, name, "never_left", _reason(record))
+    if moid == record.target:
+        return Account(record.vm, record.vm_name, name, "stayed", refusal or ("" if back is None else _reason(back)))
+    return Account(record.vm, record.vm_name, name, "elsewhere")
+
+
+def _reason(record: MoveRecord) -> str:
+    result = str(record.result or MoveResult.NOT_STARTED).replace("_", " ")
+    return f"{result}: {record.fault}" if record.fault else result
+
+
+def home_after(home: Home, record: MoveRecord) -> Home | None:
+    """The home of a VM that is back on its source: none when that is its home, else its home as before this run."""
+    if home.host == record.source:
+        return None
+    return replace(home, target=record.source, target_name=record.source_name)
+
+
+class Rollback:
+    """Rolls back the run of a journal; ``own_fence`` is the MoID of the host that was fenced for the run, if any."""
+
+    def __init__(
+        self,
+        vcenter: Vcenter,
+        watch: ExperimentWatch,
+        journal: Journal,
+        rules: Rules,
+        *,
+        own_fence: str | None,
+        interrupted: Callable[[], bool],
+    ) -> None:
+        self._vcenter = vcenter
+        self._watch = watch
+        self._journal = journal
+        self._rules = replace(rules, stop_on_failure=False)
+        self._own_fence = own_fence
+        self._interrupted = interrupted
+
+    def carry_out(self, reason: str, watched: tuple[str, ...]) -> RolledBack:
+        """Announce, lift the fence, bring back, set homes right, account for every VM."""
+        state = self._state()
+        if not state.rolling_back:
+            self._journal.write("rolling_back", reason=reason)
+        fence = self._lift_fence()
+        estate = self._vcenter.estate(devices_of_vms=tuple(state.moves))
+        plan = way_back(estate, state)
+        for move in plan.moves:
+            self._journal.write("planned", **planned_fields(move), back=True)
+        for refusal in plan.refusals:
+            self._journal.write("refused", **refused_fields(refusal))
+        executor = Executor(
+            self._vcenter,
+            self._watch,
+            self._journal,
+            self._rules,
+            names=estate.host_names,
+            interrupted=self._interrupted,
+        )
+        outcome = executor.run(plan, watched)
+        return RolledBack(outcome, self._accounts(plan, estate, fence))
+
+    def _state(self) -> RunState:
+        state = replay(read_journal(self._journal.path))
+        if state is None:
+            raise AssertionError("a rollback has a journal that begins with run_started")
+        return state
+
+    def _lift_fence(self) -> str:
+        """End the maintenance mode of the run's own fence, so that the host takes VMs; what went wrong, or ""."""
+        host = self._vcenter.estate().hosts.get(self._own_fence or "")
+        if host is None or host.maintenance is Maintenance.NORMAL:
+            return ""
+        self._journal.write("fence_lifting", host=host.name)
+        try:
+            self._vcenter.end_maintenance(host, FENCE_SECONDS)
+        except VsphereError as error:
+            self._journal.write("fence_kept", host=host.name, detail=error.message)
+            return f"the fence of {host.name} could not be lifted: {error.message}"
+        self._journal.write("fence_lifted", host=host.name)
+        return ""
+
+    def _accounts(self, plan: Plan, estate: Estate, fence: str) -> tuple[Account, ...]:
+        state = self._state()
+        hosts = {vm: seen.host for vm, seen in self._vcenter.placement(tuple(state.moves)).items()}
+        self._set_homes_right(state, hosts)
+        refusals = {
+            r.vm: fence or "; ".join(f"{x.check} ({x.object}): {x.hint}" for x in r.reasons) for r in plan.refusals
+        }
+        found = []
+        for record in sorted(state.moves.values(), key=lambda r: r.vm_name):
+            moid = hosts.get(record.vm)
+            place = None if moid is None else (moid, estate.hosts[moid].name if moid in estate.hosts else moid)
+            found.append(account_of(record, state.back.get(record.vm), place, refusals.get(record.vm, "")))
+        return tuple(found)
+
+    def _set_homes_right(self, state: RunState, hosts: Mapping[str, str | None]) -> None:
+        for home in state.homes:
+            record = state.moves.get(home.vm)
+            if record is None or hosts.get(home.vm) != record.source:
+                continue
+            vm = {"moid": record.vm, "name": record.vm_name}
+            after = home_after(home, record)
+            if after is None:
+                self._journal.write("home_clearing", vm=vm)
+                self._vcenter.clear_home(home.vm)
+                self._journal.write("home_cleared", vm=vm)
+            else:
+                record_home(self._vcenter, self._journal, vm, after)

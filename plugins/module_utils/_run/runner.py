@@ -1,0 +1,569 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can change at any time.
+
+"""One run from the lock to ``run_finished``: what ``vm_migrate`` does once it is connected."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+    CallFailed,
+    PlanRefused,
+    VsphereError,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.version import VERSION
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import digest, read_samples
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import next_home, recorded_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import revalidate
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import told_name
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import (
+    Ended,
+    Executor,
+    Outcome,
+    Rules,
+    ended_fields,
+    failures_of,
+    planned_fields,
+    refused_fields,
+    verdict_fields,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event, Journal, utc_now
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import ExperimentWatch, Vcenter
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.rollback import (
+    Account,
+    Rollback,
+    RolledBack,
+    rollback_reason,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import MoveRecord, RunState
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
+    journal_homes,
+    new_run,
+    run_key,
+    run_lock,
+    unfinished_run,
+    unfinished_run_of_vms,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Estate,
+    Experiment,
+    Fault,
+    Home,
+    HostState,
+    Judgement,
+    Move,
+    MoveResult,
+    Plan,
+    Purpose,
+    Refusal,
+    Sample,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import GuestLogin, reading
+
+
+class StartedWatch(ExperimentWatch, Protocol):
+    """A watch that runs as long as its context."""
+
+    def __enter__(self) -> Self:
+        """Start sampling."""
+
+    def __exit__(self, *_error: object) -> None:
+        """Stop sampling; all samples are on disk."""
+
+    def baseline(self) -> None:
+        """Wait until the answers of every reachable experiment without a move are known."""
+
+
+class Observer(Protocol):
+    """Finds experiments in VMs and watches them; the provider's side of a run."""
+
+    def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
+        """The experiments that train now, and for each VM without one what was seen instead."""
+
+    def afterwards(
+        self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]
+    ) -> list[dict[str, Any]]:
+        """What providers tell once all is over: ``{"vm", "id", "final", "training_clock"}`` of an experiment."""
+
+    def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: Recorder) -> StartedWatch:
+        """A watch over ``experiments`` that keeps its samples in ``folder``."""
+
+
+Recorder = Callable[..., None]
+LEFT = ("stayed", "never_left")
+UNOBSERVED = Fault("Unobserved", "the move ended while no process watched it")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What is to be carried out, for whom, and where its journal lives.
+
+    ``own_fence``: the host was fenced for this run, so that a rollback may lift the fence.
+    """
+
+    plan: Plan
+    purpose: Purpose
+    host: HostState | None
+    state: Path
+    rules: Rules
+    record_homes: bool = False
+    fence: str = ""
+    own_fence: bool = False
+    require_checkpoint: str = "never"
+    guest: GuestLogin | None = None
+    stall_budget: float = 5.0
+    lock_timeout: float = 600.0
+
+    @property
+    def key(self) -> str:
+        """What the run works for; one process at a time works for it."""
+        vms = tuple(move.vm for move in self.plan.moves)
+        return run_key(self.plan.vcenter.instance_uuid, self.host.moid if self.host else None, vms)
+
+    @property
+    def subject(self) -> str:
+        """The run's subject as a person names it."""
+        return self.host.name if self.host else ",".join(move.vm_name for move in self.plan.moves)
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """How a run went; ``failures`` are sentences, empty when all is well; ``rolled_back`` when it was."""
+
+    run_id: str
+    folder: Path | None
+    outcome: Outcome
+    failures: tuple[str, ...] = ()
+    resumed: bool = False
+    unobserved: Mapping[str, str] = field(default_factory=dict)
+    rolled_back: RolledBack | None = None
+
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """Names of VMs that a move left where they were."""
+        if self.rolled_back is None:
+            return tuple(ended.move.vm_name for ended in self.outcome.left_behind)
+        return tuple(a.vm_name for a in self.rolled_back.accounts if a.outcome in LEFT)
+
+
+def refuse_drift(plan: Plan, estate: Estate) -> None:
+    """Raise PlanRefused with everything in which the present differs from the plan."""
+    drifts = revalidate(plan, estate)
+    if drifts:
+        what = "; ".join(f"{drift.vm_name}: {drift.what}" for drift in drifts)
+        raise PlanRefused(
+            f"The plan no longer fits the present, and nothing was moved ({what})", hint="Plan again", option="plan"
+        )
+
+
+def unrecoverable(experiments: Iterable[Experiment]) -> list[str]:
+    """A sentence on each experiment that could not be recovered if the worst happened, or of which that is not known."""
+    return [f"{e.vm_name} {e.description}: {e.recovery or 'not known'}" for e in experiments if e.recoverable != "yes"]
+
+
+def refuse_unrecoverable(experiments: tuple[Experiment, ...], policy: str) -> None:
+    """Raise PlanRefused when the policy is ``refuse`` and an experiment could not be recovered if the worst happened."""
+    lost = unrecoverable(experiments)
+    if policy == "refuse" and lost:
+        raise PlanRefused(
+            f"Experiments without a checkpoint, and nothing was moved ({'; '.join(lost)})",
+            hint="Let them write checkpoints, or set require_checkpoint to warn",
+            option="experiments",
+        )
+
+
+def carry_out(
+    vcenter: Vcenter,
+    observer: Observer,
+    request: RunRequest,
+    *,
+    listener: Callable[[Event], None],
+    interrupted: Callable[[], bool],
+) -> RunReport:
+    """Carry out a request, or resume the run that a killed process left for the same host or VMs.
+
+    One that brought a VM to where this request does not want it is over: it is closed, and a new run begins.
+    """
+
+    def run(request: RunRequest, folder: Path, earlier: RunState | None) -> RunReport:
+        journal = Journal(folder / "journal.jsonl", listener)
+        try:
+            return _Run(vcenter, observer, request, folder, journal, earlier, interrupted).go()
+        except VsphereError as error:
+            if journal.begun:
+                error.run_id = folder.name  # so that its evidence is found, as far as it goes
+            raise
+        finally:
+            journal.close()
+
+    with ExitStack() as locks:
+        found = _earlier_run(request)
+        for key in sorted({request.key, found[1].key if found else request.key}):
+            locks.enter_context(run_lock(request.state, key, timeout=request.lock_timeout))
+        earlier = _earlier_run(request)
+        if earlier is not None and request.host is None and _is_over(earlier[1], request):
+            run(replace(request, plan=replace(request.plan, moves=(), refusals=())), *earlier)
+            earlier = None
+        if earlier is not None:
+            return run(request, *earlier)
+        if not request.plan.moves:
+            return RunReport("", None, Outcome((), ()))
+        return run(request, new_run(request.state, request.purpose, request.subject), None)
+
+
+def _earlier_run(request: RunRequest) -> tuple[Path, RunState] | None:
+    """The run that a killed process left for the same host or VMs."""
+    if request.host is None:
+        return unfinished_run_of_vms(request.state, request.plan)
+    return unfinished_run(request.state, request.key, request.purpose)
+
+
+def _is_over(earlier: RunState, request: RunRequest) -> bool:
+    """Whether a request for VMs is for another purpose than the earlier run, or sends one on from where that wanted it."""
+    wanted = {vm: move.target for vm, move in earlier.moves.items() if move.submitting}
+    further = any(wanted.get(move.vm) == move.source for move in request.plan.moves)
+    return not earlier.rolling_back and (further or earlier.purpose is not request.purpose)
+
+
+def unseen_end(record: MoveRecord, host: tuple[str, str] | None, refusal: Refusal | None) -> Ended:
+    """How the move of a killed process ended that its resumed run does not plan again.
+
+    ``host`` (MoID and name) is where the VM is observed, ``None`` when it no longer exists.
+    """
+    move = Move(
+        number=record.number,
+        vm=record.vm,
+        vm_name=record.vm_name,
+        source=record.source,
+        source_name=record.source_name,
+        target=record.target,
+        target_name=record.target_name,
+        memory_bytes=0,
+        predicted_seconds=0.0,
+    )
+    if record.result is MoveResult.MOVED:
+        return Ended(move, MoveResult.MOVED, record.target, record.target_name)
+    if host is None:
+        return Ended(move, MoveResult.GONE, None, "", Fault("Deleted", "the VM no longer exists"))
+    if host[0] == record.target:
+        return Ended(move, MoveResult.MOVED, *host)
+    if host[0] != record.source:
+        fault = Fault("MovedMeanwhile", f"the VM is on {host[1]}, not on {record.source_name}")
+        return Ended(move, MoveResult.FAILED, *host, fault)
+    result = MoveResult.FAILED if record.submitting else MoveResult.NOT_STARTED
+    if refusal is not None and refusal.reasons:
+        return Ended(move, result, *host, Fault(refusal.reasons[0].check, refusal.reasons[0].hint))
+    return Ended(move, result, *host, UNOBSERVED if record.submitting else None)
+
+
+class _Run:
+    def __init__(
+        self,
+        vcenter: Vcenter,
+        observer: Observer,
+        request: RunRequest,
+        folder: Path,
+        journal: Journal,
+        earlier: RunState | None,
+        interrupted: Callable[[], bool],
+    ) -> None:
+        self._vcenter = vcenter
+        self._observer = observer
+        self._request = request
+        self._folder = folder
+        self._journal = journal
+        self._earlier = earlier
+        self._interrupted = interrupted
+
+    @property
+    def _rolling_back(self) -> str:
+        """Why the killed process was rolling back, "" when it was not."""
+        return self._earlier.rolling_back if self._earlier is not None else ""
+
+    def go(self) -> RunReport:
+        """Open, watch, move, judge, roll back where that is asked for, close."""
+        estate = self._vcenter.estate(devices_of_vms=tuple(move.vm for move in self._request.plan.moves))
+        if not self._rolling_back:
+            refuse_drift(self._request.plan, estate)
+        self._announce()
+        plan = self._remaining(estate)
+        before = self._tell_unseen_ends(estate, plan)
+        self._tell_plan(plan)
+        vms = self._subjects(estate, plan)
+        experiments, unobserved = self._experiments(estate, vms)
+        if not self._has_moved:
+            self._refuse_unrecoverable(experiments, plan)
+        self._tell_vms("before", vms)
+        watched = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
+        with ExitStack() as stack:
+            watch = stack.enter_context(self._observer.watch(experiments, self._folder, self._journal.write))
+            watch.baseline()
+            outcome, rolled_back = self._move(estate, plan, watch, watched)
+        self._tell_vms("after", self._all_vms(estate, vms))
+        self._tell_afterwards(rolled_back.outcome if rolled_back else outcome)
+        self._journal.write("samples_sealed", sha256=digest(self._folder / "samples.jsonl"))
+        return self._close(replace(outcome, ended=(*before, *outcome.ended)), rolled_back, unobserved)
+
+    @property
+    def _has_moved(self) -> bool:
+        """Whether the killed process submitted a move: then to refuse comes too late."""
+        return self._earlier is not None and any(move.submitting for move in self._earlier.moves.values())
+
+    def _refuse_unrecoverable(self, experiments: tuple[Experiment, ...], plan: Plan) -> None:
+        """See :func:`refuse_unrecoverable`; the run is over then, so that no later one resumes it."""
+        try:
+            refuse_unrecoverable(experiments, self._request.require_checkpoint)
+        except PlanRefused:
+            left = len(plan.moves)
+            self._journal.write("run_finished", result="failed", moved=0, failed=0, back=None, left_behind=left)
+            raise
+
+    def _move(
+        self, estate: Estate, plan: Plan, watch: ExperimentWatch, watched: tuple[str, ...]
+    ) -> tuple[Outcome, RolledBack | None]:
+        """Carry out the plan, and bring back what moved when it must be; a killed rollback goes on at once."""
+        request = self._request
+        outcome = Outcome((), (), self._rolling_back)
+        if not self._rolling_back:
+            executor = Executor(
+                self._vcenter,
+                watch,
+                self._journal,
+                request.rules,
+                homes=self._homes(estate, plan),
+                names=estate.host_names,
+                interrupted=self._interrupted,
+            )
+            outcome = executor.run(plan, watched)
+        reason = self._rolling_back or rollback_reason(outcome, request.rules)
+        if not reason:
+            return outcome, None
+        own = request.own_fence or (self._earlier is not None and self._earlier.own_fence)
+        rollback = Rollback(
+            self._vcenter,
+            watch,
+            self._journal,
+            request.rules,
+            own_fence=request.host.moid if own and request.host else None,
+            interrupted=self._interrupted,
+        )
+        return outcome, rollback.carry_out(reason, watched)
+
+    def _tell_afterwards(self, outcome: Outcome) -> None:
+        """How experiments ended and what the trainings' own clocks show, once the watch is over."""
+        samples = {k: [s for _p, s in rows] for k, rows in read_samples(self._folder / "samples.jsonl").items()}
+        for told in self._observer.afterwards(outcome.judgements, samples):
+            self._journal.write("experiment_told", **told)
+
+    def _announce(self) -> None:
+        request = self._request
+        fields: dict[str, Any] = {"run_id": self._folder.name, "plan_id": request.plan.plan_id, "pid": os.getpid()}
+        if self._earlier is not None:
+            plan_id = self._earlier.plan_id if self._rolling_back else request.plan.plan_id
+            self._journal.write("run_resumed", **{**fields, "plan_id": plan_id})
+            if request.own_fence and not self._earlier.own_fence:
+                self._journal.write("fence", state="told", detail=request.fence, own=True)
+            return
+        vcenter = request.plan.vcenter
+        self._journal.write(
+            "run_started",
+            **fields,
+            purpose=str(request.purpose),
+            key=request.key,
+            host=None if request.host is None else {"moid": request.host.moid, "name": request.host.name},
+            vcenter={
+                "name": vcenter.name,
+                "instance_uuid": vcenter.instance_uuid,
+                "version": vcenter.version,
+                "simulated": vcenter.simulated,
+            },
+            priority=request.rules.priority,
+            slots=request.rules.slots.per_host,
+            stall_budget=request.stall_budget,
+            collection=VERSION,
+        )
+        if request.fence:
+            self._journal.write("fence", state="told", detail=request.fence, own=request.own_fence)
+
+    def _tell_unseen_ends(self, estate: Estate, plan: Plan) -> tuple[Ended, ...]:
+        """Write down how the earlier process's moves ended, and tell of those that are not planned again.
+
+        Moves that the plan takes up on their way have not ended. A rollback accounts for every VM by itself.
+        """
+        if self._earlier is None:
+            return ()
+        planned = {move.vm for move in plan.moves}
+        refusals = {refusal.vm: refusal for refusal in plan.refusals}
+        ends = []
+        for record in (*self._earlier.moves.values(), *self._earlier.back.values()):
+            vm = estate.vms.get(record.vm)
+            again = record.vm in planned or bool(self._rolling_back)
+            if again and not (record.in_flight and (vm is None or vm.moving_task is None)):
+                continue
+            end = unseen_end(
+                record, None if vm is None else (vm.host, _host_name(estate, vm.host)), refusals.get(record.vm)
+            )
+            if end.result is not record.result:
+                self._journal.write("move_finished", **ended_fields(end))
+            if not again:
+                ends.append(end)
+        return tuple(ends)
+
+    def _remaining(self, estate: Estate) -> Plan:
+        """The plan without moves that are done; nothing of it when the run is on its way back."""
+        plan = self._request.plan
+        if self._rolling_back:
+            return replace(plan, moves=(), refusals=())
+        moves = tuple(m for m in plan.moves if estate.vms[m.vm].host != m.target)
+        return replace(plan, moves=moves)
+
+    def _subjects(self, estate: Estate, plan: Plan) -> tuple[str, ...]:
+        """VMs to look into: those to be moved, and those that a rollback may bring back."""
+        vms = dict.fromkeys(move.vm for move in plan.moves)
+        if self._rolling_back and self._earlier is not None:
+            vms |= dict.fromkeys(self._earlier.moves)
+        return tuple(vm for vm in vms if vm in estate.vms)
+
+    def _all_vms(self, estate: Estate, vms: tuple[str, ...]) -> tuple[str, ...]:
+        """These VMs, and those that the killed process moved."""
+        moved = self._earlier.moves if self._earlier is not None else {}
+        return tuple(vm for vm in dict.fromkeys((*vms, *moved)) if vm in estate.vms)
+
+    def _tell_plan(self, plan: Plan) -> None:
+        for move in plan.moves:
+            self._journal.write("planned", **planned_fields(move))
+        for refusal in plan.refusals:
+            self._journal.write("refused", **refused_fields(refusal))
+
+    def _experiments(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
+        """Experiments known from the journal and found now; each is written down once."""
+        known = self._earlier.experiments if self._earlier else ()
+        found, unobserved = self._observer.discover(estate, vms)
+        for experiment in found:
+            if (experiment.vm, experiment.id) not in {(e.vm, e.id) for e in known}:
+                self._journal.write("experiment_found", **experiment_fields(experiment))
+                known = (*known, experiment)
+        for vm, detail in unobserved.items():
+            if vm not in {e.vm for e in known}:
+                self._journal.write("no_experiment", vm={"moid": vm, "name": estate.vms[vm].name}, detail=detail)
+        return known, {told_name(estate, vm): detail for vm, detail in unobserved.items()}
+
+    def _tell_vms(self, when: str, vms: tuple[str, ...]) -> None:
+        """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes."""
+        try:
+            times = self._vcenter.power_on_times(vms)
+        except VsphereError:
+            if when == "before":
+                raise
+            times = {}  # told as not known: what was measured must not be lost
+        self._journal.write("power_on", when=when, times=times)
+        login = self._request.guest
+        if login is not None:
+            readings = {vm: self._reading(vm, login) for vm in vms}
+            self._journal.write("guest_processes", when=when, readings=readings)
+
+    def _reading(self, vm: str, login: GuestLogin) -> dict[str, Any]:
+        """A VM's processes; a guest that cannot be asked is told so and harms no move."""
+        try:
+            return reading(self._vcenter.guest_processes(vm, login))
+        except VsphereError as error:
+            return reading((), error.fault if isinstance(error, CallFailed) else str(error))
+
+    def _homes(self, estate: Estate, plan: Plan) -> dict[str, Home]:
+        if not self._request.record_homes:
+            return {}
+        known = journal_homes(self._request.state, plan.vcenter.instance_uuid)
+        homes = {}
+        for move in plan.moves:
+            vm = estate.vms[move.vm]
+            earlier = recorded_home(vm, known)
+            homes[vm.moid] = next_home(vm, move, earlier, run_id=self._folder.name, recorded_at=utc_now())
+        return homes
+
+    def _close(self, outcome: Outcome, rolled_back: RolledBack | None, unobserved: dict[str, str]) -> RunReport:
+        last = outcome if rolled_back is None else rolled_back.outcome
+        for judgement in last.judgements:
+            self._journal.write("verdict", **verdict_fields(judgement))
+        failures = failures_of(outcome)
+        if rolled_back is None:
+            self._tell_left_behind(outcome)
+        else:
+            harms = failures_of(replace(last, ended=()))
+            failures = (*(account.sentence for account in rolled_back.accounts), *harms)
+            self._tell_stayed(rolled_back.accounts)
+        report = RunReport(
+            self._folder.name,
+            self._folder,
+            replace(outcome, judgements=last.judgements),
+            failures,
+            self._earlier is not None,
+            unobserved,
+            rolled_back,
+        )
+        if last.interrupted:
+            self._journal.write("run_interrupted", detail=last.stopped)
+        else:
+            self._finish(report)
+        return report
+
+    def _tell_left_behind(self, outcome: Outcome) -> None:
+        for ended in outcome.left_behind:
+            reason = ended.fault.message if ended.fault else outcome.stopped or str(ended.result)
+            vm = {"moid": ended.move.vm, "name": ended.move.vm_name}
+            self._journal.write("left_behind", vm=vm, host=ended.host_name, reasons=[reason])
+
+    def _tell_stayed(self, accounts: tuple[Account, ...]) -> None:
+        for account in accounts:
+            if account.outcome in LEFT:
+                vm = {"moid": account.vm, "name": account.vm_name}
+                self._journal.write("left_behind", vm=vm, host=account.host, reasons=[account.reason])
+
+    def _finish(self, report: RunReport) -> None:
+        ended = report.outcome.ended
+        back = report.rolled_back
+        self._journal.write(
+            "run_finished",
+            result="failed" if report.failures else "success",
+            moved=len(report.outcome.moved),
+            failed=sum(e.result not in (MoveResult.MOVED, MoveResult.NOT_STARTED) for e in ended),
+            back=None if back is None else sum(account.outcome == "back" for account in back.accounts),
+            left_behind=len(report.left_behind),
+        )
+
+
+def _host_name(estate: Estate, host: str) -> str:
+    return estate.hosts[host].name if host in estate.hosts else host
+
+
+def experiment_fields(experiment: Experiment) -> dict[str, Any]:
+    """The journal's fields of an ``experiment_found`` event."""
+    return {
+        "vm": {"moid": experiment.vm, "name": experiment.vm_name},
+        "provider": experiment.provider,
+        "id": experiment.id,
+        "process": experiment.process,
+        "url": experiment.url,
+        "description": experiment.description,
+        "progress": experiment.progress,
+        "clock_progress": experiment.clock_progress,
+        "owner": experiment.owner,
+        "cluster": experiment.cluster,
+        "nodes": list(experiment.nodes),
+        "processors": experiment.processors,
+        "metric": experiment.metric,
+        "source": experiment.source,
+        "capabilities": asdict(experiment.capabilities),
+        "recoverable": experiment.recoverable,
+        "recovery": experiment.recovery,
+        "reproducible": experiment.reproducible,
+        "reproducibility": experiment.reproducibility,
+    }
