@@ -26,11 +26,11 @@ from lab.data import flights_csv
 from lab.errors import LabError
 from lab.guests import Launcher, Server, h2o_command
 from lab.h2o import H2O
+from lab.h2o_jobs import await_server, import_flights
 from lab.paths import ROOT, cache_dir
 from lab.processes import PROC, kill_marked, start_detached
 from lab.toolchain import find_java, h2o_jar
 from lab.topology import Guest
-from lab.training import await_server, import_flights
 
 STOP_LIMIT = 5.0
 FIRST_CLUSTER_PORT = 64001  # above Linux' ephemeral ports and the second ports of single servers
@@ -223,5 +223,5 @@ class Fleet:
         return node
 
     def import_flights(self, h2o: H2O) -> None:
-        """See :func:`lab.training.import_flights`."""
+        """See :func:`lab.h2o_jobs.import_flights`."""
         import_flights(h2o, self.csv)

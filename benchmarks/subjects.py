@@ -22,8 +22,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
 from benchmarks.servers import Node
 from lab.errors import LabError
 from lab.h2o import H2O
-from lab.training import await_job, has_begun, start_model
-from lab.trainings import read_training
+from lab.h2o_jobs import await_job, has_begun, start_model
+from lab.training_spec import read_training
 
 SETTINGS = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()}
 BUDGET = float(SETTINGS["stall_budget"])

@@ -25,8 +25,8 @@ from benchmarks.subjects import ENDLESS, Subject, begin, watching
 from lab.data import ROWS
 from lab.errors import LabError
 from lab.h2o import H2O
-from lab.training import FRAME, start_model
-from lab.trainings import read_training
+from lab.h2o_jobs import FRAME, start_model
+from lab.training_spec import read_training
 
 USUAL_RUNS = 200
 SIDE_BY_SIDE = 2

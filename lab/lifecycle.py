@@ -24,6 +24,7 @@ from lab.addresses import claim_addresses
 from lab.data import flights_csv
 from lab.errors import LabError, say
 from lab.guests import Launcher, Server, place_guests
+from lab.h2o_jobs import start_trainings
 from lab.paths import DEFAULT_TOPOLOGY, cache_dir
 from lab.processes import (
     MARK,
@@ -35,10 +36,9 @@ from lab.processes import (
     start_time,
     wait_gone,
 )
+from lab.simulator_client import answer_of, check_answers, configuration, guest_state, read_ready
 from lab.toolchain import find_java, h2o_jar, vcenter_binary
 from lab.topology import Topology, load
-from lab.training import start_trainings
-from lab.vcenter import answer_of, check_answers, configuration, guest_state, read_ready
 
 OTHER_UP_LIMIT = 600.0
 READY_LIMIT = 60.0

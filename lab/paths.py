@@ -11,7 +11,7 @@ from pathlib import Path
 
 LAB = Path(__file__).resolve().parent
 ROOT = LAB.parent
-GO_SOURCE = LAB / "vcenter"
+GO_SOURCE = LAB / "simulator"
 TOPOLOGIES = LAB / "topologies"
 DEFAULT_TOPOLOGY = TOPOLOGIES / "default.yml"
 DEFAULT_STATE = ROOT / ".lab"

@@ -34,7 +34,7 @@ from lab.fields import (
     read,
     read_all,
 )
-from lab.trainings import Training, read_trainings
+from lab.training_spec import Training, read_trainings
 
 NAMES = list_of(TEXT)
 EVERYWHERE = NAMES.optional(["*"])

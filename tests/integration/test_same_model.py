@@ -28,9 +28,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
 
 from lab.data import ROWS, flights_csv
 from lab.h2o import H2O, NO_PROXY
+from lab.h2o_jobs import automl_document, has_begun, import_flights
 from lab.paths import cache_dir
-from lab.training import automl_document, has_begun, import_flights
-from lab.trainings import read_training
+from lab.training_spec import read_training
 from tests.labs import ROOT, Lab, RunModule, running_lab
 
 pytestmark = pytest.mark.long

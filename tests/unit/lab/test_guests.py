@@ -14,8 +14,8 @@ import pytest
 from lab.addresses import API_PORT, Claim, port_offset
 from lab.guests import Launcher, hostname, place_guests
 from lab.processes import MARK
+from lab.simulator_client import configuration
 from lab.topology import Topology, parse
-from lab.vcenter import configuration
 
 LAUNCHER = Launcher(Path("/java"), Path("/h2o.jar"), "t0")
 

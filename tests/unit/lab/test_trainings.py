@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from lab.errors import LabError
 from lab.h2o import form_value
-from lab.training import automl_document, has_begun, named, trees_per_second
-from lab.trainings import ALGORITHMS, SEED, read_trainings
+from lab.h2o_jobs import automl_document, has_begun, named, trees_per_second
+from lab.training_spec import ALGORITHMS, SEED, read_trainings
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

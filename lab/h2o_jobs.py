@@ -17,7 +17,7 @@ from lab.errors import LabError, say
 from lab.guests import Server
 from lab.h2o import H2O
 from lab.processes import cpu_seconds
-from lab.trainings import Training
+from lab.training_spec import Training
 
 FRAME = "flights"
 TRIAL_SECONDS = 5.0

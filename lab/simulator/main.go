@@ -1,4 +1,4 @@
-// Command vcenter is the lab's simulated SDDC: govmomi's simulator, made to behave like a vCenter where it matters.
+// Command simulator is the lab's simulated SDDC: govmomi's simulator, made to behave like a vCenter where it matters.
 package main
 
 import (

@@ -1,4 +1,4 @@
-module liveml.vsphere/lab/vcenter
+module liveml.vsphere/lab/simulator
 
 go 1.25.0
 
