@@ -22,14 +22,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import Watch
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import SOURCE_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Experiment,
-    Judgement,
-    Power,
-    VmState,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
 
 from benchmarks.servers import Freeze, freeze
 from benchmarks.subjects import SETTINGS

@@ -20,7 +20,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from statistics import mean, stdev
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3 import JobSession
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_sessions import JobSession
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import CALM_HZ, FOCUS_HZ, bearable_hz
 
 from benchmarks.report import Report

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Judgement, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement, Verdict
 
 from benchmarks.frameworks import World, judged, missing, running
 from benchmarks.report import Report, quantile

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Sample, Stall
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import longest_stall
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, Sample, Stall
 
 from benchmarks.report import Report, quantile
 from benchmarks.servers import Fleet, Freeze, Node

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3 import H2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import read_samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import Watch
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, Sample
 
 from benchmarks.servers import Node
 from lab.errors import LabError

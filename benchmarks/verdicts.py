@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Verdict
 
 from benchmarks.relay import Relay
 from benchmarks.report import Report

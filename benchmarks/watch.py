@@ -14,8 +14,8 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from statistics import median
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import CALM_HZ
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment
 from h2o.backend import H2OConnection
 
 from benchmarks.report import Report

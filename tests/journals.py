@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
 
 INTACT = {
     "head": "a" * 64,

@@ -93,18 +93,18 @@ statements:
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import artifact_of, evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.integrity import integrity_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import render_html, render_markdown
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import digest, read_samples
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import read_samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import no_run, run_journals, state_to_read
 
 SPEC: dict[str, Any] = {
@@ -144,19 +144,6 @@ def write(path: Path, text: str) -> None:
     with os.fdopen(fd, "w", encoding="utf-8") as stream:
         stream.write(text)
     new.replace(path)
-
-
-def integrity_of(folder: Path, events: list[Event]) -> dict[str, Any]:
-    """What verifying the journal's chain and the samples' seal found."""
-    chain = verify_chain(folder / "journal.jsonl")
-    seal = next((e["sha256"] for e in reversed(events) if e["event"] == "samples_sealed"), None)
-    finished = bool(events) and events[-1]["event"] == "run_finished"
-    sha256 = digest(folder / "samples.jsonl")
-    return {
-        **asdict(chain),
-        "samples_sha256": sha256,
-        "samples_as_sealed": sha256 == seal if seal is not None and finished else None,
-    }
 
 
 def sign(path: Path, module: AnsibleModule) -> bool:

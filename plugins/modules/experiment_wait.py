@@ -81,16 +81,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import percent
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import percent
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import ARTIFACT_VERSION
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import is_harmful
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import is_harmful, verdict_fields
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import experiment_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import experiment_of, verdict_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import no_run, run_states, state_to_read
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, Judgement, Verdict
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,

@@ -160,45 +160,26 @@ refusals:
   elements: dict
 """
 
-import re
 from contextlib import ExitStack
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, PlanRefused
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict, plan_to_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import moves_under_way, placements
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import (
-    assume_in_service,
-    departures,
-    make_plan,
-    plan_diff,
-    plan_lines,
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_lines, plan_to_dict
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan, Policy
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import between_runs
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import (
+    approved_plan,
+    hosts_of,
+    refuse_departure,
+    request_of,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import (
-    find_fault_domain,
-    find_host,
-    select_vms,
-)
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
-    arrivals,
-    between_runs,
-    journal_homes,
-    journalled_plan,
-    moves_in_flight,
-    run_key,
-    runs_of,
-    state_to_read,
-)
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Estate,
-    HostState,
-    Plan,
-    PlanRequest,
-    Policy,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_to_read
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import assume_in_service
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
 
 SPEC: dict[str, Any] = {
@@ -221,130 +202,6 @@ SPEC: dict[str, Any] = {
     "plan_id": {"type": "str", "default": ""},
     "lock_timeout": {"type": "float", "default": 600.0},
 }
-CRITERIA = ("vms", "patterns", "folders", "attributes")  # which VMs are meant, besides host and fault_domain
-
-
-def request_of(
-    params: dict[str, Any], estate: Estate, hosts: tuple[HostState, ...], preferred: Plan | None
-) -> PlanRequest:
-    """What is to be planned. Raises NotFound, Ambiguous or InvalidInput."""
-    for option in ("memory_headroom", "cpu_headroom"):
-        if not 0 <= params[option] < 100:
-            raise InvalidInput(f"{option} is {params[option]}", hint="Give a percentage from 0 to 99", option=option)
-    state = state_to_read(params["state_dir"])
-    uuid = estate.vcenter.instance_uuid
-    excluded = {find_host(estate, h, option="exclude_hosts").moid for h in params["exclude_hosts"]}
-    runs = runs_of(state, uuid)
-    homes = journal_homes(state, uuid, runs)
-    found = [(host.moid, placement) for host in hosts for placement in placements(estate, homes, host.moid)]
-    if params["use_homes"]:
-        destinations = {
-            placement.vm: host for host, placement in found if placement.outcome in ("away", "home_unhealthy", "home")
-        }
-        vms = tuple(destinations)
-    else:
-        vms = selection(params, estate, hosts)
-        wanted = params["destination"]
-        target = find_host(estate, wanted, option="destination") if wanted is not None else None
-        # Where no destination is given, a VM that a killed run brought to its target while nobody watched is not sent on.
-        arrived = arrivals(runs, estate) if not hosts else {}
-        destinations = dict.fromkeys(vms, target.moid) if target else {vm: arrived[vm] for vm in vms if vm in arrived}
-        if params["fault_domain"]:
-            excluded |= {host.moid for host in hosts}
-    in_flight = moves_in_flight(runs)
-    tasks = {moid: vm.moving_task for moid, vm in estate.vms.items() if vm.moving_task is not None}
-    moving = moves_under_way(estate, [placement for _host, placement in found], homeward=params["use_homes"]) | {
-        vm: (target, tasks[vm]) for vm, (target, task) in in_flight.items() if vm in tasks and task in (None, tasks[vm])
-    }
-    own = {vm for vm, (_target, task) in in_flight.items() if task is not None and task == tasks.get(vm)}
-    return PlanRequest(
-        vms=vms,
-        policy=Policy(params["policy"]),
-        destinations=destinations,
-        preferred={move.vm: move.target for move in preferred.moves} if preferred else {},
-        excluded_targets=frozenset(excluded),
-        memory_headroom=params["memory_headroom"] / 100,
-        cpu_headroom=params["cpu_headroom"] / 100,
-        moving=moving,
-        inferred=frozenset(moving.keys() - own),
-    )
-
-
-def selection(params: dict[str, Any], estate: Estate, hosts: tuple[HostState, ...]) -> tuple[str, ...]:
-    """The selected VMs' MoIDs. Raises InvalidInput when nothing selects them: no criterion must never mean every VM."""
-    if not hosts and not any(params[option] for option in CRITERIA):
-        raise InvalidInput(
-            "Nothing says which VMs are planned",
-            hint=f"Give host, fault_domain, {', '.join(CRITERIA[:-1])} or {CRITERIA[-1]}",
-            option="vms",
-        )
-    places = [host.moid for host in hosts] or [None]
-    return tuple(
-        vm
-        for place in places
-        for vm in select_vms(
-            estate,
-            host=place,
-            names=params["vms"],
-            patterns=params["patterns"],
-            folders=params["folders"],
-            attributes=params["attributes"],
-        )
-    )
-
-
-def hosts_of(params: dict[str, Any], estate: Estate) -> tuple[HostState, ...]:
-    """The hosts that are to be emptied or refilled. Raises NotFound, Ambiguous or InvalidInput."""
-    if params["fault_domain"] is not None:
-        return find_fault_domain(estate, params["fault_domain"])
-    return (find_host(estate, params["host"]),) if params["host"] is not None else ()
-
-
-def approved_plan(params: dict[str, Any], estate: Estate) -> Plan | None:
-    """The plan that was approved, given whole or by its id alone, when a run began it.
-
-    Raises InvalidInput when it was edited, is another one, or was made for another vCenter.
-    """
-    wanted, vcenter = params["plan_id"], estate.vcenter
-    if wanted and not re.fullmatch("[0-9a-f]{64}", wanted):
-        raise InvalidInput(
-            f"plan_id {wanted[:80]!r} is not the id of a plan",
-            hint="Give the plan_id that planning showed, 64 hexadecimal digits",
-            option="plan_id",
-        )
-    if not params["approved"]:
-        return journalled_plan(state_to_read(params["state_dir"]), vcenter, wanted) if wanted else None
-    plan = plan_from_dict(params["approved"], option="approved")
-    if wanted not in ("", plan.plan_id):
-        raise InvalidInput(
-            f"The approved plan is {plan.plan_id}, not {wanted}", hint="Give the plan of this id", option="approved"
-        )
-    if plan.vcenter.instance_uuid != vcenter.instance_uuid:
-        raise InvalidInput(
-            f"The approved plan was made for the vCenter {plan.vcenter.name} ({plan.vcenter.instance_uuid}), "
-            f"this is {vcenter.name} ({vcenter.instance_uuid})",
-            hint="Plan again on this vCenter",
-            option="approved",
-        )
-    return plan
-
-
-def refuse_departure(
-    wanted: str, approved: Plan | None, plan: Plan, estate: Estate, hosts: tuple[HostState, ...]
-) -> None:
-    """Raises PlanRefused when the plan is not what was approved, with all that it does otherwise where that is known."""
-    if approved is None:
-        if wanted in ("", plan.plan_id):
-            return
-        what = f"approved was plan {wanted}, the present gives plan {plan.plan_id}"
-    else:
-        found = departures(approved, plan, estate, {host.moid for host in hosts})
-        if not found:
-            return
-        what = f"plan {approved.plan_id} was approved; " + "; ".join(f"{d.vm_name}: {d.what}" for d in found)
-    raise PlanRefused(
-        f"The plan drifted, and nothing was moved: {what}", hint="Plan again and have the new plan approved"
-    )
 
 
 def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:

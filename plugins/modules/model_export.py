@@ -159,11 +159,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finish
     sha256_of,
     stored_name,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import RunState
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import no_run, run_states, state_to_read
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,

@@ -73,10 +73,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import ATTRIBUTE, Placement, placements
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import Placement, placements
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import clear_homes, journal_homes, state_to_read
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import clear_homes, journal_homes
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
 
 OUTCOMES = ["home", "away", "moved_by_person", "home_unhealthy", "gone"]

@@ -201,24 +201,30 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import assume_in_service, plan_diff
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_from_dict
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import limits_from
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Ended, Rules, verdict_fields
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import verdict_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
+    Ended,
+    Purpose,
+    Rules,
     RunReport,
     RunRequest,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import (
     carry_out,
     refuse_drift,
     refuse_unrecoverable,
     unrecoverable,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path, state_to_read
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, HostState, Plan, Purpose
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState, assume_in_service
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import guest_login
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 
 from benchmarks.frameworks import VM, World, judged, missing, running
 from scripts.bootstrap import prometheus

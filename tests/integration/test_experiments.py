@@ -24,14 +24,14 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3 import H2o3
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     Capabilities,
     Experiment,
     Judgement,
     Verdict,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3 import H2o3
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs12
 
 from lab.h2o import H2O

@@ -17,8 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict, plan_to_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import plan_id_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict, plan_id_of, plan_to_dict
 
 from tests.labs import Lab, RunModule
 

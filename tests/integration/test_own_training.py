@@ -20,9 +20,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import read_samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Judgement, Power, Verdict, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
 
 from tests.labs import ROOT
 

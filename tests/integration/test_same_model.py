@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_models import mojo_digest
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import experiment_fields
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import experiment_fields
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment
 
 from lab.data import ROWS, flights_csv
 from lab.h2o import H2O, NO_PROXY

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import percent, stall_text
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.estimate import (
     Leg,
     duration_text,
@@ -169,18 +170,6 @@ class _Flight:
         experiment = "" if trained is None else f", experiment {percent(trained)}"
         cells = "█" * full + "░" * (BAR_CELLS - full)
         return f"{self.name:<18} {cells} {self.percent:>3} % → {self.target}{experiment}"
-
-
-def percent(progress: float | None) -> str:
-    """Progress 0..1 as a person reads it, ``61 %``."""
-    return "? %" if progress is None else f"{100 * progress:.0f} %"
-
-
-def stall_text(stall: Mapping[str, Any] | None) -> str:
-    """A stall with the interval that holds the truth; never a bare zero."""
-    if stall is None:
-        return "longest stall not measured"
-    return f"longest stall {stall['seconds']:.2f} s ({stall['low']:.2f} to {stall['high']:.2f} s)"
 
 
 def _no_line(_event: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import percent, stall_text
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import percent, stall_text
 
 EVENTS = ("before", "stall", "after")
 HARMED = ("stalled", "restarted", "failed")

@@ -13,13 +13,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import stall_text
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import stall_text
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.summary import shared_names, shown, summary_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import merged, moid_list, vm_list
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.throughput import joined, slowdown, throughput
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import verdict_fields
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import experiment_of, judgement_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Judgement, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
+    experiment_of,
+    judgement_of,
+    verdict_fields,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import compared
 
 SCHEMA_VERSION = "1.0"

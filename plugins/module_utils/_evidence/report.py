@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import percent
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import plots as _plots
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import tables as _tables
+from ansible_collections.liveml.vsphere.plugins.module_utils._core import wording
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import percent
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import plots, tables
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import statement
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.page import PAGE, STYLE
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.summary import (
@@ -48,7 +48,7 @@ def render_html(evidence: Evidence) -> str:
     from jinja2 import Environment  # noqa: PLC0415 - only reports need it
 
     shown = worst_first(evidence["experiments"])[:MOST_CURVES]
-    sizes = (_plots.WIDE, _plots.NARROW)
+    sizes = (plots.WIDE, plots.NARROW)
     environment = Environment(autoescape=True, trim_blocks=True)
     environment.filters["whole"] = whole
     template = environment.from_string(PAGE)
@@ -57,16 +57,16 @@ def render_html(evidence: Evidence) -> str:
         title=title(evidence),
         style=STYLE,
         lead=lead(evidence),
-        tone=_tables.tone(evidence["overall"]["verdict"]),
+        tone=tables.tone(evidence["overall"]["verdict"]),
         notes=notes(evidence),
         tiles=tiles(evidence),
-        t={table.key: table for table in _tables.all_tables(evidence)},
-        timelines=list(zip(*(_plots.timelines(evidence, size) for size in sizes), strict=True)),
+        t={table.key: table for table in tables.all_tables(evidence)},
+        timelines=list(zip(*(plots.timelines(evidence, size) for size in sizes), strict=True)),
         astray=any(m["started"] and m["result"] != "moved" for m in evidence["moves"]),
         curves=[picture(evidence, x, number, alone=len(shown) == 1) for number, x in enumerate(shown, 1)],
         curves_lead=curves_lead(evidence, len(shown)),
-        environment=_tables.environment_facts(evidence),
-        integrity=_tables.integrity_facts(evidence),
+        environment=tables.environment_facts(evidence),
+        integrity=tables.integrity_facts(evidence),
     )
 
 
@@ -78,8 +78,8 @@ def whole(text: str) -> str:
 def lead(evidence: Evidence) -> str:
     """Where and when, in one line."""
     run = evidence["run"]
-    end = f"to {_tables.moment(run['finished'])}" if run["finished"] else "and not ended"
-    return f"{evidence['vcenter']['name']}, {_tables.moment(run['started'])} {end}"
+    end = f"to {wording.moment(run['finished'])}" if run["finished"] else "and not ended"
+    return f"{evidence['vcenter']['name']}, {wording.moment(run['started'])} {end}"
 
 
 def notes(evidence: Evidence) -> list[tuple[str, bool]]:
@@ -106,26 +106,26 @@ def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
     if longest and stall:
         vm = shown(longest["vm"], longest["moid"], shared_names(evidence))
         interval = f"{stall['low']:.2f} to {stall['high']:.2f} s, {vm}"
-    duration = _tables.span(run["started"], run["finished"])
+    duration = wording.span(run["started"], run["finished"])
     refused, unseen = len(evidence["refusals"]), len(evidence["unobserved"])
     return [
         ("VMs moved", f"{sum(m['result'] == 'moved' for m in moves)} of {len(moves)}", f"{refused} refused"),
         ("Experiments observed", str(len(experiments)), f"{unseen} VMs without one"),
         ("Longest stall", f"{stall['seconds']:.2f} s" if stall else "not measured", interval),
-        ("Duration of the run", _tables.seconds(duration) if duration is not None else "not ended", run["result"]),
+        ("Duration of the run", wording.seconds(duration) if duration is not None else "not ended", run["result"]),
     ]
 
 
 def picture(evidence: Evidence, experiment: Mapping[str, Any], number: int, *, alone: bool) -> dict[str, Any]:
     """An experiment's curve with the caption that says the same; two sizes when it has the page's width for itself."""
     shared = shared_names(evidence)
-    sizes = (("wide", _plots.WIDE), ("narrow", _plots.NARROW)) if alone else (("", _plots.SMALL),)
+    sizes = (("wide", plots.WIDE), ("narrow", plots.NARROW)) if alone else (("", plots.SMALL),)
     return {
         "number": number,
-        "name": _tables.label(experiment, shared),
+        "name": tables.label(experiment, shared),
         "said": statement(experiment, shared),
         "text": curve_text(experiment),
-        "pictures": [(size, _plots.curve(evidence, experiment, width)) for size, width in sizes],
+        "pictures": [(size, plots.curve(evidence, experiment, width)) for size, width in sizes],
     }
 
 
@@ -164,17 +164,17 @@ def render_markdown(evidence: Evidence) -> str:
     lines = [f"## {_escaped(title(evidence))}", "", f"**{whole['verdict']}**: {_escaped(whole['statement'])}", ""]
     lines += [f"> {_escaped(text)}\n" for text, _bad in notes(evidence)]
     lines += [f"- {_escaped(statement)}" for statement in evidence["statements"]]
-    for table in _tables.all_tables(evidence):
+    for table in tables.all_tables(evidence):
         lines += _markdown_table(table)
     for name, facts in (
-        ("Environment", _tables.environment_facts(evidence)),
-        ("Integrity of the record", _tables.integrity_facts(evidence)),
+        ("Environment", tables.environment_facts(evidence)),
+        ("Integrity of the record", tables.integrity_facts(evidence)),
     ):
         lines += ["", f"### {name}", "", *(f"- {key}: {_escaped(value)}" for key, value in facts)]
     return "\n".join(lines) + "\n"
 
 
-def _markdown_table(table: _tables.Table) -> list[str]:
+def _markdown_table(table: tables.Table) -> list[str]:
     lines = ["", f"### {table.title}", ""]
     if table.lead:
         lines += [_escaped(table.lead), ""]

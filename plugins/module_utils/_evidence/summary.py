@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import stall_text
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import WORST_FIRST, worst
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import stall_text
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import WORST_FIRST, worst
 
 Evidence = Mapping[str, Any]
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import percent
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import after, moment, percent, seconds, span
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.summary import (
     GOOD,
     shared_names,
@@ -341,40 +340,9 @@ def _named(vms: list[str]) -> Cell:
     return Cell(str(len(vms)), note=names)
 
 
-def seconds(value: float | None) -> str:
-    """A duration as a person reads it; ``not known`` without one."""
-    if value is None:
-        return "not known"
-    if value < 10:
-        return f"{value:.2f} s"
-    if value < 120:
-        return f"{value:.0f} s"
-    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
-
-
 def took(move: Mapping[str, Any]) -> float | None:
     """Seconds from a move's submission to its end."""
     return None if move["started"] is None else span(move["started"], move["finished"])
-
-
-def span(start: str, end: str | None) -> float | None:
-    """Seconds between two times of the evidence; ``None`` while the second is open."""
-    return None if end is None else (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-
-
-def after(origin: str, at: str | None) -> str:
-    """A time as seconds since the run began, ``+3.1 s``."""
-    passed = span(origin, at)
-    if passed is None:
-        return "not seen"
-    return f"+{passed:.1f} s" if passed < 600 else f"+{timedelta(seconds=round(passed))}"
-
-
-def moment(at: str | None) -> str:
-    """A time of the evidence as a person reads it, to the second."""
-    if at is None:
-        return "not known"
-    return f"{at[:10]} {at[11:19]} UTC"
 
 
 def all_tables(evidence: Evidence) -> Iterable[Table]:

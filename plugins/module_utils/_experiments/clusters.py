@@ -16,15 +16,14 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     Experiment,
     Judgement,
-    Power,
     Stall,
     Verdict,
-    VmState,
     worst,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
 
 Key = tuple[str, str, str]
 

@@ -9,65 +9,47 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import ipaddress
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import text
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import further_vms, key_of, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
     Exported,
     Exporter,
     Wanted,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import (
-    Session,
-    Source,
-    Target,
-    names_one,
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+    Experiment,
+    Judgement,
+    Sample,
+    Verdict,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.driverless_ai import DriverlessAi
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.exec import Exec
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Source, Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3 import H2o3
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.mlflow import Mlflow
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
     UnusableAddress,
     address_in,
-    text,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus import Prometheus
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.tensorboard import Tensorboard
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.sources import (
+    ANY_ADDRESS,
+    Scoped,
+    scoped_source,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import largest_gap
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import Watch
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Estate,
-    Experiment,
-    Judgement,
-    Power,
-    Sample,
-    Verdict,
-    VmState,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Power, VmState
 
 _WORKERS = 16
-ANY_ADDRESS = "//{address}"
 PATIENCE_SECONDS = 30.0  # for questions about what a source found in a VM
 TOO_SLOW = ("unknown", "the server answers too slowly to be asked")
 MOST_EXPERIMENTS = 64  # of one VM: each is asked by a thread of its own
-BUILT_IN: dict[str, Callable[[Mapping[str, Any]], Source]] = {
-    "driverless_ai": DriverlessAi,
-    "exec": Exec,
-    "mlflow": Mlflow,
-    "prometheus": Prometheus,
-    "tensorboard": Tensorboard,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +59,6 @@ class Observation:
     vm: VmState
     experiments: tuple[Experiment, ...]
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Scoped:
-    """A source and the VMs it is asked for, as name patterns; none: all. ``origin`` names it in journals.
-
-    ``url`` is the template of its servers' URLs, "" where it has none.
-    """
-
-    origin: str
-    source: Source
-    vms: tuple[str, ...]
-    sends_credentials: bool
-    url: str
-
-    def covers(self, vm_name: str) -> bool:
-        """Whether the source is asked for a VM."""
-        return not self.vms or any(fnmatch.fnmatchcase(vm_name, pattern) for pattern in self.vms)
 
 
 class Providers:
@@ -108,7 +72,7 @@ class Providers:
             if settings["h2o3"]
             else []
         )
-        self._sources += [_scoped(source) for source in settings["sources"]]
+        self._sources += [scoped_source(source) for source in settings["sources"]]
 
     def observe(self, vms: list[VmState]) -> list[Observation]:
         """Look into each VM, several at a time."""
@@ -292,57 +256,12 @@ class Providers:
             )
 
 
-def _scoped(settings: Mapping[str, Any]) -> Scoped:
-    kind = settings["provider"]
-    needed = "command" if kind == "exec" else "url"
-    if not settings[needed]:
-        raise InvalidInput(
-            f"A source of provider {kind} needs {needed}",
-            hint=f"Give experiments.sources.{needed}",
-            option="experiments",
-        )
-    secret = any(settings.get(key) for key in ("username", "token", "client_cert"))
-    if secret and "{vm}" in urlsplit(settings["url"] or "").netloc:
-        raise InvalidInput(
-            "A source's url takes its server from the name of a VM, and credentials would go there",
-            hint="Use {address} with experiments.allowed_networks, or {vm} in the path alone",
-            option="experiments",
-        )
-    source = BUILT_IN[kind](settings)
-    _belonging(settings)
-    return Scoped(
-        origin_of(settings), source, tuple(settings["vms"]), secret, settings["url"] if needed == "url" else ""
-    )
-
-
 def at_most(experiments: list[Experiment], count: int) -> list[Experiment]:
     """The first ones; the last of them says how many more there are."""
     if len(experiments) <= count:
         return experiments
     last, more = experiments[count - 1], len(experiments) - count
     return [*experiments[: count - 1], replace(last, description=f"{last.description} ({more} more are not watched)")]
-
-
-def _belonging(settings: Mapping[str, Any]) -> None:
-    """Raise InvalidInput when what a source tells would be told of each VM alike."""
-    told = f"{settings['url']}{settings['query']}"
-    if (
-        settings["provider"] in ("driverless_ai", "prometheus")
-        and not names_one(settings["vms"])
-        and "{vm}" not in told
-        and "{address}" not in told
-    ):
-        raise InvalidInput(
-            f"The source of provider {settings['provider']} at {settings['url']} does not tell to which VM its experiments belong",
-            hint="Name its one VM in vms, or use {address} or {vm}",
-            option="experiments",
-        )
-
-
-def origin_of(settings: Mapping[str, Any]) -> str:
-    """A short name for where a source asks and what for; it tells nothing secret."""
-    told = [settings[key] for key in ("provider", "url", "command", "metric", "query")]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 
 def _networks(names: list[str]) -> list[Any]:

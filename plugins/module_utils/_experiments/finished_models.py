@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 
 BLOCK = 1 << 20
 

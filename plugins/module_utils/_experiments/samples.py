@@ -17,7 +17,7 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
 
 Key = tuple[str, str]  # VM MoID, experiment id
 

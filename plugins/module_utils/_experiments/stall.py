@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Capabilities, Sample, Stall
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Capabilities, Sample, Stall
 
 ANSWERED = "answered"
 HEARD = (ANSWERED, "job_missing")  # that a job is unknown is an answer of the server, too

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import stdev
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
 
 BATCHES = 12
 T_95 = 2.201  # Student's t with 11 degrees of freedom, two-sided 95 %

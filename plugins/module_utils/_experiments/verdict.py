@@ -15,18 +15,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import (
-    ANSWERED,
-    longest_stall,
-    news,
-    resolution,
-)
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     Experiment,
     Judgement,
     Sample,
     Stall,
     Verdict,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import (
+    ANSWERED,
+    longest_stall,
+    news,
+    resolution,
 )
 
 CLOCK_NOTE = "progress follows the wall clock, because the job has a time limit: it is no proof of work"
@@ -180,3 +180,10 @@ def _ending(experiment: Experiment, last: Sample, stall: str) -> tuple[Verdict, 
     if last.status in ("FAILED", "CANCELLED", "CANCEL_PENDING"):
         return Verdict.FAILED, f"the job is {last.status}"
     return None
+
+
+def is_harmful(judgement: Judgement) -> bool:
+    """Whether a verdict must stop the run: harm was seen, or the experiment cannot be accounted for."""
+    if judgement.verdict is Verdict.UNKNOWN:
+        return judgement.identity != "proven"
+    return judgement.verdict in (Verdict.STALLED, Verdict.RESTARTED, Verdict.FAILED)

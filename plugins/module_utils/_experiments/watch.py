@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import key_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.pauses import Pulse, RunDelay
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import (
@@ -30,7 +31,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.sample
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import ANSWERED, HEARD, STANDS_OUT, news
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import is_over, judge
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, Judgement, Sample
 
 CALM_HZ = 5.0
 FOCUS_HZ = 20.0

@@ -22,7 +22,6 @@ CONNECTION_SPEC: dict[str, Any] = {
 }
 
 STATE_DIR_SPEC: dict[str, Any] = {"state_dir": {"type": "path", "default": "~/.local/state/liveml.vsphere"}}
-
 _TLS_OPTIONS: dict[str, Any] = {
     "validate_certs": {"type": "bool", "default": True},
     "ca_path": {"type": "path"},

@@ -8,19 +8,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import plan_id_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Move,
-    Plan,
-    Reason,
-    Refusal,
-    VcenterInfo,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, Reason, Refusal
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import VcenterInfo
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
@@ -56,3 +52,31 @@ def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
             "The plan's content does not belong to its plan_id", hint="Plan again with migration_plan", option=option
         )
     return plan
+
+
+def plan_id_of(plan: Plan) -> str:
+    """SHA-256 over what the plan decides, as hex.
+
+    Predictions, explanations and the order of moves follow the load, which changes every minute: they do not count.
+    """
+    content = {
+        "vcenter": plan.vcenter.instance_uuid,
+        "moves": sorted([m.vm, m.source, m.target, m.pool or ""] for m in plan.moves),
+        "stay": sorted([r.vm, r.blocking] for r in plan.refusals),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """``vm: source → target`` a move, by number."""
+    return [f"{m.vm_name}: {m.source_name} → {m.target_name}" for m in plan.moves]
+
+
+def plan_diff(plan: Plan) -> dict[str, Any]:
+    """Placement before and after, as Ansible's diff shows it."""
+    return {
+        "before": "".join(f"{m.vm_name}: {m.source_name}\n" for m in plan.moves),
+        "after": "".join(f"{m.vm_name}: {m.source_name} → {m.target_name}\n" for m in plan.moves),
+        "before_header": "placement",
+        "after_header": "placement (vm: source → target)",
+    }

@@ -8,35 +8,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Connection,
     Estate,
-    Home,
     Maintenance,
-    Move,
     VmState,
 )
-
-ATTRIBUTE = "liveml_home"
-
-
-def encode_home(home: Home) -> str:
-    """The attribute's value: short keys, because custom attributes are short."""
-    fields = {"h": home.host, "n": home.host_name, "s": home.start, "t": home.target, "tn": home.target_name}
-    return json.dumps({**fields, "r": home.run_id, "at": home.recorded_at}, separators=(",", ":"))
-
-
-def decode_home(vm: str, text: str) -> Home | None:
-    """The home in an attribute's value; ``None`` when a person wrote something else into it."""
-    try:
-        data = {"s": "", **json.loads(text)}
-        return Home(vm, *(str(data[key]) for key in ("h", "n", "t", "tn", "r", "at", "s")))
-    except (ValueError, KeyError, TypeError):
-        return None
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE, Home, decode_home
 
 
 def recorded_home(vm: VmState, journal: dict[str, Home]) -> Home | None:

@@ -11,33 +11,31 @@ A ledger of memory and CPU counts the plan's own arrivals, because vCenter's che
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.blockers import HARMLESS, lock_reasons, vm_reasons
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_id_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import (
+    Move,
+    Plan,
+    PlanRequest,
+    Policy,
+    Reason,
+    Refusal,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Connection,
     Estate,
     HostState,
     Maintenance,
-    Move,
-    Plan,
-    PlanRequest,
-    Policy,
-    Power,
-    Reason,
-    Refusal,
     VmState,
 )
 
 GIB = 1024**3
 SETUP_SECONDS = 6.0  # preparation and switch-over of a vMotion around the copy of memory
 LINK_SHARE = 0.8  # of the link's bandwidth that copies memory
-# Reasons of VMs which do not keep their host from entering maintenance mode.
-_HARMLESS = frozenset({"not_powered_on", "template", "managed_by"})
 
 
 def make_plan(estate: Estate, request: PlanRequest) -> Plan:
@@ -51,19 +49,6 @@ def make_plan(estate: Estate, request: PlanRequest) -> Plan:
     settled = tuple(sorted(planner.settled))
     plan = Plan("", estate.vcenter, numbered, refusals, settled)
     return replace(plan, plan_id=plan_id_of(plan))
-
-
-def plan_id_of(plan: Plan) -> str:
-    """SHA-256 over what the plan decides, as hex.
-
-    Predictions, explanations and the order of moves follow the load, which changes every minute: they do not count.
-    """
-    content = {
-        "vcenter": plan.vcenter.instance_uuid,
-        "moves": sorted([m.vm, m.source, m.target, m.pool or ""] for m in plan.moves),
-        "stay": sorted([r.vm, r.blocking] for r in plan.refusals),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def utilization(host: HostState) -> tuple[float, float]:
@@ -88,49 +73,6 @@ def _share(used: float, total: float) -> float:
 
 def _hardest_first(vm: VmState) -> tuple[int, str, str]:
     return (-memory_demand(vm), vm.name, vm.moid)
-
-
-def vm_reasons(estate: Estate, vm: VmState) -> tuple[Reason, ...]:
-    """Every reason that lies in the VM itself (vSphere's vMotion requirements; facts of blockers by property)."""
-    return (*_state_reasons(vm), *_lock_reasons(vm), *_attachment_reasons(estate, vm))
-
-
-def _state_reasons(vm: VmState) -> Iterator[Reason]:
-    if vm.template:
-        yield Reason("template", vm.name, "A template runs nothing and may stay")
-    elif vm.power is not Power.ON:
-        yield Reason("not_powered_on", vm.name, f"The VM is {vm.power}; power it on to move it live, or leave it")
-    if vm.managed_by:
-        yield Reason("managed_by", vm.managed_by, "vCenter manages this VM and moves or removes it by itself")
-    if vm.connection != "connected":
-        yield Reason("vm_connection", vm.connection, "Repair the VM's connection in vCenter first")
-    if vm.fault_tolerance:
-        yield Reason("fault_tolerance", vm.name, "Suspend Fault Tolerance, or move the VM by hand")
-    if vm.cpu_affinity:
-        yield Reason("cpu_affinity", vm.name, "Remove the CPU or memory affinity")
-
-
-def _lock_reasons(vm: VmState) -> Iterator[Reason]:
-    if vm.moving_task:
-        yield Reason("already_moving", vm.moving_task, "Wait until the running move has ended, then plan again")
-    if vm.busy:
-        yield Reason("busy", vm.busy, "Wait until the running task has ended, then plan again")
-    if vm.question:
-        yield Reason("pending_question", vm.question, "Answer the VM's question in vCenter")
-    for method in sorted(vm.disabled_methods & {"RelocateVM_Task", "MigrateVM_Task"}):
-        yield Reason("method_disabled", method, "A backup or another solution locks the VM; let it finish")
-
-
-def _attachment_reasons(estate: Estate, vm: VmState) -> Iterator[Reason]:
-    for device in vm.devices:
-        if device.kind in ("pci_passthrough", "sriov"):
-            yield Reason("passthrough_device", device.label, "A passthrough device cannot move live; detach it")
-        elif device.kind != "vgpu":
-            yield Reason("host_device", device.label, "Disconnect this device of the host from the VM")
-    for moid in sorted(vm.datastores):
-        datastore = estate.datastores.get(moid)
-        if datastore is not None and datastore.hosts <= {vm.host}:
-            yield Reason("local_datastore", datastore.name, "Move the VM's files to a datastore that other hosts mount")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +125,7 @@ class _Planner:
         if not fitting:
             reasons += causes
         if reasons:
-            blocking = not any(reason.check in _HARMLESS for reason in reasons)
+            blocking = not any(reason.check in HARMLESS for reason in reasons)
             self.refusals.append(Refusal(vm.moid, vm.name, tuple(reasons), blocking))
             return
         target = min(fitting, key=lambda host: self._rank(vm, host))
@@ -192,7 +134,7 @@ class _Planner:
 
     def _keep(self, vm: VmState) -> None:
         """A VM is where it shall be, unless a task may take it away from there: then nobody knows yet where it will be."""
-        moving = tuple(reason for reason in _lock_reasons(vm) if reason.check == "already_moving")
+        moving = tuple(reason for reason in lock_reasons(vm) if reason.check == "already_moving")
         if moving:
             self.refusals.append(Refusal(vm.moid, vm.name, moving))
         else:
@@ -341,111 +283,3 @@ def _condensed(causes: Iterable[Reason]) -> list[Reason]:
         Reason(check, ", ".join(dict.fromkeys(r.object for r in reasons)), reasons[0].hint)
         for check, reasons in sorted(by_check.items())
     ]
-
-
-def assume_in_service(estate: Estate, *hosts: str) -> Estate:
-    """The estate as it will be once hosts (MoIDs) are out of maintenance mode: what check mode plans a restore against."""
-    states = {
-        host: replace(estate.hosts[host], maintenance=Maintenance.NORMAL, maintenance_task=None) for host in hosts
-    }
-    return replace(estate, hosts={**estate.hosts, **states})
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """A move that no longer holds: the VM's name and what is different now."""
-
-    vm_name: str
-    what: str
-
-
-def revalidate(plan: Plan, estate: Estate) -> tuple[Drift, ...]:
-    """What of the plan no longer holds.
-
-    A VM that already is on its target, or is moved there by the plan's own task, is no drift.
-    """
-    return tuple(Drift(move.vm_name, what) for move in plan.moves if (what := _drift(move, estate)))
-
-
-def _drift(move: Move, estate: Estate) -> str:
-    vm, target = estate.vms.get(move.vm), estate.hosts.get(move.target)
-    if vm is None:
-        return "the VM no longer exists"
-    if vm.host == move.target or (move.task is not None and vm.moving_task == move.task):
-        return ""
-    if vm.host != move.source:
-        place = estate.hosts[vm.host].name if vm.host in estate.hosts else vm.host
-        return f"the VM is on {place}, not on {move.source_name}"
-    if target is None:
-        return f"the target {move.target_name} no longer exists"
-    if target.connection is not Connection.CONNECTED or target.maintenance is not Maintenance.NORMAL:
-        return f"the target {target.name} is {target.connection}, maintenance {target.maintenance}"
-    reasons = vm_reasons(estate, vm)
-    return "; ".join(f"{reason.check} ({reason.object})" for reason in reasons)
-
-
-def departures(approved: Plan, now: Plan, estate: Estate, hosts: Collection[str] = ()) -> tuple[Drift, ...]:
-    """What the plan made now does otherwise than an approved one.
-
-    No departure: a move that is done already, so that a killed run goes on; and a move that touches none of ``hosts``
-    (MoIDs; none means all), because the plan of a fault domain serves for each of its hosts.
-    """
-    given = {move.vm: move for move in approved.moves}
-    known = {refusal.vm for refusal in approved.refusals}
-    planned = {move.vm for move in now.moves}
-    found = [Drift(m.vm_name, what) for m in now.moves if (what := _other_target(m, given.get(m.vm)))]
-    found += [
-        Drift(move.vm_name, what)
-        for move in approved.moves
-        if move.vm not in planned
-        and (not hosts or move.source in hosts or move.target in hosts)
-        and (what := _not_done(move, now, estate))
-    ]
-    found += [
-        Drift(refusal.vm_name, f"it stays ({_checks(refusal)}), which nobody approved")
-        for refusal in now.refusals
-        if refusal.blocking and refusal.vm not in known and refusal.vm not in given
-    ]
-    return tuple(sorted(found, key=lambda drift: drift.vm_name))
-
-
-def _other_target(move: Move, given: Move | None) -> str:
-    if given is None:
-        return f"it would move to {move.target_name}, which nobody approved"
-    if given.target != move.target:
-        return f"it would move to {move.target_name}; approved is {given.target_name}"
-    return ""
-
-
-def _not_done(move: Move, now: Plan, estate: Estate) -> str:
-    vm = estate.vms.get(move.vm)
-    if vm is None:
-        return "the VM no longer exists"
-    if vm.host == move.target:
-        return ""
-    refusal = next((refusal for refusal in now.refusals if refusal.vm == move.vm), None)
-    if refusal is not None:
-        return f"it cannot move to {move.target_name} any more ({_checks(refusal)})"
-    if vm.host == move.source:
-        return f"its move to {move.target_name} is no longer asked for"
-    place = estate.hosts[vm.host].name if vm.host in estate.hosts else vm.host
-    return f"it is on {place}, not on {move.source_name}"
-
-
-def _checks(refusal: Refusal) -> str:
-    return ", ".join(sorted({reason.check for reason in refusal.reasons}))
-
-
-def plan_lines(plan: Plan) -> list[str]:
-    """``vm: source → target`` a move, by number."""
-    return [f"{m.vm_name}: {m.source_name} → {m.target_name}" for m in plan.moves]
-
-
-def plan_diff(plan: Plan) -> dict[str, Any]:
-    """Placement before and after, as Ansible's diff shows it."""
-    return {
-        "before": "".join(f"{m.vm_name}: {m.source_name}\n" for m in plan.moves),
-        "after": "".join(f"{m.vm_name}: {m.source_name} → {m.target_name}\n" for m in plan.moves),
-        "before_header": "placement",
-        "after_header": "placement (vm: source → target)",
-    }

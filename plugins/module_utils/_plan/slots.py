@@ -16,7 +16,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState, Move, SlotLimits
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, SlotLimits
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState
 
 MOST_SLOTS = 8
 SLOTS_ON_1GBE = 4

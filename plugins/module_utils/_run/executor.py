@@ -14,68 +14,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError, VsphereError
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import merged, vm_list
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import is_harmful
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import move_timeout, next_moves
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import ExperimentWatch, Vcenter
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Fault,
-    Home,
-    Judgement,
-    Move,
-    MoveResult,
-    PlacementUpdate,
-    Plan,
-    Power,
-    Refusal,
-    SlotLimits,
-    TaskUpdate,
-    Verdict,
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
+    _move_fields,
+    _vm,
+    ended_fields,
+    verdict_fields,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import record_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Ended, MoveResult, Outcome, Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import ExperimentWatch, Recorder, Vcenter
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.faults import TRANSIENT_FAULTS
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import Fault, PlacementUpdate, TaskUpdate
 
-# Faults that pass by themselves (facts of vSphere: network glitch, lock held by another operation).
-TRANSIENT_FAULTS = frozenset(
-    {
-        "TaskInProgress",
-        "ConcurrentAccess",
-        "Timedout",
-        "HostCommunication",
-        "HostNotReachable",
-        "VMotionLinkDown",
-        "MigrationNotReady",
-    }
-)
 _UPDATE_SECONDS = 1.0
 _SETTLE_SECONDS = 0.2
-
-
-class Recorder(Protocol):
-    """The journal as the executor sees it."""
-
-    def write(self, event: str, **fields: object) -> None:
-        """Record one event durably."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How a plan is carried out. ``stop_on_failure`` false keeps going whatever fails.
-
-    ``roll_back``: once stopped, VMs that were moved come back.
-    """
-
-    slots: SlotLimits = field(default_factory=SlotLimits)
-    priority: str = "highPriority"
-    max_failures: int = 1
-    stop_on_failure: bool = True
-    roll_back: bool = False
-    retries: int = 2
-    retry_delay: float = 2.0
-    timeout_per_gib: float | None = None
-    timeout_floor: float = 300.0
-    cancel_grace: float = 60.0
 
 
 @dataclass(slots=True)
@@ -88,44 +50,6 @@ class _Flight:
     attempt: int
     cancelling: bool = False
     switched: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A move that is over: its result, the host observed (MoID and name), and the fault that ended it."""
-
-    move: Move
-    result: MoveResult
-    host: str | None
-    host_name: str
-    fault: Fault | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run achieved. ``stopped`` says why no further move was started, "" when all were."""
-
-    ended: tuple[Ended, ...]
-    judgements: tuple[Judgement, ...]
-    stopped: str = ""
-    interrupted: bool = False
-
-    @property
-    def moved(self) -> tuple[Ended, ...]:
-        """Moves whose VM was observed on its target."""
-        return tuple(e for e in self.ended if e.result is MoveResult.MOVED)
-
-    @property
-    def left_behind(self) -> tuple[Ended, ...]:
-        """Moves whose VM still is where it was."""
-        return tuple(e for e in self.ended if e.result not in (MoveResult.MOVED, MoveResult.GONE))
-
-
-def is_harmful(judgement: Judgement) -> bool:
-    """Whether a verdict must stop the run: harm was seen, or the experiment cannot be accounted for."""
-    if judgement.verdict is Verdict.UNKNOWN:
-        return judgement.identity != "proven"
-    return judgement.verdict in (Verdict.STALLED, Verdict.RESTARTED, Verdict.FAILED)
 
 
 def failures_of(outcome: Outcome) -> tuple[str, ...]:
@@ -435,88 +359,3 @@ class Executor:
             if not self._interrupted():
                 self._journal.write("move_finished", **ended_fields(ended))
         self._pending.clear()
-
-
-def record_home(vcenter: Vcenter, journal: Recorder, vm: dict[str, str], home: Home) -> None:
-    """Keep a home in the journal, and in the VM's attribute where the role permits."""
-    fields = {
-        "vm": vm,
-        "home": {"moid": home.host, "name": home.host_name},
-        "target": {"moid": home.target, "name": home.target_name},
-        "start": home.start,
-    }
-    journal.write("home_recorded", **fields, attribute=False)
-    if vcenter.record_home(home):
-        journal.write("home_recorded", **fields, attribute=True)
-
-
-def _vm(move: Move) -> dict[str, str]:
-    return {"moid": move.vm, "name": move.vm_name}
-
-
-def _move_fields(move: Move) -> dict[str, object]:
-    return {
-        "number": move.number,
-        "vm": _vm(move),
-        "source": {"moid": move.source, "name": move.source_name, "fault_domain": move.source_fault_domain},
-        "target": {"moid": move.target, "name": move.target_name, "fault_domain": move.target_fault_domain},
-    }
-
-
-def ended_fields(ended: Ended) -> dict[str, object]:
-    """The journal's fields of a ``move_finished`` event."""
-    fault = ended.fault
-    return {
-        **_move_fields(ended.move),
-        "result": str(ended.result),
-        "error": None if fault is None else {"fault": fault.name, "message": fault.message},
-        "host": ended.host_name or None,
-    }
-
-
-def verdict_fields(judgement: Judgement) -> dict[str, object]:
-    """The journal's fields of a ``verdict`` event."""
-    experiment, stall = judgement.experiment, judgement.longest_stall
-    return {
-        "vm": {"moid": experiment.vm, "name": experiment.vm_name},
-        "vms": vm_list(judgement),
-        "provider": experiment.provider,
-        "id": experiment.id,
-        "owner": experiment.owner,
-        "cluster": experiment.cluster,
-        "verdict": str(judgement.verdict),
-        "identity": judgement.identity,
-        "progress_claim": judgement.progress,
-        "stall_claim": judgement.stall,
-        "longest_stall": None
-        if stall is None
-        else {"seconds": stall.seconds, "low": stall.low, "high": stall.high, "at_mono": stall.at},
-        "resolution": judgement.resolution,
-        "progress_before": judgement.progress_before,
-        "progress_after": judgement.progress_after,
-        "samples": judgement.samples,
-        "unwatched_seconds": judgement.unwatched_seconds,
-        "detail": judgement.detail,
-    }
-
-
-def planned_fields(move: Move) -> dict[str, Any]:
-    """The journal's fields of a ``planned`` event."""
-    return {
-        "number": move.number,
-        "vm": {"moid": move.vm, "name": move.vm_name},
-        "source": {"moid": move.source, "name": move.source_name, "fault_domain": move.source_fault_domain},
-        "target": {"moid": move.target, "name": move.target_name, "fault_domain": move.target_fault_domain},
-        "memory_bytes": move.memory_bytes,
-        "predicted_seconds": move.predicted_seconds,
-        "why": move.why,
-    }
-
-
-def refused_fields(refusal: Refusal) -> dict[str, Any]:
-    """The journal's fields of a ``refused`` event."""
-    return {
-        "vm": {"moid": refusal.vm, "name": refusal.vm_name},
-        "blocking": refusal.blocking,
-        "reasons": [{"check": r.check, "object": r.object, "hint": r.hint} for r in refusal.reasons],
-    }

@@ -12,21 +12,15 @@ in-memory doubles in the unit tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Estate,
-    Home,
-    HostState,
-    Judgement,
-    PlacementUpdate,
-    TaskUpdate,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, HostState
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import GuestLogin, GuestProcess
-
-# ansible-test's pylint does not see that these are classes.
-Update = TaskUpdate | PlacementUpdate  # pylint: disable=unsupported-binary-operation
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate, Update
 
 
 class Vcenter(Protocol):
@@ -92,3 +86,38 @@ class ExperimentWatch(Protocol):
 
     def judge(self, vm: str) -> tuple[Judgement, ...]:
         """The verdicts of the VM's experiments, and of their members in VMs that do not move now, from all samples so far."""
+
+
+class Recorder(Protocol):
+    """The journal as the executor sees it."""
+
+    def write(self, event: str, **fields: object) -> None:
+        """Record one event durably."""
+
+
+class StartedWatch(ExperimentWatch, Protocol):
+    """A watch that runs as long as its context."""
+
+    def __enter__(self) -> Self:
+        """Start sampling."""
+
+    def __exit__(self, *_error: object) -> None:
+        """Stop sampling; all samples are on disk."""
+
+    def baseline(self) -> None:
+        """Wait until the answers of every reachable experiment without a move are known."""
+
+
+class Observer(Protocol):
+    """Finds experiments in VMs and watches them; the provider's side of a run."""
+
+    def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
+        """The experiments that train now, and for each VM without one what was seen instead."""
+
+    def afterwards(
+        self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]
+    ) -> list[dict[str, Any]]:
+        """What providers tell once all is over: ``{"vm", "id", "final", "training_clock"}`` of an experiment."""
+
+    def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: Callable[..., None]) -> StartedWatch:
+        """A watch over ``experiments`` that keeps its samples in ``folder``."""

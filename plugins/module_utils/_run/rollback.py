@@ -13,67 +13,28 @@ like any other move: a source that cannot take a VM back is a refusal with its r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import VsphereError
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan, PlanRequest, Policy
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import (
-    Executor,
-    Outcome,
-    Rules,
-    failures_of,
-    planned_fields,
-    record_home,
-    refused_fields,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import planned_fields, refused_fields
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import record_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
+    Account,
+    MoveResult,
+    Outcome,
+    RolledBack,
+    Rules,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import ExperimentWatch, Vcenter
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import MoveRecord, RunState, replay
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Estate,
-    Home,
-    Maintenance,
-    MoveResult,
-    Plan,
-    PlanRequest,
-    Policy,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Maintenance
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
 
 FENCE_SECONDS = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Where a VM of a rolled-back run is, as observed; ``host`` is a name, "" when the VM no longer exists.
-
-    ``outcome``: back, stayed (where the run put it), never_left, elsewhere (where this run did not put it) or gone.
-    """
-
-    vm: str
-    vm_name: str
-    host: str
-    outcome: str
-    reason: str = ""
-
-    @property
-    def sentence(self) -> str:
-        """What an operator is told."""
-        why = f" ({self.reason})" if self.reason else ""
-        return {
-            "back": f"{self.vm_name} is back on {self.host}",
-            "stayed": f"{self.vm_name} stayed on {self.host}{why}",
-            "never_left": f"{self.vm_name} was left on {self.host}{why}",
-            "elsewhere": f"{self.vm_name} is on {self.host}, where this run did not put it",
-            "gone": f"{self.vm_name} no longer exists",
-        }[self.outcome]
-
-
-@dataclass(frozen=True, slots=True)
-class RolledBack:
-    """What a rollback achieved: the moves back, and where each VM of the run is."""
-
-    outcome: Outcome
-    accounts: tuple[Account, ...]
 
 
 def rollback_reason(outcome: Outcome, rules: Rules) -> str:

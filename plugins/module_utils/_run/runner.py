@@ -9,150 +9,55 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
-    CallFailed,
-    PlanRefused,
-    VsphereError,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, PlanRefused, VsphereError
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.version import VERSION
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import digest, read_samples
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import revalidate
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import next_home, recorded_home
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import revalidate
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, Refusal
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import told_name
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import (
-    Ended,
-    Executor,
-    Outcome,
-    Rules,
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
     ended_fields,
-    failures_of,
+    experiment_fields,
     planned_fields,
     refused_fields,
     verdict_fields,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event, Journal, utc_now
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import ExperimentWatch, Vcenter
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.rollback import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import run_lock
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
+    LEFT,
     Account,
-    Rollback,
+    Ended,
+    MoveResult,
+    Outcome,
     RolledBack,
-    rollback_reason,
+    RunReport,
+    RunRequest,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import ExperimentWatch, Observer, Vcenter
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.rollback import Rollback, rollback_reason
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import MoveRecord, RunState
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
-    journal_homes,
     new_run,
-    run_key,
-    run_lock,
     unfinished_run,
     unfinished_run_of_vms,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Estate,
-    Experiment,
-    Fault,
-    Home,
-    HostState,
-    Judgement,
-    Move,
-    MoveResult,
-    Plan,
-    Purpose,
-    Refusal,
-    Sample,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import GuestLogin, reading
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import Fault
 
-
-class StartedWatch(ExperimentWatch, Protocol):
-    """A watch that runs as long as its context."""
-
-    def __enter__(self) -> Self:
-        """Start sampling."""
-
-    def __exit__(self, *_error: object) -> None:
-        """Stop sampling; all samples are on disk."""
-
-    def baseline(self) -> None:
-        """Wait until the answers of every reachable experiment without a move are known."""
-
-
-class Observer(Protocol):
-    """Finds experiments in VMs and watches them; the provider's side of a run."""
-
-    def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
-        """The experiments that train now, and for each VM without one what was seen instead."""
-
-    def afterwards(
-        self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]
-    ) -> list[dict[str, Any]]:
-        """What providers tell once all is over: ``{"vm", "id", "final", "training_clock"}`` of an experiment."""
-
-    def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: Recorder) -> StartedWatch:
-        """A watch over ``experiments`` that keeps its samples in ``folder``."""
-
-
-Recorder = Callable[..., None]
-LEFT = ("stayed", "never_left")
 UNOBSERVED = Fault("Unobserved", "the move ended while no process watched it")
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What is to be carried out, for whom, and where its journal lives.
-
-    ``own_fence``: the host was fenced for this run, so that a rollback may lift the fence.
-    """
-
-    plan: Plan
-    purpose: Purpose
-    host: HostState | None
-    state: Path
-    rules: Rules
-    record_homes: bool = False
-    fence: str = ""
-    own_fence: bool = False
-    require_checkpoint: str = "never"
-    guest: GuestLogin | None = None
-    stall_budget: float = 5.0
-    lock_timeout: float = 600.0
-
-    @property
-    def key(self) -> str:
-        """What the run works for; one process at a time works for it."""
-        vms = tuple(move.vm for move in self.plan.moves)
-        return run_key(self.plan.vcenter.instance_uuid, self.host.moid if self.host else None, vms)
-
-    @property
-    def subject(self) -> str:
-        """The run's subject as a person names it."""
-        return self.host.name if self.host else ",".join(move.vm_name for move in self.plan.moves)
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """How a run went; ``failures`` are sentences, empty when all is well; ``rolled_back`` when it was."""
-
-    run_id: str
-    folder: Path | None
-    outcome: Outcome
-    failures: tuple[str, ...] = ()
-    resumed: bool = False
-    unobserved: Mapping[str, str] = field(default_factory=dict)
-    rolled_back: RolledBack | None = None
-
-    @property
-    def left_behind(self) -> tuple[str, ...]:
-        """Names of VMs that a move left where they were."""
-        if self.rolled_back is None:
-            return tuple(ended.move.vm_name for ended in self.outcome.left_behind)
-        return tuple(a.vm_name for a in self.rolled_back.accounts if a.outcome in LEFT)
 
 
 def refuse_drift(plan: Plan, estate: Estate) -> None:
@@ -542,28 +447,3 @@ class _Run:
 
 def _host_name(estate: Estate, host: str) -> str:
     return estate.hosts[host].name if host in estate.hosts else host
-
-
-def experiment_fields(experiment: Experiment) -> dict[str, Any]:
-    """The journal's fields of an ``experiment_found`` event."""
-    return {
-        "vm": {"moid": experiment.vm, "name": experiment.vm_name},
-        "provider": experiment.provider,
-        "id": experiment.id,
-        "process": experiment.process,
-        "url": experiment.url,
-        "description": experiment.description,
-        "progress": experiment.progress,
-        "clock_progress": experiment.clock_progress,
-        "owner": experiment.owner,
-        "cluster": experiment.cluster,
-        "nodes": list(experiment.nodes),
-        "processors": experiment.processors,
-        "metric": experiment.metric,
-        "source": experiment.source,
-        "capabilities": asdict(experiment.capabilities),
-        "recoverable": experiment.recoverable,
-        "recovery": experiment.recovery,
-        "reproducible": experiment.reproducible,
-        "reproducibility": experiment.reproducibility,
-    }

@@ -12,16 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Capabilities,
-    Experiment,
-    Home,
-    Judgement,
-    MoveResult,
-    Purpose,
-    Stall,
-    Verdict,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import experiment_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Purpose
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,55 +148,6 @@ def _update_move(state: RunState, event: Mapping[str, Any], **changes: Any) -> R
 
 def _with_move(state: RunState, record: MoveRecord) -> RunState:
     return replace(state, moves={**state.moves, record.vm: record})
-
-
-def experiment_of(event: Mapping[str, Any]) -> Experiment:
-    """The experiment that an ``experiment_found`` event or a run's artifact tells of."""
-    return Experiment(
-        vm=event["vm"]["moid"],
-        vm_name=event["vm"]["name"],
-        provider=event["provider"],
-        id=event["id"],
-        process=event["process"],
-        url=event["url"],
-        description=event.get("description", ""),
-        progress=event.get("progress"),
-        clock_progress=bool(event.get("clock_progress", False)),
-        owner=event.get("owner", ""),
-        cluster=event.get("cluster", ""),
-        nodes=tuple(event.get("nodes", ())),
-        metric=event.get("metric", ""),
-        source=event.get("source", ""),
-        recoverable=event.get("recoverable", "unknown"),
-        recovery=event.get("recovery", ""),
-        reproducible=event.get("reproducible", "unknown"),
-        reproducibility=event.get("reproducibility", ""),
-        processors=int(event.get("processors", 0)),
-        capabilities=Capabilities(**event.get("capabilities", {"identity": "process", "signal": "answers"})),
-    )
-
-
-def judgement_of(experiment: Experiment, event: Mapping[str, Any] | None) -> Judgement:
-    """The judgement that a ``verdict`` event tells of; without one nothing was proved."""
-    if event is None:
-        unproved = ("unknown", "unknown", "unknown")
-        detail = "no verdict was reached before the run was killed"
-        return Judgement(experiment, Verdict.UNKNOWN, *unproved, None, None, experiment.progress, None, detail=detail)
-    stall = event["longest_stall"]
-    return Judgement(
-        experiment=experiment,
-        verdict=Verdict(event["verdict"]),
-        identity=event["identity"],
-        progress=event["progress_claim"],
-        stall=event["stall_claim"],
-        longest_stall=None if stall is None else Stall(stall["seconds"], stall["low"], stall["high"], stall["at_mono"]),
-        resolution=event["resolution"],
-        progress_before=event["progress_before"],
-        progress_after=event["progress_after"],
-        samples=event["samples"],
-        unwatched_seconds=event["unwatched_seconds"],
-        detail=event["detail"],
-    )
 
 
 def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:

@@ -13,44 +13,20 @@ Folders 0700, files 0600. A lock dies with its process, so a killed run never bl
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import re
 import secrets
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
-    InvalidInput,
-    NotFound,
-    RunBusy,
-)
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import (
-    Event,
-    read_journal,
-    utc_now,
-)
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import (
-    RunState,
-    replay,
-)
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Estate,
-    Home,
-    Move,
-    MoveResult,
-    Plan,
-    Purpose,
-    Refusal,
-    VcenterInfo,
-)
-
-CLEARED = "homes_cleared.jsonl"
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, Refusal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event, read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, run_key
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import RunState, replay
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, VcenterInfo
 
 
 def state_to_read(state_dir: str) -> Path:
@@ -77,7 +53,7 @@ def state_path(state_dir: str) -> Path:
 
 
 @contextmanager
-def _using(path: Path, done: str = "read") -> Iterator[None]:
+def accessing(path: Path, done: str = "read") -> Iterator[None]:
     """Raise InvalidInput when something of the state directory is there and cannot be read (or what ``done`` says)."""
     try:
         yield
@@ -87,12 +63,6 @@ def _using(path: Path, done: str = "read") -> Iterator[None]:
             hint="Give a folder that this user can use in state_dir",
             option="state_dir",
         ) from error
-
-
-def run_key(vcenter_uuid: str, host: str | None, vms: tuple[str, ...] = ()) -> str:
-    """What a run works for: a host of a vCenter, or else a set of VMs."""
-    what = host or "+".join(sorted(vms))
-    return re.sub(r"[^A-Za-z0-9.+-]+", "_", f"{vcenter_uuid}.{what}")[:200]
 
 
 def new_run(state: Path, purpose: Purpose, subject: str) -> Path:
@@ -107,7 +77,7 @@ def new_run(state: Path, purpose: Purpose, subject: str) -> Path:
 def run_folders(state: Path) -> list[Path]:
     """Folders of all runs, newest first; none where there is no state directory. Raises InvalidInput when it cannot be read."""
     runs = state / "runs"
-    with _using(runs):
+    with accessing(runs):
         try:
             return sorted((path for path in runs.iterdir() if path.is_dir()), reverse=True)
         except FileNotFoundError:
@@ -117,7 +87,7 @@ def run_folders(state: Path) -> list[Path]:
 def run_journals(state: Path) -> Iterator[tuple[Path, list[Event]]]:
     """Folder and journal of all runs, newest first. Raises InvalidInput when one cannot be read."""
     for folder in run_folders(state):
-        with _using(folder / "journal.jsonl"):
+        with accessing(folder / "journal.jsonl"):
             events = read_journal(folder / "journal.jsonl")
         yield folder, events
 
@@ -192,82 +162,6 @@ def moves_in_flight(runs: Iterable[RunState]) -> dict[str, tuple[str, str | None
     return found
 
 
-def journal_homes(state: Path, vcenter_uuid: str, runs: Sequence[RunState] | None = None) -> dict[str, Home]:
-    """The home of each VM that the journals of this vCenter recorded last, unless it was cleared after that.
-
-    Rollbacks and operators clear a VM's home; a restore clears the home that it brought the VM to. ``runs``: what
-    :func:`runs_of` told of the same vCenter, where that was read already.
-    """
-    facts = _cleared_homes(state, vcenter_uuid)
-    for run in reversed(runs_of(state, vcenter_uuid) if runs is None else runs):
-        facts += _home_facts(run)  # the newer run's last: of two at the same millisecond it counts
-    homes: dict[str, Home] = {}
-    for fact in sorted(facts, key=lambda fact: (fact.at, fact.home is None)):
-        if fact.home is not None:
-            homes[fact.vm] = fact.home
-        elif fact.vm in homes and fact.host in ("", homes[fact.vm].host):
-            del homes[fact.vm]
-    return homes
-
-
-@dataclass(frozen=True, slots=True)
-class _HomeFact:
-    """At a time (UTC, ISO 8601) a VM's home was recorded, or cleared: any, or the one on ``host`` (a MoID)."""
-
-    at: str
-    vm: str
-    home: Home | None = None
-    host: str = ""
-
-
-def _home_facts(run: RunState) -> list[_HomeFact]:
-    """A run that was resumed tells of homes after later runs did, so each fact has its own time."""
-    facts = [_HomeFact(home.recorded_at, home.vm, home) for home in run.homes]
-    facts += [_HomeFact(at, vm) for vm, at in run.homes_cleared.items()]
-    if run.purpose is Purpose.RESTORE:
-        facts += [
-            _HomeFact(move.ended_at, vm, host=move.target)
-            for vm, move in run.moves.items()
-            if move.result is MoveResult.MOVED and vm not in run.back
-        ]
-    return facts
-
-
-def clear_homes(state: Path, vcenter_uuid: str, homes: Iterable[Home]) -> None:
-    """Remember that an operator cleared homes of the journals. One that is recorded later counts again.
-
-    Raises InvalidInput when that cannot be written.
-    """
-    lines = [
-        json.dumps({"at": max(utc_now(), home.recorded_at), "vcenter": vcenter_uuid, "vm": home.vm}) for home in homes
-    ]
-    path = state / CLEARED
-    with _using(path, "written"):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(fd, "wb", buffering=0) as stream:
-            # The line break before them ends a line that a crash tore.
-            stream.write("".join(f"\n{line}\n" for line in lines).encode())
-            os.fsync(fd)
-
-
-def _cleared_homes(state: Path, vcenter_uuid: str) -> list[_HomeFact]:
-    path = state / CLEARED
-    with _using(path):
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-    found = []
-    for line in lines:
-        try:
-            told = json.loads(line)
-            if told["vcenter"] == vcenter_uuid:
-                found.append(_HomeFact(str(told["at"]), str(told["vm"])))
-        except (ValueError, KeyError, TypeError):
-            continue  # empty, or torn by a crash before the module said that it was done
-    return found
-
-
 def journalled_plan(state: Path, vcenter: VcenterInfo, plan_id: str) -> Plan | None:
     """The plan of that id as the newest run of this vCenter that carried it out, or began to, wrote it down."""
     for _folder, events in run_journals(state):
@@ -310,70 +204,3 @@ def _told_plan(events: list[Event], vcenter: VcenterInfo, plan_id: str) -> Plan:
         if event["event"] == "refused"
     )
     return Plan(plan_id, vcenter, moves, refusals)
-
-
-@contextmanager
-def run_lock(
-    state: Path, key: str, *, timeout: float, waiting: Callable[[str], None] = lambda _text: None
-) -> Iterator[None]:
-    """Hold the lock of ``key``; wait up to ``timeout`` seconds for another process to let go.
-
-    Raises RunBusy with the holder's pid. ``waiting`` hears one sentence when the wait begins.
-    """
-    path = state / "locks" / f"{key}.lock"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        _acquire(fd, timeout, waiting)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps({"pid": os.getpid()}).encode(), 0)
-        yield
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def between_runs(state: Path, key: str, *, timeout: float, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Wait up to ``timeout`` seconds for a run of ``key`` in progress, and begin none meanwhile. Nothing is made.
-
-    Raises RunBusy with the holder's pid, or InvalidInput. ``waiting`` hears one sentence when the wait begins.
-    """
-    path = state / "locks" / f"{key}.lock"
-    with _using(path):
-        try:
-            fd = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            fd = None
-    if fd is None:
-        yield
-        return
-    try:
-        _acquire(fd, timeout, waiting, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _acquire(fd: int, timeout: float, waiting: Callable[[str], None], kind: int = fcntl.LOCK_EX) -> None:
-    deadline, told = time.monotonic() + timeout, False
-    while True:
-        try:
-            fcntl.flock(fd, kind | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            holder = _holder(fd)
-            if not told:
-                waiting(f"process {holder} still carries out a run for this host; waiting for its moves in flight")
-                told = True
-            if time.monotonic() >= deadline:
-                raise RunBusy(
-                    f"Process {holder} carries out a run for this host",
-                    hint="Let it finish, or end that process and start again; its journal will be resumed",
-                ) from None
-            time.sleep(0.2)
-
-
-def _holder(fd: int) -> str:
-    try:
-        return str(json.loads(os.pread(fd, 100, 0))["pid"])
-    except (ValueError, KeyError, TypeError):
-        return "of unknown number"

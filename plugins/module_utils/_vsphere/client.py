@@ -16,16 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, TypeVar
-from xml.parsers.expat import ExpatError
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
-    CallFailed,
-    ConnectError,
-    LoginRefused,
-    PermissionMissing,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError, LoginRefused
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.faults import short, translated
 
 PYVMOMI_ERROR: str | None = None
+
 try:
     from pyVim.connect import Disconnect, SmartConnect
     from pyVmomi import vim, vmodl
@@ -139,7 +135,7 @@ def _told(connection: Endpoint) -> Iterator[None]:
         ) from error
     except (OSError, http.client.HTTPException, vmodl.MethodFault) as error:
         raise ConnectError(
-            f"{place} cannot be reached ({_short(error)})",
+            f"{place} cannot be reached ({short(error)})",
             hint="Check hostname and port (VMWARE_HOST, VMWARE_PORT) and the network between",
             option="hostname",
         ) from error
@@ -155,27 +151,7 @@ def _tls(connection: Endpoint) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=connection.ca_path)
     except (OSError, ssl.SSLError) as error:
         raise ConnectError(
-            f"The CA file {connection.ca_path} cannot be used ({_short(error)})",
+            f"The CA file {connection.ca_path} cannot be used ({short(error)})",
             hint="Give a PEM file in ca_path (SSL_CERT_FILE)",
             option="ca_path",
         ) from error
-
-
-def translated(what: str, error: Exception) -> Exception:
-    """A vSphere fault or broken connection as our error; anything else is a bug and stays as it is."""
-    if isinstance(error, vim.fault.NoPermission):
-        privilege = str(error.privilegeId)
-        return PermissionMissing(
-            f"The user may not {what}", privilege=privilege, hint=f"Grant the privilege {privilege}"
-        )
-    if isinstance(error, vmodl.MethodFault):
-        name = type(error).__name__.rsplit(".", 1)[-1]
-        return CallFailed(f"vCenter could not {what}: {name} ({_short(error)})", fault=name)
-    if isinstance(error, (OSError, http.client.HTTPException, ExpatError)):  # a proxy may answer in its own words
-        return ConnectError(f"The connection to vCenter broke ({_short(error)})", hint="Run the same playbook again")
-    return error
-
-
-def _short(error: BaseException) -> str:
-    text = getattr(error, "msg", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())[:200]

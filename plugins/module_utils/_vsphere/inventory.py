@@ -40,7 +40,6 @@ except ImportError:
 
 MIB = 1024**2
 _PAGE = 500
-
 PATHS = {
     "Datacenter": ["name", "vmFolder"],
     "Folder": ["name", "parent"],

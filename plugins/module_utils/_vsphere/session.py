@@ -20,26 +20,16 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     PermissionMissing,
     TaskTimeout,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import text
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import ATTRIBUTE, encode_home
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import Update
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import text
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import Client
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Alarm,
-    Estate,
-    Fault,
-    Home,
-    HostState,
-    PlacementUpdate,
-    Power,
-    TaskUpdate,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Alarm, Estate, HostState, Power
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import (
     GuestLogin,
     GuestProcess,
     hashed,
     wanted,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE, Home, encode_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory import (
     MOVING_TASKS,
     TASK_PATHS,
@@ -50,6 +40,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory 
     read_objects,
     read_placement,
     read_power_on,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import (
+    Fault,
+    PlacementUpdate,
+    TaskUpdate,
+    Update,
 )
 
 try:

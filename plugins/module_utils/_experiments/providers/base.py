@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, Final, Sample
 
 MOST_CONNECTIONS = 16  # that a search keeps to one server
 

@@ -28,11 +28,18 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     InvalidInput,
     VsphereError,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import mapping, number, text
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
     Exported,
     Wanted,
     sha256_of,
     too_large,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+    Capabilities,
+    Experiment,
+    Final,
+    Sample,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
@@ -40,18 +47,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     Probe,
     endpoint_of,
     failed_sample,
-    mapping,
-    number,
-    text,
     url_for,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Capabilities,
-    Experiment,
-    Final,
-    Sample,
-)
 
 PROVIDER = "driverless_ai"
 HEALTH = "/apis/health/v1"

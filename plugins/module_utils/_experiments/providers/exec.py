@@ -29,11 +29,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Target
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
-    MOST_BYTES,
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import (
     MOST_TEXT,
-    REQUEST_SECONDS,
     count,
     items,
     mapping,
@@ -42,13 +39,18 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     share,
     text,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     Capabilities,
     Experiment,
     Final,
     Sample,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Target
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+    MOST_BYTES,
+    REQUEST_SECONDS,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
 
 PROVIDER = "exec"
 STATUS = ("RUNNING", "DONE", "FAILED", "CANCELLED", "CANCEL_PENDING")

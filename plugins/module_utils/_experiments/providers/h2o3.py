@@ -18,16 +18,23 @@ life by itself, and for the job beside that, on another connection.
 from __future__ import annotations
 
 import http.client
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import (
+    items,
+    mapping,
+    number,
+    quoted,
+    share,
+    text,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import Exported, Wanted
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Capabilities, Experiment, Final
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_models import (
     fetch_model,
@@ -37,35 +44,23 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     parameters_path,
     reproducible_of,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_sessions import (
+    DISCOVERY_SECONDS,
+    JobSession,
+    NodeSession,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
     Answer,
     Endpoint,
     Probe,
-    failed_sample,
-    items,
-    mapping,
-    number,
-    quoted,
-    share,
-    text,
     tls_of,
     unanswered,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Capabilities,
-    Experiment,
-    Final,
-    Sample,
-)
 
 PROVIDER = "h2o3"
 TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")
 HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts, though they make a model
-DISCOVERY_SECONDS = 3.0
-JOB_SECONDS = 0.2
-FRESH_SECONDS = 0.9 * JOB_SECONDS  # so that of 5 questions a second each is about the job, also a slightly early one
-LONG_ANSWER = 0.25
 PATIENCE_SECONDS = 30.0  # for questions about all jobs of a server
 MOST_JOBS = 64
 MOST_NODES = 256
@@ -171,146 +166,6 @@ class H2o3:
         return Endpoint(
             address, port, self._tls, chosen["username"], chosen["password"], prefix=f"/{path}" if path else ""
         )
-
-
-class JobSession:
-    """Questions about one job, one after the other; the cheap one whether the server lives while the last is fresh.
-
-    After a freeze none is, so the next question is about the job.
-    """
-
-    most_hz = 20.0
-
-    def __init__(self, endpoint: Endpoint, job: str) -> None:
-        self._probe = Probe(endpoint)
-        self._job = job
-        self._told: Sample | None = None
-
-    @cached_property
-    def _tells_life(self) -> bool:
-        return tells_life(self._probe.endpoint)
-
-    def sample(self) -> Sample:
-        """See the port ``Session``."""
-        if not self._tells_life:
-            return self.ask()
-        told = self._told
-        if told is None or time.monotonic() - told.sent > FRESH_SECONDS:
-            return self.ask()
-        life = life_of(self._probe)
-        if life.outcome == "invalid":
-            return self._ask_instead(life)
-        if life.outcome != "answered" or life.process != told.process:
-            self._told = None
-            return life
-        return joined(life, told)
-
-    def ask(self) -> Sample:
-        """Ask about the job, however fresh the last answer is."""
-        told = sample(self._probe, self._job)
-        self._told = told if told.outcome == "answered" else None
-        return told
-
-    def _ask_instead(self, life: Sample) -> Sample:
-        """Somebody else answered whether the server lives: a proxy, for good if the server itself still answers."""
-        told = self.ask()
-        self._tells_life = told.outcome != "answered"
-        return replace(told, sent=life.sent, asked=told.sent)
-
-    def interrupt(self) -> None:
-        """See the port ``Session``."""
-        self._probe.interrupt()
-
-    def close(self) -> None:
-        """See the port ``Session``."""
-        self._probe.close()
-
-
-class NodeSession:
-    """Questions about one node of a cluster, with what is known of the job.
-
-    After a long answer only news of the job count that were asked for later: an answer that waited through a freeze may
-    have been made before it.
-    """
-
-    most_hz = 20.0
-
-    def __init__(self, endpoint: Endpoint, job: str) -> None:
-        self._probe = Probe(endpoint)
-        self._jobs = JobSession(endpoint, job)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow_job, name=f"job at {endpoint.address}", daemon=True)
-        self._latest: Sample | None = None
-        self._told: Sample | None = None
-        self._since = float("-inf")
-
-    @cached_property
-    def _tells_life(self) -> bool:
-        return tells_life(self._probe.endpoint)
-
-    def sample(self) -> Sample:
-        """See the port ``Session``."""
-        if not self._thread.ident:
-            self._thread.start()
-        life = life_of(self._probe, cheaply=self._tells_life)
-        if life.outcome != "answered":
-            return life
-        if life.waited > LONG_ANSWER:
-            self._since = life.received
-        latest = self._latest
-        if latest is not None and latest.sent > self._since:
-            self._told = latest
-        return joined(life, self._told)
-
-    def _follow_job(self) -> None:
-        while not self._stop.is_set():
-            sample = self._jobs.ask()
-            if sample.outcome in ("answered", "job_missing"):
-                self._latest = sample
-            self._stop.wait(JOB_SECONDS)
-
-    def interrupt(self) -> None:
-        """See the port ``Session``."""
-        self._stop.set()
-        self._jobs.interrupt()
-        self._probe.interrupt()
-
-    def close(self) -> None:
-        """See the port ``Session``."""
-        self.interrupt()
-        if self._thread.ident:
-            self._thread.join(timeout=2)
-        self._jobs.close()
-        self._probe.close()
-
-
-def tells_life(endpoint: Endpoint) -> bool:
-    """Whether the server itself answers the cheap question: a proxy may answer it, a firewall drop it."""
-    probe = Probe(endpoint, DISCOVERY_SECONDS)
-    try:
-        return life_of(probe).outcome == "answered"
-    finally:
-        probe.close()
-
-
-def life_of(probe: Probe, *, cheaply: bool = True) -> Sample:
-    """Ask once whether the server lives, and which process it is. Never raises for what a server or network does."""
-    sent = time.monotonic()
-    try:
-        answer = probe.options("/") if cheaply else probe.get("/3/Cloud")
-    except (OSError, http.client.HTTPException) as error:
-        return failed_sample(error, sent)
-    process = answer.headers.get("x-h2o-cluster-id")
-    if process is None or answer.status != 200:
-        return Sample(sent, time.monotonic(), "invalid", detail=f"HTTP {answer.status} of another service")
-    return Sample(sent, time.monotonic(), "answered", process)
-
-
-def joined(life: Sample, job: Sample | None) -> Sample:
-    """A server's own answer with what is known of the job, which was asked for before."""
-    if job is None:
-        return life
-    return replace(job, sent=life.sent, received=life.received, process=life.process, asked=job.sent)
 
 
 def discover(
@@ -436,33 +291,3 @@ def running_experiments(answer: Answer, url: str, vm: str, vm_name: str) -> list
                 )
             )
     return found
-
-
-def sample(probe: Probe, job: str) -> Sample:
-    """Ask once how the job is. Never raises for what a server or network does."""
-    sent = time.monotonic()
-    try:
-        answer = probe.get(job_path(job))
-    except (OSError, http.client.HTTPException) as error:
-        return failed_sample(error, sent)
-    return parse_sample(answer, sent, time.monotonic())
-
-
-def parse_sample(answer: Answer, sent: float, received: float) -> Sample:
-    """``GET /3/Jobs/{key}`` as a sample; an answer of another service is ``invalid``."""
-    process = answer.headers.get("x-h2o-cluster-id")
-    if process is None:
-        return Sample(sent, received, "invalid", detail=f"HTTP {answer.status} of another service")
-    jobs = items(mapping(answer.body).get("jobs"))
-    job = mapping(jobs[0]) if jobs else {}
-    if answer.status != 200 or not job:
-        return Sample(sent, received, "job_missing", process, detail=f"HTTP {answer.status}")
-    return Sample(
-        sent,
-        received,
-        "answered",
-        process,
-        status=text(job.get("status")),
-        progress=share(job.get("progress")),
-        detail=text(job.get("progress_msg")),
-    )

@@ -21,16 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
-    BLOCK,
-    CappedFile,
-    Exported,
-    Wanted,
-    sha256_of,
-)
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
-    Answer,
-    Probe,
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import (
     items,
     mapping,
     number,
@@ -38,7 +29,15 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     share,
     text,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
+    BLOCK,
+    CappedFile,
+    Exported,
+    Wanted,
+    sha256_of,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import Answer, Probe
 
 # The same seed gave the same model with and without freezes (measured); of other algorithms it is not known. Reproducible
 # deep learning is scored after each iteration, so that early stopping and the best model are no matter of time.

@@ -20,6 +20,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import count, items, mapping, number, text
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+    Capabilities,
+    Experiment,
+    Final,
+    Sample,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import (
     Session,
     Target,
@@ -31,23 +38,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     Answer,
     Endpoint,
     Probe,
-    count,
     endpoint_of,
     failed_sample,
-    items,
-    mapping,
-    number,
-    text,
     unanswered,
     url_for,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Capabilities,
-    Experiment,
-    Final,
-    Sample,
-)
 
 PROVIDER = "mlflow"
 API = "/api/2.0/mlflow"

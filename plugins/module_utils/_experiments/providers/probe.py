@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import math
 import re
 import socket
 import ssl
@@ -24,12 +23,11 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import parsed, text
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
 
 MOST_BYTES = 1 << 20
-MOST_TEXT = 200
 BLOCK = 1 << 16
-MOST_COUNT = 1e15  # steps, or milliseconds of any clock; sums and rates of such stay finite
 GONE = (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected, ssl.SSLEOFError)
 REQUEST_SECONDS = 300.0  # a request in flight waits through the freeze
 
@@ -303,54 +301,3 @@ def failed_sample(error: Exception, sent: float) -> Sample:
     if isinstance(error, (ConnectionRefusedError, *GONE)):
         return Sample(sent, received, "refused", detail=type(error).__name__)
     return Sample(sent, received, "silent", detail=text(f"{type(error).__name__} {error}"))
-
-
-def text(value: Any) -> str:
-    """A guest's text without control characters, at most 200 characters."""
-    if not isinstance(value, str):
-        return ""
-    return "".join(c if c.isprintable() else " " for c in value[:MOST_TEXT])
-
-
-def number(value: Any) -> float | None:
-    """A finite number, also of a string; anything else is ``None``."""
-    try:
-        found = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        return None
-    return found if math.isfinite(found) else None
-
-
-def count(value: Any) -> float | None:
-    """A number of steps or a time as a guest counts them, to six places; ``None`` for what nobody counts to."""
-    found = number(value)
-    return round(found, 6) if found is not None and abs(found) <= MOST_COUNT else None
-
-
-def quoted(name: str) -> str:
-    """A server's name of something for a path; JSON may hold halves of characters, which have no bytes."""
-    return quote(name, safe="", errors="replace")
-
-
-def share(value: Any) -> float | None:
-    """A number within 0..1; anything else is ``None``."""
-    found = None if isinstance(value, str) else number(value)
-    return found if found is not None and 0 <= found <= 1 else None
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """A JSON object; anything else is an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def items(value: Any) -> list[Any]:
-    """A JSON array; anything else is an empty one."""
-    return value if isinstance(value, list) else []
-
-
-def parsed(data: bytes) -> Any:
-    """JSON, or ``None``."""
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None

@@ -22,29 +22,25 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import count, items, mapping, number, text
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+    Capabilities,
+    Experiment,
+    Final,
+    Sample,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Target, advancing
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
     REQUEST_SECONDS,
     Answer,
     Endpoint,
     Probe,
-    count,
     endpoint_of,
     failed_sample,
-    items,
-    mapping,
-    number,
-    text,
     unanswered,
     url_for,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Capabilities,
-    Experiment,
-    Final,
-    Sample,
-)
 
 PROVIDER = "prometheus"
 START = "process_start_time_seconds"

@@ -13,7 +13,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import tables as _tables
+from ansible_collections.liveml.vsphere.plugins.module_utils._core import wording
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import tables
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import (
     MOST_POINTS,
     _united,
@@ -23,14 +24,14 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document 
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import render_html, render_markdown
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import merged
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import experiment_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     Experiment,
     Judgement,
     Sample,
     Verdict,
     worst,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import experiment_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -200,7 +201,7 @@ def test_vms_of_one_name_are_not_mixed_up() -> None:
     for place, other in zip(evidence["placement"], apart["placement"], strict=True):
         assert [len(place[when]) for when in ("before", "after")] == [len(other[when]) for when in ("before", "after")]
     assert [len(gap["vms"]) for gap in evidence["gaps"]] == [len(gap["vms"]) for gap in apart["gaps"]]
-    assert _tables.crossings(evidence) == _tables.crossings(apart)
+    assert tables.crossings(evidence) == tables.crossings(apart)
     assert evidence["left_behind"] == ["twin"]
     assert evidence["statements"][0].startswith("twin (vm-0): no restart")
     assert evidence["statements"][1].startswith("twin (vm-1): the experiment failed")
@@ -246,7 +247,7 @@ def test_a_move_lasts_from_its_submission_to_its_end(
     (move,), (experiment,) = evidence["moves"], evidence["experiments"]
     assert experiment["moving"] == moving
     assert move["attempts"] == attempts
-    assert _tables.after(evidence["run"]["started"], move["started"]) == (f"+{began}.0 s" if began else "not seen")
+    assert wording.after(evidence["run"]["started"], move["started"]) == (f"+{began}.0 s" if began else "not seen")
     assert move["result"] == (told[-1][1] if told[-1][1] != SUBMIT else "unfinished")
     rates = experiment["throughput"] or {}
     assert bool(rates) == bool(moving)

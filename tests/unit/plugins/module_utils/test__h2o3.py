@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3 as _h2o3
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3_sessions
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,7 +61,7 @@ def test_whatever_a_guest_answers_is_parsed_into_bounds(body: Any, headers: dict
     for experiment in _h2o3.running_experiments(answer, "http://a:1", "vm-1", "a"):
         assert len(experiment.id) <= 200
         assert experiment.progress is None or 0 <= experiment.progress <= 1
-    sample = _h2o3.parse_sample(answer, 1.0, 2.0)
+    sample = h2o3_sessions.parse_sample(answer, 1.0, 2.0)
     assert sample.outcome in {"answered", "invalid", "job_missing"}
     assert sample.progress is None or 0 <= sample.progress <= 1
     assert len(sample.detail) <= 200
@@ -90,7 +91,7 @@ def test_bytes_that_are_no_json_are_nothing(data: bytes) -> None:
     ],
 )
 def test_outcome_of_an_answer(status: int, headers: dict[str, str], body: Any, outcome: str) -> None:
-    assert _h2o3.parse_sample(_http.Answer(status, headers, body), 0.0, 0.1).outcome == outcome
+    assert h2o3_sessions.parse_sample(_http.Answer(status, headers, body), 0.0, 0.1).outcome == outcome
 
 
 def models(*parameters: dict[str, Any], **output: Any) -> _http.Answer:
@@ -276,7 +277,7 @@ def test_wrong_credentials_are_named_so(serve: Serve) -> None:
 )
 def test_hostile_answers_are_samples_too(serve: Serve, answer: bytes, outcome: str) -> None:
     probe = _http.Probe(_http.Endpoint("127.0.0.1", serve(answer)), timeout=2)
-    assert _h2o3.sample(probe, "$03_a").outcome == outcome
+    assert h2o3_sessions.sample(probe, "$03_a").outcome == outcome
     probe.close()
 
 
@@ -309,14 +310,14 @@ def test_a_connection_takes_one_question_after_the_other(serve_many: int) -> Non
 
 def test_silence_and_refusal_differ(serve: Serve) -> None:
     silent = _http.Probe(_http.Endpoint("127.0.0.1", serve(b"")), timeout=0.2)
-    assert _h2o3.sample(silent, "a").outcome == "silent"
-    assert _h2o3.sample(_http.Probe(_http.Endpoint("127.0.0.1", 1)), "a").outcome == "refused"
+    assert h2o3_sessions.sample(silent, "a").outcome == "silent"
+    assert h2o3_sessions.sample(_http.Probe(_http.Endpoint("127.0.0.1", 1)), "a").outcome == "refused"
 
 
 def test_a_waiting_probe_is_woken(serve: Serve) -> None:
     probe = _http.Probe(_http.Endpoint("127.0.0.1", serve(b"")), timeout=60)
     woken: list[str] = []
-    thread = threading.Thread(target=lambda: woken.append(_h2o3.sample(probe, "a").outcome))
+    thread = threading.Thread(target=lambda: woken.append(h2o3_sessions.sample(probe, "a").outcome))
     thread.start()
     while thread.is_alive():
         probe.interrupt()
@@ -393,7 +394,7 @@ def two_nodes() -> Iterator[TwoNodes]:
 
 
 def test_a_node_answers_for_itself_while_the_home_of_the_job_is_frozen(two_nodes: TwoNodes) -> None:
-    session = _h2o3.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
+    session = h2o3_sessions.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
     session.sample()
     time.sleep(0.5)
     lively = session.sample()
@@ -407,7 +408,7 @@ def test_a_node_answers_for_itself_while_the_home_of_the_job_is_frozen(two_nodes
 
 
 def test_after_a_freeze_only_news_that_were_asked_for_later_count(two_nodes: TwoNodes) -> None:
-    session = _h2o3.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
+    session = h2o3_sessions.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
     session.sample()
     time.sleep(0.5)
     before = session.sample()
@@ -426,14 +427,14 @@ def test_after_a_freeze_only_news_that_were_asked_for_later_count(two_nodes: Two
 
 
 @pytest.fixture
-def job_session(two_nodes: TwoNodes) -> Iterator[_h2o3.JobSession]:
-    session = _h2o3.JobSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
+def job_session(two_nodes: TwoNodes) -> Iterator[h2o3_sessions.JobSession]:
+    session = h2o3_sessions.JobSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
     yield session
     session.close()
 
 
 def test_who_asks_often_asks_for_the_job_five_times_a_second(
-    two_nodes: TwoNodes, job_session: _h2o3.JobSession
+    two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession
 ) -> None:
     samples = []
     end = time.monotonic() + 1.0
@@ -449,7 +450,7 @@ def test_who_asks_often_asks_for_the_job_five_times_a_second(
     assert len({s.detail for s in samples}) == two_nodes.trees
 
 
-def test_who_asks_seldom_asks_for_the_job_alone(two_nodes: TwoNodes, job_session: _h2o3.JobSession) -> None:
+def test_who_asks_seldom_asks_for_the_job_alone(two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession) -> None:
     for _turn in range(3):
         job_session.sample()
         time.sleep(0.19)
@@ -458,7 +459,7 @@ def test_who_asks_seldom_asks_for_the_job_alone(two_nodes: TwoNodes, job_session
 
 @pytest.mark.parametrize("dropped", [True, False])
 def test_where_somebody_else_tells_of_life_the_job_alone_is_asked_for(
-    two_nodes: TwoNodes, job_session: _h2o3.JobSession, monkeypatch: pytest.MonkeyPatch, dropped: bool
+    two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession, monkeypatch: pytest.MonkeyPatch, dropped: bool
 ) -> None:
     monkeypatch.setattr(_h2o3, "DISCOVERY_SECONDS", 0.2)
     two_nodes.process, two_nodes.drops = None, dropped
@@ -469,7 +470,7 @@ def test_where_somebody_else_tells_of_life_the_job_alone_is_asked_for(
 
 
 def test_a_proxy_that_answers_for_a_while_is_told_from_one_that_answers_for_good(
-    two_nodes: TwoNodes, job_session: _h2o3.JobSession
+    two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession
 ) -> None:
     job_session.sample()
     two_nodes.process, two_nodes.failing = None, True
@@ -489,14 +490,14 @@ def test_a_proxy_that_answers_for_a_while_is_told_from_one_that_answers_for_good
 
 def test_a_node_whose_life_somebody_else_tells_is_asked_for_its_cloud(two_nodes: TwoNodes) -> None:
     two_nodes.process = None
-    session = _h2o3.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
+    session = h2o3_sessions.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
     assert [(s.outcome, s.process) for s in (session.sample(), session.sample())] == [("answered", "17")] * 2
     assert (two_nodes.lives, two_nodes.clouds) == (1, 2)
     session.close()
 
 
 def test_a_server_that_is_gone_is_refused_and_asked_for_the_job_next(
-    two_nodes: TwoNodes, job_session: _h2o3.JobSession
+    two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession
 ) -> None:
     job_session.sample()
     two_nodes.drops = True
@@ -506,7 +507,7 @@ def test_a_server_that_is_gone_is_refused_and_asked_for_the_job_next(
 
 
 def test_another_process_is_seen_at_once_and_tells_nothing_of_the_job(
-    two_nodes: TwoNodes, job_session: _h2o3.JobSession
+    two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession
 ) -> None:
     job_session.sample()
     two_nodes.process = "18"
@@ -517,7 +518,7 @@ def test_another_process_is_seen_at_once_and_tells_nothing_of_the_job(
 
 @pytest.mark.parametrize("asked_for_the_job", [True, False])
 def test_after_a_freeze_the_job_is_asked_for(
-    two_nodes: TwoNodes, job_session: _h2o3.JobSession, asked_for_the_job: bool
+    two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession, asked_for_the_job: bool
 ) -> None:
     job_session.sample()
     if asked_for_the_job:

@@ -26,6 +26,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finish
     sha256_of,
     stored_name,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_models import (
     checksum_of,
     fetch_model,
@@ -33,7 +34,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     reproducible_of,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import Answer, Endpoint, Probe
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment
 from hypothesis import given
 from hypothesis import strategies as st
 

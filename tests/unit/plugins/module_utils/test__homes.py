@@ -7,15 +7,14 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import moves_under_way, next_home, placements
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import (
     ATTRIBUTE,
+    Home,
     decode_home,
     encode_home,
-    moves_under_way,
-    next_home,
-    placements,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Home, Move
 from hypothesis import given
 from hypothesis import strategies as st
 

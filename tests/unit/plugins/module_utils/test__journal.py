@@ -15,19 +15,18 @@ from pathlib import Path
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, RunBusy
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal as _journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import run_lock
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Purpose, run_key
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import replay
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
-    journal_homes,
     moves_in_flight,
     new_run,
-    run_key,
-    run_lock,
     runs_of,
     state_path,
     unfinished_run,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import MoveResult, Purpose
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,14 +10,13 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, further_vms, merged
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     Experiment,
     Judgement,
-    Power,
     Stall,
     Verdict,
-    VmState,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
 from hypothesis import given
 from hypothesis import strategies as st
 

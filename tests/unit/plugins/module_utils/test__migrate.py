@@ -12,23 +12,22 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, Outcome, Rules, failures_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import Update
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     Experiment,
-    Fault,
-    Home,
     Judgement,
-    Move,
-    MoveResult,
-    PlacementUpdate,
-    Plan,
-    Power,
-    SlotLimits,
     Stall,
-    TaskUpdate,
-    VcenterInfo,
     Verdict,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, SlotLimits
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Outcome, Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VcenterInfo
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import (
+    Fault,
+    PlacementUpdate,
+    TaskUpdate,
+    Update,
 )
 from hypothesis import given
 from hypothesis import strategies as st

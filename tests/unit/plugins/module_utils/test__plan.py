@@ -12,14 +12,10 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, InvalidInput, NotFound
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict, plan_to_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import (
-    departures,
-    make_plan,
-    memory_demand,
-    plan_lines,
-    revalidate,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict, plan_lines, plan_to_dict
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import departures, revalidate
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan, PlanRequest, Policy
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan, memory_demand
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host, find_vm, select_vms
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     AntiAffinityRule,
@@ -29,9 +25,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Estate,
     HostState,
     Maintenance,
-    Plan,
-    PlanRequest,
-    Policy,
     Power,
     VcenterInfo,
     VmState,

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import plots as _plots
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import plots
 
 from tests.journals import made_evidence
 
@@ -34,10 +34,10 @@ def texts(svg: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("moves", "figures"), [(1, 1), (8, 1), (32, 1), (33, 2), (64, 2)])
-@pytest.mark.parametrize("width", [_plots.WIDE, _plots.NARROW])
+@pytest.mark.parametrize("width", [plots.WIDE, plots.NARROW])
 def test_each_move_has_its_bar(moves: int, figures: int, width: float) -> None:
     evidence = made_evidence(moves)
-    svgs = _plots.timelines(evidence, width)
+    svgs = plots.timelines(evidence, width)
     assert len(svgs) == figures
     for name in ("bar", "predicted", "switch"):
         assert sum(len(groups(svg, name)) for svg in svgs) == moves
@@ -46,10 +46,10 @@ def test_each_move_has_its_bar(moves: int, figures: int, width: float) -> None:
 
 def test_bars_are_where_their_moves_were() -> None:
     evidence = made_evidence(9)
-    (svg,) = _plots.timelines(evidence, _plots.WIDE)
+    (svg,) = plots.timelines(evidence, plots.WIDE)
     bars = [ends(group) for group in groups(svg, "bar")]
     origin = evidence["run"]["started"]
-    times = [(_plots._since(origin, m["started"]), _plots._since(origin, m["finished"])) for m in evidence["moves"]]
+    times = [(plots._since(origin, m["started"]), plots._since(origin, m["finished"])) for m in evidence["moves"]]
     scale = (bars[0][1] - bars[0][0]) / (times[0][1] - times[0][0])
     zero = bars[0][0] - scale * times[0][0]
     for bar, time in zip(bars, times, strict=True):
@@ -62,7 +62,7 @@ def test_bars_are_where_their_moves_were() -> None:
 @pytest.mark.parametrize("result", ["timed_out", "failed", "not_started"])
 def test_what_did_not_arrive_says_so_in_words(result: str) -> None:
     evidence = made_evidence(3, result=result)
-    (svg,) = _plots.timelines(evidence, _plots.NARROW)
+    (svg,) = plots.timelines(evidence, plots.NARROW)
     assert result.replace("_", " ") in texts(svg)
     hollow = [group for group in groups(svg, "bar") if "fill: none" in ET.tostring(group).decode()]
     assert len(hollow) == 1
@@ -71,20 +71,20 @@ def test_what_did_not_arrive_says_so_in_words(result: str) -> None:
 def test_a_move_that_never_began_has_a_row_and_no_bar() -> None:
     evidence = made_evidence(2)
     evidence["moves"][1].update(started=None, finished=None, switched_over=None, result="not_started")
-    (svg,) = _plots.timelines(evidence, _plots.WIDE)
+    (svg,) = plots.timelines(evidence, plots.WIDE)
     assert len(groups(svg, "bar")) == 1
     assert {"ML-cpu-vm-00", "ML-cpu-vm-01", "not started"} <= set(texts(svg))
 
 
 def test_a_run_without_moves_draws_without_fault() -> None:
     evidence = {**made_evidence(1, []), "moves": []}
-    assert len(_plots.timelines(evidence, _plots.WIDE)) == 1
+    assert len(plots.timelines(evidence, plots.WIDE)) == 1
 
 
 def test_the_curve_shows_progress_move_and_stall() -> None:
     evidence = made_evidence(1)
     experiment = evidence["experiments"][0]
-    svg = _plots.curve(evidence, experiment, _plots.WIDE)
+    svg = plots.curve(evidence, experiment, plots.WIDE)
     (line,), (move,), (stall,) = (groups(svg, name) for name in ("curve", "move", "stall"))
     assert len(groups(svg, "stall-mark")) == 1
     assert "stall 0.40 s" in texts(svg)
@@ -99,21 +99,21 @@ def test_the_curve_shows_progress_move_and_stall() -> None:
 @pytest.mark.parametrize("change", [{"longest_stall": None}, {"stall_at": None}])
 def test_no_stall_is_marked_where_none_was_found(change: dict[str, Any]) -> None:
     evidence = made_evidence(1)
-    svg = _plots.curve(evidence, {**evidence["experiments"][0], **change}, _plots.SMALL)
+    svg = plots.curve(evidence, {**evidence["experiments"][0], **change}, plots.SMALL)
     assert groups(svg, "stall") == groups(svg, "stall-mark") == []
 
 
 def test_without_progress_the_figure_says_so() -> None:
     evidence = made_evidence(1)
-    svg = _plots.curve(evidence, {**evidence["experiments"][0], "curve": []}, _plots.SMALL)
+    svg = plots.curve(evidence, {**evidence["experiments"][0], "curve": []}, plots.SMALL)
     assert "no progress was sampled" in texts(svg)
     assert groups(svg, "curve") == []
 
 
 def test_every_colour_is_one_of_the_page_and_no_id_is_used_twice() -> None:
     evidence = made_evidence(8, ["uninterrupted", "failed"], result="failed")
-    svgs = [svg for width in (_plots.WIDE, _plots.NARROW) for svg in _plots.timelines(evidence, width)]
-    svgs += [_plots.curve(evidence, experiment, _plots.SMALL) for experiment in evidence["experiments"]]
+    svgs = [svg for width in (plots.WIDE, plots.NARROW) for svg in plots.timelines(evidence, width)]
+    svgs += [plots.curve(evidence, experiment, plots.SMALL) for experiment in evidence["experiments"]]
     text = "".join(svgs)
     painted = re.findall(r"(?:fill|stroke|color)[:=] ?\"?([^;\"]+)", text)
     assert {colour for colour in painted if colour != "none" and not colour.startswith("var(--")} == set()
@@ -128,14 +128,14 @@ def test_any_name_is_drawn_as_it_is(name: str) -> None:
     evidence["moves"][0]["vm"] = name
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (svg,) = _plots.timelines(evidence, _plots.NARROW)
-    assert _plots.shortened(name, 15) in texts(svg)
-    assert len(_plots.shortened(name, 15)) <= 15
+        (svg,) = plots.timelines(evidence, plots.NARROW)
+    assert plots.shortened(name, 15) in texts(svg)
+    assert len(plots.shortened(name, 15)) <= 15
 
 
 @pytest.mark.parametrize(("seconds", "unit"), [(200, "seconds"), (3000, "minutes"), (90000, "hours")])
 def test_the_time_axis_has_a_fitting_unit(seconds: int, unit: str) -> None:
     evidence = made_evidence(1)
     evidence["experiments"][0]["curve"] = [[0.0, 0.1], [float(seconds), 0.9]]
-    svg = _plots.curve(evidence, evidence["experiments"][0], _plots.SMALL)
+    svg = plots.curve(evidence, evidence["experiments"][0], plots.SMALL)
     assert f"{unit} since the run began" in texts(svg)

@@ -12,18 +12,19 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import discovery as _providers
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers, at_most, origin_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import discovery
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers, at_most
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Target
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3 import JobSession
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_sessions import JobSession
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
     UnusableAddress,
     url_for,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.sources import origin_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import experiment_fields
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import experiment_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, Power, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import experiment_fields, experiment_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
 
 
 def providers(**settings: Any) -> Providers:
@@ -195,10 +196,10 @@ def test_a_slow_server_is_not_asked_without_end(monkeypatch: pytest.MonkeyPatch)
 
         recovery = reproducible
 
-    monkeypatch.setattr(_providers, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(discovery, "PATIENCE_SECONDS", 0.1)
     source: Any = Slow()
     observer = providers(h2o3=False, require_checkpoint="warn")
-    observer._sources = [_providers.Scoped("x", source, (), False, "")]
+    observer._sources = [discovery.Scoped("x", source, (), False, "")]
     (seen,) = observer.observe([VmState("vm-1", "ml-1", "u", "h", Power.ON, 1, guest_address="10.1.2.3")])
     assert len(seen.experiments) == 50
     assert 0 < source.asked < 20

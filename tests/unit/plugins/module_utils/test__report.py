@@ -11,7 +11,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import tables as _tables
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import tables
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import (
     MOST_CURVES,
     render_html,
@@ -55,12 +55,12 @@ def test_page_and_markdown_carry_what_the_evidence_says() -> None:
         assert evidence["overall"]["statement"] in text
         for statement in evidence["statements"]:
             assert statement in text
-        for table in _tables.all_tables(evidence):
+        for table in tables.all_tables(evidence):
             assert table.title in text
             for cell in (cell for row in table.rows for cell in row):
                 assert cell.text in text
                 assert cell.note in text
-        for name, value in (*_tables.environment_facts(evidence), *_tables.integrity_facts(evidence)):
+        for name, value in (*tables.environment_facts(evidence), *tables.integrity_facts(evidence)):
             assert name in text
             assert value in text
 
@@ -120,7 +120,7 @@ def test_hostile_names_stay_text_in_markdown() -> None:
     evidence = made_evidence(1, prefix=name)
     lines = render_markdown(evidence).splitlines()
     row = next(line for line in lines if line.startswith("| ") and "esx-06" in line)
-    assert row.count("|") == len(_tables.moves_table(evidence).heads) + 1
+    assert row.count("|") == len(tables.moves_table(evidence).heads) + 1
     assert not set("`*[]~\\") & set(row)
     assert f"{name}-00" in plain(row)
 

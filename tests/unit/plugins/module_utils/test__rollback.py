@@ -21,38 +21,42 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import ATTRIBUTE, decode_home, encode_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest, SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor as _migrate
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Outcome, Rules, record_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes, record_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal, verify_chain
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import Update
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.rollback import rollback_reason
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import RunReport, RunRequest, carry_out
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
-    journal_homes,
-    moves_in_flight,
-    runs_of,
-    state_path,
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
+    Outcome,
+    Purpose,
+    Rules,
+    RunReport,
+    RunRequest,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.rollback import rollback_reason
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import moves_in_flight, runs_of, state_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Connection,
     Estate,
-    Experiment,
-    Fault,
-    Home,
     HostState,
-    Judgement,
     Maintenance,
-    PlacementUpdate,
-    PlanRequest,
     Power,
-    Purpose,
-    SlotLimits,
-    TaskUpdate,
     VcenterInfo,
-    Verdict,
     VmState,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import (
+    ATTRIBUTE,
+    Home,
+    decode_home,
+    encode_home,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import (
+    Fault,
+    PlacementUpdate,
+    TaskUpdate,
+    Update,
 )
 
 INFO = VcenterInfo("vc", "uuid", "8.0.3", True)
@@ -245,7 +249,7 @@ def run(
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_migrate, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(executor, "_SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(os, "fsync", lambda _fd: None)
 
 

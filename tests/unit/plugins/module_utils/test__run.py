@@ -17,14 +17,16 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor as _migrate
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import RunReport, RunRequest, carry_out
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import journal_homes, run_journals, state_path
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Purpose, SlotLimits
-from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, request_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, Rules, RunReport, RunRequest
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import request_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import run_journals, state_path
+from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC
 from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import result_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -36,7 +38,7 @@ from tests.unit.plugins.module_utils.test__rollback import SOURCE, Killed, Watch
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_migrate, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(executor, "_SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(os, "fsync", lambda _fd: None)
 
 

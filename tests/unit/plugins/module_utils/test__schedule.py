@@ -10,6 +10,7 @@ from collections import Counter
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import predicted_seconds
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import (
     GIB,
@@ -17,7 +18,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import 
     move_timeout,
     next_moves,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Move, SlotLimits
 from hypothesis import given
 from hypothesis import strategies as st
 

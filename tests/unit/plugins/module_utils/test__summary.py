@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import summary as _summary
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import summary
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import WORST_FIRST
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import WORST_FIRST
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,19 +46,19 @@ def test_the_whole_is_no_better_than_its_worst_part(verdicts: list[str]) -> None
 def test_good_verdicts_do_not_make_a_doubtful_run_good(change: dict[str, Any], words: str) -> None:
     evidence = made_evidence(2, ["uninterrupted"] * 2)
     assert evidence["overall"]["verdict"] == "uninterrupted"
-    whole = _summary.overall({**evidence, **change})
+    whole = summary.overall({**evidence, **change})
     assert whole["verdict"] == "unknown"
     assert words in whole["statement"]
 
 
 def test_a_bad_verdict_stays_bad_in_an_unfinished_run() -> None:
     evidence = made_evidence(2, ["uninterrupted", "restarted"])
-    assert _summary.overall({**evidence, "run": {"result": "unfinished"}})["verdict"] == "restarted"
+    assert summary.overall({**evidence, "run": {"result": "unfinished"}})["verdict"] == "restarted"
 
 
 def test_the_worst_stands_first_and_among_equals_the_longest_stall() -> None:
     evidence = made_evidence(4, ["uninterrupted", "uninterrupted", "failed", "stalled"])
-    order = [(x["verdict"], x["vm"]) for x in _summary.worst_first(evidence["experiments"])]
+    order = [(x["verdict"], x["vm"]) for x in summary.worst_first(evidence["experiments"])]
     assert order == [
         ("failed", "ML-cpu-vm-02"),
         ("stalled", "ML-cpu-vm-03"),
@@ -117,7 +117,7 @@ def test_what_no_process_saw_is_a_gap() -> None:
     evidence = made_evidence(1)
     evidence["moves"][0].update(switched_over=None, power_on=None)
     evidence["experiments"][0].update(unwatched_seconds=12.4, capabilities={"identity": "run"})
-    assert [gap["what"] for gap in _summary.gaps(evidence)] == [
+    assert [gap["what"] for gap in summary.gaps(evidence)] == [
         "The process in the guest",
         "Part of the run",
         "The moment of the switch-over",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core import wording
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import tables as _tables
 
 from tests.journals import made_evidence
@@ -73,7 +74,7 @@ def test_a_rate_has_the_digits_that_mean_something(part: dict[str, Any] | None, 
     [(None, "not known"), (0.386, "0.39 s"), (59.6, "60 s"), (300.0, "5 min"), (9000.0, "2.5 h")],
 )
 def test_seconds(value: float | None, text: str) -> None:
-    assert _tables.seconds(value) == text
+    assert wording.seconds(value) == text
 
 
 def test_a_broken_chain_is_told_where_it_breaks() -> None:

@@ -10,13 +10,13 @@ import random
 from dataclasses import replace
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.throughput import (
     Throughput,
     joined,
     slowdown,
     throughput,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Sample
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import Finding, resolution
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import longest_stall as found_stall
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import judge
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     Capabilities,
     Experiment,
     Sample,
     Stall,
     Verdict,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import Finding, resolution
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import longest_stall as found_stall
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import judge
 from hypothesis import given
 from hypothesis import strategies as st
 

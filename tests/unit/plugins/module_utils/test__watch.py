@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Sample, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.pauses import RunDelay
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import (
     SampleLog,
@@ -22,13 +23,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.sample
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import STANDS_OUT, longest_stall
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import LEAST_HZ, Watch, bearable_hz
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, Sample, Verdict
 
 STOPPED_SECONDS = 1.0
 # A server that takes 150 ms for an answer, so that a question is in flight most of the time.
 WATCHER = """
 import pathlib, sys, time
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import Watch
 
 class Slow:

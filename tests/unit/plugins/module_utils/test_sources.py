@@ -28,14 +28,17 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finish
     Exporter,
     Wanted,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import (
     driverless_ai as _driverless_ai,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import exec as _exec
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import mlflow as _mlflow
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import (
+    mlflow,
+    prometheus,
+    tensorboard,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import prometheus as _prometheus
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import tensorboard as _tensorboard
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import (
     MOST_CONNECTIONS,
     Target,
@@ -43,13 +46,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import largest_gap
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Experiment,
-    Final,
-    Power,
-    Sample,
-    VmState,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -145,12 +142,12 @@ LIKE_COUNTS = st.floats(allow_nan=True) | st.integers() | st.sampled_from([5e-32
 @example([(0, -1.7e308), (5, 1.7e308), (6, 1.71e308), (7, 1.72e308)])
 @example([(0, 0.0), (5, 5e-324), (6, 1e-323)])
 def test_whatever_steps_a_guest_tells_the_journal_can_hold_what_they_show(told: list[tuple[Any, Any]]) -> None:
-    gap = largest_gap(_tensorboard.points_of([[at, step, 0.0] for at, step in told]))
+    gap = largest_gap(tensorboard.points_of([[at, step, 0.0] for at, step in told]))
     json.dumps(gap and asdict(gap), allow_nan=False)
 
 
 def test_a_scrape_interval_is_finite() -> None:
-    assert math.isfinite(_prometheus.seconds("9" * 400 + "h"))
+    assert math.isfinite(prometheus.seconds("9" * 400 + "h"))
 
 
 # mlflow
@@ -161,34 +158,34 @@ POINTS = st.lists(st.tuples(st.integers(0, 50), st.floats(0, 100)), max_size=40)
 @given(st.integers(1, 60), st.floats(0.1, 5))
 def test_steps_in_order_never_went_back(count: int, pace: float) -> None:
     points = [(pace * step, float(step)) for step in range(count)]
-    assert not _mlflow.went_back(points, since=pace)
+    assert not mlflow.went_back(points, since=pace)
 
 
 @given(st.integers(5, 60), st.integers(2, 4), st.floats(0.1, 5))
 def test_steps_that_come_again_are_a_training_that_began_anew(count: int, lost: int, pace: float) -> None:
     points = [(pace * step, float(step)) for step in range(count)]
     points += [(pace * (count + 10), float(count - lost))]
-    assert _mlflow.went_back(points, since=0.0)
-    assert not _mlflow.went_back(points, since=pace * (count + 10)), "what was before the watch is not its business"
+    assert mlflow.went_back(points, since=0.0)
+    assert not mlflow.went_back(points, since=pace * (count + 10)), "what was before the watch is not its business"
 
 
 @given(st.integers(5, 60), st.floats(0.1, 5))
 def test_an_evaluation_beside_a_step_is_no_new_start(count: int, pace: float) -> None:
     points = [(pace * step, float(step)) for step in range(count)]
     points.append((pace * (count - 1) + 30, float(count - 1)))
-    assert not _mlflow.went_back(points, since=0.0)
+    assert not mlflow.went_back(points, since=0.0)
 
 
 def test_the_metric_of_the_training_is_watched_and_not_what_is_logged_with_each() -> None:
     metrics = [{"key": key, "step": 7, "timestamp": 1, "value": 0.5} for key in ("epoch", "loss", "system/cpu")]
-    assert _mlflow.busiest_metric({"data": {"metrics": metrics}}) == "loss"
-    assert _mlflow.busiest_metric({"data": {"metrics": metrics[:1]}}) == "epoch"
+    assert mlflow.busiest_metric({"data": {"metrics": metrics}}) == "loss"
+    assert mlflow.busiest_metric({"data": {"metrics": metrics[:1]}}) == "epoch"
 
 
 def test_all_pages_of_a_search_are_read(serve: Serve) -> None:
     pages = iter([{"runs": [{"n": 1}], "next_page_token": "more"}, {"runs": [{"n": 2}]}])
     probe = _http.Probe(_http.endpoint_of(serve(lambda _path: (200, next(pages))), {}, "url"))
-    assert [run["n"] for run in _mlflow.searched(probe, "runs", {})] == [1, 2]
+    assert [run["n"] for run in mlflow.searched(probe, "runs", {})] == [1, 2]
     probe.close()
 
 
@@ -205,10 +202,8 @@ def test_mlflow_answers_are_checked(serve: Serve) -> None:
 
 def test_the_busiest_metric_is_watched_and_not_the_system_s() -> None:
     metrics = [{"key": "system/cpu", "step": 900, "timestamp": 1}, {"key": "loss", "step": 9, "timestamp": 1}]
-    assert (
-        _mlflow.busiest_metric({"data": {"metrics": [*metrics, {"key": "val", "step": 3, "timestamp": 1}]}}) == "loss"
-    )
-    assert _mlflow.busiest_metric({}) == ""
+    assert mlflow.busiest_metric({"data": {"metrics": [*metrics, {"key": "val", "step": 3, "timestamp": 1}]}}) == "loss"
+    assert mlflow.busiest_metric({}) == ""
 
 
 # prometheus
@@ -225,7 +220,7 @@ nan_value NaN
 
 def test_an_exposition_is_read_by_name_and_by_series() -> None:
     wanted = {"training_steps_total", 'training_steps_total{run="c"}', "process_start_time_seconds", "nan_value"}
-    assert _prometheus.exposition(PAGE.encode(), wanted) == {
+    assert prometheus.exposition(PAGE.encode(), wanted) == {
         "training_steps_total": 41.0,
         'training_steps_total{run="c"}': 7.0,
         "process_start_time_seconds": 1.7324448e9,
@@ -234,18 +229,18 @@ def test_an_exposition_is_read_by_name_and_by_series() -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_exposition(data: bytes) -> None:
-    _prometheus.exposition(data, {"a"})
+    prometheus.exposition(data, {"a"})
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1m30s", 90.0), ("500ms", 0.5), ("1h", 3600.0), ("nonsense", 0.0)])
 def test_durations(text: str, seconds: float) -> None:
-    assert _prometheus.seconds(text) == seconds
+    assert prometheus.seconds(text) == seconds
 
 
 def test_the_age_of_samples_is_read_from_the_server_s_configuration() -> None:
     config = "global:\n  scrape_interval: 15s\n  scrape_timeout: 10s\nscrape_configs:\n- scrape_interval: 1m\n"
-    assert _prometheus.scrape_age(_http.Answer(200, {}, {"data": {"yaml": config}})) == 70.0
-    assert _prometheus.scrape_age(_http.Answer(403, {}, None)) == 70.0
+    assert prometheus.scrape_age(_http.Answer(200, {}, {"data": {"yaml": config}})) == 70.0
+    assert prometheus.scrape_age(_http.Answer(403, {}, None)) == 70.0
 
 
 def exporter(serve: Serve, started: list[float], steps: list[float]) -> str:
@@ -260,7 +255,7 @@ def test_another_start_of_the_process_is_a_restart_and_a_corrected_clock_is_none
     started, steps = [1000.0], [0.0]
     source = settings("prometheus", url=exporter(serve, started, steps), metric="steps_total", total_steps=100)
     (experiment,) = observed(source).experiments
-    session = _prometheus.Prometheus(source).session(experiment)
+    session = prometheus.Prometheus(source).session(experiment)
     assert session.sample().process == experiment.process
     started[0] += 1.5
     assert session.sample().process == experiment.process
@@ -302,7 +297,7 @@ def test_tensorboard_runs_belong_to_the_vm_of_their_path(serve: Serve) -> None:
     (experiment,) = observed(source).experiments
     assert experiment.id == "ML-1/train:loss"
     assert experiment.capabilities.freshness == 0.5
-    session = _tensorboard.Tensorboard(source).session(experiment)
+    session = tensorboard.Tensorboard(source).session(experiment)
     assert session.sample().process == experiment.process
     points[0][0] = 99.0  # the first step was done at another time now
     assert session.sample().process != experiment.process
@@ -323,15 +318,15 @@ def test_no_search_waits_as_long_as_a_guest_says(serve: Serve, monkeypatch: pyte
         waits.append(seconds)
         return []
 
-    monkeypatch.setattr(_tensorboard, "advancing", advancing)
+    monkeypatch.setattr(tensorboard, "advancing", advancing)
     for told in (1e9, -1e9):
         flags = {"debug": {"flags": {"reload_interval": told}}}
         url = serve(lambda path, flags=flags: (200, flags if path.endswith("environment") else {"ML-1": {"loss": {}}}))
         observed(settings("tensorboard", url=url, flush_seconds=10))
-    monkeypatch.setattr(_prometheus, "advancing", advancing)
+    monkeypatch.setattr(prometheus, "advancing", advancing)
     config = {"status": "success", "data": {"yaml": "scrape_interval: 900h", "result": [{"value": [1, "5"]}]}}
     observed(settings("prometheus", url=serve(lambda _path: (200, config)), query="steps"))
-    assert waits == [2 * (_tensorboard.LONGEST_WAIT + 10), 20, _prometheus.LONGEST_WAIT]
+    assert waits == [2 * (tensorboard.LONGEST_WAIT + 10), 20, prometheus.LONGEST_WAIT]
 
 
 def test_a_thousand_stale_runs_take_no_thousand_connections() -> None:

@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import hosts_of, request_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import new_run, state_path
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, PlanRequest, Purpose
-from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, body, hosts_of, request_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
+from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, body
 
 from tests.unit.plugins.module_utils.test__journal import write_run
 from tests.unit.plugins.module_utils.test__plan import estate, host, vm

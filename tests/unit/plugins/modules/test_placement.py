@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import ATTRIBUTE, encode_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal as _journal
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, verify_chain
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import (
     CLEARED,
     clear_homes,
     journal_homes,
-    state_path,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Home
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE, Home, encode_home
 from ansible_collections.liveml.vsphere.plugins.modules.placement import SPEC, body
 
 from tests.unit.plugins.module_utils.test__plan import INFO, estate, host, vm

@@ -13,12 +13,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, NotFound, VsphereError
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
-    between_runs,
-    run_key,
-    run_lock,
-    state_path,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import between_runs, run_lock
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
 from ansible_collections.liveml.vsphere.plugins.modules import (
     evidence_report,
     experiment_wait,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import RunRequest
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import RunRequest
 from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import SPEC, request_of
 
 from tests.unit.plugins.module_utils.test__plan import INFO

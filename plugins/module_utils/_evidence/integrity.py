@@ -1,0 +1,27 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a run's journal and samples are as the run wrote them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import digest
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event, verify_chain
+
+
+def integrity_of(folder: Path, events: list[Event]) -> dict[str, Any]:
+    """What verifying the journal's chain and the samples' seal found."""
+    chain = verify_chain(folder / "journal.jsonl")
+    seal = next((e["sha256"] for e in reversed(events) if e["event"] == "samples_sealed"), None)
+    finished = bool(events) and events[-1]["event"] == "run_finished"
+    sha256 = digest(folder / "samples.jsonl")
+    return {
+        **asdict(chain),
+        "samples_sha256": sha256,
+        "samples_as_sealed": sha256 == seal if seal is not None and finished else None,
+    }

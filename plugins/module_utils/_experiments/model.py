@@ -1,0 +1,165 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What trains and what was seen of it: experiments, samples, stalls and verdicts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What the evidence says about an experiment."""
+
+    UNINTERRUPTED = "uninterrupted"
+    STALLED = "stalled"
+    RESTARTED = "restarted"
+    FAILED = "failed"
+    COMPLETED = "completed"
+    UNKNOWN = "unknown"
+
+
+# What an operator has to look at first. An experiment whose end was seen proves less about its stall than one that was
+# uninterrupted, and none that came to harm hides behind one that could not be observed.
+WORST_FIRST = (
+    Verdict.FAILED,
+    Verdict.RESTARTED,
+    Verdict.STALLED,
+    Verdict.UNKNOWN,
+    Verdict.COMPLETED,
+    Verdict.UNINTERRUPTED,
+)
+
+
+def worst(verdicts: Iterable[str]) -> Verdict:
+    """The verdict to look at first; ``unknown`` when there is none."""
+    return min((Verdict(verdict) for verdict in verdicts), key=WORST_FIRST.index, default=Verdict.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can prove, stated by itself.
+
+    ``identity``: ``process`` (the answering process is recognised) or ``run`` (only the run's own record is).
+    ``signal``: what a stall is read from, ``answers`` (the server freezes with the VM) or ``changes`` (of step and
+    progress, on a server that goes on answering). ``freshness``: seconds by which an answer may be out of date.
+    """
+
+    identity: str
+    signal: str
+    freshness: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One training job in a guest, as a provider found it.
+
+    ``process`` identifies the server process, ``id`` the job; both stay the same for as long as
+    the experiment was not restarted. ``url`` carries no credentials.
+    """
+
+    vm: str
+    vm_name: str
+    provider: str
+    id: str
+    process: str
+    url: str
+    description: str = ""
+    progress: float | None = None
+    clock_progress: bool = False  # progress follows the wall clock (a time limit is set): no proof of work
+    owner: str = ""
+    cluster: str = ""  # name of the cluster whose node in this VM is watched; empty for a single server
+    nodes: tuple[str, ...] = ()  # addresses of the cluster's nodes as one of them tells, ``10.1.4.7:54321``
+    metric: str = ""  # the metric whose steps are watched, where there are several
+    source: str = ""  # which of the operator's sources found it; no other is to ask it, as credentials go with it
+    capabilities: Capabilities = Capabilities("process", "answers")
+    recoverable: str = "unknown"  # yes, no or unknown: whether a checkpoint would limit the loss
+    recovery: str = ""  # by what it could be recovered, or why not
+    reproducible: str = "unknown"  # yes, no or unknown: whether the same seed and data would give the same model
+    reproducibility: str = ""  # under which conditions, or why not
+    processors: int = 0  # of the VM, where that answers beside its training; 0 where others answer
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question to an experiment server. Times are the controller's ``time.monotonic()``.
+
+    ``outcome``: ``answered`` (job seen), ``job_missing`` (server answered, job unknown), ``refused``
+    (connection refused or reset), ``silent`` (no answer within the request timeout), ``invalid``
+    (something else answered). ``received`` is the time of the full answer or of the error.
+    """
+
+    sent: float
+    received: float
+    outcome: str
+    process: str | None = None
+    status: str | None = None  # RUNNING, DONE, FAILED, CANCELLED, CANCEL_PENDING
+    progress: float | None = None
+    detail: str = ""  # progress message or error text, at most 200 characters
+    step: float | None = None  # training steps done, where the provider counts them
+    late: float = 0.0  # seconds of the time between that the watching process itself stood still
+    asked: float | None = None  # when what is told of the job was asked for, where that was before ``sent``
+
+    @property
+    def news_from(self) -> float:
+        """What is told of the job was asked for then, so it was so at that time or later."""
+        return self.sent if self.asked is None else self.asked
+
+    @property
+    def waited(self) -> float:
+        """Seconds for which the question waited for its answer, at least."""
+        return self.received - self.sent - self.late
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """How an experiment ended, as its provider tells: what came out of it.
+
+    ``status`` as in ``Sample``, empty when the provider knows none. ``score`` is the value of ``metric``; ``artifacts``
+    are names of models and files.
+    """
+
+    status: str
+    metric: str = ""
+    score: float | None = None
+    artifacts: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """Longest time without answer and progress: estimate and the interval that holds the truth, in seconds.
+
+    ``at`` is the monotonic time of the last answer before it, ``None`` when nothing stood out.
+    """
+
+    seconds: float
+    low: float
+    high: float
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict with its three claims, each ``proven``, ``refuted`` or ``unknown``, and the figures behind it.
+
+    ``resolution`` is the widest quiet gap of normal polling: a shorter stall cannot be told from it.
+    """
+
+    experiment: Experiment
+    verdict: Verdict
+    identity: str
+    progress: str
+    stall: str
+    longest_stall: Stall | None
+    resolution: float | None
+    progress_before: float | None
+    progress_after: float | None
+    samples: int = 0
+    unwatched_seconds: float = 0.0
+    detail: str = ""
+    members: tuple[Judgement, ...] = ()  # of a cluster's experiment: what each of its nodes is judged

@@ -1,0 +1,99 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What has changed since a plan was made or approved. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.blockers import vm_reasons
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, Refusal
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Connection, Estate, Maintenance
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A move that no longer holds: the VM's name and what is different now."""
+
+    vm_name: str
+    what: str
+
+
+def revalidate(plan: Plan, estate: Estate) -> tuple[Drift, ...]:
+    """What of the plan no longer holds.
+
+    A VM that already is on its target, or is moved there by the plan's own task, is no drift.
+    """
+    return tuple(Drift(move.vm_name, what) for move in plan.moves if (what := _drift(move, estate)))
+
+
+def _drift(move: Move, estate: Estate) -> str:
+    vm, target = estate.vms.get(move.vm), estate.hosts.get(move.target)
+    if vm is None:
+        return "the VM no longer exists"
+    if vm.host == move.target or (move.task is not None and vm.moving_task == move.task):
+        return ""
+    if vm.host != move.source:
+        place = estate.hosts[vm.host].name if vm.host in estate.hosts else vm.host
+        return f"the VM is on {place}, not on {move.source_name}"
+    if target is None:
+        return f"the target {move.target_name} no longer exists"
+    if target.connection is not Connection.CONNECTED or target.maintenance is not Maintenance.NORMAL:
+        return f"the target {target.name} is {target.connection}, maintenance {target.maintenance}"
+    reasons = vm_reasons(estate, vm)
+    return "; ".join(f"{reason.check} ({reason.object})" for reason in reasons)
+
+
+def departures(approved: Plan, now: Plan, estate: Estate, hosts: Collection[str] = ()) -> tuple[Drift, ...]:
+    """What the plan made now does otherwise than an approved one.
+
+    No departure: a move that is done already, so that a killed run goes on; and a move that touches none of ``hosts``
+    (MoIDs; none means all), because the plan of a fault domain serves for each of its hosts.
+    """
+    given = {move.vm: move for move in approved.moves}
+    known = {refusal.vm for refusal in approved.refusals}
+    planned = {move.vm for move in now.moves}
+    found = [Drift(m.vm_name, what) for m in now.moves if (what := _other_target(m, given.get(m.vm)))]
+    found += [
+        Drift(move.vm_name, what)
+        for move in approved.moves
+        if move.vm not in planned
+        and (not hosts or move.source in hosts or move.target in hosts)
+        and (what := _not_done(move, now, estate))
+    ]
+    found += [
+        Drift(refusal.vm_name, f"it stays ({_checks(refusal)}), which nobody approved")
+        for refusal in now.refusals
+        if refusal.blocking and refusal.vm not in known and refusal.vm not in given
+    ]
+    return tuple(sorted(found, key=lambda drift: drift.vm_name))
+
+
+def _other_target(move: Move, given: Move | None) -> str:
+    if given is None:
+        return f"it would move to {move.target_name}, which nobody approved"
+    if given.target != move.target:
+        return f"it would move to {move.target_name}; approved is {given.target_name}"
+    return ""
+
+
+def _not_done(move: Move, now: Plan, estate: Estate) -> str:
+    vm = estate.vms.get(move.vm)
+    if vm is None:
+        return "the VM no longer exists"
+    if vm.host == move.target:
+        return ""
+    refusal = next((refusal for refusal in now.refusals if refusal.vm == move.vm), None)
+    if refusal is not None:
+        return f"it cannot move to {move.target_name} any more ({_checks(refusal)})"
+    if vm.host == move.source:
+        return f"its move to {move.target_name} is no longer asked for"
+    place = estate.hosts[vm.host].name if vm.host in estate.hosts else vm.host
+    return f"it is on {place}, not on {move.source_name}"
+
+
+def _checks(refusal: Refusal) -> str:
+    return ", ".join(sorted({reason.check for reason in refusal.reasons}))

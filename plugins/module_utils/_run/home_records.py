@@ -1,0 +1,111 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Homes that journals record, and those that were cleared since."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import utc_now
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Purpose
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import Recorder, Vcenter
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import RunState
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import accessing, runs_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
+
+CLEARED = "homes_cleared.jsonl"
+
+
+def record_home(vcenter: Vcenter, journal: Recorder, vm: dict[str, str], home: Home) -> None:
+    """Keep a home in the journal, and in the VM's attribute where the role permits."""
+    fields = {
+        "vm": vm,
+        "home": {"moid": home.host, "name": home.host_name},
+        "target": {"moid": home.target, "name": home.target_name},
+        "start": home.start,
+    }
+    journal.write("home_recorded", **fields, attribute=False)
+    if vcenter.record_home(home):
+        journal.write("home_recorded", **fields, attribute=True)
+
+
+def journal_homes(state: Path, vcenter_uuid: str, runs: Sequence[RunState] | None = None) -> dict[str, Home]:
+    """The home of each VM that the journals of this vCenter recorded last, unless it was cleared after that.
+
+    Rollbacks and operators clear a VM's home; a restore clears the home that it brought the VM to. ``runs``: what
+    :func:`runs_of` told of the same vCenter, where that was read already.
+    """
+    facts = _cleared_homes(state, vcenter_uuid)
+    for run in reversed(runs_of(state, vcenter_uuid) if runs is None else runs):
+        facts += _home_facts(run)  # the newer run's last: of two at the same millisecond it counts
+    homes: dict[str, Home] = {}
+    for fact in sorted(facts, key=lambda fact: (fact.at, fact.home is None)):
+        if fact.home is not None:
+            homes[fact.vm] = fact.home
+        elif fact.vm in homes and fact.host in ("", homes[fact.vm].host):
+            del homes[fact.vm]
+    return homes
+
+
+@dataclass(frozen=True, slots=True)
+class _HomeFact:
+    """At a time (UTC, ISO 8601) a VM's home was recorded, or cleared: any, or the one on ``host`` (a MoID)."""
+
+    at: str
+    vm: str
+    home: Home | None = None
+    host: str = ""
+
+
+def _home_facts(run: RunState) -> list[_HomeFact]:
+    """A run that was resumed tells of homes after later runs did, so each fact has its own time."""
+    facts = [_HomeFact(home.recorded_at, home.vm, home) for home in run.homes]
+    facts += [_HomeFact(at, vm) for vm, at in run.homes_cleared.items()]
+    if run.purpose is Purpose.RESTORE:
+        facts += [
+            _HomeFact(move.ended_at, vm, host=move.target)
+            for vm, move in run.moves.items()
+            if move.result is MoveResult.MOVED and vm not in run.back
+        ]
+    return facts
+
+
+def clear_homes(state: Path, vcenter_uuid: str, homes: Iterable[Home]) -> None:
+    """Remember that an operator cleared homes of the journals. One that is recorded later counts again.
+
+    Raises InvalidInput when that cannot be written.
+    """
+    lines = [
+        json.dumps({"at": max(utc_now(), home.recorded_at), "vcenter": vcenter_uuid, "vm": home.vm}) for home in homes
+    ]
+    path = state / CLEARED
+    with accessing(path, "written"):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(fd, "wb", buffering=0) as stream:
+            # The line break before them ends a line that a crash tore.
+            stream.write("".join(f"\n{line}\n" for line in lines).encode())
+            os.fsync(fd)
+
+
+def _cleared_homes(state: Path, vcenter_uuid: str) -> list[_HomeFact]:
+    path = state / CLEARED
+    with accessing(path):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+    found = []
+    for line in lines:
+        try:
+            told = json.loads(line)
+            if told["vcenter"] == vcenter_uuid:
+                found.append(_HomeFact(str(told["at"]), str(told["vm"])))
+        except (ValueError, KeyError, TypeError):
+            continue  # empty, or torn by a crash before the module said that it was done
+    return found

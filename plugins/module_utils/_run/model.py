@@ -1,0 +1,182 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run is asked to do, under which rules, and how it ended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, SlotLimits
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import GuestLogin
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import Fault
+
+LEFT = ("stayed", "never_left")
+
+
+class Purpose(StrEnum):
+    """Why a run is carried out."""
+
+    EVACUATE = "evacuate"
+    RESTORE = "restore"
+    MIGRATE = "migrate"
+
+
+class MoveResult(StrEnum):
+    """How a move ended, decided by the observed ``runtime.host``."""
+
+    MOVED = "moved"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    GONE = "gone"  # the VM was deleted meanwhile
+    NOT_STARTED = "not_started"  # the run stopped before this move
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a plan is carried out. ``stop_on_failure`` false keeps going whatever fails.
+
+    ``roll_back``: once stopped, VMs that were moved come back.
+    """
+
+    slots: SlotLimits = field(default_factory=SlotLimits)
+    priority: str = "highPriority"
+    max_failures: int = 1
+    stop_on_failure: bool = True
+    roll_back: bool = False
+    retries: int = 2
+    retry_delay: float = 2.0
+    timeout_per_gib: float | None = None
+    timeout_floor: float = 300.0
+    cancel_grace: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A move that is over: its result, the host observed (MoID and name), and the fault that ended it."""
+
+    move: Move
+    result: MoveResult
+    host: str | None
+    host_name: str
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run achieved. ``stopped`` says why no further move was started, "" when all were."""
+
+    ended: tuple[Ended, ...]
+    judgements: tuple[Judgement, ...]
+    stopped: str = ""
+    interrupted: bool = False
+
+    @property
+    def moved(self) -> tuple[Ended, ...]:
+        """Moves whose VM was observed on its target."""
+        return tuple(e for e in self.ended if e.result is MoveResult.MOVED)
+
+    @property
+    def left_behind(self) -> tuple[Ended, ...]:
+        """Moves whose VM still is where it was."""
+        return tuple(e for e in self.ended if e.result not in (MoveResult.MOVED, MoveResult.GONE))
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where a VM of a rolled-back run is, as observed; ``host`` is a name, "" when the VM no longer exists.
+
+    ``outcome``: back, stayed (where the run put it), never_left, elsewhere (where this run did not put it) or gone.
+    """
+
+    vm: str
+    vm_name: str
+    host: str
+    outcome: str
+    reason: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What an operator is told."""
+        why = f" ({self.reason})" if self.reason else ""
+        return {
+            "back": f"{self.vm_name} is back on {self.host}",
+            "stayed": f"{self.vm_name} stayed on {self.host}{why}",
+            "never_left": f"{self.vm_name} was left on {self.host}{why}",
+            "elsewhere": f"{self.vm_name} is on {self.host}, where this run did not put it",
+            "gone": f"{self.vm_name} no longer exists",
+        }[self.outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """What a rollback achieved: the moves back, and where each VM of the run is."""
+
+    outcome: Outcome
+    accounts: tuple[Account, ...]
+
+
+def run_key(vcenter_uuid: str, host: str | None, vms: tuple[str, ...] = ()) -> str:
+    """What a run works for: a host of a vCenter, or else a set of VMs."""
+    what = host or "+".join(sorted(vms))
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", f"{vcenter_uuid}.{what}")[:200]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What is to be carried out, for whom, and where its journal lives.
+
+    ``own_fence``: the host was fenced for this run, so that a rollback may lift the fence.
+    """
+
+    plan: Plan
+    purpose: Purpose
+    host: HostState | None
+    state: Path
+    rules: Rules
+    record_homes: bool = False
+    fence: str = ""
+    own_fence: bool = False
+    require_checkpoint: str = "never"
+    guest: GuestLogin | None = None
+    stall_budget: float = 5.0
+    lock_timeout: float = 600.0
+
+    @property
+    def key(self) -> str:
+        """What the run works for; one process at a time works for it."""
+        vms = tuple(move.vm for move in self.plan.moves)
+        return run_key(self.plan.vcenter.instance_uuid, self.host.moid if self.host else None, vms)
+
+    @property
+    def subject(self) -> str:
+        """The run's subject as a person names it."""
+        return self.host.name if self.host else ",".join(move.vm_name for move in self.plan.moves)
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """How a run went; ``failures`` are sentences, empty when all is well; ``rolled_back`` when it was."""
+
+    run_id: str
+    folder: Path | None
+    outcome: Outcome
+    failures: tuple[str, ...] = ()
+    resumed: bool = False
+    unobserved: Mapping[str, str] = field(default_factory=dict)
+    rolled_back: RolledBack | None = None
+
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """Names of VMs that a move left where they were."""
+        if self.rolled_back is None:
+            return tuple(ended.move.vm_name for ended in self.outcome.left_behind)
+        return tuple(a.vm_name for a in self.rolled_back.accounts if a.outcome in LEFT)
