@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Maintenance requests: a small reviewed file that asks for one evacuation or restore within a window. Pure.
 
 A request is an operation, not a desired state: it is carried out at most once, and never outside its window.
@@ -20,7 +18,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, PlanRefused
+from ._core.errors import InvalidInput, PlanRefused
 
 VERSION = "1.0"
 MAX_BYTES = 65_536

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """How far a run is and how long it will still take, from the plan's predictions and what was measured. Pure.
 
 A prediction is for a move that has the link to itself; moves at a time share it. So the work that is left, in predicted

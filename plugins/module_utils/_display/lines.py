@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Journal events as lines for a person: one short line a transition (AWX cuts lines above 1 kB)."""
 
 from __future__ import annotations
@@ -13,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import percent, stall_text
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.estimate import (
+from .._core.wording import percent, stall_text
+from .estimate import (
     Leg,
     duration_text,
     seconds_left,

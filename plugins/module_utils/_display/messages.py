@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Messages to the owners of experiments: before their VMs move, when harm was seen, and after. Pure.
 
 A hook that names owners, or whose ``to`` is a map from owners to addresses, tells of their experiments only, and
@@ -16,7 +14,7 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import percent, stall_text
+from .._core.wording import percent, stall_text
 
 EVENTS = ("before", "stall", "after")
 HARMED = ("stalled", "restarted", "failed")

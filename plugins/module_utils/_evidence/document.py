@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Evidence: a run's journal and samples as one document. Pure."""
 
 from __future__ import annotations
@@ -13,17 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import stall_text
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.summary import shared_names, shown, summary_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import merged, moid_list, vm_list
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement, Sample
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.throughput import joined, slowdown, throughput
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
+from .._core.wording import stall_text
+from .._experiments.clusters import merged, moid_list, vm_list
+from .._experiments.model import Judgement, Sample
+from .._experiments.throughput import joined, slowdown, throughput
+from .._run.events import (
     experiment_of,
     judgement_of,
     verdict_fields,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import compared
+from .._vsphere.guest import compared
+from .summary import shared_names, shown, summary_of
 
 SCHEMA_VERSION = "1.0"
 MOST_POINTS = 400

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import digest
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event, verify_chain
+from .._experiments.samples import digest
+from .._run.journal import Event, verify_chain
 
 
 def integrity_of(folder: Path, events: list[Event]) -> dict[str, Any]:

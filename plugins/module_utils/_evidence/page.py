@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Template and style of the report. They are strings, because only Python files travel with a module.
 
 Contrast of text is at least 4.5:1 in every mode (WCAG 2.2, AA); no meaning rests on colour alone. Below 900 px a table is

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Figures as SVG by matplotlib: the timeline of the moves, and an experiment's progress with its move and its stall.
 
 Colours are drawn as the light ones and then named as the page's CSS variables, so that the page's dark mode and
@@ -21,7 +19,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.summary import shared_names, shown
+from .summary import shared_names, shown
 
 Evidence = Mapping[str, Any]
 

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Evidence as a page and as Markdown. Everything that came from outside is escaped."""
 
 from __future__ import annotations
@@ -12,12 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core import wording
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import percent
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import plots, tables
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import statement
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.page import PAGE, STYLE
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.summary import (
+from .._core import wording
+from .._core.wording import percent
+from . import plots, tables
+from .document import statement
+from .page import PAGE, STYLE
+from .summary import (
     longest_stall,
     shared_names,
     shown,

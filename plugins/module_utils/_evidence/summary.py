@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """What evidence says on the whole: verdict of the run, verdicts by owner, placement, and what was not observed. Pure.
 
 Everything here follows from the rest of the evidence; it stands in ``evidence.json`` so that page, Markdown and
@@ -17,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import stall_text
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import WORST_FIRST, worst
+from .._core.wording import stall_text
+from .._experiments.model import WORST_FIRST, worst
 
 Evidence = Mapping[str, Any]
 

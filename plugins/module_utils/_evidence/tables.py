@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Evidence as tables of text. Page and Markdown render the same tables, so that they cannot say different things. Pure."""
 
 from __future__ import annotations
@@ -13,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import after, moment, percent, seconds, span
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.summary import (
+from .._core.wording import after, moment, percent, seconds, span
+from .summary import (
     GOOD,
     shared_names,
     shown,

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Experiments of a cluster: its nodes in several VMs are members of one experiment. Pure.
 
 Each member is watched at its own node, because a frozen node does not show at another one (measured with two H2O-3
@@ -16,14 +14,14 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+from .._vsphere.estate import Power, VmState
+from .model import (
     Experiment,
     Judgement,
     Stall,
     Verdict,
     worst,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
 
 Key = tuple[str, str, str]
 

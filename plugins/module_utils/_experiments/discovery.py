@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Finds experiments in VMs, in parallel, at addresses that the guests report or the operator gives."""
 
 from __future__ import annotations
@@ -17,34 +15,34 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import text
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import further_vms, key_of, merged
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
+from .._core.errors import ExperimentError, InvalidInput
+from .._core.untrusted import text
+from .._vsphere.estate import Estate, Power, VmState
+from .clusters import further_vms, key_of, merged
+from .finished_models import (
     Exported,
     Exporter,
     Wanted,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+from .model import (
     Experiment,
     Judgement,
     Sample,
     Verdict,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Source, Target
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3 import H2o3
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+from .providers.base import Session, Source, Target
+from .providers.h2o3 import H2o3
+from .providers.probe import (
     UnusableAddress,
     address_in,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.sources import (
+from .providers.sources import (
     ANY_ADDRESS,
     Scoped,
     scoped_source,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import largest_gap
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import Watch
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Power, VmState
+from .training_clock import largest_gap
+from .watch import Watch
 
 _WORKERS = 16
 PATIENCE_SECONDS = 30.0  # for questions about what a source found in a VM

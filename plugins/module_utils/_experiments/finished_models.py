@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Finished models on disk: what is wanted, what a provider fetched, and its place. Names of servers become no paths."""
 
 from __future__ import annotations
@@ -16,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
+from .._core.errors import ExperimentError, InvalidInput
+from .model import Experiment
 
 BLOCK = 1 << 20
 

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """How long the watching process itself stood still: what it was late to notice is no stall of an experiment.
 
 Two sources: the time a thread was ready to run and had no processor (proc(5), ``schedstat``; Linux only), and a pulse,

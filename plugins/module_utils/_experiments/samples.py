@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """The samples of a run on disk: JSON lines, one a sample, beside the journal."""
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
+from .model import Sample
 
 Key = tuple[str, str]  # VM MoID, experiment id
 

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """How long an experiment stood still, as an interval that holds the truth. Pure.
 
 Where the server freezes with its VM (signal ``answers``), a stall is a silence: with ``a`` the answer before and ``b``
@@ -21,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Capabilities, Sample, Stall
+from .model import Capabilities, Sample, Stall
 
 ANSWERED = "answered"
 HEARD = (ANSWERED, "job_missing")  # that a job is unknown is an answer of the server, too

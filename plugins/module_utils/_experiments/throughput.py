@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Throughput of an experiment before, while and after its VM moved, each with a confidence interval. Pure.
 
 Steps of a training are correlated, so the interval comes from twelve batch means (Student's t): somewhat below its
@@ -19,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import stdev
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
+from .model import Sample
 
 BATCHES = 12
 T_95 = 2.201  # Student's t with 11 degrees of freedom, two-sided 95 %

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """When a training did its steps, by its own clock. Pure.
 
 That clock stands still with a frozen guest or is set right after it, so what it shows is told beside the stall and never

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """The verdict: what samples prove about an experiment. Pure.
 
 Identity (same process, same job), progress (never back) and stall (:mod:`_stall`) are three claims; the verdict is never
@@ -15,14 +13,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+from .model import (
     Experiment,
     Judgement,
     Sample,
     Stall,
     Verdict,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import (
+from .stall import (
     ANSWERED,
     longest_stall,
     news,

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """The watch: one thread an experiment asks how its job is, 5 times a second, 20 times while its VM moves.
 
 A VM is asked no more than ``QUESTIONS_A_PROCESSOR`` for each of its processors, so that its trainings lose about 1 % at most.
@@ -20,17 +18,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import key_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement, Sample
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.pauses import Pulse, RunDelay
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import (
+from .clusters import key_of
+from .model import Experiment, Judgement, Sample
+from .pauses import Pulse, RunDelay
+from .providers.base import Session
+from .samples import (
     SampleLog,
     read_samples,
     unwatched_windows,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import ANSWERED, HEARD, STANDS_OUT, news
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import is_over, judge
+from .stall import ANSWERED, HEARD, STANDS_OUT, news
+from .verdict import is_over, judge
 
 CALM_HZ = 5.0
 FOCUS_HZ = 20.0

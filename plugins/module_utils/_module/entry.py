@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """What every module does around its own work: take parameters, connect, fail with one sentence."""
 
 from __future__ import annotations
@@ -13,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import VsphereError
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import PYVMOMI_ERROR, Endpoint, connected
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
+
+from .._core.errors import VsphereError
+from .._vsphere.client import PYVMOMI_ERROR, Endpoint, connected
+from .._vsphere.session import Vsphere
+from .argspec import CONNECTION_SPEC
 
 
 def run_module(spec: dict[str, Any], body: Callable[[AnsibleModule, Vsphere], dict[str, Any]], **options: Any) -> None:

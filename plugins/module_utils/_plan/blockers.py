@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Reason
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Power, VmState
+from .._vsphere.estate import Estate, Power, VmState
+from .model import Reason
 
 # Reasons of VMs which do not keep their host from entering maintenance mode.
 HARMLESS = frozenset({"not_powered_on", "template", "managed_by"})

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """A plan as JSON and back. A plan that was edited on the way is refused."""
 
 from __future__ import annotations
@@ -14,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, Reason, Refusal
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import VcenterInfo
+from .._core.errors import InvalidInput
+from .._vsphere.estate import VcenterInfo
+from .model import Move, Plan, Reason, Refusal
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:

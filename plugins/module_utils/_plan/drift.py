@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.blockers import vm_reasons
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, Refusal
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Connection, Estate, Maintenance
+from .._vsphere.estate import Connection, Estate, Maintenance
+from .blockers import vm_reasons
+from .model import Move, Plan, Refusal
 
 
 @dataclass(frozen=True, slots=True)

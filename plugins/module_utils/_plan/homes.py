@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Homes: where a VM lived before evacuation, kept in a custom attribute of the VM and in the journal. Pure."""
 
 from __future__ import annotations
@@ -11,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+from .._vsphere.estate import (
     Connection,
     Estate,
     Maintenance,
     VmState,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE, Home, decode_home
+from .._vsphere.home_attribute import ATTRIBUTE, Home, decode_home
+from .model import Move
 
 
 def recorded_home(vm: VmState, journal: dict[str, Home]) -> Home | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import VcenterInfo
+from .._vsphere.estate import VcenterInfo
 
 
 class Policy(StrEnum):

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """The planner: a target for each VM, or every reason why it stays. Pure and deterministic.
 
 A ledger of memory and CPU counts the plan's own arrivals, because vCenter's checks reserve nothing.
@@ -15,22 +13,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.blockers import HARMLESS, lock_reasons, vm_reasons
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_id_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import (
+from .._vsphere.estate import (
+    Connection,
+    Estate,
+    HostState,
+    Maintenance,
+    VmState,
+)
+from .blockers import HARMLESS, lock_reasons, vm_reasons
+from .codec import plan_id_of
+from .model import (
     Move,
     Plan,
     PlanRequest,
     Policy,
     Reason,
     Refusal,
-)
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Connection,
-    Estate,
-    HostState,
-    Maintenance,
-    VmState,
 )
 
 GIB = 1024**3

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Which VMs and hosts the operator means. Pure; names must fit exactly one object."""
 
 from __future__ import annotations
@@ -12,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, InvalidInput, NotFound
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, HostState, VmState
+from .._core.errors import Ambiguous, InvalidInput, NotFound
+from .._vsphere.estate import Estate, HostState, VmState
 
 
 def find_host(estate: Estate, name: str, *, option: str = "host") -> HostState:

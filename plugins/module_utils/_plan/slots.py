@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """The sliding window of slots: which moves may start now. Pure.
 
 vCenter counts a vMotion against the source and the target host, 8 each (4 on 1GbE; Broadcom KB 326281),
@@ -15,9 +13,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, SlotLimits
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState
+from .._core.errors import InvalidInput
+from .._vsphere.estate import HostState
+from .model import Move, SlotLimits
 
 MOST_SLOTS = 8
 SLOTS_ON_1GBE = 4

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import vm_list
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+from .._experiments.clusters import vm_list
+from .._experiments.model import (
     Capabilities,
     Experiment,
     Judgement,
     Stall,
     Verdict,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Refusal
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Ended
+from .._plan.model import Move, Refusal
+from .model import Ended
 
 
 def _vm(move: Move) -> dict[str, str]:

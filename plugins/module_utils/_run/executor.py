@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """The executor: carries out a plan with a sliding window of slots, journal first, observed truth last.
 
 One loop on one thread: start what the slots allow, hear of tasks and placements from the one
@@ -16,25 +14,25 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError, VsphereError
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import merged, vm_list
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import is_harmful
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import move_timeout, next_moves
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
+from .._core.errors import CallFailed, ConnectError, VsphereError
+from .._experiments.clusters import merged, vm_list
+from .._experiments.model import Judgement
+from .._experiments.verdict import is_harmful
+from .._plan.model import Move, Plan
+from .._plan.slots import move_timeout, next_moves
+from .._vsphere.estate import Power
+from .._vsphere.faults import TRANSIENT_FAULTS
+from .._vsphere.home_attribute import Home
+from .._vsphere.news import Fault, PlacementUpdate, TaskUpdate
+from .events import (
     _move_fields,
     _vm,
     ended_fields,
     verdict_fields,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import record_home
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Ended, MoveResult, Outcome, Rules
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import ExperimentWatch, Recorder, Vcenter
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.faults import TRANSIENT_FAULTS
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import Fault, PlacementUpdate, TaskUpdate
+from .home_records import record_home
+from .model import Ended, MoveResult, Outcome, Rules
+from .ports import ExperimentWatch, Recorder, Vcenter
 
 _UPDATE_SECONDS = 1.0
 _SETTLE_SECONDS = 0.2

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import utc_now
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Purpose
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import Recorder, Vcenter
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import RunState
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import accessing, runs_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
+from .._vsphere.home_attribute import Home
+from .journal import utc_now
+from .model import MoveResult, Purpose
+from .ports import Recorder, Vcenter
+from .state import RunState
+from .store import accessing, runs_of
 
 CLEARED = "homes_cleared.jsonl"
 

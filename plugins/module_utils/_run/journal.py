@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """The journal of a run: JSON lines, appended and on disk before the call that they announce.
 
 A line is ``{"seq", "prev", "at", "mono", "event", ...}``: ``prev`` is the SHA-256 of the line before (without its newline;

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import RunBusy
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import accessing
+from .._core.errors import RunBusy
+from .store import accessing
 
 
 @contextmanager

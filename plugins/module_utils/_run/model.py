@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, SlotLimits
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import GuestLogin
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import Fault
+from .._experiments.model import Judgement
+from .._plan.model import Move, Plan, SlotLimits
+from .._vsphere.estate import HostState
+from .._vsphere.guest import GuestLogin
+from .._vsphere.news import Fault
 
 LEFT = ("stayed", "never_left")
 

@@ -9,25 +9,25 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, PlanRefused
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import departures
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import moves_under_way, placements
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan, PlanRequest, Policy
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import (
+from .._core.errors import InvalidInput, PlanRefused
+from .._plan.codec import plan_from_dict
+from .._plan.drift import departures
+from .._plan.homes import moves_under_way, placements
+from .._plan.model import Plan, PlanRequest, Policy
+from .._plan.selection import (
     find_fault_domain,
     find_host,
     select_vms,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
+from .._vsphere.estate import Estate, HostState
+from .home_records import journal_homes
+from .store import (
     arrivals,
     journalled_plan,
     moves_in_flight,
     runs_of,
     state_to_read,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, HostState
 
 CRITERIA = ("vms", "patterns", "folders", "attributes")  # which VMs are meant, besides host and fault_domain
 

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """The seams between decisions and the world: what the executor needs from vCenter and from the watch.
 
 Implemented by ``_vcenter.Vsphere`` (pyVmomi) and ``_watch.Watch`` (provider threads); by scripted
@@ -16,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement, Sample
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, HostState
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import GuestLogin, GuestProcess
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate, Update
+from .._experiments.model import Experiment, Judgement, Sample
+from .._vsphere.estate import Estate, HostState
+from .._vsphere.guest import GuestLogin, GuestProcess
+from .._vsphere.home_attribute import Home
+from .._vsphere.news import PlacementUpdate, Update
 
 
 class Vcenter(Protocol):

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """The rollback: brings the VMs that a run moved back to where it took them from.
 
 It works from the journal and from where VMs are observed, so that a killed rollback goes on where it was. It is planned
@@ -15,24 +13,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import VsphereError
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan, PlanRequest, Policy
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import planned_fields, refused_fields
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import record_home
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
+from .._core.errors import VsphereError
+from .._plan.model import Plan, PlanRequest, Policy
+from .._plan.planner import make_plan
+from .._vsphere.estate import Estate, Maintenance
+from .._vsphere.home_attribute import Home
+from .events import planned_fields, refused_fields
+from .executor import Executor, failures_of
+from .home_records import record_home
+from .journal import Journal, read_journal
+from .model import (
     Account,
     MoveResult,
     Outcome,
     RolledBack,
     Rules,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import ExperimentWatch, Vcenter
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import MoveRecord, RunState, replay
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Maintenance
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
+from .ports import ExperimentWatch, Vcenter
+from .state import MoveRecord, RunState, replay
 
 FENCE_SECONDS = 300.0
 

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """One run from the lock to ``run_finished``: what ``vm_migrate`` does once it is connected."""
 
 from __future__ import annotations
@@ -15,26 +13,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, PlanRefused, VsphereError
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.version import VERSION
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import digest, read_samples
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import revalidate
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import next_home, recorded_home
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, Refusal
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import told_name
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
+from .._core.errors import CallFailed, PlanRefused, VsphereError
+from .._core.version import VERSION
+from .._experiments.model import Experiment
+from .._experiments.samples import digest, read_samples
+from .._plan.drift import revalidate
+from .._plan.homes import next_home, recorded_home
+from .._plan.model import Move, Plan, Refusal
+from .._plan.selection import told_name
+from .._vsphere.estate import Estate
+from .._vsphere.guest import GuestLogin, reading
+from .._vsphere.home_attribute import Home
+from .._vsphere.news import Fault
+from .events import (
     ended_fields,
     experiment_fields,
     planned_fields,
     refused_fields,
     verdict_fields,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event, Journal, utc_now
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import run_lock
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
+from .executor import Executor, failures_of
+from .home_records import journal_homes
+from .journal import Event, Journal, utc_now
+from .locks import run_lock
+from .model import (
     LEFT,
     Account,
     Ended,
@@ -44,18 +46,14 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
     RunReport,
     RunRequest,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.ports import ExperimentWatch, Observer, Vcenter
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.rollback import Rollback, rollback_reason
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import MoveRecord, RunState
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
+from .ports import ExperimentWatch, Observer, Vcenter
+from .rollback import Rollback, rollback_reason
+from .state import MoveRecord, RunState
+from .store import (
     new_run,
     unfinished_run,
     unfinished_run_of_vms,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import GuestLogin, reading
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import Fault
 
 UNOBSERVED = Fault("Unobserved", "the move ended while no process watched it")
 

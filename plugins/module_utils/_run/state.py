@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """What a journal says about its run: a pure fold over the events, for resume, homes and reports."""
 
 from __future__ import annotations
@@ -12,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import experiment_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Purpose
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
+from .._experiments.model import Experiment
+from .._vsphere.home_attribute import Home
+from .events import experiment_of
+from .model import MoveResult, Purpose
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """The state directory: one folder a run, and a lock so that one process at a time works for a host.
 
 ``<state_dir>/runs/<run_id>/journal.jsonl`` and ``samples.jsonl``; ``<state_dir>/locks/<key>.lock``;
@@ -21,12 +19,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, NotFound
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, Refusal
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event, read_journal
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, run_key
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import RunState, replay
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, VcenterInfo
+from .._core.errors import InvalidInput, NotFound
+from .._plan.model import Move, Plan, Refusal
+from .._vsphere.estate import Estate, VcenterInfo
+from .journal import Event, read_journal
+from .model import Purpose, run_key
+from .state import RunState, replay
 
 
 def state_to_read(state_dir: str) -> Path:

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """The only file that connects to vCenter: one session, logged in again when vCenter forgot it."""
 
 from __future__ import annotations
@@ -17,8 +15,8 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError, LoginRefused
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.faults import short, translated
+from .._core.errors import ConnectError, LoginRefused
+from .faults import short, translated
 
 PYVMOMI_ERROR: str | None = None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 from xml.parsers.expat import ExpatError
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+from .._core.errors import (
     CallFailed,
     ConnectError,
     PermissionMissing,

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Processes of a guest, as vCenter tells them through VMware Tools with a login of the guest. Pure.
 
 The same number, start and command line before and after a move is the same process, whatever it trains with. Command
@@ -19,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from .._core.errors import InvalidInput
 
 CLOCK_STEP = 2.0  # seconds by which a corrected guest clock may move a process' start
 

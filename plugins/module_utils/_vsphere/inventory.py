@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Reads the estate: property paths in bulk, a constant number of calls whatever the size of the inventory."""
 
 from __future__ import annotations
@@ -15,9 +13,9 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import Client
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+from .._core.errors import CallFailed
+from .client import Client
+from .estate import (
     Alarm,
     AntiAffinityRule,
     Connection,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power
+from .estate import Power
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """``Vsphere``: the Vcenter port over pyVmomi. One session, one PropertyCollector, one update loop."""
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+from .._core.errors import (
     CallFailed,
     ConnectError,
     LoginRefused,
@@ -20,17 +18,17 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     PermissionMissing,
     TaskTimeout,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import text
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import Client
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Alarm, Estate, HostState, Power
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import (
+from .._core.untrusted import text
+from .client import Client
+from .estate import Alarm, Estate, HostState, Power
+from .guest import (
     GuestLogin,
     GuestProcess,
     hashed,
     wanted,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE, Home, encode_home
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory import (
+from .home_attribute import ATTRIBUTE, Home, encode_home
+from .inventory import (
     MOVING_TASKS,
     TASK_PATHS,
     iso_time,
@@ -41,7 +39,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory 
     read_placement,
     read_power_on,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import (
+from .news import (
     Fault,
     PlacementUpdate,
     TaskUpdate,

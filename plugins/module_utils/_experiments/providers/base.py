@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """The interface of providers: how experiments of one kind are found and asked. Providers only read."""
 
 from __future__ import annotations
@@ -13,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Final, Sample
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
+from ..model import Experiment, Final, Sample
+from ..training_clock import Point
 
 MOST_CONNECTIONS = 16  # that a search keeps to one server
 

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Provider ``driverless_ai``: H2O Driverless AI by its official client and its documented health API. It only reads.
 
 Calls of the client: ``Client(address, username, password, token_provider, verify)``, ``server.version``,
@@ -23,33 +21,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+from ..._core.errors import (
     ExperimentError,
     InvalidInput,
     VsphereError,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import mapping, number, text
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
+from ..._core.untrusted import mapping, number, text
+from ..finished_models import (
     Exported,
     Wanted,
     sha256_of,
     too_large,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+from ..model import (
     Capabilities,
     Experiment,
     Final,
     Sample,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Target
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+from ..training_clock import Point
+from .base import Session, Target
+from .probe import (
     Endpoint,
     Probe,
     endpoint_of,
     failed_sample,
     url_for,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
 
 PROVIDER = "driverless_ai"
 HEALTH = "/apis/health/v1"

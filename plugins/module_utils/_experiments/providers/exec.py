@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Provider ``exec``: the user's own executable, in any language, that speaks JSON lines on standard input and output.
 
 One line in, one line out; what a program does not know it leaves out.
@@ -29,7 +27,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import (
+from ..._core.untrusted import (
     MOST_TEXT,
     count,
     items,
@@ -39,18 +37,18 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted imp
     share,
     text,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+from ..model import (
     Capabilities,
     Experiment,
     Final,
     Sample,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Target
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+from ..training_clock import Point
+from .base import Session, Target
+from .probe import (
     MOST_BYTES,
     REQUEST_SECONDS,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
 
 PROVIDER = "exec"
 STATUS = ("RUNNING", "DONE", "FAILED", "CANCELLED", "CANCEL_PENDING")

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Provider ``h2o3``: finds training jobs of an H2O-3 server and samples them. It only reads.
 
 Calls: ``GET /3/Cloud`` (does not lock a forming cloud) and ``GET /3/Jobs``; then ``GET /3/Jobs/{key}``, and between two
@@ -24,8 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import (
+from ..._core.errors import ExperimentError
+from ..._core.untrusted import (
     items,
     mapping,
     number,
@@ -33,10 +31,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted imp
     share,
     text,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import Exported, Wanted
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Capabilities, Experiment, Final
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Target
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_models import (
+from ..finished_models import Exported, Wanted
+from ..model import Capabilities, Experiment, Final
+from ..training_clock import Point
+from .base import Session, Target
+from .h2o3_models import (
     fetch_model,
     job_path,
     listed_models,
@@ -44,19 +43,18 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     parameters_path,
     reproducible_of,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_sessions import (
+from .h2o3_sessions import (
     DISCOVERY_SECONDS,
     JobSession,
     NodeSession,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+from .probe import (
     Answer,
     Endpoint,
     Probe,
     tls_of,
     unanswered,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
 
 PROVIDER = "h2o3"
 TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Models of an H2O-3 server: whether one can be had again alike, and the finished one itself. Only GET is sent.
 
 Calls: ``/3/Jobs/{key}``, ``/3/Models/{id}`` without its output, ``/3/ModelMetrics/models/{id}``, ``/99/AutoML/{id}``,
@@ -20,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import (
+from ..._core.errors import ExperimentError, InvalidInput
+from ..._core.untrusted import (
     items,
     mapping,
     number,
@@ -29,15 +27,15 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted imp
     share,
     text,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
+from ..finished_models import (
     BLOCK,
     CappedFile,
     Exported,
     Wanted,
     sha256_of,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import Answer, Probe
+from ..model import Experiment
+from .probe import Answer, Probe
 
 # The same seed gave the same model with and without freezes (measured); of other algorithms it is not known. Reproducible
 # deep learning is scored after each iteration, so that early stopping and the best model are no matter of time.

@@ -12,10 +12,10 @@ import time
 from dataclasses import replace
 from functools import cached_property
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import items, mapping, share, text
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_models import job_path
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+from ..._core.untrusted import items, mapping, share, text
+from ..model import Sample
+from .h2o3_models import job_path
+from .probe import (
     Answer,
     Endpoint,
     Probe,

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """HTTP for probes: one keep-alive connection, no redirects, bounded answers; what comes back is trusted in nothing."""
 
 from __future__ import annotations
@@ -22,9 +20,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import parsed, text
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
+from ..._core.errors import InvalidInput
+from ..._core.untrusted import parsed, text
+from ..model import Sample
 
 MOST_BYTES = 1 << 20
 BLOCK = 1 << 16

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Provider ``prometheus``: a metric that counts training steps, from its exporter or by a query. It only reads.
 
 Asked directly, an exporter in the training process freezes with the VM: a stall is a gap between answers, as sharp as
@@ -21,16 +19,17 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import count, items, mapping, number, text
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+from ..._core.errors import InvalidInput
+from ..._core.untrusted import count, items, mapping, number, text
+from ..model import (
     Capabilities,
     Experiment,
     Final,
     Sample,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Target, advancing
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+from ..training_clock import Point
+from .base import Target, advancing
+from .probe import (
     REQUEST_SECONDS,
     Answer,
     Endpoint,
@@ -40,7 +39,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     unanswered,
     url_for,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
 
 PROVIDER = "prometheus"
 START = "process_start_time_seconds"

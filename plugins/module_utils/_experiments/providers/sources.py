@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Source, names_one
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.driverless_ai import DriverlessAi
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.exec import Exec
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.mlflow import Mlflow
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus import Prometheus
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.tensorboard import Tensorboard
+from ..._core.errors import InvalidInput
+from .base import Source, names_one
+from .driverless_ai import DriverlessAi
+from .exec import Exec
+from .mlflow import Mlflow
+from .prometheus import Prometheus
+from .tensorboard import Tensorboard
 
 ANY_ADDRESS = "//{address}"
 BUILT_IN: dict[str, Callable[[Mapping[str, Any]], Source]] = {

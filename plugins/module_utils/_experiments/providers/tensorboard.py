@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Note that this module util is **PRIVATE** to the collection. It can change at any time.
-
 """Provider ``tensorboard``: scalars of event files, over TensorBoard's own HTTP API. It only reads.
 
 TensorBoard shows what was flushed to disk and reloaded: its answers are old by up to the reload interval (read from
@@ -19,20 +17,21 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import count, items, mapping, text
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+from ..._core.untrusted import count, items, mapping, text
+from ..model import (
     Capabilities,
     Experiment,
     Final,
     Sample,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import (
+from ..training_clock import Point
+from .base import (
     Session,
     Target,
     advancing,
     names_one,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+from .probe import (
     REQUEST_SECONDS,
     Answer,
     Endpoint,
@@ -42,7 +41,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     unanswered,
     url_for,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import Point
 
 PROVIDER = "tensorboard"
 SCALARS = "/data/plugin/scalars"
