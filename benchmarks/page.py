@@ -33,18 +33,18 @@ def read_results(folder: Path = RESULTS) -> list[Line]:
 
 
 class Figures:
-    """Figures by name and by what else their lines say."""
+    """Figures by name and by the other keys of their lines."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
         self._lines = list(lines)
 
     def of(self, name: str, **keys: Any) -> list[Line]:
-        """The lines of a figure that say all of ``keys``; ``None`` stands for a key that is not there."""
+        """The lines of a figure with all of ``keys``; ``None`` means that the key is missing."""
         named = [line for line in self._lines if line["figure"] == name]
         return [line for line in named if all(line.get(key) == value for key, value in keys.items())]
 
     def one(self, name: str, **keys: Any) -> Any:
-        """The value of the one line there is. Raises ValueError when there are none or several."""
+        """The value of the only line. Raises ValueError if there are none or several."""
         (line,) = self.of(name, **keys)
         return line["value"]
 
@@ -66,7 +66,7 @@ def errors(figures: Figures, key: str, title: str) -> str:
 
 
 def matrix(figures: Figures) -> str:
-    """Verdicts by fate; what is true stands in bold."""
+    """Verdicts by fate; the right ones are in bold."""
     rows = [
         [line["fate"], line["value"], *(_cell(line, verdict) for verdict in VERDICTS)]
         for line in figures.of("verdict_matrix")
@@ -80,31 +80,32 @@ def _cell(line: Line, verdict: str) -> str:
 
 
 def stalls(figures: Figures) -> str:
-    """How exactly stalls are stated."""
+    """How exactly stalls are measured."""
     one = figures.one
     cluster = figures.of("stall_cluster_p95_error_ms")[0]
     return f"""\
 Stalls
 ------
 
-{one("stall_trials")} freezes at 20 questions a second; the error is estimate less truth. The stated interval held the truth in
-{one("stall_contained_percent"):g} % of them, and {one("stall_unseen")} stayed unseen. In {one("stall_false_minutes"):g} minutes without
-a freeze {one("stall_false_claims")} stalls were claimed. Of all freezes together the median error is
-{one("stall_20hz_median_error_ms", length_s=None, algorithm=None)} ms, and 95 of 100 errors are at most
-{one("stall_20hz_p95_error_ms", length_s=None, algorithm=None)} ms. How long a freeze truly lasted is known to
-{one("stall_truth_doubt_p95_ms"):.0f} ms in 95 of 100 cases.
+Servers were frozen {one("stall_trials")} times and asked 20 times per second. The error is the estimated minus the true length.
+
+- The interval contained the true length in {one("stall_contained_percent"):g} % of the freezes, and {one("stall_unseen")} freezes were missed.
+- In {one("stall_false_minutes"):g} minutes without a freeze {one("stall_false_claims")} stalls were reported.
+- The median error is {one("stall_20hz_median_error_ms", length_s=None, algorithm=None)} ms, and 95 % of the errors are at most \
+{one("stall_20hz_p95_error_ms", length_s=None, algorithm=None)} ms.
+- The true length itself is known to {one("stall_truth_doubt_p95_ms"):.0f} ms in 95 % of the freezes.
 
 {errors(figures, "length_s", "length, s")}
 
 {errors(figures, "algorithm", "algorithm")}
 
-Of a cluster of two nodes either one was frozen: 95 of 100 errors are at most {cluster["value"]} ms, the interval held the truth in
-{one("stall_cluster_contained_percent"):g} % of {cluster["trials"]} freezes, and {one("stall_cluster_unseen")} stayed unseen.
+In a cluster of two nodes one node was frozen {cluster["trials"]} times. 95 % of the errors are at most {cluster["value"]} ms, the interval
+contained the true length in {one("stall_cluster_contained_percent"):g} % of the freezes, and {one("stall_cluster_unseen")} freezes were missed.
 """
 
 
 def providers(figures: Figures) -> str:
-    """How exactly stalls are stated by what other providers tell."""
+    """How exactly stalls are measured with other providers."""
     one = figures.one
     names = [line["source"] for line in figures.of("provider_stall_trials")]
     rows = [
@@ -128,19 +129,19 @@ def providers(figures: Figures) -> str:
         "resolution, ms",
         "median error, ms",
         "95th percentile, ms",
-        "held the truth",
+        "true length in interval",
         "false alarms",
     )
     return f"""\
 Other providers
 ---------------
 
-A TensorFlow training of ten steps a second tells its steps to each of them and is frozen for a known time. The resolution is what they
-state themselves: the median of the longest gaps of undisturbed operation.
+A TensorFlow training logs ten steps per second to each source and is frozen for a known time. The resolution is the one in the evidence:
+the longest gap in undisturbed operation (median of the runs).
 
 {table(head, rows)}
 
-{" ".join(["Not measured:", *left]) if left else "All of them were measured."}
+{" ".join(["Not measured:", *left]) if left else "All sources were measured."}
 """
 
 
@@ -150,47 +151,48 @@ def verdicts(figures: Figures) -> str:
 Verdicts
 --------
 
-{figures.one("verdict_runs")} trainings met a random fate while they were watched; {figures.one("verdict_wrong")} verdicts were wrong. What is
-true of a fate stands in bold.
+Each of {figures.one("verdict_runs")} watched trainings met a random fate; {figures.one("verdict_wrong")} verdicts were wrong. The verdicts that
+are right for a fate are in bold.
 
 {matrix(figures)}
 """
 
 
 def watching(figures: Figures) -> str:
-    """What many experiments cost the controller."""
+    """The cost of many experiments for the controller."""
     one = figures.one
     return f"""\
-What watching costs
--------------------
+Cost for the controller
+-----------------------
 
-One process watched {figures.of("watch_least_hz")[0]["experiments"]} experiments; the one that was asked least was asked
-{one("watch_least_hz")} times a second. A question took {one("watch_cpu_ms")} ms of the controller's processor, {one("watch_cpu_ratio")} of
-what the official client of H2O-3 takes for the same question in the same minutes.
+One process watched {figures.of("watch_least_hz")[0]["experiments"]} experiments and asked each at least {one("watch_least_hz")} times per second.
+A question took {one("watch_cpu_ms")} ms of the controller's processor. That is {one("watch_cpu_ratio")} times what the official client of H2O-3
+took for the same question at the same time.
 """
 
 
 def probing(figures: Figures) -> str:
-    """What being asked costs a training."""
+    """The cost of questions for a training."""
     rows = [
         (f"{line['hz']:g} Hz", f"{line['value']} %", f"{line['low']} to {line['high']} %", line["blocks"])
         for line in figures.of("probing_effect_percent")
     ]
     return f"""\
-What being asked costs
-----------------------
+Cost for the training
+---------------------
 
-A training whose server has one processor for work and answers was slower while it was asked by what the table says. An experiment
-is asked 20 times a second while its VM moves, 5 times before and after, and all in a VM together no more than 10 times a second
-for each of its processors: so one experiment on one processor is the case that is measured.
+The table shows how much slower a training was while it was asked. Its server had one processor for both training and answers. An experiment
+is asked 20 times per second while its VM moves, and 5 times per second before and after. All experiments in a VM together are asked at most
+10 times per second per processor, so the table shows one experiment on one processor.
 
 {table(("asked at", "slower by", "95 % confidence", "blocks"), rows)}
 
-A server that was never asked before compiles what answers; that took {figures.one("probing_once_seconds")} seconds of its processor at most, once.
+The first questions make a server compile the code that answers. That took at most {figures.one("probing_once_seconds")} seconds of its
+processor, once.
 """
 
 
-# What is told of each suite, by a figure that it measures.
+# The section for each suite, by a figure that the suite measures.
 SECTIONS: Mapping[str, Callable[[Figures], str]] = {
     "stall_trials": stalls,
     "provider_stall_trials": providers,
@@ -209,11 +211,11 @@ def page_of(lines: Iterable[Line]) -> str:
 
 .. _ansible_collections.liveml.vsphere.docsite.explanation_figures:
 
-Measured
-========
+Accuracy of the stall measurement
+=================================
 
-Real H2O-3 servers train on the 336,776 flights and are found, watched and judged by the collection's own code, on a machine of two
-processors. A freeze is SIGSTOP and SIGCONT of the server's process. ``benchmarks/README.md`` of the repository says how to run all of it again.
+Real H2O-3 servers train on 336,776 flights, on a machine with two processors. The collection's own code finds, watches and judges them. A
+freeze is SIGSTOP and SIGCONT of the server's process. ``benchmarks/README.md`` of the repository says how to repeat the measurements.
 
 {sections}"""
 

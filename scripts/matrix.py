@@ -209,14 +209,13 @@ def page_of(rows: Iterable[Row]) -> str:
 
 .. _ansible_collections.liveml.vsphere.docsite.matrix:
 
-Tested with
-===========
+Tested versions
+===============
 
-Every row was run from the built collection, installed into an empty path, with the Python packages of ``requirements.txt``
-(and ``requests``, which the certified inventory plugins import) and nothing else: the documentation of all modules,
-``evacuate_host`` with ``--check --diff``, ``evacuate_host`` and ``restore_host`` against the lab, the inventory of
-``inventories/vcenter``, and all of ``ansible-test sanity`` that runs without containers. ``make matrix`` runs it again with
-every Python that it finds.
+Each row is a test of the built collection in an environment of its own, with the Python packages of ``requirements.txt`` only (and
+``requests``, which the certified inventory plugins import). The test reads the documentation of all modules. It runs ``evacuate_host``
+with ``--check --diff``, then ``evacuate_host`` and ``restore_host`` against the lab. It lists the inventory of ``inventories/vcenter`` and
+runs all tests of ``ansible-test sanity`` that need no containers. ``make matrix`` repeats this with every Python on the machine.
 
 .. list-table::
    :header-rows: 1

@@ -2,15 +2,15 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A complete program for provider ``exec``: experiments that append their steps to files of a shared folder.
+"""A complete program for the provider ``exec``: trainings that append their steps to files in a shared folder.
 
-A training in VM ``ML-cpu-vm-04`` appends one JSON line a step to ``FOLDER/ML-cpu-vm-04/NAME.jsonl``::
+A training in VM ``ML-cpu-vm-04`` appends one JSON line per step to ``FOLDER/ML-cpu-vm-04/NAME.jsonl``::
 
     {"pid": 4711, "started": 1767261600.2, "step": 42, "total": 900, "time": 1767261642.7,
      "loss": 0.31, "owner": "vision", "checkpoint": "epoch-3.pt", "finished": false}
 
-Only ``pid``, ``started`` and ``step`` are needed. The program is asked by JSON lines on standard input and answers each
-on standard output; it needs nothing but Python. Arguments: the folder.
+Only ``pid``, ``started`` and ``step`` are required. The program reads JSON lines from standard input and answers each on standard output.
+It needs only Python. Argument: the folder.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ import time
 from pathlib import Path
 from typing import Any
 
-ADVANCE_SECONDS = 2.0  # a training that does no step within this time is none
+ADVANCE_SECONDS = 2.0  # a training that makes no step within this time is not running
 TAIL_BYTES = 1 << 14
 Line = dict[str, Any]
 
 
-def lines_of(path: Path, most: int | None = None) -> list[Line]:
-    """The whole lines of a log, or of its last ``most`` bytes; a line that is being written is left out."""
+def lines_of(path: Path, max_bytes: int | None = None) -> list[Line]:
+    """The complete lines of a log, or of its last ``max_bytes`` bytes, without the line that is being written."""
     with path.open("rb") as stream:
-        if most is not None:
-            stream.seek(max(0, path.stat().st_size - most))
-        *whole, _torn = stream.read().split(b"\n")
+        if max_bytes is not None:
+            stream.seek(max(0, path.stat().st_size - max_bytes))
+        *complete, _incomplete = stream.read().split(b"\n")
     found = []
-    for line in whole:
+    for line in complete:
         try:
-            told = json.loads(line)
+            record = json.loads(line)
         except ValueError:
-            continue  # the first line of a tail is cut
-        if isinstance(told, dict) and "step" in told:
-            found.append(told)
+            continue  # the first line of a tail is incomplete
+        if isinstance(record, dict) and "step" in record:
+            found.append(record)
     return found
 
 
 def last_of(path: Path) -> Line:
-    """The newest line. Raises LookupError when there is none."""
+    """The newest line. Raises LookupError if the log has none."""
     if not path.is_file():
         raise LookupError(f"{path} is gone")
     lines = lines_of(path, TAIL_BYTES)
     if not lines:
-        raise LookupError(f"{path} holds no step")
+        raise LookupError(f"{path} contains no step")
     return lines[-1]
 
 
 def process_of(line: Line) -> str:
-    """What stays the same for as long as the training is not restarted."""
+    """The identity of the training's process; it changes when the training restarts."""
     return f"{line.get('pid')}@{line.get('started')}"
 
 
 def progress_of(line: Line) -> float | None:
-    """The share of the steps that is done."""
+    """The share of the steps that are done."""
     total = line.get("total")
     return min(1.0, line["step"] / total) if total else None
 
@@ -71,15 +71,15 @@ class Provider:
         self.folder = folder
 
     def discover(self, question: Line) -> Line:
-        """Trainings of a VM that do steps now; a log that stands still belongs to a training that ended or was killed."""
+        """The trainings of a VM that make steps now. A log that does not grow belongs to a training that ended or was killed."""
         paths = sorted(self.folder.joinpath(Path(question["vm"]).name).glob("*.jsonl"))
         before = {path: path.stat().st_size for path in paths}
         time.sleep(ADVANCE_SECONDS)
-        lively = [path for path in paths if path.stat().st_size > before[path]]
-        return {"experiments": [self.experiment(path, last_of(path)) for path in lively]}
+        growing = [path for path in paths if path.stat().st_size > before[path]]
+        return {"experiments": [self.experiment(path, last_of(path)) for path in growing]}
 
     def experiment(self, path: Path, line: Line) -> Line:
-        """One training as ``discover`` tells it."""
+        """One training as ``discover`` returns it."""
         checkpoint = line.get("checkpoint")
         return {
             "id": str(path.relative_to(self.folder)),
@@ -100,7 +100,7 @@ class Provider:
         return path
 
     def sample(self, question: Line) -> Line:
-        """How the training is now."""
+        """The present state of the training."""
         line = last_of(self.path(question))
         return {
             "process": process_of(line),
@@ -110,7 +110,7 @@ class Provider:
         }
 
     def final(self, question: Line) -> Line:
-        """How it ended and what came out of it."""
+        """The final result of the training."""
         line = last_of(self.path(question))
         checkpoint = line.get("checkpoint")
         return {
@@ -121,14 +121,14 @@ class Provider:
         }
 
     def history(self, question: Line) -> Line:
-        """When the steps of a range were done, by the training's own clock."""
+        """The times of a range of steps, on the training's own clock."""
         lines = lines_of(self.path(question))
         inside = [line for line in lines if question["first"] <= line["step"] <= question["last"]]
         return {"points": [[line["time"], line["step"]] for line in inside if "time" in line]}
 
 
 def main() -> None:
-    """Answer each line by a line until standard input ends."""
+    """Answer each line with one line until standard input ends."""
     provider = Provider(Path(sys.argv[1]))
     answers = {
         "discover": provider.discover,

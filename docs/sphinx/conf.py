@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How Sphinx makes the site from what antsibull-docs wrote. Read by scripts/docs.py."""
+"""Sphinx makes the site from the output of antsibull-docs with these settings. scripts/docs.py copies this file."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ pygments_dark_style = "monokai"
 highlight_language = "YAML+Jinja"
 default_role = "any"
 nitpicky = True
-exclude_patterns = ["docsite/examples"]
+exclude_patterns = ["docsite/examples", "landing.rst"]
 
-# The labels of Ansible's own documentation that antsibull-docs refers to, so that a build needs no network.
+# The labels of Ansible's own documentation that antsibull-docs uses. They are listed here so that a build needs no network.
 ANSIBLE = "https://docs.ansible.com/projects/ansible/devel/"
 LABELS = {
     "action_plugins": "plugins/action.html",
@@ -42,10 +42,25 @@ intersphinx_mapping = {"ansible": (ANSIBLE, str(inventory))}
 
 
 def without_contents(_app: object, _page: str, source: list[str]) -> None:
-    """The theme shows each page's contents beside it, and wants them nowhere else."""
+    """Remove the contents list of each page: the theme shows it beside the page."""
     source[0] = re.sub(r"^\.\. contents::\n(?: +:.*\n)*", "", source[0], flags=re.MULTILINE)
+
+
+SECTION = re.compile(r"^(?P<title>[\w-][\w -]*)\n-+\n\n\.\. toctree::\n    :maxdepth: 1\n\n    docsite/", re.MULTILINE)
+PLUGINS = re.compile(r"    :hidden:\n\n(?=    \w+_(?P<kind>module|filter|role)\n)")
+
+
+def landing(_app: object, page: str, source: list[str]) -> None:
+    """Start the site with our own text, and give each group of pages a caption in the sidebar."""
+    if page != "index":
+        return
+    text = SECTION.sub(r".. toctree::\n    :maxdepth: 1\n    :caption: \g<title>\n\n    docsite/", source[0])
+    text = PLUGINS.sub(lambda found: f"    :caption: {found['kind'].capitalize()}s\n{found[0]}", text)
+    head, rest = text.split("Liveml.Vsphere\n==============\n", 1)
+    source[0] = head + Path(__file__).with_name("landing.rst").read_text(encoding="utf-8") + rest
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", without_contents)
+    app.connect("source-read", landing)

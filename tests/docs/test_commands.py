@@ -60,7 +60,7 @@ class Reading:
     before: dict[str, Any]
     after: dict[str, Any]
     demanded: set[str]
-    told: list[str]
+    messages: list[str]
 
 
 def scripts() -> dict[str, list[Command]]:
@@ -102,25 +102,28 @@ def read_pages(names: list[str], folder: Path) -> dict[str, Reading]:
     (folder / "home").mkdir()
     for example in (ROOT / "docs" / "examples").iterdir():
         shutil.copy(example, folder)
-    with running_lab("--no-guests", "--time-scale", TIME_SCALES.get(names[0], "0.01")) as lab, chat() as (url, told):
+    with (
+        running_lab("--no-guests", "--time-scale", TIME_SCALES.get(names[0], "0.01")) as lab,
+        chat() as (url, messages),
+    ):
         for name in names:
             before = lab.get("state")
             script = [meant(command) for command in SCRIPTS[name]]
             environment = {**reader(lab, folder / "home"), "CHAT": url}
             outcomes = run(script, prelude(lab), folder, environment, seconds=900)
             demanded = set(lab.get("privileges").get(lab.answer["operator"]["user"], ()))
-            found[name] = Reading(outcomes, before, lab.get("state"), demanded, told)
+            found[name] = Reading(outcomes, before, lab.get("state"), demanded, messages)
     return found
 
 
 @contextmanager
 def chat() -> Iterator[tuple[str, list[str]]]:
-    """The URL of a chat server's webhook, and the texts that it was told."""
-    told: list[str] = []
+    """The URL of a chat server's webhook, and the texts that it received."""
+    messages: list[str] = []
 
     class Webhook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
             self.send_response(204)
             self.end_headers()
 
@@ -130,7 +133,7 @@ def chat() -> Iterator[tuple[str, list[str]]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
     Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", told
+        yield f"http://127.0.0.1:{server.server_port}", messages
     finally:
         server.shutdown()
         server.server_close()
@@ -199,9 +202,9 @@ def test_the_role_of_the_first_vcenter_is_enough_and_no_more(readings: dict[str,
     assert reading.demanded - {"System.View", "System.Anonymous"} == named
 
 
-def test_people_are_told(readings: dict[str, Future[dict[str, Reading]]]) -> None:
-    told = readings["howto_notifications"].result()["howto_notifications"].told
-    assert told == ["esx-05 is being evacuated.", "esx-05 is empty."]
+def test_messages_are_sent(readings: dict[str, Future[dict[str, Reading]]]) -> None:
+    messages = readings["howto_notifications"].result()["howto_notifications"].messages
+    assert messages == ["esx-05 is being evacuated.", "esx-05 is evacuated."]
 
 
 @pytest.mark.parametrize("pattern", NOT_RUN)

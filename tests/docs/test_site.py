@@ -30,14 +30,29 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         assert (site / f"{page}.html").exists()
     text = (site / "docsite" / "howto_tensorflow_pytorch.html").read_text(encoding="utf-8")
     assert "See which experiments would be watched" in text, "examples are shown"
+    index = (site / "index.html").read_text(encoding="utf-8")
+    assert "Start here" in index
+    captions = re.findall(r'<span class="caption-text">(.*?)</span>', index[: index.index("</aside>")])
+    assert captions == ["Tutorial", "How-to guides", "Explanation", "Reference", "Modules", "Filters", "Roles"]
 
 
 def test_a_warning_ends_the_build(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    (source / "index.rst").write_text("Title\n=====\n\n:ref:`nowhere`\n")
+    (source / "page.rst").write_text("Title\n=====\n\n:ref:`nowhere`\n")
     (source / "conf.py").write_text((ROOT / "docs" / "sphinx" / "conf.py").read_text())
-    build = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", str(source), str(tmp_path / "html")]
+    build = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "-b",
+        "html",
+        "-Droot_doc=page",
+        str(source),
+        str(tmp_path / "html"),
+    ]
     outcome = subprocess.run(build, capture_output=True, text=True, check=False)
     assert outcome.returncode != 0
     assert "nowhere" in outcome.stderr
