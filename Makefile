@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks same-model lint sanity importer matrix release docs bench figures gates gitops browser screenshots lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks same-model lint sanity importer matrix release docs bench figures packaging gitops browser screenshots lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,8 +63,8 @@ screenshots: setup-test ## Make docs/images anew from real runs in the lab
 lint: setup-test ## Run the linters
 	@$(PYTEST) tests/lint
 
-gates: setup-test ## Run the tests of inventories, execution environment, node counting and release
-	@$(PYTEST) tests/gates
+packaging: setup-test ## Run the tests of inventories, execution environment, node counting and release
+	@$(PYTEST) tests/packaging
 
 sanity: setup-test ## Run all tests of ansible-test sanity, without containers
 	@$(BIN)/python -m scripts.sanity

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Build the artefact and install it where nothing else is: what tests, gates and the matrix look at."""
+"""Build the artefact and install it where nothing else is: what tests and the matrix look at."""
 
 from __future__ import annotations
 

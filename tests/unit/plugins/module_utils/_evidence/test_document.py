@@ -45,7 +45,7 @@ INTEGRITY = {
     "samples_sha256": "b" * 64,
     "samples_as_sealed": True,
 }
-SCHEMA = json.loads((Path(__file__).parents[4] / "docs/schema/evidence-1.0.json").read_text())
+SCHEMA = json.loads((Path(__file__).parents[5] / "docs/schema/evidence-1.0.json").read_text())
 STALL = {"seconds": 0.4, "low": 0.37, "high": 0.43, "at_mono": 110.0}
 
 

@@ -32,8 +32,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.journals import INTACT
-from tests.unit.plugins.module_utils.test__journal import write_run
-from tests.unit.plugins.module_utils.test__rollback import SOURCE, Killed, Watching, World, run
+from tests.unit.plugins.module_utils._run.test_journal import write_run
+from tests.unit.plugins.module_utils._run.test_rollback import SOURCE, Killed, Watching, World, run
 
 
 @pytest.fixture(autouse=True)

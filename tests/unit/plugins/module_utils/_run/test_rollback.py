@@ -62,7 +62,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news impor
 INFO = VcenterInfo("vc", "uuid", "8.0.3", True)
 SOURCE = "host-1"
 GIB = 2**30
-SCHEMA = json.loads((Path(__file__).parents[4] / "docs/schema/evidence-1.0.json").read_text())
+SCHEMA = json.loads((Path(__file__).parents[5] / "docs/schema/evidence-1.0.json").read_text())
 
 
 class Killed(BaseException):
