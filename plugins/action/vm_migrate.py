@@ -32,7 +32,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines impo
 display = Display()
 _POLL_SECONDS = 0.1
 _REDRAW_SECONDS = 0.5
-_MOST_BARS = 20
+_MAX_BARS = 20
 
 
 def _terminal_rows() -> int:
@@ -80,7 +80,7 @@ class Screen:
     """Lines, and under them a block that is drawn anew: the bars. With ``rows`` 0 there are only lines."""
 
     def __init__(self, rows: int) -> None:
-        self._rows = min(max(0, rows - 2), _MOST_BARS)
+        self._rows = min(max(0, rows - 2), _MAX_BARS)
         self._drawn: list[str] = []
         self.board = Board(bars=self._rows > 0)
 

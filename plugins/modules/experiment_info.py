@@ -57,7 +57,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host, select_vms, told_name
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import display_name, find_host, select_vms
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
 
 
@@ -70,7 +70,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     seen = Providers(params["experiments"]).observe(vms)
     return {
         "experiments": [asdict(e) for observation in seen for e in observation.experiments],
-        "unobserved": {told_name(estate, o.vm.moid): o.detail for o in seen if not o.experiments},
+        "unobserved": {display_name(estate, o.vm.moid): o.detail for o in seen if not o.experiments},
     }
 
 

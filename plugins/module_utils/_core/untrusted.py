@@ -15,15 +15,15 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-MOST_TEXT = 200
-MOST_COUNT = 1e15  # steps, or milliseconds of any clock; sums and rates of such stay finite
+MAX_TEXT = 200
+MAX_COUNT = 1e15  # steps, or milliseconds of any clock; sums and rates of such stay finite
 
 
 def text(value: Any) -> str:
     """A guest's text without control characters, at most 200 characters."""
     if not isinstance(value, str):
         return ""
-    return "".join(c if c.isprintable() else " " for c in value[:MOST_TEXT])
+    return "".join(c if c.isprintable() else " " for c in value[:MAX_TEXT])
 
 
 def number(value: Any) -> float | None:
@@ -38,7 +38,7 @@ def number(value: Any) -> float | None:
 def count(value: Any) -> float | None:
     """A number of steps or a time as a guest counts them, to six places; ``None`` for what nobody counts to."""
     found = number(value)
-    return round(found, 6) if found is not None and abs(found) <= MOST_COUNT else None
+    return round(found, 6) if found is not None and abs(found) <= MAX_COUNT else None
 
 
 def quoted(name: str) -> str:

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-LEAST_SHARE = 0.1  # of the whole work: less says nothing about the rest
-_LEAST_SECONDS = 0.001
+MIN_SHARE = 0.1  # of the whole work: less says nothing about the rest
+_MIN_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Leg:
     @property
     def work(self) -> float:
         """Predicted seconds, never nothing."""
-        return max(self.predicted, _LEAST_SECONDS)
+        return max(self.predicted, _MIN_SECONDS)
 
     @property
     def rest(self) -> float:
@@ -45,7 +45,7 @@ def seconds_left(legs: Collection[Leg], elapsed: float) -> float | None:
     rest = sum(leg.rest for leg in legs)
     if rest == 0:
         return 0.0
-    if elapsed <= 0 or share_done(legs) < LEAST_SHARE:
+    if elapsed <= 0 or share_done(legs) < MIN_SHARE:
         return None
     rate = sum(leg.work * leg.share for leg in legs) / elapsed
     return max(rest / rate, *(leg.rest for leg in legs))

@@ -98,7 +98,7 @@ def find_vms(estate: Estate, names: Iterable[str], *, option: str = "vms") -> tu
     raise NotFound(message, hint=hint, option=option)
 
 
-def told_name(estate: Estate, moid: str) -> str:
+def display_name(estate: Estate, moid: str) -> str:
     """A VM's name, with its MoID where another VM has the name too."""
     name = estate.vms[moid].name
     return name if sum(vm.name == name for vm in estate.vms.values()) == 1 else f"{name} ({moid})"

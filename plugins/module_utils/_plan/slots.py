@@ -17,10 +17,10 @@ from .._core.errors import InvalidInput
 from .._vsphere.estate import HostState
 from .model import Move, SlotLimits
 
-MOST_SLOTS = 8
+MAX_SLOTS = 8
 SLOTS_ON_1GBE = 4
 GIB = 1024**3
-LEAST_PER_GIB = 10.0  # seconds
+MIN_PER_GIB = 10.0  # seconds
 TIMEOUT_MARGIN = 3.0  # a training writes its memory while it is copied, so that some of it is copied again
 
 
@@ -29,10 +29,10 @@ def limits_from(hosts: Iterable[HostState], slots: int) -> SlotLimits:
 
     Raises InvalidInput when ``slots`` is not within 1 to 8.
     """
-    if not 1 <= slots <= MOST_SLOTS:
+    if not 1 <= slots <= MAX_SLOTS:
         raise InvalidInput(
             f"slots is {slots}",
-            hint=f"vSphere runs at most {MOST_SLOTS} vMotions a host; give 1 to {MOST_SLOTS}",
+            hint=f"vSphere runs at most {MAX_SLOTS} vMotions a host; give 1 to {MAX_SLOTS}",
             option="slots",
         )
     slow = (host for host in hosts if host.link_mbit is not None and host.link_mbit < 10_000)
@@ -61,4 +61,4 @@ def move_timeout(move: Move, limits: SlotLimits, *, per_gib: float | None, floor
     if per_gib is not None:
         return max(floor, per_gib * gib)
     sharing = max(limits.by_host.get(host, limits.per_host) for host in (move.source, move.target))
-    return max(floor, LEAST_PER_GIB * gib, TIMEOUT_MARGIN * sharing * move.predicted_seconds)
+    return max(floor, MIN_PER_GIB * gib, TIMEOUT_MARGIN * sharing * move.predicted_seconds)

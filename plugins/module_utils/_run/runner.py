@@ -20,7 +20,7 @@ from .._experiments.samples import digest, read_samples
 from .._plan.drift import revalidate
 from .._plan.homes import next_home, recorded_home
 from .._plan.model import Move, Plan, Refusal
-from .._plan.selection import told_name
+from .._plan.selection import display_name
 from .._vsphere.estate import Estate
 from .._vsphere.guest import GuestLogin, reading
 from .._vsphere.home_attribute import Home
@@ -358,7 +358,7 @@ class _Run:
         for vm, detail in unobserved.items():
             if vm not in {e.vm for e in known}:
                 self._journal.write("no_experiment", vm={"moid": vm, "name": estate.vms[vm].name}, detail=detail)
-        return known, {told_name(estate, vm): detail for vm, detail in unobserved.items()}
+        return known, {display_name(estate, vm): detail for vm, detail in unobserved.items()}
 
     def _tell_vms(self, when: str, vms: tuple[str, ...]) -> None:
         """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes."""

@@ -28,7 +28,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..._core.untrusted import (
-    MOST_TEXT,
+    MAX_TEXT,
     count,
     items,
     mapping,
@@ -151,7 +151,7 @@ class Exec:
 
 def word(value: Any) -> str:
     """A guest's text, also of a whole number."""
-    return str(value)[:MOST_TEXT] if isinstance(value, int) and not isinstance(value, bool) else text(value)
+    return str(value)[:MAX_TEXT] if isinstance(value, int) and not isinstance(value, bool) else text(value)
 
 
 class Program:

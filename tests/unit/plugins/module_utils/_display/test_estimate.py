@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.estimate import (
-    LEAST_SHARE,
+    MIN_SHARE,
     Leg,
     duration_text,
     seconds_left,
@@ -30,7 +30,7 @@ def test_what_is_left_is_never_shorter_than_the_longest_rest(legs: list[Leg], el
     left = seconds_left(legs, elapsed)
     assert 0 <= share_done(legs) <= 1 + 1e-9
     if left is None:
-        assert share_done(legs) < LEAST_SHARE
+        assert share_done(legs) < MIN_SHARE
     else:
         assert left >= max(leg.rest for leg in legs)
 
