@@ -18,7 +18,7 @@ _MIN_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
+class MoveProgress:
     """A move: its ``predicted`` seconds and the ``share`` of it that is done, 0 to 1."""
 
     predicted: float
@@ -35,12 +35,12 @@ class Leg:
         return self.work * (1 - self.share)
 
 
-def share_done(legs: Collection[Leg]) -> float:
+def share_done(legs: Collection[MoveProgress]) -> float:
     """Share of the whole work that is done, each move weighing as much as its prediction; 1 when there is none."""
     return sum(leg.work * leg.share for leg in legs) / sum(leg.work for leg in legs) if legs else 1.0
 
 
-def seconds_left(legs: Collection[Leg], elapsed: float) -> float | None:
+def seconds_left(legs: Collection[MoveProgress], elapsed: float) -> float | None:
     """Seconds until the last move ends, ``elapsed`` after the first began; ``None`` while too little was measured."""
     rest = sum(leg.rest for leg in legs)
     if rest == 0:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._core.wording import percent, stall_text
 from .estimate import (
-    Leg,
+    MoveProgress,
     duration_text,
     seconds_left,
     share_done,
@@ -84,7 +84,7 @@ class Board:
     def summary(self, now: float) -> str:
         """``3 of 10 moved (47 %), 5 moving, about 24 s left``."""
         flights = self._flights.values()
-        legs = [Leg(flight.predicted, 1.0 if flight.result else flight.percent / 100) for flight in flights]
+        legs = [MoveProgress(flight.predicted, 1.0 if flight.result else flight.percent / 100) for flight in flights]
         started = min((flight.started for flight in flights if flight.started is not None), default=now)
         moved = sum(flight.result == "moved" for flight in flights)
         failed = sum(flight.result not in (None, "moved") for flight in flights)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.estimate import (
     MIN_SHARE,
-    Leg,
+    MoveProgress,
     duration_text,
     seconds_left,
     share_done,
@@ -20,13 +20,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 LEGS = st.lists(
-    st.builds(Leg, predicted=st.floats(0.1, 1e4), share=st.integers(0, 100).map(lambda n: n / 100)), min_size=1
+    st.builds(MoveProgress, predicted=st.floats(0.1, 1e4), share=st.integers(0, 100).map(lambda n: n / 100)), min_size=1
 )
 SECONDS = st.floats(0.1, 1e5)
 
 
 @given(LEGS, SECONDS)
-def test_what_is_left_is_never_shorter_than_the_longest_rest(legs: list[Leg], elapsed: float) -> None:
+def test_what_is_left_is_never_shorter_than_the_longest_rest(legs: list[MoveProgress], elapsed: float) -> None:
     left = seconds_left(legs, elapsed)
     assert 0 <= share_done(legs) <= 1 + 1e-9
     if left is None:
@@ -36,14 +36,14 @@ def test_what_is_left_is_never_shorter_than_the_longest_rest(legs: list[Leg], el
 
 
 @given(LEGS, SECONDS, st.floats(0.1, 1e4))
-def test_one_more_move_never_makes_it_shorter(legs: list[Leg], elapsed: float, predicted: float) -> None:
-    before, after = seconds_left(legs, elapsed), seconds_left([*legs, Leg(predicted)], elapsed)
+def test_one_more_move_never_makes_it_shorter(legs: list[MoveProgress], elapsed: float, predicted: float) -> None:
+    before, after = seconds_left(legs, elapsed), seconds_left([*legs, MoveProgress(predicted)], elapsed)
     assume(before is not None and after is not None)
     assert after >= before - 1e-9
 
 
 @given(LEGS, SECONDS)
-def test_progress_never_makes_it_longer(legs: list[Leg], elapsed: float) -> None:
+def test_progress_never_makes_it_longer(legs: list[MoveProgress], elapsed: float) -> None:
     before = seconds_left(legs, elapsed)
     after = seconds_left([replace(legs[0], share=min(1.0, legs[0].share + 0.2)), *legs[1:]], elapsed)
     assume(before is not None and after is not None)
@@ -51,7 +51,7 @@ def test_progress_never_makes_it_longer(legs: list[Leg], elapsed: float) -> None
 
 
 @given(LEGS, SECONDS)
-def test_nothing_is_left_when_all_is_done(legs: list[Leg], elapsed: float) -> None:
+def test_nothing_is_left_when_all_is_done(legs: list[MoveProgress], elapsed: float) -> None:
     done = [replace(leg, share=1.0) for leg in legs]
     assert seconds_left(done, elapsed) == 0
     assert share_done(done) == pytest.approx(1)
@@ -60,17 +60,21 @@ def test_nothing_is_left_when_all_is_done(legs: list[Leg], elapsed: float) -> No
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_moves_that_share_a_link_end_when_the_work_is_done(share: float) -> None:
     """Eight of 10 s each on one link: together they take 80 s, however far they are."""
-    assert seconds_left([Leg(10.0, share)] * 8, 80 * share) == pytest.approx(80 * (1 - share))
+    assert seconds_left([MoveProgress(10.0, share)] * 8, 80 * share) == pytest.approx(80 * (1 - share))
 
 
 def test_a_move_alone_is_scaled_by_what_was_measured() -> None:
-    assert seconds_left([Leg(10.0, 0.5)], 15) == pytest.approx(15), "half of it took 15 s, so does the other half"
-    assert seconds_left([Leg(10.0, 0.5)], 1) == pytest.approx(5), "but no move is faster than alone on the link"
+    assert seconds_left([MoveProgress(10.0, 0.5)], 15) == pytest.approx(15), (
+        "half of it took 15 s, so does the other half"
+    )
+    assert seconds_left([MoveProgress(10.0, 0.5)], 1) == pytest.approx(5), (
+        "but no move is faster than alone on the link"
+    )
 
 
 def test_no_time_is_told_before_something_was_measured() -> None:
-    assert seconds_left([Leg(10.0)] * 3, 5) is None
-    assert seconds_left([Leg(10.0, 0.5)], 0) is None
+    assert seconds_left([MoveProgress(10.0)] * 3, 5) is None
+    assert seconds_left([MoveProgress(10.0, 0.5)], 0) is None
     assert seconds_left([], 5) == 0
 
 
