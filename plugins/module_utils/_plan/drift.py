@@ -47,7 +47,9 @@ def _drift(move: Move, estate: Estate) -> str:
     return "; ".join(f"{reason.check} ({reason.object})" for reason in reasons)
 
 
-def departures(approved: Plan, now: Plan, estate: Estate, hosts: Collection[str] = ()) -> tuple[Drift, ...]:
+def deviations_from_approved(
+    approved: Plan, now: Plan, estate: Estate, hosts: Collection[str] = ()
+) -> tuple[Drift, ...]:
     """What the plan made now does otherwise than an approved one.
 
     No departure: a move that is done already, so that a killed run goes on; and a move that touches none of ``hosts``

@@ -11,7 +11,7 @@ from typing import Any
 
 from .._core.errors import InvalidInput, PlanRefused
 from .._plan.codec import plan_from_dict
-from .._plan.drift import departures
+from .._plan.drift import deviations_from_approved
 from .._plan.homes import moves_under_way, placements
 from .._plan.model import Plan, PlanRequest, Policy
 from .._plan.selection import (
@@ -146,7 +146,7 @@ def refuse_departure(
             return
         what = f"approved was plan {wanted}, the present gives plan {plan.plan_id}"
     else:
-        found = departures(approved, plan, estate, {host.moid for host in hosts})
+        found = deviations_from_approved(approved, plan, estate, {host.moid for host in hosts})
         if not found:
             return
         what = f"plan {approved.plan_id} was approved; " + "; ".join(f"{d.vm_name}: {d.what}" for d in found)

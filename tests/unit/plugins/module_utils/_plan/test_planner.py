@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, InvalidInput, NotFound
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict, plan_lines, plan_to_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import departures, revalidate
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import deviations_from_approved, revalidate
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan, PlanRequest, Policy
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan, memory_demand
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host, find_vm, select_vms
@@ -114,7 +114,7 @@ def test_an_approved_plan_outlives_the_noise_of_load(world: Estate, data: st.Dat
     later = replace(world, hosts=hosts, vms=vms)
     now = plan_all(later, preferred={m.vm: m.target for m in approved.moves})
     same_moves = {(m.vm, m.target) for m in now.moves} == {(m.vm, m.target) for m in approved.moves}
-    assert same_moves == (departures(approved, now, later) == ())
+    assert same_moves == (deviations_from_approved(approved, now, later) == ())
     assert same_moves == (now.plan_id == approved.plan_id)
     done = {m.vm for m in now.moves[: data.draw(st.integers(0, len(now.moves)))]}
     halfway = replace(
@@ -122,7 +122,7 @@ def test_an_approved_plan_outlives_the_noise_of_load(world: Estate, data: st.Dat
         vms={k: replace(v, host={m.vm: m.target for m in now.moves}[k]) if k in done else v for k, v in vms.items()},
     )
     rest = replace(now, moves=tuple(m for m in now.moves if m.vm not in done))
-    assert departures(now, rest, halfway, {"host-1"}) == (), "what is done already is no departure"
+    assert deviations_from_approved(now, rest, halfway, {"host-1"}) == (), "what is done already is no departure"
 
 
 def departed(change: Mapping[str, object], *hosts: str) -> str:
@@ -136,7 +136,7 @@ def departed(change: Mapping[str, object], *hosts: str) -> str:
         vms={k: v for k, v in both.items() if isinstance(v, VmState)},
     )
     now = plan_all(later, preferred={m.vm: m.target for m in approved.moves})
-    return " ".join(f"{drift.vm_name}: {drift.what}" for drift in departures(approved, now, later, hosts))
+    return " ".join(f"{drift.vm_name}: {drift.what}" for drift in deviations_from_approved(approved, now, later, hosts))
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,10 @@ def test_another_hosts_moves_are_no_departure() -> None:
     world = estate([host(1, "b"), host(2, "b"), host(3)], [vm(1), vm(2, on=2)])
     approved = make_plan(world, PlanRequest(("vm-1", "vm-2"), Policy.OTHER_ONLY))
     now = make_plan(world, PlanRequest(("vm-1",), Policy.OTHER_ONLY))
-    assert departures(approved, now, world, {"host-1"}) == ()
-    assert [drift.what for drift in departures(approved, now, world)] == ["its move to esx-3 is no longer asked for"]
+    assert deviations_from_approved(approved, now, world, {"host-1"}) == ()
+    assert [drift.what for drift in deviations_from_approved(approved, now, world)] == [
+        "its move to esx-3 is no longer asked for"
+    ]
 
 
 def test_a_preferred_domain_spills_over_when_it_is_full() -> None:
