@@ -20,7 +20,7 @@ from .._run.events import (
     judgement_of,
     verdict_fields,
 )
-from .._vsphere.guest import compared
+from .._vsphere.guest import compare_processes
 from .summary import shared_names, shown, summary_of
 
 SCHEMA_VERSION = "1.0"
@@ -185,7 +185,7 @@ def _power_on(events: list[Event]) -> dict[str, dict[str, Any]]:
 def _guest_processes(events: list[Event]) -> dict[str, dict[str, Any]]:
     """What the guests' process lists prove, from the first reading before and the last one after."""
     before, after = _readings(events, "guest_processes", "readings")
-    return {vm: compared(told, after.get(vm)) for vm, told in before.items()}
+    return {vm: compare_processes(told, after.get(vm)) for vm, told in before.items()}
 
 
 def _readings(events: list[Event], name: str, key: str) -> tuple[dict[str, Any], dict[str, Any]]:

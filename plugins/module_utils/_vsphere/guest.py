@@ -54,17 +54,17 @@ def guest_login(settings: Mapping[str, Any]) -> GuestLogin | None:
     return GuestLogin(settings["guest_username"], pattern, settings["guest_password"])
 
 
-def wanted(name: str, command_line: str, pattern: re.Pattern[str]) -> bool:
+def matches_pattern(name: str, command_line: str, pattern: re.Pattern[str]) -> bool:
     """Whether a process is one of those whose identity matters."""
     return bool(pattern.search(name) or pattern.search(command_line))
 
 
-def hashed(command_line: str) -> str:
+def command_digest(command_line: str) -> str:
     """What is kept of a command line."""
     return hashlib.sha256(command_line.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def compared(before: Mapping[str, Any], after: Mapping[str, Any] | None) -> dict[str, Any]:
+def compare_processes(before: Mapping[str, Any], after: Mapping[str, Any] | None) -> dict[str, Any]:
     """What two readings of a VM prove: ``{"before", "after", "same", "detail"}``.
 
     A reading is ``{"processes": [...], "detail": why it could not be made}``. ``same`` is true when each process from

@@ -24,8 +24,8 @@ from .estate import Alarm, Estate, HostState, Power
 from .guest import (
     GuestLogin,
     GuestProcess,
-    hashed,
-    wanted,
+    command_digest,
+    matches_pattern,
 )
 from .home_attribute import ATTRIBUTE, Home, encode_home
 from .inventory import (
@@ -277,9 +277,11 @@ class Vsphere:
             "list the processes of the guest", lambda: manager.processManager.ListProcessesInGuest(machine, auth, [])
         )
         return tuple(
-            GuestProcess(text(str(p.name)), int(p.pid), str(iso_time(p.startTime)), hashed(str(p.cmdLine)))
+            GuestProcess(text(str(p.name)), int(p.pid), str(iso_time(p.startTime)), command_digest(str(p.cmdLine)))
             for p in told
-            if p.startTime is not None and p.endTime is None and wanted(str(p.name), str(p.cmdLine), login.pattern)
+            if p.startTime is not None
+            and p.endTime is None
+            and matches_pattern(str(p.name), str(p.cmdLine), login.pattern)
         )
 
     def moving(self, vms: Iterable[str]) -> dict[str, str]:

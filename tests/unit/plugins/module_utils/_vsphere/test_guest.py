@@ -14,15 +14,15 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import (
     GuestLogin,
     GuestProcess,
-    compared,
-    hashed,
+    command_digest,
+    compare_processes,
+    matches_pattern,
     reading,
-    wanted,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 
-TRAINING = GuestProcess("python", 4711, "2026-01-01T10:00:00.000Z", hashed("python train.py --token=x"))
+TRAINING = GuestProcess("python", 4711, "2026-01-01T10:00:00.000Z", command_digest("python train.py --token=x"))
 
 
 def later(seconds: float) -> GuestProcess:
@@ -32,21 +32,23 @@ def later(seconds: float) -> GuestProcess:
 
 @given(st.floats(-30, 30).filter(lambda seconds: abs(abs(seconds) - 2) > 0.002))
 def test_a_corrected_clock_is_no_restart(seconds: float) -> None:
-    told = compared(reading([TRAINING]), reading([later(seconds)]))
+    told = compare_processes(reading([TRAINING]), reading([later(seconds)]))
     assert told["same"] == (abs(round(seconds, 3)) <= 2.0 or abs(seconds) <= 2.0)
 
 
-@pytest.mark.parametrize("after", [[], [replace(TRAINING, pid=4712)], [replace(TRAINING, command=hashed("other"))]])
+@pytest.mark.parametrize(
+    "after", [[], [replace(TRAINING, pid=4712)], [replace(TRAINING, command=command_digest("other"))]]
+)
 def test_a_process_that_is_gone_or_another_one_is_told(after: list[GuestProcess]) -> None:
-    told = compared(reading([TRAINING]), reading(after))
+    told = compare_processes(reading([TRAINING]), reading(after))
     assert told["same"] is False
     assert [p["pid"] for p in told["before"]] == [4711]
 
 
 def test_what_was_not_read_proves_nothing() -> None:
-    assert compared(reading([TRAINING]), None)["detail"] == "the guest was not asked again"
-    assert compared(reading(()), reading(()))["detail"] == "no process fits experiments.guest_process"
-    assert compared(reading((), "InvalidGuestLogin"), reading((), "InvalidGuestLogin")) == {
+    assert compare_processes(reading([TRAINING]), None)["detail"] == "the guest was not asked again"
+    assert compare_processes(reading(()), reading(()))["detail"] == "no process fits experiments.guest_process"
+    assert compare_processes(reading((), "InvalidGuestLogin"), reading((), "InvalidGuestLogin")) == {
         "before": [],
         "after": [],
         "same": None,
@@ -55,11 +57,11 @@ def test_what_was_not_read_proves_nothing() -> None:
 
 
 def test_secrets_do_not_leave() -> None:
-    assert "token" not in str(compared(reading([TRAINING]), reading([TRAINING])))
+    assert "token" not in str(compare_processes(reading([TRAINING]), reading([TRAINING])))
     assert "s3cret" not in repr(GuestLogin("alice", re.compile("x"), "s3cret"))
 
 
 def test_processes_are_found_by_name_or_command_line() -> None:
-    assert wanted("java", "java -jar h2o.jar", re.compile("h2o"))
-    assert wanted("python", "", re.compile("^python$"))
-    assert not wanted("sshd", "sshd -D", re.compile("java|python"))
+    assert matches_pattern("java", "java -jar h2o.jar", re.compile("h2o"))
+    assert matches_pattern("python", "", re.compile("^python$"))
+    assert not matches_pattern("sshd", "sshd -D", re.compile("java|python"))
