@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write `awx/config/surveys.yml` and the AAP pattern from the roles' argument specs: ``python scripts/make_surveys.py``.
+"""Write `awx/config/surveys.yml` and the AAP pattern from the roles' argument specs: ``make roles``.
 
-A survey asks for what a person decides at a launch. It knows no booleans (they become yes or no), no lists (commas
-separate) and no dictionaries; those and the folders, keys and links of a site are set by `awx/settings.yml`.
+A survey asks for what a person decides at a launch. Surveys have no booleans (they become yes or no) and no lists (commas
+separate the items). Dictionaries, and the folders, keys and links of a site, are set in `awx/settings.yml`.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ SURVEYS: dict[str, tuple[str, frozenset[str]]] = {
         "fault_domain",
         frozenset(f"fault_domain_{option}" for option in ("state", "exclude_hosts", "memory_headroom", "cpu_headroom")),
     ),
-    # Whether an event may evacuate without approval is no matter for whoever launches a check.
+    # A person who launches a check does not decide whether an event may evacuate without approval.
     "check_hardware_event": (
         "hardware_event",
         frozenset(f"hardware_event_{option}" for option in ("action", "alarms", "statuses")),
     ),
 }
 # Options of a site, not of a launch.
-SITE = re.compile(r"_(state_dir|signing_key|timeout_per_gib|timeout_floor)$")
+SITE = re.compile(r"^liveml_vsphere_|_(state_dir|signing_key|timeout_per_gib|timeout_floor)$")
 HEADER = "---\n# Made by scripts/make_surveys.py from roles/*/meta/argument_specs.yml.\n"
 
 
@@ -74,12 +74,12 @@ def survey(name: str) -> dict[str, Any]:
 
 
 def question(variable: str, spec: dict[str, Any], role: str) -> dict[str, Any]:
-    """One question; its default is the role's own, so that an untouched survey changes nothing."""
+    """One question. Its default is the role's own, so that an unchanged survey changes nothing."""
     kind = _kind(spec)
     text = re.sub(r"[CMOVR]+\(([^)]*)\)", r"\1", spec["description"])
     found = {
         "question_name": variable.removeprefix(f"{role}_").replace("_", " ").capitalize(),
-        "question_description": f"{text} Separate several by commas." if spec["type"] == "list" else text,
+        "question_description": f"{text} Separate them by commas." if spec["type"] == "list" else text,
         "variable": variable,
         "type": kind,
         "required": bool(spec.get("required", False)),
@@ -100,11 +100,11 @@ def _kind(spec: dict[str, Any]) -> str:
 
 
 def _limits(spec: dict[str, Any]) -> tuple[int | None, int | None]:
-    """What the description states as "1 to 8" or "at least 1", because argument specs know no limits."""
+    """The limits that the description states as "1 to 8" or "at least 1", because argument specs have none."""
     stated = re.search(r"\b(\d+) to (\d+)\b", spec["description"])
-    least = re.search(r"\bat least (\d+)\b", spec["description"])
+    minimum = re.search(r"\bat least (\d+)\b", spec["description"])
     if spec["type"] in ("int", "float"):
-        return (int(stated[1]), int(stated[2])) if stated else (int(least[1]) if least else 0, None)
+        return (int(stated[1]), int(stated[2])) if stated else (int(minimum[1]) if minimum else 0, None)
     return (1 if spec.get("required") else 0, 1024)
 
 
@@ -175,7 +175,7 @@ def pattern() -> str:
 
 
 def _textual(asked: dict[str, Any]) -> dict[str, Any]:
-    """A survey of a pattern: its defaults are texts, so numbers get none, and the role's own default counts."""
+    """A survey of a pattern. Its defaults are texts, so numbers have none and the role's own default applies."""
     for item in asked["spec"]:
         if not isinstance(item.get("default", ""), str):
             del item["default"]

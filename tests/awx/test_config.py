@@ -55,8 +55,8 @@ UNASKED = {
 
 
 def test_generated_files_are_as_generated() -> None:
-    assert make_surveys.TARGET.read_text() == make_surveys.document(), "run scripts/make_surveys.py"
-    assert make_surveys.PATTERN.read_text() == make_surveys.pattern(), "run scripts/make_surveys.py"
+    assert make_surveys.TARGET.read_text() == make_surveys.document(), "run `make roles`"
+    assert make_surveys.PATTERN.read_text() == make_surveys.pattern(), "run `make roles`"
 
 
 @pytest.mark.parametrize("name", SURVEYS)
@@ -64,6 +64,7 @@ def test_a_survey_asks_for_what_the_role_takes(name: str) -> None:
     role, left_out = make_surveys.SURVEYS[name]
     specs = yaml.safe_load((ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text())
     options = specs["argument_specs"]["main"]["options"]
+    options = {variable: option for variable, option in options.items() if not variable.startswith("liveml_vsphere_")}
     survey = SURVEYS[name]
     assert why_not_stored(survey) is None
     questions = {question["variable"]: question for question in survey["spec"]}

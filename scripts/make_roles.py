@@ -1,0 +1,217 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Write everything that follows from the options of the roles: ``make roles``.
+
+Each role's own options are in its ``meta/argument_specs.yml``, those of several roles in ``scripts/role_options.yml``.
+From both come the shared part of the argument specs, ``defaults/main.yml``, the upper part of each ``README.md``, the
+options that roles pass to ``liveml.vsphere.internal``, and the variables of the round trip. Surveys: `make_surveys.py`.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+ROLES = ROOT / "roles"
+SOURCE = Path(__file__).with_name("role_options.yml")
+MADE = "Made by scripts/make_roles.py"
+BEGIN = "      # Shared options, made by scripts/make_roles.py from scripts/role_options.yml.\n"
+END = "      # End of the shared options.\n"
+BY_HAND = "<!-- What follows is written by hand. -->\n"
+SITE = "liveml_vsphere_"  # prefix of the variables that all roles read
+WIDTH = 120
+
+Spec = dict[str, Any]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists indented, and long texts folded."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
+def _represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Double quotes for what needs quotes anyway: templates, and the empty text."""
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"' if not text or ": " in text or "{{" in text else None
+    )
+
+
+_Dumper.add_representer(str, _represent)
+
+
+def public_roles() -> list[str]:
+    """The roles that people call: those with argument specs."""
+    return sorted(path.parent.parent.name for path in ROLES.glob("*/meta/argument_specs.yml"))
+
+
+def shared_options(role: str) -> dict[str, Spec]:
+    """The shared options of a role by variable, in the order of the source."""
+    found = {}
+    for name, option in yaml.safe_load(SOURCE.read_text(encoding="utf-8")).items():
+        if role in option["roles"]:
+            spec = {key: value for key, value in option.items() if key not in ("roles", "except")}
+            variable = name if name.startswith(SITE) else f"{role}_{name}"
+            found[variable] = {**spec, **option.get("except", {}).get(role, {})}
+    return found
+
+
+def computed_defaults(role: str) -> dict[str, str]:
+    """The templates of those defaults that depend on other variables."""
+    return {name: spec["computed"] for name, spec in shared_options(role).items() if "computed" in spec}
+
+
+def argument_specs(role: str) -> str:
+    """The argument specs with the shared part made anew; what stands outside of its marks is kept."""
+    text = (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
+    if BEGIN not in text:
+        return text
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    specs = {name: _documented(spec) for name, spec in shared_options(role).items()}
+    dumped = yaml.dump(specs, Dumper=_Dumper, sort_keys=False, width=130, allow_unicode=True)
+    return before + BEGIN + textwrap.indent(dumped, " " * 6) + END + after
+
+
+def entry_point(role: str) -> Spec:
+    """The documentation and the options of the entry point ``main``."""
+    return dict(yaml.safe_load(argument_specs(role))["argument_specs"]["main"])
+
+
+def _documented(spec: Spec) -> Spec:
+    """The spec as argument specs have it. They have no templates as defaults."""
+    found = {key: value for key, value in spec.items() if key != "computed"}
+    if "computed" in spec:
+        names = ", else ".join(f"C({name})" for name in _alternatives(spec["computed"]))
+        found["description"] = f"{spec['description']} Default: {names}."
+    return found
+
+
+def _alternatives(template: str) -> list[str]:
+    """What a computed default may be, in order: variables, then a text."""
+    return [*re.findall(r"\b[a-z]+_[a-z_]+\b", template), *re.findall(r"'(.+?)'", template)]
+
+
+def defaults(role: str) -> str:
+    """``defaults/main.yml``: every option with its meaning; one without a default is commented out."""
+    parts = [f"---\n# {MADE} from meta/argument_specs.yml.\n"]
+    computed = computed_defaults(role)
+    for name, spec in entry_point(role)["options"].items():
+        if not name.startswith(SITE):
+            comment = "".join(f"# {line}\n" for line in textwrap.wrap(_plain(_meaning(spec)), WIDTH - 2))
+            value_of = {**spec, **({"default": computed[name]} if name in computed else {})}
+            if "default" in value_of:
+                value = yaml.dump({name: value_of["default"]}, Dumper=_Dumper, width=1000, allow_unicode=True)
+            else:
+                value = f"# {name}:\n"
+            parts.append(comment + value)
+    return "\n".join(parts)
+
+
+def readme(role: str) -> str:
+    """The README; what stands below the mark is kept."""
+    entry = entry_point(role)
+    own = {name: spec for name, spec in entry["options"].items() if not name.startswith(SITE)}
+    site = {name: spec for name, spec in entry["options"].items() if name.startswith(SITE)}
+    parts = [f"# {role}\n", f"<!-- {MADE} from meta/argument_specs.yml. -->\n"]
+    parts += [f"{_code(text)}\n" for text in _listed(entry["description"])]
+    parts += ["## Example\n", f"```yaml\n---\n{entry['examples']}```\n", "## Variables\n", _table("variable", own)]
+    for name, spec in own.items():
+        if "options" in spec:
+            of = "each hook in " if spec["type"] == "list" else ""
+            parts += [f"Keys of {of}`{name}`:\n", _table("key", spec["options"])]
+    if site:
+        parts += ["These variables apply to all roles of the collection:\n", _table("variable", site)]
+    parts += ["## Behaviour\n", _behaviour(entry["attributes"])]
+    return "\n".join(parts) + _by_hand(role)
+
+
+def options_for_internal(role: str) -> str:
+    """``vars/main.yml``: the shared options as one dictionary, which the role passes to ``liveml.vsphere.internal``."""
+    names = [name for name in shared_options(role) if not name.startswith(SITE)]
+    lines = [f'  {name.removeprefix(f"{role}_")}: "{{{{ {name} }}}}"' for name in names]
+    return f"---\n# {MADE} from scripts/role_options.yml.\n__{role}_options:\n" + "\n".join(lines) + "\n"
+
+
+def _table(head: str, options: dict[str, Spec]) -> str:
+    rows = [f"| {head} | type | default | meaning |", "|---|---|---|---|"]
+    for name, spec in options.items():
+        meaning, _, stated = _meaning(spec).partition(" Default: ")
+        default = _code(stated.removesuffix(".")) or _default(spec)
+        rows.append(f"| `{name}` | {_kind(spec)} | {default} | {_code(meaning)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _behaviour(attributes: dict[str, Spec]) -> str:
+    rows = ["| | | |", "|---|---|---|"]
+    answers = {"full": "yes", "partial": "partly", "none": "no"}
+    for name, spec in attributes.items():
+        rows.append(f"| {name.replace('_', ' ')} | {answers[spec['support']]} | {_code(spec['description'])} |")
+    return "\n".join(rows) + "\n"
+
+
+def _by_hand(role: str) -> str:
+    path = ROLES / role / "README.md"
+    _, found, rest = (path.read_text(encoding="utf-8") if path.exists() else "").partition(BY_HAND)
+    return f"\n{BY_HAND}{rest}" if found else ""
+
+
+def _kind(spec: Spec) -> str:
+    return f"list of {spec['elements']}" if "elements" in spec else str(spec["type"])
+
+
+def _default(spec: Spec) -> str:
+    if spec.get("required"):
+        return "**required**"
+    if spec.get("default") in (None, "", [], {}):
+        return {"list": "`[]`", "dict": "`{}`"}.get(spec["type"], '`""`') if "default" in spec else "not set"
+    dumped = yaml.dump(spec["default"], Dumper=_Dumper, default_flow_style=True, width=1000)
+    return f"`{dumped.removesuffix('...' + chr(10)).strip()}`"
+
+
+def _meaning(spec: Spec) -> str:
+    text = " ".join(_listed(spec["description"]))
+    named = [choice for choice in spec.get("choices", ()) if f"C({choice})" not in text]
+    choices = ", ".join(f"C({choice})" for choice in spec.get("choices", ()))
+    return f"{text} Choices: {choices}." if named else text
+
+
+def _listed(text: str | list[str]) -> list[str]:
+    return [text] if isinstance(text, str) else text
+
+
+def _code(text: str) -> str:
+    """Ansible's markup as Markdown."""
+    return re.sub(r"\b[CMOVR]\(([^)]*)\)", r"`\1`", text).replace("|", r"\|")
+
+
+def _plain(text: str) -> str:
+    """Without markup."""
+    return re.sub(r"\b[CMOVR]\(([^)]*)\)", r"\1", text)
+
+
+def documents() -> dict[Path, str]:
+    """Every file that this makes, with its text."""
+    found = {}
+    for role in public_roles():
+        folder = ROLES / role
+        found[folder / "meta" / "argument_specs.yml"] = argument_specs(role)
+        found[folder / "defaults" / "main.yml"] = defaults(role)
+        found[folder / "README.md"] = readme(role)
+    return found
+
+
+if __name__ == "__main__":
+    for target, text in documents().items():
+        target.write_text(text, encoding="utf-8")
