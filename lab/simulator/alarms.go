@@ -1,8 +1,7 @@
 package main
 
 import (
-	"fmt"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -12,18 +11,18 @@ import (
 // hardwareAlarm is the name of vCenter's own alarm for a failing fan, as in vSphere 8.
 const hardwareAlarm = "Host hardware fan status"
 
-// raiseAlarm sets a host's hardware alarm to a colour, and posts so many events about it: alarms flap.
-func (s *sddc) raiseAlarm(name string, body request) error {
-	host, err := s.findHost(name)
-	if err != nil {
-		return err
-	}
-	to := types.ManagedEntityStatus(body.Alarm)
-	if to != types.ManagedEntityStatusGreen && to != types.ManagedEntityStatusYellow && to != types.ManagedEntityStatusRed {
-		return fmt.Errorf("alarm is %q, not green, yellow or red", body.Alarm)
-	}
-	alarm := s.alarmDefinition()
-	ctx := s.context("")
+// alarms raises the hosts' hardware alarm.
+type alarms struct {
+	inventory *inventory
+	events    events
+
+	mu sync.Mutex // the alarm is defined once
+}
+
+// set gives a host's hardware alarm a colour, and posts that many events about it: alarms flap.
+func (a *alarms) set(host *simulator.HostSystem, to types.ManagedEntityStatus, times int) {
+	alarm := a.definition()
+	ctx := a.inventory.as("")
 	ctx.WithLock(host, func() {
 		states := []types.AlarmState{}
 		if to != types.ManagedEntityStatusGreen {
@@ -37,10 +36,10 @@ func (s *sddc) raiseAlarm(name string, body request) error {
 		})
 	})
 	entity := types.ManagedEntityEventArgument{EntityEventArgument: types.EntityEventArgument{Name: host.Name}, Entity: host.Self}
-	for range max(1, body.Times) {
-		s.post(ctx, 0, &types.AlarmStatusChangedEvent{
+	for range times {
+		a.events.post(ctx, 0, &types.AlarmStatusChangedEvent{
 			AlarmEvent: types.AlarmEvent{
-				Event: s.hostEvent(host).Event,
+				Event: a.events.ofHost(host).Event,
 				Alarm: types.AlarmEventArgument{
 					EntityEventArgument: types.EntityEventArgument{Name: alarm.Info.Name}, Alarm: alarm.Self,
 				},
@@ -48,14 +47,13 @@ func (s *sddc) raiseAlarm(name string, body request) error {
 			Source: entity, Entity: entity, From: "gray", To: string(to),
 		})
 	}
-	return nil
 }
 
-// alarmDefinition is the hardware alarm, which the simulator's list lacks.
-func (s *sddc) alarmDefinition() *simulator.Alarm {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, alarm := range all[*simulator.Alarm](s, "Alarm") {
+// definition is the hardware alarm, which is missing in the simulator's list.
+func (a *alarms) definition() *simulator.Alarm {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, alarm := range all[*simulator.Alarm](a.inventory, "Alarm") {
 		if alarm.Info.Name == hardwareAlarm {
 			return alarm
 		}
@@ -63,19 +61,8 @@ func (s *sddc) alarmDefinition() *simulator.Alarm {
 	alarm := &simulator.Alarm{}
 	alarm.Info.Name, alarm.Info.SystemName = hardwareAlarm, "alarm.HostHardwareFanHealthAlarm"
 	alarm.Info.Enabled = true
-	alarm.Info.Entity = s.registry.Any("Folder").Reference()
-	s.registry.Put(alarm)
+	alarm.Info.Entity = a.inventory.registry.Any("Folder").Reference()
+	a.inventory.registry.Put(alarm)
 	alarm.Info.Alarm = alarm.Self
 	return alarm
-}
-
-// plainEventTypes takes the prefix from event types in a filter: a vCenter knows both spellings, the simulator one.
-func plainEventTypes(body any) {
-	filtered, ok := body.(*types.CreateCollectorForEvents)
-	if !ok {
-		return
-	}
-	for i, id := range filtered.Filter.EventTypeId {
-		filtered.Filter.EventTypeId[i] = strings.TrimPrefix(id, "vim.event.")
-	}
 }

@@ -57,7 +57,7 @@ type Host struct {
 	VMotion      *bool   `json:"vmotion"`
 }
 
-// Guest is what runs in a VM: an address that VMware Tools report and, optionally, a real process.
+// Guest is what runs in a VM: an address that VMware Tools report, and perhaps a real process.
 type Guest struct {
 	Address     string            `json:"address"`
 	Hostname    string            `json:"hostname"`
@@ -90,6 +90,17 @@ type VM struct {
 	Guest               Guest             `json:"guest"`
 	Tools               *bool             `json:"tools"`
 }
+
+// memoryUsed is the VM's consumed memory in GB.
+func (v *VM) memoryUsed() float64 {
+	if v.MemoryUsedGB > 0 {
+		return v.MemoryUsedGB
+	}
+	return v.MemoryGB
+}
+
+// hasTools reports whether VMware Tools run in the VM.
+func (v *VM) hasTools() bool { return v.Tools == nil || *v.Tools }
 
 // Config is the whole simulated SDDC.
 type Config struct {
@@ -137,6 +148,7 @@ func (c *Config) check() error {
 	return nil
 }
 
+// reaches reports whether a list of names holds the name or "*".
 func reaches(hosts []string, name string) bool {
 	for _, host := range hosts {
 		if host == "*" || host == name {

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -28,7 +26,7 @@ type request struct {
 	Alarm      string  `json:"alarm"`
 }
 
-func (s *sddc) control(stop func()) http.Handler {
+func (v *vcenter) control(stop func()) http.Handler {
 	mux := http.NewServeMux()
 	get := func(pattern string, answer func() any) {
 		mux.HandleFunc("GET "+pattern, func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, answer()) })
@@ -45,17 +43,17 @@ func (s *sddc) control(stop func()) http.Handler {
 			}
 		})
 	}
-	get("/v1/state", s.state)
-	get("/v1/calls", s.countedCalls)
-	post("/v1/calls/reset", s.resetCalls)
-	get("/v1/privileges", s.demandedPrivileges)
-	post("/v1/faults", s.injectFault)
-	post("/v1/hosts/{name}", s.connectHost)
-	post("/v1/hosts/{name}/alarm", s.raiseAlarm)
-	post("/v1/guests/{name}", s.actOnGuest)
-	post("/v1/vms/{name}", s.actOnVM)
-	post("/v1/link", s.setLink)
-	post("/v1/sessions/expire", s.expireSessions)
+	get("/v1/state", v.state)
+	get("/v1/calls", func() any { return v.calls.counted() })
+	post("/v1/calls/reset", v.resetCalls)
+	get("/v1/privileges", func() any { return v.access.demandedPrivileges() })
+	post("/v1/faults", v.injectFault)
+	post("/v1/hosts/{name}", v.connectHost)
+	post("/v1/hosts/{name}/alarm", v.raiseAlarm)
+	post("/v1/guests/{name}", v.actOnGuest)
+	post("/v1/vms/{name}", v.actOnVM)
+	post("/v1/link", v.setLink)
+	post("/v1/sessions/expire", v.expireSessions)
 	post("/v1/shutdown", func(string, request) error { time.AfterFunc(50*time.Millisecond, stop); return nil })
 	return mux
 }
@@ -66,76 +64,46 @@ func reply(w http.ResponseWriter, status int, answer any) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-func (s *sddc) state() any {
+func (v *vcenter) state() any {
 	hosts, vms, names := map[string]any{}, map[string]any{}, map[string][]string{}
-	for _, vm := range all[*simulator.VirtualMachine](s, "VirtualMachine") {
-		host := s.host(*vm.Runtime.Host)
+	for _, vm := range v.inventory.vms() {
+		host := v.inventory.host(*vm.Runtime.Host)
 		names[host.Name] = append(names[host.Name], vm.Name)
 		entry := map[string]any{
 			"host": host.Name, "power": vm.Runtime.PowerState, "moid": vm.Self.Value,
-			"guest_address": s.spec[vm.Self.Value].Guest.Address, "freezes": []Freeze{}, "guest": map[string]any{"state": "none"},
+			"guest_address": v.inventory.vmSpec(vm).Guest.Address, "freezes": []Freeze{}, "guest": map[string]any{"state": "none"},
 		}
-		if guest := s.guests[vm.Self.Value]; guest != nil {
+		if guest := v.guests.of(vm.Self); guest != nil {
 			entry["guest"] = guest.state()
-			guest.mu.Lock()
-			entry["freezes"] = append([]Freeze{}, guest.freezes...)
-			guest.mu.Unlock()
+			entry["freezes"] = guest.recorded()
 		}
 		vms[vm.Name] = entry
 	}
-	for _, host := range all[*simulator.HostSystem](s, "HostSystem") {
-		used, peak := s.slots.of(host.Name)
+	for _, host := range v.inventory.hosts() {
+		used, peak := v.slots.of(host.Name)
 		maintenance := "normal"
 		if host.Runtime.InMaintenanceMode {
 			maintenance = "in"
-		} else if s.isEntering(host.Self.Value) {
+		} else if v.maintenance.isEntering(host.Self.Value) {
 			maintenance = "entering"
 		}
 		hosts[host.Name] = map[string]any{
-			"fault_domain": s.hostSpec(host.Name).FaultDomain, "connection": host.Runtime.ConnectionState, "moid": host.Self.Value,
+			"fault_domain": v.inventory.hostSpec(host.Name).FaultDomain, "connection": host.Runtime.ConnectionState, "moid": host.Self.Value,
 			"maintenance": maintenance, "slots": map[string]int{"used": used, "peak": peak}, "vms": names[host.Name],
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	moves := make([]MoveRecord, 0, len(s.moves))
-	for _, move := range s.moves {
-		moves = append(moves, *move)
-	}
 	return map[string]any{
-		"vcenter": s.config.VCenter.Name, "time_scale": s.config.TimeScale, "hosts": hosts, "vms": vms, "moves": moves,
+		"vcenter": v.config.VCenter.Name, "time_scale": v.config.TimeScale, "hosts": hosts, "vms": vms, "moves": v.moves.recorded(),
 	}
 }
 
-func (s *sddc) countedCalls() any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	counted := map[string]int{}
-	for name, count := range s.calls {
-		counted[name] = count
-	}
-	return counted
-}
-
-func (s *sddc) demandedPrivileges() any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	answer := map[string][]string{}
-	for user, privileges := range s.demanded {
-		answer[user] = slices.Sorted(maps.Keys(privileges))
-	}
-	return answer
-}
-
-func (s *sddc) resetCalls(string, request) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.calls = map[string]int{}
+func (v *vcenter) resetCalls(string, request) error {
+	v.calls.reset()
 	return nil
 }
 
-func (s *sddc) findVM(name string) (*simulator.VirtualMachine, error) {
-	for _, vm := range all[*simulator.VirtualMachine](s, "VirtualMachine") {
+func (v *vcenter) findVM(name string) (*simulator.VirtualMachine, error) {
+	for _, vm := range v.inventory.vms() {
 		if vm.Name == name || vm.Self.Value == name {
 			return vm, nil
 		}
@@ -143,8 +111,8 @@ func (s *sddc) findVM(name string) (*simulator.VirtualMachine, error) {
 	return nil, fmt.Errorf("no VM %q", name)
 }
 
-func (s *sddc) findHost(name string) (*simulator.HostSystem, error) {
-	for _, host := range all[*simulator.HostSystem](s, "HostSystem") {
+func (v *vcenter) findHost(name string) (*simulator.HostSystem, error) {
+	for _, host := range v.inventory.hosts() {
 		if host.Name == name || host.Self.Value == name {
 			return host, nil
 		}
@@ -152,31 +120,27 @@ func (s *sddc) findHost(name string) (*simulator.HostSystem, error) {
 	return nil, fmt.Errorf("no host %q", name)
 }
 
-func (s *sddc) injectFault(_ string, body request) error {
-	vm, err := s.findVM(body.VM)
+func (v *vcenter) injectFault(_ string, body request) error {
+	vm, err := v.findVM(body.VM)
 	if err != nil {
 		return err
 	}
 	if newFault(body.Fault, vm.Self) == nil {
 		return fmt.Errorf("no fault class %q", body.Fault)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for range max(1, body.Times) {
-		s.faults[vm.Self.Value] = append(s.faults[vm.Self.Value], body.Fault)
-	}
+	v.faults.add(vm.Self.Value, body.Fault, max(1, body.Times))
 	return nil
 }
 
-func (s *sddc) connectHost(name string, body request) error {
-	host, err := s.findHost(name)
+func (v *vcenter) connectHost(name string, body request) error {
+	host, err := v.findHost(name)
 	if err != nil {
 		return err
 	}
 	if body.Connection != "connected" && body.Connection != "disconnected" {
 		return fmt.Errorf("connection is %q, not connected or disconnected", body.Connection)
 	}
-	ctx, state := s.context("lab"), types.HostSystemConnectionState(body.Connection)
+	ctx, state := v.inventory.as("lab"), types.HostSystemConnectionState(body.Connection)
 	ctx.WithLock(host, func() {
 		ctx.Update(host, []types.PropertyChange{
 			{Name: "runtime.connectionState", Val: state}, {Name: "summary.runtime.connectionState", Val: state},
@@ -185,12 +149,12 @@ func (s *sddc) connectHost(name string, body request) error {
 	return nil
 }
 
-func (s *sddc) actOnGuest(name string, body request) error {
-	vm, err := s.findVM(name)
+func (v *vcenter) actOnGuest(name string, body request) error {
+	vm, err := v.findVM(name)
 	if err != nil {
 		return err
 	}
-	guest := s.guests[vm.Self.Value]
+	guest := v.guests.of(vm.Self)
 	if guest == nil {
 		return fmt.Errorf("%s has no guest process", name)
 	}
@@ -218,12 +182,12 @@ func (s *sddc) actOnGuest(name string, body request) error {
 	return nil
 }
 
-func (s *sddc) actOnVM(name string, body request) error {
-	vm, err := s.findVM(name)
+func (v *vcenter) actOnVM(name string, body request) error {
+	vm, err := v.findVM(name)
 	if err != nil {
 		return err
 	}
-	ctx := s.context("somebody@vsphere.local")
+	ctx := v.inventory.as("somebody@vsphere.local")
 	switch body.Action {
 	case "power_off", "power_on":
 		state := types.VirtualMachinePowerState(map[string]string{"power_off": "poweredOff", "power_on": "poweredOn"}[body.Action])
@@ -234,24 +198,27 @@ func (s *sddc) actOnVM(name string, body request) error {
 			}
 			ctx.Update(vm, changes)
 		})
-		if guest := s.guests[vm.Self.Value]; guest != nil && body.Action == "power_off" {
+		if guest := v.guests.of(vm.Self); guest != nil && body.Action == "power_off" {
 			guest.kill()
 		}
-		s.refreshLoad()
+		v.inventory.refreshLoad()
 	case "delete":
-		s.remove(ctx, vm)
+		if guest := v.guests.of(vm.Self); guest != nil {
+			guest.kill()
+		}
+		v.inventory.remove(ctx, vm)
 	case "rename":
 		ctx.WithLock(vm, func() { ctx.Update(vm, []types.PropertyChange{{Name: "name", Val: body.Name}}) })
 	case "move":
-		target, err := s.findHost(body.Target)
+		target, err := v.findHost(body.Target)
 		if err != nil {
 			return err
 		}
 		if body.Instant {
-			s.place(ctx, vm, s.host(*vm.Runtime.Host), target)
+			v.inventory.place(ctx, vm, v.inventory.host(*vm.Runtime.Host), target)
 			return nil
 		}
-		_, fault := (&overrides{sddc: s}).relocate("somebody@vsphere.local", vm.Self, &target.Self, vmotionCost)
+		_, fault := v.moves.start("somebody@vsphere.local", vm.Self, &target.Self, vmotionCost)
 		if fault != nil {
 			return errors.New(faultName(fault))
 		}
@@ -261,42 +228,28 @@ func (s *sddc) actOnVM(name string, body request) error {
 	return nil
 }
 
-func (s *sddc) remove(ctx *simulator.Context, vm *simulator.VirtualMachine) {
-	if guest := s.guests[vm.Self.Value]; guest != nil {
-		guest.kill()
-	}
-	host := s.host(*vm.Runtime.Host)
-	folder := s.registry.Get(*vm.Parent).(*simulator.Folder)
-	pool := s.registry.Get(*vm.ResourcePool).(*simulator.ResourcePool)
-	s.registry.RemoveReference(ctx, host, &host.Vm, vm.Self)
-	s.registry.RemoveReference(ctx, folder, &folder.ChildEntity, vm.Self)
-	s.registry.RemoveReference(ctx, pool, &pool.Vm, vm.Self)
-	s.registry.Remove(ctx, vm.Self)
-	s.refreshLoad()
-}
-
-func (s *sddc) setLink(_ string, body request) error {
+func (v *vcenter) setLink(_ string, body request) error {
 	if body.Mbit <= 0 {
 		return errors.New("mbit must be above 0")
 	}
-	s.mu.Lock()
-	s.link = body.Mbit
-	s.mu.Unlock()
+	v.links.set(body.Mbit)
 	return nil
 }
 
-func (s *sddc) expireSessions(string, request) error {
-	s.mu.Lock()
-	keys := make([]string, 0, len(s.sessions))
-	for key := range s.sessions {
-		keys = append(keys, key)
+func (v *vcenter) raiseAlarm(name string, body request) error {
+	host, err := v.findHost(name)
+	if err != nil {
+		return err
 	}
-	s.sessions = map[string]bool{}
-	s.mu.Unlock()
-	manager := s.registry.SessionManager()
-	// One by one: a session that is logged out already would keep the others alive.
-	for _, key := range keys {
-		manager.TerminateSession(s.context("lab"), &types.TerminateSession{This: manager.Self, SessionId: []string{key}})
+	to := types.ManagedEntityStatus(body.Alarm)
+	if to != types.ManagedEntityStatusGreen && to != types.ManagedEntityStatusYellow && to != types.ManagedEntityStatusRed {
+		return fmt.Errorf("alarm is %q, not green, yellow or red", body.Alarm)
 	}
+	v.alarms.set(host, to, max(1, body.Times))
+	return nil
+}
+
+func (v *vcenter) expireSessions(string, request) error {
+	v.sessions.expire()
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 
 // overrides receives the calls that the lab answers instead of the simulator. It takes no lock while it works.
 type overrides struct {
-	Self types.ManagedObjectReference
-	*sddc
+	Self    types.ManagedObjectReference
+	vcenter *vcenter
 }
 
 // Reference makes it a managed object.
@@ -25,59 +25,40 @@ func (o *overrides) Lock() {}
 // Unlock belongs to Lock.
 func (o *overrides) Unlock() {}
 
+// overridden calls are methods of overrides.
 var overridden = []string{
 	"RelocateVM_Task", "MigrateVM_Task", "EnterMaintenanceMode_Task", "ExitMaintenanceMode_Task", "HasPrivilegeOnEntities",
 	"SetEntityPermissions", "ListProcessesInGuest",
 }
 
-func (s *sddc) install() {
-	receiver := &overrides{Self: types.ManagedObjectReference{Type: "LabOverrides", Value: "lab-overrides"}, sddc: s}
-	s.registry.Put(receiver)
-	s.registry.SessionManager().ValidLogin = s.validLogin
-	s.registry.Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+// install puts the lab in front of every call: it counts them, checks privileges, and answers some itself.
+func (v *vcenter) install() {
+	receiver := &overrides{Self: types.ManagedObjectReference{Type: "LabOverrides", Value: "lab-overrides"}, vcenter: v}
+	registry := v.inventory.registry
+	registry.Put(receiver)
+	registry.SessionManager().ValidLogin = v.access.validLogin
+	registry.Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 		plainEventTypes(method.Body)
-		s.mu.Lock()
-		s.calls[method.Name]++
-		own := method.Name == "CancelTask" && s.tasks[method.This] != nil
-		if ctx.Session != nil {
-			s.sessions[ctx.Session.Key] = true
-		}
-		s.mu.Unlock()
+		v.calls.count(method.Name)
 		if ctx.Session == nil {
-			return nil, s.unwelcome(method)
+			return nil, v.access.withoutPermission(method)
 		}
-		if fault := s.refusal(ctx.Session.UserName, method); fault != nil {
+		v.sessions.note(ctx.Session.Key)
+		if fault := v.access.refusal(ctx.Session.UserName, method); fault != nil {
 			return nil, fault
 		}
-		if own || slices.Contains(overridden, method.Name) {
+		cancelsOwn := method.Name == "CancelTask" && v.tasks.find(method.This) != nil
+		if cancelsOwn || slices.Contains(overridden, method.Name) {
 			method.This = receiver.Self
 		}
 		return nil, nil
 	}
 }
 
-func (s *sddc) validLogin(req *types.Login) bool {
-	return slices.ContainsFunc(s.logins(), func(login Login) bool {
-		return sameUser(req.UserName, login.User) && req.Password == login.Password
-	})
-}
-
-// unwelcome is the fault of a right login by a user without any permission.
-func (s *sddc) unwelcome(method *simulator.Method) types.BaseMethodFault {
-	login, ok := method.Body.(*types.Login)
-	if !ok || !s.validLogin(login) || s.granted(login.UserName, s.rootFolder(), read) {
-		return nil
-	}
-	root := s.rootFolder()
-	return &types.NoPermission{Object: &root, PrivilegeId: read}
-}
-
-// CancelTask ends a lab task unless it is past its point of no return.
+// CancelTask ends a task of the lab unless the task is past its point of no return.
 func (o *overrides) CancelTask(_ *simulator.Context, req *types.CancelTask) soap.HasFault {
 	body := &methods.CancelTaskBody{}
-	o.mu.Lock()
-	operation := o.tasks[req.This]
-	o.mu.Unlock()
+	operation := o.vcenter.tasks.find(req.This)
 	if operation == nil || !operation.requestCancel() {
 		body.Fault_ = simulator.Fault("", &types.InvalidState{})
 		return body

@@ -1,4 +1,4 @@
-// Command simulator is the lab's simulated SDDC: govmomi's simulator, made to behave like a vCenter where it matters.
+// Command simulator is the lab's simulated vCenter: govmomi's simulator, made to behave like a vCenter where that matters.
 package main
 
 import (
@@ -32,34 +32,26 @@ func run(path string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	sddc, err := build(config)
+	vcenter, err := build(config)
 	if err != nil {
 		return err
 	}
-	sddc.install()
-	defer func() {
-		for _, guest := range sddc.guests {
-			guest.kill()
-		}
-	}()
-	for _, guest := range sddc.guests {
-		if err := guest.start(); err != nil {
-			return err
-		}
-	}
-	caFile := filepath.Join(config.StateDir, "ca.pem")
-	if sddc.service.TLS, err = makeCertificate(caFile, config.VCenter.Name); err != nil {
+	defer vcenter.guests.kill()
+	if err := vcenter.guests.start(); err != nil {
 		return err
 	}
-	sddc.service.Listen = &url.URL{Host: listen(config.VCenter.Listen), User: url.UserPassword(config.VCenter.User, config.VCenter.Password)}
-	server := sddc.service.NewServer()
+	caFile := filepath.Join(config.StateDir, "ca.pem")
+	server, err := vcenter.listen(caFile)
+	if err != nil {
+		return err
+	}
 	defer server.Close()
-	listener, err := net.Listen("tcp", listen(config.Control.Listen))
+	listener, err := net.Listen("tcp", listenAddress(config.Control.Listen))
 	if err != nil {
 		return err
 	}
 	go func() {
-		_ = (&http.Server{Handler: sddc.control(stop), ReadHeaderTimeout: 10 * time.Second}).Serve(listener)
+		_ = (&http.Server{Handler: vcenter.control(stop), ReadHeaderTimeout: 10 * time.Second}).Serve(listener)
 	}()
 	if err := announce(config, server.URL, listener.Addr().String(), caFile); err != nil {
 		return err
@@ -68,14 +60,14 @@ func run(path string) error {
 	return nil
 }
 
-func listen(address string) string {
+func listenAddress(address string) string {
 	if address == "" {
 		return "127.0.0.1:0"
 	}
 	return address
 }
 
-// announce writes ready.json in one step, so that a reader never sees half of it.
+// announce writes ready.json in one step: a reader never sees half of it.
 func announce(config *Config, vcenter *url.URL, control, caFile string) error {
 	port, err := strconv.Atoi(vcenter.Port())
 	if err != nil {

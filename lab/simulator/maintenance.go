@@ -1,6 +1,7 @@
 package main
 
 import (
+	"sync"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -9,56 +10,97 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-func (s *sddc) isEntering(host string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.entering[host] != nil
+// maintenance puts hosts into maintenance mode and takes them out of it.
+type maintenance struct {
+	inventory *inventory
+	events    events
+	tasks     *tasks
+	clock     clock
+
+	mu       sync.Mutex
+	entering map[string]bool // by host MoID
+}
+
+func newMaintenance(inventory *inventory, events events, tasks *tasks, clock clock) *maintenance {
+	return &maintenance{inventory: inventory, events: events, tasks: tasks, clock: clock, entering: map[string]bool{}}
+}
+
+func (m *maintenance) isEntering(host string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.entering[host]
+}
+
+// claim makes the caller the one who puts the host into maintenance mode; false when somebody else already does.
+func (m *maintenance) claim(host string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	claimed := !m.entering[host]
+	m.entering[host] = true
+	return claimed
+}
+
+func (m *maintenance) unclaim(host string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.entering, host)
 }
 
 // EnterMaintenanceModeTask waits until no powered-on VM lives on the host, as an ESXi host does.
 func (o *overrides) EnterMaintenanceModeTask(ctx *simulator.Context, req *types.EnterMaintenanceMode_Task) soap.HasFault {
 	body := &methods.EnterMaintenanceMode_TaskBody{}
-	host := o.host(req.This)
-	if host == nil {
-		body.Fault_ = simulator.Fault("", &types.ManagedObjectNotFound{Obj: req.This})
+	task, fault := o.vcenter.maintenance.enter(ctx.Session.UserName, req.This, req.Timeout)
+	if fault != nil {
+		body.Fault_ = simulator.Fault("", fault)
 		return body
 	}
-	o.mu.Lock()
-	taken := o.entering[host.Self.Value] != nil
-	o.mu.Unlock()
-	if taken || host.Runtime.InMaintenanceMode {
-		body.Fault_ = simulator.Fault("", &types.InvalidState{})
-		return body
-	}
-	operation := o.begin(ctx.Session.UserName, host, "enterMaintenanceMode")
-	o.mu.Lock()
-	o.entering[host.Self.Value] = operation
-	o.mu.Unlock()
-	operation.running()
-	o.post(operation.ctx, operation.task.Info.EventChainId, &types.EnteringMaintenanceModeEvent{HostEvent: o.hostEvent(host)})
-	go o.enter(operation, host, req.Timeout)
-	body.Res = &types.EnterMaintenanceMode_TaskResponse{Returnval: operation.task.Self}
+	body.Res = &types.EnterMaintenanceMode_TaskResponse{Returnval: task}
 	return body
 }
 
-func (s *sddc) enter(o *operation, host *simulator.HostSystem, timeout int32) {
-	fault := s.waitUntilEmpty(o, host, timeout)
-	s.mu.Lock()
-	delete(s.entering, host.Self.Value)
-	s.mu.Unlock()
-	if fault == nil {
-		s.setMaintenance(o.ctx, host, true)
-		s.post(o.ctx, o.task.Info.EventChainId, &types.EnteredMaintenanceModeEvent{HostEvent: s.hostEvent(host)})
+// ExitMaintenanceModeTask ends maintenance mode; while a host is only entering, its task must be cancelled instead.
+func (o *overrides) ExitMaintenanceModeTask(ctx *simulator.Context, req *types.ExitMaintenanceMode_Task) soap.HasFault {
+	body := &methods.ExitMaintenanceMode_TaskBody{}
+	task, fault := o.vcenter.maintenance.exit(ctx.Session.UserName, req.This)
+	if fault != nil {
+		body.Fault_ = simulator.Fault("", fault)
+		return body
 	}
-	o.finish(fault)
+	body.Res = &types.ExitMaintenanceMode_TaskResponse{Returnval: task}
+	return body
 }
 
-func (s *sddc) waitUntilEmpty(o *operation, host *simulator.HostSystem, timeout int32) types.BaseMethodFault {
+func (m *maintenance) enter(
+	user string, ref types.ManagedObjectReference, timeout int32,
+) (types.ManagedObjectReference, types.BaseMethodFault) {
+	host := m.inventory.host(ref)
+	if host == nil {
+		return ref, &types.ManagedObjectNotFound{Obj: ref}
+	}
+	if host.Runtime.InMaintenanceMode || !m.claim(host.Self.Value) {
+		return ref, &types.InvalidState{}
+	}
+	o := m.tasks.begin(user, host, "enterMaintenanceMode")
+	o.running()
+	m.events.post(o.ctx, o.chain(), &types.EnteringMaintenanceModeEvent{HostEvent: m.events.ofHost(host)})
+	go o.run(func() types.BaseMethodFault {
+		defer m.unclaim(host.Self.Value)
+		if fault := m.waitUntilEmpty(o, host, timeout); fault != nil {
+			return fault
+		}
+		m.set(o.ctx, host, true)
+		m.events.post(o.ctx, o.chain(), &types.EnteredMaintenanceModeEvent{HostEvent: m.events.ofHost(host)})
+		return nil
+	})
+	return o.task.Self, nil
+}
+
+func (m *maintenance) waitUntilEmpty(o *operation, host *simulator.HostSystem, timeout int32) types.BaseMethodFault {
 	var expired <-chan time.Time
 	if timeout > 0 {
 		expired = time.After(time.Duration(timeout) * time.Second)
 	}
-	for s.carries(host) {
+	for m.inventory.hasPoweredOnVMs(host) {
 		select {
 		case <-o.cancel:
 			return &types.RequestCanceled{}
@@ -73,52 +115,28 @@ func (s *sddc) waitUntilEmpty(o *operation, host *simulator.HostSystem, timeout 
 	return nil
 }
 
-func (s *sddc) carries(host *simulator.HostSystem) bool {
-	for _, vm := range all[*simulator.VirtualMachine](s, "VirtualMachine") {
-		if *vm.Runtime.Host == host.Self && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
-			return true
-		}
-	}
-	return false
-}
-
-// ExitMaintenanceModeTask ends maintenance mode; a host that is only entering must have its task cancelled.
-func (o *overrides) ExitMaintenanceModeTask(ctx *simulator.Context, req *types.ExitMaintenanceMode_Task) soap.HasFault {
-	body := &methods.ExitMaintenanceMode_TaskBody{}
-	host := o.host(req.This)
+func (m *maintenance) exit(
+	user string, ref types.ManagedObjectReference,
+) (types.ManagedObjectReference, types.BaseMethodFault) {
+	host := m.inventory.host(ref)
 	if host == nil || !host.Runtime.InMaintenanceMode {
-		body.Fault_ = simulator.Fault("", &types.InvalidState{})
-		return body
+		return ref, &types.InvalidState{}
 	}
-	operation := o.begin(ctx.Session.UserName, host, "exitMaintenanceMode")
-	operation.running()
-	go func() {
-		time.Sleep(o.scaled(1))
-		o.setMaintenance(operation.ctx, host, false)
-		o.post(operation.ctx, operation.task.Info.EventChainId, &types.ExitMaintenanceModeEvent{HostEvent: o.hostEvent(host)})
-		operation.finish(nil)
-	}()
-	body.Res = &types.ExitMaintenanceMode_TaskResponse{Returnval: operation.task.Self}
-	return body
+	o := m.tasks.begin(user, host, "exitMaintenanceMode")
+	o.running()
+	go o.run(func() types.BaseMethodFault {
+		time.Sleep(m.clock.scaled(1))
+		m.set(o.ctx, host, false)
+		m.events.post(o.ctx, o.chain(), &types.ExitMaintenanceModeEvent{HostEvent: m.events.ofHost(host)})
+		return nil
+	})
+	return o.task.Self, nil
 }
 
-func (s *sddc) setMaintenance(ctx *simulator.Context, host *simulator.HostSystem, in bool) {
+func (m *maintenance) set(ctx *simulator.Context, host *simulator.HostSystem, in bool) {
 	ctx.WithLock(host, func() {
 		ctx.Update(host, []types.PropertyChange{
 			{Name: "runtime.inMaintenanceMode", Val: in}, {Name: "summary.runtime.inMaintenanceMode", Val: in},
 		})
 	})
-}
-
-func (s *sddc) hostEvent(host *simulator.HostSystem) types.HostEvent {
-	return types.HostEvent{Event: types.Event{
-		Host: hostArgument(host),
-		ComputeResource: &types.ComputeResourceEventArgument{
-			EntityEventArgument: types.EntityEventArgument{Name: s.cluster.Name}, ComputeResource: s.cluster.Self,
-		},
-		Datacenter: &types.DatacenterEventArgument{
-			EntityEventArgument: types.EntityEventArgument{Name: s.config.Datacenter},
-			Datacenter:          s.registry.Any("Datacenter").Reference(),
-		},
-	}}
 }

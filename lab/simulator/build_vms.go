@@ -10,26 +10,26 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-func (s *sddc) buildVMs(
+func (b *builder) buildVMs(
 	ctx *simulator.Context, hosts map[string]*simulator.HostSystem, datastores map[string]*simulator.Datastore,
 	networks map[string]*mo.Network, folders map[string]*simulator.Folder, pools map[string]*simulator.ResourcePool,
 ) error {
 	attributes := map[string]int32{}
-	for i, vm := range all[*simulator.VirtualMachine](s, "VirtualMachine") {
-		spec := &s.config.VMs[i]
+	for i, vm := range b.vms() {
+		spec := &b.config.VMs[i]
 		host, folder, pool := hosts[spec.Host], folders[spec.Folder], pools[spec.Pool]
 		if host == nil || folder == nil || pool == nil {
 			return fmt.Errorf("VM %q: unknown host %q, folder %q or pool %q", spec.Name, spec.Host, spec.Folder, spec.Pool)
 		}
-		s.spec[vm.Self.Value] = spec
-		s.size(vm, spec)
-		s.report(vm, spec)
+		b.specs[vm.Self.Value] = spec
+		b.size(vm, spec)
+		b.report(vm, spec)
 		vm.Runtime.Host, vm.Summary.Runtime.Host = &host.Self, &host.Self
 		vm.ResourcePool = &pool.Self
 		pool.Vm = append(pool.Vm, vm.Self)
 		host.Vm = append(host.Vm, vm.Self)
-		if old, ok := s.registry.Get(*vm.Parent).(*simulator.Folder); ok {
-			s.registry.RemoveReference(ctx, old, &old.ChildEntity, vm.Self)
+		if old, ok := b.registry.Get(*vm.Parent).(*simulator.Folder); ok {
+			b.registry.RemoveReference(ctx, old, &old.ChildEntity, vm.Self)
 		}
 		vm.Parent = &folder.Self
 		folder.ChildEntity = append(folder.ChildEntity, vm.Self)
@@ -46,17 +46,14 @@ func (s *sddc) buildVMs(
 				network.Vm = append(network.Vm, vm.Self)
 			}
 		}
-		if err := s.attribute(ctx, vm, spec, attributes); err != nil {
+		if err := b.attribute(ctx, vm, spec, attributes); err != nil {
 			return err
-		}
-		if len(spec.Guest.Command) > 0 {
-			s.guests[vm.Self.Value] = &guestProcess{guest: spec.Guest}
 		}
 	}
 	return nil
 }
 
-func (s *sddc) size(vm *simulator.VirtualMachine, spec *VM) {
+func (b *builder) size(vm *simulator.VirtualMachine, spec *VM) {
 	vm.Name, vm.Config.Name, vm.Summary.Config.Name = spec.Name, spec.Name, spec.Name
 	megabytes := int32(spec.MemoryGB * 1024)
 	vm.Config.Hardware.MemoryMB, vm.Summary.Config.MemorySizeMB = megabytes, megabytes
@@ -68,7 +65,7 @@ func (s *sddc) size(vm *simulator.VirtualMachine, spec *VM) {
 		vm.Config.CpuAffinity = &types.VirtualMachineAffinityInfo{AffinitySet: spec.CPUAffinity}
 	}
 	vm.DisabledMethod = append(vm.DisabledMethod, spec.DisabledMethods...)
-	s.power(vm, map[string]types.VirtualMachinePowerState{
+	b.power(vm, map[string]types.VirtualMachinePowerState{
 		"": "poweredOn", "on": "poweredOn", "off": "poweredOff", "suspended": "suspended",
 	}[spec.Power])
 	vm.Config.Hardware.Device = slices.DeleteFunc(vm.Config.Hardware.Device, isRemovable)
@@ -79,7 +76,7 @@ func (s *sddc) size(vm *simulator.VirtualMachine, spec *VM) {
 	}
 }
 
-// isRemovable tells the drives that the simulator attaches to every VM; the topology names those that are wanted.
+// isRemovable reports the drives that the simulator attaches to every VM; the topology names the ones to have.
 func isRemovable(device types.BaseVirtualDevice) bool {
 	switch device.(type) {
 	case *types.VirtualCdrom, *types.VirtualFloppy:
@@ -88,14 +85,14 @@ func isRemovable(device types.BaseVirtualDevice) bool {
 	return false
 }
 
-func (s *sddc) power(vm *simulator.VirtualMachine, state types.VirtualMachinePowerState) {
+func (b *builder) power(vm *simulator.VirtualMachine, state types.VirtualMachinePowerState) {
 	vm.Runtime.PowerState, vm.Summary.Runtime.PowerState = state, state
-	// The simulator leaves these enumerations empty, which strict clients refuse to read.
+	// The simulator leaves these enumerations empty; strict clients fail to read them.
 	vm.Runtime.FaultToleranceState, vm.Summary.Runtime.FaultToleranceState = "notConfigured", "notConfigured"
 	vm.Runtime.RecordReplayState, vm.Summary.Runtime.RecordReplayState = "inactive", "inactive"
 }
 
-func (s *sddc) report(vm *simulator.VirtualMachine, spec *VM) {
+func (b *builder) report(vm *simulator.VirtualMachine, spec *VM) {
 	quick := &vm.Summary.QuickStats
 	quick.OverallCpuUsage = int32(spec.CPUUsedMHz)
 	quick.HostMemoryUsage = int32(spec.memoryUsed() * 1024)
@@ -105,7 +102,7 @@ func (s *sddc) report(vm *simulator.VirtualMachine, spec *VM) {
 	}
 	booted := time.Now().Add(-72 * time.Hour)
 	vm.Runtime.BootTime = &booted
-	if spec.Guest.Address == "" || (spec.Tools != nil && !*spec.Tools) {
+	if spec.Guest.Address == "" || !spec.hasTools() {
 		return
 	}
 	vm.Guest.GuestOperationsReady = types.NewBool(true)
@@ -115,15 +112,8 @@ func (s *sddc) report(vm *simulator.VirtualMachine, spec *VM) {
 	vm.Summary.Guest.IpAddress, vm.Summary.Guest.HostName = spec.Guest.Address, spec.Guest.Hostname
 }
 
-func (v *VM) memoryUsed() float64 {
-	if v.MemoryUsedGB > 0 {
-		return v.MemoryUsedGB
-	}
-	return v.MemoryGB
-}
-
-func (s *sddc) attribute(ctx *simulator.Context, vm *simulator.VirtualMachine, spec *VM, known map[string]int32) error {
-	manager := s.registry.CustomFieldsManager()
+func (b *builder) attribute(ctx *simulator.Context, vm *simulator.VirtualMachine, spec *VM, known map[string]int32) error {
+	manager := b.registry.CustomFieldsManager()
 	for name, value := range spec.Attributes {
 		if _, ok := known[name]; !ok {
 			res := manager.AddCustomFieldDef(ctx, &types.AddCustomFieldDef{Name: name, MoType: "VirtualMachine"})
@@ -163,22 +153,4 @@ func device(kind string, key int32) types.BaseVirtualDevice {
 		return &types.VirtualUSB{VirtualDevice: base, Connected: true}
 	}
 	return nil
-}
-
-// refreshLoad makes the hosts' quickStats those of the VMs which live on them.
-func (s *sddc) refreshLoad() {
-	memory, cpu := map[string]float64{}, map[string]int{}
-	for _, vm := range all[*simulator.VirtualMachine](s, "VirtualMachine") {
-		spec := s.spec[vm.Self.Value]
-		if spec != nil && vm.Runtime.Host != nil && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
-			memory[vm.Runtime.Host.Value] += spec.memoryUsed()
-			cpu[vm.Runtime.Host.Value] += spec.CPUUsedMHz
-		}
-	}
-	for _, host := range all[*simulator.HostSystem](s, "HostSystem") {
-		spec := s.hostSpec(host.Name)
-		quick := &host.Summary.QuickStats
-		quick.OverallMemoryUsage = int32((spec.MemoryUsedGB + memory[host.Self.Value]) * 1024)
-		quick.OverallCpuUsage = int32(spec.CPUUsedMHz + cpu[host.Self.Value])
-	}
 }

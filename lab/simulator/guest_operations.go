@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,18 +20,18 @@ import (
 
 const ticksPerSecond = 100 // USER_HZ of /proc/PID/stat
 
-// ListProcessesInGuest tells the real processes of the VM's guest, as VMware Tools do.
+// ListProcessesInGuest returns the real processes of the VM's guest, as VMware Tools do.
 func (o *overrides) ListProcessesInGuest(_ *simulator.Context, req *types.ListProcessesInGuest) soap.HasFault {
 	body := &methods.ListProcessesInGuestBody{}
-	fault := o.guestFault(req)
+	fault := o.vcenter.guestFault(req)
 	if fault != nil {
 		body.Fault_ = simulator.Fault("", fault)
 		return body
 	}
 	body.Res = &types.ListProcessesInGuestResponse{}
-	if guest := o.guests[req.Vm.Value]; guest != nil {
+	if guest := o.vcenter.guests.of(req.Vm); guest != nil {
 		for _, process := range guest.processes() {
-			if len(req.Pids) == 0 || containsPid(req.Pids, process.Pid) {
+			if len(req.Pids) == 0 || slices.Contains(req.Pids, process.Pid) {
 				body.Res.Returnval = append(body.Res.Returnval, process)
 			}
 		}
@@ -38,18 +39,9 @@ func (o *overrides) ListProcessesInGuest(_ *simulator.Context, req *types.ListPr
 	return body
 }
 
-func containsPid(pids []int64, wanted int64) bool {
-	for _, pid := range pids {
-		if pid == wanted {
-			return true
-		}
-	}
-	return false
-}
-
-// guestFault is why the guest is not asked: its power, its Tools, its login; a frozen guest's Tools do not answer.
-func (o *overrides) guestFault(req *types.ListProcessesInGuest) types.BaseMethodFault {
-	vm := o.vm(req.Vm)
+// guestFault is the fault with which guest operations fail: power, Tools or login; the Tools of a frozen guest do not answer.
+func (v *vcenter) guestFault(req *types.ListProcessesInGuest) types.BaseMethodFault {
+	vm := v.inventory.vm(req.Vm)
 	if vm == nil {
 		return &types.ManagedObjectNotFound{Obj: req.Vm}
 	}
@@ -58,24 +50,18 @@ func (o *overrides) guestFault(req *types.ListProcessesInGuest) types.BaseMethod
 			RequestedState: types.VirtualMachinePowerStatePoweredOn, ExistingState: vm.Runtime.PowerState,
 		}
 	}
-	guest := o.guests[req.Vm.Value]
-	if spec := o.spec[req.Vm.Value]; (spec.Tools != nil && !*spec.Tools) || (guest != nil && guest.isFrozen()) {
+	guest := v.guests.of(req.Vm)
+	if spec := v.inventory.vmSpec(vm); !spec.hasTools() || (guest != nil && guest.isFrozen()) {
 		return &types.GuestOperationsUnavailable{}
 	}
 	login, ok := req.Auth.(*types.NamePasswordAuthentication)
-	if !ok || login.Username != o.config.GuestLogin.User || login.Password != o.config.GuestLogin.Password {
+	if !ok || login.Username != v.config.GuestLogin.User || login.Password != v.config.GuestLogin.Password {
 		return &types.InvalidGuestLogin{}
 	}
 	return nil
 }
 
-func (g *guestProcess) isFrozen() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return !g.frozen.IsZero()
-}
-
-// processes are those of the guest's process group that live.
+// processes are the ones of the guest's process group that live.
 func (g *guestProcess) processes() []types.GuestProcessInfo {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -110,7 +96,7 @@ func processInfo(folder, started string, boot time.Time) (types.GuestProcessInfo
 	if err != nil || err2 != nil || err3 != nil {
 		return types.GuestProcessInfo{}, false
 	}
-	// Whole seconds, as Tools tell them.
+	// Whole seconds, as Tools report them.
 	start := boot.Add(time.Duration(ticks) * time.Second / ticksPerSecond).Truncate(time.Second)
 	return types.GuestProcessInfo{
 		Name:      strings.TrimSpace(string(name)),

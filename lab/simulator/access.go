@@ -1,8 +1,10 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
@@ -13,8 +15,8 @@ import (
 
 const read = "System.View"
 
-// required is the privilege of each call that somebody else than the administrator may make; a call that is not here is
-// refused to users with a role. From the API's own metadata (a test compares), where that names one.
+// required is the privilege of each call that users other than the administrator may make; any other call fails for users
+// with a role. The privileges are those of the API's own metadata if that names one (a test compares them).
 var required = map[string]string{
 	"RelocateVM_Task":                 "Resource.ColdMigrate",
 	"MigrateVM_Task":                  "Resource.HotMigrate",
@@ -66,21 +68,34 @@ var required = map[string]string{
 	"CancelTask":                      read,
 }
 
-// withheld from the restricted user, a model of VMware Cloud on AWS' CloudAdmin.
+// withheld are the privileges that the restricted user does not have, as CloudAdmin of VMware Cloud on AWS.
 var withheld = []string{
 	"Host.Config.Maintenance", "Host.Config.Connection", "Host.Inventory.EditCluster", "Global.ManageCustomFields",
 	"Global.SetCustomField", "Global.Settings", "VirtualMachine.Config.AdvancedConfig", "VirtualMachine.Interact.PowerOff",
 	"VirtualMachine.Inventory.Delete", "Authorization.ModifyPermissions", "Authorization.ModifyRoles",
 }
 
-// need is a privilege that a call demands on an object.
+// access decides who may call what: logins, roles and permissions.
+type access struct {
+	inventory *inventory
+	config    *Config
+
+	mu       sync.Mutex
+	demanded map[string]map[string]bool // user -> privileges that their calls required
+}
+
+func newAccess(inventory *inventory, config *Config) *access {
+	return &access{inventory: inventory, config: config, demanded: map[string]map[string]bool{}}
+}
+
+// need is a privilege that a call requires on an object.
 type need struct {
 	on        types.ManagedObjectReference
 	privilege string
 }
 
-// needs of a call. A live move demands more than the metadata names (vSphere's "Required Privileges for Common Tasks").
-func (s *sddc) needs(method *simulator.Method) []need {
+// needs of a call. A live move requires more than the metadata names (vSphere's "Required Privileges for Common Tasks").
+func (a *access) needs(method *simulator.Method) []need {
 	privilege, ok := required[method.Name]
 	if !ok {
 		return []need{{method.This, "unknown to the lab: " + method.Name}}
@@ -88,7 +103,7 @@ func (s *sddc) needs(method *simulator.Method) []need {
 	found := []need{{method.This, privilege}}
 	switch body := method.Body.(type) {
 	case *types.RelocateVM_Task:
-		if vm := s.vm(body.This); vm != nil && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
+		if vm := a.inventory.vm(body.This); vm != nil && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
 			found = append(found, need{body.This, "Resource.HotMigrate"})
 		}
 		for _, target := range []*types.ManagedObjectReference{body.Spec.Host, body.Spec.Pool} {
@@ -106,77 +121,75 @@ func (s *sddc) needs(method *simulator.Method) []need {
 	return found
 }
 
-// refusal is the fault of a call that the user may not make, nil when he may.
-func (s *sddc) refusal(user string, method *simulator.Method) types.BaseMethodFault {
-	if sameUser(user, s.config.VCenter.User) {
+// refusal is the fault of a call that the user may not make; nil when they may.
+func (a *access) refusal(user string, method *simulator.Method) types.BaseMethodFault {
+	if sameUser(user, a.config.VCenter.User) {
 		return nil
 	}
-	restricted := sameUser(user, s.config.Restricted.User)
+	restricted := sameUser(user, a.config.Restricted.User)
 	if _, known := required[method.Name]; restricted && !known {
 		return nil
 	}
-	for _, need := range s.needs(method) {
-		s.note(user, need.privilege)
-		if !s.granted(user, need.on, need.privilege) {
+	for _, need := range a.needs(method) {
+		a.note(user, need.privilege)
+		if !a.granted(user, need.on, need.privilege) {
 			return &types.NoPermission{Object: &need.on, PrivilegeId: need.privilege}
 		}
 	}
 	return nil
 }
 
-func (s *sddc) note(user, privilege string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.demanded[user] == nil {
-		s.demanded[user] = map[string]bool{}
+func (a *access) note(user, privilege string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.demanded[user] == nil {
+		a.demanded[user] = map[string]bool{}
 	}
-	s.demanded[user][privilege] = true
+	a.demanded[user][privilege] = true
 }
 
-// granted reports whether the user has a privilege on an object: by who he is, or by the role nearest to the object.
-func (s *sddc) granted(user string, on types.ManagedObjectReference, privilege string) bool {
+// granted reports whether the user has a privilege on an object: by who they are, or by the role nearest to the object.
+func (a *access) granted(user string, on types.ManagedObjectReference, privilege string) bool {
 	switch {
-	case sameUser(user, s.config.VCenter.User):
+	case sameUser(user, a.config.VCenter.User):
 		return true
-	case sameUser(user, s.config.Restricted.User):
+	case sameUser(user, a.config.Restricted.User):
 		return !slices.Contains(withheld, privilege)
 	}
-	return slices.Contains(s.privileges(user, on), privilege)
+	return slices.Contains(a.privileges(user, on), privilege)
 }
 
-func (s *sddc) authorization() *simulator.AuthorizationManager {
-	return s.registry.Get(*s.content().AuthorizationManager).(*simulator.AuthorizationManager)
+func (a *access) authorization() *simulator.AuthorizationManager {
+	return a.inventory.registry.Get(*a.inventory.content().AuthorizationManager).(*simulator.AuthorizationManager)
 }
 
 // privileges of the user's role on an object or the nearest object above it; managers stand at the root.
-func (s *sddc) privileges(user string, on types.ManagedObjectReference) []string {
-	entity, ok := s.registry.Get(on).(mo.Entity)
+func (a *access) privileges(user string, on types.ManagedObjectReference) []string {
+	entity, ok := a.inventory.registry.Get(on).(mo.Entity)
 	if !ok {
-		entity = s.registry.Get(s.rootFolder()).(mo.Entity)
+		entity = a.inventory.registry.Get(a.inventory.rootFolder()).(mo.Entity)
 	}
 	for here := true; ; here = false {
-		for _, permission := range s.permissions(entity.Reference()) {
+		for _, permission := range a.permissions(entity.Reference()) {
 			if sameUser(permission.Principal, user) && !permission.Group && (here || permission.Propagate) {
-				return s.role(permission.RoleId)
+				return a.role(permission.RoleId)
 			}
 		}
 		parent := entity.Entity().Parent
 		if parent == nil {
 			return nil
 		}
-		entity = s.registry.Get(*parent).(mo.Entity)
+		if entity, ok = a.inventory.registry.Get(*parent).(mo.Entity); !ok {
+			return nil
+		}
 	}
 }
 
-func (s *sddc) content() *types.ServiceContent {
-	instance := s.registry.Get(types.ManagedObjectReference{Type: "ServiceInstance", Value: "ServiceInstance"})
-	return &instance.(*simulator.ServiceInstance).Content
-}
-
-func (s *sddc) rootFolder() types.ManagedObjectReference { return s.content().RootFolder }
-
-func (s *sddc) permissions(on types.ManagedObjectReference) []types.Permission {
-	ctx, manager := s.context(""), s.authorization()
+func (a *access) permissions(on types.ManagedObjectReference) []types.Permission {
+	if _, ok := a.inventory.registry.Get(on).(mo.Entity); !ok {
+		return nil
+	}
+	ctx, manager := a.inventory.as(""), a.authorization()
 	var found []types.Permission
 	ctx.WithLock(manager, func() {
 		body := manager.RetrieveEntityPermissions(ctx, &types.RetrieveEntityPermissions{Entity: on})
@@ -185,8 +198,8 @@ func (s *sddc) permissions(on types.ManagedObjectReference) []types.Permission {
 	return found
 }
 
-func (s *sddc) role(id int32) []string {
-	ctx, manager := s.context(""), s.authorization()
+func (a *access) role(id int32) []string {
+	ctx, manager := a.inventory.as(""), a.authorization()
 	var privileges []string
 	ctx.WithLock(manager, func() {
 		for _, role := range manager.RoleList {
@@ -198,14 +211,14 @@ func (s *sddc) role(id int32) []string {
 	return privileges
 }
 
-// HasPrivilegeOnEntities answers by role.
+// HasPrivilegeOnEntities answers by the caller's role.
 func (o *overrides) HasPrivilegeOnEntities(ctx *simulator.Context, req *types.HasPrivilegeOnEntities) soap.HasFault {
 	var answer []types.EntityPrivilege
 	for _, entity := range req.Entity {
 		privilege := types.EntityPrivilege{Entity: entity}
 		for _, id := range req.PrivId {
 			privilege.PrivAvailability = append(privilege.PrivAvailability, types.PrivilegeAvailability{
-				PrivId: id, IsGranted: o.granted(ctx.Session.UserName, entity, id),
+				PrivId: id, IsGranted: o.vcenter.access.granted(ctx.Session.UserName, entity, id),
 			})
 		}
 		answer = append(answer, privilege)
@@ -213,12 +226,17 @@ func (o *overrides) HasPrivilegeOnEntities(ctx *simulator.Context, req *types.Ha
 	return &methods.HasPrivilegeOnEntitiesBody{Res: &types.HasPrivilegeOnEntitiesResponse{Returnval: answer}}
 }
 
-// SetEntityPermissions adds or replaces the permissions of the users named, where the simulator forgets all others.
+// SetEntityPermissions adds or replaces the permissions of the named users; the simulator would drop all others.
 func (o *overrides) SetEntityPermissions(ctx *simulator.Context, req *types.SetEntityPermissions) soap.HasFault {
-	body := &methods.SetEntityPermissionsBody{Res: &types.SetEntityPermissionsResponse{}}
-	merged := o.permissions(req.Entity)
+	body := &methods.SetEntityPermissionsBody{}
+	if _, ok := o.vcenter.inventory.registry.Get(req.Entity).(mo.Entity); !ok {
+		body.Fault_ = simulator.Fault("", &types.ManagedObjectNotFound{Obj: req.Entity})
+		return body
+	}
+	access := o.vcenter.access
+	merged := access.permissions(req.Entity)
 	for _, permission := range req.Permission {
-		if permission.Group || !o.isUser(permission.Principal) {
+		if permission.Group || !access.isUser(permission.Principal) {
 			body.Fault_ = simulator.Fault("", &types.UserNotFound{Principal: permission.Principal})
 			return body
 		}
@@ -228,19 +246,47 @@ func (o *overrides) SetEntityPermissions(ctx *simulator.Context, req *types.SetE
 		})
 		merged = append(merged, permission)
 	}
-	manager := o.authorization()
+	manager := access.authorization()
 	ctx.WithLock(manager, func() {
 		manager.SetEntityPermissions(&types.SetEntityPermissions{Entity: req.Entity, Permission: merged})
 	})
+	body.Res = &types.SetEntityPermissionsResponse{}
 	return body
 }
 
-func (s *sddc) isUser(principal string) bool {
-	return slices.ContainsFunc(s.logins(), func(login Login) bool { return sameUser(login.User, principal) })
+func (a *access) validLogin(req *types.Login) bool {
+	return slices.ContainsFunc(a.logins(), func(login Login) bool {
+		return sameUser(req.UserName, login.User) && req.Password == login.Password
+	})
 }
 
-func (s *sddc) logins() []Login {
-	return slices.DeleteFunc([]Login{s.config.VCenter, s.config.Restricted, s.config.Operator}, func(login Login) bool {
+// withoutPermission is the fault of a correct login by a user who has no permission at all; nil for every other call.
+func (a *access) withoutPermission(method *simulator.Method) types.BaseMethodFault {
+	root := a.inventory.rootFolder()
+	login, ok := method.Body.(*types.Login)
+	if !ok || !a.validLogin(login) || a.granted(login.UserName, root, read) {
+		return nil
+	}
+	return &types.NoPermission{Object: &root, PrivilegeId: read}
+}
+
+// demandedPrivileges are the privileges that calls have required so far, by user.
+func (a *access) demandedPrivileges() map[string][]string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	answer := map[string][]string{}
+	for user, privileges := range a.demanded {
+		answer[user] = slices.Sorted(maps.Keys(privileges))
+	}
+	return answer
+}
+
+func (a *access) isUser(principal string) bool {
+	return slices.ContainsFunc(a.logins(), func(login Login) bool { return sameUser(login.User, principal) })
+}
+
+func (a *access) logins() []Login {
+	return slices.DeleteFunc([]Login{a.config.VCenter, a.config.Restricted, a.config.Operator}, func(login Login) bool {
 		return login.User == ""
 	})
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
@@ -12,39 +11,13 @@ import (
 
 const gib = 1 << 30
 
-// sddc is the running simulation: the simulator's model and what the lab adds to it.
-type sddc struct {
-	config   *Config
-	registry *simulator.Registry
-	service  *simulator.Service
-	cluster  *simulator.ClusterComputeResource
-	slots    *slotQueue
-
-	mu       sync.Mutex
-	link     int                                     // vMotion bandwidth of a host, Mbit/s
-	moving   map[string]int                          // moves that copy memory now, by host name
-	spec     map[string]*VM                          // by VM MoID
-	guests   map[string]*guestProcess                // by VM MoID
-	busy     map[string]types.ManagedObjectReference // VM MoID -> its relocation task
-	entering map[string]*operation                   // host MoID -> its running enter-maintenance task
-	tasks    map[types.ManagedObjectReference]*operation
-	faults   map[string][]string // VM MoID -> fault classes of its next relocations
-	moves    []*MoveRecord
-	calls    map[string]int
-	sessions map[string]bool
-	demanded map[string]map[string]bool // user -> privileges that calls of theirs demanded
-	counter  int
+// builder makes the managed objects of a topology out of the simulator's model.
+type builder struct {
+	*inventory
 }
 
-func (s *sddc) context(user string) *simulator.Context {
-	return &simulator.Context{
-		Context: s.service.Context.Context,
-		Map:     s.registry,
-		Session: &simulator.Session{UserSession: types.UserSession{UserName: user}, Registry: simulator.NewRegistry()},
-	}
-}
-
-func build(config *Config) (*sddc, error) {
+// build makes a vCenter with everything that the configuration names; it does not answer yet.
+func build(config *Config) (*vcenter, error) {
 	model := simulator.VPX()
 	model.Datacenter, model.Cluster, model.Host = 1, 1, 0
 	model.ClusterHost, model.Machine, model.Datastore = len(config.Hosts), len(config.VMs), len(config.Datastores)
@@ -52,62 +25,55 @@ func build(config *Config) (*sddc, error) {
 	if err := model.Create(); err != nil {
 		return nil, err
 	}
-	s := &sddc{
-		config: config, registry: model.Map(), service: model.Service, link: config.LinkMbit,
-		moving: map[string]int{}, spec: map[string]*VM{}, guests: map[string]*guestProcess{},
-		busy: map[string]types.ManagedObjectReference{}, entering: map[string]*operation{},
-		tasks: map[types.ManagedObjectReference]*operation{}, faults: map[string][]string{},
-		calls: map[string]int{}, sessions: map[string]bool{},
-		demanded: map[string]map[string]bool{},
+	inventory := &inventory{
+		config: config, root: model.Service.Context.Context, registry: model.Map(), specs: map[string]*VM{},
 	}
-	s.slots = newSlotQueue(s.budget)
-	s.cluster = s.registry.Any("ClusterComputeResource").(*simulator.ClusterComputeResource)
-	ctx := s.context(config.VCenter.User)
-	datacenter := s.registry.Any("Datacenter").(*simulator.Datacenter)
-	datacenter.Name = config.Datacenter
-	s.cluster.Name = config.Clusters[0].Name
-	hosts := s.buildHosts()
-	datastores := s.buildDatastores(hosts)
-	networks := s.buildNetworks(ctx, datacenter, hosts)
-	folders, err := s.buildFolders(ctx, datacenter)
-	if err != nil {
+	inventory.cluster = inventory.registry.Any("ClusterComputeResource").(*simulator.ClusterComputeResource)
+	if err := (&builder{inventory}).build(); err != nil {
 		return nil, err
 	}
-	pools, err := s.buildPools(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.buildVMs(ctx, hosts, datastores, networks, folders, pools); err != nil {
-		return nil, err
-	}
-	s.buildRules()
-	s.describe()
-	s.refreshLoad()
-	return s, nil
+	v := newVCenter(config, model.Service, inventory)
+	v.install()
+	return v, nil
 }
 
-func (s *sddc) describe() {
-	about := &s.content().About
+func (b *builder) build() error {
+	ctx := b.as(b.config.VCenter.User)
+	datacenter := b.registry.Any("Datacenter").(*simulator.Datacenter)
+	datacenter.Name = b.config.Datacenter
+	b.cluster.Name = b.config.Clusters[0].Name
+	hosts := b.buildHosts()
+	datastores := b.buildDatastores(hosts)
+	networks := b.buildNetworks(ctx, datacenter, hosts)
+	folders, err := b.buildFolders(ctx, datacenter)
+	if err != nil {
+		return err
+	}
+	pools, err := b.buildPools(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.buildVMs(ctx, hosts, datastores, networks, folders, pools); err != nil {
+		return err
+	}
+	b.buildRules()
+	b.describe()
+	b.refreshLoad()
+	return nil
+}
+
+func (b *builder) describe() {
+	about := &b.content().About
 	about.Name = "VMware vCenter Server (simulator)"
 	about.FullName = "VMware vCenter Server 8.0.3 (liveml lab, govmomi simulator)"
 	about.InstanceUuid = uuid.NewString()
 	about.Version, about.Build, about.ApiVersion = "8.0.3", "24022515", "8.0.3.0"
 }
 
-func all[T mo.Reference](s *sddc, kind string) []T {
-	var found []T
-	for _, entity := range s.registry.All(kind) {
-		if typed, ok := entity.(T); ok {
-			found = append(found, typed)
-		}
-	}
-	return found
-}
-
-func (s *sddc) buildHosts() map[string]*simulator.HostSystem {
+func (b *builder) buildHosts() map[string]*simulator.HostSystem {
 	hosts := map[string]*simulator.HostSystem{}
-	for i, host := range all[*simulator.HostSystem](s, "HostSystem") {
-		spec := s.config.Hosts[i]
+	for i, host := range b.hosts() {
+		spec := b.config.Hosts[i]
 		host.Name, host.Summary.Config.Name = spec.Name, spec.Name
 		host.Vm, host.Datastore, host.Network = nil, nil, nil
 		vmotion := spec.VMotion == nil || *spec.VMotion
@@ -131,7 +97,7 @@ func (s *sddc) buildHosts() map[string]*simulator.HostSystem {
 		if vmotion {
 			config.Vmotion = &types.HostVMotionInfo{IpConfig: &types.HostIpConfig{IpAddress: fmt.Sprintf("192.0.2.%d", i+1)}}
 		}
-		config.Network = s.network(config.Network, spec)
+		config.Network = b.network(config.Network, spec)
 		host.Config = &config
 		host.Runtime.InMaintenanceMode = spec.Maintenance
 		if spec.Connection != "" {
@@ -144,10 +110,10 @@ func (s *sddc) buildHosts() map[string]*simulator.HostSystem {
 	return hosts
 }
 
-func (s *sddc) network(base *types.HostNetworkInfo, spec Host) *types.HostNetworkInfo {
+func (b *builder) network(base *types.HostNetworkInfo, spec Host) *types.HostNetworkInfo {
 	link := spec.LinkMbit
 	if link == 0 {
-		link = s.config.LinkMbit
+		link = b.config.LinkMbit
 	}
 	network := types.HostNetworkInfo{}
 	if base != nil {
@@ -160,10 +126,10 @@ func (s *sddc) network(base *types.HostNetworkInfo, spec Host) *types.HostNetwor
 	return &network
 }
 
-func (s *sddc) buildDatastores(hosts map[string]*simulator.HostSystem) map[string]*simulator.Datastore {
+func (b *builder) buildDatastores(hosts map[string]*simulator.HostSystem) map[string]*simulator.Datastore {
 	found := map[string]*simulator.Datastore{}
-	for i, datastore := range all[*simulator.Datastore](s, "Datastore") {
-		spec := s.config.Datastores[i]
+	for i, datastore := range all[*simulator.Datastore](b.inventory, "Datastore") {
+		spec := b.config.Datastores[i]
 		datastore.Name, datastore.Summary.Name = spec.Name, spec.Name
 		datastore.Info.GetDatastoreInfo().Name = spec.Name
 		datastore.Summary.Capacity = int64(spec.CapacityGB * gib)
@@ -183,32 +149,32 @@ func (s *sddc) buildDatastores(hosts map[string]*simulator.HostSystem) map[strin
 		}
 		found[spec.Name] = datastore
 	}
-	s.cluster.Datastore = nil
+	b.cluster.Datastore = nil
 	for _, datastore := range found {
-		s.cluster.Datastore = append(s.cluster.Datastore, datastore.Self)
+		b.cluster.Datastore = append(b.cluster.Datastore, datastore.Self)
 	}
 	return found
 }
 
-func (s *sddc) buildNetworks(
+func (b *builder) buildNetworks(
 	ctx *simulator.Context, datacenter *simulator.Datacenter, hosts map[string]*simulator.HostSystem,
 ) map[string]*mo.Network {
-	folder := s.registry.Get(datacenter.NetworkFolder).(*simulator.Folder)
+	folder := b.registry.Get(datacenter.NetworkFolder).(*simulator.Folder)
 	for _, child := range append([]types.ManagedObjectReference{}, folder.ChildEntity...) {
-		s.registry.RemoveReference(ctx, folder, &folder.ChildEntity, child)
-		s.registry.Remove(ctx, child)
+		b.registry.RemoveReference(ctx, folder, &folder.ChildEntity, child)
+		b.registry.Remove(ctx, child)
 	}
-	s.cluster.Network = nil
+	b.cluster.Network = nil
 	found := map[string]*mo.Network{}
-	for i, spec := range s.config.Networks {
+	for i, spec := range b.config.Networks {
 		network := &mo.Network{}
 		network.Self = types.ManagedObjectReference{Type: "Network", Value: fmt.Sprintf("network-%d", 9001+i)}
 		network.Name = spec.Name
 		network.Summary = &types.NetworkSummary{Network: &network.Self, Name: spec.Name, Accessible: true}
 		network.ManagedEntity.Parent = &folder.Self
-		s.registry.Put(network)
+		b.registry.Put(network)
 		folder.ChildEntity = append(folder.ChildEntity, network.Self)
-		s.cluster.Network = append(s.cluster.Network, network.Self)
+		b.cluster.Network = append(b.cluster.Network, network.Self)
 		for name, host := range hosts {
 			if reaches(spec.Hosts, name) {
 				network.Host = append(network.Host, host.Self)
@@ -220,9 +186,9 @@ func (s *sddc) buildNetworks(
 	return found
 }
 
-func (s *sddc) buildFolders(ctx *simulator.Context, dc *simulator.Datacenter) (map[string]*simulator.Folder, error) {
-	folders := map[string]*simulator.Folder{"": s.registry.Get(dc.VmFolder).(*simulator.Folder)}
-	for _, path := range s.config.Folders {
+func (b *builder) buildFolders(ctx *simulator.Context, dc *simulator.Datacenter) (map[string]*simulator.Folder, error) {
+	folders := map[string]*simulator.Folder{"": b.registry.Get(dc.VmFolder).(*simulator.Folder)}
+	for _, path := range b.config.Folders {
 		parent, name := splitPath(path)
 		above, ok := folders[parent]
 		if !ok {
@@ -230,7 +196,7 @@ func (s *sddc) buildFolders(ctx *simulator.Context, dc *simulator.Datacenter) (m
 		}
 		folder := &simulator.Folder{}
 		folder.Name, folder.ChildType = name, above.ChildType
-		s.registry.PutEntity(above, s.registry.NewEntity(folder))
+		b.registry.PutEntity(above, b.registry.NewEntity(folder))
 		above.ChildEntity = append(above.ChildEntity, folder.Self)
 		folders[path] = folder
 	}
@@ -246,18 +212,18 @@ func splitPath(path string) (parent, name string) {
 	return "", path
 }
 
-func (s *sddc) buildPools(ctx *simulator.Context) (map[string]*simulator.ResourcePool, error) {
-	root := s.registry.Get(*s.cluster.ResourcePool).(*simulator.ResourcePool)
+func (b *builder) buildPools(ctx *simulator.Context) (map[string]*simulator.ResourcePool, error) {
+	root := b.registry.Get(*b.cluster.ResourcePool).(*simulator.ResourcePool)
 	root.Vm = nil
 	pools := map[string]*simulator.ResourcePool{"": root}
-	for _, name := range s.config.ResourcePools {
+	for _, name := range b.config.ResourcePools {
 		spec := types.DefaultResourceConfigSpec()
 		res := root.CreateResourcePool(ctx, &types.CreateResourcePool{This: root.Self, Name: name, Spec: spec})
 		if fault := res.Fault(); fault != nil {
 			return nil, fmt.Errorf("resource pool %q: %s", name, fault.String)
 		}
 	}
-	for _, pool := range all[*simulator.ResourcePool](s, "ResourcePool") {
+	for _, pool := range all[*simulator.ResourcePool](b.inventory, "ResourcePool") {
 		if pool != root {
 			pools[pool.Name] = pool
 		}
@@ -265,15 +231,15 @@ func (s *sddc) buildPools(ctx *simulator.Context) (map[string]*simulator.Resourc
 	return pools, nil
 }
 
-func (s *sddc) buildRules() {
-	config := s.cluster.ConfigurationEx.(*types.ClusterConfigInfoEx)
-	config.DrsConfig.Enabled = types.NewBool(s.config.Clusters[0].DRS)
-	for i, rule := range s.config.Clusters[0].Rules {
+func (b *builder) buildRules() {
+	config := b.cluster.ConfigurationEx.(*types.ClusterConfigInfoEx)
+	config.DrsConfig.Enabled = types.NewBool(b.config.Clusters[0].DRS)
+	for i, rule := range b.config.Clusters[0].Rules {
 		info := types.ClusterRuleInfo{
 			Key: int32(i + 1), Name: rule.Name, Enabled: types.NewBool(rule.Enabled == nil || *rule.Enabled),
 			Mandatory: types.NewBool(rule.Mandatory), RuleUuid: uuid.NewString(), Status: types.ManagedEntityStatusGreen,
 		}
-		vms := s.references(rule.VMs, "VirtualMachine")
+		vms := b.references(rule.VMs, "VirtualMachine")
 		switch rule.Kind {
 		case "anti_affinity":
 			config.Rule = append(config.Rule, &types.ClusterAntiAffinityRuleSpec{ClusterRuleInfo: info, Vm: vms})
@@ -285,7 +251,7 @@ func (s *sddc) buildRules() {
 				&types.ClusterVmGroup{ClusterGroupInfo: group, Vm: vms},
 				&types.ClusterHostGroup{
 					ClusterGroupInfo: types.ClusterGroupInfo{Name: rule.Name + " hosts"},
-					Host:             s.references(rule.Hosts, "HostSystem"),
+					Host:             b.references(rule.Hosts, "HostSystem"),
 				})
 			config.Rule = append(config.Rule, &types.ClusterVmHostRuleInfo{
 				ClusterRuleInfo: info, VmGroupName: rule.Name + " VMs", AffineHostGroupName: rule.Name + " hosts",
@@ -294,49 +260,14 @@ func (s *sddc) buildRules() {
 	}
 }
 
-func (s *sddc) references(names []string, kind string) []types.ManagedObjectReference {
+func (b *builder) references(names []string, kind string) []types.ManagedObjectReference {
 	var found []types.ManagedObjectReference
 	for _, name := range names {
-		for _, entity := range s.registry.All(kind) {
+		for _, entity := range b.registry.All(kind) {
 			if entity.Entity().Name == name {
 				found = append(found, entity.Reference())
 			}
 		}
 	}
 	return found
-}
-
-func (s *sddc) host(ref types.ManagedObjectReference) *simulator.HostSystem {
-	host, _ := s.registry.Get(ref).(*simulator.HostSystem)
-	return host
-}
-
-func (s *sddc) vm(ref types.ManagedObjectReference) *simulator.VirtualMachine {
-	vm, _ := s.registry.Get(ref).(*simulator.VirtualMachine)
-	return vm
-}
-
-func (s *sddc) hostSpec(name string) *Host {
-	for i := range s.config.Hosts {
-		if s.config.Hosts[i].Name == name {
-			return &s.config.Hosts[i]
-		}
-	}
-	return &Host{}
-}
-
-func (s *sddc) linkOf(name string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if link := s.hostSpec(name).LinkMbit; link > 0 {
-		return min(link, s.link)
-	}
-	return s.link
-}
-
-func (s *sddc) budget(name string) int {
-	if s.linkOf(name) < 10000 {
-		return slowBudget
-	}
-	return hostBudget
 }

@@ -54,8 +54,8 @@ DYNAMIC = {
 
 
 def table() -> dict[str, str]:
-    source = (GO_SOURCE / "roles.go").read_text()
-    body = source[source.index("var required = ") : source.index("// withheld")]
+    source = (GO_SOURCE / "access.go").read_text()
+    body = source[source.index("var required = ") : source.index("// withheld are")]
     rows = re.findall(r'^\t"(\w+)": +(?:"([\w.]+)"|read),$', body, re.MULTILINE)
     return {method: privilege or "System.View" for method, privilege in rows}
 

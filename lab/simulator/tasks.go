@@ -10,34 +10,67 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// operation is one long task of the lab: a relocation or an entry into maintenance mode.
+// tasks are the lab's own long tasks, as long as they run.
+type tasks struct {
+	inventory *inventory
+
+	mu      sync.Mutex
+	running map[types.ManagedObjectReference]*operation
+	counter int32
+}
+
+func newTasks(inventory *inventory) *tasks {
+	return &tasks{inventory: inventory, running: map[types.ManagedObjectReference]*operation{}}
+}
+
+// begin registers a queued task without running the simulator's own task machinery.
+func (t *tasks) begin(user string, entity mo.Entity, name string) *operation {
+	task := simulator.CreateTask(entity, name, nil)
+	t.mu.Lock()
+	t.counter++
+	number := t.counter
+	t.mu.Unlock()
+	task.Self = types.ManagedObjectReference{Type: "Task", Value: fmt.Sprintf("task-lab-%d", number)}
+	task.Info.Key, task.Info.Task = task.Self.Value, task.Self
+	task.Info.EntityName = entity.Entity().Name
+	task.Info.Cancelable = true
+	task.Info.Reason = &types.TaskReasonUser{UserName: user}
+	task.Info.EventChainId = number
+	o := &operation{tasks: t, ctx: t.inventory.as(user), task: task, cancel: make(chan struct{})}
+	t.inventory.registry.Put(task)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.running[task.Self] = o
+	return o
+}
+
+// find is a running task; nil when it is not one of the lab's, or has ended.
+func (t *tasks) find(ref types.ManagedObjectReference) *operation {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.running[ref]
+}
+
+func (t *tasks) end(ref types.ManagedObjectReference) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.running, ref)
+}
+
+// operation is one task of the lab: a relocation, or a host that enters or leaves maintenance mode.
 type operation struct {
-	sddc   *sddc
+	tasks  *tasks
 	ctx    *simulator.Context
 	task   *simulator.Task
 	once   sync.Once
 	cancel chan struct{}
 }
 
-// begin registers a queued task without running the simulator's own task machinery.
-func (s *sddc) begin(user string, entity mo.Entity, name string) *operation {
-	task := simulator.CreateTask(entity, name, nil)
-	s.mu.Lock()
-	s.counter++
-	task.Self = types.ManagedObjectReference{Type: "Task", Value: fmt.Sprintf("task-lab-%d", s.counter)}
-	s.mu.Unlock()
-	task.Info.Key, task.Info.Task = task.Self.Value, task.Self
-	task.Info.EntityName = entity.Entity().Name
-	task.Info.Cancelable = true
-	task.Info.Reason = &types.TaskReasonUser{UserName: user}
-	o := &operation{sddc: s, ctx: s.context(user), task: task, cancel: make(chan struct{})}
-	task.Info.EventChainId = int32(s.counter)
-	s.registry.Put(task)
-	s.mu.Lock()
-	s.tasks[task.Self] = o
-	s.mu.Unlock()
-	return o
-}
+// run carries out the task and finishes it.
+func (o *operation) run(work func() types.BaseMethodFault) { o.finish(work()) }
+
+// chain joins the events of this task.
+func (o *operation) chain() int32 { return o.task.Info.EventChainId }
 
 func (o *operation) update(changes ...types.PropertyChange) {
 	o.ctx.WithLock(o.task, func() { o.ctx.Update(o.task, changes) })
@@ -55,7 +88,7 @@ func (o *operation) progress(percent int) {
 	o.update(types.PropertyChange{Name: "info.progress", Val: int32(percent)})
 }
 
-// pointOfNoReturn makes the task uncancelable; it reports false when it was cancelled before.
+// pointOfNoReturn makes the task uncancelable; it reports false when the task has been cancelled before.
 func (o *operation) pointOfNoReturn() bool {
 	passed := false
 	o.once.Do(func() { passed = true })
@@ -88,24 +121,5 @@ func (o *operation) finish(fault types.BaseMethodFault) {
 		)
 	}
 	o.update(changes...)
-	o.sddc.mu.Lock()
-	delete(o.sddc.tasks, o.task.Self)
-	o.sddc.mu.Unlock()
-}
-
-func faultName(fault types.BaseMethodFault) string {
-	name := fmt.Sprintf("%T", fault)
-	return name[len("*types."):]
-}
-
-func (s *sddc) scaled(seconds float64) time.Duration {
-	return time.Duration(seconds * s.config.TimeScale * float64(time.Second))
-}
-
-func (s *sddc) post(ctx *simulator.Context, chain int32, event types.BaseEvent) {
-	manager := s.registry.EventManager()
-	ctx.WithLock(manager, func() {
-		manager.PostEvent(ctx, &types.PostEvent{This: manager.Self, EventToPost: event})
-		event.GetEvent().ChainId = chain
-	})
+	o.tasks.end(o.task.Self)
 }

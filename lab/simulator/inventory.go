@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// inventory finds the managed objects, and keeps every list right that says which VM is where.
+type inventory struct {
+	config   *Config
+	root     context.Context
+	registry *simulator.Registry
+	cluster  *simulator.ClusterComputeResource
+	specs    map[string]*VM // by VM MoID; written only while the inventory is built
+
+	load sync.Mutex // one recount of the hosts' load at a time, else an older one could win
+}
+
+// as is a context for work that a user asked for.
+func (i *inventory) as(user string) *simulator.Context {
+	return &simulator.Context{
+		Context: i.root,
+		Map:     i.registry,
+		Session: &simulator.Session{UserSession: types.UserSession{UserName: user}, Registry: simulator.NewRegistry()},
+	}
+}
+
+func all[T mo.Reference](i *inventory, kind string) []T {
+	var found []T
+	for _, entity := range i.registry.All(kind) {
+		if typed, ok := entity.(T); ok {
+			found = append(found, typed)
+		}
+	}
+	return found
+}
+
+func (i *inventory) vms() []*simulator.VirtualMachine {
+	return all[*simulator.VirtualMachine](i, "VirtualMachine")
+}
+
+func (i *inventory) hosts() []*simulator.HostSystem {
+	return all[*simulator.HostSystem](i, "HostSystem")
+}
+
+// host is nil when there is no such host.
+func (i *inventory) host(ref types.ManagedObjectReference) *simulator.HostSystem {
+	host, _ := i.registry.Get(ref).(*simulator.HostSystem)
+	return host
+}
+
+// vm is nil when there is no such VM.
+func (i *inventory) vm(ref types.ManagedObjectReference) *simulator.VirtualMachine {
+	vm, _ := i.registry.Get(ref).(*simulator.VirtualMachine)
+	return vm
+}
+
+// hostSpec is what the topology says of a host; empty for a host that was added later.
+func (i *inventory) hostSpec(name string) *Host {
+	for index := range i.config.Hosts {
+		if i.config.Hosts[index].Name == name {
+			return &i.config.Hosts[index]
+		}
+	}
+	return &Host{}
+}
+
+// vmSpec is what the topology says of a VM; for a VM that was created later, its size alone.
+func (i *inventory) vmSpec(vm *simulator.VirtualMachine) *VM {
+	if spec := i.specs[vm.Self.Value]; spec != nil {
+		return spec
+	}
+	return &VM{Name: vm.Name, MemoryGB: float64(vm.Summary.Config.MemorySizeMB) / 1024}
+}
+
+// vmView is a VM at one moment.
+type vmView struct {
+	name  string
+	host  types.ManagedObjectReference
+	power types.VirtualMachinePowerState
+}
+
+// view reads a VM under its lock: its name may be changed at any time.
+func (i *inventory) view(vm *simulator.VirtualMachine) vmView {
+	var view vmView
+	i.as("").WithLock(vm, func() {
+		view = vmView{name: vm.Name, power: vm.Runtime.PowerState}
+		if vm.Runtime.Host != nil {
+			view.host = *vm.Runtime.Host
+		}
+	})
+	return view
+}
+
+// findVM finds a VM by name or MoID; nil when there is none.
+func (i *inventory) findVM(name string) *simulator.VirtualMachine {
+	for _, vm := range i.vms() {
+		if vm.Self.Value == name || i.view(vm).name == name {
+			return vm
+		}
+	}
+	return nil
+}
+
+// findHost finds a host by name or MoID; nil when there is none.
+func (i *inventory) findHost(name string) *simulator.HostSystem {
+	for _, host := range i.hosts() {
+		if host.Name == name || host.Self.Value == name {
+			return host
+		}
+	}
+	return nil
+}
+
+// hasPoweredOnVMs reports whether a powered-on VM lives on the host.
+func (i *inventory) hasPoweredOnVMs(host *simulator.HostSystem) bool {
+	for _, vm := range i.vms() {
+		if *vm.Runtime.Host == host.Self && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
+			return true
+		}
+	}
+	return false
+}
+
+// place changes where a VM lives, in every list that names the VM or its host.
+func (i *inventory) place(ctx *simulator.Context, vm *simulator.VirtualMachine, source, target *simulator.HostSystem) {
+	if i.vm(vm.Self) == nil {
+		return // deleted meanwhile: no host may list it again
+	}
+	ctx.WithLock(vm, func() {
+		ctx.Update(vm, []types.PropertyChange{
+			{Name: "runtime.host", Val: &target.Self}, {Name: "summary.runtime.host", Val: &target.Self},
+		})
+	})
+	ctx.WithLock(source, func() { i.registry.RemoveReference(ctx, source, &source.Vm, vm.Self) })
+	ctx.WithLock(target, func() { i.registry.AppendReference(ctx, target, &target.Vm, vm.Self) })
+	i.refreshLoad()
+}
+
+// remove deletes a VM from every list that names it.
+func (i *inventory) remove(ctx *simulator.Context, vm *simulator.VirtualMachine) {
+	if host := i.host(*vm.Runtime.Host); host != nil {
+		i.registry.RemoveReference(ctx, host, &host.Vm, vm.Self)
+	}
+	if folder, ok := i.registry.Get(*vm.Parent).(*simulator.Folder); ok {
+		i.registry.RemoveReference(ctx, folder, &folder.ChildEntity, vm.Self)
+	}
+	if pool, ok := i.registry.Get(*vm.ResourcePool).(*simulator.ResourcePool); ok {
+		i.registry.RemoveReference(ctx, pool, &pool.Vm, vm.Self)
+	}
+	i.registry.Remove(ctx, vm.Self)
+	i.refreshLoad()
+}
+
+// refreshLoad makes the hosts' quickStats those of the VMs that live on them.
+func (i *inventory) refreshLoad() {
+	i.load.Lock()
+	defer i.load.Unlock()
+	memory, cpu := map[string]float64{}, map[string]int{}
+	for _, vm := range i.vms() {
+		if vm.Runtime.Host != nil && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
+			spec := i.vmSpec(vm)
+			memory[vm.Runtime.Host.Value] += spec.memoryUsed()
+			cpu[vm.Runtime.Host.Value] += spec.CPUUsedMHz
+		}
+	}
+	for _, host := range i.hosts() {
+		spec := i.hostSpec(host.Name)
+		quick := &host.Summary.QuickStats
+		quick.OverallMemoryUsage = int32((spec.MemoryUsedGB + memory[host.Self.Value]) * 1024)
+		quick.OverallCpuUsage = int32(spec.CPUUsedMHz + cpu[host.Self.Value])
+	}
+}
+
+func (i *inventory) content() *types.ServiceContent {
+	instance := i.registry.Get(types.ManagedObjectReference{Type: "ServiceInstance", Value: "ServiceInstance"})
+	return &instance.(*simulator.ServiceInstance).Content
+}
+
+func (i *inventory) rootFolder() types.ManagedObjectReference { return i.content().RootFolder }

@@ -1,0 +1,64 @@
+package main
+
+import "sync"
+
+const (
+	linkShare    = 0.8 // what vMotion reaches of a link's nominal bandwidth
+	slowLinkMbit = 10_000
+)
+
+// links is the vMotion bandwidth of the hosts, and how many moves share each host's link now.
+type links struct {
+	inventory *inventory
+
+	mu     sync.Mutex
+	mbit   int            // upper limit for every host
+	moving map[string]int // moves that copy memory now, by host name
+}
+
+func newLinks(inventory *inventory, mbit int) *links {
+	return &links{inventory: inventory, mbit: mbit, moving: map[string]int{}}
+}
+
+func (l *links) set(mbit int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mbit = mbit
+}
+
+// of is a host's bandwidth in Mbit/s. The caller holds the lock.
+func (l *links) of(host string) int {
+	if own := l.inventory.hostSpec(host).LinkMbit; own > 0 {
+		return min(own, l.mbit)
+	}
+	return l.mbit
+}
+
+// slotBudget is how many slots a host has: fewer on a slow link.
+func (l *links) slotBudget(host string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of(host) < slowLinkMbit {
+		return slowBudget
+	}
+	return hostBudget
+}
+
+// occupy counts moves that begin (+1) or end (-1) to copy memory.
+func (l *links) occupy(by int, hosts ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, host := range hosts {
+		l.moving[host] += by
+	}
+}
+
+// bandwidth is one move's share of the slower end, in bit/s.
+func (l *links) bandwidth(source, target string) float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	share := func(host string) float64 {
+		return linkShare * float64(l.of(host)) * 1e6 / float64(max(1, l.moving[host]))
+	}
+	return min(share(source), share(target))
+}

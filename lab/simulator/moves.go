@@ -1,0 +1,271 @@
+package main
+
+import (
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+const (
+	setupSeconds = 3.0
+	stunBase     = 0.15
+	stunPerGB    = 0.004
+	tick         = 50 * time.Millisecond
+)
+
+// MoveRecord is what truly happened in one relocation; measurements are judged by it.
+type MoveRecord struct {
+	VM       string     `json:"vm"`
+	Source   string     `json:"source"`
+	Target   string     `json:"target"`
+	Queued   *time.Time `json:"queued"`
+	Started  *time.Time `json:"started"`
+	Switched *time.Time `json:"switched"`
+	Finished *time.Time `json:"finished"`
+	Result   string     `json:"result"`
+	Error    *string    `json:"error"`
+	Freeze   *float64   `json:"freeze_seconds"`
+}
+
+// moves carries out relocations as a vMotion does, and records each of them.
+type moves struct {
+	inventory   *inventory
+	events      events
+	tasks       *tasks
+	clock       clock
+	links       *links
+	slots       *slotQueue
+	guests      *guests
+	faults      *faultQueue
+	maintenance *maintenance
+
+	mu      sync.Mutex
+	busy    map[string]types.ManagedObjectReference // VM MoID -> its relocation task
+	records []*MoveRecord
+}
+
+func newMoves(v *vcenter) *moves {
+	return &moves{
+		inventory: v.inventory, events: v.events, tasks: v.tasks, clock: v.clock, links: v.links, slots: v.slots,
+		guests: v.guests, faults: v.faults, maintenance: v.maintenance,
+		busy: map[string]types.ManagedObjectReference{},
+	}
+}
+
+// move is one relocation at work.
+type move struct {
+	*operation
+	vm             *simulator.VirtualMachine
+	source, target *simulator.HostSystem
+	cost           int
+	record         *MoveRecord
+}
+
+// RelocateVMTask replaces the simulator's instant relocation by one that behaves like a vMotion.
+func (o *overrides) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM_Task) soap.HasFault {
+	body := &methods.RelocateVM_TaskBody{}
+	ref, fault := o.vcenter.moves.start(ctx.Session.UserName, req.This, req.Spec.Host, vmotionCost)
+	if fault != nil {
+		body.Fault_ = simulator.Fault("", fault)
+		return body
+	}
+	body.Res = &types.RelocateVM_TaskResponse{Returnval: ref}
+	return body
+}
+
+// MigrateVMTask is the older call for the same.
+func (o *overrides) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_Task) soap.HasFault {
+	body := &methods.MigrateVM_TaskBody{}
+	ref, fault := o.vcenter.moves.start(ctx.Session.UserName, req.This, req.Host, vmotionCost)
+	if fault != nil {
+		body.Fault_ = simulator.Fault("", fault)
+		return body
+	}
+	body.Res = &types.MigrateVM_TaskResponse{Returnval: ref}
+	return body
+}
+
+// start begins a relocation and returns its task.
+func (m *moves) start(
+	user string, vmRef types.ManagedObjectReference, hostRef *types.ManagedObjectReference, cost int,
+) (types.ManagedObjectReference, types.BaseMethodFault) {
+	vm := m.inventory.vm(vmRef)
+	if vm == nil {
+		return vmRef, &types.ManagedObjectNotFound{Obj: vmRef}
+	}
+	if hostRef == nil || m.inventory.host(*hostRef) == nil {
+		return vmRef, &types.InvalidArgument{InvalidProperty: "spec.host"}
+	}
+	if reaches(vm.DisabledMethod, "RelocateVM_Task") || reaches(vm.DisabledMethod, "MigrateVM_Task") {
+		return vmRef, &types.MethodDisabled{}
+	}
+	if task, busy := m.claim(vmRef.Value); busy {
+		return vmRef, &types.TaskInProgress{Task: task}
+	}
+	now := time.Now()
+	work := &move{vm: vm, source: m.inventory.host(*vm.Runtime.Host), target: m.inventory.host(*hostRef), cost: cost}
+	work.operation = m.tasks.begin(user, vm, "relocate")
+	work.record = &MoveRecord{
+		VM: m.inventory.view(vm).name, Source: work.source.Name, Target: work.target.Name, Queued: &now, Result: "queued",
+	}
+	m.mu.Lock()
+	m.busy[vmRef.Value] = work.task.Self
+	m.records = append(m.records, work.record)
+	m.mu.Unlock()
+	go work.run(func() types.BaseMethodFault { return m.migrate(work) })
+	return work.task.Self, nil
+}
+
+// claim makes the caller the one who moves the VM; when somebody else already does, it returns their task.
+func (m *moves) claim(vm string) (types.ManagedObjectReference, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	task, busy := m.busy[vm]
+	if !busy {
+		m.busy[vm] = types.ManagedObjectReference{}
+	}
+	return task, busy
+}
+
+// note changes a record under the lock.
+func (m *moves) note(record *MoveRecord, change func(*MoveRecord)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(record)
+}
+
+// recorded is a copy of all records.
+func (m *moves) recorded() []MoveRecord {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	copies := make([]MoveRecord, 0, len(m.records))
+	for _, record := range m.records {
+		copies = append(copies, *record)
+	}
+	return copies
+}
+
+// migrate does the move and concludes its record.
+func (m *moves) migrate(work *move) types.BaseMethodFault {
+	fault := types.BaseMethodFault(&types.SystemError{})
+	defer func() { m.conclude(work, fault) }()
+	fault = m.vmotion(work)
+	return fault
+}
+
+func (m *moves) conclude(work *move, fault types.BaseMethodFault) {
+	now := time.Now()
+	failed := false
+	m.mu.Lock()
+	work.record.Finished, work.record.Result = &now, "success"
+	if fault != nil {
+		name := faultName(fault)
+		failed = name != "RequestCanceled"
+		work.record.Result, work.record.Error = "cancelled", &name
+		if failed {
+			work.record.Result = "error"
+		}
+	}
+	delete(m.busy, work.vm.Self.Value)
+	m.mu.Unlock()
+	if failed {
+		m.events.post(work.ctx, work.chain(), &types.VmFailedMigrateEvent{
+			VmEvent: m.events.ofVM(work.vm, work.source), DestHost: *hostArgument(work.target),
+			Reason: types.LocalizedMethodFault{Fault: fault, LocalizedMessage: faultName(fault)},
+		})
+	}
+}
+
+func (m *moves) vmotion(work *move) types.BaseMethodFault {
+	if !m.slots.acquire(work.source.Name, work.target.Name, work.cost, work.cancel) {
+		return &types.RequestCanceled{}
+	}
+	defer m.slots.release(work.source.Name, work.target.Name, work.cost)
+	now := time.Now()
+	m.note(work.record, func(record *MoveRecord) { record.Started, record.Result = &now, "running" })
+	work.running()
+	if fault := m.faults.take(work.vm.Self.Value, work.task.Self); fault != nil {
+		return fault
+	}
+	if fault := m.obstacle(work.vm, work.source, work.target); fault != nil {
+		return fault
+	}
+	m.events.post(work.ctx, work.chain(), &types.VmBeingHotMigratedEvent{
+		VmEvent: m.events.ofVM(work.vm, work.source), DestHost: *hostArgument(work.target),
+	})
+	if !m.copyMemory(work) {
+		return &types.RequestCanceled{}
+	}
+	if fault := m.obstacle(work.vm, work.source, work.target); fault != nil {
+		return fault
+	}
+	if !work.pointOfNoReturn() {
+		return &types.RequestCanceled{}
+	}
+	m.switchOver(work)
+	m.events.post(work.ctx, work.chain(), &types.VmMigratedEvent{
+		VmEvent: m.events.ofVM(work.vm, work.target), SourceHost: *hostArgument(work.source),
+	})
+	return nil
+}
+
+// copyMemory is the pre-copy: consumed memory over this move's share of both links. It reports false when cancelled.
+func (m *moves) copyMemory(work *move) bool {
+	if work.vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+		return true
+	}
+	source, target := work.source.Name, work.target.Name
+	m.links.occupy(1, source, target)
+	defer m.links.occupy(-1, source, target)
+	total := m.inventory.vmSpec(work.vm).memoryUsed() * gib * 8
+	setup := m.clock.scaled(setupSeconds)
+	left, shown, last := total, -1, time.Now()
+	ticker := time.NewTicker(min(tick, max(time.Millisecond, m.clock.scaled(0.5))))
+	defer ticker.Stop()
+	for left > 0 || setup > 0 {
+		select {
+		case <-work.cancel:
+			return false
+		case now := <-ticker.C:
+			passed := now.Sub(last)
+			last = now
+			if setup > 0 {
+				setup -= passed
+				continue
+			}
+			left -= m.links.bandwidth(source, target) * m.clock.simulated(passed)
+			if percent := max(0, min(95, int(100*(1-left/total)))); percent >= shown+2 {
+				shown = percent
+				work.progress(percent)
+			}
+		}
+	}
+	return true
+}
+
+// switchOver stops the guest, changes where the VM lives, and lets the guest go on.
+func (m *moves) switchOver(work *move) {
+	spec := m.inventory.vmSpec(work.vm)
+	stun := stunBase + stunPerGB*spec.MemoryGB
+	if spec.Guest.StunSeconds != nil {
+		stun = *spec.Guest.StunSeconds
+	}
+	guest := m.guests.of(work.vm.Self)
+	frozen := guest != nil && guest.freeze()
+	if frozen {
+		time.Sleep(time.Duration(stun * float64(time.Second)))
+	} else {
+		time.Sleep(m.clock.scaled(stun))
+	}
+	m.inventory.place(work.ctx, work.vm, work.source, work.target)
+	if frozen {
+		seconds := guest.thaw("vmotion")
+		m.note(work.record, func(record *MoveRecord) { record.Freeze = &seconds })
+	}
+	now := time.Now()
+	m.note(work.record, func(record *MoveRecord) { record.Switched = &now })
+}
