@@ -90,7 +90,7 @@ def test_one_vm_moves_to_another_fault_domain(tmp_path: Path, fast_lab: Lab) -> 
 
 
 ERRORS = {
-    "unknown host": ("evacuate_host", {"evacuate_host_name": "esx-50"}, {}, "There is no host esx-50"),
+    "unknown host": ("evacuate_host", {"evacuate_host_name": "esx-50"}, {}, "vCenter has no host named esx-50"),
     "a VM's name": ("evacuate_host", {"evacuate_host_name": "ML-cpu-vm-04"}, {}, "is a virtual machine"),
     "ambiguous VM": ("migrate_vm", {"migrate_vm_name": "ML-cpu-vm-06"}, {}, "2 VMs are named ML-cpu-vm-06"),
     "no capacity": (

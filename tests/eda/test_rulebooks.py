@@ -267,7 +267,7 @@ def test_both_rulebooks_of_a_source_hear_the_same() -> None:
 def test_an_event_that_vcenter_does_not_confirm_is_left_alone(lab: Lab, tmp_path: Path) -> None:
     cases = (
         ({"hardware_event_host": "esx-03"}, 0, "esx-03 shows no such alarm now: nothing is to be done"),
-        ({"hardware_event_host": "i-0a", "hardware_event_condition": "none"}, 2, "There is no host i-0a"),
+        ({"hardware_event_host": "i-0a", "hardware_event_condition": "none"}, 2, "vCenter has no host named i-0a"),
     )
     for variables, code, sentence in cases:
         out = play("hardware_event", lab, tmp_path, **variables)

@@ -287,7 +287,7 @@ def test_what_may_not_run_gives_one_error_and_leaves_everything_alone(
     (folder / "unknown.yml").write_text(request(host="esx-50"))
     for name, options, sentence in (
         ("expired", (), "has expired"),
-        ("unknown", ("--check",), "There is no host esx-50"),
+        ("unknown", ("--check",), "vCenter has no host named esx-50"),
     ):
         out = play("reconcile", lab, tmp_path / "state", *options, reconcile_request=str(folder / f"{name}.yml"))
         assert out.returncode != 0, name

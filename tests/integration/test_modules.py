@@ -227,15 +227,15 @@ def test_bad_input_gives_one_clear_sentence(fast_lab: Lab, run_module: RunModule
     plan = run_module("migration_plan", fast_lab, host=HOST, state_dir=str(tmp_path))["plan"]
     edited = {**plan, "moves": plan["moves"][:1]}
     cases = {
-        "There is no host esx-55": ("host_info", {"host": "esx-55"}),
-        "similar names: esx-0": ("host_info", {"host": "esx-50"}),
+        "vCenter has no host named esx-55": ("host_info", {"host": "esx-55"}),
+        "Did you mean esx-05?": ("host_info", {"host": "esx-50"}),
         "is a virtual machine": ("migration_plan", {"host": "ML-cpu-vm-04"}),
         "refused the login": ("host_info", {"password": "wrong-secret"}),
         "cannot be reached": ("host_info", {"port": 1}),
         "cannot be verified": ("host_info", {"ca_path": "/etc/ssl/certs/ca-certificates.crt"}),
         "ca_path": ("host_info", {"ca_path": "/nowhere.pem"}),
         "slots is 9": ("vm_migrate", {"plan": plan, "slots": 9, "state_dir": str(tmp_path)}),
-        "does not belong to its plan_id": ("vm_migrate", {"plan": edited, "state_dir": str(tmp_path)}),
+        "does not match its plan_id": ("vm_migrate", {"plan": edited, "state_dir": str(tmp_path)}),
         "There is no run nope": ("evidence_report", {"run_id": "nope", "state_dir": str(tmp_path)}),
         "memory_headroom": ("migration_plan", {"host": HOST, "memory_headroom": 100}),
     }
@@ -305,9 +305,9 @@ def test_an_approved_plan_is_carried_out_and_gone_on_with_or_refused(
     for place, options in ((first, by_id), (other, whole)):
         drifted = run_module("migration_plan", fast_lab, **place, **options)["msg"]
         assert f"{arrival}: it would move to" in drifted
-        assert "which nobody approved" in drifted
+        assert "which was not approved" in drifted
     edited = {**plan["plan"], "moves": plan["plan"]["moves"][1:]}
-    assert "does not belong to its plan_id" in run_module("migration_plan", fast_lab, **other, approved=edited)["msg"]
+    assert "does not match its plan_id" in run_module("migration_plan", fast_lab, **other, approved=edited)["msg"]
     another = run_module("migration_plan", fast_lab, **other, approved=plan["plan"], plan_id="0" * 64)
     assert "Give the plan of this id" in another["msg"]
     assert "64 hexadecimal" in run_module("migration_plan", fast_lab, **other, plan_id="latest")["msg"]
@@ -326,4 +326,4 @@ def test_a_fault_domain_is_planned_to_targets_outside_of_it(
         m["vm"]: m["target"] for m in plan["moves"] if m["source_name"] == "esx-05"
     }
     unknown = run_module("migration_plan", fast_lab, fault_domain="us-west-2d", state_dir=str(tmp_path))
-    assert "There is no fault domain us-west-2d. Check fault_domain; similar names: us-west-2" in unknown["msg"]
+    assert "No host is in a fault domain named us-west-2d. Did you mean us-west-2" in unknown["msg"]

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A plan as JSON and back. A plan that was edited on the way is refused."""
+"""A plan as JSON and back, its ID, and its text. Pure.
+
+Reading a plan checks its ID, so that an edited plan is refused.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from .model import Move, Plan, Reason, Refusal
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
-    """The plan as JSON-safe data."""
+    """The plan as JSON-safe data, in the shape of the module's return value ``plan``."""
     return {
         "plan_id": plan.plan_id,
         "vcenter": asdict(plan.vcenter),
@@ -29,7 +32,10 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
 
 
 def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
-    """The plan again; ``option`` is what errors name. Raises InvalidInput when it is malformed or its ``plan_id`` is not that of its content."""
+    """The plan that ``plan_to_dict`` wrote; errors name ``option``.
+
+    Raises InvalidInput if the data is malformed, or if ``plan_id`` does not match the content.
+    """
     try:
         plan = Plan(
             plan_id=str(data["plan_id"]),
@@ -43,19 +49,23 @@ def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
         )
     except (KeyError, TypeError) as error:
         raise InvalidInput(
-            f"The plan cannot be read ({error})", hint="Give the value that migration_plan returned", option=option
+            f"{option} is not a plan ({error})",
+            hint=f"Set {option} to the plan that migration_plan returned",
+            option=option,
         ) from error
     if plan_id_of(plan) != plan.plan_id:
         raise InvalidInput(
-            "The plan's content does not belong to its plan_id", hint="Plan again with migration_plan", option=option
+            f"The plan in {option} was edited: its content does not match its plan_id",
+            hint="Create a new plan with migration_plan",
+            option=option,
         )
     return plan
 
 
 def plan_id_of(plan: Plan) -> str:
-    """SHA-256 over what the plan decides, as hex.
+    """The SHA-256 of what the plan decides: which VM moves where, and which VM stays. 64 hexadecimal digits.
 
-    Predictions, explanations and the order of moves follow the load, which changes every minute: they do not count.
+    Predictions, explanations and the order of moves are left out, because they change with the load every minute.
     """
     content = {
         "vcenter": plan.vcenter.instance_uuid,
@@ -66,12 +76,12 @@ def plan_id_of(plan: Plan) -> str:
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """``vm: source → target`` a move, by number."""
+    """One line per move, ``vm: source → target``, in the order of numbers."""
     return [f"{m.vm_name}: {m.source_name} → {m.target_name}" for m in plan.moves]
 
 
 def plan_diff(plan: Plan) -> dict[str, Any]:
-    """Placement before and after, as Ansible's diff shows it."""
+    """The placement before and after the moves, in the shape of Ansible's diff."""
     return {
         "before": "".join(f"{m.vm_name}: {m.source_name}\n" for m in plan.moves),
         "after": "".join(f"{m.vm_name}: {m.source_name} → {m.target_name}\n" for m in plan.moves),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What has changed since a plan was made or approved. Pure."""
+"""Drift: what has changed since a plan was made or approved. Pure."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .model import Move, Plan, Refusal
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A move that no longer holds: the VM's name and what is different now."""
+    """One difference: the VM's name, and what is different now (a clause such as ``the VM no longer exists``)."""
 
     vm_name: str
     what: str
 
 
 def revalidate(plan: Plan, estate: Estate) -> tuple[Drift, ...]:
-    """What of the plan no longer holds.
+    """The moves of the plan that are no longer possible.
 
-    A VM that already is on its target, or is moved there by the plan's own task, is no drift.
+    A VM that is on its target already, or that the plan's own task is moving there, has not drifted.
     """
     return tuple(Drift(move.vm_name, what) for move in plan.moves if (what := _drift(move, estate)))
 
@@ -42,7 +42,7 @@ def _drift(move: Move, estate: Estate) -> str:
     if target is None:
         return f"the target {move.target_name} no longer exists"
     if target.connection is not Connection.CONNECTED or target.maintenance is not Maintenance.NORMAL:
-        return f"the target {target.name} is {target.connection}, maintenance {target.maintenance}"
+        return f"the target {target.name} is {target.connection}, with maintenance mode {target.maintenance}"
     reasons = vm_reasons(estate, vm)
     return "; ".join(f"{reason.check} ({reason.object})" for reason in reasons)
 
@@ -50,15 +50,15 @@ def _drift(move: Move, estate: Estate) -> str:
 def deviations_from_approved(
     approved: Plan, now: Plan, estate: Estate, hosts: Collection[str] = ()
 ) -> tuple[Drift, ...]:
-    """What the plan made now does otherwise than an approved one.
+    """Every difference between the plan made ``now`` and an approved one.
 
-    No departure: a move that is done already, so that a killed run goes on; and a move that touches none of ``hosts``
-    (MoIDs; none means all), because the plan of a fault domain serves for each of its hosts.
+    These are not deviations: a move that is done already, so that a killed run can be resumed; and a move that touches
+    none of ``hosts`` (MoIDs; none means all), because the plan of a fault domain serves for each of its hosts.
     """
-    given = {move.vm: move for move in approved.moves}
-    known = {refusal.vm for refusal in approved.refusals}
+    approved_moves = {move.vm: move for move in approved.moves}
+    approved_stays = {refusal.vm for refusal in approved.refusals}
     planned = {move.vm for move in now.moves}
-    found = [Drift(m.vm_name, what) for m in now.moves if (what := _other_target(m, given.get(m.vm)))]
+    found = [Drift(m.vm_name, what) for m in now.moves if (what := _other_target(m, approved_moves.get(m.vm)))]
     found += [
         Drift(move.vm_name, what)
         for move in approved.moves
@@ -67,18 +67,18 @@ def deviations_from_approved(
         and (what := _not_done(move, now, estate))
     ]
     found += [
-        Drift(refusal.vm_name, f"it stays ({_checks(refusal)}), which nobody approved")
+        Drift(refusal.vm_name, f"it cannot move ({_checks(refusal)}), which was not approved")
         for refusal in now.refusals
-        if refusal.blocking and refusal.vm not in known and refusal.vm not in given
+        if refusal.blocking and refusal.vm not in approved_stays and refusal.vm not in approved_moves
     ]
     return tuple(sorted(found, key=lambda drift: drift.vm_name))
 
 
-def _other_target(move: Move, given: Move | None) -> str:
-    if given is None:
-        return f"it would move to {move.target_name}, which nobody approved"
-    if given.target != move.target:
-        return f"it would move to {move.target_name}; approved is {given.target_name}"
+def _other_target(move: Move, approved: Move | None) -> str:
+    if approved is None:
+        return f"it would move to {move.target_name}, which was not approved"
+    if approved.target != move.target:
+        return f"it would move to {move.target_name}; approved is {approved.target_name}"
     return ""
 
 
@@ -92,7 +92,7 @@ def _not_done(move: Move, now: Plan, estate: Estate) -> str:
     if refusal is not None:
         return f"it cannot move to {move.target_name} any more ({_checks(refusal)})"
     if vm.host == move.source:
-        return f"its move to {move.target_name} is no longer asked for"
+        return f"its move to {move.target_name} is no longer in the plan"
     place = estate.hosts[vm.host].name if vm.host in estate.hosts else vm.host
     return f"it is on {place}, not on {move.source_name}"
 

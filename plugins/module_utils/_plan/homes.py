@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Homes: where a VM lived before evacuation, kept in a custom attribute of the VM and in the journal. Pure."""
+"""Homes: where each VM lived before evacuation, and what a restore would do with it now. Pure.
+
+A home is stored in a custom attribute of the VM and in the run's journal.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,15 @@ from .model import Move
 
 
 def recorded_home(vm: VmState, journal: dict[str, Home]) -> Home | None:
-    """The VM's home: its attribute's, or else the journal's."""
+    """The VM's home: from its custom attribute, or else from the journal."""
     return decode_home(vm.moid, vm.attributes.get(ATTRIBUTE, "")) or journal.get(vm.moid)
 
 
 def next_home(vm: VmState, move: Move, earlier: Home | None, *, run_id: str, recorded_at: str) -> Home:
-    """The home to record before a move: a VM that still is where an evacuation put it keeps its ``earlier`` home.
+    """The home to record before a move.
 
-    So does one whose last recorded move never happened, and which therefore is where that move starts.
+    A VM keeps its ``earlier`` home if it is still where an evacuation put it, or where its last recorded move, which never
+    happened, would have started.
     """
     keep = earlier is not None and vm.host in earlier.places
     return Home(
@@ -44,7 +48,7 @@ def next_home(vm: VmState, move: Move, earlier: Home | None, *, run_id: str, rec
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A VM with a home. ``outcome``: home, away, moved_by_person, home_unhealthy or gone."""
+    """A VM with a recorded home. ``outcome``: home, away, moved_by_person, home_unhealthy or gone."""
 
     vm: str
     vm_name: str
@@ -54,19 +58,19 @@ class Placement:
 
     @property
     def sentence(self) -> str:
-        """What an operator is told."""
-        where = f"{self.vm_name} is on {self.host_name or 'a host that is not seen'}"
+        """The placement for an operator."""
+        where = f"{self.vm_name} is on {self.host_name or 'a host that vCenter does not show'}"
         return {
             "home": f"{self.vm_name} is home on {self.home.host_name}.",
             "away": f"{where}, away from its home {self.home.host_name}.",
             "moved_by_person": f"{where} and stays there: it was moved after its evacuation to {self.home.target_name}.",
-            "home_unhealthy": f"{where}: its home {self.home.host_name} is not in service.",
+            "home_unhealthy": f"{where}: its home {self.home.host_name} is in maintenance mode, disconnected or gone.",
             "gone": f"{self.vm_name} no longer exists.",
         }[self.outcome]
 
 
 def placements(estate: Estate, journal: dict[str, Home], host: str | None = None) -> tuple[Placement, ...]:
-    """Every VM with a recorded home (on ``host``, a MoID), by name, with what a restore would do."""
+    """Every VM with a recorded home, sorted by name; with ``host`` (a MoID) only VMs whose home it is."""
     found = []
     for moid in estate.vms.keys() | journal.keys():
         vm = estate.vms.get(moid)
@@ -82,9 +86,9 @@ def placements(estate: Estate, journal: dict[str, Home], host: str | None = None
 def moves_under_way(
     estate: Estate, found: Iterable[Placement], *, homeward: bool = False
 ) -> dict[str, tuple[str, str]]:
-    """VM -> (target, task) of moves that recorded homes tell of and a task of vCenter carries out now.
+    """VM -> (target, task), all MoIDs, of recorded moves that a task of vCenter seems to carry out now.
 
-    So a run goes on even where its journal is lost; but the task may be anybody's. ``homeward``: the moves are those of a restore.
+    So a run can be resumed even if its journal is lost. The task may belong to somebody else. ``homeward``: a restore's moves.
     """
     moves = {}
     for placement in found:
@@ -100,7 +104,7 @@ def _outcome(estate: Estate, vm: VmState | None, home: Home) -> str:
         return "gone"
     if vm.host == home.host:
         return "home"
-    # A VM on its way from its target (a restore in flight) still is where we put it.
+    # A VM that a restore is moving away from its target is still where the evacuation put it.
     if vm.host not in home.places:
         return "moved_by_person"
     host = estate.hosts.get(home.host)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is planned: the request, moves, refusals and the plan. Pure."""
+"""The data of planning: the request, moves, refusals and the plan. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a VM is not moved: the failed check, the object it failed on, and what the operator can do."""
+    """Why a VM is not moved: the failed check, the object it failed on, and what the operator can do (see ``BLOCKERS``)."""
 
     check: str  # snake_case name, e.g. "not_powered_on", "missing_network"
     object: str
@@ -36,8 +36,7 @@ class Reason:
 class Refusal:
     """A VM that will not be moved, with every reason at once.
 
-    ``blocking`` is true when the VM, left where it is, keeps its host from entering maintenance mode
-    (powered-off VMs and templates do not).
+    ``blocking`` is true if the VM prevents maintenance mode of its host. Powered-off VMs and templates do not.
     """
 
     vm: str
@@ -48,7 +47,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One VM, one target. ``pool`` is set only when the compute resource changes."""
+    """One VM and its target. ``pool`` (a MoID) is set only if the compute resource changes."""
 
     number: int
     vm: str
@@ -63,19 +62,19 @@ class Move:
     target_fault_domain: str | None = None
     pool: str | None = None
     task: str | None = None  # set when a task of an unfinished run is already moving the VM
-    inferred: bool = False  # the task may be somebody else's, or change no host: it is waited for, never cancelled
+    inferred: bool = False  # the task may belong to somebody else, or not change the host: wait for it, never cancel it
     why: str = ""  # one sentence: why this target
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """What the operator wants moved and under which rules."""
+    """The VMs to plan, and the rules for their targets."""
 
     vms: tuple[str, ...]  # MoIDs, already selected
     policy: Policy = Policy.SAME_PREFERRED
     # VM MoID -> host MoID, given by the operator or by a recorded home
     destinations: Mapping[str, str] = field(default_factory=dict)
-    # VM MoID -> host MoID of an approved plan, taken where it still fits
+    # VM MoID -> host MoID of an approved plan, taken if the host still fits
     preferred: Mapping[str, str] = field(default_factory=dict)
     allowed_targets: frozenset[str] | None = None  # None: every host of the VM's cluster
     excluded_targets: frozenset[str] = frozenset()
@@ -83,23 +82,23 @@ class PlanRequest:
     cpu_headroom: float = 0.10
     # VM -> (target host, task) of an unfinished run's moves in flight
     moving: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    inferred: frozenset[str] = frozenset()  # VMs of ``moving`` whose task no journal knows as its run's own
+    inferred: frozenset[str] = frozenset()  # VMs of ``moving`` whose task is in no journal
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Numbered moves and refusals. ``plan_id`` is the SHA-256 over the canonical content (see ``_plan``)."""
+    """Numbered moves and refusals. ``plan_id`` is a SHA-256 of what the plan decides (see ``codec.plan_id_of``)."""
 
     plan_id: str
     vcenter: VcenterInfo
     moves: tuple[Move, ...]
     refusals: tuple[Refusal, ...] = ()
-    settled: tuple[str, ...] = ()  # names of VMs that already are where the request wants them
+    settled: tuple[str, ...] = ()  # names of VMs that are at their destination already
 
 
 @dataclass(frozen=True, slots=True)
 class SlotLimits:
-    """Concurrent vMotions per host, counted on source and target; ``by_host`` lowers single hosts (4 on 1GbE)."""
+    """Concurrent vMotions per host, counted on source and target. ``by_host`` (MoID) has lower limits, as 4 on 1GbE."""
 
     per_host: int = 8
     by_host: Mapping[str, int] = field(default_factory=dict)

@@ -2,16 +2,18 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The planner: a target for each VM, or every reason why it stays. Pure and deterministic.
+"""The planner: chooses a target host for each VM, or returns every reason why the VM stays. Pure and deterministic.
 
-A ledger of memory and CPU counts the plan's own arrivals, because vCenter's checks reserve nothing.
+Of the hosts that fit, the planner takes the one with the lowest load after the move. It counts the load of its own earlier
+moves, because vCenter's checks reserve nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil, floor
 
 from .._vsphere.estate import (
     Connection,
@@ -20,7 +22,7 @@ from .._vsphere.estate import (
     Maintenance,
     VmState,
 )
-from .blockers import HARMLESS, lock_reasons, vm_reasons
+from .blockers import BLOCKERS, lock_reasons, reason, vm_reasons
 from .codec import plan_id_of
 from .model import (
     Move,
@@ -32,12 +34,14 @@ from .model import (
 )
 
 GIB = 1024**3
-SETUP_SECONDS = 6.0  # preparation and switch-over of a vMotion around the copy of memory
-LINK_SHARE = 0.8  # of the link's bandwidth that copies memory
+SETUP_SECONDS = 6.0  # of a vMotion: preparation before the copy of memory, and switch-over after it
+LINK_SHARE = 0.8  # share of the link's bandwidth that copies memory
+
+Blocked = tuple[str, str]  # a failed check and the object it failed on
 
 
 def make_plan(estate: Estate, request: PlanRequest) -> Plan:
-    """Plan the request's VMs: each ends in exactly one of moves, refusals and settled."""
+    """Plan the VMs of the request. Each of them is then in exactly one of moves, refusals and settled."""
     planner = _Planner(estate, request)
     for vm in sorted((estate.vms[moid] for moid in request.vms), key=_hardest_first):
         planner.place(vm)
@@ -55,13 +59,13 @@ def utilization(host: HostState) -> tuple[float, float]:
 
 
 def predicted_seconds(vm: VmState, link_mbit: int | None) -> float:
-    """Expected duration of a vMotion: consumed memory over the usable link, plus set-up (a hint only)."""
+    """Expected duration of a vMotion that has the link to itself: set-up, plus consumed memory over usable bandwidth."""
     memory = vm.memory_used_bytes or vm.memory_bytes
     return round(SETUP_SECONDS + memory * 8 / (LINK_SHARE * (link_mbit or 10_000) * 1e6), 1)
 
 
 def memory_demand(vm: VmState) -> int:
-    """Bytes a target must have free: what the VM consumes now, or its reservation when larger."""
+    """Bytes that a target must have free: the VM's consumed memory, or its reservation if that is larger."""
     return max(vm.memory_used_bytes or vm.memory_bytes, vm.memory_reservation_bytes)
 
 
@@ -80,7 +84,7 @@ class _Load:
 
 
 class _Planner:
-    """Places VMs one after the other; the ledger holds what each host will carry."""
+    """Places one VM after the other. The ledger holds the load of each host after the moves planned so far."""
 
     def __init__(self, estate: Estate, request: PlanRequest) -> None:
         self._estate = estate
@@ -104,124 +108,144 @@ class _Planner:
                 self.moves.append(replace(move, inferred=moid in self._request.inferred))
 
     def _may_adopt(self, vm: VmState, target: str) -> bool:
-        """A task leads where the VM is wanted; after one that may be another's, the VM must be fit for a move of our own."""
-        fit = all(reason.check == "already_moving" for reason in vm_reasons(self._estate, vm))
+        """Whether a running task may count as the VM's move: it leads to the VM's destination, if there is one.
+
+        A task that may belong to somebody else counts only for a VM that could move without it.
+        """
+        fit = all(r.check == "already_moving" for r in vm_reasons(self._estate, vm))
         return self._request.destinations.get(vm.moid, target) == target and (
             vm.moid not in self._request.inferred or fit
         )
 
     def place(self, vm: VmState) -> None:
-        """Give one VM a target, a refusal, or nothing because it is where it shall be."""
+        """Give one VM a target or a refusal, or list it as settled because it is at its destination."""
         if any(move.vm == vm.moid for move in self.moves):
             return
-        wanted = self._request.destinations.get(vm.moid)
-        if wanted == vm.host:
+        destination = self._request.destinations.get(vm.moid)
+        if destination == vm.host:
             self._keep(vm)
             return
         reasons = list(vm_reasons(self._estate, vm))
-        fitting, causes = self._targets(vm, wanted)
+        fitting, causes = self._targets(vm, destination)
         if not fitting:
             reasons += causes
         if reasons:
-            blocking = not any(reason.check in HARMLESS for reason in reasons)
+            blocking = all(BLOCKERS[r.check].prevents_maintenance for r in reasons)
             self.refusals.append(Refusal(vm.moid, vm.name, tuple(reasons), blocking))
             return
         target = min(fitting, key=lambda host: self._rank(vm, host))
-        self.moves.append(self._move(vm, target, self._why(vm, target, wanted)))
+        self.moves.append(self._move(vm, target, self._why(vm, target, destination)))
         self._arrive(vm, target)
 
     def _keep(self, vm: VmState) -> None:
-        """A VM is where it shall be, unless a task may take it away from there: then nobody knows yet where it will be."""
-        moving = tuple(reason for reason in lock_reasons(vm) if reason.check == "already_moving")
+        """The VM is at its destination. A running task may move it away, and then it is not known where it will be."""
+        moving = tuple(r for r in lock_reasons(vm) if r.check == "already_moving")
         if moving:
             self.refusals.append(Refusal(vm.moid, vm.name, moving))
         else:
             self.settled.append(vm.name)
 
-    def _targets(self, vm: VmState, wanted: str | None) -> tuple[list[HostState], list[Reason]]:
-        """Hosts that can take the VM, and the distinct reasons why others cannot."""
-        hosts = self._candidates(vm, wanted)
-        fitting, causes = [], []
-        for host in hosts:
-            reasons = list(self._target_reasons(vm, host))
-            if reasons:
-                causes += reasons
-            else:
-                fitting.append(host)
+    def _targets(self, vm: VmState, destination: str | None) -> tuple[list[HostState], list[Reason]]:
+        """The hosts that can take the VM, and one reason for each check that other hosts fail."""
+        hosts = self._candidates(vm, destination)
         if not hosts:
-            causes = [Reason("no_target", vm.name, "The cluster has no other host; add one or give a destination")]
-        return fitting, _condensed(causes)
+            return [], [reason("no_target", vm.name)]
+        blocked = {host.moid: list(self._target_blockers(vm, host)) for host in hosts}
+        fitting = [host for host in hosts if not blocked[host.moid]]
+        objects: dict[str, list[str]] = {}
+        for host in hosts:
+            for check, found in blocked[host.moid]:
+                objects.setdefault(check, []).append(found)
+        figures = self._figures(vm, hosts)
+        return fitting, [
+            reason(check, ", ".join(dict.fromkeys(found)), **figures) for check, found in sorted(objects.items())
+        ]
 
-    def _candidates(self, vm: VmState, wanted: str | None) -> list[HostState]:
+    def _candidates(self, vm: VmState, destination: str | None) -> list[HostState]:
         hosts = self._estate.hosts
-        if wanted is not None:
-            return [hosts[wanted]] if wanted in hosts else []
+        if destination is not None:
+            return [hosts[destination]] if destination in hosts else []
         source = hosts.get(vm.host)
         cluster = source.cluster if source else None
         return [h for h in sorted(hosts.values(), key=lambda h: h.name) if h.cluster == cluster and h.moid != vm.host]
 
-    def _target_reasons(self, vm: VmState, host: HostState) -> Iterator[Reason]:
-        yield from self._host_reasons(vm, host)
-        yield from self._connectivity_reasons(vm, host)
-        yield from self._capacity_reasons(vm, host)
-        yield from self._rule_reasons(vm, host)
+    def _target_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
+        yield from self._host_blockers(vm, host)
+        yield from self._connectivity_blockers(vm, host)
+        yield from self._capacity_blockers(vm, host)
+        yield from self._rule_blockers(vm, host)
 
-    def _host_reasons(self, vm: VmState, host: HostState) -> Iterator[Reason]:
+    def _host_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
         request, source = self._request, self._estate.hosts.get(vm.host)
         if host.moid in request.excluded_targets or (
             request.allowed_targets is not None and host.moid not in request.allowed_targets
         ):
-            yield Reason("excluded", host.name, "The host is excluded by the operator")
+            yield "excluded", host.name
         if host.maintenance is not Maintenance.NORMAL:
-            yield Reason("target_maintenance", host.name, "The host is in or entering maintenance mode")
+            yield "target_maintenance", host.name
         if host.connection is not Connection.CONNECTED:
-            yield Reason("target_disconnected", host.name, "Reconnect the host")
+            yield "target_disconnected", host.name
         if not host.vmotion_enabled:
-            yield Reason("target_vmotion_off", host.name, "Enable vMotion on a VMkernel adapter of the host")
+            yield "target_vmotion_off", host.name
         if source is not None and source.cluster != host.cluster:
-            yield Reason("other_cluster", host.name, "Choose a host of the VM's cluster")
+            yield "other_cluster", host.name
         if not self._domain_allowed(source, host):
-            yield Reason(
-                "fault_domain", host.name, f"Its fault domain {host.fault_domain} is against policy {request.policy}"
-            )
+            yield "fault_domain", host.name
 
     def _domain_allowed(self, source: HostState | None, host: HostState) -> bool:
         policy = self._request.policy
         if source is None or policy not in (Policy.SAME_ONLY, Policy.OTHER_ONLY):
             return True
         if source.fault_domain is None or host.fault_domain is None:
-            return False  # unassigned: never guess
+            return False  # an unknown fault domain is never taken for the right one
         return (source.fault_domain == host.fault_domain) is (policy is Policy.SAME_ONLY)
 
-    def _connectivity_reasons(self, vm: VmState, host: HostState) -> Iterator[Reason]:
+    def _connectivity_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
         for moid in sorted(vm.datastores - host.datastores):
-            name = self._estate.datastores[moid].name if moid in self._estate.datastores else moid
-            yield Reason("missing_datastore", name, "Mount the datastore on another host of the cluster")
+            yield "missing_datastore", self._estate.datastores[moid].name if moid in self._estate.datastores else moid
         for moid in sorted(vm.networks - host.networks):
-            name = self._estate.networks[moid].name if moid in self._estate.networks else moid
-            yield Reason("missing_network", name, "Provide the network on another host of the cluster")
+            yield "missing_network", self._estate.networks[moid].name if moid in self._estate.networks else moid
 
-    def _capacity_reasons(self, vm: VmState, host: HostState) -> Iterator[Reason]:
-        load = self._ledger[host.moid]
-        request = self._request
-        if load.memory + memory_demand(vm) > host.memory_bytes * (1 - request.memory_headroom):
-            yield Reason(
-                "no_capacity_memory",
-                host.name,
-                f"{memory_demand(vm) / GIB:.0f} GiB do not fit; free memory, or lower memory_headroom",
-            )
-        if load.cpu + vm.cpu_used_mhz > host.cpu_mhz * (1 - request.cpu_headroom):
-            yield Reason("no_capacity_cpu", host.name, "Free CPU on the host, or lower cpu_headroom")
+    def _capacity_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
+        if memory_demand(vm) > self._free_memory(host):
+            yield "no_capacity_memory", host.name
+        if vm.cpu_used_mhz > self._free_cpu(host):
+            yield "no_capacity_cpu", host.name
 
-    def _rule_reasons(self, vm: VmState, host: HostState) -> Iterator[Reason]:
+    def _rule_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
         for rule in self._estate.anti_affinity:
             if vm.moid in rule.vms and any(self._where.get(peer) == host.moid for peer in rule.vms if peer != vm.moid):
-                yield Reason("anti_affinity", rule.name, f"A VM of this rule is on {host.name} already")
+                yield "anti_affinity", rule.name
         for vm_host in self._estate.vm_host_rules:
             if vm.moid in vm_host.vms and (host.moid in vm_host.hosts) is not vm_host.affine:
-                yield Reason("vm_host_rule", vm_host.name, f"The rule forbids {host.name}")
+                yield "vm_host_rule", vm_host.name
+
+    def _free_memory(self, host: HostState) -> float:
+        """Bytes free above the headroom."""
+        return host.memory_bytes * (1 - self._request.memory_headroom) - self._ledger[host.moid].memory
+
+    def _free_cpu(self, host: HostState) -> float:
+        """MHz free above the headroom."""
+        return host.cpu_mhz * (1 - self._request.cpu_headroom) - self._ledger[host.moid].cpu
+
+    def _figures(self, vm: VmState, hosts: Sequence[HostState]) -> Mapping[str, object]:
+        """The figures that remedies name. The most free memory and CPU are those of hosts that lack it for this VM."""
+        demand = memory_demand(vm)
+        memory = max((h for h in hosts if self._free_memory(h) < demand), key=self._free_memory, default=hosts[0])
+        cpu = max((h for h in hosts if self._free_cpu(h) < vm.cpu_used_mhz), key=self._free_cpu, default=hosts[0])
+        # Rounded apart, so that a VM that lacks little never seems to fit.
+        return {
+            "policy": self._request.policy,
+            "memory_needed": f"{ceil(10 * demand / GIB) / 10:g}",
+            "memory_host": memory.name,
+            "memory_free": f"{max(0, floor(10 * self._free_memory(memory) / GIB)) / 10:g}",
+            "cpu_needed": vm.cpu_used_mhz,
+            "cpu_host": cpu.name,
+            "cpu_free": max(0, floor(self._free_cpu(cpu))),
+        }
 
     def _rank(self, vm: VmState, host: HostState) -> tuple[int, int, float, int, str]:
+        """Sorts hosts: the approved target first, then by preferred fault domain, load, arrivals and name."""
         source = self._estate.hosts.get(vm.host)
         known = source is not None and source.fault_domain is not None
         same = source is not None and known and source.fault_domain == host.fault_domain
@@ -235,6 +259,7 @@ class _Planner:
         return (other, spill, round(max(self._after(vm, host)), 4), self._arrivals[host.moid], host.name)
 
     def _after(self, vm: VmState, host: HostState) -> tuple[float, float]:
+        """Used shares (0..1) of the host's memory and CPU after the VM has arrived."""
         load = self._ledger[host.moid]
         return _share(load.memory + memory_demand(vm), host.memory_bytes), _share(
             load.cpu + vm.cpu_used_mhz, host.cpu_mhz
@@ -246,10 +271,10 @@ class _Planner:
         self._arrivals[host.moid] += 1
         self._where[vm.moid] = host.moid
 
-    def _why(self, vm: VmState, host: HostState, wanted: str | None) -> str:
+    def _why(self, vm: VmState, host: HostState, destination: str | None) -> str:
         memory, cpu = self._after(vm, host)
-        chosen = "given destination" if wanted is not None else "least used fitting host"
-        domain = f" of {host.fault_domain}" if host.fault_domain else ""
+        chosen = "requested destination" if destination is not None else "least loaded fitting host"
+        domain = f" in {host.fault_domain}" if host.fault_domain else ""
         return f"{chosen}{domain} ({100 * memory:.0f} % memory, {100 * cpu:.0f} % CPU after the move)"
 
     def _move(self, vm: VmState, target: HostState, why: str, task: str | None = None) -> Move:
@@ -270,14 +295,3 @@ class _Planner:
             task=task,
             why=why,
         )
-
-
-def _condensed(causes: Iterable[Reason]) -> list[Reason]:
-    """One reason a check: the objects it failed on, joined."""
-    by_check: dict[str, list[Reason]] = {}
-    for reason in causes:
-        by_check.setdefault(reason.check, []).append(reason)
-    return [
-        Reason(check, ", ".join(dict.fromkeys(r.object for r in reasons)), reasons[0].hint)
-        for check, reasons in sorted(by_check.items())
-    ]

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The sliding window of slots: which moves may start now. Pure.
+"""Slots: how many vMotions a host may have at a time, which moves may start now, and when a move times out. Pure.
 
-vCenter counts a vMotion against the source and the target host, 8 each (4 on 1GbE; Broadcom KB 326281),
-and queues what exceeds it; only our own counter keeps slots free for others.
+vCenter counts a vMotion on the source and on the target host, at most 8 each (4 on 1GbE; Broadcom KB 326281). It queues
+vMotions beyond that. Only a counter of our own can keep slots free for others.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ MAX_SLOTS = 8
 SLOTS_ON_1GBE = 4
 GIB = 1024**3
 MIN_PER_GIB = 10.0  # seconds
-TIMEOUT_MARGIN = 3.0  # a training writes its memory while it is copied, so that some of it is copied again
+TIMEOUT_MARGIN = 3.0  # a training changes memory while it is copied, so that part of it is copied again
 
 
 def limits_from(hosts: Iterable[HostState], slots: int) -> SlotLimits:
-    """The limits for ``slots`` vMotions a host, less where the vMotion network is below 10GbE.
+    """The limits for ``slots`` vMotions per host; at most 4 for hosts with a link below 10GbE.
 
-    Raises InvalidInput when ``slots`` is not within 1 to 8.
+    Raises InvalidInput if ``slots`` is not from 1 to 8.
     """
     if not 1 <= slots <= MAX_SLOTS:
         raise InvalidInput(
             f"slots is {slots}",
-            hint=f"vSphere runs at most {MAX_SLOTS} vMotions a host; give 1 to {MAX_SLOTS}",
+            hint=f"Set slots to a number from 1 to {MAX_SLOTS}: vSphere runs at most {MAX_SLOTS} vMotions per host",
             option="slots",
         )
     slow = (host for host in hosts if host.link_mbit is not None and host.link_mbit < 10_000)
@@ -40,7 +40,7 @@ def limits_from(hosts: Iterable[HostState], slots: int) -> SlotLimits:
 
 
 def next_moves(pending: Sequence[Move], in_flight: Collection[Move], limits: SlotLimits) -> tuple[Move, ...]:
-    """The moves to start now, longest first; no slot stays idle while a move fits it."""
+    """The moves to start now, longest first. No slot stays free while a pending move fits it."""
     used = Counter(host for move in in_flight for host in (move.source, move.target))
     chosen = []
     for move in sorted(pending, key=lambda m: (-m.predicted_seconds, m.number)):
@@ -52,10 +52,10 @@ def next_moves(pending: Sequence[Move], in_flight: Collection[Move], limits: Slo
 
 
 def move_timeout(move: Move, limits: SlotLimits, *, per_gib: float | None, floor: float) -> float:
-    """Seconds after which a move is cancelled: never below ``floor``, and growing with the VM's memory.
+    """Seconds after which a move is cancelled, at least ``floor``.
 
-    That is ``per_gib`` where given; else what the plan predicts for a move that has its link to itself, times the moves
-    that may share the link, times a margin for memory that is written meanwhile.
+    With ``per_gib`` it is that many seconds per GiB of the VM's memory. Otherwise it is the predicted duration, times the
+    number of moves that may share the link, times a margin for memory that is copied again.
     """
     gib = move.memory_bytes / GIB
     if per_gib is not None:

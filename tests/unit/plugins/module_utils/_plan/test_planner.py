@@ -122,7 +122,7 @@ def test_an_approved_plan_outlives_the_noise_of_load(world: Estate, data: st.Dat
         vms={k: replace(v, host={m.vm: m.target for m in now.moves}[k]) if k in done else v for k, v in vms.items()},
     )
     rest = replace(now, moves=tuple(m for m in now.moves if m.vm not in done))
-    assert deviations_from_approved(now, rest, halfway, {"host-1"}) == (), "what is done already is no departure"
+    assert deviations_from_approved(now, rest, halfway, {"host-1"}) == (), "what is done already is not a deviation"
 
 
 def departed(change: Mapping[str, object], *hosts: str) -> str:
@@ -142,13 +142,13 @@ def departed(change: Mapping[str, object], *hosts: str) -> str:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"vm-3": vm(3)}, "ml-3: it would move to esx-2, which nobody approved"),
+        ({"vm-3": vm(3)}, "ml-3: it would move to esx-2, which was not approved"),
         ({"host-2": host(2, memory_used_bytes=83 * GIB)}, "ml-2: it would move to esx-3; approved is esx-2"),
         ({"vm-1": vm(1, power=Power.OFF)}, "ml-1: it cannot move to esx-2 any more (not_powered_on)"),
         ({"vm-1": vm(1, on=3)}, "ml-1: it is on esx-3, not on esx-1"),
         ({"vm-1": vm(1, on=2)}, ""),
         ({"vm-1": None}, "ml-1: the VM no longer exists"),
-        ({"vm-3": vm(3, cpu_affinity=True)}, "ml-3: it stays (cpu_affinity), which nobody approved"),
+        ({"vm-3": vm(3, cpu_affinity=True)}, "ml-3: it cannot move (cpu_affinity), which was not approved"),
         ({"vm-3": vm(3, power=Power.OFF)}, ""),
     ],
 )
@@ -162,7 +162,7 @@ def test_another_hosts_moves_are_no_departure() -> None:
     now = make_plan(world, PlanRequest(("vm-1",), Policy.OTHER_ONLY))
     assert deviations_from_approved(approved, now, world, {"host-1"}) == ()
     assert [drift.what for drift in deviations_from_approved(approved, now, world)] == [
-        "its move to esx-3 is no longer asked for"
+        "its move to esx-3 is no longer in the plan"
     ]
 
 
@@ -224,6 +224,22 @@ def test_refusals(changes: dict[str, object], check: str, blocking: bool) -> Non
 def test_targets_that_cannot_take_a_vm(changes: dict[str, object], check: str) -> None:
     world = estate([host(1), host(2, **changes)], [vm(1)])
     assert [r.check for r in plan_all(world).refusals[0].reasons] == [check]
+
+
+def test_a_lack_of_capacity_is_stated_with_figures() -> None:
+    hosts = [host(1), host(2, memory_used_bytes=80 * GIB), host(3, memory_used_bytes=78 * GIB, cpu_used_mhz=8_500)]
+    world = estate(hosts, [vm(1, gib=45, cpu_used_mhz=600)])
+    hints = {reason.check: (reason.object, reason.hint) for reason in plan_all(world).refusals[0].reasons}
+    assert hints == {
+        "no_capacity_memory": (
+            "esx-2, esx-3",
+            "45 GiB needed; most free above the headroom: esx-3 with 12 GiB. Free memory, or lower memory_headroom",
+        ),
+        "no_capacity_cpu": (
+            "esx-3",
+            "600 MHz needed; most free above the headroom: esx-3 with 500 MHz. Free CPU, or lower cpu_headroom",
+        ),
+    }
 
 
 def test_all_reasons_come_at_once() -> None:
@@ -292,11 +308,18 @@ def test_an_edited_plan_is_refused(edit: object) -> None:
     assert caught.value.option == "plan"
 
 
+def test_two_swapped_digits_suggest_the_name_that_was_meant() -> None:
+    world = estate([host(n) for n in (12, 21, 22, 31)], [])
+    with pytest.raises(NotFound) as caught:
+        find_host(world, "esx-13", option="destination")
+    assert str(caught.value) == "vCenter has no host named esx-13. Did you mean esx-31? Correct destination."
+
+
 def test_names_must_mean_one_object() -> None:
     world = estate([host(1), host(2)], [vm(1), replace(vm(2), name="ml-1", folder="ml/vision"), vm(3, on=2)])
     with pytest.raises(Ambiguous, match="vm-2 in folder ml/vision"):
         find_vm(world, "ml-1")
-    with pytest.raises(NotFound, match="similar names: ml-3"):
+    with pytest.raises(NotFound, match="Did you mean ml-3"):
         find_vm(world, "ml-33")
     with pytest.raises(NotFound, match="is a virtual machine"):
         find_host(world, "ml-3")
