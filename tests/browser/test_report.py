@@ -18,7 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from tests.browser.chromium import MODES, Mode, opened
-from tests.journals import made_evidence
+from tests.builders.journals import made_evidence
 
 INSPECT = (Path(__file__).parent / "inspect.js").read_text()
 MIXED = ["uninterrupted", "completed", "stalled", "restarted", "failed", "unknown", "uninterrupted", "uninterrupted"]

@@ -7,24 +7,18 @@
 from __future__ import annotations
 
 import contextlib
-import email
-import email.policy
-import json
 import signal
-import socketserver
-import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.certificates import pem
+from tests.doubles.messages import Post, content
 from tests.labs import ROOT, Lab, play, running_lab
 
 pytestmark = pytest.mark.long
@@ -42,82 +36,6 @@ with open(path, "a", buffering=1) as log:
 """
 SLACK = "T0/B0/x0"
 SMALL = ROOT / "lab" / "topologies" / "small.yml"
-
-
-class Mail(socketserver.StreamRequestHandler):
-    """A mail server that keeps what it gets."""
-
-    def handle(self) -> None:
-        with contextlib.suppress(ConnectionError):  # TLS is tried first
-            self.talk()
-
-    def talk(self) -> None:
-        self.wfile.write(b"220 sink\r\n")
-        to = ""
-        for line in self.rfile:
-            verb = line[:4].upper()
-            if verb == b"RCPT":
-                to = line.decode().split("<")[1].split(">")[0]
-            if verb == b"DATA":
-                self.wfile.write(b"354 go on\r\n")
-                data = b"".join(iter(self.rfile.readline, b".\r\n"))
-                self.server.post.mail.append((to, email.message_from_bytes(data, policy=email.policy.default)))
-            self.wfile.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 fine\r\n")
-            if verb == b"QUIT":
-                return
-
-
-class Http(BaseHTTPRequestHandler):
-    """A web server, and the proxy at which ends what is meant for Slack."""
-
-    def do_CONNECT(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.connection = self.server.post.tls.wrap_socket(self.connection, server_side=True)
-        self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
-        self.handle_one_request()
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.post.http.append((self.path, dict(self.headers), body))
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-        self.wfile.flush()
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-
-def content(message: Any) -> str:
-    return str(message.get_body().get_content())
-
-
-class Post:
-    """What arrived: mail by its recipient, and the bodies of HTTP requests by path."""
-
-    def __init__(self, folder: Path) -> None:
-        self.mail: list[tuple[str, Any]] = []
-        self.http: list[tuple[str, dict[str, str], dict[str, Any]]] = []
-        self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.tls.load_cert_chain(*pem(folder, "slack", "127.0.0.1"))
-        self.servers = [
-            socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail),
-            ThreadingHTTPServer(("127.0.0.1", 0), Http),
-        ]
-        for server in self.servers:
-            server.post = self
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.smtp, self.web = (server.server_address[1] for server in self.servers)
-
-    def close(self) -> None:
-        for server in self.servers:
-            server.shutdown()
-            server.server_close()
-
-    def texts(self) -> dict[str, str]:
-        return {to: content(message) for to, message in self.mail}
 
 
 @pytest.fixture

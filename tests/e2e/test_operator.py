@@ -10,15 +10,15 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.doubles.messages import Hook
+from tests.doubles.servers import serving
 from tests.labs import ROOT, Lab, RunModule, play, running_lab, started_play
 
 pytestmark = pytest.mark.long
@@ -32,39 +32,11 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
-class Hook:
-    """A webhook that keeps the bodies it gets; ``notify`` is the hook that reaches it."""
-
-    def __init__(self) -> None:
-        got: list[dict[str, Any]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self.got = got
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        port = self.server.server_address[1]
-        self.notify = [{"kind": "webhook", "url": f"http://127.0.0.1:{port}/", "when": ["stall", "after"]}]
-
-    def taken(self) -> list[dict[str, Any]]:
-        """What came since the last time."""
-        taken, self.got[:] = list(self.got), []
-        return taken
-
-
 @pytest.fixture
 def hook() -> Iterator[Hook]:
     hook = Hook()
-    yield hook
-    hook.server.shutdown()
-    hook.server.server_close()
+    with serving(hook.handler) as hook.port:
+        yield hook
 
 
 def sentences(text: str) -> str:

@@ -12,23 +12,20 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
 
+from tests.doubles.controller import SHIPPED, controller
 from tests.labs import ROOT, Lab, play, running_lab
 
 RULEBOOKS = ROOT / "extensions/eda/rulebooks"
-SHIPPED = yaml.safe_load((ROOT / "extensions/eda/vars.yml").read_text())
 TOKEN = "token-of-the-webhook"
 BURST = 20
 INSTANCE = "i-0123456789abcdef0"
@@ -38,71 +35,6 @@ INSTANCE = "i-0123456789abcdef0"
 def lab() -> Iterator[Lab]:
     with running_lab("--no-guests", "--topology", str(ROOT / "lab/topologies/small.yml")) as small:
         yield small
-
-
-class Controller(BaseHTTPRequestHandler):
-    """What ansible-rulebook asks of AWX: templates by name, launches, jobs. It runs nothing."""
-
-    launches: list[tuple[str, dict[str, Any]]]
-    confirmed: bool
-    templates = (("job_template", SHIPPED["check_template"]), ("workflow_job_template", SHIPPED["workflow"]))
-
-    def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        query = {key: values[0] for key, values in parse_qs(url.query).items()}
-        if url.path.endswith("unified_job_templates/"):
-            found = [self._template(n) for n in range(2) if self.templates[n][1] == query["name"]]
-            self._answer(200, {"count": len(found), "results": found, "next": None})
-        elif url.path.endswith("jobs/"):
-            self._answer(200, {"results": [self._job(int(number)) for number in query["id__in"].split(",")]})
-        else:
-            self._answer(200, {"version": "24.6.1"})
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.headers["Authorization"] != "Bearer controller-token":
-            self._answer(401, {"detail": "no"})
-            return
-        kind, name = self.templates[int(self.path.split("/")[-3])]
-        self.launches.append((name, body["extra_vars"]))
-        jobs = "workflow_jobs" if kind.startswith("workflow") else "jobs"
-        self._answer(201, {"id": len(self.launches), "url": f"/api/v2/{jobs}/{len(self.launches)}/"})
-
-    def _template(self, number: int) -> dict[str, Any]:
-        kind, name = self.templates[number]
-        asks = dict.fromkeys([f"ask_{what}_on_launch" for what in ("limit", "labels", "inventory", "variables")], False)
-        launch = f"/api/v2/{kind}s/{number}/launch/"
-        organization = {"organization": {"name": "Default"}}
-        return {
-            "id": number, "type": kind, "name": name, "related": {"launch": launch}, "summary_fields": organization, **asks,
-        }  # fmt: skip
-
-    def _job(self, number: int) -> dict[str, Any]:
-        name, variables = self.launches[number - 1]
-        finding = {"host": variables.get("hardware_event_host"), "confirmed": self.confirmed, "message": "as told"}
-        artifacts = {"liveml_vsphere_hardware": finding} if name == SHIPPED["check_template"] else {}
-        return {"id": number, "status": "successful", "created": "2026-11-02T22:00:00Z", "artifacts": artifacts}
-
-    def _answer(self, status: int, body: object) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def controller(*, confirmed: bool) -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
-    launches: list[tuple[str, dict[str, Any]]] = []
-    handler = type("SeenController", (Controller,), {"launches": launches, "confirmed": confirmed})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", launches
-        server.shutdown()
 
 
 class Running:

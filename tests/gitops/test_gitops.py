@@ -11,16 +11,15 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 import yaml
 
+from tests.doubles.servers import Answering, serving
 from tests.gitops.pipelines import GITHUB, GITLAB, Runner, git, gitlab_job
 from tests.labs import ROOT, Lab, RunModule, play, running_lab
 
@@ -183,29 +182,24 @@ def test_a_request_goes_its_way_on_github_and_comes_back_on_gitlab(lab: Lab, ori
     restore_on_gitlab(lab, origin, tools, home)
 
 
-class Notes(BaseHTTPRequestHandler):
+class Notes(Answering):
     """The one call of GitLab's API that the pipeline makes."""
 
     seen: list[tuple[str, str, str]]
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        body = self.body().decode()
         self.seen.append((self.path, self.headers["PRIVATE-TOKEN"], parse_qs(body)["body"][0]))
-        self.send_response(201)
-        self.end_headers()
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
+        self.answer(201)
 
 
 def restore_on_gitlab(lab: Lab, origin: Path, tools: Path, home: dict[str, str]) -> None:
     """The second request brings the VMs back, through the other pipeline."""
     base = propose(origin, "back", "esx-01-back.yml", request(state="restored"))
     handler = type("SeenNotes", (Notes,), {"seen": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as api:
-        threading.Thread(target=api.serve_forever, daemon=True).start()
+    with serving(handler) as port:
         env = {
-            "CI_API_V4_URL": f"http://127.0.0.1:{api.server_port}/api/v4", "CI_PROJECT_ID": "3", "CI_MERGE_REQUEST_IID": "9",
+            "CI_API_V4_URL": f"http://127.0.0.1:{port}/api/v4", "CI_PROJECT_ID": "3", "CI_MERGE_REQUEST_IID": "9",
             "CI_MERGE_REQUEST_DIFF_BASE_SHA": base, "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "back",
             "CI_SERVER_HOST": "gitlab.example.com", "CI_PROJECT_PATH": "ops/maintenance", "CI_DEFAULT_BRANCH": "main",
             "MAINTENANCE_TOKEN": "token", "VSPHERE_STATE_DIR": str(origin.parent / "elsewhere"),
@@ -217,7 +211,6 @@ def restore_on_gitlab(lab: Lab, origin: Path, tools: Path, home: dict[str, str])
         )
         out = runner.gitlab("plan", {**env, **vcenter})
         assert out.returncode == 0, out.stdout + out.stderr
-        api.shutdown()
     path, token, note = handler.seen[0]
     assert (path, token) == ("/api/v4/projects/3/merge_requests/9/notes", "token")
     assert "Plan: host esx-01 restored" in note

@@ -36,7 +36,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from lab.h2o import H2O
 from lab.toolchain import find_java, h2o_jar
-from tests.certificates import certified, pem
+from tests.builders.certificates import certified, pem
 from tests.labs import ROOT, Lab, RunModule, running_lab
 
 pytestmark = pytest.mark.alone

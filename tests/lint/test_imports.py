@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-UTILS = Path(__file__).resolve().parent.parent.parent / "plugins" / "module_utils"
+TESTS = Path(__file__).resolve().parent.parent
+UTILS = TESTS.parent / "plugins" / "module_utils"
 
 # What a package may import besides itself: a whole package, or single files of it.
 MAY_IMPORT = {
@@ -90,3 +91,14 @@ def test_imports_make_no_circle() -> None:
 
 def test_one_file_at_most_stands_outside_the_packages() -> None:
     assert len(list(UTILS.glob("*.py"))) <= 1
+
+
+def test_no_test_module_imports_another_one() -> None:
+    """What two tests need stands in ``tests/builders``, ``tests/doubles`` or a file of their folder."""
+    imported = [
+        f"{path.relative_to(TESTS)}: {node.module}"
+        for path in TESTS.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2].startswith("test_")
+    ]
+    assert imported == []

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.action import vm_migrate
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 
-from tests.journals import made_run
+from tests.builders.journals import made_run
 
 EVENTS = [event for event in made_run(3)[0] if event["event"] in ("planned", "switched_over", "run_finished")]
 

@@ -16,7 +16,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC
 from ansible_collections.liveml.vsphere.plugins.modules.experiment_info import body
 
-from tests.unit.plugins.module_utils._plan.test_planner import estate, host, vm
+from tests.builders.estates import estate, host, vm
 
 TWINS = [replace(vm(n), name=name) for n, name in ((1, "a"), (2, "a"), (3, "b"), (4, "b"), (5, "c"))]
 

@@ -22,8 +22,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import n
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
 from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, body
 
-from tests.unit.plugins.module_utils._plan.test_planner import estate, host, vm
-from tests.unit.plugins.module_utils._run.test_journal import write_run
+from tests.builders.estates import estate, host, vm
+from tests.builders.journals import write_run
 
 
 def requested(world: Estate, folder: Path, **options: Any) -> PlanRequest:

@@ -25,7 +25,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE, Home, encode_home
 from ansible_collections.liveml.vsphere.plugins.modules.placement import SPEC, body
 
-from tests.unit.plugins.module_utils._plan.test_planner import INFO, estate, host, vm
+from tests.builders.estates import INFO, estate, host, vm
 
 CONNECTION = {"hostname": "vc", "username": "u", "password": "p"}
 

@@ -24,7 +24,7 @@ from ansible_collections.liveml.vsphere.plugins.modules import (
     placement,
 )
 
-from tests.unit.plugins.module_utils._plan.test_planner import estate, host, vm
+from tests.builders.estates import estate, host, vm
 
 WORLD = estate([host(1), host(2)], [vm(1)])
 RUN = {"run_id": None, "vm": None, "experiment": None, "artifact": {}, "purpose": None, "host": None}

@@ -17,7 +17,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import RunRequest
 from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import SPEC, request_of
 
-from tests.unit.plugins.module_utils._plan.test_planner import INFO
+from tests.builders.estates import INFO
 
 
 def asked(folder: Path, *, check: bool = False, **options: Any) -> RunRequest:

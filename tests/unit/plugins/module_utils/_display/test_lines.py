@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._display import lines as _progress
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import Board, line
 
-from tests.journals import ORIGIN, made_run
+from tests.builders.journals import ORIGIN, made_run
 
 TRANSITIONS = {
     "planned", "refused", "experiment_found", "no_experiment", "move_submitting", "switched_over", "move_finished",

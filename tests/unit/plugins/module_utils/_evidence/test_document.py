@@ -35,7 +35,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.journals import Book, made_run
+from tests.builders.journals import Book, made_run
 
 INTEGRITY = {
     "head": "a" * 64,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import plots
 
-from tests.journals import made_evidence
+from tests.builders.journals import made_evidence
 
 
 def groups(svg: str, name: str) -> list[ET.Element]:

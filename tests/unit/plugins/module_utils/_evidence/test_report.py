@@ -19,7 +19,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report im
     title,
 )
 
-from tests.journals import made_evidence
+from tests.builders.journals import made_evidence
 
 MIXED = ["uninterrupted", "completed", "stalled", "restarted", "failed", "unknown"]
 

@@ -15,7 +15,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.journals import INTACT, made_evidence, made_run
+from tests.builders.journals import INTACT, made_evidence, made_run
 
 VERDICTS = st.lists(st.sampled_from(WORST_FIRST), max_size=6)
 

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core import wording
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import tables as _tables
 
-from tests.journals import made_evidence
+from tests.builders.journals import made_evidence
 
 
 @pytest.mark.parametrize("moves", [1, 8, 64])

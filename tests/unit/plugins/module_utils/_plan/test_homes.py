@@ -18,7 +18,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attri
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.plugins.module_utils._plan.test_planner import estate, host, vm
+from tests.builders.estates import estate, host, vm
 
 
 @pytest.mark.parametrize(

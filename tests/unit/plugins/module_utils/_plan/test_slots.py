@@ -21,7 +21,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.plugins.module_utils._plan.test_planner import host, vm
+from tests.builders.estates import host, vm
 
 HOSTS = ("host-1", "host-2", "host-3")
 

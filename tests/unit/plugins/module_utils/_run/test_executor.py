@@ -11,160 +11,25 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
-    Experiment,
-    Judgement,
-    Stall,
-    Verdict,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Outcome, Rules
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VcenterInfo
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import (
-    Fault,
-    PlacementUpdate,
-    TaskUpdate,
-    Update,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.doubles.run import Clock, Notes, ScriptedWatch
+from tests.doubles.vcenter import ScriptedVcenter
 
 INFO = VcenterInfo("vc", "uuid", "8.0.3", True)
 
 
 def move(number: int, *, target: str = "host-2", task: str | None = None) -> Move:
     return Move(number, f"vm-{number}", f"ml-{number}", "host-1", "esx-1", target, target, 2**30, 10.0, task=task)
-
-
-class ScriptedVcenter:
-    """Moves take ``ticks`` calls of ``updates``; ``faults`` holds the faults of a VM's next attempts."""
-
-    def __init__(self, faults: dict[str, list[str | None]] | None = None, ticks: int = 2) -> None:
-        self.faults = faults or {}
-        self.ticks = ticks
-        self.hosts: dict[str, str | None] = {}
-        self.tasks: dict[str, tuple[str, str, int, str | None]] = {}
-        self.relocated: list[str] = []
-        self.cancelled: list[str] = []
-        self.homes: list[Home] = []
-        self.peak = 0
-        self.refuse: dict[str, str] = {}
-        self.lie: set[str] = set()  # VMs that arrive although their task fails
-        self.hang: set[str] = set()
-        self.followed: set[str] = set()
-
-    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
-        assert (pool, priority) == (None, "highPriority")
-        if vm in self.refuse:
-            raise CallFailed("refused", fault=self.refuse[vm])
-        self.relocated.append(vm)
-        task = f"task-{len(self.relocated)}"
-        self.start(task, vm, host)
-        return task
-
-    def start(self, task: str, vm: str, host: str) -> None:
-        script = self.faults.get(vm, [])
-        self.tasks[task] = (vm, host, self.ticks, script.pop(0) if script else None)
-        self.peak = max(self.peak, len(self.tasks))
-
-    def follow(self, task: str, vm: str | None = None) -> None:
-        assert task in self.tasks
-        self.followed.add(task)
-
-    def unfollow(self, task: str) -> None:
-        self.followed.remove(task)
-
-    def cancel(self, task: str) -> None:
-        self.cancelled.append(task)
-        vm, host, _ticks, _fault = self.tasks[task]
-        self.tasks[task] = (vm, host, 0, "RequestCanceled")
-        self.hang.discard(vm)
-
-    def updates(self, timeout: float) -> tuple[Update, ...]:
-        news: list[Update] = []
-        for task, (vm, host, ticks, fault) in list(self.tasks.items()):
-            if vm in self.hang:
-                continue
-            if ticks > 0:
-                self.tasks[task] = (vm, host, ticks - 1, fault)
-                news.append(TaskUpdate(task, "running", percent=50))
-            elif fault is None:
-                self.hosts[vm] = host
-                del self.tasks[task]
-                news += [PlacementUpdate(vm, host), TaskUpdate(task, "success")]
-            else:
-                if vm in self.lie:
-                    self.hosts[vm] = host
-                del self.tasks[task]
-                news.append(TaskUpdate(task, "error", fault=Fault(fault, "scripted")))
-        return tuple(news)
-
-    def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
-        return {vm: PlacementUpdate(vm, self.hosts.get(vm, "host-1")) for vm in vms}
-
-    def record_home(self, home: Home) -> bool:
-        self.homes.append(home)
-        return True
-
-    def estate(self, **_arguments: Any) -> Any:
-        raise AssertionError("the executor reads no estate")
-
-    def moving(self, vms: Iterable[str]) -> dict[str, str]:
-        raise AssertionError("the executor is told what moves")
-
-
-class ScriptedWatch:
-    def __init__(self, verdicts: dict[str, Verdict] | None = None, identity: str = "proven") -> None:
-        self.verdicts = verdicts or {}
-        self.identity = identity
-        self.calls: list[tuple[str, str]] = []
-
-    def focus(self, vm: str) -> None:
-        self.calls.append(("focus", vm))
-
-    def moved(self, vm: str) -> None:
-        self.calls.append(("moved", vm))
-
-    def settled(self, vm: str) -> bool:
-        assert ("moved", vm) in self.calls
-        return True
-
-    def judge(self, vm: str) -> tuple[Judgement, ...]:
-        if vm not in self.verdicts:
-            return ()
-        experiment = Experiment(vm, vm, "h2o3", "job", "1", "http://x")
-        stall = Stall(0.4, 0.38, 0.43)
-        return (
-            Judgement(
-                experiment, self.verdicts[vm], self.identity, "proven", "proven", stall, 0.2, 0.1, 0.2, detail=""
-            ),
-        )
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
-
-    def write(self, event: str, **fields: object) -> None:
-        self.events.append({"event": event, **fields})
-
-    def of(self, event: str) -> list[dict[str, Any]]:
-        return [e for e in self.events if e["event"] == event]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 0.01
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def carry_out(

@@ -30,26 +30,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-VM = {"moid": "vm-4", "name": "ML-cpu-vm-04"}
-HOME = {"moid": "host-5", "name": "esx-05", "fault_domain": "us-west-2b"}
-TARGET = {"moid": "host-6", "name": "esx-06", "fault_domain": "us-west-2b"}
-
-
-def write_run(folder: Path, *, key: str = "uuid.host-5", upto: int = 99, vm: dict[str, str] = VM) -> Path:
-    events = [
-        ("run_started", {"run_id": folder.name, "plan_id": "p1", "purpose": "evacuate", "key": key}),
-        ("planned", {"number": 1, "vm": vm, "source": HOME, "target": TARGET}),
-        ("home_recorded", {"vm": vm, "home": HOME, "target": TARGET, "attribute": False}),
-        ("move_submitting", {"number": 1, "vm": vm, "source": HOME, "target": TARGET, "attempt": 1}),
-        ("move_submitted", {"number": 1, "vm": vm, "task": "task-9"}),
-        ("move_finished", {"number": 1, "vm": vm, "result": "moved"}),
-        ("run_finished", {"result": "success"}),
-    ]
-    journal = Journal(folder / "journal.jsonl")
-    for event, fields in events[:upto]:
-        journal.write(event, **fields)
-    journal.close()
-    return folder / "journal.jsonl"
+from tests.builders.journals import write_run
 
 
 def test_file_is_private_and_numbered(tmp_path: Path) -> None:

@@ -10,241 +10,33 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement, Verdict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest, SlotLimits
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes, record_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal, verify_chain
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
-    Outcome,
-    Purpose,
-    Rules,
-    RunReport,
-    RunRequest,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Outcome, Rules
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.rollback import rollback_reason
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import moves_in_flight, runs_of, state_path
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
-    Connection,
-    Estate,
-    HostState,
-    Maintenance,
-    Power,
-    VcenterInfo,
-    VmState,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState, Maintenance, VcenterInfo
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import (
-    ATTRIBUTE,
     Home,
     decode_home,
     encode_home,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import (
-    Fault,
-    PlacementUpdate,
-    TaskUpdate,
-    Update,
-)
+
+from tests.doubles.run import Watching, run
+from tests.doubles.vcenter import SOURCE, Killed, World
 
 INFO = VcenterInfo("vc", "uuid", "8.0.3", True)
-SOURCE = "host-1"
 GIB = 2**30
 SCHEMA = json.loads((Path(__file__).parents[5] / "docs/schema/evidence-1.0.json").read_text())
-
-
-class Killed(BaseException):
-    """The process is gone; nothing of it runs any more."""
-
-
-class World:
-    """A vCenter with one host to empty and two targets. ``faults``: VM and target whose moves fail, and with what."""
-
-    def __init__(self, vms: int, faults: dict[tuple[str, str], str] | None = None) -> None:
-        self.where: dict[str, str] = {f"vm-{n}": SOURCE for n in range(1, vms + 1)}
-        self.attributes: dict[str, str] = {}
-        self.faults = faults or {}
-        self.maintenance = Maintenance.NORMAL
-        self.keeps_fence = False
-        self.tasks: dict[str, tuple[str, str, int]] = {}
-        self.moves: list[tuple[str, str, str]] = []
-        self.peak = 0
-        self.calls_left = -1
-        self.off: set[str] = set()
-
-    def count(self) -> None:
-        self.calls_left -= 1
-        if self.calls_left == 0:
-            raise Killed
-
-    def estate(self, **_options: Any) -> Estate:
-        self.count()
-        hosts = {
-            f"host-{n}": HostState(
-                moid=f"host-{n}", name=f"esx-{n}", cluster="c", cluster_name="c", datacenter="dc", fault_domain="a",
-                connection=Connection.CONNECTED, maintenance=self.maintenance if n == 1 else Maintenance.NORMAL,
-                memory_bytes=64 * GIB, memory_used_bytes=8 * GIB, cpu_mhz=10_000, cpu_used_mhz=100,
-                maintenance_task="task-fence" if n == 1 and self.maintenance is Maintenance.ENTERING else None,
-            )
-            for n in (1, 2, 3)
-        }  # fmt: skip
-        flying = {vm: task for task, (vm, _target, _ticks) in self.tasks.items()}
-        vms = {
-            vm: VmState(
-                moid=vm, name=vm.replace("vm", "ml"), instance_uuid=vm, host=host, power=Power.OFF if vm in self.off else Power.ON, memory_bytes=GIB,
-                moving_task=flying.get(vm), attributes={ATTRIBUTE: self.attributes.get(vm, "")},
-            )
-            for vm, host in self.where.items()
-        }  # fmt: skip
-        return Estate(INFO, hosts, vms)
-
-    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
-        self.count()
-        if host == SOURCE and self.maintenance is not Maintenance.NORMAL:
-            raise CallFailed("the host is in maintenance", fault="InvalidState")
-        self.moves.append((vm, self.where[vm], host))
-        task = f"task-{len(self.moves)}"
-        self.tasks[task] = (vm, host, 2)
-        self.peak = max(self.peak, len(self.tasks))
-        self.count()
-        return task
-
-    def updates(self, timeout: float) -> tuple[Update, ...]:
-        self.count()
-        return self.advance()
-
-    def advance(self) -> tuple[Update, ...]:
-        news: list[Update] = []
-        for task, (vm, host, ticks) in list(self.tasks.items()):
-            if ticks:
-                self.tasks[task] = (vm, host, ticks - 1)
-                continue
-            del self.tasks[task]
-            fault = self.faults.get((vm, host))
-            if fault is None:
-                self.where[vm] = host
-                news += [PlacementUpdate(vm, host), TaskUpdate(task, "success")]
-            else:
-                news.append(TaskUpdate(task, "error", fault=Fault(fault, "scripted")))
-        return tuple(news)
-
-    def follow(self, task: str, vm: str | None = None) -> None:
-        self.count()
-
-    def unfollow(self, task: str) -> None:
-        self.count()
-
-    def cancel(self, task: str) -> None:
-        raise AssertionError("nothing takes too long here")
-
-    def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
-        self.count()
-        return {vm: PlacementUpdate(vm, self.where.get(vm)) for vm in vms}
-
-    def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
-        return dict.fromkeys(vms)
-
-    def moving(self, vms: Iterable[str]) -> dict[str, str]:
-        raise AssertionError("the run is told what moves")
-
-    def record_home(self, home: Home) -> bool:
-        self.count()
-        self.attributes[home.vm] = encode_home(home)
-        return True
-
-    def clear_home(self, vm: str) -> bool:
-        self.count()
-        self.attributes[vm] = ""
-        return True
-
-    def end_maintenance(self, host: HostState, timeout: float) -> None:
-        self.count()
-        if self.keeps_fence:
-            raise CallFailed("vCenter could not end maintenance mode", fault="NoPermission")
-        self.maintenance = Maintenance.NORMAL
-
-
-class Watching:
-    """Observer and watch in one; ``harm`` names VMs whose experiment failed once ``after`` that many verdicts."""
-
-    def __init__(self, *harmed: str) -> None:
-        self.harmed = harmed
-
-    def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
-        found = tuple(Experiment(vm, vm, "h2o3", "job", "1", "http://x") for vm in self.harmed if vm in vms)
-        return found, {}
-
-    def watch(self, *_arguments: Any) -> AbstractContextManager[Watching]:
-        return nullcontext(self)
-
-    def afterwards(self, *_arguments: Any) -> list[dict[str, Any]]:
-        return []
-
-    def baseline(self) -> None: ...
-
-    def focus(self, vm: str) -> None: ...
-
-    def moved(self, vm: str) -> None: ...
-
-    def settled(self, vm: str) -> bool:
-        return True
-
-    def judge(self, vm: str) -> tuple[Judgement, ...]:
-        if vm not in self.harmed:
-            return ()
-        experiment = Experiment(vm, vm.replace("vm", "ml"), "h2o3", "job", "1", "http://x")
-        return (Judgement(experiment, Verdict.FAILED, "proven", "proven", "proven", None, None, 0.1, 0.1),)
-
-
-def run(
-    world: World,
-    state: Path,
-    watching: Watching | None = None,
-    *,
-    interrupted: Callable[[], bool] = lambda: False,
-    rules: Rules | None = None,
-    listener: Callable[[dict[str, Any]], object] = line,
-) -> RunReport:
-    """Fence, plan and carry out as the role does."""
-    own_fence = world.maintenance is Maintenance.NORMAL
-    world.maintenance = Maintenance.ENTERING
-    estate = world.estate()
-    request = PlanRequest(
-        vms=tuple(vm for vm, host in world.where.items() if host == SOURCE),
-        moving={
-            vm: (target, estate.vms[vm].moving_task or "")
-            for vm, (target, _task) in moves_in_flight(runs_of(state, "uuid")).items()
-            if vm in estate.vms and estate.vms[vm].moving_task
-        },
-    )
-    return carry_out(
-        world,  # type: ignore[arg-type]
-        watching or Watching(),  # type: ignore[arg-type]
-        RunRequest(
-            plan=make_plan(estate, request),
-            purpose=Purpose.EVACUATE,
-            host=estate.hosts[SOURCE],
-            state=state,
-            rules=rules or Rules(slots=SlotLimits(per_host=2), roll_back=True, retries=0),
-            record_homes=True,
-            fence="esx-1 is fenced",
-            own_fence=own_fence,
-        ),
-        listener=listener,  # type: ignore[arg-type]
-        interrupted=interrupted,
-    )
 
 
 @pytest.fixture(autouse=True)

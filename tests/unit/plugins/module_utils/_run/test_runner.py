@@ -31,9 +31,9 @@ from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import result
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.journals import INTACT
-from tests.unit.plugins.module_utils._run.test_journal import write_run
-from tests.unit.plugins.module_utils._run.test_rollback import SOURCE, Killed, Watching, World, run
+from tests.builders.journals import INTACT, write_run
+from tests.doubles.run import Watching, run
+from tests.doubles.vcenter import SOURCE, Killed, World
 
 
 @pytest.fixture(autouse=True)

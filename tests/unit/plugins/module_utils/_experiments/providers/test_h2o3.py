@@ -12,8 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -23,6 +22,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.doubles.h2o3 import TwoNodes, job
+from tests.doubles.servers import Answering, sending, serving
+
 PROCESS = {"x-h2o-cluster-id": "1795488099890"}
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=30),
@@ -31,10 +33,6 @@ JSON = st.recursive(
 )
 NAMES = st.sampled_from(["jobs", "key", "name", "dest", "type", "status", "progress", "progress_msg"])
 LIKE_H2O = st.recursive(JSON, lambda inner: st.dictionaries(NAMES, inner | st.lists(inner, max_size=2), max_size=6))
-
-
-def job(name: str, kind: str = "Key<Model>", status: str = "RUNNING", dest: str = "gbm_1", **more: Any) -> dict:
-    return {"key": {"name": name}, "dest": {"type": kind, "name": dest}, "status": status, "progress": 0.5, **more}
 
 
 def found(*jobs: dict) -> list[str]:
@@ -157,32 +155,9 @@ Serve = Callable[[bytes], int]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """A server that answers whatever comes with given bytes, or never with none; returns its port."""
-    sockets: list[socket.socket] = []
-
-    def start(answer: bytes) -> int:
-        listening = socket.create_server(("127.0.0.1", 0))
-        sockets.append(listening)
-
-        def run() -> None:
-            while True:
-                try:
-                    connection, _peer = listening.accept()
-                except OSError:
-                    return
-                sockets.append(connection)
-                with suppress(OSError):
-                    connection.recv(65536)
-                    if answer:
-                        connection.sendall(answer)
-                        connection.close()
-
-        threading.Thread(target=run, daemon=True).start()
-        return int(listening.getsockname()[1])
-
-    yield start
-    for opened in sockets:
-        opened.close()
+    """Start a server that answers whatever comes with given bytes, or never with none; returns its port."""
+    with ExitStack() as servers:
+        yield lambda answer: servers.enter_context(sending(answer))
 
 
 @pytest.mark.parametrize("extra", ["", "Connection: close\r\n"])
@@ -218,36 +193,29 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 @pytest.fixture
 def serve_many() -> Iterator[int]:
-    """A server that keeps connections and tells how many there were, below ``/chunked`` in chunks; its port."""
+    """A server that keeps connections and says how many there were, below ``/chunked`` in chunks; its port."""
     seen: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Answering):
         def setup(self) -> None:
             super().setup()
             seen.append(self)
 
         def do_GET(self) -> None:
-            data, chunked = json.dumps({"connections": len(seen)}).encode(), self.path == "/chunked"
+            if self.path != "/chunked":
+                self.answer(200, {"connections": len(seen)})
+                return
+            data = json.dumps({"connections": len(seen)}).encode()
             self.send_response(200)
-            self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(len(data)))))
+            self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
-            self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data) if chunked else data)
+            self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data))
 
         def do_OPTIONS(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.answer(200)
 
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield int(server.server_port)
-    server.shutdown()
-    server.server_close()
+    with serving(Handler) as port:
+        yield port
 
 
 def test_another_service_is_named_so(serve: Serve) -> None:
@@ -331,70 +299,17 @@ def test_a_password_never_shows() -> None:
     assert "Basic" in _http.Probe(endpoint)._headers()["Authorization"]
 
 
-class TwoNodes:
-    """A node whose job lives elsewhere: its own life is answered at once, the job when ``home`` may answer."""
-
-    def __init__(self) -> None:
-        self.home, self.node = threading.Event(), threading.Event()
-        self.home.set()
-        self.node.set()
-        self.trees = self.lives = 0
-        self.process: str | None = "17"
-        self.clouds = 0
-        self.drops = self.failing = False
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                if self.path == "/3/Cloud":
-                    outer.clouds += 1
-                    self.answer(b"{}")
-                    return
-                outer.home.wait(10)
-                outer.node.wait(10)
-                if outer.failing:
-                    self.answer(b"{}")
-                    return
-                outer.trees += 1
-                self.answer(json.dumps({"jobs": [job("a", progress_msg=f"{outer.trees} trees")]}).encode())
-
-            def do_OPTIONS(self) -> None:
-                outer.node.wait(10)
-                if outer.drops:
-                    self.close_connection = True
-                    return
-                outer.lives += 1
-                self.answer(b"", outer.process)
-
-            def answer(self, body: bytes, process: str | None = "17") -> None:
-                self.send_response(200)
-                if process is not None:
-                    self.send_header("X-h2o-cluster-id", process)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def two_nodes() -> Iterator[TwoNodes]:
     nodes = TwoNodes()
-    yield nodes
-    nodes.home.set()
-    nodes.node.set()
-    nodes.server.shutdown()
-    nodes.server.server_close()
+    with serving(nodes.handler) as nodes.port:
+        yield nodes
+        nodes.home.set()
+        nodes.node.set()
 
 
 def test_a_node_answers_for_itself_while_the_home_of_the_job_is_frozen(two_nodes: TwoNodes) -> None:
-    session = h2o3_sessions.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
+    session = h2o3_sessions.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.port), "a")
     session.sample()
     time.sleep(0.5)
     lively = session.sample()
@@ -408,7 +323,7 @@ def test_a_node_answers_for_itself_while_the_home_of_the_job_is_frozen(two_nodes
 
 
 def test_after_a_freeze_only_news_that_were_asked_for_later_count(two_nodes: TwoNodes) -> None:
-    session = h2o3_sessions.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
+    session = h2o3_sessions.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.port), "a")
     session.sample()
     time.sleep(0.5)
     before = session.sample()
@@ -428,7 +343,7 @@ def test_after_a_freeze_only_news_that_were_asked_for_later_count(two_nodes: Two
 
 @pytest.fixture
 def job_session(two_nodes: TwoNodes) -> Iterator[h2o3_sessions.JobSession]:
-    session = h2o3_sessions.JobSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
+    session = h2o3_sessions.JobSession(_http.Endpoint("127.0.0.1", two_nodes.port), "a")
     yield session
     session.close()
 
@@ -490,7 +405,7 @@ def test_a_proxy_that_answers_for_a_while_is_told_from_one_that_answers_for_good
 
 def test_a_node_whose_life_somebody_else_tells_is_asked_for_its_cloud(two_nodes: TwoNodes) -> None:
     two_nodes.process = None
-    session = h2o3_sessions.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.server.server_port), "a")
+    session = h2o3_sessions.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.port), "a")
     assert [(s.outcome, s.process) for s in (session.sample(), session.sample())] == [("answered", "17")] * 2
     assert (two_nodes.lives, two_nodes.clouds) == (1, 2)
     session.close()

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import http.client
 import io
-import json
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
@@ -37,8 +33,10 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.doubles.h2o3 import ScriptedServer
+from tests.doubles.servers import serving
+
 EXPERIMENT = Experiment("vm-1", "ML-1", "h2o3", "$03_job", "77", "http://x:54321", "GBM gbm1")
-HEADERS = {"X-h2o-cluster-id": "77", "X-h2o-build-project-version": "3.46.0.12"}
 INI = "[info]\nh2o_version = 3.46.0.11\nuuid = {}\ntimestamp = {}\nseed = 7\n"
 
 
@@ -159,47 +157,9 @@ def test_a_damaged_or_foreign_file_at_the_place(tmp_path: Path) -> None:
         holds(path, final, digest)
 
 
-Answers = dict[str, tuple[int, Any]]
-
-
-class Server:
-    """Answers paths without their query; JSON, or bytes as they are."""
-
-    def __init__(self) -> None:
-        self.answers: Answers = {}
-        self.methods: set[str] = set()
-        self.headers = dict(HEADERS)
-        self.cut = False
-        scripted = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                scripted.methods.add(self.command)
-                status, body = scripted.answers.get(unquote(self.path.partition("?")[0]), (404, {"msg": "not found"}))
-                data = body if isinstance(body, bytes) else json.dumps(body).encode()
-                self.send_response(status)
-                for name, value in scripted.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data[: len(data) // 2] if scripted.cut and isinstance(body, bytes) else data)
-                self.close_connection = scripted.cut
-
-            def log_message(self, *_arguments: Any) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def job(self, status: str = "DONE", kind: str = "Key<Model>", dest: str = "gbm1", **more: Any) -> None:
-        job = {"status": status, "dest": {"name": dest, "type": kind}, "progress": 0.615, **more}
-        self.answers["/3/Jobs/$03_job"] = (200, {"jobs": [job]})
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    scripted = Server()
+def server(tmp_path: Path) -> Iterator[ScriptedServer]:
+    scripted = ScriptedServer()
     scripted.job()
     archive = io.BytesIO(mojo(tmp_path / "served").read_bytes())
     scripted.answers |= {
@@ -208,24 +168,23 @@ def server(tmp_path: Path) -> Iterator[Server]:
         "/3/Models/gbm1/mojo": (200, archive.getvalue()),
         "/3/Models.fetch.bin/gbm1": (200, b"binary model"),
     }
-    yield scripted
-    scripted.server.shutdown()
-    scripted.server.server_close()
+    with serving(scripted.handler) as scripted.port:
+        yield scripted
 
 
-def fetch(server: Server, folder: Path, experiment: Experiment = EXPERIMENT, **wanted: Any) -> Exported:
+def fetch(server: ScriptedServer, folder: Path, experiment: Experiment = EXPERIMENT, **wanted: Any) -> Exported:
     place = folder / "place"
     place.mkdir(exist_ok=True)
     for left in place.iterdir():
         left.unlink()
-    probe = Probe(Endpoint("127.0.0.1", server.server.server_port), timeout=5, most_bytes=1 << 20)
+    probe = Probe(Endpoint("127.0.0.1", server.port), timeout=5, most_bytes=1 << 20)
     try:
         return fetch_model(probe, experiment, Wanted(**wanted), place)
     finally:
         probe.close()
 
 
-def test_a_mojo_is_fetched_by_reading_alone(server: Server, tmp_path: Path) -> None:
+def test_a_mojo_is_fetched_by_reading_alone(server: ScriptedServer, tmp_path: Path) -> None:
     final = fetch(server, tmp_path)
     assert (final.format, final.model, final.algorithm, final.note) == ("mojo", "gbm1", "gbm", "")
     assert final.checksum == "-7990819755528708664"
@@ -235,7 +194,9 @@ def test_a_mojo_is_fetched_by_reading_alone(server: Server, tmp_path: Path) -> N
     assert fetch(server, tmp_path, format="binary").path.read_bytes() == b"binary model"
 
 
-def test_a_release_that_refuses_mojos_is_told_and_the_binary_model_taken(server: Server, tmp_path: Path) -> None:
+def test_a_release_that_refuses_mojos_is_told_and_the_binary_model_taken(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
     server.answers["/3/Models/gbm1/mojo"] = (412, {"msg": "H2O-3 SECURE REQUIRED - MOJO export is blocked"})
     final = fetch(server, tmp_path)
     assert (final.format, final.suffix) == ("binary", ".bin")
@@ -255,7 +216,7 @@ def test_a_release_that_refuses_mojos_is_told_and_the_binary_model_taken(server:
     ],
 )
 def test_an_unfinished_job_is_one_clear_error(
-    server: Server, tmp_path: Path, status: str, message: str, told: str
+    server: ScriptedServer, tmp_path: Path, status: str, message: str, told: str
 ) -> None:
     server.job(status, progress_msg=message)
     with pytest.raises(ExperimentError) as error:
@@ -265,7 +226,7 @@ def test_an_unfinished_job_is_one_clear_error(
     assert fetch(server, tmp_path).format == "mojo", "a finished job that somebody cancelled afterwards is finished"
 
 
-def test_servers_that_are_not_the_one_from_before(server: Server, tmp_path: Path) -> None:
+def test_servers_that_are_not_the_one_from_before(server: ScriptedServer, tmp_path: Path) -> None:
     server.headers["X-h2o-cluster-id"] = "78"
     with pytest.raises(ExperimentError, match="was restarted"):
         fetch(server, tmp_path)
@@ -285,7 +246,7 @@ def test_servers_that_are_not_the_one_from_before(server: Server, tmp_path: Path
         fetch(server, tmp_path)
 
 
-def test_the_best_of_a_grid_or_automl_or_the_one_that_is_asked_for(server: Server, tmp_path: Path) -> None:
+def test_the_best_of_a_grid_or_automl_or_the_one_that_is_asked_for(server: ScriptedServer, tmp_path: Path) -> None:
     names = [{"name": "gbm2"}, {"name": "gbm1"}]
     server.answers["/99/Grids/g"] = (200, {"model_ids": names})
     server.answers["/99/AutoML/a@@y"] = (200, {"leaderboard": {"models": list(reversed(names))}})
@@ -302,7 +263,7 @@ def test_the_best_of_a_grid_or_automl_or_the_one_that_is_asked_for(server: Serve
         fetch(server, tmp_path)
 
 
-def test_a_model_that_is_too_large_or_cut_short_is_not_kept(server: Server, tmp_path: Path) -> None:
+def test_a_model_that_is_too_large_or_cut_short_is_not_kept(server: ScriptedServer, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="larger than 0 MiB") as error:
         fetch(server, tmp_path, format="binary", most_bytes=5)
     assert error.value.option == "max_mib"
@@ -315,6 +276,6 @@ def test_a_model_that_is_too_large_or_cut_short_is_not_kept(server: Server, tmp_
         fetch(server, tmp_path)
 
 
-def test_formats_of_others_are_refused(server: Server, tmp_path: Path) -> None:
+def test_formats_of_others_are_refused(server: ScriptedServer, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no format python"):
         fetch(server, tmp_path, format="python")

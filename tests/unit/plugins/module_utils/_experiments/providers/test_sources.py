@@ -14,8 +14,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -50,6 +50,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.doubles.servers import answering
+
 VM = VmState("vm-1", "ML-1", "uuid", "host-1", Power.ON, 1 << 30, guest_address="127.0.0.1")
 TARGET = Target("vm-1", "ML-1", "127.0.0.1")
 
@@ -71,36 +73,9 @@ Serve = Callable[[Callable[[str], tuple[int, Any]]], str]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """A server that answers a path with a status and JSON, or text where it is given some; returns its URL."""
-    servers: list[ThreadingHTTPServer] = []
-
-    def start(answer: Callable[[str], tuple[int, Any]]) -> str:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status, body = answer(self.path)
-                data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_POST = do_GET
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    """Start a server that answers a path with a status and JSON, or text if it is given some; returns its URL."""
+    with ExitStack() as servers:
+        yield lambda answer: servers.enter_context(answering(answer))
 
 
 @pytest.mark.parametrize(

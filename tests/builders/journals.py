@@ -2,17 +2,19 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Journals and samples of invented runs of any size, for what is made from them: lines, evidence, reports."""
+"""Journals and samples of invented runs: one move as a file, or a run of any size with the evidence made from it."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal
 
 INTACT = {
     "head": "a" * 64,
@@ -163,3 +165,25 @@ def _judge(book: Book, one: dict[str, str], number: int, end: float, verdict: st
              identity=identity, progress_claim=progress, stall_claim=stall,
              longest_stall=None if verdict in ("failed", "unknown") else measured, resolution=0.21,
              progress_before=0.12, progress_after=0.4, samples=1000, unwatched_seconds=0.0, detail=detail)  # fmt: skip
+
+
+VM = {"moid": "vm-4", "name": "ML-cpu-vm-04"}
+HOME = {"moid": "host-5", "name": "esx-05", "fault_domain": "us-west-2b"}
+TARGET = {"moid": "host-6", "name": "esx-06", "fault_domain": "us-west-2b"}
+
+
+def write_run(folder: Path, *, key: str = "uuid.host-5", upto: int = 99, vm: dict[str, str] = VM) -> Path:
+    events = [
+        ("run_started", {"run_id": folder.name, "plan_id": "p1", "purpose": "evacuate", "key": key}),
+        ("planned", {"number": 1, "vm": vm, "source": HOME, "target": TARGET}),
+        ("home_recorded", {"vm": vm, "home": HOME, "target": TARGET, "attribute": False}),
+        ("move_submitting", {"number": 1, "vm": vm, "source": HOME, "target": TARGET, "attempt": 1}),
+        ("move_submitted", {"number": 1, "vm": vm, "task": "task-9"}),
+        ("move_finished", {"number": 1, "vm": vm, "result": "moved"}),
+        ("run_finished", {"result": "success"}),
+    ]
+    journal = Journal(folder / "journal.jsonl")
+    for event, fields in events[:upto]:
+        journal.write(event, **fields)
+    journal.close()
+    return folder / "journal.jsonl"

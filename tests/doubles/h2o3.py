@@ -1,0 +1,89 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Servers that answer like H2O-3."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+from urllib.parse import unquote
+
+from tests.doubles.servers import Answering
+
+
+def job(name: str, kind: str = "Key<Model>", status: str = "RUNNING", dest: str = "gbm_1", **more: Any) -> dict:
+    """A job as ``/3/Jobs`` shows it."""
+    return {"key": {"name": name}, "dest": {"type": kind, "name": dest}, "status": status, "progress": 0.5, **more}
+
+
+class ScriptedServer:
+    """Answers paths without their query; JSON, or bytes as they are, cut in half with ``cut``."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, Any]] = {}
+        self.methods: set[str] = set()
+        self.headers = {"X-h2o-cluster-id": "77", "X-h2o-build-project-version": "3.46.0.12"}
+        self.cut = False
+        self.port = 0
+        scripted = self
+
+        class Handler(Answering):
+            def do_GET(self) -> None:
+                scripted.methods.add(self.command)
+                status, body = scripted.answers.get(unquote(self.path.partition("?")[0]), (404, {"msg": "not found"}))
+                data = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status)
+                for name, value in scripted.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data[: len(data) // 2] if scripted.cut and isinstance(body, bytes) else data)
+                self.close_connection = scripted.cut
+
+        self.handler = Handler
+
+    def job(self, status: str = "DONE", kind: str = "Key<Model>", dest: str = "gbm1", **more: Any) -> None:
+        self.answers["/3/Jobs/$03_job"] = (200, {"jobs": [job("$03_job", kind, status, dest, progress=0.615, **more)]})
+
+
+class TwoNodes:
+    """A node whose job lives elsewhere: its own life is answered at once, the job when ``home`` may answer."""
+
+    def __init__(self) -> None:
+        self.home, self.node = threading.Event(), threading.Event()
+        self.home.set()
+        self.node.set()
+        self.port = 0
+        self.trees = self.lives = 0
+        self.process: str | None = "17"
+        self.clouds = 0
+        self.drops = self.failing = False
+        outer = self
+
+        class Handler(Answering):
+            def do_GET(self) -> None:
+                if self.path == "/3/Cloud":
+                    outer.clouds += 1
+                    self.answer(200, {}, **{"X-h2o-cluster-id": "17"})
+                    return
+                outer.home.wait(10)
+                outer.node.wait(10)
+                if outer.failing:
+                    self.answer(200, {}, **{"X-h2o-cluster-id": "17"})
+                    return
+                outer.trees += 1
+                jobs = [job("a", progress_msg=f"{outer.trees} trees")]
+                self.answer(200, {"jobs": jobs}, **{"X-h2o-cluster-id": "17"})
+
+            def do_OPTIONS(self) -> None:
+                outer.node.wait(10)
+                if outer.drops:
+                    self.close_connection = True
+                    return
+                outer.lives += 1
+                self.answer(200, b"", **({} if outer.process is None else {"X-h2o-cluster-id": outer.process}))
+
+        self.handler = Handler

@@ -1,0 +1,219 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Scripted vCenters: one for the executor alone, and one for whole runs that may be killed at any call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Connection,
+    Estate,
+    HostState,
+    Maintenance,
+    Power,
+    VmState,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE, Home, encode_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import (
+    Fault,
+    PlacementUpdate,
+    TaskUpdate,
+    Update,
+)
+
+from tests.builders.estates import GIB, INFO
+
+SOURCE = "host-1"
+
+
+class Killed(BaseException):
+    """The process is gone; nothing of it runs any more."""
+
+
+class World:
+    """A vCenter with one host to empty and two targets. ``faults``: VM and target whose moves fail, and with what."""
+
+    def __init__(self, vms: int, faults: dict[tuple[str, str], str] | None = None) -> None:
+        self.where: dict[str, str] = {f"vm-{n}": SOURCE for n in range(1, vms + 1)}
+        self.attributes: dict[str, str] = {}
+        self.faults = faults or {}
+        self.maintenance = Maintenance.NORMAL
+        self.keeps_fence = False
+        self.tasks: dict[str, tuple[str, str, int]] = {}
+        self.moves: list[tuple[str, str, str]] = []
+        self.peak = 0
+        self.calls_left = -1
+        self.off: set[str] = set()
+
+    def count(self) -> None:
+        self.calls_left -= 1
+        if self.calls_left == 0:
+            raise Killed
+
+    def estate(self, **_options: Any) -> Estate:
+        self.count()
+        hosts = {
+            f"host-{n}": HostState(
+                moid=f"host-{n}", name=f"esx-{n}", cluster="c", cluster_name="c", datacenter="dc", fault_domain="a",
+                connection=Connection.CONNECTED, maintenance=self.maintenance if n == 1 else Maintenance.NORMAL,
+                memory_bytes=64 * GIB, memory_used_bytes=8 * GIB, cpu_mhz=10_000, cpu_used_mhz=100,
+                maintenance_task="task-fence" if n == 1 and self.maintenance is Maintenance.ENTERING else None,
+            )
+            for n in (1, 2, 3)
+        }  # fmt: skip
+        flying = {vm: task for task, (vm, _target, _ticks) in self.tasks.items()}
+        vms = {
+            vm: VmState(
+                moid=vm, name=vm.replace("vm", "ml"), instance_uuid=vm, host=host, power=Power.OFF if vm in self.off else Power.ON, memory_bytes=GIB,
+                moving_task=flying.get(vm), attributes={ATTRIBUTE: self.attributes.get(vm, "")},
+            )
+            for vm, host in self.where.items()
+        }  # fmt: skip
+        return Estate(INFO, hosts, vms)
+
+    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+        self.count()
+        if host == SOURCE and self.maintenance is not Maintenance.NORMAL:
+            raise CallFailed("the host is in maintenance", fault="InvalidState")
+        self.moves.append((vm, self.where[vm], host))
+        task = f"task-{len(self.moves)}"
+        self.tasks[task] = (vm, host, 2)
+        self.peak = max(self.peak, len(self.tasks))
+        self.count()
+        return task
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        self.count()
+        return self.advance()
+
+    def advance(self) -> tuple[Update, ...]:
+        news: list[Update] = []
+        for task, (vm, host, ticks) in list(self.tasks.items()):
+            if ticks:
+                self.tasks[task] = (vm, host, ticks - 1)
+                continue
+            del self.tasks[task]
+            fault = self.faults.get((vm, host))
+            if fault is None:
+                self.where[vm] = host
+                news += [PlacementUpdate(vm, host), TaskUpdate(task, "success")]
+            else:
+                news.append(TaskUpdate(task, "error", fault=Fault(fault, "scripted")))
+        return tuple(news)
+
+    def follow(self, task: str, vm: str | None = None) -> None:
+        self.count()
+
+    def unfollow(self, task: str) -> None:
+        self.count()
+
+    def cancel(self, task: str) -> None:
+        raise AssertionError("nothing takes too long here")
+
+    def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+        self.count()
+        return {vm: PlacementUpdate(vm, self.where.get(vm)) for vm in vms}
+
+    def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
+        return dict.fromkeys(vms)
+
+    def moving(self, vms: Iterable[str]) -> dict[str, str]:
+        raise AssertionError("the run is told what moves")
+
+    def record_home(self, home: Home) -> bool:
+        self.count()
+        self.attributes[home.vm] = encode_home(home)
+        return True
+
+    def clear_home(self, vm: str) -> bool:
+        self.count()
+        self.attributes[vm] = ""
+        return True
+
+    def end_maintenance(self, host: HostState, timeout: float) -> None:
+        self.count()
+        if self.keeps_fence:
+            raise CallFailed("vCenter could not end maintenance mode", fault="NoPermission")
+        self.maintenance = Maintenance.NORMAL
+
+
+class ScriptedVcenter:
+    """Moves take ``ticks`` calls of ``updates``; ``faults`` holds the faults of a VM's next attempts."""
+
+    def __init__(self, faults: dict[str, list[str | None]] | None = None, ticks: int = 2) -> None:
+        self.faults = faults or {}
+        self.ticks = ticks
+        self.hosts: dict[str, str | None] = {}
+        self.tasks: dict[str, tuple[str, str, int, str | None]] = {}
+        self.relocated: list[str] = []
+        self.cancelled: list[str] = []
+        self.homes: list[Home] = []
+        self.peak = 0
+        self.refuse: dict[str, str] = {}
+        self.lie: set[str] = set()  # VMs that arrive although their task fails
+        self.hang: set[str] = set()
+        self.followed: set[str] = set()
+
+    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+        assert (pool, priority) == (None, "highPriority")
+        if vm in self.refuse:
+            raise CallFailed("refused", fault=self.refuse[vm])
+        self.relocated.append(vm)
+        task = f"task-{len(self.relocated)}"
+        self.start(task, vm, host)
+        return task
+
+    def start(self, task: str, vm: str, host: str) -> None:
+        script = self.faults.get(vm, [])
+        self.tasks[task] = (vm, host, self.ticks, script.pop(0) if script else None)
+        self.peak = max(self.peak, len(self.tasks))
+
+    def follow(self, task: str, vm: str | None = None) -> None:
+        assert task in self.tasks
+        self.followed.add(task)
+
+    def unfollow(self, task: str) -> None:
+        self.followed.remove(task)
+
+    def cancel(self, task: str) -> None:
+        self.cancelled.append(task)
+        vm, host, _ticks, _fault = self.tasks[task]
+        self.tasks[task] = (vm, host, 0, "RequestCanceled")
+        self.hang.discard(vm)
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        news: list[Update] = []
+        for task, (vm, host, ticks, fault) in list(self.tasks.items()):
+            if vm in self.hang:
+                continue
+            if ticks > 0:
+                self.tasks[task] = (vm, host, ticks - 1, fault)
+                news.append(TaskUpdate(task, "running", percent=50))
+            elif fault is None:
+                self.hosts[vm] = host
+                del self.tasks[task]
+                news += [PlacementUpdate(vm, host), TaskUpdate(task, "success")]
+            else:
+                if vm in self.lie:
+                    self.hosts[vm] = host
+                del self.tasks[task]
+                news.append(TaskUpdate(task, "error", fault=Fault(fault, "scripted")))
+        return tuple(news)
+
+    def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+        return {vm: PlacementUpdate(vm, self.hosts.get(vm, "host-1")) for vm in vms}
+
+    def record_home(self, home: Home) -> bool:
+        self.homes.append(home)
+        return True
+
+    def estate(self, **_arguments: Any) -> Any:
+        raise AssertionError("the executor reads no estate")
+
+    def moving(self, vms: Iterable[str]) -> dict[str, str]:
+        raise AssertionError("the executor is told what moves")
