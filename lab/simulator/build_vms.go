@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -40,6 +41,9 @@ func (b *builder) buildVMs(
 				datastore.Vm = append(datastore.Vm, vm.Self)
 			}
 		}
+		if len(vm.Datastore) > 0 {
+			storeFiles(vm, b.registry.Get(vm.Datastore[0]).(*simulator.Datastore))
+		}
 		for _, name := range spec.Networks {
 			if network := networks[name]; network != nil {
 				vm.Network = append(vm.Network, network.Self)
@@ -51,6 +55,35 @@ func (b *builder) buildVMs(
 		}
 	}
 	return nil
+}
+
+// storeFiles puts the VM's files on a datastore. The simulator's own datastore names no longer exist, and it looks the
+// datastore of each file up by name whenever a VM is reconfigured.
+func storeFiles(vm *simulator.VirtualMachine, datastore *simulator.Datastore) {
+	move := func(files ...*string) {
+		for _, file := range files {
+			if _, inside, ok := strings.Cut(*file, "] "); ok {
+				*file = "[" + datastore.Name + "] " + inside
+			}
+		}
+	}
+	files := &vm.Config.Files
+	move(&files.VmPathName, &files.LogDirectory, &files.SnapshotDirectory, &files.SuspendDirectory)
+	move(&vm.Summary.Config.VmPathName)
+	for _, device := range vm.Config.Hardware.Device {
+		if backing, ok := device.GetVirtualDevice().Backing.(types.BaseVirtualDeviceFileBackingInfo); ok {
+			backing.GetVirtualDeviceFileBackingInfo().Datastore = &datastore.Self
+			move(&backing.GetVirtualDeviceFileBackingInfo().FileName)
+		}
+	}
+	for i := range vm.LayoutEx.File {
+		move(&vm.LayoutEx.File[i].Name)
+	}
+	for i := range vm.Layout.Disk {
+		for j := range vm.Layout.Disk[i].DiskFile {
+			move(&vm.Layout.Disk[i].DiskFile[j])
+		}
+	}
 }
 
 func (b *builder) size(vm *simulator.VirtualMachine, spec *VM) {

@@ -36,6 +36,7 @@ func (v *vcenter) install() {
 	receiver := &overrides{Self: types.ManagedObjectReference{Type: "LabOverrides", Value: "lab-overrides"}, vcenter: v}
 	registry := v.inventory.registry
 	registry.Put(receiver)
+	registry.AddHandler(&taskGuard{types.ManagedObjectReference{Type: "LabTaskGuard", Value: "lab-task-guard"}})
 	registry.SessionManager().ValidLogin = v.access.validLogin
 	registry.Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 		plainEventTypes(method.Body)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"log"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -66,8 +68,17 @@ type operation struct {
 	cancel chan struct{}
 }
 
-// run carries out the task and finishes it.
-func (o *operation) run(work func() types.BaseMethodFault) { o.finish(work()) }
+// run carries out the task and finishes it, whatever happens: a panic fails the task and not the lab.
+func (o *operation) run(work func() types.BaseMethodFault) {
+	fault := types.BaseMethodFault(&types.SystemError{Reason: "internal error of the lab, see vcenter.log"})
+	defer func() {
+		if cause := recover(); cause != nil {
+			log.Printf("panic in %s: %v\n%s", o.task.Self.Value, cause, debug.Stack())
+		}
+		o.finish(fault)
+	}()
+	fault = work()
+}
 
 // chain joins the events of this task.
 func (o *operation) chain() int32 { return o.task.Info.EventChainId }
@@ -123,3 +134,36 @@ func (o *operation) finish(fault types.BaseMethodFault) {
 	o.update(changes...)
 	o.tasks.end(o.task.Self)
 }
+
+// taskGuard turns a panic in one of the simulator's own tasks into a fault of that task. Without it the panic would end
+// the lab, because such a task runs in a goroutine of its own.
+type taskGuard struct {
+	self types.ManagedObjectReference
+}
+
+// Reference makes it a handler of the registry.
+func (g *taskGuard) Reference() types.ManagedObjectReference { return g.self }
+
+// PutObject is called before the task starts.
+func (g *taskGuard) PutObject(_ *simulator.Context, object mo.Reference) {
+	task, ok := object.(*simulator.Task)
+	if !ok || task.Execute == nil {
+		return
+	}
+	execute := task.Execute
+	task.Execute = func(task *simulator.Task) (result types.AnyType, fault types.BaseMethodFault) {
+		defer func() {
+			if cause := recover(); cause != nil {
+				log.Printf("panic in %s (%s): %v\n%s", task.Self.Value, task.Info.DescriptionId, cause, debug.Stack())
+				result, fault = nil, &types.SystemError{Reason: "internal error of the simulator, see vcenter.log"}
+			}
+		}()
+		return execute(task)
+	}
+}
+
+// UpdateObject belongs to the interface.
+func (g *taskGuard) UpdateObject(*simulator.Context, mo.Reference, []types.PropertyChange) {}
+
+// RemoveObject belongs to the interface.
+func (g *taskGuard) RemoveObject(*simulator.Context, types.ManagedObjectReference) {}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+func smallVCenter(t *testing.T) *vcenter {
+	t.Helper()
+	v, err := build(&Config{
+		TimeScale: 0.01, LinkMbit: 10_000, Datacenter: "dc", Clusters: []Cluster{{Name: "cluster"}},
+		Datastores: []Attached{{Name: "ds", CapacityGB: 10, FreeGB: 5, Hosts: []string{"*"}}},
+		Networks:   []Attached{{Name: "net", Hosts: []string{"*"}}},
+		Hosts:      []Host{{Name: "esx-01", Cores: 4, MHz: 2000, MemoryGB: 16}},
+		VMs:        []VM{{Name: "vm-01", Host: "esx-01", MemoryGB: 1, CPUs: 1, Datastores: []string{"ds"}, Networks: []string{"net"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestAPanicFailsTheTaskAndNotTheLab(t *testing.T) {
+	v := smallVCenter(t)
+	o := v.tasks.begin("somebody", v.inventory.findHost("esx-01"), "enterMaintenanceMode")
+	o.run(func() types.BaseMethodFault { panic("broken") })
+	if o.task.Info.State != types.TaskInfoStateError {
+		t.Errorf("the task is in state %s, not error", o.task.Info.State)
+	}
+	if v.tasks.find(o.task.Self) != nil {
+		t.Error("the task still counts as running")
+	}
+}
+
+func TestAPanicInATaskOfTheSimulatorFailsThatTask(t *testing.T) {
+	v := smallVCenter(t)
+	host := v.inventory.findHost("esx-01")
+	task := simulator.CreateTask(host, "broken", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) { panic("broken") })
+	task.Run(v.inventory.as("somebody"))
+	task.Wait()
+	if task.Info.State != types.TaskInfoStateError {
+		t.Errorf("the task is in state %s, not error", task.Info.State)
+	}
+}
+
+func TestFilesOfAVMAreOnItsDatastore(t *testing.T) {
+	vm := smallVCenter(t).inventory.findVM("vm-01")
+	if path := vm.Config.Files.VmPathName; path[:5] != "[ds] " {
+		t.Errorf("the configuration of the VM is %s, not on [ds]", path)
+	}
+}
