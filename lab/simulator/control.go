@@ -2,60 +2,131 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
+	"log"
+	"net"
 	"net/http"
+	"path"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// request is the union of what the control endpoint's calls take.
-type request struct {
-	VM         string  `json:"vm"`
-	Times      int     `json:"times"`
-	Fault      string  `json:"fault"`
-	Connection string  `json:"connection"`
-	Action     string  `json:"action"`
-	Seconds    float64 `json:"seconds"`
-	Mbit       int     `json:"mbit"`
-	Target     string  `json:"target"`
-	Name       string  `json:"name"`
-	Instant    bool    `json:"instant"`
-	Alarm      string  `json:"alarm"`
+const (
+	somebody          = "somebody@vsphere.local" // the user of what a person does
+	maxTimes          = 10_000
+	maxStunSeconds    = 3600
+	maxMbit           = 100_000_000
+	maxNameCharacters = 80 // vCenter's own limit
+)
+
+// control is the control API: it does what a person, DRS or a broken cable would do, and reports what truly happened.
+type control struct {
+	vcenter *vcenter
+	stop    func()
 }
 
-func (v *vcenter) control(stop func()) http.Handler {
-	mux := http.NewServeMux()
-	get := func(pattern string, answer func() any) {
-		mux.HandleFunc("GET "+pattern, func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, answer()) })
+// route is one path of the API. A POST gets an example of its body, which errors show.
+type route struct {
+	method, path, example string
+	answer                func(*request) (any, error)
+}
+
+func (c *control) routes() []route {
+	get := func(path string, read func() any) route {
+		return route{http.MethodGet, path, "", func(r *request) (any, error) { return read(), nil }}
 	}
-	post := func(pattern string, act func(name string, body request) error) {
-		mux.HandleFunc("POST "+pattern, func(w http.ResponseWriter, r *http.Request) {
-			var body request
-			if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&body); err != nil && r.ContentLength > 0 {
-				reply(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
-			} else if err := act(r.PathValue("name"), body); err != nil {
-				reply(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
-			} else {
-				reply(w, http.StatusOK, map[string]bool{"ok": true})
+	post := func(path, example string, act func(*request) error) route {
+		return route{http.MethodPost, path, example, func(r *request) (any, error) {
+			return map[string]bool{"ok": true}, act(r)
+		}}
+	}
+	return []route{
+		get("/v1/state", c.state),
+		get("/v1/calls", func() any { return c.vcenter.calls.counted() }),
+		get("/v1/privileges", func() any { return c.vcenter.access.demandedPrivileges() }),
+		post("/v1/calls/reset", `{}`, c.resetCalls),
+		post("/v1/faults", `{"vm": "ML-cpu-vm-01", "fault": "NoPermission", "times": 1}`, c.injectFault),
+		post("/v1/hosts/{name}", `{"connection": "disconnected"}`, c.connectHost),
+		post("/v1/hosts/{name}/alarm", `{"alarm": "red", "times": 1}`, c.setAlarm),
+		post("/v1/guests/{name}", `{"action": "stun", "seconds": 0.5}`, c.actOnGuest),
+		post("/v1/vms/{name}", `{"action": "move", "target": "esx-01"}`, c.actOnVM),
+		post("/v1/link", `{"mbit": 10000}`, c.setLink),
+		post("/v1/sessions/expire", `{}`, c.expireSessions),
+		post("/v1/shutdown", `{}`, c.shutdown),
+	}
+}
+
+func (c *control) handler() http.Handler {
+	mux, routes := http.NewServeMux(), c.routes()
+	var known []string
+	for _, route := range routes {
+		known = append(known, route.method+" "+route.path)
+		mux.HandleFunc(route.path, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != route.method {
+				w.Header().Set("Allow", route.method)
+				fail(w, &problem{http.StatusMethodNotAllowed, fmt.Sprintf("%s does not answer %s; use %s", route.path, r.Method, route.method)})
+				return
 			}
+			answer, err := perform(route, w, r)
+			if err != nil {
+				fail(w, err)
+				return
+			}
+			reply(w, http.StatusOK, answer)
 		})
 	}
-	get("/v1/state", v.state)
-	get("/v1/calls", func() any { return v.calls.counted() })
-	post("/v1/calls/reset", v.resetCalls)
-	get("/v1/privileges", func() any { return v.access.demandedPrivileges() })
-	post("/v1/faults", v.injectFault)
-	post("/v1/hosts/{name}", v.connectHost)
-	post("/v1/hosts/{name}/alarm", v.raiseAlarm)
-	post("/v1/guests/{name}", v.actOnGuest)
-	post("/v1/vms/{name}", v.actOnVM)
-	post("/v1/link", v.setLink)
-	post("/v1/sessions/expire", v.expireSessions)
-	post("/v1/shutdown", func(string, request) error { time.AfterFunc(50*time.Millisecond, stop); return nil })
-	return mux
+	unknown := func(w http.ResponseWriter, r *http.Request) {
+		fail(w, &problem{http.StatusNotFound, fmt.Sprintf("no request %s %.100q; use one of: %s", r.Method, r.URL.Path, strings.Join(known, ", "))})
+	}
+	mux.HandleFunc("/", unknown)
+	return recovering(func(w http.ResponseWriter, r *http.Request) {
+		// The mux would redirect such a path, and a redirected POST is sent again.
+		if r.URL.Path != path.Clean(r.URL.Path) {
+			unknown(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// recovering answers a panic with an error, and logs it.
+func recovering(handle http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if cause := recover(); cause != nil {
+				log.Printf("panic in %s %.100q: %v\n%s", r.Method, r.URL.Path, cause, debug.Stack())
+				fail(w, fmt.Errorf("internal error of the lab (%v); see vcenter.log", cause))
+			}
+		}()
+		handle(w, r)
+	})
+}
+
+func perform(route route, w http.ResponseWriter, r *http.Request) (any, error) {
+	parsed, err := parse(route, w, r)
+	if err != nil {
+		return nil, err
+	}
+	return route.answer(parsed)
+}
+
+func serveControl(listener net.Listener, handler http.Handler) {
+	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second}
+	log.Printf("the control API has ended: %v", server.Serve(listener))
+}
+
+// fail answers with the status of a problem, and with 500 when the lab itself is at fault.
+func fail(w http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	if wrong, ok := err.(*problem); ok {
+		status = wrong.status
+	}
+	reply(w, status, map[string]string{"error": err.Error()})
 }
 
 func reply(w http.ResponseWriter, status int, answer any) {
@@ -64,83 +135,85 @@ func reply(w http.ResponseWriter, status int, answer any) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-func (v *vcenter) state() any {
-	hosts, vms, names := map[string]any{}, map[string]any{}, map[string][]string{}
-	for _, vm := range v.inventory.vms() {
-		host := v.inventory.host(*vm.Runtime.Host)
-		names[host.Name] = append(names[host.Name], vm.Name)
+func (c *control) state() any {
+	inventory := c.vcenter.inventory
+	vms, names := map[string]any{}, map[string][]string{}
+	for _, vm := range inventory.vms() {
+		view, host := inventory.view(vm), ""
+		if found := inventory.host(view.host); found != nil {
+			host = found.Name
+			names[host] = append(names[host], view.name)
+		}
 		entry := map[string]any{
-			"host": host.Name, "power": vm.Runtime.PowerState, "moid": vm.Self.Value,
-			"guest_address": v.inventory.vmSpec(vm).Guest.Address, "freezes": []Freeze{}, "guest": map[string]any{"state": "none"},
+			"host": host, "power": view.power, "moid": vm.Self.Value,
+			"guest_address": inventory.vmSpec(vm).Guest.Address,
+			"freezes":       []Freeze{}, "guest": map[string]any{"state": "none"},
 		}
-		if guest := v.guests.of(vm.Self); guest != nil {
-			entry["guest"] = guest.state()
-			entry["freezes"] = guest.recorded()
+		if guest := c.vcenter.guests.of(vm.Self); guest != nil {
+			entry["guest"], entry["freezes"] = guest.state(), guest.recorded()
 		}
-		vms[vm.Name] = entry
+		vms[view.name] = entry
 	}
-	for _, host := range v.inventory.hosts() {
-		used, peak := v.slots.of(host.Name)
-		maintenance := "normal"
-		if host.Runtime.InMaintenanceMode {
-			maintenance = "in"
-		} else if v.maintenance.isEntering(host.Self.Value) {
-			maintenance = "entering"
-		}
-		hosts[host.Name] = map[string]any{
-			"fault_domain": v.inventory.hostSpec(host.Name).FaultDomain, "connection": host.Runtime.ConnectionState, "moid": host.Self.Value,
-			"maintenance": maintenance, "slots": map[string]int{"used": used, "peak": peak}, "vms": names[host.Name],
-		}
+	hosts := map[string]any{}
+	for _, host := range inventory.hosts() {
+		slices.Sort(names[host.Name])
+		hosts[host.Name] = c.hostState(host, names[host.Name])
 	}
 	return map[string]any{
-		"vcenter": v.config.VCenter.Name, "time_scale": v.config.TimeScale, "hosts": hosts, "vms": vms, "moves": v.moves.recorded(),
+		"vcenter": c.vcenter.config.VCenter.Name, "time_scale": c.vcenter.config.TimeScale,
+		"hosts": hosts, "vms": vms, "moves": c.vcenter.moves.recorded(),
 	}
 }
 
-func (v *vcenter) resetCalls(string, request) error {
-	v.calls.reset()
+func (c *control) hostState(host *simulator.HostSystem, vms []string) map[string]any {
+	used, peak := c.vcenter.slots.of(host.Name)
+	maintenance := "normal"
+	if host.Runtime.InMaintenanceMode {
+		maintenance = "in"
+	} else if c.vcenter.maintenance.isEntering(host.Self.Value) {
+		maintenance = "entering"
+	}
+	return map[string]any{
+		"fault_domain": c.vcenter.inventory.hostSpec(host.Name).FaultDomain,
+		"connection":   host.Runtime.ConnectionState, "moid": host.Self.Value,
+		"maintenance": maintenance, "slots": map[string]int{"used": used, "peak": peak}, "vms": vms,
+	}
+}
+
+func (c *control) resetCalls(r *request) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	c.vcenter.calls.reset()
 	return nil
 }
 
-func (v *vcenter) findVM(name string) (*simulator.VirtualMachine, error) {
-	for _, vm := range v.inventory.vms() {
-		if vm.Name == name || vm.Self.Value == name {
-			return vm, nil
-		}
+func (c *control) injectFault(r *request) error {
+	name, fault, times := r.text("vm"), r.text("fault"), r.count("times", maxTimes, 1)
+	if err := r.check(); err != nil {
+		return err
 	}
-	return nil, fmt.Errorf("no VM %q", name)
-}
-
-func (v *vcenter) findHost(name string) (*simulator.HostSystem, error) {
-	for _, host := range v.inventory.hosts() {
-		if host.Name == name || host.Self.Value == name {
-			return host, nil
-		}
-	}
-	return nil, fmt.Errorf("no host %q", name)
-}
-
-func (v *vcenter) injectFault(_ string, body request) error {
-	vm, err := v.findVM(body.VM)
+	vm, err := c.findVM(name)
 	if err != nil {
 		return err
 	}
-	if newFault(body.Fault, vm.Self) == nil {
-		return fmt.Errorf("no fault class %q", body.Fault)
+	if newFault(fault, vm.Self) == nil {
+		return badRequest("fault is %.100q, which is not a fault class of vSphere; use one such as NoPermission", fault)
 	}
-	v.faults.add(vm.Self.Value, body.Fault, max(1, body.Times))
+	c.vcenter.faults.add(vm.Self.Value, fault, times)
 	return nil
 }
 
-func (v *vcenter) connectHost(name string, body request) error {
-	host, err := v.findHost(name)
+func (c *control) connectHost(r *request) error {
+	connection := r.choice("connection", "connected", "disconnected")
+	if err := r.check(); err != nil {
+		return err
+	}
+	host, err := c.findHost("the path", r.name)
 	if err != nil {
 		return err
 	}
-	if body.Connection != "connected" && body.Connection != "disconnected" {
-		return fmt.Errorf("connection is %q, not connected or disconnected", body.Connection)
-	}
-	ctx, state := v.inventory.as("lab"), types.HostSystemConnectionState(body.Connection)
+	ctx, state := c.vcenter.inventory.as("lab"), types.HostSystemConnectionState(connection)
 	ctx.WithLock(host, func() {
 		ctx.Update(host, []types.PropertyChange{
 			{Name: "runtime.connectionState", Val: state}, {Name: "summary.runtime.connectionState", Val: state},
@@ -149,107 +222,154 @@ func (v *vcenter) connectHost(name string, body request) error {
 	return nil
 }
 
-func (v *vcenter) actOnGuest(name string, body request) error {
-	vm, err := v.findVM(name)
+func (c *control) setAlarm(r *request) error {
+	colour, times := r.choice("alarm", "green", "yellow", "red"), r.count("times", maxTimes, 1)
+	if err := r.check(); err != nil {
+		return err
+	}
+	host, err := c.findHost("the path", r.name)
 	if err != nil {
 		return err
 	}
-	guest := v.guests.of(vm.Self)
-	if guest == nil {
-		return fmt.Errorf("%s has no guest process", name)
+	c.vcenter.alarms.set(host, types.ManagedEntityStatus(colour), times)
+	return nil
+}
+
+func (c *control) actOnGuest(r *request) error {
+	action, seconds := r.choice("action", "kill", "restart", "freeze", "thaw", "stun"), 0.0
+	if action == "stun" {
+		seconds = r.number("seconds", maxStunSeconds)
 	}
-	switch body.Action {
+	if err := r.check(); err != nil {
+		return err
+	}
+	vm, err := c.findVM(r.name)
+	if err != nil {
+		return err
+	}
+	guest := c.vcenter.guests.of(vm.Self)
+	if guest == nil {
+		return conflict("VM %s runs no server; choose one with h2o3 in the topology, and start the lab without --no-guests", r.name)
+	}
+	switch action {
 	case "kill":
 		guest.kill()
 	case "restart":
 		guest.kill()
 		time.Sleep(200 * time.Millisecond)
 		return guest.start()
-	case "freeze":
-		if !guest.freeze() {
-			return errors.New("the guest is frozen or dead already")
-		}
 	case "thaw":
 		guest.thaw("control")
-	case "stun":
+	default:
 		if !guest.freeze() {
-			return errors.New("the guest is frozen or dead already")
+			return conflict("the guest of VM %s is frozen or dead already; use thaw or restart first", r.name)
 		}
-		time.AfterFunc(time.Duration(body.Seconds*float64(time.Second)), func() { guest.thaw("stun") })
-	default:
-		return fmt.Errorf("action is %q, not kill, restart, freeze, thaw or stun", body.Action)
+		if action == "stun" {
+			time.AfterFunc(time.Duration(seconds*float64(time.Second)), func() { guest.thaw("stun") })
+		}
 	}
 	return nil
 }
 
-func (v *vcenter) actOnVM(name string, body request) error {
-	vm, err := v.findVM(name)
-	if err != nil {
-		return err
-	}
-	ctx := v.inventory.as("somebody@vsphere.local")
-	switch body.Action {
-	case "power_off", "power_on":
-		state := types.VirtualMachinePowerState(map[string]string{"power_off": "poweredOff", "power_on": "poweredOn"}[body.Action])
-		ctx.WithLock(vm, func() {
-			changes := []types.PropertyChange{{Name: "runtime.powerState", Val: state}, {Name: "summary.runtime.powerState", Val: state}}
-			if body.Action == "power_on" {
-				changes = append(changes, types.PropertyChange{Name: "runtime.bootTime", Val: types.NewTime(time.Now())})
-			}
-			ctx.Update(vm, changes)
-		})
-		if guest := v.guests.of(vm.Self); guest != nil && body.Action == "power_off" {
-			guest.kill()
-		}
-		v.inventory.refreshLoad()
-	case "delete":
-		if guest := v.guests.of(vm.Self); guest != nil {
-			guest.kill()
-		}
-		v.inventory.remove(ctx, vm)
-	case "rename":
-		ctx.WithLock(vm, func() { ctx.Update(vm, []types.PropertyChange{{Name: "name", Val: body.Name}}) })
+func (c *control) actOnVM(r *request) error {
+	action := r.choice("action", "power_off", "power_on", "delete", "move", "rename")
+	target, instant, name := "", false, ""
+	switch action {
 	case "move":
-		target, err := v.findHost(body.Target)
-		if err != nil {
-			return err
-		}
-		if body.Instant {
-			v.inventory.place(ctx, vm, v.inventory.host(*vm.Runtime.Host), target)
-			return nil
-		}
-		_, fault := v.moves.start("somebody@vsphere.local", vm.Self, &target.Self, vmotionCost)
-		if fault != nil {
-			return errors.New(faultName(fault))
-		}
-	default:
-		return fmt.Errorf("action is %q, not power_off, power_on, delete, move or rename", body.Action)
+		target, instant = r.text("target"), r.flag("instant")
+	case "rename":
+		name = r.text("name")
 	}
-	return nil
-}
-
-func (v *vcenter) setLink(_ string, body request) error {
-	if body.Mbit <= 0 {
-		return errors.New("mbit must be above 0")
+	if err := r.check(); err != nil {
+		return err
 	}
-	v.links.set(body.Mbit)
-	return nil
-}
-
-func (v *vcenter) raiseAlarm(name string, body request) error {
-	host, err := v.findHost(name)
+	vm, err := c.findVM(r.name)
 	if err != nil {
 		return err
 	}
-	to := types.ManagedEntityStatus(body.Alarm)
-	if to != types.ManagedEntityStatusGreen && to != types.ManagedEntityStatusYellow && to != types.ManagedEntityStatusRed {
-		return fmt.Errorf("alarm is %q, not green, yellow or red", body.Alarm)
+	inventory, ctx := c.vcenter.inventory, c.vcenter.inventory.as(somebody)
+	switch action {
+	case "power_off":
+		c.setPower(vm, types.VirtualMachinePowerStatePoweredOff)
+		if guest := c.vcenter.guests.of(vm.Self); guest != nil {
+			guest.kill()
+		}
+	case "power_on":
+		c.setPower(vm, types.VirtualMachinePowerStatePoweredOn)
+	case "delete":
+		if guest := c.vcenter.guests.of(vm.Self); guest != nil {
+			guest.kill()
+		}
+		inventory.remove(ctx, vm)
+	case "rename":
+		ctx.WithLock(vm, func() { ctx.Update(vm, []types.PropertyChange{{Name: "name", Val: name}}) })
+	case "move":
+		return c.move(vm, target, instant)
 	}
-	v.alarms.set(host, to, max(1, body.Times))
 	return nil
 }
 
-func (v *vcenter) expireSessions(string, request) error {
-	v.sessions.expire()
+func (c *control) setPower(vm *simulator.VirtualMachine, state types.VirtualMachinePowerState) {
+	ctx := c.vcenter.inventory.as(somebody)
+	changes := []types.PropertyChange{{Name: "runtime.powerState", Val: state}, {Name: "summary.runtime.powerState", Val: state}}
+	if state == types.VirtualMachinePowerStatePoweredOn {
+		changes = append(changes, types.PropertyChange{Name: "runtime.bootTime", Val: types.NewTime(time.Now())})
+	}
+	ctx.WithLock(vm, func() { ctx.Update(vm, changes) })
+	c.vcenter.inventory.refreshLoad()
+}
+
+func (c *control) move(vm *simulator.VirtualMachine, target string, instant bool) error {
+	host, err := c.findHost("target", target)
+	if err != nil {
+		return err
+	}
+	if instant {
+		inventory := c.vcenter.inventory
+		inventory.place(inventory.as(somebody), vm, inventory.host(*vm.Runtime.Host), host)
+		return nil
+	}
+	if _, fault := c.vcenter.moves.start(somebody, vm.Self, &host.Self, vmotionCost); fault != nil {
+		return conflict("vCenter refuses this move now: %s", faultName(fault))
+	}
 	return nil
+}
+
+func (c *control) setLink(r *request) error {
+	mbit := r.count("mbit", maxMbit, 0)
+	if err := r.check(); err != nil {
+		return err
+	}
+	c.vcenter.links.set(mbit)
+	return nil
+}
+
+func (c *control) expireSessions(r *request) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	c.vcenter.sessions.expire()
+	return nil
+}
+
+func (c *control) shutdown(r *request) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	time.AfterFunc(50*time.Millisecond, c.stop)
+	return nil
+}
+
+func (c *control) findVM(name string) (*simulator.VirtualMachine, error) {
+	if vm := c.vcenter.inventory.findVM(name); vm != nil {
+		return vm, nil
+	}
+	return nil, &problem{http.StatusNotFound, fmt.Sprintf("no VM %.100q; GET /v1/state lists the VMs", name)}
+}
+
+func (c *control) findHost(place, name string) (*simulator.HostSystem, error) {
+	if host := c.vcenter.inventory.findHost(name); host != nil {
+		return host, nil
+	}
+	return nil, &problem{http.StatusNotFound, fmt.Sprintf("no host %.100q (%s); GET /v1/state lists the hosts", name, place)}
 }

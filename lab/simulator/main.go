@@ -7,14 +7,12 @@ import (
 	"flag"
 	"log"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strconv"
 	"syscall"
-	"time"
 )
 
 func main() {
@@ -50,9 +48,7 @@ func run(path string) error {
 	if err != nil {
 		return err
 	}
-	go func() {
-		_ = (&http.Server{Handler: vcenter.control(stop), ReadHeaderTimeout: 10 * time.Second}).Serve(listener)
-	}()
+	go serveControl(listener, (&control{vcenter: vcenter, stop: stop}).handler())
 	if err := announce(config, server.URL, listener.Addr().String(), caFile); err != nil {
 		return err
 	}
