@@ -75,7 +75,7 @@ def test_releases_follow_semantic_versioning(clone: Path) -> None:
 
     major, minor, patch = map(int, first.split("."))
     refused(clone, "1.0", "not of the form 1.2.3")
-    refused(clone, first, "is released already")
+    refused(clone, first, "is already released")
     fragment(clone, "breaking_changes", "vm_migrate - changed.")
     refused(clone, f"{major + 1}.0.0", "Commit or remove these changes first")
     commit(clone)
@@ -83,7 +83,7 @@ def test_releases_follow_semantic_versioning(clone: Path) -> None:
     # The step fits, and what follows fails halfway.
     (clone / "changelogs" / "fragments" / "wrong.yml").write_text("no_such_section:\n  - text\n")
     commit(clone)
-    refused(clone, f"{major + 1}.0.0", "was not prepared, nothing is changed")
+    refused(clone, f"{major + 1}.0.0", "was not prepared; all changes were undone")
     assert [path.name for path in (clone / "dist").iterdir()] == [f"liveml-vsphere-{first}.tar.gz"]
 
 
@@ -93,7 +93,7 @@ def changelog(clone: Path) -> str:
 
 
 def refused(clone: Path, version: str, why: str) -> None:
-    """The release is refused for that reason, and nothing is changed."""
+    """The release fails for that reason and changes nothing."""
     before = git(clone, "rev-parse", "HEAD"), git(clone, "status", "--porcelain"), git(clone, "diff")
     outcome = release(clone, version)
     assert outcome.returncode != 0

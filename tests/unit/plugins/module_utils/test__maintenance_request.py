@@ -79,11 +79,14 @@ def test_a_request_means_the_same_however_it_is_written() -> None:
             {"window": {**GOOD["window"], "until": "2026-11-03T04:00:00"}},
             "request: window.until: '2026-11-03T04:00:00' does not",
         ),
-        ({"window": {**GOOD["window"], "until": "2026-11-03T04:00:00+01:00"}}, "UTC, as 2026-11-03T04:00:00Z."),
+        (
+            {"window": {**GOOD["window"], "until": "2026-11-03T04:00:00+01:00"}},
+            "UTC, for example 2026-11-03T04:00:00Z.",
+        ),
         ({"window": {**GOOD["window"], "until": "2026-11-31T04:00:00Z"}}, "is no date and time"),
         ({"limits": {"slots": 9}}, "request: limits.slots: 9 is greater than the maximum of 8"),
         ({"limits": {"slot": 4}}, "('slot' was unexpected)"),
-        ({"requester": "see `reboot`"}, "Who asks, one line without mark-up."),
+        ({"requester": "see `reboot`"}, "Who requests the maintenance, in one line without markup."),
         ({"hots": "esx-05"}, "The keys are version, state, host, fault_domain, window"),
     ],
 )
