@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Make the checkout importable as ``ansible_collections.liveml.vsphere`` (the links of the bootstrap)."""
+"""Import the collection as Ansible does: pytest-ansible installs Ansible's loader for the links of the bootstrap."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -18,9 +19,8 @@ COLLECTIONS = ROOT / ".venv" / "collections"
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
-for path in (str(ROOT), str(COLLECTIONS)):
-    if path not in sys.path:
-        sys.path.insert(0, path)
+sys.path.insert(0, str(ROOT))
+os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)  # pytest-ansible reads it after this file
 
 from tests.labs import fast_lab, run_module  # noqa: F401 - fixtures for every folder
 from tests.turns import pytest_collection_modifyitems, pytest_configure, pytest_unconfigure  # noqa: F401 - workers take turns
