@@ -28,6 +28,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import Board
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import with_login
 
 display = Display()
 _POLL_SECONDS = 0.1
@@ -61,7 +62,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module; live lines only where it shares this machine's file system."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
+        arguments = with_login(self._task.args, task_vars or {}, self._templar.template)
         if self._connection.transport != "local":
             return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars)}
         rows = _ROWS if _alone(task_vars or {}) else 0

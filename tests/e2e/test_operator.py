@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,7 @@ import pytest
 
 from tests.doubles.messages import Hook
 from tests.doubles.servers import serving
-from tests.labs import ROOT, Lab, RunModule, play, running_lab, started_play
+from tests.labs import ROOT, Lab, RunModule, play, playbook_environment, running_lab, started_play
 
 pytestmark = pytest.mark.long
 HOST = "esx-01"
@@ -58,6 +60,79 @@ def test_limits_that_cannot_be_kept_are_refused_before_anything_is_done(
     assert out.returncode != 0
     assert f"{role}_{option} is {value}" in sentences(out.stdout)
     assert lab.get("calls") == {}
+
+
+MISSPELLED = {
+    "evacuate_host": ("evacuate_host_polcy", "evacuate_host_policy"),
+    "restore_host": ("restore_host_max_failure", "restore_host_max_failures"),
+    "round_trip": ("restore_host_on_failuer", "restore_host_on_failure"),
+    "evacuate_fault_domain": ("evacuate_host_slotss", "evacuate_host_slots"),
+    "status": ("liveml_vsphere_state_dri", "liveml_vsphere_state_dir"),
+}
+
+
+@pytest.mark.parametrize("level", ["extra", "inventory"])
+def test_a_misspelled_variable_is_refused_before_anything_is_done(lab: Lab, tmp_path: Path, level: str) -> None:
+    names = {"evacuate_host_name": HOST, "restore_host_name": HOST, "fault_domain_name": "us-west-2a"}
+    lab.post("calls/reset")
+    for playbook, (wrong, right) in MISSPELLED.items():
+        inventory = tmp_path / "hosts.yml"
+        inventory.write_text(json.dumps({"all": {"vars": {wrong: 1} if level == "inventory" else {}}}))
+        given = names | ({wrong: 1} if level == "extra" else {})
+        out = play(playbook, lab, tmp_path, "-i", str(inventory), **given)
+        assert out.returncode != 0, playbook
+        assert f"{wrong} is not a variable of" in sentences(out.stdout)
+        assert f"Did you mean {right}" in sentences(out.stdout)
+    assert lab.get("calls") == {}
+
+
+# What a site has in group_vars for all its plays: a login, and variables of roles that do not play now.
+SITE = """
+- hosts: localhost
+  gather_facts: false
+  vars:
+    notify_url: https://chat.example.com/
+    restore_host_polcy: of no concern here
+    liveml_vsphere_username: "{{ site.user }}"
+    liveml_vsphere_ca_path: "{{ site.ca }}"
+  tasks:
+    - liveml.vsphere.host_info:
+        host: "{{ site.host }}"
+      register: found
+    - liveml.vsphere.host_info:
+        host: "{{ site.host }}"
+        password: wrong
+      register: wrong
+      failed_when: "'refused the login' not in wrong.msg"
+    - ansible.builtin.include_role:
+        name: liveml.vsphere.evacuate_host
+      vars:
+        evacuate_host_name: "{{ found.hosts[0].name }}"
+    - liveml.vsphere.host_info:
+        host: "{{ mistyped }}"
+      vars:
+        mistyped: esx-10
+"""
+
+
+def test_a_login_in_the_inventory_reaches_modules_and_roles_without_module_defaults(lab: Lab, tmp_path: Path) -> None:
+    env = dict(lab.env)
+    login = {
+        "liveml_vsphere_hostname": env.pop("VMWARE_HOST"),
+        "liveml_vsphere_port": env.pop("VMWARE_PORT"),
+        "liveml_vsphere_password": env.pop("VMWARE_PASSWORD"),
+        "site": {"host": HOST, "user": env.pop("VMWARE_USER"), "ca": env.pop("SSL_CERT_FILE")},
+    }
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(json.dumps({"all": {"vars": login}}))
+    playbook = tmp_path / "site.yml"
+    playbook.write_text(SITE)
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "--check", "-i", str(inventory), str(playbook)]
+    environment = {**playbook_environment(lab), **dict.fromkeys(set(lab.env) - set(env), "")}
+    out = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert "ML-cpu-vm-01: esx-01 → " in out.stdout, out.stdout
+    assert re.search(r'"msg": "[^"]*esx-10[^"]*\bmistyped\b', out.stdout), "the variable's name is not said"
+    assert login["liveml_vsphere_password"] not in out.stdout
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ def run_module(spec: dict[str, Any], body: Callable[[AnsibleModule, Vsphere], di
         with connected(connection_of(module.params)) as client:
             result = body(module, Vsphere(client))
     except VsphereError as error:
-        module.fail_json(msg=str(error), **({"run_id": error.run_id} if error.run_id else {}))
+        about = {"run_id": error.run_id, "option": error.option}
+        module.fail_json(msg=str(error), **{name: value for name, value in about.items() if value})
     finish(module, result)
 
 

@@ -29,6 +29,7 @@ class Module(vm_migrate.ActionModule):
     def __init__(self, transport: str) -> None:
         self._task = SimpleNamespace(args={"slots": 2}, async_val=0)
         self._connection = SimpleNamespace(transport=transport)
+        self._templar = SimpleNamespace(template=str)
         self.arguments: dict[str, Any] = {}
         self.shown: list[str] = []
 

@@ -1,0 +1,39 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Checks the names of variables on the controller, where all of them are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import COLLECTION, complaints, public_roles
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
+    """Compares variables with argument specs."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_diff = True
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Fail if a variable begins with the name of a role and is not one of its variables."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validated, arguments = self.validate_argument_spec({"roles": {"type": "list", "elements": "str"}})
+        variables = task_vars or {}
+        roles = arguments["roles"] or called_role(variables)
+        wrong = complaints(variables, [role for role in public_roles() if role in roles])
+        if wrong:
+            return {**result, "failed": True, "msg": " ".join([*wrong, "Nothing was done."])}
+        return {**result, "changed": False}
+
+
+def called_role(variables: dict[str, Any]) -> list[str]:
+    """The role that asks; none if another role of this collection called it, which has checked what it reads."""
+    if any(parent.startswith(COLLECTION) for parent in variables.get("ansible_parent_role_names", ())):
+        return []
+    return [variables.get("ansible_role_name", "").removeprefix(COLLECTION)]

@@ -1,0 +1,40 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: variable_check
+short_description: Fail if the name of a variable is misspelled
+version_added: 0.1.0
+author:
+  - liveml.vsphere contributors (@liveml)
+description:
+  - Fails if a variable begins with the name of a role of this collection and is not one of its variables, for example
+    C(evacuate_host_polcy). Ansible would ignore it, and the role would use the default.
+  - It checks extra variables, the inventory, C(vars) and facts alike, and suggests similar names.
+  - Names that begin with C(liveml_vsphere_) are checked too.
+  - Each role of this collection does this first. Call it yourself to check the variables of roles that run later.
+extends_documentation_fragment:
+  - liveml.vsphere.attributes
+  - liveml.vsphere.attributes.info_module
+options:
+  roles:
+    description:
+      - Roles of this collection whose variables are checked. By default the role that contains this task.
+    type: list
+    elements: str
+notes:
+  - It runs on the controller, as an action plugin.
+"""
+
+EXAMPLES = r"""
+- name: Check the variables of both roles before anything moves
+  liveml.vsphere.variable_check:
+    roles: [evacuate_host, restore_host]
+"""
+
+RETURN = r""" # """

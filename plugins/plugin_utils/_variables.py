@@ -1,0 +1,112 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this plugin util is **PRIVATE** to the collection. It can change at any time.
+
+"""Variables of the roles: which ones exist, and which module option gets which variable. No Ansible import."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+COLLECTION = "liveml.vsphere."
+SHARED = "liveml_vsphere_"  # prefix of the variables that all roles read
+# What roles pass to later jobs and plays with set_stats.
+STATISTICS = frozenset({"liveml_vsphere_artifact", "liveml_vsphere_evidence", "liveml_vsphere_hardware"})
+LOGIN = {
+    "hostname": "VMWARE_HOST",
+    "username": "VMWARE_USER",
+    "password": "VMWARE_PASSWORD",
+    "port": "VMWARE_PORT",
+    "validate_certs": "VMWARE_VALIDATE_CERTS",
+    "ca_path": "SSL_CERT_FILE",
+}
+ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
+
+
+@cache
+def variables_of(role: str) -> frozenset[str]:
+    """The variables in the argument specs of a role, of all its entry points."""
+    specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    return frozenset(name for entry in specs["argument_specs"].values() for name in entry.get("options", {}))
+
+
+def public_roles() -> tuple[str, ...]:
+    """The roles that people call: those with argument specs."""
+    return tuple(sorted(path.parent.parent.name for path in ROLES.glob("*/meta/argument_specs.yml")))
+
+
+def complaints(names: Iterable[str], roles: Iterable[str]) -> list[str]:
+    """One sentence for each of the ``names`` that begins as a variable of these roles, and is not one.
+
+    A variable that all roles read may be misspelled as well.
+    """
+    known = {f"{role}_": (role, variables_of(role)) for role in roles}
+    shared = frozenset(name for role in public_roles() for name in variables_of(role) if name.startswith(SHARED))
+    known[SHARED] = (COLLECTION.rstrip("."), shared | STATISTICS)
+    found = []
+    for name in sorted(names):
+        for prefix, (owner, variables) in known.items():
+            if name.startswith(prefix) and name not in variables:
+                found.append(f"{name} is not a variable of {owner}.{_similar(name, prefix, variables)}")
+    return found
+
+
+def _similar(name: str, prefix: str, variables: Iterable[str]) -> str:
+    """A question with the closest names. The prefix is the same in all of them, so it is left out of the comparison."""
+    rest = sorted(variable.removeprefix(prefix) for variable in variables if variable.startswith(prefix))
+    close = [f"{prefix}{found}" for found in get_close_matches(name.removeprefix(prefix), rest, n=3, cutoff=0.7)]
+    return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
+def with_login(
+    arguments: Mapping[str, Any], variables: Mapping[str, Any], template: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """A module's arguments, with each option of the login that is not given from its variable ``liveml_vsphere_*``."""
+    found = dict(arguments)
+    for option in LOGIN:
+        if option not in found and f"{SHARED}{option}" in variables:
+            value = template(variables[f"{SHARED}{option}"])
+            if value is not None and value != variables.get("omit"):
+                found[option] = value
+    return found
+
+
+def about_login(message: str) -> str:
+    """The message with the remedy, if it says that a part of the login is missing."""
+    listed = message.removeprefix("missing required arguments: ")
+    missing = [name for name in listed.split(", ") if name in LOGIN] if listed != message else []
+    if not missing:
+        return message
+    ways = " and ".join(f"{SHARED}{name} (or the environment variable {LOGIN[name]})" for name in missing)
+    return f"The login of vCenter is incomplete: {', '.join(missing)} missing. Set {ways}."
+
+
+def variable_in(value: Any) -> str | None:
+    """The first variable that an argument is made of, as written in a task: ``evacuate_host_name`` of ``{{ evacuate_host_name }}``.
+
+    Private variables mean nothing to an operator.
+    """
+    if isinstance(value, list | tuple):
+        return next((variable for item in value if (variable := variable_in(item))), None)
+    found = re.match(r"\s*\{\{\s*([A-Za-z_]\w*)", value) if isinstance(value, str) else None
+    return None if found is None or found[1].startswith(("__", "internal_")) else found[1]
+
+
+def in_variables(message: str, option: str, variable: str) -> str:
+    """The message with the variable instead of the module's option that it fills.
+
+    Options such as ``host`` are words as well, so they are only replaced where they stand as a name.
+    """
+    if "_" in option:
+        return re.sub(rf"\b{option}\b", variable, message)
+    before = r"^|\(|\b[Cc]heck |\b[Cc]orrect |\b[Ss]et |\bin "
+    return re.sub(rf"({before}){option}\b", rf"\g<1>{variable}", message)

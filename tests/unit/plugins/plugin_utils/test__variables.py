@@ -1,0 +1,126 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Names of variables: misspelled ones, those of the login, and those that messages name."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.action.variable_check import called_role
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import (
+    about_login,
+    complaints,
+    in_variables,
+    public_roles,
+    variable_in,
+    variables_of,
+    with_login,
+)
+
+
+def test_a_misspelled_variable_is_named_with_the_one_that_was_meant() -> None:
+    assert complaints({"evacuate_host_polcy", "evacuate_host_name"}, ["evacuate_host"]) == [
+        "evacuate_host_polcy is not a variable of evacuate_host. Did you mean evacuate_host_policy?"
+    ]
+    assert complaints({"liveml_vsphere_hostnmae"}, ["evacuate_host"]) == [
+        "liveml_vsphere_hostnmae is not a variable of liveml.vsphere. Did you mean liveml_vsphere_hostname?"
+    ]
+    assert complaints({"evacuate_host_xyz"}, ["evacuate_host"]) == [
+        "evacuate_host_xyz is not a variable of evacuate_host."
+    ]
+
+
+def test_variables_of_others_are_no_concern() -> None:
+    others = {
+        "restore_host_polcy",  # of a role that does not play
+        "notify_url",  # a site's own, although a role of ours is called notify
+        "__evacuate_host_run",
+        "evacuate_hosts",
+        "liveml_vsphere_artifact",
+        "liveml_vsphere_evidence",
+        "liveml_vsphere_hardware",
+    }
+    assert complaints(others, ["evacuate_host"]) == []
+    assert len(complaints(others, ["evacuate_host", "restore_host", "notify"])) == 2
+
+
+@pytest.mark.parametrize("role", public_roles())
+def test_every_variable_of_a_role_is_known(role: str) -> None:
+    assert variables_of(role)
+    assert complaints(variables_of(role), public_roles()) == []
+
+
+def test_no_role_has_a_name_that_begins_the_variables_of_another() -> None:
+    roles = public_roles()
+    assert not [(role, other) for role in roles for other in roles if role != other and other.startswith(f"{role}_")]
+
+
+def test_a_role_checks_itself_unless_a_role_of_ours_has_called_it() -> None:
+    name = "liveml.vsphere.evacuate_host"
+    assert called_role({"ansible_role_name": name}) == ["evacuate_host"]
+    assert called_role({"ansible_role_name": name, "ansible_parent_role_names": ["site.own.night"]}) == [
+        "evacuate_host"
+    ]
+    assert called_role({"ansible_role_name": name, "ansible_parent_role_names": ["liveml.vsphere.fault_domain"]}) == []
+
+
+def test_what_a_task_gives_wins_over_the_variables_of_the_login() -> None:
+    variables = {
+        "liveml_vsphere_hostname": "{{ site }}",
+        "liveml_vsphere_username": "operator",
+        "liveml_vsphere_port": "OMIT",
+        "omit": "OMIT",
+    }
+    given = {"username": "other", "host": "esx-05"}
+    assert with_login(given, variables, lambda value: "vc-1" if value == "{{ site }}" else value) == {
+        "hostname": "vc-1",
+        "username": "other",
+        "host": "esx-05",
+    }
+
+
+def test_a_missing_login_names_both_ways_to_give_it() -> None:
+    assert about_login("missing required arguments: hostname, password") == (
+        "The login of vCenter is incomplete: hostname, password missing. Set liveml_vsphere_hostname (or the environment "
+        "variable VMWARE_HOST) and liveml_vsphere_password (or the environment variable VMWARE_PASSWORD)."
+    )
+    for message in ("missing required arguments: plan", "vCenter cannot be reached."):
+        assert about_login(message) == message
+
+
+@pytest.mark.parametrize(
+    ("written", "variable"),
+    [
+        ("{{ evacuate_host_name }}", "evacuate_host_name"),
+        ("{{ evacuate_host_slots | int }}", "evacuate_host_slots"),
+        (["{{ migrate_vm_name }}"], "migrate_vm_name"),
+        ("esx-05", None),
+        ("{{ __fault_domain_host }}", None),
+        ("{{ internal_options.slots }}", None),
+        (None, None),
+        (8, None),
+    ],
+)
+def test_the_variable_of_an_argument_is_read_from_the_task(written: object, variable: str | None) -> None:
+    assert variable_in(written) == variable
+
+
+@pytest.mark.parametrize(
+    ("message", "option", "expected"),
+    [
+        (
+            "There is no host esx-50. Check host; similar names: esx-05.",
+            "host",
+            "There is no host esx-50. Check evacuate_host_name; similar names: esx-05.",
+        ),
+        ("Give the name of an ESXi host in host.", "host", "Give the name of an ESXi host in evacuate_host_name."),
+        ("Did you mean esx-05? (host)", "host", "Did you mean esx-05? (evacuate_host_name)"),
+        ("Correct host.", "host", "Correct evacuate_host_name."),
+        ("host is empty.", "host", "evacuate_host_name is empty."),
+        ("memory_headroom is 120.", "memory_headroom", "evacuate_host_name is 120."),
+        ("The vhost in hosts.", "host", "The vhost in hosts."),
+    ],
+)
+def test_a_message_names_the_variable_of_an_option(message: str, option: str, expected: str) -> None:
+    assert in_variables(message, option, "evacuate_host_name") == expected
