@@ -133,7 +133,7 @@ def test_owners_are_told_before_at_harm_and_after(
             )  # fmt: skip
         assert out.returncode != 0, "each stalled for four seconds, beyond a budget of one"
         (slack,) = [body for path, _headers, body in post.http if path == f"/services/{SLACK}"]
-        assert "Restore of esx-01: an experiment came to harm" in slack["text"]
+        assert "Restore of esx-01: an experiment was interrupted" in slack["text"]
         assert "ML-cpu-vm-01: stalled" in slack["text"]
         assert "Restore of esx-01 failed." in post.texts()["fraud@example.com"]
         assert "b-secret" not in out.stdout

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Errors an operator can act on. Every message says what happened and what to do next.
+"""Errors that an operator can act on. Each says what happened and what to do next.
 
-Verbs raise; only a module's ``main()`` turns a :class:`VsphereError` into ``fail_json``.
+Only the entry of a module turns a :class:`VsphereError` into ``fail_json``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 class VsphereError(Exception):
     """Base of all errors of this collection.
 
-    ``hint`` is the remedy in one sentence, ``option`` the module option to look at (or ``None``), ``run_id`` the run that
-    the error ended, if it ended one.
+    ``hint`` is the remedy in one sentence. ``option`` is the module option to correct, or ``None``. ``run_id`` is the run that
+    the error ended, or empty.
     """
 
     run_id = ""
@@ -33,23 +33,23 @@ class VsphereError(Exception):
 
 
 class InvalidInput(VsphereError):
-    """An option's value cannot be used; ``option`` names it."""
+    """An option has a value that cannot be used. ``option`` names it."""
 
 
 class ConnectError(VsphereError):
-    """vCenter cannot be reached or its certificate not verified."""
+    """vCenter cannot be reached, or its certificate cannot be verified."""
 
 
 class LoginRefused(ConnectError):
-    """vCenter refused the login: to ask again is in vain, and may lock the account."""
+    """vCenter refused the login. Do not repeat it: that may lock the account."""
 
 
 class NotFound(VsphereError):
-    """A host, VM or experiment of that name does not exist."""
+    """A host, VM, fault domain, run or experiment does not exist."""
 
 
 class Ambiguous(VsphereError):
-    """A name fits more than one object; ``candidates`` are MoIDs to choose from."""
+    """A name fits several objects. ``candidates`` are their MoIDs."""
 
     def __init__(self, message: str, *, candidates: tuple[str, ...], hint: str = "", option: str | None = None) -> None:
         super().__init__(message, hint=hint, option=option)
@@ -57,7 +57,7 @@ class Ambiguous(VsphereError):
 
 
 class PermissionMissing(VsphereError):
-    """vCenter refuses a call; ``privilege`` is the missing privilege id (for example ``Host.Config.Maintenance``)."""
+    """The user may not do this. ``privilege`` is the ID of the missing privilege, for example ``Host.Config.Maintenance``."""
 
     def __init__(self, message: str, *, privilege: str, hint: str = "", option: str | None = None) -> None:
         super().__init__(message, hint=hint, option=option)
@@ -65,7 +65,7 @@ class PermissionMissing(VsphereError):
 
 
 class CallFailed(VsphereError):
-    """A vSphere call raised a fault; ``fault`` is the class name of the fault (``InvalidState``)."""
+    """A call of the vSphere API failed. ``fault`` is the class name of the fault, for example ``InvalidState``."""
 
     def __init__(self, message: str, *, fault: str, hint: str = "", option: str | None = None) -> None:
         super().__init__(message, hint=hint, option=option)
@@ -73,7 +73,7 @@ class CallFailed(VsphereError):
 
 
 class TaskTimeout(VsphereError):
-    """A wait ended before its condition came true; ``last_state`` is what was seen last."""
+    """The time to wait is over. ``last_state`` is the state that was seen last."""
 
     def __init__(self, message: str, *, last_state: str, hint: str = "", option: str | None = None) -> None:
         super().__init__(message, hint=hint, option=option)
@@ -81,12 +81,12 @@ class TaskTimeout(VsphereError):
 
 
 class PlanRefused(VsphereError):
-    """A plan may not be carried out (it drifted, or holds refusals that block the job)."""
+    """A plan must not be carried out: it drifted, or it is not the approved one."""
 
 
 class RunBusy(VsphereError):
-    """Another live process carries out a run for the same host."""
+    """Another process carries out a run for the same host."""
 
 
 class ExperimentError(VsphereError):
-    """An experiment server cannot be used as configured (never raised for a mere missed answer)."""
+    """An experiment server cannot be used as configured. A missed answer alone does not raise this."""

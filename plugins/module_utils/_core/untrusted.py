@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Safe values of what strangers send: guests, servers and files may hold anything.
+"""Safe values from untrusted data: guests, servers and files may contain anything.
 
-Each function returns a value of the promised type, or nothing. None of them raises.
+Each function returns a value of the promised type, or an empty one. None of them raises.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any
 from urllib.parse import quote
 
 MAX_TEXT = 200
-MAX_COUNT = 1e15  # steps, or milliseconds of any clock; sums and rates of such stay finite
+MAX_COUNT = 1e15  # steps or milliseconds; larger than any real one, and small enough that sums and rates stay finite
 
 
 def text(value: Any) -> str:
-    """A guest's text without control characters, at most 200 characters."""
+    """The text without control characters, cut to 200 characters; anything but a string is an empty text."""
     if not isinstance(value, str):
         return ""
     return "".join(c if c.isprintable() else " " for c in value[:MAX_TEXT])
 
 
 def number(value: Any) -> float | None:
-    """A finite number, also of a string; anything else is ``None``."""
+    """A finite number, also from a string; anything else is ``None``."""
     try:
         found = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
@@ -36,18 +36,18 @@ def number(value: Any) -> float | None:
 
 
 def count(value: Any) -> float | None:
-    """A number of steps or a time as a guest counts them, to six places; ``None`` for what nobody counts to."""
+    """A number of steps or a time, rounded to six places; ``None`` if it is not a number or above ``MAX_COUNT``."""
     found = number(value)
     return round(found, 6) if found is not None and abs(found) <= MAX_COUNT else None
 
 
 def quoted(name: str) -> str:
-    """A server's name of something for a path; JSON may hold halves of characters, which have no bytes."""
+    """A name as part of a URL path. Lone surrogates, which JSON may contain, are replaced."""
     return quote(name, safe="", errors="replace")
 
 
 def share(value: Any) -> float | None:
-    """A number within 0..1; anything else is ``None``."""
+    """A number from 0 to 1; anything else is ``None``."""
     found = None if isinstance(value, str) else number(value)
     return found if found is not None and 0 <= found <= 1 else None
 
@@ -63,7 +63,7 @@ def items(value: Any) -> list[Any]:
 
 
 def parsed(data: bytes) -> Any:
-    """JSON, or ``None``."""
+    """The value of JSON data; ``None`` if it is not JSON."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Words for figures, the same in live lines, reports and messages."""
+"""Figures as text, the same in live lines, reports and messages."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any
 
 
 def percent(progress: float | None) -> str:
-    """Progress 0..1 as a person reads it, ``61 %``."""
+    """Progress (0 to 1) as text, ``61 %``; ``? %`` if it is unknown."""
     return "? %" if progress is None else f"{100 * progress:.0f} %"
 
 
 def stall_text(stall: Mapping[str, Any] | None) -> str:
-    """A stall with the interval that holds the truth; never a bare zero."""
+    """The longest stall with the interval that contains its true length; never a bare zero."""
     if stall is None:
         return "longest stall not measured"
     return f"longest stall {stall['seconds']:.2f} s ({stall['low']:.2f} to {stall['high']:.2f} s)"
 
 
 def seconds(value: float | None) -> str:
-    """A duration as a person reads it; ``not known`` without one."""
+    """A duration as text, ``0.43 s``, ``24 s``, ``3 min`` or ``2.5 h``; ``not known`` for ``None``."""
     if value is None:
         return "not known"
     if value < 10:
@@ -35,12 +35,12 @@ def seconds(value: float | None) -> str:
 
 
 def span(start: str, end: str | None) -> float | None:
-    """Seconds between two times of the evidence; ``None`` while the second is open."""
+    """Seconds between two times (ISO 8601); ``None`` if there is no end yet."""
     return None if end is None else (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
 def after(origin: str, at: str | None) -> str:
-    """A time as seconds since the run began, ``+3.1 s``."""
+    """A time relative to the beginning of the run, ``+3.1 s``; ``not seen`` for ``None``."""
     passed = span(origin, at)
     if passed is None:
         return "not seen"
@@ -48,7 +48,7 @@ def after(origin: str, at: str | None) -> str:
 
 
 def moment(at: str | None) -> str:
-    """A time of the evidence as a person reads it, to the second."""
+    """A time (ISO 8601, UTC) as text, to the second; ``not known`` for ``None``."""
     if at is None:
         return "not known"
     return f"{at[:10]} {at[11:19]} UTC"

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Messages to the owners of experiments: before their VMs move, when harm was seen, and after. Pure.
+"""Notification messages: before VMs move, after a stall or an interruption, and at the end. Pure.
 
-A hook that names owners, or whose ``to`` is a map from owners to addresses, tells of their experiments only, and
-nothing where none of theirs is concerned.
+A hook may name owners, or its ``to`` may map owners to recipients. Then a message lists only the experiments of the owner,
+and owners without an experiment get no message.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ def messages(
 ) -> list[dict[str, Any]]:
     """The messages of an event: each hook's settings with ``to``, ``subject``, ``text``, ``label`` and ``experiments``.
 
-    ``experiments`` are those of ``experiment_info`` (before) or ``vm_migrate`` (later); ``failure`` why the run failed;
-    ``notes`` are sentences on VMs, for whoever is told of all experiments.
+    ``experiments`` come from ``experiment_info`` (event ``before``) or ``vm_migrate`` (later). ``failure`` says why the run
+    failed. ``notes`` are sentences about VMs, only for recipients who get all experiments.
     """
-    told = [e for e in united(experiments) if event != "stall" or e.get("verdict") in HARMED]
-    if event == "stall" and not told:
+    concerned = [e for e in merge_nodes(experiments) if event != "stall" or e.get("verdict") in HARMED]
+    if event == "stall" and not concerned:
         return []
     found = []
     for hook in hooks:
         if event in (hook.get("when") or EVENTS):
-            found += _of_hook(hook, event, told, subject, failure, report, notes)
+            found += _messages_of_hook(hook, event, concerned, subject, failure, report, notes)
     return found
 
 
-def united(experiments: Iterable[Experiment]) -> list[dict[str, Any]]:
-    """Experiments with all their VMs: ``experiment_info`` lists each node of a cluster by itself."""
+def merge_nodes(experiments: Iterable[Experiment]) -> list[dict[str, Any]]:
+    """One entry per experiment, with all its VMs: ``experiment_info`` returns one per node of a cluster."""
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for each in experiments:
         vms = list(each.get("vms") or [each["vm_name"]])
@@ -57,32 +57,32 @@ def united(experiments: Iterable[Experiment]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _of_hook(
+def _messages_of_hook(
     hook: Mapping[str, Any],
     event: str,
-    told: Sequence[Experiment],
+    concerned: Sequence[Experiment],
     subject: str,
     failure: str,
     report: str,
     notes: Sequence[str],
 ) -> list[dict[str, Any]]:
     to = hook.get("to")
-    addressed = to if isinstance(to, Mapping) else {"": to}
+    recipients = to if isinstance(to, Mapping) else {"": to}
     found = []
-    for owner, recipient in addressed.items():
+    for owner, recipient in recipients.items():
         patterns = [owner] if owner else list(hook.get("owners") or [])
-        theirs = [e for e in told if not patterns or _owned(e, patterns)]
-        if patterns and not theirs:
+        listed = [e for e in concerned if not patterns or _is_owned(e, patterns)]
+        if patterns and not listed:
             continue
-        whom = f" to {_shown(recipient)}" if recipient else ""
+        whom = f" to {_recipient_text(recipient)}" if recipient else ""
         found.append(
             {
                 **hook,
                 "to": [recipient] if isinstance(recipient, str) else list(recipient or []),
                 "event": event,
                 "subject": _subject(event, subject, failure),
-                "text": _text(event, theirs, subject, failure, report, () if patterns else notes),
-                "experiments": [_facts(e) for e in theirs],
+                "text": _text(event, listed, subject, failure, report, () if patterns else notes),
+                "experiments": [_facts(e) for e in listed],
                 "report": report,
                 "label": f"{hook['kind']}{whom} ({event})",
             }
@@ -90,11 +90,11 @@ def _of_hook(
     return found
 
 
-def _shown(recipient: Any) -> str:
+def _recipient_text(recipient: Any) -> str:
     return recipient if isinstance(recipient, str) else ", ".join(map(str, recipient))
 
 
-def _owned(experiment: Experiment, patterns: Sequence[str]) -> bool:
+def _is_owned(experiment: Experiment, patterns: Sequence[str]) -> bool:
     owner = experiment.get("owner") or ""
     return any(fnmatch.fnmatchcase(owner, pattern) for pattern in patterns)
 
@@ -102,7 +102,7 @@ def _owned(experiment: Experiment, patterns: Sequence[str]) -> bool:
 def _subject(event: str, subject: str, failure: str) -> str:
     if event == "after":
         return f"{subject}: {'failed' if failure else 'done'}"
-    return f"{subject}: {'experiments will move' if event == 'before' else 'an experiment came to harm'}"
+    return f"{subject}: {'experiments will move' if event == 'before' else 'an experiment was interrupted'}"
 
 
 def _text(
@@ -115,10 +115,10 @@ def _text(
 ) -> str:
     lines = {
         "before": [
-            f"{subject} begins. These experiments train in VMs that will move by live vMotion; nothing has to be done.",
-            "Each is watched while its VM moves. A vMotion has a switch-over, so each will stand still for a moment.",
+            f"{subject} begins. These experiments train in VMs that will move by live vMotion. You do not have to do anything.",
+            "Each experiment is watched during the move. It will pause for a moment when vMotion switches over.",
         ],
-        "stall": [f"{subject}: these experiments stalled beyond the budget or came to harm."],
+        "stall": [f"{subject}: these experiments stalled for longer than allowed, were restarted or failed."],
         "after": [f"{subject} {'failed' if failure else 'is done'}."],
     }[event]
     by_owner: dict[str, list[str]] = {}
@@ -146,6 +146,6 @@ def _sentence(experiment: Experiment) -> str:
 
 
 def _facts(experiment: Experiment) -> dict[str, Any]:
-    """What a webhook gets of an experiment: no addresses of servers."""
+    """The facts of an experiment that a webhook gets. Addresses of servers are left out."""
     known = ("provider", "id", "owner", "vms", "verdict", "longest_stall", "detail", "description")
     return {key: experiment[key] for key in known if key in experiment}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every module does around its own work: take parameters, connect, fail with one sentence."""
+"""The entry of every module: read the options, connect, run the module's ``body``, and exit or fail with one message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .argspec import CONNECTION_SPEC
 
 
 def run_module(spec: dict[str, Any], body: Callable[[AnsibleModule, Vsphere], dict[str, Any]], **options: Any) -> None:
-    """Run ``body`` with a connected vCenter; the only place where a vCenter module exits or fails."""
+    """Run ``body`` with a connection to vCenter, then exit or fail. ``options`` are those of AnsibleModule."""
     module = AnsibleModule(argument_spec={**CONNECTION_SPEC, **spec}, supports_check_mode=True, **options)
     if PYVMOMI_ERROR is not None:
         module.fail_json(msg=missing_required_lib("pyVmomi"), exception=PYVMOMI_ERROR)
@@ -33,7 +33,7 @@ def run_module(spec: dict[str, Any], body: Callable[[AnsibleModule, Vsphere], di
 
 
 def connection_of(params: dict[str, Any]) -> Endpoint:
-    """The connection that the module's parameters describe."""
+    """The vCenter that the module's options name."""
     return Endpoint(
         host=params["hostname"],
         user=params["username"],
@@ -45,7 +45,7 @@ def connection_of(params: dict[str, Any]) -> Endpoint:
 
 
 def run_local(spec: dict[str, Any], body: Callable[[AnsibleModule], dict[str, Any]], **options: Any) -> None:
-    """Run ``body`` of a module that needs no vCenter."""
+    """Run ``body`` of a module that does not connect to vCenter, then exit or fail."""
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **options)
     try:
         result = body(module)
@@ -57,7 +57,7 @@ def run_local(spec: dict[str, Any], body: Callable[[AnsibleModule], dict[str, An
 
 
 def finish(module: AnsibleModule, result: dict[str, Any]) -> None:
-    """Exit with the result, or fail when it has a ``failure`` (a sentence)."""
+    """Exit with the result. Fail if the result has a ``failure``, which is the message."""
     failure = result.pop("failure", "")
     if failure:
         module.fail_json(msg=failure, **result)

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The vocabulary as frozen dataclasses: what was read, what is planned, what was seen.
+"""The estate: what was read from vCenter, as frozen dataclasses. Pure.
 
-Pure: imports neither pyVmomi nor Ansible. Objects are identified by MoID (``host-31``, ``vm-42``);
-names are for people. Memory in bytes, CPU in MHz, durations in seconds, progress in 0..1.
+Objects are identified by MoID (``host-31``, ``vm-42``); names are for people. Memory is in bytes, CPU in MHz.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class Connection(StrEnum):
 
 
 class Maintenance(StrEnum):
-    """Maintenance mode of a host; *entering* is the fence."""
+    """Maintenance mode of a host. A host that is *entering* it is fenced: no VM can be moved to it."""
 
     NORMAL = "normal"
     ENTERING = "entering"
@@ -41,7 +40,7 @@ class Power(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VcenterInfo:
-    """The vCenter a run talks to; ``simulated`` when ``about`` names a simulator."""
+    """A vCenter. ``simulated`` is true if it says that it is a simulator."""
 
     name: str
     instance_uuid: str
@@ -51,7 +50,7 @@ class VcenterInfo:
 
 @dataclass(frozen=True, slots=True)
 class Datastore:
-    """A datastore; ``hosts`` are the hosts that mount it accessibly."""
+    """A datastore. ``hosts`` are MoIDs of the hosts that can access it."""
 
     moid: str
     name: str
@@ -69,7 +68,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """An ESXi host as read from vCenter. ``fault_domain`` is ``None`` when unassigned."""
+    """An ESXi host. ``fault_domain`` is ``None`` if it has none."""
 
     moid: str
     name: str
@@ -84,7 +83,7 @@ class HostState:
     cpu_mhz: int
     cpu_used_mhz: int
     vmotion_enabled: bool = True
-    link_mbit: int | None = None  # of the fastest NIC with a link, taken to carry vMotion; None when unknown
+    link_mbit: int | None = None  # of the fastest NIC that has a link, assumed to carry vMotion; None if unknown
     datastores: frozenset[str] = frozenset()
     networks: frozenset[str] = frozenset()
     maintenance_task: str | None = None  # MoID of the running enter-maintenance task
@@ -92,7 +91,7 @@ class HostState:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A triggered alarm of vCenter; ``status``: yellow or red."""
+    """A triggered alarm of vCenter. ``status`` is yellow or red."""
 
     name: str
     status: str
@@ -101,7 +100,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that hinders a vMotion.
+    """A device that prevents a vMotion.
 
     ``kind``: pci_passthrough, sriov, vgpu, cdrom_host, floppy_host, serial_host, parallel_host, usb_host.
     """
@@ -112,12 +111,12 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class VmState:
-    """A VM as read from vCenter. ``devices`` and ``cpu_affinity`` are filled only where they were asked for."""
+    """A VM. ``devices`` and ``cpu_affinity`` are set only after ``read_devices``."""
 
     moid: str
     name: str
     instance_uuid: str
-    host: str  # MoID, "" when unknown
+    host: str  # MoID, "" if unknown
     power: Power
     memory_bytes: int
     template: bool = False
@@ -144,7 +143,7 @@ class VmState:
 
 @dataclass(frozen=True, slots=True)
 class AntiAffinityRule:
-    """VMs that must not share a host (``ClusterAntiAffinityRuleSpec``); enabled rules only."""
+    """An enabled rule: its VMs must not share a host (``ClusterAntiAffinityRuleSpec``)."""
 
     name: str
     vms: frozenset[str]
@@ -152,7 +151,7 @@ class AntiAffinityRule:
 
 @dataclass(frozen=True, slots=True)
 class VmHostRule:
-    """Mandatory VM-host rule: ``vms`` may run only on ``hosts`` (affine) or never on them."""
+    """An enabled, mandatory VM-host rule: its VMs must run on its hosts (``affine``), or must not (``ClusterVmHostRuleInfo``)."""
 
     name: str
     vms: frozenset[str]
@@ -162,7 +161,7 @@ class VmHostRule:
 
 @dataclass(frozen=True, slots=True)
 class Estate:
-    """Everything the planner may know, read in a constant number of calls. Keys are MoIDs."""
+    """Everything that the planner may know. Keys are MoIDs."""
 
     vcenter: VcenterInfo
     hosts: Mapping[str, HostState]
@@ -179,7 +178,7 @@ class Estate:
 
 
 def assume_in_service(estate: Estate, *hosts: str) -> Estate:
-    """The estate as it will be once hosts (MoIDs) are out of maintenance mode: what check mode plans a restore against."""
+    """The estate as if hosts (MoIDs) were out of maintenance mode. Check mode plans a restore with it."""
     states = {
         host: replace(estate.hosts[host], maintenance=Maintenance.NORMAL, maintenance_task=None) for host in hosts
     }

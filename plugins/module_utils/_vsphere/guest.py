@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Processes of a guest, as vCenter tells them through VMware Tools with a login of the guest. Pure.
+"""Processes of a guest, as VMware Tools report them to vCenter with a login for the guest. Pure.
 
-The same number, start and command line before and after a move is the same process, whatever it trains with. Command
-lines may hold secrets, so only their SHA-256 leaves vCenter's answer.
+A process is the same before and after a move if its PID, start and command line are the same. Command lines may contain
+secrets, so only their SHA-256 is kept.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 
 from .._core.errors import InvalidInput
 
-CLOCK_STEP = 2.0  # seconds by which a corrected guest clock may move a process' start
+CLOCK_STEP = 2.0  # seconds by which the start of a process may change when the guest corrects its clock
 
 
 @dataclass(frozen=True, slots=True)
 class GuestLogin:
-    """Who asks the guest, and for processes whose name or command line fits ``pattern``."""
+    """The login for a guest, and the ``pattern`` that the name or command line of a process must match."""
 
     username: str
     pattern: re.Pattern[str]
@@ -33,7 +33,7 @@ class GuestLogin:
 
 @dataclass(frozen=True, slots=True)
 class GuestProcess:
-    """A process of a guest. ``started`` is UTC by the guest's clock, ISO 8601; ``command`` a SHA-256."""
+    """A process of a guest. ``started`` is by the guest's clock, UTC, ISO 8601. ``command`` is a SHA-256."""
 
     name: str
     pid: int
@@ -42,33 +42,35 @@ class GuestProcess:
 
 
 def guest_login(settings: Mapping[str, Any]) -> GuestLogin | None:
-    """The guest login of the option ``experiments``, ``None`` when guests are not asked. Raises InvalidInput."""
+    """The login from the option ``experiments``; ``None`` if guests are not asked. Raises InvalidInput."""
     if not settings["guest_username"]:
         return None
     try:
         pattern = re.compile(settings["guest_process"])
     except re.error as error:
         raise InvalidInput(
-            f"experiments.guest_process is no regular expression ({error})", hint="Mend it", option="experiments"
+            f"experiments.guest_process is not a valid regular expression ({error})",
+            hint="Correct the pattern",
+            option="experiments",
         ) from error
     return GuestLogin(settings["guest_username"], pattern, settings["guest_password"])
 
 
 def matches_pattern(name: str, command_line: str, pattern: re.Pattern[str]) -> bool:
-    """Whether a process is one of those whose identity matters."""
+    """Whether the name or the command line of a process matches."""
     return bool(pattern.search(name) or pattern.search(command_line))
 
 
 def command_digest(command_line: str) -> str:
-    """What is kept of a command line."""
+    """The SHA-256 of a command line, as hex."""
     return hashlib.sha256(command_line.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def compare_processes(before: Mapping[str, Any], after: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What two readings of a VM prove: ``{"before", "after", "same", "detail"}``.
+    """Compare the processes of a VM before and after a move: ``{"before", "after", "same", "detail"}``.
 
-    A reading is ``{"processes": [...], "detail": why it could not be made}``. ``same`` is true when each process from
-    before is there after, false when one is gone or another one, ``None`` when there is nothing to compare.
+    Arguments are results of :func:`reading`. ``same`` is true if each process from before is there after, false if one is gone
+    or was replaced, ``None`` if there is nothing to compare.
     """
     old = before["processes"]
     new = (after or {}).get("processes", [])
@@ -93,5 +95,5 @@ def _same(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
 
 
 def reading(processes: Iterable[GuestProcess], detail: str = "") -> dict[str, Any]:
-    """A reading of a VM for the journal; ``detail`` says why there is none."""
+    """The processes of a VM for the journal: ``{"processes": [...], "detail"}``. ``detail`` says why they could not be read."""
     return {"processes": [asdict(process) for process in processes], "detail": detail}

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A VM's home as it is kept in a custom attribute of the VM. Pure.
+"""A VM's home, and its text in a custom attribute of the VM. Pure.
 
-A restore finds it there from any controller.
+A restore can read the attribute from any controller.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ ATTRIBUTE = "liveml_home"
 
 
 def encode_home(home: Home) -> str:
-    """The attribute's value: short keys, because custom attributes are short."""
+    """The attribute's value. Its keys are short, because vCenter limits the length of custom attributes."""
     fields = {"h": home.host, "n": home.host_name, "s": home.start, "t": home.target, "tn": home.target_name}
     return json.dumps({**fields, "r": home.run_id, "at": home.recorded_at}, separators=(",", ":"))
 
 
 def decode_home(vm: str, text: str) -> Home | None:
-    """The home in an attribute's value; ``None`` when a person wrote something else into it."""
+    """The home in an attribute's value; ``None`` if the text is something else."""
     try:
         data = {"s": "", **json.loads(text)}
         return Home(vm, *(str(data[key]) for key in ("h", "n", "t", "tn", "r", "at", "s")))
@@ -32,10 +32,10 @@ def decode_home(vm: str, text: str) -> Home | None:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where a VM lived before evacuation, and where the evacuation puts it.
+    """Where a VM lived before evacuation (``host``), and where the evacuation moves it (``target``). Hosts are MoIDs.
 
-    ``start`` is the MoID of the host where the move to ``target`` starts, "" in homes that do not tell. It differs from
-    ``host`` when the VM had been put there by an earlier evacuation.
+    ``start`` is the host from which the VM moves to ``target``, or "" if it is not recorded. It differs from ``host`` if an
+    earlier evacuation had moved the VM there.
     """
 
     vm: str
@@ -46,9 +46,9 @@ class Home:
     run_id: str
     recorded_at: str  # UTC, ISO 8601
     start: str = ""
-    vm_name: str = field(default="", compare=False)  # as a journal knows it, for a VM that is gone
+    vm_name: str = field(default="", compare=False)  # from a journal, for a VM that no longer exists
 
     @property
     def places(self) -> tuple[str, ...]:
-        """MoIDs of the hosts where the VM is when nobody but an evacuation moved it away from home."""
+        """MoIDs of the hosts where the VM can be if nothing but evacuations moved it."""
         return (self.target, self.start) if self.start else (self.target,)

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads the estate: property paths in bulk, a constant number of calls whatever the size of the inventory."""
+"""Reads the estate: the needed property paths in bulk, with a number of calls that does not depend on its size.
+
+The number of pages of an answer grows with the inventory: one per 500 objects.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,7 @@ Rows = dict[str, dict[str, Any]]
 
 
 def read_vcenter(client: Client) -> VcenterInfo:
-    """The vCenter's name, id and version; a simulator says so in ``about``."""
+    """The vCenter's name, ID and version. A simulator is known by its name in ``about``."""
     about = client.content.about
     names = f"{about.name} {about.fullName}".lower()
     return VcenterInfo(
@@ -113,9 +116,10 @@ def read_estate(
     devices_of_vms: Iterable[str] = (),
     fault_domains: Mapping[str, str] | None = None,
 ) -> Estate:
-    """Read everything the planner may know.
+    """Read everything that the planner may know.
 
-    ``fault_domains`` (host name -> fault domain) takes precedence over the vSAN fault domain names.
+    ``devices_of_vms`` are MoIDs of the VMs whose devices are read. ``fault_domains`` (host name -> fault domain) takes
+    precedence over the fault domains of vSAN. Raises CallFailed or PermissionMissing.
     """
     rows = {kind: dict[str, dict[str, Any]]() for kind in PATHS}
     for kind, moid, properties in _read_inventory(client):
@@ -135,8 +139,8 @@ def read_estate(
 
 
 def read_devices(client: Client, estate: Estate, vms: Iterable[str]) -> Estate:
-    """The estate with the devices and affinities of VMs, in one call; nothing else of it is read again."""
-    rows = _read_those_left(client, [vm for vm in dict.fromkeys(vms) if vm in estate.vms], DEVICE_PATHS)
+    """The estate with devices and affinities of VMs (MoIDs), read in one call. The rest of the estate stays as it was read."""
+    rows = _read_existing_vms(client, [vm for vm in dict.fromkeys(vms) if vm in estate.vms], DEVICE_PATHS)
     return replace(estate, vms={**estate.vms, **{vm: _with_devices(estate.vms[vm], row) for vm, row in rows.items()}})
 
 
@@ -154,8 +158,8 @@ def _read_inventory(client: Client) -> Iterator[tuple[str, str, dict[str, Any]]]
         for item in _retrieve(client, [start], PATHS):
             for kind in PATHS:
                 if isinstance(item.obj, getattr(vim, kind)):
-                    wanted = set(PATHS[kind])
-                    yield kind, item.obj._moId, {p.name: p.val for p in item.propSet if p.name in wanted}
+                    paths = set(PATHS[kind])
+                    yield kind, item.obj._moId, {p.name: p.val for p in item.propSet if p.name in paths}
     finally:
         client.call("end the listing", view.DestroyView)
 
@@ -176,42 +180,48 @@ def _retrieve(client: Client, objects: list[Any], paths: Mapping[str, list[str]]
         token = page.token
         if not token:
             return
-        page = client.call("read on", partial(collector.ContinueRetrievePropertiesEx, token))
+        page = client.call(
+            "read the next page of the inventory", partial(collector.ContinueRetrievePropertiesEx, token)
+        )
 
 
 def read_objects(client: Client, kind: str, moids: Iterable[str], paths: list[str]) -> Rows:
-    """Properties of known objects in one call; objects that are gone are left out."""
-    wanted = [
+    """Properties of objects of one kind, by MoID, in one call.
+
+    Objects that no longer exist are left out. A server that cannot do that makes it raise CallFailed (``ManagedObjectNotFound``).
+    """
+    objects = [
         vmodl.query.PropertyCollector.ObjectSpec(obj=client.reference(kind, moid), skip=False) for moid in sorted(moids)
     ]
-    if not wanted:
+    if not objects:
         return {}
-    return {item.obj._moId: {p.name: p.val for p in item.propSet} for item in _retrieve(client, wanted, {kind: paths})}
+    return {item.obj._moId: {p.name: p.val for p in item.propSet} for item in _retrieve(client, objects, {kind: paths})}
 
 
 def read_placement(client: Client, moids: Iterable[str]) -> Rows:
-    """``runtime.host`` and ``runtime.powerState`` of VMs in one call; one that is gone is left out."""
-    return _read_those_left(client, list(moids), ["runtime.host", "runtime.powerState"])
+    """``runtime.host`` and ``runtime.powerState`` of VMs, by MoID. VMs that no longer exist are left out."""
+    return _read_existing_vms(client, list(moids), ["runtime.host", "runtime.powerState"])
 
 
 def read_power_on(client: Client, moids: Iterable[str]) -> Rows:
-    """``runtime.bootTime`` of VMs in one call; one that is gone is left out."""
-    return _read_those_left(client, list(moids), ["runtime.bootTime"])
+    """``runtime.bootTime`` of VMs, by MoID. VMs that no longer exist are left out."""
+    return _read_existing_vms(client, list(moids), ["runtime.bootTime"])
 
 
-def _read_those_left(client: Client, wanted: list[str], paths: list[str]) -> Rows:
+def _read_existing_vms(client: Client, vms: list[str], paths: list[str]) -> Rows:
+    """Read VMs in one call; if one no longer exists, read each by itself and leave that one out."""
     try:
-        return read_objects(client, "VirtualMachine", wanted, paths)
+        return read_objects(client, "VirtualMachine", vms, paths)
     except CallFailed as error:
         if error.fault != "ManagedObjectNotFound":
             raise
-        if len(wanted) == 1:
+        if len(vms) == 1:
             return {}
-        return {m: row for moid in wanted for m, row in _read_those_left(client, [moid], paths).items()}
+        return {m: row for moid in vms for m, row in _read_existing_vms(client, [moid], paths).items()}
 
 
 def read_alarms(client: Client, hosts: Iterable[str]) -> dict[str, tuple[Alarm, ...]]:
-    """The alarms that are triggered on hosts (MoIDs), not those of what is on them, in two calls; by name."""
+    """Alarms triggered on hosts, by host MoID and sorted by name, in two calls. Alarms of a host's VMs are left out."""
     rows = read_objects(client, "HostSystem", hosts, ["triggeredAlarmState"])
     states = {
         moid: [state for state in row.get("triggeredAlarmState") or () if state.entity._moId == moid]
@@ -236,14 +246,14 @@ def read_alarms(client: Client, hosts: Iterable[str]) -> dict[str, tuple[Alarm, 
 
 
 def iso_time(value: Any) -> str | None:
-    """A time of vCenter as UTC in ISO 8601 with milliseconds."""
+    """A time of vCenter as UTC in ISO 8601, with milliseconds."""
     if value is None:
         return None
     return str(value.astimezone(UTC).isoformat(timespec="milliseconds")).replace("+00:00", "Z")
 
 
 def _read_tasks(client: Client, rows: dict[str, Rows]) -> dict[str, str]:
-    """Task MoID -> descriptionId of the tasks of hosts and VMs that are queued or running."""
+    """Task MoID -> descriptionId, for the queued and running tasks of hosts and VMs."""
     moids = {
         task._moId for kind in ("HostSystem", "VirtualMachine") for row in rows[kind].values()
         for task in row.get("recentTask", ())
@@ -344,7 +354,7 @@ def _vm(moid: str, row: dict[str, Any], rows: dict[str, Rows], tasks: dict[str, 
 
 
 def _folder(row: dict[str, Any], rows: dict[str, Rows]) -> str:
-    """Path below the datacenter's VM folder, which itself is not named."""
+    """The path below the datacenter's VM folder, ``ml/vision``."""
     roots = {_moid(datacenter.get("vmFolder")) for datacenter in rows["Datacenter"].values()}
     names, parent = list[str](), _moid(row.get("parent"))
     while parent in rows["Folder"] and parent not in roots:
@@ -354,7 +364,7 @@ def _folder(row: dict[str, Any], rows: dict[str, Rows]) -> str:
 
 
 def _devices(devices: Iterable[Any]) -> Iterator[Device]:
-    """The devices that hinder a vMotion."""
+    """The devices that prevent a vMotion."""
     for device in devices:
         kind = _device_kind(device, getattr(device, "backing", None))
         connected = getattr(getattr(device, "connectable", None), "connected", True)

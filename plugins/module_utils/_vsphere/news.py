@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What vCenter reports while VMs move: tasks and where VMs run. Pure."""
+"""The updates that vCenter sends while VMs move: states of tasks, and where VMs run. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .estate import Power
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A vSphere fault: class name (``NoPermission``) and the server's message."""
+    """A fault of vSphere: its class name (``NoPermission``) and the server's message."""
 
     name: str
     message: str
@@ -21,7 +21,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class TaskUpdate:
-    """News of a watched task. ``state``: queued, running, success, error, or ``gone`` when vCenter forgot it."""
+    """A new state of a task: queued, running, success, error, or ``gone`` if vCenter no longer knows the task."""
 
     task: str
     state: str
@@ -32,12 +32,12 @@ class TaskUpdate:
 
 @dataclass(frozen=True, slots=True)
 class PlacementUpdate:
-    """News of a watched VM: where it runs now. ``host`` is ``None`` when the VM is gone."""
+    """Where a VM runs now. ``host`` (a MoID) is ``None`` if the VM no longer exists."""
 
     vm: str
     host: str | None
     power: Power | None = None
 
 
-# ansible-test's pylint does not see that these are classes.
+# pylint of ansible-test does not recognise that these are classes.
 Update = TaskUpdate | PlacementUpdate  # pylint: disable=unsupported-binary-operation
