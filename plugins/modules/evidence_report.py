@@ -8,15 +8,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: evidence_report
-short_description: Write a run's evidence as JSON, page and Markdown
+short_description: Write the evidence of a run as JSON, HTML and Markdown
 version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
 description:
-  - Makes C(evidence.json), C(report.html) and C(report.md) from the journal and the samples of a run. It needs no vCenter.
-  - The same journal makes the same files.
-  - Each line of the journal carries the SHA-256 of the line before it. The module verifies this chain and the samples' seal,
-    names the last line's SHA-256 in the evidence, and fails when something was changed, saying where.
+  - Makes C(evidence.json), C(report.html) and C(report.md) from the journal and the samples of a run, in the run's directory.
+  - The same journal always gives the same files. The module does not connect to vCenter.
+  - Each line of the journal contains the SHA-256 of the line before it. The module verifies this chain and the samples' SHA-256,
+    and fails if something was changed. The message names the line.
 extends_documentation_fragment:
   - liveml.vsphere.attributes
 requirements:
@@ -25,26 +25,27 @@ requirements:
 options:
   state_dir:
     description:
-      - Folder of the runs.
+      - Directory that contains the runs.
     type: path
     default: ~/.local/state/liveml.vsphere
   run_id:
     description:
-      - The run; the newest that fits O(purpose) and O(host) by default.
+      - ID of the run. The default is the newest run that fits O(purpose) and O(host).
     type: str
   purpose:
     description:
-      - Only runs of this purpose.
+      - Purpose of the run.
     type: str
     choices: [evacuate, restore, migrate]
   host:
     description:
-      - Only runs for the host of this name.
+      - Name or MoID of the host that was evacuated or restored.
     type: str
   signing_key:
     description:
-      - Private SSH key, without a passphrase or held by the agent, that signs C(evidence.json). The signature is C(evidence.json.sig).
-      - It is verified by C(ssh-keygen -Y verify -f ALLOWED_SIGNERS -I SIGNER -n liveml.vsphere -s evidence.json.sig < evidence.json).
+      - Private SSH key that signs C(evidence.json). The signature is written to C(evidence.json.sig).
+      - The key must not have a passphrase, unless an SSH agent holds it.
+      - To verify, run C(ssh-keygen -Y verify -f ALLOWED_SIGNERS -I SIGNER -n liveml.vsphere -s evidence.json.sig < evidence.json).
     type: path
 attributes:
   check_mode:
@@ -53,12 +54,25 @@ attributes:
     support: full
   idempotent:
     support: full
+seealso:
+  - module: liveml.vsphere.vm_migrate
+  - module: liveml.vsphere.experiment_wait
 """
 
 EXAMPLES = r"""
-- name: Write the report of the latest evacuation
+- name: Write the report of the newest evacuation
   liveml.vsphere.evidence_report:
     purpose: evacuate
+  register: report
+
+- name: Show what the evidence says, and where the report is
+  ansible.builtin.debug:
+    msg: "{{ report.statements + [report.report_path] }}"
+
+- name: Write and sign the evidence of one run
+  liveml.vsphere.evidence_report:
+    run_id: 20260131T090000Z-evacuate-esx-05-7f3a
+    signing_key: ~/.ssh/id_evidence
 """
 
 RETURN = r"""
@@ -66,24 +80,78 @@ evidence_path:
   description: Path of C(evidence.json).
   returned: when a run was found
   type: str
+  sample: /srv/liveml/runs/20260131T090000Z-evacuate-esx-05-7f3a/evidence.json
 report_path:
   description: Path of C(report.html).
   returned: when a run was found
   type: str
+  sample: /srv/liveml/runs/20260131T090000Z-evacuate-esx-05-7f3a/report.html
 markdown_path:
   description: Path of C(report.md).
   returned: when a run was found
   type: str
+  sample: /srv/liveml/runs/20260131T090000Z-evacuate-esx-05-7f3a/report.md
 journal:
-  description: What verifying the journal found, C(head), C(events), C(broken_at), C(why), C(samples_sha256), C(samples_as_sealed).
+  description: Whether journal and samples are as the run wrote them.
   returned: when a run was found
   type: dict
+  contains:
+    head:
+      description: SHA-256 of the last line of the journal.
+      type: str
+    events:
+      description: Number of events in the journal.
+      type: int
+      sample: 214
+    broken_at:
+      description: Number of the first line that was changed, or null.
+      type: int
+    why:
+      description: What is wrong with that line, or empty.
+      type: str
+      sample: ""
+    samples_sha256:
+      description: SHA-256 of the samples.
+      type: str
+    samples_as_sealed:
+      description: Whether this is the SHA-256 that the journal contains, or null if the journal does not contain one.
+      type: bool
+      sample: true
 artifact:
-  description:
-    - What a later job on another controller needs to know of the run, C(version), C(purpose), C(host), C(run_id), C(plan_id),
-      C(result), C(verdict) (that of the whole report, or C(no_experiment)) and the C(experiments) for M(liveml.vsphere.experiment_wait).
+  description: What a job on another controller must know about the run, for O(liveml.vsphere.experiment_wait#module:artifact).
   returned: when a run was found
   type: dict
+  contains:
+    version:
+      description: Version of this format.
+      type: int
+    purpose:
+      description: V(evacuate), V(restore) or V(migrate).
+      type: str
+      sample: evacuate
+    host:
+      description: Name of the host that was evacuated or restored, or null.
+      type: str
+      sample: esx-05.example.com
+    run_id:
+      description: ID of the run.
+      type: str
+      sample: 20260131T090000Z-evacuate-esx-05-7f3a
+    plan_id:
+      description: ID of the plan.
+      type: str
+    result:
+      description: Result of the run, for example V(success) or V(failed).
+      type: str
+      sample: success
+    verdict:
+      description: Verdict of the whole run, or V(no_experiment).
+      type: str
+      sample: uninterrupted
+    experiments:
+      description: The experiments.
+      type: list
+      elements: dict
 statements:
   description: What the evidence says about each experiment.
   returned: when a run was found
@@ -117,7 +185,7 @@ SPEC: dict[str, Any] = {
 
 
 def find_run(params: dict[str, Any]) -> tuple[Path, list[Event]] | None:
-    """The wanted run's folder and journal. Raises NotFound for a run_id that does not exist."""
+    """The folder and the events of the selected run; ``None`` if there is no run. Raises NotFound for an unknown run_id."""
     state = state_to_read(params["state_dir"])
     for folder, events in run_journals(state):
         if events and events[0]["event"] == "run_started" and fits(events[0], folder, params):
@@ -128,7 +196,7 @@ def find_run(params: dict[str, Any]) -> tuple[Path, list[Event]] | None:
 
 
 def fits(start: Event, folder: Path, params: dict[str, Any]) -> bool:
-    """Whether a run is one that was asked for."""
+    """Whether the options select a run."""
     host = (start["host"]["name"], start["host"]["moid"]) if start["host"] else ()
     return (
         params["run_id"] in (None, folder.name)
@@ -138,7 +206,7 @@ def fits(start: Event, folder: Path, params: dict[str, Any]) -> bool:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a file in one step, readable by its owner only."""
+    """Replace a file in one step. Only its owner can read it."""
     new = path.with_suffix(path.suffix + ".new")
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as stream:
@@ -147,7 +215,7 @@ def write(path: Path, text: str) -> None:
 
 
 def sign(path: Path, module: AnsibleModule) -> bool:
-    """Sign a file as ``ssh-keygen -Y`` does; whether that changed anything. Raises InvalidInput when it cannot."""
+    """Sign a file with ``ssh-keygen -Y sign``. Returns whether there is a new signature. Raises InvalidInput."""
     signature = path.with_name(f"{path.name}.sig")
     if signature.exists() and path.exists() and signature.stat().st_mtime_ns >= path.stat().st_mtime_ns:
         return False
@@ -155,14 +223,18 @@ def sign(path: Path, module: AnsibleModule) -> bool:
         return True
     program = module.get_bin_path("ssh-keygen")
     if program is None:
-        raise InvalidInput("There is no ssh-keygen", hint="Install OpenSSH's client", option="signing_key")
+        raise InvalidInput(
+            "signing_key needs the program ssh-keygen, which was not found",
+            hint="Install the OpenSSH client",
+            option="signing_key",
+        )
     signature.unlink(missing_ok=True)
     command = [program, "-Y", "sign", "-f", module.params["signing_key"], "-n", "liveml.vsphere", str(path)]
     code, _output, errors = module.run_command(command)
     if code != 0:
         raise InvalidInput(
             f"{path} cannot be signed: {' '.join(errors.split())[:200]}",
-            hint="Give an SSH key without a passphrase, or one that the agent holds",
+            hint="Set signing_key to an SSH key without a passphrase, or to a key that the SSH agent holds",
             option="signing_key",
         )
     signature.chmod(0o600)
@@ -170,7 +242,7 @@ def sign(path: Path, module: AnsibleModule) -> bool:
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
-    """Find the run, render, write what changed."""
+    """Find the run, make its files, and write those that changed."""
     found = find_run(module.params)
     if found is None:
         return {"changed": False, "msg": "no run yet"}
@@ -180,7 +252,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     evidence = evidence_of(events, samples, integrity)
     changed = False
     before, after = {}, {}
-    # The record first: a missing plot library must not cost it.
+    # The JSON comes first: it must be written even if the plot library is missing.
     renderings = (
         ("evidence.json", lambda: json.dumps(evidence, indent=2, ensure_ascii=False, allow_nan=False) + "\n"),
         ("report.md", lambda: render_markdown(evidence)),
@@ -216,11 +288,14 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     }
     if integrity["broken_at"] is not None:
         result["failure"] = (
-            f"The journal of run {folder.name} was changed: line {integrity['broken_at']} is wrong, {integrity['why']}. "
-            "What the evidence says after that line proves nothing."
+            f"The journal of run {folder.name} was changed: line {integrity['broken_at']} is wrong: {integrity['why']}. "
+            "The evidence does not prove anything from that line on. Find out who changed the file."
         )
     elif integrity["samples_as_sealed"] is False:
-        result["failure"] = f"The samples of run {folder.name} are not those that the journal sealed."
+        result["failure"] = (
+            f"The samples of run {folder.name} were changed: their SHA-256 is not the one in the journal. "
+            "The evidence does not prove anything. Find out who changed the file."
+        )
     return result
 
 

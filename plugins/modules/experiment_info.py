@@ -8,12 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: experiment_info
-short_description: Experiments that train in VMs now
+short_description: Find the experiments that are training in VMs
 version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
 description:
-  - Looks for training jobs in powered-on VMs and only reads.
+  - Looks for training jobs in VMs that are powered on. It only reads from vCenter and from the experiment servers.
 extends_documentation_fragment:
   - liveml.vsphere.connection
   - liveml.vsphere.attributes
@@ -22,32 +22,151 @@ extends_documentation_fragment:
 options:
   host:
     description:
-      - Only VMs on this host, by name or MoID.
+      - Name or MoID of a host. Only VMs on this host are searched. Otherwise VMs on all hosts are searched.
     type: str
   vms:
     description:
-      - Only these VMs, by name or MoID.
+      - Names or MoIDs of VMs. Only these VMs are searched.
     type: list
     elements: str
     default: []
+seealso:
+  - module: liveml.vsphere.vm_migrate
+  - module: liveml.vsphere.experiment_wait
 """
 
 EXAMPLES = r"""
-- name: See what trains on a host
+- name: Find the experiments on a host
   liveml.vsphere.experiment_info:
     host: esx-05.example.com
+  register: found
+
+- name: Show which experiment trains where
+  ansible.builtin.debug:
+    msg: "{{ item.vm_name }}: {{ item.description }}, {{ (100 * (item.progress or 0)) | round }} %"
+  loop: "{{ found.experiments }}"
+
+- name: Find H2O-3 servers on another port, with a login
+  liveml.vsphere.experiment_info:
+    vms:
+      - ML-cpu-vm-04
+    experiments:
+      ports:
+        - 54400
+      username: watcher
+      password: "{{ h2o_password }}"
+      allowed_networks:
+        - 10.1.4.0/24
+
+- name: Find the runs of a TensorBoard in one VM
+  liveml.vsphere.experiment_info:
+    vms:
+      - ML-gpu-vm-02
+    experiments:
+      h2o3: false
+      sources:
+        - provider: tensorboard
+          vms:
+            - ML-gpu-vm-02
+          url: http://{address}:6006
 """
 
 RETURN = r"""
 experiments:
-  description: The experiments that train now.
+  description: The experiments that are training now, one entry per VM. A cluster has one entry per node.
   returned: always
   type: list
   elements: dict
+  contains:
+    vm:
+      description: MoID of the VM.
+      type: str
+      sample: vm-42
+    vm_name:
+      description: Name of the VM.
+      type: str
+      sample: ML-cpu-vm-04
+    provider:
+      description: Provider that found the experiment.
+      type: str
+      sample: h2o3
+    id:
+      description: ID of the experiment on its server.
+      type: str
+      sample: $03017f00000132d4ffffffff$_adf5
+    process:
+      description: What identifies the server process, or the run if the provider does not know a process.
+      type: str
+      sample: "1769850000000"
+    url:
+      description: URL of the server.
+      type: str
+      sample: http://10.1.4.7:54321
+    description:
+      description: What is trained.
+      type: str
+      sample: GBM gbm_arr_delay_1
+    progress:
+      description: Progress from 0 to 1, or null if it is not known.
+      type: float
+      sample: 0.61
+    clock_progress:
+      description: Whether progress follows a time limit. Such progress does not prove that the experiment works.
+      type: bool
+      sample: false
+    owner:
+      description: Owner of the experiment, or empty if nobody is known.
+      type: str
+      sample: vision
+    cluster:
+      description: Name of the cluster that has a node in this VM, or empty for a single server.
+      type: str
+      sample: ""
+    nodes:
+      description: Addresses of the cluster's nodes.
+      type: list
+      elements: str
+      sample: []
+    metric:
+      description: Metric whose steps are watched, if there are several.
+      type: str
+      sample: ""
+    source:
+      description: Which of O(experiments.sources) found it, or empty.
+      type: str
+      sample: ""
+    capabilities:
+      description: >-
+        What the provider can prove. C(identity) is V(process) or V(run). C(signal) says what a stall is read from, V(answers) or
+        V(changes). C(freshness) is the maximum age of an answer, in seconds. C(note) explains limits.
+      type: dict
+      sample: {identity: process, signal: answers, freshness: 0.0, note: ""}
+    recoverable:
+      description: Whether a checkpoint would limit the loss if the training were lost, V(yes), V(no) or V(unknown).
+      type: str
+      sample: "no"
+    recovery:
+      description: Which checkpoint, or why there is none.
+      type: str
+      sample: no in_training_checkpoints_dir and no auto-recovery
+    reproducible:
+      description: Whether the same seed and data would give the same model, V(yes), V(no) or V(unknown).
+      type: str
+      sample: "yes"
+    reproducibility:
+      description: Under which conditions, or why not.
+      type: str
+      sample: seed 2013
+    processors:
+      description: Number of processors of the VM, if they also answer questions about the experiment. Otherwise 0.
+      type: int
+      sample: 4
 unobserved:
-  description: VM names without an experiment, with the MoID where VMs share the name, and what was seen instead.
+  description: Names of VMs without an observed experiment, and what was seen instead. The name has the MoID if VMs share it.
   returned: always
   type: dict
+  sample:
+    ML-cpu-vm-07: "http://10.1.4.8:54321: no server listens"
 """
 
 from dataclasses import asdict
@@ -62,7 +181,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session im
 
 
 def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
-    """Select VMs, look into each."""
+    """Select the VMs and find their experiments."""
     params = module.params
     estate = vcenter.estate()
     host = find_host(estate, params["host"]).moid if params["host"] is not None else None

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: experiment_wait
-short_description: Wait until the experiments of a run progressed or finished
+short_description: Wait until the experiments of a run have progressed or finished
 version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
 description:
-  - Watches the experiments that a run's journal names, and judges them against what they were when the run began.
-  - It fails when one was restarted, failed, or cannot be observed. It only reads, and needs no vCenter.
+  - Watches the experiments of a run and compares them with their state at the beginning of the run.
+  - Fails if an experiment was restarted, failed or cannot be observed, or if O(wait_timeout) ends first.
+  - The module only reads from the experiment servers. It does not connect to vCenter.
 extends_documentation_fragment:
   - liveml.vsphere.attributes
   - liveml.vsphere.attributes.info_module
@@ -22,55 +23,153 @@ extends_documentation_fragment:
 options:
   state_dir:
     description:
-      - Folder of the runs.
+      - Directory that contains the runs.
     type: path
     default: ~/.local/state/liveml.vsphere
   run_id:
     description:
-      - The run; the newest by default.
+      - ID of the run. The default is the newest run.
     type: str
   artifact:
     description:
-      - The RV(liveml.vsphere.evidence_report#module:artifact) of a run, for a controller that has not its journal.
-      - Empty to look for the run in O(state_dir).
+      - The run as RV(liveml.vsphere.evidence_report#module:artifact) returned it, for a controller that does not have the journal.
+      - If it is empty, the run is read from O(state_dir).
     type: dict
     default: {}
   until:
     description:
-      - V(progress) waits until each experiment was seen to advance or had ended; V(finished) until each has ended.
+      - V(progress) waits until each experiment has progressed or finished.
+      - V(finished) waits until each experiment has finished.
     type: str
     choices: [progress, finished]
     default: progress
   wait_timeout:
     description:
-      - Seconds to wait.
+      - Maximum time to wait, in seconds.
     type: float
     default: 120.0
+seealso:
+  - module: liveml.vsphere.vm_migrate
+  - module: liveml.vsphere.evidence_report
+  - module: liveml.vsphere.model_export
 """
 
 EXAMPLES = r"""
-- name: Wait until the experiments of the latest run are finished
+- name: Check that the experiments of the newest run still make progress
+  liveml.vsphere.experiment_wait:
+
+- name: Wait up to two hours until the experiments of the newest run are finished
   liveml.vsphere.experiment_wait:
     until: finished
     wait_timeout: 7200
+
+- name: Check the experiments of a run on another controller
+  liveml.vsphere.experiment_wait:
+    artifact: "{{ report.artifact }}"
+    experiments:
+      username: watcher
+      password: "{{ h2o_password }}"
+      allowed_networks:
+        - 10.1.4.0/24
 """
 
 RETURN = r"""
 lines:
-  description: One sentence an experiment.
+  description: One sentence per experiment.
   returned: always
   type: list
   elements: str
+  sample: ["ML-cpu-vm-04: uninterrupted, 61 %"]
 owners:
-  description: The verdicts by owner; the name is empty where nobody is known to be it.
+  description: The verdicts by owner. The key is empty for experiments without a known owner.
   returned: always
   type: dict
+  sample:
+    vision:
+      - vms: [ML-cpu-vm-04]
+        id: $03017f00000132d4ffffffff$_adf5
+        verdict: uninterrupted
 verdicts:
-  description:
-    - The verdicts, one an experiment. C(final) tells how it ended and what came out of it, where its provider knows.
+  description: The verdict on each experiment.
   returned: always
   type: list
   elements: dict
+  contains:
+    vm:
+      description: The VM, with C(moid) and C(name). For a cluster, the VM of its first node.
+      type: dict
+      sample: {moid: vm-42, name: ML-cpu-vm-04}
+    vms:
+      description: Names of all VMs with a watched node of the experiment.
+      type: list
+      elements: str
+      sample: [ML-cpu-vm-04]
+    provider:
+      description: Provider that found the experiment.
+      type: str
+      sample: h2o3
+    id:
+      description: ID of the experiment on its server.
+      type: str
+      sample: $03017f00000132d4ffffffff$_adf5
+    owner:
+      description: Owner of the experiment, or empty if nobody is known.
+      type: str
+      sample: vision
+    cluster:
+      description: Name of the cluster that trains the experiment, or empty for a single server.
+      type: str
+      sample: ""
+    verdict:
+      description: V(uninterrupted), V(stalled), V(restarted), V(failed), V(completed) or V(unknown).
+      type: str
+      sample: uninterrupted
+    identity:
+      description: Whether the same process and job was seen before and after, V(proven), V(refuted) or V(unknown).
+      type: str
+      sample: proven
+    progress_claim:
+      description: Whether progress went on and never went back, V(proven), V(refuted) or V(unknown).
+      type: str
+      sample: proven
+    stall_claim:
+      description: Whether the longest stall was within O(experiments.stall_budget), V(proven), V(refuted) or V(unknown).
+      type: str
+      sample: proven
+    longest_stall:
+      description: The longest stall, or null. Its true length is between C(low) and C(high); all values are seconds.
+      type: dict
+      sample: {seconds: 0.43, low: 0.41, high: 0.52, at_mono: 7031.25}
+    resolution:
+      description: Shortest stall, in seconds, that can be distinguished from normal operation, or null.
+      type: float
+      sample: 0.11
+    progress_before:
+      description: Progress before the move, from 0 to 1, or null.
+      type: float
+      sample: 0.08
+    progress_after:
+      description: Progress after the move, from 0 to 1, or null.
+      type: float
+      sample: 0.15
+    samples:
+      description: Number of samples behind the verdict.
+      type: int
+      sample: 512
+    unwatched_seconds:
+      description: Seconds during which the experiment was not watched.
+      type: float
+      sample: 0.0
+    detail:
+      description: What was seen, if the verdict needs an explanation.
+      type: str
+      sample: ""
+    final:
+      description: >-
+        How the experiment ended, or null if its provider does not know. C(status) is the final state, C(score) the value of
+        C(metric), and C(artifacts) are names of models and files.
+      type: dict
+      sample: {status: DONE, metric: AUC, score: 0.94, artifacts: [gbm_arr_delay_1], detail: ""}
 """
 
 import tempfile
@@ -104,7 +203,7 @@ POLL_SECONDS = 0.5
 
 
 def experiments_of(params: dict[str, Any]) -> tuple[Experiment, ...]:
-    """The experiments of the wanted run. Raises NotFound when there is no such run, InvalidInput for a bad artifact."""
+    """The experiments of the selected run. Raises NotFound if the run does not exist, InvalidInput for a bad artifact."""
     if params["artifact"]:
         return experiments_of_artifact(params["artifact"])
     state = state_to_read(params["state_dir"])
@@ -115,28 +214,28 @@ def experiments_of(params: dict[str, Any]) -> tuple[Experiment, ...]:
 
 
 def experiments_of_artifact(artifact: dict[str, Any]) -> tuple[Experiment, ...]:
-    """The experiments that a run's artifact names. Raises InvalidInput when it is not one of this version."""
+    """The experiments in a run's artifact. Raises InvalidInput if it has another version or is malformed."""
     try:
         if artifact["version"] != ARTIFACT_VERSION:
             raise ValueError(f"its version is {artifact['version']}, not {ARTIFACT_VERSION}")
         return tuple(experiment_of(experiment) for experiment in artifact["experiments"])
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput(
-            f"The artifact cannot be read ({error})",
-            hint="Give the artifact that evidence_report returned",
+            f"artifact cannot be read ({error})",
+            hint="Set artifact to the value that evidence_report returned",
             option="artifact",
         ) from error
 
 
 def reached(judgement: Judgement, until: str) -> bool:
-    """Whether an experiment needs no further waiting."""
+    """Whether the wait for an experiment is over."""
     if judgement.verdict is Verdict.COMPLETED or (judgement.samples > 10 and is_harmful(judgement)):
         return True
     return until == "progress" and judgement.verdict is Verdict.UNINTERRUPTED
 
 
 def watch(params: dict[str, Any], providers: Providers, experiments: tuple[Experiment, ...]) -> list[Judgement]:
-    """Watch until all reached what is waited for, or time is up."""
+    """Watch until the wait for all experiments is over, or until ``wait_timeout`` ends."""
     deadline = time.monotonic() + params["wait_timeout"]
     vms = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
     with (
@@ -151,7 +250,7 @@ def watch(params: dict[str, Any], providers: Providers, experiments: tuple[Exper
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
-    """Find the run's experiments and watch them."""
+    """Find the experiments of the run and watch them."""
     experiments = experiments_of(module.params)
     providers = Providers(module.params["experiments"])
     judgements: Sequence[Judgement] = watch(module.params, providers, experiments) if experiments else []
@@ -170,7 +269,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
 
 
 def line(judgement: Judgement) -> str:
-    """One sentence on an experiment."""
+    """One sentence about an experiment."""
     detail = f" ({judgement.detail})" if judgement.detail else ""
     return f"{', '.join(vm_list(judgement))}: {judgement.verdict}, {percent(judgement.progress_after)}{detail}"
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_info
-short_description: Hosts with fault domain, load, maintenance, triggered alarms and VMs
+short_description: Return hosts with fault domain, load, maintenance mode, alarms and VMs
 version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
 description:
-  - Reads hosts and the VMs on them in a constant number of calls.
+  - Reads hosts and the VMs on them. The number of calls does not depend on the size of the inventory.
 extends_documentation_fragment:
   - liveml.vsphere.connection
   - liveml.vsphere.attributes
@@ -21,26 +21,111 @@ extends_documentation_fragment:
 options:
   host:
     description:
-      - Only this host, by name or MoID.
+      - Name or MoID of a host. Only this host is returned.
     type: str
+seealso:
+  - module: liveml.vsphere.host_maintenance
+  - module: liveml.vsphere.migration_plan
 """
 
 EXAMPLES = r"""
-- name: Look at all hosts
+- name: Read all hosts
   liveml.vsphere.host_info:
+  register: info
+
+- name: Show fault domain and load of each host
+  ansible.builtin.debug:
+    msg: "{{ item.name }} ({{ item.fault_domain }}): {{ item.memory_percent }} % memory, {{ item.cpu_percent }} % CPU"
+  loop: "{{ info.hosts }}"
+
+- name: Fail if a host has a red alarm
+  liveml.vsphere.host_info:
+    host: esx-05.example.com
+  register: info
+  failed_when: "'red' in info.hosts[0].alarms | map(attribute='status')"
 """
 
 RETURN = r"""
 vcenter:
-  description: Name, version and whether the vCenter is a simulator.
+  description: The vCenter.
   returned: always
   type: dict
+  contains:
+    name:
+      description: Product name.
+      type: str
+      sample: VMware vCenter Server
+    version:
+      description: Version.
+      type: str
+      sample: 8.0.3
+    simulated:
+      description: Whether the vCenter says that it is a simulator.
+      type: bool
+      sample: false
 hosts:
-  description: The hosts, by name. C(alarms) are those that are triggered on the host, each with C(name), C(status) V(yellow) or V(red),
-    and C(acknowledged).
+  description: The hosts, sorted by name.
   returned: always
   type: list
   elements: dict
+  contains:
+    name:
+      description: Name of the host.
+      type: str
+      sample: esx-05.example.com
+    moid:
+      description: MoID of the host.
+      type: str
+      sample: host-31
+    cluster:
+      description: Name of the cluster.
+      type: str
+      sample: ml-cluster
+    datacenter:
+      description: Name of the datacenter.
+      type: str
+      sample: us-west-2
+    fault_domain:
+      description: vSAN fault domain, or null.
+      type: str
+      sample: us-west-2b
+    connection:
+      description: V(connected), V(disconnected) or V(notResponding).
+      type: str
+      sample: connected
+    maintenance:
+      description: Maintenance mode, V(normal), V(entering) or V(in).
+      type: str
+      sample: normal
+    memory_percent:
+      description: Used memory in percent.
+      type: float
+      sample: 57.1
+    cpu_percent:
+      description: Used CPU in percent.
+      type: float
+      sample: 12.4
+    link_mbit:
+      description: Speed of the fastest network adapter that has a link, in Mbit/s, or null if it is not known.
+      type: int
+      sample: 25000
+    alarms:
+      description: Alarms that are triggered on the host, each with C(name), C(status) V(yellow) or V(red), and C(acknowledged).
+      type: list
+      elements: dict
+      sample:
+        - name: Host memory status
+          status: red
+          acknowledged: false
+    vms:
+      description: VMs on the host, sorted by name. C(guest_address) is empty if VMware Tools do not report it.
+      type: list
+      elements: dict
+      sample:
+        - name: ML-cpu-vm-04
+          moid: vm-42
+          power: poweredOn
+          guest_address: 10.1.4.7
 """
 
 from dataclasses import asdict
@@ -54,8 +139,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
 
 
-def described(estate: Estate, host: HostState, alarms: tuple[Alarm, ...]) -> dict[str, Any]:
-    """A host as the module returns it."""
+def result_for(estate: Estate, host: HostState, alarms: tuple[Alarm, ...]) -> dict[str, Any]:
+    """The module's result for one host."""
     memory, cpu = utilization(host)
     vms = sorted((vm for vm in estate.vms.values() if vm.host == host.moid), key=lambda vm: vm.name)
     return {
@@ -77,7 +162,7 @@ def described(estate: Estate, host: HostState, alarms: tuple[Alarm, ...]) -> dic
 
 
 def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
-    """Read once, describe."""
+    """Read the estate and the alarms."""
     estate = vcenter.estate()
     name = module.params["host"]
     hosts = [find_host(estate, name)] if name is not None else sorted(estate.hosts.values(), key=lambda host: host.name)
@@ -85,7 +170,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     info = estate.vcenter
     return {
         "vcenter": {"name": info.name, "version": info.version, "simulated": info.simulated},
-        "hosts": [described(estate, host, alarms.get(host.moid, ())) for host in hosts],
+        "hosts": [result_for(estate, host, alarms.get(host.moid, ())) for host in hosts],
     }
 
 

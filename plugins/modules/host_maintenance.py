@@ -8,14 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_maintenance
-short_description: Fence a host, wait for its maintenance mode, or take it back into service
+short_description: Fence a host, put it into maintenance mode, or take it back into service
 version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
 description:
-  - V(fenced) starts entering maintenance mode, so that nothing moves onto the host any more, and does not wait.
-  - V(maintenance) waits until the host is in maintenance mode. A running entry is joined, never doubled.
-  - V(normal) ends maintenance mode, or cancels a running entry.
+  - Changes the maintenance mode of a host. A host that is entering maintenance mode is I(fenced), which means that no VM can be moved to it.
 extends_documentation_fragment:
   - liveml.vsphere.connection
   - liveml.vsphere.attributes
@@ -27,18 +25,20 @@ options:
     required: true
   state:
     description:
-      - The wanted state.
+      - V(fenced) starts to enter maintenance mode and does not wait.
+      - V(maintenance) waits until the host is in maintenance mode. If the host is entering it already, no second task is started.
+      - V(normal) ends maintenance mode, or cancels a task that enters it.
     type: str
     choices: [fenced, maintenance, normal]
     default: maintenance
   wait_timeout:
     description:
-      - Seconds to wait for maintenance mode or its end.
+      - Maximum time, in seconds, to wait for the beginning or the end of maintenance mode.
     type: int
     default: 1800
   vsan_mode:
     description:
-      - What vSAN does with the host's objects.
+      - What vSAN does with the data on the host.
     type: str
     choices: [noAction, ensureObjectAccessibility, evacuateAllData]
     default: ensureObjectAccessibility
@@ -49,7 +49,8 @@ options:
     default: false
   when_not_permitted:
     description:
-      - What to do when the user has not got the privilege C(Host.Config.Maintenance), as on VMware Cloud on AWS.
+      - What to do if the user does not have the privilege C(Host.Config.Maintenance), as on VMware Cloud on AWS.
+      - V(skip) changes nothing and returns RV(permitted=false).
     type: str
     choices: [fail, skip]
     default: fail
@@ -60,6 +61,9 @@ attributes:
     support: full
   idempotent:
     support: full
+seealso:
+  - module: liveml.vsphere.host_info
+  - module: liveml.vsphere.vm_migrate
 """
 
 EXAMPLES = r"""
@@ -67,29 +71,45 @@ EXAMPLES = r"""
   liveml.vsphere.host_maintenance:
     host: esx-05.example.com
     state: fenced
+
+- name: Wait until the empty host is in maintenance mode
+  liveml.vsphere.host_maintenance:
+    host: esx-05.example.com
+    wait_timeout: 600
+
+- name: Take the host back into service, if the user may do that
+  liveml.vsphere.host_maintenance:
+    host: esx-05.example.com
+    state: normal
+    when_not_permitted: skip
 """
 
 RETURN = r"""
 host:
-  description: The host's name.
+  description: Name of the host.
   returned: always
   type: str
+  sample: esx-05.example.com
 moid:
-  description: The host's MoID.
+  description: MoID of the host.
   returned: always
   type: str
+  sample: host-31
 maintenance:
-  description: The host's state afterwards, V(normal), V(entering) or V(in).
+  description: State of the host after the task, V(normal), V(entering) or V(in).
   returned: always
   type: str
+  sample: entering
 permitted:
   description: Whether the user may change maintenance mode.
   returned: always
   type: bool
+  sample: true
 message:
-  description: One sentence for people and the evidence.
+  description: The result in one sentence, for O(liveml.vsphere.vm_migrate#module:fence).
   returned: always
   type: str
+  sample: esx-05.example.com is fenced
 """
 
 from typing import Any
@@ -132,12 +152,12 @@ REACHED = {"fenced": Maintenance.ENTERING, "maintenance": Maintenance.IN, "norma
 
 
 def blocking_vms(estate: Estate, host: HostState) -> list[str]:
-    """Names of the powered-on VMs that keep the host from maintenance mode."""
+    """Names of the powered-on VMs that prevent maintenance mode of the host, sorted."""
     return sorted(vm.name for vm in estate.vms.values() if vm.host == host.moid and vm.power is Power.ON)
 
 
 def reach(vcenter: Vsphere, host: HostState, params: dict[str, Any]) -> None:
-    """Bring the host into the wanted state. Raises TaskTimeout or CallFailed."""
+    """Change the host to the state of the options. Raises TaskTimeout or CallFailed."""
     if params["state"] == "normal":
         vcenter.end_maintenance(host, params["wait_timeout"])
         return
@@ -152,27 +172,27 @@ def reach(vcenter: Vsphere, host: HostState, params: dict[str, Any]) -> None:
 
 
 def wait(vcenter: Vsphere, host: HostState, task: str, timeout: int) -> None:
-    """Wait for a task; when it fails say which VMs stood in the way."""
+    """Wait for a task of maintenance mode. Raises TaskTimeout that names the VMs on the host, or CallFailed."""
     try:
         end = vcenter.wait_for(task, timeout)
     except TaskTimeout as error:
         left = blocking_vms(vcenter.estate(), host)
         raise TaskTimeout(
-            f"{host.name} did not change its maintenance mode within {timeout} s; powered on there: "
-            f"{', '.join(left) or 'nothing'}",
+            f"{host.name} did not enter maintenance mode within {timeout} s. VMs that are powered on there: "
+            f"{', '.join(left) or 'none'}",
             last_state=error.last_state,
-            hint="Move or power off these VMs, or raise wait_timeout",
+            hint="Move or power off these VMs, or increase wait_timeout",
             option="wait_timeout",
         ) from error
     if end.fault is not None:
         raise CallFailed(
-            f"The maintenance mode of {host.name} did not change: {end.fault.name} {end.fault.message}",
+            f"{host.name} did not enter maintenance mode: {end.fault.message} ({end.fault.name})",
             fault=end.fault.name,
         )
 
 
 def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
-    """Compare, then act; once more when the host changed its mode in between."""
+    """Compare the host with the options, then act. Try once more if the host changed its mode in between."""
     try:
         return compare_and_act(module, vcenter)
     except CallFailed as error:
@@ -182,7 +202,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
 
 
 def compare_and_act(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
-    """Bring the host into the wanted state where it is not in it. Raises like :func:`reach`, and PermissionMissing."""
+    """Change the host if it is not in the state of the options. Raises like :func:`reach`, and PermissionMissing."""
     params = module.params
     host = find_host(vcenter.estate(), params["host"])
     if host.maintenance in SATISFIED[params["state"]]:
@@ -192,7 +212,7 @@ def compare_and_act(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
             raise PermissionMissing(
                 f"The user may not change the maintenance mode of {host.name}",
                 privilege=PRIVILEGE,
-                hint=f"Grant {PRIVILEGE} on the host, or set when_not_permitted=skip",
+                hint=f"Grant the privilege {PRIVILEGE} on the host, or set when_not_permitted to skip",
             )
         return {**answer(host, host.maintenance, changed=False), "permitted": False, "message": not_permitted(host)}
     if not module.check_mode:
@@ -201,7 +221,7 @@ def compare_and_act(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
 
 
 def not_permitted(host: HostState) -> str:
-    """What the evidence says when the role forbids maintenance mode."""
+    """The sentence for the evidence if the privilege for maintenance mode is missing."""
     return f"not fenced: the user may not change the maintenance mode of {host.name} ({PRIVILEGE})"
 
 

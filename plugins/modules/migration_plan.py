@@ -8,15 +8,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: migration_plan
-short_description: Choose a target host for each VM, or say why it cannot move
+short_description: Plan which host each VM moves to, or report why it cannot move
 version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
 description:
-  - Reads the estate in a constant number of calls and plans where each selected VM goes, by fault domain and low utilization.
-  - The plan counts its own earlier moves, and refuses a VM with every reason at once. It changes nothing.
-  - VMs must fit every given criterion of O(host) or O(fault_domain), O(vms), O(patterns), O(folders) and O(attributes). At least
-    one is needed, and an empty list or dictionary is none.
+  - Reads vCenter and chooses a target host for each selected VM, by fault domain and by load.
+  - Each target is the host with the lowest load after the move. The load of earlier moves of the plan is counted.
+  - A VM that cannot move is returned in RV(refusals) with every reason at once. See the page of blockers for all reasons.
+  - Select VMs with O(host) or O(fault_domain), O(vms), O(patterns), O(folders) and O(attributes). A VM must fit each criterion that
+    is set, and at least one must be set.
+  - The module changes nothing.
 extends_documentation_fragment:
   - liveml.vsphere.connection
   - liveml.vsphere.attributes
@@ -24,12 +26,13 @@ extends_documentation_fragment:
 options:
   host:
     description:
-      - Name or MoID of the host whose VMs are planned; with O(use_homes) the host that VMs come home to.
+      - Name or MoID of a host. VMs on it are planned.
+      - With O(use_homes=true), the host to which its former VMs return.
     type: str
   fault_domain:
     description:
-      - Fault domain whose hosts' VMs are planned, each with a target outside of it; with O(use_homes) the fault domain that
-        VMs come home to.
+      - Name of a fault domain. VMs on its hosts are planned, each with a target outside of the fault domain.
+      - With O(use_homes=true), the fault domain to which its former VMs return.
     type: str
   vms:
     description:
@@ -39,125 +42,272 @@ options:
     default: []
   patterns:
     description:
-      - Shell patterns of VM names.
+      - Shell patterns of VM names, for example V(ML-gpu-*).
     type: list
     elements: str
     default: []
   folders:
     description:
-      - Folders below the datacenter's VM folder, with all folders in them.
+      - Folders of VMs, including all folders in them, as paths below the datacenter's VM folder, for example V(ml/vision).
     type: list
     elements: str
     default: []
   attributes:
     description:
-      - Custom attributes, by name, whose values a VM must have.
+      - Custom attributes, by name, and the values that a VM must have.
     type: dict
     default: {}
   destination:
     description:
-      - Host that all selected VMs shall move to.
+      - Name or MoID of the host to which all selected VMs move.
     type: str
   policy:
     description:
-      - Which fault domain a target may be in, seen from the source host.
+      - Which fault domain a target may be in, compared with the fault domain of the VM's present host.
+      - V(same_preferred) prefers the same one, and takes another one if no host there fits.
+      - V(other_preferred) prefers another one, and takes the same one if no host elsewhere fits.
+      - V(same_only) and V(other_only) allow nothing else. A host without a fault domain is then never a target.
+      - V(any) ignores fault domains.
     type: str
     choices: [same_preferred, other_preferred, same_only, other_only, any]
     default: same_preferred
   fault_domains:
     description:
-      - Fault domain by host name; what is not named here has its vSAN fault domain.
+      - Fault domains by host name. Hosts that are not listed have their vSAN fault domain.
     type: dict
     default: {}
   exclude_hosts:
     description:
-      - Hosts that must not become a target.
+      - Names or MoIDs of hosts that must not be a target.
     type: list
     elements: str
     default: []
   memory_headroom:
     description:
-      - Percentage of a target's memory that stays free.
+      - Percentage of a target's memory that must stay free, 0 to 99.
     type: int
     default: 10
   cpu_headroom:
     description:
-      - Percentage of a target's CPU that stays free.
+      - Percentage of a target's CPU that must stay free, 0 to 99.
     type: int
     default: 10
   use_homes:
     description:
-      - Plan the way home of the VMs whose recorded home O(host) is.
+      - Plan the return of the VMs that an evacuation moved away from O(host) or O(fault_domain).
     type: bool
     default: false
   assume_in_service:
     description:
-      - In check mode, plan as if O(host), or each host of O(fault_domain), were out of maintenance mode already.
+      - In check mode, plan as if O(host), or all hosts of O(fault_domain), were not in maintenance mode.
     type: bool
     default: false
   approved:
     description:
-      - The RV(plan) that somebody approved. Its targets are taken, whatever the load has become, and the module fails, naming
-        every difference, when the plan made now departs from it.
-      - A move that is done already is no difference, so a killed run goes on. A VM that O(host) does not carry is none either,
-        so the plan of a fault domain serves for each of its hosts.
+      - The approved plan, as this module returned it in RV(plan). Its targets are used regardless of the load.
+      - The module fails and lists every difference if the approved plan no longer applies.
+      - Moves that are done already are not differences, so an interrupted run can be resumed. Moves of other hosts than O(host)
+        are not differences either, so one plan for a fault domain can be used for each of its hosts.
     type: dict
     default: {}
   plan_id:
     description:
-      - Fail as drifted unless the plan made now has this id, or is what is left of a plan of this id that a run in O(state_dir)
-        began. Any plan when empty.
-      - With O(approved), the id that the approved plan must have.
+      - Fail unless the plan made now has this ID, or is the rest of a plan with this ID that a run in O(state_dir) began.
+      - With O(approved), the ID that the approved plan must have.
+      - An empty value accepts any plan.
     type: str
     default: ""
   state_dir:
     description:
-      - Folder of the journals; moves of a killed run that still are in flight are taken up from there.
+      - Directory that contains the runs. Moves of an interrupted run that are still in flight become part of the plan.
     type: path
     default: ~/.local/state/liveml.vsphere
   lock_timeout:
     description:
-      - Seconds to wait for another process that still carries out a run for O(host).
+      - Maximum time, in seconds, to wait for another process that carries out a run for O(host) or for a host of O(fault_domain).
     type: float
     default: 600.0
+seealso:
+  - module: liveml.vsphere.vm_migrate
+  - module: liveml.vsphere.host_info
+  - module: liveml.vsphere.placement
+  - ref: Blockers <ansible_collections.liveml.vsphere.docsite.reference_blockers>
+    description: All checks that can keep a VM from moving, and their remedies.
 """
 
 EXAMPLES = r"""
-- name: Plan the evacuation of a host
+- name: Plan the evacuation of a host, preferably to other fault domains
   liveml.vsphere.migration_plan:
     host: esx-05.example.com
     policy: other_preferred
+  register: plan
+
+- name: Show each move and each VM that cannot move
+  ansible.builtin.debug:
+    msg: "{{ plan.lines + plan.refusals | map(attribute='text') | list }}"
+
+- name: Plan the move of some VMs of a team to one host
+  liveml.vsphere.migration_plan:
+    patterns:
+      - ML-gpu-*
+    attributes:
+      team: vision
+    destination: esx-06.example.com
+
+- name: Plan the return of the VMs whose home is this host
+  liveml.vsphere.migration_plan:
+    host: esx-05.example.com
+    use_homes: true
+
+- name: Set the login once for all modules of the collection
+  module_defaults:
+    group/liveml.vsphere.vcenter:
+      hostname: vcenter.example.com
+      username: automation@vsphere.local
+      password: "{{ vcenter_password }}"
+  block:
+    - name: Plan the evacuation of a fault domain, but not to this host
+      liveml.vsphere.migration_plan:
+        fault_domain: us-west-2b
+        exclude_hosts:
+          - esx-09.example.com
 """
 
 RETURN = r"""
 plan_id:
-  description: Identifies what the plan decides.
+  description: ID of the plan. Two plans with the same moves and the same VMs that cannot move have the same ID.
   returned: always
   type: str
+  sample: 0f343b0931126a20f133d67c2b018a3b5d9ae7b36c2d0f0a6f3f0f1d2c4b5a69
 plan:
-  description: The plan for M(liveml.vsphere.vm_migrate).
+  description: The plan for O(liveml.vsphere.vm_migrate#module:plan). An edited plan is refused.
   returned: always
   type: dict
+  contains:
+    plan_id:
+      description: The same as RV(plan_id).
+      type: str
+    vcenter:
+      description: The vCenter for which the plan was made, with C(name), C(instance_uuid), C(version) and C(simulated).
+      type: dict
+    moves:
+      description: The same as RV(moves).
+      type: list
+      elements: dict
+    refusals:
+      description: The same as RV(refusals), without C(text).
+      type: list
+      elements: dict
+    settled:
+      description: Names of the VMs that are at their destination already.
+      type: list
+      elements: str
 hosts:
-  description: Names of the hosts that O(host) or O(fault_domain) means.
+  description: Names of the hosts that O(host) or O(fault_domain) selects.
   returned: always
   type: list
   elements: str
+  sample: [esx-05.example.com]
 lines:
-  description: "One line a move, C(vm: source → target)."
+  description: "One line per move, C(vm: source → target)."
   returned: always
   type: list
   elements: str
+  sample: ["ML-cpu-vm-04: esx-05.example.com → esx-06.example.com"]
 moves:
-  description: The plan's moves.
+  description: The planned moves, longest first.
   returned: always
   type: list
   elements: dict
+  contains:
+    number:
+      description: Number of the move, from 1.
+      type: int
+      sample: 1
+    vm:
+      description: MoID of the VM.
+      type: str
+      sample: vm-42
+    vm_name:
+      description: Name of the VM.
+      type: str
+      sample: ML-cpu-vm-04
+    source:
+      description: MoID of the host on which the VM runs now.
+      type: str
+      sample: host-31
+    source_name:
+      description: Name of that host.
+      type: str
+      sample: esx-05.example.com
+    source_fault_domain:
+      description: Fault domain of that host, or null.
+      type: str
+      sample: us-west-2b
+    target:
+      description: MoID of the target host.
+      type: str
+      sample: host-33
+    target_name:
+      description: Name of the target host.
+      type: str
+      sample: esx-06.example.com
+    target_fault_domain:
+      description: Fault domain of the target host, or null.
+      type: str
+      sample: us-west-2c
+    memory_bytes:
+      description: Memory of the VM, in bytes.
+      type: int
+      sample: 34359738368
+    predicted_seconds:
+      description: Predicted duration of a vMotion that has the link to itself, in seconds.
+      type: float
+      sample: 40.4
+    pool:
+      description: MoID of the resource pool for the VM, if the target is in another cluster.
+      type: str
+    task:
+      description: MoID of the task that is moving the VM already, or null.
+      type: str
+    inferred:
+      description: Whether the task may belong to somebody else.
+      type: bool
+      sample: false
+    why:
+      description: Why this target was chosen.
+      type: str
+      sample: least loaded fitting host in us-west-2c (57 % memory, 12 % CPU after the move)
 refusals:
-  description: VMs that cannot move, with every reason.
+  description: The VMs that cannot move, with every reason.
   returned: always
   type: list
   elements: dict
+  contains:
+    vm:
+      description: MoID of the VM.
+      type: str
+      sample: vm-47
+    vm_name:
+      description: Name of the VM.
+      type: str
+      sample: ML-cpu-vm-09
+    blocking:
+      description: Whether the VM prevents maintenance mode of its host.
+      type: bool
+      sample: true
+    reasons:
+      description: The reasons, each with the name of the C(check), the C(object) it failed on and a C(hint).
+      type: list
+      elements: dict
+      sample:
+        - check: missing_network
+          object: ml-training-9
+          hint: Provide the network on another host of the cluster
+    text:
+      description: All reasons in one sentence.
+      type: str
+      sample: "ML-cpu-vm-09 stays: missing_network (ml-training-9): Provide the network on another host of the cluster."
 """
 
 from contextlib import ExitStack
@@ -205,13 +355,15 @@ SPEC: dict[str, Any] = {
 
 
 def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
-    """Wait for runs in progress, read, plan."""
+    """Wait for runs of the same hosts, read vCenter, and plan."""
     params = module.params
     domains = params["fault_domains"]
     estate = vcenter.estate(fault_domains=domains)
     hosts = hosts_of(params, estate)
     if params["use_homes"] and not hosts:
-        raise InvalidInput("use_homes needs a host", hint="Give the host that VMs come home to", option="host")
+        raise InvalidInput(
+            "use_homes needs host or fault_domain", hint="Set host to the host to which VMs return", option="host"
+        )
     if hosts:
         with ExitStack() as locks:
             for host in hosts:
@@ -221,7 +373,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
             estate = vcenter.estate(fault_domains=domains)
     approved = approved_plan(params, estate)
     request = request_of(params, estate, hosts, approved)
-    estate = vcenter.devices(estate, request.vms)  # all else as it was selected from: VMs may move meanwhile
+    estate = vcenter.devices(estate, request.vms)  # only devices: VMs may have moved since they were selected
     if module.check_mode and params["assume_in_service"]:
         estate = assume_in_service(estate, *(host.moid for host in hosts))
     plan = make_plan(estate, request)

@@ -13,84 +13,99 @@ version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
 description:
-  - Fetches what the experiments of a run have trained, each model into a file of its own, with checksums.
-  - An experiment that is not finished fails the task and says how far it is; nothing is stored then. See
+  - Fetches the models that the experiments of a run have trained, each into a file of its own, with checksums.
+  - Fails if an experiment is not finished, reports its progress, and stores nothing. To wait, use
     M(liveml.vsphere.experiment_wait).
-  - It only reads from the servers and needs no vCenter. Names that a server gives never become names of files.
-  - Of H2O-3 servers it fetches the MOJO, or the binary model where the release refuses to export MOJOs. Of Driverless AI it
-    fetches a scoring pipeline that the server has built already.
+  - From H2O-3 servers it fetches the MOJO, or the binary model if the server cannot export a MOJO. From Driverless AI it fetches a
+    scoring pipeline that the server has already built.
+  - The module only reads from the experiment servers. It does not connect to vCenter. File names never come from a server.
 extends_documentation_fragment:
   - liveml.vsphere.attributes
   - liveml.vsphere.experiments
 options:
   dest:
     description:
-      - Folder for the models, made when missing. Files are readable by their owner only.
+      - Directory for the models. It is created if it does not exist. Only the owner can read the files.
     type: path
     required: true
   state_dir:
     description:
-      - Folder of the runs.
+      - Directory that contains the runs.
     type: path
     default: ~/.local/state/liveml.vsphere
   run_id:
     description:
-      - The run whose experiments have trained the models; by default the newest with an experiment that was asked for.
+      - ID of the run. The default is the newest run with an experiment that fits O(vm) and O(experiment).
     type: str
   vm:
     description:
-      - Only experiments in this VM, by name or MoID.
+      - Name or MoID of a VM. Only experiments in this VM are fetched.
     type: str
   experiment:
     description:
-      - Only the experiment with this id, as the evidence has it.
+      - ID of an experiment, as in the evidence. Only this experiment is fetched.
     type: str
   model:
     description:
-      - Which model of a grid search or an AutoML. The best by default.
+      - Name of the model of a grid search or an AutoML. The default is the best model.
     type: str
   format:
     description:
-      - V(mojo) is H2O-3's MOJO or the MOJO scoring pipeline of Driverless AI, V(binary) the model that an H2O-3 server of the
-        same release can load, V(python) the Python scoring pipeline of Driverless AI.
-      - V(auto) takes the MOJO where there is one, and says so where there is none.
+      - V(mojo) is the MOJO of H2O-3, or the MOJO scoring pipeline of Driverless AI.
+      - V(binary) is the model of H2O-3 that only a server of the same release can load.
+      - V(python) is the Python scoring pipeline of Driverless AI.
+      - V(auto) takes the MOJO if there is one. Otherwise it takes another format, with a warning.
     type: str
     choices: [auto, mojo, binary, python]
     default: auto
   max_mib:
     description:
-      - Size in MiB beyond which a model is not stored.
+      - Maximum size of a model in MiB. A larger model is not stored.
     type: int
     default: 4096
 attributes:
   check_mode:
     support: full
-    details: The models are fetched into a temporary folder and compared, then removed.
+    details: The models are fetched into a temporary directory, compared and removed.
   diff_mode:
     support: full
   idempotent:
     support: full
-    details: A file that holds the same model is kept, although H2O-3 exports a MOJO with other bytes each time.
+    details: A file with the same model is kept, although H2O-3 exports a MOJO with other bytes each time.
 seealso:
   - module: liveml.vsphere.experiment_wait
+  - module: liveml.vsphere.vm_migrate
 """
 
 EXAMPLES = r"""
-- name: Wait until the experiments of the latest run are finished
+- name: Wait until the experiments of the newest run are finished
   liveml.vsphere.experiment_wait:
     until: finished
     wait_timeout: 7200
 
-- name: Keep what they have trained
+- name: Fetch the models that they have trained
   liveml.vsphere.model_export:
     dest: /srv/models
+
+- name: Fetch one model of one VM in the binary format
+  liveml.vsphere.model_export:
+    dest: /srv/models
+    vm: ML-cpu-vm-04
+    format: binary
+  register: export
+
+- name: Show the file and its checksum
+  ansible.builtin.debug:
+    msg: "{{ item.path }}: {{ item.sha256 }}"
+  loop: "{{ export.models }}"
 """
 
 RETURN = r"""
 run_id:
-  description: The run.
+  description: ID of the run.
   returned: always
   type: str
+  sample: 20260131T090000Z-evacuate-esx-05-7f3a
 models:
   description: The models.
   returned: always
@@ -98,47 +113,58 @@ models:
   elements: dict
   contains:
     vm:
-      description: The VM's name.
+      description: Name of the VM.
       type: str
+      sample: ML-cpu-vm-04
     experiment:
-      description: The experiment's id.
+      description: ID of the experiment on its server.
       type: str
+      sample: $03017f00000132d4ffffffff$_adf5
     provider:
-      description: The provider that found the experiment.
+      description: Provider that found the experiment.
       type: str
+      sample: h2o3
     model:
-      description: The model's name on its server.
+      description: Name of the model on its server.
       type: str
+      sample: gbm_arr_delay_1
     algorithm:
-      description: The algorithm as H2O-3 names it.
+      description: Algorithm, as H2O-3 names it.
       type: str
+      sample: gbm
     format:
-      description: The format that was fetched, C(mojo), C(binary) or C(python).
+      description: Format that was fetched, V(mojo), V(binary) or V(python).
       type: str
+      sample: mojo
     path:
-      description: The file.
+      description: Path of the file.
       type: str
+      sample: /srv/models/ML-cpu-vm-04-3f0f1d2c4b5a.zip
     size:
-      description: Its size in bytes.
+      description: Size of the file in bytes.
       type: int
+      sample: 81344
     sha256:
-      description: SHA-256 of its bytes.
+      description: SHA-256 of the file.
       type: str
     content_sha256:
-      description: SHA-256 of what makes the model predict. For MOJOs it is the same for equal models, whenever they were trained.
+      description: SHA-256 of the parts of the model that decide its predictions. Equal MOJOs have the same one, whenever they were trained.
       type: str
     model_checksum:
-      description: H2O-3's own checksum of the model, the same for the same model.
+      description: Checksum of the model by H2O-3. The same model has the same one.
       type: str
     reproducible:
-      description: Whether the same seed and data would give the same model, and why.
+      description: Whether the same seed and data would give the same model. C(state) is V(yes), V(no) or V(unknown), C(detail) says why.
       type: dict
+      sample: {state: "yes", detail: seed 2013}
     note:
-      description: What must be known of the format, such as why it is no MOJO.
+      description: What to know about the format, for example why it is not a MOJO.
       type: str
+      sample: ""
     changed:
       description: Whether the file was written.
       type: bool
+      sample: true
 """
 
 import shutil
@@ -178,38 +204,40 @@ SPEC: dict[str, Any] = {
 }
 
 
-def asked_for(experiment: Experiment, params: dict[str, Any]) -> bool:
-    """Whether the options name an experiment."""
+def matches(experiment: Experiment, params: dict[str, Any]) -> bool:
+    """Whether the options ``vm`` and ``experiment`` select an experiment."""
     vm = params["vm"] in (None, experiment.vm_name, experiment.vm)
     return vm and params["experiment"] in (None, experiment.id)
 
 
 def find_experiments(params: dict[str, Any]) -> tuple[RunState, list[Experiment]]:
-    """The wanted run and its wanted experiments. Raises NotFound."""
+    """The selected run and its selected experiments. Raises NotFound."""
     state = state_to_read(params["state_dir"])
     begun = False
     for _folder, run in run_states(state):
         begun = True
         if params["run_id"] not in (None, run.run_id):
             continue
-        # Each node of a cluster is watched; what they train together is one model.
-        found = {key_of(experiment): experiment for experiment in run.experiments if asked_for(experiment, params)}
+        # A cluster has one experiment per node, but they train one model.
+        found = {key_of(experiment): experiment for experiment in run.experiments if matches(experiment, params)}
         if found:
             return run, list(found.values())
     if not begun:
         raise no_run(state, params["run_id"] or "that began")
-    wanted = {name: params[name] for name in ("run_id", "vm", "experiment") if params[name]}
-    told = ", ".join(f"{name} {value}" for name, value in wanted.items())
+    options = ", ".join(f"{name} {params[name]}" for name in ("run_id", "vm", "experiment") if params[name])
     raise NotFound(
-        f"No run in {params['state_dir']} has an experiment{f' of {told}' if told else ''}",
-        hint="Check state_dir, run_id, vm and experiment; the evidence names them",
+        f"No run in {params['state_dir']} has an experiment{f' with {options}' if options else ''}",
+        hint="Correct state_dir, run_id, vm or experiment. The evidence of a run names its experiments",
         option="run_id",
     )
 
 
 @contextmanager
-def workshop(module: AnsibleModule) -> Iterator[Path]:
-    """A private folder to fetch into: within ``dest``, so that a file gets there in one step, or elsewhere in check mode."""
+def staging_folder(module: AnsibleModule) -> Iterator[Path]:
+    """A private, temporary folder for fetched files.
+
+    It is in ``dest``, so that a file can be moved to its place in one step. In check mode it is elsewhere. Raises InvalidInput.
+    """
     dest = Path(module.params["dest"])
     where = Path(module.tmpdir) if module.check_mode else dest
     try:
@@ -218,7 +246,9 @@ def workshop(module: AnsibleModule) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix=".liveml-", dir=where))
     except OSError as error:
         raise InvalidInput(
-            f"{where} cannot be used: {error.strerror}", hint="Give a folder this user can write in dest", option="dest"
+            f"{where} cannot be used: {error.strerror}",
+            hint="Set dest to a directory that this user can write",
+            option="dest",
         ) from error
     try:
         yield folder
@@ -227,26 +257,26 @@ def workshop(module: AnsibleModule) -> Iterator[Path]:
 
 
 def fetch_all(
-    providers: Providers, experiments: list[Experiment], wanted: Wanted, folder: Path
+    providers: Providers, experiments: list[Experiment], request: Wanted, folder: Path
 ) -> list[tuple[Experiment, Exported]]:
-    """The models of all experiments, or one error that names everything in the way."""
+    """Fetch the models of all experiments. Raises one ExperimentError for all that cannot be fetched."""
     fetched, errors = [], []
     for number, experiment in enumerate(experiments):
         place = folder / str(number)
         place.mkdir(mode=0o700)
         try:
-            fetched.append((experiment, providers.export(experiment, wanted, place)))
+            fetched.append((experiment, providers.export(experiment, request, place)))
         except ExperimentError as error:
             errors.append(error)
     if errors:
         what = "; ".join(error.message for error in errors)
         hint = "; ".join(dict.fromkeys(error.hint for error in errors))
-        raise ExperimentError(f"Nothing was stored. {what}", hint=hint)
+        raise ExperimentError(f"No model was stored: {what}", hint=hint)
     return fetched
 
 
-def stored(module: AnsibleModule, experiment: Experiment, exported: Exported, path: Path) -> dict[str, Any]:
-    """Put a model in its place unless it is there; what the module returns of it."""
+def store_model(module: AnsibleModule, experiment: Experiment, exported: Exported, path: Path) -> dict[str, Any]:
+    """Move a model to its place, unless the same model is there already. Returns the module's result for it."""
     digest = exported.content(exported.path)
     kept = holds(path, exported, digest)
     described = path if kept else exported.path
@@ -278,32 +308,32 @@ def stored(module: AnsibleModule, experiment: Experiment, exported: Exported, pa
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
-    """Find the experiments, fetch all, then store what is new."""
+    """Find the experiments, fetch all models, then store those that are new."""
     params = module.params
     if params["max_mib"] < 1:
-        raise InvalidInput(f"max_mib is {params['max_mib']}", hint="Give a size in MiB above 0", option="max_mib")
+        raise InvalidInput(f"max_mib is {params['max_mib']}", hint="Set max_mib to 1 or more", option="max_mib")
     run, found = find_experiments(params)
     providers = Providers(params["experiments"])
     exporting = [experiment for experiment in found if params["experiment"] or providers.exports(experiment)]
     for experiment in found:
         if experiment not in exporting:
-            module.warn(f"{experiment.vm_name}: provider {experiment.provider} has no finished model to fetch.")
+            module.warn(f"{experiment.vm_name}: models cannot be fetched from provider {experiment.provider}.")
     if not exporting:
         raise ExperimentError(
-            f"No experiment of run {run.run_id} is of a provider with finished models to fetch",
-            hint="Take the models from where the trainings store them",
+            f"Models cannot be fetched from the providers of run {run.run_id}",
+            hint="Copy the models from the place where the trainings store them",
         )
-    wanted = Wanted(params["format"], params["model"], params["max_mib"] << 20)
+    request = Wanted(params["format"], params["model"], params["max_mib"] << 20)
     before, after = "", ""
-    with workshop(module) as folder:
+    with staging_folder(module) as folder:
         models = []
-        for experiment, exported in fetch_all(providers, exporting, wanted, folder):
+        for experiment, exported in fetch_all(providers, exporting, request, folder):
             path = Path(params["dest"]) / stored_name(experiment, exported)
             existed = path.exists()
-            model = stored(module, experiment, exported, path)
+            model = store_model(module, experiment, exported, path)
             digest = model["content_sha256"]
-            before += line(path, "another model" if model["changed"] else digest) if existed else ""
-            after += line(path, digest)
+            before += diff_line(path, "another model" if model["changed"] else digest) if existed else ""
+            after += diff_line(path, digest)
             models.append(model)
     return {
         "changed": any(model["changed"] for model in models),
@@ -313,8 +343,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     }
 
 
-def line(path: Path, digest: str) -> str:
-    """A model in the diff."""
+def diff_line(path: Path, digest: str) -> str:
+    """The line of a model in the diff."""
     return f"{path}: {digest}\n"
 
 

@@ -13,35 +13,35 @@ version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
 description:
-  - Tells for each VM with a recorded home where it is now and what a restore would do with it.
-  - Homes come from the custom attribute C(liveml_home) of the VM, or from the journals where the role did not permit it.
+  - Returns for each VM with a recorded home where it is now, and what a restore would do with it.
+  - A home is stored in the VM's custom attribute C(liveml_home). If the user may not set it, the home is only in the journal of the run.
 extends_documentation_fragment:
   - liveml.vsphere.connection
   - liveml.vsphere.attributes
 options:
   host:
     description:
-      - Only VMs whose home this host is, by name or MoID.
+      - Name or MoID of a host. Only VMs whose home it is are returned or cleared.
     type: str
   state:
     description:
-      - V(present) reads; V(absent) clears the recorded homes of the VMs with one of O(outcomes), in the VM's custom attribute
-        and for the journals of O(state_dir), except of a VM that a task of vCenter is moving just then.
-      - The journals themselves stay as they are; what was cleared is kept beside them. A home whose attribute the role does not
-        permit to clear is kept, with a warning.
+      - V(present) reads the homes.
+      - V(absent) clears the homes of VMs with one of O(outcomes). VMs that are currently being moved are skipped. If the user may
+        not clear a VM's custom attribute, its home is kept, with a warning.
+      - Journals are never changed. O(state_dir) has a separate file of the homes that were cleared.
     type: str
     choices: [present, absent]
     default: present
   outcomes:
     description:
-      - Outcomes whose homes V(absent) clears.
+      - Outcomes whose homes O(state=absent) clears. See RV(placements[].outcome).
     type: list
     elements: str
     choices: [home, away, moved_by_person, home_unhealthy, gone]
     default: [home]
   state_dir:
     description:
-      - Folder of the journals. One that is missing holds no homes.
+      - Directory that contains the runs. If it does not exist, only custom attributes are read.
     type: path
     default: ~/.local/state/liveml.vsphere
 attributes:
@@ -51,21 +51,72 @@ attributes:
     support: full
   idempotent:
     support: full
+seealso:
+  - module: liveml.vsphere.migration_plan
+  - module: liveml.vsphere.vm_migrate
 """
 
 EXAMPLES = r"""
-- name: See which VMs have to come home
+- name: Read which VMs have this host as their home
   liveml.vsphere.placement:
     host: esx-05.example.com
+  register: homes
+
+- name: Show where these VMs are, and what a restore would do
+  ansible.builtin.debug:
+    msg: "{{ homes.placements | map(attribute='text') | list }}"
+
+- name: Clear the homes of VMs that are home again, or no longer exist
+  liveml.vsphere.placement:
+    state: absent
+    outcomes:
+      - home
+      - gone
 """
 
 RETURN = r"""
 placements:
-  description: VMs with a recorded home, and the C(outcome) that a restore would have for each, V(home), V(away), V(moved_by_person),
-    V(home_unhealthy) or V(gone), in one sentence as C(text).
+  description: The VMs with a recorded home, sorted by name.
   returned: always
   type: list
   elements: dict
+  contains:
+    vm:
+      description: Name of the VM.
+      type: str
+      sample: ML-cpu-vm-04
+    moid:
+      description: MoID of the VM.
+      type: str
+      sample: vm-42
+    home:
+      description: Name of the host that is the VM's home.
+      type: str
+      sample: esx-05.example.com
+    target:
+      description: Name of the host to which the evacuation moved the VM.
+      type: str
+      sample: esx-06.example.com
+    host:
+      description: Name of the host on which the VM is now, or empty.
+      type: str
+      sample: esx-06.example.com
+    outcome:
+      description:
+        - V(home) means that the VM is home, and V(away) that a restore would bring it home.
+        - V(moved_by_person) means that it was moved after its evacuation. A restore leaves it where it is.
+        - V(home_unhealthy) means that its home is in maintenance mode, disconnected or gone.
+        - V(gone) means that the VM no longer exists.
+      type: str
+      sample: away
+    run_id:
+      description: ID of the run that recorded the home.
+      type: str
+      sample: 20260131T090000Z-evacuate-esx-05-7f3a
+    text:
+      description: All this in one sentence.
+      type: str
+      sample: ML-cpu-vm-04 is on esx-06.example.com, away from its home esx-05.example.com.
 """
 
 from typing import Any
@@ -91,7 +142,7 @@ SPEC: dict[str, Any] = {
 
 
 def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
-    """Read, then clear what is to be cleared."""
+    """Read the homes, and clear those that the options select."""
     params = module.params
     estate = vcenter.estate()
     host = find_host(estate, params["host"]).moid if params["host"] is not None else None
@@ -100,36 +151,37 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     homes = journal_homes(state, uuid)
     found = placements(estate, homes, host)
     if params["state"] == "present":
-        return {"changed": False, "placements": [described(p) for p in found]}
-    wanted = [p for p in found if p.outcome in params["outcomes"] and may_clear(estate.vms.get(p.vm))]
-    cleared = [p for p in wanted if module.check_mode or cleared_attribute(estate.vms.get(p.vm), vcenter)]
+        return {"changed": False, "placements": [result_for(p) for p in found]}
+    selected = [p for p in found if p.outcome in params["outcomes"] and may_clear(estate.vms.get(p.vm))]
+    cleared = [p for p in selected if module.check_mode or clear_attribute(estate.vms.get(p.vm), vcenter)]
     journalled = [homes[p.vm] for p in cleared if p.vm in homes]
     if journalled and not module.check_mode:
         clear_homes(state, uuid, journalled)
-    for kept in wanted:
+    for kept in selected:
         if kept not in cleared:
             module.warn(
-                f"{kept.vm_name} keeps its home {kept.home.host_name}: its attribute {ATTRIBUTE} cannot be cleared."
+                f"{kept.vm_name} keeps its home {kept.home.host_name}, because its custom attribute {ATTRIBUTE} cannot be "
+                "cleared. Check that the user has the privilege Global.SetCustomField on the VM."
             )
     return {
         "changed": bool(cleared),
-        "placements": [described(p) for p in found],
+        "placements": [result_for(p) for p in found],
         "diff": {"before": "".join(f"{p.vm_name}: home {p.home.host_name}\n" for p in cleared), "after": ""},
     }
 
 
 def may_clear(vm: VmState | None) -> bool:
-    """Whether the VM's home may go: one that is being moved may still need it where it arrives."""
+    """Whether the VM's home may be cleared. A VM that is being moved may need it again on the host where it arrives."""
     return vm is None or vm.moving_task is None
 
 
-def cleared_attribute(vm: VmState | None, vcenter: Vsphere) -> bool:
-    """Clear the VM's home attribute where it has one; whether it has none any more."""
+def clear_attribute(vm: VmState | None, vcenter: Vsphere) -> bool:
+    """Clear the VM's home attribute if it has one. Returns whether the VM is now without a home attribute."""
     return vm is None or not vm.attributes.get(ATTRIBUTE) or vcenter.clear_home(vm.moid)
 
 
-def described(placement: Placement) -> dict[str, str]:
-    """A placement as the module returns it."""
+def result_for(placement: Placement) -> dict[str, str]:
+    """The module's result for one VM."""
     return {
         "vm": placement.vm_name,
         "moid": placement.vm,

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vm_migrate
-short_description: Carry out a plan by live vMotion while experiments are watched
+short_description: Move the VMs of a plan by live vMotion and watch their experiments
 version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
 description:
-  - Moves the VMs of a plan of M(liveml.vsphere.migration_plan) in a sliding window of slots, samples the experiments in
-    them, and judges from the samples whether each experiment kept running.
-  - Every transition is on disk in the run's journal before the call that it announces. A killed run is resumed by
-    running the same task again.
-  - A move is done when vCenter shows the VM on its target, whatever the task said.
+  - Moves the VMs of a plan of M(liveml.vsphere.migration_plan), several at a time. Experiments in the VMs are sampled during the
+    moves, and the samples show whether each experiment kept running.
+  - A move is done if vCenter shows the VM on its target, whatever state the task has.
+  - The run's journal records each step on disk before the step begins. To resume an interrupted run, run the same task again.
 extends_documentation_fragment:
   - liveml.vsphere.connection
   - liveml.vsphere.attributes
@@ -25,23 +24,25 @@ extends_documentation_fragment:
 options:
   plan:
     description:
-      - The RV(liveml.vsphere.migration_plan#module:plan) to carry out. It is checked against the present first and
-        refused when it drifted or was edited.
+      - The plan, as RV(liveml.vsphere.migration_plan#module:plan) returned it.
+      - The module fails before any move if the plan is out of date or was edited.
     type: dict
     required: true
   purpose:
     description:
-      - Why the VMs move. With V(evacuate) the home of each VM is recorded.
+      - Why the VMs move.
+      - V(evacuate) records the home of each VM, so that V(restore) can bring it back.
     type: str
     choices: [evacuate, restore, migrate]
     default: migrate
   host:
     description:
-      - The host that is evacuated or restored. A run is resumed, and locked against a second one, by it.
+      - Name or MoID of the host that is evacuated or restored.
+      - There is only one run per host at a time, and an interrupted run is resumed by its host.
     type: str
   state_dir:
     description:
-      - Folder on the machine where the module runs that keeps journals and evidence, a folder a run.
+      - Directory for runs, on the machine where the module runs. Each run has its own directory with journal and evidence.
     type: path
     default: ~/.local/state/liveml.vsphere
   priority:
@@ -52,67 +53,69 @@ options:
     default: highPriority
   slots:
     description:
-      - Most vMotions at a time on any host, counted on source and target. Hosts with a vMotion network below 10GbE
-        get at most 4.
+      - Maximum number of concurrent vMotions per host, 1 to 8. A vMotion counts on its source and on its target.
+      - Hosts with a vMotion network below 10GbE have at most 4.
     type: int
     default: 8
   max_failures:
     description:
-      - With O(on_failure=stop) and O(on_failure=rollback), start no further move after so many failed moves and harmed
-        experiments, at least 1.
+      - Number of failed moves and interrupted experiments after which no further move starts, at least 1.
+      - Used with O(on_failure=stop) and O(on_failure=rollback).
     type: int
     default: 1
   on_failure:
     description:
-      - V(stop) lets moves in flight finish and starts no more; V(continue) tries every move. The task fails either way.
-      - V(rollback) does as V(stop), then brings the VMs that this run moved back to where they were, and says of each VM
-        where it is. One that its source cannot take back stays where it is.
+      - What to do after O(max_failures) failures. The task fails in each case.
+      - V(stop) finishes the moves in flight and starts no further move.
+      - V(rollback) does the same, then moves the VMs of this run back to their former hosts. A VM stays if its former host cannot
+        take it. RV(placements) lists where each VM is.
+      - V(continue) tries all moves.
     type: str
     choices: [stop, rollback, continue]
     default: stop
   timeout_per_gib:
     description:
-      - Seconds for each GiB of a VM's memory after which its move is cancelled, at least O(timeout_floor).
-      - When omitted, three times what the plan predicts on a link that as many moves share as O(slots) allows, at least
-        10 seconds for each GiB.
+      - Move timeout in seconds per GiB of VM memory. A timed-out move is cancelled.
+      - If it is not set, the timeout is three times the duration that is predicted when O(slots) moves share the link, and at least
+        10 seconds per GiB.
     type: float
   timeout_floor:
     description:
-      - Least number of seconds before a move is cancelled.
+      - Minimum move timeout, in seconds.
     type: float
     default: 300.0
   assume_in_service:
     description:
-      - In check mode, check the plan as if O(host) were out of maintenance mode already.
+      - In check mode, check the plan as if O(host) were not in maintenance mode.
     type: bool
     default: false
   lock_timeout:
     description:
-      - Seconds to wait for another process that still carries out a run for the same host.
+      - Maximum time, in seconds, to wait for another process that carries out a run for the same host.
     type: float
     default: 600.0
   fence:
     description:
-      - What the evidence says about the fence, the message of M(liveml.vsphere.host_maintenance).
+      - RV(liveml.vsphere.host_maintenance#module:message), which becomes part of the evidence.
     type: str
     default: ""
   own_fence:
     description:
-      - Whether O(host) was fenced for this run, so that O(on_failure=rollback) may lift the fence before VMs come back.
+      - Whether O(host) was fenced for this run. If so, O(on_failure=rollback) may end maintenance mode before VMs return.
     type: bool
     default: false
   progress_path:
     description:
-      - File to which each event of the run is appended; set by the action plugin, which shows them.
+      - File to which each event of the run is appended. The action plugin sets it, and shows the events.
     type: path
   controller_pid:
     description:
-      - Process whose end interrupts the run; set by the action plugin.
+      - ID of the process whose end interrupts the run. The action plugin sets it.
     type: int
 notes:
-  - While the task works, one line a transition is shown, and a heartbeat with the remaining time when nothing else is told.
-    On a terminal each move in flight has a bar under the lines. Set the environment variable E(LIVEML_VSPHERE_PROGRESS) to
-    V(lines) for plain lines there too, as in a pipe and in AWX.
+  - While the task runs, it prints one line per event, and regularly the remaining time if nothing else happens. On a terminal, each
+    move in flight has a progress bar below the lines. Set the environment variable E(LIVEML_VSPHERE_PROGRESS) to V(lines) to
+    print only lines, as in a pipe and in AWX.
 attributes:
   check_mode:
     support: full
@@ -120,49 +123,184 @@ attributes:
     support: full
   idempotent:
     support: full
+seealso:
+  - module: liveml.vsphere.migration_plan
+  - module: liveml.vsphere.host_maintenance
+  - module: liveml.vsphere.evidence_report
+  - module: liveml.vsphere.experiment_wait
 """
 
 EXAMPLES = r"""
-- name: Plan the evacuation
-  liveml.vsphere.migration_plan:
-    host: esx-05.example.com
-  register: plan
+- name: Evacuate a host
+  module_defaults:
+    group/liveml.vsphere.vcenter:
+      hostname: vcenter.example.com
+      username: automation@vsphere.local
+      password: "{{ vcenter_password }}"
+  block:
+    - name: Plan the evacuation
+      liveml.vsphere.migration_plan:
+        host: esx-05.example.com
+      register: plan
 
-- name: Move the VMs and prove that their experiments kept running
+    - name: Move the VMs and watch their experiments
+      liveml.vsphere.vm_migrate:
+        plan: "{{ plan.plan }}"
+        purpose: evacuate
+        host: esx-05.example.com
+
+- name: Move VMs with few slots, and move them back if an experiment is interrupted
   liveml.vsphere.vm_migrate:
     plan: "{{ plan.plan }}"
-    purpose: evacuate
-    host: esx-05.example.com
+    slots: 2
+    on_failure: rollback
+    experiments:
+      stall_budget: 2
+  register: run
+
+- name: Watch H2O-3 servers with a login, and runs on an MLflow server
+  liveml.vsphere.vm_migrate:
+    plan: "{{ plan.plan }}"
+    experiments:
+      username: watcher
+      password: "{{ h2o_password }}"
+      allowed_networks:
+        - 10.1.4.0/24
+      sources:
+        - provider: mlflow
+          url: https://mlflow.example.com
 """
 
 RETURN = r"""
 run_id:
-  description: Identifies the run; empty when there was nothing to move.
+  description: ID of the run. It is empty if there was nothing to move, and in check mode.
   returned: always
   type: str
+  sample: 20260131T090000Z-evacuate-esx-05-7f3a
 run_dir:
-  description: Folder with the run's journal and samples.
+  description: Directory with the run's journal and samples.
   returned: when there was something to move
   type: str
+  sample: /srv/liveml/runs/20260131T090000Z-evacuate-esx-05-7f3a
 resumed:
-  description: Whether a killed run was continued.
+  description: Whether an interrupted run was resumed.
   returned: always
   type: bool
+  sample: false
 moves:
-  description: >-
-    Each move with the VM's name and MoID, and its result, decided by where the VM was observed. A run that was resumed tells
-    those of the killed process too. Moves of a rollback are moves of their own, marked as C(back).
-  returned: always
+  description: All moves of the run, including those before an interruption and those of a rollback.
+  returned: when it is not check mode
   type: list
   elements: dict
+  contains:
+    number:
+      description: Number of the move in the plan.
+      type: int
+      sample: 1
+    vm:
+      description: Name of the VM.
+      type: str
+      sample: ML-cpu-vm-04
+    moid:
+      description: MoID of the VM.
+      type: str
+      sample: vm-42
+    source:
+      description: Name of the host from which the VM moved.
+      type: str
+      sample: esx-05.example.com
+    target:
+      description: Name of the target host.
+      type: str
+      sample: esx-06.example.com
+    result:
+      description: >-
+        V(moved), V(failed), V(cancelled), V(timed_out), V(gone) if the VM was deleted, or V(not_started). It depends on where the VM was
+        observed.
+      type: str
+      sample: moved
+    back:
+      description: Whether the move is part of a rollback.
+      type: bool
+      sample: false
 experiments:
-  description: The verdict on each experiment with its three claims and its longest stall.
-  returned: always
+  description: The verdict on each experiment.
+  returned: when it is not check mode
   type: list
   elements: dict
+  contains:
+    vm:
+      description: The VM, with C(moid) and C(name). For a cluster, the VM of its first node.
+      type: dict
+      sample: {moid: vm-42, name: ML-cpu-vm-04}
+    vms:
+      description: Names of all VMs with a watched node of the experiment.
+      type: list
+      elements: str
+      sample: [ML-cpu-vm-04]
+    provider:
+      description: Provider that found the experiment.
+      type: str
+      sample: h2o3
+    id:
+      description: ID of the experiment on its server.
+      type: str
+      sample: $03017f00000132d4ffffffff$_adf5
+    owner:
+      description: Owner of the experiment, or empty if nobody is known.
+      type: str
+      sample: vision
+    cluster:
+      description: Name of the cluster that trains the experiment, or empty for a single server.
+      type: str
+      sample: ""
+    verdict:
+      description: V(uninterrupted), V(stalled), V(restarted), V(failed), V(completed) or V(unknown).
+      type: str
+      sample: uninterrupted
+    identity:
+      description: Whether the same process and job was seen before and after, V(proven), V(refuted) or V(unknown).
+      type: str
+      sample: proven
+    progress_claim:
+      description: Whether progress went on and never went back, V(proven), V(refuted) or V(unknown).
+      type: str
+      sample: proven
+    stall_claim:
+      description: Whether the longest stall was within O(experiments.stall_budget), V(proven), V(refuted) or V(unknown).
+      type: str
+      sample: proven
+    longest_stall:
+      description: The longest stall, or null. Its true length is between C(low) and C(high); all values are seconds.
+      type: dict
+      sample: {seconds: 0.43, low: 0.41, high: 0.52, at_mono: 7031.25}
+    resolution:
+      description: Shortest stall, in seconds, that can be distinguished from normal operation, or null.
+      type: float
+      sample: 0.11
+    progress_before:
+      description: Progress before the move, from 0 to 1, or null.
+      type: float
+      sample: 0.08
+    progress_after:
+      description: Progress after the move, from 0 to 1, or null.
+      type: float
+      sample: 0.15
+    samples:
+      description: Number of samples behind the verdict.
+      type: int
+      sample: 512
+    unwatched_seconds:
+      description: Seconds during which the experiment was not watched.
+      type: float
+      sample: 0.0
+    detail:
+      description: What was seen, if the verdict needs an explanation.
+      type: str
+      sample: ""
 owners:
-  description: The same verdicts by owner; the name is empty where nobody is known to be it.
-  returned: always
+  description: The verdicts by owner. The key is empty for experiments without a known owner.
+  returned: when it is not check mode
   type: dict
   sample:
     vision:
@@ -170,23 +308,29 @@ owners:
         id: $03017f00000132d4ffffffff$_adf5
         verdict: uninterrupted
 unobserved:
-  description: VM names without an experiment, with the MoID where VMs share the name, and what was seen instead.
-  returned: always
+  description: Names of VMs without an observed experiment, and what was seen instead. The name has the MoID if VMs share it.
+  returned: when it is not check mode
   type: dict
+  sample:
+    ML-cpu-vm-07: "http://10.1.4.7:54321: no server listens"
 left_behind:
-  description: Names of VMs that a move left where they were.
-  returned: always
+  description: Names of VMs that were not moved.
+  returned: when it is not check mode
   type: list
   elements: str
+  sample: []
 placements:
-  description: Where each VM of the run is, as observed after the rollback. The empty host is that of a VM which no longer exists.
+  description: Host of each VM after the rollback. The host is empty if the VM no longer exists.
   returned: when the run was rolled back
   type: dict
+  sample:
+    ML-cpu-vm-04: esx-05.example.com
 rolled_back:
-  description: Names of VMs that a rollback brought back.
-  returned: always
+  description: Names of VMs that the rollback moved back.
+  returned: when it is not check mode
   type: list
   elements: str
+  sample: []
 """
 
 import json
@@ -254,7 +398,7 @@ SPEC: dict[str, Any] = {
 
 
 class Interruption:
-    """Whether somebody asked the run to stop: a signal came, or the controlling process is gone."""
+    """Whether the run was asked to stop: a signal arrived, or the controlling process ended."""
 
     def __init__(self, controller_pid: int | None) -> None:
         self._controller = controller_pid
@@ -271,7 +415,7 @@ class Interruption:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of that number exists."""
+    """Whether a process with this ID exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -282,25 +426,25 @@ def alive(pid: int) -> bool:
 
 
 class ProgressFile:
-    """Appends each event to a file that the action plugin shows."""
+    """Appends each event to the file that the action plugin reads."""
 
     def __init__(self, path: str | None) -> None:
         self._path = path
 
     def __call__(self, event: Event) -> None:
-        """Hear one event; a display that is gone never harms the run."""
+        """Append one event. A file that cannot be written never stops the run."""
         if self._path is not None and Path(self._path).exists():
             with suppress(OSError), open(self._path, "a", encoding="utf-8") as stream:
                 stream.write(f"{json.dumps(event, ensure_ascii=False)}\n")
 
 
 def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts: list[HostState]) -> RunRequest:
-    """The run that the module's parameters ask for. Raises InvalidInput."""
+    """The run that the module's options describe. Raises InvalidInput."""
     params = module.params
     if params["max_failures"] < 1:
         raise InvalidInput(
             f"max_failures is {params['max_failures']}",
-            hint="Give 1 to stop at the first failure, or more",
+            hint="Set max_failures to 1 or more; 1 stops at the first failure",
             option="max_failures",
         )
     purpose = Purpose(params["purpose"])
@@ -370,19 +514,21 @@ def result_of(report: RunReport) -> dict[str, Any]:
 
 
 def warn_unrecoverable(module: AnsibleModule, experiments: Iterable[Experiment]) -> None:
-    """With the policy ``warn``, name the experiments that no checkpoint would have saved."""
+    """If ``require_checkpoint`` is ``warn``, name the experiments that could not be recovered from a checkpoint."""
     if module.params["experiments"]["require_checkpoint"] == "warn":
         for sentence in unrecoverable(experiments):
-            module.warn(f"No checkpoint would save an experiment if the worst happened: {sentence}")
+            module.warn(f"An experiment could not be recovered from a checkpoint if it were lost: {sentence}")
 
 
 def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
-    """Check the plan against the present, then carry it out."""
+    """Check that the plan is up to date, then carry it out."""
     plan = plan_from_dict(module.params["plan"])
     estate = vcenter.estate(devices_of_vms=[move.vm for move in plan.moves])
     if plan.vcenter.instance_uuid != estate.vcenter.instance_uuid:
         raise InvalidInput(
-            f"The plan was made for another vCenter ({plan.vcenter.name})", hint="Plan again on this one", option="plan"
+            f"The plan was made for another vCenter ({plan.vcenter.name})",
+            hint="Create a new plan with the same login as here",
+            option="plan",
         )
     host = find_host(estate, module.params["host"]) if module.params["host"] is not None else None
     request = request_of(module, plan, host, list(estate.hosts.values()))

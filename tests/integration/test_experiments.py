@@ -233,7 +233,9 @@ def never_recoverable(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
         experiments={"require_checkpoint": "warn"},
     )  # fmt: skip
     assert told["changed"], told
-    assert "No checkpoint would save an experiment if the worst happened: ML-cpu-vm-01" in str(told["warnings"])
+    assert "An experiment could not be recovered from a checkpoint if it were lost: ML-cpu-vm-01" in str(
+        told["warnings"]
+    )
     assert lab.get("state")["moves"] == before
 
 

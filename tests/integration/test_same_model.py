@@ -348,8 +348,8 @@ def test_bad_input_is_one_clear_error(run_module: RunModule, tmp_path: Path) -> 
     journal.close()
     mlflow = {"sources": [{"provider": "mlflow", "url": "http://127.0.0.1:1"}]}
     cases: dict[str, dict[str, Any]] = {
-        "has an experiment of run_id nope": {"run_id": "nope"},
-        "has an experiment of vm ML-9": {"vm": "ML-9"},
+        "has an experiment with run_id nope": {"run_id": "nope"},
+        "has an experiment with vm ML-9": {"vm": "ML-9"},
         "max_mib is 0": {"max_mib": 0},
         "cannot be used": {"dest": str(tmp_path / "file" / "models"), "experiment": "h2o3"},
         "gave no whole answer (ConnectionRefusedError)": {"experiment": "h2o3"},
@@ -362,7 +362,7 @@ def test_bad_input_is_one_clear_error(run_module: RunModule, tmp_path: Path) -> 
         assert sentence in result["msg"], result["msg"]
         assert "Traceback" not in json.dumps(result)
     partly = export(run_module, tmp_path, experiments=mlflow)
-    assert "Nothing was stored. ML-cpu-vm-01: http://127.0.0.1:1 gave no whole answer" in partly["msg"]
+    assert "No model was stored: ML-cpu-vm-01: http://127.0.0.1:1 gave no whole answer" in partly["msg"]
     assert not [
         path for path in tmp_path.rglob("*") if path.suffix in (".zip", ".bin") or path.name.startswith(".liveml")
     ]

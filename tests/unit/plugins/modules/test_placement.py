@@ -149,6 +149,7 @@ def test_a_home_whose_attribute_cannot_be_cleared_is_kept_and_told(tmp_path: Pat
     module = Module(tmp_path, outcomes=["away"])
     assert body(module, Clearing(world, permitted=False))["changed"] is False
     assert module.warnings == [
-        f"{world.vms['vm-1'].name} keeps its home esx-1: its attribute liveml_home cannot be cleared."
+        f"{world.vms['vm-1'].name} keeps its home esx-1, because its custom attribute liveml_home cannot be "
+        "cleared. Check that the user has the privilege Global.SetCustomField on the VM."
     ]
     assert journal_homes(tmp_path, INFO.instance_uuid).keys() == {"vm-1"}
