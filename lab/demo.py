@@ -23,18 +23,18 @@ RUNS = ROOT / ".lab" / "demo-evidence"
 
 
 def main() -> int:
-    """Lab up, evacuate, restore, wait for the experiment, say where the evidence is; the lab goes down in any case."""
+    """Start the lab, evacuate, restore, wait for the experiment, print where the evidence is; always stop the lab."""
     with tempfile.TemporaryDirectory(prefix="liveml-demo-") as state:
         try:
             return demonstrate(Path(state) / "lab")
         finally:
-            lab("down", Path(state) / "lab")
+            run_lab("down", Path(state) / "lab")
 
 
 def demonstrate(state: Path) -> int:
-    """The steps; the exit code is that of the first one that fails."""
+    """The steps; the exit code is the one of the first step that fails."""
     say("Starting the lab: a simulated vCenter with nine hosts, and a real H2O-3 server that trains in ML-cpu-vm-04")
-    up = json.loads(lab("up", state))
+    up = json.loads(run_lab("up", state))
     for text, playbook, variables in (
         (f"Evacuating {HOST}", "evacuate_host", {"evacuate_host_name": HOST}),
         (f"{HOST} after the evacuation", None, {}),
@@ -48,10 +48,10 @@ def demonstrate(state: Path) -> int:
     ):
         say(text)
         if playbook is None:
-            show(up)
+            print_host(up)
         elif code := play(playbook, variables, up["env"]):
             return code
-    conclude()
+    print_summary()
     return 0
 
 
@@ -62,27 +62,29 @@ def play(playbook: str, variables: dict[str, Any], env: dict[str, str]) -> int:
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, check=False).returncode
 
 
-def lab(verb: str, state: Path) -> str:
-    """``python -m lab up|down``; what it prints on standard output."""
+def run_lab(verb: str, state: Path) -> str:
+    """Run ``python -m lab up|down``; return its standard output."""
     command = [sys.executable, "-m", "lab", verb, "--state", str(state)]
     outcome = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if outcome.returncode:
-        sys.exit(f"The lab could not be brought {verb}; see above.")
+        sys.exit(f"`python -m lab {verb}` failed; see above.")
     return outcome.stdout
 
 
-def show(up: dict[str, Any]) -> None:
-    """What the lab itself says of the host: its state and the powered-on VMs on it."""
+def print_host(up: dict[str, Any]) -> None:
+    """Print what the lab itself knows about the host: its state and its powered-on VMs."""
     with urllib.request.urlopen(f"{up['control']}/v1/state", timeout=10) as answer:
         state = json.load(answer)
     host = state["hosts"][HOST]
     running = sorted(name for name in host["vms"] or [] if state["vms"][name]["power"] == "poweredOn")
-    print(f"maintenance: {host['maintenance']}; at most {host['slots']['peak']} moves at a time touched the host")
+    print(
+        f"maintenance: {host['maintenance']}; max moves from or to the host at the same time: {host['slots']['peak']}"
+    )
     print(f"powered-on VMs: {', '.join(running) or 'none, the host is empty'}", flush=True)
 
 
-def conclude() -> None:
-    """The summary of both runs, and where their evidence is."""
+def print_summary() -> None:
+    """Print the summary of both runs, and where their evidence is."""
     say("Summary")
     paths = []
     for purpose in ("evacuate", "restore"):
@@ -97,7 +99,7 @@ def conclude() -> None:
 
 
 def say(text: str) -> None:
-    """A heading with the time."""
+    """Print a heading with the time."""
     print(f"\n=== {time.strftime('%H:%M:%S')} {text}", flush=True)
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The one error the lab raises on purpose, and the one way to tell how far it got."""
+"""The error that the lab raises on purpose, and its progress lines."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import sys
 
 
 class LabError(Exception):
-    """Something the caller can act on; the text says what happened and the remedy."""
+    """Something that the caller can correct; the text says what happened and what to do."""
 
 
 def say(text: str) -> None:
-    """Print one progress line. stdout is kept for the JSON answer."""
+    """Print a progress line to stderr; stdout is for the JSON answer."""
     print(f"lab: {text}", file=sys.stderr, flush=True)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Check a topology file's mappings against tables of fields: every mistake names its place and the remedy."""
+"""Check a topology file's mappings against tables of fields: every error names the place and the remedy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MISSING: Any = object()
 
 @dataclass(frozen=True)
 class Field:
-    """One key: what it must be, in words and as a predicate, and its default (none = required)."""
+    """One key: what its value must be, in words and as a predicate, and its default. Without a default it is required."""
 
     words: str
     check: Check
@@ -48,12 +48,12 @@ def nullable(item: Field) -> Field:
     return Field(f"{item.words} or null", lambda v: v is None or item.check(v), None)
 
 
-TEXT = Field("a text that is not empty", lambda v: isinstance(v, str) and bool(v) and v.isprintable())
-TRUTH = Field("true or false", lambda v: isinstance(v, bool))
+TEXT = Field("a non-empty printable text", lambda v: isinstance(v, str) and bool(v) and v.isprintable())
+BOOLEAN = Field("true or false", lambda v: isinstance(v, bool))
 POSITIVE = Field("a number above 0", lambda v: is_number(v) and v > 0)
-NOT_NEGATIVE = Field("a number of at least 0", lambda v: is_number(v) and v >= 0)
+NOT_NEGATIVE = Field("a number, min 0", lambda v: is_number(v) and v >= 0)
 COUNT = Field("a whole number above 0", lambda v: isinstance(v, int) and not isinstance(v, bool) and v > 0)
-INDEX = Field("a whole number of at least 0", lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0)
+WHOLE = Field("a whole number, min 0", lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0)
 MAPPING = Field("a mapping", lambda v: isinstance(v, dict))
 TEXTS = Field(
     "a mapping of texts", lambda v: isinstance(v, dict) and all(TEXT.check(k) and TEXT.check(x) for k, x in v.items())
@@ -66,7 +66,7 @@ def read(
     """Return ``value`` with all defaults filled in.
 
     Raises:
-        LabError: it is no mapping, has an unknown key, lacks a required one, or a value does not fit.
+        LabError: it is not a mapping, a key is unknown, a required key is missing, or a value is wrong.
     """
     if not isinstance(value, dict):
         raise LabError(f"topology: {place} must be a mapping")
@@ -76,7 +76,7 @@ def read(
     for key, field in table.items():
         item = given.get(key, field.default)
         if item is MISSING:
-            raise LabError(f"topology: {place} lacks {key!r}, {field.words}")
+            raise LabError(f"topology: {place} has no {key!r}; set it to {field.words}")
         if item is not field.default and not field.check(item):
             raise LabError(f"topology: {place}.{key} must be {field.words}, not {item!r}")
         result[key] = item
@@ -84,10 +84,10 @@ def read(
 
 
 def check_keys(place: str, value: Mapping[str, Any], table: Mapping[str, Field]) -> None:
-    """Refuse keys that mean nothing."""
+    """Fail on unknown keys."""
     unknown = sorted(str(key) for key in value if key not in table)
     if unknown:
-        raise LabError(f"topology: {place} has no key {unknown[0]!r}; known are {', '.join(table)}")
+        raise LabError(f"topology: unknown key {unknown[0]!r} in {place}; known keys: {', '.join(table)}")
 
 
 def read_all(

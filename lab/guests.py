@@ -18,7 +18,7 @@ from lab.topology import Guest, Topology
 
 @dataclass(frozen=True)
 class Launcher:
-    """What starts a server, and ``token``, which makes its cluster's name differ from those of other labs."""
+    """What starts a server. ``token`` makes the names of its clusters differ from those of other labs."""
 
     java: Path
     jar: Path
@@ -27,9 +27,9 @@ class Launcher:
 
 @dataclass(frozen=True)
 class Server:
-    """A server the lab runs: the VM, the address it answers on, the folder of all it writes, what to train.
+    """A server of the lab: its VM, the address it answers on, the folder of all its files, and what it trains.
 
-    ``nodes`` are the addresses of all nodes of its cloud, its own among them; none: it is a cloud of its own.
+    ``nodes`` are the addresses of all nodes of its cloud, including its own; empty if it is a cloud of its own.
     """
 
     vm: str
@@ -45,34 +45,34 @@ class Server:
 
     @property
     def log(self) -> Path:
-        """What it prints."""
+        """File of its output."""
         return self.folder / "console.log"
 
     @property
     def flatfile(self) -> Path:
-        """The list of its cluster's nodes."""
+        """File with the nodes of its cluster."""
         return self.folder / "flatfile"
 
     def prepare(self) -> None:
-        """Make its folder."""
+        """Create its folder."""
         (self.folder / "tmp").mkdir(mode=0o700, parents=True)
         nodes = self.nodes or (self.address,)
-        # A node adds its own offset to every port that it reads there.
+        # A node adds its own offset to every port in this file.
         ports = [API_PORT + port_offset(node) - port_offset(self.address) for node in nodes]
         self.flatfile.write_text("".join(f"127.0.0.1:{port}\n" for port in ports), encoding="ascii")
 
 
 def hostname(vm: str) -> str:
-    """The host name a guest of this VM gives itself."""
+    """The host name of the guest in this VM."""
     return re.sub(r"[^a-z0-9-]+", "-", vm.lower()).strip("-") or "guest"
 
 
 def h2o_command(launcher: Launcher, server: Server) -> list[str]:
-    """Start an H2O-3 server: API on the guest's address, everything it writes below its folder.
+    """Command line of an H2O-3 server: its API is on the guest's address, and all its files are below its folder.
 
-    H2O binds its second port to ``-ip`` plus ``-port_offset`` and cannot bind it to 127.0.1.N, so that port lives on
-    127.0.0.1 and differs per guest; the nodes of a cloud know each other by it. The flat file keeps a server from looking
-    for other nodes by multicast.
+    H2O cannot bind its second port to 127.0.1.N. So that port is on 127.0.0.1, and ``-port_offset`` makes it differ for
+    each guest; the nodes of a cloud know each other by it. The flat file stops a server from searching for other nodes
+    by multicast.
     """
     folder = server.folder
     return [
@@ -92,13 +92,13 @@ def h2o_command(launcher: Launcher, server: Server) -> list[str]:
         *("-ice_root", str(folder / "ice")),
         *("-log_dir", str(folder / "log")),
         *("-flow_dir", str(folder / "flow")),
-        # By default H2O reads nothing below hidden folders, /usr and /var, where the checkout or its cache may lie.
+        # By default H2O reads nothing below hidden folders, /usr and /var; the checkout or its cache may be there.
         *("-file_deny_glob", "/proc/**"),
     ]
 
 
 def process_entry(launcher: Launcher, server: Server, state: Path) -> dict[str, Any]:
-    """How the vCenter starts the server."""
+    """How the simulator starts the server."""
     env = {**bare_environment(state), "HOME": str(server.folder)}
     return {
         "command": h2o_command(launcher, server),
@@ -109,7 +109,7 @@ def process_entry(launcher: Launcher, server: Server, state: Path) -> dict[str, 
 
 
 def cloud_nodes(topology: Topology, claim: Claim) -> dict[str | None, tuple[str, ...]]:
-    """The addresses of the nodes of each cloud that the topology names."""
+    """Addresses of the nodes, by cloud of the topology."""
     found: dict[str | None, tuple[str, ...]] = {}
     for number, spec in zip(topology.numbers, topology.guests, strict=True):
         if spec is not None and spec.cloud is not None:
@@ -120,9 +120,9 @@ def cloud_nodes(topology: Topology, claim: Claim) -> dict[str | None, tuple[str,
 def place_guests(
     topology: Topology, claim: Claim, state: Path, launcher: Launcher | None
 ) -> tuple[list[dict[str, Any]], list[Server]]:
-    """Give every VM its guest: an address and a name, and a real server where asked for and ``launcher`` is given.
+    """Give every VM its guest: an address, a name, and a real server if it has ``h2o3`` and ``launcher`` is given.
 
-    Returns the VMs of the vCenter's configuration and the servers among them.
+    Returns the VMs of the simulator's configuration, and the servers.
     """
     vms, servers = [], []
     clouds = cloud_nodes(topology, claim) if launcher is not None else {}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the lab keeps things: sources, cache (kept between runs) and the default state folder."""
+"""Paths of the lab: sources, cache (kept between runs) and the default state folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_STATE = ROOT / ".lab"
 
 
 def cache_dir() -> Path:
-    """Folder of everything that outlives a lab: the built vCenter, Go's caches, the training data."""
+    """Folder of everything that outlives a lab: the built simulator, Go's caches, the training data."""
     chosen = os.environ.get("LIVEML_LAB_CACHE", "")
     folder = Path(chosen).absolute() if chosen else ROOT / ".venv" / "lab"
     folder.mkdir(parents=True, exist_ok=True)

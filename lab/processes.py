@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Start the lab's processes and find them again, whatever became of the command that started them.
+"""Start the lab's processes, and find them again even if the command that started them was killed.
 
-Every process of a lab carries the lab's state folder in its environment (``MARK``). That needs no pid file, so
-nothing is lost when ``up`` is killed at any moment, and a pid that now belongs to another process is never hit.
+Every process of a lab has the lab's state folder in its environment (``MARK``). No pid file is needed. So no process
+is lost if ``up`` is killed at any moment, and no signal reaches another process that has got an old pid.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ def marked_environment(state: Path) -> dict[str, str]:
 
 
 def bare_environment(state: Path) -> dict[str, str]:
-    """The mark and what every program needs: the lab's servers neither depend on nor see the caller's variables."""
+    """The mark, and what every program needs; the lab's servers do not see the caller's variables."""
     kept = {name: os.environ[name] for name in ("TZ",) if name in os.environ}
     return {**kept, "PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(state), MARK: str(state)}
 
 
 def start_detached(command: Sequence[str], state: Path, log: Path, pass_fds: Sequence[int]) -> subprocess.Popen[bytes]:
-    """Run ``command`` in its own session with stdout and stderr in ``log``; it keeps ``pass_fds`` open.
+    """Run ``command`` in its own session, with stdout and stderr in ``log`` and ``pass_fds`` kept open.
 
-    It carries its mark when this returns: for a moment after its start a process shows no environment.
+    The process has its mark when this returns: for a moment after its start a process shows no environment.
     """
     with open(log, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as sink:
         process = subprocess.Popen(
@@ -58,7 +58,7 @@ def start_detached(command: Sequence[str], state: Path, log: Path, pass_fds: Seq
 
 
 def start_time(pid: int) -> int | None:
-    """Start of a process in clock ticks since boot (field 22 of proc(5) stat), None when it is gone or a zombie."""
+    """Start of a process in clock ticks since boot (field 22 of proc(5) stat); None if it is gone or a zombie."""
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -67,7 +67,7 @@ def start_time(pid: int) -> int | None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time a process has used in user and kernel mode (fields 14 and 15 of proc(5) stat)."""
+    """CPU time of a process in user and kernel mode (fields 14 and 15 of proc(5) stat)."""
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError as error:
@@ -87,14 +87,14 @@ def carries_mark(pid: int, state: Path) -> bool:
 def marked_pids(state: Path) -> list[int]:
     """All processes of the lab in ``state``."""
     if not PROC.is_dir():
-        raise LabError("the lab needs Linux: there is no /proc here")
+        raise LabError("the lab needs Linux: this system has no /proc")
     pids = (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
     return [pid for pid in pids if pid != os.getpid() and carries_mark(pid, state)]
 
 
 def signal_marked(pid: int, state: Path, number: signal.Signals) -> None:
-    """Signal ``pid`` if it still is a process of the lab in ``state``."""
-    # The descriptor pins the process, so the pid cannot be reused between the check and the signal.
+    """Signal ``pid`` if it is still a process of the lab in ``state``."""
+    # With the descriptor the pid cannot be reused between the check and the signal.
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
         try:
@@ -105,7 +105,7 @@ def signal_marked(pid: int, state: Path, number: signal.Signals) -> None:
 
 
 def signal_started(pid: int, started: int, number: signal.Signals) -> None:
-    """Signal ``pid`` if it still is the process that began at ``started`` (see :func:`start_time`)."""
+    """Signal ``pid`` if it is still the process that started at ``started`` (see :func:`start_time`)."""
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
         try:
@@ -116,7 +116,7 @@ def signal_started(pid: int, started: int, number: signal.Signals) -> None:
 
 
 def wait_gone(pid: int, seconds: float) -> bool:
-    """Wait until a process has ended; False when it has not within ``seconds``."""
+    """Wait until a process has ended; False if it has not after ``seconds``."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -128,16 +128,16 @@ def wait_gone(pid: int, seconds: float) -> bool:
 
 
 def kill_marked(state: Path, seconds: float = 15.0) -> int:
-    """Kill every process of the lab in ``state``, children born meanwhile too; return how many there were.
+    """Kill every process of the lab in ``state``, and children that start meanwhile; return how many there were.
 
     Raises:
-        LabError: one outlived SIGKILL for ``seconds``.
+        LabError: one is still there ``seconds`` after SIGKILL.
     """
     killed: set[int] = set()
     end = time.monotonic() + seconds
     while pids := marked_pids(state):
         if time.monotonic() > end:
-            raise LabError(f"processes {pids} of the lab in {state} cannot be killed; see whether their disk hangs")
+            raise LabError(f"processes {pids} of the lab in {state} cannot be killed; check whether a disk hangs")
         for pid in pids:
             signal_marked(pid, state, signal.SIGKILL)
         for pid in pids:

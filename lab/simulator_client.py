@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The Go program: its configuration, and the calls that tell whether it answers."""
+"""The Python side of the simulator: its configuration, and whether it answers."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ ADMINISTRATOR = "administrator@vsphere.local"
 RESTRICTED = "cloudadmin@vmc.local"
 OPERATOR = "operator@vsphere.local"
 GUEST_USER = "trainer"
-LIMIT = 1 << 20
+MAX_ANSWER_BYTES = 1 << 20
 
 
 def password() -> str:
-    """A new password. The first characters satisfy whoever asks for classes of characters."""
+    """A new password. Its first characters satisfy rules about classes of characters."""
     return "Aa1-" + secrets.token_urlsafe(18)
 
 
 def configuration(topology: Topology, vms: list[dict[str, Any]], state: Path, time_scale: float) -> dict[str, Any]:
-    """The ``--config`` document. ``vms`` carry their guests."""
+    """The ``--config`` document. ``vms`` have their guests."""
     sddc = {key: value for key, value in topology.sddc.items() if key not in ("name", "time_scale")}
     return {
         **sddc,
@@ -50,8 +50,8 @@ def configuration(topology: Topology, vms: list[dict[str, Any]], state: Path, ti
     }
 
 
-def answer_of(ready: dict[str, Any], state: Path) -> dict[str, Any]:
-    """What ``up`` prints, from ``ready.json``."""
+def connection_details(ready: dict[str, Any], state: Path) -> dict[str, Any]:
+    """What ``up`` prints, made from ``ready.json``."""
     vcenter = ready["vcenter"]
     env = {
         "VMWARE_HOST": vcenter["host"],
@@ -74,19 +74,19 @@ def answer_of(ready: dict[str, Any], state: Path) -> dict[str, Any]:
 
 
 def get(url: str, ca_file: str | None, timeout: float) -> bytes:
-    """GET ``url`` past any proxy; a https certificate must verify against ``ca_file``."""
+    """GET ``url`` without a proxy; an https certificate is verified against ``ca_file``."""
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     if ca_file:
         handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
     with urllib.request.build_opener(*handlers).open(url, timeout=timeout) as answer:
-        return bytes(answer.read(LIMIT))
+        return bytes(answer.read(MAX_ANSWER_BYTES))
 
 
 def check_answers(answer: dict[str, Any], timeout: float = 10.0) -> None:
-    """See that vCenter (its certificate verified) and control endpoint answer.
+    """Check that the vSphere API (with its certificate) and the control API answer.
 
     Raises:
-        LabError: one does not.
+        LabError: one of them does not.
     """
     vcenter = answer["vcenter"]
     calls = (
@@ -101,7 +101,7 @@ def check_answers(answer: dict[str, Any], timeout: float = 10.0) -> None:
 
 
 def guest_state(control: str, vm: str) -> str:
-    """What became of the process of a VM's guest: running, frozen, dead or none."""
+    """State of the process in a VM: running, frozen, dead or none."""
     try:
         state = json.loads(get(f"{control}/v1/state", None, 10.0))
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -110,7 +110,7 @@ def guest_state(control: str, vm: str) -> str:
 
 
 def read_ready(path: Path) -> dict[str, Any] | None:
-    """``ready.json``, None while it is not there."""
+    """``ready.json``, None while it does not exist."""
     try:
         ready = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

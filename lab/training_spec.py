@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an H2O-3 server of the lab shall train."""
+"""The ``train`` part of the topology file: what an H2O-3 server trains."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lab.fields import POSITIVE, TEXT, is_number, one_of
 ALGORITHMS = ("gbm", "drf", "xgboost", "glm", "deeplearning", "automl")
 WITH_TREES = ("gbm", "drf", "xgboost")
 SEED = 2013
-RESPONSES = {"xgboost": "late"}  # XGBoost refuses a response that is missing in some rows
+RESPONSES = {"xgboost": "late"}  # XGBoost fails if the response is missing in some rows
 RESPONSE = "arr_delay"
-# What is known only after the flight has left would give the delay away; tail numbers are too many levels to be of use.
+# Columns that are known only after departure would reveal the delay; tail numbers have too many levels to be useful.
 IGNORED = ("year", "tailnum", "time_hour", "dep_time", "dep_delay", "arr_time", "air_time")
-# min_split_improvement 0 and row sampling: else a GBM ends early ("cannot be further improved").
+# Without min_split_improvement 0 and row sampling a GBM ends early ("cannot be further improved").
 USUAL: Mapping[str, Mapping[str, Any]] = {
     "gbm": {"max_depth": 8, "learn_rate": 0.02, "sample_rate": 0.8, "col_sample_rate": 0.8, "min_split_improvement": 0},
     "drf": {"max_depth": 12, "min_split_improvement": 0},
@@ -31,7 +31,7 @@ USUAL: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Training:
-    """One training job. ``seconds`` is a target on this machine, reached by choosing the number of trees."""
+    """One training job. ``seconds`` is its target duration on this machine, reached by the number of trees."""
 
     algorithm: str
     seconds: float | None
@@ -39,7 +39,7 @@ class Training:
 
 
 def read_trainings(place: str, value: Any) -> tuple[Training, ...]:
-    """Read the ``train`` part: one mapping or a list of them; keys other than ours are H2O's parameters."""
+    """Read the ``train`` part: a mapping or a list of mappings; keys other than ours are H2O's parameters."""
     items = [value] if isinstance(value, dict) else value
     return tuple(read_training(f"{place}: train[{index}]", item) for index, item in enumerate(items))
 
@@ -48,7 +48,7 @@ def read_training(place: str, value: Any) -> Training:
     """Read one training.
 
     Raises:
-        LabError: no or unknown algorithm, or a duration asked of an algorithm whose length cannot be chosen so.
+        LabError: the algorithm is missing or unknown, or ``seconds`` is not possible with it.
     """
     if not isinstance(value, dict) or not all(TEXT.check(key) for key in value):
         raise LabError(f"topology: {place} must be a mapping")
@@ -70,10 +70,12 @@ def read_training(place: str, value: Any) -> Training:
 
 
 def check_seconds(place: str, algorithm: str, seconds: Any, rest: Mapping[str, Any]) -> None:
-    """Refuse a duration where it means nothing."""
+    """Fail if ``seconds`` is wrong, or not possible with the algorithm."""
     if not is_number(seconds) or not POSITIVE.check(seconds):
         raise LabError(f"topology: {place}.seconds must be a number above 0, not {seconds!r}")
     if algorithm not in WITH_TREES:
-        raise LabError(f"topology: {place}.seconds works with {', '.join(WITH_TREES)}; give {algorithm} its own limits")
+        raise LabError(
+            f"topology: {place}.seconds works with {', '.join(WITH_TREES)} only; limit {algorithm} by its own parameters"
+        )
     if "ntrees" in rest:
-        raise LabError(f"topology: {place} has both seconds and ntrees; give one")
+        raise LabError(f"topology: {place} has both seconds and ntrees; set one of them")

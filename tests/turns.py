@@ -22,7 +22,7 @@ import pytest
 
 from lab.errors import LabError
 from lab.paths import cache_dir
-from lab.toolchain import vcenter_binary
+from lab.toolchain import simulator_binary
 
 FOLDER = "LIVEML_TEST_TURNS"  # environment variable: where the workers of one run meet
 MARKS = ("alone", "long")  # what begins first, so that no worker is left with it at the end
@@ -89,13 +89,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[FOLDER] = str(folder)
         (folder / "measuring").touch()
         if config.getoption("numprocesses", None):
-            threading.Thread(target=build_vcenter, args=(folder,), daemon=True).start()
+            threading.Thread(target=build_simulator, args=(folder,), daemon=True).start()
 
 
-def build_vcenter(folder: Path) -> None:
+def build_simulator(folder: Path) -> None:
     """Compile the lab's vCenter on all processors, before a worker does it on those that it has."""
     with contextlib.suppress(LabError):  # the worker that needs it tells what is wrong
-        vcenter_binary(cache_dir(), folder)
+        simulator_binary(cache_dir(), folder)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

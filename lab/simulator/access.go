@@ -88,13 +88,14 @@ func newAccess(inventory *inventory, config *Config) *access {
 	return &access{inventory: inventory, config: config, demanded: map[string]map[string]bool{}}
 }
 
-// need is a privilege that a call requires on an object.
+// need is one privilege that a call requires on one object.
 type need struct {
 	on        types.ManagedObjectReference
 	privilege string
 }
 
-// needs of a call. A live move requires more than the metadata names (vSphere's "Required Privileges for Common Tasks").
+// needs are the privileges of a call. A live move requires more than the metadata names (vSphere's "Required Privileges for
+// Common Tasks").
 func (a *access) needs(method *simulator.Method) []need {
 	privilege, ok := required[method.Name]
 	if !ok {
@@ -163,7 +164,7 @@ func (a *access) authorization() *simulator.AuthorizationManager {
 	return a.inventory.registry.Get(*a.inventory.content().AuthorizationManager).(*simulator.AuthorizationManager)
 }
 
-// privileges of the user's role on an object or the nearest object above it; managers stand at the root.
+// privileges are those of the user's role on the object, or on the nearest object above it. A manager counts as the root.
 func (a *access) privileges(user string, on types.ManagedObjectReference) []string {
 	entity, ok := a.inventory.registry.Get(on).(mo.Entity)
 	if !ok {
@@ -291,7 +292,7 @@ func (a *access) logins() []Login {
 	})
 }
 
-// sameUser compares `DOMAIN\name`, as permissions have it, with `name@domain`, as people log in.
+// sameUser compares two spellings of a user: `DOMAIN\name` in permissions, `name@domain` at the login.
 func sameUser(one, other string) bool { return plain(one) == plain(other) }
 
 func plain(user string) string {

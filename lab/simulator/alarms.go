@@ -11,15 +11,15 @@ import (
 // hardwareAlarm is the name of vCenter's own alarm for a failing fan, as in vSphere 8.
 const hardwareAlarm = "Host hardware fan status"
 
-// alarms raises the hosts' hardware alarm.
+// alarms sets the hardware alarm of hosts.
 type alarms struct {
 	inventory *inventory
 	events    events
 
-	mu sync.Mutex // the alarm is defined once
+	mu sync.Mutex // held while the alarm is looked up or defined
 }
 
-// set gives a host's hardware alarm a colour, and posts that many events about it: alarms flap.
+// set gives a host's hardware alarm a colour, and posts an event for each of several times: real alarms flap.
 func (a *alarms) set(host *simulator.HostSystem, to types.ManagedEntityStatus, times int) {
 	alarm := a.definition()
 	ctx := a.inventory.as("")

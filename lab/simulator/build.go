@@ -192,7 +192,7 @@ func (b *builder) buildFolders(ctx *simulator.Context, dc *simulator.Datacenter)
 		parent, name := splitPath(path)
 		above, ok := folders[parent]
 		if !ok {
-			return nil, fmt.Errorf("folder %q: its parent %q must be listed before it", path, parent)
+			return nil, fmt.Errorf("folder %q: list its parent %q before it", path, parent)
 		}
 		folder := &simulator.Folder{}
 		folder.Name, folder.ChildType = name, above.ChildType

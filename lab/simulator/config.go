@@ -24,7 +24,7 @@ type Rule struct {
 	Enabled   *bool    `json:"enabled"`
 }
 
-// Cluster holds hosts; its rules are stored and, when mandatory VM-host rules, enforced.
+// Cluster is a cluster of hosts. Its rules are stored; only mandatory VM-host rules are enforced.
 type Cluster struct {
 	Name  string `json:"name"`
 	DRS   bool   `json:"drs"`
@@ -41,7 +41,7 @@ type Attached struct {
 	Type       string   `json:"type"`
 }
 
-// Host is an ESXi host; memory_used_gb and cpu_used_mhz are its load beside the VMs.
+// Host is an ESXi host; memory_used_gb and cpu_used_mhz are its load without the VMs.
 type Host struct {
 	Name         string  `json:"name"`
 	Cluster      string  `json:"cluster"`
@@ -137,11 +137,11 @@ func readConfig(path string) (*Config, error) {
 func (c *Config) check() error {
 	switch {
 	case len(c.Clusters) != 1:
-		return fmt.Errorf("exactly one cluster is supported, not %d", len(c.Clusters))
+		return fmt.Errorf("there are %d clusters; the simulator supports exactly one", len(c.Clusters))
 	case len(c.Hosts) == 0:
-		return fmt.Errorf("at least one host is needed")
+		return fmt.Errorf("there are no hosts; add one")
 	case len(c.Datastores) == 0 || len(c.Networks) == 0:
-		return fmt.Errorf("at least one datastore and one network are needed")
+		return fmt.Errorf("there are no datastores or no networks; add one of each")
 	case c.TimeScale <= 0:
 		return fmt.Errorf("time_scale must be above 0")
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	somebody          = "somebody@vsphere.local" // the user of what a person does
+	somebody          = "somebody@vsphere.local" // the user of what a person or DRS would do
 	maxTimes          = 10_000
 	maxStunSeconds    = 3600
 	maxMbit           = 100_000_000
@@ -69,7 +69,8 @@ func (c *control) handler() http.Handler {
 		mux.HandleFunc(route.path, func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != route.method {
 				w.Header().Set("Allow", route.method)
-				fail(w, &problem{http.StatusMethodNotAllowed, fmt.Sprintf("%s does not answer %s; use %s", route.path, r.Method, route.method)})
+				text := fmt.Sprintf("%s does not answer %s; use %s", route.path, r.Method, route.method)
+				fail(w, &problem{http.StatusMethodNotAllowed, text})
 				return
 			}
 			answer, err := perform(route, w, r)
@@ -81,11 +82,12 @@ func (c *control) handler() http.Handler {
 		})
 	}
 	unknown := func(w http.ResponseWriter, r *http.Request) {
-		fail(w, &problem{http.StatusNotFound, fmt.Sprintf("no request %s %.100q; use one of: %s", r.Method, r.URL.Path, strings.Join(known, ", "))})
+		text := fmt.Sprintf("no request %s %.100q; use one of: %s", r.Method, r.URL.Path, strings.Join(known, ", "))
+		fail(w, &problem{http.StatusNotFound, text})
 	}
 	mux.HandleFunc("/", unknown)
 	return recovering(func(w http.ResponseWriter, r *http.Request) {
-		// The mux would redirect such a path, and a redirected POST is sent again.
+		// The mux would redirect such a path, and clients send a redirected POST again.
 		if r.URL.Path != path.Clean(r.URL.Path) {
 			unknown(w, r)
 			return
@@ -120,7 +122,7 @@ func serveControl(listener net.Listener, handler http.Handler) {
 	log.Printf("the control API has ended: %v", server.Serve(listener))
 }
 
-// fail answers with the status of a problem, and with 500 when the lab itself is at fault.
+// fail answers with the status of a problem, or with 500 if the error is the lab's own.
 func fail(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	if wrong, ok := err.(*problem); ok {

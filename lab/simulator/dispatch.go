@@ -10,7 +10,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// overrides receives the calls that the lab answers instead of the simulator. It takes no lock while it works.
+// overrides gets the calls that the lab answers instead of the simulator. It holds no lock during a call.
 type overrides struct {
 	Self    types.ManagedObjectReference
 	vcenter *vcenter
@@ -22,7 +22,7 @@ func (o *overrides) Reference() types.ManagedObjectReference { return o.Self }
 // Lock and Unlock keep the simulator from serialising the calls.
 func (o *overrides) Lock() {}
 
-// Unlock belongs to Lock.
+// Unlock is the other half of Lock.
 func (o *overrides) Unlock() {}
 
 // overridden calls are methods of overrides.
@@ -31,7 +31,7 @@ var overridden = []string{
 	"SetEntityPermissions", "ListProcessesInGuest",
 }
 
-// install puts the lab in front of every call: it counts them, checks privileges, and answers some itself.
+// install handles every call before the simulator does: it counts the call, checks privileges, and answers some calls itself.
 func (v *vcenter) install() {
 	receiver := &overrides{Self: types.ManagedObjectReference{Type: "LabOverrides", Value: "lab-overrides"}, vcenter: v}
 	registry := v.inventory.registry

@@ -49,7 +49,7 @@ func hostArgument(host *simulator.HostSystem) *types.HostEventArgument {
 	return &types.HostEventArgument{EntityEventArgument: types.EntityEventArgument{Name: host.Name}, Host: host.Self}
 }
 
-// plainEventTypes removes the prefix of event types in a filter: a vCenter knows both spellings, the simulator one.
+// plainEventTypes removes the prefix of event types in a filter: a vCenter accepts both spellings, the simulator only one.
 func plainEventTypes(body any) {
 	filtered, ok := body.(*types.CreateCollectorForEvents)
 	if !ok {

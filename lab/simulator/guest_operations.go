@@ -61,7 +61,7 @@ func (v *vcenter) guestFault(req *types.ListProcessesInGuest) types.BaseMethodFa
 	return nil
 }
 
-// processes are the ones of the guest's process group that live.
+// processes are the living processes of the guest's process group.
 func (g *guestProcess) processes() []types.GuestProcessInfo {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -119,7 +119,7 @@ func owner(folder string) string {
 	return id
 }
 
-// bootTime is the line btime of /proc/stat.
+// bootTime is read from the line btime of /proc/stat.
 func bootTime() time.Time {
 	data, _ := os.ReadFile("/proc/stat")
 	for _, line := range strings.Split(string(data), "\n") {

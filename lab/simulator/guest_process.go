@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// Freeze is one true stop of a guest process, by the monotonic clock from when every thread had stopped to just before SIGCONT.
+// Freeze is one true stop of a guest process. It lasts from the moment when every thread has stopped to just before SIGCONT,
+// by the monotonic clock.
 type Freeze struct {
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"`
@@ -55,7 +56,7 @@ func (g *guestProcess) start() error {
 	return nil
 }
 
-// signal sends to the guest's process group; it reports false when there is no living process.
+// signal sends a signal to the guest's process group; it reports false if there is no living process.
 func (g *guestProcess) signal(signal syscall.Signal) bool {
 	return g.command != nil && syscall.Kill(-g.command.Process.Pid, signal) == nil
 }

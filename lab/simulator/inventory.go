@@ -9,7 +9,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// inventory finds the managed objects, and keeps every list right that says which VM is where.
+// inventory finds the managed objects, and keeps all lists consistent that say which VM is where.
 type inventory struct {
 	config   *Config
 	root     context.Context
@@ -17,10 +17,10 @@ type inventory struct {
 	cluster  *simulator.ClusterComputeResource
 	specs    map[string]*VM // by VM MoID; written only while the inventory is built
 
-	load sync.Mutex // one recount of the hosts' load at a time, else an older one could win
+	load sync.Mutex // held while the load of the hosts is counted: an older count must not overwrite a newer one
 }
 
-// as is a context for work that a user asked for.
+// as returns a context for work on behalf of a user.
 func (i *inventory) as(user string) *simulator.Context {
 	return &simulator.Context{
 		Context: i.root,
@@ -59,7 +59,7 @@ func (i *inventory) vm(ref types.ManagedObjectReference) *simulator.VirtualMachi
 	return vm
 }
 
-// hostSpec is what the topology says of a host; empty for a host that was added later.
+// hostSpec is the host's entry in the topology; empty for a host that was added later.
 func (i *inventory) hostSpec(name string) *Host {
 	for index := range i.config.Hosts {
 		if i.config.Hosts[index].Name == name {
@@ -69,7 +69,7 @@ func (i *inventory) hostSpec(name string) *Host {
 	return &Host{}
 }
 
-// vmSpec is what the topology says of a VM; for a VM that was created later, its size alone.
+// vmSpec is the VM's entry in the topology; for a VM that was created later, only its size.
 func (i *inventory) vmSpec(vm *simulator.VirtualMachine) *VM {
 	if spec := i.specs[vm.Self.Value]; spec != nil {
 		return spec
@@ -156,7 +156,7 @@ func (i *inventory) remove(ctx *simulator.Context, vm *simulator.VirtualMachine)
 	i.refreshLoad()
 }
 
-// refreshLoad makes the hosts' quickStats those of the VMs that live on them.
+// refreshLoad sets the quickStats of the hosts to the load of the VMs that live on them.
 func (i *inventory) refreshLoad() {
 	i.load.Lock()
 	defer i.load.Unlock()

@@ -3,11 +3,11 @@ package main
 import "sync"
 
 const (
-	linkShare    = 0.8 // what vMotion reaches of a link's nominal bandwidth
+	linkShare    = 0.8 // share of a link's nominal bandwidth that vMotion reaches
 	slowLinkMbit = 10_000
 )
 
-// links is the vMotion bandwidth of the hosts, and how many moves share each host's link now.
+// links knows the vMotion bandwidth of the hosts, and how many moves share each host's link at the moment.
 type links struct {
 	inventory *inventory
 
@@ -44,7 +44,7 @@ func (l *links) slotBudget(host string) int {
 	return hostBudget
 }
 
-// occupy counts moves that begin (+1) or end (-1) to copy memory.
+// occupy counts a move that starts (+1) or stops (-1) to copy memory.
 func (l *links) occupy(by int, hosts ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -31,7 +31,7 @@ func (m *maintenance) isEntering(host string) bool {
 	return m.entering[host]
 }
 
-// claim makes the caller the one who puts the host into maintenance mode; false when somebody else already does.
+// claim reserves the host for the caller's enter task; false if another task is already entering.
 func (m *maintenance) claim(host string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

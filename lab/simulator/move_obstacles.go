@@ -7,7 +7,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// obstacle is the fault with which a vCenter would fail the move now; nil when nothing is in its way.
+// obstacle is the fault with which a vCenter would fail the move now; nil if the move is possible.
 func (m *moves) obstacle(vm *simulator.VirtualMachine, source, target *simulator.HostSystem) types.BaseMethodFault {
 	switch {
 	case m.inventory.vm(vm.Self) == nil:

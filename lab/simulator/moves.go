@@ -17,7 +17,7 @@ const (
 	tick         = 50 * time.Millisecond
 )
 
-// MoveRecord is what truly happened in one relocation; measurements are judged by it.
+// MoveRecord is what truly happened in one relocation. Tests compare measurements with it.
 type MoveRecord struct {
 	VM       string     `json:"vm"`
 	Source   string     `json:"source"`
@@ -56,7 +56,7 @@ func newMoves(v *vcenter) *moves {
 	}
 }
 
-// move is one relocation at work.
+// move is one relocation in progress.
 type move struct {
 	*operation
 	vm             *simulator.VirtualMachine
@@ -77,7 +77,7 @@ func (o *overrides) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM
 	return body
 }
 
-// MigrateVMTask is the older call for the same.
+// MigrateVMTask is the older call for the same purpose.
 func (o *overrides) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_Task) soap.HasFault {
 	body := &methods.MigrateVM_TaskBody{}
 	ref, fault := o.vcenter.moves.start(ctx.Session.UserName, req.This, req.Host, vmotionCost)
@@ -120,7 +120,7 @@ func (m *moves) start(
 	return work.task.Self, nil
 }
 
-// claim makes the caller the one who moves the VM; when somebody else already does, it returns their task.
+// claim reserves the VM for the caller's move; if another move has it, claim returns the task of that move.
 func (m *moves) claim(vm string) (types.ManagedObjectReference, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -149,7 +149,7 @@ func (m *moves) recorded() []MoveRecord {
 	return copies
 }
 
-// migrate does the move and concludes its record.
+// migrate carries out the move and completes its record.
 func (m *moves) migrate(work *move) types.BaseMethodFault {
 	fault := types.BaseMethodFault(&types.SystemError{})
 	defer func() { m.conclude(work, fault) }()
@@ -247,7 +247,7 @@ func (m *moves) copyMemory(work *move) bool {
 	return true
 }
 
-// switchOver stops the guest, changes where the VM lives, and lets the guest go on.
+// switchOver freezes the guest, changes the VM's host, and thaws the guest.
 func (m *moves) switchOver(work *move) {
 	spec := m.inventory.vmSpec(work.vm)
 	stun := stunBase + stunPerGB*spec.MemoryGB

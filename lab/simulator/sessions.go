@@ -34,7 +34,7 @@ func (s *sessions) take() []string {
 	return keys
 }
 
-// expire ends all sessions, one by one: a session that has logged out would keep the others alive.
+// expire ends all sessions one by one: in one call, a session that has logged out would save the others.
 func (s *sessions) expire() {
 	manager := s.inventory.registry.SessionManager()
 	for _, key := range s.take() {

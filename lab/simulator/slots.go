@@ -2,7 +2,7 @@ package main
 
 import "sync"
 
-// hostBudget is what a host can carry at a time; a vMotion costs 1, a storage move 4 (KB 326281, scaled).
+// hostBudget is the number of slots of a host; a vMotion costs 1, a storage move 4 (KB 326281, scaled).
 const (
 	hostBudget  = 8
 	slowBudget  = 4
@@ -10,7 +10,8 @@ const (
 	storageCost = 4
 )
 
-// slotQueue grants slots on source and target; what does not fit waits in order, without blocking unrelated hosts.
+// slotQueue grants slots on source and target. A claim that does not fit waits in order, and does not block claims of
+// other hosts.
 type slotQueue struct {
 	mu      sync.Mutex
 	budget  func(host string) int
@@ -29,7 +30,7 @@ func newSlotQueue(budget func(string) int) *slotQueue {
 	return &slotQueue{budget: budget, used: map[string]int{}, peak: map[string]int{}}
 }
 
-// acquire waits for the slots; it reports false when cancel came first.
+// acquire waits for the slots; it reports false if it was cancelled first.
 func (q *slotQueue) acquire(source, target string, cost int, cancel <-chan struct{}) bool {
 	c := &claim{source, target, cost, make(chan struct{})}
 	q.mu.Lock()

@@ -12,7 +12,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// tasks are the lab's own long tasks, as long as they run.
+// tasks are the lab's own tasks that are running.
 type tasks struct {
 	inventory *inventory
 
@@ -46,7 +46,7 @@ func (t *tasks) begin(user string, entity mo.Entity, name string) *operation {
 	return o
 }
 
-// find is a running task; nil when it is not one of the lab's, or has ended.
+// find returns a running task; nil if it is not one of the lab's, or has ended.
 func (t *tasks) find(ref types.ManagedObjectReference) *operation {
 	t.mu.Lock()
 	defer t.mu.Unlock()

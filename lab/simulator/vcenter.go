@@ -6,18 +6,18 @@ import (
 	"github.com/vmware/govmomi/simulator"
 )
 
-// vcenter is one simulated vCenter: what it manages, and one part for each subject, with a state and a lock of its own.
-// Arrows between the parts point down this list; nothing is global, so that a process can hold several.
+// vcenter is one simulated vCenter, made of one part for each subject, with a state and a lock of its own. A part uses only
+// parts above it. Nothing is global, so a process can hold several vCenters.
 type vcenter struct {
 	config    *Config
 	service   *simulator.Service
-	inventory *inventory // the managed objects, and what the topology says of them
+	inventory *inventory // the managed objects, and their entries in the topology
 
 	clock    clock
 	events   events
 	tasks    *tasks
 	links    *links     // vMotion bandwidth, and who shares it
-	slots    *slotQueue // how many moves a host takes part in
+	slots    *slotQueue // how many moves run on a host at the same time
 	guests   *guests    // the real processes in the VMs
 	faults   *faultQueue
 	access   *access // users, roles, privileges

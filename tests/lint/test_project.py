@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from lab.paths import GO_SOURCE, cache_dir
-from lab.toolchain import find_go, go_environment, vcenter_binary
+from lab.toolchain import find_go, go_environment, simulator_binary
 from scripts import make_roles
 from tests.labs import ROOT
 
@@ -73,7 +73,7 @@ def test_a_role_that_moves_vms_has_the_options_of_a_move(role: str) -> None:
 
 
 def test_go_code_is_formatted_and_vetted(tmp_path: Path) -> None:
-    vcenter_binary(cache_dir(), tmp_path)  # what it compiles serves the vetting too
+    simulator_binary(cache_dir(), tmp_path)  # what it compiles serves the vetting too
     environment = go_environment(cache_dir(), tmp_path)
     go = find_go(environment)
     for command in ([go, "vet", "./..."], [go.parent / "gofmt", "-l", "."]):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lab's table of privileges says what the vSphere API's own metadata says."""
+"""The lab's table of privileges agrees with the metadata of the vSphere API."""
 
 from __future__ import annotations
 

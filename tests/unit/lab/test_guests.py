@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The part of the vCenter's configuration that starts real servers."""
+"""The part of the simulator's configuration that starts real servers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_nodes_of_a_cloud_share_a_name_and_list_each_other(tmp_path: Path) -> No
     placed, servers = place_guests(parse({**whole, "vms": vms}), Claim(0), tmp_path, LAUNCHER)
     commands = [vm["guest"]["command"] for vm in placed]
     assert [value(command, "-name") for command in commands] == ["vision-t0", "vision-t0", "ml-3-t0"]
-    # Each node adds its own offset to the ports of its list, and must arrive at the others' second ports.
+    # Each node adds its own offset to the ports of its list, and must get the second ports of the others.
     second = {
         server.address: {
             int(line.rsplit(":", 1)[1]) + int(value(command, "-port_offset"))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``up`` and ``down`` with a stand-in for the Go program: what is left when something goes wrong."""
+"""``up`` and ``down`` with a stand-in for the Go program: what remains when something goes wrong."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ GIVEN: dict[str, Any] = {"topology": str(TOPOLOGIES / "small.yml")}
 
 
 class Lab:
-    """A state folder and the program that plays the vCenter in it."""
+    """A state folder, and the program that plays the simulator in it."""
 
     def __init__(self, folder: Path) -> None:
         self.state = folder / "state"
@@ -63,9 +63,9 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     made = Lab(tmp_path)
-    monkeypatch.setattr(lifecycle, "vcenter_binary", lambda cache, state: made.program)
+    monkeypatch.setattr(lifecycle, "simulator_binary", lambda cache, state: made.program)
     monkeypatch.setattr(lifecycle, "check_answers", lambda answer: None)
-    monkeypatch.setattr(lifecycle, "END_LIMIT", 1.0)
+    monkeypatch.setattr(lifecycle, "MAX_END_SECONDS", 1.0)
     monkeypatch.setenv("LIVEML_LAB_CACHE", str(tmp_path / "cache"))
     yield made
     kill_marked(made.state)
@@ -80,7 +80,7 @@ def test_up_answers_and_down_leaves_nothing(lab: Lab) -> None:
     assert answer["state"] == str(lab.state)
     assert stat.S_IMODE(lab.state.stat().st_mode) == 0o700
     for path in lab.state.iterdir():
-        if path.name not in ("part", "ready.json"):  # the stand-in's
+        if path.name not in ("part", "ready.json"):  # written by the stand-in
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     down(lab.state)
     assert lab.nothing_left()
@@ -90,15 +90,15 @@ def test_up_answers_and_down_leaves_nothing(lab: Lab) -> None:
 def test_up_twice_is_the_same_lab(lab: Lab) -> None:
     first = up(lab.state, GIVEN)
     assert up(lab.state, GIVEN) == first
-    assert up(lab.state, {}) == first, "what was not chosen cannot contradict"
+    assert up(lab.state, {}) == first, "an option that is not set cannot differ"
     for other in ({"time_scale": 9.0}, {"guests": False}, {"topology": str(TOPOLOGIES / "default.yml")}):
-        with pytest.raises(LabError, match="take it down first"):
+        with pytest.raises(LabError, match="stop it first"):
             up(lab.state, other)
     assert up(lab.state, GIVEN) == first
     down(lab.state)
 
 
-def test_a_dead_lab_is_started_anew(lab: Lab) -> None:
+def test_a_dead_lab_is_started_again(lab: Lab) -> None:
     first = up(lab.state, GIVEN)
     os.kill(first["pid"], signal.SIGKILL)
     assert wait_gone(first["pid"], 5)
@@ -108,28 +108,28 @@ def test_a_dead_lab_is_started_anew(lab: Lab) -> None:
     down(lab.state)
 
 
-def test_time_scale_reaches_the_vcenter(lab: Lab) -> None:
+def test_time_scale_reaches_the_simulator(lab: Lab) -> None:
     up(lab.state, {**GIVEN, "time_scale": 0.01})
     assert json.loads((lab.state / "config.json").read_text(encoding="utf-8"))["time_scale"] == 0.01
     down(lab.state)
 
 
-def test_an_early_end_is_told_with_the_log(lab: Lab) -> None:
+def test_an_early_end_is_reported_with_the_log(lab: Lab) -> None:
     lab.behave("sys.exit('no such luck')")
     with pytest.raises(LabError, match=r"(?s)ended with exit code 1.*vcenter.log:\nno such luck"):
         up(lab.state, GIVEN)
     assert lab.nothing_left()
 
 
-def test_never_ready_is_told_and_cleaned_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "READY_LIMIT", 1.0)
+def test_never_ready_is_reported_and_cleaned_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "MAX_READY_SECONDS", 1.0)
     lab.behave("subprocess.Popen(['sleep', '60']); print('waiting', flush=True); time.sleep(60)")
     with pytest.raises(LabError, match=r"(?s)was not ready after 1 s.*vcenter.log:\nwaiting"):
         up(lab.state, GIVEN)
     assert lab.nothing_left()
 
 
-def test_down_ends_what_does_not_listen(lab: Lab) -> None:
+def test_down_stops_a_process_that_ignores_signals(lab: Lab) -> None:
     lab.behave("signal.signal(signal.SIGTERM, signal.SIG_IGN)")
     answer = up(lab.state, GIVEN)
     os.kill(answer["pid"], signal.SIGSTOP)
@@ -146,11 +146,11 @@ def test_down_finds_processes_without_the_folder(lab: Lab) -> None:
     assert lab.nothing_left()
 
 
-def test_someone_elses_folder_is_left_alone(lab: Lab) -> None:
+def test_a_folder_that_is_not_a_labs_stays_as_it_is(lab: Lab) -> None:
     lab.state.mkdir()
     (lab.state / "thesis.tex").write_text("x", encoding="utf-8")
     for call in (lambda: up(lab.state, GIVEN), lambda: down(lab.state)):
-        with pytest.raises(LabError, match="holds something that is no lab"):
+        with pytest.raises(LabError, match="has files that are not a lab's"):
             call()
     assert [path.name for path in lab.state.iterdir()] == ["thesis.tex"]
 
@@ -159,15 +159,15 @@ RUN_UP = """
 import sys
 from pathlib import Path
 from lab import cli, lifecycle
-lifecycle.vcenter_binary = lambda cache, state: Path(sys.argv[1])
+lifecycle.simulator_binary = lambda cache, state: Path(sys.argv[1])
 lifecycle.check_answers = lambda answer: None
-lifecycle.END_LIMIT = 1.0
+lifecycle.MAX_END_SECONDS = 1.0
 sys.exit(cli.main(["up", "--topology", sys.argv[2], "--state", sys.argv[3]]))
 """
 
 
 def begin_up(lab: Lab) -> subprocess.Popen[str]:
-    """An ``up`` of its own process, caught while the stand-in keeps it waiting."""
+    """An ``up`` in a process of its own, while the stand-in makes it wait."""
     lab.behave("subprocess.Popen(['sleep', '60']); open(state + '/half', 'w').close(); time.sleep(60)")
     command = [sys.executable, "-c", RUN_UP, str(lab.program), GIVEN["topology"], str(lab.state)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
@@ -179,7 +179,7 @@ def begin_up(lab: Lab) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_killed_up_can_be_taken_down(lab: Lab) -> None:
+def test_down_cleans_up_after_a_killed_up(lab: Lab) -> None:
     process = begin_up(lab)
     process.kill()
     process.communicate()
@@ -198,7 +198,7 @@ def test_a_terminated_up_cleans_up_after_itself(lab: Lab) -> None:
     assert lab.nothing_left()
 
 
-def test_down_ends_an_up_at_work(lab: Lab) -> None:
+def test_down_stops_a_running_up(lab: Lab) -> None:
     process = begin_up(lab)
     down(lab.state)
     process.communicate()
@@ -221,7 +221,7 @@ def test_command_line_prints_one_json_object(lab: Lab, capsys: pytest.CaptureFix
     assert cli.main(["down", "--state", str(lab.state)]) == 0
     assert capsys.readouterr().out == ""
     assert cli.main(["env", "--state", str(lab.state)]) == 1
-    assert "no lab runs in" in capsys.readouterr().err
+    assert "no lab is running in" in capsys.readouterr().err
 
 
 def test_command_line_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

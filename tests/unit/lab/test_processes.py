@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finding and ending the lab's processes, and nobody else's."""
+"""Finding and stopping the lab's processes, and no others."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_children_and_stopped_processes_are_killed(tmp_path: Path, stranger: sub
 def test_orphans_are_found(tmp_path: Path) -> None:
     parent = start_detached([sys.executable, "-c", FAMILY], tmp_path, tmp_path / "log", [])
     wait_for(tmp_path / "born")
-    parent.wait()  # input() meets the end of its standard input
+    parent.wait()  # input() reads the end of its standard input
     assert len(marked_pids(tmp_path)) == 1
     assert kill_marked(tmp_path) == 1
 

@@ -10,11 +10,11 @@ import subprocess
 from pathlib import Path
 
 from lab.paths import GO_SOURCE, cache_dir
-from lab.toolchain import find_go, go_environment, vcenter_binary
+from lab.toolchain import find_go, go_environment, simulator_binary
 
 
 def test_go_tests_pass(tmp_path: Path) -> None:
-    vcenter_binary(cache_dir(), tmp_path)  # the tests use what this compiles
+    simulator_binary(cache_dir(), tmp_path)  # the tests use what this compiles
     environment = go_environment(cache_dir(), tmp_path)
     outcome = subprocess.run(
         [str(find_go(environment)), "test", "./..."],

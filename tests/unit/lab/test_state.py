@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The state folder: private, locked by one command at a time, and never anybody else's."""
+"""The state folder: private, locked by one command at a time, and never a folder of somebody else."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lab.errors import LabError
 from lab.state import (
     MARKER,
     Marker,
-    held,
-    is_ours,
+    is_lab_folder,
+    locked_folder,
     read_marker,
     remove,
     tail,
@@ -41,11 +41,11 @@ def test_a_broken_marker_is_one_error(tmp_path: Path) -> None:
 
 
 def test_only_empty_folders_and_labs_are_ours(tmp_path: Path) -> None:
-    assert is_ours(tmp_path)
+    assert is_lab_folder(tmp_path)
     (tmp_path / "thesis.tex").write_text("x", encoding="utf-8")
-    assert not is_ours(tmp_path)
+    assert not is_lab_folder(tmp_path)
     write_marker(tmp_path, LAB)
-    assert is_ours(tmp_path)
+    assert is_lab_folder(tmp_path)
 
 
 def test_remove_does_not_follow_links(tmp_path: Path) -> None:
@@ -62,12 +62,15 @@ def test_remove_does_not_follow_links(tmp_path: Path) -> None:
 
 def test_one_command_at_a_time(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    with held(state, 1, create=True) as exists:
+    with locked_folder(state, 1, create=True) as exists:
         assert exists
         assert state.stat().st_mode & 0o777 == 0o700
-        with pytest.raises(LabError, match="another command has been at work"), held(state, 0.1, create=False):
+        with (
+            pytest.raises(LabError, match="another lab command has been using"),
+            locked_folder(state, 0.1, create=False),
+        ):
             pass
-    with held(state, 0.1, create=False) as exists:
+    with locked_folder(state, 0.1, create=False) as exists:
         assert exists
 
 
@@ -76,10 +79,10 @@ def test_who_waited_while_the_folder_was_removed_gets_a_new_one(tmp_path: Path) 
     got: list[bool] = []
 
     def second() -> None:
-        with held(state, 5, create=True):
+        with locked_folder(state, 5, create=True):
             got.append(state.is_dir())
 
-    with held(state, 1, create=True):
+    with locked_folder(state, 1, create=True):
         thread = threading.Thread(target=second)
         thread.start()
         thread.join(0.3)
@@ -90,15 +93,15 @@ def test_who_waited_while_the_folder_was_removed_gets_a_new_one(tmp_path: Path) 
 
 
 def test_nothing_to_hold(tmp_path: Path) -> None:
-    with held(tmp_path / "none", 1, create=False) as exists:
+    with locked_folder(tmp_path / "none", 1, create=False) as exists:
         assert not exists
     assert not (tmp_path / "none").exists()
 
 
-def test_a_file_is_no_state_folder(tmp_path: Path) -> None:
+def test_a_file_is_not_a_state_folder(tmp_path: Path) -> None:
     write_private(tmp_path / "file", "x")
     for create in (True, False):
-        with pytest.raises(LabError, match="is not a folder"), held(tmp_path / "file", 1, create=create):
+        with pytest.raises(LabError, match="is not a folder"), locked_folder(tmp_path / "file", 1, create=create):
             pass
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finding Go and Java, and when the vCenter is built anew."""
+"""Finding Go and Java, and when the simulator is built again."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def program(folder: Path, name: str, prints: str) -> Path:
     return path
 
 
-def test_go_too_old_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_go_that_is_too_old_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path, "go", "go version go1.19.1 linux/amd64")
     wheel = program(tmp_path / "wheel", "go", "go version go1.27.0 linux/amd64")
     monkeypatch.setattr(toolchain, "wheel_file", lambda package, inside: wheel)
@@ -95,7 +95,7 @@ def test_build_with_a_home_uses_its_caches(tmp_path: Path, monkeypatch: pytest.M
     assert env["GOFLAGS"] == "-mod=readonly -trimpath"
 
 
-def test_built_anew_only_for_newer_sources(tmp_path: Path) -> None:
+def test_built_again_only_for_newer_sources(tmp_path: Path) -> None:
     for name in ("main.go", "sub/more.go", "go.mod", "go.sum", "main_test.go"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("", encoding="utf-8")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The topology file: what is filled in, and that every mistake is one clear error which names its place."""
+"""The topology file: its defaults, and one clear error with the place for every mistake."""
 
 from __future__ import annotations
 
@@ -67,39 +67,42 @@ def test_two_vms_may_share_a_name_in_different_folders() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(hots=[]), "the file has no key 'hots'; known are name, time_scale"),
+        (lambda d: d.update(hots=[]), "unknown key 'hots' in the file; known keys: name, time_scale"),
         (lambda d: d.update(hosts=[]), "there are no hosts"),
         (lambda d: d.update(vms={}), "the file.vms must be a list"),
         (lambda d: d.update(time_scale=0), "the file.time_scale must be a number above 0, not 0"),
-        (lambda d: d["hosts"][0].pop("cores"), "hosts[0] (esx-01) lacks 'cores', a whole number above 0"),
+        (lambda d: d["hosts"][0].pop("cores"), "hosts[0] (esx-01) has no 'cores'; set it to a whole number above 0"),
         (
             lambda d: d["hosts"][0].update(cores=True),
             "hosts[0] (esx-01).cores must be a whole number above 0, not True",
         ),
-        (lambda d: d["hosts"][0].update(cluster="x"), "hosts[0] (esx-01) names cluster 'x', which does not exist"),
+        (
+            lambda d: d["hosts"][0].update(cluster="x"),
+            "hosts[0] (esx-01) refers to cluster 'x', which does not exist; correct the name or add the cluster",
+        ),
         (lambda d: d["hosts"].append(d["hosts"][0]), "names of hosts must differ, 'esx-01' occurs twice"),
-        (lambda d: d["networks"][0].update(hosts=["y"]), "networks[0] (net) names host 'y'"),
-        (lambda d: d["vms"][0].update(host="*"), "vms[0] (vm-07) names host '*'"),
-        (lambda d: d["vms"][0].update(datastores=["y"]), "vms[0] (vm-07) names datastore 'y'"),
-        (lambda d: d["vms"][0].update(folder="y"), "vms[0] (vm-07) names folder 'y'"),
+        (lambda d: d["networks"][0].update(hosts=["y"]), "networks[0] (net) refers to host 'y'"),
+        (lambda d: d["vms"][0].update(host="*"), "vms[0] (vm-07) refers to host '*'"),
+        (lambda d: d["vms"][0].update(datastores=["y"]), "vms[0] (vm-07) refers to datastore 'y'"),
+        (lambda d: d["vms"][0].update(folder="y"), "vms[0] (vm-07) refers to folder 'y'"),
         (lambda d: d["vms"][0].update(devices=["floppy"]), "devices must be a list, each one of passthrough"),
         (lambda d: d["vms"][0].update(power=False), "power must be one of on, off, suspended, not False"),
-        (lambda d: d["vms"][0].update(name="web"), "VM web has no number from 1 to 254 at its end"),
-        (lambda d: d["vms"][0].update(name="web-300"), "VM web-300 has no number from 1 to 254 at its end"),
-        (lambda d: d["vms"][0].update(name="a\nb"), "name must be a text that is not empty"),
+        (lambda d: d["vms"][0].update(name="web"), "VM web has no number from 1 to 254 at the end of its name"),
+        (lambda d: d["vms"][0].update(name="web-300"), "VM web-300 has no number from 1 to 254 at the end of its name"),
+        (lambda d: d["vms"][0].update(name="a\nb"), "name must be a non-empty printable text"),
         (lambda d: d["vms"][0].update(template=True), "is a template, which cannot be powered on"),
         (lambda d: d["vms"][0].update(h2o3={}, power="off"), "has h2o3 but is not powered on"),
         (lambda d: d["vms"].append({**d["vms"][0], "name": "x-07"}), "guest numbers must differ, 7 occurs twice"),
         (lambda d: d["vms"].append(d["vms"][0]), "VMs of one folder must differ"),
         (
             lambda d: d["clusters"][0].update(rules=[{"name": "r", "kind": "affinity", "vms": ["z"]}]),
-            "rules[0] (r) names VM 'z'",
+            "rules[0] (r) refers to VM 'z'",
         ),
         (
             lambda d: d["clusters"][0].update(rules=[{"name": "r", "kind": "vm_host", "vms": ["vm-07"]}]),
-            "rules[0] (r) is a vm_host rule and lists no hosts",
+            "rules[0] (r) is a vm_host rule without hosts; set hosts",
         ),
-        (lambda d: d.update(defaults={"vm": {"cpuz": 1}}), "defaults.vm has no key 'cpuz'"),
+        (lambda d: d.update(defaults={"vm": {"cpuz": 1}}), "unknown key 'cpuz' in defaults.vm"),
     ],
 )
 def test_mistakes_are_named(change: Callable[[dict[str, Any]], Any], message: str) -> None:
@@ -107,12 +110,12 @@ def test_mistakes_are_named(change: Callable[[dict[str, Any]], Any], message: st
         parse(changed(change))
 
 
-def test_a_file_that_is_no_mapping() -> None:
+def test_a_file_that_is_not_a_mapping() -> None:
     with pytest.raises(LabError, match="the file must be a mapping"):
         parse(["x"])
 
 
-@pytest.mark.parametrize(("content", "message"), [("a: [", "is not YAML"), ("a: \udcff", "is not YAML")])
+@pytest.mark.parametrize(("content", "message"), [("a: [", "is not valid YAML"), ("a: \udcff", "is not valid YAML")])
 def test_unreadable_files(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "t.yml"
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
