@@ -1,4 +1,4 @@
-# liveml.vsphere: `make demo` and `make test` do all of their set-up themselves.
+# liveml.vsphere: `make demo` and `make test` set up everything themselves.
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -61,7 +61,7 @@ roles: setup-test ## Make the files that follow from the roles' options: READMEs
 	@$(BIN)/python scripts/make_roles.py
 	@$(BIN)/python scripts/make_surveys.py
 
-screenshots: setup-test ## Make docs/images anew from real runs in the lab
+screenshots: setup-test ## Make docs/images again from real runs in the lab
 	@$(BIN)/python scripts/screenshots.py
 
 lint: setup-test ## Run the linters

@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Measures what the collection promises, on real trainings: ``python -m benchmarks``."""
+"""Measure what the collection promises, on real trainings: ``python -m benchmarks``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-# The checkout as ``ansible_collections.liveml.vsphere`` (the links of the bootstrap).
+# The bootstrap links the checkout as ``ansible_collections.liveml.vsphere`` there.
 _COLLECTIONS = str(Path(__file__).resolve().parent.parent / ".venv" / "collections")
 if _COLLECTIONS not in sys.path:
     sys.path.insert(0, _COLLECTIONS)

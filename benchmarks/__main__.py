@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``python -m benchmarks``: settings come from the environment, as ``make bench ONLY=stall TRIALS=3 OUT=FILE`` gives them."""
+"""``python -m benchmarks`` reads its settings from the environment: ``make bench ONLY=stall TRIALS=3 OUT=FILE``."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ PARTS: Mapping[str, tuple[Callable[[Report, int], None], int]] = {
 
 
 def main(environment: Mapping[str, str]) -> int:
-    """Run what ``ONLY`` names, all by default; 1 when a promise was broken, 2 for settings that make no sense."""
+    """Run the benchmark that ``ONLY`` names, or all. Return 1 if a promise was broken, 2 for invalid settings."""
     only, trials = environment.get("ONLY", ""), environment.get("TRIALS", "")
     known = {**SUITES, **PARTS}
     if only and only not in known:
-        print(f"ONLY is {only}; give one of {', '.join(known)}", file=sys.stderr)
+        print(f"ONLY is {only}; set it to one of {', '.join(known)}", file=sys.stderr)
         return 2
     if trials and (not trials.isdigit() or int(trials) < 1):
-        print(f"TRIALS is {trials}; give a whole number from 1", file=sys.stderr)
+        print(f"TRIALS is {trials}; set it to a whole number of at least 1", file=sys.stderr)
         return 2
     report = Report(Path(environment["OUT"]) if environment.get("OUT") else None)
     try:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A real TensorFlow training whose steps a real MLflow, TensorBoard, exporter, Prometheus and step log tell."""
+"""A real TensorFlow training that logs its steps to a real MLflow, TensorBoard, exporter, Prometheus and step log."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ VM = VmState("vm-1", "ML-cpu-vm-01", "uuid", "host-1", Power.ON, 1 << 30, guest_
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 READY_SECONDS = 90
 Command = Sequence[object]
-Told = TypeVar("Told")
+Returned = TypeVar("Returned")
 
 
 def missing() -> list[str]:
-    """Packages that ``make setup-frameworks`` would install."""
+    """The missing packages that ``make setup-frameworks`` installs."""
     return [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that are free now."""
+    """Free ports of the loopback interface."""
     taken = [socket.create_server((HOST, 0)) for _port in range(count)]
     found = [int(listening.getsockname()[1]) for listening in taken]
     for listening in taken:
@@ -58,7 +58,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def wait_for(url: str) -> None:
-    """Wait until a server answers. Raises LabError when it takes too long."""
+    """Wait until a server answers. Raises LabError if it takes too long."""
     end = time.monotonic() + READY_SECONDS
     while True:
         try:
@@ -73,7 +73,7 @@ def wait_for(url: str) -> None:
 
 @dataclass
 class World:
-    """The servers that tell of the training, and the training itself."""
+    """The servers that the training logs to, and the training itself."""
 
     folder: Path
     mlflow_port: int
@@ -123,18 +123,18 @@ class World:
                 stderr=errors,
                 text=True,
                 env={**os.environ, **QUIET, "PYTHONPATH": str(ROOT)},
-                start_new_session=True,  # else Linux continues it when the shell that began all this ends (setpgid(2))
+                start_new_session=True,  # otherwise Linux continues it when the calling shell ends (setpgid(2))
             )
         self.run_id = self.training.stdout.readline().strip() if self.training.stdout is not None else ""
         if not self.run_id:
             raise LabError(f"the training does not start: {log.read_text()[-2000:]}")
 
     def freeze(self, seconds: float) -> Freeze:
-        """Really stop the training."""
+        """Stop the process of the training."""
         return freeze(self.training.pid, seconds)
 
     def source(self, name: str) -> dict[str, Any]:
-        """An entry of ``experiments.sources``; ``exporter`` is provider ``prometheus`` without the server."""
+        """An entry of ``experiments.sources``; ``exporter`` is provider ``prometheus`` without a Prometheus server."""
         program = [sys.executable, str(ROOT / "docs" / "examples" / "steplog_provider.py"), str(self.folder / "steps")]
         metrics = {"provider": "prometheus", "vms": [VM.name]}
         told: Mapping[str, dict[str, Any]] = {
@@ -153,16 +153,16 @@ class World:
 
     @property
     def exporter(self) -> str:
-        """Where the training itself tells its metrics."""
+        """The URL of the training's own metrics."""
         return f"http://{HOST}:{self.exporter_port}/metrics"
 
     def providers(self, *names: str, **settings: Any) -> Providers:
-        """The experiment side of a run that asks these sources."""
+        """The watch of a run that asks these sources."""
         chosen = {"h2o3": False, "baseline": 8.0, "settle_timeout": 20.0, "sources": [self.source(n) for n in names]}
         return Providers({**SETTINGS, **chosen, **settings})
 
     def watched(self, name: str, folder: Path, **settings: Any) -> tuple[Experiment, Watch]:
-        """The training as a source tells it, and a watch of it. Raises LabError when it is not found."""
+        """The training as a source reports it, and a watch of it. Raises LabError if it is not found."""
         providers = self.providers(name, **settings)
         (seen,) = providers.observe([VM])
         if len(seen.experiments) != 1:
@@ -170,8 +170,8 @@ class World:
         return seen.experiments[0], providers.watch(seen.experiments, folder, lambda _event, **_fields: None)
 
 
-def judged(watch: Watch, through: Callable[[], Told]) -> tuple[Judgement, Told]:
-    """What is judged of a move during which ``through`` is done; and what that returned."""
+def judged(watch: Watch, through: Callable[[], Returned]) -> tuple[Judgement, Returned]:
+    """The judgement of a move during which ``through`` runs, and the return value of ``through``."""
     with watch:
         watch.baseline()
         watch.focus(VM.moid)
@@ -187,7 +187,7 @@ def judged(watch: Watch, through: Callable[[], Told]) -> tuple[Judgement, Told]:
 
 @contextmanager
 def running() -> Iterator[World]:
-    """Servers and training as long as the context. Raises LabError when one does not start."""
+    """Servers and training for the time of the context. Raises LabError if one does not start."""
     with tempfile.TemporaryDirectory(prefix="liveml-frameworks-", ignore_cleanup_errors=True) as name:
         world = World(Path(name), *free_ports(4))
         (world.folder / "logs").mkdir()

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A real TensorFlow training loop that tells its steps to MLflow, TensorBoard, Prometheus and a step log.
+"""A real TensorFlow training loop that logs its steps to MLflow, TensorBoard, Prometheus and a step log.
 
-``python frameworks_train.py TRACKING_URI LOG_DIR STEP_LOG EXPORTER_PORT [RUN_ID STEP]``; with a run's id and a step it
-resumes that run. It prints the run's id and trains until it is killed.
+``python frameworks_train.py TRACKING_URI LOG_DIR STEP_LOG EXPORTER_PORT [RUN_ID STEP]`` prints the id of its run and
+trains until it is killed. With a run's id and a step it resumes that run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STEP_SECONDS = 0.1
 
 
 def main() -> None:
-    """Train on the flights' delays, one step each tenth of a second."""
+    """Train on the flights' delays, 10 steps per second."""
     uri, folder, step_log, port = sys.argv[1:5]
     resumed = sys.argv[5:7]
     start_http_server(int(port), addr="127.0.0.1")
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def train(data: np.ndarray, told: Callable[[int, tf.Tensor], None], step: int) -> None:
-    """Gradient steps of a small network without end."""
+    """Endless gradient steps of a small network."""
     model = tf.keras.Sequential([tf.keras.layers.Dense(32, activation="relu"), tf.keras.layers.Dense(1)])
     optimizer, loss_of = tf.keras.optimizers.Adam(0.001), tf.keras.losses.MeanSquaredError()
     while True:
@@ -70,7 +70,7 @@ def train(data: np.ndarray, told: Callable[[int, tf.Tensor], None], step: int) -
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         step += 1
         told(step, loss)
-        while time.monotonic() < due:  # in small pieces: one long sleep would hide a freeze within it
+        while time.monotonic() < due:  # short sleeps: a freeze during one long sleep would not be visible
             time.sleep(0.01)
 
 

@@ -165,7 +165,7 @@ def watching(figures: Figures) -> str:
 Cost for the controller
 -----------------------
 
-One process watched {figures.of("watch_least_hz")[0]["experiments"]} experiments and asked each at least {one("watch_least_hz")} times per second.
+One process watched {figures.of("watch_min_hz")[0]["experiments"]} experiments and asked each at least {one("watch_min_hz")} times per second.
 A question took {one("watch_cpu_ms")} ms of the controller's processor. That is {one("watch_cpu_ratio")} times what the official client of H2O-3
 took for the same question at the same time.
 """
@@ -197,7 +197,7 @@ SECTIONS: Mapping[str, Callable[[Figures], str]] = {
     "stall_trials": stalls,
     "provider_stall_trials": providers,
     "verdict_runs": verdicts,
-    "watch_least_hz": watching,
+    "watch_min_hz": watching,
     "probing_effect_percent": probing,
 }
 

@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How much being asked slows a training: the same one in turn with and without a watch, on a processor of its own.
+"""How much a training slows down while it is asked: the same training with and without a watch in turn.
 
-The server trains on one processor and answers on the same one, as in a guest all of whose processors train; the watch
-runs on the others, as on a controller of its own. A guest with more processors is asked as often by processor at most.
+The server trains and answers on one processor, as in a guest that trains on all of its processors. The watch runs on
+the other processors, as on a separate controller. A guest with more processors is asked at most this often per processor.
 
-A server that is asked for the first time compiles what answers; that is told by itself.
+At the first questions a server compiles the code that answers; a separate figure reports this.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from lab.processes import PROC
 WINDOW_SECONDS = 6.0
 USUAL_BLOCKS = 20
 MOST_EFFECT_PERCENT = 1
-TREES = {"max_depth": 2}  # many small ones, so that a window holds many
+TREES = {"max_depth": 2}  # small trees, so that a window contains many
 PROCESSORS = 1
-RATES = (min(FOCUS_HZ, bearable_hz(PROCESSORS, 1)), CALM_HZ)  # a second: while the VM moves, and else
-SETTLE_SECONDS = 0.5  # of a watch, before its window
-FIRST_QUESTIONS = 8000  # in which the server compiles what answers
-STEADY_SECONDS = 30.0  # in which the server compiles what trains
-COMPILED_SECONDS = 5.0  # compilers work beside, and end later
+RATES = (min(FOCUS_HZ, bearable_hz(PROCESSORS, 1)), CALM_HZ)  # Hz: while the VM moves, and otherwise
+SETTLE_SECONDS = 0.5  # time of a watch before its window
+FIRST_QUESTIONS = 8000  # during these the server compiles the code that answers
+STEADY_SECONDS = 30.0  # during these the server compiles the code that trains
+COMPILED_SECONDS = 5.0  # compilers work in parallel and end later
 TRAINING_THREADS = "FJ"  # H2O-3's fork-join pools
 
 
@@ -45,7 +45,9 @@ def run(report: Report, blocks: int) -> None:
     """Blocks of four windows, without-with-with-without, so that a drift of the training's pace cancels out."""
     processors = sorted(os.sched_getaffinity(0))
     if len(processors) < 2:
-        report.skipped("probing_effect_percent", "one processor cannot be shared without being measured itself")
+        report.skipped(
+            "probing_effect_percent", "a machine with one processor cannot separate the watch from the server"
+        )
         return
     with Fleet(1) as fleet:
         with _only({processors[0]}):
@@ -63,7 +65,7 @@ def run(report: Report, blocks: int) -> None:
 
 @contextmanager
 def _only(processors: set[int]) -> Iterator[None]:
-    """This thread, and what it starts, runs on these processors alone."""
+    """Restrict this thread and its children to these processors."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, processors)
     try:
@@ -73,30 +75,30 @@ def _only(processors: set[int]) -> Iterator[None]:
 
 
 def _asked(subject: Subject) -> float:
-    """Seconds of processor that the server spent on other than its training while it was asked ``FIRST_QUESTIONS``."""
+    """Processor seconds that the server spent outside its training while it was asked ``FIRST_QUESTIONS``."""
     before = _beside_training(subject.node.process.pid)
     session = subject.session(subject.experiment())
     assert isinstance(session, JobSession)
     for _number in range(FIRST_QUESTIONS // 2):
         session.ask()
-        session.sample()  # whether it lives
+        session.sample()  # the liveness check
     session.close()
     time.sleep(COMPILED_SECONDS)
     return _beside_training(subject.node.process.pid) - before
 
 
 def _beside_training(pid: int) -> float:
-    """Seconds of processor of a server's threads, those that train left out."""
+    """Processor seconds of a server's threads, except those that train."""
     spent = 0
     for task in (PROC / str(pid) / "task").iterdir():
-        with suppress(OSError):  # a thread that ended meanwhile
+        with suppress(OSError):  # the thread has ended
             if not (task / "comm").read_text().startswith(TRAINING_THREADS):
                 spent += int((task / "schedstat").read_text().split()[0])
     return spent / 1e9
 
 
 def _block(report: Report, fleet: Fleet, subject: Subject, rate: float) -> float:
-    """By which share the training was slower while it was asked."""
+    """How much slower the training was while it was asked, as a share."""
     paces = [_pace(fleet, subject, rate if asked else 0) for asked in (False, True, True, False)]
     slower = 1 - (paces[1] * paces[2]) ** 0.5 / (paces[0] * paces[3]) ** 0.5
     report.trial("probing_block", round(100 * slower, 3), "percent", hz=rate)
@@ -104,7 +106,7 @@ def _block(report: Report, fleet: Fleet, subject: Subject, rate: float) -> float
 
 
 def _pace(fleet: Fleet, subject: Subject, rate: float) -> float:
-    """Trees a second of one window; a rate of 0 asks nothing but at both ends."""
+    """Trees per second of one window; a rate of 0 asks only at its ends."""
     experiment = replace(subject.experiment(), processors=PROCESSORS)
     watch = watching([(experiment, subject.session(experiment))], fleet.folder("probed"), baseline=0.0)
     with watch if rate else nullcontext() as watched:
@@ -118,7 +120,7 @@ def _pace(fleet: Fleet, subject: Subject, rate: float) -> float:
 
 
 def _next_tree(subject: Subject, job: str) -> tuple[float, float]:
-    """When the next tree was done, and how many are: between two of them a window's end would be a guess."""
+    """The time at which the next tree is done, and the number of trees. A window ends only at such a time."""
     h2o, total = subject.h2o, ENDLESS["gbm"]["ntrees"]
     first = h2o.get(f"/3/Jobs/{job}")["jobs"][0]["progress"]
     while True:

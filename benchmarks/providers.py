@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How well stalls are measured from what MLflow, TensorBoard, exporters, Prometheus and step logs tell."""
+"""How well stalls are measured from the records of MLflow, TensorBoard, exporters, Prometheus and step logs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from scripts.bootstrap import prometheus
 
 USUAL_TRIALS = 10
 BUDGET = 30.0
-# Shortest and longest freeze of a source, in seconds: from about its resolution on.
+# Shortest and longest freeze of a source, in seconds. The shortest is about the source's resolution.
 LENGTHS = {
     "exporter": (0.5, 3.0),
     "exec": (0.5, 3.0),
@@ -33,20 +33,20 @@ LENGTHS = {
 
 @dataclass(frozen=True)
 class Trial:
-    """One freeze and what was judged of it."""
+    """One freeze and its judgement."""
 
     truth: Freeze
     judgement: Judgement
 
     @property
     def error(self) -> float:
-        """Estimate less truth in seconds; the whole length when nothing was stated."""
+        """Estimated minus true length in seconds; the whole length if no stall was reported."""
         stall = self.judgement.longest_stall
         return (stall.seconds if stall else 0.0) - (self.truth.seconds + self.truth.doubt / 2)
 
     @property
     def contained(self) -> bool:
-        """Whether the stated interval holds the truth, as exactly as that is known."""
+        """Whether the interval contains the true length, as far as that is known."""
         stall = self.judgement.longest_stall
         return (
             stall is not None
@@ -56,9 +56,9 @@ class Trial:
 
 
 def run(report: Report, trials: int) -> None:
-    """Freezes of a training, told by each source in turn. Raises LabError without the frameworks."""
+    """Freezes of a training, seen by each source in turn. Raises LabError without the frameworks."""
     if lacking := missing():
-        raise LabError(f"{', '.join(lacking)} is not installed; make setup-frameworks does it")
+        raise LabError(f"{', '.join(lacking)} is not installed; run make setup-frameworks")
     with running() as world:
         for name in LENGTHS:
             if name == "prometheus" and prometheus() is None:
@@ -69,7 +69,7 @@ def run(report: Report, trials: int) -> None:
 
 
 def _trial(report: Report, world: World, name: str, number: int) -> Trial:
-    """A freeze of a length that is drawn anew, watched as a move is."""
+    """A freeze of random length, watched like a move."""
     length = random.Random(f"{name} {number}").uniform(*LENGTHS[name])
     with tempfile.TemporaryDirectory(prefix="liveml-bench-") as folder:
         _experiment, watch = world.watched(name, Path(folder), stall_budget=BUDGET)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A network that can be cut: a TCP relay before a server."""
+"""A network that can be cut: a TCP relay in front of a server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Self
 
 
 class Relay:
-    """Hands bytes on as long as its context; ``cut`` drops every connection or lets all wait, ``heal`` goes on."""
+    """Relays bytes for the time of its context. ``cut`` drops or blocks every connection, ``heal`` continues."""
 
     def __init__(self, address: str, port: int) -> None:
         self._target = (address, port)
@@ -25,18 +25,18 @@ class Relay:
         self._open: list[socket.socket] = []
 
     def __enter__(self) -> Self:
-        """Begin to accept."""
+        """Start to accept connections."""
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Drop everything."""
+        """Close all connections."""
         self._listener.close()
         self._flows.set()
         self._drop()
 
     def cut(self, *, silently: bool) -> None:
-        """No byte goes through; ``silently`` keeps connections open, else they are reset and new ones too."""
+        """Let no byte through. ``silently`` keeps connections open; otherwise all are reset, new ones included."""
         if silently:
             self._flows.clear()
         else:
@@ -44,7 +44,7 @@ class Relay:
             self._drop()
 
     def heal(self) -> None:
-        """Bytes go through again."""
+        """Let bytes through again."""
         self._refuses = False
         self._flows.set()
 
@@ -68,7 +68,7 @@ class Relay:
                 threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
 
     def _connected(self) -> socket.socket | None:
-        """A connection to the server; ``None`` while nobody listens there."""
+        """A connection to the server; ``None`` if nobody listens there."""
         try:
             return socket.create_connection(self._target)
         except OSError:

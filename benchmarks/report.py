@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a benchmark prints: figures as JSON lines on standard output, progress on standard error."""
+"""The output of a benchmark: figures as JSON lines on standard output, progress on standard error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RELATIONS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, "==":
 
 
 class Report:
-    """Collects figures and the promises that they broke; ``out`` also gets every single trial."""
+    """Collects figures and broken promises; ``out`` receives every single trial, too."""
 
     def __init__(self, out: Path | None = None) -> None:
         self.broken: list[str] = []
@@ -30,7 +30,7 @@ class Report:
     def figure(
         self, name: str, value: float | None, unit: str, *, promised: tuple[str, float] | None = None, **more: Any
     ) -> None:
-        """One figure; ``promised`` is what it must be, like ``("<=", 40)``. A figure without value breaks a promise."""
+        """Report one figure; ``promised`` is its limit, like ``("<=", 40)``. Without a value the promise is broken."""
         line: dict[str, Any] = {"figure": name, "value": value, "unit": unit, **more}
         if promised is not None:
             kept = value is not None and RELATIONS[promised[0]](value, promised[1])
@@ -41,11 +41,11 @@ class Report:
         self._write(line, sys.stdout)
 
     def skipped(self, name: str, reason: str, **more: Any) -> None:
-        """A figure that cannot be measured here, and why."""
+        """Report a figure that cannot be measured here, with the reason."""
         self._write({"figure": name, "value": None, "unit": "", **more, "skipped": reason}, sys.stdout)
 
     def trial(self, name: str, value: Any, unit: str, **more: Any) -> None:
-        """A single measurement: for the file only."""
+        """Report a single measurement, to the file only."""
         self._write({"figure": name, "value": value, "unit": unit, **more}, None)
 
     def _write(self, line: dict[str, Any], stream: Any) -> None:
@@ -56,7 +56,7 @@ class Report:
                     print(text, file=sink, flush=True)
 
     def say(self, text: str) -> None:
-        """Progress."""
+        """Print progress."""
         with self._lock:
             print(f"[{time.monotonic() - self._began:6.0f} s] {text}", file=sys.stderr, flush=True)
 
@@ -67,6 +67,6 @@ class Report:
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least ``share`` of the values do not exceed; ``None`` of nothing."""
+    """The smallest value that at least ``share`` of the values do not exceed; ``None`` without values."""
     ordered = sorted(values)
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)] if ordered else None

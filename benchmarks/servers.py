@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lab's real H2O-3 servers without its vCenter: started, frozen as a stun freezes them, killed and restarted."""
+"""The lab's real H2O-3 servers without its vCenter: started, frozen like a VM in a stun, killed and restarted."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from lab.toolchain import find_java, h2o_jar
 from lab.topology import Guest
 
 STOP_LIMIT = 5.0
-FIRST_CLUSTER_PORT = 64001  # above Linux' ephemeral ports and the second ports of single servers
+FIRST_CLUSTER_PORT = 64001  # above Linux's ephemeral ports and the second ports of single servers
 STOPPED = frozenset("TtZX")
-# Ends the servers also when this process is killed: its standard input ends then.
+# Stops the servers even if this process is killed, because its standard input ends then.
 REAPER = """
 import pathlib, shutil, sys
 sys.stdin.buffer.read()
@@ -50,8 +50,8 @@ shutil.rmtree(state, ignore_errors=True)
 class Freeze:
     """One true stop, in seconds of the monotonic clock.
 
-    It lasts from ``began``, when every thread was seen to have stopped, to ``ended``, just before SIGCONT. SIGSTOP was
-    sent at ``asked``; at ``resumed`` SIGCONT had been sent.
+    It lasts from ``began``, when every thread was seen stopped, to ``ended``, just before SIGCONT. SIGSTOP was sent at
+    ``asked``; SIGCONT was sent before ``resumed``.
     """
 
     asked: float
@@ -61,12 +61,12 @@ class Freeze:
 
     @property
     def seconds(self) -> float:
-        """How long it lasted at least."""
+        """The minimum length."""
         return self.ended - self.began
 
     @property
     def doubt(self) -> float:
-        """How much longer at most: a busy machine stops threads one by one, and lets this process wait."""
+        """How much longer it may have been: a busy machine stops threads one by one and delays this process."""
         return self.resumed - self.asked - self.seconds
 
 
@@ -88,7 +88,7 @@ def freeze(pid: int, seconds: float) -> Freeze:
     end = time.monotonic() + STOP_LIMIT
     asked = time.monotonic()
     os.kill(pid, signal.SIGSTOP)
-    # A busy machine stops threads only when they are scheduled next; the freeze begins when all have stopped.
+    # A busy machine stops a thread only when it schedules it next. The freeze begins when all have stopped.
     while not stopped(pid):
         if time.monotonic() > end:
             os.kill(pid, signal.SIGCONT)
@@ -96,7 +96,7 @@ def freeze(pid: int, seconds: float) -> Freeze:
         time.sleep(0.0005)
     began = time.monotonic()
     time.sleep(seconds)
-    # Read before the signal: on a busy machine the server may answer before this thread runs again.
+    # Read the clock before the signal: on a busy machine the server may answer before this thread runs again.
     ended = time.monotonic()
     os.kill(pid, signal.SIGCONT)
     return Freeze(asked, began, ended, time.monotonic())
@@ -113,12 +113,12 @@ class Node:
     process: subprocess.Popen[bytes] = field(init=False)
 
     def start(self) -> None:
-        """Start the process, also again after ``kill``: same name, same port."""
+        """Start the process, or start it again after ``kill`` with the same name and port."""
         self.process = start_detached(self.command, self.state, self.server.log, ())
         os.setpriority(os.PRIO_PGRP, self.process.pid, self.nice)
 
     def ready(self) -> H2O:
-        """Wait until it answers. Raises LabError when it ended or takes too long."""
+        """Wait until it answers. Raises LabError if it ended or takes too long."""
         return await_server(self.server, self._check)
 
     def _check(self, server: Server) -> None:
@@ -130,14 +130,14 @@ class Node:
         return freeze(self.process.pid, seconds)
 
     def kill(self) -> None:
-        """Kill the process at once."""
+        """Kill the process."""
         self.process.kill()
         self.process.wait()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterServer(Server):
-    """A node of a cluster: H2O wants the address of its second port to be one that an interface has."""
+    """A node of a cluster. Its address must belong to an interface, because H2O requires that for the second port."""
 
     port: int
 
@@ -148,23 +148,23 @@ class ClusterServer(Server):
 
 
 def with_options(command: Sequence[str], given: Mapping[str, str]) -> list[str]:
-    """A command line with other values of some options."""
+    """A command line with other values for some options."""
     return [given.get(before, part) for before, part in itertools.pairwise(["", *command])]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that are free now, and the one above each."""
+    """Free ports of 127.0.0.1 whose next port is free, too."""
     found: list[int] = []
     for port in range(FIRST_CLUSTER_PORT, 65000, 2):
         if is_free("127.0.0.1", port) and is_free("127.0.0.1", port + 1):
             found.append(port)
         if len(found) == count:
             return found
-    raise LabError("no two ports in a row are free on 127.0.0.1")
+    raise LabError("127.0.0.1 has no two free ports in a row")
 
 
 class Fleet:
-    """Real servers as long as its context; ``size`` is how many may be started."""
+    """Real servers for the time of its context, ``size`` at most."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -182,7 +182,7 @@ class Fleet:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """End all servers and remove what they wrote."""
+        """Stop all servers and remove their files."""
         kill_marked(self._state)
         shutil.rmtree(self._state, ignore_errors=True)
         self._reaper.communicate()
@@ -193,7 +193,7 @@ class Fleet:
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self._state))
 
     def start(self, name: str, *, heap_mb: int = 1024, threads: int = 1, nice: int = 10) -> Node:
-        """Start a server that is a cluster of its own; it is not awaited."""
+        """Start a server that is a single-node cluster, without waiting for it."""
         self._nodes += 1
         address = self._claim.address(self._nodes)
         server = Server(name, address, self._folder(address), Guest(heap_mb, threads, nice, ()))
@@ -203,7 +203,7 @@ class Fleet:
     def start_cluster(
         self, names: Sequence[str], *, heap_mb: int = 1024, threads: int = 1, nice: int = 10
     ) -> list[Node]:
-        """Start the nodes of one cluster; they are not awaited. They differ by their ports on 127.0.0.1."""
+        """Start the nodes of one cluster on different ports of 127.0.0.1, without waiting for them."""
         spec, ports = Guest(heap_mb, threads, nice, ()), free_ports(len(names))
         nodes = []
         for name, port in zip(names, ports, strict=True):

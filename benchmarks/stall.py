@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How well stalls are measured: real servers are frozen for a known time while the collection's own watch asks at 20 Hz."""
+"""How well stalls are measured: real servers are frozen for a known time while the collection's watch asks at 20 Hz."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from benchmarks.subjects import Subject, begin, samples_of, watching
 
 ALGORITHMS = ("gbm", "deeplearning", "glm", "xgboost", "automl")
 LENGTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)
-SIDE_BY_SIDE = 2  # servers of one thread each on a machine with two cores
-LEAD_SECONDS = 0.8  # watched before each freeze, and after it
-QUIET_MINUTES = 60.0  # watched without a freeze at 20 trials a length
+SIDE_BY_SIDE = 2  # servers with one thread each on a machine with two cores
+LEAD_SECONDS = 0.8  # watched before and after each freeze
+QUIET_MINUTES = 60.0  # watched without a freeze, for 20 trials per length
 USUAL_TRIALS = 20
 P95_PROMISE_MS = 40
-HEAP_MB = 6144  # with less, AutoML's models soon make the garbage collector stop the server for seconds
+HEAP_MB = 6144  # with less memory, AutoML's models soon make the garbage collector stop the server for seconds
 CLUSTER_LENGTHS = (0.5, 1.0, 2.0)
 
 Found = TypeVar("Found")
@@ -35,7 +35,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Trial:
-    """One freeze and what the watch made of it; seconds."""
+    """One freeze and the stall that the watch measured, in seconds."""
 
     subject: str
     length: float
@@ -44,24 +44,24 @@ class Trial:
 
     @property
     def error(self) -> float:
-        """Estimate less truth; the whole length when nothing was stated."""
+        """Estimated minus true length; the whole length if no stall was reported."""
         return (self.stall.seconds if self.stall else 0.0) - (self.truth.seconds + self.truth.doubt / 2)
 
     @property
     def contained(self) -> bool:
-        """Whether the stated interval holds the truth, as exactly as that is known."""
+        """Whether the interval contains the true length, as far as that is known."""
         if self.stall is None:
             return False
         return self.stall.low <= self.truth.seconds + self.truth.doubt and self.truth.seconds <= self.stall.high
 
     @property
     def seen(self) -> bool:
-        """Whether the estimate tells a freeze of this length from none: it is more than half of it."""
+        """Whether the freeze was detected: the estimate is more than half of its length."""
         return self.stall is not None and self.stall.seconds > self.truth.seconds / 2
 
 
 def run(report: Report, trials: int) -> None:
-    """Everything about stalls."""
+    """All parts of the benchmark."""
     run_freezes(report, trials)
     run_quiet(report, trials)
     run_cluster(report, trials)
@@ -74,20 +74,20 @@ def run_freezes(report: Report, trials: int) -> None:
 
 
 def run_quiet(report: Report, trials: int) -> None:
-    """Time without a freeze, a window a minute."""
+    """Time without a freeze, in windows of one minute."""
     minutes = QUIET_MINUTES * trials / USUAL_TRIALS / len(ALGORITHMS)
     each = _side_by_side(lambda fleet, subject: undisturbed(report, fleet, subject, minutes))
     tell_quiet(report, [window for windows in each for window in windows])
 
 
 def run_cluster(report: Report, trials: int) -> None:
-    """Freezes of either node of a cluster."""
+    """Freezes of one node in a cluster."""
     with Fleet(2) as fleet:
         tell_cluster(report, list(_cluster(report, fleet, trials)))
 
 
 def _side_by_side(measure: Callable[[Fleet, Subject], list[Found]]) -> list[list[Found]]:
-    """What is measured of each algorithm on a server of its own, which ends afterwards."""
+    """The measurements of each algorithm, each on its own server."""
 
     def measured(algorithm: str) -> list[Found]:
         node = fleet.start(algorithm, heap_mb=HEAP_MB)
@@ -103,14 +103,14 @@ def _side_by_side(measure: Callable[[Fleet, Subject], list[Found]]) -> list[list
 
 
 def _frozen_by_length(report: Report, fleet: Fleet, subject: Subject, trials: int) -> list[Trial]:
-    """All freezes of one algorithm, in an order that tells nothing of their lengths."""
+    """All freezes of one algorithm, in random order."""
     lengths = [length for length in LENGTHS for _trial in range(trials)]
     random.Random(subject.algorithm).shuffle(lengths)
     return frozen(report, fleet, subject, lengths)
 
 
 def frozen(report: Report, fleet: Fleet, subject: Subject, lengths: Sequence[float]) -> list[Trial]:
-    """Freeze a server for each length in turn; each stall is judged from its own surroundings."""
+    """Freeze a server for each length in turn. Each stall is measured from the samples around it."""
     experiment, folder = subject.experiment(), fleet.folder(subject.vm)
     truths = []
     pause = random.Random(subject.vm)
@@ -139,7 +139,7 @@ def frozen(report: Report, fleet: Fleet, subject: Subject, lengths: Sequence[flo
 
 
 def _stated(samples: Iterable[Sample], truth: Freeze, experiment: Experiment) -> Stall | None:
-    """What is stated of the samples from before a freeze until after it."""
+    """The stall in the samples from before a freeze until after it."""
     start, end = truth.asked - LEAD_SECONDS, truth.resumed + LEAD_SECONDS
     near = [s for s in samples if start <= s.sent and s.received <= end]
     finding = longest_stall(near, clock_progress=experiment.clock_progress)
@@ -147,7 +147,7 @@ def _stated(samples: Iterable[Sample], truth: Freeze, experiment: Experiment) ->
 
 
 def undisturbed(report: Report, fleet: Fleet, subject: Subject, minutes: float) -> list[tuple[float, bool]]:
-    """(minutes, whether a stall was claimed) of windows without a freeze, a window a minute."""
+    """(minutes, whether a stall was reported) for windows of one minute without a freeze."""
     windows = []
     left = minutes
     while left > 0:
@@ -167,7 +167,7 @@ def undisturbed(report: Report, fleet: Fleet, subject: Subject, minutes: float) 
 
 
 def tell(report: Report, found: Sequence[Trial]) -> None:
-    """The figures of freezes, over all and by length and by algorithm."""
+    """The figures of freezes: for all, by length and by algorithm."""
     groups: list[tuple[dict[str, object], Callable[[Trial], bool]]] = [({}, lambda _trial: True)]
     groups += [({"length_s": length}, lambda t, length=length: t.length == length) for length in LENGTHS]
     groups += [({"algorithm": name}, lambda t, name=name: t.subject == name) for name in ALGORITHMS]
@@ -200,7 +200,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _cluster(report: Report, fleet: Fleet, trials: int) -> Iterable[Trial]:
-    """Freezes of either node of a cluster of two: only a watch of each node sees both."""
+    """Freezes of one node in a cluster of two. Only a watch of each node detects them all."""
     nodes = fleet.start_cluster(["cluster-1", "cluster-2"])
     h2o = nodes[0].ready()
     nodes[1].ready()
@@ -229,9 +229,9 @@ def _cluster(report: Report, fleet: Fleet, trials: int) -> Iterable[Trial]:
 
 
 def _await_size(node: Node, size: int) -> None:
-    """Wait until the cluster has formed; it must not be locked before."""
+    """Wait until the cluster has formed. It must not be locked earlier."""
     end = time.monotonic() + 60
-    from lab.h2o import H2O  # noqa: PLC0415 - only clusters wait so
+    from lab.h2o import H2O  # noqa: PLC0415 - only clusters need it
 
     while H2O(node.server.url).get("/3/Cloud")["cloud_size"] < size:
         if time.monotonic() > end:

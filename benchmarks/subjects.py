@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is measured: a real training on a real server, found and watched by the collection's own code."""
+"""The subject of a measurement: a real training on a real server. The collection's own code finds and watches it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lab.training_spec import read_training
 
 SETTINGS = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()}
 BUDGET = float(SETTINGS["stall_budget"])
-# Trainings that outlast a benchmark; a time limit would make progress a clock, which AutoML alone cannot do without.
+# Trainings that outlast a benchmark. A time limit would turn progress into a clock; only AutoML needs one.
 ENDLESS: dict[str, dict[str, Any]] = {
     "gbm": {"ntrees": 100_000, "max_depth": 5},
     "xgboost": {"ntrees": 100_000, "max_depth": 5},
@@ -45,7 +45,7 @@ ENDLESS: dict[str, dict[str, Any]] = {
 
 
 def begin(h2o: H2O, algorithm: str, **changes: Any) -> str:
-    """Start a training and wait until it makes progress; its job's key."""
+    """Start a training, wait until it makes progress, and return its job's key."""
     given = {"algorithm": algorithm, **ENDLESS[algorithm], **changes}
     job = start_model(h2o, algorithm, dict(read_training("benchmark", given).parameters))
     await_job(h2o, job, has_begun)
@@ -54,14 +54,14 @@ def begin(h2o: H2O, algorithm: str, **changes: Any) -> str:
 
 @dataclass
 class Subject:
-    """A node and what it trains."""
+    """A node and its training."""
 
     node: Node
     algorithm: str
 
     @property
     def vm(self) -> str:
-        """The VM's name and MoRef: there is no vCenter here."""
+        """The VM's name, which is also its MoRef because the benchmark runs without a vCenter."""
         return self.node.server.vm
 
     @property
@@ -70,18 +70,18 @@ class Subject:
         return H2O(self.node.server.url)
 
     def running(self) -> list[Experiment]:
-        """What the provider finds."""
+        """The experiments that the provider finds."""
         found, _detail = self._source().discover(Target(self.vm, self.vm, self.node.server.address))
         return found
 
     def experiment(self) -> Experiment:
-        """The running experiment; a training that came to its end is begun again."""
+        """The running experiment. A finished training is started again."""
         found = self.running()
         if not found:
             begin(self.h2o, self.algorithm)
             found = self.running()
         if not found:
-            raise LabError(f"{self.vm} trains, and the provider does not find it")
+            raise LabError(f"{self.vm} trains, but the provider does not find the experiment")
         return found[0]
 
     def session(self, experiment: Experiment) -> Session:
@@ -117,6 +117,6 @@ def watching(
 
 
 def samples_of(folder: Path, experiment: Experiment) -> list[Sample]:
-    """All samples that a watch left, in order."""
+    """All samples of a watch, in order."""
     found: Mapping[tuple[str, str], list[tuple[str, Sample]]] = read_samples(folder / "samples.jsonl")
     return [sample for _session, sample in found[(experiment.vm, experiment.id)]]

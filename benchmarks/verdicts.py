@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether verdicts are right: real trainings meet a random fate while they are watched, and the verdict is compared with it."""
+"""Whether verdicts are right: watched, real trainings meet a random fate, which is compared with the verdict."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ BUDGET_SECONDS = 2.0
 LEAD_SECONDS = 0.5
 SETTLE_SECONDS = 6.0
 SOUND = frozenset({Verdict.UNINTERRUPTED})
-# What nobody could see is not known; an alarm would be false all the same.
+# Unknown is right for what nobody could see; an alarm would still be false.
 SOUND_OR_UNSEEN = frozenset({Verdict.UNINTERRUPTED, Verdict.UNKNOWN})
 ALGORITHM = "gbm"
-FRAIL_HEAP_MB = 400  # the flights fit, a deep random forest does not
+FRAIL_HEAP_MB = 400  # enough for the flights, but not for a deep random forest
 END_SECONDS = 240.0
 FINISH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What happens to an experiment while it is watched, and which verdicts are true then."""
+    """What happens to an experiment while it is watched, and the right verdicts."""
 
     name: str
     befall: Callable[[Stage], None]
@@ -54,7 +54,7 @@ class Fate:
 
 @dataclass
 class Stage:
-    """A server, its watched experiment, the network before it, and chance."""
+    """A server, its watched experiment, the network in front of it, and a source of randomness."""
 
     node: Node
     experiment: Experiment
@@ -63,7 +63,7 @@ class Stage:
 
     @property
     def h2o(self) -> H2O:
-        """The lab's own client: not through the relay."""
+        """The lab's own client, which does not use the relay."""
         return H2O(self.node.server.url)
 
 
@@ -90,7 +90,7 @@ def _cancel(stage: Stage) -> None:
 
 
 def _fail(stage: Stage) -> None:
-    """Its trees outgrow the server's memory by themselves."""
+    """Wait until the trees exceed the server's memory."""
     _await_end(stage, "FAILED")
 
 
@@ -148,7 +148,7 @@ FATES = (
 
 @dataclass(frozen=True)
 class Run:
-    """One fate and the verdict on it."""
+    """One fate and its verdict."""
 
     fate: Fate
     verdict: Verdict
@@ -156,12 +156,12 @@ class Run:
 
     @property
     def right(self) -> bool:
-        """Whether the verdict is a true one."""
+        """Whether the verdict is right."""
         return self.verdict in self.fate.true
 
 
 def run(report: Report, runs: int) -> None:
-    """Runs with random fates, several side by side; every fate comes up equally often."""
+    """Runs with random fates, several in parallel. Every fate occurs equally often."""
     fates = list(itertools.islice(itertools.cycle(FATES), runs))
     random.Random(runs).shuffle(fates)
     parts = [fates[part::SIDE_BY_SIDE] for part in range(SIDE_BY_SIDE)]
@@ -175,7 +175,7 @@ def run(report: Report, runs: int) -> None:
 
 
 def play(report: Report, fleet: Fleet, fates: Sequence[Fate], seed: int) -> list[Run]:
-    """Let the fates befall the experiments of one server, one after the other; a second one has too little memory."""
+    """Apply the fates to the experiments of one server in turn. A second server has too little memory."""
     nodes = {frail: _served(fleet, seed, frail) for frail in (False, True) if frail in {f.frail for f in fates}}
     chance = random.Random(seed)
     found = []
@@ -201,7 +201,7 @@ def _served(fleet: Fleet, seed: int, frail: bool) -> Node:
 
 @contextmanager
 def _staged(fleet: Fleet, node: Node, fate: Fate, chance: random.Random) -> Iterator[Stage]:
-    """A training made for its fate; afterwards the server trains nothing and has its data."""
+    """A training for its fate. Afterwards the server trains nothing and has its data."""
     subject = Subject(node, ALGORITHM)
     if fate.frail:
         doomed = read_training("benchmark", {"algorithm": "drf", "ntrees": 500, "max_depth": 30, "min_rows": 1})
@@ -212,7 +212,7 @@ def _staged(fleet: Fleet, node: Node, fate: Fate, chance: random.Random) -> Iter
         begin(subject.h2o, ALGORITHM)
     found = subject.running()
     if not found:
-        raise LabError(f"{node.server.vm} trains, and the provider does not find it")
+        raise LabError(f"{node.server.vm} trains, but the provider does not find the experiment")
     port = int(node.server.url.rpartition(":")[2])
     with Relay(node.server.address, port) as relay:
         yield Stage(node, replace(found[0], url=f"http://127.0.0.1:{relay.port}"), relay, chance)
@@ -220,7 +220,7 @@ def _staged(fleet: Fleet, node: Node, fate: Fate, chance: random.Random) -> Iter
 
 
 def _trees(h2o: H2O, seconds: float) -> int:
-    """How many trees the server builds in so many seconds at present."""
+    """The number of trees that the server builds now in ``seconds``."""
     job = begin(h2o, ALGORITHM)
     first, start = h2o.job(job)["progress"], time.monotonic()
     time.sleep(2.0)
@@ -230,7 +230,7 @@ def _trees(h2o: H2O, seconds: float) -> int:
 
 
 def _tidied(fleet: Fleet, h2o: H2O) -> None:
-    """End what still runs, and read the data again where they are gone with their server."""
+    """Stop what still runs, and import the data again if the server lost them."""
     for job in h2o.get("/3/Jobs")["jobs"]:
         if job["status"] == "RUNNING":
             h2o.post(f"/3/Jobs/{job['key']['name']}/cancel", {})
@@ -243,7 +243,7 @@ def _tidied(fleet: Fleet, h2o: H2O) -> None:
 
 
 def one(fleet: Fleet, stage: Stage, fate: Fate) -> Run:
-    """Watch the experiment through its fate, as a run does through a move."""
+    """Watch the experiment during its fate, as a run does during a move."""
     session = Subject(stage.node, ALGORITHM).session(stage.experiment)
     vm = stage.experiment.vm
     with watching(
@@ -261,7 +261,7 @@ def one(fleet: Fleet, stage: Stage, fate: Fate) -> Run:
 
 
 def tell(report: Report, found: Sequence[Run]) -> None:
-    """The confusion matrix, a line a fate, and the figures that are promised."""
+    """The confusion matrix, one line per fate, and the promised figures."""
     for fate in FATES:
         verdicts = Counter(str(r.verdict) for r in found if r.fate is fate)
         report.figure("verdict_matrix", sum(verdicts.values()), "runs", fate=fate.name, verdicts=dict(sorted(verdicts.items())),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether one controller holds 5 Hz over 64 experiments, and what a question costs it beside the official client of H2O-3."""
+"""Whether one controller can ask 64 experiments at 5 Hz, and its cost compared with H2O-3's official client."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ EXPERIMENTS = 64
 SERVERS = 4
 WINDOW_SECONDS = 30.0
 USUAL_WINDOWS = 3
-LEAST_HZ = 0.98 * CALM_HZ
+MIN_HZ = 0.98 * CALM_HZ
 
 
 @dataclass(frozen=True)
 class Window:
-    """What one way of asking achieved: the least rate of any experiment, and processor time a question."""
+    """The result of one way of asking: the minimum rate of any experiment, and processor time per question."""
 
-    least_hz: float
+    min_hz: float
     cpu_ms: float
 
 
 def run(report: Report, windows: int) -> None:
-    """Both ways of asking in turn."""
+    """Use each way of asking in turn."""
     with Fleet(SERVERS) as fleet:
         subjects = [Subject(fleet.start(f"watched-{number}", heap_mb=700), "gbm") for number in range(1, SERVERS + 1)]
         for subject in subjects:
@@ -55,7 +55,7 @@ def run(report: Report, windows: int) -> None:
 
 
 def _ours(fleet: Fleet, subjects: Sequence[Subject], experiments: Sequence[Experiment]) -> Window:
-    """The collection's watch at its calm rate."""
+    """The collection's watch at its rate between moves."""
     sessions = []
     for number in range(EXPERIMENTS):
         which = number % len(subjects)
@@ -71,7 +71,7 @@ def _ours(fleet: Fleet, subjects: Sequence[Subject], experiments: Sequence[Exper
 
 
 def _theirs(subjects: Sequence[Subject], experiments: Sequence[Experiment]) -> Window:
-    """A thread an experiment asks by the official client, as a script would."""
+    """One thread per experiment asks with the official client, as a script would."""
     times: list[list[float]] = [[] for _number in range(EXPERIMENTS)]
     stop = threading.Event()
 
@@ -82,7 +82,7 @@ def _theirs(subjects: Sequence[Subject], experiments: Sequence[Experiment]) -> W
             ask()
             due = max(due + 1 / CALM_HZ, time.monotonic())
 
-    with redirect_stdout(sys.stderr):  # it prints what it thinks of a server's age
+    with redirect_stdout(sys.stderr):  # the client prints warnings about the server's age
         connections = [
             H2OConnection.open(url=subject.node.server.url, verbose=False, strict_version_check=False)
             for subject in subjects
@@ -114,12 +114,12 @@ def _window(times: Sequence[Sequence[float]], cpu: float) -> Window:
 
 
 def tell(report: Report, ours: Sequence[Window], theirs: Sequence[Window]) -> None:
-    """The worst rate, the median cost, and the ratio of both."""
+    """The lowest rate, the median cost, and the ratio of the costs."""
     keys = {"experiments": EXPERIMENTS, "windows": len(ours)}
     cost, peer = median(w.cpu_ms for w in ours), median(w.cpu_ms for w in theirs)
-    least = min(w.least_hz for w in ours)
-    report.figure("watch_least_hz", round(least, 3), "Hz", promised=(">=", LEAST_HZ), **keys)
-    report.figure("watch_cpu_ms", round(cost, 3), "ms a question", **keys)
-    report.figure("watch_peer_least_hz", round(min(w.least_hz for w in theirs), 3), "Hz", peer="h2o", **keys)
-    report.figure("watch_peer_cpu_ms", round(peer, 3), "ms a question", peer="h2o", **keys)
+    lowest = min(w.min_hz for w in ours)
+    report.figure("watch_min_hz", round(lowest, 3), "Hz", promised=(">=", MIN_HZ), **keys)
+    report.figure("watch_cpu_ms", round(cost, 3), "ms per question", **keys)
+    report.figure("watch_peer_min_hz", round(min(w.min_hz for w in theirs), 3), "Hz", peer="h2o", **keys)
+    report.figure("watch_peer_cpu_ms", round(peer, 3), "ms per question", peer="h2o", **keys)
     report.figure("watch_cpu_ratio", round(cost / peer, 3), "of the peer", promised=("<=", 1), peer="h2o", **keys)

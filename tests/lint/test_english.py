@@ -1,0 +1,57 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What people read is in plain English, as far as a list of words can check it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.lint.english import RULES, Rule, check, findings, tracked
+
+# Paths that are not checked yet. Reword one (``python -m tests.lint.english PATH`` lists what is left), then remove its line.
+TO_ENABLE = (
+    "lab",
+    "playbooks",
+    "plugins",
+    "roles",
+    "scripts",
+    "tests",
+)
+
+
+def test_checked_files_are_in_plain_english() -> None:
+    paths = [path for path in tracked() if not any(path.is_relative_to(folder) for folder in TO_ENABLE)]
+    found = [str(finding) for finding in check(paths)]
+    assert found == [], "\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.wrong)
+def test_a_rule_finds_the_wrong_sentence_only(rule: Rule) -> None:
+    assert [finding.remedy for finding in findings(Path("a.md"), rule.wrong)] == [rule.remedy]
+    assert list(findings(Path("a.md"), rule.right)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("a.py", 'told = 1\n\n\ndef told() -> None:\n    """It is told."""\n', 5),
+        ("a.py", "x = f'{told} was told'\n", 1),
+        ("a.py", "told = 1  # This is\n# no host.\n", 1),
+        ("a.go", 'told := "x"\n// It is told.\n', 2),
+        ("a.yml", "name: x\n# This is\n# no host.\n", 2),
+        ("a.md", "`told`\n\n```console\ntold\n```\n\nIt is told.\n", 7),
+        ("a.rst", "``told``\n\n.. code-block:: shell\n\n   told\n\nIt is told.\n", 7),
+    ],
+)
+def test_only_prose_is_checked_and_the_line_is_right(name: str, text: str, line: int) -> None:
+    assert [finding.line for finding in findings(Path(name), text)] == [line]
+
+
+def test_paths_that_are_not_checked_yet_have_findings() -> None:
+    for folder in TO_ENABLE:
+        found = check(path for path in tracked() if path.is_relative_to(folder))
+        assert next(found, None), f"remove {folder} from TO_ENABLE"
