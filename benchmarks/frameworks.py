@@ -167,7 +167,7 @@ class World:
         (seen,) = providers.observe([VM])
         if len(seen.experiments) != 1:
             raise LabError(f"{name}: {len(seen.experiments)} experiments; {seen.detail}")
-        return seen.experiments[0], providers.watch(seen.experiments, folder, lambda _event, **_fields: None)
+        return seen.experiments[0], providers.watch(seen.experiments, folder, lambda *_news: None)
 
 
 def judged(watch: Watch, through: Callable[[], Returned]) -> tuple[Judgement, Returned]:

@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+    Experiment,
+    ProgressListener,
+    Sample,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Session, Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3 import H2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import read_samples
@@ -101,7 +105,7 @@ def watching(
     baseline: float,
     settle_timeout: float = 5.0,
     stall_budget: float = BUDGET,
-    listener: Callable[..., None] = lambda _event, **_fields: None,
+    listener: ProgressListener = lambda *_news: None,
 ) -> Iterator[Watch]:
     """The collection's watch, after its baseline."""
     with Watch(

@@ -27,7 +27,8 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import Board
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import RunDisplay
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import with_login
 
 display = Display()
@@ -83,11 +84,11 @@ class Screen:
     def __init__(self, rows: int) -> None:
         self._rows = min(max(0, rows - 2), _MAX_BARS)
         self._drawn: list[str] = []
-        self.board = Board(bars=self._rows > 0)
+        self.run = RunDisplay(bars=self._rows > 0)
 
     def show(self, lines: list[str], now: float) -> None:
         """Print new lines and bring the block up to date."""
-        block = [f"  {line}" for line in self.board.bars(now, display.columns - 2, self._rows)]
+        block = [f"  {line}" for line in self.run.bars(now, display.columns - 2, self._rows)]
         if lines or block != self._drawn:
             self._erase()
             for line in lines:
@@ -140,9 +141,9 @@ def _show(path: str, done: threading.Event, screen: Screen, clock: Callable[[], 
             last = done.wait(_POLL_SECONDS)
             rest += stream.read()
             *whole, rest = rest.split("\n")
-            lines = [line for text in whole if (line := screen.board.hear(json.loads(text))) is not None]
+            lines = [line for text in whole if (line := screen.run.hear(Entry.from_json(json.loads(text)))) is not None]
             now = clock()
-            beat = None if lines or last else screen.board.heartbeat(now)
+            beat = None if lines or last else screen.run.heartbeat(now)
             lines += [beat] if beat else []
             if lines or now >= drawn + _REDRAW_SECONDS:
                 screen.show(lines, now)

@@ -172,8 +172,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report im
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import read_samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import no_run, run_journals, state_to_read
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import RunFilter, find_run, state_to_read
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
@@ -182,27 +181,6 @@ SPEC: dict[str, Any] = {
     "host": {"type": "str"},
     "signing_key": {"type": "path"},
 }
-
-
-def find_run(params: dict[str, Any]) -> tuple[Path, list[Event]] | None:
-    """The folder and the events of the selected run; ``None`` if there is no run. Raises NotFound for an unknown run_id."""
-    state = state_to_read(params["state_dir"])
-    for folder, events in run_journals(state):
-        if events and events[0]["event"] == "run_started" and fits(events[0], folder, params):
-            return folder, events
-    if params["run_id"]:
-        raise no_run(state, params["run_id"])
-    return None
-
-
-def fits(start: Event, folder: Path, params: dict[str, Any]) -> bool:
-    """Whether the options select a run."""
-    host = (start["host"]["name"], start["host"]["moid"]) if start["host"] else ()
-    return (
-        params["run_id"] in (None, folder.name)
-        and params["purpose"] in (None, start["purpose"])
-        and (params["host"] is None or params["host"] in host)
-    )
 
 
 def write(path: Path, text: str) -> None:
@@ -243,13 +221,15 @@ def sign(path: Path, module: AnsibleModule) -> bool:
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     """Find the run, make its files, and write those that changed."""
-    found = find_run(module.params)
-    if found is None:
+    params = module.params
+    wanted = RunFilter(params["run_id"], params["purpose"], params["host"])
+    run = find_run(state_to_read(params["state_dir"]), wanted, warn=module.warn)
+    if run is None:
         return {"changed": False, "msg": "no run yet"}
-    folder, events = found
+    folder, entries = run.folder, run.entries
     samples = {k: [s for _session, s in rows] for k, rows in read_samples(folder / "samples.jsonl").items()}
-    integrity = integrity_of(folder, events)
-    evidence = evidence_of(events, samples, integrity)
+    integrity = integrity_of(folder, entries)
+    evidence = evidence_of(entries, samples, integrity)
     changed = False
     before, after = {}, {}
     # The JSON comes first: it must be written even if the plot library is missing.
@@ -283,7 +263,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "evidence_path": str(folder / "evidence.json"),
         "report_path": str(folder / "report.html"),
         "markdown_path": str(folder / "report.md"),
-        "artifact": artifact_of(events, evidence),
+        "artifact": artifact_of(entries, evidence),
         "statements": evidence["statements"],
     }
     if integrity["broken_at"] is not None:

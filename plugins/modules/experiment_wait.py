@@ -179,6 +179,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.codec import encoded
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import percent
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import ARTIFACT_VERSION
@@ -188,8 +189,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import is_harmful
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import experiment_of, verdict_fields
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import no_run, run_states, state_to_read
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import VerdictReached, experiment_from_json
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
+    RunFilter,
+    find_run,
+    no_run,
+    state_to_read,
+)
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
@@ -207,10 +213,10 @@ def experiments_of(params: dict[str, Any]) -> tuple[Experiment, ...]:
     if params["artifact"]:
         return experiments_of_artifact(params["artifact"])
     state = state_to_read(params["state_dir"])
-    for _folder, run in run_states(state):
-        if params["run_id"] in (None, run.run_id):
-            return run.experiments
-    raise no_run(state, params["run_id"] or "that began")
+    run = find_run(state, RunFilter(run_id=params["run_id"]))
+    if run is None:
+        raise no_run(state)
+    return run.state.experiments
 
 
 def experiments_of_artifact(artifact: dict[str, Any]) -> tuple[Experiment, ...]:
@@ -218,7 +224,7 @@ def experiments_of_artifact(artifact: dict[str, Any]) -> tuple[Experiment, ...]:
     try:
         if artifact["version"] != ARTIFACT_VERSION:
             raise ValueError(f"its version is {artifact['version']}, not {ARTIFACT_VERSION}")
-        return tuple(experiment_of(experiment) for experiment in artifact["experiments"])
+        return tuple(experiment_from_json(experiment) for experiment in artifact["experiments"])
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput(
             f"artifact cannot be read ({error})",
@@ -240,7 +246,7 @@ def watch(params: dict[str, Any], providers: Providers, experiments: tuple[Exper
     vms = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
     with (
         tempfile.TemporaryDirectory(prefix="liveml-") as folder,
-        providers.watch(experiments, Path(folder), lambda _event, **_fields: None) as watching,
+        providers.watch(experiments, Path(folder), lambda _experiment, _sample, _gained: None) as watching,
     ):
         while True:
             time.sleep(POLL_SECONDS)
@@ -259,7 +265,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     harmed = [j for j in judgements if is_harmful(j)]
     result: dict[str, Any] = {
         "changed": False,
-        "verdicts": [{**verdict_fields(j), "final": providers.final(j)} for j in judgements],
+        "verdicts": [{**VerdictReached.of(j).to_json(), "final": encoded(providers.final(j))} for j in judgements],
         "owners": by_owner(judgements),
         "lines": [line(j) for j in judgements],
     }

@@ -372,7 +372,7 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
                 locks.enter_context(between_runs(state, key, timeout=params["lock_timeout"], waiting=module.warn))
             estate = vcenter.estate(fault_domains=domains)
     approved = approved_plan(params, estate)
-    request = request_of(params, estate, hosts, approved)
+    request = request_of(params, estate, hosts, approved, module.warn)
     estate = vcenter.devices(estate, request.vms)  # only devices: VMs may have moved since they were selected
     if module.check_mode and params["assume_in_service"]:
         estate = assume_in_service(estate, *(host.moid for host in hosts))

@@ -189,7 +189,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import RunState
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import no_run, run_states, state_to_read
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
+    RunFilter,
+    find_run,
+    no_run,
+    state_to_read,
+    stored_runs,
+)
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
@@ -213,17 +219,16 @@ def matches(experiment: Experiment, params: dict[str, Any]) -> bool:
 def find_experiments(params: dict[str, Any]) -> tuple[RunState, list[Experiment]]:
     """The selected run and its selected experiments. Raises NotFound."""
     state = state_to_read(params["state_dir"])
-    begun = False
-    for _folder, run in run_states(state):
-        begun = True
-        if params["run_id"] not in (None, run.run_id):
-            continue
+
+    def chosen(run: RunState) -> list[Experiment]:
         # A cluster has one experiment per node, but they train one model.
-        found = {key_of(experiment): experiment for experiment in run.experiments if matches(experiment, params)}
-        if found:
-            return run, list(found.values())
-    if not begun:
-        raise no_run(state, params["run_id"] or "that began")
+        return list({key_of(e): e for e in run.experiments if matches(e, params)}.values())
+
+    run = find_run(state, RunFilter(run_id=params["run_id"]), holds=lambda run: bool(chosen(run)))
+    if run is not None:
+        return run.state, chosen(run.state)
+    if not any(stored_runs(state)):
+        raise no_run(state)
     options = ", ".join(f"{name} {params[name]}" for name in ("run_id", "vm", "experiment") if params[name])
     raise NotFound(
         f"No run in {params['state_dir']} has an experiment{f' with {options}' if options else ''}",

@@ -127,7 +127,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry impor
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import Placement, placements
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import clear_homes, journal_homes
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_to_read
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import refuse_unreadable, runs_of, state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
@@ -145,11 +146,13 @@ def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
     """Read the homes, and clear those that the options select."""
     params = module.params
     estate = vcenter.estate()
-    host = find_host(estate, params["host"]).moid if params["host"] is not None else None
+    host = find_host(estate, params["host"]) if params["host"] is not None else None
     uuid = estate.vcenter.instance_uuid
     state = state_to_read(params["state_dir"])
-    homes = journal_homes(state, uuid)
-    found = placements(estate, homes, host)
+    if host is not None:
+        refuse_unreadable(state, run_key(uuid, host.moid), host.name)
+    homes = journal_homes(state, uuid, runs_of(state, uuid, module.warn))
+    found = placements(estate, homes, host.moid if host is not None else None)
     if params["state"] == "present":
         return {"changed": False, "placements": [result_for(p) for p in found]}
     selected = [p for p in found if p.outcome in params["outcomes"] and may_clear(estate.vms.get(p.vm))]

@@ -352,8 +352,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import limits_from
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import verdict_fields
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Event
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry, VerdictReached
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
     Ended,
     Purpose,
@@ -431,11 +430,11 @@ class ProgressFile:
     def __init__(self, path: str | None) -> None:
         self._path = path
 
-    def __call__(self, event: Event) -> None:
-        """Append one event. A file that cannot be written never stops the run."""
+    def __call__(self, entry: Entry) -> None:
+        """Append one entry. A file that cannot be written never stops the run."""
         if self._path is not None and Path(self._path).exists():
             with suppress(OSError), open(self._path, "a", encoding="utf-8") as stream:
-                stream.write(f"{json.dumps(event, ensure_ascii=False)}\n")
+                stream.write(f"{json.dumps(entry.to_json(), ensure_ascii=False)}\n")
 
 
 def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts: list[HostState]) -> RunRequest:
@@ -497,7 +496,7 @@ def result_of(report: RunReport) -> dict[str, Any]:
         "run_id": report.run_id,
         "resumed": report.resumed,
         "moves": [*(move_of(e, back=False) for e in outcome.ended), *(move_of(e, back=True) for e in back)],
-        "experiments": [verdict_fields(judgement) for judgement in judgements],
+        "experiments": [VerdictReached.of(judgement).to_json() for judgement in judgements],
         "owners": by_owner(judgements),
         "unobserved": dict(report.unobserved),
         "left_behind": list(report.left_behind),

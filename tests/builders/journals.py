@@ -14,7 +14,8 @@ from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import KINDS, Entry
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
 
 INTACT = {
     "head": "a" * 64,
@@ -39,6 +40,77 @@ _CLAIMS = {
     "unknown": ("unknown", "unknown", "unknown", "the server could not be observed at the end"),
 }
 Samples = dict[tuple[str, str], list[Sample]]
+
+
+_VM = {"moid": "vm-4", "name": "ML-cpu-vm-04"}
+_HOST = {"moid": "host-5", "name": "esx-05"}
+_MOVE = {
+    "number": 1,
+    "vm": _VM,
+    "source": {**_HOST, "fault_domain": "us-west-2b"},
+    "target": {"moid": "host-6", "name": "esx-06", "fault_domain": "us-west-2b"},
+}
+_JOB = {"vm": _VM, "id": "job-1"}
+VCENTER = {"name": "vcenter.example.com", "instance_uuid": "u", "version": "8.0.3", "simulated": True}
+# An event of each kind as a journal holds it; tests change the fields that matter to them.
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "run_started": {"run_id": "r1", "plan_id": "p1", "purpose": "evacuate", "key": "u.host-5", "host": _HOST,
+                    "vcenter": VCENTER},
+    "run_resumed": {"run_id": "r1", "plan_id": "p1"},
+    "run_interrupted": {"detail": "the run was interrupted"},
+    "run_finished": {"result": "success", "moved": 1, "failed": 0, "left_behind": 0},
+    "left_behind": {"vm": _VM, "host": "esx-05", "reasons": ["the VM is locked"]},
+    "rolling_back": {"reason": "a move failed"},
+    "samples_sealed": {"sha256": "b" * 64},
+    "fence": {"detail": "fenced", "own": True},
+    "fence_lifting": {"host": "esx-05"},
+    "fence_lifted": {"host": "esx-05"},
+    "fence_kept": {"host": "esx-05", "detail": "no permission"},
+    "planned": {**_MOVE, "memory_bytes": 2**34, "predicted_seconds": 20.0, "why": "least used", "back": False},
+    "refused": {"vm": _VM, "blocking": True, "reasons": [{"check": "busy", "object": "backup", "hint": "Wait"}]},
+    "move_submitting": {**_MOVE, "attempt": 1, "adopted": False},
+    "move_submitted": {"number": 1, "vm": _VM, "task": "task-9"},
+    "move_progress": {"number": 1, "vm": _VM, "percent": 40},
+    "move_cancelling": {**_MOVE, "reason": "timeout"},
+    "switched_over": {"number": 1, "vm": _VM, "host": "esx-06"},
+    "move_finished": {**_MOVE, "result": "moved", "error": None, "host": "esx-06"},
+    "experiment_found": {**_JOB, "provider": "h2o3", "process": "1", "url": "http://192.0.2.4:54321", "progress": 0.1},
+    "no_experiment": {"vm": _VM, "detail": "no server listens"},
+    "experiment_progress": {**_JOB, "progress": 0.4, "gained": 0.1, "detail": ""},
+    "experiment_concluded": {
+        **_JOB,
+        "final": {"status": "DONE", "metric": "AUC", "score": 0.7, "artifacts": ["model"], "detail": ""},
+        "training_clock": {"seconds": 1.5, "steps": 2.0, "after_step": 10.0, "usual": 0.5, "points": 40, "clock": "guest"},
+    },
+    "verdict": {**_JOB, "provider": "h2o3", "verdict": "uninterrupted", "identity": "proven", "progress_claim": "proven",
+                "stall_claim": "proven",
+                "longest_stall": {"seconds": 0.4, "low": 0.3, "high": 0.5, "at_mono": 1004.0}},
+    "power_on": {"when": "before", "times": {"vm-4": "2026-01-01T00:00:00.000Z", "vm-5": None}},
+    "guest_processes": {"when": "before", "readings": {"vm-4": {"processes": [], "detail": "no login"}}},
+    "home_recorded": {"vm": _VM, "home": _HOST, "target": {"moid": "host-6", "name": "esx-06"}, "start": "host-5",
+                      "attribute": False},
+    "home_clearing": {"vm": _VM},
+    "home_cleared": {"vm": _VM},
+}  # fmt: skip
+
+
+def entries(events: Sequence[dict[str, Any]]) -> list[Entry]:
+    """The entries of a journal from its JSON objects; fields that are left out are those of the examples."""
+    clock = {"at": "2026-01-31T09:00:00.000Z", "mono": ORIGIN}
+    return [
+        Entry.from_json({"seq": number, **clock, **EXAMPLES[event["event"]], **event})
+        for number, event in enumerate(events, 1)
+    ]
+
+
+def journal_rows(path: Path) -> list[dict[str, Any]]:
+    """A journal's entries as JSON objects."""
+    return [entry.to_json() for entry in read_journal(path).entries]
+
+
+def write_event(journal: Journal, kind: str, **fields: Any) -> None:
+    """Write an event from its JSON fields; those that are left out are those of the example."""
+    journal.write(KINDS[kind].from_json({**EXAMPLES[kind], **fields}))
 
 
 class Book:
@@ -68,10 +140,9 @@ def made_run(
     The last move ends with ``result``. One more VM is refused; VMs without experiment say why.
     """
     book, samples = Book(), {}
-    vcenter = {"name": "vcenter.example.com", "instance_uuid": "u", "version": "8.0.3", "simulated": True}
     host = {"moid": "host-5", "name": "esx-05"}
     book.add(0, "run_started", run_id="r1", plan_id="0" * 64, purpose="evacuate", key="u.host-5", host=host,
-             vcenter=vcenter, priority="highPriority", slots=SLOTS, stall_budget=5.0, collection="0.1.0")  # fmt: skip
+             vcenter=VCENTER, priority="highPriority", slots=SLOTS, stall_budget=5.0, collection="0.1.0")  # fmt: skip
     vms = [vm(n, prefix) for n in range(moves)]
     ends = [_ends(host, n) for n in range(moves)]
     predicted = [20.0 + 13 * n % 40 for n in range(moves)]
@@ -107,7 +178,7 @@ def made_run(
 def made_evidence(moves: int, verdicts: Sequence[str] = ("uninterrupted",), **options: Any) -> dict[str, Any]:
     """Evidence of such a run."""
     events, samples = made_run(moves, verdicts, **options)
-    return evidence_of(events, samples, INTACT)
+    return evidence_of(entries(events), samples, INTACT)
 
 
 def _ends(source: dict[str, str], number: int) -> dict[str, Any]:
@@ -184,6 +255,6 @@ def write_run(folder: Path, *, key: str = "uuid.host-5", upto: int = 99, vm: dic
     ]
     journal = Journal(folder / "journal.jsonl")
     for event, fields in events[:upto]:
-        journal.write(event, **fields)
+        write_event(journal, event, **fields)
     journal.close()
     return folder / "journal.jsonl"

@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+    Conclusion,
     Experiment,
     Judgement,
     Stall,
@@ -20,6 +21,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest, SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Event
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, Rules, RunReport, RunRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import moves_in_flight, runs_of
@@ -41,7 +43,7 @@ class Watching:
     def watch(self, *_arguments: Any) -> AbstractContextManager[Watching]:
         return nullcontext(self)
 
-    def afterwards(self, *_arguments: Any) -> list[dict[str, Any]]:
+    def collect_final_results(self, *_arguments: Any) -> list[Conclusion]:
         return []
 
     def baseline(self) -> None: ...
@@ -96,8 +98,8 @@ class Notes:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
 
-    def write(self, event: str, **fields: object) -> None:
-        self.events.append({"event": event, **fields})
+    def write(self, event: Event) -> None:
+        self.events.append({"event": event.kind, **event.to_json()})
 
     def of(self, event: str) -> list[dict[str, Any]]:
         return [e for e in self.events if e["event"] == event]

@@ -61,7 +61,7 @@ def left_standing(written: str) -> list[str]:
 def transitions(state_dir: Path, purpose: str) -> list[str]:
     """The lines that the journal's transitions must have made; progress is no transition."""
     journal = read_journal(max((state_dir / "runs").glob(f"*-{purpose}-*")) / "journal.jsonl")
-    told = [line(event) for event in journal if event["event"] not in ("move_progress", "experiment_progress")]
+    told = [line(entry) for entry in journal.entries if not entry.event.volatile]
     return [f"  {text}" for text in told if text is not None]
 
 

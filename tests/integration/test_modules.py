@@ -236,7 +236,7 @@ def test_bad_input_gives_one_clear_sentence(fast_lab: Lab, run_module: RunModule
         "ca_path": ("host_info", {"ca_path": "/nowhere.pem"}),
         "slots is 9": ("vm_migrate", {"plan": plan, "slots": 9, "state_dir": str(tmp_path)}),
         "does not match its plan_id": ("vm_migrate", {"plan": edited, "state_dir": str(tmp_path)}),
-        "There is no run nope": ("evidence_report", {"run_id": "nope", "state_dir": str(tmp_path)}),
+        "No run found": ("evidence_report", {"run_id": "nope", "state_dir": str(tmp_path)}),
         "memory_headroom": ("migration_plan", {"host": HOST, "memory_headroom": 100}),
     }
     before = fast_lab.where()

@@ -103,7 +103,7 @@ class Training:
         providers = self.providers(settle_timeout)
         (seen,) = providers.observe([VM])
         assert {e.provider for e in seen.experiments} == {"exec", "prometheus"}, seen.detail
-        with providers.watch(seen.experiments, self.samples, lambda _event, **_fields: None) as watch:
+        with providers.watch(seen.experiments, self.samples, lambda *_news: None) as watch:
             watch.baseline()
             watch.focus(VM.moid)
             time.sleep(0.5)
@@ -138,11 +138,12 @@ def test_a_freeze_lies_within_what_each_provider_states(training: Training) -> N
     assert judgements["exec"].experiment.owner == "vision"
     assert judgements["exec"].experiment.recovery == "checkpoint last.pt"
     samples = {key: [s for _p, s in rows] for key, rows in read_samples(training.samples / "samples.jsonl").items()}
-    (told,) = providers.afterwards(judgements.values(), samples)
-    assert told["final"] is None, "it has not ended"
-    clock = told["training_clock"]
-    assert clock["clock"] == "guest"
-    assert abs(clock["seconds"] - frozen) < 0.3, "this machine's clock went on"
+    (concluded,) = providers.collect_final_results(judgements.values(), samples)
+    assert concluded.final is None, "it has not ended"
+    clock = concluded.training_clock
+    assert clock is not None
+    assert clock.clock == "guest"
+    assert abs(clock.seconds - frozen) < 0.3, "this machine's clock went on"
 
 
 def test_a_training_that_a_supervisor_started_anew_is_restarted(training: Training) -> None:
@@ -165,8 +166,9 @@ def test_a_training_that_ends_is_completed_and_tells_what_came_out(training: Tra
     assert judgements["exec"].verdict is Verdict.COMPLETED, judgements["exec"]
     final = providers.final(judgements["exec"])
     assert final is not None
-    assert (final["status"], final["metric"], final["artifacts"]) == ("DONE", "loss", ["last.pt"])
-    assert 0 <= final["score"] < 1
+    assert (final.status, final.metric, final.artifacts) == ("DONE", "loss", ("last.pt",))
+    assert final.score is not None
+    assert 0 <= final.score < 1
     assert providers.final(judgements["prometheus"]) is None, "metrics do not tell an end"
 
 

@@ -23,7 +23,7 @@ import pytest
 import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_models import mojo_digest
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import experiment_fields
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import experiment_to_json
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal
 
 from lab.data import ROWS, flights_csv
@@ -31,6 +31,7 @@ from lab.h2o import H2O, NO_PROXY
 from lab.h2o_jobs import automl_document, has_begun, import_flights
 from lab.paths import cache_dir
 from lab.training_spec import read_training
+from tests.builders.journals import write_event
 from tests.labs import ROOT, Lab, RunModule, running_lab
 
 pytestmark = pytest.mark.long
@@ -317,10 +318,10 @@ def test_the_best_model_of_a_grid_and_of_an_automl(server: Server, run_module: R
     with NO_PROXY.open(f"{server.h2o.url}/3/Cloud", timeout=10) as answer:
         process = answer.headers["X-h2o-cluster-id"]
     journal = Journal(folder / "journal.jsonl")
-    journal.write("run_started", run_id=folder.name, plan_id="0" * 64, purpose="migrate", key="uuid.x")
+    write_event(journal, "run_started", run_id=folder.name, plan_id="0" * 64, purpose="migrate", key="uuid.x")
     for job in jobs:
         experiment = Experiment("vm-1", VM, "h2o3", job["key"]["name"], process, server.h2o.url, job["description"])
-        journal.write("experiment_found", **experiment_fields(experiment))
+        write_event(journal, "experiment_found", **experiment_to_json(experiment))
     journal.close()
     result = export(run_module, tmp_path)
     assert not result.get("failed"), result["msg"]
@@ -341,10 +342,10 @@ def test_bad_input_is_one_clear_error(run_module: RunModule, tmp_path: Path) -> 
     runs = tmp_path / "runs" / "runs" / "20260101T000000Z-migrate-x-0000"
     runs.mkdir(parents=True)
     journal = Journal(runs / "journal.jsonl")
-    journal.write("run_started", run_id=runs.name, plan_id="0" * 64, purpose="migrate", key="uuid.x")
+    write_event(journal, "run_started", run_id=runs.name, plan_id="0" * 64, purpose="migrate", key="uuid.x")
     for provider, url in (("h2o3", "http://127.0.0.1:1"), ("mlflow", "http://127.0.0.1:1")):
-        fields = experiment_fields(Experiment("vm-1", VM, provider, provider, "1", url, "GBM"))
-        journal.write("experiment_found", **fields)
+        fields = experiment_to_json(Experiment("vm-1", VM, provider, provider, "1", url, "GBM"))
+        write_event(journal, "experiment_found", **fields)
     journal.close()
     mlflow = {"sources": [{"provider": "mlflow", "url": "http://127.0.0.1:1"}]}
     cases: dict[str, dict[str, Any]] = {

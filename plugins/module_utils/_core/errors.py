@@ -84,6 +84,10 @@ class PlanRefused(VsphereError):
     """A plan must not be carried out: it drifted, or it is not the approved one."""
 
 
+class JournalUnreadable(VsphereError):
+    """A run's journal is damaged, foreign, or written by a newer version of the collection."""
+
+
 class RunBusy(VsphereError):
     """Another process carries out a run for the same host."""
 

@@ -6,12 +6,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
+from .._core.codec import encoded
 from .._core.wording import percent, stall_text
+from .._experiments.model import Experiment
+from .._run.events import (
+    Entry,
+    Event,
+    ExperimentFound,
+    ExperimentProgress,
+    FenceKept,
+    FenceLifting,
+    LeftBehind,
+    MoveCancelling,
+    MoveFinished,
+    MovePlanned,
+    MoveProgressed,
+    MoveSubmitting,
+    NoExperiment,
+    Ref,
+    RollingBack,
+    RunFinished,
+    RunInterrupted,
+    RunResumed,
+    RunStarted,
+    SwitchedOver,
+    VerdictReached,
+    VmRefused,
+)
+from .._run.model import MoveResult
 from .estimate import (
     MoveProgress,
     duration_text,
@@ -22,75 +47,85 @@ from .estimate import (
 HEARTBEAT_SECONDS = 10.0
 EXPERIMENT_SECONDS = 3.0
 BAR_CELLS = 20
-_FLIGHT_EVENTS = frozenset({"planned", "move_submitting", "move_progress", "move_finished"})
+Key = tuple[str, str]  # VM MoID and experiment id
 
 
-def line(event: Mapping[str, Any]) -> str | None:
-    """The line for an event, or ``None`` when a person needs none."""
-    text = _LINES.get(str(event.get("event")), _no_line)(event)
+def line(entry: Entry) -> str | None:
+    """The line for an entry, ``None`` if a person does not need one."""
+    text = text_of(entry.event)
     if text is None:
         return None
-    vm = event.get("vm")
-    subject = f"{vm['name']:<18} " if isinstance(vm, Mapping) else ""
-    return f"{str(event['at'])[11:19]}  {subject}{text}"
+    vm = vm_of(entry.event)
+    return f"{entry.at[11:19]}  {'' if vm is None else f'{vm.name:<18} '}{text}"
 
 
-class Board:
+def vm_of(event: Event) -> Ref | None:
+    """The VM that an event is about."""
+    if isinstance(event, ExperimentFound):
+        return Ref(event.experiment.vm, event.experiment.vm_name)
+    vm = getattr(event, "vm", None)
+    return vm if isinstance(vm, Ref) else None
+
+
+class RunDisplay:
     """A run as a person watches it: the line of each event, how far the run is, and a bar for each move in flight.
 
-    With ``bars`` the progress of moves gets no lines, because the bars show it. Times are the events' own and the
+    With ``bars`` the progress of moves gets no lines, because the bars show it. Times are the entries' own and the
     monotonic clock of the machine that wrote them.
     """
 
     def __init__(self, *, bars: bool = False) -> None:
         self._bars = bars
         self._flights: dict[str, _Flight] = {}
-        self._told = 0.0  # when something new was told
-        self._ticks: dict[str, float] = {}  # when an experiment's progress was told
-        self._verdicts: dict[str, str | None] = {}
-        self._trained: dict[str, float | None] = {}  # progress by VM
-        self._last: Mapping[str, Any] | None = None
+        self._last_news = 0.0  # monotonic time of the last line about something new
+        self._ticks: dict[Key, float] = {}  # when the last line about an experiment's progress was
+        self._verdicts: dict[Key, str] = {}
+        self._trained: dict[str, float] = {}  # progress by VM
+        self._last: Entry | None = None
 
-    def hear(self, event: Mapping[str, Any]) -> str | None:
-        """The line for an event, ``None`` for what a person needs not know or just read."""
-        self._last = event
-        name = str(event.get("event"))
-        if name in _FLIGHT_EVENTS:
-            return self._hear_flight(name, event)
-        if name == "experiment_progress":
-            return self._hear_experiment(event)
-        text = line(event)
-        if name == "verdict" and self._is_known_verdict(event):
-            return None
-        self._told = event["mono"] if text is not None else self._told
+    def hear(self, entry: Entry) -> str | None:
+        """The line for an entry, ``None`` for what a person needs not know or has just read."""
+        self._last = entry
+        match entry.event:
+            case MovePlanned() | MoveSubmitting() | MoveProgressed() | MoveFinished() as event:
+                return self._hear_flight(event, entry)
+            case ExperimentProgress() as event:
+                return self._hear_experiment(event, entry)
+            case VerdictReached() as event if self._is_known_verdict(event):
+                return None
+        text = line(entry)
+        self._last_news = entry.mono if text is not None else self._last_news
         return text
 
-    def _is_known_verdict(self, event: Mapping[str, Any]) -> bool:
+    def _is_known_verdict(self, event: VerdictReached) -> bool:
         """Whether the verdict, which is passed after the move and again at the end, is still the same."""
-        key, text = _experiment_key(event), _verdict(event)
+        key, text = (event.vm.moid, event.id), _verdict(event)
         known = self._verdicts.get(key) == text
         self._verdicts[key] = text
         return known
 
     def heartbeat(self, now: float) -> str | None:
-        """A line when moves are in flight and nothing but progress was told for ``HEARTBEAT_SECONDS``."""
-        quiet = self._last is not None and now - self._told >= HEARTBEAT_SECONDS
+        """A line when moves are in flight and there was only progress for ``HEARTBEAT_SECONDS``."""
+        quiet = self._last is not None and now - self._last_news >= HEARTBEAT_SECONDS
         if self._bars or not quiet or self._last is None or not self._in_flight():
             return None
-        self._told = now
-        at = datetime.fromisoformat(self._last["at"]) + timedelta(seconds=max(0.0, now - self._last["mono"]))
+        self._last_news = now
+        at = datetime.fromisoformat(self._last.at) + timedelta(seconds=max(0.0, now - self._last.mono))
         return f"{at:%H:%M:%S}  {self.summary(now)}"
 
     def summary(self, now: float) -> str:
         """``3 of 10 moved (47 %), 5 moving, about 24 s left``."""
         flights = self._flights.values()
-        legs = [MoveProgress(flight.predicted, 1.0 if flight.result else flight.percent / 100) for flight in flights]
+        parts_done = [
+            MoveProgress(flight.predicted, 1.0 if flight.result else flight.percent / 100) for flight in flights
+        ]
         started = min((flight.started for flight in flights if flight.started is not None), default=now)
-        moved = sum(flight.result == "moved" for flight in flights)
-        failed = sum(flight.result not in (None, "moved") for flight in flights)
-        parts = [f"{moved} of {len(legs)} moved ({100 * share_done(legs):.0f} %)", f"{len(self._in_flight())} moving"]
+        moved = sum(flight.result is MoveResult.MOVED for flight in flights)
+        failed = sum(flight.result not in (None, MoveResult.MOVED) for flight in flights)
+        parts = [f"{moved} of {len(flights)} moved ({100 * share_done(parts_done):.0f} %)"]
+        parts += [f"{len(self._in_flight())} moving"]
         parts += [f"{failed} not moved"] if failed else []
-        left = seconds_left(legs, now - started)
+        left = seconds_left(parts_done, now - started)
         parts += [] if left is None else [f"about {duration_text(left)} left"]
         return ", ".join(parts)
 
@@ -108,33 +143,30 @@ class Board:
     def _in_flight(self) -> list[_Flight]:
         return [flight for flight in self._flights.values() if flight.started is not None and flight.result is None]
 
-    def _hear_flight(self, name: str, event: Mapping[str, Any]) -> str | None:
-        vm = event["vm"]["moid"]
-        flight = self._flights.setdefault(vm, _Flight(vm, event["vm"]["name"]))
-        if name == "move_progress":
-            return line(event) if flight.hear_percent(int(event["percent"])) and not self._bars else None
-        flight.hear(name, event)
-        self._told = event["mono"]
-        return line(event)
+    def _hear_flight(
+        self, event: MovePlanned | MoveSubmitting | MoveProgressed | MoveFinished, entry: Entry
+    ) -> str | None:
+        flight = self._flights.setdefault(event.vm.moid, _Flight(event.vm.moid, event.vm.name))
+        if isinstance(event, MoveProgressed):
+            return line(entry) if flight.hear_percent(event.percent) and not self._bars else None
+        flight.hear(event, entry.mono)
+        self._last_news = entry.mono
+        return line(entry)
 
-    def _hear_experiment(self, event: Mapping[str, Any]) -> str | None:
-        """One experiment is told every few seconds; many take turns, so that they do not drown the rest."""
-        key = _experiment_key(event)
-        self._trained[event["vm"]["moid"]] = event.get("progress")
+    def _hear_experiment(self, event: ExperimentProgress, entry: Entry) -> str | None:
+        """One experiment has a line every few seconds; many take turns, so that they do not drown the rest."""
+        key = (event.vm.moid, event.id)
+        self._trained[event.vm.moid] = event.progress
         due = self._ticks.get(key, float("-inf")) + EXPERIMENT_SECONDS * max(1, len(self._ticks))
-        if event["mono"] < due:
+        if entry.mono < due:
             return None
-        self._ticks[key] = event["mono"]
-        return line(event)
-
-
-def _experiment_key(event: Mapping[str, Any]) -> str:
-    return f"{event['vm']['moid']} {event.get('id')}"
+        self._ticks[key] = entry.mono
+        return line(entry)
 
 
 @dataclass(slots=True)
 class _Flight:
-    """A planned move as its events tell it; ``told`` is the percentage of the last line."""
+    """A planned move as its events describe it; ``reported`` is the percentage of the last line."""
 
     vm: str
     name: str
@@ -142,24 +174,25 @@ class _Flight:
     predicted: float = 0.0
     started: float | None = None
     percent: int = 0
-    told: int = 0
-    result: str | None = None
+    reported: int = 0
+    result: MoveResult | None = None
 
-    def hear(self, name: str, event: Mapping[str, Any]) -> None:
+    def hear(self, event: MovePlanned | MoveSubmitting | MoveFinished, mono: float) -> None:
         """Planned, submitted or finished."""
-        self.target = event["target"]["name"]
-        if name == "planned":
-            self.predicted = float(event.get("predicted_seconds") or 0.0)
-        elif name == "move_submitting":
-            self.started, self.percent, self.told, self.result = event["mono"], 0, 0, None
-        else:
-            self.result = event["result"]
+        self.target = event.target.name
+        match event:
+            case MovePlanned(predicted_seconds=seconds):
+                self.predicted = seconds
+            case MoveSubmitting():
+                self.started, self.percent, self.reported, self.result = mono, 0, 0, None
+            case MoveFinished(result=result):
+                self.result = result
 
     def hear_percent(self, percent: int) -> bool:
-        """Whether the move has come on far enough since the last line to be told again."""
+        """Whether the move has come on far enough since the last line to get a line again."""
         self.percent = percent
-        new = percent >= self.told + 10
-        self.told = percent if new else self.told
+        new = percent >= self.reported + 10
+        self.reported = percent if new else self.reported
         return new
 
     def as_bar(self, trained: float | None) -> str:
@@ -170,79 +203,85 @@ class _Flight:
         return f"{self.name:<18} {cells} {self.percent:>3} % → {self.target}{experiment}"
 
 
-def _no_line(_event: Mapping[str, Any]) -> None:
+def text_of(event: Event) -> str | None:
+    """What an event says to a person, ``None`` if a person does not need it."""
+    return _text_of_move(event) or _text_of_experiment(event) or _text_of_run(event)
+
+
+def _text_of_move(event: Event) -> str | None:
+    match event:
+        case MovePlanned(source=source, target=target, why=why):
+            return f"planned {source.name} → {target.name}: {why}"
+        case VmRefused(reasons=reasons):
+            return "refused: " + "; ".join(f"{r.check} ({r.object}): {r.hint}" for r in reasons)
+        case MoveSubmitting(source=source, target=target):
+            return f"moving {source.name} → {target.name}"
+        case MoveProgressed(percent=done):
+            return f"moving {done} %"
+        case MoveCancelling():
+            return "took too long: cancelling the move"
+        case SwitchedOver(host=host):
+            return f"switched over to {host}"
+        case MoveFinished():
+            return _finished(event)
+        case LeftBehind(host=host, reasons=why_left):
+            return f"left behind on {host}: {'; '.join(why_left)}"
     return None
 
 
-def _run_started(event: Mapping[str, Any]) -> str:
-    simulated = " (simulated)" if event["vcenter"].get("simulated") else ""
-    return f"run {event['run_id']} on {event['vcenter']['name']}{simulated}, plan {event['plan_id'][:12]}"
+def _text_of_experiment(event: Event) -> str | None:
+    match event:
+        case ExperimentFound(experiment=experiment):
+            return _found(experiment)
+        case NoExperiment(detail=detail):
+            return f"no experiment observed: {detail}"
+        case ExperimentProgress(progress=progress, gained=gained):
+            return f"experiment {percent(progress)}{'' if gained is None else f' +{100 * gained:.1f}'}"
+        case VerdictReached():
+            return _verdict(event)
+    return None
 
 
-def _planned(event: Mapping[str, Any]) -> str:
-    return f"planned {event['source']['name']} → {event['target']['name']}: {event['why']}"
+def _text_of_run(event: Event) -> str | None:
+    match event:
+        case RunStarted(run_id=run_id, vcenter=vcenter, plan_id=plan_id):
+            return f"run {run_id} on {vcenter.name}{' (simulated)' if vcenter.simulated else ''}, plan {plan_id[:12]}"
+        case RunResumed(run_id=run_id):
+            return f"run {run_id} resumed"
+        case RollingBack(reason=reason):
+            return f"rolling back: {reason}"
+        case FenceLifting(host=host):
+            return f"lifting the fence of {host}, so that VMs can come back"
+        case FenceKept(host=host, detail=detail):
+            return f"the fence of {host} could not be lifted: {detail}"
+        case RunInterrupted(detail=detail):
+            return f"run interrupted: {detail}; run the same playbook again to go on"
+        case RunFinished():
+            return _run_finished(event)
+    return None
 
 
-def _refused(event: Mapping[str, Any]) -> str:
-    return "refused: " + "; ".join(f"{r['check']} ({r['object']}): {r['hint']}" for r in event["reasons"])
+def _found(experiment: Experiment) -> str:
+    owner = f", owner {experiment.owner}" if experiment.owner else ""
+    text = f"experiment {percent(experiment.progress)}, {experiment.description} ({experiment.provider}{owner})"
+    recovery = experiment.recovery
+    return f"{text}; recoverable: {experiment.recoverable}, {recovery}" if recovery else text
 
 
-def _found(event: Mapping[str, Any]) -> str:
-    owner = f", owner {event['owner']}" if event.get("owner") else ""
-    text = f"experiment {percent(event['progress'])}, {event['description']} ({event['provider']}{owner})"
-    recovery = event.get("recovery")
-    return f"{text}; recoverable: {event['recoverable']}, {recovery}" if recovery else text
+def _finished(event: MoveFinished) -> str:
+    if event.result is MoveResult.MOVED:
+        return f"moved to {event.target.name}"
+    why = f": {event.error.fault}: {event.error.message}" if event.error else ""
+    where = event.host or "nowhere: the VM is gone"
+    return f"{event.result.replace('_', ' ')}{why}; the VM is on {where}"
 
 
-def _experiment(event: Mapping[str, Any]) -> str:
-    gained = event.get("gained")
-    more = "" if gained is None else f" +{100 * gained:.1f}"
-    return f"experiment {percent(event['progress'])}{more}"
+def _verdict(event: VerdictReached) -> str:
+    detail = f" ({event.detail})" if event.detail else ""
+    stall = stall_text(encoded(event.longest_stall))
+    return f"experiment {event.verdict}: {percent(event.progress_before)} → {percent(event.progress_after)}, {stall}{detail}"
 
 
-def _finished(event: Mapping[str, Any]) -> str:
-    if event["result"] == "moved":
-        return f"moved to {event['target']['name']}"
-    error = event.get("error")
-    why = f": {error['fault']}: {error['message']}" if error else ""
-    where = event.get("host") or "nowhere: the VM is gone"
-    return f"{event['result'].replace('_', ' ')}{why}; the VM is on {where}"
-
-
-def _verdict(event: Mapping[str, Any]) -> str:
-    before, after = event.get("progress_before"), event.get("progress_after")
-    detail = f" ({event['detail']})" if event.get("detail") else ""
-    return (
-        f"experiment {event['verdict']}: {percent(before)} → {percent(after)}, "
-        f"{stall_text(event['longest_stall'])}{detail}"
-    )
-
-
-def _run_finished(event: Mapping[str, Any]) -> str:
-    back = "" if event.get("back") is None else f", {event['back']} brought back"
-    counts = f"{event['moved']} moved, {event['failed']} failed{back}, {event['left_behind']} left behind"
-    return f"run {event['result']}: {counts}"
-
-
-_LINES: dict[str, Any] = {
-    "run_started": _run_started,
-    "run_resumed": lambda event: f"run {event['run_id']} resumed",
-    "planned": _planned,
-    "refused": _refused,
-    "experiment_found": _found,
-    "no_experiment": lambda event: f"no experiment observed: {event['detail']}",
-    "move_submitting": lambda event: f"moving {event['source']['name']} → {event['target']['name']}",
-    "move_progress": lambda event: f"moving {event['percent']} %",
-    "move_cancelling": lambda _event: "took too long: cancelling the move",
-    "switched_over": lambda event: f"switched over to {event['host']}",
-    "move_finished": _finished,
-    "experiment_progress": _experiment,
-    "stall": lambda event: f"stall {event['seconds']:.2f} s ({event['low']:.2f} to {event['high']:.2f} s)",
-    "verdict": _verdict,
-    "left_behind": lambda event: f"left behind on {event['host']}: {'; '.join(event['reasons'])}",
-    "rolling_back": lambda event: f"rolling back: {event['reason']}",
-    "fence_lifting": lambda event: f"lifting the fence of {event['host']}, so that VMs can come back",
-    "fence_kept": lambda event: f"the fence of {event['host']} could not be lifted: {event['detail']}",
-    "run_interrupted": lambda event: f"run interrupted: {event['detail']}; run the same playbook again to go on",
-    "run_finished": _run_finished,
-}
+def _run_finished(event: RunFinished) -> str:
+    back = "" if event.back is None else f", {event.back} brought back"
+    return f"run {event.result}: {event.moved} moved, {event.failed} failed{back}, {event.left_behind} left behind"

@@ -7,70 +7,100 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
+from .._core.codec import encoded
 from .._core.wording import stall_text
 from .._experiments.clusters import merged, moid_list, vm_list
-from .._experiments.model import Judgement, Sample
+from .._experiments.model import Experiment, Judgement, Sample, Stall, Verdict
 from .._experiments.throughput import joined, slowdown, throughput
 from .._run.events import (
-    experiment_of,
-    judgement_of,
-    verdict_fields,
+    Entry,
+    Event,
+    ExperimentConcluded,
+    ExperimentFound,
+    FenceFound,
+    FenceKept,
+    FenceLifted,
+    FenceLifting,
+    GuestProcesses,
+    LeftBehind,
+    MoveEvent,
+    MoveFinished,
+    MovePlanned,
+    MoveSubmitting,
+    NoExperiment,
+    PowerOnTimes,
+    Ref,
+    RollingBack,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    StallFigures,
+    SwitchedOver,
+    VerdictReached,
+    VmRefused,
+    experiment_to_json,
 )
 from .._vsphere.guest import compare_processes
 from .summary import shared_names, shown, summary_of
 
 SCHEMA_VERSION = "1.0"
 MOST_POINTS = 400
-Event = Mapping[str, Any]
+NO_VERDICT = "no verdict was reached before the run was killed"
+Key = tuple[str, str]  # VM MoID and experiment id
+Kind = TypeVar("Kind", bound=Event)
+OfVm = TypeVar("OfVm", NoExperiment, VmRefused, LeftBehind)
 Window = tuple[float, "float | None"]  # begin and end in monotonic seconds; None: the end was not seen
 
 
 def evidence_of(
-    events: list[Event], samples: Mapping[tuple[str, str], list[Sample]], integrity: Mapping[str, Any]
+    entries: Sequence[Entry], samples: Mapping[tuple[str, str], list[Sample]], integrity: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The evidence of a run; ``samples`` by (VM MoID, experiment id), ``integrity`` what verifying the journal found.
 
-    The journal must begin with ``run_started``.
+    The journal must begin with ``RunStarted``.
     """
-    start = events[0]
-    moves = _moves(events)
-    finished = _last(events, "run_finished")
-    experiments = _experiments(events, samples)
+    begin, start = entries[0], entries[0].event
+    assert isinstance(start, RunStarted)
+    moves = _moves(entries)
+    end, finished = _last(entries, RunFinished)
+    experiments = _experiments(entries, samples)
+    plans = [e.event.plan_id for e in entries if isinstance(e.event, RunStarted | RunResumed)]
+    _at, rolled_back = _last(entries, RollingBack)
     document = {
         "schema_version": SCHEMA_VERSION,
-        "run_id": start["run_id"],
+        "run_id": start.run_id,
         "journal": dict(integrity),
-        "plan_id": next((e["plan_id"] for e in reversed(events) if "plan_id" in e), start["plan_id"]),
+        "plan_id": plans[-1],
         "vcenter": {
-            "name": start["vcenter"]["name"],
-            "simulated": bool(start["vcenter"]["simulated"]),
-            "version": start["vcenter"].get("version"),
+            "name": start.vcenter.name,
+            "simulated": start.vcenter.simulated,
+            "version": start.vcenter.version,
         },
         "run": {
-            "purpose": start["purpose"],
-            "host": start["host"]["name"] if start["host"] else None,
-            "stall_budget": start.get("stall_budget"),
-            "started": start["at"],
-            "finished": finished["at"] if finished else None,
-            "result": finished["result"] if finished else "unfinished",
-            "priority": start.get("priority"),
-            "slots": start.get("slots"),
-            "resumed": sum(e["event"] == "run_resumed" for e in events),
-            "rolled_back": next((e["reason"] for e in events if e["event"] == "rolling_back"), None),
-            "collection": start.get("collection"),
+            "purpose": str(start.purpose),
+            "host": start.host.name if start.host else None,
+            "stall_budget": start.stall_budget,
+            "started": begin.at,
+            "finished": end,
+            "result": finished.result if finished else "unfinished",
+            "priority": start.priority,
+            "slots": start.slots,
+            "resumed": sum(isinstance(e.event, RunResumed) for e in entries),
+            "rolled_back": rolled_back.reason if rolled_back else None,
+            "collection": start.collection,
         },
-        "fence": _fence(events),
+        "fence": _fence(entries),
         "moves": moves,
         "experiments": experiments,
-        "unobserved": [{**_vm(e), "detail": e["detail"]} for e in _latest(events, "no_experiment").values()],
+        "unobserved": [{**_vm(e.vm), "detail": e.detail} for e in _latest(entries, NoExperiment)],
         "refusals": [
-            {**_vm(e), "reasons": [dict(r) for r in e["reasons"]]} for e in _latest(events, "refused").values()
+            {**_vm(e.vm), "reasons": [encoded(reason) for reason in e.reasons]} for e in _latest(entries, VmRefused)
         ],
-        "left_behind": _left_behind(events, moves),
+        "left_behind": _left_behind(entries, moves),
     }
     document["statements"] = [statement(e, shared_names(document)) for e in experiments]
     return {**document, **summary_of(document)}
@@ -98,15 +128,15 @@ def statement(experiment: Mapping[str, Any], shared: frozenset[str] = frozenset(
 
 
 ARTIFACT_VERSION = 1
-_LEFT_OUT = frozenset({"seq", "prev", "at", "mono", "event", "description", "recovery"})
+_LEFT_OUT = frozenset({"description", "recovery"})
 
 
-def artifact_of(events: list[Event], evidence: Mapping[str, Any]) -> dict[str, Any]:
+def artifact_of(entries: Sequence[Entry], evidence: Mapping[str, Any]) -> dict[str, Any]:
     """What a later job on another controller needs to know of the run; small, because AWX hands it from job to job.
 
     ``verdict`` is that of the whole evidence, ``no_experiment`` when none was observed.
     """
-    found = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "experiment_found"}
+    found = [experiment_to_json(experiment) for experiment in _found(entries).values()]
     return {
         "version": ARTIFACT_VERSION,
         "purpose": evidence["run"]["purpose"],
@@ -115,113 +145,123 @@ def artifact_of(events: list[Event], evidence: Mapping[str, Any]) -> dict[str, A
         "plan_id": evidence["plan_id"],
         "result": evidence["run"]["result"],
         "verdict": evidence["overall"]["verdict"] if evidence["experiments"] else "no_experiment",
-        "experiments": [{key: e[key] for key in e if key not in _LEFT_OUT} for e in found.values()],
+        "experiments": [{k: v for k, v in e.items() if k not in _LEFT_OUT and v not in ("", [], None)} for e in found],
     }
 
 
-def _vm(event: Event) -> dict[str, str]:
+def _vm(vm: Ref) -> dict[str, str]:
     """A VM's name, as people know it, and its MoID, because names may be shared."""
-    return {"vm": event["vm"]["name"], "moid": event["vm"]["moid"]}
+    return {"vm": vm.name, "moid": vm.moid}
 
 
-def _latest(events: Iterable[Event], name: str) -> dict[str, Event]:
+def _found(entries: Iterable[Entry]) -> dict[Key, Experiment]:
+    """The experiments by (VM MoID, id)."""
+    found = (e.event.experiment for e in entries if isinstance(e.event, ExperimentFound))
+    return {(experiment.vm, experiment.id): experiment for experiment in found}
+
+
+def _latest(entries: Iterable[Entry], kind: type[OfVm]) -> list[OfVm]:
     """The last event of a kind for each VM, in the order of the first."""
-    return {e["vm"]["moid"]: e for e in events if e["event"] == name}
+    return list({e.event.vm.moid: e.event for e in entries if isinstance(e.event, kind)}.values())
 
 
-def _last(events: list[Event], name: str) -> Event | None:
-    return next((e for e in reversed(events) if e["event"] == name), None)
+def _last(entries: Sequence[Entry], kind: type[Kind]) -> tuple[str, Kind] | tuple[None, None]:
+    """Time and event of the last one of a kind."""
+    return next(((e.at, e.event) for e in reversed(entries) if isinstance(e.event, kind)), (None, None))
 
 
-def _fence(events: list[Event]) -> str | None:
+def _fence(entries: Sequence[Entry]) -> str | None:
     """What was done about maintenance mode: how the run found the fence, and what a rollback did to it."""
-    told = next((e["detail"] for e in reversed(events) if e["event"] == "fence"), None)
-    ended = next((e for e in reversed(events) if e["event"] in ("fence_lifting", "fence_lifted", "fence_kept")), None)
-    if ended is None:
-        return told
-    words = {
-        "fence_lifting": "to be lifted for the way back, and that was not seen to end",
-        "fence_lifted": "lifted for the way back",
-        "fence_kept": f"could not be lifted for the way back: {ended.get('detail')}",
-    }
-    return "; ".join(filter(None, (told, words[ended["event"]])))
+    _at, found = _last(entries, FenceFound)
+    ended = next(
+        (e.event for e in reversed(entries) if isinstance(e.event, FenceLifting | FenceLifted | FenceKept)), None
+    )
+    parts = [found.detail] if found else []
+    match ended:
+        case FenceLifting():
+            parts.append("to be lifted for the way back, and that was not seen to end")
+        case FenceLifted():
+            parts.append("lifted for the way back")
+        case FenceKept(detail=detail):
+            parts.append(f"could not be lifted for the way back: {detail}")
+    return "; ".join(parts) or None
 
 
-def _left_behind(events: list[Event], moves: list[dict[str, Any]]) -> list[str]:
+def _left_behind(entries: Sequence[Entry], moves: list[dict[str, Any]]) -> list[str]:
     """Names of VMs whose move failed or was not started, and of those that the run says that it left."""
-    begin = max(n for n, e in enumerate(events) if e["event"] in ("run_started", "run_resumed"))
-    told = {e["vm"]["moid"]: e["vm"]["name"] for e in events[begin:] if e["event"] == "left_behind"}
+    begin = max(n for n, e in enumerate(entries) if isinstance(e.event, RunStarted | RunResumed))
+    left = {e.vm.moid: e.vm.name for e in _latest(entries[begin:], LeftBehind)}
     failed = {m["moid"]: m["vm"] for m in moves if m["result"] not in ("moved", "gone", "unfinished")}
-    return sorted({**told, **failed}.values())
+    return sorted({**left, **failed}.values())
 
 
-def _moves(events: list[Event]) -> list[dict[str, Any]]:
+def _moves(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Each VM's move, and as a move of its own its way back; a VM's events belong to the one planned last."""
     found: dict[tuple[str, bool], dict[str, Any]] = {}
     latest: dict[str, dict[str, Any]] = {}
-    for event in events:
-        vm = event["vm"]["moid"] if isinstance(event.get("vm"), Mapping) else ""
-        if event["event"] == "planned":
-            latest[vm] = found.setdefault((vm, bool(event.get("back"))), _new_move(event))
-            latest[vm].update(number=event["number"], **_ends(event))
-        if vm in latest:
-            _apply(latest[vm], event)
-    power_on, processes = _power_on(events), _guest_processes(events)
+    for entry in entries:
+        event = entry.event
+        if isinstance(event, MovePlanned):
+            vm = event.vm.moid
+            latest[vm] = found.setdefault((vm, event.back), _new_move(event))
+            latest[vm].update(number=event.number, **_ends(event))
+        elif isinstance(event, MoveEvent) and event.vm.moid in latest:
+            _apply(latest[event.vm.moid], event, entry.at)
+    power_on, processes = _power_on(entries), _guest_processes(entries)
     for (vm, _back), move in found.items():
         move["power_on"] = power_on.get(vm)
         move["guest_processes"] = processes.get(vm)
     return sorted(found.values(), key=lambda move: (move["started"] or "~", move["vm"]))
 
 
-def _power_on(events: list[Event]) -> dict[str, dict[str, Any]]:
+def _power_on(entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:
     """When vCenter says each VM was powered on, before and after; the same time proves that it was not powered off."""
-    first, last = _readings(events, "power_on", "times")
+    first, last = _first_and_last((e.event.when, e.event.times) for e in entries if isinstance(e.event, PowerOnTimes))
     return {
         vm: {"before": at, "after": last.get(vm), "same": None if at is None or vm not in last else at == last[vm]}
         for vm, at in first.items()
     }
 
 
-def _guest_processes(events: list[Event]) -> dict[str, dict[str, Any]]:
+def _guest_processes(entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:
     """What the guests' process lists prove, from the first reading before and the last one after."""
-    before, after = _readings(events, "guest_processes", "readings")
-    return {vm: compare_processes(told, after.get(vm)) for vm, told in before.items()}
+    read = ((e.event.when, e.event.readings) for e in entries if isinstance(e.event, GuestProcesses))
+    before, after = _first_and_last(read)
+    return {vm: compare_processes(reading, after.get(vm)) for vm, reading in before.items()}
 
 
-def _readings(events: list[Event], name: str, key: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _first_and_last(readings: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The first reading of each VM before, and the one after the last process of the run that worked for the VM."""
     first: dict[str, Any] = {}
     last: dict[str, Any] = {}
-    for event in events:
-        if event["event"] != name:
-            continue
-        for vm, told in event[key].items():
-            if event["when"] == "before":
-                first.setdefault(vm, told)
+    for when, by_vm in readings:
+        for vm, reading in by_vm.items():
+            if when == "before":
+                first.setdefault(vm, reading)
                 last.pop(vm, None)
             else:
-                last[vm] = told
+                last[vm] = reading
     return first, last
 
 
-def _ends(event: Event) -> dict[str, Any]:
+def _ends(event: MovePlanned) -> dict[str, Any]:
     """Source and target of a planned move; a resumed run may have planned another target."""
     return {
-        "source": event["source"]["name"],
-        "target": event["target"]["name"],
-        "source_fault_domain": event["source"].get("fault_domain"),
-        "target_fault_domain": event["target"].get("fault_domain"),
+        "source": event.source.name,
+        "target": event.target.name,
+        "source_fault_domain": event.source.fault_domain,
+        "target_fault_domain": event.target.fault_domain,
     }
 
 
-def _new_move(event: Event) -> dict[str, Any]:
+def _new_move(event: MovePlanned) -> dict[str, Any]:
     return {
-        "number": event["number"],
-        "back": bool(event.get("back")),
-        "predicted_seconds": event.get("predicted_seconds"),
+        "number": event.number,
+        "back": event.back,
+        "predicted_seconds": event.predicted_seconds,
         "power_on": None,
         "guest_processes": None,
-        **_vm(event),
+        **_vm(event.vm),
         **_ends(event),
         "started": None,
         "switched_over": None,
@@ -233,86 +273,85 @@ def _new_move(event: Event) -> dict[str, Any]:
     }
 
 
-def _apply(move: dict[str, Any], event: Event) -> None:
-    if event["event"] == "move_submitting":
-        _submit(move, event)
-    elif event["event"] == "switched_over":
-        move["switched_over"] = event["at"]
-    elif event["event"] == "move_finished":
-        error = event.get("error")
-        move.update(
-            finished=event["at"],
-            result=event["result"],
-            host=event.get("host"),
-            error=f"{error['fault']}: {error['message']}" if error else None,
-        )
+def _apply(move: dict[str, Any], event: MoveEvent, at: str) -> None:
+    match event:
+        case MoveSubmitting(adopted=adopted):
+            _submit(move, at, adopted=adopted)
+        case SwitchedOver():
+            move["switched_over"] = at
+        case MoveFinished(error=error):
+            what = f"{error.fault}: {error.message}" if error else None
+            move.update(finished=at, result=str(event.result), host=event.host, error=what)
 
 
-def _submit(move: dict[str, Any], event: Event) -> None:
+def _submit(move: dict[str, Any], at: str, *, adopted: bool) -> None:
     """Count an attempt; one that only adopts a task is none, and a task of somebody else is not where the move began."""
-    adopted = bool(event.get("adopted"))
     if move["result"] != "unfinished":
         move.update(started=None, switched_over=None, finished=None, result="unfinished", host=None, error=None)
     if move["started"] is None or not (adopted or move["attempts"]):
-        move["started"] = event["at"]
+        move["started"] = at
     move["attempts"] += not adopted
 
 
-def _experiments(events: list[Event], samples: Mapping[tuple[str, str], list[Sample]]) -> list[dict[str, Any]]:
-    found = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "experiment_found"}
-    verdicts = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "verdict"}
-    origin = events[0]["mono"]
-    windows = _windows(events)
-    told = {(e["vm"]["moid"], e["id"]): e for e in events if e["event"] == "experiment_told"}
-    judgements = [judgement_of(experiment_of(e), verdicts.get(key)) for key, e in found.items()]
-    entries = []
-    for whole in merged(judgements):
+def _experiments(entries: Sequence[Entry], samples: Mapping[Key, list[Sample]]) -> list[dict[str, Any]]:
+    found = _found(entries)
+    verdicts = {(e.event.vm.moid, e.event.id): e.event for e in entries if isinstance(e.event, VerdictReached)}
+    concluded = {(e.event.vm.moid, e.event.id): e.event for e in entries if isinstance(e.event, ExperimentConcluded)}
+    windows = _windows(entries)
+    documents = []
+    for whole in merged(_judgement(experiment, verdicts.get(key)) for key, experiment in found.items()):
         key = (whole.experiment.vm, whole.experiment.id)
-        verdict = verdict_fields(whole) if key in verdicts or whole.members else None
+        verdict = VerdictReached.of(whole) if key in verdicts or whole.members else None
         moving = _united(windows.get(vm, []) for vm in moid_list(whole))
-        entry = _experiment(found[key], verdict, samples.get(key, []), origin, moving)
-        last = told.get(key, {})
-        entry |= {"vms": vm_list(whole), "moids": moid_list(whole), "members": [_member(m) for m in whole.members]}
-        entries.append({**entry, "final": last.get("final"), "training_clock": last.get("training_clock")})
-    return entries
+        document = _experiment(found[key], verdict, samples.get(key, []), entries[0].mono, moving)
+        document |= {"vms": vm_list(whole), "moids": moid_list(whole), "members": [_member(m) for m in whole.members]}
+        last = encoded(concluded[key]) if key in concluded else {}
+        documents.append({**document, "final": last.get("final"), "training_clock": last.get("training_clock")})
+    return documents
+
+
+def _judgement(experiment: Experiment, verdict: VerdictReached | None) -> Judgement:
+    """The judgement that a run reached; without one nothing was proved."""
+    if verdict is not None:
+        return verdict.judgement(experiment)
+    claims = ("unknown", "unknown", "unknown")
+    return Judgement(experiment, Verdict.UNKNOWN, *claims, None, None, experiment.progress, None, detail=NO_VERDICT)
 
 
 def _member(judgement: Judgement) -> dict[str, Any]:
     """What is stated of one node of a cluster."""
-    stall = judgement.longest_stall
     return {
         "vm": judgement.experiment.vm_name,
         "moid": judgement.experiment.vm,
         "verdict": str(judgement.verdict),
-        "longest_stall": None
-        if stall is None
-        else {"seconds": round(stall.seconds, 4), "low": round(stall.low, 4), "high": round(stall.high, 4)},
+        "longest_stall": _figures(judgement.longest_stall),
     }
 
 
-def _windows(events: list[Event]) -> dict[str, list[Window]]:
+def _windows(entries: Iterable[Entry]) -> dict[str, list[Window]]:
     """When each VM was being moved: each time from the submission, over all attempts, to the end.
 
     A task that was adopted belongs to the submission before it; without one it counts only until the run submits the move.
     """
     found: dict[str, list[Window]] = {}
     submitted = set()
-    for event in events:
-        if event["event"] not in ("move_submitting", "move_finished"):
+    for entry in entries:
+        event, at = entry.event, entry.mono
+        if not isinstance(event, MoveSubmitting | MoveFinished):
             continue
-        vm, at = event["vm"]["moid"], event["mono"]
+        vm = event.vm.moid
         windows = found.setdefault(vm, [])
         begun = bool(windows) and windows[-1][1] is None
-        if event["event"] == "move_finished":
+        if isinstance(event, MoveFinished):
             submitted.discard(vm)
             if begun:
                 windows[-1] = (windows[-1][0], at)
             continue
         if not begun:
             windows.append((at, None))
-        elif not event.get("adopted") and vm not in submitted:
+        elif not event.adopted and vm not in submitted:
             windows[-1] = (at, None)
-        if not event.get("adopted"):
+        if not event.adopted:
             submitted.add(vm)
     return found
 
@@ -348,34 +387,35 @@ def throughputs(samples: list[Sample], moving: list[Window]) -> dict[str, Any] |
 
 
 def _experiment(
-    found: Event, verdict: Event | None, samples: list[Sample], origin: float, moving: list[Window]
+    found: Experiment, verdict: VerdictReached | None, samples: list[Sample], origin: float, moving: list[Window]
 ) -> dict[str, Any]:
-    stall = verdict["longest_stall"] if verdict else None
+    stall = verdict.longest_stall if verdict else None
     return {
-        **_vm(found),
-        "provider": found["provider"],
-        "id": found["id"],
-        "description": found["description"],
-        "owner": found.get("owner", ""),
-        "cluster": found.get("cluster", ""),
-        "capabilities": dict(found.get("capabilities") or {}),
-        "recoverable": {"state": found.get("recoverable", "unknown"), "detail": found.get("recovery", "")},
-        "reproducible": {"state": found.get("reproducible", "unknown"), "detail": found.get("reproducibility", "")},
-        "verdict": verdict["verdict"] if verdict else "unknown",
+        "vm": found.vm_name,
+        "moid": found.vm,
+        "provider": found.provider,
+        "id": found.id,
+        "description": found.description,
+        "owner": found.owner,
+        "cluster": found.cluster,
+        "capabilities": encoded(found.capabilities),
+        "recoverable": {"state": found.recoverable, "detail": found.recovery},
+        "reproducible": {"state": found.reproducible, "detail": found.reproducibility},
+        "verdict": str(verdict.verdict) if verdict else "unknown",
         "claims": {
-            "identity": verdict["identity"] if verdict else "unknown",
-            "progress": verdict["progress_claim"] if verdict else "unknown",
-            "stall": verdict["stall_claim"] if verdict else "unknown",
+            "identity": verdict.identity if verdict else "unknown",
+            "progress": verdict.progress_claim if verdict else "unknown",
+            "stall": verdict.stall_claim if verdict else "unknown",
         },
-        "longest_stall": None if stall is None else {key: round(stall[key], 4) for key in ("seconds", "low", "high")},
-        "stall_at": round(stall["at_mono"] - origin, 3) if stall and stall.get("at_mono") is not None else None,
-        "resolution": verdict["resolution"] if verdict else None,
+        "longest_stall": _figures(stall),
+        "stall_at": round(stall.at_mono - origin, 3) if stall and stall.at_mono is not None else None,
+        "resolution": verdict.resolution if verdict else None,
         "progress_before": _progress_before(found, verdict, samples, moving),
-        "progress_after": verdict["progress_after"] if verdict else None,
-        "samples": verdict["samples"] if verdict else len(samples),
-        "unwatched_seconds": verdict["unwatched_seconds"] if verdict else 0.0,
-        "detail": verdict["detail"] if verdict else "no verdict was reached before the run was killed",
-        "throughput": None if found.get("clock_progress") else throughputs(samples, moving),
+        "progress_after": verdict.progress_after if verdict else None,
+        "samples": verdict.samples if verdict else len(samples),
+        "unwatched_seconds": verdict.unwatched_seconds if verdict else 0.0,
+        "detail": verdict.detail if verdict else NO_VERDICT,
+        "throughput": None if found.clock_progress else throughputs(samples, moving),
         "moving": [
             [round(start - origin, 3), None if end is None else round(end - origin, 3)] for start, end in moving
         ],
@@ -383,16 +423,22 @@ def _experiment(
     }
 
 
+def _figures(stall: Stall | StallFigures | None) -> dict[str, float] | None:
+    """A stall as evidence states it, in seconds."""
+    if stall is None:
+        return None
+    return {"seconds": round(stall.seconds, 4), "low": round(stall.low, 4), "high": round(stall.high, 4)}
+
+
 def _progress_before(
-    found: Event, verdict: Mapping[str, Any] | None, samples: list[Sample], moving: list[Window]
+    found: Experiment, verdict: VerdictReached | None, samples: list[Sample], moving: list[Window]
 ) -> float | None:
     """Progress before the first move: a process that resumed the run knows only what it saw itself."""
     answers = (s.progress for s in reversed(samples) if moving and s.received <= moving[0][0])
     known = next((progress for progress in answers if progress is not None), None)
     if known is not None:
         return known
-    told: float | None = verdict["progress_before"] if verdict else found["progress"]
-    return told
+    return verdict.progress_before if verdict else found.progress
 
 
 def curve(samples: list[Sample], origin: float) -> list[list[float]]:

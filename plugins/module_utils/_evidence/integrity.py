@@ -6,19 +6,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .._experiments.samples import digest
-from .._run.journal import Event, verify_chain
+from .._run.events import Entry, RunFinished, SamplesSealed
+from .._run.journal import verify_chain
 
 
-def integrity_of(folder: Path, events: list[Event]) -> dict[str, Any]:
+def integrity_of(folder: Path, entries: Sequence[Entry]) -> dict[str, Any]:
     """What verifying the journal's chain and the samples' seal found."""
     chain = verify_chain(folder / "journal.jsonl")
-    seal = next((e["sha256"] for e in reversed(events) if e["event"] == "samples_sealed"), None)
-    finished = bool(events) and events[-1]["event"] == "run_finished"
+    seal = next((e.event.sha256 for e in reversed(entries) if isinstance(e.event, SamplesSealed)), None)
+    finished = bool(entries) and isinstance(entries[-1].event, RunFinished)
     sha256 = digest(folder / "samples.jsonl")
     return {
         **asdict(chain),

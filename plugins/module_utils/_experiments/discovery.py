@@ -7,16 +7,14 @@
 from __future__ import annotations
 
 import fnmatch
-import ipaddress
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .._core.errors import ExperimentError, InvalidInput
-from .._core.untrusted import text
 from .._vsphere.estate import Estate, Power, VmState
 from .clusters import further_vms, key_of, merged
 from .finished_models import (
@@ -24,24 +22,12 @@ from .finished_models import (
     Exporter,
     Wanted,
 )
-from .model import (
-    Experiment,
-    Judgement,
-    Sample,
-    Verdict,
-)
+from .model import Conclusion, Experiment, Final, Judgement, ProgressListener, Sample, Verdict
 from .providers.base import Session, Source, Target
-from .providers.h2o3 import H2o3
-from .providers.probe import (
-    UnusableAddress,
-    address_in,
-)
-from .providers.sources import (
-    ANY_ADDRESS,
-    Scoped,
-    scoped_source,
-)
-from .training_clock import largest_gap
+from .providers.probe import UnusableAddress
+from .providers.sources import Scoped, sources_of
+from .reach import Reach
+from .training_clock import Gap, largest_gap
 from .watch import Watch
 
 _WORKERS = 16
@@ -64,13 +50,8 @@ class Providers:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
-        self._networks = _networks(settings["allowed_networks"])
-        self._sources = (
-            [Scoped("h2o3", H2o3(settings), (), settings["username"] is not None, ANY_ADDRESS)]
-            if settings["h2o3"]
-            else []
-        )
-        self._sources += [scoped_source(source) for source in settings["sources"]]
+        self._reach = Reach(settings)
+        self._sources = sources_of(settings)
 
     def observe(self, vms: list[VmState]) -> list[Observation]:
         """Look into each VM, several at a time."""
@@ -80,7 +61,7 @@ class Providers:
             return list(pool.map(self._observe, vms))
 
     def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
-        """See ``_run.Observer``."""
+        """See the port ``Observer``."""
         seen = self.observe([estate.vms[vm] for vm in vms])
         experiments = tuple(e for observation in seen for e in observation.experiments)
         members = self._members_elsewhere(estate, experiments)
@@ -88,14 +69,13 @@ class Providers:
 
     def _members_elsewhere(self, estate: Estate, experiments: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
         """Members of the experiments' clusters in VMs that do not move."""
-        addresses = {name: str(address) for name, address in self._settings["addresses"].items()}
         patterns = self._settings["cluster_vms"]
-        vms = further_vms(experiments, estate.vms.values(), addresses=addresses, patterns=patterns)
+        vms = further_vms(experiments, estate.vms.values(), addresses=self._reach.given, patterns=patterns)
         wanted = {key_of(experiment) for experiment in experiments}
         return tuple(e for seen in self.observe(vms) for e in seen.experiments if key_of(e) in wanted)
 
-    def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: Callable[..., None]) -> Watch:
-        """See ``_run.Observer``."""
+    def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: ProgressListener) -> Watch:
+        """See the port ``Observer``."""
         return Watch(
             [(experiment, self._session(experiment)) for experiment in experiments],
             folder,
@@ -105,38 +85,32 @@ class Providers:
             listener=listener,
         )
 
-    def final(self, judgement: Judgement) -> dict[str, Any] | None:
-        """How an experiment ended, ``None`` while it has not or when its provider cannot tell."""
+    def final(self, judgement: Judgement) -> Final | None:
+        """How an experiment ended, ``None`` while it has not or if its provider cannot tell."""
         if judgement.verdict not in (Verdict.COMPLETED, Verdict.FAILED):
             return None
-        told = self._source(judgement.experiment).final(judgement.experiment)
-        return None if told is None else {**asdict(told), "artifacts": list(told.artifacts)}
+        return self._source(judgement.experiment).final(judgement.experiment)
 
-    def afterwards(
+    def collect_final_results(
         self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]
-    ) -> list[dict[str, Any]]:
-        """See ``_run.Observer``."""
+    ) -> list[Conclusion]:
+        """See the port ``Observer``."""
 
-        def told(judgement: Judgement) -> dict[str, Any]:
+        def concluded(judgement: Judgement) -> Conclusion:
             experiment = judgement.experiment
-            return {
-                "vm": {"moid": experiment.vm, "name": experiment.vm_name},
-                "id": experiment.id,
-                "final": self.final(judgement),
-                "training_clock": self._training_clock(experiment, samples.get((experiment.vm, experiment.id), [])),
-            }
+            gap = self._training_clock(experiment, samples.get((experiment.vm, experiment.id), []))
+            return Conclusion(experiment, self.final(judgement), gap)
 
         with ThreadPoolExecutor(_WORKERS) as pool:
-            found = list(pool.map(told, merged(judgements)))
-        return [each for each in found if each["final"] or each["training_clock"]]
+            found = list(pool.map(concluded, merged(judgements)))
+        return [each for each in found if each.final or each.training_clock]
 
-    def _training_clock(self, experiment: Experiment, samples: list[Sample]) -> dict[str, Any] | None:
+    def _training_clock(self, experiment: Experiment, samples: list[Sample]) -> Gap | None:
         """The largest gap between the steps that were watched, by the training's clock."""
         steps = [s.step for s in samples if s.step is not None]
         if not steps:
             return None
-        gap = largest_gap(self._source(experiment).history(experiment, min(steps), max(steps)))
-        return None if gap is None else asdict(gap)
+        return largest_gap(self._source(experiment).history(experiment, min(steps), max(steps)))
 
     def _observe(self, vm: VmState) -> Observation:
         if vm.power is not Power.ON:
@@ -152,13 +126,11 @@ class Providers:
         return Observation(vm, tuple(found), "" if found else "; ".join(filter(None, details)) or "no source covers it")
 
     def _asked(self, scoped: Scoped, vm: VmState) -> tuple[list[Experiment], str]:
-        given = self._settings["addresses"].get(vm.name)
-        address = str(given or vm.guest_address)
-        refusal = "" if given else self._refusal(address, credentials=scoped.sends_credentials)
+        address, refusal = self._reach.address_of(vm, credentials=scoped.sends_credentials)
         if scoped.source.in_guest and refusal:
             return [], refusal
         try:
-            return scoped.source.discover(Target(vm.moid, vm.name, "" if refusal else address))
+            return scoped.source.discover(Target(vm.moid, vm.name, address))
         except UnusableAddress as error:
             return [], str(error)
 
@@ -186,27 +158,6 @@ class Providers:
                 return str(owner)
         return experiment.owner or vm.attributes.get(self._settings["owner_attribute"], "")
 
-    def _refusal(self, address: str, *, credentials: bool) -> str:
-        """Why a guest's own address is not asked: hostile guests may report any."""
-        if not address:
-            return "the guest reports no address"
-        try:
-            ip = ipaddress.ip_address(address)
-        except ValueError:
-            return "the guest reports no usable address"
-        if "%" in address:  # a zone is of the guest's own links, and may hold anything
-            return "the guest reports no usable address"
-        # An IPv4 address written as IPv6 is where its packets go; Python before 3.13 does not look through it.
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        if ip.is_multicast or ip.is_unspecified or ip.is_link_local:
-            return f"the guest reports {ip}, which is no host's address"
-        inside = any(ip in network for network in self._networks)
-        if self._networks and not inside:
-            return f"{ip} is outside experiments.allowed_networks"
-        if credentials and not inside:
-            return "credentials go only to networks named in experiments.allowed_networks"
-        return ""
-
     def _session(self, experiment: Experiment) -> Session:
         """A session by the source that found the experiment, also of one that only the journal knows."""
         return self._source(experiment).session(experiment)
@@ -230,28 +181,13 @@ class Providers:
         fits = [s for s in self._sources if s.source.provider == experiment.provider and s.covers(experiment.vm_name)]
         own = [scoped for scoped in fits if experiment.source in (scoped.origin, "")]
         if len(own) == 1:
-            self._refuse_leak(own[0], experiment)
+            self._reach.refuse_leak(own[0], experiment)
             return own[0].source
         raise InvalidInput(
             f"An experiment of provider {experiment.provider} in {experiment.vm_name} is to be asked, but no source is",
             hint="Give the experiments.sources with which the run was begun",
             option="experiments",
         )
-
-    def _refuse_leak(self, scoped: Scoped, experiment: Experiment) -> None:
-        """Raise InvalidInput where credentials would go to a guest's own address that was asked without any."""
-        if not scoped.sends_credentials or not scoped.url:
-            return
-        address = address_in(scoped.url, experiment.url)
-        if address in ("", str(self._settings["addresses"].get(experiment.vm_name, "")).lower()):
-            return
-        refusal = self._refusal(address or "", credentials=True)
-        if refusal:
-            raise InvalidInput(
-                f"The experiment in {experiment.vm_name} was found at {text(experiment.url)}, where no credentials may go ({refusal})",
-                hint="Name its network in experiments.allowed_networks, or its address in experiments.addresses",
-                option="experiments",
-            )
 
 
 def at_most(experiments: list[Experiment], count: int) -> list[Experiment]:
@@ -260,12 +196,3 @@ def at_most(experiments: list[Experiment], count: int) -> list[Experiment]:
         return experiments
     last, more = experiments[count - 1], len(experiments) - count
     return [*experiments[: count - 1], replace(last, description=f"{last.description} ({more} more are not watched)")]
-
-
-def _networks(names: list[str]) -> list[Any]:
-    try:
-        return [ipaddress.ip_network(name) for name in names]
-    except ValueError as error:
-        raise InvalidInput(
-            f"experiments.allowed_networks: {error}", hint="Give networks like 10.1.0.0/16", option="experiments"
-        ) from error

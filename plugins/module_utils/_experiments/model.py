@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from .training_clock import Gap
 
 
 class Verdict(StrEnum):
@@ -128,6 +130,19 @@ class Final:
     score: float | None = None
     artifacts: tuple[str, ...] = ()
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What the provider reports of an experiment after the watch, and the largest gap by the training's own clock."""
+
+    experiment: Experiment
+    final: Final | None
+    training_clock: Gap | None
+
+
+# Is called every few seconds with how far an experiment is, and with what it gained since the last call.
+ProgressListener = Callable[[Experiment, Sample, "float | None"], None]
 
 
 @dataclass(frozen=True, slots=True)

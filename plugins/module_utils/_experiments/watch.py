@@ -13,13 +13,13 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from .clusters import key_of
-from .model import Experiment, Judgement, Sample
+from .model import Experiment, Judgement, ProgressListener, Sample
 from .pauses import Pulse, RunDelay
 from .providers.base import Session
 from .samples import (
@@ -52,7 +52,7 @@ class Watch:
         stall_budget: float,
         settle_timeout: float,
         baseline: float,
-        listener: Callable[..., None],
+        listener: ProgressListener,
     ) -> None:
         path = folder / "samples.jsonl"
         earlier = read_samples(path)
@@ -162,7 +162,7 @@ class _Watched:
         log: SampleLog,
         pulse: Pulse,
         earlier: list[tuple[str, Sample]],
-        listener: Callable[..., None],
+        listener: ProgressListener,
     ) -> None:
         self.experiment = experiment
         self.hz = CALM_HZ
@@ -236,15 +236,7 @@ class _Watched:
             return
         gained = None if told is None else sample.progress - told
         self._told = (sample.received, sample.progress)
-        vm = {"moid": self.experiment.vm, "name": self.experiment.vm_name}
-        self._listener(
-            "experiment_progress",
-            vm=vm,
-            id=self.experiment.id,
-            progress=sample.progress,
-            gained=gained,
-            detail=sample.detail,
-        )
+        self._listener(self.experiment, sample, gained)
 
     def settled(self, timeout: float) -> bool:
         """Progress was seen after the move and the last silence, or the job ended, or the time to wait for it did."""

@@ -2,167 +2,639 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The events of a run's journal."""
+"""The events of a run's journal: one frozen dataclass for each kind. Pure.
+
+An event is written as one JSON object: its fields beside ``event``, the name of its kind. A new field needs a default, so
+that older journals can still be read. ``FORMAT`` changes only if older versions would misread a journal.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
+from .._core.codec import Malformed, decoded, encoded
 from .._experiments.clusters import vm_list
-from .._experiments.model import (
-    Capabilities,
-    Experiment,
-    Judgement,
-    Stall,
-    Verdict,
-)
-from .._plan.model import Move, Refusal
-from .model import Ended
+from .._experiments.model import Experiment, Final, Judgement, Stall, Verdict
+from .._experiments.training_clock import Gap
+from .._plan.model import Move, Reason, Refusal
+from .._vsphere.estate import VcenterInfo
+from .._vsphere.news import Fault
+from .model import Ended, MoveResult, Purpose
+
+FORMAT = 1  # of journals; RunStarted names it
 
 
-def _vm(move: Move) -> dict[str, str]:
-    return {"moid": move.vm, "name": move.vm_name}
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A VM or host: its MoID and its name."""
+
+    moid: str
+    name: str
 
 
-def _move_fields(move: Move) -> dict[str, object]:
-    return {
-        "number": move.number,
-        "vm": _vm(move),
-        "source": {"moid": move.source, "name": move.source_name, "fault_domain": move.source_fault_domain},
-        "target": {"moid": move.target, "name": move.target_name, "fault_domain": move.target_fault_domain},
-    }
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A host at one end of a move."""
+
+    moid: str
+    name: str
+    fault_domain: str | None = None
 
 
-def ended_fields(ended: Ended) -> dict[str, object]:
-    """The journal's fields of a ``move_finished`` event."""
-    fault = ended.fault
-    return {
-        **_move_fields(ended.move),
-        "result": str(ended.result),
-        "error": None if fault is None else {"fault": fault.name, "message": fault.message},
-        "host": ended.host_name or None,
-    }
+@dataclass(frozen=True, slots=True)
+class MoveError:
+    """The fault that ended a move: the class name of vSphere's fault, or our own reason, and the message."""
+
+    fault: str
+    message: str
 
 
-def verdict_fields(judgement: Judgement) -> dict[str, object]:
-    """The journal's fields of a ``verdict`` event."""
-    experiment, stall = judgement.experiment, judgement.longest_stall
-    return {
-        "vm": {"moid": experiment.vm, "name": experiment.vm_name},
-        "vms": vm_list(judgement),
-        "provider": experiment.provider,
-        "id": experiment.id,
-        "owner": experiment.owner,
-        "cluster": experiment.cluster,
-        "verdict": str(judgement.verdict),
-        "identity": judgement.identity,
-        "progress_claim": judgement.progress,
-        "stall_claim": judgement.stall,
-        "longest_stall": None
-        if stall is None
-        else {"seconds": stall.seconds, "low": stall.low, "high": stall.high, "at_mono": stall.at},
-        "resolution": judgement.resolution,
-        "progress_before": judgement.progress_before,
-        "progress_after": judgement.progress_after,
-        "samples": judgement.samples,
-        "unwatched_seconds": judgement.unwatched_seconds,
-        "detail": judgement.detail,
-    }
+@dataclass(frozen=True, slots=True)
+class StallFigures:
+    """A stall in seconds with the interval that holds its true length; ``at_mono`` is when it began."""
+
+    seconds: float
+    low: float
+    high: float
+    at_mono: float | None = None
 
 
-def planned_fields(move: Move) -> dict[str, Any]:
-    """The journal's fields of a ``planned`` event."""
-    return {
-        "number": move.number,
-        "vm": {"moid": move.vm, "name": move.vm_name},
-        "source": {"moid": move.source, "name": move.source_name, "fault_domain": move.source_fault_domain},
-        "target": {"moid": move.target, "name": move.target_name, "fault_domain": move.target_fault_domain},
-        "memory_bytes": move.memory_bytes,
-        "predicted_seconds": move.predicted_seconds,
-        "why": move.why,
-    }
+class Event:
+    """Base of all events. ``kind`` is its name in the journal; a ``volatile`` one may be lost in a crash."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+    volatile: ClassVar[bool] = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON data."""
+        data: dict[str, Any] = encoded(self)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The event again. Raises Malformed."""
+        return decoded(cls, data)
 
 
-def refused_fields(refusal: Refusal) -> dict[str, Any]:
-    """The journal's fields of a ``refused`` event."""
-    return {
-        "vm": {"moid": refusal.vm, "name": refusal.vm_name},
-        "blocking": refusal.blocking,
-        "reasons": [{"check": r.check, "object": r.object, "hint": r.hint} for r in refusal.reasons],
-    }
+class MoveEvent(Event):
+    """An event of one move; ``vm`` is the VM that moves."""
+
+    __slots__ = ()
+    vm: Ref
 
 
-def experiment_fields(experiment: Experiment) -> dict[str, Any]:
-    """The journal's fields of an ``experiment_found`` event."""
-    return {
-        "vm": {"moid": experiment.vm, "name": experiment.vm_name},
-        "provider": experiment.provider,
-        "id": experiment.id,
-        "process": experiment.process,
-        "url": experiment.url,
-        "description": experiment.description,
-        "progress": experiment.progress,
-        "clock_progress": experiment.clock_progress,
-        "owner": experiment.owner,
-        "cluster": experiment.cluster,
-        "nodes": list(experiment.nodes),
-        "processors": experiment.processors,
-        "metric": experiment.metric,
-        "source": experiment.source,
-        "capabilities": asdict(experiment.capabilities),
-        "recoverable": experiment.recoverable,
-        "recovery": experiment.recovery,
-        "reproducible": experiment.reproducible,
-        "reproducibility": experiment.reproducibility,
-    }
+def vm_of(move: Move) -> Ref:
+    """The VM of a move."""
+    return Ref(move.vm, move.vm_name)
 
 
-def experiment_of(event: Mapping[str, Any]) -> Experiment:
-    """The experiment that an ``experiment_found`` event or a run's artifact tells of."""
-    return Experiment(
-        vm=event["vm"]["moid"],
-        vm_name=event["vm"]["name"],
-        provider=event["provider"],
-        id=event["id"],
-        process=event["process"],
-        url=event["url"],
-        description=event.get("description", ""),
-        progress=event.get("progress"),
-        clock_progress=bool(event.get("clock_progress", False)),
-        owner=event.get("owner", ""),
-        cluster=event.get("cluster", ""),
-        nodes=tuple(event.get("nodes", ())),
-        metric=event.get("metric", ""),
-        source=event.get("source", ""),
-        recoverable=event.get("recoverable", "unknown"),
-        recovery=event.get("recovery", ""),
-        reproducible=event.get("reproducible", "unknown"),
-        reproducibility=event.get("reproducibility", ""),
-        processors=int(event.get("processors", 0)),
-        capabilities=Capabilities(**event.get("capabilities", {"identity": "process", "signal": "answers"})),
+def source_of(move: Move) -> Place:
+    """Where a move starts."""
+    return Place(move.source, move.source_name, move.source_fault_domain)
+
+
+def target_of(move: Move) -> Place:
+    """Where a move leads."""
+    return Place(move.target, move.target_name, move.target_fault_domain)
+
+
+# --- the run
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """A run begins. ``key`` is what it works for: the host, or the set of VMs; one process at a time works for it."""
+
+    kind = "run_started"
+
+    run_id: str
+    plan_id: str
+    purpose: Purpose
+    key: str
+    host: Ref | None
+    vcenter: VcenterInfo
+    pid: int = 0
+    priority: str | None = None
+    slots: int | None = None
+    stall_budget: float | None = None
+    collection: str | None = None  # version of the collection
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed(Event):
+    """Another process takes up the run that a killed process left."""
+
+    kind = "run_resumed"
+
+    run_id: str
+    plan_id: str
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunInterrupted(Event):
+    """The controller that asked for the run is gone; moves in flight were followed to their end. The run can be resumed."""
+
+    kind = "run_interrupted"
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    """The run is over. ``back`` is the number of VMs that a rollback brought back, ``None`` without a rollback."""
+
+    kind = "run_finished"
+
+    result: str  # success or failed
+    moved: int
+    failed: int
+    left_behind: int
+    back: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind(Event):
+    """A VM stays where it is, and why."""
+
+    kind = "left_behind"
+
+    vm: Ref
+    host: str  # name
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RollingBack(Event):
+    """The run brings back what it moved, and why."""
+
+    kind = "rolling_back"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SamplesSealed(Event):
+    """The samples are complete; ``sha256`` is that of their file."""
+
+    kind = "samples_sealed"
+
+    sha256: str
+
+
+# --- the fence
+
+
+@dataclass(frozen=True, slots=True)
+class FenceFound(Event):
+    """What the run was told about the fence; ``own`` means that the host was fenced for this run."""
+
+    kind = "fence"
+
+    detail: str
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FenceLifting(Event):
+    """A rollback is about to lift the fence, so that VMs can come back."""
+
+    kind = "fence_lifting"
+
+    host: str  # name
+
+
+@dataclass(frozen=True, slots=True)
+class FenceLifted(Event):
+    """The fence is lifted."""
+
+    kind = "fence_lifted"
+
+    host: str  # name
+
+
+@dataclass(frozen=True, slots=True)
+class FenceKept(Event):
+    """The fence could not be lifted, and why."""
+
+    kind = "fence_kept"
+
+    host: str  # name
+    detail: str
+
+
+# --- the plan
+
+
+@dataclass(frozen=True, slots=True)
+class MovePlanned(MoveEvent):
+    """A move of the plan, before anything is started; ``back`` means that a rollback planned it."""
+
+    kind = "planned"
+
+    number: int
+    vm: Ref
+    source: Place
+    target: Place
+    memory_bytes: int = 0
+    predicted_seconds: float = 0.0
+    why: str = ""
+    back: bool = False
+
+    @classmethod
+    def of(cls, move: Move, *, back: bool = False) -> MovePlanned:
+        """The event of a planned move."""
+        ends = (source_of(move), target_of(move))
+        return cls(move.number, vm_of(move), *ends, move.memory_bytes, move.predicted_seconds, move.why, back)
+
+
+@dataclass(frozen=True, slots=True)
+class VmRefused(Event):
+    """A VM that is not moved, with every reason; ``blocking`` means that it keeps its host from maintenance mode."""
+
+    kind = "refused"
+
+    vm: Ref
+    blocking: bool
+    reasons: tuple[Reason, ...]
+
+    @classmethod
+    def of(cls, refusal: Refusal) -> VmRefused:
+        """The event of a refusal."""
+        return cls(Ref(refusal.vm, refusal.vm_name), refusal.blocking, refusal.reasons)
+
+
+# --- moves
+
+
+@dataclass(frozen=True, slots=True)
+class MoveSubmitting(MoveEvent):
+    """A move is about to be submitted. ``adopted``: a task that already runs is followed instead."""
+
+    kind = "move_submitting"
+
+    number: int
+    vm: Ref
+    source: Place
+    target: Place
+    attempt: int = 1
+    adopted: bool = False
+
+    @classmethod
+    def of(cls, move: Move, *, attempt: int, adopted: bool = False) -> MoveSubmitting:
+        """The event of a move."""
+        return cls(move.number, vm_of(move), source_of(move), target_of(move), attempt, adopted)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveSubmitted(MoveEvent):
+    """vCenter accepted the move; ``task`` is the MoID of its task."""
+
+    kind = "move_submitted"
+
+    number: int
+    vm: Ref
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class MoveProgressed(MoveEvent):
+    """How far the task of a move is, in percent."""
+
+    kind = "move_progress"
+    volatile = True
+
+    number: int
+    vm: Ref
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoveCancelling(MoveEvent):
+    """The move took too long and is about to be cancelled."""
+
+    kind = "move_cancelling"
+
+    number: int
+    vm: Ref
+    source: Place
+    target: Place
+    reason: str = "timeout"
+
+    @classmethod
+    def of(cls, move: Move) -> MoveCancelling:
+        """The event of a move."""
+        return cls(move.number, vm_of(move), source_of(move), target_of(move))
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchedOver(MoveEvent):
+    """vCenter shows the VM on its target for the first time."""
+
+    kind = "switched_over"
+
+    number: int
+    vm: Ref
+    host: str  # name
+
+
+@dataclass(frozen=True, slots=True)
+class MoveFinished(MoveEvent):
+    """A move is over; ``host`` is the name of the host where the VM was observed, ``None`` if the VM no longer exists."""
+
+    kind = "move_finished"
+
+    number: int
+    vm: Ref
+    source: Place
+    target: Place
+    result: MoveResult
+    error: MoveError | None = None
+    host: str | None = None
+
+    @classmethod
+    def of(cls, ended: Ended) -> MoveFinished:
+        """The event of a move that is over."""
+        move, fault = ended.move, ended.fault
+        error = None if fault is None else MoveError(fault.name, fault.message)
+        ends = (source_of(move), target_of(move))
+        return cls(move.number, vm_of(move), *ends, ended.result, error, ended.host_name or None)
+
+    @property
+    def fault(self) -> Fault | None:
+        """The fault that ended the move."""
+        return None if self.error is None else Fault(self.error.fault, self.error.message)
+
+
+# --- experiments
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentFound(Event):
+    """An experiment is watched from now on."""
+
+    kind = "experiment_found"
+
+    experiment: Experiment
+
+    def to_json(self) -> dict[str, Any]:
+        """The experiment's own fields, its VM as MoID and name."""
+        return experiment_to_json(self.experiment)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """See ``Event``."""
+        return cls(experiment_from_json(data))
+
+
+def experiment_to_json(experiment: Experiment) -> dict[str, Any]:
+    """An experiment as journals and artifacts hold it."""
+    data: dict[str, Any] = encoded(experiment)
+    return {"vm": {"moid": data.pop("vm"), "name": data.pop("vm_name")}, **data}
+
+
+def experiment_from_json(data: Mapping[str, Any]) -> Experiment:
+    """The experiment of a journal's line or of a run's artifact. Raises Malformed."""
+    vm = decoded(Ref, data.get("vm"))
+    return decoded(Experiment, {**data, "vm": vm.moid, "vm_name": vm.name})
+
+
+@dataclass(frozen=True, slots=True)
+class NoExperiment(Event):
+    """No experiment was found in a VM, and what was seen instead."""
+
+    kind = "no_experiment"
+
+    vm: Ref
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentProgress(Event):
+    """How far an experiment is (0..1), and what it gained since it was last reported."""
+
+    kind = "experiment_progress"
+    volatile = True
+
+    vm: Ref
+    id: str
+    progress: float
+    gained: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentConcluded(Event):
+    """What the provider reports after the watch: how the experiment ended, and the largest gap by the training's clock."""
+
+    kind = "experiment_concluded"
+
+    vm: Ref
+    id: str
+    final: Final | None = None
+    training_clock: Gap | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictReached(Event):
+    """The verdict on an experiment with its three claims and the figures behind it. Written after the move and at the end."""
+
+    kind = "verdict"
+
+    vm: Ref
+    provider: str
+    id: str
+    verdict: Verdict
+    identity: str
+    progress_claim: str
+    stall_claim: str
+    longest_stall: StallFigures | None = None
+    resolution: float | None = None
+    progress_before: float | None = None
+    progress_after: float | None = None
+    samples: int = 0
+    unwatched_seconds: float = 0.0
+    detail: str = ""
+    owner: str = ""
+    cluster: str = ""
+    vms: tuple[str, ...] = ()  # names of all VMs in which the experiment has nodes
+
+    @classmethod
+    def of(cls, judgement: Judgement) -> VerdictReached:
+        """The event of a judgement."""
+        experiment, stall = judgement.experiment, judgement.longest_stall
+        return cls(
+            vm=Ref(experiment.vm, experiment.vm_name),
+            provider=experiment.provider,
+            id=experiment.id,
+            verdict=judgement.verdict,
+            identity=judgement.identity,
+            progress_claim=judgement.progress,
+            stall_claim=judgement.stall,
+            longest_stall=None if stall is None else StallFigures(stall.seconds, stall.low, stall.high, stall.at),
+            resolution=judgement.resolution,
+            progress_before=judgement.progress_before,
+            progress_after=judgement.progress_after,
+            samples=judgement.samples,
+            unwatched_seconds=judgement.unwatched_seconds,
+            detail=judgement.detail,
+            owner=experiment.owner,
+            cluster=experiment.cluster,
+            vms=tuple(vm_list(judgement)),
+        )
+
+    def judgement(self, experiment: Experiment) -> Judgement:
+        """The judgement on an experiment that this event records."""
+        stall = self.longest_stall
+        return Judgement(
+            experiment=experiment,
+            verdict=self.verdict,
+            identity=self.identity,
+            progress=self.progress_claim,
+            stall=self.stall_claim,
+            longest_stall=None if stall is None else Stall(stall.seconds, stall.low, stall.high, stall.at_mono),
+            resolution=self.resolution,
+            progress_before=self.progress_before,
+            progress_after=self.progress_after,
+            samples=self.samples,
+            unwatched_seconds=self.unwatched_seconds,
+            detail=self.detail,
+        )
+
+
+# --- what vCenter itself proves
+
+
+@dataclass(frozen=True, slots=True)
+class PowerOnTimes(Event):
+    """When vCenter says that VMs (by MoID) were powered on; ``when``: ``before`` or ``after`` the moves."""
+
+    kind = "power_on"
+
+    when: str
+    times: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class GuestProcesses(Event):
+    """The processes of guests, by the MoID of the VM; ``when``: ``before`` or ``after`` the moves."""
+
+    kind = "guest_processes"
+
+    when: str
+    readings: Mapping[str, Any]
+
+
+# --- homes
+
+
+@dataclass(frozen=True, slots=True)
+class HomeRecorded(MoveEvent):
+    """The home of a VM; ``attribute`` means that it is in the VM's custom attribute, too."""
+
+    kind = "home_recorded"
+
+    vm: Ref
+    home: Ref
+    target: Ref
+    start: str = ""  # MoID of the host where the move to the target starts
+    attribute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HomeClearing(MoveEvent):
+    """The home of a VM is about to be cleared, because a rollback brought the VM back to it."""
+
+    kind = "home_clearing"
+
+    vm: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class HomeCleared(MoveEvent):
+    """The VM needs no home any more."""
+
+    kind = "home_cleared"
+
+    vm: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecognised(Event):
+    """An event of a kind that this version does not know; it decides nothing."""
+
+    name: str
+
+    kind = ""
+
+
+KINDS: dict[str, type[Event]] = {
+    event.kind: event
+    for event in (
+        RunStarted,
+        RunResumed,
+        FenceFound,
+        MovePlanned,
+        VmRefused,
+        ExperimentFound,
+        NoExperiment,
+        PowerOnTimes,
+        GuestProcesses,
+        HomeRecorded,
+        MoveSubmitting,
+        MoveSubmitted,
+        MoveProgressed,
+        SwitchedOver,
+        MoveCancelling,
+        MoveFinished,
+        ExperimentProgress,
+        VerdictReached,
+        RollingBack,
+        FenceLifting,
+        FenceLifted,
+        FenceKept,
+        HomeClearing,
+        HomeCleared,
+        ExperimentConcluded,
+        SamplesSealed,
+        LeftBehind,
+        RunInterrupted,
+        RunFinished,
     )
+}
 
 
-def judgement_of(experiment: Experiment, event: Mapping[str, Any] | None) -> Judgement:
-    """The judgement that a ``verdict`` event tells of; without one nothing was proved."""
-    if event is None:
-        unproved = ("unknown", "unknown", "unknown")
-        detail = "no verdict was reached before the run was killed"
-        return Judgement(experiment, Verdict.UNKNOWN, *unproved, None, None, experiment.progress, None, detail=detail)
-    stall = event["longest_stall"]
-    return Judgement(
-        experiment=experiment,
-        verdict=Verdict(event["verdict"]),
-        identity=event["identity"],
-        progress=event["progress_claim"],
-        stall=event["stall_claim"],
-        longest_stall=None if stall is None else Stall(stall["seconds"], stall["low"], stall["high"], stall["at_mono"]),
-        resolution=event["resolution"],
-        progress_before=event["progress_before"],
-        progress_after=event["progress_after"],
-        samples=event["samples"],
-        unwatched_seconds=event["unwatched_seconds"],
-        detail=event["detail"],
-    )
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event as a journal holds it: its number, its time (UTC, ISO 8601; the controller's monotonic seconds)."""
+
+    seq: int
+    at: str
+    mono: float
+    event: Event
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as a JSON object."""
+        return {"seq": self.seq, "at": self.at, "mono": self.mono, "event": self.event.kind, **self.event.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The entry of a JSON object. Raises Malformed."""
+        name = data.get("event")
+        if not isinstance(name, str):
+            raise Malformed("event is not of type str")
+        envelope = decoded(_Envelope, data)
+        kind = KINDS.get(name)
+        event = Unrecognised(name) if kind is None else kind.from_json(data)
+        return cls(envelope.seq, envelope.at, envelope.mono, event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    seq: int
+    at: str
+    mono: float

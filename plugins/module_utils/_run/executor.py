@@ -25,10 +25,14 @@ from .._vsphere.faults import TRANSIENT_FAULTS
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import Fault, PlacementUpdate, TaskUpdate
 from .events import (
-    _move_fields,
-    _vm,
-    ended_fields,
-    verdict_fields,
+    MoveCancelling,
+    MoveFinished,
+    MoveProgressed,
+    MoveSubmitted,
+    MoveSubmitting,
+    SwitchedOver,
+    VerdictReached,
+    vm_of,
 )
 from .home_records import record_home
 from .model import Ended, MoveResult, Outcome, Rules
@@ -147,7 +151,7 @@ class Executor:
     # starting
 
     def _adopt(self, move: Move, task: str) -> None:
-        self._journal.write("move_submitting", **_move_fields(move), attempt=1, adopted=True)
+        self._journal.write(MoveSubmitting.of(move, attempt=1, adopted=True))
         self._watch.focus(move.vm)
         self._took_off(move, task, attempt=1)
 
@@ -175,7 +179,7 @@ class Executor:
         attempt = self._attempts[move.vm] = self._attempts.get(move.vm, 0) + 1
         self._record_home(move)
         self._watch.focus(move.vm)
-        self._journal.write("move_submitting", **_move_fields(move), attempt=attempt)
+        self._journal.write(MoveSubmitting.of(move, attempt=attempt))
         try:
             task = self._vcenter.relocate(move.vm, move.target, pool=move.pool, priority=self._rules.priority)
         except ConnectError:
@@ -192,7 +196,7 @@ class Executor:
 
     def _took_off(self, move: Move, task: str, attempt: int) -> None:
         if not move.inferred:  # else a resumed run would take the task for its own
-            self._journal.write("move_submitted", number=move.number, vm=_vm(move), task=task)
+            self._journal.write(MoveSubmitted(move.number, vm_of(move), task))
         rules = self._rules
         timeout = move_timeout(move, rules.slots, per_gib=rules.timeout_per_gib, floor=rules.timeout_floor)
         self._flights[task] = _Flight(move, self._clock() + timeout, task, attempt)
@@ -202,7 +206,7 @@ class Executor:
         home = self._homes.get(move.vm)
         if home is None or self._attempts[move.vm] > 1:
             return
-        record_home(self._vcenter, self._journal, _vm(move), home)
+        record_home(self._vcenter, self._journal, vm_of(move), home)
 
     def _keep_home(self, ended: Ended) -> None:
         """A VM that did not leave still is where its home says an evacuation put it, or at home."""
@@ -214,7 +218,7 @@ class Executor:
             record_home(
                 self._vcenter,
                 self._journal,
-                _vm(move),
+                vm_of(move),
                 replace(home, target=move.source, target_name=move.source_name),
             )
 
@@ -240,15 +244,13 @@ class Executor:
             self._close(flight.move, update.fault, flight.attempt, result, task=update.task)
         elif update.percent is not None:
             move = flight.move
-            self._journal.write("move_progress", number=move.number, vm=_vm(move), percent=update.percent)
+            self._journal.write(MoveProgressed(move.number, vm_of(move), update.percent))
 
     def _hear_placement(self, update: PlacementUpdate) -> None:
         for flight in self._flights.values():
             if flight.move.vm == update.vm and update.host == flight.move.target and not flight.switched:
                 flight.switched = True
-                self._journal.write(
-                    "switched_over", number=flight.move.number, vm=_vm(flight.move), host=flight.move.target_name
-                )
+                self._write_switch(flight.move)
 
     @staticmethod
     def _failure_kind(flight: _Flight, update: TaskUpdate) -> MoveResult:
@@ -268,7 +270,7 @@ class Executor:
             flight = self._flights.pop(task)
             self._vcenter.unfollow(task)
             if host == move.target and not flight.switched:
-                self._hear_switch(move)
+                self._write_switch(move)
         if otherwise is not MoveResult.TIMED_OUT and move.inferred and host == move.source:
             # That task was another's; this move is still due.
             self._pending.append(replace(move, task=None, inferred=False))
@@ -288,8 +290,8 @@ class Executor:
         else:
             self._finish(Ended(move, otherwise, host, name, fault))
 
-    def _hear_switch(self, move: Move) -> None:
-        self._journal.write("switched_over", number=move.number, vm=_vm(move), host=move.target_name)
+    def _write_switch(self, move: Move) -> None:
+        self._journal.write(SwitchedOver(move.number, vm_of(move), move.target_name))
 
     def _may_retry(self, move: Move, fault: Fault | None, attempt: int, host: str | None) -> bool:
         return (
@@ -303,7 +305,7 @@ class Executor:
     def _finish(self, ended: Ended) -> None:
         move, fault = ended.move, ended.fault
         self._ended.append(ended)
-        self._journal.write("move_finished", **ended_fields(ended))
+        self._journal.write(MoveFinished.of(ended))
         if ended.result is MoveResult.NOT_STARTED:
             return
         self._keep_home(ended)
@@ -331,14 +333,14 @@ class Executor:
                 self._close(flight.move, fault, flight.attempt, MoveResult.TIMED_OUT, task=flight.task)
             else:
                 flight.cancelling, flight.deadline = True, now + self._rules.cancel_grace
-                self._journal.write("move_cancelling", **_move_fields(flight.move), reason="timeout")
+                self._journal.write(MoveCancelling.of(flight.move))
                 self._vcenter.cancel(flight.task)
 
     def _close_settled(self) -> None:
         for vm in [vm for vm in self._settling if self._watch.settled(vm)]:
             move = self._settling.pop(vm)
             for judgement in self._watch.judge(vm):
-                self._journal.write("verdict", **verdict_fields(judgement))
+                self._journal.write(VerdictReached.of(judgement))
                 if is_harmful(judgement):
                     self._failed(f"the experiment {judgement.experiment.id} in {move.vm_name} is {judgement.verdict}")
 
@@ -355,5 +357,5 @@ class Executor:
             ended = Ended(move, MoveResult.NOT_STARTED, move.source, move.source_name)
             self._ended.append(ended)
             if not self._interrupted():
-                self._journal.write("move_finished", **ended_fields(ended))
+                self._journal.write(MoveFinished.of(ended))
         self._pending.clear()

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .._vsphere.home_attribute import Home
+from .events import HomeRecorded, Ref
 from .journal import utc_now
 from .model import MoveResult, Purpose
 from .ports import Recorder, Vcenter
@@ -22,17 +23,13 @@ from .store import accessing, runs_of
 CLEARED = "homes_cleared.jsonl"
 
 
-def record_home(vcenter: Vcenter, journal: Recorder, vm: dict[str, str], home: Home) -> None:
-    """Keep a home in the journal, and in the VM's attribute where the role permits."""
-    fields = {
-        "vm": vm,
-        "home": {"moid": home.host, "name": home.host_name},
-        "target": {"moid": home.target, "name": home.target_name},
-        "start": home.start,
-    }
-    journal.write("home_recorded", **fields, attribute=False)
+def record_home(vcenter: Vcenter, journal: Recorder, vm: Ref, home: Home) -> None:
+    """Record a home in the journal, and in the VM's attribute if the role permits it."""
+    target = Ref(home.target, home.target_name)
+    event = HomeRecorded(vm, Ref(home.host, home.host_name), target, home.start, attribute=False)
+    journal.write(event)
     if vcenter.record_home(home):
-        journal.write("home_recorded", **fields, attribute=True)
+        journal.write(replace(event, attribute=True))
 
 
 def journal_homes(state: Path, vcenter_uuid: str, runs: Sequence[RunState] | None = None) -> dict[str, Home]:

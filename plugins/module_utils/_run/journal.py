@@ -6,8 +6,8 @@
 
 A line is ``{"seq", "prev", "at", "mono", "event", ...}``: ``prev`` is the SHA-256 of the line before (without its newline;
 64 zeros before the first), so that a changed, inserted or lost line shows; ``at`` is UTC (ISO 8601, milliseconds), ``mono``
-the controller's ``time.monotonic()`` in seconds. The journal is the only memory of a run; whatever a
-killed run left is folded back by :mod:`_run_state`.
+the controller's ``time.monotonic()`` in seconds; the rest is the event (see :mod:`events`). The journal is the only memory
+of a run; :mod:`state` folds back what a killed run left.
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-Event = dict[str, Any]
+from .._core.codec import Malformed
+from .._core.errors import JournalUnreadable
+from .events import FORMAT, Entry, Event, RunStarted
 
 NO_LINE = "0" * 64  # what the first line names as the one before
-
-# News that may be lost in a crash: they announce nothing and decide nothing.
-_VOLATILE = frozenset({"move_progress", "experiment_progress"})
 
 
 def utc_now() -> str:
@@ -37,16 +36,17 @@ def utc_now() -> str:
 
 
 class Journal:
-    """Append-only writer of one run's journal; ``listener`` hears each event after it is on disk.
+    """Append-only writer of one run's journal; ``listener`` hears each entry after it is on disk.
 
-    The executor and the watches of experiments write from threads of their own.
+    The executor and the watches of experiments write from threads of their own. Raises JournalUnreadable if the file
+    holds anything but a journal, because a run must never go on in a damaged one.
     """
 
-    def __init__(self, path: Path, listener: Callable[[Event], None] | None = None) -> None:
+    def __init__(self, path: Path, listener: Callable[[Entry], None] | None = None) -> None:
         self.path = path
         self._listener = listener
         self._lock = threading.Lock()
-        self._seq, self._head = _repair(path)
+        self._seq, self._head = _cut_torn_line(path)
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         _sync_directory(path.parent)
 
@@ -55,31 +55,78 @@ class Journal:
         """Whether anything was written."""
         return self._seq > 0
 
-    def write(self, event: str, **fields: Any) -> None:
-        """Append one event and wait until the disk has it (progress news excepted)."""
+    def write(self, event: Event) -> None:
+        """Append one event and wait until the disk has it, unless it is volatile."""
         with self._lock:
-            self._append(event, fields)
+            self._append(event)
 
-    def _append(self, event: str, fields: dict[str, Any]) -> None:
+    def _append(self, event: Event) -> None:
         self._seq += 1
-        line: Event = {"seq": self._seq, "prev": self._head, "at": utc_now(), "mono": round(time.monotonic(), 6)}
-        line.update(event=event, **fields)
+        entry = Entry(self._seq, utc_now(), round(time.monotonic(), 6), event)
+        line = {"seq": entry.seq, "prev": self._head, **entry.to_json()}
         data = json.dumps(line, ensure_ascii=False, allow_nan=False).encode()
         self._head = hashlib.sha256(data).hexdigest()
         _write_all(self._fd, data + b"\n")
-        if event not in _VOLATILE:
+        if not event.volatile:
             os.fsync(self._fd)
         if self._listener is not None:
-            self._listener(line)
+            self._listener(entry)
 
     def close(self) -> None:
         """Close the file; the journal may be opened again by a resumed run."""
         os.close(self._fd)
 
 
-def read_journal(path: Path) -> list[Event]:
-    """All whole events of a journal in order; a line torn by a crash ends the reading."""
-    return list(_events(path))
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a journal holds: its entries in order, and what is wrong with it ("" if nothing is).
+
+    Of a damaged journal the entries before the damage are here, of a foreign or newer one none. ``key`` is what the run
+    works for as the first line says it, ``None`` if that line cannot be read.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    problem: str = ""
+    key: str | None = None
+
+
+def read_journal(path: Path) -> Reading:
+    """Read a journal. A last line without its newline was torn by a crash and is left out; a missing file is empty."""
+    try:
+        *lines, _torn = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return Reading()
+    if not lines:
+        return Reading()
+    first = _json(lines[0])
+    key = first.get("key") if first is not None and isinstance(first.get("key"), str) else None
+    problem = _not_ours(first)
+    if problem:
+        return Reading((), problem, key)
+    entries: list[Entry] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entries.append(_entry(line))
+        except Malformed as error:
+            return Reading(tuple(entries), f"line {number} is damaged ({error})", key)
+    return Reading(tuple(entries), "", key)
+
+
+def _not_ours(first: Mapping[str, Any] | None) -> str:
+    """Why a first line does not begin a journal that this version reads, "" if it does."""
+    if first is None or first.get("event") != RunStarted.kind:
+        return "it does not begin with the start of a run"
+    version = first.get("format", FORMAT)
+    if version != FORMAT:
+        return f"its format is {version!r}, and this version of the collection reads format {FORMAT}"
+    return ""
+
+
+def _entry(line: bytes) -> Entry:
+    data = _json(line)
+    if data is None:
+        raise Malformed("it is not a JSON object")
+    return Entry.from_json(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,50 +154,44 @@ def verify_chain(path: Path) -> Chain:
 
 
 def _why_broken(line: bytes, head: str, seq: int) -> str:
-    event = _whole(line)
-    if event is None:
-        return "it is no event"
-    if event.get("prev") != head:
+    data = _json(line)
+    if data is None or "event" not in data or "seq" not in data:
+        return "it is not an event"
+    if data.get("prev") != head:
         return "it does not follow from the line before"
-    return "" if event["seq"] == seq else f"its number is {event['seq']}, not {seq}"
+    return "" if data["seq"] == seq else f"its number is {data['seq']}, not {seq}"
 
 
-def _events(path: Path) -> Iterator[Event]:
+def _json(line: bytes) -> dict[str, Any] | None:
     try:
-        stream = path.open("rb")
-    except FileNotFoundError:
-        return
-    with stream:
-        for line in stream:
-            event = _whole(line)
-            if event is None:
-                return
-            yield event
-
-
-def _whole(line: bytes) -> Event | None:
-    if not line.endswith(b"\n"):
+        data = json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) and "event" in event and "seq" in event else None
+    return data if isinstance(data, dict) else None
 
 
-def _repair(path: Path) -> tuple[int, str]:
-    """Cut off a line torn by a crash, so that the next one starts clean; the last ``seq`` and SHA-256."""
+def _cut_torn_line(path: Path) -> tuple[int, str]:
+    """Cut off a last line torn by a crash, so that the next one starts clean; the last ``seq`` and SHA-256."""
     if not path.exists():
         return 0, NO_LINE
-    seq, good, head = 0, 0, NO_LINE
+    reading = read_journal(path)
+    if reading.problem:
+        raise unreadable(path, reading.problem)
     with path.open("rb+") as stream:
-        for line in stream:
-            event = _whole(line)
-            if event is None:
-                break
-            seq, good, head = int(event["seq"]), good + len(line), hashlib.sha256(line[:-1]).hexdigest()
-        stream.truncate(good)
-    return seq, head
+        *whole, torn = stream.read().split(b"\n")
+        if torn:
+            stream.seek(-len(torn), os.SEEK_END)
+            stream.truncate()
+    return (reading.entries[-1].seq, hashlib.sha256(whole[-1]).hexdigest()) if whole else (0, NO_LINE)
+
+
+def unreadable(path: Path, problem: str) -> JournalUnreadable:
+    """The error of a journal that cannot be used."""
+    return JournalUnreadable(
+        f"The journal {path} cannot be used: {problem}",
+        hint=f"Move the folder {path.parent} out of the state directory to go on without it; homes that only it records are lost then",
+        option="state_dir",
+    )
 
 
 def _write_all(fd: int, data: bytes) -> None:

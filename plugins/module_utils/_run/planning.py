@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from .._core.errors import InvalidInput, PlanRefused
@@ -21,31 +22,32 @@ from .._plan.selection import (
 )
 from .._vsphere.estate import Estate, HostState
 from .home_records import journal_homes
-from .store import (
-    arrivals,
-    journalled_plan,
-    moves_in_flight,
-    runs_of,
-    state_to_read,
-)
+from .model import run_key
+from .store import Warn, arrivals, ignore, journalled_plan, moves_in_flight, refuse_unreadable, runs_of, state_to_read
 
 CRITERIA = ("vms", "patterns", "folders", "attributes")  # which VMs are meant, besides host and fault_domain
 
 
 def request_of(
-    params: dict[str, Any], estate: Estate, hosts: tuple[HostState, ...], preferred: Plan | None
+    params: Mapping[str, Any],
+    estate: Estate,
+    hosts: tuple[HostState, ...],
+    preferred: Plan | None,
+    warn: Warn = ignore,
 ) -> PlanRequest:
-    """What is to be planned. Raises NotFound, Ambiguous or InvalidInput."""
+    """What is to be planned. Raises NotFound, Ambiguous, InvalidInput or JournalUnreadable."""
     for option in ("memory_headroom", "cpu_headroom"):
         if not 0 <= params[option] < 100:
             raise InvalidInput(f"{option} is {params[option]}", hint="Give a percentage from 0 to 99", option=option)
     state = state_to_read(params["state_dir"])
     uuid = estate.vcenter.instance_uuid
     excluded = {find_host(estate, h, option="exclude_hosts").moid for h in params["exclude_hosts"]}
-    runs = runs_of(state, uuid)
+    runs = runs_of(state, uuid, warn)
     homes = journal_homes(state, uuid, runs)
     found = [(host.moid, placement) for host in hosts for placement in placements(estate, homes, host.moid)]
     if params["use_homes"]:
+        for host in hosts:
+            refuse_unreadable(state, run_key(uuid, host.moid), host.name)
         destinations = {
             placement.vm: host for host, placement in found if placement.outcome in ("away", "home_unhealthy", "home")
         }
@@ -78,7 +80,7 @@ def request_of(
     )
 
 
-def selection(params: dict[str, Any], estate: Estate, hosts: tuple[HostState, ...]) -> tuple[str, ...]:
+def selection(params: Mapping[str, Any], estate: Estate, hosts: tuple[HostState, ...]) -> tuple[str, ...]:
     """The selected VMs' MoIDs. Raises InvalidInput when nothing selects them: no criterion must never mean every VM."""
     if not hosts and not any(params[option] for option in CRITERIA):
         raise InvalidInput(
@@ -101,14 +103,14 @@ def selection(params: dict[str, Any], estate: Estate, hosts: tuple[HostState, ..
     )
 
 
-def hosts_of(params: dict[str, Any], estate: Estate) -> tuple[HostState, ...]:
+def hosts_of(params: Mapping[str, Any], estate: Estate) -> tuple[HostState, ...]:
     """The hosts that are to be emptied or refilled. Raises NotFound, Ambiguous or InvalidInput."""
     if params["fault_domain"] is not None:
         return find_fault_domain(estate, params["fault_domain"])
     return (find_host(estate, params["host"]),) if params["host"] is not None else ()
 
 
-def approved_plan(params: dict[str, Any], estate: Estate) -> Plan | None:
+def approved_plan(params: Mapping[str, Any], estate: Estate) -> Plan | None:
     """The plan that was approved, given whole or by its id alone, when a run began it.
 
     Raises InvalidInput when it was edited, is another one, or was made for another vCenter.

@@ -10,15 +10,16 @@ in-memory doubles in the unit tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
-from .._experiments.model import Experiment, Judgement, Sample
+from .._experiments.model import Conclusion, Experiment, Judgement, ProgressListener, Sample
 from .._vsphere.estate import Estate, HostState
 from .._vsphere.guest import GuestLogin, GuestProcess
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import PlacementUpdate, Update
+from .events import Event
 
 
 class Vcenter(Protocol):
@@ -89,7 +90,7 @@ class ExperimentWatch(Protocol):
 class Recorder(Protocol):
     """The journal as the executor sees it."""
 
-    def write(self, event: str, **fields: object) -> None:
+    def write(self, event: Event) -> None:
         """Record one event durably."""
 
 
@@ -112,10 +113,10 @@ class Observer(Protocol):
     def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
         """The experiments that train now, and for each VM without one what was seen instead."""
 
-    def afterwards(
+    def collect_final_results(
         self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]
-    ) -> list[dict[str, Any]]:
-        """What providers tell once all is over: ``{"vm", "id", "final", "training_clock"}`` of an experiment."""
+    ) -> list[Conclusion]:
+        """What providers report once the watch is over; ``samples`` by (VM MoID, experiment id)."""
 
-    def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: Callable[..., None]) -> StartedWatch:
+    def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: ProgressListener) -> StartedWatch:
         """A watch over ``experiments`` that keeps its samples in ``folder``."""

@@ -18,7 +18,17 @@ from .._plan.model import Plan, PlanRequest, Policy
 from .._plan.planner import make_plan
 from .._vsphere.estate import Estate, Maintenance
 from .._vsphere.home_attribute import Home
-from .events import planned_fields, refused_fields
+from .events import (
+    FenceKept,
+    FenceLifted,
+    FenceLifting,
+    HomeCleared,
+    HomeClearing,
+    MovePlanned,
+    Ref,
+    RollingBack,
+    VmRefused,
+)
 from .executor import Executor, failures_of
 from .home_records import record_home
 from .journal import Journal, read_journal
@@ -127,14 +137,14 @@ class Rollback:
         """Announce, lift the fence, bring back, set homes right, account for every VM."""
         state = self._state()
         if not state.rolling_back:
-            self._journal.write("rolling_back", reason=reason)
+            self._journal.write(RollingBack(reason))
         fence = self._lift_fence()
         estate = self._vcenter.estate(devices_of_vms=tuple(state.moves))
         plan = way_back(estate, state)
         for move in plan.moves:
-            self._journal.write("planned", **planned_fields(move), back=True)
+            self._journal.write(MovePlanned.of(move, back=True))
         for refusal in plan.refusals:
-            self._journal.write("refused", **refused_fields(refusal))
+            self._journal.write(VmRefused.of(refusal))
         executor = Executor(
             self._vcenter,
             self._watch,
@@ -147,7 +157,7 @@ class Rollback:
         return RolledBack(outcome, self._accounts(plan, estate, fence))
 
     def _state(self) -> RunState:
-        state = replay(read_journal(self._journal.path))
+        state = replay(read_journal(self._journal.path).entries)
         if state is None:
             raise AssertionError("a rollback has a journal that begins with run_started")
         return state
@@ -157,13 +167,13 @@ class Rollback:
         host = self._vcenter.estate().hosts.get(self._own_fence or "")
         if host is None or host.maintenance is Maintenance.NORMAL:
             return ""
-        self._journal.write("fence_lifting", host=host.name)
+        self._journal.write(FenceLifting(host.name))
         try:
             self._vcenter.end_maintenance(host, FENCE_SECONDS)
         except VsphereError as error:
-            self._journal.write("fence_kept", host=host.name, detail=error.message)
+            self._journal.write(FenceKept(host.name, error.message))
             return f"the fence of {host.name} could not be lifted: {error.message}"
-        self._journal.write("fence_lifted", host=host.name)
+        self._journal.write(FenceLifted(host.name))
         return ""
 
     def _accounts(self, plan: Plan, estate: Estate, fence: str) -> tuple[Account, ...]:
@@ -185,11 +195,11 @@ class Rollback:
             record = state.moves.get(home.vm)
             if record is None or hosts.get(home.vm) != record.source:
                 continue
-            vm = {"moid": record.vm, "name": record.vm_name}
+            vm = Ref(record.vm, record.vm_name)
             after = home_after(home, record)
             if after is None:
-                self._journal.write("home_clearing", vm=vm)
+                self._journal.write(HomeClearing(vm))
                 self._vcenter.clear_home(home.vm)
-                self._journal.write("home_cleared", vm=vm)
+                self._journal.write(HomeCleared(vm))
             else:
                 record_home(self._vcenter, self._journal, vm, after)

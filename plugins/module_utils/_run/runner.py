@@ -6,39 +6,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from .._core.errors import CallFailed, PlanRefused, VsphereError
-from .._core.version import VERSION
-from .._experiments.model import Experiment
+from .._core.errors import PlanRefused, VsphereError
+from .._experiments.model import Conclusion, Experiment
 from .._experiments.samples import digest, read_samples
 from .._plan.drift import revalidate
 from .._plan.homes import next_home, recorded_home
 from .._plan.model import Move, Plan, Refusal
 from .._plan.selection import display_name
 from .._vsphere.estate import Estate
-from .._vsphere.guest import GuestLogin, reading
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import Fault
-from .events import (
-    ended_fields,
-    experiment_fields,
-    planned_fields,
-    refused_fields,
-    verdict_fields,
-)
+from .events import Entry
 from .executor import Executor, failures_of
 from .home_records import journal_homes
-from .journal import Event, Journal, utc_now
+from .journal import Journal, utc_now
 from .locks import run_lock
 from .model import (
-    LEFT,
-    Account,
     Ended,
     MoveResult,
     Outcome,
@@ -47,13 +35,10 @@ from .model import (
     RunRequest,
 )
 from .ports import ExperimentWatch, Observer, Vcenter
+from .record import RunRecord
 from .rollback import Rollback, rollback_reason
 from .state import MoveRecord, RunState
-from .store import (
-    new_run,
-    unfinished_run,
-    unfinished_run_of_vms,
-)
+from .store import JOURNAL, new_run, unfinished_run, unfinished_run_of_vms
 
 UNOBSERVED = Fault("Unobserved", "the move ended while no process watched it")
 
@@ -89,7 +74,7 @@ def carry_out(
     observer: Observer,
     request: RunRequest,
     *,
-    listener: Callable[[Event], None],
+    listener: Callable[[Entry], None],
     interrupted: Callable[[], bool],
 ) -> RunReport:
     """Carry out a request, or resume the run that a killed process left for the same host or VMs.
@@ -98,7 +83,7 @@ def carry_out(
     """
 
     def run(request: RunRequest, folder: Path, earlier: RunState | None) -> RunReport:
-        journal = Journal(folder / "journal.jsonl", listener)
+        journal = Journal(folder / JOURNAL, listener)
         try:
             return _Run(vcenter, observer, request, folder, journal, earlier, interrupted).go()
         except VsphereError as error:
@@ -127,7 +112,7 @@ def _earlier_run(request: RunRequest) -> tuple[Path, RunState] | None:
     """The run that a killed process left for the same host or VMs."""
     if request.host is None:
         return unfinished_run_of_vms(request.state, request.plan)
-    return unfinished_run(request.state, request.key, request.purpose)
+    return unfinished_run(request.state, request.key, request.purpose, request.subject)
 
 
 def _is_over(earlier: RunState, request: RunRequest) -> bool:
@@ -186,6 +171,7 @@ class _Run:
         self._journal = journal
         self._earlier = earlier
         self._interrupted = interrupted
+        self._record = RunRecord(vcenter, journal, request, folder.name, earlier)
 
     @property
     def _rolling_back(self) -> str:
@@ -197,23 +183,23 @@ class _Run:
         estate = self._vcenter.estate(devices_of_vms=tuple(move.vm for move in self._request.plan.moves))
         if not self._rolling_back:
             refuse_drift(self._request.plan, estate)
-        self._announce()
+        self._record.begin()
         plan = self._remaining(estate)
-        before = self._tell_unseen_ends(estate, plan)
-        self._tell_plan(plan)
+        before = self._unseen_ends(estate, plan)
+        self._record.plan(plan)
         vms = self._subjects(estate, plan)
         experiments, unobserved = self._experiments(estate, vms)
         if not self._has_moved:
             self._refuse_unrecoverable(experiments, plan)
-        self._tell_vms("before", vms)
+        self._record.vms("before", vms)
         watched = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
         with ExitStack() as stack:
-            watch = stack.enter_context(self._observer.watch(experiments, self._folder, self._journal.write))
+            watch = stack.enter_context(self._observer.watch(experiments, self._folder, self._record.progress))
             watch.baseline()
             outcome, rolled_back = self._move(estate, plan, watch, watched)
-        self._tell_vms("after", self._all_vms(estate, vms))
-        self._tell_afterwards(rolled_back.outcome if rolled_back else outcome)
-        self._journal.write("samples_sealed", sha256=digest(self._folder / "samples.jsonl"))
+        self._record.vms("after", self._all_vms(estate, vms))
+        self._record.conclusions(self._conclusions(rolled_back.outcome if rolled_back else outcome))
+        self._record.samples(digest(self._folder / "samples.jsonl"))
         return self._close(replace(outcome, ended=(*before, *outcome.ended)), rolled_back, unobserved)
 
     @property
@@ -226,8 +212,7 @@ class _Run:
         try:
             refuse_unrecoverable(experiments, self._request.require_checkpoint)
         except PlanRefused:
-            left = len(plan.moves)
-            self._journal.write("run_finished", result="failed", moved=0, failed=0, back=None, left_behind=left)
+            self._record.refused(len(plan.moves))
             raise
 
     def _move(
@@ -261,43 +246,11 @@ class _Run:
         )
         return outcome, rollback.carry_out(reason, watched)
 
-    def _tell_afterwards(self, outcome: Outcome) -> None:
-        """How experiments ended and what the trainings' own clocks show, once the watch is over."""
+    def _conclusions(self, outcome: Outcome) -> list[Conclusion]:
         samples = {k: [s for _p, s in rows] for k, rows in read_samples(self._folder / "samples.jsonl").items()}
-        for told in self._observer.afterwards(outcome.judgements, samples):
-            self._journal.write("experiment_told", **told)
+        return self._observer.collect_final_results(outcome.judgements, samples)
 
-    def _announce(self) -> None:
-        request = self._request
-        fields: dict[str, Any] = {"run_id": self._folder.name, "plan_id": request.plan.plan_id, "pid": os.getpid()}
-        if self._earlier is not None:
-            plan_id = self._earlier.plan_id if self._rolling_back else request.plan.plan_id
-            self._journal.write("run_resumed", **{**fields, "plan_id": plan_id})
-            if request.own_fence and not self._earlier.own_fence:
-                self._journal.write("fence", state="told", detail=request.fence, own=True)
-            return
-        vcenter = request.plan.vcenter
-        self._journal.write(
-            "run_started",
-            **fields,
-            purpose=str(request.purpose),
-            key=request.key,
-            host=None if request.host is None else {"moid": request.host.moid, "name": request.host.name},
-            vcenter={
-                "name": vcenter.name,
-                "instance_uuid": vcenter.instance_uuid,
-                "version": vcenter.version,
-                "simulated": vcenter.simulated,
-            },
-            priority=request.rules.priority,
-            slots=request.rules.slots.per_host,
-            stall_budget=request.stall_budget,
-            collection=VERSION,
-        )
-        if request.fence:
-            self._journal.write("fence", state="told", detail=request.fence, own=request.own_fence)
-
-    def _tell_unseen_ends(self, estate: Estate, plan: Plan) -> tuple[Ended, ...]:
+    def _unseen_ends(self, estate: Estate, plan: Plan) -> tuple[Ended, ...]:
         """Write down how the earlier process's moves ended, and tell of those that are not planned again.
 
         Moves that the plan takes up on their way have not ended. A rollback accounts for every VM by itself.
@@ -316,7 +269,7 @@ class _Run:
                 record, None if vm is None else (vm.host, _host_name(estate, vm.host)), refusals.get(record.vm)
             )
             if end.result is not record.result:
-                self._journal.write("move_finished", **ended_fields(end))
+                self._record.ended(end)
             if not again:
                 ends.append(end)
         return tuple(ends)
@@ -341,45 +294,17 @@ class _Run:
         moved = self._earlier.moves if self._earlier is not None else {}
         return tuple(vm for vm in dict.fromkeys((*vms, *moved)) if vm in estate.vms)
 
-    def _tell_plan(self, plan: Plan) -> None:
-        for move in plan.moves:
-            self._journal.write("planned", **planned_fields(move))
-        for refusal in plan.refusals:
-            self._journal.write("refused", **refused_fields(refusal))
-
     def _experiments(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
         """Experiments known from the journal and found now; each is written down once."""
         known = self._earlier.experiments if self._earlier else ()
         found, unobserved = self._observer.discover(estate, vms)
         for experiment in found:
             if (experiment.vm, experiment.id) not in {(e.vm, e.id) for e in known}:
-                self._journal.write("experiment_found", **experiment_fields(experiment))
+                self._record.found(experiment)
                 known = (*known, experiment)
-        for vm, detail in unobserved.items():
-            if vm not in {e.vm for e in known}:
-                self._journal.write("no_experiment", vm={"moid": vm, "name": estate.vms[vm].name}, detail=detail)
+        observed = {experiment.vm for experiment in known}
+        self._record.without_experiment(estate, {vm: why for vm, why in unobserved.items() if vm not in observed})
         return known, {display_name(estate, vm): detail for vm, detail in unobserved.items()}
-
-    def _tell_vms(self, when: str, vms: tuple[str, ...]) -> None:
-        """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes."""
-        try:
-            times = self._vcenter.power_on_times(vms)
-        except VsphereError:
-            if when == "before":
-                raise
-            times = {}  # told as not known: what was measured must not be lost
-        self._journal.write("power_on", when=when, times=times)
-        login = self._request.guest
-        if login is not None:
-            readings = {vm: self._reading(vm, login) for vm in vms}
-            self._journal.write("guest_processes", when=when, readings=readings)
-
-    def _reading(self, vm: str, login: GuestLogin) -> dict[str, Any]:
-        """A VM's processes; a guest that cannot be asked is told so and harms no move."""
-        try:
-            return reading(self._vcenter.guest_processes(vm, login))
-        except VsphereError as error:
-            return reading((), error.fault if isinstance(error, CallFailed) else str(error))
 
     def _homes(self, estate: Estate, plan: Plan) -> dict[str, Home]:
         if not self._request.record_homes:
@@ -394,15 +319,14 @@ class _Run:
 
     def _close(self, outcome: Outcome, rolled_back: RolledBack | None, unobserved: dict[str, str]) -> RunReport:
         last = outcome if rolled_back is None else rolled_back.outcome
-        for judgement in last.judgements:
-            self._journal.write("verdict", **verdict_fields(judgement))
+        self._record.verdicts(last.judgements)
         failures = failures_of(outcome)
         if rolled_back is None:
-            self._tell_left_behind(outcome)
+            self._record.left_behind(outcome)
         else:
             harms = failures_of(replace(last, ended=()))
             failures = (*(account.sentence for account in rolled_back.accounts), *harms)
-            self._tell_stayed(rolled_back.accounts)
+            self._record.stayed(rolled_back.accounts)
         report = RunReport(
             self._folder.name,
             self._folder,
@@ -413,34 +337,10 @@ class _Run:
             rolled_back,
         )
         if last.interrupted:
-            self._journal.write("run_interrupted", detail=last.stopped)
+            self._record.interrupted(last.stopped)
         else:
-            self._finish(report)
+            self._record.finished(report)
         return report
-
-    def _tell_left_behind(self, outcome: Outcome) -> None:
-        for ended in outcome.left_behind:
-            reason = ended.fault.message if ended.fault else outcome.stopped or str(ended.result)
-            vm = {"moid": ended.move.vm, "name": ended.move.vm_name}
-            self._journal.write("left_behind", vm=vm, host=ended.host_name, reasons=[reason])
-
-    def _tell_stayed(self, accounts: tuple[Account, ...]) -> None:
-        for account in accounts:
-            if account.outcome in LEFT:
-                vm = {"moid": account.vm, "name": account.vm_name}
-                self._journal.write("left_behind", vm=vm, host=account.host, reasons=[account.reason])
-
-    def _finish(self, report: RunReport) -> None:
-        ended = report.outcome.ended
-        back = report.rolled_back
-        self._journal.write(
-            "run_finished",
-            result="failed" if report.failures else "success",
-            moved=len(report.outcome.moved),
-            failed=sum(e.result not in (MoveResult.MOVED, MoveResult.NOT_STARTED) for e in ended),
-            back=None if back is None else sum(account.outcome == "back" for account in back.accounts),
-            left_behind=len(report.left_behind),
-        )
 
 
 def _host_name(estate: Estate, host: str) -> str:

@@ -12,7 +12,22 @@ from typing import Any
 
 from .._experiments.model import Experiment
 from .._vsphere.home_attribute import Home
-from .events import experiment_of
+from .events import (
+    Entry,
+    ExperimentFound,
+    FenceFound,
+    HomeCleared,
+    HomeRecorded,
+    MoveEvent,
+    MoveFinished,
+    MovePlanned,
+    MoveSubmitted,
+    MoveSubmitting,
+    RollingBack,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+)
 from .model import MoveResult, Purpose
 
 
@@ -53,6 +68,7 @@ class RunState:
     key: str
     started_at: str
     host: str | None = None  # MoID of the host that is emptied or refilled
+    host_name: str = ""
     finished: bool = False
     result: str = "unfinished"
     moves: Mapping[str, MoveRecord] = field(default_factory=dict)
@@ -73,71 +89,83 @@ class RunState:
         return tuple(move for move in (*self.moves.values(), *self.back.values()) if move.in_flight)
 
 
-def replay(events: Iterable[Mapping[str, Any]]) -> RunState | None:
-    """Fold a journal's events; ``None`` when it does not begin with ``run_started``."""
+def replay(entries: Iterable[Entry]) -> RunState | None:
+    """Fold a journal's entries; ``None`` if they do not begin with ``run_started``."""
     state: RunState | None = None
-    for event in events:
-        if event["event"] == "run_started":
-            state = _started(event)
+    for entry in entries:
+        if isinstance(entry.event, RunStarted):
+            state = _started(entry.event, entry.at)
         elif state is not None:
-            state = _APPLY.get(event["event"], _ignore)(state, event)
+            state = _applied(state, entry)
     return state
 
 
-def _started(event: Mapping[str, Any]) -> RunState:
+def _started(event: RunStarted, at: str) -> RunState:
     return RunState(
-        run_id=str(event["run_id"]),
-        plan_id=str(event["plan_id"]),
-        purpose=Purpose(event["purpose"]),
-        key=str(event["key"]),
-        started_at=str(event["at"]),
-        host=(event.get("host") or {}).get("moid"),
+        run_id=event.run_id,
+        plan_id=event.plan_id,
+        purpose=event.purpose,
+        key=event.key,
+        started_at=at,
+        host=event.host.moid if event.host else None,
+        host_name=event.host.name if event.host else "",
     )
 
 
-def _ignore(state: RunState, _event: Mapping[str, Any]) -> RunState:
+def _applied(state: RunState, entry: Entry) -> RunState:
+    """The state after one more entry."""
+    match entry.event:
+        case RunResumed(plan_id=plan_id):
+            return replace(state, plan_id=plan_id)
+        case RollingBack(reason=reason):
+            return replace(state, rolling_back=reason)
+        case FenceFound(own=own):
+            return replace(state, own_fence=own)
+        case RunFinished(result=result):
+            return replace(state, finished=True, result=result)
+        case ExperimentFound(experiment=experiment):
+            return _with_experiment(state, experiment)
+        case HomeRecorded() | HomeCleared() as event:
+            return _with_home(state, event, entry.at)
+        case MovePlanned() as event:
+            return _planned(state, event)
+        case MoveSubmitting() | MoveSubmitted() | MoveFinished() as event:
+            return _moved_on(state, event, entry.at)
     return state
 
 
-def _resumed(state: RunState, event: Mapping[str, Any]) -> RunState:
-    return replace(state, plan_id=str(event["plan_id"]))
-
-
-def _planned(state: RunState, event: Mapping[str, Any]) -> RunState:
+def _planned(state: RunState, event: MovePlanned) -> RunState:
     record = MoveRecord(
-        number=int(event["number"]),
-        vm=event["vm"]["moid"],
-        vm_name=event["vm"]["name"],
-        source=event["source"]["moid"],
-        source_name=event["source"]["name"],
-        target=event["target"]["moid"],
-        target_name=event["target"]["name"],
+        number=event.number,
+        vm=event.vm.moid,
+        vm_name=event.vm.name,
+        source=event.source.moid,
+        source_name=event.source.name,
+        target=event.target.moid,
+        target_name=event.target.name,
     )
-    back = bool(event.get("back"))
-    known = (state.back if back else state.moves).get(record.vm)
+    known = (state.back if event.back else state.moves).get(record.vm)
     if known is not None and known.in_flight:  # a resumed run plans it again before it takes up its task
         record = replace(record, submitting=True, task=known.task)
-    if back:
+    if event.back:
         return replace(state, back={**state.back, record.vm: record})
     return _with_move(state, record)
 
 
-def _submitting(state: RunState, event: Mapping[str, Any]) -> RunState:
-    return _update_move(state, event, submitting=True, task=None, result=None, fault="", ended_at="")
+def _moved_on(state: RunState, event: MoveEvent, at: str) -> RunState:
+    match event:
+        case MoveSubmitting():
+            return _update_move(state, event, submitting=True, task=None, result=None, fault="", ended_at="")
+        case MoveSubmitted(task=task):
+            return _update_move(state, event, task=task)
+        case MoveFinished(result=result, error=error):
+            return _update_move(state, event, result=result, fault=error.fault if error else "", ended_at=at)
+    return state
 
 
-def _submitted(state: RunState, event: Mapping[str, Any]) -> RunState:
-    return _update_move(state, event, task=event["task"])
-
-
-def _finished(state: RunState, event: Mapping[str, Any]) -> RunState:
-    fault = str((event.get("error") or {}).get("fault", ""))
-    return _update_move(state, event, result=MoveResult(event["result"]), fault=fault, ended_at=str(event["at"]))
-
-
-def _update_move(state: RunState, event: Mapping[str, Any], **changes: Any) -> RunState:
+def _update_move(state: RunState, event: MoveEvent, **changes: Any) -> RunState:
     """A VM's way back begins after its way there has ended, so its events belong to the later of the two."""
-    vm = event["vm"]["moid"]
+    vm = event.vm.moid
     if vm in state.back:
         return replace(state, back={**state.back, vm: replace(state.back[vm], **changes)})
     record = state.moves.get(vm)
@@ -148,59 +176,27 @@ def _with_move(state: RunState, record: MoveRecord) -> RunState:
     return replace(state, moves={**state.moves, record.vm: record})
 
 
-def _experiment(state: RunState, event: Mapping[str, Any]) -> RunState:
-    experiment = experiment_of(event)
-    known = {(e.vm, e.id) for e in state.experiments}
-    if (experiment.vm, experiment.id) in known:
+def _with_experiment(state: RunState, experiment: Experiment) -> RunState:
+    if (experiment.vm, experiment.id) in {(e.vm, e.id) for e in state.experiments}:
         return state
     return replace(state, experiments=(*state.experiments, experiment))
 
 
-def _home(state: RunState, event: Mapping[str, Any]) -> RunState:
+def _with_home(state: RunState, event: HomeRecorded | HomeCleared, at: str) -> RunState:
+    vm = event.vm.moid
+    homes = tuple(home for home in state.homes if home.vm != vm)
+    if isinstance(event, HomeCleared):
+        return replace(state, homes=homes, homes_cleared={**state.homes_cleared, vm: at})
     home = Home(
-        vm=event["vm"]["moid"],
-        host=event["home"]["moid"],
-        host_name=event["home"]["name"],
-        target=event["target"]["moid"],
-        target_name=event["target"]["name"],
+        vm=vm,
+        host=event.home.moid,
+        host_name=event.home.name,
+        target=event.target.moid,
+        target_name=event.target.name,
         run_id=state.run_id,
-        recorded_at=str(event["at"]),
-        start=str(event.get("start", "")),
-        vm_name=event["vm"]["name"],
+        recorded_at=at,
+        start=event.start,
+        vm_name=event.vm.name,
     )
-    homes = (*(h for h in state.homes if h.vm != home.vm), home)
-    cleared = {vm: at for vm, at in state.homes_cleared.items() if vm != home.vm}
-    return replace(state, homes=homes, homes_cleared=cleared)
-
-
-def _home_cleared(state: RunState, event: Mapping[str, Any]) -> RunState:
-    vm = event["vm"]["moid"]
-    homes = tuple(h for h in state.homes if h.vm != vm)
-    return replace(state, homes=homes, homes_cleared={**state.homes_cleared, vm: str(event["at"])})
-
-
-def _fence(state: RunState, event: Mapping[str, Any]) -> RunState:
-    return replace(state, own_fence=bool(event.get("own", False)))
-
-
-def _rolling_back(state: RunState, event: Mapping[str, Any]) -> RunState:
-    return replace(state, rolling_back=str(event["reason"]))
-
-
-def _run_finished(state: RunState, event: Mapping[str, Any]) -> RunState:
-    return replace(state, finished=True, result=str(event["result"]))
-
-
-_APPLY = {
-    "run_resumed": _resumed,
-    "planned": _planned,
-    "move_submitting": _submitting,
-    "move_submitted": _submitted,
-    "move_finished": _finished,
-    "experiment_found": _experiment,
-    "home_recorded": _home,
-    "home_cleared": _home_cleared,
-    "fence": _fence,
-    "rolling_back": _rolling_back,
-    "run_finished": _run_finished,
-}
+    cleared = {moid: when for moid, when in state.homes_cleared.items() if moid != vm}
+    return replace(state, homes=(*homes, home), homes_cleared=cleared)

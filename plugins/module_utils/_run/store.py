@@ -14,17 +14,21 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from .._core.errors import InvalidInput, NotFound
 from .._plan.model import Move, Plan, Refusal
 from .._vsphere.estate import Estate, VcenterInfo
-from .journal import Event, read_journal
+from .events import Entry, Event, MovePlanned, RunResumed, RunStarted, VmRefused
+from .journal import Reading, read_journal, unreadable
 from .model import Purpose, run_key
 from .state import RunState, replay
+
+JOURNAL = "journal.jsonl"
 
 
 def state_to_read(state_dir: str) -> Path:
@@ -63,10 +67,15 @@ def accessing(path: Path, done: str = "read") -> Iterator[None]:
         ) from error
 
 
+def slug_of(subject: str) -> str:
+    """A run's subject as it stands in the name of its folder."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", subject).strip("-").lower()[:40] or "vms"
+
+
 def new_run(state: Path, purpose: Purpose, subject: str) -> Path:
     """Make the folder of a new run; its name is the ``run_id``, sortable by time."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    slug = re.sub(r"[^A-Za-z0-9-]+", "-", subject).strip("-").lower()[:40] or "vms"
+    slug = slug_of(subject)
     folder = state / "runs" / f"{stamp}-{purpose}-{slug}-{secrets.token_hex(2)}"
     folder.mkdir(mode=0o700)
     return folder
@@ -82,59 +91,151 @@ def run_folders(state: Path) -> list[Path]:
             return []
 
 
-def run_journals(state: Path) -> Iterator[tuple[Path, list[Event]]]:
-    """Folder and journal of all runs, newest first. Raises InvalidInput when one cannot be read."""
+Warn = Callable[[str], None]
+
+
+def ignore(_text: str) -> None:
+    """Hear a warning and do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as the state directory holds it."""
+
+    folder: Path
+    entries: tuple[Entry, ...]
+    state: RunState
+
+
+def readings(state: Path) -> Iterator[tuple[Path, Reading]]:
+    """Folder and journal of each run, newest first. Raises InvalidInput if one may not be read."""
     for folder in run_folders(state):
-        with accessing(folder / "journal.jsonl"):
-            events = read_journal(folder / "journal.jsonl")
-        yield folder, events
+        with accessing(folder / JOURNAL):
+            reading = read_journal(folder / JOURNAL)
+        yield folder, reading
 
 
-def run_states(state: Path) -> Iterator[tuple[Path, RunState]]:
-    """Folder and state of all runs that began, newest first. Raises InvalidInput when a journal cannot be read."""
-    for folder, events in run_journals(state):
-        run = replay(events)
+def stored_runs(state: Path, warn: Warn = ignore) -> Iterator[StoredRun]:
+    """All runs that began, newest first. Raises InvalidInput if a journal may not be read.
+
+    A damaged journal counts up to its damage; a foreign or newer one does not count. ``warn`` hears of each.
+    """
+    for folder, reading in readings(state):
+        if reading.problem:
+            warn(_left_out(folder, reading))
+        run = replay(reading.entries)
         if run is not None:
-            yield folder, run
+            yield StoredRun(folder, reading.entries, run)
 
 
-def runs_of(state: Path, vcenter_uuid: str) -> list[RunState]:
-    """The runs of a vCenter that began, newest first. Raises InvalidInput when a journal cannot be read."""
-    return [run for _folder, run in run_states(state) if run.is_of(vcenter_uuid)]
+def _left_out(folder: Path, reading: Reading) -> str:
+    counts = f"its first {len(reading.entries)} events count" if reading.entries else "the run does not count"
+    return f"The journal {folder / JOURNAL} cannot be used: {reading.problem}. Here {counts}."
 
 
-def no_run(state: Path, wanted: str) -> NotFound:
-    """The error of a run that is not in the state directory, or of a state directory without any."""
-    if run_folders(state):
-        return NotFound(f"There is no run {wanted} in {state}", hint="Check state_dir and run_id", option="run_id")
-    what = "holds none" if state.exists() else "does not exist"
+def runs_of(state: Path, vcenter_uuid: str, warn: Warn = ignore) -> list[RunState]:
+    """The runs of a vCenter that began, newest first. Raises InvalidInput if a journal may not be read."""
+    return [run.state for run in stored_runs(state, warn) if run.state.is_of(vcenter_uuid)]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which run is meant: its id, its purpose, its host (name or MoID); what is ``None`` fits every run."""
+
+    run_id: str | None = None
+    purpose: str | None = None
+    host: str | None = None
+
+    def fits(self, run: StoredRun) -> bool:
+        """Whether a run is meant."""
+        return (
+            self.run_id in (None, run.folder.name)
+            and self.purpose in (None, run.state.purpose)
+            and (
+                self.host is None or (run.state.host is not None and self.host in (run.state.host, run.state.host_name))
+            )
+        )
+
+
+def find_run(
+    state: Path, wanted: RunFilter, *, holds: Callable[[RunState], bool] = lambda _run: True, warn: Warn = ignore
+) -> StoredRun | None:
+    """The newest run that is meant and for which ``holds`` is true; ``None`` if there is none.
+
+    Raises NotFound if ``run_id`` names no run.
+    """
+    named = False
+    for run in stored_runs(state, warn):
+        if wanted.fits(run):
+            named = True
+            if holds(run.state):
+                return run
+    if wanted.run_id and not named:
+        raise no_run(state, wanted.run_id)
+    return None
+
+
+def no_run(state: Path, run_id: str | None = None) -> NotFound:
+    """The error of a run that is not in the state directory, or of a state directory without runs."""
+    if run_id and run_folders(state):
+        return NotFound(f"No run {run_id} found in {state}", hint="Check run_id and state_dir", option="run_id")
+    what = "contains no runs" if state.exists() else "does not exist"
     return NotFound(
-        f"There is no run {wanted}: the state directory {state} {what}",
-        hint="Give the folder of the runs in state_dir",
+        f"No run found: state directory {state} {what}",
+        hint="Set state_dir to the directory that contains the runs",
         option="state_dir",
     )
 
 
-def unfinished_run(state: Path, key: str, purpose: Purpose) -> tuple[Path, RunState] | None:
-    """The newest run for ``key`` if it has the purpose and never ended; newer runs of another purpose supersede it."""
-    for folder, run in run_states(state):
-        if run.key != key:
+def _may_be_of(folder: Path, reading: Reading, key: str, subject: str) -> bool:
+    """Whether a run works for ``key``. If its first line is destroyed, the name of its folder must tell."""
+    if reading.key is not None or not reading.problem:
+        return reading.key == key
+    return f"-{slug_of(subject)}-" in folder.name
+
+
+def refuse_unreadable(state: Path, key: str, subject: str) -> None:
+    """Raise JournalUnreadable if a run for ``key`` has a journal that cannot be used: it may record homes."""
+    for folder, reading in readings(state):
+        if reading.problem and _may_be_of(folder, reading, key, subject):
+            raise unreadable(folder / JOURNAL, reading.problem)
+
+
+def unfinished_run(state: Path, key: str, purpose: Purpose, subject: str) -> tuple[Path, RunState] | None:
+    """The newest run for ``key`` if it has the purpose and never ended; newer runs of another purpose supersede it.
+
+    Raises JournalUnreadable if nobody can tell because the journal of that run is damaged, foreign or newer.
+    """
+    for folder, reading in readings(state):
+        if not _may_be_of(folder, reading, key, subject):
             continue
-        return (folder, run) if run.purpose is purpose and not run.finished else None
+        if reading.problem:
+            raise unreadable(folder / JOURNAL, reading.problem)
+        run = replay(reading.entries)
+        if run is not None:
+            return (folder, run) if run.purpose is purpose and not run.finished else None
     return None
 
 
 def unfinished_run_of_vms(state: Path, plan: Plan) -> tuple[Path, RunState] | None:
-    """The newest run that never ended, was for no host, and moves only VMs that a plan tells of: to be moved, refused or settled."""
+    """The newest run that never ended, was for no host, and moves only VMs that are in a plan: to move, refused or settled.
+
+    Raises JournalUnreadable if that run's journal is damaged, foreign or newer.
+    """
     known = {move.vm for move in plan.moves} | {refusal.vm for refusal in plan.refusals}
     key = run_key(plan.vcenter.instance_uuid, None, tuple(move.vm for move in plan.moves))
-    for folder, run in run_states(state):
-        if run.finished or run.host is not None:
+    for folder, reading in readings(state):
+        run = replay(reading.entries)
+        if reading.problem and reading.key == key:
+            raise unreadable(folder / JOURNAL, reading.problem)
+        if run is None or run.finished or run.host is not None:
             continue
         ours = run.is_of(plan.vcenter.instance_uuid) and all(
             move.vm in known or move.vm_name in plan.settled for move in run.moves.values()
         )
         if run.key == key or (run.moves and ours):
+            if reading.problem:
+                raise unreadable(folder / JOURNAL, reading.problem)
             return folder, run
     return None
 
@@ -162,43 +263,41 @@ def moves_in_flight(runs: Iterable[RunState]) -> dict[str, tuple[str, str | None
 
 def journalled_plan(state: Path, vcenter: VcenterInfo, plan_id: str) -> Plan | None:
     """The plan of that id as the newest run of this vCenter that carried it out, or began to, wrote it down."""
-    for _folder, events in run_journals(state):
-        run = replay(events)
-        if run is not None and run.is_of(vcenter.instance_uuid):
-            told = _plan_events(events, plan_id)
-            if told is not None:
-                return _told_plan(told, vcenter, plan_id)
+    for run in stored_runs(state):
+        if run.state.is_of(vcenter.instance_uuid):
+            events = _plan_events([entry.event for entry in run.entries], plan_id)
+            if events is not None:
+                return _plan_of(events, vcenter, plan_id)
     return None
 
 
 def _plan_events(events: list[Event], plan_id: str) -> list[Event] | None:
     """What a run wrote from the moment that it took up the plan until it took up another one."""
-    begins = [number for number, event in enumerate(events) if event["event"] in ("run_started", "run_resumed")]
-    for begin, end in zip(begins, [*begins[1:], len(events)], strict=True):
-        if events[begin]["plan_id"] == plan_id:
+    begins = [(place, e.plan_id) for place, e in enumerate(events) if isinstance(e, RunStarted | RunResumed)]
+    ends = [place for place, _id in begins[1:]] + [len(events)]
+    for (begin, taken_up), end in zip(begins, ends, strict=True):
+        if taken_up == plan_id:
             return events[begin:end]
     return None
 
 
-def _told_plan(events: list[Event], vcenter: VcenterInfo, plan_id: str) -> Plan:
+def _plan_of(events: list[Event], vcenter: VcenterInfo, plan_id: str) -> Plan:
     moves = tuple(
         Move(
-            number=event["number"],
-            vm=event["vm"]["moid"],
-            vm_name=event["vm"]["name"],
-            source=event["source"]["moid"],
-            source_name=event["source"]["name"],
-            target=event["target"]["moid"],
-            target_name=event["target"]["name"],
+            number=event.number,
+            vm=event.vm.moid,
+            vm_name=event.vm.name,
+            source=event.source.moid,
+            source_name=event.source.name,
+            target=event.target.moid,
+            target_name=event.target.name,
             memory_bytes=0,
             predicted_seconds=0.0,
         )
         for event in events
-        if event["event"] == "planned"
+        if isinstance(event, MovePlanned)
     )
     refusals = tuple(
-        Refusal(event["vm"]["moid"], event["vm"]["name"], (), event["blocking"])
-        for event in events
-        if event["event"] == "refused"
+        Refusal(event.vm.moid, event.vm.name, (), event.blocking) for event in events if isinstance(event, VmRefused)
     )
     return Plan(plan_id, vcenter, moves, refusals)

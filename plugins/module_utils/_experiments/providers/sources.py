@@ -18,6 +18,7 @@ from ..._core.errors import InvalidInput
 from .base import Source, names_one
 from .driverless_ai import DriverlessAi
 from .exec import Exec
+from .h2o3 import H2o3
 from .mlflow import Mlflow
 from .prometheus import Prometheus
 from .tensorboard import Tensorboard
@@ -50,7 +51,13 @@ class Scoped:
         return not self.vms or any(fnmatch.fnmatchcase(vm_name, pattern) for pattern in self.vms)
 
 
-def scoped_source(settings: Mapping[str, Any]) -> Scoped:
+def sources_of(settings: Mapping[str, Any]) -> list[Scoped]:
+    """The sources of the module option ``experiments``: H2O-3 in every VM unless it is off, and those that are listed."""
+    everywhere = [Scoped(H2o3.provider, H2o3(settings), (), settings["username"] is not None, ANY_ADDRESS)]
+    return [*(everywhere if settings[H2o3.provider] else []), *(_scoped(source) for source in settings["sources"])]
+
+
+def _scoped(settings: Mapping[str, Any]) -> Scoped:
     kind = settings["provider"]
     needed = "command" if kind == "exec" else "url"
     if not settings[needed]:

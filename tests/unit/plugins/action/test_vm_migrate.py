@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.action import vm_migrate
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 
-from tests.builders.journals import made_run
+from tests.builders.journals import entries, made_run
 
 EVENTS = [event for event in made_run(3)[0] if event["event"] in ("planned", "switched_over", "run_finished")]
 
@@ -55,8 +55,8 @@ def test_lines_are_shown_while_the_module_works(monkeypatch: pytest.MonkeyPatch)
     module = Module("local")
     monkeypatch.setattr(vm_migrate.display, "display", module.shown.append)
     assert module.run() == {"invocation": "kept", "changed": True}
-    assert module.seen_before_the_end == [f"  {line(event)}" for event in EVENTS[:-1]], "not the half line"
-    assert module.shown == [f"  {line(event)}" for event in EVENTS]
+    assert module.seen_before_the_end == [f"  {line(*entries([event]))}" for event in EVENTS[:-1]], "not the half line"
+    assert module.shown == [f"  {line(*entries([event]))}" for event in EVENTS]
     assert module.arguments["slots"] == 2
     assert not Path(module.arguments["progress_path"]).exists()
 
@@ -111,7 +111,7 @@ def test_a_terminal_keeps_every_line_and_no_bar(terminal: Terminal, rows: int) -
     events, _samples = made_run(10)
     told = []
     for event in events:
-        text = screen.board.hear(event)
+        text = screen.run.hear(*entries([event]))
         told += [f"  {text}"] if text else []
         screen.show([text] if text else [], event["mono"])
         bars = [shown for shown in terminal.lines if "█" in shown or "░" in shown]

@@ -26,6 +26,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attri
 from ansible_collections.liveml.vsphere.plugins.modules.placement import SPEC, body
 
 from tests.builders.estates import INFO, estate, host, vm
+from tests.builders.journals import write_event
 
 CONNECTION = {"hostname": "vc", "username": "u", "password": "p"}
 
@@ -73,10 +74,10 @@ def journalled(
         for kind, short, n in (("vm", "ml", number), ("host", "esx", 1), ("host", "esx", 2))
     )
     journal = Journal(run / "journal.jsonl")
-    journal.write("run_started", run_id=name, plan_id="p", purpose="evacuate", key=f"{uuid}.host-1")
-    journal.write("planned", number=1, vm=vm, source=home, target=target)
-    journal.write("home_recorded", vm=vm, home=home, target=target, start="host-1", attribute=False)
-    journal.write("move_finished", number=1, vm=vm, result="moved")
+    write_event(journal, "run_started", run_id=name, plan_id="p", purpose="evacuate", key=f"{uuid}.host-1")
+    write_event(journal, "planned", number=1, vm=vm, source=home, target=target)
+    write_event(journal, "home_recorded", vm=vm, home=home, target=target, start="host-1", attribute=False)
+    write_event(journal, "move_finished", number=1, vm=vm, result="moved")
     journal.close()
     return journal.path
 

@@ -15,9 +15,8 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, NotFound, VsphereError
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import between_runs, run_lock
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import RunFilter, find_run, state_path
 from ansible_collections.liveml.vsphere.plugins.modules import (
-    evidence_report,
     experiment_wait,
     migration_plan,
     model_export,
@@ -45,7 +44,7 @@ class Still:
 
 def homes(state: Path) -> Any:
     params = {"host": None, "state": "present", "outcomes": ["home"], "state_dir": str(state)}
-    return placement.body(SimpleNamespace(params=params, check_mode=False), Still())["placements"]
+    return placement.body(SimpleNamespace(params=params, check_mode=False, warn=print), Still())["placements"]
 
 
 def plan(state: Path) -> Any:
@@ -66,18 +65,18 @@ def export(state: Path) -> Any:
 
 
 def report(state: Path) -> Any:
-    return evidence_report.find_run({**RUN, "state_dir": str(state)}) or []
+    return find_run(state, RunFilter()) or []
 
 
 def report_of_one(state: Path) -> Any:
-    return evidence_report.find_run({**RUN, "state_dir": str(state), "run_id": "r1"})
+    return find_run(state, RunFilter(run_id="r1"))
 
 
 READERS = [homes, plan, wait, export, report, report_of_one]
 
 
 @pytest.mark.parametrize("read", READERS)
-@pytest.mark.parametrize(("made", "what"), [(False, "does not exist"), (True, "holds none")])
+@pytest.mark.parametrize(("made", "what"), [(False, "does not exist"), (True, "contains no runs")])
 def test_without_a_run_nothing_is_made_and_the_truth_is_told(
     tmp_path: Path, read: Callable[[Path], Any], made: bool, what: str
 ) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._display import lines as _progress
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import Board, line
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import RunDisplay, line
 
-from tests.builders.journals import ORIGIN, made_run
+from tests.builders.journals import ORIGIN, entries, made_run
 
 TRANSITIONS = {
     "planned", "refused", "experiment_found", "no_experiment", "move_submitting", "switched_over", "move_finished",
@@ -20,17 +20,17 @@ TRANSITIONS = {
 }  # fmt: skip
 
 
-def heard(board: Board, events: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(event["event"], text) for event in events if (text := board.hear(event)) is not None]
+def heard(board: RunDisplay, events: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(event["event"], text) for event in events if (text := board.hear(*entries([event]))) is not None]
 
 
 @pytest.mark.parametrize("bars", [False, True])
 @pytest.mark.parametrize("moves", [1, 8, 64])
 def test_every_transition_has_exactly_one_line(moves: int, bars: bool) -> None:
     events, _samples = made_run(moves, ["uninterrupted"])
-    told = heard(Board(bars=bars), events)
+    told = heard(RunDisplay(bars=bars), events)
     expected = [event for event in events if event["event"] in TRANSITIONS]
-    assert [line(event) for event in expected] == [text for name, text in told if name in TRANSITIONS]
+    assert [line(*entries([event])) for event in expected] == [text for name, text in told if name in TRANSITIONS]
     assert all("\n" not in text for _name, text in told)
 
 
@@ -40,32 +40,32 @@ def test_progress_of_a_move_is_told_every_ten_percent_and_on_a_terminal_by_its_b
         {**events[0], "event": "move_progress", "vm": {"moid": "vm-0", "name": "ML-cpu-vm-00"}, "percent": percent}
         for percent in (0, 4, 9, 12, 19, 21, 30, 31, 95, 99)
     ]
-    told = [text.rpartition("moving ")[2] for _name, text in heard(Board(), fine)]
+    told = [text.rpartition("moving ")[2] for _name, text in heard(RunDisplay(), fine)]
     assert told == ["12 %", "30 %", "95 %"]
-    assert heard(Board(bars=True), fine) == []
+    assert heard(RunDisplay(bars=True), fine) == []
 
 
 def test_a_second_attempt_is_told_from_its_beginning() -> None:
-    board = Board()
+    board = RunDisplay()
     events, _samples = made_run(1)
     progress = next(e for e in events if e["event"] == "move_progress")
     submitting = next(e for e in events if e["event"] == "move_submitting")
-    assert board.hear({**progress, "percent": 80}) is not None
-    assert board.hear(submitting) is not None
-    assert board.hear({**progress, "percent": 20}) is not None
+    assert board.hear(*entries([{**progress, "percent": 80}])) is not None
+    assert board.hear(*entries([submitting])) is not None
+    assert board.hear(*entries([{**progress, "percent": 20}])) is not None
 
 
 @pytest.mark.parametrize("experiments", [1, 10, 64])
 def test_many_experiments_do_not_drown_the_rest(experiments: int) -> None:
     """Each one's progress comes every 3 s; about one of them is told in that time, and each in turn."""
-    board, told = Board(), []
+    board, told = RunDisplay(), []
     for tick in range(300):
         for number in range(experiments):
             event = {
                 "event": "experiment_progress", "at": "2026-01-31T09:00:00.000Z", "mono": ORIGIN + 3 * tick,
                 "vm": {"moid": f"vm-{number}", "name": f"vm-{number}"}, "id": "job", "progress": 0.61, "gained": 0.02,
             }  # fmt: skip
-            if board.hear(event):
+            if board.hear(*entries([event])):
                 told.append(number)
     assert len(told) <= 301 + experiments * 8
     assert set(told) == set(range(experiments))
@@ -73,13 +73,13 @@ def test_many_experiments_do_not_drown_the_rest(experiments: int) -> None:
 
 def test_the_heartbeat_comes_while_nothing_new_is_told() -> None:
     events, _samples = made_run(10)
-    board, beats, now = Board(), [], ORIGIN
+    board, beats, now = RunDisplay(), [], ORIGIN
     for event in events:
         while now < event["mono"]:
             now += 0.5
             if beat := board.heartbeat(now):
                 beats.append((now, beat))
-        board.hear(event)
+        board.hear(*entries([event]))
     assert beats
     told = [event["mono"] for event in events if event["event"] in TRANSITIONS] + [at for at, _text in beats]
     for at, text in beats:
@@ -88,15 +88,15 @@ def test_the_heartbeat_comes_while_nothing_new_is_told() -> None:
         assert " moving" in text
         assert "2026" not in text
     assert board.heartbeat(now + 100) is None, "no move is in flight any more"
-    assert Board().heartbeat(now) is None
+    assert RunDisplay().heartbeat(now) is None
 
 
 def test_the_heartbeat_counts_and_foretells() -> None:
     events, _samples = made_run(10)
-    board = Board()
+    board = RunDisplay()
     half = [event for event in events if event["mono"] <= ORIGIN + 40]
     for event in half:
-        board.hear(event)
+        board.hear(*entries([event]))
     text = board.heartbeat(ORIGIN + 60)
     moved = sum(event["event"] == "move_finished" for event in half)
     assert text is not None
@@ -108,36 +108,34 @@ def test_the_heartbeat_counts_and_foretells() -> None:
 
 def test_what_failed_is_counted_apart() -> None:
     events, _samples = made_run(2, result="timed_out")
-    board = Board()
+    board = RunDisplay()
     for event in events:
-        board.hear(event)
+        board.hear(*entries([event]))
     assert board.summary(ORIGIN + 100) == "1 of 2 moved (100 %), 0 moving, 1 not moved, about 1 s left"
 
 
 def test_a_vm_on_its_way_back_is_moving_and_no_longer_moved() -> None:
     events, _samples = made_run(2)
-    board = Board(bars=True)
+    board = RunDisplay(bars=True)
     for event in events:
-        board.hear(event)
+        board.hear(*entries([event]))
     there = next(e for e in events if e["event"] == "move_submitting")
     back = {**there, "source": there["target"], "target": there["source"], "mono": ORIGIN + 90}
     for event in ({**back, "event": "planned", "predicted_seconds": 20.0, "why": "back"}, back):
-        board.hear(event)
+        board.hear(*entries([event]))
     assert board.summary(ORIGIN + 91).startswith("1 of 2 moved (")
     assert "→ esx-05" in board.bars(ORIGIN + 91, 100, 3)[0]
 
 
 def test_bars_fit_the_terminal_and_show_what_is_in_flight() -> None:
     events, _samples = made_run(10, ["uninterrupted"])
-    board = Board(bars=True)
+    board = RunDisplay(bars=True)
     for event in events:
         if event["mono"] > ORIGIN + 20:
             break
-        board.hear(event)
-    board.hear(
-        {**events[0], "event": "experiment_progress", "vm": {"moid": "vm-0", "name": "x"}, "id": "job-0",
-         "progress": 0.17, "gained": None}
-    )  # fmt: skip
+        board.hear(*entries([event]))
+    training = {"event": "experiment_progress", "vm": {"moid": "vm-0", "name": "x"}, "id": "job-0", "progress": 0.17}
+    board.hear(*entries([{**training, "gained": None}]))
     lines = board.bars(ORIGIN + 20, 200, 20)
     assert len(lines) == 9, "eight moves and the summary"
     assert lines[0] == "ML-cpu-vm-00       ██████████████░░░░░░  70 % → esx-06, experiment 17 %"
@@ -152,19 +150,19 @@ def test_bars_fit_the_terminal_and_show_what_is_in_flight() -> None:
 
 def test_no_bar_is_left_when_all_is_over() -> None:
     events, _samples = made_run(3)
-    board = Board(bars=True)
+    board = RunDisplay(bars=True)
     for event in events:
-        board.hear(event)
+        board.hear(*entries([event]))
     assert board.bars(ORIGIN + 500, 100, 20) == []
 
 
 def test_a_verdict_is_told_again_only_when_it_changed() -> None:
     events, _samples = made_run(1, ["uninterrupted"])
     verdict = next(event for event in events if event["event"] == "verdict")
-    board = Board()
-    assert board.hear(verdict) == line(verdict)
-    assert board.hear({**verdict, "mono": verdict["mono"] + 9}) is None
+    board = RunDisplay()
+    assert board.hear(*entries([verdict])) == line(*entries([verdict]))
+    assert board.hear(*entries([{**verdict, "mono": verdict["mono"] + 9}])) is None
     worse = {**verdict, "verdict": "restarted"}
-    assert board.hear(worse) == line(worse)
+    assert board.hear(*entries([worse])) == line(*entries([worse]))
     other = {**verdict, "id": "another"}
-    assert board.hear(other) == line(other)
+    assert board.hear(*entries([other])) == line(*entries([other]))

@@ -31,11 +31,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
     Verdict,
     worst,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import experiment_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import experiment_from_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders.journals import Book, made_run
+from tests.builders.journals import Book, entries, made_run
 
 INTEGRITY = {
     "head": "a" * 64,
@@ -98,7 +98,7 @@ def samples(count: int) -> dict[tuple[str, str], list[Sample]]:
 
 @pytest.mark.parametrize("moves", [1, 8, 64])
 def test_evidence_fits_its_schema_and_renders(moves: int) -> None:
-    evidence = evidence_of(journal(moves), samples(2000), INTEGRITY)
+    evidence = evidence_of(entries(journal(moves)), samples(2000), INTEGRITY)
     jsonschema.validate(evidence, SCHEMA)
     assert len(evidence["moves"]) == moves
     assert {m["attempts"] for m in evidence["moves"]} == {2}
@@ -118,7 +118,7 @@ def test_evidence_fits_its_schema_and_renders(moves: int) -> None:
 
 @pytest.mark.parametrize("upto", [1, 2, 5, 8, 12])
 def test_a_killed_run_has_evidence_of_what_it_did(upto: int) -> None:
-    evidence = evidence_of(journal(2, upto=upto), samples(10), INTEGRITY)
+    evidence = evidence_of(entries(journal(2, upto=upto)), samples(10), INTEGRITY)
     jsonschema.validate(evidence, SCHEMA)
     assert evidence["run"]["result"] == "unfinished"
     assert {e["verdict"] for e in evidence["experiments"]} <= {"unknown"}
@@ -127,7 +127,7 @@ def test_a_killed_run_has_evidence_of_what_it_did(upto: int) -> None:
 
 @pytest.mark.parametrize("verdict", ["stalled", "restarted", "failed", "unknown", "completed"])
 def test_no_other_verdict_reads_as_uninterrupted(verdict: str) -> None:
-    evidence = evidence_of(journal(1, verdict=verdict), samples(10), INTEGRITY)
+    evidence = evidence_of(entries(journal(1, verdict=verdict)), samples(10), INTEGRITY)
     text = render_html(evidence) + render_markdown(evidence)
     assert verdict in text
     assert "uninterrupted" not in text
@@ -135,7 +135,7 @@ def test_no_other_verdict_reads_as_uninterrupted(verdict: str) -> None:
 
 
 def test_hostile_names_do_no_harm() -> None:
-    evidence = evidence_of(journal(1, name="<script>alert(1)</script>$x|y"), samples(10), INTEGRITY)
+    evidence = evidence_of(entries(journal(1, name="<script>alert(1)</script>$x|y")), samples(10), INTEGRITY)
     assert "<script" not in render_html(evidence)
     assert "<script" not in render_markdown(evidence)
 
@@ -146,10 +146,10 @@ def test_hostile_names_do_no_harm() -> None:
 )
 def test_the_artifact_is_small_and_says_the_worst(verdict: str, upto: int | None, word: str) -> None:
     events = journal(2, verdict=verdict, upto=upto)
-    artifact = artifact_of(events, evidence_of(events, samples(5), INTEGRITY))
+    artifact = artifact_of(entries(events), evidence_of(entries(events), samples(5), INTEGRITY))
     assert artifact["verdict"] == word
     assert (artifact["run_id"], artifact["plan_id"], artifact["purpose"]) == ("r1", "0" * 64, "evacuate")
-    assert [experiment_of(e).id for e in artifact["experiments"]] == ["job"]
+    assert [experiment_from_json(e).id for e in artifact["experiments"]] == ["job"]
     assert artifact["result"] == ("success" if upto is None else "unfinished")
     assert len(json.dumps(artifact)) < 600
 
@@ -158,8 +158,8 @@ def test_the_artifact_is_small_and_says_the_worst(verdict: str, upto: int | None
 @settings(max_examples=25, deadline=None)
 def test_artifact_report_and_cluster_have_one_order_of_severity(verdicts: list[Verdict]) -> None:
     events, taken = made_run(4, [str(verdict) for verdict in verdicts])
-    evidence = evidence_of(events, taken, INTEGRITY)
-    word = artifact_of(events, evidence)["verdict"]
+    evidence = evidence_of(entries(events), taken, INTEGRITY)
+    word = artifact_of(entries(events), evidence)["verdict"]
     assert word == evidence["overall"]["verdict"] == str(worst(verdicts))
     nodes = tuple(f"192.0.2.{n}:54321" for n in range(len(verdicts)))
     (whole,) = merged(
@@ -175,26 +175,26 @@ def test_artifact_report_and_cluster_have_one_order_of_severity(verdicts: list[V
 @pytest.mark.parametrize("verdict", ["stalled", "restarted", "failed"])
 def test_harm_is_never_hidden_by_what_could_not_be_observed(verdict: str) -> None:
     events, taken = made_run(2, ["unknown", verdict])
-    assert artifact_of(events, evidence_of(events, taken, INTEGRITY))["verdict"] == verdict
+    assert artifact_of(entries(events), evidence_of(entries(events), taken, INTEGRITY))["verdict"] == verdict
 
 
 def test_the_artifact_of_an_unfinished_run_is_no_better_than_its_report() -> None:
     events, taken = made_run(2, ["uninterrupted"])
-    evidence = evidence_of(events[:-1], taken, INTEGRITY)
-    assert artifact_of(events[:-1], evidence)["verdict"] == evidence["overall"]["verdict"] == "unknown"
+    evidence = evidence_of(entries(events[:-1]), taken, INTEGRITY)
+    assert artifact_of(entries(events[:-1]), evidence)["verdict"] == evidence["overall"]["verdict"] == "unknown"
 
 
 def test_the_artifact_says_when_no_experiment_was_observed() -> None:
     events = [e for e in journal(1) if e["event"] not in ("experiment_found", "verdict")]
-    assert artifact_of(events, evidence_of(events, {}, INTEGRITY))["verdict"] == "no_experiment"
+    assert artifact_of(entries(events), evidence_of(entries(events), {}, INTEGRITY))["verdict"] == "no_experiment"
 
 
 def test_vms_of_one_name_are_not_mixed_up() -> None:
     events, taken = made_run(3, ["uninterrupted", "failed"], result="failed")
     renamed = json.loads(re.sub(r'"ML-cpu-vm-\d\d"', '"twin"', json.dumps(events)))
-    evidence = evidence_of(renamed, taken, INTEGRITY)
+    evidence = evidence_of(entries(renamed), taken, INTEGRITY)
     jsonschema.validate(evidence, SCHEMA)
-    apart = evidence_of(events, taken, INTEGRITY)
+    apart = evidence_of(entries(events), taken, INTEGRITY)
     for experiment, other in zip(evidence["experiments"], apart["experiments"], strict=True):
         assert experiment["moid"] == other["moid"]
         assert experiment["moving"] == other["moving"]
@@ -242,7 +242,7 @@ def test_a_move_lasts_from_its_submission_to_its_end(
             )
         else:
             book.add(seconds, "move_finished", number=1, vm=one, result=what, error=None, host="esx-06")
-    evidence = evidence_of(book.events(), taken, INTEGRITY)
+    evidence = evidence_of(entries(book.events()), taken, INTEGRITY)
     jsonschema.validate(evidence, SCHEMA)
     (move,), (experiment,) = evidence["moves"], evidence["experiments"]
     assert experiment["moving"] == moving
@@ -269,7 +269,7 @@ def extended(*more: dict[str, Any], result: str = "moved") -> dict[str, Any]:
     last = events[-1]
     added = [{**{key: last[key] for key in ("at", "mono")}, **event} for event in more]
     events = [{**event, "seq": n} for n, event in enumerate([*events[:-1], *added, last], 1)]
-    evidence = evidence_of(events, taken, INTEGRITY)
+    evidence = evidence_of(entries(events), taken, INTEGRITY)
     jsonschema.validate(evidence, SCHEMA)
     return evidence
 
@@ -315,7 +315,7 @@ def test_progress_before_is_that_before_the_first_move_also_in_a_resumed_run() -
     events, taken = made_run(1, ["uninterrupted"])
     verdict = next(e for e in events if e["event"] == "verdict")
     verdict["progress_before"] = verdict["progress_after"]
-    (experiment,) = evidence_of(events, taken, INTEGRITY)["experiments"]
+    (experiment,) = evidence_of(entries(events), taken, INTEGRITY)["experiments"]
     begun = experiment["moving"][0][0]
     assert experiment["progress_before"] == [p for at, p in experiment["curve"] if at <= begun][-1]
 
@@ -329,7 +329,7 @@ def test_a_reading_from_before_a_resume_proves_nothing_of_what_came_after() -> N
     told = [{**event, "at": kept[-1]["at"], "mono": kept[-1]["mono"]} for event in resumed]
 
     def power_on(*more: dict[str, Any]) -> dict[str, Any]:
-        (move,) = evidence_of([*kept[:-1], *told, *more, kept[-1]], taken, INTEGRITY)["moves"]
+        (move,) = evidence_of(entries([*kept[:-1], *told, *more, kept[-1]]), taken, INTEGRITY)["moves"]
         return dict(move["power_on"])
 
     assert power_on()["same"] is None

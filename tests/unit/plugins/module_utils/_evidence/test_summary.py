@@ -15,7 +15,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders.journals import INTACT, made_evidence, made_run
+from tests.builders.journals import INTACT, entries, made_evidence, made_run
 
 VERDICTS = st.lists(st.sampled_from(WORST_FIRST), max_size=6)
 
@@ -81,7 +81,7 @@ def test_a_vm_that_is_elsewhere_is_placed_where_it_was_seen() -> None:
     events, taken = made_run(8, result="failed")
     last = next(e for e in events if e["event"] == "move_finished" and e["result"] == "failed")
     last["host"] = "esx-99"
-    places = evidence_of(events, taken, INTACT)["placement"]
+    places = evidence_of(entries(events), taken, INTACT)["placement"]
     assert {p["host"]: len(p["after"]) for p in places if p["host"] in ("esx-05", "esx-99")} == {
         "esx-05": 0,
         "esx-99": 1,
@@ -91,7 +91,7 @@ def test_a_vm_that_is_elsewhere_is_placed_where_it_was_seen() -> None:
 def test_a_vm_whose_move_was_not_seen_to_end_is_placed_nowhere() -> None:
     events, taken = made_run(1)
     cut = next(n for n, e in enumerate(events) if e["event"] == "move_finished")
-    evidence = evidence_of(events[:cut], taken, INTACT)
+    evidence = evidence_of(entries(events[:cut]), taken, INTACT)
     assert [place["after"] for place in evidence["placement"]] == [[]]
     assert ("Where the VM is", ["ML-cpu-vm-00"]) in [(gap["what"], gap["vms"]) for gap in evidence["gaps"]]
 

@@ -22,9 +22,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     url_for,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.sources import origin_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.reach import Reach
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import experiment_fields, experiment_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import experiment_from_json, experiment_to_json
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
+
+from tests.builders.estates import vm
 
 
 def providers(**settings: Any) -> Providers:
@@ -36,10 +39,10 @@ def providers(**settings: Any) -> Providers:
     [
         ("10.1.2.3", {}, ""),
         ("fd00::5", {}, ""),
-        ("224.0.0.1", {}, "no host's address"),
-        ("169.254.169.254", {}, "no host's address"),
-        ("::ffff:169.254.169.254", {}, "169.254.169.254, which is no host's address"),
-        ("0.0.0.0", {}, "no host's address"),
+        ("224.0.0.1", {}, "not the address of a host"),
+        ("169.254.169.254", {}, "not the address of a host"),
+        ("::ffff:169.254.169.254", {}, "169.254.169.254, which is not the address of a host"),
+        ("0.0.0.0", {}, "not the address of a host"),
         ("evil.example.com", {}, "no usable address"),
         ("fd00::5%eth0", {}, "no usable address"),
         ("fd00::5%a]@evil.example.com", {"allowed_networks": ["fd00::/8"]}, "no usable address"),
@@ -50,9 +53,10 @@ def providers(**settings: Any) -> Providers:
     ],
 )
 def test_addresses_that_guests_report(address: str, settings: dict[str, Any], refusal: str) -> None:
-    answer = providers(**settings)._refusal(address, credentials="username" in settings)
+    reach = Reach({"allowed_networks": [], "addresses": {}, **settings})
+    asked, answer = reach.address_of(vm(1, guest_address=address), credentials="username" in settings)
     assert refusal in answer
-    assert bool(answer) == bool(refusal)
+    assert (asked, bool(answer)) == ("" if refusal else address, bool(refusal))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,7 @@ def test_processors_count_where_the_vm_answers(
     machine = VmState("vm-1", "ml-1", "uuid-1", "host-1", Power.ON, 1 << 30, guest_address="10.1.2.3", cpus=4)
     ((experiment,),) = (seen.experiments for seen in asked.observe([machine]))
     assert experiment.processors == processors
-    assert experiment_of(experiment_fields(experiment)).processors == processors
+    assert experiment_from_json(experiment_to_json(experiment)).processors == processors
 
 
 def source(provider: str, **changes: Any) -> dict[str, Any]:

@@ -30,50 +30,50 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders.journals import write_run
+from tests.builders.journals import entries, journal_rows, write_event, write_run
 
 
 def test_file_is_private_and_numbered(tmp_path: Path) -> None:
     path = write_run(tmp_path)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert [event["seq"] for event in read_journal(path)] == list(range(1, 8))
+    assert [event["seq"] for event in journal_rows(path)] == list(range(1, 8))
 
 
 @given(cut=st.integers(min_value=0, max_value=2000))
 def test_a_journal_cut_anywhere_is_read_and_continued(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = write_run(tmp_path_factory.mktemp("run"))
-    whole = read_journal(path)
+    whole = journal_rows(path)
     os.truncate(path, min(cut, path.stat().st_size))
-    kept = read_journal(path)
+    kept = journal_rows(path)
     assert kept == whole[: len(kept)]
     journal = Journal(path)
-    journal.write("run_resumed", plan_id="p2")
+    write_event(journal, "run_resumed" if kept else "run_started", plan_id="p2")
     journal.close()
-    again = read_journal(path)
+    again = journal_rows(path)
     assert again[:-1] == kept
     assert again[-1]["seq"] == len(kept) + 1
 
 
 def test_listener_hears_what_is_on_disk(tmp_path: Path) -> None:
     heard = []
-    journal = Journal(tmp_path / "journal.jsonl", lambda event: heard.append((event, len(read_journal(journal.path)))))
-    journal.write("planned", number=1)
+    journal = Journal(tmp_path / "journal.jsonl", lambda entry: heard.append((entry, len(journal_rows(journal.path)))))
+    write_event(journal, "run_started")
     journal.close()
-    assert [(event["event"], lines) for event, lines in heard] == [("planned", 1)]
+    assert [(entry.event.kind, lines) for entry, lines in heard] == [("run_started", 1)]
 
 
 @pytest.mark.parametrize(
     ("upto", "in_flight", "finished"), [(3, False, False), (4, True, False), (5, True, False), (6, False, False)]
 )
 def test_replay_tells_how_far_a_killed_run_got(tmp_path: Path, upto: int, in_flight: bool, finished: bool) -> None:
-    run = replay(read_journal(write_run(tmp_path, upto=upto)))
+    run = replay(read_journal(write_run(tmp_path, upto=upto)).entries)
     assert run is not None
     assert (bool(run.in_flight), run.finished) == (in_flight, finished)
     assert [home.host for home in run.homes] == ["host-5"]
 
 
 def test_replay_of_a_finished_run(tmp_path: Path) -> None:
-    run = replay(read_journal(write_run(tmp_path)))
+    run = replay(read_journal(write_run(tmp_path)).entries)
     assert run is not None
     assert run.finished
     assert run.moves["vm-4"].result is MoveResult.MOVED
@@ -81,7 +81,7 @@ def test_replay_of_a_finished_run(tmp_path: Path) -> None:
 
 def test_replay_of_nothing() -> None:
     assert replay([]) is None
-    assert replay([{"event": "planned"}]) is None
+    assert replay(entries([{"event": "planned"}])) is None
 
 
 def test_unfinished_run_is_found_by_key_and_purpose(tmp_path: Path) -> None:
@@ -92,11 +92,11 @@ def test_unfinished_run_is_found_by_key_and_purpose(tmp_path: Path) -> None:
     assert moves_in_flight(runs_of(state, "uuid")) == {"vm-4": ("host-6", "task-9")}
     assert moves_in_flight(runs_of(state, "other")) == {}
     assert journal_homes(state, "uuid")["vm-4"].host_name == "esx-05"
-    found = unfinished_run(state, "uuid.host-5", Purpose.EVACUATE)
+    found = unfinished_run(state, "uuid.host-5", Purpose.EVACUATE, "esx-05")
     assert found is not None
     assert found[0] == folder
-    assert unfinished_run(state, "uuid.host-5", Purpose.RESTORE) is None
-    assert unfinished_run(state, "uuid.host-7", Purpose.EVACUATE) is None
+    assert unfinished_run(state, "uuid.host-5", Purpose.RESTORE, "esx-05") is None
+    assert unfinished_run(state, "uuid.host-7", Purpose.EVACUATE, "esx-07") is None
 
 
 @pytest.mark.parametrize(("brought_to", "left"), [("host-5", set()), ("host-6", {"vm-4"})])
@@ -107,11 +107,11 @@ def test_a_restore_clears_the_home_that_it_brought_the_vm_to(tmp_path: Path, bro
         write_run(state / "runs" / name)
     (state / "runs" / "20260103T000000Z-restore").mkdir()
     restore = Journal(state / "runs" / "20260103T000000Z-restore" / "journal.jsonl")
-    restore.write("run_started", run_id="r3", plan_id="p3", purpose="restore", key="uuid.host-5")
+    write_event(restore, "run_started", run_id="r3", plan_id="p3", purpose="restore", key="uuid.host-5")
     vm, source = {"moid": "vm-4", "name": "ml-4"}, {"moid": "host-7", "name": "esx-07"}
     move = {"number": 1, "vm": vm, "source": source, "target": {"moid": brought_to, "name": brought_to}}
-    restore.write("planned", **move)
-    restore.write("move_finished", **move, result="moved", error=None, host=brought_to)
+    write_event(restore, "planned", **move)
+    write_event(restore, "move_finished", **move, result="moved", error=None, host=brought_to)
     restore.close()
     assert journal_homes(state, "uuid").keys() == left
 
@@ -119,7 +119,7 @@ def test_a_restore_clears_the_home_that_it_brought_the_vm_to(tmp_path: Path, bro
 def test_finished_run_is_not_resumed(tmp_path: Path) -> None:
     state = state_path(str(tmp_path))
     write_run(new_run(state, Purpose.EVACUATE, "esx-05"))
-    assert unfinished_run(state, "uuid.host-5", Purpose.EVACUATE) is None
+    assert unfinished_run(state, "uuid.host-5", Purpose.EVACUATE, "esx-05") is None
 
 
 def test_state_dir_that_cannot_be_made_names_the_option(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_lock_admits_one_process(tmp_path: Path) -> None:
 def written(path: Path, count: int) -> None:
     journal = Journal(path)
     for number in range(count):
-        journal.write("planned", number=number)
+        write_event(journal, "planned" if journal.begun else "run_started", number=number)
     journal.close()
 
 
@@ -170,7 +170,7 @@ def test_no_change_of_a_journal_goes_unnoticed(
     written(path, 7)
     lines = path.read_bytes().splitlines(keepends=True)
     if change == "edit":
-        lines[line] = lines[line].replace(b'"planned"', b'"refused"')
+        lines[line] = lines[line].replace(b'"event": "', b'"event": "x')
     elif change == "drop":
         del lines[line]
     elif change == "swap":
@@ -195,10 +195,10 @@ def test_threads_write_one_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(_journal, "_write_all", slowly)
     heard: list[int] = []
-    journal = Journal(tmp_path / "journal.jsonl", lambda event: heard.append(event["seq"]))
+    journal = Journal(tmp_path / "journal.jsonl", lambda entry: heard.append(entry.seq))
     with ThreadPoolExecutor(4) as threads:
         for number in range(40):
-            threads.submit(journal.write, "experiment_progress", number=number)
+            threads.submit(write_event, journal, "experiment_progress", progress=number / 40)
     journal.close()
     chain = verify_chain(journal.path)
     assert (chain.events, chain.broken_at) == (40, None)

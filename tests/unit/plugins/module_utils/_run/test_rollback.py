@@ -19,8 +19,9 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Ref
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes, record_home
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, verify_chain
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Outcome, Rules
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.rollback import rollback_reason
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
@@ -31,6 +32,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attri
     encode_home,
 )
 
+from tests.builders.journals import entries, journal_rows, write_event
 from tests.doubles.run import Watching, run
 from tests.doubles.vcenter import SOURCE, Killed, World
 
@@ -53,7 +55,7 @@ def state(tmp_path: Path) -> Path:
 def events(state: Path) -> list[dict[str, Any]]:
     (folder,) = (state / "runs").iterdir()
     assert verify_chain(folder / "journal.jsonl").broken_at is None
-    return read_journal(folder / "journal.jsonl")
+    return journal_rows(folder / "journal.jsonl")
 
 
 def refusing(vm: str = "vm-4") -> dict[tuple[str, str], str]:
@@ -83,7 +85,7 @@ def test_a_failed_move_brings_back_what_had_moved(state: Path) -> None:
     assert {e["number"] for e in back} == set(range(7, 7 + len(away)))
     assert told[-1]["result"] == "failed"
     assert told[-1]["back"] == len(away)
-    evidence = evidence_of(told, {}, {**dict.fromkeys(("head", "samples_sha256"), "a" * 64), "events": 1,
+    evidence = evidence_of(entries(told), {}, {**dict.fromkeys(("head", "samples_sha256"), "a" * 64), "events": 1,
                                       "broken_at": None, "why": "", "samples_as_sealed": True})  # fmt: skip
     jsonschema.validate(evidence, SCHEMA)
     assert "NoPermission" in evidence["run"]["rolled_back"]
@@ -188,9 +190,9 @@ def test_a_first_home_that_is_in_the_journal_alone_lasts(state: Path) -> None:
     world.record_home = lambda home: False  # type: ignore[method-assign]
     (state / "runs" / "0-earlier").mkdir()
     journal = Journal(state / "runs" / "0-earlier" / "journal.jsonl")
-    journal.write("run_started", run_id="0-earlier", plan_id="p", purpose="evacuate", key="uuid.host-3")
+    write_event(journal, "run_started", run_id="0-earlier", plan_id="p", purpose="evacuate", key="uuid.host-3")
     first = Home("vm-1", "host-3", "esx-3", SOURCE, "esx-1", "0-earlier", "then", start="host-3")
-    record_home(world, journal, {"moid": "vm-1", "name": "ml-1"}, first)  # type: ignore[arg-type]
+    record_home(world, journal, Ref("vm-1", "ml-1"), first)  # type: ignore[arg-type]
     journal.close()
     run(world, state)
     home = journal_homes(state, "uuid")["vm-1"]
@@ -230,7 +232,7 @@ def test_killed_at_any_moment_it_converges(tmp_path: Path, landed: bool) -> None
         known = any(
             e["event"] == "fence"
             for folder in (state / "runs").iterdir()
-            for e in read_journal(folder / "journal.jsonl")
+            for e in journal_rows(folder / "journal.jsonl")
         )
         report = run(world, state)
         assert report.failures, calls

@@ -20,18 +20,18 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document 
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry, MovePlanned, RunFinished
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, Rules, RunReport, RunRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import request_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import run_journals, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path, stored_runs
 from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC
 from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import result_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.builders.journals import INTACT, write_run
+from tests.builders.journals import INTACT, entries, journal_rows, write_run
 from tests.doubles.run import Watching, run
 from tests.doubles.vcenter import SOURCE, Killed, World
 
@@ -71,7 +71,7 @@ def migrate(
 
 def last_events(state: Path) -> list[str]:
     """The last event of each run that began."""
-    return [events[-1]["event"] for _folder, events in run_journals(state) if events]
+    return [run.entries[-1].event.kind for run in stored_runs(state)]
 
 
 def killed_at_every_call(act: Callable[[World, Path], Any], folder: Path, vms: int) -> Any:
@@ -116,8 +116,8 @@ def test_a_killed_move_ends_where_the_last_call_says(
         assert set(last_events(state)) <= {"run_finished"}
         if again != "esx-3":
             assert len(world.moves) == 1
-        for events in filter(None, (events for _folder, events in run_journals(state))):
-            told = evidence_of(events, {}, INTACT)
+        for stored in stored_runs(state):
+            told = evidence_of(stored.entries, {}, INTACT)
             assert [(move["vm"], move["result"]) for move in told["moves"]] == [("ml-1", "moved")] or not told["moves"]
     assert tried > 5
     assert bool(refused) is (again == "esx-3" and not landed)
@@ -166,10 +166,10 @@ def test_every_vm_of_a_killed_run_is_accounted_for_once(tmp_path: Path, meanwhil
     for world, state in killed_at_every_call(lambda w, s: run(w, s, rules=rules), tmp_path, 4):
         land(world)
         known = {
-            event["vm"]["name"]
-            for _folder, events in run_journals(state)
-            for event in events
-            if event["event"] == "planned"
+            entry.event.vm.name
+            for stored in stored_runs(state)
+            for entry in stored.entries
+            if isinstance(entry.event, MovePlanned)
         }
         meanwhile(world)
         report = run(world, state, rules=rules)
@@ -177,7 +177,7 @@ def test_every_vm_of_a_killed_run_is_accounted_for_once(tmp_path: Path, meanwhil
         assert set(last_events(state)) <= {"run_finished"}
         assert known <= {name for name, times in Counter(m["vm"] for m in told["moves"]).items() if times == 1}
         assert max(Counter(move["vm"] for move in told["moves"]).values()) == 1
-        evidence = evidence_of(read_journal(report.folder / "journal.jsonl"), {}, INTACT)  # type: ignore[operator]
+        evidence = evidence_of(entries(journal_rows(report.folder / "journal.jsonl")), {}, INTACT)  # type: ignore[operator]
         assert {m["vm"]: m["result"] for m in evidence["moves"]} == {m["vm"]: m["result"] for m in told["moves"]}
         assert sorted(told["left_behind"]) == evidence["left_behind"]
         results = {move["vm"]: move["result"] for move in told["moves"]}
@@ -250,9 +250,9 @@ def test_killed_after_any_lines_no_vm_is_lost_or_moved_twice(
     def attempt(lines: int, landed: bool) -> RunReport | None:
         left = [lines]
 
-        def heard(event: dict[str, Any]) -> None:
+        def heard(entry: Entry) -> None:
             left[0] -= 1
-            if left[0] == 0 and event["event"] != "run_finished":  # after its last line a run is over
+            if left[0] == 0 and not isinstance(entry.event, RunFinished):  # after its last line a run is over
                 raise Killed
 
         try:
@@ -265,11 +265,11 @@ def test_killed_after_any_lines_no_vm_is_lost_or_moved_twice(
     reports = (attempt(lines, landed) for lines, landed in (*kills, (0, False)))
     report = next(report for report in reports if report is not None)
     (folder,) = (state / "runs").iterdir()
-    events = read_journal(folder / "journal.jsonl")
+    events = journal_rows(folder / "journal.jsonl")
     assert events[-1]["event"] == "run_finished"
     known = {event["vm"]["moid"] for event in events if event["event"] == "planned"}
     assert known == set(world.where)
-    moved = evidence_of(events, {}, INTACT)["moves"]
+    moved = evidence_of(entries(events), {}, INTACT)["moves"]
     there = {move["vm"].replace("ml", "vm"): move["result"] for move in moved if not move["back"]}
     assert there.keys() == known
     assert "unfinished" not in there.values()

@@ -1,0 +1,84 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which addresses may be asked, and where credentials may go. A hostile guest can report any address as its own."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from .._core.errors import InvalidInput
+from .._core.untrusted import text
+from .._vsphere.estate import VmState
+from .model import Experiment
+from .providers.probe import address_in
+from .providers.sources import Scoped
+
+
+class Reach:
+    """The addresses that the operator gave or allowed, from the module option ``experiments``."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._networks = _networks(settings["allowed_networks"])
+        self._given = {name: str(address) for name, address in settings["addresses"].items()}
+
+    def address_of(self, vm: VmState, *, credentials: bool) -> tuple[str, str]:
+        """(address, refusal) for a VM: the address that the operator gave, else the guest's own if it may be asked."""
+        given = self._given.get(vm.name)
+        if given:
+            return given, ""
+        refusal = self._refusal(vm.guest_address, credentials=credentials)
+        return ("" if refusal else vm.guest_address), refusal
+
+    @property
+    def given(self) -> Mapping[str, str]:
+        """The addresses that the operator gave, by VM name."""
+        return self._given
+
+    def _refusal(self, address: str, *, credentials: bool) -> str:
+        """Why a guest's own address is not asked, "" if it may be."""
+        if not address:
+            return "the guest reports no address"
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:
+            return "the guest reports no usable address"
+        if "%" in address:  # a zone is of the guest's own links, and may hold anything
+            return "the guest reports no usable address"
+        # An IPv4 address written as IPv6 is where its packets go; Python before 3.13 does not look through it.
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        if ip.is_multicast or ip.is_unspecified or ip.is_link_local:
+            return f"the guest reports {ip}, which is not the address of a host"
+        inside = any(ip in network for network in self._networks)
+        if self._networks and not inside:
+            return f"{ip} is outside experiments.allowed_networks"
+        if credentials and not inside:
+            return "credentials go only to networks named in experiments.allowed_networks"
+        return ""
+
+    def refuse_leak(self, scoped: Scoped, experiment: Experiment) -> None:
+        """Raise InvalidInput if credentials would go to a guest's own address that was asked without any."""
+        if not scoped.sends_credentials or not scoped.url:
+            return
+        address = address_in(scoped.url, experiment.url)
+        if address in ("", self._given.get(experiment.vm_name, "").lower()):
+            return
+        refusal = self._refusal(address or "", credentials=True)
+        if refusal:
+            raise InvalidInput(
+                f"The experiment in {experiment.vm_name} was found at {text(experiment.url)}, where no credentials may go ({refusal})",
+                hint="Name its network in experiments.allowed_networks, or its address in experiments.addresses",
+                option="experiments",
+            )
+
+
+def _networks(names: list[str]) -> list[Any]:
+    try:
+        return [ipaddress.ip_network(name) for name in names]
+    except ValueError as error:
+        raise InvalidInput(
+            f"experiments.allowed_networks: {error}", hint="Give networks like 10.1.0.0/16", option="experiments"
+        ) from error

@@ -1,0 +1,176 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run writes into its journal besides its moves: its start, its plan, what it found, and how it ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .._core.errors import CallFailed, VsphereError
+from .._core.version import VERSION
+from .._experiments.model import Conclusion, Experiment, Judgement, Sample
+from .._plan.model import Plan
+from .._vsphere.estate import Estate
+from .._vsphere.guest import GuestLogin, reading
+from .events import (
+    ExperimentConcluded,
+    ExperimentFound,
+    ExperimentProgress,
+    FenceFound,
+    GuestProcesses,
+    LeftBehind,
+    MoveFinished,
+    MovePlanned,
+    NoExperiment,
+    PowerOnTimes,
+    Ref,
+    RunFinished,
+    RunInterrupted,
+    RunResumed,
+    RunStarted,
+    SamplesSealed,
+    VerdictReached,
+    VmRefused,
+)
+from .model import LEFT, Account, Ended, MoveResult, Outcome, RunReport, RunRequest
+from .ports import Recorder, Vcenter
+from .state import RunState
+
+
+class RunRecord:
+    """Writes the journal of one run; ``earlier`` is the state that a killed process left, if the run is resumed."""
+
+    def __init__(
+        self, vcenter: Vcenter, journal: Recorder, request: RunRequest, run_id: str, earlier: RunState | None
+    ) -> None:
+        self._vcenter = vcenter
+        self._journal = journal
+        self._request = request
+        self._run_id = run_id
+        self._earlier = earlier
+
+    def begin(self) -> None:
+        """The run starts, or goes on."""
+        request, earlier, plan_id = self._request, self._earlier, self._request.plan.plan_id
+        if earlier is not None:
+            plan_id = earlier.plan_id if earlier.rolling_back else plan_id
+            self._journal.write(RunResumed(self._run_id, plan_id, os.getpid()))
+            if request.own_fence and not earlier.own_fence:
+                self._journal.write(FenceFound(request.fence, own=True))
+            return
+        self._journal.write(
+            RunStarted(
+                run_id=self._run_id,
+                plan_id=plan_id,
+                purpose=request.purpose,
+                key=request.key,
+                host=Ref(request.host.moid, request.host.name) if request.host else None,
+                vcenter=request.plan.vcenter,
+                pid=os.getpid(),
+                priority=request.rules.priority,
+                slots=request.rules.slots.per_host,
+                stall_budget=request.stall_budget,
+                collection=VERSION,
+            )
+        )
+        if request.fence:
+            self._journal.write(FenceFound(request.fence, own=request.own_fence))
+
+    def plan(self, plan: Plan) -> None:
+        """Moves and refusals, before anything is started."""
+        for move in plan.moves:
+            self._journal.write(MovePlanned.of(move))
+        for refusal in plan.refusals:
+            self._journal.write(VmRefused.of(refusal))
+
+    def ended(self, end: Ended) -> None:
+        """A move that ended while no process watched it."""
+        self._journal.write(MoveFinished.of(end))
+
+    def found(self, experiment: Experiment) -> None:
+        """An experiment that is watched from now on."""
+        self._journal.write(ExperimentFound(experiment))
+
+    def without_experiment(self, estate: Estate, details: Mapping[str, str]) -> None:
+        """VMs (by MoID) without an experiment, and what was seen in them instead."""
+        for vm, detail in details.items():
+            self._journal.write(NoExperiment(Ref(vm, estate.vms[vm].name), detail))
+
+    def progress(self, experiment: Experiment, sample: Sample, gained: float | None) -> None:
+        """How far an experiment is; the watch calls this every few seconds."""
+        if sample.progress is not None:
+            vm = Ref(experiment.vm, experiment.vm_name)
+            self._journal.write(ExperimentProgress(vm, experiment.id, sample.progress, gained, sample.detail))
+
+    def vms(self, when: str, vms: tuple[str, ...]) -> None:
+        """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes."""
+        try:
+            times = self._vcenter.power_on_times(vms)
+        except VsphereError:
+            if when == "before":
+                raise
+            times = {}  # reported as not known: what was measured must not be lost
+        self._journal.write(PowerOnTimes(when, times))
+        login = self._request.guest
+        if login is not None:
+            self._journal.write(GuestProcesses(when, {vm: self._reading(vm, login) for vm in vms}))
+
+    def _reading(self, vm: str, login: GuestLogin) -> dict[str, Any]:
+        """The processes of a VM. A guest that does not answer is recorded as such and fails no move."""
+        try:
+            return reading(self._vcenter.guest_processes(vm, login))
+        except VsphereError as error:
+            return reading((), error.fault if isinstance(error, CallFailed) else str(error))
+
+    def conclusions(self, conclusions: Iterable[Conclusion]) -> None:
+        """How experiments ended, and what the trainings' own clocks show."""
+        for each in conclusions:
+            vm = Ref(each.experiment.vm, each.experiment.vm_name)
+            self._journal.write(ExperimentConcluded(vm, each.experiment.id, each.final, each.training_clock))
+
+    def samples(self, sha256: str) -> None:
+        """The samples are complete."""
+        self._journal.write(SamplesSealed(sha256))
+
+    def verdicts(self, judgements: Iterable[Judgement]) -> None:
+        """The verdicts at the end of the run."""
+        for judgement in judgements:
+            self._journal.write(VerdictReached.of(judgement))
+
+    def left_behind(self, outcome: Outcome) -> None:
+        """VMs whose move failed or was never started."""
+        for ended in outcome.left_behind:
+            reason = ended.fault.message if ended.fault else outcome.stopped or str(ended.result)
+            self._journal.write(LeftBehind(Ref(ended.move.vm, ended.move.vm_name), ended.host_name, (reason,)))
+
+    def stayed(self, accounts: Iterable[Account]) -> None:
+        """VMs that a rollback did not bring back."""
+        for account in accounts:
+            if account.outcome in LEFT:
+                vm = Ref(account.vm, account.vm_name)
+                self._journal.write(LeftBehind(vm, account.host, (account.reason,)))
+
+    def refused(self, left_behind: int) -> None:
+        """The run is over before its first move, so that no later run resumes it."""
+        self._journal.write(RunFinished("failed", moved=0, failed=0, left_behind=left_behind))
+
+    def interrupted(self, detail: str) -> None:
+        """The controller is gone; the run stays open for a resume."""
+        self._journal.write(RunInterrupted(detail))
+
+    def finished(self, report: RunReport) -> None:
+        """The run is over."""
+        back = report.rolled_back
+        self._journal.write(
+            RunFinished(
+                result="failed" if report.failures else "success",
+                moved=len(report.outcome.moved),
+                failed=sum(e.result not in (MoveResult.MOVED, MoveResult.NOT_STARTED) for e in report.outcome.ended),
+                left_behind=len(report.left_behind),
+                back=None if back is None else sum(account.outcome == "back" for account in back.accounts),
+            )
+        )
