@@ -73,7 +73,7 @@ def computed_defaults(role: str) -> dict[str, str]:
 
 
 def argument_specs(role: str) -> str:
-    """The argument specs with the shared part made anew; what stands outside of its marks is kept."""
+    """The argument specs with a new shared part; the text outside its marks is kept."""
     text = (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
     if BEGIN not in text:
         return text
@@ -120,7 +120,7 @@ def defaults(role: str) -> str:
 
 
 def readme(role: str) -> str:
-    """The README; what stands below the mark is kept."""
+    """The README; the text below the mark is kept."""
     entry = entry_point(role)
     own = {name: spec for name, spec in entry["options"].items() if not name.startswith(SITE)}
     site = {name: spec for name, spec in entry["options"].items() if name.startswith(SITE)}

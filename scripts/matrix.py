@@ -152,7 +152,7 @@ class Trial:
 
 
 def expect(condition: bool, otherwise: str) -> None:
-    """Raises CommandFailed: a command ended well and did not do what it says."""
+    """Raises CommandFailed: a command succeeded but did not have its effect."""
     if not condition:
         raise CommandFailed(otherwise)
 
@@ -179,7 +179,7 @@ def row_of(pair: Pair, artefact: Path, checks: Iterable[str] = CHECKS) -> Row:
 
 
 def attempt(pair: Pair, artefact: Path) -> Row:
-    """The row of a pair, all of it failed when not even environment or lab could be made: the others go on."""
+    """The row of a pair. If its environment or lab cannot be made, all checks failed; the other pairs still run."""
     try:
         return row_of(pair, artefact)
     except (CommandFailed, subprocess.SubprocessError, AssertionError) as error:

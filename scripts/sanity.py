@@ -46,8 +46,8 @@ def sanity(
     with tempfile.TemporaryDirectory(prefix="liveml-sanity-") as name:
         folder = Path(name)
         tree = install(artefact, folder, bin_dir=bin_dir)
-        # ansible-test's settings, which the artefact leaves out with all tests. There is no ignore file: what it
-        # finds is mended, or excused in its line with the reason.
+        # ansible-test's settings, which the artefact leaves out with all tests. They ignore nothing: each
+        # finding is fixed, or excused in its line with the reason.
         (tree / "tests").mkdir()
         shutil.copy(ROOT / "tests" / "config.yml", tree / "tests")
         prepare_home(folder, version, bin_dir)
@@ -61,7 +61,7 @@ def _options(name: str, values: Iterable[str]) -> list[str]:
 
 
 def prepare_home(folder: Path, version: str, bin_dir: Path) -> None:
-    """Give ansible-test its pip, and that pip the settings which it does not hand on from the environment."""
+    """Give ansible-test its pip, and pass that pip the settings that ansible-test does not pass from the environment."""
     pip = run([bin_dir / "python", "-c", WANTED_PIP.format(version=version)], folder, bin_dir=bin_dir).strip()
     cache = HOME / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)

@@ -129,7 +129,7 @@ verdicts:
       type: str
       sample: proven
     progress_claim:
-      description: Whether progress went on and never went back, V(proven), V(refuted) or V(unknown).
+      description: Whether progress continued and never went back, V(proven), V(refuted) or V(unknown).
       type: str
       sample: proven
     stall_claim:

@@ -218,9 +218,9 @@ def one(params: dict[str, Any], now: datetime) -> dict[str, Any]:
 
 
 def every(folder: Path, now: datetime) -> dict[str, Any]:
-    """Judge each request of a folder. Raises InvalidInput when it is none."""
+    """Judge each request of a folder. Raises InvalidInput if it is not a folder."""
     if not folder.is_dir():
-        raise InvalidInput(f"{folder} is no folder", hint="Give the folder of the requests", option="folder")
+        raise InvalidInput(f"{folder} is not a folder", hint="Give the folder of the requests", option="folder")
     return {"requests": [entry(path, now) for path in sorted(folder.glob("*.yml"))]}
 
 

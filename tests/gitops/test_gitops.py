@@ -316,7 +316,7 @@ def test_a_folder_of_requests_is_judged_without_a_vcenter(run_module: RunModule,
     assert [entry["state"] for entry in found] == ["due", "early", "expired", "invalid", "invalid", "due"]
     assert found[-1]["slug"] == "fault-domain-us-west-2b"
     assert "is a required property" in found[3]["message"]
-    assert "is no folder" in run_module("maintenance_request", folder=str(tmp_path / "a.yml"))["msg"]
+    assert "is not a folder" in run_module("maintenance_request", folder=str(tmp_path / "a.yml"))["msg"]
     assert "cannot be read: No such file" in run_module("maintenance_request", path=str(tmp_path / "z.yml"))["msg"]
     path = {"path": str(tmp_path / "b.yml"), "stage": "apply"}
     assert run_module("maintenance_request", **path, outside_window="skip")["state"] == "early"
