@@ -61,9 +61,9 @@ class Reach:
 
     def refuse_leak(self, scoped: Scoped, experiment: Experiment) -> None:
         """Raise InvalidInput if credentials would go to a guest's own address that was asked without any."""
-        if not scoped.sends_credentials or not scoped.url:
+        if not scoped.sends_credentials or not scoped.source.url:
             return
-        address = address_in(scoped.url, experiment.url)
+        address = address_in(scoped.source.url, experiment.url)
         if address in ("", self._given.get(experiment.vm_name, "").lower()):
             return
         refusal = self._refusal(address or "", credentials=True)

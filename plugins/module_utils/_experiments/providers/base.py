@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 from ..model import Experiment, Final, Sample
 from ..training_clock import Point
@@ -47,33 +48,62 @@ class Session(Protocol):
         """Let go of connections and programs."""
 
 
-class Source(Protocol):
-    """One place where experiments are found: a kind of provider with its settings."""
+class Source(ABC):
+    """One place where experiments are found: a kind of provider with its settings.
 
-    provider: str
-    in_guest: bool
-    """Whether the source is asked at an address inside the VM (and credentials go there)."""
+    The answers that most providers do not have are given here; a provider overrides what it knows.
+    """
 
+    provider: ClassVar[str]
+    needs: ClassVar[str] = ""
+    """The option of ``experiments.sources`` without which the source cannot be used.
+
+    Empty: the provider is not listed in that option. It looks into every VM, unless the option of its own name is false.
+    """
+    names_its_vm: ClassVar[bool] = True
+    """Whether the provider itself reports the VM of an experiment; if not, only the settings can say it."""
+    url = ""
+    """Template of the URLs of its servers, empty if it has no URL."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+
+    @property
+    def in_guest(self) -> bool:
+        """Whether the source is asked at an address inside the VM (and credentials go there)."""
+        return "{address}" in self.url
+
+    @abstractmethod
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """Experiments that advance in a VM now, or none and a sentence on what was seen. Never raises for a guest."""
 
+    @abstractmethod
+    def session(self, experiment: Experiment) -> Session:
+        """A session for an experiment of this provider, also one that only the journal knows."""
+
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """Whether it could be recovered if the worst happened (``yes``, ``no``, ``unknown``), and by what or why not."""
+        return "unknown", f"provider {self.provider} does not report checkpoints"
 
     def reproducible(self, experiment: Experiment) -> tuple[str, str]:
         """Whether the same seed and data would give the same model (``yes``, ``no``, ``unknown``), and why."""
+        return "unknown", f"provider {self.provider} does not report how the training draws its random numbers"
 
     def final(self, experiment: Experiment) -> Final | None:
-        """How it ended and what came out of it; ``None`` when that cannot be told. Never raises for a server."""
+        """How it ended and what its result is; ``None`` if that is not recorded. Never raises for a server."""
+        return None
 
     def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
-        """When steps ``first`` to ``last`` were done by the training's own clock; empty where that is not recorded.
+        """When steps ``first`` to ``last`` were done by the training's own clock; empty if that is not recorded.
 
         Never raises for a server.
         """
+        return []
 
-    def session(self, experiment: Experiment) -> Session:
-        """A session for an experiment of this provider, also one that only the journal knows."""
+
+def progress_at(step: float | None, total_steps: int | None) -> float | None:
+    """Share of the training that is done, if both figures are known."""
+    return min(1.0, step / total_steps) if step is not None and total_steps else None
 
 
 def advancing(

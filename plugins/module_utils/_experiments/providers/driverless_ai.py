@@ -14,7 +14,6 @@ read from the answers of the health API (a server in the VM), progress only as n
 
 from __future__ import annotations
 
-import http.client
 import re
 import time
 from collections.abc import Mapping
@@ -39,15 +38,9 @@ from ..model import (
     Final,
     Sample,
 )
-from ..training_clock import Point
 from .base import Session, Target
-from .probe import (
-    Endpoint,
-    Probe,
-    endpoint_of,
-    failed_sample,
-    url_for,
-)
+from .over_http import HttpSession, UrlSource, sampled
+from .probe import Endpoint, Probe
 
 PROVIDER = "driverless_ai"
 HEALTH = "/apis/health/v1"
@@ -60,27 +53,22 @@ CAPABILITIES = Capabilities(
 )
 
 
-class DriverlessAi:
+class DriverlessAi(UrlSource):
     """Driverless AI servers."""
 
     provider = PROVIDER
+    names_its_vm = False
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = settings
-        self.in_guest = "{address}" in settings["url"]
-
-    def discover(self, target: Target) -> tuple[list[Experiment], str]:
-        """See the port ``Source``."""
-        endpoint = self._endpoint(url_for(self._settings["url"], target.address, target.vm_name))
+    def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
         try:
             client = connect(endpoint, self._settings)
             if version_of(client) < OLDEST:
-                return [], f"{endpoint.url}: server {text(str(client.server.version))} is older than 1.10.0"
+                return [], f"server {text(str(client.server.version))} is older than 1.10.0"
             running = [e for e in client.experiments.list() if e.is_running()]
         except InvalidInput:
             raise
         except Exception as error:  # the client documents no error classes
-            return [], f"{endpoint.url}: {text(str(error)) or type(error).__name__}"
+            return [], text(str(error)) or type(error).__name__
         found = [
             Experiment(
                 vm=target.vm,
@@ -95,15 +83,7 @@ class DriverlessAi:
             )
             for experiment in running
         ]
-        return found, "" if found else f"{endpoint.url}: no experiment runs"
-
-    def recovery(self, experiment: Experiment) -> tuple[str, str]:
-        """See the port ``Source``."""
-        return "unknown", "the client's documentation names no way to ask"
-
-    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
-        """See the port ``Source``."""
-        return "unknown", "the provider does not tell how the training draws its random numbers"
+        return found, "no experiment runs"
 
     def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
         """See the port ``Exporter``: a scoring pipeline that the server has built already."""
@@ -140,16 +120,9 @@ class DriverlessAi:
             return None
         return Final(status, text(told.get("scorer")), number(told.get("val_score")), artifacts)
 
-    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
-        """See the port ``Source``: the client tells no step times."""
-        return []
-
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         return ExperimentSession(self._endpoint(experiment.url), experiment.id, self._settings)
-
-    def _endpoint(self, url: str) -> Endpoint:
-        return endpoint_of(url, self._settings, "experiments.sources.url")
 
 
 def connect(endpoint: Endpoint, settings: Mapping[str, Any]) -> Any:
@@ -233,25 +206,24 @@ def only_file(folder: Path, wanted: Wanted) -> Path:
     return files[0]
 
 
-class ExperimentSession:
+class ExperimentSession(HttpSession):
     """Questions about one experiment: the health API each time, the client every two seconds."""
 
     most_hz = 10.0
 
     def __init__(self, endpoint: Endpoint, key: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(Probe(endpoint))
         self._endpoint, self._key, self._settings = endpoint, key, settings
-        self._probe = Probe(endpoint)
         self._experiment: Any = None
         self._asked = float("-inf")
         self._told: tuple[str, float | None] = ("RUNNING", None)
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
-        sent = time.monotonic()
-        try:
-            answer = self._probe.get(HEALTH)
-        except (OSError, http.client.HTTPException) as error:
-            return failed_sample(error, sent)
+        return sampled(self._ask)
+
+    def _ask(self, sent: float) -> Sample:
+        answer = self._probe.get(HEALTH)
         received = time.monotonic()
         health = mapping(answer.body)
         if answer.status != 200 or "server_version" not in health:
@@ -271,11 +243,3 @@ class ExperimentSession:
         if self._experiment is None:
             self._experiment = found_again(connect(self._endpoint, self._settings), self._key)
         return self._experiment
-
-    def interrupt(self) -> None:
-        """See the port ``Session``."""
-        self._probe.interrupt()
-
-    def close(self) -> None:
-        """See the port ``Session``."""
-        self._probe.close()

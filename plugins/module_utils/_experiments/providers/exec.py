@@ -44,7 +44,7 @@ from ..model import (
     Sample,
 )
 from ..training_clock import Point
-from .base import Session, Target
+from .base import Session, Source, Target
 from .probe import (
     MOST_BYTES,
     REQUEST_SECONDS,
@@ -55,14 +55,14 @@ STATUS = ("RUNNING", "DONE", "FAILED", "CANCELLED", "CANCEL_PENDING")
 DISCOVERY_SECONDS = 30.0
 
 
-class Exec:
+class Exec(Source):
     """An executable of the operator."""
 
     provider = PROVIDER
-    in_guest = False
+    needs = "command"
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._command = list(settings["command"])
         self._secrets = {key: settings[key] for key in ("username", "password", "token") if settings.get(key)}
 
@@ -112,10 +112,6 @@ class Exec:
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``: what the program told."""
         return experiment.recoverable, experiment.recovery or "the program does not tell"
-
-    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
-        """See the port ``Source``."""
-        return "unknown", "the provider does not tell how the training draws its random numbers"
 
     def final(self, experiment: Experiment) -> Final | None:
         """See the port ``Source``: what the program answers to ``final``, if it does."""

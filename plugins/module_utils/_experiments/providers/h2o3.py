@@ -15,7 +15,6 @@ life by itself, and for the job beside that, on another connection.
 
 from __future__ import annotations
 
-import http.client
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,10 +32,10 @@ from ..._core.untrusted import (
 )
 from ..finished_models import Exported, Wanted
 from ..model import Capabilities, Experiment, Final
-from ..training_clock import Point
-from .base import Session, Target
+from .base import Session, Source, Target
 from .h2o3_models import (
     fetch_model,
+    job_of,
     job_path,
     listed_models,
     parameters_of,
@@ -49,6 +48,7 @@ from .h2o3_sessions import (
     NodeSession,
 )
 from .probe import (
+    NO_ANSWER,
     Answer,
     Endpoint,
     Probe,
@@ -71,14 +71,14 @@ CAPABILITIES = Capabilities(
 )
 
 
-class H2o3:
+class H2o3(Source):
     """H2O-3 servers at the addresses of the VMs, on a list of ports."""
 
     provider = PROVIDER
-    in_guest = True
+    url = "//{address}"
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._tls = tls_of(settings, "experiments.use_tls") if settings["use_tls"] else None
 
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
@@ -95,59 +95,50 @@ class H2o3:
 
     def reproducible(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``: from the parameters of the job's model."""
-        probe = Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
         try:
-            job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
-            kind, name = text(mapping(job.get("dest")).get("type")), text(mapping(job.get("dest")).get("name"))
-            return reproducible_of(kind, probe.get(parameters_path(name)) if kind == "Key<Model>" else None)
-        except (OSError, http.client.HTTPException) as error:
+            with self._probe(experiment) as probe:
+                destination = mapping(job_of(probe.get(job_path(experiment.id))).get("dest"))
+                kind, name = text(destination.get("type")), text(destination.get("name"))
+                return reproducible_of(kind, probe.get(parameters_path(name)) if kind == "Key<Model>" else None)
+        except NO_ANSWER as error:
             return "unknown", text(f"{type(error).__name__} {error}")
-        finally:
-            probe.close()
 
     def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
         """See the port ``Exporter``."""
-        probe = Probe(self._endpoint_of(experiment), most_bytes=MOST_MODEL_BYTES)
         try:
-            return fetch_model(probe, experiment, wanted, folder)
-        except (OSError, http.client.HTTPException) as error:
+            with Probe(self._endpoint_of(experiment), most_bytes=MOST_MODEL_BYTES) as probe:
+                return fetch_model(probe, experiment, wanted, folder)
+        except NO_ANSWER as error:
             raise ExperimentError(
                 f"{experiment.vm_name}: {experiment.url} gave no whole answer ({type(error).__name__})",
                 hint="Check that the VM and its H2O-3 server run, then export again",
             ) from error
-        finally:
-            probe.close()
 
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``: ``auto_recoverable`` of the job, else the checkpoint folders of its model."""
-        probe = Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
         try:
-            job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
-            if job.get("auto_recoverable") is True:
-                return "yes", "the server's auto-recovery"
-            return recovery_of(probe.get(parameters_path(text(mapping(job.get("dest")).get("name")))))
-        except (OSError, http.client.HTTPException) as error:
+            with self._probe(experiment) as probe:
+                job = job_of(probe.get(job_path(experiment.id)))
+                if job.get("auto_recoverable") is True:
+                    return "yes", "the server's auto-recovery"
+                return recovery_of(probe.get(parameters_path(text(mapping(job.get("dest")).get("name")))))
+        except NO_ANSWER as error:
             return "unknown", text(f"{type(error).__name__} {error}")
-        finally:
-            probe.close()
 
     def final(self, experiment: Experiment) -> Final | None:
         """See the port ``Source``: the job's status, its best model and that one's metric."""
-        probe = Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
         try:
-            job = mapping(next(iter(items(mapping(probe.get(job_path(experiment.id)).body).get("jobs"))), None))
-            models = models_of(mapping(job.get("dest")), probe) if job.get("status") == "DONE" else []
-            metric, score = score_of(probe.get(f"/3/Models/{quoted(models[0])}")) if models else ("", None)
-        except (OSError, http.client.HTTPException):
+            with self._probe(experiment) as probe:
+                job = job_of(probe.get(job_path(experiment.id)))
+                models = models_of(mapping(job.get("dest")), probe) if job.get("status") == "DONE" else []
+                metric, score = score_of(probe.get(f"/3/Models/{quoted(models[0])}")) if models else ("", None)
+        except NO_ANSWER:
             return None
-        finally:
-            probe.close()
         detail = text(job.get("exception") or job.get("progress_msg"))
         return Final(text(job.get("status")), metric, score, tuple(models), detail) if job else None
 
-    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
-        """See the port ``Source``: H2O-3 counts no steps."""
-        return []
+    def _probe(self, experiment: Experiment) -> Probe:
+        return Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
 
     def _endpoint_of(self, experiment: Experiment) -> Endpoint:
         address, port = experiment.url.split("://", 1)[1].split("/", 1)[0].rsplit(":", 1)
@@ -170,32 +161,33 @@ def discover(
     endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = DISCOVERY_SECONDS
 ) -> tuple[list[Experiment], str]:
     """Training jobs that run on a server, or none and what was seen instead."""
-    probe = Probe(endpoint, timeout, MOST_MODEL_BYTES)
     try:
-        cloud = probe.get("/3/Cloud")
-        if cloud.status == 401:
-            return [], "the server asks for other credentials (experiments.username and experiments.password)"
-        if not is_h2o(cloud):
-            return [], "something other than an H2O-3 server answers"
-        if mapping(cloud.body).get("locked") is False:
-            return [], "no training job runs"  # a job would have locked the cloud; asking for jobs would, too
-        name, nodes = cluster_of(cloud)
-        jobs = probe.get("/3/Jobs")
-        end = time.monotonic() + PATIENCE_SECONDS
-        running = running_experiments(jobs, endpoint.url, vm, vm_name)
-        asked = {e.id for e in running[:MOST_JOBS]}
-        training = {key: model for key, model in models_in_training(jobs) if key in asked}
-        limited = {key for key, model in training.items() if time.monotonic() < end and has_time_limit(probe, model)}
-        found = [
-            replace(e, cluster=name, nodes=nodes, clock_progress=e.clock_progress or e.id in limited) for e in running
-        ]
-        return found, "no training job runs"
+        with Probe(endpoint, timeout, MOST_MODEL_BYTES) as probe:
+            return _discover(probe, vm, vm_name)
     except ConnectionRefusedError:
         return [], "no server listens"
-    except (OSError, http.client.HTTPException) as error:
+    except NO_ANSWER as error:
         return [], unanswered(error, endpoint)
-    finally:
-        probe.close()
+
+
+def _discover(probe: Probe, vm: str, vm_name: str) -> tuple[list[Experiment], str]:
+    """See :func:`discover`. Raises NO_ANSWER."""
+    cloud = probe.get("/3/Cloud")
+    if cloud.status == 401:
+        return [], "the server asks for other credentials (experiments.username and experiments.password)"
+    if not is_h2o(cloud):
+        return [], "something other than an H2O-3 server answers"
+    if mapping(cloud.body).get("locked") is False:
+        return [], "no training job runs"  # a job would have locked the cloud; asking for jobs would, too
+    name, nodes = cluster_of(cloud)
+    jobs = probe.get("/3/Jobs")
+    end = time.monotonic() + PATIENCE_SECONDS
+    running = running_experiments(jobs, probe.endpoint.url, vm, vm_name)
+    asked = {e.id for e in running[:MOST_JOBS]}
+    training = {key: model for key, model in models_in_training(jobs) if key in asked}
+    limited = {key for key, model in training.items() if time.monotonic() < end and has_time_limit(probe, model)}
+    found = [replace(e, cluster=name, nodes=nodes, clock_progress=e.clock_progress or e.id in limited) for e in running]
+    return found, "no training job runs"
 
 
 def is_h2o(answer: Answer) -> bool:
@@ -218,7 +210,7 @@ def has_time_limit(probe: Probe, model: str) -> bool:
     """Whether a model in training has ``max_runtime_secs``: its progress is a clock then (measured)."""
     try:
         limit = number(parameters_of(probe.get(parameters_path(model))).get("max_runtime_secs"))
-    except (OSError, http.client.HTTPException):
+    except NO_ANSWER:
         return False
     return limit is not None and limit > 0
 

@@ -53,6 +53,11 @@ def job_path(job: str) -> str:
     return f"/3/Jobs/{quoted(job)}"
 
 
+def job_of(answer: Answer) -> Mapping[str, Any]:
+    """The job in the answer on ``job_path``; empty when there is none."""
+    return mapping(next(iter(items(mapping(answer.body).get("jobs"))), None))
+
+
 def parameters_path(model: str) -> str:
     """Path of a model without its output, which alone may be megabytes."""
     return f"/3/Models/{quoted(model)}?_exclude_fields=models/output"
@@ -181,7 +186,7 @@ def finished(answer: Answer, experiment: Experiment) -> Mapping[str, Any]:
         raise ExperimentError(f"{who}: something other than an H2O-3 server answers", hint="Check the VM's address")
     if process != experiment.process:
         raise ExperimentError(f"{who}: the server was restarted, and what it trained is gone", hint="Train again")
-    job = mapping(next(iter(items(mapping(answer.body).get("jobs"))), None))
+    job = job_of(answer)
     status, message = text(job.get("status")), text(job.get("progress_msg"))
     if answer.status != 200 or not status:
         raise ExperimentError(f"{who}: the server no longer knows the job", hint="Train again")

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from dataclasses import replace
@@ -15,12 +14,8 @@ from functools import cached_property
 from ..._core.untrusted import items, mapping, share, text
 from ..model import Sample
 from .h2o3_models import job_path
-from .probe import (
-    Answer,
-    Endpoint,
-    Probe,
-    failed_sample,
-)
+from .over_http import HttpSession, sampled
+from .probe import Answer, Endpoint, Probe
 
 DISCOVERY_SECONDS = 3.0
 JOB_SECONDS = 0.2
@@ -28,7 +23,7 @@ FRESH_SECONDS = 0.9 * JOB_SECONDS  # so that of 5 questions a second each is abo
 LONG_ANSWER = 0.25
 
 
-class JobSession:
+class JobSession(HttpSession):
     """Questions about one job, one after the other; the cheap one whether the server lives while the last is fresh.
 
     After a freeze none is, so the next question is about the job.
@@ -37,7 +32,7 @@ class JobSession:
     most_hz = 20.0
 
     def __init__(self, endpoint: Endpoint, job: str) -> None:
-        self._probe = Probe(endpoint)
+        super().__init__(Probe(endpoint))
         self._job = job
         self._told: Sample | None = None
 
@@ -72,16 +67,8 @@ class JobSession:
         self._tells_life = told.outcome != "answered"
         return replace(told, sent=life.sent, asked=told.sent)
 
-    def interrupt(self) -> None:
-        """See the port ``Session``."""
-        self._probe.interrupt()
 
-    def close(self) -> None:
-        """See the port ``Session``."""
-        self._probe.close()
-
-
-class NodeSession:
+class NodeSession(HttpSession):
     """Questions about one node of a cluster, with what is known of the job.
 
     After a long answer only news of the job count that were asked for later: an answer that waited through a freeze may
@@ -91,7 +78,7 @@ class NodeSession:
     most_hz = 20.0
 
     def __init__(self, endpoint: Endpoint, job: str) -> None:
-        self._probe = Probe(endpoint)
+        super().__init__(Probe(endpoint))
         self._jobs = JobSession(endpoint, job)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow_job, name=f"job at {endpoint.address}", daemon=True)
@@ -128,7 +115,7 @@ class NodeSession:
         """See the port ``Session``."""
         self._stop.set()
         self._jobs.interrupt()
-        self._probe.interrupt()
+        super().interrupt()
 
     def close(self) -> None:
         """See the port ``Session``."""
@@ -136,29 +123,26 @@ class NodeSession:
         if self._thread.ident:
             self._thread.join(timeout=2)
         self._jobs.close()
-        self._probe.close()
+        super().close()
 
 
 def tells_life(endpoint: Endpoint) -> bool:
     """Whether the server itself answers the cheap question: a proxy may answer it, a firewall drop it."""
-    probe = Probe(endpoint, DISCOVERY_SECONDS)
-    try:
+    with Probe(endpoint, DISCOVERY_SECONDS) as probe:
         return life_of(probe).outcome == "answered"
-    finally:
-        probe.close()
 
 
 def life_of(probe: Probe, *, cheaply: bool = True) -> Sample:
     """Ask once whether the server lives, and which process it is. Never raises for what a server or network does."""
-    sent = time.monotonic()
-    try:
+
+    def ask(sent: float) -> Sample:
         answer = probe.options("/") if cheaply else probe.get("/3/Cloud")
-    except (OSError, http.client.HTTPException) as error:
-        return failed_sample(error, sent)
-    process = answer.headers.get("x-h2o-cluster-id")
-    if process is None or answer.status != 200:
-        return Sample(sent, time.monotonic(), "invalid", detail=f"HTTP {answer.status} of another service")
-    return Sample(sent, time.monotonic(), "answered", process)
+        process = answer.headers.get("x-h2o-cluster-id")
+        if process is None or answer.status != 200:
+            return Sample(sent, time.monotonic(), "invalid", detail=f"HTTP {answer.status} of another service")
+        return Sample(sent, time.monotonic(), "answered", process)
+
+    return sampled(ask)
 
 
 def joined(life: Sample, job: Sample | None) -> Sample:
@@ -170,12 +154,7 @@ def joined(life: Sample, job: Sample | None) -> Sample:
 
 def sample(probe: Probe, job: str) -> Sample:
     """Ask once how the job is. Never raises for what a server or network does."""
-    sent = time.monotonic()
-    try:
-        answer = probe.get(job_path(job))
-    except (OSError, http.client.HTTPException) as error:
-        return failed_sample(error, sent)
-    return parse_sample(answer, sent, time.monotonic())
+    return sampled(lambda sent: parse_sample(probe.get(job_path(job)), sent, time.monotonic()))
 
 
 def parse_sample(answer: Answer, sent: float, received: float) -> Sample:

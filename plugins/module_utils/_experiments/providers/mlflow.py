@@ -11,10 +11,10 @@ step, so a training that resumed from a checkpoint is found by its history in ti
 
 from __future__ import annotations
 
-import http.client
 import itertools
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -31,16 +31,15 @@ from .base import (
     Target,
     advancing,
     names_one,
+    progress_at,
 )
+from .over_http import HttpSession, UrlSource, sampled
 from .probe import (
+    NO_ANSWER,
     REQUEST_SECONDS,
     Answer,
     Endpoint,
     Probe,
-    endpoint_of,
-    failed_sample,
-    unanswered,
-    url_for,
 )
 
 PROVIDER = "mlflow"
@@ -50,6 +49,7 @@ CHECKPOINT_TAG = "liveml.checkpoint"
 PROCESS_TAGS = ("liveml.pid", "liveml.started")
 STATUS = {"RUNNING": "RUNNING", "FINISHED": "DONE", "FAILED": "FAILED", "KILLED": "CANCELLED"}
 DISCOVERY_SECONDS = 10.0
+RECORD_SECONDS = 10.0
 MOST_BYTES = 16 << 20  # of an answer with many runs
 MOST_PAGES = 10
 WITH_EVERYTHING = ("epoch",)  # what frameworks log beside every metric, several times a step: no sign of a new start
@@ -60,88 +60,70 @@ MOST_POINTS = 2500
 NOTE = "changes of the run's step, as the tracking server records them"
 
 
-class Mlflow:
+class Mlflow(UrlSource):
     """A tracking server; runs belong to the VM that their tag ``liveml.vm`` names, or to the source's only VM."""
 
     provider = PROVIDER
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = settings
-        self.in_guest = "{address}" in settings["url"]
+        super().__init__(settings)
         self._only = names_one(settings["vms"])
 
-    def discover(self, target: Target) -> tuple[list[Experiment], str]:
-        """See the port ``Source``."""
-        endpoint = self._endpoint(url_for(self._settings["url"], target.address, target.vm_name))
-        probe = Probe(endpoint, DISCOVERY_SECONDS, MOST_BYTES)
+    def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
         try:
-            runs = self._runs(probe, target.vm_name)
+            with Probe(endpoint, DISCOVERY_SECONDS, MOST_BYTES) as probe:
+                runs = self._runs(probe, target.vm_name)
         except Refused as error:
-            return [], f"{endpoint.url}: {error}"
-        except (OSError, http.client.HTTPException) as error:
-            return [], f"{endpoint.url}: {unanswered(error, endpoint)}"
-        finally:
-            probe.close()
+            return [], str(error)
         candidates = [e for e in (self._experiment(run, endpoint, target) for run in runs) if e is not None]
         seconds = self._settings["advance_timeout"]
         found = advancing([(e, self.session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
-        stale = f"{len(candidates)} runs say RUNNING, none advanced in {seconds:.0f} s" if candidates else "no run"
-        return found, "" if found else f"{endpoint.url}: {stale}"
+        return found, (
+            f"{len(candidates)} runs say RUNNING, none advanced in {seconds:.0f} s" if candidates else "no run"
+        )
 
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``: a tag ``liveml.checkpoint``, or an artifact that is named so."""
-        probe = Probe(self._endpoint(experiment.url), timeout=10)
-        query = urlencode({"run_id": experiment.id})
         try:
-            run = mapping(checked(probe.get(f"{API}/runs/get?{query}")).get("run"))
-            told = pairs(run, "tags").get(CHECKPOINT_TAG, "")
-            files = items(checked(probe.get(f"{API}/artifacts/list?{query}")).get("files"))
-        except (Refused, OSError, http.client.HTTPException) as error:
+            run, names = self._record(experiment)
+        except (Refused, *NO_ANSWER) as error:
             return "unknown", text(str(error)) or type(error).__name__
-        finally:
-            probe.close()
-        names = [text(mapping(file).get("path")) for file in files]
-        found = told or next((name for name in names if "checkpoint" in name.lower()), "")
+        tag = pairs(run, "tags").get(CHECKPOINT_TAG, "")
+        found = tag or next((name for name in names if "checkpoint" in name.lower()), "")
         return ("yes", f"checkpoint {found}") if found else ("no", f"no artifact and no tag {CHECKPOINT_TAG}")
-
-    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
-        """See the port ``Source``."""
-        return "unknown", "the provider does not tell how the training draws its random numbers"
 
     def final(self, experiment: Experiment) -> Final | None:
         """See the port ``Source``: the run's status, the last value of its metric and its artifacts."""
-        probe = Probe(self._endpoint(experiment.url), timeout=10)
-        query = urlencode({"run_id": experiment.id})
         try:
-            run = mapping(checked(probe.get(f"{API}/runs/get?{query}")).get("run"))
-            files = items(checked(probe.get(f"{API}/artifacts/list?{query}")).get("files"))
-        except (Refused, OSError, http.client.HTTPException):
+            run, names = self._record(experiment)
+        except (Refused, *NO_ANSWER):
             return None
-        finally:
-            probe.close()
         metrics = map(mapping, items(mapping(run.get("data")).get("metrics")))
         score = next((number(m.get("value")) for m in metrics if m.get("key") == experiment.metric), None)
         status = text(mapping(run.get("info")).get("status"))
-        names = tuple(text(mapping(file).get("path")) for file in files)
-        return Final(STATUS.get(status, status), experiment.metric, score, names)
+        return Final(STATUS.get(status, status), experiment.metric, score, tuple(names))
+
+    def _record(self, experiment: Experiment) -> tuple[Mapping[str, Any], list[str]]:
+        """The run and the names of its artifacts. Raises Refused or NO_ANSWER."""
+        query = urlencode({"run_id": experiment.id})
+        with self._probe(experiment) as probe:
+            run = mapping(checked(probe.get(f"{API}/runs/get?{query}")).get("run"))
+            files = items(checked(probe.get(f"{API}/artifacts/list?{query}")).get("files"))
+        return run, [text(mapping(file).get("path")) for file in files]
 
     def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
         """See the port ``Source``: when each step was logged."""
-        probe = Probe(self._endpoint(experiment.url), timeout=10)
-        try:
+        with suppress(*NO_ANSWER), self._probe(experiment) as probe:
             points = history(probe, experiment.id, experiment.metric, first, last)
-        except (OSError, http.client.HTTPException):
-            return []
-        finally:
-            probe.close()
-        return [(stamp / 1000, step) for stamp, step in points]
+            return [(stamp / 1000, step) for stamp, step in points]
+        return []
+
+    def _probe(self, experiment: Experiment) -> Probe:
+        return Probe(self._endpoint(experiment.url), RECORD_SECONDS)
 
     def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> Session:
         """See the port ``Source``."""
         return RunSession(self._endpoint(experiment.url), experiment, self._settings, timeout)
-
-    def _endpoint(self, url: str) -> Endpoint:
-        return endpoint_of(url, self._settings, "experiments.sources.url")
 
     def _runs(self, probe: Probe, vm_name: str) -> list[Mapping[str, Any]]:
         known = searched(probe, "experiments", {"max_results": 1000})
@@ -269,13 +251,13 @@ def went_back(points: list[tuple[float, float]], since: float) -> bool:
     return len({b[1] for a, b in by_step if a[1] == b[1] and b[0] > since}) > 1
 
 
-class RunSession:
+class RunSession(HttpSession):
     """Questions about one run."""
 
     most_hz = 10.0
 
     def __init__(self, endpoint: Endpoint, experiment: Experiment, settings: Mapping[str, Any], timeout: float) -> None:
-        self._probe = Probe(endpoint, timeout)
+        super().__init__(Probe(endpoint, timeout))
         self._run = experiment.id
         self._metric = experiment.metric
         self._total = settings["total_steps"]
@@ -288,15 +270,11 @@ class RunSession:
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
-        sent = time.monotonic()
-        try:
-            answer = self._probe.get(f"{API}/runs/get?{urlencode({'run_id': self._run})}")
-            received = time.monotonic()
-            return self._parsed(answer, sent, received)
-        except (OSError, http.client.HTTPException) as error:
-            return failed_sample(error, sent)
+        return sampled(self._ask)
 
-    def _parsed(self, answer: Answer, sent: float, received: float) -> Sample:
+    def _ask(self, sent: float) -> Sample:
+        answer = self._probe.get(f"{API}/runs/get?{urlencode({'run_id': self._run})}")
+        received = time.monotonic()
         run = mapping(mapping(answer.body).get("run"))
         info = mapping(run.get("info"))
         if answer.status != 200 or not info:
@@ -312,7 +290,7 @@ class RunSession:
             "answered",
             f"{process} resumed from a checkpoint" if self._resumed else process,
             status=STATUS.get(text(info.get("status")), text(info.get("status"))),
-            progress=min(1.0, step / self._total) if step is not None and self._total else None,
+            progress=progress_at(step, self._total),
             step=step,
         )
 
@@ -332,11 +310,3 @@ class RunSession:
             self._resumed = self._resumed or went_back(points, self._first)
         if point != self._last:
             self._last, self._changed, self._looks = point, now, 0
-
-    def interrupt(self) -> None:
-        """See the port ``Session``."""
-        self._probe.interrupt()
-
-    def close(self) -> None:
-        """See the port ``Session``."""
-        self._probe.close()

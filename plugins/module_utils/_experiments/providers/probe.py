@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 from ..._core.errors import InvalidInput
@@ -26,6 +26,7 @@ from ..model import Sample
 
 MOST_BYTES = 1 << 20
 BLOCK = 1 << 16
+NO_ANSWER = (OSError, http.client.HTTPException)  # what every question over HTTP may raise
 GONE = (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected, ssl.SSLEOFError)
 REQUEST_SECONDS = 300.0  # a request in flight waits through the freeze
 
@@ -154,6 +155,14 @@ class Probe:
         self._connection: http.client.HTTPConnection | None = None
         self._socket: socket.socket | None = None
 
+    def __enter__(self) -> Self:
+        """Connect at the first question."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close the connection."""
+        self.close()
+
     def get(self, path: str) -> Answer:
         """GET a path below the prefix. Raises OSError or http.client.HTTPException when there is no whole answer."""
         return self._ask("GET", path, None)
@@ -183,7 +192,7 @@ class Probe:
         try:
             with self._in_time():
                 return self._whole(self._response(method, path, body))
-        except (OSError, http.client.HTTPException):
+        except NO_ANSWER:
             self.close()
             raise
 
@@ -206,7 +215,7 @@ class Probe:
             yield
             if late.is_set():
                 raise TimeoutError("no whole answer in time")  # what was cut may look whole
-        except (OSError, http.client.HTTPException) as error:
+        except NO_ANSWER as error:
             if late.is_set():
                 raise TimeoutError("no whole answer in time") from error
             raise

@@ -11,7 +11,6 @@ samples are as old as its scrape interval; a failed scrape makes the series vani
 
 from __future__ import annotations
 
-import http.client
 import re
 import time
 from collections.abc import Mapping
@@ -24,20 +23,15 @@ from ..._core.untrusted import count, items, mapping, number, text
 from ..model import (
     Capabilities,
     Experiment,
-    Final,
     Sample,
 )
-from ..training_clock import Point
-from .base import Target, advancing
+from .base import Target, advancing, progress_at
+from .over_http import HttpSession, UrlSource, sampled
 from .probe import (
     REQUEST_SECONDS,
     Answer,
     Endpoint,
     Probe,
-    endpoint_of,
-    failed_sample,
-    unanswered,
-    url_for,
 )
 
 PROVIDER = "prometheus"
@@ -53,10 +47,11 @@ SELECTOR = re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*(\{[^{}]*\})?$")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class Prometheus:
+class Prometheus(UrlSource):
     """An exporter (``metric``), or a Prometheus server (``query``)."""
 
     provider = PROVIDER
+    names_its_vm = False
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         if bool(settings["metric"]) == bool(settings["query"]):
@@ -65,19 +60,12 @@ class Prometheus:
                 hint="Give metric (a counter's name, asked at its exporter) or query (PromQL, asked at a server)",
                 option="experiments",
             )
-        self._settings = settings
-        self.in_guest = "{address}" in settings["url"]
+        super().__init__(settings)
 
-    def discover(self, target: Target) -> tuple[list[Experiment], str]:
-        """See the port ``Source``."""
-        url = url_for(self._settings["url"], target.address, target.vm_name)
-        endpoint = endpoint_of(url, self._settings, "experiments.sources.url")
+    def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
         query = self._settings["query"] or ""
         series = query.replace("{vm}", target.vm_name).replace("{address}", target.address) or self._settings["metric"]
-        try:
-            capabilities = self._capabilities(endpoint)
-        except (OSError, http.client.HTTPException) as error:
-            return [], f"{endpoint.url}: {unanswered(error, endpoint)}"
+        capabilities = self._capabilities(endpoint)
         candidate = Experiment(
             vm=target.vm,
             vm_name=target.vm_name,
@@ -93,42 +81,22 @@ class Prometheus:
         first = session.sample()
         session.close()
         if first.outcome != "answered" or first.step is None:
-            return [], f"{endpoint.url}: {first.detail or 'the metric is not there'}"
+            return [], first.detail or "the metric is not there"
         candidate = with_process(candidate, session.started)
         seconds = max(self._settings["advance_timeout"], min(3 * capabilities.freshness, LONGEST_WAIT))
         found = advancing([(candidate, self.session(candidate, DISCOVERY_SECONDS))], seconds)
-        return found, "" if found else f"{endpoint.url}: {series} did not advance in {seconds:.0f} s"
+        return found, f"{series} did not advance in {seconds:.0f} s"
 
     def _capabilities(self, endpoint: Endpoint) -> Capabilities:
         if self._settings["metric"]:
             return Capabilities("run", "answers", 0.0, "answers of the exporter in the training process")
-        probe = Probe(endpoint, DISCOVERY_SECONDS)
-        try:
+        with Probe(endpoint, DISCOVERY_SECONDS) as probe:
             freshness = scrape_age(probe.get("/api/v1/status/config"))
-        finally:
-            probe.close()
         return Capabilities("run", "changes", freshness, "changes of a query's value; as old as the scrape interval")
-
-    def recovery(self, experiment: Experiment) -> tuple[str, str]:
-        """See the port ``Source``."""
-        return "unknown", "metrics tell nothing of checkpoints"
-
-    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
-        """See the port ``Source``."""
-        return "unknown", "the provider does not tell how the training draws its random numbers"
-
-    def final(self, experiment: Experiment) -> Final | None:
-        """See the port ``Source``: metrics do not tell an end."""
-        return None
-
-    def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
-        """See the port ``Source``: samples carry the scraper's time, not the training's."""
-        return []
 
     def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> SeriesSession:
         """See the port ``Source``."""
-        endpoint = endpoint_of(experiment.url, self._settings, "experiments.sources.url")
-        return SeriesSession(endpoint, experiment, self._settings["total_steps"], timeout)
+        return SeriesSession(self._endpoint(experiment.url), experiment, self._settings["total_steps"], timeout)
 
 
 def with_process(experiment: Experiment, started: float | None) -> Experiment:
@@ -167,7 +135,7 @@ def exposition(data: bytes, names: set[str]) -> dict[str, float]:
     return found
 
 
-class SeriesSession:
+class SeriesSession(HttpSession):
     """Questions about one series."""
 
     most_hz = 20.0
@@ -175,7 +143,7 @@ class SeriesSession:
     def __init__(
         self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None, timeout: float = REQUEST_SECONDS
     ) -> None:
-        self._probe = Probe(endpoint, timeout, MOST_BYTES)
+        super().__init__(Probe(endpoint, timeout, MOST_BYTES))
         self._series = experiment.metric
         self._process = experiment.process
         self._direct = experiment.capabilities.signal == "answers"
@@ -188,11 +156,10 @@ class SeriesSession:
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
-        sent = time.monotonic()
-        try:
-            step, started, detail = self._scraped() if self._direct else self._queried()
-        except (OSError, http.client.HTTPException) as error:
-            return failed_sample(error, sent)
+        return sampled(self._ask)
+
+    def _ask(self, sent: float) -> Sample:
+        step, started, detail = self._scraped() if self._direct else self._queried()
         received = time.monotonic()
         if detail:
             return Sample(sent, received, "invalid", detail=detail)
@@ -203,7 +170,7 @@ class SeriesSession:
             "answered",
             f"start {self._restarts}" if self._restarts else self._process,
             status="RUNNING",
-            progress=min(1.0, step / self._total) if step is not None and self._total else None,
+            progress=progress_at(step, self._total),
             step=step,
         )
 
@@ -238,11 +205,3 @@ class SeriesSession:
         self._restarts += moved or fell
         self.started = started if started is not None else self.started
         self._last = step if step is not None else self._last
-
-    def interrupt(self) -> None:
-        """See the port ``Session``."""
-        self._probe.interrupt()
-
-    def close(self) -> None:
-        """See the port ``Session``."""
-        self._probe.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,28 +23,19 @@ from .mlflow import Mlflow
 from .prometheus import Prometheus
 from .tensorboard import Tensorboard
 
-ANY_ADDRESS = "//{address}"
-BUILT_IN: dict[str, Callable[[Mapping[str, Any]], Source]] = {
-    "driverless_ai": DriverlessAi,
-    "exec": Exec,
-    "mlflow": Mlflow,
-    "prometheus": Prometheus,
-    "tensorboard": Tensorboard,
+PROVIDERS: Mapping[str, type[Source]] = {
+    source.provider: source for source in (DriverlessAi, Exec, H2o3, Mlflow, Prometheus, Tensorboard)
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Scoped:
-    """A source and the VMs it is asked for, as name patterns; none: all. ``origin`` names it in journals.
-
-    ``url`` is the template of its servers' URLs, "" where it has none.
-    """
+    """A source and the VMs it is asked for, as name patterns; none: all. ``origin`` names it in journals."""
 
     origin: str
     source: Source
     vms: tuple[str, ...]
     sends_credentials: bool
-    url: str
 
     def covers(self, vm_name: str) -> bool:
         """Whether the source is asked for a VM."""
@@ -52,18 +43,21 @@ class Scoped:
 
 
 def sources_of(settings: Mapping[str, Any]) -> list[Scoped]:
-    """The sources of the module option ``experiments``: H2O-3 in every VM unless it is off, and those that are listed."""
-    everywhere = [Scoped(H2o3.provider, H2o3(settings), (), settings["username"] is not None, ANY_ADDRESS)]
-    return [*(everywhere if settings[H2o3.provider] else []), *(_scoped(source) for source in settings["sources"])]
+    """The sources of the module option ``experiments``: those of every VM unless they are off, and those that are listed."""
+    everywhere = [
+        Scoped(name, source(settings), (), settings["username"] is not None)
+        for name, source in PROVIDERS.items()
+        if not source.needs and settings[name]
+    ]
+    return [*everywhere, *(_scoped(source) for source in settings["sources"])]
 
 
 def _scoped(settings: Mapping[str, Any]) -> Scoped:
-    kind = settings["provider"]
-    needed = "command" if kind == "exec" else "url"
-    if not settings[needed]:
+    provider = PROVIDERS[settings["provider"]]
+    if not settings[provider.needs]:
         raise InvalidInput(
-            f"A source of provider {kind} needs {needed}",
-            hint=f"Give experiments.sources.{needed}",
+            f"A source of provider {provider.provider} needs {provider.needs}",
+            hint=f"Give experiments.sources.{provider.needs}",
             option="experiments",
         )
     secret = any(settings.get(key) for key in ("username", "token", "client_cert"))
@@ -73,27 +67,21 @@ def _scoped(settings: Mapping[str, Any]) -> Scoped:
             hint="Use {address} with experiments.allowed_networks, or {vm} in the path alone",
             option="experiments",
         )
-    source = BUILT_IN[kind](settings)
-    _belonging(settings)
-    return Scoped(
-        origin_of(settings), source, tuple(settings["vms"]), secret, settings["url"] if needed == "url" else ""
+    source = provider(settings)
+    _refuse_any_vm(source, settings)
+    return Scoped(origin_of(settings), source, tuple(settings["vms"]), secret)
+
+
+def _refuse_any_vm(source: Source, settings: Mapping[str, Any]) -> None:
+    """Raise InvalidInput if every VM would seem to have the same experiments."""
+    asked = f"{settings['url']}{settings['query']}"
+    if source.names_its_vm or names_one(settings["vms"]) or "{vm}" in asked or "{address}" in asked:
+        return
+    raise InvalidInput(
+        f"The source of provider {source.provider} at {settings['url']} does not tell to which VM its experiments belong",
+        hint="Name its one VM in vms, or use {address} or {vm}",
+        option="experiments",
     )
-
-
-def _belonging(settings: Mapping[str, Any]) -> None:
-    """Raise InvalidInput when what a source tells would be told of each VM alike."""
-    told = f"{settings['url']}{settings['query']}"
-    if (
-        settings["provider"] in ("driverless_ai", "prometheus")
-        and not names_one(settings["vms"])
-        and "{vm}" not in told
-        and "{address}" not in told
-    ):
-        raise InvalidInput(
-            f"The source of provider {settings['provider']} at {settings['url']} does not tell to which VM its experiments belong",
-            hint="Name its one VM in vms, or use {address} or {vm}",
-            option="experiments",
-        )
 
 
 def origin_of(settings: Mapping[str, Any]) -> str:

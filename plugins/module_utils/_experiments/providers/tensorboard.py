@@ -11,9 +11,9 @@ shows as a step that goes back, or a step that was seen already with another tim
 
 from __future__ import annotations
 
-import http.client
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +21,6 @@ from ..._core.untrusted import count, items, mapping, text
 from ..model import (
     Capabilities,
     Experiment,
-    Final,
     Sample,
 )
 from ..training_clock import Point
@@ -30,16 +29,15 @@ from .base import (
     Target,
     advancing,
     names_one,
+    progress_at,
 )
+from .over_http import HttpSession, UrlSource, sampled
 from .probe import (
+    NO_ANSWER,
     REQUEST_SECONDS,
     Answer,
     Endpoint,
     Probe,
-    endpoint_of,
-    failed_sample,
-    unanswered,
-    url_for,
 )
 
 PROVIDER = "tensorboard"
@@ -47,32 +45,25 @@ SCALARS = "/data/plugin/scalars"
 USUAL_RELOAD = 5.0
 LONGEST_WAIT = 300.0  # seconds; a search waits no longer because a guest says so
 DISCOVERY_SECONDS = 10.0
+RECORD_SECONDS = 10.0
 MOST_BYTES = 16 << 20
 NOTE = "changes of the last step that TensorBoard shows"
 
 
-class Tensorboard:
+class Tensorboard(UrlSource):
     """A TensorBoard; runs belong to the VM that their path names, or to the source's only VM."""
 
     provider = PROVIDER
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = settings
-        self.in_guest = "{address}" in settings["url"]
+        super().__init__(settings)
         self._only = self.in_guest or names_one(settings["vms"])
 
-    def discover(self, target: Target) -> tuple[list[Experiment], str]:
-        """See the port ``Source``."""
-        endpoint = self._endpoint(url_for(self._settings["url"], target.address, target.vm_name))
-        probe = Probe(endpoint, DISCOVERY_SECONDS, MOST_BYTES)
-        try:
+    def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
+        with Probe(endpoint, DISCOVERY_SECONDS, MOST_BYTES) as probe:
             environment, tags = probe.get("/data/environment"), probe.get(f"{SCALARS}/tags")
-        except (OSError, http.client.HTTPException) as error:
-            return [], f"{endpoint.url}: {unanswered(error, endpoint)}"
-        finally:
-            probe.close()
         if environment.status != 200 or tags.status != 200 or not isinstance(tags.body, dict):
-            return [], f"{endpoint.url}: something other than a TensorBoard answers (HTTP {tags.status})"
+            return [], f"something other than a TensorBoard answers (HTTP {tags.status})"
         reload, flush = reload_interval(environment), self._settings["flush_seconds"]
         freshness = reload + flush
         candidates = [
@@ -90,7 +81,7 @@ class Tensorboard:
         ]
         seconds = max(self._settings["advance_timeout"], 2 * (min(reload, LONGEST_WAIT) + flush))
         found = advancing([(e, self.session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
-        return found, "" if found else f"{endpoint.url}: none of {len(candidates)} runs advanced in {seconds:.0f} s"
+        return found, f"none of {len(candidates)} runs advanced in {seconds:.0f} s"
 
     def _series(self, body: Mapping[str, Any], vm_name: str) -> list[tuple[str, str]]:
         wanted = self._settings["metric"]
@@ -102,35 +93,16 @@ class Tensorboard:
                 found.append((run, text(tag)))
         return found
 
-    def recovery(self, experiment: Experiment) -> tuple[str, str]:
-        """See the port ``Source``."""
-        return "unknown", "TensorBoard knows no checkpoints"
-
-    def reproducible(self, experiment: Experiment) -> tuple[str, str]:
-        """See the port ``Source``."""
-        return "unknown", "the provider does not tell how the training draws its random numbers"
-
-    def final(self, experiment: Experiment) -> Final | None:
-        """See the port ``Source``: event files do not tell an end."""
-        return None
-
     def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
         """See the port ``Source``: when each step that TensorBoard kept was written."""
-        probe = Probe(self._endpoint(experiment.url), timeout=10, most_bytes=MOST_BYTES)
-        try:
-            answer = probe.get(series_path(experiment.id))
-        except (OSError, http.client.HTTPException):
-            return []
-        finally:
-            probe.close()
-        return [point for point in points_of(items(answer.body)) if first <= point[1] <= last]
+        with suppress(*NO_ANSWER), Probe(self._endpoint(experiment.url), RECORD_SECONDS, MOST_BYTES) as probe:
+            points = points_of(items(probe.get(series_path(experiment.id)).body))
+            return [point for point in points if first <= point[1] <= last]
+        return []
 
     def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> Session:
         """See the port ``Source``."""
         return SeriesSession(self._endpoint(experiment.url), experiment, self._settings["total_steps"], timeout)
-
-    def _endpoint(self, url: str) -> Endpoint:
-        return endpoint_of(url, self._settings, "experiments.sources.url")
 
 
 def reload_interval(environment: Answer) -> float:
@@ -146,13 +118,13 @@ def series_path(series: str) -> str:
     return f"{SCALARS}/scalars?{urlencode({'run': run, 'tag': tag})}"
 
 
-class SeriesSession:
+class SeriesSession(HttpSession):
     """Questions about one series of scalars."""
 
     most_hz = 4.0
 
     def __init__(self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None, timeout: float) -> None:
-        self._probe = Probe(endpoint, timeout, MOST_BYTES)
+        super().__init__(Probe(endpoint, timeout, MOST_BYTES))
         self._path = series_path(experiment.id)
         self._total = total_steps
         self._seen: dict[float, float] = {}
@@ -161,11 +133,10 @@ class SeriesSession:
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
-        sent = time.monotonic()
-        try:
-            answer = self._probe.get(self._path)
-        except (OSError, http.client.HTTPException) as error:
-            return failed_sample(error, sent)
+        return sampled(self._ask)
+
+    def _ask(self, sent: float) -> Sample:
+        answer = self._probe.get(self._path)
         received = time.monotonic()
         if answer.status != 200 or not isinstance(answer.body, list):
             kind = "job_missing" if answer.status in (400, 404) else "invalid"
@@ -180,7 +151,7 @@ class SeriesSession:
             "answered",
             f"start {self._restarts}" if self._restarts else "",
             status="RUNNING",
-            progress=min(1.0, step / self._total) if step is not None and self._total else None,
+            progress=progress_at(step, self._total),
             step=step,
         )
 
@@ -191,14 +162,6 @@ class SeriesSession:
         if points[-1][1] < self._last or changed:
             self._restarts += 1
         self._seen, self._last = times, points[-1][1]
-
-    def interrupt(self) -> None:
-        """See the port ``Session``."""
-        self._probe.interrupt()
-
-    def close(self) -> None:
-        """See the port ``Session``."""
-        self._probe.close()
 
 
 def points_of(body: list[Any]) -> list[tuple[float, float]]:

@@ -203,7 +203,7 @@ def test_a_slow_server_is_not_asked_without_end(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(discovery, "PATIENCE_SECONDS", 0.1)
     source: Any = Slow()
     observer = providers(h2o3=False, require_checkpoint="warn")
-    observer._sources = [discovery.Scoped("x", source, (), False, "")]
+    observer._sources = [discovery.Scoped("x", source, (), False)]
     (seen,) = observer.observe([VmState("vm-1", "ml-1", "u", "h", Power.ON, 1, guest_address="10.1.2.3")])
     assert len(seen.experiments) == 50
     assert 0 < source.asked < 20

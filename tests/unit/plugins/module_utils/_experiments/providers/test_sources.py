@@ -44,6 +44,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     Target,
     advancing,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.sources import PROVIDERS
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import largest_gap
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
@@ -92,6 +93,15 @@ def serve() -> Iterator[Serve]:
 def test_settings_that_make_no_sense_name_their_option(source: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidInput, match=named):
         observed(source)
+
+
+def test_the_choices_of_the_options_are_the_registry() -> None:
+    """The specs must not import the providers: a module without experiments does not load them."""
+    listed = [name for name, source in PROVIDERS.items() if source.needs]
+    assert SOURCE_OPTIONS["provider"]["choices"] == sorted(listed)
+    assert {PROVIDERS[name].needs for name in listed} <= set(SOURCE_OPTIONS)
+    everywhere = set(PROVIDERS) - set(listed)
+    assert {EXPERIMENT_OPTIONS[name]["type"] for name in everywhere} == {"bool"}
 
 
 def test_a_source_is_asked_only_for_its_vms_and_credentials_stay_with_allowed_addresses() -> None:

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What sources and sessions over HTTP share: who is asked, and what happens without an answer."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..model import Experiment, Sample
+from .base import Source, Target
+from .probe import NO_ANSWER, Endpoint, Probe, endpoint_of, failed_sample, unanswered, url_for
+
+
+class UrlSource(Source):
+    """A source whose servers are at the option ``url``."""
+
+    needs = "url"
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        self.url = settings["url"]
+
+    def discover(self, target: Target) -> tuple[list[Experiment], str]:
+        """See the port ``Source``."""
+        endpoint = self._endpoint(url_for(self.url, target.address, target.vm_name))
+        try:
+            found, detail = self._search(endpoint, target)
+        except NO_ANSWER as error:
+            found, detail = [], unanswered(error, endpoint)
+        return found, "" if found else f"{endpoint.url}: {detail}"
+
+    @abstractmethod
+    def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
+        """See ``discover``; the sentence is about the server at ``endpoint``. Raises NO_ANSWER."""
+
+    def _endpoint(self, url: str) -> Endpoint:
+        return endpoint_of(url, self._settings, "experiments.sources.url")
+
+
+def sampled(ask: Callable[[float], Sample]) -> Sample:
+    """Ask once with the time of sending; without an answer the sample says so. Raises nothing of a server or network."""
+    sent = time.monotonic()
+    try:
+        return ask(sent)
+    except NO_ANSWER as error:
+        return failed_sample(error, sent)
+
+
+class HttpSession:
+    """What sessions with one connection share."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+
+    def interrupt(self) -> None:
+        """See the port ``Session``."""
+        self._probe.interrupt()
+
+    def close(self) -> None:
+        """See the port ``Session``."""
+        self._probe.close()
