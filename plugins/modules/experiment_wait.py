@@ -186,7 +186,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document 
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement, Verdict
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import is_harmful
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import must_stop_run
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import VerdictReached, experiment_from_json
@@ -235,7 +235,7 @@ def experiments_of_artifact(artifact: dict[str, Any]) -> tuple[Experiment, ...]:
 
 def reached(judgement: Judgement, until: str) -> bool:
     """Whether the wait for an experiment is over."""
-    if judgement.verdict is Verdict.COMPLETED or (judgement.samples > 10 and is_harmful(judgement)):
+    if judgement.verdict is Verdict.COMPLETED or (judgement.samples > 10 and must_stop_run(judgement)):
         return True
     return until == "progress" and judgement.verdict is Verdict.UNINTERRUPTED
 
@@ -262,7 +262,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     judgements: Sequence[Judgement] = watch(module.params, providers, experiments) if experiments else []
     late = merged(j for j in judgements if not reached(j, module.params["until"]))
     judgements = merged(judgements)
-    harmed = [j for j in judgements if is_harmful(j)]
+    harmed = [j for j in judgements if must_stop_run(j)]
     result: dict[str, Any] = {
         "changed": False,
         "verdicts": [{**VerdictReached.of(j).to_json(), "final": encoded(providers.final(j))} for j in judgements],

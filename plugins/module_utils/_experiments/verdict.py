@@ -180,7 +180,7 @@ def _ending(experiment: Experiment, last: Sample, stall: str) -> tuple[Verdict, 
     return None
 
 
-def is_harmful(judgement: Judgement) -> bool:
+def must_stop_run(judgement: Judgement) -> bool:
     """Whether a verdict must stop the run: harm was seen, or the experiment cannot be accounted for."""
     if judgement.verdict is Verdict.UNKNOWN:
         return judgement.identity != "proven"

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from .._core.errors import CallFailed, ConnectError, VsphereError
 from .._experiments.clusters import merged, vm_list
 from .._experiments.model import Judgement
-from .._experiments.verdict import is_harmful
+from .._experiments.verdict import must_stop_run
 from .._plan.model import Move, Plan
 from .._plan.slots import move_timeout, next_moves
 from .._vsphere.estate import Power
@@ -58,7 +58,7 @@ def failures_of(outcome: Outcome) -> tuple[str, ...]:
     """What must make the run fail, a sentence each: moves that failed, VMs left behind, harmed experiments."""
     moves = tuple(_left(e) for e in outcome.left_behind)
     gone = tuple(f"{e.move.vm_name} no longer exists" for e in outcome.ended if e.result is MoveResult.GONE)
-    return moves + gone + tuple(_harm(j) for j in merged(outcome.judgements) if is_harmful(j))
+    return moves + gone + tuple(_harm(j) for j in merged(outcome.judgements) if must_stop_run(j))
 
 
 def _left(ended: Ended) -> str:
@@ -341,7 +341,7 @@ class Executor:
             move = self._settling.pop(vm)
             for judgement in self._watch.judge(vm):
                 self._journal.write(VerdictReached.of(judgement))
-                if is_harmful(judgement):
+                if must_stop_run(judgement):
                     self._failed(f"the experiment {judgement.experiment.id} in {move.vm_name} is {judgement.verdict}")
 
     # stopping
