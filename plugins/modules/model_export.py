@@ -180,7 +180,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.cluste
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
     Exported,
-    Wanted,
+    ExportRequest,
     holds,
     sha256_of,
     stored_name,
@@ -262,7 +262,7 @@ def staging_folder(module: AnsibleModule) -> Iterator[Path]:
 
 
 def fetch_all(
-    providers: Providers, experiments: list[Experiment], request: Wanted, folder: Path
+    providers: Providers, experiments: list[Experiment], request: ExportRequest, folder: Path
 ) -> list[tuple[Experiment, Exported]]:
     """Fetch the models of all experiments. Raises one ExperimentError for all that cannot be fetched."""
     fetched, errors = [], []
@@ -328,7 +328,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             f"Models cannot be fetched from the providers of run {run.run_id}",
             hint="Copy the models from the place where the trainings store them",
         )
-    request = Wanted(params["format"], params["model"], params["max_mib"] << 20)
+    request = ExportRequest(params["format"], params["model"], params["max_mib"] << 20)
     before, after = "", ""
     with staging_folder(module) as folder:
         models = []

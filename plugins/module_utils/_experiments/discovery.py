@@ -20,7 +20,7 @@ from .clusters import further_vms, key_of, merged
 from .finished_models import (
     Exported,
     Exporter,
-    Wanted,
+    ExportRequest,
 )
 from .model import Conclusion, Experiment, Final, Judgement, ProgressListener, Sample, Verdict
 from .providers.base import Session, Source, Target
@@ -71,8 +71,8 @@ class Providers:
         """Members of the experiments' clusters in VMs that do not move."""
         patterns = self._settings["cluster_vms"]
         vms = further_vms(experiments, estate.vms.values(), addresses=self._reach.given, patterns=patterns)
-        wanted = {key_of(experiment) for experiment in experiments}
-        return tuple(e for seen in self.observe(vms) for e in seen.experiments if key_of(e) in wanted)
+        keys = {key_of(experiment) for experiment in experiments}
+        return tuple(e for seen in self.observe(vms) for e in seen.experiments if key_of(e) in keys)
 
     def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: ProgressListener) -> Watch:
         """See the port ``Observer``."""
@@ -166,7 +166,7 @@ class Providers:
         """Whether the experiment's provider has finished models to fetch. Raises InvalidInput without a source of it."""
         return isinstance(self._source(experiment), Exporter)
 
-    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+    def export(self, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
         """The finished model of an experiment that only the journal knows. Raises ExperimentError or InvalidInput."""
         source = self._source(experiment)
         if not isinstance(source, Exporter):
@@ -174,7 +174,7 @@ class Providers:
                 f"{experiment.vm_name}: provider {experiment.provider} has no finished model to fetch",
                 hint="Take the model from where the training stores it",
             )
-        return source.export(experiment, wanted, folder)
+        return source.export(experiment, request, folder)
 
     def _source(self, experiment: Experiment) -> Source:
         """The source that found the experiment, also of one that only the journal knows. Raises InvalidInput."""

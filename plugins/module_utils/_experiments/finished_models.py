@@ -21,12 +21,12 @@ BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExportRequest:
     """What to fetch: ``format`` is auto, mojo, binary or python; ``model`` one of a grid or AutoML, the best when ``None``."""
 
     format: str = "auto"
     model: str | None = None
-    most_bytes: int = 4 << 30
+    max_bytes: int = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,15 @@ class Exported:
 class Exporter(Protocol):
     """A provider's source that can fetch the finished model of an experiment."""
 
-    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+    def export(self, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
         """Fetch into an empty folder. Only reads. Raises ExperimentError, InvalidInput for options that do not fit."""
 
 
 class CappedFile:
-    """A new file, readable by its owner only, that takes no more than ``most_bytes``."""
+    """A new file, readable by its owner only, that takes no more than ``max_bytes``."""
 
-    def __init__(self, path: Path, most_bytes: int) -> None:
-        self._path, self._most, self._size = path, most_bytes, 0
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._path, self._most, self._size = path, max_bytes, 0
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
     def write(self, data: bytes) -> None:
@@ -83,10 +83,10 @@ class CappedFile:
             os.close(self._fd)
 
 
-def too_large(most_bytes: int) -> InvalidInput:
+def too_large(max_bytes: int) -> InvalidInput:
     """The error of a model beyond the limit."""
     return InvalidInput(
-        f"The model is larger than {most_bytes >> 20} MiB", hint="Raise max_mib if that is expected", option="max_mib"
+        f"The model is larger than {max_bytes >> 20} MiB", hint="Raise max_mib if that is expected", option="max_mib"
     )
 
 

@@ -28,7 +28,7 @@ from ..._core.errors import (
 from ..._core.untrusted import mapping, number, text
 from ..finished_models import (
     Exported,
-    Wanted,
+    ExportRequest,
     sha256_of,
     too_large,
 )
@@ -85,19 +85,19 @@ class DriverlessAi(UrlSource):
         ]
         return found, "no experiment runs"
 
-    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+    def export(self, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
         """See the port ``Exporter``: a scoring pipeline that the server has built already."""
-        if wanted.format not in ("auto", *PIPELINES):
+        if request.format not in ("auto", *PIPELINES):
             raise InvalidInput(
-                f"A Driverless AI experiment has no format {wanted.format}",
+                f"A Driverless AI experiment has no format {request.format}",
                 hint="Give mojo, python or auto",
                 option="format",
             )
-        if wanted.model is not None:
+        if request.model is not None:
             raise InvalidInput("A Driverless AI experiment has one model", hint="Leave model out", option="model")
         endpoint = self._endpoint(experiment.url)
         try:
-            return fetch_pipeline(connect(endpoint, self._settings), experiment, wanted, folder)
+            return fetch_pipeline(connect(endpoint, self._settings), experiment, request, folder)
         except VsphereError:
             raise
         except Exception as error:  # the client documents no error classes
@@ -170,7 +170,7 @@ def progress_of(experiment: Any) -> tuple[str, float | None]:
     return known.get(word, "RUNNING" if experiment.is_running() else "FAILED"), progress
 
 
-def fetch_pipeline(client: Any, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+def fetch_pipeline(client: Any, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
     """A scoring pipeline of a finished experiment in ``folder``. Raises ExperimentError when there is none."""
     who = f"{experiment.vm_name}: {experiment.description or experiment.id}"
     found = found_again(client, experiment.id)
@@ -183,7 +183,7 @@ def fetch_pipeline(client: Any, experiment: Experiment, wanted: Wanted, folder: 
     if status != "DONE":
         raise ExperimentError(f"{who} is {status}, so there is no finished model", hint="Train again")
     offered = [text(name) for name in found.artifacts.list()]
-    kinds = list(PIPELINES) if wanted.format == "auto" else [wanted.format]
+    kinds = list(PIPELINES) if request.format == "auto" else [request.format]
     kind = next((kind for kind in kinds if PIPELINES[kind] in offered), None)
     if kind is None:
         raise ExperimentError(
@@ -192,16 +192,16 @@ def fetch_pipeline(client: Any, experiment: Experiment, wanted: Wanted, folder: 
         )
     found.artifacts.download([PIPELINES[kind]], str(folder), overwrite=True)
     note = "" if kind == kinds[0] else "the experiment has no MOJO pipeline; the Python pipeline was fetched"
-    return Exported(only_file(folder, wanted), text(found.key), kind, ".zip", sha256_of, note=note)
+    return Exported(only_file(folder, request), text(found.key), kind, ".zip", sha256_of, note=note)
 
 
-def only_file(folder: Path, wanted: Wanted) -> Path:
+def only_file(folder: Path, request: ExportRequest) -> Path:
     """The file that the client put into the folder, whatever it named it."""
     files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
     if len(files) != 1 or files[0].is_symlink() or not files[0].is_file():
         raise ExperimentError("The client did not leave one file", hint="Fetch the pipeline by hand")
-    if files[0].stat().st_size > wanted.most_bytes:
-        raise too_large(wanted.most_bytes)
+    if files[0].stat().st_size > request.max_bytes:
+        raise too_large(request.max_bytes)
     files[0].chmod(0o600)
     return files[0]
 

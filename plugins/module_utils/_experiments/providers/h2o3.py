@@ -30,7 +30,7 @@ from ..._core.untrusted import (
     share,
     text,
 )
-from ..finished_models import Exported, Wanted
+from ..finished_models import Exported, ExportRequest
 from ..model import Capabilities, Experiment, Final
 from .base import Session, Source, Target
 from .h2o3_models import (
@@ -103,11 +103,11 @@ class H2o3(Source):
         except NO_ANSWER as error:
             return "unknown", text(f"{type(error).__name__} {error}")
 
-    def export(self, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+    def export(self, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
         """See the port ``Exporter``."""
         try:
-            with Probe(self._endpoint_of(experiment), most_bytes=MOST_MODEL_BYTES) as probe:
-                return fetch_model(probe, experiment, wanted, folder)
+            with Probe(self._endpoint_of(experiment), max_bytes=MOST_MODEL_BYTES) as probe:
+                return fetch_model(probe, experiment, request, folder)
         except NO_ANSWER as error:
             raise ExperimentError(
                 f"{experiment.vm_name}: {experiment.url} gave no whole answer ({type(error).__name__})",

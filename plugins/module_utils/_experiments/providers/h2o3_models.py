@@ -31,7 +31,7 @@ from ..finished_models import (
     BLOCK,
     CappedFile,
     Exported,
-    Wanted,
+    ExportRequest,
     sha256_of,
 )
 from ..model import Experiment
@@ -133,15 +133,15 @@ def why_not_reproducible(algorithm: str, actual: Mapping[str, Any]) -> str:
     return ""
 
 
-def fetch_model(probe: Probe, experiment: Experiment, wanted: Wanted, folder: Path) -> Exported:
+def fetch_model(probe: Probe, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
     """The finished model of an experiment in ``folder``.
 
     Raises ExperimentError when there is none, OSError or http.client.HTTPException when the server does not answer.
     """
-    if wanted.format == "python":
+    if request.format == "python":
         raise InvalidInput("An H2O-3 model has no format python", hint="Give mojo, binary or auto", option="format")
     destination = finished(probe.get(job_path(experiment.id)), experiment)
-    model = chosen(probe, destination, experiment, wanted.model)
+    model = chosen(probe, destination, experiment, request.model)
     description = probe.get(parameters_path(model))
     algorithm = text(description_of(description).get("algo"))
     if not algorithm:
@@ -156,14 +156,14 @@ def fetch_model(probe: Probe, experiment: Experiment, wanted: Wanted, folder: Pa
         reproducible=reproducible_of("Key<Model>", description),
     )
     path, note = folder / "model", ""
-    if wanted.format != "binary":
-        note = refused_mojo(probe, model, path, wanted, description_of(description))
+    if request.format != "binary":
+        note = fetch_mojo(probe, model, path, request, description_of(description))
         if not note:
             return known(path=path, format="mojo", suffix=".zip", content=mojo_digest)
-        if wanted.format == "mojo":
+        if request.format == "mojo":
             raise ExperimentError(f"{experiment.vm_name}: {note}", hint="Set format to binary or auto", option="format")
         note += f"; the binary model was fetched, which H2O-3 {version_of(description)} alone can load"
-    answer = into(probe, f"/3/Models.fetch.bin/{quoted(model)}", path, wanted)
+    answer = download(probe, f"/3/Models.fetch.bin/{quoted(model)}", path, request)
     if answer.status != 200:
         raise ExperimentError(
             f"{experiment.vm_name}: the server does not hand out the model {text(model)} ({message_of(answer)})",
@@ -218,20 +218,20 @@ def chosen(probe: Probe, destination: Mapping[str, Any], experiment: Experiment,
     return wanted
 
 
-def refused_mojo(probe: Probe, model: str, path: Path, wanted: Wanted, description: Mapping[str, Any]) -> str:
+def fetch_mojo(probe: Probe, model: str, path: Path, request: ExportRequest, description: Mapping[str, Any]) -> str:
     """Fetch the MOJO; why there is none otherwise."""
     if description.get("have_mojo") is False:
         return f"H2O-3 has no MOJO of {text(description.get('algo_full_name')) or 'this algorithm'}"
-    answer = into(probe, f"/3/Models/{quoted(model)}/mojo", path, wanted)
+    answer = download(probe, f"/3/Models/{quoted(model)}/mojo", path, request)
     if answer.status == 200:
         mojo_digest(path)
         return ""
     return f"H2O-3 {version_of(answer)} refuses to export the MOJO ({message_of(answer)})"
 
 
-def into(probe: Probe, path: str, file: Path, wanted: Wanted) -> Answer:
+def download(probe: Probe, path: str, file: Path, request: ExportRequest) -> Answer:
     """Stream an answer to a file, which is there only when the status is 200."""
-    sink = CappedFile(file, wanted.most_bytes)
+    sink = CappedFile(file, request.max_bytes)
     try:
         answer = probe.download(path, sink.write)
     finally:

@@ -141,17 +141,17 @@ class Answer:
 
 
 class Probe:
-    """One keep-alive connection; no redirects are followed, no answer is longer than ``most_bytes``.
+    """One keep-alive connection; no redirects are followed, no answer is longer than ``max_bytes``.
 
     The whole answer must be there within ``timeout`` seconds: who sends byte by byte shall not hold up a run. Only a
     question that may wait through a freeze (``REQUEST_SECONDS``) waits as long as bytes come.
     """
 
-    def __init__(self, endpoint: Endpoint, timeout: float = REQUEST_SECONDS, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, endpoint: Endpoint, timeout: float = REQUEST_SECONDS, max_bytes: int = MOST_BYTES) -> None:
         self.endpoint = endpoint
         self._timeout = timeout
         self._deadline = timeout if timeout < REQUEST_SECONDS else None
-        self._most = most_bytes
+        self._most = max_bytes
         self._connection: http.client.HTTPConnection | None = None
         self._socket: socket.socket | None = None
 

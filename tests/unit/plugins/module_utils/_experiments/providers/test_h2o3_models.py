@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
     Exported,
-    Wanted,
+    ExportRequest,
     holds,
     sha256_of,
     stored_name,
@@ -177,9 +177,9 @@ def fetch(server: ScriptedServer, folder: Path, experiment: Experiment = EXPERIM
     place.mkdir(exist_ok=True)
     for left in place.iterdir():
         left.unlink()
-    probe = Probe(Endpoint("127.0.0.1", server.port), timeout=5, most_bytes=1 << 20)
+    probe = Probe(Endpoint("127.0.0.1", server.port), timeout=5, max_bytes=1 << 20)
     try:
-        return fetch_model(probe, experiment, Wanted(**wanted), place)
+        return fetch_model(probe, experiment, ExportRequest(**wanted), place)
     finally:
         probe.close()
 
@@ -265,7 +265,7 @@ def test_the_best_of_a_grid_or_automl_or_the_one_that_is_asked_for(server: Scrip
 
 def test_a_model_that_is_too_large_or_cut_short_is_not_kept(server: ScriptedServer, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="larger than 0 MiB") as error:
-        fetch(server, tmp_path, format="binary", most_bytes=5)
+        fetch(server, tmp_path, format="binary", max_bytes=5)
     assert error.value.option == "max_mib"
     server.cut = True
     with pytest.raises((http.client.HTTPException, OSError)):

@@ -26,7 +26,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discov
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
     Exported,
     Exporter,
-    Wanted,
+    ExportRequest,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import (
@@ -565,7 +565,7 @@ def test_driverless_ai_hands_out_a_pipeline_that_it_has_built(monkeypatch: pytes
 
     def fetch(**wanted: Any) -> Exported:
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
-        return source.export(journaled, Wanted(**wanted), folder)
+        return source.export(journaled, ExportRequest(**wanted), folder)
 
     with pytest.raises(ExperimentError, match="name of lively is not finished, 12 % are done"):
         fetch()
@@ -579,7 +579,7 @@ def test_driverless_ai_hands_out_a_pipeline_that_it_has_built(monkeypatch: pytes
     with pytest.raises(InvalidInput, match="has one model"):
         fetch(model="other")
     with pytest.raises(InvalidInput, match="larger than"):
-        fetch(most_bytes=3)
+        fetch(max_bytes=3)
     experiment.artifacts.leaves = {}
     with pytest.raises(ExperimentError, match="did not leave one file"):
         fetch()
