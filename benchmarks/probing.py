@@ -21,7 +21,11 @@ from dataclasses import replace
 from statistics import mean, stdev
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_sessions import JobSession
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import CALM_HZ, FOCUS_HZ, bearable_hz
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import (
+    CALM_HZ,
+    FOCUS_HZ,
+    max_sampling_hz,
+)
 
 from benchmarks.report import Report
 from benchmarks.servers import Fleet
@@ -30,10 +34,10 @@ from lab.processes import PROC
 
 WINDOW_SECONDS = 6.0
 USUAL_BLOCKS = 20
-MOST_EFFECT_PERCENT = 1
+MAX_EFFECT_PERCENT = 1
 TREES = {"max_depth": 2}  # small trees, so that a window contains many
 PROCESSORS = 1
-RATES = (min(FOCUS_HZ, bearable_hz(PROCESSORS, 1)), CALM_HZ)  # Hz: while the VM moves, and otherwise
+RATES = (min(FOCUS_HZ, max_sampling_hz(PROCESSORS, 1)), CALM_HZ)  # Hz: while the VM moves, and otherwise
 SETTLE_SECONDS = 0.5  # time of a watch before its window
 FIRST_QUESTIONS = 8000  # during these the server compiles the code that answers
 STEADY_SECONDS = 30.0  # during these the server compiles the code that trains
@@ -138,6 +142,6 @@ def tell(report: Report, rate: float, slower: Sequence[float]) -> None:
         {} if math.isinf(doubt) else {"low": round(100 * (effect - doubt), 3), "high": round(100 * (effect + doubt), 3)}
     )
     report.figure(
-        "probing_effect_percent", round(100 * effect, 3), "percent", promised=("<=", MOST_EFFECT_PERCENT),
+        "probing_effect_percent", round(100 * effect, 3), "percent", promised=("<=", MAX_EFFECT_PERCENT),
         hz=rate, blocks=len(slower), **bounds,
     )  # fmt: skip

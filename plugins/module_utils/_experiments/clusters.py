@@ -76,12 +76,12 @@ def by_owner(judgements: Iterable[Judgement]) -> dict[str, list[dict[str, object
     """VMs, id and verdict of each experiment by its owner, "" where nobody is known to be it."""
     found: dict[str, list[dict[str, object]]] = {}
     for judgement in judgements:
-        told: dict[str, object] = {
+        entry: dict[str, object] = {
             "vms": vm_list(judgement),
             "id": judgement.experiment.id,
             "verdict": str(judgement.verdict),
         }
-        found.setdefault(judgement.experiment.owner, []).append(told)
+        found.setdefault(judgement.experiment.owner, []).append(entry)
     return found
 
 
@@ -110,7 +110,7 @@ def _claim(claims: Sequence[str]) -> str:
     return "proven" if set(claims) == {"proven"} else "unknown"
 
 
-def further_vms(
+def possible_cluster_members(
     experiments: Iterable[Experiment],
     vms: Iterable[VmState],
     *,

@@ -16,7 +16,7 @@ from typing import Any
 
 from .._core.errors import ExperimentError, InvalidInput
 from .._vsphere.estate import Estate, Power, VmState
-from .clusters import further_vms, key_of, merged
+from .clusters import key_of, merged, possible_cluster_members
 from .finished_models import (
     Exported,
     Exporter,
@@ -33,7 +33,7 @@ from .watch import Watch
 _WORKERS = 16
 PATIENCE_SECONDS = 30.0  # for questions about what a source found in a VM
 TOO_SLOW = ("unknown", "the server answers too slowly to be asked")
-MOST_EXPERIMENTS = 64  # of one VM: each is asked by a thread of its own
+MAX_EXPERIMENTS = 64  # of one VM: each is asked by a thread of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Providers:
     def _members_elsewhere(self, estate: Estate, experiments: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
         """Members of the experiments' clusters in VMs that do not move."""
         patterns = self._settings["cluster_vms"]
-        vms = further_vms(experiments, estate.vms.values(), addresses=self._reach.given, patterns=patterns)
+        vms = possible_cluster_members(experiments, estate.vms.values(), addresses=self._reach.given, patterns=patterns)
         keys = {key_of(experiment) for experiment in experiments}
         return tuple(e for seen in self.observe(vms) for e in seen.experiments if key_of(e) in keys)
 
@@ -121,7 +121,7 @@ class Providers:
             if scoped.covers(vm.name):
                 experiments, detail = self._asked(scoped, vm)
                 end = time.monotonic() + PATIENCE_SECONDS
-                found += [self._completed(scoped, e, vm, end) for e in at_most(experiments, MOST_EXPERIMENTS)]
+                found += [self._completed(scoped, e, vm, end) for e in truncate(experiments, MAX_EXPERIMENTS)]
                 details.append(detail)
         return Observation(vm, tuple(found), "" if found else "; ".join(filter(None, details)) or "no source covers it")
 
@@ -181,7 +181,7 @@ class Providers:
         fits = [s for s in self._sources if s.source.provider == experiment.provider and s.covers(experiment.vm_name)]
         own = [scoped for scoped in fits if experiment.source in (scoped.origin, "")]
         if len(own) == 1:
-            self._reach.refuse_leak(own[0], experiment)
+            self._reach.check_no_leak(own[0], experiment)
             return own[0].source
         raise InvalidInput(
             f"An experiment of provider {experiment.provider} in {experiment.vm_name} is to be asked, but no source is",
@@ -190,7 +190,7 @@ class Providers:
         )
 
 
-def at_most(experiments: list[Experiment], count: int) -> list[Experiment]:
+def truncate(experiments: list[Experiment], count: int) -> list[Experiment]:
     """The first ones; the last of them says how many more there are."""
     if len(experiments) <= count:
         return experiments

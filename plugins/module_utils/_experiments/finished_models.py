@@ -59,14 +59,14 @@ class CappedFile:
     """A new file, readable by its owner only, that takes no more than ``max_bytes``."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
-        self._path, self._most, self._size = path, max_bytes, 0
+        self._path, self._max_bytes, self._size = path, max_bytes, 0
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
     def write(self, data: bytes) -> None:
         """Append. Raises InvalidInput when the file becomes too large or the disk takes no more."""
         self._size += len(data)
-        if self._size > self._most:
-            raise too_large(self._most)
+        if self._size > self._max_bytes:
+            raise too_large(self._max_bytes)
         try:
             while data:
                 data = data[os.write(self._fd, data) :]

@@ -17,8 +17,8 @@ from collections import deque
 from typing import Self
 
 BEAT_SECONDS = 0.02
-LEAST_PAUSE = 0.01  # a beat that comes this late tells of a pause
-MOST_PAUSES = 1000
+MIN_PAUSE = 0.01  # a beat that comes this late tells of a pause
+MAX_PAUSES = 1000
 
 
 class Pulse:
@@ -26,7 +26,7 @@ class Pulse:
 
     def __init__(self) -> None:
         self._beat = time.monotonic()
-        self._pauses: deque[tuple[float, float]] = deque(maxlen=MOST_PAUSES)
+        self._pauses: deque[tuple[float, float]] = deque(maxlen=MAX_PAUSES)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
@@ -46,7 +46,7 @@ class Pulse:
             if self._stop.wait(BEAT_SECONDS):
                 return
             now = time.monotonic()
-            if now - due > LEAST_PAUSE:
+            if now - due > MIN_PAUSE:
                 self._pauses.append((due, now))
             self._beat = now
 

@@ -59,7 +59,7 @@ class Reach:
             return "credentials go only to networks named in experiments.allowed_networks"
         return ""
 
-    def refuse_leak(self, scoped: Scoped, experiment: Experiment) -> None:
+    def check_no_leak(self, scoped: Scoped, experiment: Experiment) -> None:
         """Raise InvalidInput if credentials would go to a guest's own address that was asked without any."""
         if not scoped.sends_credentials or not scoped.source.url:
             return

@@ -26,10 +26,10 @@ HEARD = (ANSWERED, "job_missing")  # that a job is unknown is an answer of the s
 OF_A_SERVER = Capabilities("process", "answers")
 STANDS_OUT = 0.25  # a question that waits this much longer than others tells of a stall; below, of a busy server
 MANY_TIMES = 2  # or this many times what the slowest hundredth of the others waited longer, on a busy machine
-LEAST_MARGIN = 0.045  # a server needs up to 45 ms to go on after a freeze, on a busy machine
+MIN_MARGIN = 0.045  # a server needs up to 45 ms to go on after a freeze, on a busy machine
 NEARBY = 30.0  # seconds around a silence that tell what is usual there
 FASTER = 1.5  # how much faster than usual a training may go on
-LEAST_CHANGES = 3  # of progress, for its rate to be known
+MIN_CHANGES = 3  # of progress, for its rate to be known
 Windows = Sequence[tuple[float, float]]
 
 
@@ -81,7 +81,7 @@ class _Answers:
         """(threshold, margin) around a silence: from which wait a question stands out, how long others may wait."""
         others = sorted(self._waits[i] for i in self._near(before, after) if i != after)
         slow = others[int(0.99 * (len(others) - 1))] if others else 0.0
-        return max(STANDS_OUT, MANY_TIMES * slow), max(LEAST_MARGIN, slow)
+        return max(STANDS_OUT, MANY_TIMES * slow), max(MIN_MARGIN, slow)
 
     def _near(self, before: int, after: int) -> range:
         first = bisect.bisect_left(self._received, self._received[before] - NEARBY)
@@ -107,7 +107,7 @@ class _Answers:
         parts = (self.heard[near.start : before + 1], self.heard[later : near.stop])
         steps = [_work_between(a, b) for part in parts for a, b in itertools.pairwise(part)]
         seconds = sum(part[-1].received - part[0].received for part in parts if part)
-        if sum(step > 0 for step in steps) < LEAST_CHANGES or seconds <= 0:
+        if sum(step > 0 for step in steps) < MIN_CHANGES or seconds <= 0:
             return 0.0, 0.0
         return sum(steps) / seconds, max(steps)
 
@@ -235,7 +235,7 @@ def quiets(samples: Sequence[Sample], freshness: float) -> list[Quiet]:
 
 def _watched_quiets(samples: Sequence[Sample], unwatched: Windows, freshness: float) -> list[Quiet]:
     """The quiets of all unbroken watches; none where nothing changed in any of them."""
-    ended = next((i for i, s in enumerate(samples) if _tells_an_end(s)), None)
+    ended = next((i for i, s in enumerate(samples) if _reports_an_end(s)), None)
     watches = _unbroken(samples if ended is None else samples[: ended + 1], unwatched)
     found = [quiet for watch in watches for quiet in quiets(watch, freshness)]
     if ended is not None and found:
@@ -245,7 +245,7 @@ def _watched_quiets(samples: Sequence[Sample], unwatched: Windows, freshness: fl
     return found if changed else []
 
 
-def _tells_an_end(sample: Sample) -> bool:
+def _reports_an_end(sample: Sample) -> bool:
     return sample.outcome == ANSWERED and sample.status not in ("RUNNING", None)
 
 

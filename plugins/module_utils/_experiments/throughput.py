@@ -21,7 +21,7 @@ from .model import Sample
 
 BATCHES = 12
 T_95 = 2.201  # Student's t with 11 degrees of freedom, two-sided 95 %
-LEAST_CHANGES = 2 * BATCHES
+MIN_CHANGES = 2 * BATCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ def throughput(samples: Sequence[Sample], start: float, end: float) -> Throughpu
     """Work between two monotonic times, from the samples within; ``None`` with fewer than two that tell progress."""
     steps = any(s.step is not None for s in samples)
     points = [
-        (_told_at(s), s.step if steps else 100 * (s.progress or 0.0))
+        (_answered_at(s), s.step if steps else 100 * (s.progress or 0.0))
         for s in samples
-        if s.outcome == "answered" and (s.step if steps else s.progress) is not None and start <= _told_at(s) <= end
+        if s.outcome == "answered" and (s.step if steps else s.progress) is not None and start <= _answered_at(s) <= end
     ]
     if len(points) < 2 or points[-1][0] <= points[0][0]:
         return None
@@ -48,11 +48,11 @@ def throughput(samples: Sequence[Sample], start: float, end: float) -> Throughpu
     seconds = times[-1] - times[0]
     rate = (work[-1] - work[0]) / seconds
     changes = sum(after != before for before, after in itertools.pairwise(work))
-    half = _half_width(times, work) if changes >= LEAST_CHANGES else None
+    half = _half_width(times, work) if changes >= MIN_CHANGES else None
     return Throughput(seconds, rate, half, "steps" if steps else "percent")
 
 
-def _told_at(sample: Sample) -> float:
+def _answered_at(sample: Sample) -> float:
     """When what a sample tells of the job was answered."""
     return sample.received - (sample.sent - sample.news_from)
 

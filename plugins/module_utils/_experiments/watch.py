@@ -4,7 +4,7 @@
 
 """The watch: one thread an experiment asks how its job is, 5 times a second, 20 times while its VM moves.
 
-A VM is asked no more than ``QUESTIONS_A_PROCESSOR`` for each of its processors, so that its trainings lose about 1 % at most.
+A VM is asked no more than ``MAX_HZ_PER_PROCESSOR`` for each of its processors, so that its trainings lose about 1 % at most.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from .verdict import is_over, judge
 
 CALM_HZ = 5.0
 FOCUS_HZ = 20.0
-QUESTIONS_A_PROCESSOR = 10.0  # a second, tried by benchmarks/probing.py
-LEAST_HZ = 1.0  # of an experiment, however many share its VM
-LEAST_SETTLE_SECONDS = 1.0
-TELL_SECONDS = 3.0
-MOST_PATIENCE = 5.0  # seconds that a verdict, or the first move, waits for an answer
+MAX_HZ_PER_PROCESSOR = 10.0  # a second, tried by benchmarks/probing.py
+MIN_HZ = 1.0  # of an experiment, however many share its VM
+MIN_SETTLE_SECONDS = 1.0
+REPORT_SECONDS = 3.0
+MAX_PATIENCE = 5.0  # seconds that a verdict, or the first move, waits for an answer
 LONG_SILENCE = 1.0  # seconds; a question that waits longer counts as silence when it is judged
 LONG_ANSWER = 0.1  # seconds; pauses of the whole process matter for such alone
 
@@ -67,7 +67,7 @@ class Watch:
             _Watched(
                 experiment,
                 session,
-                min(session.most_hz, bearable_hz(experiment.processors, in_vm[experiment.vm])),
+                min(session.max_hz, max_sampling_hz(experiment.processors, in_vm[experiment.vm])),
                 self._log,
                 self._pulse,
                 earlier.get((experiment.vm, experiment.id), []),
@@ -99,7 +99,7 @@ class Watch:
         Nothing moves either before each experiment was heard once, unless that takes too long.
         """
         end = time.monotonic() + (self._baseline if self._watched else 0.0)
-        while (left := end - time.monotonic()) > (0 if self._all_heard() else -MOST_PATIENCE):
+        while (left := end - time.monotonic()) > (0 if self._all_heard() else -MAX_PATIENCE):
             time.sleep(max(left, 0.05))
 
     def _all_heard(self) -> bool:
@@ -131,8 +131,8 @@ class Watch:
     def judge(self, vm: str) -> tuple[Judgement, ...]:
         """See the port."""
         asked = [watched for watched in self._with_members(vm) if watched.at_rest or watched.experiment.vm == vm]
-        end = time.monotonic() + min(self._stall_budget, MOST_PATIENCE)
-        while any(watched.unsure(self._stall_budget) for watched in asked) and time.monotonic() < end:
+        end = time.monotonic() + min(self._stall_budget, MAX_PATIENCE)
+        while any(watched.needs_another_sample(self._stall_budget) for watched in asked) and time.monotonic() < end:
             time.sleep(0.05)
         self._log.flush()
         return tuple(watched.judge(self._stall_budget) for watched in asked)
@@ -146,9 +146,9 @@ class Watch:
         return [watched for watched in self._watched if key_of(watched.experiment) in keys]
 
 
-def bearable_hz(processors: int, experiments: int) -> float:
+def max_sampling_hz(processors: int, experiments: int) -> float:
     """Questions a second that each of a VM's experiments bears; no limit where no processor of it answers."""
-    return max(LEAST_HZ, QUESTIONS_A_PROCESSOR * processors / experiments) if processors else math.inf
+    return max(MIN_HZ, MAX_HZ_PER_PROCESSOR * processors / experiments) if processors else math.inf
 
 
 class _Watched:
@@ -158,7 +158,7 @@ class _Watched:
         self,
         experiment: Experiment,
         session: Session,
-        most_hz: float,
+        max_hz: float,
         log: SampleLog,
         pulse: Pulse,
         earlier: list[tuple[str, Sample]],
@@ -170,7 +170,7 @@ class _Watched:
         self.at_rest = True  # its VM neither moves nor settles
         self.thread = threading.Thread(target=self._run, name=f"watch {experiment.vm_name}", daemon=True)
         self._session = session
-        self._most_hz = most_hz
+        self._max_hz = max_hz
         self._log = log
         self._pulse = pulse
         self._listener = listener
@@ -179,7 +179,7 @@ class _Watched:
         self._earlier = earlier
         self._samples: list[Sample] = []
         self._sent: float | None = None
-        self._told = (time.monotonic(), experiment.progress)
+        self._reported = (time.monotonic(), experiment.progress)
 
     @property
     def heard(self) -> bool:
@@ -219,9 +219,9 @@ class _Watched:
             self._sent = None
             self._samples.append(sample)
             self._log.add((self.experiment.vm, self.experiment.id), sample)
-            self._tell(sample)
+            self._report(sample)
             # After a late answer the schedule starts from now: no burst of questions.
-            hz = min(self.hz, self._most_hz)
+            hz = min(self.hz, self._max_hz)
             due = max(due + 1 / hz, time.monotonic() + 0.2 / hz)
 
     def _with_own_pauses(self, sample: Sample, delayed: float) -> Sample:
@@ -230,12 +230,12 @@ class _Watched:
             delayed = max(delayed, self._pulse.paused(sample.sent, sample.received))
         return replace(sample, late=round(min(delayed, sample.waited), 6)) if delayed > 0 else sample
 
-    def _tell(self, sample: Sample) -> None:
-        told_at, told = self._told
-        if sample.progress is None or sample.received < told_at + TELL_SECONDS:
+    def _report(self, sample: Sample) -> None:
+        reported_at, reported = self._reported
+        if sample.progress is None or sample.received < reported_at + REPORT_SECONDS:
             return
-        gained = None if told is None else sample.progress - told
-        self._told = (sample.received, sample.progress)
+        gained = None if reported is None else sample.progress - reported
+        self._reported = (sample.received, sample.progress)
         self._listener(self.experiment, sample, gained)
 
     def settled(self, timeout: float) -> bool:
@@ -247,7 +247,7 @@ class _Watched:
             return True
         after = [s for s in list(self._samples) if s.sent > self.moved_at]
         answers = [s for s in after if s.outcome == ANSWERED]
-        if waited < LEAST_SETTLE_SECONDS or not after:
+        if waited < MIN_SETTLE_SECONDS or not after:
             return False
         foreign = any(s.process not in (None, self.experiment.process) for s in after)
         ended = bool(answers) and answers[-1].status not in ("RUNNING", None)
@@ -255,7 +255,7 @@ class _Watched:
         later = {news(s) for s in answers if s.news_from > calm_since}
         return foreign or ended or is_over(answers) or len(later) > 1
 
-    def unsure(self, stall_budget: float) -> bool:
+    def needs_another_sample(self, stall_budget: float) -> bool:
         """Whether one more answer would tell: a question waits for long, or the last one alone went wrong."""
         if not self.thread.is_alive():
             return False

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 from ..model import Experiment, Final, Sample
 from ..training_clock import Point
 
-MOST_CONNECTIONS = 16  # that a search keeps to one server
+MAX_CONNECTIONS = 16  # that a search keeps to one server
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def names_one(patterns: Sequence[str]) -> bool:
 class Session(Protocol):
     """Questions about one experiment, one at a time, from one thread."""
 
-    most_hz: float
+    max_hz: float
     """Questions a second beyond which answers hold nothing new."""
 
     def sample(self) -> Sample:
@@ -114,7 +114,7 @@ def advancing(
     Servers that only keep records show a killed run as running for ever, so what does not advance is no experiment.
     There may be thousands of such, and a process has hundreds of connections: many candidates keep none.
     """
-    keep = len(candidates) <= MOST_CONNECTIONS
+    keep = len(candidates) <= MAX_CONNECTIONS
     first: dict[int, Sample] = {}
     found: dict[int, Experiment] = {}
     end = clock() + seconds

@@ -112,13 +112,13 @@ class DriverlessAi(UrlSource):
         try:
             known = found_again(connect(endpoint, self._settings), experiment.id)
             status, _progress = progress_of(known)
-            told = mapping(known.metrics())
+            metrics = mapping(known.metrics())
             artifacts = tuple(text(str(name)) for name in known.artifacts.list())
         except InvalidInput:
             raise
         except Exception:  # the client documents no error classes
             return None
-        return Final(status, text(told.get("scorer")), number(told.get("val_score")), artifacts)
+        return Final(status, text(metrics.get("scorer")), number(metrics.get("val_score")), artifacts)
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
@@ -209,14 +209,14 @@ def only_file(folder: Path, request: ExportRequest) -> Path:
 class ExperimentSession(HttpSession):
     """Questions about one experiment: the health API each time, the client every two seconds."""
 
-    most_hz = 10.0
+    max_hz = 10.0
 
     def __init__(self, endpoint: Endpoint, key: str, settings: Mapping[str, Any]) -> None:
         super().__init__(Probe(endpoint))
         self._endpoint, self._key, self._settings = endpoint, key, settings
         self._experiment: Any = None
         self._asked = float("-inf")
-        self._told: tuple[str, float | None] = ("RUNNING", None)
+        self._status: tuple[str, float | None] = ("RUNNING", None)
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
@@ -230,13 +230,13 @@ class ExperimentSession(HttpSession):
             return Sample(sent, received, "invalid", detail=f"HTTP {answer.status} of something without a health API")
         try:
             if received >= self._asked + STATUS_SECONDS:
-                self._told, self._asked = progress_of(self._found()), received
+                self._status, self._asked = progress_of(self._found()), received
         except LookupError as error:
             return Sample(sent, received, "job_missing", detail=text(str(error)))
         except Exception as error:  # the client documents no error classes
             self._experiment = None
             return Sample(sent, time.monotonic(), "silent", detail=text(f"{type(error).__name__} {error}"))
-        status, progress = self._told
+        status, progress = self._status
         return Sample(sent, received, "answered", "", status=status, progress=progress)
 
     def _found(self) -> Any:

@@ -46,7 +46,7 @@ from ..model import (
 from ..training_clock import Point
 from .base import Session, Source, Target
 from .probe import (
-    MOST_BYTES,
+    MAX_BYTES,
     REQUEST_SECONDS,
 )
 
@@ -80,33 +80,33 @@ class Exec(Source):
         kept = [experiment for experiment in found if experiment.id]
         return kept, "" if kept else f"{self._command[0]}: {text(answer.get('error')) or 'no experiment'}"
 
-    def _experiment(self, told: Mapping[str, Any], target: Target) -> Experiment:
-        process = word(told.get("process"))
+    def _experiment(self, reported: Mapping[str, Any], target: Target) -> Experiment:
+        process = word(reported.get("process"))
         return Experiment(
             vm=target.vm,
             vm_name=target.vm_name,
             provider=PROVIDER,
-            id=word(told.get("id")),
+            id=word(reported.get("id")),
             process=process,
             url=f"exec:{self._command[0]}",
-            description=text(told.get("description")),
-            progress=share(told.get("progress")),
-            owner=text(told.get("owner")),
-            recoverable=told["recoverable"] if told.get("recoverable") in ("yes", "no") else "unknown",
-            recovery=text(told.get("recovery")),
+            description=text(reported.get("description")),
+            progress=share(reported.get("progress")),
+            owner=text(reported.get("owner")),
+            recoverable=reported["recoverable"] if reported.get("recoverable") in ("yes", "no") else "unknown",
+            recovery=text(reported.get("recovery")),
             capabilities=Capabilities(
                 "process" if process else "run",
                 self._settings["signal"],
-                self._freshness(told),
+                self._freshness(reported),
                 "answers of the operator's own program",
             ),
         )
 
-    def _freshness(self, told: Mapping[str, Any]) -> float:
+    def _freshness(self, reported: Mapping[str, Any]) -> float:
         """How old an answer may be, in seconds: what the program tells, else the option."""
         if self._settings["signal"] == "answers":
             return 0.0
-        own = count(told.get("freshness"))
+        own = count(reported.get("freshness"))
         return own if own is not None and own >= 0 else float(self._settings["flush_seconds"])
 
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
@@ -115,19 +115,19 @@ class Exec(Source):
 
     def final(self, experiment: Experiment) -> Final | None:
         """See the port ``Source``: what the program answers to ``final``, if it does."""
-        told = self._once({"op": "final", "id": experiment.id, "vm": experiment.vm_name})
-        status = text(told.get("status"))
+        answer = self._once({"op": "final", "id": experiment.id, "vm": experiment.vm_name})
+        status = text(answer.get("status"))
         if status not in STATUS:
             return None
-        names = tuple(text(name) for name in items(told.get("artifacts")))
-        return Final(status, text(told.get("metric")), number(told.get("score")), names, text(told.get("detail")))
+        names = tuple(text(name) for name in items(answer.get("artifacts")))
+        return Final(status, text(answer.get("metric")), number(answer.get("score")), names, text(answer.get("detail")))
 
     def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
         """See the port ``Source``: what the program answers to ``history``, if it does."""
-        told = self._once(
+        answer = self._once(
             {"op": "history", "id": experiment.id, "vm": experiment.vm_name, "first": first, "last": last}
         )
-        points = [(count(p[0]), count(p[1])) for p in map(items, items(told.get("points"))) if len(p) == 2]
+        points = [(count(p[0]), count(p[1])) for p in map(items, items(answer.get("points"))) if len(p) == 2]
         return [(at, step) for at, step in points if at is not None and step is not None]
 
     def _once(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -197,7 +197,7 @@ class Program:
                 raise TimeoutError("the program does not answer")
             chunk = os.read(stream, 1 << 16)
             self._rest += chunk
-            if not chunk or len(self._rest) > MOST_BYTES:
+            if not chunk or len(self._rest) > MAX_BYTES:
                 self.close()
                 raise EOFError("the program ended" if not chunk else "the program's answer is too long")
         line, _newline, self._rest = self._rest.partition(b"\n")
@@ -225,7 +225,7 @@ class Program:
 class ProgramSession:
     """Questions about one experiment."""
 
-    most_hz = 20.0
+    max_hz = 20.0
 
     def __init__(self, program: Program, experiment: Experiment, secrets: Mapping[str, str]) -> None:
         self._program = program

@@ -60,11 +60,11 @@ PROVIDER = "h2o3"
 TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")
 HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts, though they make a model
 PATIENCE_SECONDS = 30.0  # for questions about all jobs of a server
-MOST_JOBS = 64
-MOST_NODES = 256
-MOST_MODELS = 20
+MAX_JOBS = 64
+MAX_NODES = 256
+MAX_MODELS = 20
 METRIC = {"Regression": "RMSE", "Binomial": "AUC", "Multinomial": "logloss", "Ordinal": "logloss"}
-MOST_MODEL_BYTES = 16 << 20
+MAX_MODEL_BYTES = 16 << 20
 CHECKPOINTS = ("in_training_checkpoints_dir", "export_checkpoints_dir")
 CAPABILITIES = Capabilities(
     identity="process", signal="answers", note="answers of the server in the VM, at most 20 a second"
@@ -106,7 +106,7 @@ class H2o3(Source):
     def export(self, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
         """See the port ``Exporter``."""
         try:
-            with Probe(self._endpoint_of(experiment), max_bytes=MOST_MODEL_BYTES) as probe:
+            with Probe(self._endpoint_of(experiment), max_bytes=MAX_MODEL_BYTES) as probe:
                 return fetch_model(probe, experiment, request, folder)
         except NO_ANSWER as error:
             raise ExperimentError(
@@ -138,7 +138,7 @@ class H2o3(Source):
         return Final(text(job.get("status")), metric, score, tuple(models), detail) if job else None
 
     def _probe(self, experiment: Experiment) -> Probe:
-        return Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MOST_MODEL_BYTES)
+        return Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MAX_MODEL_BYTES)
 
     def _endpoint_of(self, experiment: Experiment) -> Endpoint:
         address, port = experiment.url.split("://", 1)[1].split("/", 1)[0].rsplit(":", 1)
@@ -162,7 +162,7 @@ def discover(
 ) -> tuple[list[Experiment], str]:
     """Training jobs that run on a server, or none and what was seen instead."""
     try:
-        with Probe(endpoint, timeout, MOST_MODEL_BYTES) as probe:
+        with Probe(endpoint, timeout, MAX_MODEL_BYTES) as probe:
             return _discover(probe, vm, vm_name)
     except ConnectionRefusedError:
         return [], "no server listens"
@@ -183,7 +183,7 @@ def _discover(probe: Probe, vm: str, vm_name: str) -> tuple[list[Experiment], st
     jobs = probe.get("/3/Jobs")
     end = time.monotonic() + PATIENCE_SECONDS
     running = running_experiments(jobs, probe.endpoint.url, vm, vm_name)
-    asked = {e.id for e in running[:MOST_JOBS]}
+    asked = {e.id for e in running[:MAX_JOBS]}
     training = {key: model for key, model in models_in_training(jobs) if key in asked}
     limited = {key for key, model in training.items() if time.monotonic() < end and has_time_limit(probe, model)}
     found = [replace(e, cluster=name, nodes=nodes, clock_progress=e.clock_progress or e.id in limited) for e in running]
@@ -217,7 +217,7 @@ def has_time_limit(probe: Probe, model: str) -> bool:
 
 def models_of(dest: Mapping[str, Any], probe: Probe) -> list[str]:
     """The models that a finished job made, the best first, at most so many as a person reads."""
-    return [text(name) for name in listed_models(dest, probe)[:MOST_MODELS]]
+    return [text(name) for name in listed_models(dest, probe)[:MAX_MODELS]]
 
 
 def score_of(answer: Answer) -> tuple[str, float | None]:
@@ -239,10 +239,10 @@ def recovery_of(answer: Answer) -> tuple[str, str]:
     parameters = parameters_of(answer)
     if answer.status != 200 or not parameters:
         return "no", "neither auto-recovery nor a model with checkpoints"
-    told = {name: text(parameters.get(name)) for name in CHECKPOINTS}
-    if told.get("in_training_checkpoints_dir"):
-        return "yes", f"in_training_checkpoints_dir {told['in_training_checkpoints_dir']}"
-    if told.get("export_checkpoints_dir"):
+    folders = {name: text(parameters.get(name)) for name in CHECKPOINTS}
+    if folders.get("in_training_checkpoints_dir"):
+        return "yes", f"in_training_checkpoints_dir {folders['in_training_checkpoints_dir']}"
+    if folders.get("export_checkpoints_dir"):
         return "no", "export_checkpoints_dir holds finished models only"
     return "no", "no in_training_checkpoints_dir and no auto-recovery"
 
@@ -250,7 +250,7 @@ def recovery_of(answer: Answer) -> tuple[str, str]:
 def cluster_of(cloud: Answer) -> tuple[str, tuple[str, ...]]:
     """Name and node addresses of a cluster of several nodes; nothing of a server by itself."""
     body = mapping(cloud.body)
-    nodes = tuple(text(mapping(node).get("ip_port")) for node in items(body.get("nodes"))[:MOST_NODES])
+    nodes = tuple(text(mapping(node).get("ip_port")) for node in items(body.get("nodes"))[:MAX_NODES])
     return (text(body.get("cloud_name")) or "unnamed", nodes) if len(nodes) > 1 else ("", ())
 
 

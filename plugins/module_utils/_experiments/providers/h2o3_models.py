@@ -44,8 +44,8 @@ TREES = ("gbm", "drf", "xgboost", "isolationforest")
 # What differs between equal models (measured): these lines of model.ini, and the account of the training's names and times.
 VOLATILE = (b"uuid = ", b"timestamp = ")
 ACCOUNT = "experimental/modelDetails.json"
-MOST_RATIO = 100  # a MOJO that unpacks to more than so many times its size is no model
-MOST_ENTRIES = 200_000
+MAX_UNPACK_RATIO = 100  # a MOJO that unpacks to more than so many times its size is no model
+MAX_ENTRIES = 200_000
 
 
 def job_path(job: str) -> str:
@@ -70,8 +70,8 @@ def description_of(answer: Answer) -> Mapping[str, Any]:
 
 def parameters_of(answer: Answer, value: str = "actual_value") -> dict[str, Any]:
     """Values of a model's parameters by name, the actual or the given ones (``input_value``)."""
-    told = map(mapping, items(description_of(answer).get("parameters")))
-    return {p["name"]: p.get(value) for p in told if isinstance(p.get("name"), str)}
+    listed = map(mapping, items(description_of(answer).get("parameters")))
+    return {p["name"]: p.get(value) for p in listed if isinstance(p.get("name"), str)}
 
 
 def listed_models(dest: Mapping[str, Any], probe: Probe) -> list[str]:
@@ -113,8 +113,8 @@ def reproducible_of(kind: str, answer: Answer | None) -> tuple[str, str]:
         return "unknown", f"it was not measured for {algorithm}"
     drawn = ", drawn by the server" if parameters_of(answer, "input_value").get("seed") == -1 else ""
     seed = actual.get("seed")
-    told = f"seed {seed}{drawn}" if isinstance(seed, int) else "the same seed"
-    return "yes", f"{told}, the same data, nodes and threads"
+    seeded = f"seed {seed}{drawn}" if isinstance(seed, int) else "the same seed"
+    return "yes", f"{seeded}, the same data, nodes and threads"
 
 
 def why_not_reproducible(algorithm: str, actual: Mapping[str, Any]) -> str:
@@ -264,9 +264,9 @@ def mojo_digest(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = sorted((e for e in archive.infolist() if e.filename != ACCOUNT), key=lambda entry: entry.filename)
-            if "model.ini" not in archive.namelist() or len(entries) > MOST_ENTRIES:
+            if "model.ini" not in archive.namelist() or len(entries) > MAX_ENTRIES:
                 raise zipfile.BadZipFile("it has no model.ini, or too many entries")
-            room = MOST_RATIO * path.stat().st_size
+            room = MAX_UNPACK_RATIO * path.stat().st_size
             for entry in entries:
                 digest.update(entry.filename.encode() + b"\0")
                 room = _digest_entry(archive, entry, digest, room)

@@ -29,43 +29,43 @@ class JobSession(HttpSession):
     After a freeze none is, so the next question is about the job.
     """
 
-    most_hz = 20.0
+    max_hz = 20.0
 
     def __init__(self, endpoint: Endpoint, job: str) -> None:
         super().__init__(Probe(endpoint))
         self._job = job
-        self._told: Sample | None = None
+        self._job_answer: Sample | None = None
 
     @cached_property
-    def _tells_life(self) -> bool:
-        return tells_life(self._probe.endpoint)
+    def _supports_liveness(self) -> bool:
+        return supports_liveness(self._probe.endpoint)
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
-        if not self._tells_life:
+        if not self._supports_liveness:
             return self.ask()
-        told = self._told
-        if told is None or time.monotonic() - told.sent > FRESH_SECONDS:
+        job = self._job_answer
+        if job is None or time.monotonic() - job.sent > FRESH_SECONDS:
             return self.ask()
-        life = life_of(self._probe)
-        if life.outcome == "invalid":
-            return self._ask_instead(life)
-        if life.outcome != "answered" or life.process != told.process:
-            self._told = None
-            return life
-        return joined(life, told)
+        liveness = liveness_of(self._probe)
+        if liveness.outcome == "invalid":
+            return self._ask_instead(liveness)
+        if liveness.outcome != "answered" or liveness.process != job.process:
+            self._job_answer = None
+            return liveness
+        return joined(liveness, job)
 
     def ask(self) -> Sample:
         """Ask about the job, however fresh the last answer is."""
-        told = sample(self._probe, self._job)
-        self._told = told if told.outcome == "answered" else None
-        return told
+        job = sample(self._probe, self._job)
+        self._job_answer = job if job.outcome == "answered" else None
+        return job
 
-    def _ask_instead(self, life: Sample) -> Sample:
+    def _ask_instead(self, liveness: Sample) -> Sample:
         """Somebody else answered whether the server lives: a proxy, for good if the server itself still answers."""
-        told = self.ask()
-        self._tells_life = told.outcome != "answered"
-        return replace(told, sent=life.sent, asked=told.sent)
+        job = self.ask()
+        self._supports_liveness = job.outcome != "answered"
+        return replace(job, sent=liveness.sent, asked=job.sent)
 
 
 class NodeSession(HttpSession):
@@ -75,7 +75,7 @@ class NodeSession(HttpSession):
     have been made before it.
     """
 
-    most_hz = 20.0
+    max_hz = 20.0
 
     def __init__(self, endpoint: Endpoint, job: str) -> None:
         super().__init__(Probe(endpoint))
@@ -83,26 +83,26 @@ class NodeSession(HttpSession):
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow_job, name=f"job at {endpoint.address}", daemon=True)
         self._latest: Sample | None = None
-        self._told: Sample | None = None
+        self._job_answer: Sample | None = None
         self._since = float("-inf")
 
     @cached_property
-    def _tells_life(self) -> bool:
-        return tells_life(self._probe.endpoint)
+    def _supports_liveness(self) -> bool:
+        return supports_liveness(self._probe.endpoint)
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
         if not self._thread.ident:
             self._thread.start()
-        life = life_of(self._probe, cheaply=self._tells_life)
-        if life.outcome != "answered":
-            return life
-        if life.waited > LONG_ANSWER:
-            self._since = life.received
+        liveness = liveness_of(self._probe, cheaply=self._supports_liveness)
+        if liveness.outcome != "answered":
+            return liveness
+        if liveness.waited > LONG_ANSWER:
+            self._since = liveness.received
         latest = self._latest
         if latest is not None and latest.sent > self._since:
-            self._told = latest
-        return joined(life, self._told)
+            self._job_answer = latest
+        return joined(liveness, self._job_answer)
 
     def _follow_job(self) -> None:
         while not self._stop.is_set():
@@ -126,13 +126,13 @@ class NodeSession(HttpSession):
         super().close()
 
 
-def tells_life(endpoint: Endpoint) -> bool:
+def supports_liveness(endpoint: Endpoint) -> bool:
     """Whether the server itself answers the cheap question: a proxy may answer it, a firewall drop it."""
     with Probe(endpoint, DISCOVERY_SECONDS) as probe:
-        return life_of(probe).outcome == "answered"
+        return liveness_of(probe).outcome == "answered"
 
 
-def life_of(probe: Probe, *, cheaply: bool = True) -> Sample:
+def liveness_of(probe: Probe, *, cheaply: bool = True) -> Sample:
     """Ask once whether the server lives, and which process it is. Never raises for what a server or network does."""
 
     def ask(sent: float) -> Sample:
@@ -145,11 +145,11 @@ def life_of(probe: Probe, *, cheaply: bool = True) -> Sample:
     return sampled(ask)
 
 
-def joined(life: Sample, job: Sample | None) -> Sample:
+def joined(liveness: Sample, job: Sample | None) -> Sample:
     """A server's own answer with what is known of the job, which was asked for before."""
     if job is None:
-        return life
-    return replace(job, sent=life.sent, received=life.received, process=life.process, asked=job.sent)
+        return liveness
+    return replace(job, sent=liveness.sent, received=liveness.received, process=liveness.process, asked=job.sent)
 
 
 def sample(probe: Probe, job: str) -> Sample:

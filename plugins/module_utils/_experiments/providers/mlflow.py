@@ -50,13 +50,13 @@ PROCESS_TAGS = ("liveml.pid", "liveml.started")
 STATUS = {"RUNNING": "RUNNING", "FINISHED": "DONE", "FAILED": "FAILED", "KILLED": "CANCELLED"}
 DISCOVERY_SECONDS = 10.0
 RECORD_SECONDS = 10.0
-MOST_BYTES = 16 << 20  # of an answer with many runs
-MOST_PAGES = 10
+MAX_BYTES = 16 << 20  # of an answer with many runs
+MAX_PAGES = 10
 WITH_EVERYTHING = ("epoch",)  # what frameworks log beside every metric, several times a step: no sign of a new start
 QUIET_SECONDS = 2.0
 LOOK_BACK = 500  # steps; ten times as many at each further look while the step stands still
-MOST_LOOKS = 9
-MOST_POINTS = 2500
+MAX_LOOKS = 9
+MAX_POINTS = 2500
 NOTE = "changes of the run's step, as the tracking server records them"
 
 
@@ -71,9 +71,9 @@ class Mlflow(UrlSource):
 
     def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
         try:
-            with Probe(endpoint, DISCOVERY_SECONDS, MOST_BYTES) as probe:
+            with Probe(endpoint, DISCOVERY_SECONDS, MAX_BYTES) as probe:
                 runs = self._runs(probe, target.vm_name)
-        except Refused as error:
+        except UnusableAnswer as error:
             return [], str(error)
         candidates = [e for e in (self._experiment(run, endpoint, target) for run in runs) if e is not None]
         seconds = self._settings["advance_timeout"]
@@ -86,7 +86,7 @@ class Mlflow(UrlSource):
         """See the port ``Source``: a tag ``liveml.checkpoint``, or an artifact that is named so."""
         try:
             run, names = self._record(experiment)
-        except (Refused, *NO_ANSWER) as error:
+        except (UnusableAnswer, *NO_ANSWER) as error:
             return "unknown", text(str(error)) or type(error).__name__
         tag = pairs(run, "tags").get(CHECKPOINT_TAG, "")
         found = tag or next((name for name in names if "checkpoint" in name.lower()), "")
@@ -96,7 +96,7 @@ class Mlflow(UrlSource):
         """See the port ``Source``: the run's status, the last value of its metric and its artifacts."""
         try:
             run, names = self._record(experiment)
-        except (Refused, *NO_ANSWER):
+        except (UnusableAnswer, *NO_ANSWER):
             return None
         metrics = map(mapping, items(mapping(run.get("data")).get("metrics")))
         score = next((number(m.get("value")) for m in metrics if m.get("key") == experiment.metric), None)
@@ -104,7 +104,7 @@ class Mlflow(UrlSource):
         return Final(STATUS.get(status, status), experiment.metric, score, tuple(names))
 
     def _record(self, experiment: Experiment) -> tuple[Mapping[str, Any], list[str]]:
-        """The run and the names of its artifacts. Raises Refused or NO_ANSWER."""
+        """The run and the names of its artifacts. Raises UnusableAnswer or NO_ANSWER."""
         query = urlencode({"run_id": experiment.id})
         with self._probe(experiment) as probe:
             run = mapping(checked(probe.get(f"{API}/runs/get?{query}")).get("run"))
@@ -163,25 +163,27 @@ class Mlflow(UrlSource):
         )
 
 
-class Refused(Exception):
+class UnusableAnswer(Exception):
     """The server answered, but not with what was asked."""
 
 
 def checked(answer: Answer) -> Mapping[str, Any]:
-    """The body of a good answer. Raises Refused with what to do about any other."""
+    """The body of a good answer. Raises UnusableAnswer with what to do about any other."""
     if answer.status in (401, 403):
         hint = "other credentials are wanted" if answer.status == 401 else "this client or Host header is not allowed"
-        raise Refused(f"{hint} (HTTP {answer.status}; see username, password, token, and mlflow's --allowed-hosts)")
+        raise UnusableAnswer(
+            f"{hint} (HTTP {answer.status}; see username, password, token, and mlflow's --allowed-hosts)"
+        )
     if answer.status != 200 or not isinstance(answer.body, dict):
-        raise Refused(f"HTTP {answer.status} of something that is no MLflow server")
+        raise UnusableAnswer(f"HTTP {answer.status} of something that is no MLflow server")
     return answer.body
 
 
 def searched(probe: Probe, kind: str, query: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The ``experiments`` or ``runs`` of a search, from at most ten pages. Raises Refused, OSError or HTTPException."""
+    """The ``experiments`` or ``runs`` of a search, from at most ten pages. Raises UnusableAnswer, OSError or HTTPException."""
     found: list[Mapping[str, Any]] = []
     token = ""
-    for _page in range(MOST_PAGES):
+    for _page in range(MAX_PAGES):
         body = checked(probe.search(f"{API}/{kind}/search", {**query, **({"page_token": token} if token else {})}))
         found += map(mapping, items(body.get(kind)))
         token = body.get("next_page_token") or ""
@@ -219,7 +221,7 @@ def history(probe: Probe, run: str, metric: str, first: float, last: float) -> l
         "metric_key": metric,
         "start_step": int(first),
         "end_step": int(last),
-        "max_results": MOST_POINTS,
+        "max_results": MAX_POINTS,
     }
     answer = probe.get(f"{API}/metrics/get-history-bulk-interval?{urlencode(query)}")
     found = []
@@ -232,8 +234,8 @@ def history(probe: Probe, run: str, metric: str, first: float, last: float) -> l
 
 def process_of(tags: Mapping[str, str], run_id: str) -> str:
     """The training process where the training tells it by tags, else the run."""
-    told = [tags[tag] for tag in PROCESS_TAGS if tag in tags]
-    return "/".join(told) or run_id
+    tagged = [tags[tag] for tag in PROCESS_TAGS if tag in tags]
+    return "/".join(tagged) or run_id
 
 
 def went_back(points: list[tuple[float, float]], since: float) -> bool:
@@ -254,7 +256,7 @@ def went_back(points: list[tuple[float, float]], since: float) -> bool:
 class RunSession(HttpSession):
     """Questions about one run."""
 
-    most_hz = 10.0
+    max_hz = 10.0
 
     def __init__(self, endpoint: Endpoint, experiment: Experiment, settings: Mapping[str, Any], timeout: float) -> None:
         super().__init__(Probe(endpoint, timeout))
@@ -305,7 +307,7 @@ class RunSession(HttpSession):
         if quiet and now - self._looked > 1.0:
             self._looked = now
             since = max(0, int(point[0]) - LOOK_BACK * 10**self._looks)
-            self._looks = min(self._looks + 1, MOST_LOOKS)
+            self._looks = min(self._looks + 1, MAX_LOOKS)
             points = history(self._probe, self._run, self._metric, since, point[0])
             self._resumed = self._resumed or went_back(points, self._first)
         if point != self._last:

@@ -24,7 +24,7 @@ from ..._core.errors import InvalidInput
 from ..._core.untrusted import parsed, text
 from ..model import Sample
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 BLOCK = 1 << 16
 NO_ANSWER = (OSError, http.client.HTTPException)  # what every question over HTTP may raise
 GONE = (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected, ssl.SSLEOFError)
@@ -147,11 +147,11 @@ class Probe:
     question that may wait through a freeze (``REQUEST_SECONDS``) waits as long as bytes come.
     """
 
-    def __init__(self, endpoint: Endpoint, timeout: float = REQUEST_SECONDS, max_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, endpoint: Endpoint, timeout: float = REQUEST_SECONDS, max_bytes: int = MAX_BYTES) -> None:
         self.endpoint = endpoint
         self._timeout = timeout
         self._deadline = timeout if timeout < REQUEST_SECONDS else None
-        self._most = max_bytes
+        self._max_bytes = max_bytes
         self._connection: http.client.HTTPConnection | None = None
         self._socket: socket.socket | None = None
 
@@ -236,8 +236,8 @@ class Probe:
         data = bytearray()
         for block in blocks(response):
             data += block
-            if len(data) > self._most:
-                raise http.client.HTTPException(f"the answer is larger than {self._most} bytes")
+            if len(data) > self._max_bytes:
+                raise http.client.HTTPException(f"the answer is larger than {self._max_bytes} bytes")
         return Answer(response.status, headers_of(response), parsed(bytes(data)), bytes(data))
 
     def _connect(self) -> http.client.HTTPConnection:

@@ -41,7 +41,7 @@ CLOCK_STEP = 2.0  # seconds by which a corrected guest clock may move a process'
 USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
 LONGEST_WAIT = 600.0  # seconds; a search waits no longer because a server says so
 DISCOVERY_SECONDS = 10.0
-MOST_BYTES = 16 << 20
+MAX_BYTES = 16 << 20
 SERIES = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^\n]*\})?[ \t]+(\S+)(?:[ \t]+-?\d+)?[ \t]*$")
 SELECTOR = re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*(\{[^{}]*\})?$")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -138,12 +138,12 @@ def exposition(data: bytes, names: set[str]) -> dict[str, float]:
 class SeriesSession(HttpSession):
     """Questions about one series."""
 
-    most_hz = 20.0
+    max_hz = 20.0
 
     def __init__(
         self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None, timeout: float = REQUEST_SECONDS
     ) -> None:
-        super().__init__(Probe(endpoint, timeout, MOST_BYTES))
+        super().__init__(Probe(endpoint, timeout, MAX_BYTES))
         self._series = experiment.metric
         self._process = experiment.process
         self._direct = experiment.capabilities.signal == "answers"

@@ -86,5 +86,5 @@ def _refuse_any_vm(source: Source, settings: Mapping[str, Any]) -> None:
 
 def origin_of(settings: Mapping[str, Any]) -> str:
     """A short name for where a source asks and what for; it tells nothing secret."""
-    told = [settings[key] for key in ("provider", "url", "command", "metric", "query")]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+    asked = [settings[key] for key in ("provider", "url", "command", "metric", "query")]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]

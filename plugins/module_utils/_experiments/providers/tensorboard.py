@@ -46,7 +46,7 @@ USUAL_RELOAD = 5.0
 LONGEST_WAIT = 300.0  # seconds; a search waits no longer because a guest says so
 DISCOVERY_SECONDS = 10.0
 RECORD_SECONDS = 10.0
-MOST_BYTES = 16 << 20
+MAX_BYTES = 16 << 20
 NOTE = "changes of the last step that TensorBoard shows"
 
 
@@ -60,7 +60,7 @@ class Tensorboard(UrlSource):
         self._only = self.in_guest or names_one(settings["vms"])
 
     def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
-        with Probe(endpoint, DISCOVERY_SECONDS, MOST_BYTES) as probe:
+        with Probe(endpoint, DISCOVERY_SECONDS, MAX_BYTES) as probe:
             environment, tags = probe.get("/data/environment"), probe.get(f"{SCALARS}/tags")
         if environment.status != 200 or tags.status != 200 or not isinstance(tags.body, dict):
             return [], f"something other than a TensorBoard answers (HTTP {tags.status})"
@@ -95,7 +95,7 @@ class Tensorboard(UrlSource):
 
     def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
         """See the port ``Source``: when each step that TensorBoard kept was written."""
-        with suppress(*NO_ANSWER), Probe(self._endpoint(experiment.url), RECORD_SECONDS, MOST_BYTES) as probe:
+        with suppress(*NO_ANSWER), Probe(self._endpoint(experiment.url), RECORD_SECONDS, MAX_BYTES) as probe:
             points = points_of(items(probe.get(series_path(experiment.id)).body))
             return [point for point in points if first <= point[1] <= last]
         return []
@@ -121,10 +121,10 @@ def series_path(series: str) -> str:
 class SeriesSession(HttpSession):
     """Questions about one series of scalars."""
 
-    most_hz = 4.0
+    max_hz = 4.0
 
     def __init__(self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None, timeout: float) -> None:
-        super().__init__(Probe(endpoint, timeout, MOST_BYTES))
+        super().__init__(Probe(endpoint, timeout, MAX_BYTES))
         self._path = series_path(experiment.id)
         self._total = total_steps
         self._seen: dict[float, float] = {}

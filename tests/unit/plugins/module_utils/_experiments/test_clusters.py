@@ -9,7 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, further_vms, merged
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import (
+    by_owner,
+    merged,
+    possible_cluster_members,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     Experiment,
     Judgement,
@@ -133,13 +137,13 @@ VMS = [
 def test_only_vms_are_asked_for_further_nodes(
     found: list[Experiment], addresses: dict[str, str], patterns: list[str], wanted: list[str]
 ) -> None:
-    vms = further_vms(found, VMS, addresses=addresses, patterns=patterns)
+    vms = possible_cluster_members(found, VMS, addresses=addresses, patterns=patterns)
     assert [vm.name for vm in vms] == wanted
 
 
 def test_what_is_off_and_who_names_no_address_holds_no_node() -> None:
     off = [replace(vm, power=Power.OFF) for vm in VMS]
-    assert further_vms([node(1)], off, addresses={}, patterns=["*"]) == []
+    assert possible_cluster_members([node(1)], off, addresses={}, patterns=["*"]) == []
     hostile = replace(node(1), nodes=("", ":1", "198.51.100.7:54321"))
     silent = [replace(vm, guest_address="") for vm in VMS]
-    assert further_vms([hostile], silent, addresses={}, patterns=[]) == []
+    assert possible_cluster_members([hostile], silent, addresses={}, patterns=[]) == []

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import discovery
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers, at_most
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers, truncate
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_sessions import JobSession
@@ -217,6 +217,6 @@ def test_what_a_source_tells_belongs_to_a_vm() -> None:
 
 def test_the_last_of_many_experiments_says_how_many_are_not_watched() -> None:
     found = [Experiment("vm-1", "ml-1", "exec", str(n), "", "exec:x", description="training") for n in range(70)]
-    kept = at_most(found, 64)
+    kept = truncate(found, 64)
     assert (len(kept), kept[-1].id, kept[-1].description) == (64, "63", "training (6 more are not watched)")
-    assert at_most(found[:3], 64) == found[:3]
+    assert truncate(found[:3], 64) == found[:3]

@@ -22,7 +22,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.sample
     unwatched_windows,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import STANDS_OUT, longest_stall
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import LEAST_HZ, Watch, bearable_hz
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import MIN_HZ, Watch, max_sampling_hz
 
 STOPPED_SECONDS = 1.0
 # A server that takes 150 ms for an answer, so that a question is in flight most of the time.
@@ -32,7 +32,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import Watch
 
 class Slow:
-    most_hz = 20.0
+    max_hz = 20.0
     steps = 0
     def sample(self):
         sent = time.monotonic()
@@ -115,7 +115,7 @@ def test_a_thread_that_never_waited_for_a_processor_was_not_late() -> None:
 class Answers:
     """A session that gives what it is told to, and then ends the thread of its watch."""
 
-    most_hz = 20.0
+    max_hz = 20.0
 
     def __init__(self, *outcomes: str) -> None:
         self.outcomes = list(outcomes)
@@ -174,7 +174,7 @@ def test_who_is_asked_elsewhere_costs_the_vm_nothing(tmp_path: Path) -> None:
 
 
 def test_many_experiments_of_a_vm_are_asked_all_the_same() -> None:
-    assert bearable_hz(1, 64) == LEAST_HZ
+    assert max_sampling_hz(1, 64) == MIN_HZ
 
 
 def test_nothing_moves_before_each_experiment_was_heard(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_of_thousands_of_jobs_a_few_are_asked_for(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(_http.Probe, "get", get)
     experiments, _detail = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a")
     assert len(experiments) == 5000
-    assert len(asked) == 2 + _h2o3.MOST_JOBS
+    assert len(asked) == 2 + _h2o3.MAX_JOBS
 
 
 @pytest.mark.parametrize("kind", ["Key<Model>", "Key<AutoML>", "Key<Grid>"])

@@ -40,7 +40,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import (
-    MOST_CONNECTIONS,
+    MAX_CONNECTIONS,
     Target,
     advancing,
 )
@@ -317,12 +317,12 @@ def test_no_search_waits_as_long_as_a_guest_says(serve: Serve, monkeypatch: pyte
 def test_a_thousand_stale_runs_take_no_thousand_connections() -> None:
     class Stale:
         opened: ClassVar[set[int]] = set()
-        most_hz = 4.0
-        most_opened = 0
+        max_hz = 4.0
+        max_opened = 0
 
         def sample(self) -> Sample:
             self.opened.add(id(self))
-            Stale.most_opened = max(Stale.most_opened, len(self.opened))
+            Stale.max_opened = max(Stale.max_opened, len(self.opened))
             return Sample(0.0, 0.0, "answered", step=1.0)
 
         def interrupt(self) -> None:
@@ -333,7 +333,7 @@ def test_a_thousand_stale_runs_take_no_thousand_connections() -> None:
 
     known = Experiment("vm-1", "ML-1", "mlflow", "x", "", "http://x")
     assert advancing([(known, Stale()) for _n in range(1000)], 0.1) == []
-    assert Stale.most_opened <= MOST_CONNECTIONS
+    assert Stale.max_opened <= MAX_CONNECTIONS
     assert not Stale.opened
 
 
