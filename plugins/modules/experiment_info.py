@@ -177,10 +177,10 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discov
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import display_name, find_host, select_vms
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 
-def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
+def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     """Select the VMs and find their experiments."""
     params = module.params
     estate = vcenter.estate()

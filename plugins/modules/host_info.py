@@ -136,7 +136,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry impor
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import utilization
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Alarm, Estate, HostState
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 
 def result_for(estate: Estate, host: HostState, alarms: tuple[Alarm, ...]) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def result_for(estate: Estate, host: HostState, alarms: tuple[Alarm, ...]) -> di
     }
 
 
-def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
+def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     """Read the estate and the alarms."""
     estate = vcenter.estate()
     name = module.params["host"]

@@ -128,7 +128,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Maintenance,
     Power,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.faults import is_wrong_state
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 PRIVILEGE = "Host.Config.Maintenance"
 SPEC: dict[str, Any] = {
@@ -156,7 +157,7 @@ def blocking_vms(estate: Estate, host: HostState) -> list[str]:
     return sorted(vm.name for vm in estate.vms.values() if vm.host == host.moid and vm.power is Power.ON)
 
 
-def reach(vcenter: Vsphere, host: HostState, params: dict[str, Any]) -> None:
+def reach(vcenter: VcenterSession, host: HostState, params: dict[str, Any]) -> None:
     """Change the host to the state of the options. Raises TaskTimeout or CallFailed."""
     if params["state"] == "normal":
         vcenter.end_maintenance(host, params["wait_timeout"])
@@ -171,7 +172,7 @@ def reach(vcenter: Vsphere, host: HostState, params: dict[str, Any]) -> None:
         wait(vcenter, host, task, params["wait_timeout"])
 
 
-def wait(vcenter: Vsphere, host: HostState, task: str, timeout: int) -> None:
+def wait(vcenter: VcenterSession, host: HostState, task: str, timeout: int) -> None:
     """Wait for a task of maintenance mode. Raises TaskTimeout that names the VMs on the host, or CallFailed."""
     try:
         end = vcenter.wait_for(task, timeout)
@@ -191,23 +192,23 @@ def wait(vcenter: Vsphere, host: HostState, task: str, timeout: int) -> None:
         )
 
 
-def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
+def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     """Compare the host with the options, then act. Try once more if the host changed its mode in between."""
     try:
         return compare_and_act(module, vcenter)
     except CallFailed as error:
-        if error.fault != "InvalidState":
+        if not is_wrong_state(error.fault):
             raise
         return compare_and_act(module, vcenter)
 
 
-def compare_and_act(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
+def compare_and_act(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     """Change the host if it is not in the state of the options. Raises like :func:`reach`, and PermissionMissing."""
     params = module.params
     host = find_host(vcenter.estate(), params["host"])
     if host.maintenance in SATISFIED[params["state"]]:
         return answer(host, host.maintenance, changed=False)
-    if vcenter.lacks(host.moid, PRIVILEGE):
+    if vcenter.misses_privilege(host.moid, PRIVILEGE):
         if params["when_not_permitted"] == "fail":
             raise PermissionMissing(
                 f"The user may not change the maintenance mode of {host.name}",

@@ -330,7 +330,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning impor
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import assume_in_service
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
@@ -354,7 +354,7 @@ SPEC: dict[str, Any] = {
 }
 
 
-def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
+def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     """Wait for runs of the same hosts, read vCenter, and plan."""
     params = module.params
     domains = params["fault_domains"]

@@ -131,7 +131,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import r
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import refuse_unreadable, runs_of, state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 OUTCOMES = ["home", "away", "moved_by_person", "home_unhealthy", "gone"]
 SPEC: dict[str, Any] = {
@@ -142,7 +142,7 @@ SPEC: dict[str, Any] = {
 }
 
 
-def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
+def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     """Read the homes, and clear those that the options select."""
     params = module.params
     estate = vcenter.estate()
@@ -178,7 +178,7 @@ def may_clear(vm: VmState | None) -> bool:
     return vm is None or vm.moving_task is None
 
 
-def clear_attribute(vm: VmState | None, vcenter: Vsphere) -> bool:
+def clear_attribute(vm: VmState | None, vcenter: VcenterSession) -> bool:
     """Clear the VM's home attribute if it has one. Returns whether the VM is now without a home attribute."""
     return vm is None or not vm.attributes.get(ATTRIBUTE) or vcenter.clear_home(vm.moid)
 

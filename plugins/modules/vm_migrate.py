@@ -369,7 +369,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path, state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState, assume_in_service
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import guest_login
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
@@ -519,7 +519,7 @@ def warn_unrecoverable(module: AnsibleModule, experiments: Iterable[Experiment])
             module.warn(f"An experiment could not be recovered from a checkpoint if it were lost: {sentence}")
 
 
-def body(module: AnsibleModule, vcenter: Vsphere) -> dict[str, Any]:
+def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     """Check that the plan is up to date, then carry it out."""
     plan = plan_from_dict(module.params["plan"])
     estate = vcenter.estate(devices_of_vms=[move.vm for move in plan.moves])

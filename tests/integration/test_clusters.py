@@ -17,7 +17,7 @@ import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import Endpoint, connected
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 from tests.labs import ROOT, Lab, RunModule, running_lab
 
@@ -99,7 +99,7 @@ def test_nodes_are_found_by_the_addresses_they_name(lab: Lab) -> None:
     endpoint = Endpoint(env["VMWARE_HOST"], env["VMWARE_USER"], env["VMWARE_PASSWORD"], int(env["VMWARE_PORT"]),
                         ca_path=env["SSL_CERT_FILE"])  # fmt: skip
     with connected(endpoint) as client:
-        estate = Vsphere(client).estate()
+        estate = VcenterSession(client).estate()
     by_name = {vm.name: vm for vm in estate.vms.values()}
     leader, follower = by_name[LEADER], by_name[FOLLOWER]
     settings = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()}

@@ -14,18 +14,20 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .._core.errors import VsphereError
 from .._vsphere.client import PYVMOMI_ERROR, Endpoint, connected
-from .._vsphere.session import Vsphere
+from .._vsphere.session import VcenterSession
 from .argspec import CONNECTION_SPEC
 
 
-def run_module(spec: dict[str, Any], body: Callable[[AnsibleModule, Vsphere], dict[str, Any]], **options: Any) -> None:
+def run_module(
+    spec: dict[str, Any], body: Callable[[AnsibleModule, VcenterSession], dict[str, Any]], **options: Any
+) -> None:
     """Run ``body`` with a connection to vCenter, then exit or fail. ``options`` are those of AnsibleModule."""
     module = AnsibleModule(argument_spec={**CONNECTION_SPEC, **spec}, supports_check_mode=True, **options)
     if PYVMOMI_ERROR is not None:
         module.fail_json(msg=missing_required_lib("pyVmomi"), exception=PYVMOMI_ERROR)
     try:
         with connected(connection_of(module.params)) as client:
-            result = body(module, Vsphere(client))
+            result = body(module, VcenterSession(client))
     except VsphereError as error:
         about = {"run_id": error.run_id, "option": error.option}
         module.fail_json(msg=str(error), **{name: value for name, value in about.items() if value})

@@ -21,7 +21,7 @@ from .._experiments.verdict import must_stop_run
 from .._plan.model import Move, Plan
 from .._plan.slots import move_timeout, next_moves
 from .._vsphere.estate import Power
-from .._vsphere.faults import TRANSIENT_FAULTS
+from .._vsphere.faults import OwnReason, is_transient
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import Fault, PlacementUpdate, TaskUpdate
 from .events import (
@@ -71,12 +71,12 @@ def _left(ended: Ended) -> str:
 def hindrance(move: Move, seen: PlacementUpdate, names: Mapping[str, str]) -> Fault | None:
     """What became of a VM since the plan was made that forbids to move it; ``names`` are those of hosts by MoID."""
     if seen.host is None:
-        return Fault("Deleted", "the VM no longer exists")
+        return Fault(OwnReason.VM_DELETED, "the VM no longer exists")
     if seen.host != move.source:
         place = names.get(seen.host, seen.host)
-        return Fault("MovedMeanwhile", f"the VM is on {place}, not on {move.source_name}")
+        return Fault(OwnReason.VM_MOVED_MEANWHILE, f"the VM is on {place}, not on {move.source_name}")
     if seen.power not in (None, Power.ON):
-        return Fault("NotPoweredOn", f"the VM is {seen.power}")
+        return Fault(OwnReason.VM_NOT_POWERED_ON, f"the VM is {seen.power}")
     return None
 
 
@@ -296,7 +296,7 @@ class Executor:
     def _may_retry(self, move: Move, fault: Fault | None, attempt: int, host: str | None) -> bool:
         return (
             fault is not None
-            and fault.name in TRANSIENT_FAULTS
+            and is_transient(fault.name)
             and attempt <= self._rules.retries
             and host == move.source
             and not self._stopped
@@ -329,7 +329,7 @@ class Executor:
                 what = (
                     "after it was cancelled" if flight.cancelling else "in time, and it may be another's, so it goes on"
                 )
-                fault = Fault("Timedout", f"vCenter did not end the task {what}")
+                fault = Fault(OwnReason.DEADLINE_EXCEEDED, f"vCenter did not end the task {what}")
                 self._close(flight.move, fault, flight.attempt, MoveResult.TIMED_OUT, task=flight.task)
             else:
                 flight.cancelling, flight.deadline = True, now + self._rules.cancel_grace

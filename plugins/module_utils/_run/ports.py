@@ -4,7 +4,7 @@
 
 """The seams between decisions and the world: what the executor needs from vCenter and from the watch.
 
-Implemented by ``_vcenter.Vsphere`` (pyVmomi) and ``_watch.Watch`` (provider threads); by scripted
+Implemented by ``_vcenter.VcenterSession`` (pyVmomi) and ``_watch.Watch`` (provider threads); by scripted
 in-memory doubles in the unit tests.
 """
 

@@ -19,6 +19,7 @@ from .._plan.homes import next_home, recorded_home
 from .._plan.model import Move, Plan, Refusal
 from .._plan.selection import display_name
 from .._vsphere.estate import Estate
+from .._vsphere.faults import OwnReason
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import Fault
 from .events import Entry
@@ -40,7 +41,7 @@ from .rollback import Rollback, rollback_reason
 from .state import MoveRecord, RunState
 from .store import JOURNAL, new_run, unfinished_run, unfinished_run_of_vms
 
-UNOBSERVED = Fault("Unobserved", "the move ended while no process watched it")
+UNOBSERVED = Fault(OwnReason.END_NOT_OBSERVED, "the move ended while no process watched it")
 
 
 def refuse_drift(plan: Plan, estate: Estate) -> None:
@@ -141,11 +142,11 @@ def unseen_end(record: MoveRecord, host: tuple[str, str] | None, refusal: Refusa
     if record.result is MoveResult.MOVED:
         return Ended(move, MoveResult.MOVED, record.target, record.target_name)
     if host is None:
-        return Ended(move, MoveResult.GONE, None, "", Fault("Deleted", "the VM no longer exists"))
+        return Ended(move, MoveResult.GONE, None, "", Fault(OwnReason.VM_DELETED, "the VM no longer exists"))
     if host[0] == record.target:
         return Ended(move, MoveResult.MOVED, *host)
     if host[0] != record.source:
-        fault = Fault("MovedMeanwhile", f"the VM is on {host[1]}, not on {record.source_name}")
+        fault = Fault(OwnReason.VM_MOVED_MEANWHILE, f"the VM is on {host[1]}, not on {record.source_name}")
         return Ended(move, MoveResult.FAILED, *host, fault)
     result = MoveResult.FAILED if record.submitting else MoveResult.NOT_STARTED
     if refusal is not None and refusal.reasons:

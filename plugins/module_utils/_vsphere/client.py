@@ -2,21 +2,22 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The only file that connects to vCenter: one session, logged in again when vCenter forgot it."""
+"""Connects to vCenter, and logs in again when the session has ended. No other file connects."""
 
 from __future__ import annotations
 
 import http.client
 import ssl
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, TypeVar
+from xml.parsers.expat import ExpatError
 
-from .._core.errors import ConnectError, LoginRefused
-from .faults import short, translated
+from .._core.errors import CallFailed, ConnectError, LoginRefused, PermissionMissing
 
 PYVMOMI_ERROR: str | None = None
 
@@ -27,6 +28,7 @@ except ImportError:
     PYVMOMI_ERROR = traceback.format_exc()
 
 T = TypeVar("T")
+PATIENCE_SECONDS = 60.0  # without any answer, until a connection counts as broken
 _TIMEOUT_SECONDS = 90
 
 
@@ -43,7 +45,7 @@ class Endpoint:
 
 
 class Client:
-    """A logged-in session; ``renewed`` counts logins, so that users of it know when filters and views died."""
+    """A logged-in session. ``renewed`` counts new logins: filters and views end with their session."""
 
     def __init__(self, connection: Endpoint) -> None:
         self._connection = connection
@@ -61,7 +63,7 @@ class Client:
         return attrgetter(kind)(vim)(moid, self._instance._stub)
 
     def call(self, what: str, action: Callable[[], T]) -> T:
-        """Do one call; log in again once when the session expired. Raises CallFailed or PermissionMissing."""
+        """Make one call, and log in again once if the session has expired. Raises CallFailed, PermissionMissing or ConnectError."""
         try:
             return action()
         except vim.fault.NotAuthenticated:
@@ -74,13 +76,13 @@ class Client:
             raise translated(what, error) from error
 
     def _log_in_again(self) -> None:
-        """A new session on the same stub, so that references made before stay good. Raises ConnectError."""
-        with _told(self._connection):
+        """Start a new session on the same stub, so that earlier references stay valid. Raises ConnectError."""
+        with _as_connect_error(self._connection):
             self._content.sessionManager.Login(self._connection.user, self._connection.password, None)
         self.renewed += 1
 
     def close(self) -> None:
-        """Log out; a session that is gone already is no error."""
+        """Log out. A session that has ended already is not an error."""
         with suppress(vmodl.MethodFault, OSError, http.client.HTTPException):
             Disconnect(self._instance)
 
@@ -96,7 +98,7 @@ def connected(connection: Endpoint) -> Iterator[Client]:
 
 
 def _log_in(connection: Endpoint) -> Any:
-    with _told(connection):
+    with _as_connect_error(connection):
         return SmartConnect(
             host=connection.host,
             port=connection.port,
@@ -108,8 +110,8 @@ def _log_in(connection: Endpoint) -> Any:
 
 
 @contextmanager
-def _told(connection: Endpoint) -> Iterator[None]:
-    """What goes wrong while logging in, as ConnectError."""
+def _as_connect_error(connection: Endpoint) -> Iterator[None]:
+    """Raise whatever goes wrong during the login as ConnectError."""
     place = f"vCenter {connection.host}:{connection.port}"
     try:
         yield
@@ -121,20 +123,20 @@ def _told(connection: Endpoint) -> Iterator[None]:
         ) from error
     except vim.fault.NoPermission as error:
         raise LoginRefused(
-            f"{place} knows {connection.user}, who has no permission there",
-            hint="Give the user a role, for example by the playbook liveml.vsphere.create_role",
+            f"{connection.user} can log in to {place} but has no permissions there",
+            hint="Give the user a role, for example with the playbook liveml.vsphere.create_role",
             option="username",
         ) from error
     except ssl.SSLCertVerificationError as error:
         raise ConnectError(
             f"The certificate of {place} cannot be verified ({error.verify_message})",
-            hint="Give the CA's certificate in ca_path (SSL_CERT_FILE); validate_certs=false turns verification off",
+            hint="Set ca_path (SSL_CERT_FILE) to the certificate of the CA; validate_certs=false turns verification off",
             option="ca_path",
         ) from error
     except (OSError, http.client.HTTPException, vmodl.MethodFault) as error:
         raise ConnectError(
             f"{place} cannot be reached ({short(error)})",
-            hint="Check hostname and port (VMWARE_HOST, VMWARE_PORT) and the network between",
+            hint="Check hostname and port (VMWARE_HOST, VMWARE_PORT) and the network",
             option="hostname",
         ) from error
 
@@ -150,6 +152,44 @@ def _tls(connection: Endpoint) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise ConnectError(
             f"The CA file {connection.ca_path} cannot be used ({short(error)})",
-            hint="Give a PEM file in ca_path (SSL_CERT_FILE)",
+            hint="Set ca_path (SSL_CERT_FILE) to a PEM file",
             option="ca_path",
         ) from error
+
+
+def translated(what: str, error: Exception) -> Exception:
+    """A vSphere fault or broken connection as one of our errors; anything else is a bug and stays as it is."""
+    if isinstance(error, vim.fault.NoPermission):
+        privilege = str(error.privilegeId)
+        return PermissionMissing(
+            f"The vCenter user may not {what}", privilege=privilege, hint=f"Grant the privilege {privilege}"
+        )
+    if isinstance(error, vmodl.MethodFault):
+        name = type(error).__name__.rsplit(".", 1)[-1]
+        return CallFailed(f"vCenter could not {what}: {name} ({short(error)})", fault=name)
+    if isinstance(error, (OSError, http.client.HTTPException, ExpatError)):  # a proxy may answer in its own words
+        return ConnectError(f"The connection to vCenter was lost ({short(error)})", hint="Run the same playbook again")
+    return error
+
+
+def short(error: BaseException) -> str:
+    """An error's message on one line, at most 200 characters."""
+    text = getattr(error, "msg", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())[:200]
+
+
+def patiently(read: Callable[[], T], patience: float = PATIENCE_SECONDS) -> T:
+    """Read again while the connection is lost: moves go on in the meantime, and only the place of their VMs counts.
+
+    Raises ConnectError after ``patience`` seconds; LoginRefused at once.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return read()
+        except LoginRefused:
+            raise
+        except ConnectError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(min(1.0, patience / 10))

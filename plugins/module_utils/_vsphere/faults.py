@@ -2,54 +2,97 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the faults of vSphere mean for a run."""
+"""What faults mean for a run: those of vSphere by class name, and our own reasons. Pure.
+
+This is the only place that classifies faults. ``docs/docsite/rst/reference_faults.rst`` is made from it.
+"""
 
 from __future__ import annotations
 
-import http.client
-from xml.parsers.expat import ExpatError
-
-from .._core.errors import (
-    CallFailed,
-    ConnectError,
-    PermissionMissing,
-)
-
-try:
-    from pyVmomi import vim, vmodl
-except ImportError:
-    pass
+from dataclasses import dataclass
+from enum import StrEnum
 
 
-# Faults that pass by themselves (facts of vSphere: network glitch, lock held by another operation).
-TRANSIENT_FAULTS = frozenset(
-    {
-        "TaskInProgress",
-        "ConcurrentAccess",
-        "Timedout",
-        "HostCommunication",
-        "HostNotReachable",
-        "VMotionLinkDown",
-        "MigrationNotReady",
-    }
-)
+class FaultKind(StrEnum):
+    """What a run does about a fault of vSphere."""
+
+    TRANSIENT = "transient"
+    GONE = "gone"
+    WRONG_STATE = "wrong_state"
+    UNSUPPORTED = "unsupported"
 
 
-def translated(what: str, error: Exception) -> Exception:
-    """A vSphere fault or broken connection as our error; anything else is a bug and stays as it is."""
-    if isinstance(error, vim.fault.NoPermission):
-        privilege = str(error.privilegeId)
-        return PermissionMissing(
-            f"The user may not {what}", privilege=privilege, hint=f"Grant the privilege {privilege}"
-        )
-    if isinstance(error, vmodl.MethodFault):
-        name = type(error).__name__.rsplit(".", 1)[-1]
-        return CallFailed(f"vCenter could not {what}: {name} ({short(error)})", fault=name)
-    if isinstance(error, (OSError, http.client.HTTPException, ExpatError)):  # a proxy may answer in its own words
-        return ConnectError(f"The connection to vCenter broke ({short(error)})", hint="Run the same playbook again")
-    return error
+# What a run does about each kind.
+CONSEQUENCES = {
+    FaultKind.TRANSIENT: "The move is submitted again after a pause, as often as the retries of the run permit.",
+    FaultKind.GONE: "The object counts as deleted.",
+    FaultKind.WRONG_STATE: "Cancelling counts as done. A change of maintenance mode is tried once more.",
+    FaultKind.UNSUPPORTED: "Cancelling counts as done. Any other call fails.",
+}
 
 
-def short(error: BaseException) -> str:
-    text = getattr(error, "msg", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())[:200]
+@dataclass(frozen=True, slots=True)
+class KnownFault:
+    """A fault of vSphere: what a run does about it, and what it means."""
+
+    kind: FaultKind
+    meaning: str
+
+
+# By the class name of the fault. Every other fault ends its move.
+FAULTS = {
+    "TaskInProgress": KnownFault(FaultKind.TRANSIENT, "Another task locks the VM."),
+    "ConcurrentAccess": KnownFault(FaultKind.TRANSIENT, "Another client changed the object at the same time."),
+    "Timedout": KnownFault(FaultKind.TRANSIENT, "An operation inside vCenter took too long."),
+    "HostCommunication": KnownFault(FaultKind.TRANSIENT, "vCenter lost the connection to a host."),
+    "HostNotReachable": KnownFault(FaultKind.TRANSIENT, "vCenter cannot reach a host."),
+    "VMotionLinkDown": KnownFault(FaultKind.TRANSIENT, "The link of a vMotion network is down."),
+    "MigrationNotReady": KnownFault(FaultKind.TRANSIENT, "A host is not ready for the migration yet."),
+    "ManagedObjectNotFound": KnownFault(FaultKind.GONE, "The VM, task or filter no longer exists."),
+    "InvalidState": KnownFault(FaultKind.WRONG_STATE, "The task or host is not in a state that permits the call."),
+    "NotSupported": KnownFault(FaultKind.UNSUPPORTED, "The task or host does not support the call."),
+}
+
+
+class OwnReason(StrEnum):
+    """Reasons of this collection that end a move. No class of vSphere has one of these names."""
+
+    VM_DELETED = "VmDeleted"
+    VM_MOVED_MEANWHILE = "VmMovedMeanwhile"
+    VM_NOT_POWERED_ON = "VmNotPoweredOn"
+    END_NOT_OBSERVED = "EndNotObserved"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+
+
+OWN_REASONS = {
+    OwnReason.VM_DELETED: "The VM no longer exists.",
+    OwnReason.VM_MOVED_MEANWHILE: "The VM is on a host where neither the plan nor this run put it.",
+    OwnReason.VM_NOT_POWERED_ON: "The VM is not powered on any more, so it cannot move live.",
+    OwnReason.END_NOT_OBSERVED: "The move ended while no process watched it, and the VM is still on its source.",
+    OwnReason.DEADLINE_EXCEEDED: "vCenter did not end the task of the move in time.",
+}
+
+
+def is_transient(fault: str) -> bool:
+    """Whether a fault (class name) passes by itself, so that the same call may succeed a little later."""
+    return _kind(fault) is FaultKind.TRANSIENT
+
+
+def is_gone(fault: str) -> bool:
+    """Whether a fault (class name) says that the object no longer exists."""
+    return _kind(fault) is FaultKind.GONE
+
+
+def is_over(fault: str) -> bool:
+    """Whether a fault (class name) of a cancellation says that there is nothing to cancel."""
+    return _kind(fault) in (FaultKind.GONE, FaultKind.WRONG_STATE, FaultKind.UNSUPPORTED)
+
+
+def is_wrong_state(fault: str) -> bool:
+    """Whether a fault (class name) says that the present state of the object does not permit the call."""
+    return _kind(fault) is FaultKind.WRONG_STATE
+
+
+def _kind(fault: str) -> FaultKind | None:
+    known = FAULTS.get(fault)
+    return None if known is None else known.kind

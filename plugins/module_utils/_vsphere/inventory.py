@@ -33,6 +33,7 @@ from .estate import (
     VmHostRule,
     VmState,
 )
+from .faults import is_gone
 
 try:
     from pyVmomi import vim, vmodl
@@ -213,7 +214,7 @@ def _read_existing_vms(client: Client, vms: list[str], paths: list[str]) -> Rows
     try:
         return read_objects(client, "VirtualMachine", vms, paths)
     except CallFailed as error:
-        if error.fault != "ManagedObjectNotFound":
+        if not is_gone(error.fault):
             raise
         if len(vms) == 1:
             return {}

@@ -2,25 +2,25 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``Vsphere``: the Vcenter port over pyVmomi. One session, one PropertyCollector, one update loop."""
+"""One logged-in session with vCenter: implements the port ``Vcenter`` over pyVmomi."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .._core.errors import (
     CallFailed,
-    ConnectError,
-    LoginRefused,
     NotFound,
     PermissionMissing,
     TaskTimeout,
 )
 from .._core.untrusted import text
-from .client import Client
+from .client import Client, patiently
 from .estate import Alarm, Estate, HostState, Power
+from .faults import is_over
+from .following import Following
 from .guest import (
     GuestLogin,
     GuestProcess,
@@ -39,56 +39,23 @@ from .inventory import (
     read_placement,
     read_power_on,
 )
-from .news import (
-    Fault,
-    PlacementUpdate,
-    TaskUpdate,
-    Update,
-)
+from .news import PlacementUpdate, TaskUpdate, Update
 
 try:
-    from pyVmomi import vim, vmodl
+    from pyVmomi import vim
 except ImportError:
     pass
 
-FOLLOWED = {
-    "Task": ["info.state", "info.progress", "info.error", "info.cancelled"],
-    "VirtualMachine": ["runtime.host", "runtime.powerState"],
-}
-PATIENCE_SECONDS = 60.0  # without any answer, until a connection counts as broken
 _ENDED = ("success", "error")
-T = TypeVar("T")
 
 
-def patiently(read: Callable[[], T], patience: float = PATIENCE_SECONDS) -> T:
-    """Read again while the connection breaks: moves go on meanwhile, and where their VMs are is what counts.
-
-    Raises ConnectError after ``patience`` seconds; LoginRefused at once.
-    """
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return read()
-        except LoginRefused:
-            raise
-        except ConnectError:
-            if time.monotonic() >= deadline:
-                raise
-        time.sleep(min(1.0, patience / 10))
-
-
-class Vsphere:
+class VcenterSession:
     """What the executor and the modules ask of one vCenter."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._collector: Any = None
-        self._version = ""
-        self._logins = client.renewed
-        self._heard = 0.0
-        self._followed: dict[str, tuple[str | None, Any]] = {}  # task -> its VM and its property filter
-        self._tasks: dict[str, dict[str, Any]] = {}
-        self._field: int | None = None
+        self._following = Following(client)
+        self._field: int | None = None  # key of the custom attribute of homes
 
     def estate(
         self,
@@ -126,128 +93,22 @@ class Vsphere:
         try:
             self._client.call("cancel the task", reference.CancelTask)
         except CallFailed as error:
-            if error.fault not in ("InvalidState", "NotSupported", "ManagedObjectNotFound"):
+            if not is_over(error.fault):
                 raise
         except PermissionMissing:
-            pass  # then it ends by itself, or is given up
-
-    # following
+            pass  # the task ends by itself, or its move runs into its deadline
 
     def follow(self, task: str, vm: str | None = None) -> None:
-        """See the port. One property filter a task, which lasts until ``unfollow``."""
-        self._renew_collector()
-        if not self._followed:
-            self._heard = time.monotonic()
-        if task not in self._followed:
-            self._followed[task] = (vm, None)
-            self._add_filter(task)
+        """See the port."""
+        self._following.follow(task, vm)
 
     def unfollow(self, task: str) -> None:
         """See the port."""
-        _vm, filtering = self._followed.pop(task, (None, None))
-        self._tasks.pop(task, None)
-        if filtering is None or self._logins != self._client.renewed:
-            return  # filters die with the session that made them
-        try:
-            self._client.call("stop following a task", filtering.DestroyPropertyFilter)
-        except CallFailed as error:
-            if error.fault != "ManagedObjectNotFound":
-                raise
-
-    def _renew_collector(self) -> None:
-        """Filters die with the session that made them."""
-        if self._collector is not None and self._logins == self._client.renewed:
-            return
-        self._collector = self._client.call(
-            "follow tasks", self._client.content.propertyCollector.CreatePropertyCollector
-        )
-        self._logins, self._version = self._client.renewed, ""
-        self._heard = time.monotonic()
-        for task in list(self._followed):
-            self._add_filter(task)
-
-    def _add_filter(self, task: str) -> None:
-        query = vmodl.query.PropertyCollector
-        vm, _filter = self._followed[task]
-        objects = [("Task", task)] if vm is None else [("Task", task), ("VirtualMachine", vm)]
-        spec = query.FilterSpec(
-            objectSet=[query.ObjectSpec(obj=self._client.reference(*each), skip=False) for each in objects],
-            propSet=[
-                query.PropertySpec(type=getattr(vim, kind), pathSet=FOLLOWED[kind], all=False)
-                for kind, _moid in objects
-            ],
-        )
-        logins = self._client.renewed
-        try:
-            made = self._client.call("follow a task", lambda: self._collector.CreateFilter(spec, False))
-        except CallFailed:
-            if self._client.renewed == logins:
-                raise
-            self._renew_collector()  # the collector died with the session; a new one gets all filters
-        else:
-            self._followed[task] = (vm, made)
+        self._following.unfollow(task)
 
     def updates(self, timeout: float) -> tuple[Update, ...]:
         """See the port."""
-        deadline = time.monotonic() + timeout
-        while True:
-            self._renew_collector()
-            found = self._wait(0 if timeout < 1 else round(timeout))
-            if found or time.monotonic() >= deadline:
-                return found
-            if timeout < 1:
-                time.sleep(min(0.1, timeout))
-
-    def _wait(self, seconds: int) -> tuple[Update, ...]:
-        query: Any = vmodl.query.PropertyCollector
-        options = query.WaitOptions(maxWaitSeconds=seconds)
-        logins = self._client.renewed
-        try:
-            change = self._client.call(
-                "wait for news", lambda: self._collector.WaitForUpdatesEx(self._version, options)
-            )
-        except CallFailed:
-            if self._client.renewed == logins:
-                raise
-            return ()  # the session was renewed; the next call builds the filters anew
-        except LoginRefused:
-            raise
-        except ConnectError:
-            if time.monotonic() - self._heard > PATIENCE_SECONDS:
-                raise
-            time.sleep(1)
-            return ()  # a question that waits long may break; nothing is lost by asking again
-        self._heard = time.monotonic()
-        if change is None:
-            return ()
-        self._version = change.version
-        return tuple(u for s in change.filterSet for o in s.objectSet or () if (u := self._news(o)) is not None)
-
-    def _news(self, change: Any) -> Update | None:
-        moid = change.obj._moId
-        values = {c.name: c.val for c in change.changeSet or ()}
-        if isinstance(change.obj, vim.Task):
-            if change.kind == "leave":
-                return TaskUpdate(moid, "gone")
-            return self._task_news(moid, values)
-        if change.kind == "leave":
-            return PlacementUpdate(moid, None)
-        host, power = values.get("runtime.host"), values.get("runtime.powerState")
-        return None if host is None else PlacementUpdate(moid, host._moId, Power(str(power)) if power else None)
-
-    def _task_news(self, moid: str, values: dict[str, Any]) -> TaskUpdate:
-        """A task's whole state: later changes name only what changed."""
-        known = self._tasks.setdefault(moid, {})
-        known.update(values)
-        error, percent = known.get("info.error"), known.get("info.progress")
-        fault = None if error is None else Fault(type(error).__name__.rsplit(".", 1)[-1], str(error.msg or "")[:300])
-        return TaskUpdate(
-            moid,
-            str(known.get("info.state", "queued")),
-            None if percent is None else int(percent),
-            bool(known.get("info.cancelled")),
-            fault,
-        )
+        return self._following.updates(timeout)
 
     def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
         """See the port."""
@@ -273,12 +134,12 @@ class Vsphere:
             username=login.username, password=login.password, interactiveSession=False
         )
         manager = self._client.content.guestOperationsManager
-        told = self._client.call(
+        found = self._client.call(
             "list the processes of the guest", lambda: manager.processManager.ListProcessesInGuest(machine, auth, [])
         )
         return tuple(
             GuestProcess(text(str(p.name)), int(p.pid), str(iso_time(p.startTime)), command_digest(str(p.cmdLine)))
-            for p in told
+            for p in found
             if p.startTime is not None
             and p.endTime is None
             and matches_pattern(str(p.name), str(p.cmdLine), login.pattern)
@@ -332,8 +193,8 @@ class Vsphere:
 
     # maintenance mode
 
-    def lacks(self, host: str, privilege: str) -> bool:
-        """Whether the logged-in user has not got ``privilege`` on the host."""
+    def misses_privilege(self, host: str, privilege: str) -> bool:
+        """Whether the logged-in user does not have ``privilege`` on the host (``HasPrivilegeOnEntities``)."""
         content = self._client.content
         entity = self._client.reference("HostSystem", host)
 
@@ -376,7 +237,7 @@ class Vsphere:
             )
 
     def wait_for(self, task: str, timeout: float) -> TaskUpdate:
-        """Wait for the end of one task. Raises TaskTimeout; NotFound when vCenter forgot the task."""
+        """Wait for the end of one task. Raises TaskTimeout, or NotFound if vCenter no longer knows the task."""
         self.follow(task)
         try:
             return self._end_of(task, timeout)
@@ -393,5 +254,5 @@ class Vsphere:
                     if last in _ENDED:
                         return update
                     if last == "gone":
-                        raise NotFound(f"vCenter forgot task {task}", hint="Run the same task again")
+                        raise NotFound(f"vCenter no longer knows task {task}", hint="Run the same playbook again")
         raise TaskTimeout(f"Task {task} did not end within {timeout:.0f} s", last_state=last)

@@ -43,7 +43,7 @@ class Changing:
         )  # fmt: skip
         return Estate(VcenterInfo("vc", "uuid", "8.0.3", True), {"host-1": host}, {}, {}, {})
 
-    def lacks(self, host: str, privilege: str) -> bool:
+    def misses_privilege(self, host: str, privilege: str) -> bool:
         return False
 
     def enter_maintenance(self, host: str, **_options: object) -> str:

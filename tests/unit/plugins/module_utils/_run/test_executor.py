@@ -226,7 +226,7 @@ def test_a_vm_is_looked_at_when_its_turn_comes(
     assert ("vm-2" in vcenter.relocated) is (meanwhile.host == "host-1" and meanwhile.power is Power.ON)
     if meanwhile.host == "host-9":
         assert ended["host"] == "esx-9"
-        assert failures_of(outcome) == ("ml-2 is on esx-9, not on host-2 (failed: MovedMeanwhile)",)
+        assert failures_of(outcome) == ("ml-2 is on esx-9, not on host-2 (failed: VmMovedMeanwhile)",)
 
 
 def test_a_vm_that_a_person_moved_before_the_next_try_is_left_alone() -> None:
@@ -274,7 +274,7 @@ def test_a_task_that_may_be_anothers_is_waited_for_and_never_cancelled() -> None
     assert results(outcome) == {"vm-1": MoveResult.TIMED_OUT}
     assert (vcenter.cancelled, notes.of("move_cancelling")) == ([], [])
     assert notes.of("move_submitted") == [], "a resumed run must not take the task for its own"
-    assert failures_of(outcome) == ("ml-1 was left on esx-1 (timed out: Timedout)",)
+    assert failures_of(outcome) == ("ml-1 was left on esx-1 (timed out: DeadlineExceeded)",)
 
 
 @pytest.mark.parametrize("fault", [None, "NoPermission"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError, LoginRefused
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import Vsphere, patiently
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession, patiently
 
 
 class Broken:
@@ -66,8 +66,8 @@ class RefusedClient:
 
 def test_a_login_that_is_refused_during_a_run_ends_the_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     client = RefusedClient()
-    vsphere = Vsphere(client)  # type: ignore[arg-type]
-    monkeypatch.setattr(vsphere, "_renew_collector", lambda: None)
+    vsphere = VcenterSession(client)  # type: ignore[arg-type]
+    monkeypatch.setattr(vsphere._following, "_renew_collector", lambda: None)
     with pytest.raises(LoginRefused):
         vsphere.updates(10)
     assert client.asked == 1

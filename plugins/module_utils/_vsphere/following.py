@@ -1,0 +1,161 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Follows tasks and VMs: one PropertyCollector and one ``WaitForUpdatesEx`` loop for a whole run.
+
+Property filters belong to the session that made them. If the session is renewed, they are made again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .._core.errors import CallFailed, ConnectError, LoginRefused
+from .client import PATIENCE_SECONDS, Client
+from .estate import Power
+from .faults import is_gone
+from .news import Fault, PlacementUpdate, TaskUpdate, Update
+
+try:
+    from pyVmomi import vim, vmodl
+except ImportError:
+    pass
+
+FOLLOWED = {
+    "Task": ["info.state", "info.progress", "info.error", "info.cancelled"],
+    "VirtualMachine": ["runtime.host", "runtime.powerState"],
+}
+MAX_MESSAGE = 300  # characters of a fault's message
+
+
+class Following:
+    """The tasks that a session follows, each with the VM that it moves."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._collector: Any = None
+        self._version = ""
+        self._logins = client.renewed
+        self._last_answer = 0.0  # monotonic time
+        self._followed: dict[str, tuple[str | None, Any]] = {}  # task -> its VM and its property filter
+        self._tasks: dict[str, dict[str, Any]] = {}  # what is known of each task
+
+    def follow(self, task: str, vm: str | None = None) -> None:
+        """See the port. Makes one property filter per task, which lasts until ``unfollow``."""
+        self._renew_collector()
+        if not self._followed:
+            self._last_answer = time.monotonic()
+        if task not in self._followed:
+            self._followed[task] = (vm, None)
+            self._add_filter(task)
+
+    def unfollow(self, task: str) -> None:
+        """See the port."""
+        _vm, filtering = self._followed.pop(task, (None, None))
+        self._tasks.pop(task, None)
+        if filtering is None or self._logins != self._client.renewed:
+            return  # the filter ended with its session
+        try:
+            self._client.call("stop following a task", filtering.DestroyPropertyFilter)
+        except CallFailed as error:
+            if not is_gone(error.fault):
+                raise
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        """See the port."""
+        deadline = time.monotonic() + timeout
+        while True:
+            self._renew_collector()
+            found = self._wait(0 if timeout < 1 else round(timeout))
+            if found or time.monotonic() >= deadline:
+                return found
+            if timeout < 1:
+                time.sleep(min(0.1, timeout))
+
+    def _renew_collector(self) -> None:
+        """Make a collector with all filters, unless the present one is of the present session."""
+        if self._collector is not None and self._logins == self._client.renewed:
+            return
+        self._collector = self._client.call(
+            "follow tasks", self._client.content.propertyCollector.CreatePropertyCollector
+        )
+        self._logins, self._version = self._client.renewed, ""
+        self._last_answer = time.monotonic()
+        for task in list(self._followed):
+            self._add_filter(task)
+
+    def _add_filter(self, task: str) -> None:
+        query = vmodl.query.PropertyCollector
+        vm, _filter = self._followed[task]
+        objects = [("Task", task)] if vm is None else [("Task", task), ("VirtualMachine", vm)]
+        spec = query.FilterSpec(
+            objectSet=[query.ObjectSpec(obj=self._client.reference(*each), skip=False) for each in objects],
+            propSet=[
+                query.PropertySpec(type=getattr(vim, kind), pathSet=FOLLOWED[kind], all=False)
+                for kind, _moid in objects
+            ],
+        )
+        logins = self._client.renewed
+        try:
+            made = self._client.call("follow a task", lambda: self._collector.CreateFilter(spec, False))
+        except CallFailed:
+            if self._client.renewed == logins:
+                raise
+            self._renew_collector()  # the collector ended with its session; a new one gets all filters
+        else:
+            self._followed[task] = (vm, made)
+
+    def _wait(self, seconds: int) -> tuple[Update, ...]:
+        query: Any = vmodl.query.PropertyCollector
+        options = query.WaitOptions(maxWaitSeconds=seconds)
+        logins = self._client.renewed
+        try:
+            change = self._client.call(
+                "wait for news", lambda: self._collector.WaitForUpdatesEx(self._version, options)
+            )
+        except CallFailed:
+            if self._client.renewed == logins:
+                raise
+            return ()  # the session was renewed; the next call makes the filters again
+        except LoginRefused:
+            raise
+        except ConnectError:
+            if time.monotonic() - self._last_answer > PATIENCE_SECONDS:
+                raise
+            time.sleep(1)
+            return ()  # a connection that waits for long may break; asking again loses nothing
+        self._last_answer = time.monotonic()
+        if change is None:
+            return ()
+        self._version = change.version
+        return tuple(u for s in change.filterSet for o in s.objectSet or () if (u := self._update(o)) is not None)
+
+    def _update(self, change: Any) -> Update | None:
+        moid = change.obj._moId
+        values = {c.name: c.val for c in change.changeSet or ()}
+        if isinstance(change.obj, vim.Task):
+            return TaskUpdate(moid, "gone") if change.kind == "leave" else self._task_update(moid, values)
+        if change.kind == "leave":
+            return PlacementUpdate(moid, None)
+        host, power = values.get("runtime.host"), values.get("runtime.powerState")
+        return None if host is None else PlacementUpdate(moid, host._moId, Power(str(power)) if power else None)
+
+    def _task_update(self, moid: str, values: dict[str, Any]) -> TaskUpdate:
+        """The whole state of a task: later changes contain only what changed."""
+        known = self._tasks.setdefault(moid, {})
+        known.update(values)
+        error, percent = known.get("info.error"), known.get("info.progress")
+        return TaskUpdate(
+            moid,
+            str(known.get("info.state", "queued")),
+            None if percent is None else int(percent),
+            bool(known.get("info.cancelled")),
+            None if error is None else Fault(fault_name(error), str(error.msg or "")[:MAX_MESSAGE]),
+        )
+
+
+def fault_name(error: Any) -> str:
+    """The class name of a fault, ``InvalidState``."""
+    return type(error).__name__.rsplit(".", 1)[-1]
