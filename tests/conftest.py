@@ -23,4 +23,5 @@ sys.path.insert(0, str(ROOT))
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)  # pytest-ansible reads it after this file
 
 from tests.labs import fast_lab, run_module  # noqa: F401 - fixtures for every folder
+from tests.measuring import measured, pytest_runtest_call  # noqa: F401 - what is true on a slow machine
 from tests.turns import pytest_collection_modifyitems, pytest_configure, pytest_unconfigure  # noqa: F401 - workers take turns

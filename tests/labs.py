@@ -22,6 +22,8 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 
+from tests.measuring import PATIENCE
+
 ROOT = Path(__file__).resolve().parent.parent
 # pytest changes the environment of its process at each test: what is started in another thread must not read it then.
 ENVIRONMENT = dict(os.environ)
@@ -35,14 +37,14 @@ class Lab:
         self.env: dict[str, str] = answer["env"]
 
     def get(self, path: str) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.answer['control']}/v1/{path}", timeout=10) as reply:
+        with urllib.request.urlopen(f"{self.answer['control']}/v1/{path}", timeout=60) as reply:
             return dict(json.load(reply))
 
     def post(self, path: str, **body: Any) -> None:
         request = urllib.request.Request(
             f"{self.answer['control']}/v1/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30):
+        with urllib.request.urlopen(request, timeout=60):
             pass
 
     def where(self) -> dict[str, str]:
@@ -121,7 +123,9 @@ def playbook_environment(lab: Lab) -> dict[str, str]:
 def play(name: str, lab: Lab, state_dir: Path, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
     command = playbook_command(name, state_dir, *options, **variables)
     environment = playbook_environment(lab)
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
 
 
 def started_play(name: str, lab: Lab, state_dir: Path, **variables: object) -> subprocess.Popen[str]:

@@ -20,6 +20,7 @@ import pytest
 from tests.awx.double import LOGIN, Refused, Store, serving
 from tests.awx.engine import Job, Workflow, run_job, variables_of
 from tests.labs import ROOT, Lab, running_lab
+from tests.measuring import PATIENCE
 
 pytestmark = pytest.mark.long
 
@@ -49,7 +50,9 @@ def applied_to(url: str, **variables: object) -> str:
         **SECRETS,
     }
     command = [str(BIN / "ansible-playbook"), "awx/apply.yml", "-v", "-e", json.dumps(variables)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -216,7 +219,7 @@ def test_a_cancelled_job_is_gone_on_with_from_a_disk_that_knows_nothing(applied:
         assert "home_recorded" in journal.read_text()
         assert "run_finished" not in journal.read_text(), "the run can be resumed"
 
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         job = run_job(store, template, variables, tmp_path / "second")
         while job.status != "successful" and time.monotonic() < deadline:
             job = run_job(store, template, variables, tmp_path / f"again-{time.monotonic_ns()}")

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from tests.labs import ROOT, Lab, playbook_environment
+from tests.measuring import PATIENCE
 
 BIN = Path(sys.executable).parent
 
@@ -22,7 +23,9 @@ def navigate(playbook: str, lab: Lab, home: Path, **variables: object) -> subpro
     environment = {**playbook_environment(lab), "HOME": str(home), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     command = [str(BIN / "ansible-navigator"), "run", f"playbooks/{playbook}.yml", "--ee", "false"]
     command += ["-e", json.dumps(variables)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
 
 
 def test_navigator_evacuates_and_restores(fast_lab: Lab, tmp_path: Path) -> None:

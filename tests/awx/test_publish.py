@@ -20,6 +20,7 @@ import yaml
 from moto.server import ThreadedMotoServer
 
 from tests.labs import ROOT, Lab, play
+from tests.measuring import PATIENCE
 
 pytestmark = pytest.mark.long
 
@@ -78,7 +79,9 @@ def publish(tmp_path: Path, folder: Path, *places: dict[str, Any]) -> subprocess
     playbook.write_text(yaml.safe_dump([play_of_places]))
     environment = {**os.environ, **KEYS, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_SHOW_CUSTOM_STATS": "1"}
     command = [str(BIN / "ansible-playbook"), str(playbook)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
 
 
 def git(*arguments: str) -> str:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any
 from urllib.parse import unquote
 
 from tests.doubles.servers import Answering
+
+FROZEN_SECONDS = 10.0  # the longest that a frozen node waits
 
 
 def job(name: str, kind: str = "Key<Model>", status: str = "RUNNING", dest: str = "gbm_1", **more: Any) -> dict:
@@ -61,6 +64,8 @@ class TwoNodes:
         self.process: str | None = "17"
         self.clouds = 0
         self.drops = self.failing = False
+        self.waiting = 0
+        self._thaw_after: float | None = None
         outer = self
 
         class Handler(Answering):
@@ -69,8 +74,10 @@ class TwoNodes:
                     outer.clouds += 1
                     self.answer(200, {}, **{"X-h2o-cluster-id": "17"})
                     return
-                outer.home.wait(10)
-                outer.node.wait(10)
+                outer.waiting += 1
+                outer.stand_still(outer.home)
+                outer.stand_still(outer.node)
+                outer.waiting -= 1
                 if outer.failing:
                     self.answer(200, {}, **{"X-h2o-cluster-id": "17"})
                     return
@@ -79,7 +86,9 @@ class TwoNodes:
                 self.answer(200, {"jobs": jobs}, **{"X-h2o-cluster-id": "17"})
 
             def do_OPTIONS(self) -> None:
-                outer.node.wait(10)
+                if not outer.node.is_set():
+                    outer.stand_still(outer.node)
+                    time.sleep(0.1)  # the answer about the job, which waited as well, comes first
                 if outer.drops:
                     self.close_connection = True
                     return
@@ -87,3 +96,14 @@ class TwoNodes:
                 self.answer(200, b"", **({} if outer.process is None else {"X-h2o-cluster-id": outer.process}))
 
         self.handler = Handler
+
+    def thaw_after_question(self, seconds: float = 0.4) -> None:
+        """Let the node go on some time after the next question came."""
+        self._thaw_after = seconds
+
+    def stand_still(self, event: threading.Event) -> None:
+        """Wait until ``event`` lets answer."""
+        if self._thaw_after is not None and not event.is_set():
+            threading.Timer(self._thaw_after, event.set).start()
+            self._thaw_after = None
+        event.wait(FROZEN_SECONDS)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.labs import Lab, play, running_lab, started_play
+from tests.measuring import PATIENCE
 
 pytestmark = pytest.mark.long
 
@@ -50,7 +51,7 @@ def killed_on_its_way(process: subprocess.Popen[str], lab: Lab, moments: random.
         time.sleep(0.05)
     time.sleep(moments.uniform(0, 1.5))
     process.send_signal(signal.SIGKILL)
-    text, _errors = process.communicate(timeout=200)
+    text, _errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL, text
 
 

@@ -19,6 +19,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines impo
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
 
 from tests.labs import ROOT, play, playbook_command, playbook_environment, running_lab
+from tests.measuring import PATIENCE
 
 HOST = "esx-01"
 COLUMNS = 160
@@ -40,7 +41,7 @@ def on_a_terminal(command: list[str], environment: dict[str, str]) -> str:
             break
         written += part
     os.close(ours)
-    assert process.wait(timeout=60) == 0, written.decode()
+    assert process.wait(timeout=PATIENCE) == 0, written.decode()
     return written.decode()
 
 

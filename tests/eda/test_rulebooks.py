@@ -24,6 +24,7 @@ import yaml
 
 from tests.doubles.controller import SHIPPED, controller
 from tests.labs import ROOT, Lab, play, running_lab
+from tests.measuring import PATIENCE
 
 RULEBOOKS = ROOT / "extensions/eda/rulebooks"
 TOKEN = "token-of-the-webhook"
@@ -47,7 +48,7 @@ class Running:
     def output(self) -> str:
         return self._log.read_text()
 
-    def wait_for(self, met: Callable[[], bool], seconds: float = 180) -> None:
+    def wait_for(self, met: Callable[[], bool], seconds: float = PATIENCE) -> None:
         deadline = time.monotonic() + seconds
         while not met():
             assert self._process.poll() is None, self.output
@@ -59,7 +60,7 @@ class Running:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
         request = urllib.request.Request(f"http://127.0.0.1:{self._port}/", json.dumps(body).encode(), headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as reply:
+            with urllib.request.urlopen(request, timeout=60) as reply:
                 return int(reply.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -94,7 +95,7 @@ def rulebook(name: str, lab: Lab, folder: Path, url: str = "", **variables: obje
             yield Running(process, log, port)
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=PATIENCE)
 
 
 def unmoved(lab: Lab) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from tests.labs import ROOT
+from tests.measuring import PATIENCE
 
 GITHUB = ROOT / "gitops/github/maintenance.yml"
 GITLAB = ROOT / "gitops/gitlab/.gitlab-ci.yml"
@@ -51,7 +52,7 @@ class Runner:
             env={**self._env, **env},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
         )
 

@@ -38,13 +38,14 @@ from lab.h2o import H2O
 from lab.toolchain import find_java, h2o_jar
 from tests.builders.certificates import certified, pem
 from tests.labs import ROOT, Lab, RunModule, running_lab
+from tests.measuring import Measured, until
 
 pytestmark = pytest.mark.alone
 
 VM = "ML-cpu-vm-01"
 SETTINGS = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()} | {
     "baseline": 1.0,
-    "settle_timeout": 10.0,
+    "settle_timeout": 60.0,
 }
 GBM = {"algorithm": "gbm", "ntrees": 100_000}
 
@@ -95,21 +96,24 @@ def watched(lab: Lab, run_module: RunModule, tmp_path: Path) -> Watched:
 
 
 @pytest.mark.parametrize("stun", [0.4, 1.2, 3.0])
-def test_a_stun_lies_within_the_stated_interval(watched: Watched, stun: float) -> None:
+def test_a_stun_lies_within_the_stated_interval(watched: Watched, measured: Measured, stun: float) -> None:
     judgement = watched.through({"action": "stun", "seconds": stun}, seconds=stun + 0.5)
     true = watched.lab.get("state")["vms"][VM]["freezes"][-1]["seconds"]
     assert judgement.verdict is Verdict.UNINTERRUPTED, judgement
     assert judgement.longest_stall is not None
-    assert judgement.longest_stall.low <= true <= judgement.longest_stall.high
+    assert true <= judgement.longest_stall.high
+    with measured():
+        assert judgement.longest_stall.low <= true, (judgement.longest_stall, true)
     assert (judgement.identity, judgement.progress, judgement.stall) == ("proven", "proven", "proven")
     assert judgement.progress_after > judgement.progress_before
 
 
-def test_without_a_stun_no_stall_is_claimed(watched: Watched) -> None:
+def test_without_a_stun_no_stall_is_claimed(watched: Watched, measured: Measured) -> None:
     judgement = watched.through(seconds=4)
     assert judgement.verdict is Verdict.UNINTERRUPTED
     assert judgement.longest_stall is not None
-    assert judgement.longest_stall.at is None
+    with measured():
+        assert judgement.longest_stall.at is None, judgement.longest_stall
     assert watched.progress, "the listener hears how far the experiment is"
 
 
@@ -154,7 +158,7 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
     assert len(seen["experiments"]) == 1
 
     plan = run_module("migration_plan", lab, vms=[VM], policy="other_only", state_dir=str(tmp_path))["plan"]
-    settings = {"baseline": 1, "settle_timeout": 10}
+    settings = {"baseline": 1, "settle_timeout": 60}
     moved = run_module(
         "vm_migrate", lab, plan=plan, purpose="evacuate", state_dir=str(tmp_path), experiments=settings,
     )  # fmt: skip
@@ -241,10 +245,7 @@ def never_recoverable(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
 
 def wait_until_up(address: str) -> None:
     server = H2O(f"http://{address}:54321")
-    deadline = time.monotonic() + 60
-    while not server.answers():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(server.answers)
 
 
 @dataclass
@@ -361,10 +362,7 @@ def test_tls_and_passwords(protected: Protected, lab: Lab, run_module: RunModule
         assert "right-one" not in str(result)
         return str(result["unobserved"]["ML-cpu-vm-02"])
 
-    deadline = time.monotonic() + 60
-    while "no training job runs" not in asked():
-        assert time.monotonic() < deadline, asked()
-        time.sleep(0.5)
+    until(lambda: "no training job runs" in asked())
     assert "other credentials" in asked(password="wrong-one")
     assert "SSLCertVerificationError" in asked(ca_path=None)
     assert "no training job runs" in asked(ca_path=None, validate_certs=False)

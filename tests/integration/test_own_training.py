@@ -26,6 +26,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec imp
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
 
 from tests.labs import ROOT
+from tests.measuring import Measured, until
 
 EXAMPLE = ROOT / "docs" / "examples" / "steplog_provider.py"
 TRAINING = """
@@ -63,10 +64,7 @@ class Training:
     def start(self, total: int) -> None:
         size = self.log.stat().st_size if self.log.exists() else 0
         self.process = subprocess.Popen([sys.executable, "-c", TRAINING, str(self.log), str(self.port), str(total)])
-        deadline = time.monotonic() + 60
-        while not self.log.exists() or self.log.stat().st_size == size:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: self.log.exists() and self.log.stat().st_size > size)
 
     def freeze(self, seconds: float) -> float:
         """Really stop the training; how long it stood still."""
@@ -97,7 +95,7 @@ class Training:
         return Providers(options | chosen | {"sources": [usual | program, usual | exporter]})
 
     def judged(
-        self, through: Callable[[], Any], settle_timeout: float = 15.0
+        self, through: Callable[[], Any], settle_timeout: float = 60.0
     ) -> tuple[dict[str, Judgement], Any, Providers]:
         """By provider: what was judged when ``through`` was done to the training under watch."""
         providers = self.providers(settle_timeout)
@@ -126,14 +124,16 @@ def training(tmp_path: Path) -> Iterator[Training]:
 
 
 @pytest.mark.alone
-def test_a_freeze_lies_within_what_each_provider_states(training: Training) -> None:
+def test_a_freeze_lies_within_what_each_provider_states(training: Training, measured: Measured) -> None:
     judgements, frozen, providers = training.judged(lambda: training.freeze(1.5))
     for provider, widest in {"prometheus": 0.35, "exec": 1.0}.items():
         judged = judgements[provider]
         assert judged.verdict is Verdict.UNINTERRUPTED, judged
         assert judged.longest_stall is not None
-        assert judged.longest_stall.low <= frozen <= judged.longest_stall.high, (provider, frozen, judged)
-        assert judged.longest_stall.high - judged.longest_stall.low <= widest, judged
+        assert frozen <= judged.longest_stall.high, (provider, frozen, judged)
+        with measured():
+            assert judged.longest_stall.low <= frozen, (provider, frozen, judged.longest_stall)
+            assert judged.longest_stall.high - judged.longest_stall.low <= widest, (provider, judged.longest_stall)
         assert judged.experiment.capabilities.identity == "process"
     assert judgements["exec"].experiment.owner == "vision"
     assert judgements["exec"].experiment.recovery == "checkpoint last.pt"
@@ -143,7 +143,9 @@ def test_a_freeze_lies_within_what_each_provider_states(training: Training) -> N
     clock = concluded.training_clock
     assert clock is not None
     assert clock.clock == "guest"
-    assert abs(clock.seconds - frozen) < 0.3, "this machine's clock went on"
+    assert clock.seconds > frozen - 0.3, "this machine's clock went on"
+    with measured():
+        assert clock.seconds < frozen + 0.3, (clock, frozen)
 
 
 def test_a_training_that_a_supervisor_started_anew_is_restarted(training: Training) -> None:
@@ -157,10 +159,7 @@ def test_a_training_that_ends_is_completed_and_tells_what_came_out(training: Tra
     training.start(160)
 
     def ended() -> None:
-        deadline = time.monotonic() + 60
-        while b'"finished": true' not in training.log.read_bytes()[-400:]:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: b'"finished": true' in training.log.read_bytes()[-400:])
 
     judgements, _told, providers = training.judged(ended, settle_timeout=2.0)
     assert judgements["exec"].verdict is Verdict.COMPLETED, judgements["exec"]

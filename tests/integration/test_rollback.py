@@ -71,9 +71,7 @@ def test_a_playbook_killed_on_the_way_back_goes_on_with_it(tmp_path: Path) -> No
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
         )
-        deadline = time.monotonic() + 120
         while not [m for m in lab.get("state")["moves"] if m["target"] == HOST]:
-            assert time.monotonic() < deadline
             assert process.poll() is None, "the run was over before it could be killed"
             time.sleep(0.02)
         (journal,) = tmp_path.glob("runs/*/journal.jsonl")

@@ -7,15 +7,20 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 
 from benchmarks.report import Report
 from benchmarks.servers import Fleet
 from benchmarks.verdicts import FATES, play
+from tests.measuring import Measured
 
 pytestmark = pytest.mark.alone
 
 
-def test_each_fate_is_called_by_its_name() -> None:
+def test_each_fate_is_called_by_its_name(measured: Measured) -> None:
     with Fleet(1) as fleet:
         found = play(Report(), fleet, [fate for fate in FATES if not fate.frail], seed=1)
-    assert {run.fate.name: str(run.verdict) for run in found if not run.right} == {}
+    wrong = {run.fate.name: run.verdict for run in found if not run.right}
+    assert not {Verdict.UNINTERRUPTED, Verdict.COMPLETED} & set(wrong.values()), wrong
+    with measured():
+        assert wrong == {}

@@ -19,6 +19,7 @@ from ansible_collections.liveml.vsphere.plugins.action import vm_migrate
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 
 from tests.builders.journals import entries, made_run
+from tests.measuring import until
 
 EVENTS = [event for event in made_run(3)[0] if event["event"] in ("planned", "switched_over", "run_finished")]
 
@@ -40,7 +41,8 @@ class Module(vm_migrate.ActionModule):
                 events = "".join(f"{json.dumps(event)}\n" for event in EVENTS)
                 stream.write(events[:-9])
                 stream.flush()
-                time.sleep(0.3)
+                until(lambda: len(self.shown) >= len(EVENTS) - 1)
+                time.sleep(0.3)  # for half a line, if that were shown
                 self.seen_before_the_end = list(self.shown)
                 stream.write(events[-9:])
         return {"changed": True}

@@ -195,12 +195,12 @@ def test_a_slow_server_is_not_asked_without_end(monkeypatch: pytest.MonkeyPatch)
 
         def reproducible(self, _experiment: Experiment) -> tuple[str, str]:
             self.asked += 1
-            time.sleep(0.02)
+            time.sleep(0.1)
             return "yes", ""
 
         recovery = reproducible
 
-    monkeypatch.setattr(discovery, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(discovery, "PATIENCE_SECONDS", 1.0)
     source: Any = Slow()
     observer = providers(h2o3=False, require_checkpoint="warn")
     observer._sources = [discovery.Scoped("x", source, (), False)]

@@ -22,8 +22,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.doubles.h2o3 import TwoNodes, job
+from tests.doubles.h2o3 import FROZEN_SECONDS, TwoNodes, job
 from tests.doubles.servers import Answering, sending, serving
+from tests.measuring import Measured, until
 
 PROCESS = {"x-h2o-cluster-id": "1795488099890"}
 JSON = st.recursive(
@@ -180,7 +181,7 @@ def test_who_answers_byte_by_byte_is_not_waited_for(extra: str) -> None:
     probe = _http.Probe(_http.Endpoint("127.0.0.1", listening.getsockname()[1]), timeout=0.5)
     with pytest.raises(TimeoutError):
         probe.get("/3/Cloud")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25, "all of the answer takes 50 s"
     listening.close()
 
 
@@ -310,33 +311,29 @@ def two_nodes() -> Iterator[TwoNodes]:
 
 def test_a_node_answers_for_itself_while_the_home_of_the_job_is_frozen(two_nodes: TwoNodes) -> None:
     session = h2o3_sessions.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.port), "a")
-    session.sample()
-    time.sleep(0.5)
-    lively = session.sample()
-    assert (lively.outcome, lively.process, lively.status) == ("answered", "17", "RUNNING")
+    until(lambda: (lively := session.sample()).status == "RUNNING" and lively.process == "17")
     two_nodes.home.clear()
-    time.sleep(0.5)
+    until(lambda: two_nodes.waiting)
     quiet = [session.sample() for _ in range(5)]
-    assert all(sample.received - sample.sent < 0.25 for sample in quiet)
+    assert {sample.outcome for sample in quiet} == {"answered"}
+    assert all(sample.received - sample.sent < FROZEN_SECONDS / 2 for sample in quiet)
     assert len({sample.detail for sample in quiet}) == 1, "nothing new is told of the job"
     session.close()
 
 
 def test_after_a_freeze_only_news_that_were_asked_for_later_count(two_nodes: TwoNodes) -> None:
     session = h2o3_sessions.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.port), "a")
-    session.sample()
-    time.sleep(0.5)
-    before = session.sample()
+    until(lambda: session.sample().status == "RUNNING")
     two_nodes.node.clear()
-    time.sleep(0.3)  # the question for the job is on its way now, too
-    threading.Timer(0.4, two_nodes.node.set).start()
+    until(lambda: two_nodes.waiting)  # the question for the job is on its way, too
+    before = session._told
+    assert before is not None
+    two_nodes.thaw_after_question()
     frozen = session.sample()
     assert frozen.received - frozen.sent > 0.25
     assert frozen.detail == before.detail
     trees = two_nodes.trees
-    time.sleep(0.6)
-    after = session.sample()
-    assert int(after.detail.split()[0]) > trees, "made from a question after the freeze"
+    until(lambda: int(session.sample().detail.split()[0]) > trees)
     session.close()
     assert not session._thread.is_alive()
 
@@ -348,20 +345,27 @@ def job_session(two_nodes: TwoNodes) -> Iterator[h2o3_sessions.JobSession]:
     session.close()
 
 
+@pytest.fixture
+def long_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next question is not about the job, however slow the machine is."""
+    monkeypatch.setattr(h2o3_sessions, "FRESH_SECONDS", 60.0)
+
+
 def test_who_asks_often_asks_for_the_job_five_times_a_second(
-    two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession
+    two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession, measured: Measured
 ) -> None:
     samples = []
-    end = time.monotonic() + 1.0
-    while time.monotonic() < end:
+    began = time.monotonic()
+    while time.monotonic() < began + 1.0:
         samples.append(job_session.sample())
         time.sleep(0.02)
-    assert two_nodes.trees <= 6
+    assert two_nodes.trees <= 1 + (time.monotonic() - began) / h2o3_sessions.FRESH_SECONDS
     assert two_nodes.lives + two_nodes.trees == len(samples) + 1, "and once whether the cheap question is answered"
     assert all(s.news_from <= s.sent for s in samples)
     assert len({s.news_from for s in samples}) == two_nodes.trees
     assert {(s.outcome, s.process, s.status) for s in samples} == {("answered", "17", "RUNNING")}
-    assert all(s.waited < 0.1 for s in samples), "each is a question of its own"
+    with measured():
+        assert max(s.waited for s in samples) < 0.1, "each is a question of its own"
     assert len({s.detail for s in samples}) == two_nodes.trees
 
 
@@ -374,16 +378,22 @@ def test_who_asks_seldom_asks_for_the_job_alone(two_nodes: TwoNodes, job_session
 
 @pytest.mark.parametrize("dropped", [True, False])
 def test_where_somebody_else_tells_of_life_the_job_alone_is_asked_for(
-    two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession, monkeypatch: pytest.MonkeyPatch, dropped: bool
+    two_nodes: TwoNodes,
+    job_session: h2o3_sessions.JobSession,
+    monkeypatch: pytest.MonkeyPatch,
+    measured: Measured,
+    dropped: bool,
 ) -> None:
     monkeypatch.setattr(_h2o3, "DISCOVERY_SECONDS", 0.2)
     two_nodes.process, two_nodes.drops = None, dropped
     samples = [job_session.sample() for _turn in range(4)]
     assert (two_nodes.trees, two_nodes.lives) == (4, 0 if dropped else 1)
     assert {(s.outcome, s.process, s.asked) for s in samples} == {("answered", "17", None)}
-    assert all(s.waited < 0.1 for s in samples)
+    with measured():
+        assert max(s.waited for s in samples) < 0.1
 
 
+@pytest.mark.usefixtures("long_fresh")
 def test_a_proxy_that_answers_for_a_while_is_told_from_one_that_answers_for_good(
     two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession
 ) -> None:
@@ -411,6 +421,7 @@ def test_a_node_whose_life_somebody_else_tells_is_asked_for_its_cloud(two_nodes:
     session.close()
 
 
+@pytest.mark.usefixtures("long_fresh")
 def test_a_server_that_is_gone_is_refused_and_asked_for_the_job_next(
     two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession
 ) -> None:
@@ -421,6 +432,7 @@ def test_a_server_that_is_gone_is_refused_and_asked_for_the_job_next(
     assert job_session.sample().detail == "2 trees"
 
 
+@pytest.mark.usefixtures("long_fresh")
 def test_another_process_is_seen_at_once_and_tells_nothing_of_the_job(
     two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession
 ) -> None:
@@ -439,7 +451,7 @@ def test_after_a_freeze_the_job_is_asked_for(
     if asked_for_the_job:
         time.sleep(0.2)
     two_nodes.node.clear()
-    threading.Timer(0.4, two_nodes.node.set).start()
+    two_nodes.thaw_after_question()
     assert job_session.sample().waited > 0.25
     before = two_nodes.trees
     job_session.sample()

@@ -436,7 +436,8 @@ def test_what_a_program_says_unasked_is_no_answer(tmp_path: Path) -> None:
     path.write_text(
         "import sys\n"
         "for step, line in enumerate(sys.stdin):\n"
-        "    for more in (0, 1): print('{\"step\": %d}' % (2 * step + more), flush=True)\n"
+        "    both = ['{\"step\": %d}' % (2 * step + more) for more in (0, 1)]\n"
+        "    print(*both, sep='\\n', flush=True)\n"
     )
     session = _exec.Exec(settings("exec", command=[sys.executable, str(path)])).session(
         Experiment("vm-1", "ML-1", "exec", "17", "", "exec:x")
@@ -450,7 +451,7 @@ def test_what_a_program_says_unasked_is_no_answer(tmp_path: Path) -> None:
 
 
 def test_a_program_that_does_not_listen_is_ended() -> None:
-    source = _exec.Exec(settings("exec", command=["sleep", "20"], token="x" * (1 << 20)))
+    source = _exec.Exec(settings("exec", command=["sleep", "300"], token="x" * (1 << 20)))
     session = source.session(Experiment("vm-1", "ML-1", "exec", "17", "", "exec:x"))
     outcomes: list[str] = []
     asking = threading.Thread(target=lambda: outcomes.append(session.sample().outcome), daemon=True)
@@ -458,10 +459,10 @@ def test_a_program_that_does_not_listen_is_ended() -> None:
     asking.start()
     time.sleep(0.3)
     session.interrupt()
-    asking.join(10)
+    asking.join(60)
     session.close()
     assert outcomes == ["silent"]
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_a_program_that_cannot_run_is_told() -> None:
