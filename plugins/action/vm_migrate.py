@@ -2,15 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the module of the same name and shows its progress while it works.
+"""Runs the module of the same name, and shows its progress while it works.
 
-The module appends each event to a file; this plugin prints one line a transition and, when nothing else is told, a
-heartbeat. On a terminal a bar for each move in flight stands under the lines. Where the module does not run on
-this machine the task works all the same, without live lines.
+The module appends each event to a file. This plugin reads the file and prints one line per event, and a heartbeat if nothing
+else happens. On a terminal, each move in flight has a progress bar below the lines. If the module runs on another machine,
+the task works too, but without live lines.
 
-A task is executed in a process of its own that has no terminal; what it displays goes through a queue to the process
-that has. So bars are drawn with the same queue, and with control codes rather than by a library that wants the
-terminal for itself.
+Ansible executes a task in a process without a terminal, and sends what it displays through a queue to the process that has
+the terminal. So the bars go through the same queue, as control codes. A library for progress bars would need the terminal.
 """
 
 from __future__ import annotations
@@ -38,10 +37,10 @@ _MAX_BARS = 20
 
 
 def _terminal_rows() -> int:
-    """Lines of the terminal, 0 where there is none or something else reads it, as AWX's runner does."""
+    """Number of lines of the terminal; 0 if there is none, or if a program reads it, as AWX's runner does."""
     if os.environ.get("TERM", "dumb") == "dumb" or os.environ.get("LIVEML_VSPHERE_PROGRESS") == "lines":
         return 0
-    # The runner of AWX gives ansible a terminal of its own, and makes an event of each line.
+    # AWX's runner gives Ansible a terminal, and stores each line as an event.
     if "AWX_ISOLATED_DATA_DIR" in os.environ or not sys.stdout.isatty():
         return 0
     try:
@@ -50,36 +49,36 @@ def _terminal_rows() -> int:
         return 0
 
 
-# The strategy loads this file before it starts the task's process, which has no terminal to ask any more.
+# Ansible loads this file before it starts the task's process, in which the terminal is no longer known.
 _ROWS = _terminal_rows()
 
 
 class ActionModule(ActionBase):
-    """Thin wrapper: takes no decision of its own."""
+    """Runs the module with the options of the task, and with a file for its progress."""
 
     _supports_check_mode = True
     _supports_diff = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the module; live lines only where it shares this machine's file system."""
+        """Run the module. Live lines need a module that runs on this machine."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = with_login(self._task.args, task_vars or {}, self._templar.template)
         if self._connection.transport != "local":
             return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars)}
         rows = _ROWS if _alone(task_vars or {}) else 0
-        with _progress_file() as path, _shown_live(path, rows):
+        with _progress_file() as path, _show_live(path, rows):
             arguments.update(progress_path=path, controller_pid=os.getppid())
             result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
         return result
 
 
 def _alone(task_vars: Mapping[str, Any]) -> bool:
-    """Whether nobody else prints meanwhile: bars are drawn over the lines above the cursor."""
+    """Whether only this task prints. Bars are drawn over the lines above the cursor, which must not belong to another task."""
     return len(task_vars.get("ansible_play_batch", [])) <= 1 and display.verbosity < 3
 
 
 class Screen:
-    """Lines, and under them a block that is drawn anew: the bars. With ``rows`` 0 there are only lines."""
+    """Lines, and below them a block of bars that is redrawn. Without ``rows`` there are only lines."""
 
     def __init__(self, rows: int) -> None:
         self._rows = min(max(0, rows - 2), _MAX_BARS)
@@ -87,7 +86,7 @@ class Screen:
         self.run = RunDisplay(bars=self._rows > 0)
 
     def show(self, lines: list[str], now: float) -> None:
-        """Print new lines and bring the block up to date."""
+        """Print new lines and redraw the bars. ``now`` is a monotonic time in seconds."""
         block = [f"  {line}" for line in self.run.bars(now, display.columns - 2, self._rows)]
         if lines or block != self._drawn:
             self._erase()
@@ -96,7 +95,7 @@ class Screen:
             self._draw(block)
 
     def clear(self) -> None:
-        """Leave nothing but lines."""
+        """Remove the bars."""
         self._erase()
 
     def _erase(self) -> None:
@@ -121,7 +120,7 @@ def _progress_file() -> Iterator[str]:
 
 
 @contextmanager
-def _shown_live(path: str, rows: int) -> Iterator[None]:
+def _show_live(path: str, rows: int) -> Iterator[None]:
     done = threading.Event()
     thread = threading.Thread(target=_show, args=(path, done, Screen(rows)), daemon=True)
     thread.start()
@@ -133,7 +132,7 @@ def _shown_live(path: str, rows: int) -> Iterator[None]:
 
 
 def _show(path: str, done: threading.Event, screen: Screen, clock: Callable[[], float] = time.monotonic) -> None:
-    """Show what is appended to the file until ``done``, and the rest of it then."""
+    """Show what is appended to the file until ``done`` is set, then the rest of it."""
     drawn = 0.0
     with open(path, encoding="utf-8", errors="replace") as stream:
         rest = ""

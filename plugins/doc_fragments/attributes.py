@@ -6,18 +6,18 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What a module supports."""
+    """What a module supports: check mode, diff mode, idempotence and the action group."""
 
     DOCUMENTATION = r"""
 attributes:
   check_mode:
-    description: Can run in check mode and return changed status prediction without modifying the target.
+    description: Whether the module can run in check mode, and predict whether it would change something without changing it.
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
+    description: Whether the module returns in diff mode what it changed, or what it would change in check mode.
   idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation changes nothing.
+    description: Whether a second task with the same options changes nothing.
   action_group:
-    description: Use C(group/liveml.vsphere.all) in C(module_defaults) to set defaults for this module.
+    description: Use C(group/liveml.vsphere.all) in C(module_defaults) to set defaults for all modules of the collection.
     support: full
     membership:
       - liveml.vsphere.all
@@ -27,11 +27,11 @@ attributes:
 attributes:
   check_mode:
     support: full
-    details: The module reads and changes nothing.
+    details: The module only reads.
   diff_mode:
     support: N/A
-    details: The module changes nothing.
+    details: The module only reads.
   idempotent:
     support: full
-    details: The module changes nothing.
+    details: The module only reads.
 """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """How vCenter is reached."""
+    """How to connect to vCenter."""
 
     DOCUMENTATION = r"""
 requirements:
@@ -14,33 +14,37 @@ requirements:
 options:
   hostname:
     description:
-      - Name or address of vCenter. The environment variable E(VMWARE_HOST) is used when it is not given.
+      - Name or address of vCenter.
+      - If it is not set, the environment variable E(VMWARE_HOST) is used.
     type: str
     required: true
   username:
     description:
-      - User who logs in. The environment variable E(VMWARE_USER) is used when it is not given.
+      - User for the login, for example V(automation@vsphere.local).
+      - If it is not set, the environment variable E(VMWARE_USER) is used.
     type: str
     required: true
   password:
     description:
-      - The user's password. The environment variable E(VMWARE_PASSWORD) is used when it is not given.
+      - Password of the user.
+      - If it is not set, the environment variable E(VMWARE_PASSWORD) is used.
     type: str
     required: true
   port:
     description:
-      - Port of vCenter. The environment variable E(VMWARE_PORT) is used when it is not given.
+      - Port of vCenter.
+      - If it is not set, the environment variable E(VMWARE_PORT) is used.
     type: int
     default: 443
   validate_certs:
     description:
-      - Whether vCenter's certificate is verified. The environment variable E(VMWARE_VALIDATE_CERTS) is used when it is
-        not given.
+      - Whether to verify the certificate of vCenter.
+      - If it is not set, the environment variable E(VMWARE_VALIDATE_CERTS) is used.
     type: bool
     default: true
   ca_path:
     description:
-      - PEM file of the CA that signed vCenter's certificate; the system's CAs by default. The environment variable
-        E(SSL_CERT_FILE) is used when it is not given.
+      - PEM file with the CA that signed the certificate of vCenter.
+      - If it is not set, the environment variable E(SSL_CERT_FILE) is used, or else the CAs of the system.
     type: path
 """

@@ -6,192 +6,200 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """How experiments are found and watched."""
+    """How to find and watch experiments."""
 
     DOCUMENTATION = r"""
 options:
   experiments:
     description:
-      - How experiments are found and watched.
+      - How to find and watch experiments.
     type: dict
     default: {}
     suboptions:
       enabled:
-        description: Whether VMs are looked into at all.
+        description: Whether to look for experiments in the VMs.
         type: bool
         default: true
       h2o3:
-        description: Whether H2O-3 servers are looked for at the VMs' addresses.
+        description: Whether to look for H2O-3 servers at the addresses of the VMs.
         type: bool
         default: true
       ports:
-        description: Ports on which H2O-3 servers listen.
+        description: Ports of H2O-3 servers.
         type: list
         elements: int
         default: [54321]
       addresses:
-        description: Address by VM name, where the guest does not report the right one.
+        description: Addresses by VM name, for guests that do not report the right address.
         type: dict
         default: {}
       context_path:
-        description: Path below which the H2O-3 servers answer (their option C(-context_path)).
+        description: Path of the H2O-3 servers, as in their option C(-context_path).
         type: str
       use_tls:
-        description: Whether the servers speak TLS.
+        description: Whether the H2O-3 servers use TLS.
         type: bool
         default: false
       validate_certs:
-        description: Whether the servers' certificates are verified.
+        description: Whether to verify the certificates of the H2O-3 servers.
         type: bool
         default: true
       ca_path:
-        description: PEM file of the CA that signed the servers' certificates.
+        description: PEM file with the CA that signed the certificates of the H2O-3 servers.
         type: path
       client_cert:
-        description: PEM file of the certificate that is shown to the servers.
+        description: PEM file with the client certificate for the H2O-3 servers.
         type: path
       client_key:
-        description: PEM file of that certificate's key, without a passphrase.
+        description: PEM file with the key of that certificate, without a passphrase.
         type: path
       username:
-        description: User of the servers' basic authentication. The environment variable E(H2O_USERNAME) is used when it is not given.
+        description:
+          - User of the H2O-3 servers (basic authentication).
+          - If it is not set, the environment variable E(H2O_USERNAME) is used.
         type: str
       password:
-        description: Password of that user. The environment variable E(H2O_PASSWORD) is used when it is not given.
+        description:
+          - Password of that user.
+          - If it is not set, the environment variable E(H2O_PASSWORD) is used.
         type: str
       allowed_networks:
         description:
-          - Networks in which guests may be asked. Credentials are sent to an address that a guest reports only when it is
-            within one of them.
+          - Networks of the guests, for example V(10.1.4.0/24).
+          - Credentials are only sent to an address that a guest reports if the address is in one of these networks. If the list is
+            not empty, other addresses are not asked at all.
         type: list
         elements: str
         default: []
       cluster_vms:
         description:
-          - Names or patterns of VMs that do not move and may hold further nodes of an H2O-3 cluster that has a node in a VM which moves.
-          - Such VMs are found by themselves when the nodes know each other by the addresses that vCenter shows. An experiment on a
-            cluster is proved only when every node of it is watched.
+          - Names or patterns of VMs that do not move, but may have further nodes of an H2O-3 cluster.
+          - An experiment on a cluster is only proven to be uninterrupted if all nodes are watched. VMs are found automatically if the
+            nodes know each other by the addresses that vCenter shows.
         type: list
         elements: str
         default: []
       owners:
-        description: Owner by VM name or pattern, where neither the provider nor the custom attribute tells the right one.
+        description: Owners by VM name or pattern. They take precedence over the provider and over O(experiments.owner_attribute).
         type: dict
         default: {}
       owner_attribute:
-        description: Custom attribute of the VM that names the owner of its experiments.
+        description: Custom attribute of the VM with the owner of its experiments.
         type: str
         default: owner
       sources:
-        description: Where other experiments than those of H2O-3 servers are found.
+        description: Where to find experiments that do not run on H2O-3 servers.
         type: list
         elements: dict
         default: []
         suboptions:
           provider:
             description:
-              - V(mlflow) are runs on a tracking server, V(tensorboard) scalars of a TensorBoard, V(prometheus) a metric that
-                counts steps, V(driverless_ai) experiments of H2O Driverless AI, V(exec) a program of your own.
+              - V(mlflow) reads runs from an MLflow tracking server, and V(tensorboard) scalars from a TensorBoard.
+              - V(prometheus) reads a metric that counts steps.
+              - V(driverless_ai) reads experiments of H2O Driverless AI.
+              - V(exec) runs a program of your own.
             type: str
             required: true
             choices: [driverless_ai, exec, mlflow, prometheus, tensorboard]
           vms:
             description:
-              - Names or patterns of the VMs that the source is asked for. Empty means all. A Driverless AI server or a metric at a
-                fixed address needs its one VM here.
-              - With a single name every run of an MLflow or TensorBoard server belongs to that VM. Else MLflow runs belong to the
-                VM that their tag C(liveml.vm) names, and TensorBoard runs to the VM that is part of their path.
+              - Names or patterns of the VMs that this source knows. If it is empty, all VMs.
+              - A Driverless AI server, or a metric at a fixed address, needs the name of its VM here.
+              - With a single name, all runs of an MLflow or TensorBoard server belong to that VM. Otherwise, the tag C(liveml.vm) of an
+                MLflow run names its VM, and the path of a TensorBoard run contains the name of its VM.
             type: list
             elements: str
             default: []
           url:
             description:
-              - URL of the server, for V(prometheus) with O(experiments.sources[].metric) that of the exporter's page.
-              - C({address}) stands for the VM's address and C({vm}) for its name.
+              - URL of the server. For V(prometheus) with O(experiments.sources[].metric), the URL of the exporter's page.
+              - C({address}) is replaced by the address of the VM, and C({vm}) by its name.
             type: str
           command:
-            description: Program of provider V(exec) and its arguments. It speaks JSON lines on standard input and output.
+            description: Program of provider V(exec), with its arguments. It reads and writes JSON lines on standard input and output.
             type: list
             elements: str
           metric:
             description: >-
-              Metric that counts steps. Provider V(mlflow) takes the one with the most steps and V(tensorboard) the first when it
-              is not given.
+              Metric that counts steps. If it is not set, V(mlflow) uses the metric with the most steps, and V(tensorboard) the first
+              one.
             type: str
           query:
-            description: PromQL of provider V(prometheus) that gives one series, asked at a Prometheus server.
+            description: PromQL query of provider V(prometheus) for a Prometheus server. Its result must be one series.
             type: str
           total_steps:
-            description: Steps of the whole training, for the progress in percent.
+            description: Number of steps of the whole training, to calculate progress in percent.
             type: int
           signal:
             description:
-              - What a stall is read from with provider V(exec). V(answers) when the program's answers wait for the training,
-                V(changes) when they tell what was recorded last.
+              - What shows a stall with provider V(exec).
+              - V(answers) if the program cannot answer while the training stands still.
+              - V(changes) if the program answers all the time, with what the training recorded last.
             type: str
             choices: [answers, changes]
             default: answers
           flush_seconds:
-            description: Seconds that the training keeps news to itself, for V(tensorboard) the writer's C(flush_secs).
+            description: Maximum delay, in seconds, before the training writes new data. For V(tensorboard), the C(flush_secs) of the writer.
             type: float
             default: 120.0
           advance_timeout:
-            description: Seconds in which a run must advance to count as an experiment.
+            description: Time, in seconds, within which a run must make progress to count as an experiment.
             type: float
             default: 15.0
           username:
-            description: User of the server.
+            description: User for the server.
             type: str
           password:
             description: Password of that user.
             type: str
           token:
-            description: Bearer token instead of user and password.
+            description: Bearer token, instead of user and password.
             type: str
           validate_certs:
-            description: Whether the server's certificate is verified.
+            description: Whether to verify the certificate of the server.
             type: bool
             default: true
           ca_path:
-            description: PEM file of the CA that signed the server's certificate.
+            description: PEM file with the CA that signed the certificate of the server.
             type: path
           client_cert:
-            description: PEM file of the certificate that is shown to the server.
+            description: PEM file with the client certificate for the server.
             type: path
           client_key:
-            description: PEM file of that certificate's key, without a passphrase.
+            description: PEM file with the key of that certificate, without a passphrase.
             type: path
       guest_username:
         description:
-          - User of the guests with which M(liveml.vsphere.vm_migrate) lets vCenter list their processes before and after the moves, through
-            VMware Tools. The same process before and after proves that it was not restarted, whatever framework trains in it.
-          - Needs the privilege C(VirtualMachine.GuestOperations.Query). Guests are not asked when it is not given.
+          - User of the guests. With it, M(liveml.vsphere.vm_migrate) reads the processes of the guests before and after the moves, through
+            vCenter and VMware Tools. The same process before and after proves that it was not restarted, with any framework.
+          - Needs the privilege C(VirtualMachine.GuestOperations.Query). If it is not set, processes are not read.
         type: str
       guest_password:
         description: Password of that user.
         type: str
       guest_process:
         description:
-          - Regular expression that finds the processes of interest by name or command line, such as V(java .*h2o|python .*train).
-          - Of a command line only the SHA-256 is kept.
+          - Regular expression for the name or command line of the processes, for example V(java .*h2o|python .*train).
+          - Only the SHA-256 of a command line is stored.
         type: str
       require_checkpoint:
         description:
-          - What to do when an experiment could not be recovered from a checkpoint if the worst happened, or that is not known.
-          - V(warn) says so, V(refuse) moves nothing, V(never) does not look.
+          - What to do if an experiment could not be recovered from a checkpoint, or if that is not known.
+          - V(never) does not check, V(warn) prints a warning, and V(refuse) fails before any move.
         type: str
         choices: [never, warn, refuse]
         default: never
       stall_budget:
-        description: Seconds that an experiment may stall before its verdict is V(stalled).
+        description: Maximum stall, in seconds. The verdict on an experiment with a longer stall is V(stalled).
         type: float
         default: 5.0
       settle_timeout:
-        description: Seconds to wait after a move for progress.
+        description: Maximum time, in seconds, to wait for progress after a move.
         type: float
         default: 60.0
       baseline:
-        description: Seconds of undisturbed sampling before the first move, which also waits up to 5 seconds more for a first answer of each experiment.
+        description: Seconds of sampling before the first move. The first answer of an experiment may delay the move by 5 more seconds.
         type: float
         default: 3.0
 """

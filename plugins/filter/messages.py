@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filters of role ``notify``."""
+"""The filter of role ``notify``."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.plugins.loader import module_loader
-from ansible_collections.liveml.vsphere.plugins.module_utils._display import messages as _notify
+from ansible_collections.liveml.vsphere.plugins.module_utils._display import messages as _messages
 
 DOCUMENTATION = r"""
 name: messages
-short_description: Messages to the owners of experiments
+short_description: Make the messages of notification hooks
 version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
 description:
-  - Makes the messages that notification hooks send before VMs move, when experiments came to harm, and after.
-  - The role P(liveml.vsphere.notify#role) sends them.
+  - Makes the messages of notification hooks before VMs move, after a stall or an interruption, and at the end.
+  - The role P(liveml.vsphere.notify#role) sends the messages.
 positional: _input
 options:
   _input:
-    description: The hooks, see the option O(liveml.vsphere.notify#role:main:notify_hooks).
+    description: The hooks, as in the option O(liveml.vsphere.notify#role:main:notify_hooks).
     type: list
     elements: dict
     required: true
   event:
-    description: The event of which is told.
+    description: The event that triggers the messages. V(stall) is a stall that is too long, or an interruption.
     type: str
     choices: [before, stall, after]
     required: true
   experiments:
-    description: Experiments as M(liveml.vsphere.experiment_info) or M(liveml.vsphere.vm_migrate) return them.
+    description: Experiments, as M(liveml.vsphere.experiment_info) or M(liveml.vsphere.vm_migrate) returned them.
     type: list
     elements: dict
     default: []
   subject:
-    description: What is done.
+    description: What happens, for example V(Evacuation of esx-05).
     type: str
     required: true
   failure:
-    description: Why it failed; empty when it did not.
+    description: Why it failed, or empty.
     type: str
     default: ""
   report:
@@ -52,21 +52,25 @@ options:
     type: str
     default: ""
   notes:
-    description: Sentences on VMs that are told after, to hooks that are told of all experiments.
+    description: Sentences about VMs for the event V(after). Only hooks that get all experiments get them.
     type: list
     elements: str
     default: []
 """
 
 EXAMPLES = r"""
-- name: Show who would be told before a host is evacuated
+- name: Show the messages that are sent before a host is evacuated
   ansible.builtin.debug:
     msg: "{{ hooks | liveml.vsphere.messages('before', found.experiments, subject='Evacuation of esx-05') }}"
+
+- name: Show the messages that are sent after a failed run
+  ansible.builtin.debug:
+    msg: "{{ hooks | liveml.vsphere.messages('after', run.experiments, subject='Evacuation of esx-05', failure=run.msg) }}"
 """
 
 RETURN = r"""
 _value:
-  description: The messages, each with the settings of its hook.
+  description: The messages. Each has the settings of its hook, and C(to), C(subject), C(text), C(experiments), C(report) and C(label).
   type: list
   elements: dict
 """
@@ -88,22 +92,22 @@ def messages(
     report: str = "",
     notes: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """See the documentation of the filter. Raises AnsibleFilterError for a hook whose module is not installed."""
-    wanted = list(hooks)
-    for hook in wanted:
+    """See the documentation of the filter. Raises AnsibleFilterError if the module of a hook is not installed."""
+    known = list(hooks)
+    for hook in known:
         module = MODULES[hook["kind"]]
         collection = module.rpartition(".")[0]
         if collection != "ansible.builtin" and not module_loader.find_plugin_with_context(module).resolved:
             raise AnsibleFilterError(
-                f"A notification of kind {hook['kind']} needs the module {module}, which is not installed. "
-                f"Install it (ansible-galaxy collection install {collection}), or use kind webhook."
+                f"A hook of kind {hook['kind']} needs the module {module}, which is not installed. "
+                f"Run ansible-galaxy collection install {collection}, or use kind webhook."
             )
-    return _notify.messages(wanted, event, experiments, subject=subject, failure=failure, report=report, notes=notes)
+    return _messages.messages(known, event, experiments, subject=subject, failure=failure, report=report, notes=notes)
 
 
 class FilterModule:
-    """Registers the filters."""
+    """Registers the filter."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """By name."""
+        """The filter by its name."""
         return {"messages": messages}

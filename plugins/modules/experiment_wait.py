@@ -262,15 +262,15 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     judgements: Sequence[Judgement] = watch(module.params, providers, experiments) if experiments else []
     late = merged(j for j in judgements if not reached(j, module.params["until"]))
     judgements = merged(judgements)
-    harmed = [j for j in judgements if must_stop_run(j)]
+    interrupted = [j for j in judgements if must_stop_run(j)]
     result: dict[str, Any] = {
         "changed": False,
         "verdicts": [{**VerdictReached.of(j).to_json(), "final": encoded(providers.final(j))} for j in judgements],
         "owners": by_owner(judgements),
         "lines": [line(j) for j in judgements],
     }
-    if harmed or late:
-        result["failure"] = "; ".join(line(j) for j in harmed or late)
+    if interrupted or late:
+        result["failure"] = "; ".join(line(j) for j in interrupted or late)
     return result
 
 

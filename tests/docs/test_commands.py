@@ -197,7 +197,7 @@ def test_the_role_of_the_first_vcenter_is_enough_and_no_more(readings: dict[str,
     reading = readings["howto_first_vcenter"].result()["howto_first_vcenter"]
     assert len(reading.after["moves"]) == 20
     readme = (ROOT / "roles" / "operator_role" / "README.md").read_text(encoding="utf-8").split("| privilege |")[1]
-    rows = [line for line in readme.splitlines() if line.startswith("| `") and "not by default" not in line]
+    rows = [line for line in readme.splitlines() if line.startswith("| `") and "off by default" not in line]
     named = {row.split("`")[1] for row in rows} - {"System.Anonymous"}
     assert reading.demanded - {"System.View", "System.Anonymous"} == named
 

@@ -30,8 +30,8 @@ def recorded_home(vm: VmState, journal: dict[str, Home]) -> Home | None:
 def next_home(vm: VmState, move: Move, earlier: Home | None, *, run_id: str, recorded_at: str) -> Home:
     """The home to record before a move.
 
-    A VM keeps its ``earlier`` home if it is still where an evacuation put it, or where its last recorded move, which never
-    happened, would have started.
+    A VM keeps its ``earlier`` home if nothing but evacuations moved it: it is on the target of its last recorded move, or on
+    the host where that move starts.
     """
     keep = earlier is not None and vm.host in earlier.places
     return Home(

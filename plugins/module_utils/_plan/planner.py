@@ -138,7 +138,7 @@ class _Planner:
         self._arrive(vm, target)
 
     def _keep(self, vm: VmState) -> None:
-        """The VM is at its destination. A running task may move it away, and then it is not known where it will be."""
+        """The VM is at its destination. If a task is moving it, nobody knows on which host it will be."""
         moving = tuple(r for r in lock_reasons(vm) if r.check == "already_moving")
         if moving:
             self.refusals.append(Refusal(vm.moid, vm.name, moving))
@@ -229,11 +229,11 @@ class _Planner:
         return host.cpu_mhz * (1 - self._request.cpu_headroom) - self._ledger[host.moid].cpu
 
     def _figures(self, vm: VmState, hosts: Sequence[HostState]) -> Mapping[str, object]:
-        """The figures that remedies name. The most free memory and CPU are those of hosts that lack it for this VM."""
+        """The figures that remedies name. Of the hosts that are too full for the VM, they name the one with the most room."""
         demand = memory_demand(vm)
         memory = max((h for h in hosts if self._free_memory(h) < demand), key=self._free_memory, default=hosts[0])
         cpu = max((h for h in hosts if self._free_cpu(h) < vm.cpu_used_mhz), key=self._free_cpu, default=hosts[0])
-        # Rounded apart, so that a VM that lacks little never seems to fit.
+        # What is needed is rounded up and what is free down, so that the figures never seem to fit.
         return {
             "policy": self._request.policy,
             "memory_needed": f"{ceil(10 * demand / GIB) / 10:g}",
