@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import MOST_CURVES, render_html
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import MAX_CURVES, render_html
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
@@ -82,8 +82,8 @@ def test_the_figures_show_each_move_and_the_worst_curves(look: Look, name: str, 
     moves, verdicts = RUNS[name]["moves"], RUNS[name].get("verdicts", ["uninterrupted"])
     assert sum(figure["bars"] for figure in figures) == moves, "one size of the timeline is shown, whole"
     assert sum(figure["bars"] > 0 for figure in figures) == (2 if moves > 32 else 1)
-    assert sum(figure["curves"] for figure in figures) == min(len(verdicts), MOST_CURVES)
-    if len(verdicts) <= MOST_CURVES:
+    assert sum(figure["curves"] for figure in figures) == min(len(verdicts), MAX_CURVES)
+    if len(verdicts) <= MAX_CURVES:
         assert sum(figure["marks"] for figure in figures) == sum(verdict in MARKED for verdict in verdicts)
     assert all(figure["width"] > 250 and figure["height"] > 40 for figure in figures)
     painted = {colour for figure in figures for colour in figure["colours"]}

@@ -23,6 +23,16 @@ def stall_text(stall: Mapping[str, Any] | None) -> str:
     return f"longest stall {stall['seconds']:.2f} s ({stall['low']:.2f} to {stall['high']:.2f} s)"
 
 
+def plural(count: int, noun: str) -> str:
+    """A number with its noun, ``1 VM`` or ``8 VMs``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def repeated(count: int) -> str:
+    """How often something happened, ``once``, ``twice`` or ``3 times``."""
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
 def seconds(value: float | None) -> str:
     """A duration as text, ``0.43 s``, ``24 s``, ``3 min`` or ``2.5 h``; ``not known`` for ``None``."""
     if value is None:
@@ -35,7 +45,7 @@ def seconds(value: float | None) -> str:
 
 
 def span(start: str, end: str | None) -> float | None:
-    """Seconds between two times (ISO 8601); ``None`` if there is no end yet."""
+    """Seconds between two times (ISO 8601); ``None`` without an end."""
     return None if end is None else (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Template and style of the report. They are strings, because only Python files travel with a module.
+"""Template and style of the report. They are strings, because Ansible sends only Python files with a module.
 
-Contrast of text is at least 4.5:1 in every mode (WCAG 2.2, AA); no meaning rests on colour alone. Below 900 px a table is
-shown as one card a row, with roles, since ``display`` takes a table's own away.
+The contrast of text is at least 4.5:1 in every mode (WCAG 2.2, AA), and colour is never the only sign. Below 900 px, each row of
+a table is shown as a card; explicit roles are needed because ``display`` removes those of a table.
 """
 
 from __future__ import annotations
@@ -119,11 +119,11 @@ PAGE = """\
 </figure>{% endfor %}
 <ul class="legend lead"><li><span class="key"></span>measured</li><li><span class="key predicted"></span>predicted</li>
 <li><span class="key switch"></span>switched over</li>{% if astray %}<li><span class="key hollow"></span>did not arrive</li>{% endif %}</ul>
-<p class="lead">The table <a href="#moves">{{ t.moves.title }}</a> says the same in figures.</p></section>{% endif %}
+<p class="lead">The table <a href="#moves">{{ t.moves.title }}</a> has the exact figures.</p></section>{% endif %}
 {% if curves %}<section><h2 id="curves">Progress of the experiments</h2>
 <p class="lead">{{ curves_lead }}</p>
 <div class="curves{{ ' one' if curves | length == 1 }}">
-{% for c in curves %}<figure><figcaption id="curve-{{ c.number }}"><span class="said">{{ c.said | whole }}</span> {{ c.text | whole }}</figcaption>
+{% for c in curves %}<figure><figcaption id="curve-{{ c.number }}"><span class="said">{{ c.statement | whole }}</span> {{ c.text | whole }}</figcaption>
 {% for size, svg in c.pictures %}<div{% if size %} class="{{ size }}"{% endif %} role="img" aria-label="Progress of {{ c.name }} over time"
  aria-describedby="curve-{{ c.number }}">{{ svg | safe }}</div>
 {% endfor %}</figure>{% endfor %}</div></section>{% endif %}

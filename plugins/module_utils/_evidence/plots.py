@@ -4,8 +4,8 @@
 
 """Figures as SVG by matplotlib: the timeline of the moves, and an experiment's progress with its move and its stall.
 
-Colours are drawn as the light ones and then named as the page's CSS variables, so that the page's dark mode and
-print style reach into the figures. Text stays text.
+Figures are drawn in the light colours. Then each colour is replaced by a CSS variable of the page, so that the page's dark mode
+and print style also apply to the figures. Text stays text.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ import io
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from .summary import shared_names, shown
+from .model import Evidence, Experiment, Move
+from .summary import display_name, moving_windows, shared_names
 
-Evidence = Mapping[str, Any]
-
-# Light colours, contrast at least 4.5:1 on white; the page defines a dark value for each name.
+# Light colours with a contrast of at least 4.5:1 on white. The page defines a dark value for each name.
 COLOURS = {
     "text": "#1f2328",
     "grid": "#c9d1d9",
@@ -33,34 +32,35 @@ COLOURS = {
     "soft": "#57606a",
 }
 WIDE, NARROW, SMALL = 8.6, 4.2, 4.6  # inches: a desktop's width, a phone's, a third of a desktop's
-MOST_ROWS = 32  # moves in one figure: more would not fit on a printed page
+MAX_ROWS = 32  # moves in one figure: more would not fit on a printed page
 _UNITS = ((300, 1, "seconds"), (3 * 3600, 60, "minutes"), (float("inf"), 3600, "hours"))
 _MARK = 0.76  # height of a stall's mark in its axes
 _MARGINS = (0.15, 0.42)  # inches right of and below the axes
 
 
 def timelines(evidence: Evidence, width: float) -> list[str]:
-    """The moves as bars, at most ``MOST_ROWS`` to a figure, all on the same time axis.
+    """The moves as bars, at most ``MAX_ROWS`` to a figure, all on the same time axis.
 
     Raises ImportError without matplotlib.
     """
     moves = evidence["moves"]
-    parts = max(1, -(-len(moves) // MOST_ROWS))
+    parts = max(1, -(-len(moves) // MAX_ROWS))
     size = max(1, -(-len(moves) // parts))
     return [_timeline(evidence, moves[start : start + size], width) for start in range(0, max(1, len(moves)), size)]
 
 
 def run_seconds(evidence: Evidence) -> float:
-    """Seconds from the run's beginning to the last thing known of it."""
+    """Seconds from the beginning of the run to the last time that is known about it."""
     origin = evidence["run"]["started"]
-    known = [evidence["run"]["finished"], *(m[k] for m in evidence["moves"] for k in ("started", "finished"))]
+    known = [evidence["run"]["finished"]]
+    known += [at for move in evidence["moves"] for at in (move["started"], move["finished"])]
     times = [_since(origin, at) for at in known if at is not None]
-    curves = [float(point[0]) for experiment in evidence["experiments"] for point in experiment["curve"][-1:]]
+    curves = [point[0] for experiment in evidence["experiments"] for point in experiment["curve"][-1:]]
     return max([*times, *curves, 0.1])
 
 
 def axis_seconds(evidence: Evidence) -> float:
-    """Where the time axis ends: the run, and what was predicted beyond it as far as that does not dwarf the run."""
+    """The end of the time axis: that of the run, or of a prediction that lies up to 25 % later."""
     origin, end = evidence["run"]["started"], run_seconds(evidence)
     predicted = [
         _since(origin, m["started"]) + m["predicted_seconds"]
@@ -70,7 +70,7 @@ def axis_seconds(evidence: Evidence) -> float:
     return max(end, min(max(predicted, default=0.0), 1.25 * end))
 
 
-def curve(evidence: Evidence, experiment: Mapping[str, Any], width: float) -> str:
+def curve(evidence: Evidence, experiment: Experiment, width: float) -> str:
     """Progress over time, the move shaded, the longest stall marked. Raises ImportError without matplotlib."""
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - heavy, and only reports need it
 
@@ -89,43 +89,43 @@ def curve(evidence: Evidence, experiment: Mapping[str, Any], width: float) -> st
         else:
             axis.text(0.5, 0.4, "no progress was sampled", transform=axis.transAxes, ha="center", color=COLOURS["soft"])
         low, high = axis.get_ylim() if points else (0.0, 100.0)
-        # Room above the curve for the words that name the shade and the mark.
+        # Room above the curve for the labels of the shaded area and of the mark.
         axis.set_ylim(low, low + max(high - low, 0.1) * 1.5)
         ticks = MaxNLocator(4).tick_values(low, min(high, 100))
         axis.set_yticks([tick for tick in ticks if low <= tick <= min(high, 100)])
-        axis.set_ylabel("progress, %", color=COLOURS["text"])
-        for start, end in experiment["moving"]:
+        axis.set_ylabel("progress (%)", color=COLOURS["text"])
+        for start, end in moving_windows(experiment):
             _draw_move(axis, start / divisor, (run_seconds(evidence) if end is None else end) / divisor)
         _draw_stall(axis, experiment, divisor)
     return svg()
 
 
-def shortened(name: str, most: int) -> str:
-    """A name of at most ``most`` characters: its middle is left out, because names differ at their ends."""
-    if len(name) <= most:
+def shortened(name: str, max_length: int) -> str:
+    """A name of at most ``max_length`` characters. The middle is left out, because names differ at their ends."""
+    if len(name) <= max_length:
         return name
-    tail = most // 2
-    return f"{name[: most - tail - 1]}…{name[-tail:]}"
+    tail = max_length // 2
+    return f"{name[: max_length - tail - 1]}…{name[-tail:]}"
 
 
 def _left(evidence: Evidence, width: float) -> float:
-    """Inches for the names of the VMs; the same for every figure across the page, so that their times line up."""
+    """Inches for the names of the VMs. It is the same for every figure of full width, so that their times line up."""
     shared = shared_names(evidence)
     widest = max([_columns(_name(move, width, shared)) for move in evidence["moves"]], default=4)
     return min(0.2 + 0.085 * widest, 0.5 * width)
 
 
 def _columns(name: str) -> float:
-    """About how many average characters wide a name is; the page's font is not known here."""
+    """Approximate width of a name in average characters; the page's font is not known here."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in name)
     return len(name) + wide + 0.4 * sum(character.isupper() for character in name)
 
 
-def _name(move: Mapping[str, Any], width: float, shared: frozenset[str]) -> str:
-    return shortened(shown(move["vm"], move["moid"], shared), 28 if width == WIDE else 15)
+def _name(move: Move, width: float, shared: frozenset[str]) -> str:
+    return shortened(display_name(move["vm"], move["moid"], shared), 28 if width == WIDE else 15)
 
 
-def _timeline(evidence: Evidence, moves: Sequence[Mapping[str, Any]], width: float) -> str:
+def _timeline(evidence: Evidence, moves: Sequence[Move], width: float) -> str:
     end = axis_seconds(evidence)
     height = 0.62 + 0.26 * max(1, len(moves))
     with _figure(width, height, f"timeline {width} {moves[0]['moid'] if moves else ''}") as (figure, svg):
@@ -140,8 +140,8 @@ def _timeline(evidence: Evidence, moves: Sequence[Mapping[str, Any]], width: flo
     return svg()
 
 
-def _draw_bar(axis: Any, row: int, move: Mapping[str, Any], origin: str, end: float, divisor: float) -> None:
-    """Measured as a bar, predicted as a line under it; what did not arrive is hollow and says so in words."""
+def _draw_bar(axis: Any, row: int, move: Move, origin: str, end: float, divisor: float) -> None:
+    """A bar for the measured time, a line under it for the prediction. The bar of a VM that did not arrive is hollow and labelled."""
     words = "" if move["result"] == "moved" else move["result"].replace("_", " ")
     start = stop = 0.0
     if move["started"] is not None:
@@ -163,7 +163,7 @@ def _draw_bar(axis: Any, row: int, move: Mapping[str, Any], origin: str, end: fl
         at = _since(origin, move["switched_over"]) / divisor
         axis.plot([at, at], [row - 0.42, row + 0.3], color=COLOURS["text"], lw=2, solid_capstyle="butt", gid="switch")
     if words:
-        # Within a long bar, which is hollow; else beside it, on the side where there is room.
+        # Inside a long bar, which is hollow; else beside it, on the side that has room.
         left = stop - start > 0.3 * end or stop <= 0.7 * end
         at = start if stop - start > 0.3 * end or not left else stop
         axis.annotate(
@@ -181,7 +181,7 @@ def _draw_move(axis: Any, start: float, end: float) -> None:
     )  # fmt: skip
 
 
-def _draw_stall(axis: Any, experiment: Mapping[str, Any], divisor: float) -> None:
+def _draw_stall(axis: Any, experiment: Experiment, divisor: float) -> None:
     stall = experiment["longest_stall"]
     if stall is None or experiment["stall_at"] is None:
         return
@@ -216,7 +216,7 @@ def _axis(figure: Any, width: float, height: float, *, left: float, top: float) 
 
 
 def _time_axis(axis: Any, end: float) -> float:
-    """Set the time axis for a run of ``end`` seconds; the number of seconds in its unit."""
+    """Set the time axis for a run of ``end`` seconds. Returns the number of seconds in its unit."""
     divisor, unit = next((d, name) for limit, d, name in _UNITS if end <= limit)
     axis.set_xlim(0, 1.03 * end / divisor)
     axis.set_xlabel(f"{unit} since the run began", color=COLOURS["text"])
@@ -226,16 +226,16 @@ def _time_axis(axis: Any, end: float) -> float:
 
 @contextmanager
 def _figure(width: float, height: float, salt: str) -> Iterator[tuple[Any, Callable[[], str]]]:
-    """A figure, and what gives its SVG once the block is left. The salt keeps ids of figures on one page apart."""
+    """A figure, and a function that returns its SVG after the block. The salt makes ids differ between figures of a page."""
     import matplotlib  # noqa: PLC0415 - heavy, and only reports need it
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     text: list[str] = []
-    # On the page every figure's text comes out at 11 to 15 px.
+    # On the page, the text of every figure is 11 to 15 px high.
     size = {WIDE: 8.5, NARROW: 9.5, SMALL: 10.5}[width]
     style = {"svg.hashsalt": salt, "svg.fonttype": "none", "font.size": size}
     with matplotlib.rc_context(style), warnings.catch_warnings():
-        # Text stays text, so it does not matter which characters matplotlib's own font lacks.
+        # Text stays text, so it does not matter if matplotlib's own font lacks a character.
         warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
         figure = Figure(figsize=(width, height))
         figure.patch.set_visible(False)
@@ -246,7 +246,7 @@ def _figure(width: float, height: float, salt: str) -> Iterator[tuple[Any, Calla
 
 
 def _for_the_page(svg: str) -> str:
-    """The bare element: groups named by what they show, colours and fonts left to the page."""
+    """Only the svg element. Classes name what a group shows; colours and fonts come from the page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<style.*?</style>", "", svg, count=1, flags=re.DOTALL)
     svg = re.sub(r' id="[\w.]+_\d+"', "", svg)

@@ -2,32 +2,32 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Evidence as a page and as Markdown. Everything that came from outside is escaped."""
+"""The evidence as a page and as Markdown. All text from outside is escaped."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from .._core import wording
 from .._core.wording import percent
 from . import plots, tables
 from .document import statement
+from .integrity import damage
+from .model import Evidence, Experiment
 from .page import PAGE, STYLE
 from .summary import (
+    display_name,
     longest_stall,
+    moving_windows,
+    outbound_moves,
     shared_names,
-    shown,
-    way_there,
     worst_first,
 )
 
-Evidence = Mapping[str, Any]
-
-MOST_CURVES = 12  # beyond it a page is scrolled, not read
+MAX_CURVES = 12  # beyond it a page is scrolled, not read
 _MARKUP = {ord(character): f"&#{ord(character)};" for character in "&\\`*_{}[]<>|#~$"}
-# What renderers make a link or a mention of by themselves, and what begins a list or a rule; entities do not hinder the former.
+# Renderers turn some text into links or mentions even with entities; other text begins a list or a rule.
 _LINKS = re.compile(r"(:)(?=//)|(www)(?=\.)|(@)", re.IGNORECASE)
 _BLOCKS = re.compile(r"^(\d*)([-+=.)])")
 
@@ -42,10 +42,10 @@ def title(evidence: Evidence) -> str:
 
 
 def render_html(evidence: Evidence) -> str:
-    """The self-contained page. Raises ImportError when matplotlib or Jinja2 is missing."""
+    """The self-contained page. Raises ImportError if matplotlib or Jinja2 is missing."""
     from jinja2 import Environment  # noqa: PLC0415 - only reports need it
 
-    shown = worst_first(evidence["experiments"])[:MOST_CURVES]
+    drawn = worst_first(evidence["experiments"])[:MAX_CURVES]
     sizes = (plots.WIDE, plots.NARROW)
     environment = Environment(autoescape=True, trim_blocks=True)
     environment.filters["whole"] = whole
@@ -61,98 +61,107 @@ def render_html(evidence: Evidence) -> str:
         t={table.key: table for table in tables.all_tables(evidence)},
         timelines=list(zip(*(plots.timelines(evidence, size) for size in sizes), strict=True)),
         astray=any(m["started"] and m["result"] != "moved" for m in evidence["moves"]),
-        curves=[picture(evidence, x, number, alone=len(shown) == 1) for number, x in enumerate(shown, 1)],
-        curves_lead=curves_lead(evidence, len(shown)),
+        curves=[picture(evidence, x, number, alone=len(drawn) == 1) for number, x in enumerate(drawn, 1)],
+        curves_lead=curves_lead(evidence, len(drawn)),
         environment=tables.environment_facts(evidence),
         integrity=tables.integrity_facts(evidence),
     )
 
 
 def whole(text: str) -> str:
-    """The text with numbers kept on one line with their units."""
+    """The text with spaces between numbers and units that do not break."""
     return re.sub(r"(?<=\d) (?=(?:%|s|min|h)(?![\w]))", "\u00a0", text)
 
 
 def lead(evidence: Evidence) -> str:
     """Where and when, in one line."""
     run = evidence["run"]
-    end = f"to {wording.moment(run['finished'])}" if run["finished"] else "and not ended"
-    return f"{evidence['vcenter']['name']}, {wording.moment(run['started'])} {end}"
+    end = f" to {wording.moment(run['finished'])}" if run["finished"] else ", not ended"
+    return f"{evidence['vcenter']['name']}, {wording.moment(run['started'])}{end}"
 
 
 def notes(evidence: Evidence) -> list[tuple[str, bool]]:
-    """(sentence, whether it is bad news) of what a reader must know before anything else."""
-    journal, vcenter = evidence["journal"], evidence["vcenter"]
-    found = []
-    if journal["broken_at"] is not None:
-        where = f"line {journal['broken_at']} is wrong, {journal['why']}"
-        found.append((f"The journal was changed: {where}. What follows that line proves nothing.", True))
-    if journal["samples_as_sealed"] is False:
-        found.append(("The samples are not those that were sealed.", True))
-    if vcenter["simulated"]:
-        text = "The vCenter is simulated: durations of moves are the simulation's. What experiments did was measured."
+    """(sentence, whether it is bad news) of everything that a reader must know first."""
+    found = [(sentence, True) for sentence in damage(evidence["journal"])]
+    if evidence["vcenter"]["simulated"]:
+        text = "The vCenter is simulated, and so are the durations of moves. Stalls and progress of experiments were measured."
         found.append((text, False))
     return found
 
 
 def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
-    """(name, figure, what it means) for the glance."""
-    moves, experiments, run = way_there(evidence), evidence["experiments"], evidence["run"]
+    """(name, figure, note) of the most important figures."""
+    moves, experiments, run = outbound_moves(evidence["moves"]), evidence["experiments"], evidence["run"]
     longest = longest_stall(experiments)
     stall = longest["longest_stall"] if longest else None
     interval = ""
     if longest and stall:
-        vm = shown(longest["vm"], longest["moid"], shared_names(evidence))
+        vm = display_name(longest["vm"], longest["moid"], shared_names(evidence))
         interval = f"{stall['low']:.2f} to {stall['high']:.2f} s, {vm}"
     duration = wording.span(run["started"], run["finished"])
-    refused, unseen = len(evidence["refusals"]), len(evidence["unobserved"])
+    stay, unseen = len(evidence["refusals"]), len(evidence["unobserved"])
     return [
-        ("VMs moved", f"{sum(m['result'] == 'moved' for m in moves)} of {len(moves)}", f"{refused} refused"),
-        ("Experiments observed", str(len(experiments)), f"{unseen} VMs without one"),
+        (
+            "VMs moved",
+            f"{sum(m['result'] == 'moved' for m in moves)} of {len(moves)}",
+            f"{wording.plural(stay, 'other VM')} {'stays' if stay == 1 else 'stay'}" if stay else "",
+        ),
+        ("Experiments observed", str(len(experiments)), f"{wording.plural(unseen, 'VM')} without an experiment"),
         ("Longest stall", f"{stall['seconds']:.2f} s" if stall else "not measured", interval),
         ("Duration of the run", wording.seconds(duration) if duration is not None else "not ended", run["result"]),
     ]
 
 
-def picture(evidence: Evidence, experiment: Mapping[str, Any], number: int, *, alone: bool) -> dict[str, Any]:
-    """An experiment's curve with the caption that says the same; two sizes when it has the page's width for itself."""
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An experiment's curve with its caption; ``pictures`` are (CSS class, SVG) for each size."""
+
+    number: int
+    name: str
+    statement: str
+    text: str
+    pictures: tuple[tuple[str, str], ...]
+
+
+def picture(evidence: Evidence, experiment: Experiment, number: int, *, alone: bool) -> Picture:
+    """The curve of an experiment; in two sizes if it is the only one, because then it is as wide as the page."""
     shared = shared_names(evidence)
     sizes = (("wide", plots.WIDE), ("narrow", plots.NARROW)) if alone else (("", plots.SMALL),)
-    return {
-        "number": number,
-        "name": tables.label(experiment, shared),
-        "said": statement(experiment, shared),
-        "text": curve_text(experiment),
-        "pictures": [(size, plots.curve(evidence, experiment, width)) for size, width in sizes],
-    }
+    return Picture(
+        number,
+        tables.label(experiment, shared),
+        statement(experiment, shared),
+        curve_text(experiment),
+        tuple((size, plots.curve(evidence, experiment, width)) for size, width in sizes),
+    )
 
 
-def curve_text(experiment: Mapping[str, Any]) -> str:
-    """What the curve shows, in words."""
+def curve_text(experiment: Experiment) -> str:
+    """The curve in words."""
     points, at = experiment["curve"], experiment["stall_at"]
-    said = ["No progress was sampled"]
+    sentences = ["No progress was sampled."]
     if points:
         (first, low), (last, high) = points[0], points[-1]
-        said = [f"Progress {percent(low)} at {first:.1f} s, {percent(high)} at {last:.1f} s"]
+        sentences = [f"Progress was {percent(low)} at {first:.1f} s and {percent(high)} at {last:.1f} s."]
     spans = [
-        f"from {start:.1f} s {'on, its end was not seen' if end is None else f'to {end:.1f} s'}"
-        for start, end in experiment["moving"]
+        f"from {start:.1f} s {'on (its end was not seen)' if end is None else f'to {end:.1f} s'}"
+        for start, end in moving_windows(experiment)
     ]
-    said.append(f"the move lasted {', and '.join(spans)}" if spans else "no move was begun")
+    sentences.append(f"The move lasted {' and '.join(spans)}." if spans else "No move was started.")
     if experiment["longest_stall"] and at is not None:
-        said.append(f"the stall began at {at:.1f} s")
-    return f"{'; '.join(said)}."
+        sentences.append(f"The longest stall began at {at:.1f} s.")
+    return " ".join(sentences)
 
 
-def curves_lead(evidence: Evidence, shown: int) -> str:
-    """What is drawn, and what is left out."""
+def curves_lead(evidence: Evidence, drawn: int) -> str:
+    """What the curves show, and whether some are left out."""
     every = len(evidence["experiments"])
-    marks = "The shade is the time of the move, the mark the longest stall."
-    if shown == every:
+    marks = "The shaded area is the time of the move; the triangle marks the longest stall."
+    if drawn == every:
         return marks
     return (
-        f"The {shown} of {every} experiments with the worst verdicts and the longest stalls; all are in the table above, and "
-        f"their curves in evidence.json. {marks}"
+        f"{marks} Only the {drawn} of {every} experiments with the worst verdicts and the longest stalls are shown. The table "
+        "above has all experiments, and evidence.json has all curves."
     )
 
 
@@ -184,7 +193,7 @@ def _markdown_table(table: tables.Table) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is, on one line; a zero-width space keeps addresses from becoming links."""
+    """Text on one line that Markdown shows unchanged. A zero-width space keeps addresses from becoming links."""
     line = " ".join(text.split())
     block = _BLOCKS.match(line)
     begin = f"{block[1]}&#{ord(block[2])};" if block else ""

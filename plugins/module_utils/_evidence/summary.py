@@ -2,62 +2,72 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What evidence says on the whole: verdict of the run, verdicts by owner, placement, and what was not observed. Pure.
+"""The summary of the evidence: verdict of the run, verdicts by owner, placement, and what was not observed. Pure.
 
-Everything here follows from the rest of the evidence; it stands in ``evidence.json`` so that page, Markdown and
-JSON carry the same statements.
+It follows from the rest of the evidence. It is part of ``evidence.json``, so that page, Markdown and JSON contain the same
+statements.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
-from .._core.wording import stall_text
+from .._core.wording import plural, stall_text
 from .._experiments.model import WORST_FIRST, worst
-
-Evidence = Mapping[str, Any]
+from .model import Claim, Experiment, Gap, Move, Overall, Owner, Place, Record, Summary, VmName
 
 GOOD = ("uninterrupted", "completed")
 _WORDS = {
     "failed": ("failed", "failed"),
     "restarted": ("was restarted", "were restarted"),
     "stalled": ("stalled beyond the budget", "stalled beyond the budget"),
-    "unknown": ("could not be accounted for", "could not be accounted for"),
-    "completed": ("ran to its end", "ran to their end"),
+    "unknown": ("could not be judged", "could not be judged"),
+    "completed": ("ran to completion", "ran to completion"),
     "uninterrupted": ("was uninterrupted", "were uninterrupted"),
+}
+_OPEN_CLAIMS: Mapping[Claim, str] = {
+    "identity": "process and job are the same",
+    "progress": "progress was kept",
+    "stall": "the longest stall is within the budget",
 }
 
 
-def summary_of(evidence: Evidence) -> dict[str, Any]:
-    """``overall``, ``owners``, ``placement`` and ``gaps`` of evidence that has the other keys."""
+def summary_of(record: Record, statements: list[str]) -> Summary:
+    """The summary of a record; ``statements`` has one sentence for each experiment."""
     return {
-        "overall": overall(evidence),
-        "owners": owners(evidence["experiments"]),
-        "placement": placement(evidence["moves"]),
-        "gaps": gaps(evidence),
+        "statements": statements,
+        "overall": overall(record, statements),
+        "owners": owners(record["experiments"]),
+        "placement": placement(record["moves"]),
+        "gaps": gaps(record),
     }
 
 
-def shared_names(evidence: Evidence) -> frozenset[str]:
-    """Names that more than one VM of the evidence has: folders of one vCenter may hold VMs of the same name."""
-    entries = (entry for key in ("moves", "experiments", "unobserved", "refusals") for entry in evidence[key])
-    vms = {(entry["vm"], entry["moid"]) for entry in entries}
-    vms |= {vm for x in evidence["experiments"] for vm in zip(x["vms"], x["moids"], strict=True)}
+def shared_names(record: Record) -> frozenset[str]:
+    """Names that several VMs of the record have. Folders of one vCenter may contain VMs of the same name."""
+    vms = {(vm["vm"], vm["moid"]) for vm in _vms(record)}
+    vms |= {vm for x in record["experiments"] for vm in zip(x["vms"], x["moids"], strict=True)}
     return frozenset(name for name, count in Counter(name for name, _moid in vms).items() if count > 1)
 
 
-def shown(name: str, moid: str, shared: frozenset[str]) -> str:
-    """How a VM is named to a person: with its MoID where the name alone would not tell which VM it is."""
+def _vms(record: Record) -> Iterator[VmName]:
+    yield from record["moves"]
+    yield from record["experiments"]
+    yield from record["unobserved"]
+    yield from record["refusals"]
+
+
+def display_name(name: str, moid: str, shared: frozenset[str]) -> str:
+    """The name of a VM as people see it: with its MoID if several VMs have this name."""
     return f"{name} ({moid})" if name in shared else name
 
 
-def worst_first(experiments: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def worst_first(experiments: Iterable[Experiment]) -> list[Experiment]:
     """Experiments by severity of the verdict, then by length of the longest stall, then by name."""
 
-    def order(experiment: Mapping[str, Any]) -> tuple[int, float, str, str]:
+    def order(experiment: Experiment) -> tuple[int, float, str, str]:
         stall = experiment["longest_stall"]
         seconds = stall["high"] if stall else float("inf")
         return WORST_FIRST.index(experiment["verdict"]), -seconds, experiment["vm"], experiment["id"]
@@ -65,68 +75,78 @@ def worst_first(experiments: Iterable[Mapping[str, Any]]) -> list[Mapping[str, A
     return sorted(experiments, key=order)
 
 
-def is_intact(evidence: Evidence) -> bool:
-    """Whether journal and samples are, as far as can be told, those that the run wrote."""
-    journal = evidence["journal"]
+def is_intact(record: Record) -> bool:
+    """Whether nothing shows that journal or samples were changed after the run."""
+    journal = record["journal"]
     return journal["broken_at"] is None and journal["samples_as_sealed"] is not False
 
 
-def overall(evidence: Evidence) -> dict[str, str]:
-    """``{"verdict", "statement"}`` for the whole run: the worst verdict, and never more than was measured."""
-    experiments, result = evidence["experiments"], evidence["run"]["result"]
-    verdict = str(worst(e["verdict"] for e in experiments))
-    sentences = [_experiments_sentence(evidence)]
-    if not is_intact(evidence):
-        verdict, sentences = "unknown", ["The record was changed after the run, so it proves nothing."]
-    elif result == "unfinished":
+def overall(record: Record, statements: list[str]) -> Overall:
+    """The verdict of the whole run: the worst one, and never more than was measured."""
+    verdict = str(worst(e["verdict"] for e in record["experiments"]))
+    sentences = [_experiments_sentence(record, statements)]
+    if not is_intact(record):
+        verdict, sentences = "unknown", ["The record was changed after the run, so it does not prove anything."]
+    elif record["run"]["result"] == "unfinished":
         verdict = verdict if verdict not in GOOD else "unknown"
         sentences.insert(0, "The run is unfinished.")
-    sentences.append(_moves_sentence(evidence))
+    sentences.append(_moves_sentence(record))
     return {"verdict": verdict, "statement": " ".join(sentences)}
 
 
-def _experiments_sentence(evidence: Evidence) -> str:
-    experiments = evidence["experiments"]
+def _experiments_sentence(record: Record, statements: list[str]) -> str:
+    experiments = record["experiments"]
     if not experiments:
-        return "No experiment was observed in these VMs, so nothing is proved about any."
+        return "No experiment was observed in these VMs, so nothing is proven about any experiment."
     if len(experiments) == 1:
-        return str(evidence["statements"][0])
+        return statements[0]
     longest = longest_stall(experiments)
     stall = stall_text(longest["longest_stall"] if longest else None)
-    where = f" in {shown(longest['vm'], longest['moid'], shared_names(evidence))}" if longest else ""
-    return f"Of {len(experiments)} experiments {_counted(experiments)}; {stall}{where}."
+    where = f" in {display_name(longest['vm'], longest['moid'], shared_names(record))}" if longest else ""
+    return f"Of {len(experiments)} experiments, {_counted(experiments)}; {stall}{where}."
 
 
-def _counted(experiments: Iterable[Mapping[str, Any]]) -> str:
+def _counted(experiments: Iterable[Experiment]) -> str:
     """``2 were uninterrupted, 1 was restarted``, the worst first."""
     counts = Counter(e["verdict"] for e in experiments)
     return ", ".join(f"{counts[v]} {_WORDS[v][counts[v] > 1]}" for v in WORST_FIRST if counts[v])
 
 
-def _moves_sentence(evidence: Evidence) -> str:
-    moves = way_there(evidence)
+def _moves_sentence(record: Record) -> str:
+    moves = outbound_moves(record["moves"])
     moved = sum(move["result"] == "moved" for move in moves)
-    left = f" Left behind: {', '.join(evidence['left_behind'])}." if evidence["left_behind"] else ""
-    reason = evidence["run"].get("rolled_back")
-    back = sum(move["result"] == "moved" for move in evidence["moves"] if move.get("back"))
-    returned = f" The run was rolled back ({reason}), and {back} came back." if reason else ""
-    return f"{moved} of {len(moves)} VM{'s' if len(moves) != 1 else ''} moved.{returned}{left}"
+    left = f" Left behind: {', '.join(record['left_behind'])}." if record["left_behind"] else ""
+    reason = record["run"]["rolled_back"]
+    back = sum(move["result"] == "moved" for move in record["moves"] if move["back"])
+    returned = f" The run was rolled back ({reason}): {plural(back, 'VM')} came back." if reason else ""
+    return f"{moved} of {plural(len(moves), 'VM')} moved.{returned}{left}"
 
 
-def way_there(evidence: Evidence) -> list[Mapping[str, Any]]:
+def outbound_moves(moves: Iterable[Move]) -> list[Move]:
     """The moves without those that brought VMs back after a failure."""
-    return [move for move in evidence["moves"] if not move.get("back")]
+    return [move for move in moves if not move["back"]]
 
 
-def longest_stall(experiments: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The experiment with the longest stall; ``None`` when no stall was measured."""
-    measured = [e for e in experiments if e["longest_stall"]]
-    return max(measured, key=lambda e: (e["longest_stall"]["high"], e["vm"]), default=None)
+def moving_windows(experiment: Experiment) -> Iterator[tuple[float, float | None]]:
+    """Start and end of each move in seconds since the run began; the end is ``None`` if it was not seen."""
+    for start, end in experiment["moving"]:
+        if start is not None:
+            yield start, end
 
 
-def owners(experiments: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Verdicts by owner, the worst first; ``owner`` is "" for experiments whose owner is not known."""
-    found = []
+def longest_stall(experiments: Iterable[Experiment]) -> Experiment | None:
+    """The experiment with the longest stall; ``None`` if no stall was measured."""
+
+    def order(experiment: Experiment) -> tuple[float, str]:
+        stall = experiment["longest_stall"]
+        return stall["high"] if stall else 0.0, experiment["vm"]
+
+    return max((e for e in experiments if e["longest_stall"]), key=order, default=None)
+
+
+def owners(experiments: list[Experiment]) -> list[Owner]:
+    """Verdicts by owner, the worst first."""
+    found: list[Owner] = []
     for owner in sorted({e["owner"] for e in experiments}):
         theirs = [e for e in experiments if e["owner"] == owner]
         longest = longest_stall(theirs)
@@ -140,26 +160,27 @@ def owners(experiments: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "longest_stall": longest["longest_stall"] if longest else None,
             }
         )
-    return sorted(found, key=lambda row: (WORST_FIRST.index(row["verdict"]), str(row["owner"])))
+    return sorted(found, key=lambda row: (WORST_FIRST.index(row["verdict"]), row["owner"]))
 
 
-def placement(moves: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The VMs of the run on each host before and after it, by fault domain; ``before`` and ``after`` are VM names.
+def placement(moves: list[Move]) -> list[Place]:
+    """The VMs of the run on each host before and after it, by fault domain.
 
-    A VM that no move was seen to leave anywhere is on no host after the run.
+    A VM whose move was not seen to end is not on any host after the run.
     """
-    domains = {move[end]: move[f"{end}_fault_domain"] for move in moves for end in ("source", "target")}
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    domains = {move["source"]: move["source_fault_domain"] for move in moves}
+    domains |= {move["target"]: move["target_fault_domain"] for move in moves}
+    rows: dict[tuple[str, str], Place] = {}
 
-    def row(fault_domain: str | None, host: str) -> dict[str, Any]:
-        empty: dict[str, Any] = {"fault_domain": fault_domain, "host": host, "before": [], "after": []}
+    def row(fault_domain: str | None, host: str) -> Place:
+        empty: Place = {"fault_domain": fault_domain, "host": host, "before": [], "after": []}
         return rows.setdefault((fault_domain or "", host), empty)
 
-    # A VM that came back counts once: where its move found it, and where its way back left it.
-    last = {m["moid"]: m for m in sorted(moves, key=lambda m: bool(m.get("back")))}
-    for move in sorted(moves, key=lambda m: (str(m["vm"]), str(m["moid"]), bool(m.get("back")))):
+    # A VM that came back counts once: where its move found it, and where the move back left it.
+    last = {m["moid"]: m for m in sorted(moves, key=lambda m: m["back"])}
+    for move in sorted(moves, key=lambda m: (m["vm"], m["moid"], m["back"])):
         source = row(move["source_fault_domain"], move["source"])
-        if not move.get("back"):
+        if not move["back"]:
             source["before"].append(move["vm"])
         if move is not last[move["moid"]]:
             continue
@@ -170,54 +191,49 @@ def placement(moves: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [rows[key] for key in sorted(rows)]
 
 
-def gaps(evidence: Evidence) -> list[dict[str, Any]]:
-    """What was not observed, ``{"what", "why", "vms"}`` each: the limits of what this evidence proves."""
+def gaps(record: Record) -> list[Gap]:
+    """What was not observed: the limits of what this evidence proves."""
     found: dict[tuple[str, str], dict[str, str]] = {}
-    for what, why, entry in [*_unobserved(evidence), *_unproved(evidence), *_unwatched(evidence), *_unseen(evidence)]:
-        found.setdefault((what, why), {})[entry["moid"]] = entry["vm"]
+    for what, why, vm in [*_unobserved(record), *_unproven(record), *_unwatched(record), *_unseen(record)]:
+        found.setdefault((what, why), {})[vm["moid"]] = vm["vm"]
     return [{"what": what, "why": why, "vms": sorted(vms.values())} for (what, why), vms in found.items()]
 
 
-Gap = tuple[str, str, Mapping[str, Any]]  # the entry of the evidence tells the VM
+Found = tuple[str, str, VmName]  # what was not observed, why, and in which VM
 
 
-def _unobserved(evidence: Evidence) -> Iterable[Gap]:
-    for entry in evidence["unobserved"]:
+def _unobserved(record: Record) -> Iterable[Found]:
+    for entry in record["unobserved"]:
         # The address differs from VM to VM, the reason does not.
         why = re.sub(r"https?://[^\s,;]+?:(?= )\s*", "", entry["detail"])
         yield "No experiment was observed", why, entry
 
 
-def _unproved(evidence: Evidence) -> Iterable[Gap]:
-    words = {
-        "identity": "process and job are the same",
-        "progress": "progress was kept",
-        "stall": "the longest stall is in the budget",
-    }
-    for experiment in evidence["experiments"]:
-        left = [words[claim] for claim, state in experiment["claims"].items() if state == "unknown"]
+def _unproven(record: Record) -> Iterable[Found]:
+    for experiment in record["experiments"]:
+        left = [words for claim, words in _OPEN_CLAIMS.items() if experiment["claims"][claim] == "unknown"]
         if left:
-            yield f"Whether {', whether '.join(left)}", experiment["detail"] or "too little was seen", experiment
-        if experiment["capabilities"].get("identity") == "run":
-            yield "The process in the guest", "the provider knows the run's own record only", experiment
+            yield f"Whether {', whether '.join(left)}", experiment["detail"] or "there were too few samples", experiment
+        if experiment["capabilities"]["identity"] == "run":
+            yield "The process in the guest", "the provider knows only the tracker's record of the run", experiment
 
 
-def _unwatched(evidence: Evidence) -> Iterable[Gap]:
-    for experiment in evidence["experiments"]:
+def _unwatched(record: Record) -> Iterable[Found]:
+    for experiment in record["experiments"]:
         seconds = experiment["unwatched_seconds"]
         if seconds:
-            yield "Part of the run", f"no process watched for {seconds:.0f} s", experiment
+            yield "Part of the run", f"nothing watched the experiment for {seconds:.0f} s", experiment
 
 
-def _unseen(evidence: Evidence) -> Iterable[Gap]:
-    for move in evidence["moves"]:
+def _unseen(record: Record) -> Iterable[Found]:
+    for move in record["moves"]:
         if move["result"] == "unfinished":
-            yield "Where the VM is", "the run ended before its move did", move
+            yield "Where the VM is", "the run ended before the move", move
         if move["result"] == "moved" and move["switched_over"] is None:
-            yield "The moment of the switch-over", "the move ended while no process watched it", move
-        if (move["power_on"] or {}).get("same") is None:
-            yield "Whether the VM stayed powered on", "vCenter named no power-on time before and after", move
-        told = move.get("guest_processes")
-        if told and told["same"] is not True:
-            why = told.get("detail") or "one from before is not there any more"
+            yield "The moment of the switch-over", "the move ended while nothing watched it", move
+        if move["power_on"] is None or move["power_on"]["same"] is None:
+            yield "Whether the VM stayed powered on", "vCenter did not report power-on times before and after", move
+        processes = move["guest_processes"]
+        if processes and processes["same"] is not True:
+            why = processes["detail"] or "a process from before no longer exists"
             yield "Whether the guest's processes are the same", why, move

@@ -2,28 +2,23 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Evidence as tables of text. Page and Markdown render the same tables, so that they cannot say different things. Pure."""
+"""The evidence as tables of text. Page and Markdown render the same tables, so that both contain the same statements. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from .._core.wording import after, moment, percent, seconds, span
-from .summary import (
-    GOOD,
-    shared_names,
-    shown,
-    way_there,
-    worst_first,
+from .._core.wording import after, moment, percent, plural, repeated, seconds, span
+from .model import Claim, Evidence, Experiment, Move, Rate, Ratio, Stall
+from .summary import GOOD, display_name, outbound_moves, shared_names, worst_first
+
+MAX_NAMED = 12  # VM names in one cell; beyond it a number says more
+SAME_PROCESS = (
+    '"Same process" means that the process and the job before and after the move are identical '
+    "(for trackers without process information: the same run)."
 )
-
-Evidence = Mapping[str, Any]
-
-MOST_NAMED = 12  # VM names in one cell; beyond it a number says more
-IDENTITY = "Identity means the same process and the same job, or the same run where a provider knows no process."
 _TONES = {"proven": "good", "refuted": "bad", "moved": "good"}
 
 
@@ -39,7 +34,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """``rows`` of as many cells as there are ``heads``; the first cell of a row names it."""
+    """Each row has as many cells as there are ``heads``; its first cell names it. ``lead`` explains the table."""
 
     key: str
     title: str
@@ -49,44 +44,58 @@ class Table:
 
 
 def tone(verdict: str) -> str:
-    """How a verdict is to be taken: good, open or bad."""
+    """The tone of a verdict: good, open or bad."""
     return "good" if verdict in GOOD else "open" if verdict == "unknown" else "bad"
 
 
-def experiments_table(evidence: Evidence) -> Table:
-    """One row an experiment, the worst first."""
+def experiments_table(evidence: Evidence) -> Table | None:
+    """One row per experiment, the worst first; ``None`` without experiments."""
     shared = shared_names(evidence)
     rows = tuple(
         (
-            Cell(label(x, shared), note=x["description"] or x["id"]),
+            _named_experiment(x, shared),
             Cell(x["owner"] or "not known"),
             Cell(x["verdict"], note=x["detail"], tone=tone(x["verdict"])),
             stall_cell(x["longest_stall"]),
             Cell(f"{percent(x['progress_before'])} → {percent(x['progress_after'])}"),
-            _claim(x, "identity", note="of the run" if x["capabilities"].get("identity") == "run" else ""),
+            _claim(x, "identity", note="of the run" if x["capabilities"]["identity"] == "run" else ""),
             _claim(x, "progress"),
             _claim(x, "stall"),
         )
         for x in worst_first(evidence["experiments"])
     )
-    heads = ("VM", "Owner", "Verdict", "Longest stall", "Progress", "Identity", "Progress kept")
-    return Table(
-        "experiments", "Experiments", (*heads, "Stall in budget"), rows, lead=f"{IDENTITY} {_budget(evidence)}".strip()
+    heads = (
+        "VM",
+        "Owner",
+        "Verdict",
+        "Longest stall",
+        "Progress",
+        "Same process",
+        "Progress kept",
+        "Stall within budget",
+    )
+    return (
+        Table("experiments", "Experiments", heads, rows, lead=f"{SAME_PROCESS} {_budget(evidence)}") if rows else None
     )
 
 
-def _claim(experiment: Mapping[str, Any], claim: str, note: str = "") -> Cell:
+def _named_experiment(experiment: Experiment, shared: frozenset[str]) -> Cell:
+    return Cell(label(experiment, shared), note=experiment["description"] or experiment["id"])
+
+
+def _claim(experiment: Experiment, claim: Claim, note: str = "") -> Cell:
     state = experiment["claims"][claim]
     return Cell(state, note=note, tone=_TONES.get(state, "open"))
 
 
 def _budget(evidence: Evidence) -> str:
+    interval = "The true length of a stall lies within the interval that is shown with it."
     budget = evidence["run"]["stall_budget"]
-    return "" if budget is None else f"The budget for a stall is {seconds(budget)}. The interval holds its true length."
+    return interval if budget is None else f"The stall budget is {seconds(budget)}. {interval}"
 
 
 def owners_table(evidence: Evidence) -> Table | None:
-    """Verdicts by owner; ``None`` when there is only one."""
+    """Verdicts by owner; ``None`` if there are fewer than two owners."""
     found = evidence["owners"]
     if len(found) < 2:
         return None
@@ -103,11 +112,11 @@ def owners_table(evidence: Evidence) -> Table | None:
 
 
 def moves_table(evidence: Evidence) -> Table:
-    """One row a move, in the order of the timeline, with the predicted beside the measured duration."""
+    """One row per move, in the order of the timeline, with the predicted duration beside the measured one."""
     origin, shared = evidence["run"]["started"], shared_names(evidence)
     rows = tuple(
         (
-            Cell(f"{shown(m['vm'], m['moid'], shared)}{' (back)' if m.get('back') else ''}"),
+            Cell(f"{display_name(m['vm'], m['moid'], shared)}{' (back)' if m['back'] else ''}"),
             Cell(m["source"], note=m["source_fault_domain"] or ""),
             Cell(m["target"], note=m["target_fault_domain"] or ""),
             Cell(_result(m), note=m["error"] or "", tone=_TONES.get(m["result"], "open" if is_open(m) else "bad")),
@@ -119,26 +128,26 @@ def moves_table(evidence: Evidence) -> Table:
         )
         for m in evidence["moves"]
     )
-    heads = ("VM", "From", "To", "Result", "Started", "Switched over", "Predicted", "Took", "Powered on throughout")
-    lead = "Started and switched over count from the beginning of the run. A prediction is for a move that has the link to itself."
+    heads = ("VM", "From", "To", "Result", "Started", "Switched over", "Predicted", "Took", "Stayed powered on")
+    lead = (
+        '"Started" and "Switched over" are times since the run began. '
+        "Predictions assume that no other move shares the link."
+    )
     return Table("moves", "Moves: predicted and measured", heads, rows, lead=lead)
 
 
-def is_open(move: Mapping[str, Any]) -> bool:
-    """Whether a move has not been decided, or was never begun."""
+def is_open(move: Move) -> bool:
+    """Whether a move was not started, or its end was not seen."""
     return move["result"] in ("unfinished", "not_started")
 
 
-def _result(move: Mapping[str, Any]) -> str:
+def _result(move: Move) -> str:
     attempts = f", {move['attempts']} attempts" if move["attempts"] > 1 else ""
     return f"{move['result'].replace('_', ' ')}{attempts}"
 
 
 def placement_table(evidence: Evidence) -> Table | None:
-    """How many VMs of the run are on each host before and after; ``None`` when nothing was planned."""
-    places = evidence["placement"]
-    if not places:
-        return None
+    """How many VMs of the run are on each host before and after; ``None`` if nothing was planned."""
     rows = tuple(
         (
             Cell(p["fault_domain"] or "none"),
@@ -146,40 +155,59 @@ def placement_table(evidence: Evidence) -> Table | None:
             Cell(str(len(p["before"])), number=True),
             Cell(str(len(p["after"])), number=True),
         )
-        for p in places
+        for p in evidence["placement"]
     )
-    title = "Placement by fault domain, before and after"
-    return Table(
-        "placement", title, ("Fault domain", "Host", "VMs before", "VMs after"), rows, lead=crossings(evidence)
-    )
+    heads = ("Fault domain", "Host", "VMs before", "VMs after")
+    title = "Placement before and after the run"
+    return Table("placement", title, heads, rows, lead=crossings(evidence)) if rows else None
 
 
 def crossings(evidence: Evidence) -> str:
-    """How many VMs each fault domain had and has, and how many changed theirs."""
+    """How many VMs changed their fault domain, and how many VMs each fault domain had and has."""
     if any(p["fault_domain"] is None for p in evidence["placement"]):
-        return "Not every host's fault domain is known."
-    totals = []
-    for name in sorted({p["fault_domain"] for p in evidence["placement"]}):
-        theirs = [p for p in evidence["placement"] if p["fault_domain"] == name]
-        before, now = (sum(len(p[when]) for p in theirs) for when in ("before", "after"))
-        totals.append(f"{name} had {before} of these VMs and has {now}")
-    first, last = {m["moid"]: m["source_fault_domain"] for m in way_there(evidence)}, _domains_after(evidence)
+        return "The fault domain of some hosts is not known."
+    first = {m["moid"]: m["source_fault_domain"] for m in outbound_moves(evidence["moves"])}
+    last = _domains_after(evidence)
     changed = sum(first.get(vm) != domain for vm, domain in last.items())
-    return f"{'; '.join(totals)}. {changed} of {len(last)} moved VMs changed their fault domain."
+    if not last:
+        return "No VM moved."
+    if not changed:
+        return _no_crossings(evidence, last)
+    return f"{changed} of {plural(len(last), 'moved VM')} changed the fault domain. {_totals(evidence)}."
 
 
-def _domains_after(evidence: Evidence) -> dict[str, str]:
-    """Fault domain by MoID of each VM that moved, there or back: that of its last target."""
-    moves = sorted(evidence["moves"], key=lambda m: bool(m.get("back")))
+def _no_crossings(evidence: Evidence, last: Mapping[str, str | None]) -> str:
+    every = f"All {len(last)} moved VMs" if len(last) > 1 else "The moved VM"
+    if any(m["back"] for m in evidence["moves"]):
+        return f"{every} {'are' if len(last) > 1 else 'is'} in the same fault domain as before the run."
+    domains = sorted({str(domain) for domain in last.values()})
+    return f"{every} stayed in {f'fault domain {domains[0]}' if len(domains) == 1 else 'their fault domains'}."
+
+
+def _totals(evidence: Evidence) -> str:
+    """``us-west-2b: 8 VMs before, 6 after; us-west-2c: 0 VMs before, 2 after``."""
+    totals: dict[str, tuple[int, int]] = {}
+    for place in evidence["placement"]:
+        name = str(place["fault_domain"])
+        before, now = totals.get(name, (0, 0))
+        totals[name] = (before + len(place["before"]), now + len(place["after"]))
+    return "; ".join(
+        f"{name}: {plural(before, 'VM')} before, {now} after" for name, (before, now) in sorted(totals.items())
+    )
+
+
+def _domains_after(evidence: Evidence) -> dict[str, str | None]:
+    """Fault domain by MoID of each VM that moved, out or back: that of its last target."""
+    moves = sorted(evidence["moves"], key=lambda m: m["back"])
     return {m["moid"]: m["target_fault_domain"] for m in moves if m["result"] == "moved"}
 
 
 def refusals_table(evidence: Evidence) -> Table | None:
-    """One row a reason for which a VM was not moved; ``None`` when every VM was."""
+    """One row per reason for which a VM stays; ``None`` if the plan moves every VM."""
     shared = shared_names(evidence)
     rows = tuple(
         (
-            Cell(shown(r["vm"], r["moid"], shared)),
+            Cell(display_name(r["vm"], r["moid"], shared)),
             Cell(reason["check"].replace("_", " ")),
             Cell(reason["object"]),
             Cell(reason["hint"]),
@@ -187,73 +215,73 @@ def refusals_table(evidence: Evidence) -> Table | None:
         for r in evidence["refusals"]
         for reason in r["reasons"]
     )
-    return Table("refusals", "Refused", ("VM", "Check", "Object", "What to do"), rows) if rows else None
+    return Table("refusals", "VMs that stay, and why", ("VM", "Reason", "Object", "What to do"), rows) if rows else None
 
 
 def gaps_table(evidence: Evidence) -> Table | None:
-    """What was not observed and why; ``None`` when nothing is missing."""
-    rows = tuple((Cell(g["what"]), Cell(g["why"]), _named(g["vms"])) for g in evidence["gaps"])
+    """What was not observed and why; ``None`` if nothing is missing."""
+    rows = tuple((Cell(g["what"]), Cell(g["why"]), _names(g["vms"])) for g in evidence["gaps"])
     return Table("gaps", "Not observed, and why", ("What", "Why", "VMs"), rows) if rows else None
 
 
 def measurement_table(evidence: Evidence) -> Table | None:
-    """What each verdict rests on; ``None`` without experiments."""
+    """How each experiment was measured; ``None`` without experiments."""
     experiments, shared = worst_first(evidence["experiments"]), shared_names(evidence)
-    rows = tuple(
-        (
-            Cell(label(x, shared), note=x["description"] or x["id"]),
-            Cell(x["provider"]),
-            Cell(str(x["samples"]), number=True),
-            Cell(seconds(x["resolution"]), number=True),
-            *(_rate((x["throughput"] or {}).get(part)) for part in ("before", "during", "after")),
-            _ratio((x["throughput"] or {}).get("during_to_before")),
-            Cell(x["recoverable"]["state"], note=x["recoverable"]["detail"]),
-        )
-        for x in experiments
-    )
+    rows = tuple(_measured(x, shared) for x in experiments)
     heads = ("VM", "Provider", "Samples", "Resolution", *(f"Throughput {w}" for w in ("before", "during", "after")))
-    notes = {x["provider"]: x["capabilities"].get("note") or "precision not stated" for x in experiments}
+    notes = {x["provider"]: x["capabilities"]["note"] or "precision not stated" for x in experiments}
     lead = (
-        "A stall shorter than the resolution cannot be told from normal operation. Throughput is progress before, "
-        "during and after the move, with the half-width of its 95 % interval. Recoverable: whether a checkpoint would have "
-        f"limited the loss if the worst had happened. {_listed(notes)}"
+        "Stalls shorter than the resolution cannot be distinguished from normal operation. Throughput is the progress per "
+        "unit of time before, during and after the move, ± half the width of its 95 % confidence interval. Recoverable: "
+        f"whether a checkpoint would limit the loss after a failure. {_listed(notes)}"
     )
+    heads = (*heads, "During / before", "Recoverable")
+    return Table("measurement", "How it was measured", heads, rows, lead) if rows else None
+
+
+def _measured(experiment: Experiment, shared: frozenset[str]) -> tuple[Cell, ...]:
+    throughput = experiment["throughput"]
+    rates = (throughput["before"], throughput["during"], throughput["after"]) if throughput else (None, None, None)
     return (
-        Table("measurement", "How it was measured", (*heads, "During to before", "Recoverable"), rows, lead)
-        if rows
-        else None
+        _named_experiment(experiment, shared),
+        Cell(experiment["provider"]),
+        Cell(str(experiment["samples"]), number=True),
+        Cell(seconds(experiment["resolution"]), number=True),
+        *(_rate(rate) for rate in rates),
+        _ratio(throughput["during_to_before"] if throughput else None),
+        Cell(experiment["recoverable"]["state"], note=experiment["recoverable"]["detail"]),
     )
 
 
 def same_model_table(evidence: Evidence) -> Table | None:
-    """Whether the finished models can be expected to be those that training without a move gives; a row an answer."""
+    """Whether the finished models are expected to be the same as without a move, one row per answer and reason."""
     found: dict[tuple[str, str], list[str]] = {}
     shared = shared_names(evidence)
     for x in worst_first(evidence["experiments"]):
         found.setdefault(_same_model(x), []).append(label(x, shared))
-    rows = tuple((Cell(answer), Cell(why), _named(names)) for (answer, why), names in found.items())
-    heads = ("Same model", "Why", "Experiments")
-    return Table("same-model", "The same model as without a move", heads, rows) if rows else None
+    rows = tuple((Cell(answer), Cell(why), _names(names)) for (answer, why), names in found.items())
+    title = "Would the model be the same without the move?"
+    return Table("same-model", title, ("Answer", "Why", "Experiments"), rows) if rows else None
 
 
-def _same_model(experiment: Mapping[str, Any]) -> tuple[str, str]:
-    """Whether the same model is to be expected, and why: only of an experiment that went on can it be asked."""
+def _same_model(experiment: Experiment) -> tuple[str, str]:
+    """Whether the same model is expected, and why. This can be expected only of an experiment that continued."""
     claims = experiment["claims"]
     if experiment["verdict"] in ("failed", "restarted") or "refuted" in (claims["identity"], claims["progress"]):
-        return "cannot be promised", "the experiment did not go on as it was"
-    told = experiment["reproducible"]
-    if told["state"] == "yes" and claims["identity"] != "proven":
-        return "not known", "it was not proved that the same process went on"
-    words = {"yes": "to be expected", "no": "cannot be promised", "unknown": "not known"}
-    return words[told["state"]], told["detail"]
+        return "not guaranteed", "the experiment did not continue unchanged"
+    reproducible = experiment["reproducible"]
+    if reproducible["state"] == "yes" and claims["identity"] != "proven":
+        return "not known", "it is not proven that the same process continued"
+    words = {"yes": "yes, expected", "no": "not guaranteed", "unknown": "not known"}
+    return words[reproducible["state"]], reproducible["detail"]
 
 
 def _listed(notes: Mapping[str, str]) -> str:
     return " ".join(f"Provider {name}: {note}." for name, note in sorted(notes.items()))
 
 
-def _rate(part: Mapping[str, Any] | None) -> Cell:
-    """Three digits of a rate, and the half-width of its interval to the same place, never rounded down to nothing."""
+def _rate(part: Rate | None) -> Cell:
+    """Three digits of a rate, and half the width of its interval to the same place, never rounded down to nothing."""
     if part is None:
         return Cell("not known")
     times, unit = (1, "steps/s") if part["unit"] == "steps" else (60, "%/min")
@@ -263,90 +291,92 @@ def _rate(part: Mapping[str, Any] | None) -> Cell:
     return Cell(f"{rate:.{places}f} {unit}", note=note)
 
 
-def _ratio(ratio: Mapping[str, float] | None) -> Cell:
+def _ratio(ratio: Ratio | None) -> Cell:
     if ratio is None:
         return Cell("not known")
     return Cell(f"{100 * ratio['ratio']:.0f} %", note=f"{100 * ratio['low']:.0f} to {100 * ratio['high']:.0f} %")
 
 
 def environment_facts(evidence: Evidence) -> list[tuple[str, str]]:
-    """Where, with what and under which rules the run was carried out."""
+    """Where the run was carried out, with what, and under which rules."""
     run, vcenter = evidence["run"], evidence["vcenter"]
     return [
         ("vCenter", f"{vcenter['name']}{', simulated' if vcenter['simulated'] else ''}"),
-        ("Version of vCenter", vcenter["version"] or "not known"),
+        ("vCenter version", vcenter["version"] or "not known"),
         ("Collection", f"liveml.vsphere {run['collection'] or '(version not known)'}"),
         ("Purpose", f"{run['purpose']}{' ' + run['host'] if run['host'] else ''}"),
-        ("Run", evidence["run_id"]),
-        ("Plan", evidence["plan_id"]),
+        ("Run ID", evidence["run_id"]),
+        ("Plan ID", evidence["plan_id"]),
         ("Began", moment(run["started"])),
         ("Ended", moment(run["finished"]) if run["finished"] else "not ended"),
-        ("Result", run["result"] + (f", resumed {run['resumed']} times" if run["resumed"] else "")),
-        ("Priority of the moves", run["priority"] or "not known"),
-        ("Slots", f"at most {run['slots']} moves at a time touch a host" if run["slots"] else "not known"),
+        ("Result", run["result"] + (f", resumed {repeated(run['resumed'])}" if run["resumed"] else "")),
+        ("Priority of moves", run["priority"] or "not known"),
+        ("Slots", f"at most {run['slots']} moves per host at a time" if run["slots"] else "not known"),
         ("Stall budget", seconds(run["stall_budget"])),
-        ("Fence", evidence["fence"] or "not told"),
+        ("Fence (maintenance mode)", evidence["fence"] or "not recorded"),
     ]
 
 
 def integrity_facts(evidence: Evidence) -> list[tuple[str, str]]:
-    """Whether journal and samples are those that the run wrote."""
+    """Whether journal and samples are as the run wrote them."""
     journal = evidence["journal"]
-    chain = f"unbroken, {journal['events']} events"
+    chain = f"unbroken, {plural(journal['events'], 'event')}"
     if journal["broken_at"] is not None:
         chain = f"BROKEN at line {journal['broken_at']}: {journal['why']}"
-    sealed = {True: "as sealed", False: "NOT those that were sealed", None: "not sealed: the run has not ended"}
+    sealed = {
+        True: "unchanged: their SHA-256 is in the journal",
+        False: "CHANGED: their SHA-256 is not the one in the journal",
+        None: "not verified: the journal does not contain their final SHA-256",
+    }
     return [
-        ("Chain of the journal", chain),
-        ("Head of the journal, SHA-256", journal["head"]),
+        ("Hash chain of the journal", chain),
+        ("SHA-256 of the journal's last line", journal["head"]),
         ("Samples", sealed[journal["samples_as_sealed"]]),
-        ("Samples, SHA-256", journal["samples_sha256"]),
+        ("SHA-256 of the samples", journal["samples_sha256"]),
     ]
 
 
-def label(experiment: Mapping[str, Any], shared: frozenset[str]) -> str:
-    """How an experiment is named: its VM, or its VMs and their cluster if it has several nodes."""
+def label(experiment: Experiment, shared: frozenset[str]) -> str:
+    """The name of an experiment: its VM, or its VMs and their cluster."""
     vms = zip(experiment["vms"], experiment["moids"], strict=True)
-    names = ", ".join(shown(name, moid, shared) for name, moid in vms)
+    names = ", ".join(display_name(name, moid, shared) for name, moid in vms)
     return f"{names}, cluster {experiment['cluster']}" if experiment["cluster"] else names
 
 
-def stall_cell(stall: Mapping[str, Any] | None) -> Cell:
-    """A stall with the interval that holds the truth; never a bare zero."""
+def stall_cell(stall: Stall | None) -> Cell:
+    """A stall with the interval that contains its true length; never a bare zero."""
     if stall is None:
         return Cell("not measured")
     return Cell(f"{stall['seconds']:.2f} s", note=f"{stall['low']:.2f} to {stall['high']:.2f} s")
 
 
-def powered_cell(move: Mapping[str, Any]) -> Cell:
-    """What vCenter's power-on times prove about a VM."""
-    power_on = move.get("power_on") or {}
-    same = power_on.get("same")
-    if same is None:
+def powered_cell(move: Move) -> Cell:
+    """What vCenter's power-on times prove about a VM, and what the guest's processes prove."""
+    power_on, proof = move["power_on"], move["guest_processes"]
+    if power_on is None or power_on["same"] is None:
         return Cell("not known", tone="open")
-    if not same:
-        return Cell("NO", note=f"powered on again {moment(power_on['after'])}", tone="bad")
-    processes = (move.get("guest_processes") or {}).get("same")
-    told = "" if processes is None else "same processes" if processes else "OTHER PROCESSES"
-    return Cell("yes", note=told, tone="bad" if processes is False else "good")
+    if not power_on["same"]:
+        return Cell("NO", note=f"powered on again at {moment(power_on['after'])}", tone="bad")
+    same = proof["same"] if proof else None
+    note = "" if same is None else "same processes" if same else "DIFFERENT PROCESSES"
+    return Cell("yes", note=note, tone="bad" if same is False else "good")
 
 
-def _named(vms: list[str]) -> Cell:
-    if not vms:
+def _names(names: list[str]) -> Cell:
+    if not names:
         return Cell("none")
-    names = ", ".join(vms) if len(vms) <= MOST_NAMED else ""
-    return Cell(str(len(vms)), note=names)
+    return Cell(str(len(names)), note=", ".join(names) if len(names) <= MAX_NAMED else "")
 
 
-def took(move: Mapping[str, Any]) -> float | None:
+def took(move: Move) -> float | None:
     """Seconds from a move's submission to its end."""
     return None if move["started"] is None else span(move["started"], move["finished"])
 
 
-def all_tables(evidence: Evidence) -> Iterable[Table]:
+def all_tables(evidence: Evidence) -> list[Table]:
     """Every table that this evidence has."""
     made = (
-        experiments_table(evidence) if evidence["experiments"] else None,
+        experiments_table(evidence),
         owners_table(evidence),
         moves_table(evidence),
         placement_table(evidence),

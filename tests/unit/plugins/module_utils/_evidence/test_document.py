@@ -16,12 +16,11 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core import wording
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import tables
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import (
-    MOST_POINTS,
-    _united,
     artifact_of,
     evidence_of,
     statement,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.experiments import MAX_POINTS, _united
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import render_html, render_markdown
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
@@ -106,7 +105,7 @@ def test_evidence_fits_its_schema_and_renders(moves: int) -> None:
         "ML-cpu-vm-00: no restart; same process, same job, progress kept; longest stall 0.40 s (0.37 to 0.43 s)."
     ]
     curve = evidence["experiments"][0]["curve"]
-    assert len(curve) <= MOST_POINTS
+    assert len(curve) <= MAX_POINTS
     assert (curve[0][1], curve[-1][1]) == (0.0, 1999 / 2000)
     page = render_html(evidence)
     assert page.count("<svg") == (6 if moves == 64 else 4), "timeline and curve, each for a desktop and a phone"
@@ -213,7 +212,7 @@ SUBMIT, ADOPT, END = "submit", "adopt", "moved"
 
 
 @pytest.mark.parametrize(
-    ("told", "moving", "attempts", "began"),
+    ("steps", "moving", "attempts", "began"),
     [
         ([(5, SUBMIT), (9, END)], [[5, 9]], 1, 5),
         ([(5, SUBMIT), (7, SUBMIT), (9, END)], [[5, 9]], 2, 5),
@@ -227,7 +226,7 @@ SUBMIT, ADOPT, END = "submit", "adopt", "moved"
     ],
 )
 def test_a_move_lasts_from_its_submission_to_its_end(
-    told: list[tuple[int, str]], moving: list[list[int | None]], attempts: int, began: int | None
+    steps: list[tuple[int, str]], moving: list[list[int | None]], attempts: int, began: int | None
 ) -> None:
     one, book = {"moid": "vm-0", "name": "ML-cpu-vm-00"}, Book()
     whole, taken = made_run(1)
@@ -235,7 +234,7 @@ def test_a_move_lasts_from_its_submission_to_its_end(
         if event["event"] in ("run_started", "planned", "experiment_found"):
             fields = {key: event[key] for key in event if key not in ("seq", "at", "mono", "event")}
             book.add(0, event["event"], **fields)
-    for seconds, what in told:
+    for seconds, what in steps:
         if what in (SUBMIT, ADOPT):
             book.add(
                 seconds, "move_submitting", number=1, vm=one, attempt=1, **({"adopted": True} if what == ADOPT else {})
@@ -248,7 +247,7 @@ def test_a_move_lasts_from_its_submission_to_its_end(
     assert experiment["moving"] == moving
     assert move["attempts"] == attempts
     assert wording.after(evidence["run"]["started"], move["started"]) == (f"+{began}.0 s" if began else "not seen")
-    assert move["result"] == (told[-1][1] if told[-1][1] != SUBMIT else "unfinished")
+    assert move["result"] == (steps[-1][1] if steps[-1][1] != SUBMIT else "unfinished")
     rates = experiment["throughput"] or {}
     assert bool(rates) == bool(moving)
     if moving and moving[-1][1] is not None:
@@ -256,7 +255,7 @@ def test_a_move_lasts_from_its_submission_to_its_end(
         assert rates["before"]["seconds"] == pytest.approx(moving[0][0], abs=0.5)
     if moving:
         assert (rates["after"] is None) == (moving[-1][1] is None)
-    assert ("no move was begun" in render_html(evidence)) == (not moving)
+    assert ("No move was started" in render_html(evidence)) == (not moving)
 
 
 def test_moves_of_a_cluster_are_one_window_where_they_overlap() -> None:
@@ -274,23 +273,26 @@ def extended(*more: dict[str, Any], result: str = "moved") -> dict[str, Any]:
     return evidence
 
 
-TOLD = {"event": "fence", "state": "told", "detail": "esx-05 is fenced", "own": True}
+FENCED = {"event": "fence", "state": "told", "detail": "esx-05 is fenced", "own": True}
 
 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
         ([], "esx-05 is fenced"),
-        ([{"event": "fence_lifting"}], "esx-05 is fenced; to be lifted for the way back, and that was not seen to end"),
-        ([{"event": "fence_lifting"}, {"event": "fence_lifted"}], "esx-05 is fenced; lifted for the way back"),
+        (
+            [{"event": "fence_lifting"}],
+            "esx-05 is fenced; the rollback began to lift the fence, and the end of this was not seen",
+        ),
+        ([{"event": "fence_lifting"}, {"event": "fence_lifted"}], "esx-05 is fenced; the rollback lifted the fence"),
         (
             [{"event": "fence_lifting"}, {"event": "fence_kept", "detail": "not now"}],
-            "esx-05 is fenced; could not be lifted for the way back: not now",
+            "esx-05 is fenced; the rollback could not lift the fence: not now",
         ),
     ],
 )
 def test_a_fence_that_was_lifted_is_not_said_to_stand(more: list[dict[str, Any]], said: str) -> None:
-    assert extended(TOLD, *({**event, "host": "esx-05"} for event in more))["fence"] == said
+    assert extended(FENCED, *({**event, "host": "esx-05"} for event in more))["fence"] == said
 
 
 def test_a_vm_that_a_rollback_could_not_bring_back_is_left_behind() -> None:
@@ -326,12 +328,12 @@ def test_a_reading_from_before_a_resume_proves_nothing_of_what_came_after() -> N
     resumed = [asked, {**asked, "when": "after"}, {"event": "run_resumed", "plan_id": "0" * 64}, asked]
     events, taken = made_run(1)
     kept = [event for event in events if event["event"] != "power_on"]
-    told = [{**event, "at": kept[-1]["at"], "mono": kept[-1]["mono"]} for event in resumed]
+    readings = [{**event, "at": kept[-1]["at"], "mono": kept[-1]["mono"]} for event in resumed]
 
     def power_on(*more: dict[str, Any]) -> dict[str, Any]:
-        (move,) = evidence_of(entries([*kept[:-1], *told, *more, kept[-1]]), taken, INTEGRITY)["moves"]
+        (move,) = evidence_of(entries([*kept[:-1], *readings, *more, kept[-1]]), taken, INTEGRITY)["moves"]
         return dict(move["power_on"])
 
     assert power_on()["same"] is None
-    assert power_on({**told[1], "times": {}})["same"] is None, "vCenter could not be asked"
-    assert power_on(told[1])["same"] is True
+    assert power_on({**readings[1], "times": {}})["same"] is None, "vCenter could not be asked"
+    assert power_on(readings[1])["same"] is True

@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import tables
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import (
-    MOST_CURVES,
+    MAX_CURVES,
     render_html,
     render_markdown,
     title,
@@ -75,8 +75,8 @@ def test_the_verdict_stands_before_everything_else() -> None:
 def test_at_most_so_many_curves_and_the_page_says_which(experiments: int) -> None:
     evidence = made_evidence(13, ["uninterrupted"] * (experiments - 1) + ["restarted"])
     text = render_html(evidence)
-    assert text.count("<figcaption") == min(experiments, MOST_CURVES)
-    assert (f"The {MOST_CURVES} of {experiments} experiments" in text) == (experiments > MOST_CURVES)
+    assert text.count("<figcaption") == min(experiments, MAX_CURVES)
+    assert (f"Only the {MAX_CURVES} of {experiments} experiments" in text) == (experiments > MAX_CURVES)
     first = text[text.index("<figcaption") :]
     assert f"ML-cpu-vm-{experiments - 1:02}: the experiment was restarted" in first[:300], "the worst is always shown"
 
@@ -105,10 +105,10 @@ def test_headings_go_in_order_and_each_figure_has_words() -> None:
 
 def test_what_was_changed_afterwards_is_shouted() -> None:
     evidence = made_evidence(1)
-    evidence["journal"].update(broken_at=4, why="it is no event", samples_as_sealed=False)
+    evidence["journal"].update(broken_at=4, why="it is not an event", samples_as_sealed=False)
     for text in (Page(render_html(evidence)).text, plain(render_markdown(evidence))):
-        assert "The journal was changed: line 4 is wrong, it is no event." in text
-        assert "The samples are not those that were sealed." in text
+        assert "The journal was changed: line 4 is wrong: it is not an event." in text
+        assert "The samples were changed: their SHA-256 is not the one in the journal." in text
 
 
 def test_the_same_evidence_makes_the_same_page() -> None:

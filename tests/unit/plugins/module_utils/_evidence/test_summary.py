@@ -40,20 +40,22 @@ def test_the_whole_is_no_better_than_its_worst_part(verdicts: list[str]) -> None
         ({"journal": {"broken_at": 7, "samples_as_sealed": True}}, "changed after the run"),
         ({"journal": {"broken_at": None, "samples_as_sealed": False}}, "changed after the run"),
         ({"run": {"result": "unfinished"}}, "unfinished"),
-        ({"experiments": []}, "nothing is proved"),
+        ({"experiments": []}, "nothing is proven"),
     ],
 )
 def test_good_verdicts_do_not_make_a_doubtful_run_good(change: dict[str, Any], words: str) -> None:
     evidence = made_evidence(2, ["uninterrupted"] * 2)
     assert evidence["overall"]["verdict"] == "uninterrupted"
-    whole = summary.overall({**evidence, **change})
+    changed = {key: {**evidence[key], **value} if isinstance(value, dict) else value for key, value in change.items()}
+    whole = summary.overall({**evidence, **changed}, evidence["statements"])
     assert whole["verdict"] == "unknown"
     assert words in whole["statement"]
 
 
 def test_a_bad_verdict_stays_bad_in_an_unfinished_run() -> None:
     evidence = made_evidence(2, ["uninterrupted", "restarted"])
-    assert summary.overall({**evidence, "run": {"result": "unfinished"}})["verdict"] == "restarted"
+    evidence["run"]["result"] = "unfinished"
+    assert summary.overall(evidence, evidence["statements"])["verdict"] == "restarted"
 
 
 def test_the_worst_stands_first_and_among_equals_the_longest_stall() -> None:
@@ -106,7 +108,7 @@ def test_gaps_name_each_limit_once_with_its_vms() -> None:
         },
         {
             "what": "Whether process and job are the same, whether progress was kept, "
-            "whether the longest stall is in the budget",
+            "whether the longest stall is within the budget",
             "why": "the server could not be observed at the end",
             "vms": ["ML-cpu-vm-00"],
         },
@@ -116,7 +118,8 @@ def test_gaps_name_each_limit_once_with_its_vms() -> None:
 def test_what_no_process_saw_is_a_gap() -> None:
     evidence = made_evidence(1)
     evidence["moves"][0].update(switched_over=None, power_on=None)
-    evidence["experiments"][0].update(unwatched_seconds=12.4, capabilities={"identity": "run"})
+    evidence["experiments"][0].update(unwatched_seconds=12.4)
+    evidence["experiments"][0]["capabilities"]["identity"] = "run"
     assert [gap["what"] for gap in summary.gaps(evidence)] == [
         "The process in the guest",
         "Part of the run",

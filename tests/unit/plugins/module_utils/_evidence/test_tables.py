@@ -42,11 +42,37 @@ def test_predicted_stands_beside_measured() -> None:
 def test_placement_says_how_many_changed_their_fault_domain() -> None:
     evidence = made_evidence(8)
     assert _tables.crossings(evidence) == (
-        "us-west-2b had 8 of these VMs and has 6; us-west-2c had 0 of these VMs and has 2. "
-        "2 of 8 moved VMs changed their fault domain."
+        "2 of 8 moved VMs changed the fault domain. us-west-2b: 8 VMs before, 6 after; us-west-2c: 0 VMs before, 2 after."
     )
     evidence["placement"][0]["fault_domain"] = None
-    assert _tables.crossings(evidence) == "Not every host's fault domain is known."
+    assert _tables.crossings(evidence) == "The fault domain of some hosts is not known."
+
+
+@pytest.mark.parametrize(
+    ("moves", "result", "words"),
+    [
+        (3, "moved", "All 3 moved VMs stayed in fault domain us-west-2b."),
+        (1, "moved", "The moved VM stayed in fault domain us-west-2b."),
+        (1, "failed", "No VM moved."),
+    ],
+)
+def test_placement_says_when_no_vm_changed_its_fault_domain(moves: int, result: str, words: str) -> None:
+    assert _tables.crossings(made_evidence(moves, result=result)) == words
+
+
+def test_placement_says_when_moved_vms_stayed_in_several_fault_domains() -> None:
+    evidence = made_evidence(2)
+    evidence["moves"][1].update(source_fault_domain="us-west-2c", target_fault_domain="us-west-2c")
+    assert _tables.crossings(evidence) == "All 2 moved VMs stayed in their fault domains."
+
+
+def test_placement_does_not_say_that_vms_stayed_that_came_back() -> None:
+    evidence = made_evidence(1)
+    move = evidence["moves"][0]
+    move["target_fault_domain"] = "us-west-2c"
+    back = {**move, "back": True, "source_fault_domain": "us-west-2c", "target_fault_domain": "us-west-2b"}
+    evidence["moves"].append(back)
+    assert _tables.crossings(evidence) == "The moved VM is in the same fault domain as before the run."
 
 
 @pytest.mark.parametrize(
@@ -77,36 +103,46 @@ def test_seconds(value: float | None, text: str) -> None:
     assert wording.seconds(value) == text
 
 
-def test_a_broken_chain_is_told_where_it_breaks() -> None:
+def test_a_broken_chain_is_reported_with_its_line() -> None:
     evidence = made_evidence(1)
-    assert ("Chain of the journal", "unbroken, 9 events") in _tables.integrity_facts(evidence)
-    evidence["journal"].update(broken_at=4, why="it is no event", samples_as_sealed=False)
+    assert ("Hash chain of the journal", "unbroken, 9 events") in _tables.integrity_facts(evidence)
+    evidence["journal"].update(broken_at=4, why="it is not an event", samples_as_sealed=False)
     facts = dict(_tables.integrity_facts(evidence))
-    assert facts["Chain of the journal"] == "BROKEN at line 4: it is no event"
-    assert facts["Samples"] == "NOT those that were sealed"
+    assert facts["Hash chain of the journal"] == "BROKEN at line 4: it is not an event"
+    assert facts["Samples"] == "CHANGED: their SHA-256 is not the one in the journal"
 
 
 def test_a_power_cycle_is_bad_news() -> None:
-    move = {"power_on": {"before": "2026-01-01T00:00:00.000Z", "after": "2026-01-31T09:00:30.000Z", "same": False}}
+    move = made_evidence(1)["moves"][0]
+    move["power_on"].update(after="2026-01-31T09:00:30.000Z", same=False)
     cell = _tables.powered_cell(move)
-    assert (cell.text, cell.note, cell.tone) == ("NO", "powered on again 2026-01-31 09:00:30 UTC", "bad")
+    assert (cell.text, cell.note, cell.tone) == ("NO", "powered on again at 2026-01-31 09:00:30 UTC", "bad")
 
 
 def test_the_environment_is_named() -> None:
     facts = dict(_tables.environment_facts(made_evidence(1)))
-    assert facts["Version of vCenter"] == "8.0.3"
+    assert facts["vCenter version"] == "8.0.3"
     assert facts["Collection"] == "liveml.vsphere 0.1.0"
-    assert facts["Slots"] == "at most 8 moves at a time touch a host"
-    assert facts["Priority of the moves"] == "highPriority"
+    assert facts["Slots"] == "at most 8 moves per host at a time"
+    assert facts["Priority of moves"] == "highPriority"
+
+
+@pytest.mark.parametrize(
+    ("resumed", "text"), [(0, "success"), (1, "success, resumed once"), (3, "success, resumed 3 times")]
+)
+def test_the_result_says_how_often_the_run_was_resumed(resumed: int, text: str) -> None:
+    evidence = made_evidence(1)
+    evidence["run"]["resumed"] = resumed
+    assert dict(_tables.environment_facts(evidence))["Result"] == text
 
 
 @pytest.mark.parametrize(
     ("verdict", "answer"),
     [
-        ("uninterrupted", "to be expected"),
-        ("stalled", "to be expected"),
-        ("restarted", "cannot be promised"),
-        ("failed", "cannot be promised"),
+        ("uninterrupted", "yes, expected"),
+        ("stalled", "yes, expected"),
+        ("restarted", "not guaranteed"),
+        ("failed", "not guaranteed"),
         ("unknown", "not known"),
     ],
 )

@@ -1,0 +1,131 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The moves of a run from its journal. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from .._run.events import (
+    Entry,
+    GuestProcesses,
+    MoveEvent,
+    MoveFinished,
+    MovePlanned,
+    MoveSubmitting,
+    PowerOnTimes,
+    SwitchedOver,
+)
+from .._vsphere.guest import compare_processes
+from . import model
+
+Reading = TypeVar("Reading")
+
+
+def moves_of(entries: Sequence[Entry]) -> list[model.Move]:
+    """Each VM's move, and as a move of its own its way back; a VM's events belong to the one planned last."""
+    power_on, processes = _power_on(entries), _guest_processes(entries)
+    found: dict[tuple[str, bool], model.Move] = {}
+    latest: dict[str, model.Move] = {}
+    for entry in entries:
+        event = entry.event
+        if isinstance(event, MovePlanned):
+            vm = event.vm.moid
+            latest[vm] = found.setdefault((vm, event.back), _new_move(event, power_on.get(vm), processes.get(vm)))
+            _replan(latest[vm], event)
+        elif isinstance(event, MoveEvent) and event.vm.moid in latest:
+            _apply(latest[event.vm.moid], event, entry.at)
+    return sorted(found.values(), key=lambda move: (move["started"] or "~", move["vm"]))
+
+
+def _power_on(entries: Iterable[Entry]) -> dict[str, model.PowerOnProof]:
+    """When vCenter says each VM was powered on, before and after; the same time proves that it was not powered off."""
+    first, last = _first_and_last((e.event.when, e.event.times) for e in entries if isinstance(e.event, PowerOnTimes))
+    return {
+        vm: {"before": at, "after": last.get(vm), "same": None if at is None or vm not in last else at == last[vm]}
+        for vm, at in first.items()
+    }
+
+
+def _guest_processes(entries: Iterable[Entry]) -> dict[str, model.GuestProcessProof]:
+    """What the guests' process lists prove, from the first reading before and the last one after."""
+    read = ((e.event.when, e.event.readings) for e in entries if isinstance(e.event, GuestProcesses))
+    before, after = _first_and_last(read)
+    return {vm: _compared(reading, after.get(vm)) for vm, reading in before.items()}
+
+
+def _compared(before: Mapping[str, Any], after: Mapping[str, Any] | None) -> model.GuestProcessProof:
+    found = compare_processes(before, after)
+    return {"before": found["before"], "after": found["after"], "same": found["same"], "detail": found["detail"]}
+
+
+def _first_and_last(
+    readings: Iterable[tuple[str, Mapping[str, Reading]]],
+) -> tuple[dict[str, Reading], dict[str, Reading]]:
+    """The first reading of each VM before, and the one after the last process of the run that worked for the VM."""
+    first: dict[str, Reading] = {}
+    last: dict[str, Reading] = {}
+    for when, by_vm in readings:
+        for vm, reading in by_vm.items():
+            if when == "before":
+                first.setdefault(vm, reading)
+                last.pop(vm, None)
+            else:
+                last[vm] = reading
+    return first, last
+
+
+def _new_move(
+    event: MovePlanned, power_on: model.PowerOnProof | None, guest_processes: model.GuestProcessProof | None
+) -> model.Move:
+    return {
+        "number": event.number,
+        "back": event.back,
+        "predicted_seconds": event.predicted_seconds,
+        "power_on": power_on,
+        "guest_processes": guest_processes,
+        "vm": event.vm.name,
+        "moid": event.vm.moid,
+        "source": event.source.name,
+        "target": event.target.name,
+        "source_fault_domain": event.source.fault_domain,
+        "target_fault_domain": event.target.fault_domain,
+        "started": None,
+        "switched_over": None,
+        "finished": None,
+        "result": "unfinished",
+        "host": None,
+        "attempts": 0,
+        "error": None,
+    }
+
+
+def _replan(move: model.Move, event: MovePlanned) -> None:
+    """Take over a number and a target that may have changed since an earlier plan of the run."""
+    move["number"] = event.number
+    move["source"], move["source_fault_domain"] = event.source.name, event.source.fault_domain
+    move["target"], move["target_fault_domain"] = event.target.name, event.target.fault_domain
+
+
+def _apply(move: model.Move, event: MoveEvent, at: str) -> None:
+    match event:
+        case MoveSubmitting(adopted=adopted):
+            _submit(move, at, adopted=adopted)
+        case SwitchedOver():
+            move["switched_over"] = at
+        case MoveFinished(error=error):
+            what = f"{error.fault}: {error.message}" if error else None
+            move.update({"finished": at, "result": str(event.result), "host": event.host, "error": what})
+
+
+def _submit(move: model.Move, at: str, *, adopted: bool) -> None:
+    """Count an attempt; one that only adopts a task is none, and a task of somebody else is not where the move began."""
+    if move["result"] != "unfinished":
+        move.update({"started": None, "switched_over": None, "finished": None})
+        move.update({"result": "unfinished", "host": None, "error": None})
+    if move["started"] is None or not (adopted or move["attempts"]):
+        move["started"] = at
+    move["attempts"] += not adopted
