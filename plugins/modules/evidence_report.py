@@ -159,20 +159,34 @@ statements:
   elements: str
 """
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import artifact_of, evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.integrity import integrity_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import render_html, render_markdown
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.files import (
+    HTML,
+    JSON,
+    MARKDOWN,
+    Change,
+    write_files,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.integrity import (
+    Signer,
+    failure_of,
+    integrity_of,
+    is_signed,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.model import Artifact, Evidence
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import read_samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import RunFilter, find_run, state_to_read
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
+    RunFilter,
+    StoredRun,
+    find_run,
+    state_to_read,
+)
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
@@ -183,42 +197,6 @@ SPEC: dict[str, Any] = {
 }
 
 
-def write(path: Path, text: str) -> None:
-    """Replace a file in one step. Only its owner can read it."""
-    new = path.with_suffix(path.suffix + ".new")
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    new.replace(path)
-
-
-def sign(path: Path, module: AnsibleModule) -> bool:
-    """Sign a file with ``ssh-keygen -Y sign``. Returns whether there is a new signature. Raises InvalidInput."""
-    signature = path.with_name(f"{path.name}.sig")
-    if signature.exists() and path.exists() and signature.stat().st_mtime_ns >= path.stat().st_mtime_ns:
-        return False
-    if module.check_mode:
-        return True
-    program = module.get_bin_path("ssh-keygen")
-    if program is None:
-        raise InvalidInput(
-            "signing_key needs the program ssh-keygen, which was not found",
-            hint="Install the OpenSSH client",
-            option="signing_key",
-        )
-    signature.unlink(missing_ok=True)
-    command = [program, "-Y", "sign", "-f", module.params["signing_key"], "-n", "liveml.vsphere", str(path)]
-    code, _output, errors = module.run_command(command)
-    if code != 0:
-        raise InvalidInput(
-            f"{path} cannot be signed: {' '.join(errors.split())[:200]}",
-            hint="Set signing_key to an SSH key without a passphrase, or to a key that the SSH agent holds",
-            option="signing_key",
-        )
-    signature.chmod(0o600)
-    return True
-
-
 def body(module: AnsibleModule) -> dict[str, Any]:
     """Find the run, make its files, and write those that changed."""
     params = module.params
@@ -226,57 +204,49 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     run = find_run(state_to_read(params["state_dir"]), wanted, warn=module.warn)
     if run is None:
         return {"changed": False, "msg": "no run yet"}
-    folder, entries = run.folder, run.entries
-    samples = {k: [s for _session, s in rows] for k, rows in read_samples(folder / "samples.jsonl").items()}
-    integrity = integrity_of(folder, entries)
-    evidence = evidence_of(entries, samples, integrity)
-    changed = False
-    before, after = {}, {}
-    # The JSON comes first: it must be written even if the plot library is missing.
-    renderings = (
-        ("evidence.json", lambda: json.dumps(evidence, indent=2, ensure_ascii=False, allow_nan=False) + "\n"),
-        ("report.md", lambda: render_markdown(evidence)),
-        ("report.html", lambda: render_html(evidence)),
-    )
-    for name, render in renderings:
-        path, text = folder / name, render()
-        known = path.read_text(encoding="utf-8") if path.exists() else ""
-        if known != text:
-            changed = True
-            before[name], after[name] = known, text
-            if not module.check_mode:
-                write(path, text)
-    signed = sign(folder / "evidence.json", module) if module.params["signing_key"] else False
-    result: dict[str, Any] = {
-        "changed": changed or signed,
-        "diff": [
-            {
-                "before_header": str(folder / name),
-                "after_header": str(folder / name),
-                "before": before[name],
-                "after": after[name],
-            }
-            for name in ("report.md",)
-            if name in after
-        ],
-        "journal": integrity,
-        "evidence_path": str(folder / "evidence.json"),
-        "report_path": str(folder / "report.html"),
-        "markdown_path": str(folder / "report.md"),
-        "artifact": artifact_of(entries, evidence),
+    evidence = evidence_of_run(run)
+    changes = write_files(run.folder, evidence, check_mode=module.check_mode)
+    signed = sign(module, run.folder / JSON)
+    return result_of(run.folder, evidence, artifact_of(run.entries, evidence), changes, signed=signed)
+
+
+def evidence_of_run(run: StoredRun) -> Evidence:
+    """The evidence from the journal and the samples of a run."""
+    samples = {key: [s for _session, s in rows] for key, rows in read_samples(run.folder / "samples.jsonl").items()}
+    return evidence_of(run.entries, samples, integrity_of(run.folder, run.entries))
+
+
+def sign(module: AnsibleModule, path: Path) -> bool:
+    """Sign a file if there is a key, and no current signature. Returns whether there is a new signature."""
+    if not module.params["signing_key"] or is_signed(path):
+        return False
+    if not module.check_mode:
+        Signer(module.params["signing_key"], module.get_bin_path("ssh-keygen"), module.run_command).sign(path)
+    return True
+
+
+def result_of(
+    folder: Path, evidence: Evidence, artifact: Artifact, changes: list[Change], *, signed: bool
+) -> dict[str, Any]:
+    """What the module returns for a run."""
+    result = {
+        "changed": bool(changes) or signed,
+        "diff": [diff_of(change) for change in changes if change.path.name == MARKDOWN],
+        "journal": evidence["journal"],
+        "evidence_path": str(folder / JSON),
+        "report_path": str(folder / HTML),
+        "markdown_path": str(folder / MARKDOWN),
+        "artifact": artifact,
         "statements": evidence["statements"],
     }
-    if integrity["broken_at"] is not None:
-        result["failure"] = (
-            f"The journal of run {folder.name} was changed: line {integrity['broken_at']} is wrong: {integrity['why']}. "
-            "The evidence does not prove anything from that line on. Find out who changed the file."
-        )
-    elif integrity["samples_as_sealed"] is False:
-        result["failure"] = (
-            f"The samples of run {folder.name} were changed: their SHA-256 is not the one in the journal. "
-            "The evidence does not prove anything. Find out who changed the file."
-        )
-    return result
+    failure = failure_of(folder.name, evidence["journal"])
+    return {**result, "failure": failure} if failure else result
+
+
+def diff_of(change: Change) -> dict[str, str]:
+    """A changed file for Ansible's diff mode."""
+    path = str(change.path)
+    return {"before_header": path, "after_header": path, "before": change.before, "after": change.after}
 
 
 def main() -> None:
