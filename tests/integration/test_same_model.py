@@ -199,7 +199,7 @@ def test_moves_do_not_change_what_is_learnt(lab: Lab, server: Server, run_module
     else:
         assert early["failed"]
         assert "is not finished, " in early["msg"]
-        assert " % are done. Wait with experiment_wait" in early["msg"]
+        assert " % done). Wait with experiment_wait" in early["msg"]
     verdicts = [e["verdict"] for run in (first, second) for e in run["experiments"]]
     assert set(verdicts) <= {"uninterrupted", "completed", "unknown"}
     # On a fast machine the quickest may be done before the run looks for what trains.
@@ -353,9 +353,9 @@ def test_bad_input_is_one_clear_error(run_module: RunModule, tmp_path: Path) -> 
         "has an experiment with vm ML-9": {"vm": "ML-9"},
         "max_mib is 0": {"max_mib": 0},
         "cannot be used": {"dest": str(tmp_path / "file" / "models"), "experiment": "h2o3"},
-        "gave no whole answer (ConnectionRefusedError)": {"experiment": "h2o3"},
+        "did not answer completely (ConnectionRefusedError)": {"experiment": "h2o3"},
         "provider mlflow has no finished model": {"experiment": "mlflow", "experiments": mlflow},
-        "no source is": {},
+        "No matching source": {},
     }
     for sentence, options in cases.items():
         result = export(run_module, tmp_path, **options)
@@ -363,7 +363,7 @@ def test_bad_input_is_one_clear_error(run_module: RunModule, tmp_path: Path) -> 
         assert sentence in result["msg"], result["msg"]
         assert "Traceback" not in json.dumps(result)
     partly = export(run_module, tmp_path, experiments=mlflow)
-    assert "No model was stored: ML-cpu-vm-01: http://127.0.0.1:1 gave no whole answer" in partly["msg"]
+    assert "No model was stored: ML-cpu-vm-01: http://127.0.0.1:1 did not answer completely" in partly["msg"]
     assert not [
         path for path in tmp_path.rglob("*") if path.suffix in (".zip", ".bin") or path.name.startswith(".liveml")
     ]

@@ -17,7 +17,6 @@ TO_ENABLE = (
     "playbooks",
     "plugins/module_utils/_display/lines.py",
     "plugins/module_utils/_evidence",
-    "plugins/module_utils/_experiments",
     "plugins/module_utils/_maintenance_request.py",
     "plugins/module_utils/_run",
     "plugins/module_utils/_vsphere/client.py",

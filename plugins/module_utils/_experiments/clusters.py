@@ -5,7 +5,7 @@
 """Experiments of a cluster: its nodes in several VMs are members of one experiment. Pure.
 
 Each member is watched at its own node, because a frozen node does not show at another one (measured with two H2O-3
-nodes): the experiment stood still as long as any member did, and it is unharmed only when all members are.
+nodes). The experiment stands still as long as any member does, and is uninterrupted only if all members are.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Key = tuple[str, str, str]
 
 
 def key_of(experiment: Experiment) -> Key:
-    """What members of one experiment have in common; a VM's own when it is no node of a cluster."""
+    """The same for all members of one experiment; contains the VM if the experiment is not a cluster's."""
     return experiment.provider, experiment.id, experiment.cluster or experiment.vm
 
 
 def merged(judgements: Iterable[Judgement]) -> tuple[Judgement, ...]:
-    """One judgement an experiment, in the order of their first members; ``members`` are set for a cluster's.
+    """One judgement per experiment, in the order of their first members; ``members`` are set for a cluster's.
 
-    Of several judgements of one member, as each VM of a cluster brings them, the last counts.
+    A member may be judged several times, once for each VM of the cluster; the last judgement counts.
     """
     groups: dict[Key, list[Judgement]] = {}
     for judgement in {(j.experiment.vm, j.experiment.id): j for j in judgements}.values():
@@ -73,7 +73,7 @@ def _merged(members: Sequence[Judgement]) -> Judgement:
 
 
 def by_owner(judgements: Iterable[Judgement]) -> dict[str, list[dict[str, object]]]:
-    """VMs, id and verdict of each experiment by its owner, "" where nobody is known to be it."""
+    """VMs, id and verdict of each experiment by its owner, "" if the owner is not known."""
     found: dict[str, list[dict[str, object]]] = {}
     for judgement in judgements:
         entry: dict[str, object] = {
@@ -91,12 +91,12 @@ def vm_list(judgement: Judgement) -> list[str]:
 
 
 def moid_list(judgement: Judgement) -> list[str]:
-    """MoIDs of the VMs of :func:`vm_list`, in its order."""
+    """MoIDs of the VMs of :func:`vm_list`, in the same order."""
     return [m.experiment.vm for m in judgement.members] or [judgement.experiment.vm]
 
 
 def longest(stalls: Sequence[Stall]) -> Stall | None:
-    """The longest of several stalls: the greatest of unknown lengths lies between the greatest lows and highs."""
+    """The longest of several stalls. Its length is between the maximum of their lows and the maximum of their highs."""
     if not stalls:
         return None
     low, high = max(s.low for s in stalls), max(s.high for s in stalls)
@@ -117,28 +117,28 @@ def possible_cluster_members(
     addresses: Mapping[str, str],
     patterns: Sequence[str],
 ) -> list[VmState]:
-    """Powered-on VMs that may hold further nodes of the experiments' clusters.
+    """Powered-on VMs that may contain further nodes of the experiments' clusters.
 
-    Those whose own address (``addresses`` by VM name, else the guest's) a node was told to have, or whose name fits
-    one of ``patterns``. A guest can name any address as that of a node; only those of VMs are of interest.
+    A VM is one if a cluster lists its address (``addresses`` by VM name, else the guest's) as a node, or if its name
+    matches one of ``patterns``. A guest can list any address as a node, so only addresses of VMs count.
     """
     groups: dict[Key, list[Experiment]] = {}
     for experiment in experiments:
         if experiment.cluster:
             groups.setdefault(key_of(experiment), []).append(experiment)
-    lacking = [members for members in groups.values() if len(members) < len(members[0].nodes)]
-    if not lacking:
+    incomplete = [members for members in groups.values() if len(members) < len(members[0].nodes)]
+    if not incomplete:
         return []
     known = {member.vm for members in groups.values() for member in members}
-    nodes = {node.rpartition(":")[0].strip("[]") for members in lacking for node in members[0].nodes}
+    nodes = {node.rpartition(":")[0].strip("[]") for members in incomplete for node in members[0].nodes}
     return [
         vm
         for vm in vms
         if vm.moid not in known
         and vm.power is Power.ON
-        and (nodes & {vm.guest_address, addresses.get(vm.name, "")} - {""} or _fits(vm.name, patterns))
+        and (nodes & {vm.guest_address, addresses.get(vm.name, "")} - {""} or _matches(vm.name, patterns))
     ]
 
 
-def _fits(name: str, patterns: Sequence[str]) -> bool:
+def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

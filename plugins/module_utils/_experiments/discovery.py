@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds experiments in VMs, in parallel, at addresses that the guests report or the operator gives."""
+"""Finds experiments in VMs, in parallel, at addresses that the guests report or the operator sets."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from .watch import Watch
 
 _WORKERS = 16
 PATIENCE_SECONDS = 30.0  # for questions about what a source found in a VM
-TOO_SLOW = ("unknown", "the server answers too slowly to be asked")
-MAX_EXPERIMENTS = 64  # of one VM: each is asked by a thread of its own
+TOO_SLOW = ("unknown", "not asked: the server answers too slowly")
+MAX_EXPERIMENTS = 64  # in one VM: each has its own thread
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What discovery saw in a VM: experiments, or a sentence."""
+    """What discovery found in a VM: experiments, or a sentence why there are none."""
 
     vm: VmState
     experiments: tuple[Experiment, ...]
@@ -46,7 +46,7 @@ class Observation:
 
 
 class Providers:
-    """The experiment side of a run, from the module option ``experiments``."""
+    """Everything a run asks of experiments, with the module option ``experiments`` as its settings."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
@@ -56,12 +56,12 @@ class Providers:
     def observe(self, vms: list[VmState]) -> list[Observation]:
         """Look into each VM, several at a time."""
         if not self._settings["enabled"]:
-            return [Observation(vm, (), "observation is switched off") for vm in vms]
+            return [Observation(vm, (), "experiments.enabled is false") for vm in vms]
         with ThreadPoolExecutor(_WORKERS) as pool:
             return list(pool.map(self._observe, vms))
 
     def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
-        """See the port ``Observer``."""
+        """See ``Observer`` in ``_run/ports.py``."""
         seen = self.observe([estate.vms[vm] for vm in vms])
         experiments = tuple(e for observation in seen for e in observation.experiments)
         members = self._members_elsewhere(estate, experiments)
@@ -75,7 +75,7 @@ class Providers:
         return tuple(e for seen in self.observe(vms) for e in seen.experiments if key_of(e) in keys)
 
     def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: ProgressListener) -> Watch:
-        """See the port ``Observer``."""
+        """See ``Observer`` in ``_run/ports.py``."""
         return Watch(
             [(experiment, self._session(experiment)) for experiment in experiments],
             folder,
@@ -86,7 +86,7 @@ class Providers:
         )
 
     def final(self, judgement: Judgement) -> Final | None:
-        """How an experiment ended, ``None`` while it has not or if its provider cannot tell."""
+        """How an experiment ended; ``None`` if it has not ended or its provider does not report the end."""
         if judgement.verdict not in (Verdict.COMPLETED, Verdict.FAILED):
             return None
         return self._source(judgement.experiment).final(judgement.experiment)
@@ -94,7 +94,7 @@ class Providers:
     def collect_final_results(
         self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]
     ) -> list[Conclusion]:
-        """See the port ``Observer``."""
+        """See ``Observer`` in ``_run/ports.py``."""
 
         def concluded(judgement: Judgement) -> Conclusion:
             experiment = judgement.experiment
@@ -106,7 +106,7 @@ class Providers:
         return [each for each in found if each.final or each.training_clock]
 
     def _training_clock(self, experiment: Experiment, samples: list[Sample]) -> Gap | None:
-        """The largest gap between the steps that were watched, by the training's clock."""
+        """The largest gap between watched steps, by the training's own clock."""
         steps = [s.step for s in samples if s.step is not None]
         if not steps:
             return None
@@ -123,19 +123,21 @@ class Providers:
                 end = time.monotonic() + PATIENCE_SECONDS
                 found += [self._completed(scoped, e, vm, end) for e in truncate(experiments, MAX_EXPERIMENTS)]
                 details.append(detail)
-        return Observation(vm, tuple(found), "" if found else "; ".join(filter(None, details)) or "no source covers it")
+        return Observation(
+            vm, tuple(found), "" if found else "; ".join(filter(None, details)) or "no source covers this VM"
+        )
 
     def _asked(self, scoped: Scoped, vm: VmState) -> tuple[list[Experiment], str]:
-        address, refusal = self._reach.address_of(vm, credentials=scoped.sends_credentials)
-        if scoped.source.in_guest and refusal:
-            return [], refusal
+        address, why_not = self._reach.address_of(vm, credentials=scoped.sends_credentials)
+        if scoped.source.in_guest and why_not:
+            return [], why_not
         try:
             return scoped.source.discover(Target(vm.moid, vm.name, address))
         except UnusableAddress as error:
             return [], str(error)
 
     def _completed(self, scoped: Scoped, experiment: Experiment, vm: VmState, end: float) -> Experiment:
-        """With what else is asked of an experiment, until ``end`` (monotonic): a slow server shall not hold up a run."""
+        """The experiment with all details; asks until ``end`` (monotonic), so that a slow server does not delay a run."""
         source = scoped.source
         reproducible, why = source.reproducible(experiment) if time.monotonic() < end else TOO_SLOW
         known = replace(
@@ -159,39 +161,39 @@ class Providers:
         return experiment.owner or vm.attributes.get(self._settings["owner_attribute"], "")
 
     def _session(self, experiment: Experiment) -> Session:
-        """A session by the source that found the experiment, also of one that only the journal knows."""
+        """A session of the source that found the experiment, even if only the journal knows it."""
         return self._source(experiment).session(experiment)
 
     def exports(self, experiment: Experiment) -> bool:
-        """Whether the experiment's provider has finished models to fetch. Raises InvalidInput without a source of it."""
+        """Whether the experiment's provider has finished models to fetch. Raises InvalidInput without its source."""
         return isinstance(self._source(experiment), Exporter)
 
     def export(self, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
-        """The finished model of an experiment that only the journal knows. Raises ExperimentError or InvalidInput."""
+        """Fetch the finished model of an experiment in the journal. Raises ExperimentError or InvalidInput."""
         source = self._source(experiment)
         if not isinstance(source, Exporter):
             raise ExperimentError(
                 f"{experiment.vm_name}: provider {experiment.provider} has no finished model to fetch",
-                hint="Take the model from where the training stores it",
+                hint="Copy the model from where the training stores it",
             )
         return source.export(experiment, request, folder)
 
     def _source(self, experiment: Experiment) -> Source:
-        """The source that found the experiment, also of one that only the journal knows. Raises InvalidInput."""
+        """The source that found the experiment, even if only the journal knows it. Raises InvalidInput."""
         fits = [s for s in self._sources if s.source.provider == experiment.provider and s.covers(experiment.vm_name)]
         own = [scoped for scoped in fits if experiment.source in (scoped.origin, "")]
         if len(own) == 1:
             self._reach.check_no_leak(own[0], experiment)
             return own[0].source
         raise InvalidInput(
-            f"An experiment of provider {experiment.provider} in {experiment.vm_name} is to be asked, but no source is",
-            hint="Give the experiments.sources with which the run was begun",
+            f"No matching source of provider {experiment.provider} for the experiment in {experiment.vm_name}",
+            hint="Set experiments to the values with which the run was started",
             option="experiments",
         )
 
 
 def truncate(experiments: list[Experiment], count: int) -> list[Experiment]:
-    """The first ones; the last of them says how many more there are."""
+    """The first ``count``; the description of the last one says how many more there are."""
     if len(experiments) <= count:
         return experiments
     last, more = experiments[count - 1], len(experiments) - count

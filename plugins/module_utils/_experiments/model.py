@@ -24,8 +24,8 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-# What an operator has to look at first. An experiment whose end was seen proves less about its stall than one that was
-# uninterrupted, and none that came to harm hides behind one that could not be observed.
+# What an operator must look at first. A completed experiment proves less about its stall than an uninterrupted one.
+# An interrupted experiment must not hide behind one that could not be observed.
 WORST_FIRST = (
     Verdict.FAILED,
     Verdict.RESTARTED,
@@ -37,17 +37,17 @@ WORST_FIRST = (
 
 
 def worst(verdicts: Iterable[str]) -> Verdict:
-    """The verdict to look at first; ``unknown`` when there is none."""
+    """The verdict to look at first; ``unknown`` without any."""
     return min((Verdict(verdict) for verdict in verdicts), key=WORST_FIRST.index, default=Verdict.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a provider can prove, stated by itself.
+    """What a provider can prove, as it states itself.
 
     ``identity``: ``process`` (the answering process is recognised) or ``run`` (only the run's own record is).
-    ``signal``: what a stall is read from, ``answers`` (the server freezes with the VM) or ``changes`` (of step and
-    progress, on a server that goes on answering). ``freshness``: seconds by which an answer may be out of date.
+    ``signal``: how a stall is measured, by ``answers`` (the server freezes with the VM) or by ``changes`` of step and
+    progress (the server always answers). ``freshness``: seconds by which an answer may be out of date.
     """
 
     identity: str
@@ -60,8 +60,8 @@ class Capabilities:
 class Experiment:
     """One training job in a guest, as a provider found it.
 
-    ``process`` identifies the server process, ``id`` the job; both stay the same for as long as
-    the experiment was not restarted. ``url`` carries no credentials.
+    ``process`` identifies the server process, ``id`` the job; both stay the same until
+    the experiment is restarted. ``url`` carries no credentials.
     """
 
     vm: str
@@ -75,15 +75,15 @@ class Experiment:
     clock_progress: bool = False  # progress follows the wall clock (a time limit is set): no proof of work
     owner: str = ""
     cluster: str = ""  # name of the cluster whose node in this VM is watched; empty for a single server
-    nodes: tuple[str, ...] = ()  # addresses of the cluster's nodes as one of them tells, ``10.1.4.7:54321``
-    metric: str = ""  # the metric whose steps are watched, where there are several
-    source: str = ""  # which of the operator's sources found it; no other is to ask it, as credentials go with it
+    nodes: tuple[str, ...] = ()  # addresses of the cluster's nodes, as one of them reports: ``10.1.4.7:54321``
+    metric: str = ""  # the metric whose steps are watched, if there are several
+    source: str = ""  # the operator's source that found it; only this one may ask it, because it sends credentials
     capabilities: Capabilities = Capabilities("process", "answers")
     recoverable: str = "unknown"  # yes, no or unknown: whether a checkpoint would limit the loss
-    recovery: str = ""  # by what it could be recovered, or why not
+    recovery: str = ""  # how it could be recovered, or why not
     reproducible: str = "unknown"  # yes, no or unknown: whether the same seed and data would give the same model
     reproducibility: str = ""  # under which conditions, or why not
-    processors: int = 0  # of the VM, where that answers beside its training; 0 where others answer
+    processors: int = 0  # of the VM, if it answers beside its training; 0 if another machine answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +103,25 @@ class Sample:
     progress: float | None = None
     detail: str = ""  # progress message or error text, at most 200 characters
     step: float | None = None  # training steps done, where the provider counts them
-    late: float = 0.0  # seconds of the time between that the watching process itself stood still
-    asked: float | None = None  # when what is told of the job was asked for, where that was before ``sent``
+    late: float = 0.0  # seconds between the two times in which the watching process itself stood still
+    asked: float | None = None  # time of the job query that the job's figures are from, if before ``sent``
 
     @property
     def news_from(self) -> float:
-        """What is told of the job was asked for then, so it was so at that time or later."""
+        """Time of the job query: the job's figures are of that time or later."""
         return self.sent if self.asked is None else self.asked
 
     @property
     def waited(self) -> float:
-        """Seconds for which the question waited for its answer, at least."""
+        """Seconds that the question waited for its answer, without delays of our own."""
         return self.received - self.sent - self.late
 
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """How an experiment ended, as its provider tells: what came out of it.
+    """How an experiment ended and its result, as its provider reports.
 
-    ``status`` as in ``Sample``, empty when the provider knows none. ``score`` is the value of ``metric``; ``artifacts``
+    ``status`` as in ``Sample``, empty if the provider knows none. ``score`` is the value of ``metric``; ``artifacts``
     are names of models and files.
     """
 
@@ -141,15 +141,15 @@ class Conclusion:
     training_clock: Gap | None
 
 
-# Is called every few seconds with how far an experiment is, and with what it gained since the last call.
+# Called every few seconds with an experiment, its last sample, and its progress since the last call.
 ProgressListener = Callable[[Experiment, Sample, "float | None"], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Longest time without answer and progress: estimate and the interval that holds the truth, in seconds.
+    """Longest time without answer and progress, in seconds: an estimate, and an interval with the true length.
 
-    ``at`` is the monotonic time of the last answer before it, ``None`` when nothing stood out.
+    ``at`` is the monotonic time of the last answer before it, ``None`` if nothing stood out.
     """
 
     seconds: float
@@ -162,7 +162,7 @@ class Stall:
 class Judgement:
     """The verdict with its three claims, each ``proven``, ``refuted`` or ``unknown``, and the figures behind it.
 
-    ``resolution`` is the widest quiet gap of normal polling: a shorter stall cannot be told from it.
+    ``resolution`` is the widest quiet gap of normal polling: a shorter stall cannot be distinguished from it.
     """
 
     experiment: Experiment
@@ -177,4 +177,4 @@ class Judgement:
     samples: int = 0
     unwatched_seconds: float = 0.0
     detail: str = ""
-    members: tuple[Judgement, ...] = ()  # of a cluster's experiment: what each of its nodes is judged
+    members: tuple[Judgement, ...] = ()  # of a cluster's experiment: the judgement of each node

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long the watching process itself stood still: what it was late to notice is no stall of an experiment.
+"""How long the watching process itself stood still: its own delay is not a stall of an experiment.
 
-Two sources: the time a thread was ready to run and had no processor (proc(5), ``schedstat``; Linux only), and a pulse,
-which also tells that the whole controller was stopped, for example by a vMotion of its own.
+There are two sources. One is the time a thread was ready to run and had no processor (proc(5), ``schedstat``; Linux
+only). The other is a pulse. It also shows that the whole controller was stopped, for example by its own vMotion.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from collections import deque
 from typing import Self
 
 BEAT_SECONDS = 0.02
-MIN_PAUSE = 0.01  # a beat that comes this late tells of a pause
+MIN_PAUSE = 0.01  # a beat that comes this late shows a pause
 MAX_PAUSES = 1000
 
 
 class Pulse:
-    """Beats in a thread of its own as long as its context, and remembers when it could not."""
+    """Beats in its own thread while its context is open, and records when it could not."""
 
     def __init__(self) -> None:
         self._beat = time.monotonic()
@@ -31,12 +31,12 @@ class Pulse:
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to beat."""
+        """Start to beat."""
         self._thread.start()
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Beat no longer."""
+        """Stop."""
         self._stop.set()
         self._thread.join()
 
@@ -58,7 +58,7 @@ class Pulse:
 
 
 class RunDelay:
-    """Seconds that the thread which made this was ready to run without running, since it began."""
+    """Seconds that the thread which created this has waited for a processor since the thread started."""
 
     def __init__(self) -> None:
         try:
@@ -67,13 +67,13 @@ class RunDelay:
             self._file = None
 
     def seconds(self) -> float:
-        """See the class; 0 where the operating system does not tell."""
+        """See the class; 0 if the operating system does not report it."""
         if self._file is None:
             return 0.0
         return int(os.pread(self._file, 64, 0).split()[1]) / 1e9
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which addresses may be asked, and where credentials may go. A hostile guest can report any address as its own."""
+"""Which addresses may be asked, and where credentials may be sent. A hostile guest can report any address as its own."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ class Reach:
         self._given = {name: str(address) for name, address in settings["addresses"].items()}
 
     def address_of(self, vm: VmState, *, credentials: bool) -> tuple[str, str]:
-        """(address, refusal) for a VM: the address that the operator gave, else the guest's own if it may be asked."""
+        """(address, "") of a VM: the operator's address, else the guest's own if it may be asked; or ("", why not)."""
         given = self._given.get(vm.name)
         if given:
             return given, ""
-        refusal = self._refusal(vm.guest_address, credentials=credentials)
-        return ("" if refusal else vm.guest_address), refusal
+        why_not = self._why_not(vm.guest_address, credentials=credentials)
+        return ("" if why_not else vm.guest_address), why_not
 
     @property
     def given(self) -> Mapping[str, str]:
         """The addresses that the operator gave, by VM name."""
         return self._given
 
-    def _refusal(self, address: str, *, credentials: bool) -> str:
-        """Why a guest's own address is not asked, "" if it may be."""
+    def _why_not(self, address: str, *, credentials: bool) -> str:
+        """Why a guest's own address must not be asked, "" if it may be."""
         if not address:
             return "the guest reports no address"
         try:
             ip = ipaddress.ip_address(address)
         except ValueError:
             return "the guest reports no usable address"
-        if "%" in address:  # a zone is of the guest's own links, and may hold anything
+        if "%" in address:  # a zone names one of the guest's own links, and may contain anything
             return "the guest reports no usable address"
-        # An IPv4 address written as IPv6 is where its packets go; Python before 3.13 does not look through it.
+        # Packets to an IPv4 address written as IPv6 go to the IPv4 address; Python before 3.13 does not see that.
         ip = getattr(ip, "ipv4_mapped", None) or ip
         if ip.is_multicast or ip.is_unspecified or ip.is_link_local:
             return f"the guest reports {ip}, which is not the address of a host"
@@ -60,17 +60,18 @@ class Reach:
         return ""
 
     def check_no_leak(self, scoped: Scoped, experiment: Experiment) -> None:
-        """Raise InvalidInput if credentials would go to a guest's own address that was asked without any."""
+        """Raise InvalidInput if credentials would go to a guest's own address that was found without them."""
         if not scoped.sends_credentials or not scoped.source.url:
             return
         address = address_in(scoped.source.url, experiment.url)
         if address in ("", self._given.get(experiment.vm_name, "").lower()):
             return
-        refusal = self._refusal(address or "", credentials=True)
-        if refusal:
+        why_not = self._why_not(address or "", credentials=True)
+        if why_not:
             raise InvalidInput(
-                f"The experiment in {experiment.vm_name} was found at {text(experiment.url)}, where no credentials may go ({refusal})",
-                hint="Name its network in experiments.allowed_networks, or its address in experiments.addresses",
+                f"The experiment in {experiment.vm_name} was found at {text(experiment.url)}: "
+                f"no credentials may go there ({why_not})",
+                hint="Add its network to experiments.allowed_networks, or its address to experiments.addresses",
                 option="experiments",
             )
 
@@ -80,5 +81,5 @@ def _networks(names: list[str]) -> list[Any]:
         return [ipaddress.ip_network(name) for name in names]
     except ValueError as error:
         raise InvalidInput(
-            f"experiments.allowed_networks: {error}", hint="Give networks like 10.1.0.0/16", option="experiments"
+            f"experiments.allowed_networks: {error}", hint="Use networks such as 10.1.0.0/16", option="experiments"
         ) from error

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The samples of a run on disk: JSON lines, one a sample, beside the journal."""
+"""The samples of a run on disk: one line of JSON per sample, in a file beside the journal."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Key = tuple[str, str]  # VM MoID, experiment id
 
 
 class SampleLog:
-    """Append-only and shared by the watch's threads; ``session`` tells watching processes apart."""
+    """Append-only and shared by the watch's threads; ``session`` distinguishes watching processes."""
 
     def __init__(self, path: Path) -> None:
-        # In containers every controller may have the same process number.
+        # In containers all controllers may have the same process number.
         self._session = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._lock = threading.Lock()
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -39,7 +39,7 @@ class SampleLog:
             self._stream.write(json.dumps(line) + "\n")
 
     def flush(self) -> None:
-        """Hand what is buffered to the operating system."""
+        """Write what is buffered to the operating system."""
         with self._lock:
             self._stream.flush()
 
@@ -50,12 +50,12 @@ class SampleLog:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of the samples' file, of nothing when there is none."""
+    """SHA-256 of the samples' file; of zero bytes if the file does not exist."""
     return hashlib.sha256(path.read_bytes() if path.exists() else b"").hexdigest()
 
 
 def read_samples(path: Path) -> dict[Key, list[tuple[str, Sample]]]:
-    """(session, sample) by experiment in the order of writing; torn lines are left out."""
+    """(session, sample) by experiment in the order of writing; torn lines are skipped."""
     found: dict[Key, list[tuple[str, Sample]]] = {}
     if not path.exists():
         return found
@@ -70,7 +70,7 @@ def read_samples(path: Path) -> dict[Key, list[tuple[str, Sample]]]:
 
 
 def unwatched_windows(samples: list[tuple[str, Sample]]) -> list[tuple[float, float]]:
-    """Times between one watching process's last sample and the next one's first."""
+    """Times between the last sample of one watching process and the first of the next."""
     return [
         (before.received, after.sent)
         for (session, before), (following, after) in itertools.pairwise(samples)

@@ -2,13 +2,16 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long an experiment stood still, as an interval that holds the truth. Pure.
+"""How long an experiment stood still, as an interval that contains the true length. Pure.
 
-Where the server freezes with its VM (signal ``answers``), a stall is a silence: with ``a`` the answer before and ``b``
-the answer after it, the server stood still at most ``b.received - a.sent``, and at least as long as the question in
-flight waited longer than an undisturbed one may, and than the watching process was late itself. Where a server goes on
-answering (signal ``changes``), a stall lies between two changes of what it tells, before the first or after the last.
-Bounds and constants are tried by ``benchmarks/stall.py``.
+Signal ``answers``: the server freezes with its VM, and a stall is a silence between an answer ``a`` and the next answer
+``b``. Its maximum is ``b.received - a.sent``. Its minimum is the time that the question in flight waited, less what an
+undisturbed question may wait, less the delays of the watching process itself.
+
+Signal ``changes``: the server always answers, and a stall is a time without a change in its answers. It may also be
+before the first change or after the last one.
+
+``benchmarks/stall.py`` tests the bounds and the constants.
 """
 
 from __future__ import annotations
@@ -22,28 +25,28 @@ from statistics import median
 from .model import Capabilities, Sample, Stall
 
 ANSWERED = "answered"
-HEARD = (ANSWERED, "job_missing")  # that a job is unknown is an answer of the server, too
+HEARD = (ANSWERED, "job_missing")  # "job unknown" is an answer of the server, too
 OF_A_SERVER = Capabilities("process", "answers")
-STANDS_OUT = 0.25  # a question that waits this much longer than others tells of a stall; below, of a busy server
-MANY_TIMES = 2  # or this many times what the slowest hundredth of the others waited longer, on a busy machine
-MIN_MARGIN = 0.045  # a server needs up to 45 ms to go on after a freeze, on a busy machine
-NEARBY = 30.0  # seconds around a silence that tell what is usual there
-FASTER = 1.5  # how much faster than usual a training may go on
-MIN_CHANGES = 3  # of progress, for its rate to be known
+STANDS_OUT = 0.25  # seconds that a question waits longer than others in a stall; less is a busy server
+MANY_TIMES = 2  # or this many times what the slowest 1 % of the others wait longer, on a busy machine
+MIN_MARGIN = 0.045  # a server needs up to 45 ms to continue after a freeze, on a busy machine
+NEARBY = 30.0  # seconds around a silence that show what is usual there
+FASTER = 1.5  # how much faster than usual a training may be after a stall
+MIN_CHANGES = 3  # changes of progress that give its rate
 Windows = Sequence[tuple[float, float]]
 
 
 def news(sample: Sample) -> tuple[float | None, float | None, str]:
-    """What changes when a training goes on."""
+    """What changes while a training works."""
     return sample.progress, sample.step, sample.detail
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """No answer from ``start`` to ``end``: during it the server stood still ``low`` to ``high`` seconds.
+    """No answer from ``start`` to ``end``: the server stood still for ``low`` to ``high`` seconds of that time.
 
-    ``evidence`` is by how much an unanswered question waited longer than usual, less the time in which work went on;
-    ``stands_out``: longer than a busy server lets wait. ``claimed``: it is called a stall.
+    ``evidence``: seconds that an unanswered question waited longer than usual, less the time in which work continued.
+    ``stands_out``: a question waited longer than at a busy server. ``claimed``: the silence is reported as a stall.
     """
 
     start: float
@@ -58,7 +61,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The longest stall; ``since`` is the end of what progress must be seen after, ``None`` where nothing stood out."""
+    """The longest stall. Progress must be seen after ``since``; it is ``None`` if nothing stood out."""
 
     stall: Stall
     since: float | None
@@ -78,7 +81,7 @@ class _Answers:
         self._clock_progress = clock_progress
 
     def usual(self, before: int, after: int) -> tuple[float, float]:
-        """(threshold, margin) around a silence: from which wait a question stands out, how long others may wait."""
+        """(threshold, margin) around a silence: the wait above which a question stands out, and the wait of others."""
         others = sorted(self._waits[i] for i in self._near(before, after) if i != after)
         slow = others[int(0.99 * (len(others) - 1))] if others else 0.0
         return max(STANDS_OUT, MANY_TIMES * slow), max(MIN_MARGIN, slow)
@@ -89,11 +92,11 @@ class _Answers:
         return range(first, bisect.bisect_right(self._received, end))
 
     def worked(self, before: int, after: int, still: float) -> float:
-        """Seconds of work done in a silence that are too many for ``still`` seconds of standing still.
+        """Seconds of work done in a silence that would be impossible if the server had stood still for ``still`` seconds.
 
-        Then the network was silent, not the training. 0 where progress is too coarse to tell, or is a clock.
+        Then the network was silent, not the training. 0 if progress is too coarse, or follows the clock.
         """
-        later = after + 1  # the first answer after a silence may have been made before it; this one was asked later
+        later = after + 1  # the first answer after a silence may be from before it; this one was asked later
         if self._clock_progress or later >= len(self.heard):
             return 0.0
         span = self.heard[later].received - self.heard[before].sent
@@ -102,7 +105,7 @@ class _Answers:
         return max(0.0, done - largest - FASTER * rate * max(0.0, span - still)) / rate if rate > 0 else 0.0
 
     def _pace(self, before: int, later: int) -> tuple[float, float]:
-        """(work a second, largest single change) around a silence; nothing where it is not known."""
+        """(work per second, largest single change) around a silence; (0, 0) if not known."""
         near = self._near(before, later)
         parts = (self.heard[near.start : before + 1], self.heard[later : near.stop])
         steps = [_work_between(a, b) for part in parts for a, b in itertools.pairwise(part)]
@@ -113,7 +116,7 @@ class _Answers:
 
 
 def _work_between(before: Sample, after: Sample) -> float:
-    """Steps done, or share of the job done where steps are not counted; 0 where neither is known or it went back."""
+    """Steps done, or share of the job done if steps are not counted; 0 if neither is known or it went back."""
     if before.step is not None and after.step is not None:
         return max(0.0, after.step - before.step)
     if before.progress is not None and after.progress is not None:
@@ -122,7 +125,7 @@ def _work_between(before: Sample, after: Sample) -> float:
 
 
 def silences(samples: Sequence[Sample], unwatched: Windows = (), *, clock_progress: bool = False) -> list[Silence]:
-    """The times between answers, in order; what came last is one without an end when it was no answer."""
+    """The times between answers, in order. The last one has no end if the last sample is not an answer."""
     answers = _Answers(samples, clock_progress=clock_progress)
     found = []
     for before in range(len(answers.heard)):
@@ -145,7 +148,7 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
         return Silence(first.received, last.received, seconds, 0.0, high, max(0.0, waited))
     threshold, margin = answers.usual(before, before + 1)
     worked = answers.worked(before, before + 1, waited - margin)
-    # Where work went on it was the network that was silent, and nothing tells for how long the server stood still.
+    # If work continued, the network was silent, and nothing shows for how long the server stood still.
     low = max(0.0, in_flight - margin - 2 * worked) if worked <= margin else 0.0
     return Silence(
         first.received,
@@ -160,7 +163,7 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
 
 
 def longest_silence(found: Sequence[Silence]) -> Silence | None:
-    """The one with the most evidence of a stall: a late question alone is no evidence."""
+    """The one with the most evidence of a stall; a late question alone is not evidence."""
     return max(found, key=lambda silence: silence.evidence, default=None)
 
 
@@ -171,9 +174,9 @@ def longest_stall(
     capabilities: Capabilities = OF_A_SERVER,
     clock_progress: bool = False,
 ) -> Finding | None:
-    """The longest stall outside ``unwatched`` windows; ``None`` when too little was seen to tell.
+    """The longest stall outside ``unwatched`` windows; ``None`` with too few samples.
 
-    The longest of all stalls lies between the greatest lower and the greatest upper bound of any silence.
+    Its length is between the maximum of all lower bounds and the maximum of all upper bounds.
     """
     if capabilities.signal == "changes":
         return _longest_quiet(samples, unwatched, capabilities.freshness)
@@ -189,7 +192,7 @@ def longest_stall(
 
 
 def _before_the_first_answer(samples: Sequence[Sample]) -> float:
-    """Seconds in which questions at the watch's begin had no answer, so that nothing is known of them."""
+    """Seconds at the start of the watch in which questions had no answer, so that nothing is known."""
     first = next(i for i, sample in enumerate(samples) if sample.outcome in HEARD)
     return samples[first].received - samples[0].sent if first > 0 else 0.0
 
@@ -197,14 +200,14 @@ def _before_the_first_answer(samples: Sequence[Sample]) -> float:
 # --- signal: changes
 
 FEW = 10  # steps; the fewer are known, the longer an ordinary one may be
-HEAVY = 3.0  # times the median: then steps differ so much that an ordinary one may be twice as long as all others
+HEAVY = 3.0  # times the median: steps differ so much that an ordinary one may be twice as long as all others
 
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """Time without a change: from ``start`` it lasted at least ``low`` and at most ``high`` seconds of the watch.
+    """Time without a change from ``start``: it lasted ``low`` to ``high`` seconds.
 
-    ``whole``: a change was seen at both ends, so that it is a step and not part of one.
+    ``whole``: a change was seen at both ends, so it is a whole step and not part of one.
     """
 
     start: float
@@ -215,9 +218,9 @@ class Quiet:
 
 
 def quiets(samples: Sequence[Sample], freshness: float) -> list[Quiet]:
-    """The times before, between and after changes of news in one unbroken watch. A change lies between two questions.
+    """The times before, between and after changes in one unbroken watch. A change is between two questions.
 
-    Before the first answer and after the last one nothing is known: ``high`` holds these times, ``low`` does not.
+    Nothing is known before the first answer and after the last one: ``high`` includes these times, ``low`` does not.
     """
     answers = [s for s in samples if s.outcome == ANSWERED]
     if not answers:
@@ -234,12 +237,12 @@ def quiets(samples: Sequence[Sample], freshness: float) -> list[Quiet]:
 
 
 def _watched_quiets(samples: Sequence[Sample], unwatched: Windows, freshness: float) -> list[Quiet]:
-    """The quiets of all unbroken watches; none where nothing changed in any of them."""
+    """The quiets of all unbroken watches; empty if nothing changed in any of them."""
     ended = next((i for i, s in enumerate(samples) if _reports_an_end(s)), None)
     watches = _unbroken(samples if ended is None else samples[: ended + 1], unwatched)
     found = [quiet for watch in watches for quiet in quiets(watch, freshness)]
     if ended is not None and found:
-        # What a training does after its last step, before it tells its end, may take as long as it likes.
+        # Between its last step and its reported end, a training may work for any time.
         found[-1] = replace(found[-1], low=0.0)
     changed = len(found) > len(watches)
     return found if changed else []
@@ -250,16 +253,16 @@ def _reports_an_end(sample: Sample) -> bool:
 
 
 def _unbroken(samples: Sequence[Sample], unwatched: Windows) -> list[Sequence[Sample]]:
-    """The samples cut where nobody watched."""
+    """The samples, split at times without a watch."""
     cuts = [i for i in range(1, len(samples)) if _overlaps(unwatched, samples[i - 1].received, samples[i].sent)]
     return [samples[first:end] for first, end in itertools.pairwise([0, *cuts, len(samples)]) if first < end]
 
 
 def usual_quiet(others: Sequence[Quiet]) -> float:
-    """How long a step may take undisturbed, from the other steps; infinite when none of them is whole.
+    """How long an undisturbed step may take, estimated from the other steps; infinite if none of them is whole.
 
-    A training's own step takes time too, and checkpoints and evaluations take longer than others: the longest of the
-    others, more where they are few or differ much. Part of a step tells only that a whole one may be as long.
+    Checkpoints and evaluations take longer than other steps. So this is the longest of the others, and more if they are
+    few or differ much. Part of a step only shows that a whole one may be as long.
     """
     whole = [quiet.high for quiet in others if quiet.whole]
     if not whole:
@@ -278,12 +281,12 @@ def _longest_quiet(samples: Sequence[Sample], unwatched: Windows, freshness: flo
     low = max(0.0, longest.low - usual_quiet(others))
     since = longest.start if low > 0 else None
     known = sum(quiet.whole for quiet in others)
-    note = f"told from {known} other steps of up to {max((q.high for q in others), default=0.0):.2f} s"
+    note = f"compared with {known} other steps of up to {max((q.high for q in others), default=0.0):.2f} s"
     return Finding(Stall((longest.high + low) / 2, low, longest.high, since), since, note)
 
 
 def _longest_other(watched: Sequence[Quiet]) -> float | None:
-    """Seconds of the longest of all but one, where a whole step is among them; else of the longest."""
+    """Seconds of the longest but one, if a whole step is among the rest; else of the longest."""
     ordered = sorted(watched, key=lambda quiet: quiet.high)
     others = ordered[:-1] if any(quiet.whole for quiet in ordered[:-1]) else ordered
     return others[-1].high if others else None
@@ -295,15 +298,15 @@ def _longest_other(watched: Sequence[Quiet]) -> float | None:
 def resolution(
     samples: Sequence[Sample], unwatched: Windows = (), *, capabilities: Capabilities = OF_A_SERVER
 ) -> float | None:
-    """What the same bounds give where nothing stood still: a shorter stall cannot be told from that.
+    """The upper bound without any stall: a shorter stall cannot be distinguished from normal operation.
 
-    The widest of all but the longest; there is no shorter watch without a stall to compare with.
+    It is the widest gap but one: the longest may itself be a stall.
     """
     if capabilities.signal == "changes":
         return _longest_other(_watched_quiets(samples, unwatched, capabilities.freshness))
     found = silences(samples, unwatched)
     longest = longest_silence(found)
-    # What ended the longest was asked when that began, so the silence after it seems as long.
+    # The answer that ended the longest silence was asked at its start, so the next silence seems as long.
     others = [s for before, s in zip([None, *found], found, strict=False) if longest not in (before, s)]
     return max((s.high for s in others), default=longest.high if longest else None)
 

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Throughput of an experiment before, while and after its VM moved, each with a confidence interval. Pure.
+"""Throughput of an experiment before, during and after its VM's move, each with a confidence interval. Pure.
 
-Steps of a training are correlated, so the interval comes from twelve batch means (Student's t): somewhat below its
-nominal 95 % where the correlation is strong.
+Steps of a training are correlated, so the interval comes from twelve batch means (Student's t). With a strong
+correlation it covers somewhat less than its nominal 95 %.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ MIN_CHANGES = 2 * BATCHES
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Work a second in a window of ``seconds``: steps, or progress in percent; ``half_width`` is that of the 95 % interval."""
+    """Work per second in a window of ``seconds``: steps or percent; ``half_width`` is that of the 95 % interval."""
 
     seconds: float
     rate: float
-    half_width: float | None  # None: too few changes to tell
+    half_width: float | None  # None: too few changes
     unit: str
 
 
 def throughput(samples: Sequence[Sample], start: float, end: float) -> Throughput | None:
-    """Work between two monotonic times, from the samples within; ``None`` with fewer than two that tell progress."""
+    """Work between two monotonic times, from the samples within; ``None`` with fewer than two that show progress."""
     steps = any(s.step is not None for s in samples)
     points = [
         (_answered_at(s), s.step if steps else 100 * (s.progress or 0.0))
@@ -53,12 +53,12 @@ def throughput(samples: Sequence[Sample], start: float, end: float) -> Throughpu
 
 
 def _answered_at(sample: Sample) -> float:
-    """When what a sample tells of the job was answered."""
+    """When the job query was answered that a sample's figures are from."""
     return sample.received - (sample.sent - sample.news_from)
 
 
 def joined(parts: Iterable[Throughput | None]) -> Throughput | None:
-    """Throughput in several windows together; its interval is known when that of each window is."""
+    """Throughput in several windows together; its interval is known if that of each window is."""
     known = [part for part in parts if part is not None]
     if not known:
         return None
@@ -83,7 +83,7 @@ def _interpolated(times: Sequence[float], work: Sequence[float], at: float) -> f
 
 
 def slowdown(before: Throughput | None, after: Throughput | None) -> tuple[float, float, float] | None:
-    """Throughput after relative to before, with its 95 % interval; ``None`` where one of them is not known well."""
+    """Throughput after relative to before, with its 95 % interval; ``None`` if one of them has no interval."""
     if before is None or after is None or before.half_width is None or after.half_width is None:
         return None
     if before.rate <= 0 or after.rate <= 0:

@@ -4,8 +4,8 @@
 
 """When a training did its steps, by its own clock. Pure.
 
-That clock stands still with a frozen guest or is set right after it, so what it shows is told beside the stall and never
-as the stall, which the controller's clock alone bounds.
+That clock stops with a frozen guest, or is corrected after it. So what it shows is reported beside the stall. Only the
+controller's clock bounds the stall itself.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Point = tuple[float, float]  # seconds of the training's clock, step
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The longest time between two recorded steps that stands out, and what one step usually takes, in seconds.
+    """The longest unusual time between two recorded steps, and what one step usually takes, in seconds.
 
-    ``steps`` lie between them: recorders thin what they keep. ``clock`` names whose time it is.
+    ``steps`` is the number of steps between them, as recorders keep only some. ``clock`` names whose time it is.
     """
 
     seconds: float

@@ -4,7 +4,7 @@
 
 """The verdict: what samples prove about an experiment. Pure.
 
-Identity (same process, same job), progress (never back) and stall (:mod:`_stall`) are three claims; the verdict is never
+Identity (same process, same job), progress (never back) and stall (``stall.py``) are three claims. The verdict is never
 better than the worst of them.
 """
 
@@ -27,7 +27,7 @@ from .stall import (
     resolution,
 )
 
-CLOCK_NOTE = "progress follows the wall clock, because the job has a time limit: it is no proof of work"
+CLOCK_NOTE = "progress follows the wall clock because the job has a time limit, so it does not prove work"
 
 
 def judge(
@@ -41,8 +41,8 @@ def judge(
 ) -> Judgement:
     """The verdict from all samples of an experiment.
 
-    ``moved_at`` is when its move began (monotonic): progress before it is what must not be lost;
-    ``arrived_at`` is when the move ended: after it progress must be seen.
+    ``moved_at`` is when its move began (monotonic): progress from before must not be lost. ``arrived_at`` is when the
+    move ended: progress must be seen after it.
     """
     taken = len(samples)
     samples = up_to_the_end(experiment, samples)
@@ -75,16 +75,16 @@ def judge(
         progress_before=next((p for p in reversed(before) if p is not None), experiment.progress),
         progress_after=next((s.progress for s in reversed(answers) if s.progress is not None), None),
         samples=taken,
-        # A run that goes on on another machine has another monotonic clock; how long nobody watched is unknown then.
+        # A run that is resumed on another machine has another monotonic clock; the unwatched time is then unknown.
         unwatched_seconds=sum(max(0.0, end - start) for start, end in unwatched),
         detail="; ".join(dict.fromkeys(note for note in notes if note)),
     )
 
 
 def up_to_the_end(experiment: Experiment, samples: Sequence[Sample]) -> Sequence[Sample]:
-    """The samples up to the last answer that says the job ended well, all when it goes on later.
+    """The samples up to the last answer that says the job is done; all samples if it runs again later.
 
-    Scripts end with their server, and servers forget jobs: what comes after the end harms nothing.
+    What follows the end does not count: scripts stop with their server, and servers discard jobs.
     """
     for place in reversed(range(len(samples))):
         sample = samples[place]
@@ -96,44 +96,44 @@ def up_to_the_end(experiment: Experiment, samples: Sequence[Sample]) -> Sequence
 
 
 def _identity(experiment: Experiment, samples: Sequence[Sample]) -> tuple[str, str]:
-    """Same process and same job in every answer, the last sample being an answer."""
+    """Same process and same job in every answer, and the last sample is an answer."""
     for sample in samples:
         if sample.process is not None and sample.process != experiment.process:
-            return "refuted", "another server process answers now"
+            return "refuted", "a different server process now answers in this VM"
     if not samples or samples[-1].outcome != ANSWERED:
         return "unknown", ""
     return "proven", ""
 
 
 def _progress(experiment: Experiment, answers: Sequence[Sample], since: float | None) -> tuple[str, str]:
-    """Never back, and news of progress after what stood out last, and after the move."""
+    """Progress never went back, and continued after the move and after the last gap that stood out."""
     known = [s for s in answers if news(s) != (None, None, "") and s.process == experiment.process]
     for before, after in itertools.pairwise(known):
         if after.progress is not None and before.progress is not None and after.progress < before.progress:
             return "refuted", f"progress went back from {before.progress:.4f} to {after.progress:.4f}"
         if after.step is not None and before.step is not None and after.step < before.step:
-            return "refuted", f"it went back from step {before.step:g} to step {after.step:g}"
+            return "refuted", f"progress went back from step {before.step:g} to step {after.step:g}"
     later = known if since is None else [s for s in known if s.news_from > since]
-    # The first answer after a gap may have been made before it; only a change among later answers is work.
+    # The server may have written the first answer after a gap before the gap; only a change in later answers is work.
     if is_over(known) or len({news(s) for s in later}) > 1:
         return "proven", ""
     return "unknown", "no progress was seen after the move or the longest gap"
 
 
 def is_over(answers: Sequence[Sample]) -> bool:
-    """Whether the job was seen to have ended well."""
+    """Whether the last answer says that the job is done."""
     return bool(answers) and _done(answers[-1])
 
 
 def _done(sample: Sample) -> bool:
-    # Cancelling a finished job relabels it; its message stays "Done.".
+    # A finished job that is cancelled gets the status CANCELLED, but keeps its message "Done.".
     return sample.status == "DONE" or (sample.status == "CANCELLED" and sample.detail == "Done.")
 
 
 def _stall_claim(samples: Sequence[Sample], stall: Stall | None, budget: float, unwatched: bool) -> tuple[str, str]:
-    """Within the budget, beyond it, or neither provable: the whole interval counts."""
+    """Within the budget, beyond it, or neither: the claim is about the whole interval."""
     if stall is None:
-        return "unknown", "too little was seen to tell of a stall"
+        return "unknown", "too few answers to measure a stall"
     if stall.low > budget:
         return "refuted", ""
     if unwatched or samples[-1].outcome != ANSWERED:
@@ -166,7 +166,7 @@ def _verdict(
 
 
 def _ending(experiment: Experiment, last: Sample, stall: str) -> tuple[Verdict, str] | None:
-    """The verdict when the last sample alone decides."""
+    """The verdict if the last sample alone decides."""
     if last.outcome == "refused" and experiment.capabilities.signal == "answers":
         return Verdict.FAILED, "the server process is gone: its port refuses connections"
     if last.outcome in ("silent", "invalid", "refused"):
@@ -181,7 +181,7 @@ def _ending(experiment: Experiment, last: Sample, stall: str) -> tuple[Verdict, 
 
 
 def must_stop_run(judgement: Judgement) -> bool:
-    """Whether a verdict must stop the run: harm was seen, or the experiment cannot be accounted for."""
+    """Whether a verdict must stop the run: an interruption was seen, or nothing proves the experiment's identity."""
     if judgement.verdict is Verdict.UNKNOWN:
         return judgement.identity != "proven"
     return judgement.verdict in (Verdict.STALLED, Verdict.RESTARTED, Verdict.FAILED)

@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The watch: one thread an experiment asks how its job is, 5 times a second, 20 times while its VM moves.
+"""The watch: one thread per experiment queries its job 5 times per second, and 20 times per second while its VM moves.
 
-A VM is asked no more than ``MAX_HZ_PER_PROCESSOR`` for each of its processors, so that its trainings lose about 1 % at most.
+A VM gets at most ``MAX_HZ_PER_PROCESSOR`` queries per second for each of its processors. This costs its trainings about
+1 % at most.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ from .verdict import is_over, judge
 
 CALM_HZ = 5.0
 FOCUS_HZ = 20.0
-MAX_HZ_PER_PROCESSOR = 10.0  # a second, tried by benchmarks/probing.py
-MIN_HZ = 1.0  # of an experiment, however many share its VM
+MAX_HZ_PER_PROCESSOR = 10.0  # tested by benchmarks/probing.py
+MIN_HZ = 1.0  # for each experiment, however many share its VM
 MIN_SETTLE_SECONDS = 1.0
 REPORT_SECONDS = 3.0
-MAX_PATIENCE = 5.0  # seconds that a verdict, or the first move, waits for an answer
-LONG_SILENCE = 1.0  # seconds; a question that waits longer counts as silence when it is judged
-LONG_ANSWER = 0.1  # seconds; pauses of the whole process matter for such alone
+MAX_PATIENCE = 5.0  # seconds that a verdict or the first move waits for an answer
+LONG_SILENCE = 1.0  # seconds; a question that waits longer at the verdict is a silent sample
+LONG_ANSWER = 0.1  # seconds; only for longer answers are pauses of the whole process looked up
 
 
 class Watch:
-    """Watches experiments as long as its context; implements the port ``ExperimentWatch``."""
+    """Watches experiments while its context is open; implements the port ``ExperimentWatch``."""
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class Watch:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Stop sampling; a thread that waits for a frozen server is woken."""
+        """Stop sampling, and wake threads that wait for a frozen server."""
         for watched in self._watched:
             watched.stop()
         for watched in self._watched:
@@ -94,9 +95,9 @@ class Watch:
         self._log.close()
 
     def baseline(self) -> None:
-        """Sample undisturbed for the baseline's seconds, so that the usual latency is known before anything moves.
+        """Sample for the baseline's seconds, so that the usual latency is known before anything moves.
 
-        Nothing moves either before each experiment was heard once, unless that takes too long.
+        Also wait until each experiment has answered once, for at most ``MAX_PATIENCE`` more.
         """
         end = time.monotonic() + (self._baseline if self._watched else 0.0)
         while (left := end - time.monotonic()) > (0 if self._all_heard() else -MAX_PATIENCE):
@@ -141,13 +142,13 @@ class Watch:
         return [watched for watched in self._watched if watched.experiment.vm == vm]
 
     def _with_members(self, vm: str) -> list[_Watched]:
-        """The VM's experiments with their members in other VMs."""
+        """The VM's experiments, with their members in other VMs."""
         keys = {key_of(watched.experiment) for watched in self._of(vm)}
         return [watched for watched in self._watched if key_of(watched.experiment) in keys]
 
 
 def max_sampling_hz(processors: int, experiments: int) -> float:
-    """Questions a second that each of a VM's experiments bears; no limit where no processor of it answers."""
+    """Maximum questions per second to each of a VM's experiments; infinite if another machine answers."""
     return max(MIN_HZ, MAX_HZ_PER_PROCESSOR * processors / experiments) if processors else math.inf
 
 
@@ -167,7 +168,7 @@ class _Watched:
         self.experiment = experiment
         self.hz = CALM_HZ
         self.moved_at: float | None = None
-        self.at_rest = True  # its VM neither moves nor settles
+        self.at_rest = True  # its VM is neither moving nor settling
         self.thread = threading.Thread(target=self._run, name=f"watch {experiment.vm_name}", daemon=True)
         self._session = session
         self._max_hz = max_hz
@@ -183,32 +184,32 @@ class _Watched:
 
     @property
     def heard(self) -> bool:
-        """Whether an answer came since this watch began; none will when its thread has ended."""
+        """Whether the server has answered since this watch began, or never will because the thread has ended."""
         return not self.thread.is_alive() or any(sample.outcome in HEARD for sample in list(self._samples))
 
     def focus(self) -> None:
-        """Sample at the high rate; remember when the move began."""
+        """Sample at the high rate; record when the move began."""
         self.hz = FOCUS_HZ
         if self._focused_at is None:
             self._focused_at = time.monotonic()
 
     def stop(self) -> None:
-        """End the thread, also when it waits for an answer."""
+        """End the thread, even if it waits for an answer."""
         self._stop.set()
         self._session.interrupt()
 
     def close(self) -> None:
-        """Let go of what the session holds."""
+        """Close the session's connections."""
         self._session.close()
 
     def _run(self) -> None:
         delay = RunDelay()
         try:
-            self._ask_again_and_again(delay)
+            self._sample_repeatedly(delay)
         finally:
             delay.close()
 
-    def _ask_again_and_again(self, delay: RunDelay) -> None:
+    def _sample_repeatedly(self, delay: RunDelay) -> None:
         due = time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
             self._sent, delayed = time.monotonic(), delay.seconds()
@@ -220,12 +221,12 @@ class _Watched:
             self._samples.append(sample)
             self._log.add((self.experiment.vm, self.experiment.id), sample)
             self._report(sample)
-            # After a late answer the schedule starts from now: no burst of questions.
+            # After a late answer the schedule starts again, so that there is no burst of questions.
             hz = min(self.hz, self._max_hz)
             due = max(due + 1 / hz, time.monotonic() + 0.2 / hz)
 
     def _with_own_pauses(self, sample: Sample, delayed: float) -> Sample:
-        """What this thread and this process were late themselves; an answer may have waited for them."""
+        """The sample with the delays of this thread and this process: the answer may have waited for them."""
         if sample.waited > LONG_ANSWER:
             delayed = max(delayed, self._pulse.paused(sample.sent, sample.received))
         return replace(sample, late=round(min(delayed, sample.waited), 6)) if delayed > 0 else sample
@@ -239,7 +240,7 @@ class _Watched:
         self._listener(self.experiment, sample, gained)
 
     def settled(self, timeout: float) -> bool:
-        """Progress was seen after the move and the last silence, or the job ended, or the time to wait for it did."""
+        """Whether progress was seen after the move and the last silence, or the job or the time to wait is over."""
         if self.moved_at is None:
             return True
         waited = time.monotonic() - self.moved_at
@@ -256,7 +257,7 @@ class _Watched:
         return foreign or ended or is_over(answers) or len(later) > 1
 
     def needs_another_sample(self, stall_budget: float) -> bool:
-        """Whether one more answer would tell: a question waits for long, or the last one alone went wrong."""
+        """Whether one more answer may change the verdict: a question is waiting, or only the last one failed."""
         if not self.thread.is_alive():
             return False
         sent, last = self._sent, self._samples[-2:]
@@ -264,14 +265,14 @@ class _Watched:
         return waits or (bool(last) and last[-1].outcome != ANSWERED and (len(last) < 2 or last[0].outcome == ANSWERED))
 
     def judge(self, stall_budget: float) -> Judgement:
-        """The verdict from the samples of all watching processes; a question without answer counts as silence."""
+        """The verdict from the samples of all watching processes; a question without an answer counts as silent."""
         everything = [*self._earlier, *(("now", sample) for sample in list(self._samples))]
         samples = [sample for _session, sample in everything]
         now, sent = time.monotonic(), self._sent
         if sent is not None and now - sent > LONG_SILENCE:
             samples.append(Sample(sent, now, "silent", detail="the question is still unanswered"))
         if samples and self.thread.ident and not self.thread.is_alive() and not self._stop.is_set():
-            samples.append(Sample(samples[-1].received, now, "silent", detail="the watch ended by itself"))
+            samples.append(Sample(samples[-1].received, now, "silent", detail="the watching thread ended by itself"))
         return judge(
             self.experiment,
             samples,

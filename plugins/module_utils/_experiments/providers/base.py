@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The interface of providers: how experiments of one kind are found and asked. Providers only read."""
+"""The interface of providers, which find and query experiments of one kind. Providers only read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any, ClassVar, Protocol
 from ..model import Experiment, Final, Sample
 from ..training_clock import Point
 
-MAX_CONNECTIONS = 16  # that a search keeps to one server
+MAX_CONNECTIONS = 16  # that a search keeps open to one server
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A VM in which a source looks for experiments; ``address`` is empty where none is known or allowed."""
+    """A VM in which a source looks for experiments; ``address`` is empty if none is known or allowed."""
 
     vm: str
     vm_name: str
@@ -28,7 +28,7 @@ class Target:
 
 
 def names_one(patterns: Sequence[str]) -> bool:
-    """Whether name patterns are the name of exactly one VM."""
+    """Whether the patterns are the name of one VM."""
     return len(patterns) == 1 and not set(patterns[0]) & set("*?[")
 
 
@@ -36,29 +36,30 @@ class Session(Protocol):
     """Questions about one experiment, one at a time, from one thread."""
 
     max_hz: float
-    """Questions a second beyond which answers hold nothing new."""
+    """Questions per second above which answers contain nothing new."""
 
     def sample(self) -> Sample:
-        """Ask once. Never raises for what a server, a network or a program does."""
+        """Ask once. Never raises for an error of a server, a network or a program."""
 
     def interrupt(self) -> None:
         """Wake the thread that waits for an answer; called from another thread."""
 
     def close(self) -> None:
-        """Let go of connections and programs."""
+        """Close connections and programs."""
 
 
 class Source(ABC):
     """One place where experiments are found: a kind of provider with its settings.
 
-    The answers that most providers do not have are given here; a provider overrides what it knows.
+    What few providers know is answered with "unknown" here; a provider overrides what it knows.
     """
 
     provider: ClassVar[str]
     needs: ClassVar[str] = ""
-    """The option of ``experiments.sources`` without which the source cannot be used.
+    """The option of ``experiments.sources`` that the source requires.
 
-    Empty: the provider is not listed in that option. It looks into every VM, unless the option of its own name is false.
+    Empty: the provider is not a choice of ``experiments.sources``. It looks into every VM, unless the option with its
+    own name is false.
     """
     names_its_vm: ClassVar[bool] = True
     """Whether the provider itself reports the VM of an experiment; if not, only the settings can say it."""
@@ -75,14 +76,14 @@ class Source(ABC):
 
     @abstractmethod
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
-        """Experiments that advance in a VM now, or none and a sentence on what was seen. Never raises for a guest."""
+        """Experiments that advance in a VM now, or none and a sentence why. Never raises for an error of a guest."""
 
     @abstractmethod
     def session(self, experiment: Experiment) -> Session:
-        """A session for an experiment of this provider, also one that only the journal knows."""
+        """A session for an experiment of this provider, even if only the journal knows it."""
 
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
-        """Whether it could be recovered if the worst happened (``yes``, ``no``, ``unknown``), and by what or why not."""
+        """Whether it could be recovered after a loss (``yes``, ``no``, ``unknown``), and how or why not."""
         return "unknown", f"provider {self.provider} does not report checkpoints"
 
     def reproducible(self, experiment: Experiment) -> tuple[str, str]:
@@ -109,10 +110,11 @@ def progress_at(step: float | None, total_steps: int | None) -> float | None:
 def advancing(
     candidates: list[tuple[Experiment, Session]], seconds: float, *, clock: Callable[[], float] = time.monotonic
 ) -> list[Experiment]:
-    """Those whose step or progress changes within ``seconds``; sessions are closed.
+    """The candidates whose step or progress changes within ``seconds``; sessions are closed.
 
-    Servers that only keep records show a killed run as running for ever, so what does not advance is no experiment.
-    There may be thousands of such, and a process has hundreds of connections: many candidates keep none.
+    Servers that only keep records show a killed run as running forever, so a run that does not advance is not an
+    experiment. There may be thousands of them, but a process has only hundreds of connections. So connections stay open
+    only with few candidates.
     """
     keep = len(candidates) <= MAX_CONNECTIONS
     first: dict[int, Sample] = {}

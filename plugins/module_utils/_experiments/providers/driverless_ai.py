@@ -2,14 +2,15 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Provider ``driverless_ai``: H2O Driverless AI by its official client and its documented health API. It only reads.
+"""Provider ``driverless_ai``: H2O Driverless AI, with its official client and its documented health API. It only reads.
 
 Calls of the client: ``Client(address, username, password, token_provider, verify)``, ``server.version``,
 ``experiments.list()``, and of an experiment ``key``, ``name``, ``is_running()``, ``status(verbose=1)``, ``metrics()``,
-``artifacts.list()`` and ``artifacts.download(names, folder, overwrite=True)``, never ``artifacts.create``, which would let
-the server work. Liveness: ``GET /apis/health/v1``. The client is imported only
-when a source asks for it; its licence is between its user and its maker. Its percentages are coarse, so the stall is
-read from the answers of the health API (a server in the VM), progress only as never going back.
+``artifacts.list()`` and ``artifacts.download(names, folder, overwrite=True)``. ``artifacts.create`` is never called: it
+would make the server work. Liveness: ``GET /apis/health/v1``.
+
+The client is imported only if a source needs it; users accept its licence themselves. Its percentages are coarse. So the
+stall is measured by the answers of the health API (a server in the VM), and progress only proves that it never went back.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ from .probe import Endpoint, Probe
 PROVIDER = "driverless_ai"
 HEALTH = "/apis/health/v1"
 STATUS_SECONDS = 2.0
-PIPELINES = {"mojo": "mojo_pipeline", "python": "python_pipeline"}  # scoring pipelines as the client lists them
-OLDEST = (1, 10)  # what every release of the client still speaks to
+PIPELINES = {"mojo": "mojo_pipeline", "python": "python_pipeline"}  # scoring pipelines, as the client names them
+OLDEST = (1, 10)  # every release of the client supports it
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 CAPABILITIES = Capabilities(
     "run", "answers", 0.0, "answers of the server's health API; the experiment's own progress is coarse"
@@ -86,15 +87,15 @@ class DriverlessAi(UrlSource):
         return found, "no experiment runs"
 
     def export(self, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
-        """See the port ``Exporter``: a scoring pipeline that the server has built already."""
+        """See the port ``Exporter``: a scoring pipeline that the server has already built."""
         if request.format not in ("auto", *PIPELINES):
             raise InvalidInput(
-                f"A Driverless AI experiment has no format {request.format}",
-                hint="Give mojo, python or auto",
+                f"A Driverless AI experiment has no model of format {request.format}",
+                hint="Set format to mojo, python or auto",
                 option="format",
             )
         if request.model is not None:
-            raise InvalidInput("A Driverless AI experiment has one model", hint="Leave model out", option="model")
+            raise InvalidInput("A Driverless AI experiment has only one model", hint="Remove model", option="model")
         endpoint = self._endpoint(experiment.url)
         try:
             return fetch_pipeline(connect(endpoint, self._settings), experiment, request, folder)
@@ -102,12 +103,12 @@ class DriverlessAi(UrlSource):
             raise
         except Exception as error:  # the client documents no error classes
             raise ExperimentError(
-                f"{experiment.vm_name}: {endpoint.url} gave no pipeline ({text(str(error)) or type(error).__name__})",
-                hint="Check that the VM and its Driverless AI server run, then export again",
+                f"{experiment.vm_name}: {endpoint.url} did not return the pipeline ({text(str(error)) or type(error).__name__})",
+                hint="Check that the VM and its Driverless AI server are running, then export again",
             ) from error
 
     def final(self, experiment: Experiment) -> Final | None:
-        """See the port ``Source``: status, validation score, and the names of what the server offers for download."""
+        """See the port ``Source``: status, validation score, and the names of the server's downloads."""
         endpoint = self._endpoint(experiment.url)
         try:
             known = found_again(connect(endpoint, self._settings), experiment.id)
@@ -126,13 +127,13 @@ class DriverlessAi(UrlSource):
 
 
 def connect(endpoint: Endpoint, settings: Mapping[str, Any]) -> Any:
-    """The official client, logged in. Raises InvalidInput when it is not installed."""
+    """The official client, logged in. Raises InvalidInput if it is not installed."""
     try:
         import driverlessai  # type: ignore[import-not-found]  # noqa: PLC0415 - never a dependency
     except ImportError as error:
         raise InvalidInput(
-            "A source of provider driverless_ai needs the Python package driverlessai where the module runs",
-            hint="Install the client of your server's version under its own licence terms",
+            "A source of provider driverless_ai needs the Python package driverlessai on the machine that runs the module",
+            hint="Install the client for your server's version, under its own licence",
             option="experiments",
         ) from error
     verify = settings["validate_certs"] and (settings["ca_path"] or True)
@@ -142,7 +143,7 @@ def connect(endpoint: Endpoint, settings: Mapping[str, Any]) -> Any:
 
 
 def found_again(client: Any, key: str) -> Any:
-    """The experiment of a key. Raises LookupError when the server does not know it."""
+    """The experiment with a key. Raises LookupError if the server does not know it."""
     found = next((e for e in client.experiments.list() if e.key == key), None)
     if found is None:
         raise LookupError("the server no longer knows the experiment")
@@ -171,35 +172,35 @@ def progress_of(experiment: Any) -> tuple[str, float | None]:
 
 
 def fetch_pipeline(client: Any, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
-    """A scoring pipeline of a finished experiment in ``folder``. Raises ExperimentError when there is none."""
+    """Download the scoring pipeline of a finished experiment. Raises ExperimentError if it does not exist."""
     who = f"{experiment.vm_name}: {experiment.description or experiment.id}"
     found = found_again(client, experiment.id)
     status, progress = progress_of(found)
     if status == "RUNNING":
         raise ExperimentError(
-            f"{who} is not finished, {'how far is not known' if progress is None else f'{100 * progress:.0f} % are done'}",
-            hint="Wait with experiment_wait until=finished, then export",
+            f"{who} is not finished ({'progress unknown' if progress is None else f'{100 * progress:.0f} % done'})",
+            hint="Wait with experiment_wait until=finished, then export again",
         )
     if status != "DONE":
-        raise ExperimentError(f"{who} is {status}, so there is no finished model", hint="Train again")
+        raise ExperimentError(f"{who} is {status} and has no finished model", hint="Train again")
     offered = [text(name) for name in found.artifacts.list()]
     kinds = list(PIPELINES) if request.format == "auto" else [request.format]
     kind = next((kind for kind in kinds if PIPELINES[kind] in offered), None)
     if kind is None:
         raise ExperimentError(
-            f"{who} has no {' or '.join(PIPELINES[k] for k in kinds)}, only {', '.join(offered) or 'nothing'}",
-            hint="Build the scoring pipeline in Driverless AI first",
+            f"{who} has no {' or '.join(PIPELINES[k] for k in kinds)}; available: {', '.join(offered) or 'nothing'}",
+            hint="Build the scoring pipeline in Driverless AI, then export again",
         )
     found.artifacts.download([PIPELINES[kind]], str(folder), overwrite=True)
-    note = "" if kind == kinds[0] else "the experiment has no MOJO pipeline; the Python pipeline was fetched"
+    note = "" if kind == kinds[0] else "the experiment has no MOJO pipeline; the Python pipeline was exported"
     return Exported(only_file(folder, request), text(found.key), kind, ".zip", sha256_of, note=note)
 
 
 def only_file(folder: Path, request: ExportRequest) -> Path:
-    """The file that the client put into the folder, whatever it named it."""
+    """The only file in the client's download folder; its name does not matter."""
     files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
     if len(files) != 1 or files[0].is_symlink() or not files[0].is_file():
-        raise ExperimentError("The client did not leave one file", hint="Fetch the pipeline by hand")
+        raise ExperimentError("The client did not download exactly one file", hint="Download the pipeline by hand")
     if files[0].stat().st_size > request.max_bytes:
         raise too_large(request.max_bytes)
     files[0].chmod(0o600)
@@ -207,7 +208,7 @@ def only_file(folder: Path, request: ExportRequest) -> Path:
 
 
 class ExperimentSession(HttpSession):
-    """Questions about one experiment: the health API each time, the client every two seconds."""
+    """Questions about one experiment: to the health API each time, through the client every two seconds."""
 
     max_hz = 10.0
 
@@ -227,7 +228,7 @@ class ExperimentSession(HttpSession):
         received = time.monotonic()
         health = mapping(answer.body)
         if answer.status != 200 or "server_version" not in health:
-            return Sample(sent, received, "invalid", detail=f"HTTP {answer.status} of something without a health API")
+            return Sample(sent, received, "invalid", detail=f"not a Driverless AI server (HTTP {answer.status})")
         try:
             if received >= self._asked + STATUS_SECONDS:
                 self._status, self._asked = progress_of(self._found()), received

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Provider ``exec``: the user's own executable, in any language, that speaks JSON lines on standard input and output.
+"""Provider ``exec``: the user's own executable, in any language, with JSON lines on standard input and output.
 
-One line in, one line out; what a program does not know it leaves out.
+Each line in gets one line out. A program omits what it does not know.
 
 ``{"op": "discover", "vm", "address", "secrets"}`` → ``{"experiments": [{"id", "process", "description", "owner",
 "progress", "recoverable", "recovery", "freshness"}, ...]}``;
@@ -12,8 +12,8 @@ One line in, one line out; what a program does not know it leaves out.
 ``{"op": "final", "id", "vm", "secrets"}`` → ``{"status", "metric", "score", "artifacts"}`` (optional);
 ``{"op": "history", "id", "vm", "first", "last", "secrets"}`` → ``{"points": [[seconds, step], ...]}`` (optional).
 
-Secrets go to standard input only. The answer must wait for the training (``signal: answers``), or tell its recorded
-state at once (``signal: changes``, old by ``freshness`` seconds); which one it does is an option.
+Secrets go to standard input only. With ``signal: answers`` the program's answer must wait for the training. With
+``signal: changes`` it reports the recorded state at once, which may be ``freshness`` seconds old.
 """
 
 from __future__ import annotations
@@ -103,18 +103,18 @@ class Exec(Source):
         )
 
     def _freshness(self, reported: Mapping[str, Any]) -> float:
-        """How old an answer may be, in seconds: what the program tells, else the option."""
+        """How old an answer may be, in seconds, as the program reports, else from the option."""
         if self._settings["signal"] == "answers":
             return 0.0
         own = count(reported.get("freshness"))
         return own if own is not None and own >= 0 else float(self._settings["flush_seconds"])
 
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
-        """See the port ``Source``: what the program told."""
-        return experiment.recoverable, experiment.recovery or "the program does not tell"
+        """See the port ``Source``: what the program reported."""
+        return experiment.recoverable, experiment.recovery or "the program does not report recovery"
 
     def final(self, experiment: Experiment) -> Final | None:
-        """See the port ``Source``: what the program answers to ``final``, if it does."""
+        """See the port ``Source``: the program's answer to ``final``, which is optional."""
         answer = self._once({"op": "final", "id": experiment.id, "vm": experiment.vm_name})
         status = text(answer.get("status"))
         if status not in STATUS:
@@ -123,7 +123,7 @@ class Exec(Source):
         return Final(status, text(answer.get("metric")), number(answer.get("score")), names, text(answer.get("detail")))
 
     def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
-        """See the port ``Source``: what the program answers to ``history``, if it does."""
+        """See the port ``Source``: the program's answer to ``history``, which is optional."""
         answer = self._once(
             {"op": "history", "id": experiment.id, "vm": experiment.vm_name, "first": first, "last": last}
         )
@@ -131,7 +131,7 @@ class Exec(Source):
         return [(at, step) for at, step in points if at is not None and step is not None]
 
     def _once(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The answer to one question, an empty one when there is none."""
+        """The answer to one question; empty if the program does not answer."""
         program = Program(self._command)
         try:
             return program.ask({**question, "secrets": self._secrets}, DISCOVERY_SECONDS)
@@ -146,12 +146,12 @@ class Exec(Source):
 
 
 def word(value: Any) -> str:
-    """A guest's text, also of a whole number."""
+    """A guest's text; a whole number becomes text."""
     return str(value)[:MAX_TEXT] if isinstance(value, int) and not isinstance(value, bool) else text(value)
 
 
 class Program:
-    """A child process that is asked by lines; started at the first question."""
+    """A child process that answers line by line; started at the first question."""
 
     def __init__(self, command: list[str]) -> None:
         self._command = command
@@ -159,27 +159,27 @@ class Program:
         self._rest = b""
 
     def ask(self, question: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
-        """One answer. Raises OSError, TimeoutError, or EOFError when the program ended or said what is no object.
+        """One answer. Raises OSError, TimeoutError, or EOFError if the program ended or its answer is not an object.
 
-        What it said before it was asked is no answer: it may be older than a freeze.
+        Output from before the question is not an answer: it may be older than a freeze.
         """
         child = self._running()
         if child.stdin is None or child.stdout is None:
             raise EOFError("the program has no standard input or output")
         if self._spoke_unasked(child.stdout.fileno()):
             self.close()
-            raise EOFError("the program said more than it was asked for")
+            raise EOFError("the program wrote output before it was asked")
         child.stdin.write(json.dumps(question).encode() + b"\n")
         child.stdin.flush()
         answer = parsed(self._line(child.stdout.fileno(), time.monotonic() + timeout))
         if not isinstance(answer, dict):
-            raise EOFError("the program's answer is no JSON object")
+            raise EOFError("the program's answer is not a JSON object")
         return answer
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._child.poll() is not None:
             self._rest = b""
-            # A conversation: run_command would wait for the program's end.
+            # A dialogue: run_command would wait until the program ends.
             self._child = subprocess.Popen(  # pylint: disable=ansible-bad-function
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
@@ -187,13 +187,13 @@ class Program:
 
     def _spoke_unasked(self, stream: int) -> bool:
         if not self._rest and select.select([stream], [], [], 0)[0]:
-            self._rest = os.read(stream, 1)  # nothing where the program ended
+            self._rest = os.read(stream, 1)  # empty if the program ended
         return bool(self._rest)
 
     def _line(self, stream: int, deadline: float) -> bytes:
         while b"\n" not in self._rest:
             if not select.select([stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                self.close()  # a late answer would be taken for that to the next question
+                self.close()  # a late answer would look like that to the next question
                 raise TimeoutError("the program does not answer")
             chunk = os.read(stream, 1 << 16)
             self._rest += chunk
@@ -204,17 +204,17 @@ class Program:
         return line
 
     def interrupt(self) -> None:
-        """End the program, so that who waits for it is woken; called from another thread."""
+        """End the program, which wakes the thread that waits for it; called from another thread."""
         child = self._child
         if child is not None:
             child.kill()
 
     def close(self) -> None:
-        """End the program and let go of its pipes."""
+        """End the program and close its pipes."""
         child, self._child = self._child, None
         if child is None:
             return
-        child.kill()  # first: another thread may hold a pipe that only the program's end frees
+        child.kill()  # first: another thread may wait at a pipe until the program ends
         for stream in (child.stdin, child.stdout):
             if stream is not None:
                 with suppress(OSError):
@@ -244,7 +244,7 @@ class ProgramSession:
             return Sample(sent, received, "silent", detail=text(answer.get("error")))
         status = text(answer.get("status")) or "RUNNING"
         if status not in STATUS:
-            return Sample(sent, received, "invalid", detail=f"status {status} is none of {', '.join(STATUS)}")
+            return Sample(sent, received, "invalid", detail=f"status {status} is not one of {', '.join(STATUS)}")
         return Sample(
             sent,
             received,

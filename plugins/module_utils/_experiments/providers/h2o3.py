@@ -5,12 +5,12 @@
 """Provider ``h2o3``: finds training jobs of an H2O-3 server and samples them. It only reads.
 
 Calls: ``GET /3/Cloud`` (does not lock a forming cloud) and ``GET /3/Jobs``; then ``GET /3/Jobs/{key}``, and between two
-of these ``OPTIONS /``: any server of HTTP answers it, at half the cost for who trains (RFC 9110, 9.3.7; measured).
-Process identity is the header ``X-h2o-cluster-id`` of every answer; the parser stands beside the probe and trusts nothing.
+of these ``OPTIONS /``. Each HTTP server answers ``OPTIONS /``, and it costs the training half as much (RFC 9110, 9.3.7;
+measured). The header ``X-h2o-cluster-id`` of each answer identifies the process.
 
-In a cluster of several nodes each has an identity of its own, and a job is answered by its home node: while that one is
-frozen, all others keep its question waiting, though they answer for themselves (measured). So a node is asked for its
-life by itself, and for the job beside that, on another connection.
+In a cluster each node has its own identity, and a job's home node answers about the job. While the home node is frozen,
+all others let questions about the job wait, but answer about themselves (measured). So a node is asked about itself, and
+about the job on another connection.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from .probe import (
 
 PROVIDER = "h2o3"
 TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")
-HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts, though they make a model
+HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts; they also make a model
 PATIENCE_SECONDS = 30.0  # for questions about all jobs of a server
 MAX_JOBS = 64
 MAX_NODES = 256
@@ -67,7 +67,7 @@ METRIC = {"Regression": "RMSE", "Binomial": "AUC", "Multinomial": "logloss", "Or
 MAX_MODEL_BYTES = 16 << 20
 CHECKPOINTS = ("in_training_checkpoints_dir", "export_checkpoints_dir")
 CAPABILITIES = Capabilities(
-    identity="process", signal="answers", note="answers of the server in the VM, at most 20 a second"
+    identity="process", signal="answers", note="answers of the server in the VM, at most 20 per second"
 )
 
 
@@ -88,7 +88,7 @@ class H2o3(Source):
         for port in self._settings["ports"]:
             endpoint = self._endpoint(target.address, port)
             experiments, detail = discover(endpoint, target.vm, target.vm_name)
-            for experiment in experiments:  # two nodes of a cluster tell of the same job
+            for experiment in experiments:  # two nodes of a cluster report the same job
                 found.setdefault(experiment.id, experiment)
             details.append(f"{endpoint.url}: {detail}")
         return list(found.values()), "" if found else "; ".join(details)
@@ -110,8 +110,8 @@ class H2o3(Source):
                 return fetch_model(probe, experiment, request, folder)
         except NO_ANSWER as error:
             raise ExperimentError(
-                f"{experiment.vm_name}: {experiment.url} gave no whole answer ({type(error).__name__})",
-                hint="Check that the VM and its H2O-3 server run, then export again",
+                f"{experiment.vm_name}: {experiment.url} did not answer completely ({type(error).__name__})",
+                hint="Check that the VM and its H2O-3 server are running, then export again",
             ) from error
 
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
@@ -126,7 +126,7 @@ class H2o3(Source):
             return "unknown", text(f"{type(error).__name__} {error}")
 
     def final(self, experiment: Experiment) -> Final | None:
-        """See the port ``Source``: the job's status, its best model and that one's metric."""
+        """See the port ``Source``: the job's status, its best model and the metric of that model."""
         try:
             with self._probe(experiment) as probe:
                 job = job_of(probe.get(job_path(experiment.id)))
@@ -160,7 +160,7 @@ class H2o3(Source):
 def discover(
     endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = DISCOVERY_SECONDS
 ) -> tuple[list[Experiment], str]:
-    """Training jobs that run on a server, or none and what was seen instead."""
+    """Training jobs that run on a server, or none and a sentence why."""
     try:
         with Probe(endpoint, timeout, MAX_MODEL_BYTES) as probe:
             return _discover(probe, vm, vm_name)
@@ -174,11 +174,11 @@ def _discover(probe: Probe, vm: str, vm_name: str) -> tuple[list[Experiment], st
     """See :func:`discover`. Raises NO_ANSWER."""
     cloud = probe.get("/3/Cloud")
     if cloud.status == 401:
-        return [], "the server asks for other credentials (experiments.username and experiments.password)"
+        return [], "authentication failed; check experiments.username and experiments.password"
     if not is_h2o(cloud):
-        return [], "something other than an H2O-3 server answers"
+        return [], f"not an H2O-3 server (HTTP {cloud.status})"
     if mapping(cloud.body).get("locked") is False:
-        return [], "no training job runs"  # a job would have locked the cloud; asking for jobs would, too
+        return [], "no training job runs"  # a job would have locked the cloud; a query for jobs would lock it, too
     name, nodes = cluster_of(cloud)
     jobs = probe.get("/3/Jobs")
     end = time.monotonic() + PATIENCE_SECONDS
@@ -191,7 +191,7 @@ def _discover(probe: Probe, vm: str, vm_name: str) -> tuple[list[Experiment], st
 
 
 def is_h2o(answer: Answer) -> bool:
-    """Whether ``GET /3/Cloud`` was answered by an H2O-3 server."""
+    """Whether an H2O-3 server answered ``GET /3/Cloud``."""
     meta = mapping(mapping(answer.body).get("__meta"))
     return "x-h2o-build-project-version" in answer.headers and meta.get("schema_name") == "CloudV3"
 
@@ -207,7 +207,7 @@ def models_in_training(jobs: Answer) -> list[tuple[str, str]]:
 
 
 def has_time_limit(probe: Probe, model: str) -> bool:
-    """Whether a model in training has ``max_runtime_secs``: its progress is a clock then (measured)."""
+    """Whether a model in training has ``max_runtime_secs``: then its progress is a clock (measured)."""
     try:
         limit = number(parameters_of(probe.get(parameters_path(model))).get("max_runtime_secs"))
     except NO_ANSWER:
@@ -216,12 +216,12 @@ def has_time_limit(probe: Probe, model: str) -> bool:
 
 
 def models_of(dest: Mapping[str, Any], probe: Probe) -> list[str]:
-    """The models that a finished job made, the best first, at most so many as a person reads."""
+    """The models that a finished job made, the best first, at most ``MAX_MODELS``."""
     return [text(name) for name in listed_models(dest, probe)[:MAX_MODELS]]
 
 
 def score_of(answer: Answer) -> tuple[str, float | None]:
-    """Metric and value of a model: of cross-validation, else of the validation frame, else of training."""
+    """Metric and value of a model: from cross-validation, else from the validation frame, else from training."""
     output = mapping(mapping(next(iter(items(mapping(answer.body).get("models"))), None)).get("output"))
     name = METRIC.get(text(output.get("model_category")), "")
     for kind in ("cross_validation", "validation", "training"):
@@ -234,7 +234,7 @@ def score_of(answer: Answer) -> tuple[str, float | None]:
 def recovery_of(answer: Answer) -> tuple[str, str]:
     """From ``GET /3/Models/{id}`` of a model in training: folders into which it writes checkpoints.
 
-    ``export_checkpoints_dir`` holds finished models only, so it saves a grid or an AutoML, and nothing of one model.
+    ``export_checkpoints_dir`` receives only finished models, so it helps a grid or an AutoML, but not a single model.
     """
     parameters = parameters_of(answer)
     if answer.status != 200 or not parameters:
@@ -243,19 +243,19 @@ def recovery_of(answer: Answer) -> tuple[str, str]:
     if folders.get("in_training_checkpoints_dir"):
         return "yes", f"in_training_checkpoints_dir {folders['in_training_checkpoints_dir']}"
     if folders.get("export_checkpoints_dir"):
-        return "no", "export_checkpoints_dir holds finished models only"
+        return "no", "export_checkpoints_dir contains only finished models"
     return "no", "no in_training_checkpoints_dir and no auto-recovery"
 
 
 def cluster_of(cloud: Answer) -> tuple[str, tuple[str, ...]]:
-    """Name and node addresses of a cluster of several nodes; nothing of a server by itself."""
+    """Name and node addresses of a cluster of several nodes; empty for a single server."""
     body = mapping(cloud.body)
     nodes = tuple(text(mapping(node).get("ip_port")) for node in items(body.get("nodes"))[:MAX_NODES])
     return (text(body.get("cloud_name")) or "unnamed", nodes) if len(nodes) > 1 else ("", ())
 
 
 def running_experiments(answer: Answer, url: str, vm: str, vm_name: str) -> list[Experiment]:
-    """The experiments in ``GET /3/Jobs``: training jobs that run, children of an AutoML not counted."""
+    """The experiments in ``GET /3/Jobs``: running training jobs without the children of an AutoML."""
     jobs = map(mapping, items(mapping(answer.body).get("jobs")))
     running = [job for job in jobs if job.get("status") == "RUNNING"]
     parents = any(mapping(job.get("dest")).get("type") == "Key<AutoML>" for job in running)

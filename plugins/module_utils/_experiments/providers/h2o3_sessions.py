@@ -19,14 +19,16 @@ from .probe import Answer, Endpoint, Probe
 
 DISCOVERY_SECONDS = 3.0
 JOB_SECONDS = 0.2
-FRESH_SECONDS = 0.9 * JOB_SECONDS  # so that of 5 questions a second each is about the job, also a slightly early one
+FRESH_SECONDS = (
+    0.9 * JOB_SECONDS
+)  # so that at 5 questions per second each one is about the job, even a slightly early one
 LONG_ANSWER = 0.25
 
 
 class JobSession(HttpSession):
-    """Questions about one job, one after the other; the cheap one whether the server lives while the last is fresh.
+    """Questions about one job, one after the other; only the cheap liveness check while the last job answer is fresh.
 
-    After a freeze none is, so the next question is about the job.
+    After a freeze the job answer is not fresh, so the next question is about the job.
     """
 
     max_hz = 20.0
@@ -56,23 +58,23 @@ class JobSession(HttpSession):
         return joined(liveness, job)
 
     def ask(self) -> Sample:
-        """Ask about the job, however fresh the last answer is."""
+        """Ask about the job, even if the last answer is fresh."""
         job = sample(self._probe, self._job)
         self._job_answer = job if job.outcome == "answered" else None
         return job
 
     def _ask_instead(self, liveness: Sample) -> Sample:
-        """Somebody else answered whether the server lives: a proxy, for good if the server itself still answers."""
+        """A proxy answered the liveness check: if the server itself answers about the job, never check again."""
         job = self.ask()
         self._supports_liveness = job.outcome != "answered"
         return replace(job, sent=liveness.sent, asked=job.sent)
 
 
 class NodeSession(HttpSession):
-    """Questions about one node of a cluster, with what is known of the job.
+    """Questions about one node of a cluster, joined with the job's last answer.
 
-    After a long answer only news of the job count that were asked for later: an answer that waited through a freeze may
-    have been made before it.
+    After a slow answer of the node only later job queries count: the server may have written an answer before a freeze
+    and sent it after the freeze.
     """
 
     max_hz = 20.0
@@ -127,41 +129,41 @@ class NodeSession(HttpSession):
 
 
 def supports_liveness(endpoint: Endpoint) -> bool:
-    """Whether the server itself answers the cheap question: a proxy may answer it, a firewall drop it."""
+    """Whether the server itself answers the cheap liveness check: a proxy may answer it, a firewall may drop it."""
     with Probe(endpoint, DISCOVERY_SECONDS) as probe:
         return liveness_of(probe).outcome == "answered"
 
 
 def liveness_of(probe: Probe, *, cheaply: bool = True) -> Sample:
-    """Ask once whether the server lives, and which process it is. Never raises for what a server or network does."""
+    """Ask once whether the server lives, and which process it is. Never raises for an error of server or network."""
 
     def ask(sent: float) -> Sample:
         answer = probe.options("/") if cheaply else probe.get("/3/Cloud")
         process = answer.headers.get("x-h2o-cluster-id")
         if process is None or answer.status != 200:
-            return Sample(sent, time.monotonic(), "invalid", detail=f"HTTP {answer.status} of another service")
+            return Sample(sent, time.monotonic(), "invalid", detail=f"not an H2O-3 server (HTTP {answer.status})")
         return Sample(sent, time.monotonic(), "answered", process)
 
     return sampled(ask)
 
 
 def joined(liveness: Sample, job: Sample | None) -> Sample:
-    """A server's own answer with what is known of the job, which was asked for before."""
+    """A liveness answer with the figures of the last job answer."""
     if job is None:
         return liveness
     return replace(job, sent=liveness.sent, received=liveness.received, process=liveness.process, asked=job.sent)
 
 
 def sample(probe: Probe, job: str) -> Sample:
-    """Ask once how the job is. Never raises for what a server or network does."""
+    """Ask once about the job. Never raises for an error of server or network."""
     return sampled(lambda sent: parse_sample(probe.get(job_path(job)), sent, time.monotonic()))
 
 
 def parse_sample(answer: Answer, sent: float, received: float) -> Sample:
-    """``GET /3/Jobs/{key}`` as a sample; an answer of another service is ``invalid``."""
+    """The answer to ``GET /3/Jobs/{key}`` as a sample; ``invalid`` if another service answered."""
     process = answer.headers.get("x-h2o-cluster-id")
     if process is None:
-        return Sample(sent, received, "invalid", detail=f"HTTP {answer.status} of another service")
+        return Sample(sent, received, "invalid", detail=f"not an H2O-3 server (HTTP {answer.status})")
     jobs = items(mapping(answer.body).get("jobs"))
     job = mapping(jobs[0]) if jobs else {}
     if answer.status != 200 or not job:

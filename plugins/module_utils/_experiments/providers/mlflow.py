@@ -4,8 +4,8 @@
 
 """Provider ``mlflow``: runs of any framework that logs to an MLflow tracking server (REST API 2.0). It only reads.
 
-The server answers while the VM is frozen, so a stall is read from the changes of the run's step. A run counts only
-while its step advances: MLflow shows a killed run as RUNNING for ever. ``runs/get`` gives the metric with the highest
+The server answers while the VM is frozen, so a stall is measured by the changes of the run's step. A run counts only
+while its step advances: MLflow shows a killed run as RUNNING forever. ``runs/get`` returns the metric with the highest
 step, so a training that resumed from a checkpoint is found by its history in time order.
 """
 
@@ -52,9 +52,9 @@ DISCOVERY_SECONDS = 10.0
 RECORD_SECONDS = 10.0
 MAX_BYTES = 16 << 20  # of an answer with many runs
 MAX_PAGES = 10
-WITH_EVERYTHING = ("epoch",)  # what frameworks log beside every metric, several times a step: no sign of a new start
+WITH_EVERYTHING = ("epoch",)  # logged beside each metric, several times per step: not a sign of a new start
 QUIET_SECONDS = 2.0
-LOOK_BACK = 500  # steps; ten times as many at each further look while the step stands still
+LOOK_BACK = 500  # steps; ten times as many at each further look while the step does not change
 MAX_LOOKS = 9
 MAX_POINTS = 2500
 NOTE = "changes of the run's step, as the tracking server records them"
@@ -79,18 +79,22 @@ class Mlflow(UrlSource):
         seconds = self._settings["advance_timeout"]
         found = advancing([(e, self.session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
         return found, (
-            f"{len(candidates)} runs say RUNNING, none advanced in {seconds:.0f} s" if candidates else "no run"
+            f"{len(candidates)} runs are RUNNING, none advanced in {seconds:.0f} s" if candidates else "no run"
         )
 
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
-        """See the port ``Source``: a tag ``liveml.checkpoint``, or an artifact that is named so."""
+        """See the port ``Source``: the tag ``liveml.checkpoint``, or an artifact with "checkpoint" in its name."""
         try:
             run, names = self._record(experiment)
         except (UnusableAnswer, *NO_ANSWER) as error:
             return "unknown", text(str(error)) or type(error).__name__
         tag = pairs(run, "tags").get(CHECKPOINT_TAG, "")
         found = tag or next((name for name in names if "checkpoint" in name.lower()), "")
-        return ("yes", f"checkpoint {found}") if found else ("no", f"no artifact and no tag {CHECKPOINT_TAG}")
+        return (
+            ("yes", f"checkpoint {found}")
+            if found
+            else ("no", f"no checkpoint among the artifacts and no tag {CHECKPOINT_TAG}")
+        )
 
     def final(self, experiment: Experiment) -> Final | None:
         """See the port ``Source``: the run's status, the last value of its metric and its artifacts."""
@@ -133,7 +137,7 @@ class Mlflow(UrlSource):
         wanted = "attributes.status = 'RUNNING'"
         if not self._only and "'" not in vm_name:
             wanted += f" and tags.`{VM_TAG}` = '{vm_name}'"
-        # Killed runs say RUNNING for ever: the latest come first.
+        # Killed runs stay RUNNING forever, so the latest come first.
         query = {
             "experiment_ids": ids,
             "filter": wanted,
@@ -164,23 +168,23 @@ class Mlflow(UrlSource):
 
 
 class UnusableAnswer(Exception):
-    """The server answered, but not with what was asked."""
+    """The server answered, but not the question."""
 
 
 def checked(answer: Answer) -> Mapping[str, Any]:
-    """The body of a good answer. Raises UnusableAnswer with what to do about any other."""
+    """The body of a good answer. Raises UnusableAnswer with a remedy for any other."""
     if answer.status in (401, 403):
-        hint = "other credentials are wanted" if answer.status == 401 else "this client or Host header is not allowed"
+        reason = "authentication failed" if answer.status == 401 else "this client or Host header is not allowed"
         raise UnusableAnswer(
-            f"{hint} (HTTP {answer.status}; see username, password, token, and mlflow's --allowed-hosts)"
+            f"{reason} (HTTP {answer.status}); check username, password, token, and mlflow's --allowed-hosts"
         )
     if answer.status != 200 or not isinstance(answer.body, dict):
-        raise UnusableAnswer(f"HTTP {answer.status} of something that is no MLflow server")
+        raise UnusableAnswer(f"not an MLflow server (HTTP {answer.status})")
     return answer.body
 
 
 def searched(probe: Probe, kind: str, query: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The ``experiments`` or ``runs`` of a search, from at most ten pages. Raises UnusableAnswer, OSError or HTTPException."""
+    """The ``experiments`` or ``runs`` of a search, from at most ten pages. Raises UnusableAnswer or NO_ANSWER."""
     found: list[Mapping[str, Any]] = []
     token = ""
     for _page in range(MAX_PAGES):
@@ -209,13 +213,13 @@ def metrics_of(run: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
 
 
 def busiest_metric(run: Mapping[str, Any]) -> str:
-    """The metric with the most steps; system metrics do not count as training, what is logged with each only alone."""
+    """The metric with the most steps; never a system metric, and ``epoch`` only if it is the only one."""
     found = {key: step for key, (step, _at) in metrics_of(run).items() if not key.startswith("system/")}
     return max(found, key=lambda key: (found[key], key not in WITH_EVERYTHING)) if found else ""
 
 
 def history(probe: Probe, run: str, metric: str, first: float, last: float) -> list[Point]:
-    """(timestamp in ms of the training's clock, step) of a metric's points. Raises OSError or HTTPException."""
+    """(timestamp in ms of the training's clock, step) of a metric's points. Raises NO_ANSWER."""
     query = {
         "run_ids": run,
         "metric_key": metric,
@@ -233,15 +237,15 @@ def history(probe: Probe, run: str, metric: str, first: float, last: float) -> l
 
 
 def process_of(tags: Mapping[str, str], run_id: str) -> str:
-    """The training process where the training tells it by tags, else the run."""
+    """The training process if the training reports it in tags, else the run."""
     tagged = [tags[tag] for tag in PROCESS_TAGS if tag in tags]
     return "/".join(tagged) or run_id
 
 
 def went_back(points: list[tuple[float, float]], since: float) -> bool:
-    """Whether (timestamp, step) points later than ``since`` undo steps or repeat several: a training that began anew.
+    """Whether (timestamp, step) points later than ``since`` go back or repeat several steps: the training started again.
 
-    One step that is logged twice is no new start: an evaluation logs beside the training.
+    One step that is logged twice is not a new start: an evaluation logs beside the training.
     """
     ordered = sorted(points)
     highest = -1.0
@@ -297,7 +301,7 @@ class RunSession(HttpSession):
         )
 
     def _notice(self, point: tuple[float, float] | None, now: float) -> None:
-        """Look into the history when the step stood still: the highest step hides a training that began anew."""
+        """Look into the history if the step does not change: the highest step hides a training that started again."""
         if point is None:
             return
         if self._first is None or self._last is None:

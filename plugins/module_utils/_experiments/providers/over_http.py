@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What sources and sessions over HTTP share: who is asked, and what happens without an answer."""
+"""What sources and sessions over HTTP share."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class UrlSource(Source):
 
     @abstractmethod
     def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
-        """See ``discover``; the sentence is about the server at ``endpoint``. Raises NO_ANSWER."""
+        """Like ``discover``, at one server; the sentence does not name the server. Raises NO_ANSWER."""
 
     def _endpoint(self, url: str) -> Endpoint:
         return endpoint_of(url, self._settings, "experiments.sources.url")
 
 
 def sampled(ask: Callable[[float], Sample]) -> Sample:
-    """Ask once with the time of sending; without an answer the sample says so. Raises nothing of a server or network."""
+    """Call ``ask`` with the time now; an error of server or network becomes a failed sample."""
     sent = time.monotonic()
     try:
         return ask(sent)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""HTTP for probes: one keep-alive connection, no redirects, bounded answers; what comes back is trusted in nothing."""
+"""HTTP for probes: one keep-alive connection, no redirects, answers of limited size. No answer is trusted."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ..model import Sample
 
 MAX_BYTES = 1 << 20
 BLOCK = 1 << 16
-NO_ANSWER = (OSError, http.client.HTTPException)  # what every question over HTTP may raise
+NO_ANSWER = (OSError, http.client.HTTPException)  # what each question over HTTP may raise
 GONE = (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected, ssl.SSLEOFError)
-REQUEST_SECONDS = 300.0  # a request in flight waits through the freeze
+REQUEST_SECONDS = 300.0  # a request in flight waits until the freeze ends
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A server's address; credentials never show in ``url``."""
+    """A server's address; ``url`` never contains credentials."""
 
     address: str
     port: int
@@ -60,11 +60,11 @@ class Endpoint:
 
 
 class UnusableAddress(Exception):
-    """What a guest or a VM is called gives no URL: no fault of the operator's option."""
+    """A VM's address or name does not give a URL; the operator's option is not wrong."""
 
 
 def url_for(template: str, address: str, vm_name: str) -> str:
-    """A source's URL for a VM. Raises UnusableAddress where the VM's address or name gives none."""
+    """A source's URL for a VM. Raises UnusableAddress if the VM's address or name does not give a URL."""
     host = f"[{address}]" if ":" in address else address
     url = template.format(address=host, vm=quote(vm_name, safe=""))
     try:
@@ -73,14 +73,14 @@ def url_for(template: str, address: str, vm_name: str) -> str:
     except ValueError:
         usable = False
     if not usable and ("{vm}" in template or "{address}" in template):
-        raise UnusableAddress(f"{text(url)} is no URL of a server")
+        raise UnusableAddress(f"{text(url)} is not the URL of a server")
     return url
 
 
 def address_in(template: str, url: str) -> str | None:
-    """The VM's address in the server of a URL that a source's template gave, "" where its server is fixed.
+    """The VM's address in a URL that was made from a source's template; "" if the template has a fixed server.
 
-    ``None`` for a URL that the template cannot have given.
+    ``None`` if the URL cannot be from that template.
     """
     server = re.escape(re.sub(r":\d+$", "", urlsplit(template).netloc).lower())
     pattern = server.replace(re.escape("{address}"), "(?P<address>.+)", 1)
@@ -89,7 +89,7 @@ def address_in(template: str, url: str) -> str | None:
 
 
 def endpoint_of(url: str, settings: Mapping[str, Any], option: str) -> Endpoint:
-    """The endpoint of a URL and a source's settings. Raises InvalidInput when the URL is none."""
+    """The endpoint of a URL and a source's settings. Raises InvalidInput if the URL is not valid."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
@@ -97,8 +97,8 @@ def endpoint_of(url: str, settings: Mapping[str, Any], option: str) -> Endpoint:
         port = 0
     if not port or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise InvalidInput(
-            f"{option} is {url!r}, which is no URL of a server",
-            hint="Give it like https://mlflow.example.com:5000, credentials in username and password",
+            f"{option} is {url!r}, which is not the URL of a server",
+            hint="Set it to a URL such as https://mlflow.example.com:5000, with credentials in username and password",
             option="experiments",
         )
     return Endpoint(
@@ -113,7 +113,7 @@ def endpoint_of(url: str, settings: Mapping[str, Any], option: str) -> Endpoint:
 
 
 def tls_of(settings: Mapping[str, Any], option: str) -> ssl.SSLContext:
-    """How a server's certificate is verified, and ours shown. Raises InvalidInput for files that cannot be used."""
+    """TLS with the operator's CA and client certificate. Raises InvalidInput for files that cannot be used."""
     what = "ca_path"
     try:
         context = ssl.create_default_context(cafile=settings.get("ca_path"))
@@ -122,7 +122,9 @@ def tls_of(settings: Mapping[str, Any], option: str) -> ssl.SSLContext:
             context.load_cert_chain(settings["client_cert"], settings.get("client_key"), password="")
     except (OSError, ssl.SSLError) as error:
         raise InvalidInput(
-            f"{option.partition('.')[0]}.{what} cannot be used: {error}", hint="Give a PEM file", option="experiments"
+            f"{option.partition('.')[0]}.{what} cannot be used: {error}",
+            hint="Set it to a PEM file",
+            option="experiments",
         ) from error
     if settings.get("validate_certs") is False:
         context.check_hostname = False
@@ -132,7 +134,7 @@ def tls_of(settings: Mapping[str, Any], option: str) -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole HTTP answer; ``body`` is JSON, or ``None`` when it is none, ``data`` what came."""
+    """A whole HTTP answer: ``data`` is its content, ``body`` the parsed JSON, ``None`` if it is not JSON."""
 
     status: int
     headers: Mapping[str, str]
@@ -143,8 +145,8 @@ class Answer:
 class Probe:
     """One keep-alive connection; no redirects are followed, no answer is longer than ``max_bytes``.
 
-    The whole answer must be there within ``timeout`` seconds: who sends byte by byte shall not hold up a run. Only a
-    question that may wait through a freeze (``REQUEST_SECONDS``) waits as long as bytes come.
+    The whole answer must arrive within ``timeout`` seconds, so that a server that sends byte by byte cannot delay a run.
+    Only a question that may wait through a freeze (``REQUEST_SECONDS``) waits as long as bytes arrive.
     """
 
     def __init__(self, endpoint: Endpoint, timeout: float = REQUEST_SECONDS, max_bytes: int = MAX_BYTES) -> None:
@@ -164,7 +166,7 @@ class Probe:
         self.close()
 
     def get(self, path: str) -> Answer:
-        """GET a path below the prefix. Raises OSError or http.client.HTTPException when there is no whole answer."""
+        """GET a path below the prefix. Raises NO_ANSWER without a whole answer."""
         return self._ask("GET", path, None)
 
     def options(self, path: str) -> Answer:
@@ -172,11 +174,11 @@ class Probe:
         return self._ask("OPTIONS", path, None)
 
     def search(self, path: str, query: Mapping[str, Any]) -> Answer:
-        """POST a question that changes nothing, where a server takes searches no other way."""
+        """POST a search, which changes nothing. Some servers accept searches only as POST."""
         return self._ask("POST", path, json.dumps(query).encode())
 
     def download(self, path: str, sink: Callable[[bytes], None]) -> Answer:
-        """GET a path and give its bytes to ``sink`` block by block when the status is 200; else like :meth:`get`."""
+        """GET a path and pass its bytes to ``sink`` block by block if the status is 200; else like :meth:`get`."""
         try:
             response = self._response("GET", path, None)
             if response.status != 200:
@@ -198,7 +200,7 @@ class Probe:
 
     @contextmanager
     def _in_time(self) -> Iterator[None]:
-        """End a question that takes longer than it may."""
+        """Stop a question that takes too long."""
         if self._deadline is None:
             yield
             return
@@ -214,7 +216,7 @@ class Probe:
         try:
             yield
             if late.is_set():
-                raise TimeoutError("no whole answer in time")  # what was cut may look whole
+                raise TimeoutError("no whole answer in time")  # a truncated answer may look whole
         except NO_ANSWER as error:
             if late.is_set():
                 raise TimeoutError("no whole answer in time") from error
@@ -228,7 +230,7 @@ class Probe:
         if self._connection.sock is None:
             self._socket = None
             self._connection.connect()
-            self._socket = self._connection.sock  # http.client lets go of it where the server closes after its answer
+            self._socket = self._connection.sock  # http.client drops it if the server closes after its answer
         self._connection.request(method, self.endpoint.prefix + path, body, self._headers(body is not None))
         return self._connection.getresponse()
 
@@ -247,7 +249,7 @@ class Probe:
         return http.client.HTTPConnection(end.address, end.port, timeout=self._timeout)
 
     def _headers(self, has_body: bool = False) -> dict[str, str]:
-        # No browser's name: servers with form authentication answer those with their login page.
+        # Not a browser's name: servers with form authentication answer browsers with a login page.
         headers = {"User-Agent": "liveml.vsphere", "Accept": "application/json, text/plain;q=0.9"}
         if self.endpoint.authorization is not None:
             headers["Authorization"] = self.endpoint.authorization
@@ -257,7 +259,7 @@ class Probe:
 
     def interrupt(self) -> None:
         """Wake a thread that waits for an answer; called from another thread."""
-        ours = self._socket or getattr(self._connection, "sock", None)  # which also is one that still shakes hands
+        ours = self._socket or getattr(self._connection, "sock", None)  # also during a TLS handshake
         if ours is not None:
             with suppress(OSError):
                 ours.shutdown(socket.SHUT_RDWR)
@@ -270,9 +272,9 @@ class Probe:
 
 
 def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """An answer's body as it comes. Raises OSError or http.client.HTTPException where it is not whole.
+    """An answer's body, block by block. Raises NO_ANSWER if it is not whole.
 
-    ``read`` believes a chunk of negative length and takes all that ever comes.
+    Not with ``read``: it accepts a chunk of negative length and then reads without end.
     """
     try:
         while block := response.read1(BLOCK):
@@ -281,27 +283,27 @@ def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         raise http.client.HTTPException("a chunk has no length") from error
     if response.length:
         raise http.client.IncompleteRead(b"", response.length)
-    response.close()  # else the connection takes no further question
+    response.close()  # else the connection accepts no further question
 
 
 def headers_of(response: http.client.HTTPResponse) -> dict[str, str]:
-    """A response's headers by their names in lower case."""
+    """A response's headers, with names in lower case."""
     return {name.lower(): text(value) for name, value in response.getheaders()}
 
 
 def unanswered(error: Exception, endpoint: Endpoint) -> str:
-    """Why there is no answer, for a person."""
+    """A sentence why there is no answer."""
     reason = str(getattr(error, "reason", "") or "") if isinstance(error, ssl.SSLError) else ""
     if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
-        return "no answer: a client certificate is wanted (see client_cert)"
+        return "no answer: the server requires a client certificate; set client_cert"
     if endpoint.tls is not None and isinstance(error, GONE):
-        # In TLS 1.3 the server refuses after the handshake, and its reset may overtake the alert that says why.
-        return f"no answer ({type(error).__name__}); maybe a client certificate is wanted (see client_cert)"
+        # A TLS 1.3 server rejects the client after the handshake, and its reset may overtake the alert with the reason.
+        return f"no answer ({type(error).__name__}); the server may require a client certificate (client_cert)"
     return f"no answer ({type(error).__name__})"
 
 
 def failed_sample(error: Exception, sent: float) -> Sample:
-    """What an unanswered question says: refused (nobody listens) or silent."""
+    """The sample of an unanswered question: refused (no server listens) or silent."""
     received = time.monotonic()
     if isinstance(error, TimeoutError):
         return Sample(sent, received, "silent", detail="no answer in time")

@@ -4,9 +4,10 @@
 
 """Provider ``prometheus``: a metric that counts training steps, from its exporter or by a query. It only reads.
 
-Asked directly, an exporter in the training process freezes with the VM: a stall is a gap between answers, as sharp as
-the polling, and ``process_start_time_seconds`` recognises the process. A Prometheus server goes on answering and its
-samples are as old as its scrape interval; a failed scrape makes the series vanish, which is no stall by itself.
+An exporter in the training process freezes with the VM. If it is asked directly, a stall is a gap between its answers,
+with the resolution of the polling, and ``process_start_time_seconds`` identifies the process. A Prometheus server always
+answers, and its samples are as old as its scrape interval. A failed scrape makes the series disappear; that alone is not
+a stall.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from .probe import (
 
 PROVIDER = "prometheus"
 START = "process_start_time_seconds"
-STARTED = "started "  # then the process' start in seconds since the epoch
-CLOCK_STEP = 2.0  # seconds by which a corrected guest clock may move a process' start
+STARTED = "started "  # followed by the process' start in seconds since the epoch
+CLOCK_STEP = 2.0  # seconds by which a correction of the guest clock may shift a process' start
 USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
-LONGEST_WAIT = 600.0  # seconds; a search waits no longer because a server says so
+LONGEST_WAIT = 600.0  # seconds; a search never waits longer, whatever a server reports
 DISCOVERY_SECONDS = 10.0
 MAX_BYTES = 16 << 20
 SERIES = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^\n]*\})?[ \t]+(\S+)(?:[ \t]+-?\d+)?[ \t]*$")
@@ -57,7 +58,7 @@ class Prometheus(UrlSource):
         if bool(settings["metric"]) == bool(settings["query"]):
             raise InvalidInput(
                 "A source of provider prometheus needs either metric or query",
-                hint="Give metric (a counter's name, asked at its exporter) or query (PromQL, asked at a server)",
+                hint="Set metric (a counter's name; url is its exporter) or query (PromQL; url is a Prometheus server)",
                 option="experiments",
             )
         super().__init__(settings)
@@ -81,7 +82,7 @@ class Prometheus(UrlSource):
         first = session.sample()
         session.close()
         if first.outcome != "answered" or first.step is None:
-            return [], first.detail or "the metric is not there"
+            return [], first.detail or "the metric does not exist"
         candidate = with_process(candidate, session.started)
         seconds = max(self._settings["advance_timeout"], min(3 * capabilities.freshness, LONGEST_WAIT))
         found = advancing([(candidate, self.session(candidate, DISCOVERY_SECONDS))], seconds)
@@ -100,7 +101,7 @@ class Prometheus(UrlSource):
 
 
 def with_process(experiment: Experiment, started: float | None) -> Experiment:
-    """The process is recognised where it tells when it started; else the series alone is."""
+    """The experiment with its process, if the process reports when it started."""
     if started is None:
         return experiment
     capabilities = replace(experiment.capabilities, identity="process")
@@ -108,7 +109,7 @@ def with_process(experiment: Experiment, started: float | None) -> Experiment:
 
 
 def scrape_age(config: Answer) -> float:
-    """How old a sample may be: the longest scrape interval and timeout of the server's configuration, in seconds."""
+    """Maximum age of a sample in seconds: the longest scrape interval and timeout in the server's configuration."""
     yaml = mapping(mapping(config.body).get("data")).get("yaml")
     yaml = yaml if isinstance(yaml, str) else ""
     intervals = [seconds(found) for found in re.findall(r"scrape_interval:\s*(\S+)", yaml)]
@@ -117,12 +118,12 @@ def scrape_age(config: Answer) -> float:
 
 
 def seconds(duration: str) -> float:
-    """Prometheus' notation (``1m30s``) in seconds."""
+    """A duration such as ``1m30s`` in seconds."""
     return sum(float(count) * UNITS[unit] for count, unit in re.findall(r"(\d{1,9})(ms|s|m|h)", duration))
 
 
 def exposition(data: bytes, names: set[str]) -> dict[str, float]:
-    """The wanted series of an exposition: by name with labels, and by name alone where it is the first of that name."""
+    """The values of ``names`` in an exposition. A name without labels is the first series of that name."""
     found: dict[str, float] = {}
     for line in data.decode("utf-8", "replace").splitlines():
         match = SERIES.match(line)
@@ -191,15 +192,15 @@ class SeriesSession(HttpSession):
         answer = self._probe.get(f"/api/v1/query?{urlencode({'query': query})}")
         body = mapping(answer.body)
         if answer.status != 200 or body.get("status") != "success":
-            return None, text(body.get("error")) or f"HTTP {answer.status} of something that is no Prometheus server"
+            return None, text(body.get("error")) or f"not a Prometheus server (HTTP {answer.status})"
         results = items(mapping(body.get("data")).get("result"))
         if len(results) != 1:
-            return None, f"the query gives {len(results)} series where one is wanted"
+            return None, f"the query returns {len(results)} series instead of one"
         value = items(mapping(results[0]).get("value"))
-        return (count(value[1]), "") if len(value) == 2 else (None, "the query gives no instant vector")
+        return (count(value[1]), "") if len(value) == 2 else (None, "the query does not return an instant vector")
 
     def _notice(self, step: float | None, started: float | None) -> None:
-        """Count a restart: the process started at another time, or the counter fell."""
+        """Count a restart: the process started at another time, or the counter decreased."""
         moved = started is not None and self.started is not None and abs(started - self.started) > CLOCK_STEP
         fell = step is not None and self._last is not None and step < self._last
         self._restarts += moved or fell

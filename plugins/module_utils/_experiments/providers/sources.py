@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The registry of providers: each source of experiments, made from the settings of the operator."""
+"""The registry of providers. It makes the sources of experiments from the operator's settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROVIDERS: Mapping[str, type[Source]] = {
 
 @dataclass(frozen=True, slots=True)
 class Scoped:
-    """A source and the VMs it is asked for, as name patterns; none: all. ``origin`` names it in journals."""
+    """A source and the name patterns of its VMs; without a pattern, all VMs. ``origin`` identifies it in journals."""
 
     origin: str
     source: Source
@@ -38,12 +38,12 @@ class Scoped:
     sends_credentials: bool
 
     def covers(self, vm_name: str) -> bool:
-        """Whether the source is asked for a VM."""
+        """Whether the source is asked about a VM."""
         return not self.vms or any(fnmatch.fnmatchcase(vm_name, pattern) for pattern in self.vms)
 
 
 def sources_of(settings: Mapping[str, Any]) -> list[Scoped]:
-    """The sources of the module option ``experiments``: those of every VM unless they are off, and those that are listed."""
+    """The sources of the module option ``experiments``: those for every VM that are not off, and the listed ones."""
     everywhere = [
         Scoped(name, source(settings), (), settings["username"] is not None)
         for name, source in PROVIDERS.items()
@@ -57,14 +57,14 @@ def _scoped(settings: Mapping[str, Any]) -> Scoped:
     if not settings[provider.needs]:
         raise InvalidInput(
             f"A source of provider {provider.provider} needs {provider.needs}",
-            hint=f"Give experiments.sources.{provider.needs}",
+            hint=f"Set experiments.sources.{provider.needs}",
             option="experiments",
         )
     secret = any(settings.get(key) for key in ("username", "token", "client_cert"))
     if secret and "{vm}" in urlsplit(settings["url"] or "").netloc:
         raise InvalidInput(
-            "A source's url takes its server from the name of a VM, and credentials would go there",
-            hint="Use {address} with experiments.allowed_networks, or {vm} in the path alone",
+            "The server in experiments.sources.url depends on a VM's name, and credentials would be sent there",
+            hint="Use {address} with experiments.allowed_networks, or {vm} only in the path",
             option="experiments",
         )
     source = provider(settings)
@@ -73,18 +73,18 @@ def _scoped(settings: Mapping[str, Any]) -> Scoped:
 
 
 def _refuse_any_vm(source: Source, settings: Mapping[str, Any]) -> None:
-    """Raise InvalidInput if every VM would seem to have the same experiments."""
+    """Raise InvalidInput if the same experiments would be found for each VM."""
     asked = f"{settings['url']}{settings['query']}"
     if source.names_its_vm or names_one(settings["vms"]) or "{vm}" in asked or "{address}" in asked:
         return
     raise InvalidInput(
-        f"The source of provider {source.provider} at {settings['url']} does not tell to which VM its experiments belong",
-        hint="Name its one VM in vms, or use {address} or {vm}",
+        f"The source of provider {source.provider} at {settings['url']} does not say to which VM its experiments belong",
+        hint="Set experiments.sources.vms to the name of its one VM, or use {address} or {vm} in its url or query",
         option="experiments",
     )
 
 
 def origin_of(settings: Mapping[str, Any]) -> str:
-    """A short name for where a source asks and what for; it tells nothing secret."""
+    """A short identifier of what a source asks and where; it contains no secrets."""
     asked = [settings[key] for key in ("provider", "url", "command", "metric", "query")]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]

@@ -4,9 +4,9 @@
 
 """Provider ``tensorboard``: scalars of event files, over TensorBoard's own HTTP API. It only reads.
 
-TensorBoard shows what was flushed to disk and reloaded: its answers are old by up to the reload interval (read from
-``/data/environment``) and the writer's flush interval (an option, 120 s unless told). A restart in the same folder
-shows as a step that goes back, or a step that was seen already with another time.
+TensorBoard shows what was flushed to disk and reloaded. The maximum age of its answers is the reload interval (read from
+``/data/environment``) plus the writer's flush interval (an option, default 120 s). After a restart in the same folder, a
+step goes back, or a known step has another time.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from .probe import (
 PROVIDER = "tensorboard"
 SCALARS = "/data/plugin/scalars"
 USUAL_RELOAD = 5.0
-LONGEST_WAIT = 300.0  # seconds; a search waits no longer because a guest says so
+LONGEST_WAIT = 300.0  # seconds; a search never waits longer, whatever a guest reports
 DISCOVERY_SECONDS = 10.0
 RECORD_SECONDS = 10.0
 MAX_BYTES = 16 << 20
@@ -51,7 +51,7 @@ NOTE = "changes of the last step that TensorBoard shows"
 
 
 class Tensorboard(UrlSource):
-    """A TensorBoard; runs belong to the VM that their path names, or to the source's only VM."""
+    """A TensorBoard; a run belongs to the VM that is named in its path, or to the source's only VM."""
 
     provider = PROVIDER
 
@@ -63,7 +63,7 @@ class Tensorboard(UrlSource):
         with Probe(endpoint, DISCOVERY_SECONDS, MAX_BYTES) as probe:
             environment, tags = probe.get("/data/environment"), probe.get(f"{SCALARS}/tags")
         if environment.status != 200 or tags.status != 200 or not isinstance(tags.body, dict):
-            return [], f"something other than a TensorBoard answers (HTTP {tags.status})"
+            return [], f"not a TensorBoard (HTTP {tags.status})"
         reload, flush = reload_interval(environment), self._settings["flush_seconds"]
         freshness = reload + flush
         candidates = [
@@ -94,7 +94,7 @@ class Tensorboard(UrlSource):
         return found
 
     def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
-        """See the port ``Source``: when each step that TensorBoard kept was written."""
+        """See the port ``Source``: the time of each step that TensorBoard kept."""
         with suppress(*NO_ANSWER), Probe(self._endpoint(experiment.url), RECORD_SECONDS, MAX_BYTES) as probe:
             points = points_of(items(probe.get(series_path(experiment.id)).body))
             return [point for point in points if first <= point[1] <= last]
@@ -106,14 +106,14 @@ class Tensorboard(UrlSource):
 
 
 def reload_interval(environment: Answer) -> float:
-    """Seconds between TensorBoard's looks at the event files, from its own settings."""
+    """Seconds between two loads of the event files, from TensorBoard's own settings."""
     flags = mapping(mapping(mapping(environment.body).get("debug")).get("flags"))
     found = count(flags.get("reload_interval"))
     return USUAL_RELOAD if found is None else max(0.0, found)
 
 
 def series_path(series: str) -> str:
-    """Path of the scalars of an experiment's id, ``RUN:TAG``."""
+    """Path of the scalars of an experiment with the id ``RUN:TAG``."""
     run, _colon, tag = series.rpartition(":")
     return f"{SCALARS}/scalars?{urlencode({'run': run, 'tag': tag})}"
 
@@ -156,7 +156,7 @@ class SeriesSession(HttpSession):
         )
 
     def _notice(self, points: list[tuple[float, float]]) -> None:
-        """Count a restart: the last step is lower than before, or a known step has another time now."""
+        """Count a restart: the last step is lower than before, or a known step now has another time."""
         times = {step: at for at, step in points}
         changed = any(self._seen[step] != times[step] for step in self._seen.keys() & times.keys())
         if points[-1][1] < self._last or changed:
@@ -165,7 +165,7 @@ class SeriesSession(HttpSession):
 
 
 def points_of(body: list[Any]) -> list[tuple[float, float]]:
-    """(wall time, step) in the order of the answer; what is no point is left out."""
+    """(wall time, step) in the order of the answer; rows that are not points are skipped."""
     found = []
     for row in map(items, body):
         if len(row) == 3:

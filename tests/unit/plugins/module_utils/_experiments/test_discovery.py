@@ -72,7 +72,7 @@ def test_an_experiment_of_the_journal_finds_its_server_again() -> None:
     session = providers()._session(known)
     assert isinstance(session, JobSession)
     assert (session._probe.endpoint.address, session._probe.endpoint.port) == ("fd00::5", 54323)
-    with pytest.raises(InvalidInput, match="no source is"):
+    with pytest.raises(InvalidInput, match="No matching source"):
         providers(h2o3=False)._session(known)
 
 
@@ -111,14 +111,14 @@ def test_only_the_source_that_found_an_experiment_asks_it() -> None:
     )
     session: Any = both._session(known)
     assert session._probe.endpoint.token is None
-    with pytest.raises(InvalidInput, match="no source is"):
+    with pytest.raises(InvalidInput, match="No matching source"):
         providers(sources=[secret])._session(known)
-    with pytest.raises(InvalidInput, match="no source is"):
+    with pytest.raises(InvalidInput, match="No matching source"):
         both._session(replace(known, source=""))
 
 
 def test_credentials_go_to_no_server_that_the_name_of_a_vm_chooses() -> None:
-    with pytest.raises(InvalidInput, match="name of a VM"):
+    with pytest.raises(InvalidInput, match="depends on a VM's name"):
         providers(sources=[source("mlflow", url="https://{vm}:5000", token="a-secret")])
     assert providers(sources=[source("tensorboard", url="https://tb.example.com/{vm}", token="a-secret")])
 

@@ -222,7 +222,7 @@ def serve_many() -> Iterator[int]:
 def test_another_service_is_named_so(serve: Serve) -> None:
     port = serve(head() + b"{}")
     experiments, detail = _h2o3.discover(_http.Endpoint("127.0.0.1", port), "vm-1", "a")
-    assert (experiments, detail) == ([], "something other than an H2O-3 server answers")
+    assert (experiments, detail) == ([], "not an H2O-3 server (HTTP 200)")
 
 
 def test_wrong_credentials_are_named_so(serve: Serve) -> None:
@@ -326,7 +326,7 @@ def test_after_a_freeze_only_news_that_were_asked_for_later_count(two_nodes: Two
     until(lambda: session.sample().status == "RUNNING")
     two_nodes.node.clear()
     until(lambda: two_nodes.waiting)  # the question for the job is on its way, too
-    before = session._told
+    before = session._job_answer
     assert before is not None
     two_nodes.thaw_after_question()
     frozen = session.sample()

@@ -53,7 +53,7 @@ def model(algorithm: str = "gbm", given: int | None = 7, **actual: Any) -> Answe
     ("answer", "state", "why"),
     [
         (model(), "yes", "seed 7, the same data"),
-        (model(given=-1), "yes", "seed 7, drawn by the server"),
+        (model(given=-1), "yes", "seed 7 (chosen by the server)"),
         (model("glm"), "yes", ""),
         (model("xgboost", max_runtime_secs=60), "no", "max_runtime_secs"),
         (model("deeplearning", reproducible=False), "no", "threads race"),
@@ -63,7 +63,7 @@ def model(algorithm: str = "gbm", given: int | None = 7, **actual: Any) -> Answe
         (model("drf", stopping_rounds=3, score_tree_interval=5), "yes", ""),
         (model("gbm", stopping_rounds=3, score_each_iteration=True), "yes", ""),
         (model("kmeans"), "unknown", "not measured for kmeans"),
-        (Answer(404, {}, {}), "unknown", "no parameters"),
+        (Answer(404, {}, {}), "unknown", "does not report"),
     ],
 )
 def test_what_is_promised_follows_from_the_parameters(answer: Answer, state: str, why: str) -> None:
@@ -131,7 +131,7 @@ def test_what_is_no_mojo_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("readme", "no model")
     for path in (bomb, text, cut, other):
-        with pytest.raises(ExperimentError, match="no MOJO"):
+        with pytest.raises(ExperimentError, match="is not a MOJO"):
             mojo_digest(path)
 
 
@@ -153,7 +153,7 @@ def test_a_damaged_or_foreign_file_at_the_place(tmp_path: Path) -> None:
     assert holds(path, final, digest)
     path.unlink()
     path.symlink_to(final.path)
-    with pytest.raises(InvalidInput, match="is no file"):
+    with pytest.raises(InvalidInput, match="is not a regular file"):
         holds(path, final, digest)
 
 
@@ -200,9 +200,9 @@ def test_a_release_that_refuses_mojos_is_told_and_the_binary_model_taken(
     server.answers["/3/Models/gbm1/mojo"] = (412, {"msg": "H2O-3 SECURE REQUIRED - MOJO export is blocked"})
     final = fetch(server, tmp_path)
     assert (final.format, final.suffix) == ("binary", ".bin")
-    assert "H2O-3 3.46.0.12 refuses to export the MOJO (H2O-3 SECURE REQUIRED" in final.note
-    assert "3.46.0.12 alone can load" in final.note
-    with pytest.raises(ExperimentError, match="refuses to export"):
+    assert "H2O-3 3.46.0.12 does not export the MOJO (H2O-3 SECURE REQUIRED" in final.note
+    assert "only H2O-3 3.46.0.12 can load" in final.note
+    with pytest.raises(ExperimentError, match="does not export"):
         fetch(server, tmp_path, format="mojo")
     assert list((tmp_path / "place").iterdir()) == []
 
@@ -210,8 +210,8 @@ def test_a_release_that_refuses_mojos_is_told_and_the_binary_model_taken(
 @pytest.mark.parametrize(
     ("status", "message", "told"),
     [
-        ("RUNNING", "", "GBM gbm1 is not finished, 62 % are done. Wait with experiment_wait"),
-        ("FAILED", "Failed.", "is FAILED, so there is no finished model"),
+        ("RUNNING", "", "GBM gbm1 is not finished (62 % done). Wait with experiment_wait"),
+        ("FAILED", "Failed.", "is FAILED and has no finished model"),
         ("CANCELLED", "Cancelled.", "is CANCELLED"),
     ],
 )
@@ -235,14 +235,14 @@ def test_servers_that_are_not_the_one_from_before(server: ScriptedServer, tmp_pa
     with pytest.raises(ExperimentError, match="no longer knows the job"):
         fetch(server, tmp_path)
     server.answers["/3/Jobs/$03_job"] = (401, {})
-    with pytest.raises(ExperimentError, match="other credentials"):
+    with pytest.raises(ExperimentError, match="authentication failed"):
         fetch(server, tmp_path)
     server.job()
     server.answers["/3/Models/gbm1"] = (404, {})
-    with pytest.raises(ExperimentError, match="no model gbm1 any more"):
+    with pytest.raises(ExperimentError, match="no longer has the model gbm1"):
         fetch(server, tmp_path)
     server.headers = {}
-    with pytest.raises(ExperimentError, match="something other"):
+    with pytest.raises(ExperimentError, match="not an H2O-3 server"):
         fetch(server, tmp_path)
 
 
@@ -251,10 +251,10 @@ def test_the_best_of_a_grid_or_automl_or_the_one_that_is_asked_for(server: Scrip
     server.answers["/99/Grids/g"] = (200, {"model_ids": names})
     server.answers["/99/AutoML/a@@y"] = (200, {"leaderboard": {"models": list(reversed(names))}})
     server.job(kind="Key<Grid>", dest="g")
-    with pytest.raises(ExperimentError, match="no model gbm2 any more"):
+    with pytest.raises(ExperimentError, match="no longer has the model gbm2"):
         fetch(server, tmp_path)
     assert fetch(server, tmp_path, model="gbm1").model == "gbm1"
-    with pytest.raises(InvalidInput, match="has no model gbm3; there are gbm2, gbm1"):
+    with pytest.raises(InvalidInput, match="has no model gbm3; available: gbm2, gbm1"):
         fetch(server, tmp_path, model="gbm3")
     server.job(kind="Key<AutoML>", dest="a@@y")
     assert fetch(server, tmp_path).model == "gbm1"
@@ -272,7 +272,7 @@ def test_a_model_that_is_too_large_or_cut_short_is_not_kept(server: ScriptedServ
         fetch(server, tmp_path, format="binary")
     server.cut = False
     server.answers["/3/Models/gbm1/mojo"] = (200, b"<html>not a model</html>")
-    with pytest.raises(ExperimentError, match="no MOJO"):
+    with pytest.raises(ExperimentError, match="is not a MOJO"):
         fetch(server, tmp_path)
 
 

@@ -84,7 +84,7 @@ def serve() -> Iterator[Serve]:
     [
         (settings("mlflow"), "url"),
         (settings("exec"), "command"),
-        (settings("mlflow", url="mlflow.example.com"), "no URL"),
+        (settings("mlflow", url="mlflow.example.com"), "not the URL"),
         (settings("mlflow", url="https://alice:secret@mlflow.example.com"), "credentials in username"),
         (settings("prometheus", url="http://a"), "metric or query"),
         (settings("prometheus", url="http://a", metric="x", query="y"), "metric or query"),
@@ -105,7 +105,7 @@ def test_the_choices_of_the_options_are_the_registry() -> None:
 
 
 def test_a_source_is_asked_only_for_its_vms_and_credentials_stay_with_allowed_addresses() -> None:
-    assert observed(settings("mlflow", url="http://127.0.0.1:1", vms=["other-*"])).detail == "no source covers it"
+    assert observed(settings("mlflow", url="http://127.0.0.1:1", vms=["other-*"])).detail == "no source covers this VM"
     guarded = settings("tensorboard", url="http://{address}:6006", token="a-token")
     assert observed(guarded).detail == "credentials go only to networks named in experiments.allowed_networks"
     allowed = observed({**guarded, "url": "http://{address}:1"}, allowed_networks=["127.0.0.0/8"])
@@ -176,9 +176,9 @@ def test_all_pages_of_a_search_are_read(serve: Serve) -> None:
 
 def test_mlflow_answers_are_checked(serve: Serve) -> None:
     said = {
-        401: "other credentials are wanted",
+        401: "authentication failed",
         403: "--allowed-hosts",
-        200: "no MLflow server",
+        200: "not an MLflow server",
     }
     for status, sentence in said.items():
         url = serve(lambda _path, status=status: (status, "[]"))
@@ -258,7 +258,7 @@ def test_a_metric_that_stands_still_or_is_missing_is_no_experiment(serve: Serve)
     assert "has no metric other" in observed(settings("prometheus", url=url, metric="other")).detail
     several = serve(lambda _path: (200, {"status": "success", "data": {"result": [{}, {}]}}))
     assert "2 series" in observed(settings("prometheus", url=several, query="steps_total")).detail
-    assert "no Prometheus" in observed(settings("prometheus", url=url, query="steps_total")).detail
+    assert "not a Prometheus server" in observed(settings("prometheus", url=url, query="steps_total")).detail
 
 
 # tensorboard
@@ -293,7 +293,7 @@ def test_tensorboard_runs_belong_to_the_vm_of_their_path(serve: Serve) -> None:
 
 def test_tensorboard_is_not_just_anything(serve: Serve) -> None:
     url = serve(lambda _path: (404, {}))
-    assert "something other than a TensorBoard" in observed(settings("tensorboard", url=url)).detail
+    assert "not a TensorBoard" in observed(settings("tensorboard", url=url)).detail
 
 
 def test_no_search_waits_as_long_as_a_guest_says(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,7 +445,7 @@ def test_what_a_program_says_unasked_is_no_answer(tmp_path: Path) -> None:
     first = session.sample()
     time.sleep(0.2)
     second = session.sample()
-    assert (first.step, second.outcome, second.detail) == (0, "silent", "the program said more than it was asked for")
+    assert (first.step, second.outcome, second.detail) == (0, "silent", "the program wrote output before it was asked")
     assert session.sample().step == 0, "another program answers"
     session.close()
 
@@ -568,25 +568,25 @@ def test_driverless_ai_hands_out_a_pipeline_that_it_has_built(monkeypatch: pytes
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
         return source.export(journaled, ExportRequest(**wanted), folder)
 
-    with pytest.raises(ExperimentError, match="name of lively is not finished, 12 % are done"):
+    with pytest.raises(ExperimentError, match=r"name of lively is not finished \(12 % done\)"):
         fetch()
     experiment._lines[0] = "Complete 100.00%"
     final = fetch()
     assert (final.format, final.suffix, final.note, final.path.read_bytes()) == ("mojo", ".zip", "", b"pipeline")
     assert final.path.stat().st_mode & 0o777 == 0o600
     assert fetch(format="python").format == "python"
-    with pytest.raises(InvalidInput, match="no format binary"):
+    with pytest.raises(InvalidInput, match="no model of format binary"):
         fetch(format="binary")
-    with pytest.raises(InvalidInput, match="has one model"):
+    with pytest.raises(InvalidInput, match="has only one model"):
         fetch(model="other")
     with pytest.raises(InvalidInput, match="larger than"):
         fetch(max_bytes=3)
     experiment.artifacts.leaves = {}
-    with pytest.raises(ExperimentError, match="did not leave one file"):
+    with pytest.raises(ExperimentError, match="did not download exactly one file"):
         fetch()
     experiment.artifacts = Artifacts("summary", "python_pipeline")
     assert "no MOJO pipeline" in fetch().note
-    with pytest.raises(ExperimentError, match="has no mojo_pipeline, only summary, python_pipeline"):
+    with pytest.raises(ExperimentError, match="has no mojo_pipeline; available: summary, python_pipeline"):
         fetch(format="mojo")
     experiment._lines[0] = "Failed 40.00%"
     with pytest.raises(ExperimentError, match="is FAILED"):
@@ -595,7 +595,7 @@ def test_driverless_ai_hands_out_a_pipeline_that_it_has_built(monkeypatch: pytes
     with pytest.raises(ExperimentError, match="no longer knows"):
         fetch()
     known.append(object())  # type: ignore[arg-type]
-    with pytest.raises(ExperimentError, match="gave no pipeline"):
+    with pytest.raises(ExperimentError, match="did not return the pipeline"):
         fetch()
 
 
