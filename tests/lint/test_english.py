@@ -20,7 +20,6 @@ TO_ENABLE = (
     "plugins/module_utils/_maintenance_request.py",
     "plugins/module_utils/_run",
     "plugins/module_utils/_vsphere/client.py",
-    "plugins/module_utils/_vsphere/session.py",
     "plugins/plugin_utils",
     "roles",
     "tests",
