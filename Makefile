@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks same-model lint sanity importer matrix release docs roles bench figures packaging gitops browser screenshots lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks same-model lint sanity importer matrix release docs roles reference bench figures packaging gitops browser screenshots lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ figures: setup-test ## Make the documentation's page of figures from benchmarks/
 
 roles: setup-test ## Make the files that follow from the roles' options: READMEs, defaults, surveys
 	@$(BIN)/python scripts/make_roles.py
+
+reference: setup-test ## Make the reference pages of the documentation that follow from the code
+	@$(BIN)/python scripts/make_reference.py
 	@$(BIN)/python scripts/make_surveys.py
 
 screenshots: setup-test ## Make docs/images again from real runs in the lab

@@ -10,8 +10,10 @@ in ``docs/docsite/extra-docs.yml``.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,7 +22,21 @@ FOLDER = ROOT / "docs" / "docsite" / "rst"
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / ".venv" / "collections"))
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.blockers import BLOCKERS
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
+    FORMAT,
+    KINDS,
+    Event,
+    ExperimentFound,
+    RunStarted,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.faults import (
+    CONSEQUENCES,
+    FAULTS,
+    OWN_REASONS,
+    OwnReason,
+)
 
 
 def page(name: str, title: str, introduction: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -72,7 +88,52 @@ def blockers() -> str:
     return page("reference_blockers", "Blockers", introduction, head, rows)
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"reference_blockers.rst": blockers}
+def events() -> str:
+    """The page of the events of a run's journal."""
+    introduction = (
+        "``<state_dir>/runs/<run_id>/journal.jsonl`` has one line per event, a JSON object. Every line has ``seq`` (its number),\n"
+        "``prev`` (the SHA-256 of the line before), ``at`` (UTC, ISO 8601), ``mono`` (monotonic seconds of the controller) and\n"
+        f"``event`` (the name below), then the fields of the event. The first line is ``{RunStarted.kind}``; it names the format of the\n"
+        f"journal, which is {FORMAT}. An event is on disk before the call that it announces; only the events that are marked may be\n"
+        "lost in a crash. Times in seconds, progress from 0 to 1, memory in bytes."
+    )
+    rows = (
+        (
+            f"``{kind}``",
+            f"{inspect.cleandoc(event.__doc__ or '')}{' May be lost in a crash.' if event.volatile else ''}",
+            ", ".join(f"``{each}``" for each in _journalled(event)) or "none",
+        )
+        for kind, event in KINDS.items()
+    )
+    return page("reference_events", "Events of a journal", introduction, ("Event", "Meaning", "Fields"), rows)
+
+
+def _journalled(event: type[Event]) -> list[str]:
+    """Names of an event's fields in a journal."""
+    if event is ExperimentFound:
+        return [each.name for each in fields(Experiment) if each.name != "vm_name"]
+    return [each.name for each in fields(event)]  # type: ignore[arg-type]
+
+
+def faults() -> str:
+    """The page of the faults that a run distinguishes, and of its own reasons."""
+    introduction = (
+        "If a move ends without success, evidence and live lines name a fault. It is the class name of vSphere's fault, or a\n"
+        "reason of this collection. A fault of vSphere that is not in the table ends its move; the run then follows ``on_failure``."
+    )
+    theirs = (
+        (f"``{name}``", "vSphere", fault.meaning, CONSEQUENCES[fault.kind]) for name, fault in sorted(FAULTS.items())
+    )
+    ours = ((f"``{reason}``", "this collection", OWN_REASONS[reason], "The move ends.") for reason in sorted(OwnReason))
+    head = ("Name", "From", "Meaning", "What the run does")
+    return page("reference_faults", "Faults", introduction, head, (*theirs, *ours))
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "reference_blockers.rst": blockers,
+    "reference_events.rst": events,
+    "reference_faults.rst": faults,
+}
 
 
 if __name__ == "__main__":
