@@ -158,7 +158,7 @@ def test_the_workflow_carries_out_the_approved_plan_and_refuses_a_drifted_one(
         "report_end": "failed",
     }
     assert drifted.status == "failed"
-    assert "The plan drifted, and nothing was moved" in jobs["evacuate"].text
+    assert "The plan has drifted; no VM was moved" in jobs["evacuate"].text
     assert jobs["plan"].artifacts["evacuate_host_plan_id"] in jobs["evacuate"].text
     assert "away from home: no VM" in jobs["report_away"].text
     fast_lab.post(f"vms/{stranger}", action="move", target="esx-01", instant=True)

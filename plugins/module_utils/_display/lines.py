@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Journal events as lines for a person: one short line a transition (AWX cuts lines above 1 kB)."""
+"""Journal events as lines for a person: one short line per transition (AWX cuts lines above 1 kB)."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def _text_of_run(event: Event) -> str | None:
         case FenceKept(host=host, detail=detail):
             return f"the fence of {host} could not be lifted: {detail}"
         case RunInterrupted(detail=detail):
-            return f"run interrupted: {detail}; run the same playbook again to go on"
+            return f"run interrupted: {detail}; run the same playbook again to resume it"
         case RunFinished():
             return _run_finished(event)
     return None
@@ -272,7 +272,7 @@ def _finished(event: MoveFinished) -> str:
     if event.result is MoveResult.MOVED:
         return f"moved to {event.target.name}"
     why = f": {event.error.fault}: {event.error.message}" if event.error else ""
-    where = event.host or "nowhere: the VM is gone"
+    where = event.host or "no host: it no longer exists"
     return f"{event.result.replace('_', ' ')}{why}; the VM is on {where}"
 
 

@@ -53,7 +53,7 @@ class MoveError:
 
 @dataclass(frozen=True, slots=True)
 class StallFigures:
-    """A stall in seconds with the interval that holds its true length; ``at_mono`` is when it began."""
+    """A stall in seconds with the interval that contains its true length; ``at_mono`` is when it began."""
 
     seconds: float
     low: float
@@ -126,7 +126,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunResumed(Event):
-    """Another process takes up the run that a killed process left."""
+    """Another process resumes the run of a killed process."""
 
     kind = "run_resumed"
 
@@ -191,7 +191,7 @@ class SamplesSealed(Event):
 
 @dataclass(frozen=True, slots=True)
 class FenceFound(Event):
-    """What the run was told about the fence; ``own`` means that the host was fenced for this run."""
+    """The fence as the run found it; ``own`` means that the host was fenced for this run."""
 
     kind = "fence"
 

@@ -44,7 +44,7 @@ _SETTLE_SECONDS = 0.2
 
 @dataclass(slots=True)
 class _Flight:
-    """A move on its way; ``ended`` is set once vCenter let go of it, ``result`` when it is decided."""
+    """A move whose task runs. ``deadline`` is monotonic; ``switched``: the VM was seen on its target."""
 
     move: Move
     deadline: float
@@ -55,7 +55,7 @@ class _Flight:
 
 
 def failures_of(outcome: Outcome) -> tuple[str, ...]:
-    """What must make the run fail, a sentence each: moves that failed, VMs left behind, harmed experiments."""
+    """What makes the run fail, one sentence each: failed moves, VMs left behind, interrupted experiments."""
     moves = tuple(_left(e) for e in outcome.left_behind)
     gone = tuple(f"{e.move.vm_name} no longer exists" for e in outcome.ended if e.result is MoveResult.GONE)
     return moves + gone + tuple(_harm(j) for j in merged(outcome.judgements) if must_stop_run(j))
@@ -68,8 +68,8 @@ def _left(ended: Ended) -> str:
     return f"{move.vm_name} is on {ended.host_name}, not on {move.target_name} ({why})"
 
 
-def hindrance(move: Move, seen: PlacementUpdate, names: Mapping[str, str]) -> Fault | None:
-    """What became of a VM since the plan was made that forbids to move it; ``names`` are those of hosts by MoID."""
+def reason_not_to_start(move: Move, seen: PlacementUpdate, names: Mapping[str, str]) -> Fault | None:
+    """Why a VM must not be moved any more, ``None`` if it may be. ``names`` are the names of hosts by MoID."""
     if seen.host is None:
         return Fault(OwnReason.VM_DELETED, "the VM no longer exists")
     if seen.host != move.source:
@@ -92,10 +92,10 @@ def _harm(judgement: Judgement) -> str:
 class Executor:
     """Carries out one plan.
 
-    ``homes`` are the homes to record before each VM leaves (empty when none are to be recorded);
-    ``names`` those of hosts by MoID, also of hosts where somebody else may put a VM;
-    ``interrupted`` tells whether the controller that asked for the run is gone: then nothing new
-    is started, moves in flight are seen through, and the run stays open for a resume.
+    ``homes`` are the homes that it records before each VM leaves, empty to record none. ``names`` are the names of all
+    hosts by MoID, because somebody else may move a VM to any of them. ``interrupted`` returns true when the controller
+    that asked for the run is gone: then no further move is started, moves in flight are completed, and the run can be
+    resumed.
     """
 
     def __init__(
@@ -162,14 +162,14 @@ class Executor:
         ready = [m for m in self._pending if self._not_before.get(m.vm, now) <= now]
         flying = [flight.move for flight in self._flights.values()]
         moves = next_moves(ready, flying, self._rules.slots)
-        # A move may have waited long for its slot or its next try, while people and DRS went on.
+        # A move may have waited long for its slot or its next attempt. People or DRS may have moved the VM since.
         seen = self._vcenter.placement(tuple(move.vm for move in moves)) if moves else {}
         for move in moves:
             self._pending.remove(move)
             self._start(move, seen.get(move.vm, PlacementUpdate(move.vm, None)))
 
     def _start(self, move: Move, seen: PlacementUpdate) -> None:
-        fault = hindrance(move, seen, self._names)
+        fault = reason_not_to_start(move, seen, self._names)
         if fault is None:
             self._submit(move)
         else:
@@ -183,8 +183,8 @@ class Executor:
         try:
             task = self._vcenter.relocate(move.vm, move.target, pool=move.pool, priority=self._rules.priority)
         except ConnectError:
-            # The answer was lost, not the move: the task that runs is this one. Without one the move stays in flight, and
-            # the next run decides by where the VM is.
+            # The answer was lost, not the move: the task that runs is this one. Without a task the move stays in flight, and
+            # the next run decides by the host of the VM.
             task = self._vcenter.moving((move.vm,)).get(move.vm, "")
             if not task:
                 raise
@@ -195,7 +195,7 @@ class Executor:
         self._took_off(move, task, attempt)
 
     def _took_off(self, move: Move, task: str, attempt: int) -> None:
-        if not move.inferred:  # else a resumed run would take the task for its own
+        if not move.inferred:  # else a resumed run would treat the task as its own
             self._journal.write(MoveSubmitted(move.number, vm_of(move), task))
         rules = self._rules
         timeout = move_timeout(move, rules.slots, per_gib=rules.timeout_per_gib, floor=rules.timeout_floor)
@@ -209,11 +209,11 @@ class Executor:
         record_home(self._vcenter, self._journal, vm_of(move), home)
 
     def _keep_home(self, ended: Ended) -> None:
-        """A VM that did not leave still is where its home says an evacuation put it, or at home."""
+        """Correct the home of a VM that did not leave its source."""
         move = ended.move
         home = self._homes.get(move.vm)
         if ended.result is MoveResult.TIMED_OUT:
-            return  # its task may still bring the VM to where its home says
+            return  # its task may still move the VM to the target
         if home is not None and move.vm in self._attempts and ended.host == move.source:
             record_home(
                 self._vcenter,
@@ -222,7 +222,7 @@ class Executor:
                 replace(home, target=move.source, target_name=move.source_name),
             )
 
-    # hearing
+    # news
 
     def _hear(self) -> None:
         if not self._flights:
@@ -263,7 +263,7 @@ class Executor:
     def _close(
         self, move: Move, fault: Fault | None, attempt: int, otherwise: MoveResult, *, task: str | None = None
     ) -> None:
-        """Decide a move by where its VM is observed; ``otherwise`` is the result when it is not on its target."""
+        """Decide a move by the observed host of its VM; ``otherwise`` is the result if that is not the target."""
         seen = self._vcenter.placement((move.vm,)).get(move.vm)
         host = seen.host if seen is not None else None
         if task is not None:
@@ -272,7 +272,7 @@ class Executor:
             if host == move.target and not flight.switched:
                 self._write_switch(move)
         if otherwise is not MoveResult.TIMED_OUT and move.inferred and host == move.source:
-            # That task was another's; this move is still due.
+            # The task belonged to somebody else; this move is still due.
             self._pending.append(replace(move, task=None, inferred=False))
         elif otherwise is not MoveResult.TIMED_OUT and self._may_retry(move, fault, attempt, host):
             self._not_before[move.vm] = self._clock() + self._rules.retry_delay * attempt
@@ -281,7 +281,7 @@ class Executor:
             self._decide(move, host, fault, otherwise)
 
     def _decide(self, move: Move, host: str | None, fault: Fault | None, otherwise: MoveResult) -> None:
-        """Decide a move by the host where its VM is."""
+        """Decide a move by the host of its VM."""
         name = "" if host is None else self._names.get(host, host)
         if host == move.target:
             self._finish(Ended(move, MoveResult.MOVED, host, name))
@@ -327,7 +327,9 @@ class Executor:
                 continue
             if flight.cancelling or flight.move.inferred:
                 what = (
-                    "after it was cancelled" if flight.cancelling else "in time, and it may be another's, so it goes on"
+                    "after it was cancelled"
+                    if flight.cancelling
+                    else "in time; it may belong to somebody else, so it was not cancelled"
                 )
                 fault = Fault(OwnReason.DEADLINE_EXCEEDED, f"vCenter did not end the task {what}")
                 self._close(flight.move, fault, flight.attempt, MoveResult.TIMED_OUT, task=flight.task)
@@ -348,7 +350,7 @@ class Executor:
 
     def _heed_interruption(self) -> None:
         if self._interrupted() and not self._stopped:
-            self._stopped = "the run was interrupted; moves in flight were seen through, no further move was started"
+            self._stopped = "the run was interrupted; moves in flight were completed, no further move was started"
 
     def _drop_pending_when_stopped(self) -> None:
         if not self._stopped:

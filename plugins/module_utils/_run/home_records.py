@@ -36,11 +36,11 @@ def journal_homes(state: Path, vcenter_uuid: str, runs: Sequence[RunState] | Non
     """The home of each VM that the journals of this vCenter recorded last, unless it was cleared after that.
 
     Rollbacks and operators clear a VM's home; a restore clears the home that it brought the VM to. ``runs``: what
-    :func:`runs_of` told of the same vCenter, where that was read already.
+    :func:`runs_of` returned for the same vCenter, if it was read already.
     """
     facts = _cleared_homes(state, vcenter_uuid)
     for run in reversed(runs_of(state, vcenter_uuid) if runs is None else runs):
-        facts += _home_facts(run)  # the newer run's last: of two at the same millisecond it counts
+        facts += _home_facts(run)  # the newest run's last, so that it counts if times are equal
     homes: dict[str, Home] = {}
     for fact in sorted(facts, key=lambda fact: (fact.at, fact.home is None)):
         if fact.home is not None:
@@ -61,7 +61,7 @@ class _HomeFact:
 
 
 def _home_facts(run: RunState) -> list[_HomeFact]:
-    """A run that was resumed tells of homes after later runs did, so each fact has its own time."""
+    """A resumed run records homes after later runs did, so each fact has its own time."""
     facts = [_HomeFact(home.recorded_at, home.vm, home) for home in run.homes]
     facts += [_HomeFact(at, vm) for vm, at in run.homes_cleared.items()]
     if run.purpose is Purpose.RESTORE:
@@ -74,7 +74,7 @@ def _home_facts(run: RunState) -> list[_HomeFact]:
 
 
 def clear_homes(state: Path, vcenter_uuid: str, homes: Iterable[Home]) -> None:
-    """Remember that an operator cleared homes of the journals. One that is recorded later counts again.
+    """Record that an operator cleared homes of the journals. A home that is recorded later counts again.
 
     Raises InvalidInput when that cannot be written.
     """
@@ -85,7 +85,7 @@ def clear_homes(state: Path, vcenter_uuid: str, homes: Iterable[Home]) -> None:
     with accessing(path, "written"):
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(fd, "wb", buffering=0) as stream:
-            # The line break before them ends a line that a crash tore.
+            # The line break before each line ends a line that a crash tore.
             stream.write("".join(f"\n{line}\n" for line in lines).encode())
             os.fsync(fd)
 

@@ -39,7 +39,7 @@ class Journal:
     """Append-only writer of one run's journal; ``listener`` hears each entry after it is on disk.
 
     The executor and the watches of experiments write from threads of their own. Raises JournalUnreadable if the file
-    holds anything but a journal, because a run must never go on in a damaged one.
+    holds anything but a journal, because a run must never continue a damaged journal.
     """
 
     def __init__(self, path: Path, listener: Callable[[Entry], None] | None = None) -> None:
@@ -140,7 +140,7 @@ class Chain:
 
 
 def verify_chain(path: Path) -> Chain:
-    """Follow a journal's lines from the first one. A last line without its newline was torn by a crash, not changed."""
+    """Verify a journal from its first line. A last line without its newline was torn by a crash, not changed."""
     head, count = NO_LINE, 0
     with path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
@@ -189,7 +189,7 @@ def unreadable(path: Path, problem: str) -> JournalUnreadable:
     """The error of a journal that cannot be used."""
     return JournalUnreadable(
         f"The journal {path} cannot be used: {problem}",
-        hint=f"Move the folder {path.parent} out of the state directory to go on without it; homes that only it records are lost then",
+        hint=f"Move the folder {path.parent} out of the state directory to continue without it; homes that only it records are then lost",
         option="state_dir",
     )
 

@@ -22,7 +22,7 @@ from .store import accessing
 def run_lock(
     state: Path, key: str, *, timeout: float, waiting: Callable[[str], None] = lambda _text: None
 ) -> Iterator[None]:
-    """Hold the lock of ``key``; wait up to ``timeout`` seconds for another process to let go.
+    """Hold the lock of ``key``; wait up to ``timeout`` seconds until another process releases it.
 
     Raises RunBusy with the holder's pid. ``waiting`` hears one sentence when the wait begins.
     """
@@ -39,7 +39,7 @@ def run_lock(
 
 @contextmanager
 def between_runs(state: Path, key: str, *, timeout: float, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Wait up to ``timeout`` seconds for a run of ``key`` in progress, and begin none meanwhile. Nothing is made.
+    """Wait up to ``timeout`` seconds for a run of ``key`` in progress, and let none begin in the meantime. Creates nothing.
 
     Raises RunBusy with the holder's pid, or InvalidInput. ``waiting`` hears one sentence when the wait begins.
     """
@@ -73,7 +73,7 @@ def _acquire(fd: int, timeout: float, waiting: Callable[[str], None], kind: int 
             if time.monotonic() >= deadline:
                 raise RunBusy(
                     f"Process {holder} carries out a run for this host",
-                    hint="Let it finish, or end that process and start again; its journal will be resumed",
+                    hint="Wait until it ends, or end that process and run the same playbook again: it resumes the run",
                 ) from None
             time.sleep(0.2)
 
@@ -82,4 +82,4 @@ def _holder(fd: int) -> str:
     try:
         return str(json.loads(os.pread(fd, 100, 0))["pid"])
     except (ValueError, KeyError, TypeError):
-        return "of unknown number"
+        return "with an unknown number"

@@ -36,15 +36,15 @@ class MoveResult(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
-    GONE = "gone"  # the VM was deleted meanwhile
+    GONE = "gone"  # the VM was deleted
     NOT_STARTED = "not_started"  # the run stopped before this move
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a plan is carried out. ``stop_on_failure`` false keeps going whatever fails.
+    """How a plan is carried out. With ``stop_on_failure`` false the run continues after every failure.
 
-    ``roll_back``: once stopped, VMs that were moved come back.
+    With ``roll_back``, a run that stopped brings its VMs back.
     """
 
     slots: SlotLimits = field(default_factory=SlotLimits)
@@ -72,7 +72,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run achieved. ``stopped`` says why no further move was started, "" when all were."""
+    """What a run achieved. ``stopped`` is why no further move was started, "" if all were."""
 
     ended: tuple[Ended, ...]
     judgements: tuple[Judgement, ...]
@@ -86,13 +86,13 @@ class Outcome:
 
     @property
     def left_behind(self) -> tuple[Ended, ...]:
-        """Moves whose VM still is where it was."""
+        """Moves whose VM did not reach its target."""
         return tuple(e for e in self.ended if e.result not in (MoveResult.MOVED, MoveResult.GONE))
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where a VM of a rolled-back run is, as observed; ``host`` is a name, "" when the VM no longer exists.
+    """Where a VM of a rolled-back run is, as observed; ``host`` is a name, "" if the VM no longer exists.
 
     ``outcome``: back, stayed (where the run put it), never_left, elsewhere (where this run did not put it) or gone.
     """
@@ -105,7 +105,7 @@ class Account:
 
     @property
     def sentence(self) -> str:
-        """What an operator is told."""
+        """The account for an operator."""
         why = f" ({self.reason})" if self.reason else ""
         return {
             "back": f"{self.vm_name} is back on {self.host}",
@@ -132,9 +132,9 @@ def run_key(vcenter_uuid: str, host: str | None, vms: tuple[str, ...] = ()) -> s
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What is to be carried out, for whom, and where its journal lives.
+    """The plan to carry out, its rules, and the folder of its journal.
 
-    ``own_fence``: the host was fenced for this run, so that a rollback may lift the fence.
+    ``own_fence``: the host was fenced for this run, so a rollback may lift the fence.
     """
 
     plan: Plan
@@ -164,7 +164,7 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """How a run went; ``failures`` are sentences, empty when all is well; ``rolled_back`` when it was."""
+    """How a run went; ``failures`` are sentences, empty on success; ``rolled_back`` is set after a rollback."""
 
     run_id: str
     folder: Path | None
@@ -176,7 +176,7 @@ class RunReport:
 
     @property
     def left_behind(self) -> tuple[str, ...]:
-        """Names of VMs that a move left where they were."""
+        """Names of the VMs that did not move."""
         if self.rolled_back is None:
             return tuple(ended.move.vm_name for ended in self.outcome.left_behind)
         return tuple(a.vm_name for a in self.rolled_back.accounts if a.outcome in LEFT)

@@ -35,7 +35,7 @@ def request_of(
     preferred: Plan | None,
     warn: Warn = ignore,
 ) -> PlanRequest:
-    """What is to be planned. Raises NotFound, Ambiguous, InvalidInput or JournalUnreadable."""
+    """The request for the planner. Raises NotFound, Ambiguous, InvalidInput or JournalUnreadable."""
     for option in ("memory_headroom", "cpu_headroom"):
         if not 0 <= params[option] < 100:
             raise InvalidInput(f"{option} is {params[option]}", hint="Give a percentage from 0 to 99", option=option)
@@ -56,7 +56,7 @@ def request_of(
         vms = selection(params, estate, hosts)
         wanted = params["destination"]
         target = find_host(estate, wanted, option="destination") if wanted is not None else None
-        # Where no destination is given, a VM that a killed run brought to its target while nobody watched is not sent on.
+        # Without a destination, a VM that a killed run moved to its target while nobody watched stays there.
         arrived = arrivals(runs, estate) if not hosts else {}
         destinations = dict.fromkeys(vms, target.moid) if target else {vm: arrived[vm] for vm in vms if vm in arrived}
         if params["fault_domain"]:
@@ -81,11 +81,11 @@ def request_of(
 
 
 def selection(params: Mapping[str, Any], estate: Estate, hosts: tuple[HostState, ...]) -> tuple[str, ...]:
-    """The selected VMs' MoIDs. Raises InvalidInput when nothing selects them: no criterion must never mean every VM."""
+    """The selected VMs' MoIDs. Raises InvalidInput without a criterion, because that must never mean every VM."""
     if not hosts and not any(params[option] for option in CRITERIA):
         raise InvalidInput(
-            "Nothing says which VMs are planned",
-            hint=f"Give host, fault_domain, {', '.join(CRITERIA[:-1])} or {CRITERIA[-1]}",
+            "No option selects VMs",
+            hint=f"Set host, fault_domain, {', '.join(CRITERIA[:-1])} or {CRITERIA[-1]}",
             option="vms",
         )
     places: list[str | None] = [host.moid for host in hosts] or [None]
@@ -104,14 +104,14 @@ def selection(params: Mapping[str, Any], estate: Estate, hosts: tuple[HostState,
 
 
 def hosts_of(params: Mapping[str, Any], estate: Estate) -> tuple[HostState, ...]:
-    """The hosts that are to be emptied or refilled. Raises NotFound, Ambiguous or InvalidInput."""
+    """The hosts to evacuate or to restore. Raises NotFound, Ambiguous or InvalidInput."""
     if params["fault_domain"] is not None:
         return find_fault_domain(estate, params["fault_domain"])
     return (find_host(estate, params["host"]),) if params["host"] is not None else ()
 
 
 def approved_plan(params: Mapping[str, Any], estate: Estate) -> Plan | None:
-    """The plan that was approved, given whole or by its id alone, when a run began it.
+    """The approved plan: given as a whole, or by its id if a run has begun it.
 
     Raises InvalidInput when it was edited, is another one, or was made for another vCenter.
     """
@@ -119,7 +119,7 @@ def approved_plan(params: Mapping[str, Any], estate: Estate) -> Plan | None:
     if wanted and not re.fullmatch("[0-9a-f]{64}", wanted):
         raise InvalidInput(
             f"plan_id {wanted[:80]!r} is not the id of a plan",
-            hint="Give the plan_id that planning showed, 64 hexadecimal digits",
+            hint="Set plan_id to the id that migration_plan returned, 64 hexadecimal digits",
             option="plan_id",
         )
     if not params["approved"]:
@@ -127,13 +127,15 @@ def approved_plan(params: Mapping[str, Any], estate: Estate) -> Plan | None:
     plan = plan_from_dict(params["approved"], option="approved")
     if wanted not in ("", plan.plan_id):
         raise InvalidInput(
-            f"The approved plan is {plan.plan_id}, not {wanted}", hint="Give the plan of this id", option="approved"
+            f"The approved plan is {plan.plan_id}, not {wanted}",
+            hint="Set approved to the plan of this id",
+            option="approved",
         )
     if plan.vcenter.instance_uuid != vcenter.instance_uuid:
         raise InvalidInput(
             f"The approved plan was made for the vCenter {plan.vcenter.name} ({plan.vcenter.instance_uuid}), "
             f"this is {vcenter.name} ({vcenter.instance_uuid})",
-            hint="Plan again on this vCenter",
+            hint="Create a new plan on this vCenter",
             option="approved",
         )
     return plan
@@ -142,16 +144,14 @@ def approved_plan(params: Mapping[str, Any], estate: Estate) -> Plan | None:
 def refuse_departure(
     wanted: str, approved: Plan | None, plan: Plan, estate: Estate, hosts: tuple[HostState, ...]
 ) -> None:
-    """Raises PlanRefused when the plan is not what was approved, with all that it does otherwise where that is known."""
+    """Raise PlanRefused if the plan is not the approved one, with every difference that is known."""
     if approved is None:
         if wanted in ("", plan.plan_id):
             return
-        what = f"approved was plan {wanted}, the present gives plan {plan.plan_id}"
+        what = f"plan {wanted} was approved, planning now gives plan {plan.plan_id}"
     else:
         found = deviations_from_approved(approved, plan, estate, {host.moid for host in hosts})
         if not found:
             return
         what = f"plan {approved.plan_id} was approved; " + "; ".join(f"{d.vm_name}: {d.what}" for d in found)
-    raise PlanRefused(
-        f"The plan drifted, and nothing was moved: {what}", hint="Plan again and have the new plan approved"
-    )
+    raise PlanRefused(f"The plan has drifted; no VM was moved: {what}", hint="Create a new plan and have it approved")

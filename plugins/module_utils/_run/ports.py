@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The seams between decisions and the world: what the executor needs from vCenter and from the watch.
+"""The ports: what a run needs from vCenter, from the watch and from the journal.
 
-Implemented by ``_vcenter.VcenterSession`` (pyVmomi) and ``_watch.Watch`` (provider threads); by scripted
-in-memory doubles in the unit tests.
+Implemented by ``VcenterSession`` (pyVmomi), ``Watch`` and ``Providers`` (threads) and ``Journal``; in the unit tests by
+scripted doubles in memory.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class Vcenter(Protocol):
         """Read hosts, VMs, datastores, networks and rules in a constant number of calls."""
 
     def devices(self, estate: Estate, vms: Iterable[str]) -> Estate:
-        """The estate with the devices of VMs; where VMs are is not read again."""
+        """The estate with the devices of VMs; nothing else is read again."""
 
     def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
         """Start ``RelocateVM_Task`` (compute only) and return the task's MoID."""
 
     def cancel(self, task: str) -> None:
-        """Ask vCenter to cancel a task; a task that ended or cannot be cancelled is no error."""
+        """Ask vCenter to cancel a task; a task that has ended or cannot be cancelled is not an error."""
 
     def follow(self, task: str, vm: str | None = None) -> None:
-        """Add a task, and the VM that it moves, to what ``updates`` reports; their present state is reported first."""
+        """Add a task, and the VM that it moves, to what ``updates`` reports; their current state is reported first."""
 
     def unfollow(self, task: str) -> None:
-        """The task and its VM are reported no longer."""
+        """Stop reporting the task and its VM."""
 
     def updates(self, timeout: float) -> tuple[Update, ...]:
         """Wait up to ``timeout`` seconds for news of what is followed (one ``WaitForUpdatesEx``)."""
@@ -62,26 +62,26 @@ class Vcenter(Protocol):
         """VM MoID -> MoID of its running relocation task, for the VMs that have one."""
 
     def record_home(self, home: Home) -> bool:
-        """Write the home into the VM's custom attribute; ``False`` when the role does not permit it."""
+        """Write the home into the VM's custom attribute; ``False`` if the role does not permit it."""
 
     def clear_home(self, vm: str) -> bool:
-        """Empty the VM's home attribute; ``False`` when the role does not permit it."""
+        """Empty the VM's home attribute; ``False`` if the role does not permit it."""
 
     def end_maintenance(self, host: HostState, timeout: float) -> None:
-        """Cancel the host's entering of maintenance mode, or end it, and wait. Raises TaskTimeout or CallFailed."""
+        """End maintenance mode, or cancel its entering, and wait. Raises TaskTimeout or CallFailed."""
 
 
 class ExperimentWatch(Protocol):
     """Samples experiments in the background while VMs move. Only reads; never posts."""
 
     def focus(self, vm: str) -> None:
-        """Sample the VM's experiments, wherever they have members, at the high rate from now on (it is about to move)."""
+        """The VM is about to move: sample its experiments and their members in other VMs at the high rate from now on."""
 
     def moved(self, vm: str) -> None:
         """The VM's move ended: begin the settle period."""
 
     def settled(self, vm: str) -> bool:
-        """Whether each experiment of the VM showed progress after its last gap, ended, or ran out of settle time."""
+        """Whether each experiment of the VM progressed after its last gap, ended, or used up the settle time."""
 
     def judge(self, vm: str) -> tuple[Judgement, ...]:
         """The verdicts of the VM's experiments, and of their members in VMs that do not move now, from all samples so far."""
@@ -104,14 +104,14 @@ class StartedWatch(ExperimentWatch, Protocol):
         """Stop sampling; all samples are on disk."""
 
     def baseline(self) -> None:
-        """Wait until the answers of every reachable experiment without a move are known."""
+        """Wait until the usual answers of every reachable experiment are known, before anything moves."""
 
 
 class Observer(Protocol):
     """Finds experiments in VMs and watches them; the provider's side of a run."""
 
     def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
-        """The experiments that train now, and for each VM without one what was seen instead."""
+        """The experiments that train now, and for each VM without an experiment what was seen instead."""
 
     def collect_final_results(
         self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]

@@ -54,7 +54,7 @@ class RunRecord:
         self._earlier = earlier
 
     def begin(self) -> None:
-        """The run starts, or goes on."""
+        """The run starts, or is resumed."""
         request, earlier, plan_id = self._request, self._earlier, self._request.plan.plan_id
         if earlier is not None:
             plan_id = earlier.plan_id if earlier.rolling_back else plan_id

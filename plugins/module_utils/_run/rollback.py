@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The rollback: brings the VMs that a run moved back to where it took them from.
+"""The rollback: moves VMs back to the hosts where the run took them from.
 
-It works from the journal and from where VMs are observed, so that a killed rollback goes on where it was. It is planned
+It works from the journal and from where VMs are observed, so that a killed rollback can be resumed. It is planned
 like any other move: a source that cannot take a VM back is a refusal with its reasons, and the VM stays.
 """
 
@@ -46,9 +46,9 @@ FENCE_SECONDS = 300.0
 
 
 def rollback_reason(outcome: Outcome, rules: Rules) -> str:
-    """Why a run must be rolled back, "" when it need not be.
+    """Why a run must be rolled back, "" if it must not.
 
-    It stopped, or experiments that were well after their own move came to harm while others moved.
+    It stopped, or experiments that were fine after their own move were interrupted while others moved.
     """
     if not rules.roll_back or outcome.interrupted:
         return ""
@@ -56,10 +56,10 @@ def rollback_reason(outcome: Outcome, rules: Rules) -> str:
     return outcome.stopped or (failures[0] if failures and len(failures) >= rules.max_failures else "")
 
 
-def way_back(estate: Estate, state: RunState) -> Plan:
-    """The plan that brings back each VM that the run sent away and that still is where the run put it.
+def plan_return(estate: Estate, state: RunState) -> Plan:
+    """The plan that brings back each VM that the run moved away and that is still where the run put it.
 
-    No headroom: a source has room for what it carried. A way back that is in flight is adopted. Numbers go on from the run's.
+    No headroom: a source has room for what it carried. A way back that is in flight is adopted. Its numbers follow those of the run.
     """
     away = [
         record
@@ -83,12 +83,12 @@ def way_back(estate: Estate, state: RunState) -> Plan:
     for move in plan.moves:
         used += move.vm not in state.back
         number = state.back[move.vm].number if move.vm in state.back else used
-        moves.append(replace(move, number=number, why=f"back to where this run took it from; {move.why}"))
+        moves.append(replace(move, number=number, why=f"back to where this run found it; {move.why}"))
     return replace(plan, moves=tuple(moves))
 
 
 def account_of(record: MoveRecord, back: MoveRecord | None, host: tuple[str, str] | None, refusal: str) -> Account:
-    """The account of one VM; ``host`` is where it is observed (MoID, name), ``refusal`` why no way back was planned."""
+    """The account of one VM; ``host`` is where it was observed (MoID, name), ``refusal`` is why no way back was planned."""
     if host is None:
         return Account(record.vm, record.vm_name, "", "gone")
     moid, name = host
@@ -107,7 +107,7 @@ def _reason(record: MoveRecord) -> str:
 
 
 def home_after(home: Home, record: MoveRecord) -> Home | None:
-    """The home of a VM that is back on its source: none when that is its home, else its home as before this run."""
+    """The home of a VM that is back on its source: none if the source is its home, else its home as before this run."""
     if home.host == record.source:
         return None
     return replace(home, target=record.source, target_name=record.source_name)
@@ -134,13 +134,13 @@ class Rollback:
         self._interrupted = interrupted
 
     def carry_out(self, reason: str, watched: tuple[str, ...]) -> RolledBack:
-        """Announce, lift the fence, bring back, set homes right, account for every VM."""
+        """Announce, lift the fence, bring back, correct homes, account for every VM."""
         state = self._state()
         if not state.rolling_back:
             self._journal.write(RollingBack(reason))
         fence = self._lift_fence()
         estate = self._vcenter.estate(devices_of_vms=tuple(state.moves))
-        plan = way_back(estate, state)
+        plan = plan_return(estate, state)
         for move in plan.moves:
             self._journal.write(MovePlanned.of(move, back=True))
         for refusal in plan.refusals:
@@ -163,7 +163,7 @@ class Rollback:
         return state
 
     def _lift_fence(self) -> str:
-        """End the maintenance mode of the run's own fence, so that the host takes VMs; what went wrong, or ""."""
+        """Lift the run's own fence, so that the host accepts VMs. Returns what went wrong, or ""."""
         host = self._vcenter.estate().hosts.get(self._own_fence or "")
         if host is None or host.maintenance is Maintenance.NORMAL:
             return ""
@@ -179,7 +179,7 @@ class Rollback:
     def _accounts(self, plan: Plan, estate: Estate, fence: str) -> tuple[Account, ...]:
         state = self._state()
         hosts = {vm: seen.host for vm, seen in self._vcenter.placement(tuple(state.moves)).items()}
-        self._set_homes_right(state, hosts)
+        self._correct_homes(state, hosts)
         refusals = {
             r.vm: fence or "; ".join(f"{x.check} ({x.object}): {x.hint}" for x in r.reasons) for r in plan.refusals
         }
@@ -190,7 +190,7 @@ class Rollback:
             found.append(account_of(record, state.back.get(record.vm), place, refusals.get(record.vm, "")))
         return tuple(found)
 
-    def _set_homes_right(self, state: RunState, hosts: Mapping[str, str | None]) -> None:
+    def _correct_homes(self, state: RunState, hosts: Mapping[str, str | None]) -> None:
         for home in state.homes:
             record = state.moves.get(home.vm)
             if record is None or hosts.get(home.vm) != record.source:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One run from the lock to ``run_finished``: what ``vm_migrate`` does once it is connected."""
+"""One run from the lock to ``run_finished``: the work of ``vm_migrate`` after the connection."""
 
 from __future__ import annotations
 
@@ -45,27 +45,25 @@ UNOBSERVED = Fault(OwnReason.END_NOT_OBSERVED, "the move ended while no process 
 
 
 def refuse_drift(plan: Plan, estate: Estate) -> None:
-    """Raise PlanRefused with everything in which the present differs from the plan."""
+    """Raise PlanRefused with everything that has changed since the plan was made."""
     drifts = revalidate(plan, estate)
     if drifts:
         what = "; ".join(f"{drift.vm_name}: {drift.what}" for drift in drifts)
-        raise PlanRefused(
-            f"The plan no longer fits the present, and nothing was moved ({what})", hint="Plan again", option="plan"
-        )
+        raise PlanRefused(f"The plan is out of date; no VM was moved ({what})", hint="Create a new plan", option="plan")
 
 
 def unrecoverable(experiments: Iterable[Experiment]) -> list[str]:
-    """A sentence on each experiment that could not be recovered if the worst happened, or of which that is not known."""
+    """One sentence for each experiment that no checkpoint would save, or for which that is not known."""
     return [f"{e.vm_name} {e.description}: {e.recovery or 'not known'}" for e in experiments if e.recoverable != "yes"]
 
 
 def refuse_unrecoverable(experiments: tuple[Experiment, ...], policy: str) -> None:
-    """Raise PlanRefused when the policy is ``refuse`` and an experiment could not be recovered if the worst happened."""
+    """Raise PlanRefused if the policy is ``refuse`` and no checkpoint would save an experiment."""
     lost = unrecoverable(experiments)
     if policy == "refuse" and lost:
         raise PlanRefused(
-            f"Experiments without a checkpoint, and nothing was moved ({'; '.join(lost)})",
-            hint="Let them write checkpoints, or set require_checkpoint to warn",
+            f"No checkpoint would save these experiments; no VM was moved ({'; '.join(lost)})",
+            hint="Make the trainings write checkpoints, or set require_checkpoint to warn",
             option="experiments",
         )
 
@@ -80,7 +78,7 @@ def carry_out(
 ) -> RunReport:
     """Carry out a request, or resume the run that a killed process left for the same host or VMs.
 
-    One that brought a VM to where this request does not want it is over: it is closed, and a new run begins.
+    One that brought a VM to where this request does not want it is over: the journal is closed, and a new run begins.
     """
 
     def run(request: RunRequest, folder: Path, earlier: RunState | None) -> RunReport:
@@ -89,7 +87,7 @@ def carry_out(
             return _Run(vcenter, observer, request, folder, journal, earlier, interrupted).go()
         except VsphereError as error:
             if journal.begun:
-                error.run_id = folder.name  # so that its evidence is found, as far as it goes
+                error.run_id = folder.name  # so that its evidence can be found
             raise
         finally:
             journal.close()
@@ -117,14 +115,14 @@ def _earlier_run(request: RunRequest) -> tuple[Path, RunState] | None:
 
 
 def _is_over(earlier: RunState, request: RunRequest) -> bool:
-    """Whether a request for VMs is for another purpose than the earlier run, or sends one on from where that wanted it."""
+    """Whether a request for VMs has another purpose than the earlier run, or moves a VM on from the target of that run."""
     wanted = {vm: move.target for vm, move in earlier.moves.items() if move.submitting}
     further = any(wanted.get(move.vm) == move.source for move in request.plan.moves)
     return not earlier.rolling_back and (further or earlier.purpose is not request.purpose)
 
 
 def unseen_end(record: MoveRecord, host: tuple[str, str] | None, refusal: Refusal | None) -> Ended:
-    """How the move of a killed process ended that its resumed run does not plan again.
+    """How a move of a killed process ended, if its resumed run does not plan the move again.
 
     ``host`` (MoID and name) is where the VM is observed, ``None`` when it no longer exists.
     """
@@ -176,11 +174,11 @@ class _Run:
 
     @property
     def _rolling_back(self) -> str:
-        """Why the killed process was rolling back, "" when it was not."""
+        """Why the killed process was rolling back, "" if it was not."""
         return self._earlier.rolling_back if self._earlier is not None else ""
 
     def go(self) -> RunReport:
-        """Open, watch, move, judge, roll back where that is asked for, close."""
+        """Open, watch, move, judge, roll back if that is configured, close."""
         estate = self._vcenter.estate(devices_of_vms=tuple(move.vm for move in self._request.plan.moves))
         if not self._rolling_back:
             refuse_drift(self._request.plan, estate)
@@ -205,11 +203,11 @@ class _Run:
 
     @property
     def _has_moved(self) -> bool:
-        """Whether the killed process submitted a move: then to refuse comes too late."""
+        """Whether the killed process submitted a move. Then it is too late to refuse."""
         return self._earlier is not None and any(move.submitting for move in self._earlier.moves.values())
 
     def _refuse_unrecoverable(self, experiments: tuple[Experiment, ...], plan: Plan) -> None:
-        """See :func:`refuse_unrecoverable`; the run is over then, so that no later one resumes it."""
+        """See :func:`refuse_unrecoverable`; a refused run is over, so that no later run resumes it."""
         try:
             refuse_unrecoverable(experiments, self._request.require_checkpoint)
         except PlanRefused:
@@ -219,7 +217,7 @@ class _Run:
     def _move(
         self, estate: Estate, plan: Plan, watch: ExperimentWatch, watched: tuple[str, ...]
     ) -> tuple[Outcome, RolledBack | None]:
-        """Carry out the plan, and bring back what moved when it must be; a killed rollback goes on at once."""
+        """Carry out the plan, and bring VMs back if necessary; a killed rollback continues at once."""
         request = self._request
         outcome = Outcome((), (), self._rolling_back)
         if not self._rolling_back:
@@ -252,9 +250,9 @@ class _Run:
         return self._observer.collect_final_results(outcome.judgements, samples)
 
     def _unseen_ends(self, estate: Estate, plan: Plan) -> tuple[Ended, ...]:
-        """Write down how the earlier process's moves ended, and tell of those that are not planned again.
+        """Record how the moves of the earlier process ended. Returns those that are not planned again.
 
-        Moves that the plan takes up on their way have not ended. A rollback accounts for every VM by itself.
+        Moves that the plan adopts have not ended. A rollback accounts for every VM itself.
         """
         if self._earlier is None:
             return ()
@@ -276,7 +274,7 @@ class _Run:
         return tuple(ends)
 
     def _remaining(self, estate: Estate) -> Plan:
-        """The plan without moves that are done; nothing of it when the run is on its way back."""
+        """The plan without moves that are done; empty if the run is rolling back."""
         plan = self._request.plan
         if self._rolling_back:
             return replace(plan, moves=(), refusals=())
@@ -284,7 +282,7 @@ class _Run:
         return replace(plan, moves=moves)
 
     def _subjects(self, estate: Estate, plan: Plan) -> tuple[str, ...]:
-        """VMs to look into: those to be moved, and those that a rollback may bring back."""
+        """VMs to observe: those of the plan, and those that a rollback may bring back."""
         vms = dict.fromkeys(move.vm for move in plan.moves)
         if self._rolling_back and self._earlier is not None:
             vms |= dict.fromkeys(self._earlier.moves)
@@ -296,7 +294,7 @@ class _Run:
         return tuple(vm for vm in dict.fromkeys((*vms, *moved)) if vm in estate.vms)
 
     def _experiments(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
-        """Experiments known from the journal and found now; each is written down once."""
+        """Experiments known from the journal and found now; each is recorded once."""
         known = self._earlier.experiments if self._earlier else ()
         found, unobserved = self._observer.discover(estate, vms)
         for experiment in found:

@@ -50,13 +50,13 @@ class MoveRecord:
 
     @property
     def in_flight(self) -> bool:
-        """Whether the run announced this move to vCenter and never saw its end."""
+        """Whether the move was announced to vCenter and the run never saw its end."""
         return self.submitting and self.result is None
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """A run as its journal tells it. ``moves`` is keyed by VM MoID, the latest plan of a VM wins.
+    """A run as its journal describes it. ``moves`` is keyed by VM MoID; the latest plan of a VM counts.
 
     ``rolling_back`` is why the run brings back what it moved, "" when it does not; ``back`` holds these moves by VM MoID.
     ``homes_cleared`` are VMs that need no home any more, each with the time (UTC, ISO 8601) since when.
@@ -67,7 +67,7 @@ class RunState:
     purpose: Purpose
     key: str
     started_at: str
-    host: str | None = None  # MoID of the host that is emptied or refilled
+    host: str | None = None  # MoID of the host that is evacuated or restored
     host_name: str = ""
     finished: bool = False
     result: str = "unfinished"
@@ -85,7 +85,7 @@ class RunState:
 
     @property
     def in_flight(self) -> tuple[MoveRecord, ...]:
-        """Moves announced to vCenter whose end the run never saw."""
+        """Moves that were announced to vCenter and whose end the run never saw."""
         return tuple(move for move in (*self.moves.values(), *self.back.values()) if move.in_flight)
 
 
@@ -145,7 +145,7 @@ def _planned(state: RunState, event: MovePlanned) -> RunState:
         target_name=event.target.name,
     )
     known = (state.back if event.back else state.moves).get(record.vm)
-    if known is not None and known.in_flight:  # a resumed run plans it again before it takes up its task
+    if known is not None and known.in_flight:  # a resumed run plans it again before it adopts its task
         record = replace(record, submitting=True, task=known.task)
     if event.back:
         return replace(state, back={**state.back, record.vm: record})
@@ -164,7 +164,7 @@ def _moved_on(state: RunState, event: MoveEvent, at: str) -> RunState:
 
 
 def _update_move(state: RunState, event: MoveEvent, **changes: Any) -> RunState:
-    """A VM's way back begins after its way there has ended, so its events belong to the later of the two."""
+    """The way back of a VM begins after its outbound move has ended, so its events belong to the later one."""
     vm = event.vm.moid
     if vm in state.back:
         return replace(state, back={**state.back, vm: replace(state.back[vm], **changes)})

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The state directory: one folder a run, and a lock so that one process at a time works for a host.
+"""The state directory: one folder per run, and a lock so that one process at a time works for a host.
 
 ``<state_dir>/runs/<run_id>/journal.jsonl`` and ``samples.jsonl``; ``<state_dir>/locks/<key>.lock``;
-``<state_dir>/homes_cleared.jsonl``, a line a home that an operator cleared, because journals are evidence and never change.
-Folders 0700, files 0600. A lock dies with its process, so a killed run never blocks the next one.
+``<state_dir>/homes_cleared.jsonl``, one line per home that an operator cleared, because journals are evidence and never change.
+Folders 0700, files 0600. A lock ends with its process, so a killed run never blocks the next one.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ JOURNAL = "journal.jsonl"
 
 
 def state_to_read(state_dir: str) -> Path:
-    """The state directory as an absolute path. Nothing is made: where it is missing there is no run."""
+    """The state directory as an absolute path. Creates nothing: a missing directory has no runs."""
     return Path(os.path.expanduser(state_dir)).absolute()
 
 
 def state_path(state_dir: str) -> Path:
-    """The state directory as an absolute path, made when missing.
+    """The state directory as an absolute path; creates it if it is missing.
 
-    Raises InvalidInput when it cannot be made or written.
+    Raises InvalidInput if it cannot be created or written.
     """
     path = state_to_read(state_dir)
     try:
@@ -48,7 +48,7 @@ def state_path(state_dir: str) -> Path:
     except OSError as error:
         raise InvalidInput(
             f"The state directory {path} cannot be used: {error.strerror}",
-            hint="Give a folder this user can write in state_dir",
+            hint="Set state_dir to a folder that this user can write",
             option="state_dir",
         ) from error
     return path
@@ -56,24 +56,24 @@ def state_path(state_dir: str) -> Path:
 
 @contextmanager
 def accessing(path: Path, done: str = "read") -> Iterator[None]:
-    """Raise InvalidInput when something of the state directory is there and cannot be read (or what ``done`` says)."""
+    """Raise InvalidInput if a file of the state directory exists and cannot be read (or ``done``)."""
     try:
         yield
     except OSError as error:
         raise InvalidInput(
             f"{path} cannot be {done}: {error.strerror}",
-            hint="Give a folder that this user can use in state_dir",
+            hint="Set state_dir to a folder that this user can use",
             option="state_dir",
         ) from error
 
 
 def slug_of(subject: str) -> str:
-    """A run's subject as it stands in the name of its folder."""
+    """A run's subject as part of the name of its folder."""
     return re.sub(r"[^A-Za-z0-9-]+", "-", subject).strip("-").lower()[:40] or "vms"
 
 
 def new_run(state: Path, purpose: Purpose, subject: str) -> Path:
-    """Make the folder of a new run; its name is the ``run_id``, sortable by time."""
+    """Create the folder of a new run; its name is the ``run_id``, which sorts by time."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     slug = slug_of(subject)
     folder = state / "runs" / f"{stamp}-{purpose}-{slug}-{secrets.token_hex(2)}"
@@ -82,7 +82,7 @@ def new_run(state: Path, purpose: Purpose, subject: str) -> Path:
 
 
 def run_folders(state: Path) -> list[Path]:
-    """Folders of all runs, newest first; none where there is no state directory. Raises InvalidInput when it cannot be read."""
+    """Folders of all runs, newest first; none without a state directory. Raises InvalidInput if it cannot be read."""
     runs = state / "runs"
     with accessing(runs):
         try:
@@ -95,7 +95,7 @@ Warn = Callable[[str], None]
 
 
 def ignore(_text: str) -> None:
-    """Hear a warning and do nothing."""
+    """Ignore a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ def no_run(state: Path, run_id: str | None = None) -> NotFound:
 
 
 def _may_be_of(folder: Path, reading: Reading, key: str, subject: str) -> bool:
-    """Whether a run works for ``key``. If its first line is destroyed, the name of its folder must tell."""
+    """Whether a run works for ``key``. If its first line is destroyed, the name of its folder decides."""
     if reading.key is not None or not reading.problem:
         return reading.key == key
     return f"-{slug_of(subject)}-" in folder.name
@@ -204,7 +204,7 @@ def refuse_unreadable(state: Path, key: str, subject: str) -> None:
 def unfinished_run(state: Path, key: str, purpose: Purpose, subject: str) -> tuple[Path, RunState] | None:
     """The newest run for ``key`` if it has the purpose and never ended; newer runs of another purpose supersede it.
 
-    Raises JournalUnreadable if nobody can tell because the journal of that run is damaged, foreign or newer.
+    Raises JournalUnreadable if the journal of that run is damaged, foreign or newer.
     """
     for folder, reading in readings(state):
         if not _may_be_of(folder, reading, key, subject):
@@ -241,7 +241,7 @@ def unfinished_run_of_vms(state: Path, plan: Plan) -> tuple[Path, RunState] | No
 
 
 def arrivals(runs: Iterable[RunState], estate: Estate) -> dict[str, str]:
-    """VM -> host where one of the runs that never ended and was for no host wanted it, and where it is (MoIDs)."""
+    """VM -> host (MoIDs) of VMs that are on the target of a run that never ended and was not for a host."""
     found = {}
     for run in runs:
         if not run.finished and run.host is None:
@@ -252,7 +252,7 @@ def arrivals(runs: Iterable[RunState], estate: Estate) -> dict[str, str]:
 
 
 def moves_in_flight(runs: Iterable[RunState]) -> dict[str, tuple[str, str | None]]:
-    """VM -> (target, task) of moves that one of the runs, newest first, announced and never saw end."""
+    """VM -> (target, task) of moves that a run announced and whose end it never saw; ``runs`` are newest first."""
     found: dict[str, tuple[str, str | None]] = {}
     for run in runs:
         if not run.finished:
@@ -262,7 +262,7 @@ def moves_in_flight(runs: Iterable[RunState]) -> dict[str, tuple[str, str | None
 
 
 def journalled_plan(state: Path, vcenter: VcenterInfo, plan_id: str) -> Plan | None:
-    """The plan of that id as the newest run of this vCenter that carried it out, or began to, wrote it down."""
+    """The plan of that id, from the journal of the newest run of this vCenter that began it."""
     for run in stored_runs(state):
         if run.state.is_of(vcenter.instance_uuid):
             events = _plan_events([entry.event for entry in run.entries], plan_id)
@@ -272,7 +272,7 @@ def journalled_plan(state: Path, vcenter: VcenterInfo, plan_id: str) -> Plan | N
 
 
 def _plan_events(events: list[Event], plan_id: str) -> list[Event] | None:
-    """What a run wrote from the moment that it took up the plan until it took up another one."""
+    """The events of a run from its start with the plan until it was resumed with another plan."""
     begins = [(place, e.plan_id) for place, e in enumerate(events) if isinstance(e, RunStarted | RunResumed)]
     ends = [place for place, _id in begins[1:]] + [len(events)]
     for (begin, taken_up), end in zip(begins, ends, strict=True):

@@ -179,7 +179,7 @@ def short(error: BaseException) -> str:
 
 
 def patiently(read: Callable[[], T], patience: float = PATIENCE_SECONDS) -> T:
-    """Read again while the connection is lost: moves go on in the meantime, and only the place of their VMs counts.
+    """Read again while the connection is lost: moves continue in the meantime, and only the host of their VMs counts.
 
     Raises ConnectError after ``patience`` seconds; LoginRefused at once.
     """

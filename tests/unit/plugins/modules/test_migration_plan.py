@@ -74,9 +74,9 @@ def test_a_plan_is_made_of_one_reading(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "Nothing says which VMs"),
-        ({"vms": [], "patterns": [], "folders": [], "attributes": {}}, "Nothing says which VMs"),
-        ({"destination": "esx-2"}, "Nothing says which VMs"),
+        ({}, "No option selects VMs"),
+        ({"vms": [], "patterns": [], "folders": [], "attributes": {}}, "No option selects VMs"),
+        ({"destination": "esx-2"}, "No option selects VMs"),
         ({"host": ""}, "host is empty"),
         ({"fault_domain": ""}, "fault_domain is empty"),
         ({"vms": ["ml-1"], "destination": ""}, "destination is empty"),
