@@ -33,7 +33,16 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     index = (site / "index.html").read_text(encoding="utf-8")
     assert "Start here" in index
     captions = re.findall(r'<span class="caption-text">(.*?)</span>', index[: index.index("</aside>")])
-    assert captions == ["Tutorial", "How-to guides", "Explanation", "Reference", "Modules", "Filters", "Roles"]
+    assert captions == [
+        "Tutorial",
+        "How-to guides",
+        "Explanation",
+        "Reference",
+        "Development",
+        "Modules",
+        "Filters",
+        "Roles",
+    ]
 
 
 def test_a_warning_ends_the_build(tmp_path: Path) -> None:
