@@ -64,12 +64,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 class Watched:
     """The experiment of a VM under watch, as ``vm_migrate`` does it."""
 
-    def __init__(self, lab: Lab, run_module: RunModule, folder: Path) -> None:
+    def __init__(self, lab: Lab, run_module: RunModule, folder: Path, **settings: Any) -> None:
         self.lab = lab
         (found,) = run_module("experiment_info", lab, vms=[VM])["experiments"]
         self.experiment = Experiment(**{**found, "capabilities": Capabilities(**found["capabilities"])})
         self.progress: list[float | None] = []
-        self._watch = Providers(SETTINGS).watch(
+        self._watch = Providers(SETTINGS | settings).watch(
             (self.experiment,), folder, lambda _experiment, sample, _gained: self.progress.append(sample.progress)
         )
 
@@ -99,12 +99,14 @@ def watched(lab: Lab, run_module: RunModule, tmp_path: Path) -> Watched:
 def test_a_stun_lies_within_the_stated_interval(watched: Watched, measured: Measured, stun: float) -> None:
     judgement = watched.through({"action": "stun", "seconds": stun}, seconds=stun + 0.5)
     true = watched.lab.get("state")["vms"][VM]["freezes"][-1]["seconds"]
-    assert judgement.verdict is Verdict.UNINTERRUPTED, judgement
+    assert judgement.verdict in (Verdict.UNINTERRUPTED, Verdict.UNKNOWN), judgement
     assert judgement.longest_stall is not None
     assert true <= judgement.longest_stall.high
     with measured():
+        assert judgement.verdict is Verdict.UNINTERRUPTED, judgement.detail
         assert judgement.longest_stall.low <= true, (judgement.longest_stall, true)
-    assert (judgement.identity, judgement.progress, judgement.stall) == ("proven", "proven", "proven")
+        assert judgement.stall == "proven"
+    assert (judgement.identity, judgement.progress) == ("proven", "proven")
     assert judgement.progress_after > judgement.progress_before
 
 
@@ -117,7 +119,10 @@ def test_without_a_stun_no_stall_is_claimed(watched: Watched, measured: Measured
     assert watched.progress, "the listener hears how far the experiment is"
 
 
-def test_a_server_that_stays_frozen_is_unknown_also_to_who_watches_on(watched: Watched, tmp_path: Path) -> None:
+def test_a_server_that_stays_frozen_is_unknown_also_to_who_watches_on(
+    lab: Lab, run_module: RunModule, tmp_path: Path
+) -> None:
+    watched = Watched(lab, run_module, tmp_path, settle_timeout=3.0)
     judgement = watched.through({"action": "freeze"}, seconds=2)
     assert judgement.verdict is Verdict.UNKNOWN
     assert judgement.longest_stall is None or judgement.stall != "proven"
@@ -131,11 +136,14 @@ def test_a_server_that_stays_frozen_is_unknown_also_to_who_watches_on(watched: W
     assert judgement.unwatched_seconds > 0
 
 
-def test_a_stall_above_the_budget_is_stalled(watched: Watched) -> None:
+def test_a_stall_above_the_budget_is_stalled(watched: Watched, measured: Measured) -> None:
     judgement = watched.through({"action": "stun", "seconds": 5.5}, seconds=6)
-    assert judgement.verdict is Verdict.STALLED
+    assert judgement.verdict in (Verdict.STALLED, Verdict.UNKNOWN), judgement
     assert judgement.longest_stall is not None
-    assert judgement.longest_stall.low > 5
+    assert judgement.longest_stall.high >= 5.5
+    with measured():
+        assert judgement.verdict is Verdict.STALLED, judgement.detail
+        assert judgement.longest_stall.low > 5
 
 
 def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:

@@ -349,7 +349,7 @@ def test_bad_input_is_one_clear_error(run_module: RunModule, tmp_path: Path) -> 
     journal.close()
     mlflow = {"sources": [{"provider": "mlflow", "url": "http://127.0.0.1:1"}]}
     cases: dict[str, dict[str, Any]] = {
-        "has an experiment with run_id nope": {"run_id": "nope"},
+        "No run nope found in": {"run_id": "nope"},
         "has an experiment with vm ML-9": {"vm": "ML-9"},
         "max_mib is 0": {"max_mib": 0},
         "cannot be used": {"dest": str(tmp_path / "file" / "models"), "experiment": "h2o3"},
