@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Several nodes are one experiment: nothing is claimed that not every node was seen to do."""
+"""Several nodes are one experiment: a claim is proven only if it is proven for every node."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def test_a_cluster_is_never_better_than_its_worst_node(group: list[Judgement]) -
         assert verdicts == {Verdict.UNINTERRUPTED}
         assert len(group) == len(group[0].experiment.nodes)
     for name in ("identity", "progress", "stall"):
-        told = [getattr(m, name) for m in group]
+        claims = [getattr(m, name) for m in group]
         if getattr(whole, name) == "proven":
-            assert set(told) == {"proven"}
-        assert (getattr(whole, name) == "refuted") == ("refuted" in told)
+            assert set(claims) == {"proven"}
+        assert (getattr(whole, name) == "refuted") == ("refuted" in claims)
 
 
 @given(members(), st.data())
@@ -104,14 +104,14 @@ def test_a_node_that_nobody_watched_leaves_the_stall_unknown() -> None:
     assert (whole.verdict, whole.stall, whole.identity) == (Verdict.UNKNOWN, "unknown", "proven")
     assert whole.detail == "1 of 2 nodes of c were watched"
     (over,) = merged([judged(1, verdict=Verdict.COMPLETED)])
-    assert over.verdict is Verdict.COMPLETED, "who ran to the end was harmed by no node"
+    assert over.verdict is Verdict.COMPLETED, "an experiment that ran to its end was not interrupted by a node"
 
 
 def test_verdicts_by_owner() -> None:
     alone = judged(7, experiment=replace(node(7, cluster=""), owner="fraud"))
     both = [judged(n, experiment=replace(node(n), owner="vision")) for n in (1, 2)]
-    told = by_owner(merged([both[0], alone, both[1]]))
-    assert told == {
+    found = by_owner(merged([both[0], alone, both[1]]))
+    assert found == {
         "vision": [{"vms": ["ML-1", "ML-2"], "id": "job", "verdict": "uninterrupted"}],
         "fraud": [{"vms": ["ML-7"], "id": "job", "verdict": "uninterrupted"}],
     }
@@ -141,7 +141,7 @@ def test_only_vms_are_asked_for_further_nodes(
     assert [vm.name for vm in vms] == wanted
 
 
-def test_what_is_off_and_who_names_no_address_holds_no_node() -> None:
+def test_vms_that_are_off_or_have_no_address_contain_no_node() -> None:
     off = [replace(vm, power=Power.OFF) for vm in VMS]
     assert possible_cluster_members([node(1)], off, addresses={}, patterns=["*"]) == []
     hostile = replace(node(1), nodes=("", ":1", "198.51.100.7:54321"))

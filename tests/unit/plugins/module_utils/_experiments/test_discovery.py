@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where experiments are looked for: never where a hostile guest points to, never with credentials it may steal."""
+"""Where experiments are looked for: never at a hostile guest's address, never with credentials it may steal."""
 
 from __future__ import annotations
 
@@ -135,7 +135,9 @@ def test_credentials_go_to_no_server_that_the_name_of_a_vm_chooses() -> None:
         ("http://10.9.9.9:54321", {"addresses": {"ml-1": "10.1.2.3"}}, True),
     ],
 )
-def test_credentials_go_to_no_address_that_was_found_without(url: str, settings: dict[str, Any], refused: bool) -> None:
+def test_credentials_do_not_go_to_an_address_that_was_found_without_them(
+    url: str, settings: dict[str, Any], refused: bool
+) -> None:
     known = Experiment("vm-1", "ml-1", "h2o3", "job", "1", url)
     assert providers(**settings)._session(known), "without credentials it may be asked"
     asking = providers(username="alice", password="secret", **settings)
@@ -179,7 +181,7 @@ def test_a_url_for_any_address_and_name(template: str, address: str, name: str, 
 
 
 @pytest.mark.parametrize(("address", "name"), [("", "ml-1"), ("10.1.2.3]", "ml-1"), ("1.2.3.4", "a" * 300)])
-def test_an_address_that_gives_no_url_harms_that_vm_alone(address: str, name: str) -> None:
+def test_an_address_that_gives_no_url_affects_only_its_vm(address: str, name: str) -> None:
     with pytest.raises(UnusableAddress):
         url_for("http://{address}.{vm}:80" if len(name) > 99 else "http://{address}:80", address, name)
     seen = providers(h2o3=False, sources=[source("mlflow", url="http://{address}:5000")])
@@ -210,7 +212,7 @@ def test_a_slow_server_is_not_asked_without_end(monkeypatch: pytest.MonkeyPatch)
     assert (seen.experiments[0].recoverable, seen.experiments[-1].recoverable) == ("yes", "unknown")
 
 
-def test_what_a_source_tells_belongs_to_a_vm() -> None:
+def test_a_source_must_say_to_which_vm_its_experiments_belong() -> None:
     with pytest.raises(InvalidInput, match="to which VM"):
         providers(sources=[source("driverless_ai", url="https://dai.example.com:12345")])
 

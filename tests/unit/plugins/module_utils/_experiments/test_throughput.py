@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Throughput: its interval holds the true rate about as often as it says, and nothing is told from too little."""
+"""Throughput: its interval contains the true rate about as often as it claims, and few samples give no result."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_interval_holds_the_true_rate_as_often_as_it_says() -> None:
     assert held >= 88
 
 
-def test_what_is_told_again_counts_when_it_was_answered_first() -> None:
+def test_a_repeated_answer_counts_at_the_time_of_the_first_one() -> None:
     samples = [s for s in trained(3) if s.sent < 40]
     again = [
         each for s in samples for each in (s, replace(s, sent=s.sent + 0.1, received=s.received + 0.1, asked=s.sent))
@@ -55,12 +55,12 @@ def test_what_is_told_again_counts_when_it_was_answered_first() -> None:
     assert throughput(again[1:], 0, 40) == throughput(samples, 0, 40)
 
 
-def test_a_slower_half_is_told_and_an_equal_one_is_not() -> None:
+def test_a_slower_half_is_reported_and_an_equal_one_is_not() -> None:
     samples = trained(1, slow=1.25)
-    told = slowdown(throughput(samples, 0, 30), throughput(samples, 30, 60))
-    assert told is not None
-    assert told[1] < 0.8 < told[2]
-    assert told[2] < 1
+    slower = slowdown(throughput(samples, 0, 30), throughput(samples, 30, 60))
+    assert slower is not None
+    assert slower[1] < 0.8 < slower[2]
+    assert slower[2] < 1
     same = trained(2)
     equal = slowdown(throughput(same, 0, 30), throughput(same, 30, 60))
     assert equal is not None
@@ -68,7 +68,7 @@ def test_a_slower_half_is_told_and_an_equal_one_is_not() -> None:
 
 
 @given(st.integers(0, 1), st.floats(0, 1))
-def test_too_little_is_not_told(count: int, progress: float) -> None:
+def test_too_few_samples_give_no_throughput(count: int, progress: float) -> None:
     samples = [Sample(float(n), n + 0.1, "answered", "1", "RUNNING", progress) for n in range(count)]
     assert throughput(samples, 0, 100) is None
     assert slowdown(None, None) is None

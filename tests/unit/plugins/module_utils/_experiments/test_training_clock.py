@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The largest gap by the training's clock, also where a recorder thinned its points."""
+"""The largest gap by the training's clock, even if a recorder kept only some points."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Verdicts: the truth is generated, a poller simulated, and nothing untrue may be claimed."""
+"""Verdicts: the truth is generated, a poller is simulated, and no claim may be false."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_interval_holds_the_true_freeze(start: float, length: float, hz: flo
     assert stall is not None
     assert stall.low <= length <= stall.high or (length < 1 / hz and stall.high >= length)
     assert stall.high <= length + 1 / hz + 0.07
-    if length > 0.25 + 1 / hz + 0.07:  # below that a busy server cannot be told from a stall
+    if length > 0.25 + 1 / hz + 0.07:  # below, a busy server looks like a stall
         assert stall.high - stall.low <= 1 / hz + 0.12
 
 
@@ -77,7 +77,7 @@ def test_a_training_that_hangs_after_its_move_is_not_called_uninterrupted() -> N
 @pytest.mark.parametrize("carried", [True, False])
 @pytest.mark.parametrize("frozen", [True, False])
 def test_news_from_before_a_gap_or_the_moves_end_prove_nothing_after_it(carried: bool, frozen: bool) -> None:
-    """The training hangs for good at 10.0, and the server answers on: after a freeze of a second, or at the move's end."""
+    """The training hangs at 10.0, after a freeze of one second or at the move's end, but the server still answers."""
     gap = 1.0 if frozen else 0.0
     samples = [answer(t / 10, t / 10 + 0.002, t / 1000) for t in range(100)]
     late = answer(9.99, 10.002 + gap, 0.099)
@@ -131,7 +131,7 @@ def test_endings(samples: list[Sample], verdict: Verdict) -> None:
     assert judge(EXPERIMENT, samples, stall_budget=5).verdict is verdict
 
 
-def test_a_window_nobody_watched_is_no_proof() -> None:
+def test_an_unwatched_window_is_not_proof() -> None:
     samples = moving(0.4)
     judgement = judge(EXPERIMENT, samples, stall_budget=5, unwatched=[(9.9, 10.6)])
     assert judgement.verdict is Verdict.UNKNOWN
@@ -153,7 +153,7 @@ RUN = replace(EXPERIMENT, provider="mlflow", process="run", capabilities=Capabil
 
 
 def records(durations: list[float], freeze: tuple[float, float], *, hz: float, seconds: float) -> list[Sample]:
-    """A poller of a server that goes on answering: it shows the last step of a training that is frozen once."""
+    """The samples of a server that always answers with the last step of a training; the training is frozen once."""
     start, length = freeze
     ends, now, turn = [], 0.0, 0
     while now < seconds:
@@ -180,7 +180,9 @@ def test_quiet_steps_bound_the_freeze(durations: list[float], start: float, leng
     stall = longest_stall(samples, capabilities=RUN.capabilities)
     assert stall is not None
     assert stall.low <= length <= stall.high
-    assert stall.high <= length + max(durations) + 3 / hz, "a bound that always holds because it is wide says nothing"
+    assert stall.high <= length + max(durations) + 3 / hz, (
+        "a bound that is always true because it is wide proves nothing"
+    )
 
 
 def test_a_stall_before_the_first_step_that_was_seen_is_a_stall() -> None:
@@ -192,15 +194,15 @@ def test_a_stall_before_the_first_step_that_was_seen_is_a_stall() -> None:
 
 
 @given(seconds=st.floats(61, 200), hz=st.sampled_from([1.0, 5.0]))
-def test_a_slow_step_beside_parts_of_steps_is_no_stall(seconds: float, hz: float) -> None:
-    """The watch begins and ends within a step: how long a whole one takes is told by whole ones alone."""
+def test_a_slow_step_beside_parts_of_steps_is_not_a_stall(seconds: float, hz: float) -> None:
+    """The watch begins and ends within a step: only whole steps show how long a whole one takes."""
     stall = longest_stall(records([60.0], (0.0, 0.0), hz=hz, seconds=seconds), capabilities=RUN.capabilities)
     assert stall is not None
     assert stall.low == 0
 
 
 def test_an_evaluation_that_the_end_of_the_watch_cuts_off_is_evidence_of_long_steps() -> None:
-    """A step of 20 s is no stall where another one took at least 18 s."""
+    """A step of 20 s is not a stall if another one took at least 18 s."""
     samples = records([0.1] * 200 + [20.0], (0.0, 0.0), hz=5, seconds=78)
     stall = longest_stall(samples, capabilities=RUN.capabilities)
     assert stall is not None
@@ -211,7 +213,7 @@ def test_an_evaluation_that_the_end_of_the_watch_cuts_off_is_evidence_of_long_st
 @pytest.mark.parametrize("signal", ["answers", "changes"])
 @pytest.mark.parametrize("outcome", ["silent", "refused", "invalid"])
 def test_what_no_question_was_answered_about_may_have_been_a_stall(signal: str, outcome: str) -> None:
-    """The server was out of order when the watch began, and the VM moved meanwhile."""
+    """The server did not work when the watch began, and the VM moved meanwhile."""
     experiment = replace(RUN, capabilities=Capabilities("run", signal))
     samples = [Sample(n / 5, n / 5 + 0.01, outcome) for n in range(200)]
     samples += [
@@ -224,7 +226,7 @@ def test_what_no_question_was_answered_about_may_have_been_a_stall(signal: str, 
     assert judgement.longest_stall.high >= 40
 
 
-def test_what_a_training_does_between_its_last_step_and_its_end_is_no_stall() -> None:
+def test_work_between_the_last_step_and_the_end_is_not_a_stall() -> None:
     samples = records([0.1], (20.0, 0.0), hz=5, seconds=20)
     samples += [replace(samples[-1], sent=20 + n / 5, received=20.01 + n / 5) for n in range(150)]
     samples.append(replace(samples[-1], sent=50.0, received=50.01, status="DONE"))
@@ -232,8 +234,8 @@ def test_what_a_training_does_between_its_last_step_and_its_end_is_no_stall() ->
 
 
 @pytest.mark.parametrize("gap", [50.0, 600.0])
-def test_what_was_not_watched_is_no_step_and_hides_none(gap: float) -> None:
-    """A stall of a minute that was watched, then a second watch."""
+def test_unwatched_time_is_not_a_step_and_hides_no_stall(gap: float) -> None:
+    """A watched stall of one minute, then a second watch."""
     first = records([0.1], (30.0, 60.0), hz=5, seconds=100)
     second = [
         replace(s, sent=s.sent + 100 + gap, received=s.received + 100 + gap, step=2000.0 + (s.step or 0))
@@ -252,7 +254,7 @@ def test_what_was_not_watched_is_no_step_and_hides_none(gap: float) -> None:
 
 
 @pytest.mark.parametrize("signal", ["answers", "changes"])
-def test_a_run_that_goes_on_on_another_machine_proves_nothing_untrue(signal: str) -> None:
+def test_a_run_that_is_resumed_on_another_machine_proves_nothing_false(signal: str) -> None:
     first = [
         replace(s, sent=s.sent + 1e5, received=s.received + 1e5) for s in records([0.1], (0.0, 0.0), hz=5, seconds=20)
     ]
@@ -304,13 +306,13 @@ def test_a_run_that_stands_still_is_not_uninterrupted() -> None:
 
 
 @pytest.mark.parametrize("pace", [1.0, 0.5, 0.2])
-def test_a_network_that_is_cut_while_the_training_goes_on_is_no_stall(pace: float) -> None:
-    """The answer waits for 20 s as in a freeze, but progress went on all the time, if slower on a busy host."""
+def test_a_cut_network_while_the_training_continues_is_not_a_stall(pace: float) -> None:
+    """The answer waits for 20 s as in a freeze, but progress continued, though slower on a busy host."""
     samples = [answer(n / 20, n / 20 + 0.002, n / 2000) for n in range(200)]
     samples.append(answer(10.0, 30.0, 0.1 + 0.2 * pace))
     samples += [answer(30 + n / 20, 30.002 + n / 20, 0.1 + 0.2 * pace + n / 2000) for n in range(200)]
     judgement = judge(EXPERIMENT, samples, stall_budget=5, moved_at=9)
-    assert judgement.verdict is Verdict.UNKNOWN, "it may have stood still for a while, and nobody knows for how long"
+    assert judgement.verdict is Verdict.UNKNOWN, "it may have stood still for an unknown time"
     assert judgement.longest_stall is not None
     assert judgement.longest_stall.low == 0.0
     frozen = [replace(s, progress=(s.progress or 0) - 0.2 * pace) if s.received >= 30 else s for s in samples]

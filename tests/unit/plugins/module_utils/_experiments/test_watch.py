@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The watch in a process of its own, which is itself stopped: that is no stall of what it watches."""
+"""The watch, also in a separate process that is itself stopped: that is not a stall of the experiment."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Slow:
 
 experiment = Experiment("vm-1", "ML-1", "h2o3", "job", "1", "http://x")
 folder = pathlib.Path(sys.argv[1])
-told = dict(stall_budget=5.0, settle_timeout=1.0, baseline=1.0, listener=lambda *a, **k: None)
-with Watch([(experiment, Slow())], folder, **told) as watch:
+options = dict(stall_budget=5.0, settle_timeout=1.0, baseline=1.0, listener=lambda *a, **k: None)
+with Watch([(experiment, Slow())], folder, **options) as watch:
     watch.focus("vm-1")
     watch.baseline()
     print("ready", flush=True)
@@ -121,13 +121,13 @@ def test_a_thread_that_never_waited_for_a_processor_was_not_late(measured: Measu
 
 
 class Answers:
-    """A session that gives what it is told to, and then ends the thread of its watch."""
+    """A session with the given outcomes; "disk full" ends the thread of its watch."""
 
     max_hz = 20.0
 
     def __init__(self, *outcomes: str) -> None:
         self.outcomes = list(outcomes)
-        self.step: float | None = None  # where the training stands still
+        self.step: float | None = None  # set while the training stands still
 
     def sample(self) -> Sample:
         outcome = self.outcomes.pop(0) if self.outcomes else "answered"
@@ -174,7 +174,7 @@ def test_a_vm_is_asked_as_often_as_its_processors_bear(
         assert asked > most / 3
 
 
-def test_who_is_asked_elsewhere_costs_the_vm_nothing(tmp_path: Path, measured: Measured) -> None:
+def test_a_provider_outside_the_vm_costs_the_vm_nothing(tmp_path: Path, measured: Measured) -> None:
     here, elsewhere = (
         Experiment("vm-1", "ML-1", "h2o3", str(processors), "1", "http://x", processors=processors)
         for processors in (1, 0)
@@ -220,7 +220,7 @@ def test_a_watch_that_ended_by_itself_proves_nothing(tmp_path: Path) -> None:
     assert (judgement.verdict, judgement.identity) == (Verdict.UNKNOWN, "unknown")
 
 
-def test_one_reset_alone_is_no_server_that_is_gone(tmp_path: Path) -> None:
+def test_one_reset_connection_does_not_mean_that_the_server_is_gone(tmp_path: Path) -> None:
     session = Answers()
     with watched(tmp_path, session) as watch:
         watch.focus("vm-1")

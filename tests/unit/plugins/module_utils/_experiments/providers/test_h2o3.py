@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The parser of provider h2o3: what counts as an experiment, and that no guest's answer can hurt."""
+"""The parser of provider h2o3: what counts as an experiment. No answer of a guest makes it fail."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_children_of_an_automl_are_not_counted_twice() -> None:
     parent = job("aml", "Key<AutoML>", dest="aml1@@dep_delay")
     child = job("child", dest="GBM_1_AutoML_1_20261124_101500")
     assert found(parent, child, job("own")) == ["aml", "own"]
-    assert found(child) == ["child"], "it is nobody's child when no AutoML runs"
+    assert found(child) == ["child"], "it is not a child if no AutoML runs"
 
 
 @given(LIKE_H2O, st.dictionaries(st.sampled_from(["x-h2o-cluster-id", "server"]), st.text(), max_size=2))
-def test_whatever_a_guest_answers_is_parsed_into_bounds(body: Any, headers: dict[str, str]) -> None:
+def test_any_answer_of_a_guest_is_parsed_into_bounds(body: Any, headers: dict[str, str]) -> None:
     answer = _http.Answer(200, headers, body)
     for experiment in _h2o3.running_experiments(answer, "http://a:1", "vm-1", "a"):
         assert len(experiment.id) <= 200
@@ -116,7 +116,7 @@ def test_checkpoints_of_a_model() -> None:
 
 
 @given(LIKE_H2O)
-def test_whatever_a_model_looks_like(body: Any) -> None:
+def test_any_model_is_parsed(body: Any) -> None:
     answer = _http.Answer(200, PROCESS, body)
     _h2o3.score_of(answer)
     _h2o3.recovery_of(answer)
@@ -126,14 +126,14 @@ def test_whatever_a_model_looks_like(body: Any) -> None:
 
 def test_of_thousands_of_jobs_a_few_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    told = {
+    reported = {
         "/3/Cloud": {"__meta": {"schema_name": "CloudV3"}},
         "/3/Jobs": {"jobs": [job(f"$03_{n}") for n in range(5000)]},
     }
 
     def get(_probe: _http.Probe, path: str) -> _http.Answer:
         asked.append(path)
-        return _http.Answer(200, PROCESS | {"x-h2o-build-project-version": "3.46"}, told.get(path))
+        return _http.Answer(200, PROCESS | {"x-h2o-build-project-version": "3.46"}, reported.get(path))
 
     monkeypatch.setattr(_http.Probe, "get", get)
     experiments, _detail = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a")
@@ -156,7 +156,7 @@ Serve = Callable[[bytes], int]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start a server that answers whatever comes with given bytes, or never with none; returns its port."""
+    """Start a server that answers each request with the given bytes, or never if there are none; returns its port."""
     with ExitStack() as servers:
         yield lambda answer: servers.enter_context(sending(answer))
 
@@ -181,7 +181,7 @@ def test_who_answers_byte_by_byte_is_not_waited_for(extra: str) -> None:
     probe = _http.Probe(_http.Endpoint("127.0.0.1", listening.getsockname()[1]), timeout=0.5)
     with pytest.raises(TimeoutError):
         probe.get("/3/Cloud")
-    assert time.monotonic() - began < 25, "all of the answer takes 50 s"
+    assert time.monotonic() - began < 25, "the whole answer takes 50 s"
     listening.close()
 
 
@@ -194,7 +194,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 @pytest.fixture
 def serve_many() -> Iterator[int]:
-    """A server that keeps connections and says how many there were, below ``/chunked`` in chunks; its port."""
+    """The port of a server that keeps connections and answers with their number, below ``/chunked`` in chunks."""
     seen: list[Any] = []
 
     class Handler(Answering):
@@ -250,7 +250,7 @@ def test_hostile_answers_are_samples_too(serve: Serve, answer: bytes, outcome: s
     probe.close()
 
 
-def test_a_chunk_of_negative_length_is_no_leave_to_send_without_end() -> None:
+def test_a_chunk_of_negative_length_does_not_allow_an_endless_answer() -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     sent = [0]
 
@@ -317,7 +317,7 @@ def test_a_node_answers_for_itself_while_the_home_of_the_job_is_frozen(two_nodes
     quiet = [session.sample() for _ in range(5)]
     assert {sample.outcome for sample in quiet} == {"answered"}
     assert all(sample.received - sample.sent < FROZEN_SECONDS / 2 for sample in quiet)
-    assert len({sample.detail for sample in quiet}) == 1, "nothing new is told of the job"
+    assert len({sample.detail for sample in quiet}) == 1, "no answer has news of the job"
     session.close()
 
 
@@ -325,7 +325,7 @@ def test_after_a_freeze_only_news_that_were_asked_for_later_count(two_nodes: Two
     session = h2o3_sessions.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.port), "a")
     until(lambda: session.sample().status == "RUNNING")
     two_nodes.node.clear()
-    until(lambda: two_nodes.waiting)  # the question for the job is on its way, too
+    until(lambda: two_nodes.waiting)  # the question about the job was sent, too
     before = session._job_answer
     assert before is not None
     two_nodes.thaw_after_question()
@@ -360,12 +360,12 @@ def test_who_asks_often_asks_for_the_job_five_times_a_second(
         samples.append(job_session.sample())
         time.sleep(0.02)
     assert two_nodes.trees <= 1 + (time.monotonic() - began) / h2o3_sessions.FRESH_SECONDS
-    assert two_nodes.lives + two_nodes.trees == len(samples) + 1, "and once whether the cheap question is answered"
+    assert two_nodes.lives + two_nodes.trees == len(samples) + 1, "and one check whether the cheap question is answered"
     assert all(s.news_from <= s.sent for s in samples)
     assert len({s.news_from for s in samples}) == two_nodes.trees
     assert {(s.outcome, s.process, s.status) for s in samples} == {("answered", "17", "RUNNING")}
     with measured():
-        assert max(s.waited for s in samples) < 0.1, "each is a question of its own"
+        assert max(s.waited for s in samples) < 0.1, "each is a separate question"
     assert len({s.detail for s in samples}) == two_nodes.trees
 
 
@@ -377,7 +377,7 @@ def test_who_asks_seldom_asks_for_the_job_alone(two_nodes: TwoNodes, job_session
 
 
 @pytest.mark.parametrize("dropped", [True, False])
-def test_where_somebody_else_tells_of_life_the_job_alone_is_asked_for(
+def test_if_a_proxy_answers_the_liveness_check_only_the_job_is_queried(
     two_nodes: TwoNodes,
     job_session: h2o3_sessions.JobSession,
     monkeypatch: pytest.MonkeyPatch,
@@ -394,7 +394,7 @@ def test_where_somebody_else_tells_of_life_the_job_alone_is_asked_for(
 
 
 @pytest.mark.usefixtures("long_fresh")
-def test_a_proxy_that_answers_for_a_while_is_told_from_one_that_answers_for_good(
+def test_a_proxy_that_answers_for_a_while_differs_from_a_permanent_one(
     two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession
 ) -> None:
     job_session.sample()
@@ -405,15 +405,15 @@ def test_a_proxy_that_answers_for_a_while_is_told_from_one_that_answers_for_good
     lives = two_nodes.lives
     assert (job_session.sample().outcome, two_nodes.lives) == ("answered", lives + 1)
     two_nodes.process = None
-    told = job_session.sample()
-    assert (told.outcome, told.process, told.status) == ("answered", "17", "RUNNING")
-    assert told.sent < told.news_from
+    reported = job_session.sample()
+    assert (reported.outcome, reported.process, reported.status) == ("answered", "17", "RUNNING")
+    assert reported.sent < reported.news_from
     lives = two_nodes.lives
     job_session.sample()
     assert two_nodes.lives == lives
 
 
-def test_a_node_whose_life_somebody_else_tells_is_asked_for_its_cloud(two_nodes: TwoNodes) -> None:
+def test_a_node_behind_a_proxy_is_asked_for_its_cloud(two_nodes: TwoNodes) -> None:
     two_nodes.process = None
     session = h2o3_sessions.NodeSession(_http.Endpoint("127.0.0.1", two_nodes.port), "a")
     assert [(s.outcome, s.process) for s in (session.sample(), session.sample())] == [("answered", "17")] * 2
@@ -422,7 +422,7 @@ def test_a_node_whose_life_somebody_else_tells_is_asked_for_its_cloud(two_nodes:
 
 
 @pytest.mark.usefixtures("long_fresh")
-def test_a_server_that_is_gone_is_refused_and_asked_for_the_job_next(
+def test_after_a_refused_connection_the_next_question_is_about_the_job(
     two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession
 ) -> None:
     job_session.sample()
@@ -433,14 +433,14 @@ def test_a_server_that_is_gone_is_refused_and_asked_for_the_job_next(
 
 
 @pytest.mark.usefixtures("long_fresh")
-def test_another_process_is_seen_at_once_and_tells_nothing_of_the_job(
+def test_another_process_is_seen_at_once_without_news_of_the_job(
     two_nodes: TwoNodes, job_session: h2o3_sessions.JobSession
 ) -> None:
     job_session.sample()
     two_nodes.process = "18"
     other = job_session.sample()
     assert (other.outcome, other.process, other.status, other.detail) == ("answered", "18", None, "")
-    assert job_session.sample().detail == "2 trees", "the job is asked for next"
+    assert job_session.sample().detail == "2 trees", "the next question is about the job"
 
 
 @pytest.mark.parametrize("asked_for_the_job", [True, False])

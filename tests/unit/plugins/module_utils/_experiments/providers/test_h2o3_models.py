@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finished models of H2O-3: what can be had again alike, refusals, hostile archives. Servers here are scripted."""
+"""Finished models of H2O-3: which are reproducible, errors of servers, hostile archives. Servers here are scripted."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_what_is_promised_follows_from_the_parameters(answer: Answer, state: str
     assert why in detail
 
 
-def test_an_automl_promises_nothing_and_a_grid_is_told_by_its_models() -> None:
+def test_an_automl_is_not_reproducible_and_a_grid_is_unknown() -> None:
     assert reproducible_of("Key<AutoML>", None)[0] == "no"
     assert reproducible_of("Key<Grid>", None)[0] == "unknown"
 
@@ -94,7 +94,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_whatever_a_server_says_of_a_model_is_no_crash_and_no_promise(body: Any) -> None:
+def test_any_answer_about_a_model_is_parsed_without_a_promise(body: Any) -> None:
     state, detail = reproducible_of("Key<Model>", Answer(200, {}, body))
     assert state in ("yes", "no", "unknown")
     assert len(detail) <= 300
@@ -117,7 +117,7 @@ def test_two_exports_of_one_model_are_one_and_another_model_is_not(tmp_path: Pat
     assert mojo_digest(mojo(tmp_path / "4", name="trees/t01")) != mojo_digest(first)
 
 
-def test_what_is_no_mojo_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_mojo_is_an_error(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model.ini", INI)
@@ -194,7 +194,7 @@ def test_a_mojo_is_fetched_by_reading_alone(server: ScriptedServer, tmp_path: Pa
     assert fetch(server, tmp_path, format="binary").path.read_bytes() == b"binary model"
 
 
-def test_a_release_that_refuses_mojos_is_told_and_the_binary_model_taken(
+def test_the_binary_model_is_exported_if_the_server_does_not_export_the_mojo(
     server: ScriptedServer, tmp_path: Path
 ) -> None:
     server.answers["/3/Models/gbm1/mojo"] = (412, {"msg": "H2O-3 SECURE REQUIRED - MOJO export is blocked"})
@@ -208,7 +208,7 @@ def test_a_release_that_refuses_mojos_is_told_and_the_binary_model_taken(
 
 
 @pytest.mark.parametrize(
-    ("status", "message", "told"),
+    ("status", "message", "sentence"),
     [
         ("RUNNING", "", "GBM gbm1 is not finished (62 % done). Wait with experiment_wait"),
         ("FAILED", "Failed.", "is FAILED and has no finished model"),
@@ -216,14 +216,14 @@ def test_a_release_that_refuses_mojos_is_told_and_the_binary_model_taken(
     ],
 )
 def test_an_unfinished_job_is_one_clear_error(
-    server: ScriptedServer, tmp_path: Path, status: str, message: str, told: str
+    server: ScriptedServer, tmp_path: Path, status: str, message: str, sentence: str
 ) -> None:
     server.job(status, progress_msg=message)
     with pytest.raises(ExperimentError) as error:
         fetch(server, tmp_path)
-    assert told in str(error.value)
+    assert sentence in str(error.value)
     server.job("CANCELLED", progress_msg="Done.")
-    assert fetch(server, tmp_path).format == "mojo", "a finished job that somebody cancelled afterwards is finished"
+    assert fetch(server, tmp_path).format == "mojo", "a finished job that was cancelled later is finished"
 
 
 def test_servers_that_are_not_the_one_from_before(server: ScriptedServer, tmp_path: Path) -> None:
@@ -276,6 +276,6 @@ def test_a_model_that_is_too_large_or_cut_short_is_not_kept(server: ScriptedServ
         fetch(server, tmp_path)
 
 
-def test_formats_of_others_are_refused(server: ScriptedServer, tmp_path: Path) -> None:
+def test_formats_of_other_providers_are_an_error(server: ScriptedServer, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no format python"):
         fetch(server, tmp_path, format="python")

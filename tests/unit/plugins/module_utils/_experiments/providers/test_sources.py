@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Sources other than H2O-3: what counts as advancing, as a restart, as an answer; and settings that make no sense."""
+"""Sources other than H2O-3: what counts as progress, as a restart and as an answer; and wrong settings."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ Serve = Callable[[Callable[[str], tuple[int, Any]]], str]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start a server that answers a path with a status and JSON, or text if it is given some; returns its URL."""
+    """Start a server that answers each path with a status and text or JSON; returns its URL."""
     with ExitStack() as servers:
         yield lambda answer: servers.enter_context(answering(answer))
 
@@ -126,8 +126,8 @@ LIKE_COUNTS = st.floats(allow_nan=True) | st.integers() | st.sampled_from([5e-32
 @given(st.lists(st.tuples(LIKE_COUNTS, LIKE_COUNTS), max_size=8))
 @example([(0, -1.7e308), (5, 1.7e308), (6, 1.71e308), (7, 1.72e308)])
 @example([(0, 0.0), (5, 5e-324), (6, 1e-323)])
-def test_whatever_steps_a_guest_tells_the_journal_can_hold_what_they_show(told: list[tuple[Any, Any]]) -> None:
-    gap = largest_gap(tensorboard.points_of([[at, step, 0.0] for at, step in told]))
+def test_the_journal_can_store_a_gap_of_any_steps_that_a_guest_reports(reported: list[tuple[Any, Any]]) -> None:
+    gap = largest_gap(tensorboard.points_of([[at, step, 0.0] for at, step in reported]))
     json.dumps(gap and asdict(gap), allow_nan=False)
 
 
@@ -147,15 +147,15 @@ def test_steps_in_order_never_went_back(count: int, pace: float) -> None:
 
 
 @given(st.integers(5, 60), st.integers(2, 4), st.floats(0.1, 5))
-def test_steps_that_come_again_are_a_training_that_began_anew(count: int, lost: int, pace: float) -> None:
+def test_repeated_steps_are_a_training_that_started_again(count: int, lost: int, pace: float) -> None:
     points = [(pace * step, float(step)) for step in range(count)]
     points += [(pace * (count + 10), float(count - lost))]
     assert mlflow.went_back(points, since=0.0)
-    assert not mlflow.went_back(points, since=pace * (count + 10)), "what was before the watch is not its business"
+    assert not mlflow.went_back(points, since=pace * (count + 10)), "points from before the watch do not count"
 
 
 @given(st.integers(5, 60), st.floats(0.1, 5))
-def test_an_evaluation_beside_a_step_is_no_new_start(count: int, pace: float) -> None:
+def test_an_evaluation_beside_a_step_is_not_a_new_start(count: int, pace: float) -> None:
     points = [(pace * step, float(step)) for step in range(count)]
     points.append((pace * (count - 1) + 30, float(count - 1)))
     assert not mlflow.went_back(points, since=0.0)
@@ -236,7 +236,7 @@ def exporter(serve: Serve, started: list[float], steps: list[float]) -> str:
     return serve(page) + "/metrics"
 
 
-def test_another_start_of_the_process_is_a_restart_and_a_corrected_clock_is_none(serve: Serve) -> None:
+def test_another_start_of_the_process_is_a_restart_but_a_corrected_clock_is_not(serve: Serve) -> None:
     started, steps = [1000.0], [0.0]
     source = settings("prometheus", url=exporter(serve, started, steps), metric="steps_total", total_steps=100)
     (experiment,) = observed(source).experiments
@@ -252,7 +252,7 @@ def test_another_start_of_the_process_is_a_restart_and_a_corrected_clock_is_none
     session.close()
 
 
-def test_a_metric_that_stands_still_or_is_missing_is_no_experiment(serve: Serve) -> None:
+def test_a_metric_that_stands_still_or_is_missing_is_not_an_experiment(serve: Serve) -> None:
     url = serve(lambda _path: (200, "steps_total 5\n"))
     assert "did not advance" in observed(settings("prometheus", url=url, metric="steps_total")).detail
     assert "has no metric other" in observed(settings("prometheus", url=url, metric="other")).detail
@@ -284,14 +284,14 @@ def test_tensorboard_runs_belong_to_the_vm_of_their_path(serve: Serve) -> None:
     assert experiment.capabilities.freshness == 0.5
     session = tensorboard.Tensorboard(source).session(experiment)
     assert session.sample().process == experiment.process
-    points[0][0] = 99.0  # the first step was done at another time now
+    points[0][0] = 99.0  # the first step now has another time
     assert session.sample().process != experiment.process
     del points[2:]
     assert session.sample().process == "start 2"
     session.close()
 
 
-def test_tensorboard_is_not_just_anything(serve: Serve) -> None:
+def test_another_server_is_not_a_tensorboard(serve: Serve) -> None:
     url = serve(lambda _path: (404, {}))
     assert "not a TensorBoard" in observed(settings("tensorboard", url=url)).detail
 
@@ -304,8 +304,8 @@ def test_no_search_waits_as_long_as_a_guest_says(serve: Serve, monkeypatch: pyte
         return []
 
     monkeypatch.setattr(tensorboard, "advancing", advancing)
-    for told in (1e9, -1e9):
-        flags = {"debug": {"flags": {"reload_interval": told}}}
+    for reported in (1e9, -1e9):
+        flags = {"debug": {"flags": {"reload_interval": reported}}}
         url = serve(lambda path, flags=flags: (200, flags if path.endswith("environment") else {"ML-1": {"loss": {}}}))
         observed(settings("tensorboard", url=url, flush_seconds=10))
     monkeypatch.setattr(prometheus, "advancing", advancing)
@@ -314,7 +314,7 @@ def test_no_search_waits_as_long_as_a_guest_says(serve: Serve, monkeypatch: pyte
     assert waits == [2 * (tensorboard.LONGEST_WAIT + 10), 20, prometheus.LONGEST_WAIT]
 
 
-def test_a_thousand_stale_runs_take_no_thousand_connections() -> None:
+def test_a_thousand_stale_runs_do_not_keep_a_thousand_connections() -> None:
     class Stale:
         opened: ClassVar[set[int]] = set()
         max_hz = 4.0
@@ -386,13 +386,13 @@ def test_a_program_is_asked_by_lines(program: _exec.Exec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "told", "process"),
+    ("found", "reported", "process"),
     [("7@1", None, "7@1"), ("7@1", "7@1", "7@1"), ("7@1", 8, "8"), ("", "7@1", ""), ("", None, "")],
 )
-def test_a_program_that_leaves_out_the_process_is_no_restart(
-    tmp_path: Path, found: str, told: str | int | None, process: str
+def test_a_program_that_omits_the_process_is_not_a_restart(
+    tmp_path: Path, found: str, reported: str | int | None, process: str
 ) -> None:
-    answer = {"status": "RUNNING", "step": 1} | ({} if told is None else {"process": told})
+    answer = {"status": "RUNNING", "step": 1} | ({} if reported is None else {"process": reported})
     path = tmp_path / "provider"
     path.write_text(f"import sys\nfor line in sys.stdin: print({json.dumps(json.dumps(answer))}, flush=True)\n")
     source = _exec.Exec(settings("exec", command=[sys.executable, str(path)]))
@@ -401,7 +401,7 @@ def test_a_program_that_leaves_out_the_process_is_no_restart(
     session.close()
 
 
-def test_a_program_may_tell_the_end_and_the_past(program: _exec.Exec) -> None:
+def test_a_program_may_report_the_end_and_the_history(program: _exec.Exec) -> None:
     (experiment,), _detail = program.discover(TARGET)
     assert program.final(experiment) == Final("DONE", "loss", 0.25, ("model.pt",))
     assert program.history(experiment, 3, 4) == [(1.0, 3.0), (2.5, 4.0)]
@@ -409,12 +409,14 @@ def test_a_program_may_tell_the_end_and_the_past(program: _exec.Exec) -> None:
     assert (mute.final(experiment), mute.history(experiment, 3, 4)) == (None, [])
 
 
-@pytest.mark.parametrize(("told", "freshness"), [({}, 120.0), ({"freshness": 2}, 2.0), ({"freshness": "-1"}, 120.0)])
-def test_a_program_tells_how_old_its_answers_are(told: dict[str, Any], freshness: float) -> None:
+@pytest.mark.parametrize(
+    ("reported", "freshness"), [({}, 120.0), ({"freshness": 2}, 2.0), ({"freshness": "-1"}, 120.0)]
+)
+def test_a_program_reports_how_old_its_answers_are(reported: dict[str, Any], freshness: float) -> None:
     recorded = _exec.Exec(settings("exec", command=["true"], signal="changes"))
-    assert recorded._experiment({"id": "a", **told}, TARGET).capabilities.freshness == freshness
+    assert recorded._experiment({"id": "a", **reported}, TARGET).capabilities.freshness == freshness
     asked = _exec.Exec(settings("exec", command=["true"]))
-    assert asked._experiment({"id": "a", **told}, TARGET).capabilities.freshness == 0.0
+    assert asked._experiment({"id": "a", **reported}, TARGET).capabilities.freshness == 0.0
 
 
 @pytest.mark.parametrize(("job", "outcome"), [("ends", "silent"), ("odd", "invalid"), ("unwell", "silent")])
@@ -431,7 +433,7 @@ def test_a_program_that_waits_is_woken(program: _exec.Exec) -> None:
     assert session.sample().outcome == "silent"
 
 
-def test_what_a_program_says_unasked_is_no_answer(tmp_path: Path) -> None:
+def test_output_before_a_question_is_not_an_answer(tmp_path: Path) -> None:
     path = tmp_path / "provider"
     path.write_text(
         "import sys\n"
@@ -465,14 +467,14 @@ def test_a_program_that_does_not_listen_is_ended() -> None:
     assert time.monotonic() - began < 60
 
 
-def test_a_program_that_cannot_run_is_told() -> None:
+def test_a_program_that_cannot_run_is_reported() -> None:
     missing = _exec.Exec(settings("exec", command=["/nowhere/provider"]))
     assert "No such file" in missing.discover(TARGET)[1]
     silent = _exec.Exec(settings("exec", command=["true"]))
     assert silent.discover(TARGET)[1].startswith("true: ")
 
 
-# driverless_ai, against a stand-in for the documented calls of the client
+# driverless_ai, with a double of the client's documented calls
 
 
 def test_driverless_ai_needs_the_official_client(serve: Serve) -> None:
@@ -482,7 +484,7 @@ def test_driverless_ai_needs_the_official_client(serve: Serve) -> None:
 
 
 class Artifacts:
-    """``experiment.artifacts`` as the client's documentation describes it; ``leaves`` is what a download leaves behind."""
+    """``experiment.artifacts`` as the client documents it; ``leaves`` are the files after a download."""
 
     def __init__(self, *names: str) -> None:
         self.names = list(names)
@@ -499,7 +501,7 @@ class Artifacts:
 
 
 class StandIn:
-    """An experiment as the client's documentation describes it."""
+    """An experiment as the client documents it."""
 
     def __init__(self, key: str, lines: list[str], running: bool = True) -> None:
         self.key, self.name, self._lines, self._running = key, f"name of {key}", lines, running
