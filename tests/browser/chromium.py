@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How Chromium is found, started and shown a report."""
+"""Finding and starting Chromium, and opening a report in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-# Nothing but the page may be asked for, by the browser itself neither.
+# The browser itself must not request anything either.
 QUIET = (
     "--disable-gpu",
     "--disable-quic",
@@ -46,7 +46,7 @@ def running_chromium(path: str) -> Iterator[Browser]:
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How a page is looked at: ``width`` in CSS pixels, ``scheme`` light or dark, ``media`` screen or print."""
+    """How a page is viewed: ``width`` in CSS pixels, ``scheme`` light or dark, ``media`` screen or print."""
 
     width: int
     scheme: str = "light"
@@ -61,7 +61,7 @@ MODES = (Mode(1280), Mode(1280, "dark"), Mode(390), Mode(390, "dark"), Mode(PAPE
 
 @contextmanager
 def opened(browser: Browser, report: Path, mode: Mode) -> Iterator[tuple[Page, list[str]]]:
-    """A report as a page, and every address that it asked for beside itself; none of them is answered."""
+    """A report as a page, and every other address that it requested. Such requests are blocked."""
     context = browser.new_context(
         viewport={"width": mode.width, "height": TALL}, color_scheme="dark" if mode.scheme == "dark" else "light"
     )

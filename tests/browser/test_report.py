@@ -45,7 +45,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def look(browser: Browser, reports: dict[str, Path]) -> Callable[[str, Mode], dict[str, Any]]:
-    """What is seen of a report in a mode; each is opened once."""
+    """What can be seen of a report in a mode. Each report is opened once per mode."""
 
     @cache
     def looked(name: str, mode: Mode) -> dict[str, Any]:
@@ -62,15 +62,15 @@ Look = Callable[[str, Mode], dict[str, Any]]
 @pytest.mark.parametrize("name", RUNS)
 def test_everything_can_be_read(look: Look, name: str, mode: Mode) -> None:
     seen = look(name, mode)
-    assert seen["asked"] == [], "the page asks nobody for anything"
+    assert seen["asked"] == [], "the page requests nothing"
     assert seen["width"] == seen["viewport"] == mode.width, "nothing is wider than the window"
     texts = seen["texts"]
     assert len(texts) > 100 if name != "none" else texts
     lost = [t for t in texts if t["area"] <= 0 or t["left"] < -0.5 or t["right"] > mode.width + 0.5]
     assert lost == [], "all text is within the window"
     assert [t for t in texts if t["contrast"] < 4.5] == [], "WCAG 2.2, AA"
-    least = {"screen": 10.8, "print": 8.5}[mode.media]
-    assert [t for t in texts if t["size"] < least] == []
+    min_size = {"screen": 10.8, "print": 8.5}[mode.media]
+    assert [t for t in texts if t["size"] < min_size] == []
     dark = mode.scheme == "dark" and mode.media == "screen"
     assert (seen["background"] == "rgb(18, 22, 27)") == dark, "paper is white"
 
@@ -93,12 +93,12 @@ def test_the_figures_show_each_move_and_the_worst_curves(look: Look, name: str, 
     assert painted <= (dark if mode.scheme == "dark" and mode.media == "screen" else light)
 
 
-@pytest.mark.parametrize(("name", "most"), [("1", 3), ("8", 6), ("64", 16), ("none", 2)])
-def test_it_prints_on_so_many_pages(browser: Browser, reports: dict[str, Path], name: str, most: int) -> None:
+@pytest.mark.parametrize(("name", "max_pages"), [("1", 3), ("8", 6), ("64", 16), ("none", 2)])
+def test_it_prints_on_so_many_pages(browser: Browser, reports: dict[str, Path], name: str, max_pages: int) -> None:
     with opened(browser, reports[name], MODES[-1]) as (page, _asked):
         document = page.pdf(prefer_css_page_size=True, format="A4")
     pages = len(re.findall(rb"/Type\s*/Page\b(?!s)", document))
-    assert 1 <= pages <= most
+    assert 1 <= pages <= max_pages
 
 
 @pytest.mark.parametrize("mode", [MODES[0], MODES[3]], ids=str)

@@ -136,7 +136,7 @@ def signed_and_tampered(run_module: RunModule, tmp_path: Path, evidence: Path) -
     lines[4] = lines[4].replace(b"esx-05", b"esx-04")
     journal.write_bytes(b"".join(lines))
     told = run_module("evidence_report", **wanted)
-    assert "line 6 is wrong: it does not follow from the line before" in told["msg"]
+    assert "line 6 is wrong (it does not follow from the line before)" in told["msg"]
     assert told["diff"], "what the report now says otherwise is shown"
     assert "The journal was changed" in evidence.with_name("report.html").read_text()
     journal.write_bytes(kept)

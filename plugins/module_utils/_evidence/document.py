@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Evidence: a run's journal and samples as one document. Pure."""
+"""The evidence: one document from the journal and the samples of a run. Pure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OfVm = TypeVar("OfVm", NoExperiment, VmRefused, LeftBehind)
 def evidence_of(
     entries: Sequence[Entry], samples: Mapping[Key, list[Sample]], integrity: model.Integrity
 ) -> model.Evidence:
-    """The evidence of a run; ``samples`` by (VM MoID, experiment id), ``integrity`` what verifying the journal found.
+    """The evidence of a run, from its journal and its ``samples`` by (VM MoID, experiment id).
 
     The journal must begin with ``RunStarted``.
     """
@@ -145,17 +145,17 @@ def _vm(vm: Ref) -> model.VmName:
 
 
 def _latest(entries: Iterable[Entry], kind: type[OfVm]) -> list[OfVm]:
-    """The last event of a kind for each VM, in the order of the first."""
+    """The last event of a kind for each VM, in the order of the first ones."""
     return list({e.event.vm.moid: e.event for e in entries if isinstance(e.event, kind)}.values())
 
 
 def _last(entries: Sequence[Entry], kind: type[Kind]) -> tuple[str, Kind] | tuple[None, None]:
-    """Time and event of the last one of a kind."""
+    """Time and event of the last entry of a kind."""
     return next(((e.at, e.event) for e in reversed(entries) if isinstance(e.event, kind)), (None, None))
 
 
 def _fence(entries: Sequence[Entry]) -> str | None:
-    """What was done about maintenance mode: how the run found the fence, and what a rollback did to it."""
+    """The state of the fence when the run began, and what a rollback did to it."""
     _at, found = _last(entries, FenceFound)
     ended = next(
         (e.event for e in reversed(entries) if isinstance(e.event, FenceLifting | FenceLifted | FenceKept)), None

@@ -34,9 +34,9 @@ Window = tuple[float, "float | None"]  # begin and end in monotonic seconds; Non
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything that the evidence says about an experiment is made from this.
+    """Everything that is known about an experiment.
 
-    ``whole`` is the judgement on all its nodes, ``verdict`` the event of it; ``None`` if no verdict was reached.
+    ``whole`` is the judgement on all its nodes. ``verdict`` is the same as an event, ``None`` if no verdict was reached.
     """
 
     experiment: Experiment
@@ -49,7 +49,7 @@ class Observed:
 
 
 def experiments_found(entries: Iterable[Entry]) -> dict[Key, Experiment]:
-    """The experiments by (VM MoID, id)."""
+    """The experiments by (VM MoID, experiment id)."""
     found = (e.event.experiment for e in entries if isinstance(e.event, ExperimentFound))
     return {(experiment.vm, experiment.id): experiment for experiment in found}
 
@@ -76,7 +76,7 @@ def experiments_of(entries: Sequence[Entry], samples: Mapping[Key, list[Sample]]
 
 
 def _judgement(experiment: Experiment, verdict: VerdictReached | None) -> Judgement:
-    """The judgement that a run reached; without one nothing was proved."""
+    """The judgement of the run. Without a verdict, nothing is proven."""
     if verdict is not None:
         return verdict.judgement(experiment)
     claims = ("unknown", "unknown", "unknown")
@@ -84,7 +84,6 @@ def _judgement(experiment: Experiment, verdict: VerdictReached | None) -> Judgem
 
 
 def _member(judgement: Judgement) -> model.Member:
-    """What is stated of one node of a cluster."""
     return {
         "vm": judgement.experiment.vm_name,
         "moid": judgement.experiment.vm,
@@ -94,7 +93,7 @@ def _member(judgement: Judgement) -> model.Member:
 
 
 def _windows(entries: Iterable[Entry]) -> dict[str, list[Window]]:
-    """When each VM was being moved: each time from the submission, over all attempts, to the end.
+    """When each VM was moved: from the submission, over all attempts, to the end.
 
     A task that was adopted belongs to the submission before it; without one it counts only until the run submits the move.
     """
@@ -122,7 +121,7 @@ def _windows(entries: Iterable[Entry]) -> dict[str, list[Window]]:
 
 
 def _united(windows: Iterable[Iterable[Window]]) -> list[Window]:
-    """The windows of several VMs in order, those that overlap as one."""
+    """The windows of several VMs in order. Windows that overlap are joined."""
     found: list[Window] = []
     for start, end in sorted(itertools.chain.from_iterable(windows), key=lambda window: window[0]):
         if found and (found[-1][1] is None or start <= found[-1][1]):
@@ -247,7 +246,7 @@ def _training_clock(found: Gap | None) -> model.TrainingClock | None:
 
 
 def _progress_before(observed: Observed) -> float | None:
-    """Progress before the first move: a process that resumed the run knows only what it saw itself."""
+    """Progress before the first move. It is read from the samples, because a resumed run judges only its own."""
     moving, verdict = observed.moving, observed.verdict
     answers = (s.progress for s in reversed(observed.samples) if moving and s.received <= moving[0][0])
     known = next((progress for progress in answers if progress is not None), None)
@@ -257,7 +256,7 @@ def _progress_before(observed: Observed) -> float | None:
 
 
 def curve(samples: list[Sample], origin: float) -> list[list[float]]:
-    """[seconds since the run's start, progress], thinned; the ends stay, and both ends of every long gap."""
+    """[seconds since the run began, progress], thinned to ``MAX_POINTS``. The first and last points and those at long gaps are kept."""
     points = [[round(s.received - origin, 3), s.progress] for s in samples if s.progress is not None]
     if len(points) <= MAX_POINTS:
         return points

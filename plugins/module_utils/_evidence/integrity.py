@@ -40,7 +40,7 @@ def damage(integrity: Integrity) -> list[str]:
     found = []
     if integrity["broken_at"] is not None:
         found.append(
-            f"The journal was changed: line {integrity['broken_at']} is wrong: {integrity['why']}. "
+            f"The journal was changed: line {integrity['broken_at']} is wrong ({integrity['why']}). "
             "The evidence does not prove anything from that line on."
         )
     if integrity["samples_as_sealed"] is False:

@@ -26,7 +26,7 @@ Reading = TypeVar("Reading")
 
 
 def moves_of(entries: Sequence[Entry]) -> list[model.Move]:
-    """Each VM's move, and as a move of its own its way back; a VM's events belong to the one planned last."""
+    """The move of each VM, and its move back after a failure. An event of a VM belongs to the move that was planned last."""
     power_on, processes = _power_on(entries), _guest_processes(entries)
     found: dict[tuple[str, bool], model.Move] = {}
     latest: dict[str, model.Move] = {}
@@ -42,7 +42,7 @@ def moves_of(entries: Sequence[Entry]) -> list[model.Move]:
 
 
 def _power_on(entries: Iterable[Entry]) -> dict[str, model.PowerOnProof]:
-    """When vCenter says each VM was powered on, before and after; the same time proves that it was not powered off."""
+    """When each VM was powered on, as vCenter says before and after the moves."""
     first, last = _first_and_last((e.event.when, e.event.times) for e in entries if isinstance(e.event, PowerOnTimes))
     return {
         vm: {"before": at, "after": last.get(vm), "same": None if at is None or vm not in last else at == last[vm]}
@@ -51,7 +51,7 @@ def _power_on(entries: Iterable[Entry]) -> dict[str, model.PowerOnProof]:
 
 
 def _guest_processes(entries: Iterable[Entry]) -> dict[str, model.GuestProcessProof]:
-    """What the guests' process lists prove, from the first reading before and the last one after."""
+    """What the process lists of each guest prove: its first reading before and its last one after the moves."""
     read = ((e.event.when, e.event.readings) for e in entries if isinstance(e.event, GuestProcesses))
     before, after = _first_and_last(read)
     return {vm: _compared(reading, after.get(vm)) for vm, reading in before.items()}
@@ -65,7 +65,10 @@ def _compared(before: Mapping[str, Any], after: Mapping[str, Any] | None) -> mod
 def _first_and_last(
     readings: Iterable[tuple[str, Mapping[str, Reading]]],
 ) -> tuple[dict[str, Reading], dict[str, Reading]]:
-    """The first reading of each VM before, and the one after the last process of the run that worked for the VM."""
+    """The first reading before the moves and the last one after them, by VM.
+
+    A resumed run reads the VMs again before its moves. Earlier readings after the moves do not count then.
+    """
     first: dict[str, Reading] = {}
     last: dict[str, Reading] = {}
     for when, by_vm in readings:
@@ -104,7 +107,7 @@ def _new_move(
 
 
 def _replan(move: model.Move, event: MovePlanned) -> None:
-    """Take over a number and a target that may have changed since an earlier plan of the run."""
+    """Set what may have changed since an earlier plan of the run."""
     move["number"] = event.number
     move["source"], move["source_fault_domain"] = event.source.name, event.source.fault_domain
     move["target"], move["target_fault_domain"] = event.target.name, event.target.fault_domain
@@ -122,7 +125,10 @@ def _apply(move: model.Move, event: MoveEvent, at: str) -> None:
 
 
 def _submit(move: model.Move, at: str, *, adopted: bool) -> None:
-    """Count an attempt; one that only adopts a task is none, and a task of somebody else is not where the move began."""
+    """Count an attempt, and set the start of the move.
+
+    Adopting a task that already runs is not an attempt. A move starts with its first attempt, if there is one.
+    """
     if move["result"] != "unfinished":
         move.update({"started": None, "switched_over": None, "finished": None})
         move.update({"result": "unfinished", "host": None, "error": None})

@@ -39,7 +39,7 @@ _MARGINS = (0.15, 0.42)  # inches right of and below the axes
 
 
 def timelines(evidence: Evidence, width: float) -> list[str]:
-    """The moves as bars, at most ``MAX_ROWS`` to a figure, all on the same time axis.
+    """The moves as bars, at most ``MAX_ROWS`` per figure, all on the same time axis.
 
     Raises ImportError without matplotlib.
     """
@@ -187,7 +187,7 @@ def _draw_stall(axis: Any, experiment: Experiment, divisor: float) -> None:
         return
     start, length = experiment["stall_at"] / divisor, stall["seconds"] / divisor
     axis.axvspan(start, start + length, color=COLOURS["stall"], alpha=0.35, linewidth=0, gid="stall")
-    # A stall may be narrower than a pixel; the mark is not.
+    # A stall may be narrower than a pixel, so a mark shows where it is.
     middle, across = start + length / 2, axis.get_xaxis_transform()
     axis.plot([middle] * 2, [0, _MARK], color=COLOURS["stall"], lw=1.2, transform=across)
     axis.plot([middle], [_MARK], marker="v", ms=6, color=COLOURS["stall"], transform=across, gid="stall-mark")
@@ -199,7 +199,7 @@ def _draw_stall(axis: Any, experiment: Experiment, divisor: float) -> None:
 
 
 def _axis(figure: Any, width: float, height: float, *, left: float, top: float) -> Any:
-    """Axes with margins in inches, so that text of another font than matplotlib's still fits."""
+    """Axes with margins in inches, so that text fits even if the page has a wider font than matplotlib."""
     right, bottom = _MARGINS
     axis = figure.add_axes(
         (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)

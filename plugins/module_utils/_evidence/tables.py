@@ -273,7 +273,7 @@ def _same_model(experiment: Experiment) -> tuple[str, str]:
     if reproducible["state"] == "yes" and claims["identity"] != "proven":
         return "not known", "it is not proven that the same process continued"
     words = {"yes": "yes, expected", "no": "not guaranteed", "unknown": "not known"}
-    return words[reproducible["state"]], reproducible["detail"]
+    return words[reproducible["state"]], reproducible["detail"] or "the provider does not give a reason"
 
 
 def _listed(notes: Mapping[str, str]) -> str:
@@ -324,9 +324,9 @@ def integrity_facts(evidence: Evidence) -> list[tuple[str, str]]:
     if journal["broken_at"] is not None:
         chain = f"BROKEN at line {journal['broken_at']}: {journal['why']}"
     sealed = {
-        True: "unchanged: their SHA-256 is in the journal",
-        False: "CHANGED: their SHA-256 is not the one in the journal",
-        None: "not verified: the journal does not contain their final SHA-256",
+        True: "unchanged (their SHA-256 is in the journal)",
+        False: "CHANGED (their SHA-256 is not the one in the journal)",
+        None: "not verified (the journal does not contain their final SHA-256)",
     }
     return [
         ("Hash chain of the journal", chain),

@@ -273,7 +273,7 @@ def extended(*more: dict[str, Any], result: str = "moved") -> dict[str, Any]:
     return evidence
 
 
-FENCED = {"event": "fence", "state": "told", "detail": "esx-05 is fenced", "own": True}
+FENCED = {"event": "fence", "detail": "esx-05 is fenced", "own": True}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.integrity
 from tests.builders.journals import INTACT
 
 CHAIN = (
-    "The journal was changed: line 4 is wrong: it is not an event. "
+    "The journal was changed: line 4 is wrong (it is not an event). "
     "The evidence does not prove anything from that line on."
 )
 SAMPLES = "The samples were changed: their SHA-256 is not the one in the journal. The evidence does not prove anything."

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Page and Markdown: the same statements in both, in order, escaped, for runs of any size and outcome."""
+"""Page and Markdown have the same statements, in order and escaped, for runs of any size and outcome."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_what_was_changed_afterwards_is_shouted() -> None:
     evidence = made_evidence(1)
     evidence["journal"].update(broken_at=4, why="it is not an event", samples_as_sealed=False)
     for text in (Page(render_html(evidence)).text, plain(render_markdown(evidence))):
-        assert "The journal was changed: line 4 is wrong: it is not an event." in text
+        assert "The journal was changed: line 4 is wrong (it is not an event)." in text
         assert "The samples were changed: their SHA-256 is not the one in the journal." in text
 
 

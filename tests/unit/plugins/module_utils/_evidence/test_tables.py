@@ -109,7 +109,7 @@ def test_a_broken_chain_is_reported_with_its_line() -> None:
     evidence["journal"].update(broken_at=4, why="it is not an event", samples_as_sealed=False)
     facts = dict(_tables.integrity_facts(evidence))
     assert facts["Hash chain of the journal"] == "BROKEN at line 4: it is not an event"
-    assert facts["Samples"] == "CHANGED: their SHA-256 is not the one in the journal"
+    assert facts["Samples"] == "CHANGED (their SHA-256 is not the one in the journal)"
 
 
 def test_a_power_cycle_is_bad_news() -> None:
