@@ -28,7 +28,7 @@ from tests.browser.chromium import PAPER, Mode, find_chromium, opened, running_c
 from tests.labs import Lab, playbook_command, playbook_environment, running_lab
 
 IMAGES = ROOT / "docs" / "images"
-MOST_BYTES = 200_000
+MAX_BYTES = 200_000
 COLOURS = 256
 MARGIN = 53  # of paper, 14 mm
 DESK, PHONE = Mode(1280), Mode(390)
@@ -122,8 +122,8 @@ def write(path: Path, png: bytes) -> None:
     # By coverage, so that a rare colour such as that of a stall stays what it is.
     few = image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(buffer, "PNG", optimize=True)
-    if buffer.tell() > MOST_BYTES:
-        sys.exit(f"{path.name} has {buffer.tell()} bytes, more than {MOST_BYTES}")
+    if buffer.tell() > MAX_BYTES:
+        sys.exit(f"{path.name} has {buffer.tell()} bytes, more than {MAX_BYTES}")
     path.write_bytes(buffer.getvalue())
     print(f"{path.relative_to(ROOT)}: {buffer.tell() // 1000} kB")
 
