@@ -200,8 +200,8 @@ SPEC: dict[str, Any] = {
 def body(module: AnsibleModule) -> dict[str, Any]:
     """Find the run, make its files, and write those that changed."""
     params = module.params
-    wanted = RunFilter(params["run_id"], params["purpose"], params["host"])
-    run = find_run(state_to_read(params["state_dir"]), wanted, warn=module.warn)
+    selected = RunFilter(params["run_id"], params["purpose"], params["host"])
+    run = find_run(state_to_read(params["state_dir"]), selected, warn=module.warn)
     if run is None:
         return {"changed": False, "msg": "no run yet"}
     evidence = evidence_of_run(run)

@@ -284,7 +284,7 @@ def store_model(module: AnsibleModule, experiment: Experiment, exported: Exporte
     """Move a model to its place, unless the same model is there already. Returns the module's result for it."""
     digest = exported.content(exported.path)
     kept = holds(path, exported, digest)
-    described = path if kept else exported.path
+    file = path if kept else exported.path
     state, detail = exported.reproducible
     result = {
         "vm": experiment.vm_name,
@@ -294,8 +294,8 @@ def store_model(module: AnsibleModule, experiment: Experiment, exported: Exporte
         "algorithm": exported.algorithm,
         "format": exported.format,
         "path": str(path),
-        "size": described.stat().st_size,
-        "sha256": sha256_of(described),
+        "size": file.stat().st_size,
+        "sha256": sha256_of(file),
         "content_sha256": digest,
         "model_checksum": exported.checksum,
         "reproducible": {"state": state, "detail": detail},

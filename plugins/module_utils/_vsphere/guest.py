@@ -78,10 +78,10 @@ def compare_processes(before: Mapping[str, Any], after: Mapping[str, Any] | None
     if not old and not before["detail"]:
         details = ["no process fits experiments.guest_process"]
     same = all(any(_same(a, b) for b in new) for a in old) if old and not any(details) else None
-    shown = [[{key: p[key] for key in ("name", "pid", "started")} for p in found] for found in (old, new)]
+    listed = [[{key: p[key] for key in ("name", "pid", "started")} for p in found] for found in (old, new)]
     return {
-        "before": shown[0],
-        "after": shown[1],
+        "before": listed[0],
+        "after": listed[1],
         "same": same,
         "detail": "; ".join(dict.fromkeys(filter(None, details))),
     }
