@@ -176,7 +176,7 @@ def checked(answer: Answer) -> Mapping[str, Any]:
     if answer.status in (401, 403):
         reason = "authentication failed" if answer.status == 401 else "this client or Host header is not allowed"
         raise UnusableAnswer(
-            f"{reason} (HTTP {answer.status}); check username, password, token, and mlflow's --allowed-hosts"
+            f"{reason} (HTTP {answer.status}); check username, password and token in experiments.sources, and mlflow's --allowed-hosts"
         )
     if answer.status != 200 or not isinstance(answer.body, dict):
         raise UnusableAnswer(f"not an MLflow server (HTTP {answer.status})")

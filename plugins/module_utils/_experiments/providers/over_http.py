@@ -17,7 +17,7 @@ from .probe import NO_ANSWER, Endpoint, Probe, endpoint_of, failed_sample, unans
 
 
 class UrlSource(Source):
-    """A source whose servers are at the option ``url``."""
+    """A source with the URL of its servers in the option ``url``."""
 
     needs = "url"
 

@@ -122,7 +122,7 @@ def tls_of(settings: Mapping[str, Any], option: str) -> ssl.SSLContext:
             context.load_cert_chain(settings["client_cert"], settings.get("client_key"), password="")
     except (OSError, ssl.SSLError) as error:
         raise InvalidInput(
-            f"{option.partition('.')[0]}.{what} cannot be used: {error}",
+            f"{option.rpartition('.')[0]}.{what} cannot be used: {error}",
             hint="Set it to a PEM file",
             option="experiments",
         ) from error

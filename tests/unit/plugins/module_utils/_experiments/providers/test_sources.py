@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import os
@@ -86,6 +87,7 @@ def serve() -> Iterator[Serve]:
         (settings("exec"), "command"),
         (settings("mlflow", url="mlflow.example.com"), "not the URL"),
         (settings("mlflow", url="https://alice:secret@mlflow.example.com"), "credentials in username"),
+        (settings("mlflow", url="https://a", ca_path="/nowhere.pem"), r"experiments\.sources\.ca_path"),
         (settings("prometheus", url="http://a"), "metric or query"),
         (settings("prometheus", url="http://a", metric="x", query="y"), "metric or query"),
     ],
@@ -102,6 +104,19 @@ def test_the_choices_of_the_options_are_the_registry() -> None:
     assert {PROVIDERS[name].needs for name in listed} <= set(SOURCE_OPTIONS)
     everywhere = set(PROVIDERS) - set(listed)
     assert {EXPERIMENT_OPTIONS[name]["type"] for name in everywhere} == {"bool"}
+
+
+def test_no_provider_is_known_by_name_outside_its_own_files() -> None:
+    """Only the choices of the options repeat the names."""
+    utils = Path(_http.__file__).parents[2]
+    strings = {
+        (path.relative_to(utils), node.value)
+        for path in utils.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    known = {(path, name) for path, name in strings if name in PROVIDERS and not path.name.startswith(name)}
+    assert {str(path) for path, _name in known} <= {"_module/argspec.py"}
 
 
 def test_a_source_is_asked_only_for_its_vms_and_credentials_stay_with_allowed_addresses() -> None:
