@@ -247,5 +247,5 @@ def test_a_round_trip_goes_home_as_it_left(lab: Lab, hook: Hook, tmp_path: Path)
         ("evacuate", 2, 5.0),
         ("restore", 2, 9.0),
     ], "what the inventory says for the way home counts"
-    asked = ["switched off" in text for text in journals]
+    asked = ["experiments.enabled is false" in text for text in journals]
     assert asked == [True, True], "experiments are watched, or not, both ways"

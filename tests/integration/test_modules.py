@@ -293,7 +293,7 @@ def test_an_approved_plan_is_carried_out_and_gone_on_with_or_refused(
         rest = run_module("migration_plan", fast_lab, **place, **options)
         assert {move["vm_name"] for move in rest["moves"]} == left
     lost = run_module("migration_plan", fast_lab, **other, **by_id)["msg"]
-    assert f"approved was plan {plan['plan_id']}, the present gives plan" in lost, "a lost journal tells nothing"
+    assert f"plan {plan['plan_id']} was approved, planning now gives plan" in lost, "a lost journal tells nothing"
     moved = run_module("vm_migrate", fast_lab, plan=rest["plan"], **run, **other)
     assert {m["vm"] for m in moved["moves"]} == left
     wanted = {move["vm_name"]: move["target_name"] for move in plan["moves"]}
@@ -309,7 +309,7 @@ def test_an_approved_plan_is_carried_out_and_gone_on_with_or_refused(
     edited = {**plan["plan"], "moves": plan["plan"]["moves"][1:]}
     assert "does not match its plan_id" in run_module("migration_plan", fast_lab, **other, approved=edited)["msg"]
     another = run_module("migration_plan", fast_lab, **other, approved=plan["plan"], plan_id="0" * 64)
-    assert "Give the plan of this id" in another["msg"]
+    assert "Set approved to the plan of this id" in another["msg"]
     assert "64 hexadecimal" in run_module("migration_plan", fast_lab, **other, plan_id="latest")["msg"]
 
 
