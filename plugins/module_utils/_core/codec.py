@@ -5,7 +5,8 @@
 """Frozen dataclasses as JSON data and back.
 
 ``decoded`` checks every value against the type of its field, because files may be damaged or foreign. Fields that the
-dataclass does not know are ignored, and fields with a default may be missing: both happen between two versions.
+dataclass does not know are ignored, and fields with a default may be missing: both happen between two versions. A library
+would do the same, but modules must run where only pyVmomi is installed.
 """
 
 from __future__ import annotations
