@@ -38,11 +38,11 @@ options:
   host:
     description:
       - Name or MoID of the host that is evacuated or restored.
-      - There is only one run per host at a time, and an interrupted run is resumed by its host.
+      - To resume an interrupted run, set the same host. Only one run per host works at a time.
     type: str
   state_dir:
     description:
-      - Directory for runs, on the machine where the module runs. Each run has its own directory with journal and evidence.
+      - Directory of all runs, on the machine that executes the module. Each run has a directory with its journal and evidence.
     type: path
     default: ~/.local/state/liveml.vsphere
   priority:
@@ -59,7 +59,7 @@ options:
     default: 8
   max_failures:
     description:
-      - Number of failed moves and interrupted experiments after which no further move starts, at least 1.
+      - After this number of failed moves and interrupted experiments, no further move starts. The minimum is 1.
       - Used with O(on_failure=stop) and O(on_failure=rollback).
     type: int
     default: 1
@@ -76,8 +76,8 @@ options:
   timeout_per_gib:
     description:
       - Move timeout in seconds per GiB of VM memory. A timed-out move is cancelled.
-      - If it is not set, the timeout is three times the duration that is predicted when O(slots) moves share the link, and at least
-        10 seconds per GiB.
+      - If it is not set, the timeout is three times the predicted duration, times O(slots), because that many moves may share the
+        link. It is never less than 10 seconds per GiB.
     type: float
   timeout_floor:
     description:
@@ -96,7 +96,7 @@ options:
     default: 600.0
   fence:
     description:
-      - RV(liveml.vsphere.host_maintenance#module:message), which becomes part of the evidence.
+      - What the evidence says about the fence, the RV(liveml.vsphere.host_maintenance#module:message) of the task that set it.
     type: str
     default: ""
   own_fence:
@@ -113,7 +113,7 @@ options:
       - ID of the process whose end interrupts the run. The action plugin sets it.
     type: int
 notes:
-  - While the task runs, it prints one line per event, and regularly the remaining time if nothing else happens. On a terminal, each
+  - While the task runs, it prints one line per event. Without events it prints the remaining time at intervals. On a terminal, each
     move in flight has a progress bar below the lines. Set the environment variable E(LIVEML_VSPHERE_PROGRESS) to V(lines) to
     print only lines, as in a pipe and in AWX.
 attributes:

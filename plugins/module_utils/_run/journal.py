@@ -189,7 +189,7 @@ def unreadable(path: Path, problem: str) -> JournalUnreadable:
     """The error of a journal that cannot be used."""
     return JournalUnreadable(
         f"The journal {path} cannot be used: {problem}",
-        hint=f"Move the folder {path.parent} out of the state directory to continue without it; homes that only it records are then lost",
+        hint=f"Move the folder {path.parent} out of the state directory to continue without it. Homes that are recorded only in this journal are then lost",
         option="state_dir",
     )
 

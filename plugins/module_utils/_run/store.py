@@ -129,8 +129,8 @@ def stored_runs(state: Path, warn: Warn = ignore) -> Iterator[StoredRun]:
 
 
 def _left_out(folder: Path, reading: Reading) -> str:
-    counts = f"its first {len(reading.entries)} events count" if reading.entries else "the run does not count"
-    return f"The journal {folder / JOURNAL} cannot be used: {reading.problem}. Here {counts}."
+    used = f"Only its first {len(reading.entries)} events are used" if reading.entries else "The run is ignored"
+    return f"The journal {folder / JOURNAL} cannot be used: {reading.problem}. {used}."
 
 
 def runs_of(state: Path, vcenter_uuid: str, warn: Warn = ignore) -> list[RunState]:

@@ -162,7 +162,7 @@ def translated(what: str, error: Exception) -> Exception:
     if isinstance(error, vim.fault.NoPermission):
         privilege = str(error.privilegeId)
         return PermissionMissing(
-            f"The vCenter user may not {what}", privilege=privilege, hint=f"Grant the privilege {privilege}"
+            f"The vCenter user is not allowed to {what}", privilege=privilege, hint=f"Grant the privilege {privilege}"
         )
     if isinstance(error, vmodl.MethodFault):
         name = type(error).__name__.rsplit(".", 1)[-1]

@@ -113,7 +113,7 @@ class Following:
         logins = self._client.renewed
         try:
             change = self._client.call(
-                "wait for news", lambda: self._collector.WaitForUpdatesEx(self._version, options)
+                "wait for updates of tasks", lambda: self._collector.WaitForUpdatesEx(self._version, options)
             )
         except CallFailed:
             if self._client.renewed == logins:

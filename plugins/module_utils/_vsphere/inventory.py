@@ -162,7 +162,7 @@ def _read_inventory(client: Client) -> Iterator[tuple[str, str, dict[str, Any]]]
                     paths = set(PATHS[kind])
                     yield kind, item.obj._moId, {p.name: p.val for p in item.propSet if p.name in paths}
     finally:
-        client.call("end the listing", view.DestroyView)
+        client.call("close the list of the inventory", view.DestroyView)
 
 
 def _retrieve(client: Client, objects: list[Any], paths: Mapping[str, list[str]]) -> Iterator[Any]:

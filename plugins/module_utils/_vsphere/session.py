@@ -204,7 +204,7 @@ class VcenterSession:
                 raise vim.fault.NotAuthenticated
             return content.authorizationManager.HasPrivilegeOnEntities([entity], session.key, [privilege])
 
-        answer = self._client.call("ask for privileges", ask)
+        answer = self._client.call("read the privileges of the user", ask)
         return not all(p.isGranted for item in answer for p in item.privAvailability)
 
     def enter_maintenance(self, host: str, *, timeout: int, evacuate_powered_off: bool, vsan_mode: str) -> str:

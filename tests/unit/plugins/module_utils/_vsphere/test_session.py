@@ -58,7 +58,7 @@ class RefusedClient:
         self.asked = 0
 
     def call(self, what: str, action: Callable[[], Any]) -> Any:
-        if what != "wait for news":
+        if what != "wait for updates of tasks":
             return object()
         self.asked += 1
         raise LoginRefused("wrong password")
