@@ -198,7 +198,7 @@ def test_moves_do_not_change_what_is_learnt(lab: Lab, server: Server, run_module
         one_through_two_moves(lab, server, run_module, tmp_path)
     else:
         assert early["failed"]
-        assert "is not finished, " in early["msg"]
+        assert "is not finished (" in early["msg"]
         assert " % done). Wait with experiment_wait" in early["msg"]
     verdicts = [e["verdict"] for run in (first, second) for e in run["experiments"]]
     assert set(verdicts) <= {"uninterrupted", "completed", "unknown"}
@@ -209,11 +209,11 @@ def test_moves_do_not_change_what_is_learnt(lab: Lab, server: Server, run_module
     exported_models(server, run_module, tmp_path, first["run_id"], watched)
     report = run_module("evidence_report", state_dir=str(tmp_path / "runs"), run_id=first["run_id"])
     evidence = json.loads(Path(report["evidence_path"]).read_text())
-    told = {e["id"]: e["reproducible"] for e in evidence["experiments"]}
-    assert {told[jobs[algorithm]]["state"] for algorithm in watched} == {"yes"}
-    assert all("seed 2013" in told[jobs[algorithm]]["detail"] for algorithm in watched)
+    reproducible = {e["id"]: e["reproducible"] for e in evidence["experiments"]}
+    assert {reproducible[jobs[algorithm]]["state"] for algorithm in watched} == {"yes"}
+    assert all("seed 2013" in reproducible[jobs[algorithm]]["detail"] for algorithm in watched)
     page = Path(report["report_path"]).read_text()
-    assert "The same model as without a move" in page
+    assert "Would the model be the same without the move?" in page
     assert "yes, expected" in page
 
 
