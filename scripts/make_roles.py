@@ -20,6 +20,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ROOT / "roles"
+WAY_HOME = ROOT / "playbooks" / "vars" / "way_home.yml"
 SOURCE = Path(__file__).with_name("role_options.yml")
 MADE = "Made by scripts/make_roles.py"
 BEGIN = "      # Shared options, made by scripts/make_roles.py from scripts/role_options.yml.\n"
@@ -27,6 +28,12 @@ END = "      # End of the shared options.\n"
 BY_HAND = "<!-- What follows is written by hand. -->\n"
 SITE = "liveml_vsphere_"  # prefix of the variables that all roles read
 WIDTH = 120
+# Roles that move VMs: the purpose of their runs, and how the subject of a message begins.
+RUNS = {
+    "evacuate_host": ("evacuate", "Evacuation of"),
+    "restore_host": ("restore", "Restore of"),
+    "migrate_vm": ("migrate", "Move of"),
+}
 
 Spec = dict[str, Any]
 
@@ -61,7 +68,7 @@ def shared_options(role: str) -> dict[str, Spec]:
     found = {}
     for name, option in yaml.safe_load(SOURCE.read_text(encoding="utf-8")).items():
         if role in option["roles"]:
-            spec = {key: value for key, value in option.items() if key not in ("roles", "except")}
+            spec = {key: value for key, value in option.items() if key not in ("roles", "except", "round_trip")}
             variable = name if name.startswith(SITE) else f"{role}_{name}"
             found[variable] = {**spec, **option.get("except", {}).get(role, {})}
     return found
@@ -137,11 +144,27 @@ def readme(role: str) -> str:
     return "\n".join(parts) + _by_hand(role)
 
 
-def options_for_internal(role: str) -> str:
-    """``vars/main.yml``: the shared options as one dictionary, which the role passes to ``liveml.vsphere.internal``."""
-    names = [name for name in shared_options(role) if not name.startswith(SITE)]
-    lines = [f'  {name.removeprefix(f"{role}_")}: "{{{{ {name} }}}}"' for name in names]
-    return f"---\n# {MADE} from scripts/role_options.yml.\n__{role}_options:\n" + "\n".join(lines) + "\n"
+def run_of(role: str) -> str:
+    """``vars/main.yml`` of a role that moves VMs: what it passes to ``liveml.vsphere.internal``."""
+    purpose, subject = RUNS[role]
+    name = f"{role}_name"
+    lines = ["role: " + role, "purpose: " + purpose, f'subject: "{subject} {{{{ {name} }}}}"']
+    lines += [f'host: "{{{{ {name} }}}}"'] if role.endswith("_host") else []
+    lines += [f'plan: "{{{{ __{role}_plan | default({{}}) }}}}"']
+    shared = [variable for variable in shared_options(role) if not variable.startswith(SITE)]
+    lines += ["options:", *(f'  {each.removeprefix(f"{role}_")}: "{{{{ {each} }}}}"' for each in shared)]
+    return f"---\n# {MADE} from scripts/role_options.yml.\n__{role}_run:\n" + textwrap.indent("\n".join(lines), "  ") + "\n"
+
+
+def way_home() -> str:
+    """Variables of the round trip: the restore gets the options of the evacuation, unless the inventory has others."""
+    lines = ["---", f"# {MADE} from scripts/role_options.yml.", '__way_home: "{{ hostvars[inventory_hostname] }}"']
+    for name, option in yaml.safe_load(SOURCE.read_text(encoding="utf-8")).items():
+        both = {"evacuate_host", "restore_host"} <= set(option["roles"]) and not name.startswith(SITE)
+        if both and option.get("round_trip", True) and "restore_host" not in option.get("except", {}):
+            there, back = f"evacuate_host_{name}", f"restore_host_{name}"
+            lines.append(f'{back}: "{{{{ __way_home.{back} | default({there}) }}}}"')
+    return "\n".join(lines) + "\n"
 
 
 def _table(head: str, options: dict[str, Spec]) -> str:
@@ -203,12 +226,14 @@ def _plain(text: str) -> str:
 
 def documents() -> dict[Path, str]:
     """Every file that this makes, with its text."""
-    found = {}
+    found = {WAY_HOME: way_home()}
     for role in public_roles():
         folder = ROLES / role
         found[folder / "meta" / "argument_specs.yml"] = argument_specs(role)
         found[folder / "defaults" / "main.yml"] = defaults(role)
         found[folder / "README.md"] = readme(role)
+        if role in RUNS:
+            found[folder / "vars" / "main.yml"] = run_of(role)
     return found
 
 

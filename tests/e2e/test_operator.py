@@ -184,7 +184,7 @@ def test_what_is_said_of_the_fence_is_true(lab: Lab, tmp_path: Path, run_module:
     run_module("host_maintenance", lab, host=HOST, state="fenced")
     out = play("evacuate_host", lab, tmp_path, **variables)
     assert out.returncode != 0
-    assert f"{HOST} is still fenced; this playbook lifts only a fence that it set just now." in out.stdout
+    assert f"{HOST} is still fenced; this call did not set the fence and does not lift it." in out.stdout
     assert lab.get("state")["hosts"][HOST]["maintenance"] == "entering"
 
 

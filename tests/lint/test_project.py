@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from difflib import SequenceMatcher
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.liveml.vsphere.plugins.modules import vm_migrate
 
 from lab.paths import GO_SOURCE, cache_dir
 from lab.toolchain import find_go, go_environment, simulator_binary
@@ -62,14 +65,33 @@ def test_a_role_has_the_same_options_everywhere(role: str) -> None:
         assert all(cell.strip() for cell in row[1].split(" | ")), row[0]
 
 
-@pytest.mark.parametrize("role", ["evacuate_host", "restore_host", "migrate_vm"])
-def test_a_role_that_moves_vms_has_the_options_of_a_move(role: str) -> None:
-    text = "".join(path.read_text() for path in sorted((ROOT / "roles" / role / "tasks").glob("m*.yml")))
-    call = re.search(r"^( +)liveml\.vsphere\.vm_migrate:\n((?:\1 .*\n)+)", text, re.MULTILINE)
-    assert call
-    given = yaml.safe_load(call[2])
-    for option in ("state_dir", "priority", "on_failure", "timeout_per_gib", "timeout_floor"):
-        assert f"{role}_{option}" in given.get(option, ""), option
+def test_every_option_of_a_move_reaches_the_module() -> None:
+    [task] = yaml.safe_load((ROOT / "roles/internal/tasks/move.yml").read_text())
+    given = task["liveml.vsphere.vm_migrate"]
+    options = {
+        name for role in make_roles.RUNS for name in yaml.safe_load(make_roles.run_of(role))[f"__{role}_run"]["options"]
+    }
+    for option in options & set(vm_migrate.SPEC):
+        assert f"internal_run.options.{option}" in given.get(option, ""), option
+
+
+def test_no_two_files_of_tasks_say_the_same() -> None:
+    """What several roles do stands once, in the role `internal`."""
+    files = {str(path.relative_to(ROOT)): lines_of(path) for path in sorted(ROOT.glob("roles/*/tasks/*.yml"))}
+    alike = {(one, other): common(files[one], files[other]) for one, other in combinations(files, 2)}
+    assert {pair: shared for pair, shared in alike.items() if shared > 10} == {}
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines with the role's own name left out: a copy for another role is a copy too."""
+    text = path.read_text().replace(path.parent.parent.name, "ROLE")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def common(one: list[str], other: list[str]) -> int:
+    """How many lines both have in the same order, in runs of at least six."""
+    blocks = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks if block.size >= 6)
 
 
 def test_go_code_is_formatted_and_vetted(tmp_path: Path) -> None:
