@@ -56,6 +56,9 @@ def _represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _represent)
+# Limits that a maintenance request may state, and the role whose defaults apply to those it does not state, by its state.
+LIMITS = ("memory_headroom", "cpu_headroom", "exclude_hosts", "slots", "max_failures", "stall_budget")
+STATES = {"evacuated": "evacuate_host", "restored": "restore_host"}
 
 
 def public_roles() -> list[str]:
@@ -153,7 +156,22 @@ def run_of(role: str) -> str:
     lines += [f'plan: "{{{{ __{role}_plan | default({{}}) }}}}"']
     shared = [variable for variable in shared_options(role) if not variable.startswith(SITE)]
     lines += ["options:", *(f'  {each.removeprefix(f"{role}_")}: "{{{{ {each} }}}}"' for each in shared)]
-    return f"---\n# {MADE} from scripts/role_options.yml.\n__{role}_run:\n" + textwrap.indent("\n".join(lines), "  ") + "\n"
+    return (
+        f"---\n# {MADE} from scripts/role_options.yml.\n__{role}_run:\n"
+        + textwrap.indent("\n".join(lines), "  ")
+        + "\n"
+    )
+
+
+def request_defaults() -> str:
+    """``vars/main.yml`` of ``reconcile``: the limits of a request that states none."""
+    found = {}
+    for state, role in STATES.items():
+        options = shared_options(role)
+        names = [name for name in LIMITS if f"{role}_{name}" in options]
+        found[state] = {name: options[f"{role}_{name}"]["default"] for name in names}
+    dumped = yaml.dump({"__reconcile_defaults": found}, Dumper=_Dumper, sort_keys=False)
+    return f"---\n# {MADE} from scripts/role_options.yml.\n{dumped}"
 
 
 def way_home() -> str:
@@ -226,7 +244,7 @@ def _plain(text: str) -> str:
 
 def documents() -> dict[Path, str]:
     """Every file that this makes, with its text."""
-    found = {WAY_HOME: way_home()}
+    found = {WAY_HOME: way_home(), ROLES / "reconcile" / "vars" / "main.yml": request_defaults()}
     for role in public_roles():
         folder = ROLES / role
         found[folder / "meta" / "argument_specs.yml"] = argument_specs(role)

@@ -27,6 +27,9 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,126}$"
 _TEXT = r"^[^\x00-\x1f\x7f`<>|\\]{1,300}$"
 _TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?Z$"
 
+_ROLES = {"evacuated": "evacuate_host", "restored": "restore_host"}
+_PLANNING = frozenset({"memory_headroom", "cpu_headroom", "exclude_hosts"})  # the other limits are those of a run
+
 
 def _name(description: str) -> dict[str, Any]:
     return {"type": "string", "pattern": _NAME, "description": description}
@@ -150,6 +153,30 @@ class MaintenanceRequest:
     def subject(self) -> str:
         """``host esx-05`` or ``fault domain us-west-2b``."""
         return f"host {self.host}" if self.host is not None else f"fault domain {self.fault_domain}"
+
+    @property
+    def role(self) -> str:
+        """The role of this collection that carries it out."""
+        if self.fault_domain is not None:
+            return "fault_domain"
+        return _ROLES[self.state]
+
+    def variables(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """The variables of that role for an approved plan. Limits of a run belong to the role of each host."""
+        of_hosts = _ROLES[self.state]
+        found: dict[str, Any] = {
+            f"{self.role}_name": self.host or self.fault_domain,
+            f"{self.role}_approved": dict(plan),
+        }
+        if self.role == "fault_domain":
+            found["fault_domain_state"] = self.state
+        if self.role == "evacuate_host":
+            found["evacuate_host_policy"] = self.policy
+        for name, value in self.limits.items():
+            # VMs come home whichever hosts are excluded as targets.
+            if (self.role, name) != ("restore_host", "exclude_hosts"):
+                found[f"{self.role if name in _PLANNING else of_hosts}_{name}"] = value
+        return found
 
 
 @dataclass(frozen=True, slots=True)

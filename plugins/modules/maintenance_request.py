@@ -54,6 +54,11 @@ options:
       - The approved plan must have this id.
     type: str
     default: ""
+  defaults:
+    description:
+      - Limits for a request that does not state them, in the keys V(evacuated) and V(restored).
+    type: dict
+    default: {}
   applied_path:
     description:
       - File that records that the request was carried out or failed, by default C(evidence/esx-05/applied.json) in the folder of O(path).
@@ -81,9 +86,22 @@ message:
   returned: with O(path)
   type: str
 request:
-  description: The request with its defaults.
+  description: The request with its defaults and those in O(defaults).
   returned: with O(path)
   type: dict
+role:
+  description: The role of this collection that carries out the request.
+  returned: with O(path)
+  type: str
+  sample: evacuate_host
+variables:
+  description: The variables of RV(role) that carry out the request.
+  returned: with O(path)
+  type: dict
+  sample:
+    evacuate_host_name: esx-05
+    evacuate_host_policy: same_preferred
+    evacuate_host_slots: 4
 plan:
   description: The approved plan, empty when there is none for just this request.
   returned: with O(path)
@@ -105,6 +123,7 @@ requests:
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -132,6 +151,7 @@ SPEC: dict[str, Any] = {
     "outside_window": {"type": "str", "choices": ["refuse", "skip"], "default": "refuse"},
     "plan_path": {"type": "path"},
     "plan_id": {"type": "str", "default": ""},
+    "defaults": {"type": "dict", "default": {}},
     "applied_path": {"type": "path"},
 }
 
@@ -199,6 +219,7 @@ def one(params: dict[str, Any], now: datetime) -> dict[str, Any]:
     plan_path = Path(params["plan_path"] or plan_path_of(path))
     applied_path = Path(params["applied_path"] or applied_path_of(path))
     request = read_request(path)
+    request = replace(request, limits={**(params["defaults"].get(request.state) or {}), **request.limits})
     judged = judge(request, now, applied_of(read_json(applied_path)))
     if params["outside_window"] == "refuse":
         refuse_time(judged, stage, str(path))
@@ -206,12 +227,15 @@ def one(params: dict[str, Any], now: datetime) -> dict[str, Any]:
     if stage is Stage.APPLY and judged.state is RequestState.DUE:
         refuse_plan(request, approved, params["plan_id"], str(path))
     fitting = approved is not None and approved.request_sha256 == request.sha256
+    plan = dict(approved.plan) if approved is not None and fitting else {}
     return {
         "stage": str(stage),
         "state": str(judged.state),
         "message": judged.message,
         "request": described(request),
-        "plan": dict(approved.plan) if approved is not None and fitting else {},
+        "role": request.role,
+        "variables": request.variables(plan),
+        "plan": plan,
         "plan_path": str(plan_path),
         "applied_path": str(applied_path),
     }

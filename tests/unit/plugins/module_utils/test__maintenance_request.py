@@ -26,9 +26,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._maintenance_reques
     refuse_plan,
     refuse_time,
 )
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import complaints, public_roles
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts import make_roles
 from tests.labs import ROOT
 
 GOOD: dict[str, Any] = {
@@ -46,6 +48,62 @@ MOMENTS = st.datetimes(datetime(2026, 10, 1), datetime(2026, 12, 1), timezones=s
 def test_the_shipped_schema_is_the_one_that_is_applied() -> None:
     shipped = json.loads((ROOT / "gitops/schema/maintenance-request-1.0.json").read_text())
     assert shipped == json.loads(json.dumps(SCHEMA))
+
+
+LIMITS = {"memory_headroom": 20, "exclude_hosts": ["esx-09"], "slots": 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "role", "variables"),
+    [
+        (
+            {"policy": "any", "limits": LIMITS},
+            "evacuate_host",
+            {
+                "evacuate_host_name": "esx-05",
+                "evacuate_host_approved": {"moves": []},
+                "evacuate_host_policy": "any",
+                "evacuate_host_memory_headroom": 20,
+                "evacuate_host_exclude_hosts": ["esx-09"],
+                "evacuate_host_slots": 2,
+            },
+        ),
+        (
+            {"state": "restored", "limits": LIMITS},
+            "restore_host",
+            {
+                "restore_host_name": "esx-05",
+                "restore_host_approved": {"moves": []},
+                "restore_host_memory_headroom": 20,
+                "restore_host_slots": 2,
+            },
+        ),
+        (
+            {"state": "restored", "host": None, "fault_domain": "us-west-2b", "limits": LIMITS},
+            "fault_domain",
+            {
+                "fault_domain_name": "us-west-2b",
+                "fault_domain_state": "restored",
+                "fault_domain_approved": {"moves": []},
+                "fault_domain_memory_headroom": 20,
+                "fault_domain_exclude_hosts": ["esx-09"],
+                "restore_host_slots": 2,
+            },
+        ),
+    ],
+)
+def test_a_request_becomes_the_variables_of_one_role(
+    changes: dict[str, Any], role: str, variables: dict[str, Any]
+) -> None:
+    document = {key: value for key, value in {**GOOD, **changes}.items() if value is not None}
+    found = parse_request(yaml.safe_dump(document), "request")
+    assert (found.role, found.variables({"moves": []})) == (role, variables)
+    assert complaints(variables, public_roles()) == [], "the role has these variables"
+
+
+def test_every_limit_of_a_request_has_a_default() -> None:
+    assert set(make_roles.LIMITS) == set(SCHEMA["properties"]["limits"]["properties"])
+    assert set(make_roles.STATES) == set(SCHEMA["properties"]["state"]["enum"])
 
 
 def test_a_request_means_the_same_however_it_is_written() -> None:
