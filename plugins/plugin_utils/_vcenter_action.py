@@ -22,7 +22,7 @@ from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import (
 class VcenterAction(NormalAction):  # type: ignore[misc]  # Ansible has no types
     """Runs the module as Ansible does, with the login of ``liveml_vsphere_hostname`` and its siblings.
 
-    So a login stands in the inventory alone: neither a playbook nor a role needs ``module_defaults`` for it.
+    So a login in the inventory is enough: neither a playbook nor a role needs ``module_defaults``.
     """
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

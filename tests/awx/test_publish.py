@@ -124,7 +124,7 @@ def test_evidence_is_copied_once_to_every_kind_of_place(
 REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     ({"kind": "directory"}, "The evidence cannot be copied to directory: path missing."),
     ({"kind": "s3", "prefix": "x"}, "bucket missing"),
-    ({"kind": "git", "repository": "https://me:secret-token@git.example.com/e.git"}, "holds a password"),
+    ({"kind": "git", "repository": "https://me:secret-token@git.example.com/e.git"}, "contains a password"),
     ({"kind": "ftp"}, "value of kind must be one of: none, directory, s3, git"),
 )
 

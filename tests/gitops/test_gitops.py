@@ -300,7 +300,7 @@ def test_a_key_that_cannot_sign_is_refused_before_the_request_counts_as_failed(
     key = {"reconcile_request": str(path), "reconcile_signing_key": str(tmp_path / "no-key")}
     out = play("reconcile", lab, tmp_path / "state", **key)
     assert out.returncode != 0
-    assert "Give reconcile_signing_key an SSH key" in out.stdout + out.stderr
+    assert "Set reconcile_signing_key to an SSH key" in out.stdout + out.stderr
     assert not (tmp_path / "evidence").exists()
     assert lab.get("state")["moves"] == moves
 

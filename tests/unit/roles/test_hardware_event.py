@@ -37,7 +37,8 @@ def shown(alarms: list[dict[str, Any]]) -> list[str]:
     environment = NativeEnvironment()
     environment.filters["regex_escape"] = regex_escape
     environment.tests["search"] = search
-    expression = role[0]["block"][1]["vars"]["__hardware_event_shown"]
+    [variables] = [task["vars"] for task in role[0]["block"] if "vars" in task]
+    expression = variables["__hardware_event_shown"]
     defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
     found = environment.from_string(expression).render(**defaults, __hardware_event_found={"alarms": alarms})
     return list(found)
