@@ -73,6 +73,11 @@ options:
     type: str
     choices: [stop, rollback, continue]
     default: stop
+  retries:
+    description:
+      - Number of further attempts after a transient fault, such as another task that holds the VM, at least 0.
+    type: int
+    default: 2
   timeout_per_gib:
     description:
       - Move timeout in seconds per GiB of VM memory. A timed-out move is cancelled.
@@ -385,6 +390,7 @@ SPEC: dict[str, Any] = {
     "slots": {"type": "int", "default": 8},
     "max_failures": {"type": "int", "default": 1},
     "on_failure": {"type": "str", "choices": ["stop", "rollback", "continue"], "default": "stop"},
+    "retries": {"type": "int", "default": 2},
     "timeout_per_gib": {"type": "float"},
     "timeout_floor": {"type": "float", "default": 300.0},
     "assume_in_service": {"type": "bool", "default": False},
@@ -446,6 +452,8 @@ def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts:
             hint="Set max_failures to 1 or more; 1 stops at the first failure",
             option="max_failures",
         )
+    if params["retries"] < 0:
+        raise InvalidInput(f"retries is {params['retries']}", hint="Set retries to 0 or more", option="retries")
     purpose = Purpose(params["purpose"])
     return RunRequest(
         plan=plan,
@@ -458,6 +466,7 @@ def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts:
             max_failures=params["max_failures"],
             stop_on_failure=params["on_failure"] != "continue",
             roll_back=params["on_failure"] == "rollback",
+            retries=params["retries"],
             timeout_per_gib=params["timeout_per_gib"],
             timeout_floor=params["timeout_floor"],
         ),

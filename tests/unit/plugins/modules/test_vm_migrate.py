@@ -34,6 +34,12 @@ def test_no_failure_at_all_is_no_limit_of_failures(most: int, policy: str, tmp_p
         asked(tmp_path, max_failures=most, on_failure=policy)
 
 
+def test_a_move_is_tried_as_often_as_asked(tmp_path: Path) -> None:
+    assert (asked(tmp_path).rules.retries, asked(tmp_path, retries=0).rules.retries) == (2, 0)
+    with pytest.raises(InvalidInput, match="retries is -1"):
+        asked(tmp_path, retries=-1)
+
+
 def test_the_defaults_are_valid(tmp_path: Path) -> None:
     assert asked(tmp_path).rules.max_failures == 1
 
