@@ -181,7 +181,7 @@ class MaintenanceRequest:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The record of a request that was carried out, or that failed. A run that was killed leaves none, and goes on."""
+    """The record of a request that was carried out, or that failed. A killed run leaves no record; it is resumed."""
 
     request_sha256: str
     plan_id: str
@@ -243,7 +243,7 @@ def judge(request: MaintenanceRequest, now: datetime, applied: Applied | None) -
     if applied is not None and applied.request_sha256 == request.sha256:
         if applied.failed:
             return Judged(RequestState.FAILED, f"It failed at {applied.at}: {applied.failed}")
-        return Judged(RequestState.APPLIED, f"Applied at {applied.at}; nothing is left to do.")
+        return Judged(RequestState.APPLIED, f"Applied at {applied.at}; nothing to do.")
     if now < request.begins:
         return Judged(RequestState.EARLY, f"Its window is {window}, {present}.")
     if now >= request.ends:
@@ -252,18 +252,18 @@ def judge(request: MaintenanceRequest, now: datetime, applied: Applied | None) -
 
 
 def refuse_time(judged: Judged, stage: Stage, source: str) -> None:
-    """Raises PlanRefused when the request may not pass the stage now. Planning ahead of the window is what is meant."""
+    """Raises PlanRefused if the request may not pass the stage now. Planning before the window is allowed."""
     if judged.state is RequestState.EXPIRED:
-        raise PlanRefused(f"{source} has expired. {judged.message}", hint="Have a new window approved")
+        raise PlanRefused(f"{source} has expired. {judged.message}", hint="Get a new window approved")
     if judged.state is RequestState.FAILED and stage is Stage.APPLY:
         raise PlanRefused(
-            f"{source} is not tried again by itself. {judged.message}",
-            hint="Look into it; then remove the record applied.json beside its evidence, or change the request",
+            f"{source} is not repeated automatically. {judged.message}",
+            hint="Find the cause. Then remove applied.json beside the evidence, or change the request",
         )
     if judged.state is RequestState.EARLY and stage is Stage.APPLY:
         raise PlanRefused(
             f"{source} is not due yet. {judged.message}",
-            hint="Run it again within the window, or have another approved",
+            hint="Run it within the window, or get another window approved",
         )
 
 
@@ -272,23 +272,23 @@ def refuse_plan(request: MaintenanceRequest, approved: ApprovedPlan | None, plan
     if approved is None:
         raise PlanRefused(
             f"No plan was approved for {source}",
-            hint="Run the playbook with --check, and have the plan that it writes approved",
+            hint="Run the playbook with --check, and get the plan that it writes approved",
         )
     if approved.request_sha256 != request.sha256:
         raise PlanRefused(
             f"The plan beside {source} was made for another version of the request",
-            hint="Run the playbook with --check again, and have the new plan approved",
+            hint="Run the playbook with --check again, and get the new plan approved",
         )
     if plan_id not in ("", approved.plan_id):
         raise PlanRefused(
-            f"The plan beside {source} is {approved.plan_id[:12]}, not {plan_id[:12]} that was asked for",
-            hint="Give the plan_id of the approved plan, or none",
+            f"The plan beside {source} is {approved.plan_id[:12]}, not {plan_id[:12]} as requested",
+            hint="Set plan_id to the ID of the approved plan, or omit it",
             option="plan_id",
         )
 
 
 def applied_of(data: object) -> Applied | None:
-    """The record in a document; ``None`` when it is none."""
+    """The record in a document; ``None`` if the document does not contain one."""
     fields = ("request_sha256", "plan_id", "at")
     if not isinstance(data, dict) or not all(isinstance(data.get(field), str) for field in fields):
         return None
@@ -297,7 +297,7 @@ def applied_of(data: object) -> Applied | None:
 
 
 def approved_of(data: object) -> ApprovedPlan | None:
-    """The approved plan in a document; ``None`` when it is none."""
+    """The approved plan in a document; ``None`` if the document does not contain one."""
     if not isinstance(data, dict) or not isinstance(data.get("plan"), dict):
         return None
     return ApprovedPlan(str(data.get("request_sha256", "")), data["plan"])
@@ -307,7 +307,7 @@ def _time(text: str, key: str, source: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise _wrong(source, key, f"{text} is no date and time", "Give UTC as 2026-11-02T22:00:00Z") from error
+        raise _wrong(source, key, f"{text} is not a date and time", "Write UTC as 2026-11-02T22:00:00Z") from error
     return moment.astimezone(UTC)  # the schema's pattern demands the Z
 
 
@@ -321,7 +321,7 @@ def _wrong(source: str, key: str, what: str, hint: str) -> InvalidInput:
 
 def _document(text: str, source: str) -> object:
     """The YAML of a request: times stay text, and what a reviewer could overlook (aliases, a key twice) is refused."""
-    import yaml  # noqa: PLC0415 - a module tells of missing libraries by itself
+    import yaml  # noqa: PLC0415 - the module reports a missing library
 
     class Loader(yaml.SafeLoader):
         """One document of plain data."""
@@ -337,7 +337,7 @@ def _document(text: str, source: str) -> object:
             keys = [key.value for key, _value in node.value]
             twice = next((key for key in keys if keys.count(key) > 1), None)
             if twice is not None:
-                raise yaml.YAMLError(f"the key {twice} stands there twice")
+                raise yaml.YAMLError(f"the key {twice} occurs twice")
             return super().construct_mapping(node, deep)
 
     def _as_text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
@@ -345,7 +345,7 @@ def _document(text: str, source: str) -> object:
 
     Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
     if len(text.encode()) > MAX_BYTES:
-        raise _wrong(source, "", f"it is longer than {MAX_BYTES} bytes", "Give one request a file")
+        raise _wrong(source, "", f"it is longer than {MAX_BYTES} bytes", "Use one file per request")
     try:
         return yaml.load(text, Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -361,6 +361,6 @@ def _validated(document: object, source: str) -> dict[str, Any]:
         return document
     path = ".".join(str(part) for part in error.absolute_path)
     if error.validator == "oneOf":
-        raise _wrong(source, "", "it names not exactly one of host and fault_domain", "Give one of them")
+        raise _wrong(source, "", "it must have exactly one of host and fault_domain", "Remove one, or add one")
     hint = error.schema.get("description") if path and isinstance(error.schema, dict) else None
     raise _wrong(source, path, error.message[:200], hint or f"The keys are {', '.join(SCHEMA['properties'])}")

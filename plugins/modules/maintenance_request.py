@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: maintenance_request
-short_description: Judge a maintenance request by schema, window and record
+short_description: Validate a maintenance request and report its state
 version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
 description:
-  - Reads a maintenance request, a small YAML file that a repository keeps, validates it, and says whether it may be planned or
-    carried out now. It needs no vCenter and changes nothing.
+  - Reads a maintenance request, a small YAML file in a repository, validates it, and reports whether it may be planned or carried
+    out now. It does not connect to vCenter and changes nothing.
   - Its JSON Schema is C(gitops/schema/maintenance-request-1.0.json).
 extends_documentation_fragment:
   - liveml.vsphere.attributes
@@ -29,29 +29,28 @@ options:
     type: path
   folder:
     description:
-      - Folder of requests, all files C(*.yml) in it. Nothing is refused; each request gets its state, a bad one V(invalid).
+      - Folder of requests, the files C(*.yml) in it. The module reports the state of each request, V(invalid) for a bad one, and does not fail.
     type: path
   stage:
     description:
-      - V(plan) refuses a request that has expired.
-      - V(apply) also refuses a request before its window, one that failed, and one without a plan that was approved for just this
-        request.
+      - V(plan) fails if the request has expired.
+      - V(apply) also fails before the window of the request, after it failed, and if no plan was approved for exactly this request.
     type: str
     choices: [plan, apply]
     default: plan
   outside_window:
     description:
-      - What to do with a request that is not due. With V(skip) its RV(state) says so and the task succeeds.
+      - What to do with a request that is not due. V(refuse) fails. V(skip) succeeds and reports RV(state).
     type: str
     choices: [refuse, skip]
     default: refuse
   plan_path:
     description:
-      - File of the approved plan, by default beside O(path), as C(esx-05.plan.json) for C(esx-05.yml).
+      - File of the approved plan. By default C(esx-05.plan.json) beside C(esx-05.yml).
     type: path
   plan_id:
     description:
-      - The approved plan must have this id.
+      - Required ID of the approved plan.
     type: str
     default: ""
   defaults:
@@ -61,12 +60,12 @@ options:
     default: {}
   applied_path:
     description:
-      - File that records that the request was carried out or failed, by default C(evidence/esx-05/applied.json) in the folder of O(path).
+      - File that records that the request was carried out or failed. By default C(evidence/esx-05/applied.json) in the folder of O(path).
     type: path
 """
 
 EXAMPLES = r"""
-- name: Refuse a request that may not be carried out now
+- name: Fail if the request may not be carried out now
   liveml.vsphere.maintenance_request:
     path: requests/esx-05.yml
     stage: apply
@@ -82,7 +81,7 @@ state:
   returned: with O(path)
   type: str
 message:
-  description: The same as one sentence.
+  description: The state as a sentence.
   returned: with O(path)
   type: str
 request:
@@ -103,7 +102,7 @@ variables:
     evacuate_host_policy: same_preferred
     evacuate_host_slots: 4
 plan:
-  description: The approved plan, empty when there is none for just this request.
+  description: The approved plan. Empty if no plan was approved for exactly this request.
   returned: with O(path)
   type: dict
 plan_path:
@@ -169,15 +168,15 @@ def read_request(path: Path) -> MaintenanceRequest:
             text = stream.read(MAX_BYTES + 1).decode()
     except OSError as error:
         raise InvalidInput(
-            f"{path} cannot be read: {error.strerror}", hint="Give the file of a request", option="path"
+            f"{path} cannot be read: {error.strerror}", hint="Set path to the file of a request", option="path"
         ) from error
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path} is not UTF-8", hint="Give the file of a request", option="path") from error
+        raise InvalidInput(f"{path} is not UTF-8", hint="Set path to the file of a request", option="path") from error
     return parse_request(text, str(path))
 
 
 def read_json(path: Path) -> object:
-    """The JSON in a file, ``None`` when there is no file. Raises InvalidInput when it is broken."""
+    """The JSON in a file, ``None`` if the file does not exist. Raises InvalidInput if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -187,12 +186,12 @@ def read_json(path: Path) -> object:
 
 
 def plan_path_of(path: Path) -> Path:
-    """Where the approved plan of a request lies."""
+    """Where the approved plan of a request is."""
     return path.with_suffix(".plan.json")
 
 
 def applied_path_of(path: Path) -> Path:
-    """Where the record of a request lies."""
+    """Where the record of a request is."""
     return path.parent / "evidence" / path.stem / "applied.json"
 
 
@@ -244,7 +243,9 @@ def one(params: dict[str, Any], now: datetime) -> dict[str, Any]:
 def every(folder: Path, now: datetime) -> dict[str, Any]:
     """Judge each request of a folder. Raises InvalidInput if it is not a folder."""
     if not folder.is_dir():
-        raise InvalidInput(f"{folder} is not a folder", hint="Give the folder of the requests", option="folder")
+        raise InvalidInput(
+            f"{folder} is not a folder", hint="Set folder to the folder of the requests", option="folder"
+        )
     return {"requests": [entry(path, now) for path in sorted(folder.glob("*.yml"))]}
 
 

@@ -271,7 +271,7 @@ def test_what_may_not_run_gives_one_error_and_leaves_everything_alone(
     cases = {
         "early": (request(2), "apply", "is not due yet. Its window is from"),
         "expired": (request(-3), "apply", "has expired. Its window was from"),
-        "expired-plan": (request(-3), "plan", "An expired request never runs. Have a new window approved."),
+        "expired-plan": (request(-3), "plan", "An expired request never runs. Get a new window approved."),
         "unapproved": (request(), "apply", "No plan was approved for"),
     }
     for name, (text, stage, sentence) in cases.items():

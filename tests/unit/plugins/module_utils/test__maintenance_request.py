@@ -130,7 +130,7 @@ def test_a_request_means_the_same_however_it_is_written() -> None:
         ({"state": "rebooted"}, "request: state: 'rebooted' is not one of ['evacuated', 'restored']"),
         ({"host": None}, "request: host: None is not of type 'string'"),
         ({"host": "esx 05; reboot"}, "request: host: 'esx 05; reboot' does not match"),
-        ({"fault_domain": "us-west-2b"}, "names not exactly one of host and fault_domain"),
+        ({"fault_domain": "us-west-2b"}, "must have exactly one of host and fault_domain"),
         ({"window": {"from": "2026-11-02T22:00:00Z"}}, "request: window: 'until' is a required property"),
         ({"window": {**GOOD["window"], "until": "2026-11-02T22:00:00Z"}}, "is not after 2026-11-02T22:00:00Z"),
         (
@@ -141,7 +141,7 @@ def test_a_request_means_the_same_however_it_is_written() -> None:
             {"window": {**GOOD["window"], "until": "2026-11-03T04:00:00+01:00"}},
             "UTC, for example 2026-11-03T04:00:00Z.",
         ),
-        ({"window": {**GOOD["window"], "until": "2026-11-31T04:00:00Z"}}, "is no date and time"),
+        ({"window": {**GOOD["window"], "until": "2026-11-31T04:00:00Z"}}, "is not a date and time"),
         ({"limits": {"slots": 9}}, "request: limits.slots: 9 is greater than the maximum of 8"),
         ({"limits": {"slot": 4}}, "('slot' was unexpected)"),
         ({"requester": "see `reboot`"}, "Who requests the maintenance, in one line without markup."),
@@ -157,7 +157,7 @@ def test_a_bad_request_gives_one_sentence(change: dict[str, Any], sentence: str)
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("host: esx-05\nhost: esx-06\n", "the key host stands there twice"),
+        ("host: esx-05\nhost: esx-06\n", "the key host occurs twice"),
         ("a: &x [1]\nb: *x\n", "aliases are not allowed"),
         ("host: [", "cannot be read"),
         ("!!python/object/apply:os.system [id]", "cannot be read"),
