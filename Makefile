@@ -59,10 +59,10 @@ figures: setup-test ## Make the documentation's page of figures from benchmarks/
 
 roles: setup-test ## Make the files that follow from the roles' options: READMEs, defaults, surveys
 	@$(BIN)/python scripts/make_roles.py
+	@$(BIN)/python scripts/make_surveys.py
 
 reference: setup-test ## Make the reference pages of the documentation that follow from the code
 	@$(BIN)/python scripts/make_reference.py
-	@$(BIN)/python scripts/make_surveys.py
 
 screenshots: setup-test ## Make docs/images again from real runs in the lab
 	@$(BIN)/python scripts/screenshots.py
