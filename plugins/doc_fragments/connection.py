@@ -15,36 +15,37 @@ options:
   hostname:
     description:
       - Name or address of vCenter.
-      - If it is not set, the environment variable E(VMWARE_HOST) is used.
+      - If it is not set, the variable C(liveml_vsphere_hostname) is used, or else the environment variable E(VMWARE_HOST).
     type: str
     required: true
   username:
     description:
       - User for the login, for example V(automation@vsphere.local).
-      - If it is not set, the environment variable E(VMWARE_USER) is used.
+      - If it is not set, the variable C(liveml_vsphere_username) is used, or else the environment variable E(VMWARE_USER).
     type: str
     required: true
   password:
     description:
       - Password of the user.
-      - If it is not set, the environment variable E(VMWARE_PASSWORD) is used.
+      - If it is not set, the variable C(liveml_vsphere_password) is used, or else the environment variable E(VMWARE_PASSWORD).
     type: str
     required: true
   port:
     description:
       - Port of vCenter.
-      - If it is not set, the environment variable E(VMWARE_PORT) is used.
+      - If it is not set, the variable C(liveml_vsphere_port) is used, or else the environment variable E(VMWARE_PORT).
     type: int
     default: 443
   validate_certs:
     description:
       - Whether to verify the certificate of vCenter.
-      - If it is not set, the environment variable E(VMWARE_VALIDATE_CERTS) is used.
+      - If it is not set, the variable C(liveml_vsphere_validate_certs) is used, or else the environment variable E(VMWARE_VALIDATE_CERTS).
     type: bool
     default: true
   ca_path:
     description:
       - PEM file with the CA that signed the certificate of vCenter.
-      - If it is not set, the environment variable E(SSL_CERT_FILE) is used, or else the CAs of the system.
+      - If it is not set, the variable C(liveml_vsphere_ca_path) is used, or else the environment variable E(SSL_CERT_FILE), or else the
+        CAs of the system.
     type: path
 """
