@@ -17,7 +17,7 @@ LEAST = {"operator_role_principal": PRINCIPAL, "operator_role_maintenance": Fals
 def test_the_role_is_made_changed_and_left_alone(tmp_path: Path, fast_lab: Lab, run_module: RunModule) -> None:
     login = fast_lab.answer["operator"]
     who = {"username": login["user"], "password": login["password"]}
-    assert "has no permission there" in run_module("host_info", fast_lab, **who)["msg"]
+    assert "but has no permissions there" in run_module("host_info", fast_lab, **who)["msg"]
 
     for options, sign in ((("--check",), "changed=1"), ((), "changed=2")):
         out = play("create_role", fast_lab, tmp_path, *options, **LEAST)

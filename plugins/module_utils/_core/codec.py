@@ -64,7 +64,7 @@ def _decoder(kind: Any) -> Decoder:
 
 
 def _optional(kind: Any) -> Decoder:
-    (inner,) = (part for part in get_args(kind) if part is not type(None))
+    (inner,) = (part for part in get_args(kind) if part is not types.NoneType)
     read = _decoder(inner)
     return lambda data, where: None if data is None else read(data, where)
 

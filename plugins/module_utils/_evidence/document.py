@@ -48,7 +48,8 @@ def evidence_of(
     The journal must begin with ``RunStarted``.
     """
     begin, start = entries[0], entries[0].event
-    assert isinstance(start, RunStarted)
+    if not isinstance(start, RunStarted):
+        raise AssertionError("a run's journal begins with RunStarted")
     moves = moves_of(entries)
     experiments = experiments_of(entries, samples)
     plans = [e.event.plan_id for e in entries if isinstance(e.event, RunStarted | RunResumed)]
