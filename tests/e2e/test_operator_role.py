@@ -24,7 +24,7 @@ def test_the_role_is_made_changed_and_left_alone(tmp_path: Path, fast_lab: Lab, 
         assert out.returncode == 0, out.stdout
         assert sign in out.stdout
     refused = run_module("host_maintenance", fast_lab, host="esx-05", state="fenced", **who)
-    assert "Grant Host.Config.Maintenance" in refused["msg"]
+    assert "Grant the privilege Host.Config.Maintenance" in refused["msg"]
 
     for sign in ("changed=2", "changed=0"):
         out = play("create_role", fast_lab, tmp_path, operator_role_principal=PRINCIPAL)
