@@ -20,7 +20,6 @@ from .._experiments.model import Experiment, Final, Judgement, Stall, Verdict
 from .._experiments.training_clock import Gap
 from .._plan.model import Move, Reason, Refusal
 from .._vsphere.estate import VcenterInfo
-from .._vsphere.news import Fault
 from .model import Ended, MoveResult, Purpose
 
 FORMAT = 1  # of journals; RunStarted names it
@@ -363,11 +362,6 @@ class MoveFinished(MoveEvent):
         error = None if fault is None else MoveError(fault.name, fault.message)
         ends = (source_of(move), target_of(move))
         return cls(move.number, vm_of(move), *ends, ended.result, error, ended.host_name or None)
-
-    @property
-    def fault(self) -> Fault | None:
-        """The fault that ended the move."""
-        return None if self.error is None else Fault(self.error.fault, self.error.message)
 
 
 # --- experiments
