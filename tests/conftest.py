@@ -15,7 +15,7 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 COLLECTIONS = ROOT / ".venv" / "collections"
 
-# A busy machine is no failure of a property.
+# On a busy machine an example takes longer; the property still holds.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 

@@ -25,7 +25,7 @@ from lab.processes import MARK as LAB
 PATIENCE = 900.0  # only what hangs takes longer
 RUN = "LIVEML_TEST_RUN"  # environment variable: what this run of the tests starts carries the run's own value
 os.environ.setdefault(RUN, f"{os.getpid()}-{time.time_ns()}")
-MIN_SHARE = 0.25  # of one processor: what others use is no proof below
+MIN_SHARE = 0.25  # of one processor: if others use less, it does not prove that they disturbed
 MAX_SAID = 400
 PROC = Path("/proc")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -53,7 +53,7 @@ class Process(NamedTuple):
 
 
 def processes() -> dict[int, Process]:
-    """All processes that can be seen; none where there is no proc(5)."""
+    """All processes that can be seen; empty if the system has no proc(5)."""
     found = {}
     for folder in PROC.glob("[0-9]*"):
         with suppress(OSError):

@@ -94,7 +94,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def build_simulator(folder: Path) -> None:
     """Compile the lab's vCenter on all processors, before a worker does it on those that it has."""
-    with contextlib.suppress(LabError):  # the worker that needs it tells what is wrong
+    with contextlib.suppress(LabError):  # the worker that needs it reports the error
         simulator_binary(cache_dir(), folder)
 
 

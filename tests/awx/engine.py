@@ -4,7 +4,7 @@
 
 """Runs what the double was configured with, as AWX does: jobs by ansible-runner, each on a disk of its own.
 
-Variables of a job, the later winning: the template's, the defaults of its survey, what the jobs before handed on by
+Variables of a job, the later winning: the template's, the defaults of its survey, what earlier jobs published with
 `set_stats`, the workflow's own (AWX 24.6.1, `WorkflowJobNode.get_job_kwargs`, `_update_unified_job_kwargs`).
 """
 
@@ -32,7 +32,7 @@ EDGES = {"successful": ("success_nodes", "always_nodes"), "failed": ("failure_no
 
 @dataclass
 class Job:
-    """How a job ended: AWX's status, what it handed on, and what it said."""
+    """How a job ended: AWX's status, what it published with `set_stats`, and its events."""
 
     status: str
     artifacts: dict[str, Any] = field(default_factory=dict)

@@ -4,7 +4,7 @@
 
 """AWX's rules for surveys: what may be stored, and which answers a launch accepts.
 
-The rules are those of AWX 24.6.1 (`JobTemplateSurveySpec`, `SurveyJobTemplateMixin`), written anew.
+The rules are those of AWX 24.6.1 (`JobTemplateSurveySpec`, `SurveyJobTemplateMixin`). The code is our own.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ TEMPLATES = {template["name"]: template for template in config("job_templates")[
 NODES = WORKFLOW["simplified_workflow_nodes"]
 EDGES = ("success_nodes", "failure_nodes", "always_nodes")
 TYPES = {"str": "text", "int": "integer", "float": "float", "bool": "multiplechoice", "list": "text"}
-# Asked by no survey: what a site sets once, what jobs hand on, and dictionaries, which surveys cannot ask for.
+# No survey asks for these: a site sets some once, jobs pass some to later jobs, and surveys cannot ask for dictionaries.
 UNASKED = {
     "state_dir",
     "signing_key",

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Evidence is handed over: to a directory, an S3 server and a Git repository, once; a place that cannot work is refused."""
+"""Evidence is published once to a directory, an S3 server and a Git repository. An unusable destination fails."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def write_event(journal: Journal, kind: str, **fields: Any) -> None:
 
 
 class Book:
-    """Events as a journal keeps them, written in any order and told in that of their times."""
+    """Events as a journal keeps them. They are written in any order and returned in the order of their times."""
 
     def __init__(self) -> None:
         self._events: list[tuple[float, int, dict[str, Any]]] = []
@@ -216,7 +216,7 @@ def _flights(durations: list[float]) -> list[tuple[float, float]]:
 
 
 def _sampled(number: int, end: float, over: float, verdict: str) -> list[Sample]:
-    """Samples at 5 Hz with a gap just before the switch-over; a job that does not go on stands still from there."""
+    """Samples at 5 Hz with a gap just before the switch-over. A job that does not continue makes no progress after it."""
     points, at = [], 0.0
     while at < over:
         if end - 0.2 - STALL <= at < end - 0.2:

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every command in README and documentation is typed as it stands there, against a lab, page by page.
+"""Every command in README and documentation is typed exactly as written, against a lab, page by page.
 
-Two pages are read at a time, each in a lab and a home folder of its own; a page that needs what another one left follows it.
+Two pages run at a time, each in a lab and a home folder of its own. A page that needs the results of another one runs after it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MEANT = {
 }
 # Commands that end otherwise than by 0.
 ENDS = {r"^timeout --signal=KILL": {137}}
-# Pages that go on where another one ended.
+# Pages that continue where another one ended.
 FOLLOWS = {"howto_verify_evidence": "tutorial_lab"}
 # How fast simulated time passes: in the tutorial a run is killed under way.
 TIME_SCALES = {"tutorial_lab": "0.1"}
@@ -64,7 +64,7 @@ class Reading:
 
 
 def scripts() -> dict[str, list[Command]]:
-    """What is to be run by page. A page all of whose commands stand on earlier ones needs no run of its own."""
+    """The commands to run, by page. A page is left out if earlier pages have all of its commands."""
     found: dict[str, list[Command]] = {}
     seen: set[str] = set()
     for page in pages():
@@ -214,4 +214,4 @@ def test_what_is_not_run_is_there(pattern: str) -> None:
 
 
 def test_readme_is_a_short_form_of_the_docsite() -> None:
-    assert "README" not in SCRIPTS, "its commands stand in the docsite, in the same words"
+    assert "README" not in SCRIPTS, "the docsite has its commands, in the same words"

@@ -59,7 +59,7 @@ class Controller(Answering):
 
     def _job(self, number: int) -> dict[str, Any]:
         name, variables = self.launches[number - 1]
-        finding = {"host": variables.get("hardware_event_host"), "confirmed": self.confirmed, "message": "as told"}
+        finding = {"host": variables.get("hardware_event_host"), "confirmed": self.confirmed, "message": "as reported"}
         artifacts = {"liveml_vsphere_hardware": finding} if name == SHIPPED["check_template"] else {}
         return {"id": number, "status": "successful", "created": "2026-11-02T22:00:00Z", "artifacts": artifacts}
 

@@ -98,7 +98,7 @@ class TwoNodes:
         self.handler = Handler
 
     def thaw_after_question(self, seconds: float = 0.4) -> None:
-        """Let the node go on some time after the next question came."""
+        """Let the node run again ``seconds`` after the next question arrived."""
         self._thaw_after = seconds
 
     def stand_still(self, event: threading.Event) -> None:

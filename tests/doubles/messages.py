@@ -36,7 +36,7 @@ class Mail(socketserver.StreamRequestHandler):
             if verb == b"RCPT":
                 to = line.decode().split("<")[1].split(">")[0]
             if verb == b"DATA":
-                self.wfile.write(b"354 go on\r\n")
+                self.wfile.write(b"354 send the mail\r\n")
                 data = b"".join(iter(self.rfile.readline, b".\r\n"))
                 self.server.post.mail.append((to, email.message_from_bytes(data, policy=email.policy.default)))
             self.wfile.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 fine\r\n")

@@ -123,7 +123,7 @@ class World:
         return dict.fromkeys(vms)
 
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
-        raise AssertionError("the run is told what moves")
+        raise AssertionError("the caller gives the run the moves under way")
 
     def record_home(self, home: Home) -> bool:
         self.count()
@@ -216,4 +216,4 @@ class ScriptedVcenter:
         raise AssertionError("the executor reads no estate")
 
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
-        raise AssertionError("the executor is told what moves")
+        raise AssertionError("the caller gives the executor the moves under way")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The owners of experiments are told by mail, Slack and webhook, each of the own experiments only."""
+"""Owners hear about their experiments by mail, Slack and webhook, and only about their own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def post(tmp_path: Path) -> Iterator[Post]:
 
 @contextlib.contextmanager
 def trainings(folder: Path, owners: dict[str, str]) -> Iterator[tuple[dict[str, Any], list[subprocess.Popen[bytes]]]]:
-    """Trainings of VMs whose owners only the training tells; yields the option ``experiments``, and the trainings."""
+    """Trainings that name their owner, which vCenter does not; yields the option ``experiments``, and the trainings."""
     running = []
     try:
         for vm, owner in owners.items():
@@ -109,7 +109,7 @@ def test_owners_are_told_before_at_harm_and_after(
             evacuate_host_experiments=experiments,
         )  # fmt: skip
         assert out.returncode == 0, out.stdout
-        assert "NOT SENT: webhook (after)" in out.stdout, "a message that fails is told, and fails nothing"
+        assert "NOT SENT: webhook (after)" in out.stdout, "a failed message is reported, and the play continues"
         assert [to for to, _message in post.mail] == ["vision@example.com", "fraud@example.com"] * 2
         before, after = post.mail[0][1], post.mail[2][1]
         assert before["Subject"] == "Evacuation of esx-01: experiments will move"

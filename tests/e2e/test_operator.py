@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an operator is told when a play does not go as it should."""
+"""What an operator sees when a play fails or is interrupted."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def left_standing(written: str) -> list[str]:
 
 
 def transitions(state_dir: Path, purpose: str) -> list[str]:
-    """The lines that the journal's transitions must have made; progress is no transition."""
+    """The lines that the journal's transitions must have made. An event of progress is not a transition."""
     journal = read_journal(max((state_dir / "runs").glob(f"*-{purpose}-*")) / "journal.jsonl")
     told = [line(entry) for entry in journal.entries if not entry.event.volatile]
     return [f"  {text}" for text in told if text is not None]

@@ -191,7 +191,9 @@ def test_both_rulebooks_of_a_source_hear_the_same() -> None:
         assert (first["condition"], first["throttle"]) == (other["condition"], other["throttle"])
         checks = [first["action"]["run_job_template"], other["action"]["run_playbook"]]
         assert all(check["retries"] * check["delay"] >= 300 for check in checks), "one failure loses no event"
-        assert "retries" not in with_awx["rules"][1]["action"]["run_workflow_template"], "a denial is no failure"
+        assert "retries" not in with_awx["rules"][1]["action"]["run_workflow_template"], (
+            "a denied approval is not retried"
+        )
         filters = with_awx["sources"][0].get("filters", [])
         assert filters == [] or filters[0]["eda.builtin.event_splitter"].pop("extras") == {"origin": "webhook"}
         assert with_awx["sources"] == without["sources"]

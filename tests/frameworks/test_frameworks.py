@@ -72,7 +72,7 @@ def test_a_killed_training_is_no_experiment_and_a_resumed_one_is_restarted(world
         gone = world.providers(sources=[{**world.source("mlflow"), "advance_timeout": 2.0}])
         (seen,) = gone.observe([VM])
         assert seen.experiments == ()
-        assert "none advanced" in seen.detail, "MLflow shows a killed run as RUNNING for ever"
+        assert "none advanced" in seen.detail, "MLflow shows a killed run as RUNNING forever"
         world.train(run, "20")
         time.sleep(5)
 

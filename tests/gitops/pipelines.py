@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the shell steps that stand in the shipped pipelines, as their services would."""
+"""Runs the shell steps of the shipped pipelines as their services would."""
 
 from __future__ import annotations
 

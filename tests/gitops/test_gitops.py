@@ -42,7 +42,7 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Path:
-    """A `gh` that writes down what it is told: GitHub itself is not to be had here."""
+    """A `gh` that writes down its arguments and comments, because the tests cannot reach GitHub."""
     folder = tmp_path / "tools"
     folder.mkdir()
     gh = folder / "gh"

@@ -69,7 +69,7 @@ def runs(lab: Lab, run_module: RunModule, tmp_path: Path) -> Runs:
 
 
 def holds(stall: dict[str, Any], true: float, measured: Measured) -> None:
-    """The stated interval holds the true freeze."""
+    """The stated interval contains the true freeze."""
     assert true <= stall["high"]
     with measured():
         assert stall["low"] <= true, (stall, true)
@@ -92,7 +92,7 @@ def test_the_experiment_stalls_as_long_as_the_node_that_moves(
     holds(frozen["longest_stall"], true, measured)
     # The other node kept the question for the job waiting, and answered for itself.
     with measured():
-        assert other["longest_stall"]["high"] < STUN, "who stood still is told apart"
+        assert other["longest_stall"]["high"] < STUN, "only the frozen node has a long stall"
     assert evidence["statements"][0].startswith(f"{moving}, {resting}: no restart; same process, same job")
 
 

@@ -173,7 +173,7 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
     assert [e["verdict"] for e in moved["experiments"]] == ["uninterrupted"], moved
     waited = run_module("experiment_wait", state_dir=str(tmp_path))
     assert [v["verdict"] for v in waited["verdicts"]] == ["uninterrupted"]
-    # Another controller has no journal, only what the run handed on.
+    # Another controller has no journal, only the artifact of the run.
     handed_on = run_module("evidence_report", state_dir=str(tmp_path))["artifact"]
     assert (handed_on["version"], handed_on["verdict"]) == (1, "uninterrupted")
     elsewhere = {"state_dir": str(tmp_path / "elsewhere"), "artifact": handed_on}
@@ -197,7 +197,7 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
 
 
 def test_vcenter_proves_the_process_by_the_guest_s_own_list(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
-    """Whatever trains in it: the same process before and after; who cannot be asked is told so and moves all the same."""
+    """For any training: the same process before and after. If a guest cannot be asked, this is reported and its VM moves."""
     login = lab.answer["guest"]
     wanted = {"enabled": False, "guest_username": login["user"], "guest_process": "h2o.jar"}
 

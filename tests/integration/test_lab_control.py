@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bad input of the lab's two APIs: each gets one clear error, and the lab goes on with its H2O-3 server."""
+"""Bad input of the lab's two APIs: each gets one clear error, and the lab and its H2O-3 server keep running."""
 
 from __future__ import annotations
 

@@ -293,7 +293,9 @@ def test_an_approved_plan_is_carried_out_and_gone_on_with_or_refused(
         rest = run_module("migration_plan", fast_lab, **place, **options)
         assert {move["vm_name"] for move in rest["moves"]} == left
     lost = run_module("migration_plan", fast_lab, **other, **by_id)["msg"]
-    assert f"plan {plan['plan_id']} was approved, planning now gives plan" in lost, "a lost journal tells nothing"
+    assert f"plan {plan['plan_id']} was approved, planning now gives plan" in lost, (
+        "only the journal shows it has begun"
+    )
     moved = run_module("vm_migrate", fast_lab, plan=rest["plan"], **run, **other)
     assert {m["vm"] for m in moved["moves"]} == left
     wanted = {move["vm_name"]: move["target_name"] for move in plan["moves"]}

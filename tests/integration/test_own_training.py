@@ -143,7 +143,7 @@ def test_a_freeze_lies_within_what_each_provider_states(training: Training, meas
     clock = concluded.training_clock
     assert clock is not None
     assert clock.clock == "guest"
-    assert clock.seconds > frozen - 0.3, "this machine's clock went on"
+    assert clock.seconds > frozen - 0.3, "this machine's clock was not frozen"
     with measured():
         assert clock.seconds < frozen + 0.3, (clock, frozen)
 
@@ -168,7 +168,7 @@ def test_a_training_that_ends_is_completed_and_tells_what_came_out(training: Tra
     assert (final.status, final.metric, final.artifacts) == ("DONE", "loss", ("last.pt",))
     assert final.score is not None
     assert 0 <= final.score < 1
-    assert providers.final(judgements["prometheus"]) is None, "metrics do not tell an end"
+    assert providers.final(judgements["prometheus"]) is None, "metrics do not show an end"
 
 
 def test_the_example_reads_only_its_folder(training: Training, tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def exported_models(server: Server, run_module: RunModule, tmp_path: Path, run_i
 
 
 def test_another_seed_shows_in_every_comparison(server: Server, tmp_path: Path) -> None:
-    """The comparisons can fail: they tell a model from another one."""
+    """The comparisons can fail: they distinguish two models."""
     for seed in (1, 2):
         server.finish(server.start("gbm", model_id=f"seed_{seed}", ntrees=3, seed=seed))
         (tmp_path / f"{seed}.zip").write_bytes(server.read(f"/3/Models/seed_{seed}/mojo"))

@@ -4,7 +4,7 @@
 
 """Words that the card "Plain English" in CONTRIBUTING.md forbids, as far as a list of patterns can find them.
 
-``python -m tests.lint.english PATH...`` checks files and folders, also those that the tests do not check yet.
+``python -m tests.lint.english PATH...`` checks some files and folders.
 """
 
 from __future__ import annotations

@@ -12,13 +12,9 @@ import pytest
 
 from tests.lint.english import RULES, Rule, check, findings, tracked
 
-# Paths that are not checked yet. Reword one (``python -m tests.lint.english PATH`` lists what is left), then remove its line.
-TO_ENABLE = ("tests",)
 
-
-def test_checked_files_are_in_plain_english() -> None:
-    paths = [path for path in tracked() if not any(path.is_relative_to(folder) for folder in TO_ENABLE)]
-    found = [str(finding) for finding in check(paths)]
+def test_every_file_is_in_plain_english() -> None:
+    found = [str(finding) for finding in check(tracked())]
     assert found == [], "\n" + "\n".join(found)
 
 
@@ -43,9 +39,3 @@ def test_a_rule_finds_the_wrong_sentence_only(rule: Rule) -> None:
 )
 def test_only_prose_is_checked_and_the_line_is_right(name: str, text: str, line: int) -> None:
     assert [finding.line for finding in findings(Path(name), text)] == [line]
-
-
-def test_paths_that_are_not_checked_yet_have_findings() -> None:
-    for folder in TO_ENABLE:
-        found = check(path for path in tracked() if path.is_relative_to(folder))
-        assert next(found, None), f"remove {folder} from TO_ENABLE"

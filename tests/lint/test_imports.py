@@ -94,7 +94,7 @@ def test_one_file_at_most_stands_outside_the_packages() -> None:
 
 
 def test_no_test_module_imports_another_one() -> None:
-    """What two tests need stands in ``tests/builders``, ``tests/doubles`` or a file of their folder."""
+    """What two tests need is in ``tests/builders``, ``tests/doubles`` or a file of their folder."""
     imported = [
         f"{path.relative_to(TESTS)}: {node.module}"
         for path in TESTS.rglob("*.py")

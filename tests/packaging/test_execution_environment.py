@@ -25,7 +25,7 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def requirements() -> set[str]:
-    """The packages that a user is told to install."""
+    """The packages that the documentation asks a user to install."""
     return set((ROOT / "requirements.txt").read_text().split())
 
 
@@ -55,7 +55,7 @@ def test_introspection_finds_what_the_collection_needs(artefact: Path, tmp_path:
 
 
 def test_a_build_from_a_checkout_installs_the_artefact(artefact: Path, tmp_path: Path) -> None:
-    # The recipe of the README, which stands in the place of Galaxy's collections.
+    # The recipe of the README, which replaces the collections from Galaxy.
     readme = (DEFINITION.parent / "README.md").read_text()
     (extract,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
     change = yaml.safe_load(extract.replace("liveml-vsphere-VERSION.tar.gz", artefact.name))

@@ -127,7 +127,7 @@ def test_make_knows_every_target_that_documents_name() -> None:
 
 def test_hooks_run_the_linters_of_the_tests() -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-    assert [repository["repo"] for repository in hooks] == ["local"], "releases stand in requirements/test.txt alone"
+    assert [repository["repo"] for repository in hooks] == ["local"], "only requirements/test.txt has releases"
     tests = (ROOT / "tests" / "lint" / "test_linters.py").read_text()
     for hook in hooks[0]["hooks"]:
         program = Path(hook["entry"].split()[0])

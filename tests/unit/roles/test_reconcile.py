@@ -66,7 +66,7 @@ def test_a_plan_says_from_where_to_where() -> None:
     ("started", "finished", "kept"),
     [
         ("2026-11-02T22:05:00.000Z", "2026-11-02T23:00:00.000Z", True),
-        ("2026-11-01T23:50:00.000Z", "2026-11-02T22:30:00.000Z", True),  # was killed, and taken up by this request
+        ("2026-11-01T23:50:00.000Z", "2026-11-02T22:30:00.000Z", True),  # was killed, and resumed by this request
         ("2026-11-02T22:05:00.000Z", None, True),
         ("2026-10-02T22:05:00.000Z", "2026-10-02T23:00:00.000Z", False),
     ],

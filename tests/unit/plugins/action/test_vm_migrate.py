@@ -117,7 +117,7 @@ def test_a_terminal_keeps_every_line_and_no_bar(terminal: Terminal, rows: int) -
         told += [f"  {text}"] if text else []
         screen.show([text] if text else [], event["mono"])
         bars = [shown for shown in terminal.lines if "█" in shown or "░" in shown]
-        assert terminal.lines[: len(told)] == told, "the block stands under the lines"
+        assert terminal.lines[: len(told)] == told, "the block comes after the lines"
         most = max(most, len(bars))
     screen.clear()
     assert terminal.lines == told

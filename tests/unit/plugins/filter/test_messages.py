@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Messages to owners: who is told of what, and what a hook needs."""
+"""Messages to owners: who hears about which event, and what a hook needs."""
 
 from __future__ import annotations
 

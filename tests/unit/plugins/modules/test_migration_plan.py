@@ -64,7 +64,7 @@ class Restless:
 
 
 def test_a_plan_is_made_of_one_reading(tmp_path: Path) -> None:
-    """A VM that leaves meanwhile is not sent on from its new host, and one that is deleted is no crash."""
+    """A VM that left its host meanwhile is not moved from its new host, and a deleted VM does not crash the module."""
     params = ArgumentSpecValidator(SPEC).validate({"state_dir": str(tmp_path), "host": "esx-1"}).validated_parameters
     told = body(SimpleNamespace(params=params, check_mode=False, warn=print), Restless())
     assert {(move["vm"], move["source"]) for move in told["moves"]} == {("vm-1", "host-1"), ("vm-2", "host-1")}

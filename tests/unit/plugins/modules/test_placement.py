@@ -121,7 +121,7 @@ def test_a_home_that_is_recorded_after_one_was_cleared_counts(tmp_path: Path) ->
     (tmp_path / CLEARED).write_text('{"torn')
     clear_homes(tmp_path, uuid, journal_homes(tmp_path, uuid).values())
     assert journal_homes(tmp_path, uuid) == {}
-    # The folder's name tells when a run began; one that is resumed records homes later.
+    # The folder's name shows when a run began; a resumed run records homes later.
     journalled(tmp_path, name="20260101T000000Z-evacuate")
     assert journal_homes(tmp_path, uuid)["vm-1"].run_id == "20260101T000000Z-evacuate"
 

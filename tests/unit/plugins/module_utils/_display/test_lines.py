@@ -57,7 +57,7 @@ def test_a_second_attempt_is_told_from_its_beginning() -> None:
 
 @pytest.mark.parametrize("experiments", [1, 10, 64])
 def test_many_experiments_do_not_drown_the_rest(experiments: int) -> None:
-    """Each one's progress comes every 3 s; about one of them is told in that time, and each in turn."""
+    """Each experiment progresses every 3 s. About one line is shown in that time, for each experiment in turn."""
     board, told = RunDisplay(), []
     for tick in range(300):
         for number in range(experiments):
@@ -145,7 +145,7 @@ def test_bars_fit_the_terminal_and_show_what_is_in_flight() -> None:
     assert len(few) == 4
     assert few[-1].endswith(", 5 more in flight")
     assert board.bars(ORIGIN + 20, 200, 0) == []
-    assert board.heartbeat(ORIGIN + 500) is None, "the summary stands under the bars"
+    assert board.heartbeat(ORIGIN + 500) is None, "the summary is already below the bars"
 
 
 def test_no_bar_is_left_when_all_is_over() -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Homes last over evacuations that follow each other, and tell which moves a run that lost its journal has under way."""
+"""Homes survive evacuations that follow each other, and show which moves of a run are under way when its journal is lost."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ def test_a_vm_that_did_not_leave_keeps_the_home_that_it_had() -> None:
 
 
 @pytest.mark.parametrize(
-    ("meanwhile", "result", "told"),
+    ("meanwhile", "result", "message"),
     [
         (PlacementUpdate("vm-2", "host-9"), MoveResult.FAILED, "the VM is on esx-9, not on esx-1"),
         (PlacementUpdate("vm-2", "host-1", Power.OFF), MoveResult.FAILED, "the VM is poweredOff"),
@@ -209,7 +209,7 @@ def test_a_vm_that_did_not_leave_keeps_the_home_that_it_had() -> None:
     ],
 )
 def test_a_vm_is_looked_at_when_its_turn_comes(
-    meanwhile: PlacementUpdate, result: MoveResult, told: str | None
+    meanwhile: PlacementUpdate, result: MoveResult, message: str | None
 ) -> None:
     class Changing(ScriptedVcenter):
         def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
@@ -222,7 +222,7 @@ def test_a_vm_is_looked_at_when_its_turn_comes(
     )
     ended = notes.of("move_finished")[-1]
     assert results(outcome) == {"vm-1": MoveResult.MOVED, "vm-2": result}
-    assert (ended["error"] or {}).get("message") == told
+    assert (ended["error"] or {}).get("message") == message
     assert ("vm-2" in vcenter.relocated) is (meanwhile.host == "host-1" and meanwhile.power is Power.ON)
     if meanwhile.host == "host-9":
         assert ended["host"] == "esx-9"
@@ -289,7 +289,7 @@ def test_a_task_that_moved_no_host_is_followed_by_a_move_of_our_own(fault: str |
     assert [event["result"] for event in notes.of("move_finished")] == ["moved"]
 
 
-def test_a_vm_that_a_task_took_elsewhere_is_told_to_be_there() -> None:
+def test_a_vm_that_a_task_took_elsewhere_is_reported_there() -> None:
     vcenter = ScriptedVcenter()
     vcenter.start("task-71", "vm-1", "host-3")
     outcome, notes = carry_out([inferred(1)], vcenter, names={"host-3": "esx-3"})

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The journal survives a crash at any byte, and its fold tells how far a run got."""
+"""The journal survives a crash at any byte, and its fold shows how far a run got."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ def test_killed_at_any_moment_it_converges(tmp_path: Path, landed: bool) -> None
         )
         report = run(world, state)
         assert report.failures, calls
-        if not known:  # whose the fence is died with the process; it stays up, and what stays away is told
+        if not known:  # only the dead process knew who set the fence; it stays, and the VMs that stay away are reported
             assert any("target_maintenance" in failure for failure in report.failures)
             continue
         sure += 1
@@ -257,7 +257,7 @@ def test_the_second_run_after_a_rollback_is_a_new_one(state: Path) -> None:
     world = World(3, refusing("vm-2"))
     first = run(world, state)
     world.faults.clear()
-    time.sleep(1.0)  # runs are told apart, and sorted, by the second
+    time.sleep(1.0)  # the second distinguishes runs, and sorts them
     second = run(world, state)
     assert (second.resumed, second.failures) == (False, ())
     assert second.run_id != first.run_id

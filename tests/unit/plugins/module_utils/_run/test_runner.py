@@ -226,7 +226,9 @@ def test_a_home_in_the_journals_alone_lasts_over_evacuations_until_a_restore(
 
 
 @settings(deadline=None, max_examples=60)
-@example(vms=2, failing=set(), roll_back=False, kills=[(9, False), (2, False)])  # killed before it took up a task again
+@example(
+    vms=2, failing=set(), roll_back=False, kills=[(9, False), (2, False)]
+)  # killed before it followed a task again
 @given(
     vms=st.integers(1, 4),
     failing=st.sets(
