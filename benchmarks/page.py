@@ -167,7 +167,7 @@ Cost for the controller
 
 One process watched {figures.of("watch_min_hz")[0]["experiments"]} experiments and asked each at least {one("watch_min_hz")} times per second.
 A question took {one("watch_cpu_ms")} ms of the controller's processor. That is {one("watch_cpu_ratio")} times what the official client of H2O-3
-took for the same question at the same time.
+took for the same question.
 """
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lab's real H2O-3 servers without its vCenter: started, frozen like a VM in a stun, killed and restarted."""
+"""The lab's real H2O-3 servers without its vCenter: started, frozen like a VM, killed and restarted."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def stopped(pid: int) -> bool:
 
 
 def freeze(pid: int, seconds: float) -> Freeze:
-    """Stop all threads of a process for ``seconds``, as a stun stops a guest.
+    """Stop all threads of a process for ``seconds``, as a freeze stops a guest.
 
     Raises:
         LabError: the threads have not stopped in time.

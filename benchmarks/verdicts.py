@@ -71,11 +71,11 @@ def _nothing(stage: Stage) -> None:
     time.sleep(stage.chance.uniform(0.5, 2))
 
 
-def _short_stun(stage: Stage) -> None:
+def _short_freeze(stage: Stage) -> None:
     stage.node.freeze(stage.chance.uniform(0.1, 0.6 * BUDGET_SECONDS))
 
 
-def _long_stun(stage: Stage) -> None:
+def _long_freeze(stage: Stage) -> None:
     stage.node.freeze(stage.chance.uniform(1.3 * BUDGET_SECONDS, 2 * BUDGET_SECONDS))
 
 
@@ -134,8 +134,8 @@ def _second(stage: Stage) -> None:
 
 FATES = (
     Fate("nothing", _nothing, SOUND),
-    Fate("stun within the budget", _short_stun, SOUND),
-    Fate("stun beyond the budget", _long_stun, frozenset({Verdict.STALLED})),
+    Fate("freeze within the budget", _short_freeze, SOUND),
+    Fate("freeze beyond the budget", _long_freeze, frozenset({Verdict.STALLED})),
     Fate("killed and restarted", _restart, frozenset({Verdict.RESTARTED, Verdict.FAILED})),
     Fate("cancelled", _cancel, frozenset({Verdict.FAILED})),
     Fate("failed", _fail, frozenset({Verdict.FAILED}), frail=True),
