@@ -185,7 +185,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording impor
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import ARTIFACT_VERSION
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged, vm_list
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import must_stop_run
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
@@ -235,9 +235,9 @@ def experiments_of_artifact(artifact: dict[str, Any]) -> tuple[Experiment, ...]:
 
 def reached(judgement: Judgement, until: str) -> bool:
     """Whether the wait for an experiment is over."""
-    if judgement.verdict is Verdict.COMPLETED or (judgement.samples > 10 and must_stop_run(judgement)):
+    if judgement.over or (judgement.samples > 10 and must_stop_run(judgement)):
         return True
-    return until == "progress" and judgement.verdict is Verdict.UNINTERRUPTED
+    return until == "progress" and not must_stop_run(judgement) and judgement.progress == "proven"
 
 
 def watch(params: dict[str, Any], providers: Providers, experiments: tuple[Experiment, ...]) -> list[Judgement]:

@@ -65,9 +65,11 @@ class Watching:
 class ScriptedWatch:
     """A watch whose verdicts are known before; ``calls`` is what it was asked."""
 
-    def __init__(self, verdicts: dict[str, Verdict] | None = None, identity: str = "proven") -> None:
+    def __init__(
+        self, verdicts: dict[str, Verdict] | None = None, identity: str = "proven", progress: str = "proven"
+    ) -> None:
         self.verdicts = verdicts or {}
-        self.identity = identity
+        self.identity, self.progress = identity, progress
         self.calls: list[tuple[str, str]] = []
 
     def focus(self, vm: str) -> None:
@@ -87,7 +89,7 @@ class ScriptedWatch:
         stall = Stall(0.4, 0.38, 0.43)
         return (
             Judgement(
-                experiment, self.verdicts[vm], self.identity, "proven", "proven", stall, 0.2, 0.1, 0.2, detail=""
+                experiment, self.verdicts[vm], self.identity, self.progress, "proven", stall, 0.2, 0.1, 0.2, detail=""
             ),
         )
 

@@ -60,8 +60,8 @@ class Capabilities:
 class Experiment:
     """One training job in a guest, as a provider found it.
 
-    ``process`` identifies the server process, ``id`` the job; both stay the same until
-    the experiment is restarted. ``url`` carries no credentials.
+    ``process`` identifies the server process, ``id`` the job; both stay the same until the experiment is restarted.
+    ``process`` is empty if nothing names it. ``url`` carries no credentials.
     """
 
     vm: str
@@ -92,7 +92,8 @@ class Sample:
 
     ``outcome``: ``answered`` (job seen), ``job_missing`` (server answered, job unknown), ``refused``
     (connection refused or reset), ``silent`` (no answer within the request timeout), ``invalid``
-    (something else answered). ``received`` is the time of the full answer or of the error.
+    (something else answered). ``received`` is the time of the full answer or of the error. ``process`` is ``None`` or
+    empty if the answer does not name it.
     """
 
     sent: float
@@ -105,6 +106,10 @@ class Sample:
     step: float | None = None  # training steps done, where the provider counts them
     late: float = 0.0  # seconds between the two times in which the watching process itself stood still
     asked: float | None = None  # time of the job query that the job's figures are from, if before ``sent``
+    logged: float | None = (
+        None  # seconds of the training's own clock at which it logged the step, where a record says so
+    )
+    restarted: str = ""  # what the provider saw that proves a restart, in words; empty without proof
 
     @property
     def news_from(self) -> float:
@@ -177,4 +182,5 @@ class Judgement:
     samples: int = 0
     unwatched_seconds: float = 0.0
     detail: str = ""
+    over: bool = False  # the last answer says that the job is done
     members: tuple[Judgement, ...] = ()  # of a cluster's experiment: the judgement of each node

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from .identity import Identity, identity_of, is_foreign
 from .model import (
     Experiment,
     Judgement,
@@ -51,14 +52,15 @@ def judge(
         samples, unwatched, capabilities=experiment.capabilities, clock_progress=experiment.clock_progress
     )
     stall = finding.stall if finding is not None else None
-    identity, why_identity = _identity(experiment, samples)
+    identity = identity_of(experiment, samples, unwatched)
     marks = [mark for mark in (finding.since if finding is not None else None, arrived_at) if mark is not None]
-    progress, why_progress = _progress(experiment, answers, max(marks, default=None))
+    progress, why_progress = _progress(experiment, samples, max(marks, default=None))
     stall_claim, why_stall = _stall_claim(samples, stall, stall_budget, bool(unwatched))
     verdict, why = _verdict(experiment, samples, identity, progress, stall_claim)
     notes = [
         why,
-        why_identity or why_progress,
+        identity.why,
+        why_progress if identity.claim != "refuted" else "",
         why_stall if verdict is Verdict.UNKNOWN else "",
         finding.note if finding is not None else "",
         CLOCK_NOTE if experiment.clock_progress else "",
@@ -67,7 +69,7 @@ def judge(
     return Judgement(
         experiment=experiment,
         verdict=verdict,
-        identity=identity,
+        identity=identity.claim,
         progress=progress,
         stall=stall_claim,
         longest_stall=stall,
@@ -75,6 +77,7 @@ def judge(
         progress_before=next((p for p in reversed(before) if p is not None), experiment.progress),
         progress_after=next((s.progress for s in reversed(answers) if s.progress is not None), None),
         samples=taken,
+        over=is_over(answers),
         # A run that is resumed on another machine has another monotonic clock; the unwatched time is then unknown.
         unwatched_seconds=sum(max(0.0, end - start) for start, end in unwatched),
         detail="; ".join(dict.fromkeys(note for note in notes if note)),
@@ -88,31 +91,25 @@ def up_to_the_end(experiment: Experiment, samples: Sequence[Sample]) -> Sequence
     """
     for place in reversed(range(len(samples))):
         sample = samples[place]
-        if sample.outcome == ANSWERED and _done(sample) and sample.process == experiment.process:
+        if sample.outcome == ANSWERED and _done(sample) and not is_foreign(experiment, sample):
             return samples[: place + 1]
         if sample.outcome == ANSWERED and sample.status is not None and not _done(sample):
             break
     return samples
 
 
-def _identity(experiment: Experiment, samples: Sequence[Sample]) -> tuple[str, str]:
-    """Same process and same job in every answer, and the last sample is an answer."""
-    for sample in samples:
-        if sample.process is not None and sample.process != experiment.process:
-            return "refuted", "a different server process now answers in this VM"
-    if not samples or samples[-1].outcome != ANSWERED:
-        return "unknown", ""
-    return "proven", ""
-
-
-def _progress(experiment: Experiment, answers: Sequence[Sample], since: float | None) -> tuple[str, str]:
-    """Progress never went back, and continued after the move and after the last gap that stood out."""
-    known = [s for s in answers if news(s) != (None, None, "") and s.process == experiment.process]
+def _progress(experiment: Experiment, samples: Sequence[Sample], since: float | None) -> tuple[str, str]:
+    """Progress never went back, and continued after the move and after the last gap that stood out, to the last sample."""
+    known = [
+        s for s in samples if s.outcome == ANSWERED and news(s) != (None, None, "") and not is_foreign(experiment, s)
+    ]
     for before, after in itertools.pairwise(known):
         if after.progress is not None and before.progress is not None and after.progress < before.progress:
             return "refuted", f"progress went back from {before.progress:.4f} to {after.progress:.4f}"
         if after.step is not None and before.step is not None and after.step < before.step:
             return "refuted", f"progress went back from step {before.step:g} to step {after.step:g}"
+    if not samples or samples[-1].outcome != ANSWERED:
+        return "unknown", "the last question was not answered"
     later = known if since is None else [s for s in known if s.news_from > since]
     # The server may have written the first answer after a gap before the gap; only a change in later answers is work.
     if is_over(known) or len({news(s) for s in later}) > 1:
@@ -144,28 +141,28 @@ def _stall_claim(samples: Sequence[Sample], stall: Stall | None, budget: float, 
 
 
 def _verdict(
-    experiment: Experiment, samples: Sequence[Sample], identity: str, progress: str, stall: str
+    experiment: Experiment, samples: Sequence[Sample], identity: Identity, progress: str, stall: str
 ) -> tuple[Verdict, str]:
-    if identity == "refuted":
-        return Verdict.RESTARTED, ""
     if not samples:
         return Verdict.UNKNOWN, "no sample was taken"
+    if identity.claim == "refuted":
+        return Verdict.RESTARTED, ""
     last = samples[-1]
     if progress == "refuted" and _done(last):
         return Verdict.RESTARTED, ""
-    ending = _ending(experiment, last, stall)
+    ending = _ending(experiment, last, identity, stall)
     if ending is not None:
         return ending
     if progress == "refuted":
         return Verdict.RESTARTED, ""
     if stall == "refuted":
         return Verdict.STALLED, ""
-    if (identity, progress, stall) == ("proven", "proven", "proven"):
+    if identity.good and (progress, stall, last.status) == ("proven", "proven", "RUNNING"):
         return Verdict.UNINTERRUPTED, ""
     return Verdict.UNKNOWN, ""
 
 
-def _ending(experiment: Experiment, last: Sample, stall: str) -> tuple[Verdict, str] | None:
+def _ending(experiment: Experiment, last: Sample, identity: Identity, stall: str) -> tuple[Verdict, str] | None:
     """The verdict if the last sample alone decides."""
     if last.outcome == "refused" and experiment.capabilities.signal == "answers":
         return Verdict.FAILED, "the server process is gone: its port refuses connections"
@@ -173,15 +170,20 @@ def _ending(experiment: Experiment, last: Sample, stall: str) -> tuple[Verdict, 
         return Verdict.UNKNOWN, "the server could not be observed at the end"
     if last.outcome == "job_missing":
         return Verdict.UNKNOWN, "the server no longer knows the job"
+    if _done(last) and stall == "refuted":
+        return Verdict.STALLED, ""
     if _done(last):
-        return (Verdict.STALLED, "") if stall == "refuted" else (Verdict.COMPLETED, "")
+        return (Verdict.COMPLETED if identity.good else Verdict.UNKNOWN), "the job is done"
     if last.status in ("FAILED", "CANCELLED", "CANCEL_PENDING"):
         return Verdict.FAILED, f"the job is {last.status}"
     return None
 
 
 def must_stop_run(judgement: Judgement) -> bool:
-    """Whether a verdict must stop the run: an interruption was seen, or nothing proves the experiment's identity."""
+    """Whether a verdict must stop the run: an interruption was seen, or the experiment was not seen again.
+
+    If nothing names the process, work that continued shows that the experiment is there.
+    """
     if judgement.verdict is Verdict.UNKNOWN:
-        return judgement.identity != "proven"
+        return "proven" not in (judgement.identity, judgement.progress)
     return judgement.verdict in (Verdict.STALLED, Verdict.RESTARTED, Verdict.FAILED)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from .clusters import key_of
+from .identity import is_foreign
 from .model import Experiment, Judgement, ProgressListener, Sample
 from .pauses import Pulse, RunDelay
 from .providers.base import Session
@@ -250,7 +251,7 @@ class _Watched:
         answers = [s for s in after if s.outcome == ANSWERED]
         if waited < MIN_SETTLE_SECONDS or not after:
             return False
-        foreign = any(s.process not in (None, self.experiment.process) for s in after)
+        foreign = any(is_foreign(self.experiment, s) for s in after)
         ended = bool(answers) and answers[-1].status not in ("RUNNING", None)
         calm_since = max((s.received for s in after if s.waited > STANDS_OUT), default=self.moved_at)
         later = {news(s) for s in answers if s.news_from > calm_since}

@@ -168,7 +168,7 @@ def progress_of(experiment: Any) -> tuple[str, float | None]:
         "aborted": "CANCELLED",
         "finishing": "RUNNING",
     }
-    return known.get(word, "RUNNING" if experiment.is_running() else "FAILED"), progress
+    return known.get(word, "RUNNING" if experiment.is_running() else word.upper()), progress
 
 
 def fetch_pipeline(client: Any, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
@@ -238,7 +238,8 @@ class ExperimentSession(HttpSession):
             self._experiment = None
             return Sample(sent, time.monotonic(), "silent", detail=text(f"{type(error).__name__} {error}"))
         status, progress = self._status
-        return Sample(sent, received, "answered", "", status=status, progress=progress)
+        # After a freeze the status may be from before it.
+        return Sample(sent, received, "answered", "", status=status, progress=progress, asked=min(sent, self._asked))
 
     def _found(self) -> Any:
         if self._experiment is None:

@@ -8,7 +8,7 @@ Each line in gets one line out. A program omits what it does not know.
 
 ``{"op": "discover", "vm", "address", "secrets"}`` → ``{"experiments": [{"id", "process", "description", "owner",
 "progress", "recoverable", "recovery", "freshness"}, ...]}``;
-``{"op": "sample", "id", "vm", "secrets"}`` → ``{"process", "status", "progress", "step", "detail"}`` or ``{"error"}``;
+``{"op": "sample", "id", "vm", "secrets"}`` → ``{"process", "status", "progress", "step", "logged", "detail"}`` or ``{"error"}``;
 ``{"op": "final", "id", "vm", "secrets"}`` → ``{"status", "metric", "score", "artifacts"}`` (optional);
 ``{"op": "history", "id", "vm", "first", "last", "secrets"}`` → ``{"points": [[seconds, step], ...]}`` (optional).
 
@@ -249,11 +249,12 @@ class ProgramSession:
             sent,
             received,
             "answered",
-            (self._process and word(answer.get("process"))) or self._process,
+            word(answer.get("process")) if self._process else "",
             status=status,
             progress=share(answer.get("progress")),
             detail=text(answer.get("detail")),
             step=count(answer.get("step")),
+            logged=count(answer.get("logged")),
         )
 
     def interrupt(self) -> None:

@@ -11,7 +11,6 @@ step, so a training that resumed from a checkpoint is found by its history in ti
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,12 +18,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..._core.untrusted import count, items, mapping, number, text
+from ..identity import RESTART_SECONDS
 from ..model import (
     Capabilities,
     Experiment,
     Final,
     Sample,
 )
+from ..record import repeats, restart_in, returns
 from ..training_clock import Point
 from .base import (
     Session,
@@ -57,6 +58,8 @@ QUIET_SECONDS = 2.0
 LOOK_BACK = 500  # steps; ten times as many at each further look while the step does not change
 MAX_LOOKS = 9
 MAX_POINTS = 2500
+PAGE_POINTS = 25_000
+REPEATS = "the steps repeat, so they do not show how far the training is"
 NOTE = "changes of the run's step, as the tracking server records them"
 
 
@@ -118,12 +121,11 @@ class Mlflow(UrlSource):
     def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
         """See the port ``Source``: when each step was logged."""
         with suppress(*NO_ANSWER), self._probe(experiment) as probe:
-            points = history(probe, experiment.id, experiment.metric, first, last)
-            return [(stamp / 1000, step) for stamp, step in points]
+            return history(probe, experiment.id, experiment.metric, first, last) or []
         return []
 
     def _probe(self, experiment: Experiment) -> Probe:
-        return Probe(self._endpoint(experiment.url), RECORD_SECONDS)
+        return Probe(self._endpoint(experiment.url), RECORD_SECONDS, MAX_BYTES)
 
     def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> Session:
         """See the port ``Source``."""
@@ -158,7 +160,7 @@ class Mlflow(UrlSource):
             vm_name=target.vm_name,
             provider=PROVIDER,
             id=run_id,
-            process=process_of(tags, run_id),
+            process=process_of(tags),
             url=endpoint.url,
             description=f"{text(info.get('run_name'))} {metric}".strip(),
             metric=metric,
@@ -218,43 +220,49 @@ def busiest_metric(run: Mapping[str, Any]) -> str:
     return max(found, key=lambda key: (found[key], key not in WITH_EVERYTHING)) if found else ""
 
 
-def history(probe: Probe, run: str, metric: str, first: float, last: float) -> list[Point]:
-    """(timestamp in ms of the training's clock, step) of a metric's points. Raises NO_ANSWER."""
-    query = {
-        "run_ids": run,
-        "metric_key": metric,
-        "start_step": int(first),
-        "end_step": int(last),
-        "max_results": MAX_POINTS,
-    }
-    answer = probe.get(f"{API}/metrics/get-history-bulk-interval?{urlencode(query)}")
+def history(probe: Probe, run: str, metric: str, first: float, last: float) -> list[Point] | None:
+    """When steps ``first`` to ``last`` of a metric were logged. ``None`` if the server does not report it. Raises NO_ANSWER.
+
+    Servers before 2.11 or so cannot be asked for a part of the history.
+    """
+    steps = {"start_step": int(first), "end_step": int(last), "max_results": MAX_POINTS}
+    query = urlencode({"run_ids": run, "metric_key": metric, **steps})
+    answer = probe.get(f"{API}/metrics/get-history-bulk-interval?{query}")
+    if answer.status == 200 and isinstance(answer.body, dict):
+        return points_of(answer)
+    found = whole_history(probe, run, metric)
+    return None if found is None else [point for point in found if first <= point[1] <= last]
+
+
+def whole_history(probe: Probe, run: str, metric: str) -> list[Point] | None:
+    """All points of a metric, page by page. ``None`` if the server does not report them, or if they are too many to read."""
+    found: list[Point] = []
+    query = {"run_id": run, "metric_key": metric, "max_results": str(PAGE_POINTS)}
+    for _page in range(MAX_PAGES):
+        answer = probe.get(f"{API}/metrics/get-history?{urlencode(query)}")
+        if answer.status != 200 or not isinstance(answer.body, dict):
+            return None
+        found += points_of(answer)
+        token = answer.body.get("next_page_token")
+        if not isinstance(token, str) or not token:
+            return found
+        query["page_token"] = token
+    return None
+
+
+def points_of(answer: Answer) -> list[Point]:
+    """(seconds of the training's clock, step) of the metrics in an answer; what is not a point is skipped."""
     found = []
     for point in map(mapping, items(mapping(answer.body).get("metrics"))):
-        stamp, at = count(point.get("timestamp")), count(point.get("step", 0))
-        if stamp is not None and at is not None:
-            found.append((stamp, at))
+        stamp, step = count(point.get("timestamp")), count(point.get("step", 0))
+        if stamp is not None and step is not None:
+            found.append((stamp / 1000, step))
     return found
 
 
-def process_of(tags: Mapping[str, str], run_id: str) -> str:
-    """The training process if the training reports it in tags, else the run."""
-    tagged = [tags[tag] for tag in PROCESS_TAGS if tag in tags]
-    return "/".join(tagged) or run_id
-
-
-def went_back(points: list[tuple[float, float]], since: float) -> bool:
-    """Whether (timestamp, step) points later than ``since`` go back or repeat several steps: the training started again.
-
-    One step that is logged twice is not a new start: an evaluation logs beside the training.
-    """
-    ordered = sorted(points)
-    highest = -1.0
-    for stamp, step in ordered:
-        if stamp > since and step < highest:
-            return True
-        highest = max(highest, step)
-    by_step = itertools.pairwise(sorted(points, key=lambda p: (p[1], p[0])))
-    return len({b[1] for a, b in by_step if a[1] == b[1] and b[0] > since}) > 1
+def process_of(tags: Mapping[str, str]) -> str:
+    """The training process if the training reports it in tags; else empty."""
+    return "/".join(tags[tag] for tag in PROCESS_TAGS if tag in tags)
 
 
 class RunSession(HttpSession):
@@ -265,6 +273,7 @@ class RunSession(HttpSession):
     def __init__(self, endpoint: Endpoint, experiment: Experiment, settings: Mapping[str, Any], timeout: float) -> None:
         super().__init__(Probe(endpoint, timeout))
         self._run = experiment.id
+        self._tagged = bool(experiment.process)
         self._metric = experiment.metric
         self._total = settings["total_steps"]
         self._first: float | None = None  # timestamp of the first point seen
@@ -272,7 +281,8 @@ class RunSession(HttpSession):
         self._changed = time.monotonic()
         self._looked = 0.0
         self._looks = 0
-        self._resumed = False
+        self._restarted = ""
+        self._repeats = False
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
@@ -288,16 +298,18 @@ class RunSession(HttpSession):
             return Sample(sent, received, "job_missing" if missing else "invalid", detail=f"HTTP {answer.status}")
         point = metrics_of(run).get(self._metric)
         self._notice(point, received)
-        step = point[0] if point else None
-        process = process_of(pairs(run, "tags"), self._run)
+        step = None if point is None or self._repeats else point[0]
         return Sample(
             sent,
             received,
             "answered",
-            f"{process} resumed from a checkpoint" if self._resumed else process,
+            process_of(pairs(run, "tags")) if self._tagged else "",  # tags that are set later are not another process
             status=STATUS.get(text(info.get("status")), text(info.get("status"))),
             progress=progress_at(step, self._total),
+            detail=REPEATS if self._repeats else "",
             step=step,
+            logged=point[1] / 1000 if point else None,
+            restarted=self._restarted,
         )
 
     def _notice(self, point: tuple[float, float] | None, now: float) -> None:
@@ -307,12 +319,18 @@ class RunSession(HttpSession):
         if self._first is None or self._last is None:
             self._first, self._last, self._changed = point[1], point, now
             return
-        quiet = now - self._changed > QUIET_SECONDS
+        quiet = now - self._changed > QUIET_SECONDS or point[1] - self._last[1] > 1000 * RESTART_SECONDS
         if quiet and now - self._looked > 1.0:
             self._looked = now
-            since = max(0, int(point[0]) - LOOK_BACK * 10**self._looks)
-            self._looks = min(self._looks + 1, MAX_LOOKS)
-            points = history(self._probe, self._run, self._metric, since, point[0])
-            self._resumed = self._resumed or went_back(points, self._first)
+            self._look_back(point[0], self._first / 1000)
         if point != self._last:
             self._last, self._changed, self._looks = point, now, 0
+
+    def _look_back(self, step: float, since: float) -> None:
+        """Look at a part of the history before ``step``, each time at a longer one. A failure is not a failed sample."""
+        first = max(0, int(step) - LOOK_BACK * 10**self._looks)
+        self._looks = min(self._looks + 1, MAX_LOOKS)
+        with suppress(*NO_ANSWER), Probe(self._probe.endpoint, RECORD_SECONDS, MAX_BYTES) as probe:
+            found = returns(history(probe, self._run, self._metric, first, step) or [])
+            self._repeats = self._repeats or repeats(found)
+            self._restarted = self._restarted or restart_in(found, since)

@@ -5,9 +5,10 @@
 """Provider ``prometheus``: a metric that counts training steps, from its exporter or by a query. It only reads.
 
 An exporter in the training process freezes with the VM. If it is asked directly, a stall is a gap between its answers,
-with the resolution of the polling, and ``process_start_time_seconds`` identifies the process. A Prometheus server always
-answers, and its samples are as old as its scrape interval. A failed scrape makes the series disappear; that alone is not
-a stall.
+with the resolution of the polling, and ``process_start_time_seconds`` identifies the process. Nothing does without it (as
+in the client's multiprocess mode), or if a node exporter or a push gateway answers for the training. A Prometheus server
+always answers, and its samples are as old as its scrape interval. A failed scrape makes the series disappear; that alone
+is not a stall.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from .probe import (
 
 PROVIDER = "prometheus"
 START = "process_start_time_seconds"
+RELAYS = ("node_exporter_build_info", "pushgateway_build_info")  # who answers for others; its start is its own
 STARTED = "started "  # followed by the process' start in seconds since the epoch
 CLOCK_STEP = 2.0  # seconds by which a correction of the guest clock may shift a process' start
 USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
@@ -153,11 +155,15 @@ class SeriesSession(HttpSession):
         self._total = total_steps
         self.started = number(experiment.process.removeprefix(STARTED)) if experiment.process else None
         self._last: float | None = None
-        self._restarts = 0
+        self._gone = False  # a question since the last answer was refused, or something else answered it
+        self._same_start = True
+        self._restarted = ""
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
-        return sampled(self._ask)
+        sample = sampled(self._ask)
+        self._gone = sample.outcome != "answered" and (self._gone or sample.outcome != "silent")
+        return sample
 
     def _ask(self, sent: float) -> Sample:
         step, started, detail = self._scraped() if self._direct else self._queried()
@@ -169,19 +175,20 @@ class SeriesSession(HttpSession):
             sent,
             received,
             "answered",
-            f"start {self._restarts}" if self._restarts else self._process,
+            self._process if self._same_start and started is not None else "",
             status="RUNNING",
             progress=progress_at(step, self._total),
             step=step,
+            restarted=self._restarted,
         )
 
     def _scraped(self) -> tuple[float | None, float | None, str]:
         answer = self._probe.get("")
         if answer.status != 200:
             return None, None, f"HTTP {answer.status}"
-        found = exposition(answer.data, {self._series, START})
+        found = exposition(answer.data, {self._series, START, *RELAYS})
         missing = "" if self._series in found else f"the exporter has no metric {self._series}"
-        return found.get(self._series), found.get(START), missing
+        return found.get(self._series), None if found.keys() & set(RELAYS) else found.get(START), missing
 
     def _queried(self) -> tuple[float | None, float | None, str]:
         step, detail = self._value(self._series)
@@ -200,9 +207,16 @@ class SeriesSession(HttpSession):
         return (count(value[1]), "") if len(value) == 2 else (None, "the query does not return an instant vector")
 
     def _notice(self, step: float | None, started: float | None) -> None:
-        """Count a restart: the process started at another time, or the counter decreased."""
-        moved = started is not None and self.started is not None and abs(started - self.started) > CLOCK_STEP
-        fell = step is not None and self._last is not None and step < self._last
-        self._restarts += moved or fell
+        """Notice a restart: the counter decreased, or the process started at another time after it was gone.
+
+        Some exporters compute their start from the clock at each question, and hypervisors step the clock of a guest.
+        So another start alone is not a restart; but the process is no longer known.
+        """
+        if step is not None and self._last is not None and step < self._last:
+            self._restarted = self._restarted or f"its counter went back from {self._last:g} to {step:g}"
+        if started is not None and self.started is not None and abs(started - self.started) > CLOCK_STEP:
+            self._same_start = False
+            if self._gone:
+                self._restarted = self._restarted or "it was gone, and then a process with another start time answered"
         self.started = started if started is not None else self.started
         self._last = step if step is not None else self._last

@@ -5,8 +5,8 @@
 """Provider ``tensorboard``: scalars of event files, over TensorBoard's own HTTP API. It only reads.
 
 TensorBoard shows what was flushed to disk and reloaded. The maximum age of its answers is the reload interval (read from
-``/data/environment``) plus the writer's flush interval (an option, default 120 s). After a restart in the same folder, a
-step goes back, or a known step has another time.
+``/data/environment``) plus the writer's flush interval (an option, default 120 s). It does not name the process that
+writes. After a restart in the same folder, steps that were over come again (``record.py``).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ..model import (
     Experiment,
     Sample,
 )
+from ..record import repeats, restart_in, returns
 from ..training_clock import Point
 from .base import (
     Session,
@@ -47,6 +48,8 @@ LONGEST_WAIT = 300.0  # seconds; a search never waits longer, whatever a guest r
 DISCOVERY_SECONDS = 10.0
 RECORD_SECONDS = 10.0
 MAX_BYTES = 16 << 20
+MAX_POINTS = 20_000  # kept of a series
+REPEATS = "the steps repeat, so they do not show how far the training is"
 NOTE = "changes of the last step that TensorBoard shows"
 
 
@@ -127,9 +130,10 @@ class SeriesSession(HttpSession):
         super().__init__(Probe(endpoint, timeout, MAX_BYTES))
         self._path = series_path(experiment.id)
         self._total = total_steps
-        self._seen: dict[float, float] = {}
-        self._last = -1.0
-        self._restarts = 0
+        self._points: set[Point] = set()  # all that TensorBoard has shown: it drops the steps before a new start
+        self._since: float | None = None  # time of the last point at the first answer
+        self._restarted = ""
+        self._repeats = False
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
@@ -142,29 +146,36 @@ class SeriesSession(HttpSession):
             kind = "job_missing" if answer.status in (400, 404) else "invalid"
             return Sample(sent, received, kind, detail=f"HTTP {answer.status}")
         points = points_of(answer.body)
-        if points:
-            self._notice(points)
-        step = points[-1][1] if points else None
+        self._notice(points)
+        # A late point is not a step back; steps that repeat say where in an epoch the training is, and not how far.
+        step = None if self._repeats else max((step for _at, step in self._points), default=None)
         return Sample(
             sent,
             received,
             "answered",
-            f"start {self._restarts}" if self._restarts else "",
+            "",
             status="RUNNING",
             progress=progress_at(step, self._total),
+            detail=REPEATS if self._repeats else "",
             step=step,
+            logged=max((at for at, _step in points), default=None),
+            restarted=self._restarted,
         )
 
-    def _notice(self, points: list[tuple[float, float]]) -> None:
-        """Count a restart: the last step is lower than before, or a known step now has another time."""
-        times = {step: at for at, step in points}
-        changed = any(self._seen[step] != times[step] for step in self._seen.keys() & times.keys())
-        if points[-1][1] < self._last or changed:
-            self._restarts += 1
-        self._seen, self._last = times, points[-1][1]
+    def _notice(self, points: list[Point]) -> None:
+        """Look for a new start in all points that were shown so far."""
+        if not points or self._points.issuperset(points):
+            return
+        self._since = max(points)[0] if self._since is None else self._since
+        self._points.update(points)
+        if len(self._points) > MAX_POINTS:
+            self._points = set(sorted(self._points)[-MAX_POINTS // 2 :])
+        found = returns(list(self._points))
+        self._repeats = self._repeats or repeats(found)
+        self._restarted = self._restarted or restart_in(found, self._since)
 
 
-def points_of(body: list[Any]) -> list[tuple[float, float]]:
+def points_of(body: list[Any]) -> list[Point]:
     """(wall time, step) in the order of the answer; rows that are not points are skipped."""
     found = []
     for row in map(items, body):

@@ -138,19 +138,20 @@ def test_after_max_failures_nothing_more_starts_but_flights_land() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "identity", "stops"),
+    ("verdict", "identity", "progress", "stops"),
     [
-        (Verdict.UNINTERRUPTED, "proven", False),
-        (Verdict.COMPLETED, "proven", False),
-        (Verdict.UNKNOWN, "proven", False),
-        (Verdict.UNKNOWN, "unknown", True),
-        (Verdict.STALLED, "proven", True),
-        (Verdict.RESTARTED, "refuted", True),
-        (Verdict.FAILED, "proven", True),
+        (Verdict.UNINTERRUPTED, "proven", "proven", False),
+        (Verdict.COMPLETED, "proven", "proven", False),
+        (Verdict.UNKNOWN, "proven", "unknown", False),
+        (Verdict.UNKNOWN, "unknown", "proven", False),
+        (Verdict.UNKNOWN, "unknown", "unknown", True),
+        (Verdict.STALLED, "proven", "proven", True),
+        (Verdict.RESTARTED, "refuted", "proven", True),
+        (Verdict.FAILED, "proven", "proven", True),
     ],
 )
-def test_a_harmed_experiment_stops_the_next_move(verdict: Verdict, identity: str, stops: bool) -> None:
-    watch = ScriptedWatch({"vm-1": verdict}, identity)
+def test_a_harmed_experiment_stops_the_next_move(verdict: Verdict, identity: str, progress: str, stops: bool) -> None:
+    watch = ScriptedWatch({"vm-1": verdict}, identity, progress)
     outcome, notes = carry_out([move(1), move(2)], ScriptedVcenter(), watch, rules=Rules(slots=SlotLimits(per_host=1)))
     assert notes.of("verdict")[0]["verdict"] == str(verdict)
     assert bool(outcome.stopped) is stops

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +29,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finish
     Exporter,
     ExportRequest,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.identity import RESTART_SECONDS
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Final, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import (
     driverless_ai as _driverless_ai,
@@ -155,27 +156,6 @@ def test_a_scrape_interval_is_finite() -> None:
 POINTS = st.lists(st.tuples(st.integers(0, 50), st.floats(0, 100)), max_size=40)
 
 
-@given(st.integers(1, 60), st.floats(0.1, 5))
-def test_steps_in_order_never_went_back(count: int, pace: float) -> None:
-    points = [(pace * step, float(step)) for step in range(count)]
-    assert not mlflow.went_back(points, since=pace)
-
-
-@given(st.integers(5, 60), st.integers(2, 4), st.floats(0.1, 5))
-def test_repeated_steps_are_a_training_that_started_again(count: int, lost: int, pace: float) -> None:
-    points = [(pace * step, float(step)) for step in range(count)]
-    points += [(pace * (count + 10), float(count - lost))]
-    assert mlflow.went_back(points, since=0.0)
-    assert not mlflow.went_back(points, since=pace * (count + 10)), "points from before the watch do not count"
-
-
-@given(st.integers(5, 60), st.floats(0.1, 5))
-def test_an_evaluation_beside_a_step_is_not_a_new_start(count: int, pace: float) -> None:
-    points = [(pace * step, float(step)) for step in range(count)]
-    points.append((pace * (count - 1) + 30, float(count - 1)))
-    assert not mlflow.went_back(points, since=0.0)
-
-
 def test_the_metric_of_the_training_is_watched_and_not_what_is_logged_with_each() -> None:
     metrics = [{"key": key, "step": 7, "timestamp": 1, "value": 0.5} for key in ("epoch", "loss", "system/cpu")]
     assert mlflow.busiest_metric({"data": {"metrics": metrics}}) == "loss"
@@ -243,28 +223,66 @@ def test_the_age_of_samples_is_read_from_the_server_s_configuration() -> None:
     assert prometheus.scrape_age(_http.Answer(403, {}, None)) == 70.0
 
 
-def exporter(serve: Serve, started: list[float], steps: list[float]) -> str:
+def exporter(
+    serve: Serve, started: list[float], steps: list[float], *, more: str = "", status: Sequence[int] = (200,)
+) -> str:
     def page(_path: str) -> tuple[int, str]:
         steps[0] += 1
-        return 200, f"steps_total {steps[0]}\nprocess_start_time_seconds {started[0]}\n"
+        return status[0], f"steps_total {steps[0]}\nprocess_start_time_seconds {started[0]}\n{more}"
 
     return serve(page) + "/metrics"
 
 
-def test_another_start_of_the_process_is_a_restart_but_a_corrected_clock_is_not(serve: Serve) -> None:
-    started, steps = [1000.0], [0.0]
-    source = settings("prometheus", url=exporter(serve, started, steps), metric="steps_total", total_steps=100)
+def watched_exporter(
+    serve: Serve, started: list[float], steps: list[float], status: list[int]
+) -> prometheus.SeriesSession:
+    source = settings("prometheus", url=exporter(serve, started, steps, status=status), metric="steps_total")
     (experiment,) = observed(source).experiments
     session = prometheus.Prometheus(source).session(experiment)
+    assert experiment.process == "started 1000.00"
     assert session.sample().process == experiment.process
+    return session
+
+
+def test_a_corrected_clock_is_not_a_restart(serve: Serve) -> None:
+    """Exporters that compute their start from the clock move it when the clock is stepped."""
+    started, status = [1000.0], [200]
+    session = watched_exporter(serve, started, [0.0], status)
     started[0] += 1.5
-    assert session.sample().process == experiment.process
-    started[0] += 30
-    assert session.sample().process != experiment.process
-    steps[0] = 0.0
+    assert session.sample().process == "started 1000.00"
+    started[0] += 5
     sample = session.sample()
-    assert (sample.step, sample.progress) == (1.0, 0.01)
+    assert (sample.process, sample.restarted) == ("", "")
+    status[0] = 502
+    assert session.sample().outcome == "invalid"
+    status[0] = 200
+    assert session.sample().restarted == "", "the start did not change again"
     session.close()
+
+
+def test_another_start_after_nobody_answered_is_a_restart(serve: Serve) -> None:
+    started, status = [1000.0], [200]
+    session = watched_exporter(serve, started, [0.0], status)
+    status[0] = 502
+    session.sample()
+    started[0], status[0] = 1030.0, 200
+    assert "another start time" in session.sample().restarted
+    session.close()
+
+
+def test_a_counter_that_decreased_is_a_restart(serve: Serve) -> None:
+    started, steps = [1000.0], [100.0]
+    session = watched_exporter(serve, started, steps, [200])
+    steps[0] = 0.0
+    assert session.sample().restarted.startswith("its counter went back from")
+    session.close()
+
+
+@pytest.mark.parametrize("relay", ["node_exporter_build_info 1\n", 'pushgateway_build_info{version="1"} 1\n'])
+def test_the_process_of_who_answers_for_a_training_is_not_the_training_s(serve: Serve, relay: str) -> None:
+    source = settings("prometheus", url=exporter(serve, [1000.0], [0.0], more=relay), metric="steps_total")
+    (experiment,) = observed(source).experiments
+    assert (experiment.process, experiment.capabilities.identity) == ("", "run")
 
 
 def test_a_metric_that_stands_still_or_is_missing_is_not_an_experiment(serve: Serve) -> None:
@@ -298,11 +316,28 @@ def test_tensorboard_runs_belong_to_the_vm_of_their_path(serve: Serve) -> None:
     assert experiment.id == "ML-1/train:loss"
     assert experiment.capabilities.freshness == 0.5
     session = tensorboard.Tensorboard(source).session(experiment)
-    assert session.sample().process == experiment.process
-    points[0][0] = 99.0  # the first step now has another time
-    assert session.sample().process != experiment.process
-    del points[2:]
-    assert session.sample().process == "start 2"
+    assert session.sample().restarted == ""
+    points[0][0] = 99.0  # the first step was logged once more
+    assert session.sample().restarted == ""
+    top = points[-1][1]
+    time.sleep(RESTART_SECONDS)
+    points[:] = [[time.time(), 3.0, 0.5]]  # TensorBoard drops what was before a new start
+    session.sample()
+    sample = session.sample()
+    assert sample.restarted == f"steps that were over came again: from step {top:g} back to step 3"
+    session.close()
+
+
+def test_a_batch_index_in_tensorboard_is_not_a_restart_and_says_nothing_of_progress(serve: Serve) -> None:
+    points = [[1.0, 1.0, 0.5]]
+    source = settings("tensorboard", url=board(serve, points), flush_seconds=0.25, metric="loss", total_steps=100)
+    (experiment,) = observed(source).experiments
+    session = tensorboard.Tensorboard(source).session(experiment)
+    assert session.sample().step == points[-1][1]
+    points[:] = [[time.time(), -1.0, 0.5]]  # the next epoch
+    session.sample()
+    sample = session.sample()
+    assert (sample.restarted, sample.step, sample.progress, sample.detail) == ("", None, None, tensorboard.REPEATS)
     session.close()
 
 
@@ -402,7 +437,7 @@ def test_a_program_is_asked_by_lines(program: _exec.Exec) -> None:
 
 @pytest.mark.parametrize(
     ("found", "reported", "process"),
-    [("7@1", None, "7@1"), ("7@1", "7@1", "7@1"), ("7@1", 8, "8"), ("", "7@1", ""), ("", None, "")],
+    [("7@1", None, ""), ("7@1", "7@1", "7@1"), ("7@1", 8, "8"), ("", "7@1", ""), ("", None, "")],
 )
 def test_a_program_that_omits_the_process_is_not_a_restart(
     tmp_path: Path, found: str, reported: str | int | None, process: str

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether the same process trains the same job at both ends of a watch. Pure.
+
+A process that is named in the last answer as it was at the start has lived all the time between. Where nothing names the
+process, the claim is ``unknown``. Such a training may still be called uninterrupted if its record is *unbroken*: there
+was no time in which another process could have taken over unseen.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .model import Experiment, Sample
+
+ANSWERED = "answered"
+RESTART_SECONDS = 0.5  # no new process starts, loads its libraries and a checkpoint, and works in less
+# How ``providers/probe.py`` names a connection that was cut. A firewall that lost its state does that, too.
+CUT = ("ConnectionResetError", "BrokenPipeError", "RemoteDisconnected", "SSLEOFError", "ConnectionAbortedError")
+Windows = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The claim and its reason. ``unbroken``: nothing names the process, but no other one can have taken over."""
+
+    claim: str
+    why: str = ""
+    unbroken: bool = False
+
+    @property
+    def good(self) -> bool:
+        """Whether a verdict may say that nothing restarted."""
+        return self.claim == "proven" or self.unbroken
+
+
+def identity_of(experiment: Experiment, samples: Sequence[Sample], unwatched: Windows = ()) -> Identity:
+    """What the samples say about process and job; the samples end with the job's end, if it ended."""
+    foreign = next((s for s in samples if is_foreign(experiment, s)), None)
+    if foreign is not None:
+        return Identity("refuted", foreign.restarted or "a different server process now answers in this VM")
+    if not samples or samples[-1].outcome != ANSWERED:
+        return Identity("unknown")
+    if experiment.process and samples[-1].process == experiment.process:
+        return Identity("proven")
+    if _was_gone(experiment, samples):
+        return Identity("refuted", "its port refused connections, and nothing shows that the same process answers now")
+    if experiment.process:
+        return Identity("unknown", "the answers no longer name the process")
+    why = _why_broken(experiment, samples, unwatched)
+    return Identity("unknown", f"nothing names the process that trains{': ' if why else ''}{why}", unbroken=not why)
+
+
+def is_foreign(experiment: Experiment, sample: Sample) -> bool:
+    """Whether a sample proves that the training started again or that another process answers."""
+    return bool(sample.restarted) or (bool(sample.process) and sample.process != experiment.process)
+
+
+def _was_gone(experiment: Experiment, samples: Sequence[Sample]) -> bool:
+    """Whether nobody listened where the training itself answers, and no answer after that names the same process."""
+    if experiment.capabilities.signal != "answers":
+        return False  # a server of records may be restarted beside the training
+    gone = [i for i, s in enumerate(samples) if s.outcome == "refused" and s.detail not in CUT]
+    return bool(gone) and not any(
+        experiment.process and s.outcome == ANSWERED and s.process == experiment.process for s in samples[gone[-1] :]
+    )
+
+
+def _why_broken(experiment: Experiment, samples: Sequence[Sample], unwatched: Windows) -> str:
+    """Why another process may have taken over unseen; empty if there was no time for it."""
+    if experiment.capabilities.signal == "answers":
+        return _why_not_answered(samples, unwatched)
+    return _why_not_logged(experiment, samples)
+
+
+def _why_not_answered(samples: Sequence[Sample], unwatched: Windows) -> str:
+    if unwatched:
+        return "it was not watched all the time"
+    other = next((s for s in samples if s.outcome != ANSWERED), None)
+    if other is not None:
+        return f"a question was not answered ({other.detail or other.outcome})"
+    longest = max((after.received - before.sent for before, after in itertools.pairwise(samples)), default=0.0)
+    longest = max(longest, samples[0].received - samples[0].sent)
+    return (
+        f"no answer for up to {longest:.2f} s, in which another process may have started"
+        if longest >= RESTART_SECONDS
+        else ""
+    )
+
+
+def _why_not_logged(experiment: Experiment, samples: Sequence[Sample]) -> str:
+    """By the training's own clock, which a record gives: a new process has to start and to work for its first step."""
+    answers = [s for s in samples if s.outcome == ANSWERED]
+    if any(s.logged is None for s in answers):
+        return "its record has no times"
+    seen = [s for i, s in enumerate(answers) if i == 0 or s.logged != answers[i - 1].logged]
+    gaps = [(after.logged or 0.0) - (before.logged or 0.0) for before, after in itertools.pairwise(seen)]
+    if len(gaps) < 2:
+        return "too few steps were logged"
+    if min(gaps) < 0:
+        return "the times in its record went back"
+    if max(gaps) >= RESTART_SECONDS + min(gaps):
+        return f"no step for {max(gaps):.2f} s, in which another process may have started"
+    shown = [after.received - before.sent for before, after in itertools.pairwise(seen)]
+    still = samples[-1].received - seen[-1].sent
+    late = still >= RESTART_SECONDS + max(shown) + experiment.capabilities.freshness
+    return f"no step in the last {still:.2f} s" if late else ""

@@ -1,0 +1,64 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the record of a training's steps says: whether they continue, show a restart, or repeat by themselves. Pure.
+
+Trainings log the same step several times (gradient accumulation, several ranks), log an evaluation late, and count
+batches from 0 in each epoch. None of that is a restart. A restart repeats steps that were over: a later step had been
+logged before, and the steps continue from there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .identity import RESTART_SECONDS
+from .training_clock import Point
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Steps that were over came again: at ``at`` seconds from ``top`` back to ``step``.
+
+    ``paused``: the record paused before, so long that another process may have started and done a step.
+    """
+
+    at: float
+    top: float
+    step: float
+    paused: bool
+
+
+def returns(points: Sequence[Point]) -> list[Return]:
+    """Each time that the record goes back and continues from there, in order. A single late point does not count."""
+    ordered = sorted(points)
+    pauses = [after - before for (before, _step), (after, _next) in itertools.pairwise(ordered)]
+    pause = RESTART_SECONDS + min((pause for pause in pauses if pause > 0), default=0.0)
+    found: list[Return] = []
+    top = float("-inf")
+    for place, (at, step) in enumerate(ordered):
+        if step < top:
+            following = next((later for _at, later in ordered[place + 1 :] if later != step), None)
+            if following is None or following > top:
+                continue  # late, or not known yet
+            found.append(Return(at, top, step, paused=pauses[place - 1] >= pause))
+            top = step
+        top = max(top, step)
+    return found
+
+
+def repeats(found: Sequence[Return]) -> bool:
+    """Whether the steps repeat by themselves: without a pause for a new process, or each time between the same steps."""
+    turns = [(each.top, each.step) for each in found]
+    return not all(each.paused for each in found) or len(set(turns)) < len(turns)
+
+
+def restart_in(found: Sequence[Return], since: float) -> str:
+    """A sentence if the training was restarted after ``since``; empty if not, or if its steps repeat by themselves."""
+    latest = next((each for each in found if each.at > since), None)
+    if latest is None or repeats(found):
+        return ""
+    return f"steps that were over came again: from step {latest.top:g} back to step {latest.step:g}"

@@ -1,0 +1,165 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether it is the same process: what each kind of answer proves, and what it does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.identity import (
+    CUT,
+    RESTART_SECONDS,
+    Identity,
+    identity_of,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import GONE
+
+NAMED = Experiment("vm-1", "ml-1", "h2o3", "job", "100", "http://x")
+NAMELESS = replace(NAMED, process="", capabilities=Capabilities("run", "answers"))
+RECORDED = replace(NAMED, process="", capabilities=Capabilities("run", "changes"))
+REFUSED = "ConnectionRefusedError"
+
+
+def answers(process: str | None, *, count: int = 20, start: float = 0.0, hz: float = 20.0) -> list[Sample]:
+    return [
+        Sample(start + n / hz, start + n / hz + 0.002, "answered", process, "RUNNING", step=float(n))
+        for n in range(count)
+    ]
+
+
+def failed(outcome: str, detail: str = "", at: float = 1.0) -> Sample:
+    return Sample(at, at + 0.001, outcome, detail=detail)
+
+
+def claim(experiment: Experiment, *parts: list[Sample] | Sample, unwatched: bool = False) -> Identity:
+    samples = [s for part in parts for s in (part if isinstance(part, list) else [part])]
+    return identity_of(experiment, samples, [(0.4, 0.5)] if unwatched else [])
+
+
+def later(process: str | None, start: float = 1.1) -> list[Sample]:
+    return answers(process, start=start)
+
+
+def test_the_same_name_in_the_last_answer_proves_the_process_whatever_was_before_it() -> None:
+    for between in (failed("refused", REFUSED), failed("invalid", "HTTP 502"), failed("silent"), failed("job_missing")):
+        found = claim(NAMED, answers("100"), between, later("100"), unwatched=True)
+        assert (found.claim, found.good) == ("proven", True)
+
+
+@pytest.mark.parametrize("process", ["101", "started 5.00"])
+def test_another_name_is_another_process(process: str) -> None:
+    found = claim(NAMED, answers("100"), answers(process, start=1.1))
+    assert (found.claim, found.why) == ("refuted", "a different server process now answers in this VM")
+    assert claim(NAMELESS, answers(""), answers(process, start=1.1)).claim == "refuted"
+
+
+def test_a_new_start_has_the_words_of_who_saw_it() -> None:
+    begun = [replace(s, restarted="steps came again") for s in later("100")]
+    assert claim(NAMED, answers("100"), begun) == Identity("refuted", "steps came again")
+
+
+@pytest.mark.parametrize("experiment", [NAMED, NAMELESS, RECORDED])
+@pytest.mark.parametrize("outcome", ["silent", "refused", "invalid", "job_missing"])
+def test_what_does_not_answer_at_the_end_is_unknown(experiment: Experiment, outcome: str) -> None:
+    assert claim(experiment, answers(experiment.process), failed(outcome)) == Identity("unknown")
+    assert claim(experiment) == Identity("unknown")
+
+
+@pytest.mark.parametrize("process", ["", None])
+def test_a_name_that_is_no_longer_told_is_unknown(process: str | None) -> None:
+    found = claim(NAMED, answers("100"), later(process, 1.0))
+    assert (found.claim, found.good) == ("unknown", False)
+
+
+@pytest.mark.parametrize("process", ["", None])
+def test_nothing_is_proven_where_nothing_names_the_process(process: str | None) -> None:
+    found = claim(NAMELESS, answers(process), later(process, 1.0))
+    assert (found.claim, found.unbroken) == ("unknown", True)
+
+
+@pytest.mark.parametrize("experiment", [NAMED, NAMELESS])
+@pytest.mark.parametrize("detail", [REFUSED, ""])
+def test_who_refused_connections_was_gone_until_the_same_name_answers(experiment: Experiment, detail: str) -> None:
+    found = claim(experiment, answers(experiment.process), failed("refused", detail), later(""))
+    assert (found.claim, found.good) == ("refuted", False)
+    assert "refused" in found.why
+
+
+@pytest.mark.parametrize("detail", CUT)
+def test_a_connection_that_was_cut_is_no_restart_and_proves_nothing(detail: str) -> None:
+    """A firewall that lost its state cuts connections; a process that died does so, too."""
+    found = claim(NAMELESS, answers(""), failed("refused", detail), later("", 1.05))
+    assert (found.claim, found.good) == ("unknown", False)
+    assert detail in found.why
+
+
+def test_all_ways_in_which_a_connection_is_cut_are_known() -> None:
+    assert {error.__name__ for error in GONE} <= set(CUT)
+
+
+@pytest.mark.parametrize(("outcome", "detail"), [("invalid", "HTTP 502"), ("silent", ""), ("job_missing", "")])
+def test_a_question_that_a_proxy_answered_or_nobody_leaves_room_for_another_process(outcome: str, detail: str) -> None:
+    found = claim(NAMELESS, answers(""), failed(outcome, detail), later("", 1.05))
+    assert (found.claim, found.good) == ("unknown", False)
+
+
+@pytest.mark.parametrize(("wait", "good"), [(RESTART_SECONDS - 0.1, True), (RESTART_SECONDS + 0.01, False)])
+def test_a_long_wait_leaves_room_for_another_process(wait: float, good: bool) -> None:
+    found = claim(NAMELESS, answers(""), Sample(1.0, 1.0 + wait, "answered", ""), later("", 1.01 + wait))
+    assert found.good is good
+    assert claim(NAMELESS, Sample(0.0, wait + 0.05, "answered", ""), later("", wait + 0.06)).good is good
+
+
+def test_time_that_nobody_watched_leaves_room_for_another_process() -> None:
+    assert not claim(NAMELESS, answers(""), unwatched=True).good
+
+
+def logged(stamps: list[float], *, shown: list[float] | None = None, watched: float = 0.2) -> list[Sample]:
+    """A record that is asked 10 times per second, with the times of its steps; ``watched`` seconds after the last one."""
+    shown = shown or stamps
+    asked = [n / 10 for n in range(round((shown[-1] + watched) * 10))]
+    found = []
+    for at in asked:
+        step = max((i for i, time in enumerate(shown) if time <= at), default=0)
+        found.append(Sample(at, at + 0.005, "answered", "", "RUNNING", step=float(step), logged=1000.0 + stamps[step]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stamps", "good"),
+    [
+        ([0, 2.5, 5, 7.5, 10], True),
+        ([0, 2.5, 5, 7.9, 10.4], True),
+        ([0, 2.5, 5, 8.1, 10.6], False),
+        ([0, 2.5, 5, 4.9, 7.4], False),
+        ([0, 2.5], False),
+        ([0, 0.1, 0.2, 0.3, 0.95], False),
+    ],
+)
+def test_a_record_without_a_pause_leaves_no_room_for_another_process(stamps: list[float], good: bool) -> None:
+    shown = [float(n) for n in range(len(stamps))] if stamps != sorted(stamps) else None
+    found = claim(RECORDED, logged([float(s) for s in stamps], shown=shown))
+    assert (found.claim, found.good) == ("unknown", good), found
+
+
+def test_a_record_whose_last_step_is_older_than_usual_leaves_room() -> None:
+    stamps = [0.0, 1.0, 2.0, 3.0]
+    assert claim(RECORDED, logged(stamps, watched=1.0)).good
+    assert not claim(RECORDED, logged(stamps, watched=2.0)).good
+    old = replace(RECORDED, capabilities=Capabilities("run", "changes", 5.0))
+    assert claim(old, logged(stamps, watched=2.0)).good
+
+
+def test_a_record_without_times_leaves_room() -> None:
+    assert not claim(RECORDED, [replace(s, logged=None) for s in logged([0.0, 1.0, 2.0])]).good
+
+
+def test_a_server_of_records_that_refused_connections_says_nothing_of_the_training() -> None:
+    samples = logged([0.0, 1.0, 2.0, 3.0])
+    samples[15] = failed("refused", REFUSED, at=1.5)
+    found = claim(RECORDED, samples)
+    assert (found.claim, found.good) == ("unknown", True)

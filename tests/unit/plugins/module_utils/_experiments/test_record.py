@@ -1,0 +1,80 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a record of steps says of a new start, in generated records."""
+
+from __future__ import annotations
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.identity import RESTART_SECONDS
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.record import (
+    repeats,
+    restart_in,
+    returns,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+Points = list[tuple[float, float]]
+COUNTS = st.integers(5, 60)
+PACES = st.floats(0.01, 5)
+
+
+def record(count: int, pace: float, *, start: float = 0.0, first: int = 0) -> Points:
+    return [(start + pace * number, float(first + number)) for number in range(count)]
+
+
+def says(points: Points, since: float = -1.0) -> str:
+    return restart_in(returns(points), since)
+
+
+@given(COUNTS, PACES, st.integers(1, 5))
+def test_steps_that_go_on_and_steps_that_are_logged_several_times_are_no_new_start(
+    count: int, pace: float, times: int
+) -> None:
+    points = [(at + pace * part / times, step) for at, step in record(count, pace) for part in range(times)]
+    assert returns(points) == []
+
+
+@given(COUNTS, PACES, st.integers(2, 5), st.floats(RESTART_SECONDS * 1.01, 60))
+def test_steps_that_were_over_and_go_on_from_there_are_a_new_start(
+    count: int, pace: float, lost: int, pause: float
+) -> None:
+    before = record(count, pace)
+    after = record(count, pace, start=before[-1][0] + pace + pause, first=count - lost)
+    (found,) = returns([*before, *after])
+    assert (found.top, found.step) == (count - 1, count - lost)
+    assert f"from step {count - 1} back to step {count - lost}" in says([*before, *after])
+    assert says([*before, *after], since=after[0][0]) == "", "what was before the watch does not count"
+    assert says([*before, after[0]]) == "", "one point may be late"
+
+
+@given(COUNTS, PACES, st.integers(1, 4), st.floats(0.0, 1.0))
+def test_one_late_point_is_no_new_start(count: int, pace: float, behind: int, late: float) -> None:
+    points = record(count + 1, pace)
+    points.append((points[-2][0] + late * pace, float(count - 1 - behind)))
+    assert says(points) == ""
+
+
+@given(st.integers(3, 40), st.integers(2, 5), PACES, st.floats(0, 30))
+def test_a_batch_index_repeats_and_is_no_new_start(batches: int, epochs: int, pace: float, evaluation: float) -> None:
+    points: Points = []
+    for _epoch in range(epochs):
+        points += record(batches, pace, start=points[-1][0] + pace + evaluation if points else 0.0)
+    found = returns(points)
+    assert len(found) == epochs - 1
+    if epochs > 2 or evaluation < RESTART_SECONDS * 0.99:
+        assert repeats(found)
+        assert says(points) == ""
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 50).map(float)), max_size=40))
+def test_any_points_are_a_record(points: Points) -> None:
+    for each in returns(points):
+        assert each.step < each.top
+        assert each.at <= 100
+
+
+def test_two_ranks_that_log_the_same_steps_are_no_new_start() -> None:
+    first, second = record(30, 1.0), record(30, 1.0, start=1.4)  # the second is one step and a bit behind
+    assert says([*first, *second]) == ""
