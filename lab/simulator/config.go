@@ -57,7 +57,7 @@ type Host struct {
 	VMotion      *bool   `json:"vmotion"`
 }
 
-// Guest is what runs in a VM: an address that VMware Tools report, and perhaps a real process.
+// Guest is what runs in a VM: an address that VMware Tools report, and perhaps a real process or a real VM.
 type Guest struct {
 	Address     string            `json:"address"`
 	Hostname    string            `json:"hostname"`
@@ -66,6 +66,18 @@ type Guest struct {
 	Log         string            `json:"log"`
 	Nice        int               `json:"nice"`
 	StunSeconds *float64          `json:"stun_seconds"`
+	Live        *Live             `json:"live"`
+}
+
+// Live is a real VM under QEMU.
+type Live struct {
+	Hypervisor string   `json:"hypervisor"` // its name and version
+	Command    []string `json:"command"`    // of the QEMU process, without what differs on the two sides of a migration
+	Folder     string   `json:"folder"`     // of sockets and logs; QEMU runs in it
+	State      string   `json:"state"`      // file with the kept state from which the VM starts; it boots without
+	Inside     string   `json:"inside"`     // the IP address that the VM itself has
+	MAC        string   `json:"mac"`
+	Ports      []int    `json:"ports"` // that answer on the VM's address in the lab
 }
 
 // VM is a virtual machine.

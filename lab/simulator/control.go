@@ -138,7 +138,8 @@ func reply(w http.ResponseWriter, status int, answer any) {
 }
 
 func (c *control) state() any {
-	inventory := c.vcenter.inventory
+	// Before the VMs: a move that has ended has its VM at the target.
+	inventory, moves := c.vcenter.inventory, c.vcenter.moves.recorded()
 	vms, names := map[string]any{}, map[string][]string{}
 	for _, vm := range inventory.vms() {
 		view, host := inventory.view(vm), ""
@@ -163,7 +164,7 @@ func (c *control) state() any {
 	}
 	return map[string]any{
 		"vcenter": c.vcenter.config.VCenter.Name, "time_scale": c.vcenter.config.TimeScale,
-		"hosts": hosts, "vms": vms, "moves": c.vcenter.moves.recorded(),
+		"hosts": hosts, "vms": vms, "moves": moves,
 	}
 }
 
@@ -238,8 +239,8 @@ func (c *control) setAlarm(r *request) error {
 }
 
 func (c *control) actOnGuest(r *request) error {
-	action, seconds := r.choice("action", "kill", "restart", "freeze", "thaw", "stun"), 0.0
-	if action == "stun" {
+	action, seconds := r.choice("action", "kill", "restart", "freeze", "thaw", "stun", "hold", "kill_target"), 0.0
+	if action == "stun" || action == "hold" {
 		seconds = r.number("seconds", maxStunSeconds)
 	}
 	if err := r.check(); err != nil {
@@ -251,7 +252,10 @@ func (c *control) actOnGuest(r *request) error {
 	}
 	guest := c.vcenter.guests.of(vm.Self)
 	if guest == nil {
-		return conflict("VM %s runs no server; choose one with h2o3 in the topology, and start the lab without --no-guests", r.name)
+		return conflict("VM %s runs no server; choose one with h2o3 or qemu in the topology, and start the lab without --no-guests", r.name)
+	}
+	if action == "hold" || action == "kill_target" {
+		return c.actOnMigration(vm, action, time.Duration(seconds*float64(time.Second)))
 	}
 	switch action {
 	case "kill":
@@ -264,11 +268,25 @@ func (c *control) actOnGuest(r *request) error {
 		guest.thaw("control")
 	default:
 		if !guest.freeze() {
-			return conflict("the guest of VM %s is frozen or dead already; use thaw or restart first", r.name)
+			return conflict("the guest of VM %s is frozen, dead or moving; use thaw or restart first, or wait", r.name)
 		}
 		if action == "stun" {
 			time.AfterFunc(time.Duration(seconds*float64(time.Second)), func() { guest.thaw("stun") })
 		}
+	}
+	return nil
+}
+
+// actOnMigration prepares or breaks the live migration of a real VM.
+func (c *control) actOnMigration(vm *simulator.VirtualMachine, action string, hold time.Duration) error {
+	live := c.vcenter.guests.live(vm.Self)
+	switch {
+	case live == nil:
+		return conflict("VM %s is not a real VM; choose one with qemu in the topology", vm.Name)
+	case action == "hold":
+		live.holdNext(hold)
+	case !live.killTarget():
+		return conflict("VM %s does not move now; start a move first", vm.Name)
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func (v *vcenter) guestFault(req *types.ListProcessesInGuest) types.BaseMethodFa
 		}
 	}
 	guest := v.guests.of(req.Vm)
-	if spec := v.inventory.vmSpec(vm); !spec.hasTools() || (guest != nil && guest.isFrozen()) {
+	if spec := v.inventory.vmSpec(vm); !spec.hasTools() || (guest != nil && (guest.isFrozen() || !guest.hasTools())) {
 		return &types.GuestOperationsUnavailable{}
 	}
 	login, ok := req.Auth.(*types.NamePasswordAuthentication)

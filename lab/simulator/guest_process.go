@@ -12,12 +12,17 @@ import (
 	"time"
 )
 
-// Freeze is one true stop of a guest process. It lasts from the moment when every thread has stopped to just before SIGCONT,
-// by the monotonic clock.
+// Freeze is one true stop of a guest. It lasts from the moment when every thread has stopped to just before SIGCONT,
+// by the monotonic clock. That of a real VM lasts from the hypervisor's event STOP to its event RESUME.
 type Freeze struct {
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"`
 	Cause   string    `json:"cause"`
+	// Of a real VM only. Standstill: the longest time in seconds without a beat of the training around the freeze, absent
+	// until it is known; how often memory was copied, and how much.
+	Standstill    *float64 `json:"standstill,omitempty"`
+	Passes        int      `json:"passes,omitempty"`
+	TransferredMB float64  `json:"transferred_mb,omitempty"`
 }
 
 // guestProcess is the real process of a VM, in a process group of its own.
@@ -46,7 +51,7 @@ func (g *guestProcess) start() error {
 		command.Env = append(command.Env, name+"="+value)
 	}
 	command.Stdout, command.Stderr = log, log
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	command.SysProcAttr = ownGroup()
 	if err := startOnLockedThread(command); err != nil {
 		return err
 	}
@@ -107,7 +112,7 @@ func (g *guestProcess) thaw(cause string) float64 {
 	// Read before the signal: on a busy machine the server may answer before this thread runs again.
 	seconds := time.Since(g.frozen).Seconds()
 	g.signal(syscall.SIGCONT)
-	g.freezes = append(g.freezes, Freeze{g.frozen, seconds, cause})
+	g.freezes = append(g.freezes, Freeze{Started: g.frozen, Seconds: seconds, Cause: cause})
 	g.frozen = time.Time{}
 	return seconds
 }
@@ -145,6 +150,9 @@ func (g *guestProcess) recorded() []Freeze {
 	return append([]Freeze{}, g.freezes...)
 }
 
+// hasTools reports true: the processes of the guest can be listed.
+func (g *guestProcess) hasTools() bool { return true }
+
 func (g *guestProcess) isFrozen() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -161,6 +169,11 @@ func init() {
 			start()
 		}
 	}()
+}
+
+// ownGroup gives a process a group of its own, and ends it with this program.
+func ownGroup() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
 func startOnLockedThread(command *exec.Cmd) error {

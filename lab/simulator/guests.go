@@ -2,26 +2,48 @@ package main
 
 import "github.com/vmware/govmomi/vim25/types"
 
-// guests are the real processes that run in VMs of the topology. The set is fixed when the inventory is built.
+// guest is what really runs in a VM: a process of this machine (guestProcess) or a QEMU VM (liveGuest).
+type guest interface {
+	start() error
+	kill()
+	freeze() bool // false if it cannot be frozen now
+	thaw(cause string) float64
+	isFrozen() bool
+	recorded() []Freeze
+	state() map[string]any
+	hasTools() bool
+	processes() []types.GuestProcessInfo
+}
+
+// guests are what really runs in VMs of the topology. The set is fixed when the inventory is built.
 type guests struct {
-	processes map[string]*guestProcess // by VM MoID
+	running map[string]guest // by VM MoID
 }
 
 func newGuests(inventory *inventory) *guests {
-	g := &guests{processes: map[string]*guestProcess{}}
+	g := &guests{running: map[string]guest{}}
 	for vm, spec := range inventory.specs {
-		if len(spec.Guest.Command) > 0 {
-			g.processes[vm] = &guestProcess{guest: spec.Guest}
+		switch {
+		case spec.Guest.Live != nil:
+			g.running[vm] = &liveGuest{guest: spec.Guest}
+		case len(spec.Guest.Command) > 0:
+			g.running[vm] = &guestProcess{guest: spec.Guest}
 		}
 	}
 	return g
 }
 
-// of is the process in a VM; nil when there is none.
-func (g *guests) of(vm types.ManagedObjectReference) *guestProcess { return g.processes[vm.Value] }
+// of is what runs in a VM; nil when there is nothing.
+func (g *guests) of(vm types.ManagedObjectReference) guest { return g.running[vm.Value] }
+
+// live is the QEMU VM behind a VM; nil when it is simulated.
+func (g *guests) live(vm types.ManagedObjectReference) *liveGuest {
+	live, _ := g.running[vm.Value].(*liveGuest)
+	return live
+}
 
 func (g *guests) start() error {
-	for _, guest := range g.processes {
+	for _, guest := range g.running {
 		if err := guest.start(); err != nil {
 			return err
 		}
@@ -30,7 +52,7 @@ func (g *guests) start() error {
 }
 
 func (g *guests) kill() {
-	for _, guest := range g.processes {
+	for _, guest := range g.running {
 		guest.kill()
 	}
 }

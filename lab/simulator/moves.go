@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -197,6 +198,21 @@ func (m *moves) vmotion(work *move) types.BaseMethodFault {
 	m.events.post(work.ctx, work.chain(), &types.VmBeingHotMigratedEvent{
 		VmEvent: m.events.ofVM(work.vm, work.source), DestHost: *hostArgument(work.target),
 	})
+	carry := m.imitate
+	if guest := m.guests.live(work.vm.Self); guest != nil && guest.runs() {
+		carry = func(work *move) types.BaseMethodFault { return m.migrateLive(work, guest) }
+	}
+	if fault := carry(work); fault != nil {
+		return fault
+	}
+	m.events.post(work.ctx, work.chain(), &types.VmMigratedEvent{
+		VmEvent: m.events.ofVM(work.vm, work.target), SourceHost: *hostArgument(work.source),
+	})
+	return nil
+}
+
+// imitate is a vMotion of a VM that does not really run: the copy takes as long as it would, and the guest is frozen.
+func (m *moves) imitate(work *move) types.BaseMethodFault {
 	if !m.copyMemory(work) {
 		return &types.RequestCanceled{}
 	}
@@ -207,9 +223,37 @@ func (m *moves) vmotion(work *move) types.BaseMethodFault {
 		return &types.RequestCanceled{}
 	}
 	m.switchOver(work)
-	m.events.post(work.ctx, work.chain(), &types.VmMigratedEvent{
-		VmEvent: m.events.ofVM(work.vm, work.target), SourceHost: *hostArgument(work.source),
+	return nil
+}
+
+// migrateLive moves a real VM by a live migration of its hypervisor.
+func (m *moves) migrateLive(work *move, guest *liveGuest) types.BaseMethodFault {
+	source, target := work.source.Name, work.target.Name
+	m.links.occupy(1, source, target)
+	defer m.links.occupy(-1, source, target)
+	var obstacle types.BaseMethodFault
+	freeze, err := guest.migrate(transfer{
+		progress: work.progress, cancel: work.cancel, pointOfNoReturn: work.pointOfNoReturn,
+		bandwidth: func() float64 { return m.links.bandwidth(source, target) },
+		possible: func() bool {
+			obstacle = m.obstacle(work.vm, work.source, work.target)
+			return obstacle == nil
+		},
 	})
+	if freeze != nil {
+		m.note(work.record, func(record *MoveRecord) { record.Freeze = &freeze.Seconds })
+	}
+	switch {
+	case errors.Is(err, errCancelled):
+		return &types.RequestCanceled{}
+	case errors.Is(err, errObstacle):
+		return obstacle
+	case err != nil:
+		return &types.GenericVmConfigFault{Reason: err.Error()}
+	}
+	m.inventory.place(work.ctx, work.vm, work.source, work.target)
+	now := time.Now()
+	m.note(work.record, func(record *MoveRecord) { record.Switched = &now })
 	return nil
 }
 

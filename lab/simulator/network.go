@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/containers/gvisor-tap-vsock/pkg/types"
+	"github.com/containers/gvisor-tap-vsock/pkg/virtualnetwork"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	subnet          = "10.99.0.0/24"
+	gatewayAddress  = "10.99.0.1"
+	gatewayMAC      = "5a:94:ef:e4:0c:dd"
+	maxDialDuration = 20 * time.Second
+)
+
+// guestNetwork is the network of one QEMU VM, without root: a switch that learns on which port a MAC address is, with a TCP/IP
+// stack in this process, and forwards from the VM's address in the lab. As on a physical network, what is sent while the
+// VM is on no port is lost, and its sender must send it again.
+type guestNetwork struct {
+	network *virtualnetwork.VirtualNetwork
+	inside  string // the VM's own address
+
+	mu     sync.Mutex
+	losing bool
+	socks  map[*net.TCPConn]struct{}
+	heads  []*net.TCPListener
+}
+
+// newGuestNetwork takes QEMU's connections from plugs, and forwards each port of address to the same port of the VM.
+func newGuestNetwork(plugs net.Listener, address string, spec *Live) (*guestNetwork, error) {
+	network, err := virtualnetwork.New(&types.Configuration{
+		MTU: 1500, Subnet: subnet, GatewayIP: gatewayAddress, GatewayMacAddress: gatewayMAC,
+		DHCPStaticLeases: map[string]string{spec.Inside: spec.MAC}, Protocol: types.QemuProtocol,
+	})
+	if err != nil {
+		return nil, err
+	}
+	n := &guestNetwork{network: network, inside: spec.Inside, losing: true, socks: map[*net.TCPConn]struct{}{}}
+	go n.plug(plugs)
+	for _, port := range spec.Ports {
+		head, err := listenPlainly(fmt.Sprintf("%s:%d", address, port))
+		if err != nil {
+			return nil, fmt.Errorf("%w; a real VM needs this port: stop the program that has it", err)
+		}
+		if err := drop(head, true); err != nil {
+			return nil, fmt.Errorf("packets to a real VM cannot be dropped: %w", err)
+		}
+		n.heads = append(n.heads, head)
+		go n.accept(head, port)
+	}
+	return n, nil
+}
+
+// listenPlainly listens without multipath TCP, whose sockets take no filter.
+func listenPlainly(address string) (*net.TCPListener, error) {
+	config := net.ListenConfig{}
+	config.SetMultipathTCP(false)
+	listener, err := config.Listen(context.Background(), "tcp4", address)
+	if err != nil {
+		return nil, err
+	}
+	return listener.(*net.TCPListener), nil
+}
+
+// plug connects QEMU processes to the switch.
+func (n *guestNetwork) plug(plugs net.Listener) {
+	for {
+		conn, err := plugs.Accept()
+		if err != nil {
+			return
+		}
+		go func() { _ = n.network.AcceptQemu(context.Background(), conn) }()
+	}
+}
+
+// lose begins or ends the loss of packets, in the kernel: a connection waits until its sender sends again, and a new one is
+// not accepted.
+func (n *guestNetwork) lose(losing bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.losing = losing
+	for _, head := range n.heads {
+		_ = drop(head, losing)
+	}
+	for sock := range n.socks {
+		_ = drop(sock, losing)
+	}
+}
+
+// drop makes a socket lose every packet that arrives, or take them again. Such a filter needs no privilege.
+func drop(socket syscall.Conn, losing bool) error {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		if losing {
+			nothing := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
+			program := &unix.SockFprog{Len: 1, Filter: &nothing[0]}
+			failed = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, program)
+			return
+		}
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+		if failed == unix.ENOENT { // it had none
+			failed = nil
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+func (n *guestNetwork) accept(head *net.TCPListener, port int) {
+	for {
+		client, err := head.AcceptTCP()
+		if err != nil {
+			return
+		}
+		n.mu.Lock()
+		n.socks[client] = struct{}{}
+		_ = drop(client, n.losing) // it inherited what the listener had
+		n.mu.Unlock()
+		go n.forward(client, port)
+	}
+}
+
+// forward carries one connection to the VM. What ends it there ends it here the same way.
+func (n *guestNetwork) forward(client *net.TCPConn, port int) {
+	defer func() {
+		n.mu.Lock()
+		delete(n.socks, client)
+		n.mu.Unlock()
+		client.Close()
+	}()
+	ctx, stop := context.WithTimeout(context.Background(), maxDialDuration)
+	defer stop()
+	server, err := n.network.DialContextTCP(ctx, fmt.Sprintf("%s:%d", n.inside, port))
+	if err != nil {
+		_ = client.SetLinger(0) // refused: the client sees a reset
+		return
+	}
+	defer server.Close()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		if _, err := io.Copy(server, client); err != nil {
+			server.Close()
+			return
+		}
+		if half, ok := server.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
+	}()
+	if _, err := io.Copy(client, server); err != nil {
+		_ = client.SetLinger(0)
+		return
+	}
+	_ = client.CloseWrite()
+	<-sent
+}

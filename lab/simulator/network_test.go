@@ -1,0 +1,76 @@
+package main
+
+import (
+	"net"
+	"testing"
+	"time"
+)
+
+// accepts reports whether a new connection is accepted soon.
+func accepts(t *testing.T, address string) bool {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp4", address, 200*time.Millisecond)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+func TestALosingSocketAcceptsNothingUntilItTakesPacketsAgain(t *testing.T) {
+	head, err := listenPlainly("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer head.Close()
+	address := head.Addr().String()
+	for _, losing := range []bool{false, true, false, false} {
+		if err := drop(head, losing); err != nil {
+			t.Fatal(err)
+		}
+		if accepted := accepts(t, address); accepted == losing {
+			t.Errorf("losing %v, and a connection is accepted: %v", losing, accepted)
+		}
+	}
+}
+
+func TestAConnectionThatLosesPacketsGetsThemWhenTheSenderSendsAgain(t *testing.T) {
+	head, err := listenPlainly("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer head.Close()
+	client, err := net.Dial("tcp4", head.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := head.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if err := drop(server, true); err != nil {
+		t.Fatal(err)
+	}
+	sent := time.Now()
+	if _, err := client.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	lost := 100 * time.Millisecond
+	_ = server.SetReadDeadline(sent.Add(lost))
+	data := make([]byte, 1)
+	if _, err := server.Read(data); err == nil {
+		t.Fatal("the packet was not lost")
+	}
+	if err := drop(server, false); err != nil {
+		t.Fatal(err)
+	}
+	_ = server.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := server.Read(data); err != nil {
+		t.Fatal(err)
+	}
+	if waited := time.Since(sent); waited < lost+20*time.Millisecond {
+		t.Errorf("it came after %s, before its sender could know that it was lost", waited)
+	}
+}
