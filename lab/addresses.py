@@ -88,7 +88,9 @@ def is_free(address: str, port: int) -> bool:
     return True
 
 
-def claim_blocks(first_block: int, count: int, numbers: Iterable[int]) -> Claim | None:
+def claim_blocks(
+    first_block: int, count: int, numbers: Iterable[int], ports: Iterable[int] = (API_PORT,)
+) -> Claim | None:
     """Claim ``count`` blocks in a row; None if one is claimed, or another program listens on a guest address."""
     claim = Claim(first_block * BLOCK_SIZE)
     with contextlib.ExitStack() as undo:
@@ -100,24 +102,25 @@ def claim_blocks(first_block: int, count: int, numbers: Iterable[int]) -> Claim 
             claim.sockets.append(held)
         for number in numbers:
             address = claim.address(number)
-            if not is_free(address, API_PORT) or not is_free("127.0.0.1", API_PORT + port_offset(address)):
+            needed = [(address, port) for port in ports]
+            if not all(is_free(*place) for place in (*needed, ("127.0.0.1", API_PORT + port_offset(address)))):
                 return None
         undo.pop_all()
     return claim
 
 
-def claim_addresses(numbers: list[int]) -> Claim:
-    """Claim the first free blocks in a row that hold all VM numbers.
+def claim_addresses(numbers: list[int], ports: Iterable[int] = (API_PORT,)) -> Claim:
+    """Claim the first free blocks in a row that hold all VM numbers, with all ``ports`` free on each guest address.
 
     Raises:
         LabError: no such blocks are free.
     """
     count = max(numbers, default=0) // BLOCK_SIZE + 1
     for first in range(BLOCK_COUNT - count + 1):
-        claim = claim_blocks(first, count, numbers)
+        claim = claim_blocks(first, count, numbers, ports)
         if claim is not None:
             return claim
     raise LabError(
-        f"no guest addresses are free: in every block of 127.0.1.0 to 127.0.8.255 a program listens on port {API_PORT};"
+        f"no guest addresses are free: in every block of 127.0.1.0 to 127.0.8.255 a program listens on port {' or '.join(map(str, ports))};"
         " stop that program (a server on 0.0.0.0 occupies all blocks), or stop other labs"
     )

@@ -2,16 +2,18 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The real part of a guest: the command line of an H2O-3 server on the guest's address."""
+"""The real part of a guest: an H2O-3 server on the guest's address, or a real VM behind it."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lab.addresses import API_PORT, Claim, port_offset
+from lab.live.machine import Equipment, LiveSpec, live_entry
 from lab.processes import bare_environment
 from lab.topology import Guest, Topology
 
@@ -60,6 +62,34 @@ class Server:
         # A node adds its own offset to every port in this file.
         ports = [API_PORT + port_offset(node) - port_offset(self.address) for node in nodes]
         self.flatfile.write_text("".join(f"127.0.0.1:{port}\n" for port in ports), encoding="ascii")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A real VM of the lab: the VM it stands for, the address it answers on, its folder, and what runs in it."""
+
+    vm: str
+    address: str
+    folder: Path
+    spec: LiveSpec
+
+    @property
+    def url(self) -> str:
+        """Base URL of its training."""
+        return f"http://{self.address}:{self.spec.port}"
+
+    @property
+    def log(self) -> Path:
+        """Console of its first QEMU process."""
+        return self.folder / "qemu-1.console"
+
+
+@dataclass(frozen=True)
+class Supply:
+    """What real guests start from: the launcher of servers, and for each real VM its equipment and kept state."""
+
+    launcher: Launcher | None = None
+    live: Mapping[LiveSpec, tuple[Equipment, Path | None]] = field(default_factory=dict)
 
 
 def hostname(vm: str) -> str:
@@ -112,28 +142,34 @@ def cloud_nodes(topology: Topology, claim: Claim) -> dict[str | None, tuple[str,
     """Addresses of the nodes, by cloud of the topology."""
     found: dict[str | None, tuple[str, ...]] = {}
     for number, spec in zip(topology.numbers, topology.guests, strict=True):
-        if spec is not None and spec.cloud is not None:
+        if isinstance(spec, Guest) and spec.cloud is not None:
             found[spec.cloud] = (*found.get(spec.cloud, ()), claim.address(number))
     return found
 
 
 def place_guests(
-    topology: Topology, claim: Claim, state: Path, launcher: Launcher | None
-) -> tuple[list[dict[str, Any]], list[Server]]:
-    """Give every VM its guest: an address, a name, and a real server if it has ``h2o3`` and ``launcher`` is given.
+    topology: Topology, claim: Claim, state: Path, supply: Supply
+) -> tuple[list[dict[str, Any]], list[Server], list[Machine]]:
+    """Give every VM its guest: an address, a name, and what really runs in it if ``supply`` has what that needs.
 
-    Returns the VMs of the simulator's configuration, and the servers.
+    Returns the VMs of the simulator's configuration, the servers, and the real VMs.
     """
-    vms, servers = [], []
-    clouds = cloud_nodes(topology, claim) if launcher is not None else {}
+    vms, servers, machines = [], [], []
+    clouds = cloud_nodes(topology, claim)
     for vm, number, spec in zip(topology.vms, topology.numbers, topology.guests, strict=True):
         address = claim.address(number)
         plain = dict(vm)
         guest = {"address": address, "hostname": hostname(vm["name"]), "stun_seconds": plain.pop("stun_seconds")}
-        if spec is not None and launcher is not None:
-            server = Server(vm["name"], address, state / "guests" / address, spec, clouds.get(spec.cloud, ()))
+        folder = state / "guests" / address
+        if isinstance(spec, Guest) and supply.launcher is not None:
+            server = Server(vm["name"], address, folder, spec, clouds.get(spec.cloud, ()))
             server.prepare()
             servers.append(server)
-            guest |= process_entry(launcher, server, state)
+            guest |= process_entry(supply.launcher, server, state)
+        elif isinstance(spec, LiveSpec) and spec in supply.live:
+            folder.mkdir(mode=0o700, parents=True)
+            machines.append(Machine(vm["name"], address, folder, spec))
+            equipment, kept = supply.live[spec]
+            guest |= live_entry(equipment, spec, folder, state, kept)
         vms.append({**plain, "guest": guest})
-    return vms, servers
+    return vms, servers, machines

@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from lab import state as folder
-from lab.addresses import claim_addresses
+from lab.addresses import API_PORT, claim_addresses
 from lab.data import flights_csv
 from lab.errors import LabError, say
-from lab.guests import Launcher, Server, place_guests
+from lab.guests import Launcher, Machine, Server, Supply, place_guests
 from lab.h2o_jobs import start_trainings
+from lab.live.kept import kept_state
+from lab.live.machine import LiveSpec, equip
+from lab.live.training import await_training
 from lab.paths import DEFAULT_TOPOLOGY, cache_dir
 from lab.processes import (
     MARK,
@@ -38,7 +41,7 @@ from lab.processes import (
 )
 from lab.simulator_client import check_answers, configuration, connection_details, guest_state, read_ready
 from lab.toolchain import find_java, h2o_jar, simulator_binary
-from lab.topology import Topology, load
+from lab.topology import Guest, Topology, load
 
 MAX_OTHER_UP_SECONDS = 600.0
 MAX_READY_SECONDS = 60.0
@@ -124,12 +127,10 @@ def start(state: Path, requested: dict[str, Any], topology: Topology) -> dict[st
     # The folder may be inside a checkout; git must ignore it.
     folder.write_private(state / ".gitignore", "*\n")
     cache = cache_dir()
-    real = requested["guests"] and any(topology.guests)
-    csv = flights_csv(cache) if real else None
-    launcher = Launcher(find_java(), h2o_jar(), secrets.token_hex(4)) if real else None
+    supply = supplied(topology, cache, state) if requested["guests"] else Supply()
     binary = simulator_binary(cache, state)
     with claimed(topology) as claim:
-        vms, servers = place_guests(topology, claim, state, launcher)
+        vms, servers, machines = place_guests(topology, claim, state, supply)
         config = configuration(topology, vms, state, requested["time_scale"])
         folder.write_private(state / folder.CONFIG, json.dumps(config, indent=1))
         command = [str(binary), "--config", str(state / folder.CONFIG)]
@@ -138,19 +139,36 @@ def start(state: Path, requested: dict[str, Any], topology: Topology) -> dict[st
     try:
         answer = connection_details(await_ready(process, state), state)
         check_answers(answer)
-        if csv is not None:
-            train_all(servers, csv, partial(check_server, process, answer["control"]), state)
+        check = partial(check_guest, process, answer["control"])
+        work = [partial(start_trainings, server, flights_csv(cache), check) for server in servers]
+        await_all([*work, *(partial(await_training, machine, check) for machine in machines)], state)
     except LabError as error:
-        raise LabError(f"{error}{logs(state, servers)}") from error
+        raise LabError(f"{error}{logs(state, [guest.log for guest in (*servers, *machines)])}") from error
     folder.write_marker(state, folder.Marker(marker.up_pid, marker.up_started, requested, answer))
     say(f"up after {time.monotonic() - began:.1f} s")
     return answer
 
 
+def supplied(topology: Topology, cache: Path, state: Path) -> Supply:
+    """Everything that the real guests of a topology start from; what is missing is made."""
+    specs = [spec for spec in topology.guests if spec is not None]
+    launcher = None
+    if any(isinstance(spec, Guest) for spec in specs):
+        flights_csv(cache)
+        launcher = Launcher(find_java(), h2o_jar(), secrets.token_hex(4))
+    live = {}
+    for spec in specs:
+        if isinstance(spec, LiveSpec):
+            equipment = equip(cache, spec)
+            live[spec] = equipment, kept_state(cache, state, equipment, spec) if spec.run == "h2o" else None
+    return Supply(launcher, live)
+
+
 @contextmanager
 def claimed(topology: Topology) -> Iterator[Any]:
     """Claim guest addresses; at the end this process releases them, and processes that inherited the claim keep it."""
-    claim = claim_addresses(list(topology.numbers))
+    real = {spec.port for spec in topology.guests if isinstance(spec, LiveSpec)}
+    claim = claim_addresses(list(topology.numbers), sorted({API_PORT, *real}))
     try:
         yield claim
     finally:
@@ -174,29 +192,29 @@ def await_ready(process: subprocess.Popen[bytes], state: Path) -> dict[str, Any]
     return ready
 
 
-def check_server(process: subprocess.Popen[bytes], control: str, server: Server) -> None:
-    """Fail if the simulated vCenter or the server has ended."""
+def check_guest(process: subprocess.Popen[bytes], control: str, guest: Server | Machine) -> None:
+    """Fail if the simulated vCenter, the server or the real VM has ended."""
     check_alive(process)
-    if guest_state(control, server.vm) == "dead":
-        raise LabError(f"the H2O-3 server of {server.vm} ended")
+    if guest_state(control, guest.vm) == "dead":
+        raise LabError(f"the {'H2O-3 server' if isinstance(guest, Server) else 'real VM'} of {guest.vm} ended")
 
 
-def train_all(servers: list[Server], csv: Path, check: Callable[[Server], None], state: Path) -> None:
-    """Start the trainings of all servers in parallel; return when each has made progress."""
-    with ThreadPoolExecutor(max_workers=max(1, len(servers))) as pool:
-        tasks = [pool.submit(start_trainings, server, csv, check) for server in servers]
+def await_all(works: list[Callable[[], None]], state: Path) -> None:
+    """Start the trainings of all guests in parallel; return when each has made progress."""
+    with ThreadPoolExecutor(max_workers=max(1, len(works))) as pool:
+        tasks = [pool.submit(work) for work in works]
         try:
             for task in as_completed(tasks):
                 task.result()
         except BaseException:
-            # The other threads wait for their servers, and end as soon as these are gone.
+            # The other threads wait for their guests, and end as soon as these are gone.
             kill_marked(state)
             raise
 
 
-def logs(state: Path, servers: list[Server]) -> str:
+def logs(state: Path, guests: list[Path]) -> str:
     """The last lines of the logs, for the error of a start that failed."""
-    paths = [state / folder.LOG, *(server.log for server in servers)]
+    paths = [state / folder.LOG, *guests]
     parts = [f"\n--- {path.relative_to(state)}:\n{text}" for path in paths if (text := folder.tail(path))]
     return "".join(parts)
 

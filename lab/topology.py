@@ -34,11 +34,13 @@ from lab.fields import (
     read,
     read_all,
 )
+from lab.live.machine import MEMORY_MB, LiveSpec
 from lab.training_spec import Training, read_trainings
 
 NAMES = list_of(TEXT)
 EVERYWHERE = NAMES.optional(["*"])
 DEVICES = ("passthrough", "cdrom_host", "usb_host", "cdrom_iso")
+MAX_REAL_VMS = 2  # each emulates a processor
 GUEST_NUMBERS = range(1, 255)
 
 RULE = {
@@ -95,6 +97,12 @@ VM = {
     "stun_seconds": nullable(POSITIVE),
     "tools": BOOLEAN.optional(True),
     "h2o3": nullable(MAPPING),
+    "qemu": nullable(MAPPING),
+}
+QEMU = {
+    "run": one_of(*MEMORY_MB),
+    "memory_mb": nullable(COUNT),
+    "dirty_mb_s": WHOLE.optional(0),
 }
 H2O3 = {
     "heap_mb": COUNT.optional(2048),
@@ -133,12 +141,12 @@ class Guest:
 
 @dataclass(frozen=True)
 class Topology:
-    """A checked topology. ``vms[i]`` has guest number ``numbers[i]``, and the server ``guests[i]`` or None."""
+    """A checked topology. ``vms[i]`` has guest number ``numbers[i]``, and the server or real VM ``guests[i]`` or None."""
 
     sddc: dict[str, Any]
     vms: tuple[dict[str, Any], ...]
     numbers: tuple[int, ...]
-    guests: tuple[Guest | None, ...]
+    guests: tuple[Guest | LiveSpec | None, ...]
 
 
 def load(path: Path) -> Topology:
@@ -170,13 +178,18 @@ def parse(document: Any) -> Topology:
     top["hosts"] = read_all("hosts", top["hosts"], HOST, defaults["host"])
     vms = read_all("vms", top.pop("vms"), VM, defaults["vm"])
     check_whole(top, vms)
-    guests = tuple(read_guest(vm["name"], vm.pop("h2o3")) for vm in vms)
+    guests = tuple(read_real(vm["name"], vm.pop("h2o3"), vm.pop("qemu")) for vm in vms)
     numbers = tuple(guest_number(vm) for vm in vms)
     check_unique("guest numbers", numbers, "set guest_number")
     for vm in vms:
         if vm["memory_used_gb"] is None:
             vm["memory_used_gb"] = vm["memory_gb"] if vm["power"] == "on" else 0
     return Topology(top, tuple(vms), numbers, guests)
+
+
+def read_real(name: str, server: Any, machine: Any) -> Guest | LiveSpec | None:
+    """What really runs in a VM: the ``h2o3`` or the ``qemu`` part; at most one of them is given."""
+    return read_live(name, machine) if server is None else read_guest(name, server)
 
 
 def read_guest(name: str, value: Any) -> Guest | None:
@@ -188,6 +201,17 @@ def read_guest(name: str, value: Any) -> Guest | None:
     return Guest(
         given["heap_mb"], given["threads"], given["nice"], read_trainings(place, given["train"]), given["cloud"]
     )
+
+
+def read_live(name: str, value: Any) -> LiveSpec | None:
+    """The ``qemu`` part of a VM."""
+    if value is None:
+        return None
+    given = read(f"qemu of {name}", value, QEMU)
+    memory = given["memory_mb"] or MEMORY_MB[given["run"]]
+    if memory < MEMORY_MB[given["run"]]:
+        raise LabError(f"topology: qemu of {name}.memory_mb must be at least {MEMORY_MB[given['run']]}, not {memory}")
+    return LiveSpec(given["run"], memory, given["dirty_mb_s"])
 
 
 def guest_number(vm: dict[str, Any]) -> int:
@@ -251,8 +275,14 @@ def check_vms(top: dict[str, Any], vms: list[dict[str, Any]], names: dict[str, l
         check_known(place, filter(None, [vm["pool"]]), top["resource_pools"], "resource pool")
         if vm["template"] and vm["power"] != "off":
             raise LabError(f"topology: {place} is a template, which cannot be powered on; set power: off")
-        if vm["h2o3"] is not None and vm["power"] != "on":
-            raise LabError(f"topology: {place} has h2o3 but is not powered on; set power: on")
+        for kind in ("h2o3", "qemu"):
+            if vm[kind] is not None and vm["power"] != "on":
+                raise LabError(f"topology: {place} has {kind} but is not powered on; set power: on")
+        if vm["h2o3"] is not None and vm["qemu"] is not None:
+            raise LabError(f"topology: {place} has h2o3 and qemu; choose one")
+    real = [vm["name"] for vm in vms if vm["qemu"] is not None]
+    if len(real) > MAX_REAL_VMS:
+        raise LabError(f"topology: {len(real)} VMs have qemu, at most {MAX_REAL_VMS} may: {', '.join(real)}")
 
 
 def check_rules(top: dict[str, Any], vms: list[str], hosts: list[str]) -> None:

@@ -84,6 +84,15 @@ def test_a_foreign_listener_on_a_guest_address_moves_the_lab() -> None:
 
 
 @pytest.mark.usefixtures("far")
+def test_a_lab_with_real_vms_needs_their_ports_too() -> None:
+    with socket.create_server((address_at(FAR + 4), 9100)):
+        claims = [claim_addresses([4]), claim_addresses([4], [API_PORT, 9100])]
+        assert [claim.first for claim in claims] == [0, BLOCK_SIZE]
+        for claim in claims:
+            claim.close()
+
+
+@pytest.mark.usefixtures("far")
 def test_a_child_keeps_the_claim() -> None:
     claim = claim_addresses([1])
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=claim.fds())

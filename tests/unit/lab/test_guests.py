@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from lab.addresses import API_PORT, Claim, port_offset
-from lab.guests import Launcher, hostname, place_guests
+from lab.guests import Launcher, Supply, hostname, place_guests
 from lab.processes import MARK
 from lab.simulator_client import configuration
 from lab.topology import Topology, parse
 
-LAUNCHER = Launcher(Path("/java"), Path("/h2o.jar"), "t0")
+SUPPLY = Supply(Launcher(Path("/java"), Path("/h2o.jar"), "t0"))
 
 
 def topology(**vm: Any) -> Topology:
@@ -37,7 +37,7 @@ def value(command: list[str], option: str) -> str:
 
 
 def test_server_writes_only_below_the_state_folder(tmp_path: Path) -> None:
-    vms, (server,) = place_guests(topology(h2o3={"heap_mb": 512, "threads": 1}), Claim(32), tmp_path, LAUNCHER)
+    vms, (server,), _ = place_guests(topology(h2o3={"heap_mb": 512, "threads": 1}), Claim(32), tmp_path, SUPPLY)
     guest = vms[0]["guest"]
     command = guest["command"]
     assert guest["address"] == value(command, "-web_ip") == server.address == "127.0.1.36"
@@ -59,7 +59,7 @@ def test_nodes_of_a_cloud_share_a_name_and_list_each_other(tmp_path: Path) -> No
         {"name": f"ML-{n}", "host": "h", "memory_gb": 2, "cpus": 1, "h2o3": {"cloud": "vision"} if n < 3 else {}}
         for n in (1, 2, 3)
     ]
-    placed, servers = place_guests(parse({**whole, "vms": vms}), Claim(0), tmp_path, LAUNCHER)
+    placed, servers, _ = place_guests(parse({**whole, "vms": vms}), Claim(0), tmp_path, SUPPLY)
     commands = [vm["guest"]["command"] for vm in placed]
     assert [value(command, "-name") for command in commands] == ["vision-t0", "vision-t0", "ml-3-t0"]
     # Each node adds its own offset to the ports of its list, and must get the second ports of the others.
@@ -77,16 +77,18 @@ def test_nodes_of_a_cloud_share_a_name_and_list_each_other(tmp_path: Path) -> No
 def test_server_sees_nothing_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VMWARE_PASSWORD", "secret")
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xmx1m")
-    vms, _ = place_guests(topology(h2o3={}), Claim(0), tmp_path, LAUNCHER)
+    vms, *_ = place_guests(topology(h2o3={}), Claim(0), tmp_path, SUPPLY)
     env = vms[0]["guest"]["env"]
     assert env[MARK] == str(tmp_path)
     assert not {"VMWARE_PASSWORD", "JAVA_TOOL_OPTIONS"} & set(env)
 
 
-@pytest.mark.parametrize(("h2o3", "launcher"), [(None, LAUNCHER), ({}, None)])
-def test_without_a_server_there_is_still_an_address(tmp_path: Path, h2o3: Any, launcher: Launcher | None) -> None:
-    vms, servers = place_guests(topology(h2o3=h2o3, stun_seconds=0.3), Claim(0), tmp_path, launcher)
-    assert servers == []
+@pytest.mark.parametrize(
+    ("real", "supply"), [({}, SUPPLY), ({"h2o3": {}}, Supply()), ({"qemu": {"run": "light"}}, SUPPLY)]
+)
+def test_without_a_real_guest_there_is_still_an_address(tmp_path: Path, real: Any, supply: Supply) -> None:
+    vms, servers, machines = place_guests(topology(**real, stun_seconds=0.3), Claim(0), tmp_path, supply)
+    assert servers == machines == []
     assert vms[0]["guest"] == {"address": "127.0.1.4", "hostname": "ml-cpu-vm-04", "stun_seconds": 0.3}
     assert list(tmp_path.iterdir()) == []
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from lab.errors import LabError
+from lab.live.machine import LiveSpec
 from lab.paths import DEFAULT_TOPOLOGY, TOPOLOGIES
 from lab.topology import load, parse
 
@@ -52,6 +53,13 @@ def test_defaults_apply_and_are_overridden() -> None:
     assert (topology.vms[0]["cpus"], topology.vms[0]["power"], topology.vms[0]["memory_used_gb"]) == (1, "off", 0)
 
 
+def test_a_real_vm_has_the_memory_that_its_training_needs() -> None:
+    def two(d: dict[str, Any]) -> None:
+        d["vms"] = [{**d["vms"][0], "name": f"vm-{n}", "qemu": {"run": run}} for n, run in ((1, "light"), (2, "h2o"))]
+
+    assert parse(changed(two)).guests == (LiveSpec("light", 192), LiveSpec("h2o", 1280))
+
+
 def test_guest_number_overrides_the_name() -> None:
     assert parse(changed(lambda d: d["vms"][0].update(guest_number=3))).numbers == (3,)
 
@@ -67,6 +75,29 @@ def test_two_vms_may_share_a_name_in_different_folders() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda d: d["vms"][0].update(qemu={}), "qemu of vm-07 has no 'run'; set it to one of light, h2o"),
+        (lambda d: d["vms"][0].update(qemu={"run": "x"}), "qemu of vm-07.run must be one of light, h2o, not 'x'"),
+        (
+            lambda d: d["vms"][0].update(qemu={"run": "h2o", "memory_mb": 512}),
+            "qemu of vm-07.memory_mb must be at least 1280, not 512",
+        ),
+        (
+            lambda d: d["vms"][0].update(qemu={"run": "light", "dirty": 1}),
+            "unknown key 'dirty' in qemu of vm-07; known keys: run, memory_mb, dirty_mb_s",
+        ),
+        (
+            lambda d: d["vms"][0].update(qemu={"run": "light", "dirty_mb_s": -1}),
+            "qemu of vm-07.dirty_mb_s must be a whole number, min 0, not -1",
+        ),
+        (lambda d: d["vms"][0].update(qemu={"run": "light"}, h2o3={}), "vms[0] (vm-07) has h2o3 and qemu; choose one"),
+        (
+            lambda d: d["vms"][0].update(qemu={"run": "light"}, power="off"),
+            "vms[0] (vm-07) has qemu but is not powered on; set power: on",
+        ),
+        (
+            lambda d: d.update(vms=[{**d["vms"][0], "name": f"vm-{n}", "qemu": {"run": "light"}} for n in (1, 2, 3)]),
+            "3 VMs have qemu, at most 2 may: vm-1, vm-2, vm-3",
+        ),
         (lambda d: d.update(hots=[]), "unknown key 'hots' in the file; known keys: name, time_scale"),
         (lambda d: d.update(hosts=[]), "there are no hosts"),
         (lambda d: d.update(vms={}), "the file.vms must be a list"),
