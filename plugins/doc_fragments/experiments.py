@@ -9,6 +9,8 @@ class ModuleDocFragment:
     """How to find and watch experiments."""
 
     DOCUMENTATION = r"""
+requirements:
+  - prometheus-client >= 0.22 (for provider V(prometheus) with a metric)
 options:
   experiments:
     description:
@@ -113,7 +115,8 @@ options:
             default: []
           url:
             description:
-              - URL of the server. For V(prometheus) with O(experiments.sources[].metric), the URL of the exporter's page.
+              - URL of the server. For V(prometheus) with O(experiments.sources[].metric), the URL of the exporter's page, which may
+                have a query such as C(?name[]=training_steps_total). Do not put secrets into a URL, because reports show it.
               - C({address}) is replaced by the address of the VM, and C({vm}) by its name.
             type: str
           command:
@@ -122,8 +125,9 @@ options:
             elements: str
           metric:
             description: >-
-              Metric that counts steps. If it is not set, V(mlflow) uses the metric with the most steps, and V(tensorboard) the first
-              one.
+              Metric that counts steps. If it is not set, V(mlflow) uses the metric with the most steps of those that advance, and
+              V(tensorboard) the first one that advances. For V(prometheus), a name, or a name with labels such as
+              C(training_steps_total{run="a"}). If several series have the name, the one that advances is watched.
             type: str
           query:
             description: PromQL query of provider V(prometheus) for a Prometheus server. Its result must be one series.

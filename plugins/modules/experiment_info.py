@@ -161,6 +161,10 @@ experiments:
       description: Number of processors of the VM, if they also answer questions about the experiment. Otherwise 0.
       type: int
       sample: 4
+    exact_id:
+      description: Name of the experiment on its server, if it differs from C(id), which may be shortened.
+      type: str
+      sample: ""
 unobserved:
   description: Names of VMs without an observed experiment, and what was seen instead. The name has the MoID if VMs share it.
   returned: always

@@ -19,6 +19,7 @@ class Answering(BaseHTTPRequestHandler):
     """A handler that keeps the connection, sends bodies by ``answer`` and logs nothing."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body go together, else the client waits for a delayed acknowledgement
 
     def answer(self, status: int, body: object = b"", **headers: str) -> None:
         """Send bytes and text as they are, anything else as JSON."""
@@ -35,6 +36,10 @@ class Answering(BaseHTTPRequestHandler):
     def body(self) -> bytes:
         """The body of the request."""
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def json(self) -> Any:
+        """The body of the request as JSON."""
+        return json.loads(self.body())
 
     def log_message(self, *_arguments: object) -> None:
         pass

@@ -9,6 +9,7 @@ Each function returns a value of the promised type, or an empty one. None of the
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 MAX_TEXT = 200
+MAX_NAME = 4096  # of what a server is asked for; a longer name does not fit into a URL
 MAX_COUNT = 1e15  # steps or milliseconds; larger than any real one, and small enough that sums and rates stay finite
 
 
@@ -24,6 +26,25 @@ def text(value: Any) -> str:
     if not isinstance(value, str):
         return ""
     return "".join(c if c.isprintable() else " " for c in value[:MAX_TEXT])
+
+
+def exact(value: Any) -> str:
+    """A name as its server knows it, for questions to that server and never for display.
+
+    Empty if it is not a string, longer than ``MAX_NAME`` characters, or not valid Unicode.
+    """
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        return ""
+    return "" if any("\ud800" <= c <= "\udfff" for c in value) else value
+
+
+def shortened(name: str) -> str:
+    """A name for display: like ``text``, but two names that differ stay different."""
+    shown = text(name)
+    if shown == name:
+        return name
+    mark = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:12]
+    return f"{shown[: MAX_TEXT - len(mark) - 1]}~{mark}"
 
 
 def number(value: Any) -> float | None:

@@ -61,7 +61,8 @@ class Experiment:
     """One training job in a guest, as a provider found it.
 
     ``process`` identifies the server process, ``id`` the job; both stay the same until the experiment is restarted.
-    ``process`` is empty if nothing names it. ``url`` carries no credentials.
+    ``process`` is empty if nothing names it. ``url`` carries no credentials. ``id`` is for display and may be shortened;
+    its server is asked for ``asked_id``.
     """
 
     vm: str
@@ -84,6 +85,12 @@ class Experiment:
     reproducible: str = "unknown"  # yes, no or unknown: whether the same seed and data would give the same model
     reproducibility: str = ""  # under which conditions, or why not
     processors: int = 0  # of the VM, if it answers beside its training; 0 if another machine answers
+    exact_id: str = ""  # the job's name as its server knows it, if ``id`` is not that name
+
+    @property
+    def asked_id(self) -> str:
+        """The job's name as its server knows it."""
+        return self.exact_id or self.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from ..model import Experiment, Final, Sample
 from ..training_clock import Point
+from .probe import NO_ANSWER
 
-MAX_CONNECTIONS = 16  # that a search keeps open to one server
+LONGEST_LOOK = 300.0  # seconds; so many runs as can be read in this time are looked at
+PAUSE_SECONDS = 0.25  # at least, between two looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,34 +109,97 @@ def progress_at(step: float | None, total_steps: int | None) -> float | None:
     return min(1.0, step / total_steps) if step is not None and total_steps else None
 
 
-def advancing(
-    candidates: list[tuple[Experiment, Session]], seconds: float, *, clock: Callable[[], float] = time.monotonic
-) -> list[Experiment]:
-    """The candidates whose step or progress changes within ``seconds``; sessions are closed.
+Mark = tuple[float, float]  # the last step of a series, and the time of it by any clock
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one look saw of a run that may be an experiment.
+
+    ``marks`` is the progress of each of its series, by name. ``None``: it could not be read.
+    """
+
+    experiment: Experiment
+    marks: Mapping[str, Mark] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A run that advanced, as a later look saw it, and the marks of the series that changed since the first look."""
+
+    experiment: Experiment
+    changed: Mapping[str, Mark]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The runs that advanced, and how much was looked at.
+
+    ``runs`` were seen; ``unread`` of them could not be read in any look. ``whole`` is whether a look reached the last one.
+    """
+
+    found: tuple[Advance, ...]
+    runs: int
+    unread: int
+    whole: bool
+
+    @property
+    def detail(self) -> str:
+        """What limits the search, to be added to a sentence; "" if nothing does."""
+        parts = [f"{self.unread} of them could not be read"] if self.unread else []
+        if not self.whole:
+            parts.append(f"more could not be looked at in {LONGEST_LOOK:.0f} s")
+        return "".join(f"; {part}" for part in parts)
+
+
+Look = Callable[[Container[str]], Iterable[Seen]]
+
+
+def advancing(look: Look, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> Search:
+    """The runs whose progress changes between the first look and one that begins up to ``seconds`` after its end.
 
     Servers that only keep records show a killed run as running forever, so a run that does not advance is not an
-    experiment. There may be thousands of them, but a process has only hundreds of connections. So connections stay open
-    only with few candidates.
+    experiment. There may be tens of thousands of them, so ``look`` reads all with few questions; it may omit those whose
+    ids are in the given container. A look ends after ``LONGEST_LOOK`` seconds, so the search is bounded. Raises NO_ANSWER
+    if the server stops to answer before a run was found.
     """
-    keep = len(candidates) <= MAX_CONNECTIONS
-    first: dict[int, Sample] = {}
-    found: dict[int, Experiment] = {}
-    end = clock() + seconds
-    while len(found) < len(candidates) and clock() < end:
-        for index, (experiment, session) in enumerate(candidates):
-            if index in found or clock() >= end:
-                continue
-            sample = session.sample()
-            if not keep:
-                session.close()
-            if sample.outcome != "answered":
-                continue
-            seen = first.setdefault(index, sample)
-            if (sample.step, sample.progress) != (seen.step, seen.progress):
-                found[index] = replace(
-                    experiment, process=sample.process or experiment.process, progress=sample.progress
-                )
-        time.sleep(0.25)
-    for _experiment, session in candidates:
-        session.close()
-    return [found[index] for index in sorted(found)]
+    first: dict[str, Mapping[str, Mark]] = {}
+    found: dict[str, Advance] = {}
+    unread: set[str] = set()
+    whole = False
+    error: Exception | None = None
+    end: float | None = None
+    while True:
+        began = clock()
+        try:
+            error = None
+            for seen in look(found):
+                _notice(seen, first, found, unread)
+                if clock() - began > LONGEST_LOOK:
+                    break
+            else:
+                whole = True
+        except NO_ANSWER as failed:
+            if end is None:
+                raise
+            error = failed
+        if len(found) == len(first.keys() | unread) or (end is not None and began >= end):
+            break
+        end = clock() + seconds if end is None else end
+        # A look at many runs keeps the server busy, so there is a pause of the same length. The last look is at the end.
+        time.sleep(min(max(PAUSE_SECONDS, clock() - began), max(0.0, end - clock())))
+    if error is not None and not found:
+        raise error
+    return Search(tuple(found.values()), len(first.keys() | unread), len(unread - first.keys()), whole)
+
+
+def _notice(seen: Seen, first: dict[str, Mapping[str, Mark]], found: dict[str, Advance], unread: set[str]) -> None:
+    """Compare what a look saw of a run with what the first look saw of it."""
+    key = seen.experiment.asked_id
+    if seen.marks is None:
+        unread.add(key)
+        return
+    before = first.setdefault(key, seen.marks)
+    changed = {name: mark for name, mark in seen.marks.items() if before.get(name) != mark}
+    if changed and key not in found:
+        found[key] = Advance(seen.experiment, changed)

@@ -11,13 +11,15 @@ step, so a training that resumed from a checkpoint is found by its history in ti
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 from urllib.parse import urlencode
 
-from ..._core.untrusted import count, items, mapping, number, text
+from ..._core.untrusted import count, exact, items, mapping, number, shortened, text
 from ..identity import RESTART_SECONDS
 from ..model import (
     Capabilities,
@@ -28,36 +30,46 @@ from ..model import (
 from ..record import repeats, restart_in, returns
 from ..training_clock import Point
 from .base import (
+    LONGEST_LOOK,
+    Advance,
+    Mark,
+    Search,
+    Seen,
     Session,
     Target,
     advancing,
     names_one,
     progress_at,
 )
-from .over_http import HttpSession, UrlSource, sampled
+from .over_http import HttpSession, UnusableAnswer, UrlSource, sampled, unusable
 from .probe import (
     NO_ANSWER,
     REQUEST_SECONDS,
     Answer,
     Endpoint,
     Probe,
+    TooLong,
 )
 
 PROVIDER = "mlflow"
-API = "/api/2.0/mlflow"
+APIS = ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
 VM_TAG = "liveml.vm"
 CHECKPOINT_TAG = "liveml.checkpoint"
 PROCESS_TAGS = ("liveml.pid", "liveml.started")
 STATUS = {"RUNNING": "RUNNING", "FINISHED": "DONE", "FAILED": "FAILED", "KILLED": "CANCELLED"}
-DISCOVERY_SECONDS = 10.0
 RECORD_SECONDS = 10.0
 MAX_BYTES = 16 << 20  # of an answer with many runs
-MAX_PAGES = 10
+RUNS_PER_PAGE = 1000  # a search costs the server 3 ms per run, and the same again for each page (measured)
+FEW_RUNS = 100
+PAGE_SECONDS = 60.0
+EXPERIMENTS_PER_PAGE = 1000
+EXPERIMENTS_PER_SEARCH = 500  # databases limit the values of a question
 WITH_EVERYTHING = ("epoch",)  # logged beside each metric, several times per step: not a sign of a new start
 QUIET_SECONDS = 2.0
 LOOK_BACK = 500  # steps; ten times as many at each further look while the step does not change
 MAX_LOOKS = 9
 MAX_POINTS = 2500
+MAX_PAGES = 10  # of a history
 PAGE_POINTS = 25_000
 REPEATS = "the steps repeat, so they do not show how far the training is"
 NOTE = "changes of the run's step, as the tracking server records them"
@@ -73,17 +85,20 @@ class Mlflow(UrlSource):
         self._only = names_one(settings["vms"])
 
     def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
-        try:
-            with Probe(endpoint, DISCOVERY_SECONDS, MAX_BYTES) as probe:
-                runs = self._runs(probe, target.vm_name)
-        except UnusableAnswer as error:
-            return [], str(error)
-        candidates = [e for e in (self._experiment(run, endpoint, target) for run in runs) if e is not None]
         seconds = self._settings["advance_timeout"]
-        found = advancing([(e, self.session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
-        return found, (
-            f"{len(candidates)} runs are RUNNING, none advanced in {seconds:.0f} s" if candidates else "no run"
-        )
+        with Tracking(Probe(endpoint, PAGE_SECONDS, MAX_BYTES)) as server:
+            known = list(server.found("experiments", {"max_results": EXPERIMENTS_PER_PAGE}))
+            ids = [str(experiment.get("experiment_id")) for experiment in known]
+            search = advancing(lambda _found: self._look(server, ids, endpoint, target), seconds)
+        found = [self._watched(advance) for advance in search.found]
+        return found, self._none_advanced(search, target, seconds)
+
+    def _none_advanced(self, search: Search, target: Target, seconds: float) -> str:
+        mine = "" if self._only else f" with the tag {VM_TAG}={target.vm_name}"
+        if not search.runs:
+            return f"no run{mine} is RUNNING{search.detail}"
+        what = f"logged the metric {self._settings['metric']}" if self._settings["metric"] else "logged a metric"
+        return f"{search.runs} runs{mine} are RUNNING, none {what} in {seconds:.0f} s{search.detail}"
 
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``: the tag ``liveml.checkpoint``, or an artifact with "checkpoint" in its name."""
@@ -112,90 +127,162 @@ class Mlflow(UrlSource):
 
     def _record(self, experiment: Experiment) -> tuple[Mapping[str, Any], list[str]]:
         """The run and the names of its artifacts. Raises UnusableAnswer or NO_ANSWER."""
-        query = urlencode({"run_id": experiment.id})
-        with self._probe(experiment) as probe:
-            run = mapping(checked(probe.get(f"{API}/runs/get?{query}")).get("run"))
-            files = items(checked(probe.get(f"{API}/artifacts/list?{query}")).get("files"))
+        with self._server(experiment) as server:
+            run = mapping(checked(server.get("runs/get", run_id=experiment.asked_id)).get("run"))
+            files = items(checked(server.get("artifacts/list", run_id=experiment.asked_id)).get("files"))
         return run, [text(mapping(file).get("path")) for file in files]
 
     def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
         """See the port ``Source``: when each step was logged."""
-        with suppress(*NO_ANSWER), self._probe(experiment) as probe:
-            return history(probe, experiment.id, experiment.metric, first, last) or []
+        with suppress(*NO_ANSWER), self._server(experiment) as server:
+            return history(server, experiment.asked_id, experiment.metric, first, last) or []
         return []
 
-    def _probe(self, experiment: Experiment) -> Probe:
-        return Probe(self._endpoint(experiment.url), RECORD_SECONDS, MAX_BYTES)
+    def _server(self, experiment: Experiment) -> Tracking:
+        return Tracking(Probe(self._endpoint(experiment.url), RECORD_SECONDS, MAX_BYTES))
 
     def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> Session:
         """See the port ``Source``."""
         return RunSession(self._endpoint(experiment.url), experiment, self._settings, timeout)
 
-    def _runs(self, probe: Probe, vm_name: str) -> list[Mapping[str, Any]]:
-        known = searched(probe, "experiments", {"max_results": 1000})
-        ids = [str(experiment.get("experiment_id")) for experiment in known]
-        if not ids:
-            return []
+    def _look(self, server: Tracking, ids: list[str], endpoint: Endpoint, target: Target) -> Iterator[Seen]:
+        """All runs that are RUNNING, with the progress of their metrics. Raises UnusableAnswer or NO_ANSWER."""
+        server.close()  # the server closes a connection that was idle between two looks
         wanted = "attributes.status = 'RUNNING'"
-        if not self._only and "'" not in vm_name:
-            wanted += f" and tags.`{VM_TAG}` = '{vm_name}'"
-        # Killed runs stay RUNNING forever, so the latest come first.
-        query = {
-            "experiment_ids": ids,
-            "filter": wanted,
-            "order_by": ["attributes.start_time DESC"],
-            "max_results": 100,
-        }
-        runs = searched(probe, "runs", query)
-        return [run for run in runs if self._only or pairs(run, "tags").get(VM_TAG) == vm_name]
+        quote = next((quote for quote in "'\"" if quote not in target.vm_name), "")
+        if not self._only and quote:
+            wanted += f" and tags.`{VM_TAG}` = {quote}{target.vm_name}{quote}"
+        for first in range(0, len(ids), EXPERIMENTS_PER_SEARCH):
+            # The latest come first: of too many runs, those are looked at that are most likely alive.
+            query = {
+                "experiment_ids": ids[first : first + EXPERIMENTS_PER_SEARCH],
+                "filter": wanted,
+                "order_by": ["attributes.start_time DESC"],
+                "max_results": RUNS_PER_PAGE,
+            }
+            for run in server.found("runs", query):
+                experiment = self._experiment(run, endpoint, target)
+                if experiment is not None and (self._only or pairs(run, "tags").get(VM_TAG) == target.vm_name):
+                    yield Seen(experiment, self._marks(run))
+
+    def _marks(self, run: Mapping[str, Any]) -> dict[str, Mark]:
+        """(step, timestamp) of each metric of the training, or of the one that the settings name."""
+        wanted = self._settings["metric"]
+        known = metrics_of(run).items()
+        return {sys.intern(key): mark for key, mark in known if (key == wanted if wanted else is_of_training(key))}
+
+    def _watched(self, advance: Advance) -> Experiment:
+        """The experiment with the metric that is watched: the one with the most steps of those that advanced."""
+        metric = busiest_metric(advance.changed)
+        described = f"{advance.experiment.description} {text(metric)}".strip()
+        return replace(advance.experiment, metric=metric, description=described)
 
     def _experiment(self, run: Mapping[str, Any], endpoint: Endpoint, target: Target) -> Experiment | None:
         info, tags = mapping(run.get("info")), pairs(run, "tags")
-        run_id = text(info.get("run_id"))
-        metric = self._settings["metric"] or busiest_metric(run)
-        if not run_id or not metric:
+        run_id = exact(info.get("run_id"))
+        if not run_id:
             return None
         return Experiment(
             vm=target.vm,
             vm_name=target.vm_name,
             provider=PROVIDER,
-            id=run_id,
+            id=shortened(run_id),
+            exact_id=run_id if shortened(run_id) != run_id else "",
             process=process_of(tags),
             url=endpoint.url,
-            description=f"{text(info.get('run_name'))} {metric}".strip(),
-            metric=metric,
+            description=text(info.get("run_name")) or tags.get("mlflow.runName", ""),
             owner=tags.get("mlflow.user", ""),
             capabilities=Capabilities("process" if PROCESS_TAGS[0] in tags else "run", "changes", 0.0, NOTE),
         )
 
 
-class UnusableAnswer(Exception):
-    """The server answered, but not the question."""
+class Tracking:
+    """Questions to a tracking server, at its REST API or, where only that is routed, at the API of its web page.
+
+    MLflow before 3.12 adds the prefix of ``--static-prefix`` only to the second.
+    """
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._api = ""
+
+    def __enter__(self) -> Self:
+        """Connect at the first question."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next question opens another one."""
+        self._probe.close()
+
+    def get(self, path: str, **query: Any) -> Answer:
+        """GET a path of the API. Raises NO_ANSWER."""
+        return self._asked(lambda api: self._probe.get(f"{api}/{path}?{encoded(query)}"))
+
+    def search(self, path: str, query: Mapping[str, Any]) -> Answer:
+        """POST a search, which changes nothing. Raises NO_ANSWER."""
+        return self._asked(lambda api: self._probe.search(f"{api}/{path}", query))
+
+    def _asked(self, ask: Callable[[str], Answer]) -> Answer:
+        if self._api:
+            return ask(self._api)
+        answers = []
+        for api in APIS:
+            answer = ask(api)
+            if is_mlflow(answer):
+                self._api = api
+                return answer
+            answers.append(answer)
+        return answers[0]
+
+    def found(self, kind: str, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """The ``experiments`` or ``runs`` of a search, page by page. Raises UnusableAnswer or NO_ANSWER."""
+        token, most, end = "", query["max_results"], time.monotonic() + LONGEST_LOOK + PAGE_SECONDS
+        while time.monotonic() < end:
+            page = {**query, "max_results": most, **({"page_token": token} if token else {})}
+            try:
+                answer = self.search(f"{kind}/search", page)
+            except (TooLong, TimeoutError) as error:  # runs with thousands of metrics or parameters, or a busy server
+                if most == 1 or (most <= FEW_RUNS and isinstance(error, TimeoutError)):
+                    raise
+                most = max(1, most // 10)
+                continue
+            body = checked(answer)
+            yield from map(mapping, items(body.get(kind)))
+            previous, token = token, exact(body.get("next_page_token"))
+            if not token or token == previous:
+                return
+        raise TimeoutError("the list has no end")
+
+
+def is_mlflow(answer: Answer) -> bool:
+    """Whether MLflow itself answered: with JSON, and with a code for an error."""
+    return isinstance(answer.body, dict) and (answer.status == 200 or "error_code" in answer.body)
+
+
+def encoded(query: Mapping[str, Any]) -> str:
+    """The query of a URL."""
+    return urlencode(query, errors="replace")
 
 
 def checked(answer: Answer) -> Mapping[str, Any]:
     """The body of a good answer. Raises UnusableAnswer with a remedy for any other."""
-    if answer.status in (401, 403):
-        reason = "authentication failed" if answer.status == 401 else "this client or Host header is not allowed"
+    if answer.status == 403:
         raise UnusableAnswer(
-            f"{reason} (HTTP {answer.status}); check username, password and token in experiments.sources, and mlflow's --allowed-hosts"
+            "this client or Host header is not allowed (HTTP 403); "
+            "check username, password and token in experiments.sources, and mlflow's --allowed-hosts"
         )
-    if answer.status != 200 or not isinstance(answer.body, dict):
-        raise UnusableAnswer(f"not an MLflow server (HTTP {answer.status})")
-    return answer.body
-
-
-def searched(probe: Probe, kind: str, query: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The ``experiments`` or ``runs`` of a search, from at most ten pages. Raises UnusableAnswer or NO_ANSWER."""
-    found: list[Mapping[str, Any]] = []
-    token = ""
-    for _page in range(MAX_PAGES):
-        body = checked(probe.search(f"{API}/{kind}/search", {**query, **({"page_token": token} if token else {})}))
-        found += map(mapping, items(body.get(kind)))
-        token = body.get("next_page_token") or ""
-        if not isinstance(token, str) or not token:
-            break
-    return found
+    if answer.status == 401 or not is_mlflow(answer):
+        raise unusable(answer, "an MLflow server")
+    if answer.status != 200:
+        raise UnusableAnswer(
+            f"MLflow answers {text(answer.body.get('error_code'))}: {text(answer.body.get('message'))}"
+        )
+    body: Mapping[str, Any] = answer.body
+    return body
 
 
 def pairs(run: Mapping[str, Any], kind: str) -> dict[str, str]:
@@ -204,42 +291,45 @@ def pairs(run: Mapping[str, Any], kind: str) -> dict[str, str]:
     return {text(pair.get("key")): text(pair.get("value")) for pair in found}
 
 
-def metrics_of(run: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+def metrics_of(run: Mapping[str, Any]) -> dict[str, Mark]:
     """(step, timestamp in ms of the training's clock) by metric."""
     found = {}
     for metric in map(mapping, items(mapping(run.get("data")).get("metrics"))):
-        step, stamp = count(metric.get("step", 0)), count(metric.get("timestamp"))
-        if step is not None and stamp is not None:
-            found[text(metric.get("key"))] = (step, stamp)
+        key, step, stamp = exact(metric.get("key")), count(metric.get("step", 0)), count(metric.get("timestamp"))
+        if key and step is not None and stamp is not None:
+            found[key] = (step, stamp)
     return found
 
 
-def busiest_metric(run: Mapping[str, Any]) -> str:
-    """The metric with the most steps; never a system metric, and ``epoch`` only if it is the only one."""
-    found = {key: step for key, (step, _at) in metrics_of(run).items() if not key.startswith("system/")}
-    return max(found, key=lambda key: (found[key], key not in WITH_EVERYTHING)) if found else ""
+def is_of_training(metric: str) -> bool:
+    """Whether the training logs it: MLflow itself logs the system metrics."""
+    return not metric.startswith("system/")
 
 
-def history(probe: Probe, run: str, metric: str, first: float, last: float) -> list[Point] | None:
+def busiest_metric(metrics: Mapping[str, Mark]) -> str:
+    """The metric with the most steps; ``epoch`` only if it is the only one."""
+    return max(metrics, key=lambda key: (metrics[key][0], key not in WITH_EVERYTHING), default="")
+
+
+def history(server: Tracking, run: str, metric: str, first: float, last: float) -> list[Point] | None:
     """When steps ``first`` to ``last`` of a metric were logged. ``None`` if the server does not report it. Raises NO_ANSWER.
 
     Servers before 2.11 or so cannot be asked for a part of the history.
     """
     steps = {"start_step": int(first), "end_step": int(last), "max_results": MAX_POINTS}
-    query = urlencode({"run_ids": run, "metric_key": metric, **steps})
-    answer = probe.get(f"{API}/metrics/get-history-bulk-interval?{query}")
+    answer = server.get("metrics/get-history-bulk-interval", run_ids=run, metric_key=metric, **steps)
     if answer.status == 200 and isinstance(answer.body, dict):
         return points_of(answer)
-    found = whole_history(probe, run, metric)
+    found = whole_history(server, run, metric)
     return None if found is None else [point for point in found if first <= point[1] <= last]
 
 
-def whole_history(probe: Probe, run: str, metric: str) -> list[Point] | None:
+def whole_history(server: Tracking, run: str, metric: str) -> list[Point] | None:
     """All points of a metric, page by page. ``None`` if the server does not report them, or if they are too many to read."""
     found: list[Point] = []
     query = {"run_id": run, "metric_key": metric, "max_results": str(PAGE_POINTS)}
     for _page in range(MAX_PAGES):
-        answer = probe.get(f"{API}/metrics/get-history?{urlencode(query)}")
+        answer = server.get("metrics/get-history", **query)
         if answer.status != 200 or not isinstance(answer.body, dict):
             return None
         found += points_of(answer)
@@ -265,6 +355,11 @@ def process_of(tags: Mapping[str, str]) -> str:
     return "/".join(tags[tag] for tag in PROCESS_TAGS if tag in tags)
 
 
+def last_value(point: Mark) -> str:
+    """What shows that a training works which does not log steps: all are 0, but the time of the last one changes."""
+    return f"no steps are logged; last value at {point[1] / 1000:.3f}" if point[0] == 0 else ""
+
+
 class RunSession(HttpSession):
     """Questions about one run."""
 
@@ -272,7 +367,8 @@ class RunSession(HttpSession):
 
     def __init__(self, endpoint: Endpoint, experiment: Experiment, settings: Mapping[str, Any], timeout: float) -> None:
         super().__init__(Probe(endpoint, timeout))
-        self._run = experiment.id
+        self._server = Tracking(self._probe)
+        self._run = experiment.asked_id
         self._tagged = bool(experiment.process)
         self._metric = experiment.metric
         self._total = settings["total_steps"]
@@ -289,7 +385,7 @@ class RunSession(HttpSession):
         return sampled(self._ask)
 
     def _ask(self, sent: float) -> Sample:
-        answer = self._probe.get(f"{API}/runs/get?{urlencode({'run_id': self._run})}")
+        answer = self._server.get("runs/get", run_id=self._run)
         received = time.monotonic()
         run = mapping(mapping(answer.body).get("run"))
         info = mapping(run.get("info"))
@@ -298,7 +394,7 @@ class RunSession(HttpSession):
             return Sample(sent, received, "job_missing" if missing else "invalid", detail=f"HTTP {answer.status}")
         point = metrics_of(run).get(self._metric)
         self._notice(point, received)
-        step = None if point is None or self._repeats else point[0]
+        step = None if point is None or self._repeats else point[0] or None
         return Sample(
             sent,
             received,
@@ -306,7 +402,7 @@ class RunSession(HttpSession):
             process_of(pairs(run, "tags")) if self._tagged else "",  # tags that are set later are not another process
             status=STATUS.get(text(info.get("status")), text(info.get("status"))),
             progress=progress_at(step, self._total),
-            detail=REPEATS if self._repeats else "",
+            detail=REPEATS if self._repeats else last_value(point) if point else "",
             step=step,
             logged=point[1] / 1000 if point else None,
             restarted=self._restarted,
@@ -330,7 +426,7 @@ class RunSession(HttpSession):
         """Look at a part of the history before ``step``, each time at a longer one. A failure is not a failed sample."""
         first = max(0, int(step) - LOOK_BACK * 10**self._looks)
         self._looks = min(self._looks + 1, MAX_LOOKS)
-        with suppress(*NO_ANSWER), Probe(self._probe.endpoint, RECORD_SECONDS, MAX_BYTES) as probe:
-            found = returns(history(probe, self._run, self._metric, first, step) or [])
+        with suppress(*NO_ANSWER), Tracking(Probe(self._probe.endpoint, RECORD_SECONDS, MAX_BYTES)) as server:
+            found = returns(history(server, self._run, self._metric, first, step) or [])
             self._repeats = self._repeats or repeats(found)
             self._restarted = self._restarted or restart_in(found, since)

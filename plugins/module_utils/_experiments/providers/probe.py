@@ -29,6 +29,15 @@ BLOCK = 1 << 16
 NO_ANSWER = (OSError, http.client.HTTPException)  # what each question over HTTP may raise
 GONE = (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected, ssl.SSLEOFError)
 REQUEST_SECONDS = 300.0  # a request in flight waits until the freeze ends
+JSON = "application/json, text/plain;q=0.9"  # what most servers are asked for
+IN_A_URL = "%/:=&?+!$,;'@()*[]~"  # characters that a page's URL may have beside letters and digits
+
+
+class TooLong(http.client.HTTPException):
+    """The server's answer is longer than what is accepted of it."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"its answer is larger than {max_bytes >> 20} MiB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class UnusableAddress(Exception):
 def url_for(template: str, address: str, vm_name: str) -> str:
     """A source's URL for a VM. Raises UnusableAddress if the VM's address or name does not give a URL."""
     host = f"[{address}]" if ":" in address else address
-    url = template.format(address=host, vm=quote(vm_name, safe=""))
+    url = template.replace("{address}", host).replace("{vm}", quote(vm_name, safe=""))
     try:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and len(parts.hostname or "") < 254 and parts.port != 0
@@ -88,19 +97,23 @@ def address_in(template: str, url: str) -> str | None:
     return None if match is None else match.groupdict().get("address", "")
 
 
-def endpoint_of(url: str, settings: Mapping[str, Any], option: str) -> Endpoint:
-    """The endpoint of a URL and a source's settings. Raises InvalidInput if the URL is not valid."""
+def endpoint_of(url: str, settings: Mapping[str, Any], option: str, *, page: bool = False) -> Endpoint:
+    """The endpoint of a URL and a source's settings. Raises InvalidInput if the URL is not valid.
+
+    ``page``: the URL is that of one page. Its path and its query are asked as they are.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     except (ValueError, KeyError):
         port = 0
-    if not port or not parts.hostname or parts.username or parts.query or parts.fragment:
+    if not port or not parts.hostname or parts.username or parts.fragment or (parts.query and not page):
         raise InvalidInput(
             f"{option} is {url!r}, which is not the URL of a server",
             hint="Set it to a URL such as https://mlflow.example.com:5000, with credentials in username and password",
             option="experiments",
         )
+    whole = quote(f"{parts.path}?{parts.query}" if parts.query else parts.path, safe=IN_A_URL)
     return Endpoint(
         parts.hostname,
         port,
@@ -108,7 +121,7 @@ def endpoint_of(url: str, settings: Mapping[str, Any], option: str) -> Endpoint:
         settings.get("username"),
         settings.get("password"),
         settings.get("token"),
-        parts.path.rstrip("/"),
+        whole if page else parts.path.rstrip("/"),
     )
 
 
@@ -149,8 +162,15 @@ class Probe:
     Only a question that may wait through a freeze (``REQUEST_SECONDS``) waits as long as bytes arrive.
     """
 
-    def __init__(self, endpoint: Endpoint, timeout: float = REQUEST_SECONDS, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        timeout: float = REQUEST_SECONDS,
+        max_bytes: int = MAX_BYTES,
+        accept: str = JSON,
+    ) -> None:
         self.endpoint = endpoint
+        self._accept = accept
         self._timeout = timeout
         self._deadline = timeout if timeout < REQUEST_SECONDS else None
         self._max_bytes = max_bytes
@@ -180,11 +200,12 @@ class Probe:
     def download(self, path: str, sink: Callable[[bytes], None]) -> Answer:
         """GET a path and pass its bytes to ``sink`` block by block if the status is 200; else like :meth:`get`."""
         try:
-            response = self._response("GET", path, None)
-            if response.status != 200:
-                return self._whole(response)
-            for block in blocks(response):
-                sink(block)
+            with self._in_time():
+                response = self._response("GET", path, None)
+                if response.status != 200:
+                    return self._whole(response)
+                for block in blocks(response):
+                    sink(block)
         except BaseException:
             self.close()
             raise
@@ -239,7 +260,7 @@ class Probe:
         for block in blocks(response):
             data += block
             if len(data) > self._max_bytes:
-                raise http.client.HTTPException(f"the answer is larger than {self._max_bytes} bytes")
+                raise TooLong(self._max_bytes)
         return Answer(response.status, headers_of(response), parsed(bytes(data)), bytes(data))
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -250,7 +271,7 @@ class Probe:
 
     def _headers(self, has_body: bool = False) -> dict[str, str]:
         # Not a browser's name: servers with form authentication answer browsers with a login page.
-        headers = {"User-Agent": "liveml.vsphere", "Accept": "application/json, text/plain;q=0.9"}
+        headers = {"User-Agent": "liveml.vsphere", "Accept": self._accept}
         if self.endpoint.authorization is not None:
             headers["Authorization"] = self.endpoint.authorization
         if has_body:
@@ -292,14 +313,31 @@ def headers_of(response: http.client.HTTPResponse) -> dict[str, str]:
 
 
 def unanswered(error: Exception, endpoint: Endpoint) -> str:
-    """A sentence why there is no answer."""
+    """A sentence why there is no answer that can be used."""
     reason = str(getattr(error, "reason", "") or "") if isinstance(error, ssl.SSLError) else ""
     if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
         return "no answer: the server requires a client certificate; set client_cert"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"no answer: its certificate is not accepted ({text(error.verify_message)}); set ca_path to its CA"
+    if "WRONG_VERSION_NUMBER" in reason or "HTTP_REQUEST" in reason:
+        return "no answer: the server does not speak TLS"
     if endpoint.tls is not None and isinstance(error, GONE):
         # A TLS 1.3 server rejects the client after the handshake, and its reset may overtake the alert with the reason.
         return f"no answer ({type(error).__name__}); the server may require a client certificate (client_cert)"
-    return f"no answer ({type(error).__name__})"
+    for kind, sentence in UNANSWERED.items():
+        if isinstance(error, kind):
+            return sentence
+    return text(str(error)) if isinstance(error, TooLong) else f"no answer ({type(error).__name__})"
+
+
+UNANSWERED: Mapping[type[Exception], str] = {
+    ConnectionRefusedError: "no answer: no server listens there",
+    TimeoutError: "no answer in time",
+    socket.gaierror: "no answer: the server's name is not known",
+    http.client.InvalidURL: "not asked: its URL has characters that a URL cannot have",
+    http.client.RemoteDisconnected: "no answer: the server closed the connection",
+    http.client.BadStatusLine: "no answer: the server does not speak HTTP",
+}
 
 
 def failed_sample(error: Exception, sent: float) -> Sample:

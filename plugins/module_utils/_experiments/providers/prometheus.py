@@ -13,10 +13,12 @@ is not a stall.
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,14 +29,23 @@ from ..model import (
     Experiment,
     Sample,
 )
-from .base import Target, advancing, progress_at
-from .over_http import HttpSession, UrlSource, sampled
+from .base import Seen, Target, advancing, progress_at
+from .over_http import HttpSession, UnusableAnswer, UrlSource, sampled, unusable
 from .probe import (
+    JSON,
     REQUEST_SECONDS,
     Answer,
     Endpoint,
     Probe,
+    endpoint_of,
 )
+
+try:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    PARSER_ERROR = ""
+except ImportError as error:
+    PARSER_ERROR = str(error)
 
 PROVIDER = "prometheus"
 START = "process_start_time_seconds"
@@ -45,8 +56,17 @@ USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
 LONGEST_WAIT = 600.0  # seconds; a search never waits longer, whatever a server reports
 DISCOVERY_SECONDS = 10.0
 MAX_BYTES = 16 << 20
-SERIES = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^\n]*\})?[ \t]+(\S+)(?:[ \t]+-?\d+)?[ \t]*$")
-SELECTOR = re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*(\{[^{}]*\})?$")
+MAX_LINE = 1 << 16  # bytes; the parser needs 0.1 s for a line of so many labels
+MAX_SERIES = 10_000  # of one name
+NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+SELECTOR = re.compile(r"^(?:[a-zA-Z_:][a-zA-Z0-9_:]*)?(?:\{[^{}]*\})?$")
+TARGET_LABELS = re.compile(r'(?<![a-zA-Z0-9_])(job|instance)\s*=\s*("(?:[^"\\]|\\.)*")')
+# As Prometheus asks; without allow-utf-8 an exporter writes other names.
+EXPOSITIONS = (
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+    "text/plain;version=0.0.4;q=0.4,*/*;q=0.1"
+)
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -63,32 +83,56 @@ class Prometheus(UrlSource):
                 hint="Set metric (a counter's name; url is its exporter) or query (PromQL; url is a Prometheus server)",
                 option="experiments",
             )
+        if settings["metric"]:
+            check_metric(settings["metric"])
         super().__init__(settings)
+
+    def _endpoint(self, url: str) -> Endpoint:
+        return endpoint_of(url, self._settings, "experiments.sources.url", page=bool(self._settings["metric"]))
 
     def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
         query = self._settings["query"] or ""
-        series = query.replace("{vm}", target.vm_name).replace("{address}", target.address) or self._settings["metric"]
+        wanted = query.replace("{vm}", target.vm_name).replace("{address}", target.address) or self._settings["metric"]
         capabilities = self._capabilities(endpoint)
         candidate = Experiment(
             vm=target.vm,
             vm_name=target.vm_name,
             provider=PROVIDER,
-            id=f"{series} at {endpoint.url}",
+            id=f"{wanted} at {endpoint.url}",
             process="",
             url=endpoint.url,
-            description=series,
-            metric=series,
+            description=wanted,
+            metric=wanted,
             capabilities=capabilities,
         )
         session = self.session(candidate, DISCOVERY_SECONDS)
-        first = session.sample()
-        session.close()
-        if first.outcome != "answered" or first.step is None:
-            return [], first.detail or "the metric does not exist"
-        candidate = with_process(candidate, session.started)
-        seconds = max(self._settings["advance_timeout"], min(3 * capabilities.freshness, LONGEST_WAIT))
-        found = advancing([(candidate, self.session(candidate, DISCOVERY_SECONDS))], seconds)
-        return found, f"{series} did not advance in {seconds:.0f} s"
+        try:
+            known = session.read().series
+            no_number = all(series.value is None for series in known)
+            if len(known) > 1 and (session.asks_expression or no_number):
+                return [], f"{wanted} means {number_of(known)} series instead of one; {labels_to_give(known)}"
+            if no_number:
+                return [], f"the value of {wanted} is not a number"
+            seconds = max(self._settings["advance_timeout"], min(3 * capabilities.freshness, LONGEST_WAIT))
+            search = advancing(lambda _found: look(session, candidate), seconds)
+        finally:
+            session.close()
+        if len(search.found) == 1:
+            return [self._identified(search.found[0].experiment)], ""
+        what = (
+            f"{wanted} did not advance"
+            if len(known) == 1
+            else f"none of the {number_of(known)} series of {wanted} advanced"
+        )
+        if search.found:
+            what = f"{len(search.found)} of the {number_of(known)} series of {wanted} advanced"
+        labels = f"; {labels_to_give(known)}" if len(known) > 1 else ""
+        return [], f"{what} in {seconds:.0f} s{labels}{search.detail}"
+
+    def _identified(self, experiment: Experiment) -> Experiment:
+        """The experiment with its process, if the process reports when it started."""
+        with closing(self.session(experiment, DISCOVERY_SECONDS)) as session:
+            return with_process(experiment, session.read().started)
 
     def _capabilities(self, endpoint: Endpoint) -> Capabilities:
         if self._settings["metric"]:
@@ -124,18 +168,165 @@ def seconds(duration: str) -> float:
     return sum(float(count) * UNITS[unit] for count, unit in re.findall(r"(\d{1,9})(ms|s|m|h)", duration))
 
 
-def exposition(data: bytes, names: set[str]) -> dict[str, float]:
-    """The values of ``names`` in an exposition. A name without labels is the first series of that name."""
-    found: dict[str, float] = {}
-    for line in data.decode("utf-8", "replace").splitlines():
-        match = SERIES.match(line)
-        if match is None:
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of a metric; ``value`` is ``None`` if it is not a number."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float | None
+
+    @property
+    def selector(self) -> str:
+        """The name with all labels, as Prometheus writes it."""
+        labels = [f"{named(label)}={in_quotes(value)}" for label, value in sorted(self.labels.items())]
+        if not NAME.fullmatch(self.name):
+            return f"{{{','.join([in_quotes(self.name), *labels])}}}"
+        return f"{self.name}{{{','.join(labels)}}}" if labels else self.name
+
+
+def in_quotes(value: str) -> str:
+    """A name or the value of a label in quotes, as in an exposition."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def named(label: str) -> str:
+    """The name of a label, in quotes if it needs them."""
+    return label if NAME.fullmatch(label) else in_quotes(label)
+
+
+def number_of(known: Sequence[Series]) -> str:
+    """How many series there are, as far as they were read."""
+    return f"{len(known)} or more" if len(known) == MAX_SERIES else str(len(known))
+
+
+def labels_to_give(known: Sequence[Series]) -> str:
+    """Which labels distinguish several series."""
+    shared = set.intersection(*(set(series.labels.items()) for series in known))
+    differing = {name for series in known for name, value in series.labels.items() if (name, value) not in shared}
+    return f"give labels that only one of them has ({text(', '.join(sorted(differing)))})"
+
+
+def check_metric(metric: str) -> None:
+    """Raise InvalidInput if no exposition can be read, or not for this metric."""
+    if PARSER_ERROR:
+        raise InvalidInput(
+            f"A source of provider prometheus with metric needs the Python package prometheus-client ({PARSER_ERROR})",
+            hint="Install prometheus-client>=0.22 for Ansible's Python, or use query with a Prometheus server",
+            option="experiments",
+        )
+    if selector_of(metric) is None:
+        raise InvalidInput(
+            f"metric is {metric!r}, which is not the name of a metric, or a name with labels",
+            hint='Set it to a name such as training_steps_total, or training_steps_total{run="a"}',
+            option="experiments",
+        )
+
+
+def selector_of(metric: str) -> Series | None:
+    """The name and labels of the series that ``metric`` means; ``None`` if it means none."""
+    if "{" in metric:
+        return parsed_line(f"{metric} 0".encode())
+    return Series(metric, {}, None) if metric == metric.strip() != "" else None
+
+
+def parsed_line(line: bytes) -> Series | None:
+    """The series in one line of an exposition; ``None`` if there is none that the parser can read."""
+    try:
+        families = text_string_to_metric_families(line.decode("utf-8") + "\n")
+        samples = [sample for family in families for sample in family.samples]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return Series(samples[0].name, samples[0].labels, count(samples[0].value)) if len(samples) == 1 else None
+
+
+def lines_of(data: bytes, name: str) -> Iterator[bytes]:
+    """The lines of an exposition that may be series of ``name``, without its comments.
+
+    The parser takes 40 us for a line (measured), so 4 s for a page of 100,000 series. So it gets only these lines, and
+    one by one: a line that it cannot read does not hide the others.
+    """
+    needle, at = in_quotes(name)[1:-1].encode(), 0
+    while (found := data.find(needle, at)) >= 0:
+        start = max(at, data.rfind(b"\n", at, found) + 1)
+        end = data.find(b"\n", found)
+        at = end if end >= 0 else len(data)
+        line = data[start:at].lstrip() if at - start <= MAX_LINE else b""
+        bare = line.startswith(needle) and line[len(needle) : len(needle) + 1] in (b"{", b" ", b"\t")
+        if bare or (line.startswith(b"{") and b'"%s"' % needle in line):
+            yield line
+
+
+def series_of(data: bytes, wanted: Series) -> list[Series]:
+    """The series of an exposition that have the name and the labels of ``wanted``; one with just its labels comes alone.
+
+    At most ``MAX_SERIES`` lines are read, so that a page of a million series costs no more.
+    """
+    values = [in_quotes(value).encode() for value in wanted.labels.values()]
+    lines = (line for line in lines_of(data, wanted.name) if all(value in line for value in values))
+    found = []
+    for series in map(parsed_line, itertools.islice(lines, MAX_SERIES)):
+        if series is None or series.name != wanted.name:
             continue
-        value = count(match[3])
-        for name in (match[1], f"{match[1]}{match[2] or ''}"):
-            if name in names and value is not None:
-                found.setdefault(name, value)
+        if series.labels == wanted.labels:
+            return [series]
+        if wanted.labels.items() <= series.labels.items():
+            found.append(series)
     return found
+
+
+def look(session: SeriesSession, candidate: Experiment) -> Iterator[Seen]:
+    """The series that the metric or query of ``candidate`` means. Raises NO_ANSWER or UnusableAnswer."""
+    session.close()  # the server may close a connection that was idle between two looks
+    known = session.read().series
+    for series in known:
+        which = series.selector if len(known) > 1 else candidate.metric
+        experiment = replace(candidate, id=f"{which} at {candidate.url}", description=which, metric=which)
+        yield Seen(experiment, {} if series.value is None else {"": (series.value, 0.0)})
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one answer has: the series that are meant, at least one, and when their process started."""
+
+    series: list[Series]
+    started: float | None
+
+
+def only_value(known: list[Series]) -> float | None:
+    """The value of a series that has no others beside it."""
+    return known[0].value if len(known) == 1 else None
+
+
+def series_in(result: Mapping[str, Any]) -> Series:
+    """The series in a result of a query."""
+    labels = {name: value for name, value in mapping(result.get("metric")).items() if isinstance(value, str)}
+    value = items(result.get("value"))
+    return Series(labels.pop("__name__", ""), labels, count(value[1]) if len(value) == 2 else None)
+
+
+def start_query(query: str) -> str:
+    """The query for the start of the process that exports the series of ``query``, which names or selects one metric."""
+    labels = query[query.index("{") :] if "{" in query else ""
+    targets = dict(TARGET_LABELS.findall(labels))
+    if len(targets) == 2:  # they name the process; other labels are those of the series
+        return f"{START}{{{','.join(f'{name}={value}' for name, value in targets.items())}}}"
+    return START + labels
+
+
+def why_missing(answer: Answer, wanted: Series, metric: str) -> str:
+    """Why an exposition has no series of ``wanted``."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind and kind not in ("text/plain", "application/openmetrics-text"):
+        return f"not an exporter's page, but {kind}"
+    if next(lines_of(answer.data, wanted.name), None) is None:
+        total = f"{wanted.name}_total"
+        other = f", but {total}" if next(lines_of(answer.data, total), None) is not None else ""
+        return f"the exporter has no metric {metric}{other}"
+    if wanted.labels:
+        return f"the exporter has no series {metric}, but others of that name"
+    return f"the exporter has the metric {metric}, but its value cannot be read"
 
 
 class SeriesSession(HttpSession):
@@ -146,14 +337,14 @@ class SeriesSession(HttpSession):
     def __init__(
         self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None, timeout: float = REQUEST_SECONDS
     ) -> None:
-        super().__init__(Probe(endpoint, timeout, MAX_BYTES))
-        self._series = experiment.metric
-        self._process = experiment.process
         self._direct = experiment.capabilities.signal == "answers"
-        self._start_query = START + self._series[self._series.index("{") :] if "{" in self._series else START
-        self._asks_start = bool(SELECTOR.match(self._series))
+        super().__init__(Probe(endpoint, timeout, MAX_BYTES, EXPOSITIONS if self._direct else JSON))
+        self._query = experiment.metric
+        self._wanted = selector_of(experiment.metric) if self._direct else None
+        self.asks_expression = not self._direct and SELECTOR.match(self._query) is None
+        self._process = experiment.process
         self._total = total_steps
-        self.started = number(experiment.process.removeprefix(STARTED)) if experiment.process else None
+        self._started = number(experiment.process.removeprefix(STARTED)) if experiment.process else None
         self._last: float | None = None
         self._gone = False  # a question since the last answer was refused, or something else answered it
         self._same_start = True
@@ -166,45 +357,63 @@ class SeriesSession(HttpSession):
         return sample
 
     def _ask(self, sent: float) -> Sample:
-        step, started, detail = self._scraped() if self._direct else self._queried()
+        try:
+            reading = self.read()
+            if len(reading.series) > 1:
+                raise UnusableAnswer(
+                    f"now {len(reading.series)} series of {self._query}; {labels_to_give(reading.series)}"
+                )
+        except UnusableAnswer as error:
+            return Sample(sent, time.monotonic(), "invalid", detail=text(str(error)))
         received = time.monotonic()
-        if detail:
-            return Sample(sent, received, "invalid", detail=detail)
-        self._notice(step, started)
+        step = reading.series[0].value
+        self._notice(step, reading.started)
         return Sample(
             sent,
             received,
             "answered",
-            self._process if self._same_start and started is not None else "",
+            self._process if self._same_start and reading.started is not None else "",
             status="RUNNING",
             progress=progress_at(step, self._total),
             step=step,
             restarted=self._restarted,
         )
 
-    def _scraped(self) -> tuple[float | None, float | None, str]:
+    def read(self) -> Reading:
+        """Ask once. Raises NO_ANSWER or UnusableAnswer."""
+        return self._scraped(self._wanted) if self._wanted else self._queried()
+
+    def _scraped(self, wanted: Series) -> Reading:
         answer = self._probe.get("")
         if answer.status != 200:
-            return None, None, f"HTTP {answer.status}"
-        found = exposition(answer.data, {self._series, START, *RELAYS})
-        missing = "" if self._series in found else f"the exporter has no metric {self._series}"
-        return found.get(self._series), None if found.keys() & set(RELAYS) else found.get(START), missing
+            raise unusable(answer, "an exporter")
+        found = series_of(answer.data, wanted)
+        if not found:
+            raise UnusableAnswer(why_missing(answer, wanted, self._query))
+        relayed = any(series_of(answer.data, Series(name, {}, None)) for name in RELAYS)
+        return Reading(found, None if relayed else only_value(series_of(answer.data, Series(START, {}, None))))
 
-    def _queried(self) -> tuple[float | None, float | None, str]:
-        step, detail = self._value(self._series)
-        started = self._value(self._start_query)[0] if self._asks_start and not detail else None
-        return step, started, detail
+    def _queried(self) -> Reading:
+        found = self._values(self._query)
+        if not found:
+            raise UnusableAnswer("the query returns no series")
+        if len(found) > 1 or self.asks_expression:
+            return Reading(found, None)
+        with suppress(UnusableAnswer):
+            return Reading(found, only_value(self._values(start_query(self._query))))
+        return Reading(found, None)
 
-    def _value(self, query: str) -> tuple[float | None, str]:
-        answer = self._probe.get(f"/api/v1/query?{urlencode({'query': query})}")
+    def _values(self, query: str) -> list[Series]:
+        answer = self._probe.get(f"/api/v1/query?{urlencode({'query': query}, errors='replace')}")
         body = mapping(answer.body)
+        if body.get("status") == "error":
+            raise UnusableAnswer(f"Prometheus cannot answer the query: {text(body.get('error'))}")
         if answer.status != 200 or body.get("status") != "success":
-            return None, text(body.get("error")) or f"not a Prometheus server (HTTP {answer.status})"
-        results = items(mapping(body.get("data")).get("result"))
-        if len(results) != 1:
-            return None, f"the query returns {len(results)} series instead of one"
-        value = items(mapping(results[0]).get("value"))
-        return (count(value[1]), "") if len(value) == 2 else (None, "the query does not return an instant vector")
+            raise unusable(answer, "a Prometheus server")
+        data = mapping(body.get("data"))
+        if data.get("resultType", "vector") != "vector":
+            raise UnusableAnswer("the query does not return an instant vector")
+        return [series_in(mapping(result)) for result in items(data.get("result"))]
 
     def _notice(self, step: float | None, started: float | None) -> None:
         """Notice a restart: the counter decreased, or the process started at another time after it was gone.
@@ -214,9 +423,9 @@ class SeriesSession(HttpSession):
         """
         if step is not None and self._last is not None and step < self._last:
             self._restarted = self._restarted or f"its counter went back from {self._last:g} to {step:g}"
-        if started is not None and self.started is not None and abs(started - self.started) > CLOCK_STEP:
+        if started is not None and self._started is not None and abs(started - self._started) > CLOCK_STEP:
             self._same_start = False
             if self._gone:
                 self._restarted = self._restarted or "it was gone, and then a process with another start time answered"
-        self.started = started if started is not None else self.started
+        self._started = started if started is not None else self._started
         self._last = step if step is not None else self._last

@@ -12,12 +12,13 @@ writes. After a restart in the same folder, steps that were over come again (``r
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
-from ..._core.untrusted import count, items, mapping, text
+from ..._core.untrusted import count, exact, items, mapping, shortened, text
 from ..model import (
     Capabilities,
     Experiment,
@@ -26,13 +27,15 @@ from ..model import (
 from ..record import repeats, restart_in, returns
 from ..training_clock import Point
 from .base import (
+    Advance,
+    Seen,
     Session,
     Target,
     advancing,
     names_one,
     progress_at,
 )
-from .over_http import HttpSession, UrlSource, sampled
+from .over_http import HttpSession, UrlSource, sampled, unusable
 from .probe import (
     NO_ANSWER,
     REQUEST_SECONDS,
@@ -49,6 +52,7 @@ DISCOVERY_SECONDS = 10.0
 RECORD_SECONDS = 10.0
 MAX_BYTES = 16 << 20
 MAX_POINTS = 20_000  # kept of a series
+MAX_TAGS = 8  # of one run; some are written only once, so not just the first one is looked at
 REPEATS = "the steps repeat, so they do not show how far the training is"
 NOTE = "changes of the last step that TensorBoard shows"
 
@@ -65,41 +69,60 @@ class Tensorboard(UrlSource):
     def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
         with Probe(endpoint, DISCOVERY_SECONDS, MAX_BYTES) as probe:
             environment, tags = probe.get("/data/environment"), probe.get(f"{SCALARS}/tags")
-        if environment.status != 200 or tags.status != 200 or not isinstance(tags.body, dict):
-            return [], f"not a TensorBoard (HTTP {tags.status})"
-        reload, flush = reload_interval(environment), self._settings["flush_seconds"]
-        freshness = reload + flush
-        candidates = [
-            Experiment(
-                vm=target.vm,
-                vm_name=target.vm_name,
-                provider=PROVIDER,
-                id=f"{text(run)}:{tag}",
-                process="",
-                url=endpoint.url,
-                description=f"{text(run)} {tag}",
-                capabilities=Capabilities("run", "changes", freshness, NOTE),
-            )
-            for run, tag in self._series(tags.body, target.vm_name)
-        ]
-        seconds = max(self._settings["advance_timeout"], 2 * (min(reload, LONGEST_WAIT) + flush))
-        found = advancing([(e, self.session(e, DISCOVERY_SECONDS)) for e in candidates], seconds)
-        return found, f"none of {len(candidates)} runs advanced in {seconds:.0f} s"
+            for answer in (environment, tags):
+                if answer.status != 200 or not isinstance(answer.body, dict):
+                    raise unusable(answer, "a TensorBoard")
+            series = self._series(tags.body, target.vm_name)
+            if not series:
+                return [], self._none_fits(tags.body, target)
+            reload, flush = reload_interval(environment), self._settings["flush_seconds"]
+            capabilities = Capabilities("run", "changes", reload + flush, NOTE)
+            runs = [self._experiment(run, endpoint, target, capabilities) for run in series]
+            seconds = max(self._settings["advance_timeout"], 2 * (min(reload, LONGEST_WAIT) + flush))
+            search = advancing(lambda found: look(probe, runs, series, found), seconds)
+        found = [watched(advance) for advance in search.found]
+        return found, f"none of {search.runs} runs advanced in {seconds:.0f} s{search.detail}"
 
-    def _series(self, body: Mapping[str, Any], vm_name: str) -> list[tuple[str, str]]:
+    def _experiment(self, run: str, endpoint: Endpoint, target: Target, capabilities: Capabilities) -> Experiment:
+        return Experiment(
+            vm=target.vm,
+            vm_name=target.vm_name,
+            provider=PROVIDER,
+            id=shortened(run),
+            process="",
+            url=endpoint.url,
+            description=text(run),
+            capabilities=capabilities,
+            exact_id=run,
+        )
+
+    def _mine(self, run: str, vm_name: str) -> bool:
+        return self._only or vm_name in run.split("/")
+
+    def _series(self, body: Mapping[str, Any], vm_name: str) -> dict[str, list[str]]:
+        """The tags that may be watched, by run."""
         wanted = self._settings["metric"]
-        found = []
+        found = {}
         for run, tags in body.items():
-            names = list(mapping(tags))
-            tag = wanted if wanted in names else "" if wanted else next(iter(names), "")
-            if tag and (self._only or vm_name in run.split("/")):
-                found.append((run, text(tag)))
+            names = [tag for tag in map(exact, mapping(tags)) if tag and (not wanted or tag == wanted)]
+            if exact(run) and names and self._mine(run, vm_name):
+                found[run] = names[:MAX_TAGS]
         return found
+
+    def _none_fits(self, body: Mapping[str, Any], target: Target) -> str:
+        if not body:
+            return "it has no run"
+        mine = [run for run in body if self._mine(run, target.vm_name)]
+        if not mine:
+            return f"none of {len(body)} runs has {target.vm_name} in its path"
+        return f"none of {len(mine)} runs has scalars" + (
+            f" with the tag {self._settings['metric']}" if self._settings["metric"] else ""
+        )
 
     def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
         """See the port ``Source``: the time of each step that TensorBoard kept."""
         with suppress(*NO_ANSWER), Probe(self._endpoint(experiment.url), RECORD_SECONDS, MAX_BYTES) as probe:
-            points = points_of(items(probe.get(series_path(experiment.id)).body))
+            points = points_of(items(probe.get(series_path(experiment)).body))
             return [point for point in points if first <= point[1] <= last]
         return []
 
@@ -115,10 +138,39 @@ def reload_interval(environment: Answer) -> float:
     return USUAL_RELOAD if found is None else max(0.0, found)
 
 
-def series_path(series: str) -> str:
-    """Path of the scalars of an experiment with the id ``RUN:TAG``."""
-    run, _colon, tag = series.rpartition(":")
-    return f"{SCALARS}/scalars?{urlencode({'run': run, 'tag': tag})}"
+def scalars_path(run: str, tag: str) -> str:
+    """Path of the scalars of a run."""
+    return f"{SCALARS}/scalars?{urlencode({'run': run, 'tag': tag}, errors='replace')}"
+
+
+def series_path(experiment: Experiment) -> str:
+    """Path of the scalars of an experiment. Journals of older releases know only its id ``RUN:TAG``."""
+    run, _colon, tag = experiment.id.rpartition(":")
+    return scalars_path(experiment.exact_id, experiment.metric) if experiment.exact_id else scalars_path(run, tag)
+
+
+def look(
+    probe: Probe, runs: list[Experiment], series: Mapping[str, list[str]], found: Container[str]
+) -> Iterator[Seen]:
+    """The last step of each series of the runs that are not found yet. Raises NO_ANSWER."""
+    probe.close()  # the server may close a connection that was idle between two looks
+    for run in runs:
+        if run.asked_id not in found:
+            answers = {tag: probe.get(scalars_path(run.asked_id, tag)) for tag in series[run.asked_id]}
+            points = {tag: points_of(items(answer.body)) for tag, answer in answers.items() if answer.status == 200}
+            marks = {tag: (known[-1][1], known[-1][0]) for tag, known in points.items() if known}
+            yield Seen(run, marks if points else None)
+
+
+def watched(advance: Advance) -> Experiment:
+    """The experiment with the series that is watched: the first one that advanced."""
+    run, tag = advance.experiment, next(iter(advance.changed))
+    return replace(run, id=shortened(f"{run.exact_id}:{tag}"), description=f"{run.description} {text(tag)}", metric=tag)
+
+
+def last_value(points: list[Point]) -> str:
+    """What shows that a training works which does not write steps: all are 0, but the time of the last one changes."""
+    return f"no steps are written; last value at {points[-1][0]:.3f}" if points else ""
 
 
 class SeriesSession(HttpSession):
@@ -128,7 +180,7 @@ class SeriesSession(HttpSession):
 
     def __init__(self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None, timeout: float) -> None:
         super().__init__(Probe(endpoint, timeout, MAX_BYTES))
-        self._path = series_path(experiment.id)
+        self._path = series_path(experiment)
         self._total = total_steps
         self._points: set[Point] = set()  # all that TensorBoard has shown: it drops the steps before a new start
         self._since: float | None = None  # time of the last point at the first answer
@@ -156,7 +208,7 @@ class SeriesSession(HttpSession):
             "",
             status="RUNNING",
             progress=progress_at(step, self._total),
-            detail=REPEATS if self._repeats else "",
+            detail=REPEATS if self._repeats else last_value(points) if step == 0 else "",
             step=step,
             logged=max((at for at, _step in points), default=None),
             restarted=self._restarted,

@@ -19,56 +19,37 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Observation, Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finished_models import (
     Exported,
     Exporter,
     ExportRequest,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.identity import RESTART_SECONDS
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Final, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Final
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import (
     driverless_ai as _driverless_ai,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import exec as _exec
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import (
-    mlflow,
     prometheus,
     tensorboard,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import (
-    MAX_CONNECTIONS,
-    Target,
-    advancing,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Search, Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.sources import PROVIDERS
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import largest_gap
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.builders.sources import observed, settings
 from tests.doubles.servers import answering
 
-VM = VmState("vm-1", "ML-1", "uuid", "host-1", Power.ON, 1 << 30, guest_address="127.0.0.1")
 TARGET = Target("vm-1", "ML-1", "127.0.0.1")
-
-
-def settings(provider: str, **changes: Any) -> dict[str, Any]:
-    defaults = {name: option.get("default") for name, option in SOURCE_OPTIONS.items()}
-    vms = ["ML-1"] if provider in ("prometheus", "driverless_ai") else []
-    return defaults | {"provider": provider, "advance_timeout": 1.0, "vms": vms} | changes
-
-
-def observed(*sources: dict[str, Any], **options: Any) -> Observation:
-    usual = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()}
-    (seen,) = Providers(usual | {"h2o3": False, "sources": list(sources)} | options).observe([VM])
-    return seen
 
 
 Serve = Callable[[Callable[[str], tuple[int, Any]]], str]
@@ -151,65 +132,7 @@ def test_a_scrape_interval_is_finite() -> None:
     assert math.isfinite(prometheus.seconds("9" * 400 + "h"))
 
 
-# mlflow
-
-POINTS = st.lists(st.tuples(st.integers(0, 50), st.floats(0, 100)), max_size=40)
-
-
-def test_the_metric_of_the_training_is_watched_and_not_what_is_logged_with_each() -> None:
-    metrics = [{"key": key, "step": 7, "timestamp": 1, "value": 0.5} for key in ("epoch", "loss", "system/cpu")]
-    assert mlflow.busiest_metric({"data": {"metrics": metrics}}) == "loss"
-    assert mlflow.busiest_metric({"data": {"metrics": metrics[:1]}}) == "epoch"
-
-
-def test_all_pages_of_a_search_are_read(serve: Serve) -> None:
-    pages = iter([{"runs": [{"n": 1}], "next_page_token": "more"}, {"runs": [{"n": 2}]}])
-    probe = _http.Probe(_http.endpoint_of(serve(lambda _path: (200, next(pages))), {}, "url"))
-    assert [run["n"] for run in mlflow.searched(probe, "runs", {})] == [1, 2]
-    probe.close()
-
-
-def test_mlflow_answers_are_checked(serve: Serve) -> None:
-    said = {
-        401: "authentication failed",
-        403: "--allowed-hosts",
-        200: "not an MLflow server",
-    }
-    for status, sentence in said.items():
-        url = serve(lambda _path, status=status: (status, "[]"))
-        assert sentence in observed(settings("mlflow", url=url)).detail
-
-
-def test_the_busiest_metric_is_watched_and_not_the_system_s() -> None:
-    metrics = [{"key": "system/cpu", "step": 900, "timestamp": 1}, {"key": "loss", "step": 9, "timestamp": 1}]
-    assert mlflow.busiest_metric({"data": {"metrics": [*metrics, {"key": "val", "step": 3, "timestamp": 1}]}}) == "loss"
-    assert mlflow.busiest_metric({}) == ""
-
-
 # prometheus
-
-PAGE = """# HELP training_steps_total Steps
-# TYPE training_steps_total counter
-training_steps_total{run="a b"} 41
-training_steps_total{run="c"} 7.0 1732444800000
-process_start_time_seconds 1.7324448e+09
-broken{
-nan_value NaN
-"""
-
-
-def test_an_exposition_is_read_by_name_and_by_series() -> None:
-    wanted = {"training_steps_total", 'training_steps_total{run="c"}', "process_start_time_seconds", "nan_value"}
-    assert prometheus.exposition(PAGE.encode(), wanted) == {
-        "training_steps_total": 41.0,
-        'training_steps_total{run="c"}': 7.0,
-        "process_start_time_seconds": 1.7324448e9,
-    }
-
-
-@given(st.binary(max_size=300))
-def test_any_bytes_are_an_exposition(data: bytes) -> None:
-    prometheus.exposition(data, {"a"})
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1m30s", 90.0), ("500ms", 0.5), ("1h", 3600.0), ("nonsense", 0.0)])
@@ -320,7 +243,7 @@ def test_tensorboard_runs_belong_to_the_vm_of_their_path(serve: Serve) -> None:
     points[0][0] = 99.0  # the first step was logged once more
     assert session.sample().restarted == ""
     top = points[-1][1]
-    time.sleep(RESTART_SECONDS)
+    time.sleep(2 * RESTART_SECONDS)
     points[:] = [[time.time(), 3.0, 0.5]]  # TensorBoard drops what was before a new start
     session.sample()
     sample = session.sample()
@@ -341,50 +264,22 @@ def test_a_batch_index_in_tensorboard_is_not_a_restart_and_says_nothing_of_progr
     session.close()
 
 
-def test_another_server_is_not_a_tensorboard(serve: Serve) -> None:
-    url = serve(lambda _path: (404, {}))
-    assert "not a TensorBoard" in observed(settings("tensorboard", url=url)).detail
-
-
 def test_no_search_waits_as_long_as_a_guest_says(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
 
-    def advancing(candidates: list[Any], seconds: float) -> list[Experiment]:
+    def advancing(_look: Any, seconds: float) -> Search:
         waits.append(seconds)
-        return []
+        return Search((), 0, 0, whole=True)
 
     monkeypatch.setattr(tensorboard, "advancing", advancing)
     for reported in (1e9, -1e9):
         flags = {"debug": {"flags": {"reload_interval": reported}}}
         url = serve(lambda path, flags=flags: (200, flags if path.endswith("environment") else {"ML-1": {"loss": {}}}))
-        observed(settings("tensorboard", url=url, flush_seconds=10))
+        observed(settings("tensorboard", url=url, flush_seconds=10, vms=["ML-1"]))
     monkeypatch.setattr(prometheus, "advancing", advancing)
     config = {"status": "success", "data": {"yaml": "scrape_interval: 900h", "result": [{"value": [1, "5"]}]}}
     observed(settings("prometheus", url=serve(lambda _path: (200, config)), query="steps"))
     assert waits == [2 * (tensorboard.LONGEST_WAIT + 10), 20, prometheus.LONGEST_WAIT]
-
-
-def test_a_thousand_stale_runs_do_not_keep_a_thousand_connections() -> None:
-    class Stale:
-        opened: ClassVar[set[int]] = set()
-        max_hz = 4.0
-        max_opened = 0
-
-        def sample(self) -> Sample:
-            self.opened.add(id(self))
-            Stale.max_opened = max(Stale.max_opened, len(self.opened))
-            return Sample(0.0, 0.0, "answered", step=1.0)
-
-        def interrupt(self) -> None:
-            raise AssertionError
-
-        def close(self) -> None:
-            self.opened.discard(id(self))
-
-    known = Experiment("vm-1", "ML-1", "mlflow", "x", "", "http://x")
-    assert advancing([(known, Stale()) for _n in range(1000)], 0.1) == []
-    assert Stale.max_opened <= MAX_CONNECTIONS
-    assert not Stale.opened
 
 
 # exec

@@ -1,0 +1,107 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A search finds what advances between two looks, in a bounded time."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import base
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Seen, advancing
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which only sleeping and looking advance."""
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        assert seconds >= 0
+        clock[0] += seconds
+
+    monkeypatch.setattr(base.time, "sleep", sleep)
+    return clock
+
+
+class Runs:
+    """``count`` dead runs, looked at in ``seconds`` each; ``live`` steps once in ``pace`` seconds."""
+
+    def __init__(self, now: list[float], count: int, live: int = -1, seconds: float = 0.001, pace: float = 1.0) -> None:
+        self.now, self.count, self.live, self.seconds, self.pace = now, count, live, seconds, pace
+        self.begun: list[float] = []
+        self.looked = 0
+
+    def look(self, found: Container[str]) -> Iterator[Seen]:
+        self.begun.append(self.now[0])
+        for n in range(self.count):
+            run = Experiment("vm-1", "ML-1", "mlflow", str(n), "", "http://a")
+            if run.id not in found:
+                self.looked += 1
+                self.now[0] += self.seconds
+                yield Seen(run, {"loss": (self.now[0] // self.pace if n == self.live else 7.0, 0.0)})
+
+    def search(self, seconds: float) -> base.Search:
+        return advancing(self.look, seconds, clock=lambda: self.now[0])
+
+
+@pytest.mark.parametrize(("count", "live"), [(1, 0), (1000, 0), (1000, 999), (50_000, 49_999)])
+def test_a_run_that_advances_is_found(now: list[float], count: int, live: int) -> None:
+    search = Runs(now, count, live).search(15.0)
+    assert [advance.experiment.id for advance in search.found] == [str(live)]
+    assert (search.runs, search.unread, search.whole, search.detail) == (count, 0, True, "")
+
+
+def test_a_run_is_found_if_it_steps_once_in_the_time_to_wait(now: list[float]) -> None:
+    runs = Runs(now, 1000, live=0, pace=14.9)
+    assert len(runs.search(15.0).found) == 1
+    assert len(Runs(now, 1000, live=0, pace=1e6).search(15.0).found) == 0
+
+
+def test_the_search_ends_as_soon_as_every_run_was_found(now: list[float]) -> None:
+    Runs(now, 1, live=0).search(15.0)
+    assert now[0] < 2
+
+
+def test_a_server_of_many_runs_rests_between_two_looks(now: list[float]) -> None:
+    runs = Runs(now, 1000)
+    runs.search(15.0)
+    assert runs.looked * runs.seconds <= 0.6 * now[0]
+
+
+def test_a_search_is_bounded(now: list[float]) -> None:
+    runs = Runs(now, 10**9, live=10**6, seconds=1.0)
+    search = runs.search(15.0)
+    assert now[0] < 2 * base.LONGEST_LOOK + 15 + 5
+    assert (search.found, search.whole) == ((), False)
+    assert search.detail == "; more could not be looked at in 300 s"
+
+
+def test_an_answer_that_fails_later_does_not_hide_what_was_found(now: list[float]) -> None:
+    runs = Runs(now, 3, live=0)
+
+    def look(found: Container[str]) -> Iterator[Seen]:
+        if now[0] > 5:
+            raise TimeoutError
+        yield from runs.look(found)
+
+    assert len(advancing(look, 15.0, clock=lambda: now[0]).found) == 1
+    runs.live = -1
+    now[0] = 0.0
+    with pytest.raises(TimeoutError):
+        advancing(look, 15.0, clock=lambda: now[0])
+    with pytest.raises(TimeoutError):
+        advancing(look, 15.0, clock=lambda: now[0])
+
+
+def test_runs_that_could_not_be_read_are_counted(now: list[float]) -> None:
+    def look(_found: Container[str]) -> Iterator[Seen]:
+        now[0] += 1.0
+        for n in range(3):
+            yield Seen(Experiment("vm-1", "ML-1", "mlflow", str(n), "", "http://a"), None if n else {})
+
+    search = advancing(look, 5.0, clock=lambda: now[0])
+    assert (search.runs, search.unread, search.detail) == (3, 2, "; 2 of them could not be read")

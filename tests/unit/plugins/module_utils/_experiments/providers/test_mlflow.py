@@ -1,0 +1,186 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which runs of an MLflow server are experiments, however many dead ones it shows as RUNNING."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import mlflow
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Target
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import Probe, endpoint_of
+
+from tests.builders.sources import observed, settings
+from tests.doubles.mlflow import Tracking
+from tests.doubles.servers import answering, serving
+
+Serve = Callable[[Tracking], str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start a tracking server; returns its URL."""
+    with ExitStack() as servers:
+        yield lambda tracking: f"http://127.0.0.1:{servers.enter_context(serving(tracking.handler))}"
+
+
+def source(url: str, **changes: Any) -> dict[str, Any]:
+    return settings("mlflow", url=url, vms=["ML-1"], **changes)
+
+
+@pytest.mark.parametrize("position", [0, 1500, 2999])
+def test_a_live_run_among_thousands_of_dead_ones_is_found(serve: Serve, position: int) -> None:
+    tracking = Tracking(3000)
+    run = tracking.runs[position]["id"]
+    tracking.live[run] = "loss"
+    (experiment,) = observed(source(serve(tracking))).experiments
+    assert (experiment.id, experiment.metric) == (run, "loss")
+    assert len(tracking.asked) < 100, "runs must not be asked for one by one"
+
+
+def test_the_reason_counts_all_runs_that_were_looked_at(serve: Serve) -> None:
+    url = serve(Tracking(2500))
+    assert observed(source(url)).detail == f"{url}: 2500 runs are RUNNING, none logged a metric in 1 s"
+    named = observed(source(url, metric="accuracy")).detail
+    assert named == f"{url}: 2500 runs are RUNNING, none logged the metric accuracy in 1 s"
+
+
+@pytest.mark.parametrize(
+    ("vms", "reason"),
+    [(["ML-1"], "no run is RUNNING"), (["ML-*"], "no run with the tag liveml.vm=ML-1 is RUNNING")],
+)
+def test_without_any_run_the_reason_is_that(serve: Serve, vms: list[str], reason: str) -> None:
+    url = serve(Tracking())
+    assert observed(settings("mlflow", url=url, vms=vms)).detail == f"{url}: {reason}"
+
+
+def test_a_search_that_takes_too_long_says_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base.LONGEST_LOOK", 0
+    )
+    seen = observed(source(serve(Tracking(20)), advance_timeout=0.1))
+    assert "1 runs are RUNNING" in seen.detail
+    assert seen.detail.endswith("; more could not be looked at in 0 s")
+
+
+def test_a_list_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow, "LONGEST_LOOK", 0.0)
+    monkeypatch.setattr(mlflow, "PAGE_SECONDS", 0.5)
+    pages = iter(range(10**9))
+    with answering(lambda _path: (200, {"experiments": [], "next_page_token": str(next(pages))})) as url:
+        assert observed(source(url)).detail == f"{url}: no answer in time"
+
+
+def test_pages_that_are_too_large_are_asked_for_in_parts(serve: Serve) -> None:
+    tracking = Tracking(150)
+    tracking.largest_page = 100
+    tracking.live[tracking.runs[140]["id"]] = "loss"
+    (experiment,) = observed(source(serve(tracking))).experiments
+    assert experiment.id == tracking.runs[140]["id"]
+
+
+def test_runs_of_thousands_of_experiments_are_searched_in_parts(serve: Serve) -> None:
+    tracking = Tracking(3)
+    tracking.experiments = 1200
+    tracking.live[tracking.runs[2]["id"]] = "loss"
+    assert len(observed(source(serve(tracking))).experiments) == 1
+
+
+def test_the_metric_that_advances_is_watched(serve: Serve) -> None:
+    """One with more steps was logged once; system metrics and ``epoch`` say nothing about the training."""
+    tracking = Tracking(1)
+    run = tracking.runs[0]
+    run["metrics"] = {"parameters": (10**9, 1.0), "epoch": (10**9, 1.0)}
+    tracking.live[run["id"]] = "loss"
+    (experiment,) = observed(source(serve(tracking))).experiments
+    assert (experiment.metric, experiment.description) == ("loss", "a name loss")
+    tracking.live[run["id"]] = "system/cpu"
+    assert observed(source(serve(tracking))).experiments == ()
+
+
+def test_a_run_that_logs_its_first_step_is_found(serve: Serve) -> None:
+    tracking = Tracking(1)
+    tracking.runs[0]["metrics"] = {}
+    url = serve(tracking)
+    assert "none logged a metric" in observed(source(url)).detail
+    tracking.live[tracking.runs[0]["id"]] = "loss"
+    assert len(observed(source(url)).experiments) == 1
+
+
+def test_a_training_that_gives_no_steps_is_watched_by_the_time_of_its_values(serve: Serve) -> None:
+    tracking = Tracking(1)
+    tracking.steps = False
+    tracking.live[tracking.runs[0]["id"]] = "loss"
+    chosen = source(serve(tracking))
+    (experiment,) = observed(chosen).experiments
+    session = mlflow.Mlflow(chosen).session(experiment)
+    first = session.sample()
+    time.sleep(0.5)
+    second = session.sample()
+    session.close()
+    assert (first.outcome, first.step, second.step) == ("answered", None, None)
+    assert first.detail != second.detail
+
+
+@pytest.mark.parametrize("prefix", ["", "/mlflow"])
+def test_where_only_the_api_of_the_web_page_is_routed_it_is_asked(serve: Serve, prefix: str) -> None:
+    tracking = Tracking(2, api=f"{prefix}/ajax-api/2.0/mlflow")
+    tracking.live[tracking.runs[0]["id"]] = "loss"
+    chosen = source(serve(tracking) + prefix)
+    (experiment,) = observed(chosen).experiments
+    session = mlflow.Mlflow(chosen).session(experiment)
+    assert session.sample().outcome == "answered"
+    session.close()
+
+
+def test_names_are_asked_for_in_full(serve: Serve) -> None:
+    tracking = Tracking(1)
+    run, metric = tracking.runs[0], "m" * 240
+    run["id"] = "r" * 230
+    tracking.live[run["id"]] = metric
+    chosen = source(serve(tracking), metric=metric)
+    (experiment,) = observed(chosen).experiments
+    assert len(experiment.id) == 200
+    assert experiment.asked_id == run["id"]
+    session = mlflow.Mlflow(chosen).session(experiment)
+    sample = session.sample()
+    session.close()
+    assert (sample.outcome, sample.step is not None) == ("answered", True)
+
+
+@pytest.mark.parametrize("name", ["ML-1", "it's", 'a "b"'])
+def test_a_vms_name_with_quotes_is_asked_for(serve: Serve, name: str) -> None:
+    tracking = Tracking(1)
+    tracking.tags = {"liveml.vm": name}
+    server = mlflow.Tracking(Probe(endpoint_of(serve(tracking), {}, "url")))
+    target = Target("vm-1", name, "")
+    found = mlflow.Mlflow(settings("mlflow", url="http://a"))
+    assert len(list(found._look(server, ["0"], server._probe.endpoint, target))) == 1
+    assert name in tracking.filters[0]
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "sentence"),
+    [
+        (401, "no", "authentication failed (HTTP 401); check username, password and token"),
+        (403, "no", "--allowed-hosts"),
+        (200, "[]", "not an MLflow server (HTTP 200)"),
+        (404, "<html>", "not an MLflow server (HTTP 404)"),
+        (500, {"error_code": "INTERNAL_ERROR", "message": "down"}, "MLflow answers INTERNAL_ERROR: down"),
+    ],
+)
+def test_answers_are_checked(status: int, body: Any, sentence: str) -> None:
+    with answering(lambda _path: (status, body)) as url:
+        assert sentence in observed(source(url)).detail
+
+
+def test_an_experiment_of_an_older_journal_is_asked_for_its_id() -> None:
+    assert Experiment("vm-1", "ML-1", "mlflow", "17", "", "http://a").asked_id == "17"

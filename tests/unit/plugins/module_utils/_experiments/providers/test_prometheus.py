@@ -1,0 +1,293 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every exposition that Prometheus reads is read, and of several series the one that advances is found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import prometheus
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus import Series
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders.sources import observed, settings
+from tests.doubles.servers import Answering, answering, serving
+
+Serve = Callable[[Callable[[str], tuple[int, Any]]], str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start a server that answers each path with a status and text or JSON; returns its URL."""
+    with ExitStack() as servers:
+        yield lambda answer: servers.enter_context(answering(answer))
+
+
+def values(page: str | bytes, metric: str) -> list[float | None]:
+    wanted = prometheus.selector_of(metric)
+    assert wanted is not None
+    data = page.encode() if isinstance(page, str) else page
+    return [series.value for series in prometheus.series_of(data, wanted)]
+
+
+@pytest.mark.parametrize(
+    ("line", "metric", "value"),
+    [
+        ("steps_total 5", "steps_total", 5.0),
+        ("steps_total 5.0 1520879607.789", "steps_total", 5.0),
+        ("steps_total 5 1520879607789", "steps_total", 5.0),
+        ("steps_total 5 -1520879607789", "steps_total", 5.0),
+        ('steps_total 5.0 # {trace_id="x"} 1.0 1520879607.789', "steps_total", 5.0),
+        ('steps_total 5.0 1520879607.789 # {trace_id="x } y"} 1.0', "steps_total", 5.0),
+        ('steps_total{run="a # b"} 5 # {trace_id="x"} 1', "steps_total", 5.0),
+        ('{"train.steps",run="a"} 5', "train.steps", 5.0),
+        ('{run="a","train.steps"} 5', "train.steps", 5.0),
+        ('{run="a","run"} 5', "run", 5.0),
+        ('{"train.steps"} 5', '{"train.steps"}', 5.0),
+        ('{"train \\"steps\\""} 5', 'train "steps"', 5.0),
+        ('{"Schritte.äöü",run="a"} 5', "Schritte.äöü", 5.0),
+        ('steps_total{"run.id"="a"} 5', 'steps_total{"run.id"="a"}', 5.0),
+        ('steps_total{path="C:\\\\DIR\\n\\"x\\"}"} 1e3', "steps_total", 1000.0),
+        ('steps_total{a="1",b="2",} 5', 'steps_total{b="2"}', 5.0),
+        ('steps_total {a="1" , b="2"} 5', 'steps_total{b="2",a="1"}', 5.0),
+        ("steps_total\t5", "steps_total", 5.0),
+        ("  steps_total   5  ", "steps_total", 5.0),
+        ("steps_total 5\r", "steps_total", 5.0),
+        ("steps_total 1.5E+3", "steps_total", 1500.0),
+        ("steps_total +5", "steps_total", 5.0),
+        ("steps_total NaN", "steps_total", None),
+        ("steps_total +Inf", "steps_total", None),
+        ('batch_seconds_bucket{le="+Inf"} 5 # {trace_id="x"} 0.2', 'batch_seconds_bucket{le="+Inf"}', 5.0),
+        ("batch_seconds_count 5", "batch_seconds_count", 5.0),
+        ('batch_seconds{quantile="0.5"} 5', "batch_seconds", 5.0),
+        ("job:steps:rate5m 5", "job:steps:rate5m", 5.0),
+    ],
+)
+def test_a_line_that_prometheus_reads_is_read(line: str, metric: str, value: float | None) -> None:
+    comments = "# HELP steps_total steps_total 1\n# TYPE steps_total counter\n"
+    assert values(f"{comments}other 7\n{line}\nsteps_total_created 1e9\n# EOF\n", metric) == [value]
+    assert values(line, metric) == [value], "the last line may end without a line feed"
+
+
+def test_a_line_that_cannot_be_read_does_not_hide_the_others() -> None:
+    native = (
+        "h {count:24,sum:100,schema:0,zero_threshold:0.001,zero_count:4,positive_spans:[0:2],positive_deltas:[2,1]}"
+    )
+    page = f'bro ken{{\nother{{x="}} 5\n{native}\nsteps_total 5\nsteps_total{{run="}} 6\n'
+    assert values(page, "steps_total") == [5.0]
+    assert values(b"\xff\xfe 1\nsteps_total 5\n", "steps_total") == [5.0]
+
+
+def test_a_name_in_a_comment_or_in_a_label_is_not_the_metric() -> None:
+    page = '# TYPE steps_total counter\n#steps_total 4\nother{of="steps_total"} 5\nmy_steps_total 6\nsteps_totals 7\n'
+    assert values(page, "steps_total") == []
+
+
+def test_labels_choose_a_series_in_any_order() -> None:
+    page = 'steps_total{run="a",pid="1"} 1\nsteps_total{run="b",pid="2"} 2\nsteps_total 3\n'
+    assert values(page, 'steps_total{pid="2"}') == [2.0]
+    assert values(page, 'steps_total{pid="1",run="a"}') == [1.0]
+    assert values(page, "steps_total") == [3.0], "there is one with just this name"
+    assert values(page, 'steps_total{run="c"}') == []
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_an_exposition(data: bytes) -> None:
+    values(data, "a")
+    values(b"a" + data, "a")
+
+
+@given(st.text(min_size=1), st.dictionaries(st.text(min_size=1), st.text(), max_size=3))
+def test_a_selector_means_its_series(name: str, labels: dict[str, str]) -> None:
+    """A series that is watched is found again by its name and labels, whatever they contain."""
+    series = Series(name, labels, 5.0)
+    line = f"{series.selector} 5"
+    if prometheus.parsed_line(line.encode()) == series:  # there are names that the parser does not accept
+        assert values(line, series.selector) == [5.0]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"steps_total 5\n" * 1_000_000,
+        b"steps_total{" + b'a="",' * 3_000_000 + b"} 5",
+        b"steps_total" * 1_400_000,
+        b'{"steps_total",' * 1_000_000,
+        b"\n" * 16_000_000,
+    ],
+    ids=["lines", "labels", "names", "braces", "empty"],
+)
+def test_a_page_cannot_keep_the_controller_busy(page: bytes) -> None:
+    began = time.process_time()
+    values(page, "steps_total")
+    assert time.process_time() - began < 10
+
+
+def exporter(serve: Serve, page: str) -> str:
+    """The URL of an exporter; ``{step}`` in its page grows with each answer."""
+    asked = [0]
+
+    def answer(_path: str) -> tuple[int, str]:
+        asked[0] += 1
+        return 200, page.replace("{step}", str(asked[0]))
+
+    return serve(answer)
+
+
+def test_of_several_series_the_one_that_advances_is_watched(serve: Serve) -> None:
+    page = 'steps_total{pid="1"} 900\nsteps_total{pid="2"} {step}\nsteps_total{pid="3"} 7\n'
+    source = settings("prometheus", url=exporter(serve, page), metric="steps_total")
+    (experiment,) = observed(source).experiments
+    assert experiment.metric == 'steps_total{pid="2"}'
+    session = prometheus.Prometheus(source).session(experiment)
+    first, second = session.sample(), session.sample()
+    session.close()
+    assert (first.outcome, second.step) == ("answered", (first.step or 0) + 1)
+
+
+@pytest.mark.parametrize(
+    ("page", "reason"),
+    [
+        ('s{pid="1",job="x"} 9\ns{pid="2",job="x"} 7\n', "none of the 2 series of s advanced in 1 s; give labels that"),
+        ('s{pid="1"} {step}\ns{pid="2"} {step}\ns{pid="3"} 1\n', "2 of the 3 series of s advanced in 1 s; give labels"),
+        ("s 9\n", "s did not advance in 1 s"),
+        ("s NaN\n", "the value of s is not a number"),
+        ("s_total 5\n", "the exporter has no metric s, but s_total"),
+        ("t 5\n", "the exporter has no metric s"),
+        ("s {count:24,sum:100}\n", "the exporter has the metric s, but its value cannot be read"),
+    ],
+)
+def test_the_reason_is_the_true_one(serve: Serve, page: str, reason: str) -> None:
+    url = exporter(serve, page)
+    assert observed(settings("prometheus", url=url, metric="s")).detail.startswith(f"{url}: {reason}")
+
+
+def test_the_labels_that_distinguish_the_series_are_named(serve: Serve) -> None:
+    url = exporter(serve, 's{pid="1",job="x",run="a"} 9\ns{pid="2",job="x"} 7\n')
+    detail = observed(settings("prometheus", url=url, metric="s")).detail
+    assert detail.endswith("give labels that only one of them has (pid, run)")
+    others = observed(settings("prometheus", url=url, metric='s{pid="3"}')).detail
+    assert others.endswith('the exporter has no series s{pid="3"}, but others of that name')
+
+
+def test_a_series_that_gets_others_beside_it_is_not_guessed(serve: Serve) -> None:
+    page = ['s{step="x"} 1\n']
+    source = settings("prometheus", url=serve(lambda _path: (200, page[0])), metric="s")
+    known = Experiment("vm-1", "ML-1", "prometheus", "s", "", source["url"], metric="s")
+    session = prometheus.Prometheus(source).session(known)
+    assert session.sample().outcome == "answered"
+    page[0] += 's{step="y"} 2\n'
+    sample = session.sample()
+    session.close()
+    assert (sample.outcome, sample.detail) == (
+        "invalid",
+        "now 2 series of s; give labels that only one of them has (step)",
+    )
+
+
+def test_a_page_is_asked_for_as_its_url_says() -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Handler(Answering):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Accept"]))
+            self.answer(200, f"s {len(asked)}\n")
+
+    with serving(Handler) as port:
+        for path, as_asked in (
+            ("/metrics?name[]=s&name[]=t", "/metrics?name[]=s&name[]=t"),
+            ("/metrics/", "/metrics/"),
+            ("", "/"),
+            ('/federate?match[]={job="x y"}', "/federate?match[]=%7Bjob=%22x%20y%22%7D"),
+        ):
+            url = f"http://127.0.0.1:{port}{path}"
+            source = settings("prometheus", url=url, metric="s")
+            asked.clear()
+            (experiment,) = observed(source).experiments
+            session = prometheus.Prometheus(source).session(experiment)
+            assert session.sample().outcome == "answered"
+            session.close()
+            assert {path for path, _accept in asked} == {as_asked}
+    assert all("openmetrics" in accept and "escaping=allow-utf-8" in accept for _path, accept in asked)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "reason"),
+    [
+        (401, {}, "authentication failed (HTTP 401)"),
+        (404, {}, "not an exporter (HTTP 404)"),
+        (307, {"Location": "http://a/metrics/"}, "it redirects (HTTP 307) to http://a/metrics/; set url to that"),
+        (200, {"Content-Type": "text/html; charset=utf-8"}, "not an exporter's page, but text/html"),
+    ],
+)
+def test_what_is_not_an_exporter_is_named(status: int, headers: dict[str, str], reason: str) -> None:
+    class Handler(Answering):
+        def do_GET(self) -> None:
+            self.answer(status, "", **headers)
+
+    with serving(Handler) as port:
+        url = f"http://127.0.0.1:{port}/metrics"
+        assert observed(settings("prometheus", url=url, metric="s")).detail.startswith(f"{url}: {reason}")
+
+
+def prometheus_server(serve: Serve, *results: dict[str, Any]) -> str:
+    """The URL of a Prometheus; a value of ``None`` grows with each answer."""
+    asked = [0]
+
+    def answer(path: str) -> tuple[int, Any]:
+        if "config" in path:
+            return 200, {"data": {"yaml": "scrape_interval: 10ms\nscrape_timeout: 10ms"}}
+        asked[0] += 1
+        shown = [
+            {"metric": r["metric"], "value": [1, str(asked[0] if r["value"] is None else r["value"])]} for r in results
+        ]
+        return 200, {"status": "success", "data": {"resultType": "vector", "result": shown}}
+
+    return serve(answer)
+
+
+def test_of_several_series_in_prometheus_the_one_that_advances_is_watched(serve: Serve) -> None:
+    dead = {"metric": {"__name__": "s", "pid": "1"}, "value": 900}
+    live = {"metric": {"__name__": "s", "pid": "2"}, "value": None}
+    url = prometheus_server(serve, dead, live)
+    (experiment,) = observed(settings("prometheus", url=url, query="s")).experiments
+    assert experiment.metric == 's{pid="2"}'
+    refused = observed(settings("prometheus", url=url, query="sum by (pid) (s)")).detail
+    assert refused.endswith("means 2 series instead of one; give labels that only one of them has (pid)")
+    empty = prometheus_server(serve)
+    assert observed(settings("prometheus", url=empty, query="s")).detail == f"{empty}: the query returns no series"
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ("s", "process_start_time_seconds"),
+        ('s{vm="a"}', 'process_start_time_seconds{vm="a"}'),
+        ('s{job="j",instance="a:1",run="7"}', 'process_start_time_seconds{job="j",instance="a:1"}'),
+    ],
+)
+def test_the_start_is_that_of_the_process_and_not_of_the_series(query: str, asked: str) -> None:
+    assert prometheus.start_query(query) == asked
+
+
+@pytest.mark.parametrize("metric", ["s{", 's{run="a"', "s{run=a}", " s", "{}"])
+def test_a_metric_that_means_nothing_is_refused(metric: str) -> None:
+    with pytest.raises(InvalidInput, match="not the name of a metric"):
+        observed(settings("prometheus", url="http://a", metric=metric))
+
+
+def test_without_the_parser_its_package_is_named(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    monkeypatch.setattr(prometheus, "PARSER_ERROR", "No module named 'prometheus_client'")
+    with pytest.raises(InvalidInput, match="prometheus-client"):
+        observed(settings("prometheus", url="http://a", metric="s"))
+    live = {"metric": {"__name__": "s"}, "value": None}
+    assert observed(settings("prometheus", url=prometheus_server(serve, live), query="s")).experiments
