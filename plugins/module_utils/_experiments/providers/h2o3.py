@@ -33,6 +33,7 @@ from ..._core.untrusted import (
 from ..finished_models import Exported, ExportRequest
 from ..model import Capabilities, Experiment, Final
 from .base import Session, Source, Target
+from .h2o3_job_list import jobs_of
 from .h2o3_models import (
     fetch_model,
     job_of,
@@ -47,6 +48,7 @@ from .h2o3_sessions import (
     JobSession,
     NodeSession,
 )
+from .over_http import UnusableAnswer, unusable
 from .probe import (
     NO_ANSWER,
     Answer,
@@ -166,21 +168,23 @@ def discover(
             return _discover(probe, vm, vm_name)
     except ConnectionRefusedError:
         return [], "no server listens"
+    except UnusableAnswer as error:
+        return [], str(error)
     except NO_ANSWER as error:
         return [], unanswered(error, endpoint)
 
 
 def _discover(probe: Probe, vm: str, vm_name: str) -> tuple[list[Experiment], str]:
-    """See :func:`discover`. Raises NO_ANSWER."""
+    """See :func:`discover`. Raises NO_ANSWER or UnusableAnswer."""
     cloud = probe.get("/3/Cloud")
     if cloud.status == 401:
         return [], "authentication failed; check experiments.username and experiments.password"
     if not is_h2o(cloud):
-        return [], f"not an H2O-3 server (HTTP {cloud.status})"
+        raise unusable(cloud, "an H2O-3 server")
     if mapping(cloud.body).get("locked") is False:
         return [], "no training job runs"  # a job would have locked the cloud; a query for jobs would lock it, too
     name, nodes = cluster_of(cloud)
-    jobs = probe.get("/3/Jobs")
+    jobs = jobs_of(probe.endpoint)
     end = time.monotonic() + PATIENCE_SECONDS
     running = running_experiments(jobs, probe.endpoint.url, vm, vm_name)
     asked = {e.id for e in running[:MAX_JOBS]}

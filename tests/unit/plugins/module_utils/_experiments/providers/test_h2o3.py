@@ -135,7 +135,13 @@ def test_of_thousands_of_jobs_a_few_are_asked_for(monkeypatch: pytest.MonkeyPatc
         asked.append(path)
         return _http.Answer(200, PROCESS | {"x-h2o-build-project-version": "3.46"}, reported.get(path))
 
+    def download(probe: _http.Probe, path: str, sink: Callable[[bytes], None]) -> _http.Answer:
+        answer = get(probe, path)
+        sink(json.dumps(answer.body).encode())
+        return answer
+
     monkeypatch.setattr(_http.Probe, "get", get)
+    monkeypatch.setattr(_http.Probe, "download", download)
     experiments, _detail = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a")
     assert len(experiments) == 5000
     assert len(asked) == 2 + _h2o3.MAX_JOBS
