@@ -125,6 +125,10 @@ class Node:
         if self.process.poll() is not None:
             raise LabError(f"the H2O-3 server of {server.vm} ended with exit code {self.process.returncode}")
 
+    def alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self.process.poll() is None
+
     def freeze(self, seconds: float) -> Freeze:
         """See :func:`freeze`."""
         return freeze(self.process.pid, seconds)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import threading
 import time
@@ -36,7 +37,14 @@ SETTLE_SECONDS = 6.0
 SOUND = frozenset({Verdict.UNINTERRUPTED})
 # Unknown is right for what nobody could see; an alarm would still be false.
 SOUND_OR_UNSEEN = frozenset({Verdict.UNINTERRUPTED, Verdict.UNKNOWN})
+GONE = frozenset({Verdict.FAILED})
 ALGORITHM = "gbm"
+PARTS = {
+    "training_frame": FRAME,
+    "response_column": "arr_delay",
+    "ignored_columns": ["tailnum", "time_hour", "dep_time", "arr_time", "sched_dep_time", "sched_arr_time"],
+    "max_depth": 6,
+}
 FRAIL_HEAP_MB = 400  # enough for the flights, but not for a deep random forest
 END_SECONDS = 240.0
 FINISH_SECONDS = 5.0
@@ -50,6 +58,7 @@ class Fate:
     befall: Callable[[Stage], None]
     true: frozenset[Verdict]
     frail: bool = False  # the server has too little memory
+    train: Callable[[H2O], object] | None = None  # what is trained; a GBM without end if not given
 
 
 @dataclass
@@ -83,6 +92,36 @@ def _restart(stage: Stage) -> None:
     stage.node.kill()
     stage.node.start()
     stage.node.ready()
+
+
+def _kill(stage: Stage) -> None:
+    stage.node.kill()
+    time.sleep(1.0)
+
+
+def _kill_between_segments(stage: Stage) -> None:
+    """Wait until one model of several is finished: its end is not that of the experiment."""
+    end = time.monotonic() + END_SECONDS
+    while not stage.h2o.job(stage.experiment.id)["progress"]:
+        if time.monotonic() > end:
+            raise LabError(f"the segment models in {stage.experiment.vm} have no model after {END_SECONDS:.0f} s")
+        time.sleep(0.1)
+    _kill(stage)
+
+
+def _limited_grid(h2o: H2O) -> None:
+    """A search with a time limit, whose progress is a clock."""
+    criteria = {"strategy": "RandomDiscrete", "max_runtime_secs": 3600}
+    values = {"min_rows": [1, 2, 5, 10, 20, 50], "sample_rate": [0.5, 0.6, 0.7, 0.8, 0.9]}
+    h2o.post(
+        "/99/Grid/gbm",
+        {**PARTS, "ntrees": 100, "hyper_parameters": json.dumps(values), "search_criteria": json.dumps(criteria)},
+    )
+
+
+def _segments(h2o: H2O) -> None:
+    """One model for each airline."""
+    h2o.post("/3/SegmentModelsBuilders/gbm", {**PARTS, "ntrees": 60, "segment_columns": ["carrier"], "parallelism": 1})
 
 
 def _cancel(stage: Stage) -> None:
@@ -143,6 +182,11 @@ FATES = (
     Fate("server overloaded", _overload, SOUND_OR_UNSEEN),
     Fate("finished", _finish, frozenset({Verdict.COMPLETED})),
     Fate("second experiment", _second, SOUND),
+    Fate("limited grid, freeze within the budget", _short_freeze, SOUND, train=_limited_grid),
+    Fate("limited grid, freeze beyond the budget", _long_freeze, frozenset({Verdict.STALLED}), train=_limited_grid),
+    Fate("segment models, freeze within the budget", _short_freeze, SOUND, train=_segments),
+    Fate("segment models, killed after the first", _kill_between_segments, GONE, train=_segments),
+    Fate("killed", _kill, GONE),
 )
 
 
@@ -208,6 +252,8 @@ def _staged(fleet: Fleet, node: Node, fate: Fate, chance: random.Random) -> Iter
         start_model(subject.h2o, "drf", dict(doomed.parameters))
     elif fate.befall is _finish:
         begin(subject.h2o, ALGORITHM, ntrees=_trees(subject.h2o, FINISH_SECONDS))
+    elif fate.train is not None:
+        fate.train(subject.h2o)
     else:
         begin(subject.h2o, ALGORITHM)
     found = subject.running()
@@ -216,6 +262,9 @@ def _staged(fleet: Fleet, node: Node, fate: Fate, chance: random.Random) -> Iter
     port = int(node.server.url.rpartition(":")[2])
     with Relay(node.server.address, port) as relay:
         yield Stage(node, replace(found[0], url=f"http://127.0.0.1:{relay.port}"), relay, chance)
+    if not node.alive():
+        node.start()
+        node.ready()
     _tidied(fleet, subject.h2o)
 
 

@@ -40,9 +40,11 @@ class Identity:
 
 def identity_of(experiment: Experiment, samples: Sequence[Sample], unwatched: Windows = ()) -> Identity:
     """What the samples say about process and job; the samples end with the job's end, if it ended."""
-    foreign = next((s for s in samples if is_foreign(experiment, s)), None)
-    if foreign is not None:
-        return Identity("refuted", foreign.restarted or "a different server process now answers in this VM")
+    last = next((s for s in reversed(samples) if s.outcome == ANSWERED), None)
+    if last is not None and last.restarted:
+        return Identity("refuted", last.restarted)  # of all that the provider has seen; it may have learned more
+    if any(_has_other_name(experiment, s) for s in samples):
+        return Identity("refuted", "a different server process now answers in this VM")
     if not samples or samples[-1].outcome != ANSWERED:
         return Identity("unknown")
     if experiment.process and samples[-1].process == experiment.process:
@@ -57,7 +59,11 @@ def identity_of(experiment: Experiment, samples: Sequence[Sample], unwatched: Wi
 
 def is_foreign(experiment: Experiment, sample: Sample) -> bool:
     """Whether a sample proves that the training started again or that another process answers."""
-    return bool(sample.restarted) or (bool(sample.process) and sample.process != experiment.process)
+    return bool(sample.restarted) or _has_other_name(experiment, sample)
+
+
+def _has_other_name(experiment: Experiment, sample: Sample) -> bool:
+    return bool(sample.process) and sample.process != experiment.process
 
 
 def _was_gone(experiment: Experiment, samples: Sequence[Sample]) -> bool:
@@ -93,19 +99,35 @@ def _why_not_answered(samples: Sequence[Sample], unwatched: Windows) -> str:
 
 
 def _why_not_logged(experiment: Experiment, samples: Sequence[Sample]) -> str:
-    """By the training's own clock, which a record gives: a new process has to start and to work for its first step."""
+    """A new process has to start and to work for its first step, which takes longer than the quickest of the others.
+
+    The training's own clock is precise, but somebody may set it back; the controller's sees steps later than they are done.
+    """
     answers = [s for s in samples if s.outcome == ANSWERED]
     if any(s.logged is None for s in answers):
         return "its record has no times"
     seen = [s for i, s in enumerate(answers) if i == 0 or s.logged != answers[i - 1].logged]
-    gaps = [(after.logged or 0.0) - (before.logged or 0.0) for before, after in itertools.pairwise(seen)]
-    if len(gaps) < 2:
+    pairs = list(itertools.pairwise(seen))
+    if len(pairs) < 2:
         return "too few steps were logged"
-    if min(gaps) < 0:
+    if any(_seconds(*pair) < 0 for pair in pairs):
         return "the times in its record went back"
-    if max(gaps) >= RESTART_SECONDS + min(gaps):
-        return f"no step for {max(gaps):.2f} s, in which another process may have started"
-    shown = [after.received - before.sent for before, after in itertools.pairwise(seen)]
+    quickest = min(_seconds(*pair) / _steps(*pair) for pair in pairs)
+    freshness = experiment.capabilities.freshness
+    longest = max(max(_seconds(a, b), b.received - a.sent - freshness) - _steps(a, b) * quickest for a, b in pairs)
+    if longest >= RESTART_SECONDS:
+        return f"no step for {longest:.2f} s longer than usual, in which another process may have started"
+    shown = [after.received - before.sent for before, after in pairs]
     still = samples[-1].received - seen[-1].sent
-    late = still >= RESTART_SECONDS + max(shown) + experiment.capabilities.freshness
+    late = still >= RESTART_SECONDS + max(shown) + freshness
     return f"no step in the last {still:.2f} s" if late else ""
+
+
+def _seconds(before: Sample, after: Sample) -> float:
+    """Between two steps, by the training's own clock."""
+    return (after.logged or 0.0) - (before.logged or 0.0)
+
+
+def _steps(before: Sample, after: Sample) -> float:
+    """How many steps later; at least one, because the same step may be logged several times."""
+    return max(1.0, (after.step or 0.0) - (before.step or 0.0))

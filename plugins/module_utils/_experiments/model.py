@@ -73,7 +73,7 @@ class Experiment:
     url: str
     description: str = ""
     progress: float | None = None
-    clock_progress: bool = False  # progress follows the wall clock (a time limit is set): no proof of work
+    clock_progress: bool = False  # progress may follow the wall clock (a time limit): no proof of work
     owner: str = ""
     cluster: str = ""  # name of the cluster whose node in this VM is watched; empty for a single server
     nodes: tuple[str, ...] = ()  # addresses of the cluster's nodes, as one of them reports: ``10.1.4.7:54321``

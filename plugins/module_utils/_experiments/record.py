@@ -12,8 +12,10 @@ logged before, and the steps continue from there.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from .identity import RESTART_SECONDS
 from .training_clock import Point
@@ -33,20 +35,25 @@ class Return:
 
 
 def returns(points: Sequence[Point]) -> list[Return]:
-    """Each time that the record goes back and continues from there, in order. A single late point does not count."""
+    """Each time that the record goes back and continues from there, in order. A single late point does not count.
+
+    The steps must be done again, not only be out of order: clocks are set back, and that mixes the steps around it.
+    """
     ordered = sorted(points)
     pauses = [after - before for (before, _step), (after, _next) in itertools.pairwise(ordered)]
     pause = RESTART_SECONDS + min((pause for pause in pauses if pause > 0), default=0.0)
+    times = Counter(step for _at, step in ordered)
+    before: Counter[float] = Counter()
     found: list[Return] = []
     top = float("-inf")
     for place, (at, step) in enumerate(ordered):
-        if step < top:
+        if step < top and times[step] > median(before.values()):
             following = next((later for _at, later in ordered[place + 1 :] if later != step), None)
-            if following is None or following > top:
-                continue  # late, or not known yet
-            found.append(Return(at, top, step, paused=pauses[place - 1] >= pause))
-            top = step
+            if following is not None and following <= top:  # else it is late, or what follows is not known yet
+                found.append(Return(at, top, step, paused=pauses[place - 1] >= pause))
+                top = step
         top = max(top, step)
+        before[step] += 1
     return found
 
 

@@ -28,7 +28,7 @@ from .stall import (
     resolution,
 )
 
-CLOCK_NOTE = "progress follows the wall clock because the job has a time limit, so it does not prove work"
+CLOCK_NOTE = "progress may follow the wall clock (a time limit), so only steps and messages prove work"
 
 
 def judge(
@@ -112,9 +112,15 @@ def _progress(experiment: Experiment, samples: Sequence[Sample], since: float | 
         return "unknown", "the last question was not answered"
     later = known if since is None else [s for s in known if s.news_from > since]
     # The server may have written the first answer after a gap before the gap; only a change in later answers is work.
-    if is_over(known) or len({news(s) for s in later}) > 1:
+    if is_over(known) or len({work_of(experiment, s) for s in later}) > 1:
         return "proven", ""
     return "unknown", "no progress was seen after the move or the longest gap"
+
+
+def work_of(experiment: Experiment, sample: Sample) -> tuple[float | None, float | None, str]:
+    """What changes only while the training works: not its progress, if that may be a clock."""
+    progress, step, detail = news(sample)
+    return (None if experiment.clock_progress else progress), step, detail
 
 
 def is_over(answers: Sequence[Sample]) -> bool:

@@ -29,8 +29,8 @@ from .samples import (
     read_samples,
     unwatched_windows,
 )
-from .stall import ANSWERED, HEARD, STANDS_OUT, news
-from .verdict import is_over, judge
+from .stall import ANSWERED, HEARD, STANDS_OUT
+from .verdict import is_over, judge, work_of
 
 CALM_HZ = 5.0
 FOCUS_HZ = 20.0
@@ -254,7 +254,7 @@ class _Watched:
         foreign = any(is_foreign(self.experiment, s) for s in after)
         ended = bool(answers) and answers[-1].status not in ("RUNNING", None)
         calm_since = max((s.received for s in after if s.waited > STANDS_OUT), default=self.moved_at)
-        later = {news(s) for s in answers if s.news_from > calm_since}
+        later = {work_of(self.experiment, s) for s in answers if s.news_from > calm_since}
         return foreign or ended or is_over(answers) or len(later) > 1
 
     def needs_another_sample(self, stall_budget: float) -> bool:

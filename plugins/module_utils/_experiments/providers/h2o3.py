@@ -34,6 +34,7 @@ from ..finished_models import Exported, ExportRequest
 from ..model import Capabilities, Experiment, Final
 from .base import Session, Source, Target
 from .h2o3_job_list import jobs_of
+from .h2o3_jobs import CLOCKS, MODEL, is_running, jobs_in, key_of, kind_of, name_of, trainings
 from .h2o3_models import (
     fetch_model,
     job_of,
@@ -59,8 +60,6 @@ from .probe import (
 )
 
 PROVIDER = "h2o3"
-TRAINING = ("Key<Model>", "Key<AutoML>", "Key<Grid>")
-HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts; they also make a model
 PATIENCE_SECONDS = 30.0  # for questions about all jobs of a server
 MAX_JOBS = 64
 MAX_NODES = 256
@@ -187,10 +186,18 @@ def _discover(probe: Probe, vm: str, vm_name: str) -> tuple[list[Experiment], st
     jobs = jobs_of(probe.endpoint)
     end = time.monotonic() + PATIENCE_SECONDS
     running = running_experiments(jobs, probe.endpoint.url, vm, vm_name)
-    asked = {e.id for e in running[:MAX_JOBS]}
-    training = {key: model for key, model in models_in_training(jobs) if key in asked}
-    limited = {key for key, model in training.items() if time.monotonic() < end and has_time_limit(probe, model)}
-    found = [replace(e, cluster=name, nodes=nodes, clock_progress=e.clock_progress or e.id in limited) for e in running]
+    models = models_in_training(jobs)
+    unlimited = {
+        e.id
+        for e in running[:MAX_JOBS]
+        if e.id in models and time.monotonic() < end and not may_have_time_limit(probe, models[e.id])
+    }
+    found = [
+        replace(
+            e, cluster=name, nodes=nodes, clock_progress=e.clock_progress or (e.id in models and e.id not in unlimited)
+        )
+        for e in running
+    ]
     return found, "no training job runs"
 
 
@@ -200,23 +207,22 @@ def is_h2o(answer: Answer) -> bool:
     return "x-h2o-build-project-version" in answer.headers and meta.get("schema_name") == "CloudV3"
 
 
-def models_in_training(jobs: Answer) -> list[tuple[str, str]]:
-    """(job key, model) of the jobs in ``GET /3/Jobs`` that train one model."""
-    found = []
-    for job in map(mapping, items(mapping(jobs.body).get("jobs"))):
-        dest, key = mapping(job.get("dest")), mapping(job.get("key")).get("name")
-        if job.get("status") == "RUNNING" and dest.get("type") == "Key<Model>" and isinstance(key, str):
-            found.append((text(key), text(dest.get("name"))))
-    return found
+def models_in_training(jobs: Answer) -> dict[str, str]:
+    """The model by the job key, for the jobs in ``GET /3/Jobs`` that train one model."""
+    return {key_of(job): name_of(job) for job in jobs_in(jobs) if is_running(job) and kind_of(job) == MODEL}
 
 
-def has_time_limit(probe: Probe, model: str) -> bool:
-    """Whether a model in training has ``max_runtime_secs``: then its progress is a clock (measured)."""
+def may_have_time_limit(probe: Probe, model: str) -> bool:
+    """Whether a model in training may have ``max_runtime_secs``: then its progress is a clock (measured).
+
+    A model that does not exist yet does not say.
+    """
     try:
-        limit = number(parameters_of(probe.get(parameters_path(model))).get("max_runtime_secs"))
+        given = parameters_of(probe.get(parameters_path(model))).get("max_runtime_secs")
     except NO_ANSWER:
-        return False
-    return limit is not None and limit > 0
+        return True
+    limit = number(given)
+    return limit is None or limit > 0
 
 
 def models_of(dest: Mapping[str, Any], probe: Probe) -> list[str]:
@@ -259,29 +265,19 @@ def cluster_of(cloud: Answer) -> tuple[str, tuple[str, ...]]:
 
 
 def running_experiments(answer: Answer, url: str, vm: str, vm_name: str) -> list[Experiment]:
-    """The experiments in ``GET /3/Jobs``: running training jobs without the children of an AutoML."""
-    jobs = map(mapping, items(mapping(answer.body).get("jobs")))
-    running = [job for job in jobs if job.get("status") == "RUNNING"]
-    parents = any(mapping(job.get("dest")).get("type") == "Key<AutoML>" for job in running)
-    found = []
-    for job in running:
-        dest = mapping(job.get("dest"))
-        child = parents and "_AutoML_" in str(dest.get("name")) and dest.get("type") != "Key<AutoML>"
-        key = mapping(job.get("key")).get("name")
-        helper = child or job.get("description") in HELPERS
-        if dest.get("type") in TRAINING and not helper and isinstance(key, str):
-            found.append(
-                Experiment(
-                    vm=vm,
-                    vm_name=vm_name,
-                    provider=PROVIDER,
-                    id=text(key),
-                    process=answer.headers.get("x-h2o-cluster-id", ""),
-                    url=url,
-                    description=f"{text(job.get('description'))} {text(dest.get('name'))}".strip(),
-                    progress=share(job.get("progress")),
-                    clock_progress=dest.get("type") == "Key<AutoML>",
-                    capabilities=CAPABILITIES,
-                )
-            )
-    return found
+    """The experiments in ``GET /3/Jobs``: running training jobs without those that only serve another one."""
+    return [
+        Experiment(
+            vm=vm,
+            vm_name=vm_name,
+            provider=PROVIDER,
+            id=key_of(job),
+            process=answer.headers.get("x-h2o-cluster-id", ""),
+            url=url,
+            description=f"{text(job.get('description'))} {name_of(job)}".strip(),
+            progress=share(job.get("progress")),
+            clock_progress=kind_of(job) in CLOCKS,
+            capabilities=CAPABILITIES,
+        )
+        for job in trainings(answer)
+    ]

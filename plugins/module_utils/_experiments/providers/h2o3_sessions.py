@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
 from ..._core.untrusted import items, mapping, share, text
 from ..model import Sample
+from .h2o3_job_list import jobs_of
+from .h2o3_jobs import Job, children, is_running, jobs_in, key_of, name_of, trains_others
 from .h2o3_models import job_path
-from .over_http import HttpSession, sampled
-from .probe import Answer, Endpoint, Probe
+from .over_http import HttpSession, UnusableAnswer, sampled
+from .probe import NO_ANSWER, Answer, Endpoint, Probe
 
 DISCOVERY_SECONDS = 3.0
 JOB_SECONDS = 0.2
@@ -23,6 +26,8 @@ FRESH_SECONDS = (
     0.9 * JOB_SECONDS
 )  # so that at 5 questions per second each one is about the job, even a slightly early one
 LONG_ANSWER = 0.25
+CHILD_SECONDS = 1.0
+LOOK_SECONDS = 5.0
 
 
 class JobSession(HttpSession):
@@ -37,6 +42,7 @@ class JobSession(HttpSession):
         super().__init__(Probe(endpoint))
         self._job = job
         self._job_answer: Sample | None = None
+        self._child = Child()
 
     @cached_property
     def _supports_liveness(self) -> bool:
@@ -59,15 +65,62 @@ class JobSession(HttpSession):
 
     def ask(self) -> Sample:
         """Ask about the job, even if the last answer is fresh."""
-        job = sample(self._probe, self._job)
+        job = sampled(self._ask)
         self._job_answer = job if job.outcome == "answered" else None
         return job
+
+    def _ask(self, sent: float) -> Sample:
+        self._child.ask(self._probe)  # before the job, so that a freeze delays this answer
+        answer = self._probe.get(job_path(self._job))
+        self._child.of(answer)
+        job = parse_sample(answer, sent, time.monotonic())
+        return replace(job, detail=text("; ".join(filter(None, (job.detail, self._child.message)))))
 
     def _ask_instead(self, liveness: Sample) -> Sample:
         """A proxy answered the liveness check: if the server itself answers about the job, never check again."""
         job = self.ask()
         self._supports_liveness = job.outcome != "answered"
         return replace(job, sent=liveness.sent, asked=job.sent)
+
+
+class Child:
+    """What the models of a job say while they are trained by jobs of their own.
+
+    The job itself often shows only a clock, or nothing until the next model.
+    """
+
+    def __init__(self) -> None:
+        self.message = ""
+        self._parent: Job = {}
+        self._key = ""
+        self._asked = float("-inf")
+        self._looked = float("-inf")
+
+    def of(self, answer: Answer) -> None:
+        """Remember the job in the answer to ``GET /3/Jobs/{key}``."""
+        self._parent = next(iter(jobs_in(answer)), {})
+
+    def ask(self, probe: Probe) -> None:
+        """Ask for the message of a running child, if it is time and the job has children. Raises NO_ANSWER."""
+        now = time.monotonic()
+        if not trains_others(self._parent) or now < self._asked + CHILD_SECONDS:
+            return
+        self._asked = now
+        child = next(iter(jobs_in(probe.get(job_path(self._key)))), {}) if self._key else {}
+        if not is_running(child):
+            child = self._found(probe.endpoint, now)
+        self._key = key_of(child)
+        if self._key:  # another model is work, too
+            self.message = f"{name_of(child)} {text(child.get('progress_msg'))}".strip()
+
+    def _found(self, endpoint: Endpoint, now: float) -> Job:
+        """A running child in the list of all jobs, which is long and thus rarely asked for."""
+        if now < self._looked + LOOK_SECONDS:
+            return {}
+        self._looked = now
+        with suppress(UnusableAnswer, *NO_ANSWER):
+            return next(iter(children(jobs_of(endpoint), self._parent)), {})
+        return {}
 
 
 class NodeSession(HttpSession):
@@ -152,11 +205,6 @@ def joined(liveness: Sample, job: Sample | None) -> Sample:
     if job is None:
         return liveness
     return replace(job, sent=liveness.sent, received=liveness.received, process=liveness.process, asked=job.sent)
-
-
-def sample(probe: Probe, job: str) -> Sample:
-    """Ask once about the job. Never raises for an error of server or network."""
-    return sampled(lambda sent: parse_sample(probe.get(job_path(job)), sent, time.monotonic()))
 
 
 def parse_sample(answer: Answer, sent: float, received: float) -> Sample:

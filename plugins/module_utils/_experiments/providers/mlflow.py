@@ -429,4 +429,4 @@ class RunSession(HttpSession):
         with suppress(*NO_ANSWER), Tracking(Probe(self._probe.endpoint, RECORD_SECONDS, MAX_BYTES)) as server:
             found = returns(history(server, self._run, self._metric, first, step) or [])
             self._repeats = self._repeats or repeats(found)
-            self._restarted = self._restarted or restart_in(found, since)
+            self._restarted = "" if self._repeats else self._restarted or restart_in(found, since)

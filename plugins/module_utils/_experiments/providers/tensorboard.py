@@ -224,7 +224,7 @@ class SeriesSession(HttpSession):
             self._points = set(sorted(self._points)[-MAX_POINTS // 2 :])
         found = returns(list(self._points))
         self._repeats = self._repeats or repeats(found)
-        self._restarted = self._restarted or restart_in(found, self._since)
+        self._restarted = "" if self._repeats else restart_in(found, self._since)
 
 
 def points_of(body: list[Any]) -> list[Point]:

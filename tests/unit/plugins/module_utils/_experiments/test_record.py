@@ -75,6 +75,17 @@ def test_any_points_are_a_record(points: Points) -> None:
         assert each.at <= 100
 
 
+@given(COUNTS, st.integers(1, 3), st.floats(0.5, 20), st.lists(st.floats(0.1, 2.0), min_size=1, max_size=7))
+def test_a_clock_that_is_set_back_mixes_steps_and_is_no_new_start(
+    count: int, times: int, back: float, durations: list[float]
+) -> None:
+    points, now = [], 0.0
+    for step in range(2 * count):
+        now += durations[step % len(durations)]
+        points += [(now + part / 100 - (back if step >= count else 0.0), float(step)) for part in range(times)]
+    assert says(points) == ""
+
+
 def test_two_ranks_that_log_the_same_steps_are_no_new_start() -> None:
     first, second = record(30, 1.0), record(30, 1.0, start=1.4)  # the second is one step and a bit behind
     assert says([*first, *second]) == ""

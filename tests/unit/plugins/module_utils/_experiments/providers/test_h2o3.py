@@ -16,9 +16,12 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3 as _h2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3_sessions
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_models import job_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.over_http import sampled
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +37,10 @@ JSON = st.recursive(
 )
 NAMES = st.sampled_from(["jobs", "key", "name", "dest", "type", "status", "progress", "progress_msg"])
 LIKE_H2O = st.recursive(JSON, lambda inner: st.dictionaries(NAMES, inner | st.lists(inner, max_size=2), max_size=6))
+
+
+def sample(probe: _http.Probe, job: str) -> Sample:
+    return sampled(lambda sent: h2o3_sessions.parse_sample(probe.get(job_path(job)), sent, sent))
 
 
 def found(*jobs: dict) -> list[str]:
@@ -52,6 +59,91 @@ def test_children_of_an_automl_are_not_counted_twice() -> None:
     child = job("child", dest="GBM_1_AutoML_1_20261124_101500")
     assert found(parent, child, job("own")) == ["aml", "own"]
     assert found(child) == ["child"], "it is not a child if no AutoML runs"
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "counted"),
+    [
+        (job("s", "Key<SegmentModels>", dest="seg1"), job("c", dest="seg1_12"), ["s"]),
+        (job("s", "Key<SegmentModels>", dest="seg1"), job("c", dest="seg10_x"), ["s", "c"]),
+        (job("g", "Key<Grid>", dest="depths"), job("c", dest="depths_model_3"), ["g"]),
+        (job("r", dest="rules", description="RuleFit"), job("c", dest="DRF_model_1795916336066_1"), ["r"]),
+        (job("r", dest="rules", description="Infogram"), job("c", dest="GBM_model_1795916336066_110"), ["r"]),
+        (job("r", dest="rules", description="AdaBoost"), job("c", dest="rules_1"), ["r"]),
+        (job("r", dest="rules", description="RuleFit"), job("c", dest="GBM_model_python_17959_1"), ["r", "c"]),
+        (job("r", dest="rules", description="RuleFit"), job("c", dest="mine"), ["r", "c"]),
+        (job("m", dest="other", description="GBM"), job("c", dest="DRF_model_1795916336066_1"), ["m", "c"]),
+        (
+            job("r", dest="rules", description="RuleFit", start_time=5),
+            job("c", dest="DRF_model_1795916336066_1", start_time=4),
+            ["r", "c"],
+        ),
+    ],
+)
+def test_a_job_over_many_models_is_the_experiment_and_not_its_models(
+    parent: dict[str, Any], child: dict[str, Any], counted: list[str]
+) -> None:
+    assert found(parent, child) == counted
+    assert sorted(found(child, parent)) == sorted(counted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "clock"),
+    [
+        ("Key<AutoML>", [], True),
+        ("Key<Grid>", [], True),
+        ("Key<SegmentModels>", [], False),
+        ("Key<Model>", [{"name": "max_runtime_secs", "actual_value": 60.0}], True),
+        ("Key<Model>", [{"name": "max_runtime_secs", "actual_value": 0.0}], False),
+        ("Key<Model>", [], True),
+    ],
+)
+def test_what_may_be_a_clock_is_taken_for_one(
+    monkeypatch: pytest.MonkeyPatch, kind: str, parameters: list[dict[str, Any]], clock: bool
+) -> None:
+    said: dict[str, Any] = {
+        "/3/Cloud": {"__meta": {"schema_name": "CloudV3"}},
+        "/3/Jobs": {"jobs": [job("a", kind, dest="made")]},
+        "/3/Models/made?_exclude_fields=models/output": {"models": [{"parameters": parameters}]},
+    }
+
+    def get(_probe: _http.Probe, path: str) -> _http.Answer:
+        return _http.Answer(200, PROCESS | {"x-h2o-build-project-version": "3.46"}, said.get(path))
+
+    def download(probe: _http.Probe, path: str, sink: Callable[[bytes], None]) -> _http.Answer:
+        answer = get(probe, path)
+        sink(json.dumps(answer.body).encode())
+        return answer
+
+    monkeypatch.setattr(_http.Probe, "get", get)
+    monkeypatch.setattr(_http.Probe, "download", download)
+    (experiment,), _detail = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a")
+    assert experiment.clock_progress is clock
+
+
+def test_the_models_of_an_automl_show_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The AutoML's own message is the name of a model, and its progress is a clock."""
+    trees = iter(range(100))
+    parent = job("aml", "Key<AutoML>", dest="aml", progress_msg="GBM_1_AutoML_1 [GBM def_5]")
+
+    def get(_probe: _http.Probe, path: str) -> _http.Answer:
+        child = job("child", dest="GBM_1_AutoML_1", progress_msg=f"Built {next(trees)} trees")
+        jobs = {"/3/Jobs/aml": [parent], "/3/Jobs/child": [child], "/3/Jobs": [parent, child]}
+        return _http.Answer(200, PROCESS, {"jobs": jobs[path]})
+
+    def download(probe: _http.Probe, path: str, sink: Callable[[bytes], None]) -> _http.Answer:
+        answer = get(probe, path)
+        sink(json.dumps(answer.body).encode())
+        return answer
+
+    monkeypatch.setattr(_http.Probe, "get", get)
+    monkeypatch.setattr(_http.Probe, "download", download)
+    monkeypatch.setattr(h2o3_sessions, "CHILD_SECONDS", 0.0)
+    session = h2o3_sessions.JobSession(_http.Endpoint("127.0.0.1", 1), "aml")
+    details = [session.ask().detail for _question in range(4)]
+    assert details[0] == "GBM_1_AutoML_1 [GBM def_5]"
+    assert len(set(details)) == 4
+    assert details[3].startswith("GBM_1_AutoML_1 [GBM def_5]; GBM_1_AutoML_1 Built ")
 
 
 @given(LIKE_H2O, st.dictionaries(st.sampled_from(["x-h2o-cluster-id", "server"]), st.text(), max_size=2))
@@ -121,6 +213,7 @@ def test_any_model_is_parsed(body: Any) -> None:
     _h2o3.score_of(answer)
     _h2o3.recovery_of(answer)
     _h2o3.models_in_training(answer)
+    _h2o3.trainings(answer)
     _h2o3.cluster_of(answer)
 
 
@@ -252,7 +345,7 @@ def test_wrong_credentials_are_named_so(serve: Serve) -> None:
 )
 def test_hostile_answers_are_samples_too(serve: Serve, answer: bytes, outcome: str) -> None:
     probe = _http.Probe(_http.Endpoint("127.0.0.1", serve(answer)), timeout=2)
-    assert h2o3_sessions.sample(probe, "$03_a").outcome == outcome
+    assert sample(probe, "$03_a").outcome == outcome
     probe.close()
 
 
@@ -285,14 +378,14 @@ def test_a_connection_takes_one_question_after_the_other(serve_many: int) -> Non
 
 def test_silence_and_refusal_differ(serve: Serve) -> None:
     silent = _http.Probe(_http.Endpoint("127.0.0.1", serve(b"")), timeout=0.2)
-    assert h2o3_sessions.sample(silent, "a").outcome == "silent"
-    assert h2o3_sessions.sample(_http.Probe(_http.Endpoint("127.0.0.1", 1)), "a").outcome == "refused"
+    assert sample(silent, "a").outcome == "silent"
+    assert sample(_http.Probe(_http.Endpoint("127.0.0.1", 1)), "a").outcome == "refused"
 
 
 def test_a_waiting_probe_is_woken(serve: Serve) -> None:
     probe = _http.Probe(_http.Endpoint("127.0.0.1", serve(b"")), timeout=60)
     woken: list[str] = []
-    thread = threading.Thread(target=lambda: woken.append(h2o3_sessions.sample(probe, "a").outcome))
+    thread = threading.Thread(target=lambda: woken.append(sample(probe, "a").outcome))
     thread.start()
     while thread.is_alive():
         probe.interrupt()

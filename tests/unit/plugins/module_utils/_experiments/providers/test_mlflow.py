@@ -184,3 +184,25 @@ def test_answers_are_checked(status: int, body: Any, sentence: str) -> None:
 
 def test_an_experiment_of_an_older_journal_is_asked_for_its_id() -> None:
     assert Experiment("vm-1", "ML-1", "mlflow", "17", "", "http://a").asked_id == "17"
+
+
+def test_servers_without_parts_of_a_history_are_asked_for_all_of_it() -> None:
+    """MLflow 2.2 answers 404 to the one question, and ignores max_results in the other; later versions have pages."""
+    pages = {"": ([[0, 1000], [1, 2000]], "next"), "next": ([[2, 3000], [9, 4000]], "")}
+
+    def answer(path: str) -> tuple[int, Any]:
+        if "bulk-interval" in path:
+            return 404, "<title>404 Not Found</title>"
+        points, token = pages["next" if "page_token=next" in path else ""]
+        metrics = [{"key": "loss", "step": step, "timestamp": stamp} for step, stamp in points]
+        return 200, {"metrics": metrics, **({"next_page_token": token} if token else {})}
+
+    with answering(answer) as url, mlflow.Tracking(Probe(endpoint_of(url, {}, "url"))) as server:
+        assert mlflow.history(server, "run", "loss", 1, 5) == [(2.0, 1.0), (3.0, 2.0)]
+
+
+@pytest.mark.parametrize("answer", [(404, {}), (200, "no JSON"), (200, {"next_page_token": "more", "metrics": []})])
+def test_a_history_that_a_server_does_not_report_is_not_an_empty_one(answer: tuple[int, Any]) -> None:
+    reported = answering(lambda path: (404, {}) if "bulk" in path else answer)
+    with reported as url, mlflow.Tracking(Probe(endpoint_of(url, {}, "url"))) as server:
+        assert mlflow.history(server, "run", "loss", 0, 9) is None

@@ -257,7 +257,7 @@ def test_a_batch_index_in_tensorboard_is_not_a_restart_and_says_nothing_of_progr
     (experiment,) = observed(source).experiments
     session = tensorboard.Tensorboard(source).session(experiment)
     assert session.sample().step == points[-1][1]
-    points[:] = [[time.time(), -1.0, 0.5]]  # the next epoch
+    points[:] = [[time.time(), 1.0, 0.5]]  # the next epoch
     session.sample()
     sample = session.sample()
     assert (sample.restarted, sample.step, sample.progress, sample.detail) == ("", None, None, tensorboard.REPEATS)

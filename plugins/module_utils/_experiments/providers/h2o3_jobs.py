@@ -1,0 +1,99 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Jobs of an H2O-3 server: which ones are experiments, and which ones only serve another job. Pure.
+
+A job over many models is the experiment: the end of one of its models is not its end. Measured with 3.46: an AutoML and
+segment models start one job for each model, a grid search has one job for all. Some algorithms (RuleFit, Infogram, ...)
+are one model that trains others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..._core.untrusted import items, mapping, number, text
+from .probe import Answer
+
+MODEL, AUTOML, GRID, SEGMENTS = "Key<Model>", "Key<AutoML>", "Key<Grid>", "Key<SegmentModels>"
+TRAINING = (MODEL, AUTOML, GRID, SEGMENTS)
+# Their progress is the elapsed share of a time limit, if they have one; only their answers do not say whether.
+CLOCKS = (AUTOML, GRID)
+HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts; they also make a model
+COMPOSED = ("rulefit", "infogram", "modelselection", "adaboost", "anovaglm", "gam", "stackedensemble", "upliftdrf")
+MADE_BY_SERVER = re.compile(r"[A-Za-z0-9]+_model_\d+_\d+")  # of a model without a name of its own
+
+Job = Mapping[str, Any]
+
+
+def jobs_in(answer: Answer) -> list[Job]:
+    """The jobs in the answer to ``GET /3/Jobs`` or ``GET /3/Jobs/{key}``."""
+    return [mapping(job) for job in items(mapping(answer.body).get("jobs"))]
+
+
+def key_of(job: Job) -> str:
+    """The key of a job; empty if it has none."""
+    return text(mapping(job.get("key")).get("name"))
+
+
+def kind_of(job: Job) -> str:
+    """What a job makes: the type of its destination."""
+    return text(mapping(job.get("dest")).get("type"))
+
+
+def name_of(job: Job) -> str:
+    """The name of what a job makes."""
+    return text(mapping(job.get("dest")).get("name"))
+
+
+def is_running(job: Job) -> bool:
+    """Whether a job runs."""
+    return job.get("status") == "RUNNING"
+
+
+def trainings(answer: Answer) -> list[Job]:
+    """The running jobs in ``GET /3/Jobs`` that are experiments of their own."""
+    running = [job for job in jobs_in(answer) if is_running(job)]
+    parents = [job for job in running if trains_others(job)]
+    return [
+        job
+        for job in running
+        if kind_of(job) in TRAINING
+        and key_of(job)
+        and job.get("description") not in HELPERS
+        and not any(serves(job, parent) for parent in parents)
+    ]
+
+
+def trains_others(job: Job) -> bool:
+    """Whether a job trains models by jobs of their own."""
+    composed = text(job.get("description")).lower().replace(" ", "") in COMPOSED
+    return kind_of(job) in (AUTOML, GRID, SEGMENTS) or (kind_of(job) == MODEL and composed)
+
+
+def children(answer: Answer, parent: Job) -> list[Job]:
+    """The running jobs in ``GET /3/Jobs`` that train models for another job."""
+    return [job for job in jobs_in(answer) if is_running(job) and kind_of(job) == MODEL and serves(job, parent)]
+
+
+def serves(job: Job, parent: Job) -> bool:
+    """Whether a job trains a model for another one, by the names that the server gives to such models."""
+    if key_of(job) == key_of(parent) or kind_of(job) not in (MODEL, GRID) or not _is_later(job, parent):
+        return False
+    name, whole, kind = name_of(job), name_of(parent), kind_of(parent)
+    if kind == AUTOML:
+        return "_AutoML_" in name
+    if kind == SEGMENTS:
+        return re.fullmatch(re.escape(whole) + r"_\d+", name) is not None
+    if kind == GRID:
+        return name.startswith(f"{whole}_model_")
+    return trains_others(parent) and (name.startswith(f"{whole}_") or MADE_BY_SERVER.fullmatch(name) is not None)
+
+
+def _is_later(job: Job, parent: Job) -> bool:
+    """Whether a job started after another one, if both say when."""
+    start, before = number(job.get("start_time")), number(parent.get("start_time"))
+    return start is None or before is None or start >= before
