@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e chaos frameworks worlds same-model lint sanity importer matrix release docs roles reference bench figures packaging gitops browser screenshots lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e live chaos frameworks worlds same-model lint sanity importer matrix release docs roles reference bench figures packaging gitops browser screenshots lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ integration: setup-test ## Run the tests of modules against the lab
 
 e2e: setup-test ## Run the tests that call ansible-playbook against the lab
 	@$(PYTEST) tests/e2e
+
+live: setup-test ## Move real VMs with real trainings between real hypervisors (2 minutes, the first time 5)
+	@LIVE=all $(PYTEST) tests/live -s --exitfirst
 
 browser: setup-test ## Run the tests of the report in Chromium
 	@$(PYTEST) tests/browser

@@ -56,6 +56,13 @@ func (b *beats) add(arrived time.Time, steps int64) {
 	b.arrivals, b.steps = append(b.arrivals, arrived), steps
 }
 
+// reset discards the beats of an earlier life of the VM.
+func (b *beats) reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.arrivals, b.steps = nil, 0
+}
+
 // latest is the step of the last beat, and how long ago it came; false before the first.
 func (b *beats) latest() (int64, time.Duration, bool) {
 	b.mu.Lock()

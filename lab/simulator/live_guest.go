@@ -37,6 +37,7 @@ func (g *liveGuest) start() error {
 	if err := g.connect(); err != nil {
 		return err
 	}
+	g.beats.reset()
 	kept := g.guest.Live.State
 	current, err := g.launch(kept != "")
 	if err != nil {
@@ -207,6 +208,9 @@ func (g *liveGuest) state() map[string]any {
 		}
 	}
 	found := map[string]any{"state": name, "pid": pid, "hypervisor": g.guest.Live.Hypervisor}
+	if g.network != nil {
+		found["filters"] = g.network.filters
+	}
 	if steps, ago, any := g.beats.latest(); any {
 		found["steps"], found["beat_seconds_ago"] = steps, ago.Seconds()
 	}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"sync"
 	"syscall"
@@ -27,6 +29,7 @@ const (
 type guestNetwork struct {
 	network *virtualnetwork.VirtualNetwork
 	inside  string // the VM's own address
+	filters bool   // whether this process may drop packets of the controller
 
 	mu     sync.Mutex
 	losing bool
@@ -43,15 +46,16 @@ func newGuestNetwork(plugs net.Listener, address string, spec *Live) (*guestNetw
 	if err != nil {
 		return nil, err
 	}
-	n := &guestNetwork{network: network, inside: spec.Inside, losing: true, socks: map[*net.TCPConn]struct{}{}}
+	n := &guestNetwork{network: network, inside: spec.Inside, losing: true, filters: true, socks: map[*net.TCPConn]struct{}{}}
 	go n.plug(plugs)
 	for _, port := range spec.Ports {
 		head, err := listenPlainly(fmt.Sprintf("%s:%d", address, port))
 		if err != nil {
 			return nil, fmt.Errorf("%w; a real VM needs this port: stop the program that has it", err)
 		}
-		if err := drop(head, true); err != nil {
-			return nil, fmt.Errorf("packets to a real VM cannot be dropped: %w", err)
+		if errors.Is(drop(head, true), unix.EPERM) && n.filters {
+			n.filters = false
+			log.Print("packets to real VMs are lost behind the switch only: since Linux 6.18 a filter on TCP needs CAP_NET_ADMIN")
 		}
 		n.heads = append(n.heads, head)
 		go n.accept(head, port)
@@ -81,8 +85,8 @@ func (n *guestNetwork) plug(plugs net.Listener) {
 	}
 }
 
-// lose begins or ends the loss of packets, in the kernel: a connection waits until its sender sends again, and a new one is
-// not accepted.
+// lose begins or ends the loss of packets in the controller's kernel: a connection waits until its sender sends again, and a
+// new one is not accepted. Without filters only the packets behind the switch are lost, and this process sends them again.
 func (n *guestNetwork) lose(losing bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -95,7 +99,7 @@ func (n *guestNetwork) lose(losing bool) {
 	}
 }
 
-// drop makes a socket lose every packet that arrives, or take them again. Such a filter needs no privilege.
+// drop makes a socket lose every packet that arrives, or take them again. Before Linux 6.18 that needs no privilege.
 func drop(socket syscall.Conn, losing bool) error {
 	raw, err := socket.SyscallConn()
 	if err != nil {

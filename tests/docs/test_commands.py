@@ -34,6 +34,7 @@ BIN = Path(sys.executable).parent
 # What is not run, and why.
 NOT_RUN = {
     r"^make (demo|test)$": "they run everything, this test included",
+    r"^make live$": "tests/live runs a sample of it, and all of it by that command",
     r"^make lab(-stop)?$": "the lab of the test stands for it",
     r"^git clone |awx|CONTROLLER_": "there is no AWX; tests/awx applies it to a double of its API",
     r"^pip install |^ansible-galaxy collection (build|install)": "the environment of the tests has it installed",

@@ -1,0 +1,39 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A real VM moves there and back while its training is watched: the sample of this folder that `make test` runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
+
+from lab.processes import marked_pids
+from tests.live.real import AWAY, HOME, real_lab
+
+pytestmark = pytest.mark.long
+
+
+def test_a_real_vm_moves_there_and_back_and_trains_on(tmp_path: Path) -> None:
+    with real_lab(tmp_path) as real:
+        state = Path(real.lab.answer["state"])
+        first = real.vm()["guest"]
+        assert first["hypervisor"].startswith("QEMU ")
+        started, steps = real.metric("process_start_time_seconds"), real.steps()
+        assert real.move()["result"] == "success"
+        there = real.truth()
+        assert 0 < there.freeze <= there.standstill
+        assert there.transferred_mb > 50
+        assert real.vm()["host"] == AWAY
+        assert real.vm()["guest"]["pid"] != first["pid"], "another process runs the VM now"
+        judgement, back = real.judged(0.5, "back")
+        assert judgement.verdict is Verdict.UNINTERRUPTED, judgement
+        assert 0.5 <= back.freeze <= back.standstill
+        assert real.vm()["host"] == HOME
+        assert real.metric("process_start_time_seconds") == started
+        assert real.steps() > steps
+        assert len(marked_pids(state)) == 2, "the simulated vCenter and one QEMU"
+    assert marked_pids(state) == []
