@@ -47,6 +47,11 @@ def shortened(name: str) -> str:
     return f"{shown[: MAX_TEXT - len(mark) - 1]}~{mark}"
 
 
+def if_shortened(name: str) -> str:
+    """The name if ``shortened`` does not show it as it is; else empty."""
+    return "" if shortened(name) == name else name
+
+
 def number(value: Any) -> float | None:
     """A finite number, also from a string; anything else is ``None``."""
     try:

@@ -26,7 +26,7 @@ from ..._core.errors import (
     InvalidInput,
     VsphereError,
 )
-from ..._core.untrusted import mapping, number, text
+from ..._core.untrusted import if_shortened, mapping, number, shortened, text
 from ..finished_models import (
     Exported,
     ExportRequest,
@@ -75,7 +75,8 @@ class DriverlessAi(UrlSource):
                 vm=target.vm,
                 vm_name=target.vm_name,
                 provider=PROVIDER,
-                id=text(experiment.key),
+                id=shortened(str(experiment.key)),
+                exact_id=if_shortened(str(experiment.key)),
                 process="",
                 url=endpoint.url,
                 description=text(experiment.name),
@@ -111,7 +112,7 @@ class DriverlessAi(UrlSource):
         """See the port ``Source``: status, validation score, and the names of the server's downloads."""
         endpoint = self._endpoint(experiment.url)
         try:
-            known = found_again(connect(endpoint, self._settings), experiment.id)
+            known = found_again(connect(endpoint, self._settings), experiment.asked_id)
             status, _progress = progress_of(known)
             metrics = mapping(known.metrics())
             artifacts = tuple(text(str(name)) for name in known.artifacts.list())
@@ -123,7 +124,7 @@ class DriverlessAi(UrlSource):
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
-        return ExperimentSession(self._endpoint(experiment.url), experiment.id, self._settings)
+        return ExperimentSession(self._endpoint(experiment.url), experiment.asked_id, self._settings)
 
 
 def connect(endpoint: Endpoint, settings: Mapping[str, Any]) -> Any:
@@ -174,7 +175,7 @@ def progress_of(experiment: Any) -> tuple[str, float | None]:
 def fetch_pipeline(client: Any, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
     """Download the scoring pipeline of a finished experiment. Raises ExperimentError if it does not exist."""
     who = f"{experiment.vm_name}: {experiment.description or experiment.id}"
-    found = found_again(client, experiment.id)
+    found = found_again(client, experiment.asked_id)
     status, progress = progress_of(found)
     if status == "RUNNING":
         raise ExperimentError(

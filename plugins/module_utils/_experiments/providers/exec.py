@@ -30,11 +30,14 @@ from typing import Any
 from ..._core.untrusted import (
     MAX_TEXT,
     count,
+    exact,
+    if_shortened,
     items,
     mapping,
     number,
     parsed,
     share,
+    shortened,
     text,
 )
 from ..model import (
@@ -86,7 +89,8 @@ class Exec(Source):
             vm=target.vm,
             vm_name=target.vm_name,
             provider=PROVIDER,
-            id=word(reported.get("id")),
+            id=shortened(exact(name_in(reported))),
+            exact_id=if_shortened(exact(name_in(reported))),
             process=process,
             url=f"exec:{self._command[0]}",
             description=text(reported.get("description")),
@@ -115,7 +119,7 @@ class Exec(Source):
 
     def final(self, experiment: Experiment) -> Final | None:
         """See the port ``Source``: the program's answer to ``final``, which is optional."""
-        answer = self._once({"op": "final", "id": experiment.id, "vm": experiment.vm_name})
+        answer = self._once({"op": "final", "id": experiment.asked_id, "vm": experiment.vm_name})
         status = text(answer.get("status"))
         if status not in STATUS:
             return None
@@ -125,7 +129,7 @@ class Exec(Source):
     def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
         """See the port ``Source``: the program's answer to ``history``, which is optional."""
         answer = self._once(
-            {"op": "history", "id": experiment.id, "vm": experiment.vm_name, "first": first, "last": last}
+            {"op": "history", "id": experiment.asked_id, "vm": experiment.vm_name, "first": first, "last": last}
         )
         points = [(count(p[0]), count(p[1])) for p in map(items, items(answer.get("points"))) if len(p) == 2]
         return [(at, step) for at, step in points if at is not None and step is not None]
@@ -143,6 +147,12 @@ class Exec(Source):
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         return ProgramSession(Program(self._command), experiment, self._secrets)
+
+
+def name_in(reported: Mapping[str, Any]) -> Any:
+    """The id of a reported experiment; a whole number becomes text."""
+    known = reported.get("id")
+    return str(known) if isinstance(known, int) and not isinstance(known, bool) else known
 
 
 def word(value: Any) -> str:
@@ -230,7 +240,7 @@ class ProgramSession:
     def __init__(self, program: Program, experiment: Experiment, secrets: Mapping[str, str]) -> None:
         self._program = program
         self._process = experiment.process
-        self._question = {"op": "sample", "id": experiment.id, "vm": experiment.vm_name, "secrets": dict(secrets)}
+        self._question = {"op": "sample", "id": experiment.asked_id, "vm": experiment.vm_name, "secrets": dict(secrets)}
 
     def sample(self) -> Sample:
         """See the port ``Session``."""

@@ -23,11 +23,13 @@ from typing import Any
 
 from ..._core.errors import ExperimentError
 from ..._core.untrusted import (
+    if_shortened,
     items,
     mapping,
     number,
     quoted,
     share,
+    shortened,
     text,
 )
 from ..finished_models import Exported, ExportRequest
@@ -98,7 +100,7 @@ class H2o3(Source):
         """See the port ``Source``: from the parameters of the job's model."""
         try:
             with self._probe(experiment) as probe:
-                destination = mapping(job_of(probe.get(job_path(experiment.id))).get("dest"))
+                destination = mapping(job_of(probe.get(job_path(experiment.asked_id))).get("dest"))
                 kind, name = text(destination.get("type")), text(destination.get("name"))
                 return reproducible_of(kind, probe.get(parameters_path(name)) if kind == "Key<Model>" else None)
         except NO_ANSWER as error:
@@ -119,7 +121,7 @@ class H2o3(Source):
         """See the port ``Source``: ``auto_recoverable`` of the job, else the checkpoint folders of its model."""
         try:
             with self._probe(experiment) as probe:
-                job = job_of(probe.get(job_path(experiment.id)))
+                job = job_of(probe.get(job_path(experiment.asked_id)))
                 if job.get("auto_recoverable") is True:
                     return "yes", "the server's auto-recovery"
                 return recovery_of(probe.get(parameters_path(text(mapping(job.get("dest")).get("name")))))
@@ -130,7 +132,7 @@ class H2o3(Source):
         """See the port ``Source``: the job's status, its best model and the metric of that model."""
         try:
             with self._probe(experiment) as probe:
-                job = job_of(probe.get(job_path(experiment.id)))
+                job = job_of(probe.get(job_path(experiment.asked_id)))
                 models = models_of(mapping(job.get("dest")), probe) if job.get("status") == "DONE" else []
                 metric, score = score_of(probe.get(f"/3/Models/{quoted(models[0])}")) if models else ("", None)
         except NO_ANSWER:
@@ -148,7 +150,7 @@ class H2o3(Source):
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
         endpoint = self._endpoint_of(experiment)
-        return (NodeSession if experiment.cluster else JobSession)(endpoint, experiment.id)
+        return (NodeSession if experiment.cluster else JobSession)(endpoint, experiment.asked_id)
 
     def _endpoint(self, address: str, port: int) -> Endpoint:
         chosen = self._settings
@@ -190,11 +192,14 @@ def _discover(probe: Probe, vm: str, vm_name: str) -> tuple[list[Experiment], st
     unlimited = {
         e.id
         for e in running[:MAX_JOBS]
-        if e.id in models and time.monotonic() < end and not may_have_time_limit(probe, models[e.id])
+        if e.asked_id in models and time.monotonic() < end and not may_have_time_limit(probe, models[e.asked_id])
     }
     found = [
         replace(
-            e, cluster=name, nodes=nodes, clock_progress=e.clock_progress or (e.id in models and e.id not in unlimited)
+            e,
+            cluster=name,
+            nodes=nodes,
+            clock_progress=e.clock_progress or (e.asked_id in models and e.id not in unlimited),
         )
         for e in running
     ]
@@ -271,10 +276,11 @@ def running_experiments(answer: Answer, url: str, vm: str, vm_name: str) -> list
             vm=vm,
             vm_name=vm_name,
             provider=PROVIDER,
-            id=key_of(job),
+            id=shortened(key_of(job)),
+            exact_id=if_shortened(key_of(job)),
             process=answer.headers.get("x-h2o-cluster-id", ""),
             url=url,
-            description=f"{text(job.get('description'))} {name_of(job)}".strip(),
+            description=f"{text(job.get('description'))} {text(name_of(job))}".strip(),
             progress=share(job.get("progress")),
             clock_progress=kind_of(job) in CLOCKS,
             capabilities=CAPABILITIES,

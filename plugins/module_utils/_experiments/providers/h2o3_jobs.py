@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..._core.untrusted import items, mapping, number, text
+from ..._core.untrusted import exact, items, mapping, number, text
 from .probe import Answer
 
 MODEL, AUTOML, GRID, SEGMENTS = "Key<Model>", "Key<AutoML>", "Key<Grid>", "Key<SegmentModels>"
@@ -36,7 +36,7 @@ def jobs_in(answer: Answer) -> list[Job]:
 
 def key_of(job: Job) -> str:
     """The key of a job; empty if it has none."""
-    return text(mapping(job.get("key")).get("name"))
+    return exact(mapping(job.get("key")).get("name"))
 
 
 def kind_of(job: Job) -> str:
@@ -46,7 +46,7 @@ def kind_of(job: Job) -> str:
 
 def name_of(job: Job) -> str:
     """The name of what a job makes."""
-    return text(mapping(job.get("dest")).get("name"))
+    return exact(mapping(job.get("dest")).get("name"))
 
 
 def is_running(job: Job) -> bool:

@@ -142,7 +142,7 @@ def fetch_model(probe: Probe, experiment: Experiment, request: ExportRequest, fo
         raise InvalidInput(
             "An H2O-3 model has no format python", hint="Set format to mojo, binary or auto", option="format"
         )
-    destination = finished(probe.get(job_path(experiment.id)), experiment)
+    destination = finished(probe.get(job_path(experiment.asked_id)), experiment)
     model = chosen(probe, destination, experiment, request.model)
     description = probe.get(parameters_path(model))
     algorithm = text(description_of(description).get("algo"))

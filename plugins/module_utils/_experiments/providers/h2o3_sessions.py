@@ -111,7 +111,7 @@ class Child:
             child = self._found(probe.endpoint, now)
         self._key = key_of(child)
         if self._key:  # another model is work, too
-            self.message = f"{name_of(child)} {text(child.get('progress_msg'))}".strip()
+            self.message = f"{text(name_of(child))} {text(child.get('progress_msg'))}".strip()
 
     def _found(self, endpoint: Endpoint, now: float) -> Job:
         """A running child in the list of all jobs, which is long and thus rarely asked for."""

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from ..._core.untrusted import count, exact, items, mapping, number, shortened, text
+from ..._core.untrusted import count, exact, if_shortened, items, mapping, number, shortened, text
 from ..identity import RESTART_SECONDS
 from ..model import (
     Capabilities,
@@ -187,7 +187,7 @@ class Mlflow(UrlSource):
             vm_name=target.vm_name,
             provider=PROVIDER,
             id=shortened(run_id),
-            exact_id=run_id if shortened(run_id) != run_id else "",
+            exact_id=if_shortened(run_id),
             process=process_of(tags),
             url=endpoint.url,
             description=text(info.get("run_name")) or tags.get("mlflow.runName", ""),

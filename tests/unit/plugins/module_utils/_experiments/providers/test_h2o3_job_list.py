@@ -78,6 +78,15 @@ def test_a_running_job_among_24000_past_ones_is_found_with_little_memory(place: 
     assert peak < 8 << 20, "the whole list takes 180 MB"
 
 
+@pytest.mark.parametrize("key", ["$03_" + "k" * 300, "$03_a\u200bb"])
+def test_a_job_is_asked_for_by_its_whole_key(key: str) -> None:
+    with h2o_server(listed(job(key))) as endpoint:
+        (experiment,), _detail = h2o3.discover(endpoint, "vm-1", "a")
+    assert len(experiment.id) <= 200
+    assert experiment.id.isprintable()
+    assert experiment.asked_id == key
+
+
 def test_a_list_that_arrives_slowly_is_waited_for() -> None:
     with h2o_server(listed(*past(6000), job("live")), drip=1.0) as endpoint:
         assert len(h2o3.discover(endpoint, "vm-1", "a")[0]) == 1

@@ -372,6 +372,19 @@ def test_what_a_program_does_wrong_is_a_sample(program: _exec.Exec, job: str, ou
     session.close()
 
 
+def test_a_program_is_asked_for_the_whole_id(tmp_path: Path) -> None:
+    path = tmp_path / "provider"
+    path.write_text(
+        "import json, sys\nfor line in sys.stdin: print(json.dumps({'detail': str(len(json.loads(line)['id']))}), flush=True)"
+    )
+    source = _exec.Exec(settings("exec", command=[sys.executable, str(path)]))
+    experiment = source._experiment({"id": "x" * 300}, TARGET)
+    assert len(experiment.id) == 200
+    session = source.session(experiment)
+    assert session.sample().detail == "300"
+    session.close()
+
+
 def test_a_program_that_waits_is_woken(program: _exec.Exec) -> None:
     session = program.session(program._experiment({"id": "silent"}, TARGET))
     threading.Timer(0.5, session.interrupt).start()
