@@ -15,7 +15,7 @@ from lab.paths import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "docsite" / "rst" / "explanation_figures.rst"
-VERDICTS = ("uninterrupted", "stalled", "restarted", "failed", "completed", "unknown")
+VERDICTS = ("uninterrupted", "stalled", "restarted", "lost", "failed", "completed", "unknown")
 PROVIDERS = {
     "exec": "``exec``, a log of steps",
     "exporter": "``prometheus``, an exporter in the training",

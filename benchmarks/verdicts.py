@@ -37,7 +37,7 @@ SETTLE_SECONDS = 6.0
 SOUND = frozenset({Verdict.UNINTERRUPTED})
 # Unknown is right for what nobody could see; an alarm would still be false.
 SOUND_OR_UNSEEN = frozenset({Verdict.UNINTERRUPTED, Verdict.UNKNOWN})
-GONE = frozenset({Verdict.FAILED})
+GONE = frozenset({Verdict.LOST})
 ALGORITHM = "gbm"
 PARTS = {
     "training_frame": FRAME,
@@ -175,7 +175,7 @@ FATES = (
     Fate("nothing", _nothing, SOUND),
     Fate("freeze within the budget", _short_freeze, SOUND),
     Fate("freeze beyond the budget", _long_freeze, frozenset({Verdict.STALLED})),
-    Fate("killed and restarted", _restart, frozenset({Verdict.RESTARTED, Verdict.FAILED})),
+    Fate("killed and restarted", _restart, GONE),
     Fate("cancelled", _cancel, frozenset({Verdict.FAILED})),
     Fate("failed", _fail, frozenset({Verdict.FAILED}), frail=True),
     Fate("network cut and healed", _cut, SOUND_OR_UNSEEN),

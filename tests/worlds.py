@@ -397,27 +397,28 @@ def judged(world: World) -> Judgement:
 
 def lies(world: World, judgement: Judgement) -> list[str]:
     """What the judgement claims and is not true. Being modest is not a lie."""
-    verdict, same = judgement.verdict, not world.restarted or ended_before(world)
-    said = []
-    if verdict in GOOD and not same:
-        said.append("it was restarted")
-    if verdict in GOOD and world.gone and not (verdict is Verdict.COMPLETED and world.ended == "DONE"):
-        said.append("it is gone")
-    if verdict is Verdict.UNINTERRUPTED and world.longest > world.budget:
-        said.append(f"it stood still for {world.longest} s")
-    if verdict is Verdict.UNINTERRUPTED and not world.worked_after(ARRIVED):
-        said.append("it did nothing after its move")
-    if verdict is Verdict.UNINTERRUPTED and world.ended_at < END - 1.0:
-        said.append(f"it is {world.ended}")
-    if verdict is Verdict.COMPLETED and world.ended != "DONE":
-        said.append("it is not done")
-    if judgement.identity == "proven" and not same and world.lives[1].born < END - 1.0:
-        said.append("the process is another one")
-    if verdict is Verdict.RESTARTED and not world.restarted and not world.gone and not looks_like_one(world):
-        said.append("it was not restarted")
-    if verdict is Verdict.FAILED and world.ended != "FAILED" and not world.gone:
-        said.append("it did not fail")
-    return said
+    same = not world.restarted or ended_before(world)
+    left = not world.gone or (world.ended == "DONE" and judgement.verdict is Verdict.COMPLETED)
+    again = world.lives[1].born if world.restarted else END
+    needed = {
+        Verdict.UNINTERRUPTED: {
+            "it was restarted": same,
+            "it is gone": left,
+            f"it stood still for {world.longest} s": world.longest <= world.budget,
+            "it did nothing after its move": world.worked_after(ARRIVED),
+            f"it is {world.ended}": world.ended_at >= END - 1.0,
+        },
+        Verdict.COMPLETED: {"it was restarted": same, "it is gone": left, "it is not done": world.ended == "DONE"},
+        Verdict.RESTARTED: {"it was not restarted": world.restarted or looks_like_one(world)},
+        Verdict.LOST: {"it is there": world.gone or (world.restarted and world.kind == "h2o")},
+        Verdict.FAILED: {"it did not fail": world.ended == "FAILED"},
+    }
+    true = needed.get(judgement.verdict, {})
+    if judgement.identity == "proven":
+        true = {**true, "the process is another one": same or again >= END - 1.0}
+    if judgement.verdict in (Verdict.LOST, Verdict.RESTARTED):
+        true = {**true, "a dead process did not stall": judgement.longest_stall is None}
+    return [lie for lie, is_true in true.items() if not is_true]
 
 
 def looks_like_one(world: World) -> bool:

@@ -14,7 +14,7 @@ author:
   - liveml.vsphere contributors (@liveml)
 description:
   - Watches the experiments of a run and compares them with their state at the beginning of the run.
-  - Fails if an experiment was restarted, failed or cannot be observed, or if O(wait_timeout) ends first.
+  - Fails if an experiment was restarted, lost, failed or cannot be observed, or if O(wait_timeout) ends first.
   - The module only reads from the experiment servers. It does not connect to vCenter.
 extends_documentation_fragment:
   - liveml.vsphere.attributes
@@ -121,7 +121,7 @@ verdicts:
       type: str
       sample: ""
     verdict:
-      description: V(uninterrupted), V(stalled), V(restarted), V(failed), V(completed) or V(unknown).
+      description: V(uninterrupted), V(stalled), V(restarted), V(lost), V(failed), V(completed) or V(unknown).
       type: str
       sample: uninterrupted
     identity:

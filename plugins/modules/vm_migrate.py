@@ -260,7 +260,7 @@ experiments:
       type: str
       sample: ""
     verdict:
-      description: V(uninterrupted), V(stalled), V(restarted), V(failed), V(completed) or V(unknown).
+      description: V(uninterrupted), V(stalled), V(restarted), V(lost), V(failed), V(completed) or V(unknown).
       type: str
       sample: uninterrupted
     identity:

@@ -35,6 +35,7 @@ _CLAIMS = {
     "uninterrupted": ("proven", "proven", "proven", ""),
     "completed": ("proven", "proven", "proven", ""),
     "stalled": ("proven", "proven", "refuted", ""),
+    "lost": ("unknown", "unknown", "unknown", "its process is gone: its port refuses connections"),
     "restarted": ("refuted", "refuted", "unknown", "a different server process now answers in this VM"),
     "failed": ("unknown", "unknown", "unknown", "the server process is gone: its port refuses connections"),
     "unknown": ("unknown", "unknown", "unknown", "the server could not be observed at the end"),
@@ -234,7 +235,7 @@ def _judge(book: Book, one: dict[str, str], number: int, end: float, verdict: st
     measured = {"seconds": seconds, "low": seconds - 0.03, "high": seconds + 0.03, "at_mono": ORIGIN + end - 0.6}
     book.add(min(end + 2, over), "verdict", vm=one, provider="h2o3", id=f"job-{number}", verdict=verdict,
              identity=identity, progress_claim=progress, stall_claim=stall,
-             longest_stall=None if verdict in ("failed", "unknown") else measured, resolution=0.21,
+             longest_stall=None if verdict in ("failed", "lost", "restarted", "unknown") else measured, resolution=0.21,
              progress_before=0.12, progress_after=0.4, samples=1000, unwatched_seconds=0.0, detail=detail)  # fmt: skip
 
 

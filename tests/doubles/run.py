@@ -31,10 +31,10 @@ from tests.doubles.vcenter import SOURCE, World
 
 
 class Watching:
-    """Observer and watch in one; the experiments of ``harmed`` VMs have failed once they are judged."""
+    """Observer and watch in one; the experiments of ``harmed`` VMs have failed, or what ``verdict`` says, once judged."""
 
-    def __init__(self, *harmed: str) -> None:
-        self.harmed = harmed
+    def __init__(self, *harmed: str, verdict: Verdict = Verdict.FAILED, unwatched: float = 0.0) -> None:
+        self.harmed, self.verdict, self.unwatched = harmed, verdict, unwatched
 
     def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
         found = tuple(Experiment(vm, vm, "h2o3", "job", "1", "http://x") for vm in self.harmed if vm in vms)
@@ -59,7 +59,8 @@ class Watching:
         if vm not in self.harmed:
             return ()
         experiment = Experiment(vm, vm.replace("vm", "ml"), "h2o3", "job", "1", "http://x")
-        return (Judgement(experiment, Verdict.FAILED, "proven", "proven", "proven", None, None, 0.1, 0.1),)
+        claims = ("proven", "proven", "unknown" if self.unwatched else "proven")
+        return (Judgement(experiment, self.verdict, *claims, None, None, 0.1, 0.1, unwatched_seconds=self.unwatched),)
 
 
 class ScriptedWatch:

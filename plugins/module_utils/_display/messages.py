@@ -17,7 +17,7 @@ from typing import Any
 from .._core.wording import percent, stall_text
 
 EVENTS = ("before", "stall", "after")
-HARMED = ("stalled", "restarted", "failed")
+HARMED = ("stalled", "restarted", "lost", "failed")
 Experiment = Mapping[str, Any]
 
 
@@ -118,7 +118,7 @@ def _text(
             f"{subject} begins. These experiments train in VMs that will move by live vMotion. You do not have to do anything.",
             "Each experiment is watched during the move. It will pause for a moment when vMotion switches over.",
         ],
-        "stall": [f"{subject}: these experiments stalled for longer than allowed, were restarted or failed."],
+        "stall": [f"{subject}: these experiments stalled for longer than allowed, were restarted, lost or failed."],
         "after": [f"{subject} {'failed' if failure else 'is done'}."],
     }[event]
     by_owner: dict[str, list[str]] = {}

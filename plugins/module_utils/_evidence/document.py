@@ -113,6 +113,7 @@ def statement(experiment: model.Experiment, shared: frozenset[str] = frozenset()
         "completed": f"{vm}: {none}; the experiment ran to completion; {stall}",
         "stalled": f"{vm}: {f'{same}, but ' if proven else ''}it stalled beyond the budget; {stall}",
         "restarted": f"{vm}: the experiment was restarted: its process, job or progress is not the same as before",
+        "lost": f"{vm}: the experiment is lost: its process is gone, and nothing continues it",
         "failed": f"{vm}: the experiment failed",
         "unknown": f"{vm}: it is not known whether the experiment was interrupted",
     }

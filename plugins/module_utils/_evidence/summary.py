@@ -20,6 +20,7 @@ from .model import Claim, Experiment, Gap, Move, Overall, Owner, Place, Record, 
 
 GOOD = ("uninterrupted", "completed")
 _WORDS = {
+    "lost": ("was lost", "were lost"),
     "failed": ("failed", "failed"),
     "restarted": ("was restarted", "were restarted"),
     "stalled": ("stalled beyond the budget", "stalled beyond the budget"),

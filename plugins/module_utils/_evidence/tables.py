@@ -267,7 +267,10 @@ def same_model_table(evidence: Evidence) -> Table | None:
 def _same_model(experiment: Experiment) -> tuple[str, str]:
     """Whether the same model is expected, and why. This can be expected only of an experiment that continued."""
     claims = experiment["claims"]
-    if experiment["verdict"] in ("failed", "restarted") or "refuted" in (claims["identity"], claims["progress"]):
+    if experiment["verdict"] in ("failed", "lost", "restarted") or "refuted" in (
+        claims["identity"],
+        claims["progress"],
+    ):
         return "not guaranteed", "the experiment did not continue unchanged"
     reproducible = experiment["reproducible"]
     if reproducible["state"] == "yes" and claims["identity"] != "proven":

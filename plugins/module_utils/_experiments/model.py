@@ -14,11 +14,16 @@ from .training_clock import Gap
 
 
 class Verdict(StrEnum):
-    """What the evidence says about an experiment."""
+    """What the evidence says about an experiment.
+
+    ``lost``: its process is gone and nothing continues it. ``restarted``: it runs, but not as before. ``failed``: the job
+    itself reports that it ended without a result.
+    """
 
     UNINTERRUPTED = "uninterrupted"
     STALLED = "stalled"
     RESTARTED = "restarted"
+    LOST = "lost"
     FAILED = "failed"
     COMPLETED = "completed"
     UNKNOWN = "unknown"
@@ -27,6 +32,7 @@ class Verdict(StrEnum):
 # What an operator must look at first. A completed experiment proves less about its stall than an uninterrupted one.
 # An interrupted experiment must not hide behind one that could not be observed.
 WORST_FIRST = (
+    Verdict.LOST,
     Verdict.FAILED,
     Verdict.RESTARTED,
     Verdict.STALLED,

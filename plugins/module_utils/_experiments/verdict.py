@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
-from .identity import Identity, identity_of, is_foreign
+from .identity import CUT, Identity, identity_of, is_foreign
 from .model import (
     Experiment,
     Judgement,
@@ -28,6 +29,7 @@ from .stall import (
     resolution,
 )
 
+OVER = (Verdict.LOST, Verdict.RESTARTED, Verdict.FAILED)  # not as before
 CLOCK_NOTE = "progress may follow the wall clock (a time limit), so only steps and messages prove work"
 
 
@@ -57,12 +59,14 @@ def judge(
     progress, why_progress = _progress(experiment, samples, max(marks, default=None))
     stall_claim, why_stall = _stall_claim(samples, stall, stall_budget, bool(unwatched))
     verdict, why = _verdict(experiment, samples, identity, progress, stall_claim)
+    if verdict in (Verdict.LOST, Verdict.RESTARTED):  # the process that trained is dead, and did not stall
+        stall, stall_claim = None, "unknown"
     notes = [
         why,
         identity.why,
         why_progress if identity.claim != "refuted" else "",
         why_stall if verdict is Verdict.UNKNOWN else "",
-        finding.note if finding is not None else "",
+        finding.note if finding is not None and stall is not None else "",
         CLOCK_NOTE if experiment.clock_progress else "",
     ]
     before = [s.progress for s in answers if moved_at is None or s.received <= moved_at]
@@ -151,9 +155,13 @@ def _verdict(
 ) -> tuple[Verdict, str]:
     if not samples:
         return Verdict.UNKNOWN, "no sample was taken"
+    last = samples[-1]
+    if last.outcome == "refused" and last.detail not in CUT and experiment.capabilities.signal == "answers":
+        return Verdict.LOST, "its process is gone: its port refuses connections"
+    if identity.claim == "refuted" and last.outcome == "job_missing":
+        return Verdict.LOST, "the process that answers now does not know the job"
     if identity.claim == "refuted":
         return Verdict.RESTARTED, ""
-    last = samples[-1]
     if progress == "refuted" and _done(last):
         return Verdict.RESTARTED, ""
     ending = _ending(experiment, last, identity, stall)
@@ -169,9 +177,7 @@ def _verdict(
 
 
 def _ending(experiment: Experiment, last: Sample, identity: Identity, stall: str) -> tuple[Verdict, str] | None:
-    """The verdict if the last sample alone decides."""
-    if last.outcome == "refused" and experiment.capabilities.signal == "answers":
-        return Verdict.FAILED, "the server process is gone: its port refuses connections"
+    """The verdict if the last sample decides."""
     if last.outcome in ("silent", "invalid", "refused"):
         return Verdict.UNKNOWN, "the server could not be observed at the end"
     if last.outcome == "job_missing":
@@ -192,4 +198,30 @@ def must_stop_run(judgement: Judgement) -> bool:
     """
     if judgement.verdict is Verdict.UNKNOWN:
         return "proven" not in (judgement.identity, judgement.progress)
-    return judgement.verdict in (Verdict.STALLED, Verdict.RESTARTED, Verdict.FAILED)
+    return judgement.verdict in (Verdict.STALLED, *OVER)
+
+
+def after_its_move(settled: Judgement, later: Judgement) -> Judgement:
+    """The judgement at the end of a run on an experiment whose move was watched to its end.
+
+    The verdict of a finished move is final: what nobody saw later, and a later stall, are not the move's. That the
+    experiment was lost, restarted or failed later is seen, and counts.
+    """
+    if settled.verdict is Verdict.UNKNOWN or later.verdict in OVER:
+        return later
+    done = settled.verdict is Verdict.UNINTERRUPTED and later.verdict is Verdict.COMPLETED
+    gap, stall = later.unwatched_seconds, later.longest_stall
+    notes = [
+        settled.detail,
+        f"after its move, nothing watched it for {gap:.0f} s" if gap else "",
+        f"after its move, it stalled for {stall.seconds:.2f} s" if later.verdict is Verdict.STALLED and stall else "",
+    ]
+    return replace(
+        settled,
+        verdict=Verdict.COMPLETED if done else settled.verdict,
+        progress_after=settled.progress_after if later.progress_after is None else later.progress_after,
+        samples=later.samples,
+        unwatched_seconds=gap,
+        over=later.over,
+        detail="; ".join(dict.fromkeys(note for note in notes if note)),
+    )

@@ -14,6 +14,7 @@ from pathlib import Path
 from .._core.errors import PlanRefused, VsphereError
 from .._experiments.model import Conclusion, Experiment
 from .._experiments.samples import digest, read_samples
+from .._experiments.verdict import after_its_move
 from .._plan.drift import revalidate
 from .._plan.homes import next_home, recorded_home
 from .._plan.model import Move, Plan, Refusal
@@ -25,7 +26,7 @@ from .._vsphere.news import Fault
 from .events import Entry
 from .executor import Executor, failures_of
 from .home_records import journal_homes
-from .journal import Journal, utc_now
+from .journal import Journal, read_journal, utc_now
 from .locks import run_lock
 from .model import (
     Ended,
@@ -38,7 +39,7 @@ from .model import (
 from .ports import ExperimentWatch, Observer, Vcenter
 from .record import RunRecord
 from .rollback import Rollback, rollback_reason
-from .state import MoveRecord, RunState
+from .state import MoveRecord, RunState, replay
 from .store import JOURNAL, new_run, unfinished_run, unfinished_run_of_vms
 
 UNOBSERVED = Fault(OwnReason.END_NOT_OBSERVED, "the move ended while no process watched it")
@@ -230,7 +231,7 @@ class _Run:
                 names=estate.host_names,
                 interrupted=self._interrupted,
             )
-            outcome = executor.run(plan, watched)
+            outcome = self._with_verdicts_of_moves(executor.run(plan, watched))
         reason = self._rolling_back or rollback_reason(outcome, request.rules)
         if not reason:
             return outcome, None
@@ -243,7 +244,18 @@ class _Run:
             own_fence=request.host.moid if own and request.host else None,
             interrupted=self._interrupted,
         )
-        return outcome, rollback.carry_out(reason, watched)
+        rolled_back = rollback.carry_out(reason, watched)
+        return outcome, replace(rolled_back, outcome=self._with_verdicts_of_moves(rolled_back.outcome))
+
+    def _with_verdicts_of_moves(self, outcome: Outcome) -> Outcome:
+        """The outcome with the verdicts of moves that were watched to their end, by this process or an earlier one."""
+        state = replay(read_journal(self._folder / JOURNAL).entries)
+        known = state.verdicts if state is not None else {}
+        judgements = []
+        for later in outcome.judgements:
+            settled = known.get((later.experiment.vm, later.experiment.id))
+            judgements.append(after_its_move(settled.judgement(later.experiment), later) if settled else later)
+        return replace(outcome, judgements=tuple(judgements))
 
     def _conclusions(self, outcome: Outcome) -> list[Conclusion]:
         samples = {k: [s for _p, s in rows] for k, rows in read_samples(self._folder / "samples.jsonl").items()}

@@ -27,6 +27,7 @@ from .events import (
     RunFinished,
     RunResumed,
     RunStarted,
+    VerdictReached,
 )
 from .model import MoveResult, Purpose
 
@@ -59,7 +60,8 @@ class RunState:
     """A run as its journal describes it. ``moves`` is keyed by VM MoID; the latest plan of a VM counts.
 
     ``rolling_back`` is why the run brings back what it moved, "" when it does not; ``back`` holds these moves by VM MoID.
-    ``homes_cleared`` are VMs that need no home any more, each with the time (UTC, ISO 8601) since when.
+    ``homes_cleared`` are VMs that need no home any more, each with the time (UTC, ISO 8601) since when. ``verdicts`` are
+    the last ones by VM MoID and experiment, without VMs that moved again since.
     """
 
     run_id: str
@@ -78,6 +80,7 @@ class RunState:
     own_fence: bool = False
     rolling_back: str = ""
     back: Mapping[str, MoveRecord] = field(default_factory=dict)
+    verdicts: Mapping[tuple[str, str], VerdictReached] = field(default_factory=dict)
 
     def is_of(self, vcenter_uuid: str) -> bool:
         """Whether the run is of this vCenter, with whose instance UUID its key begins."""
@@ -129,6 +132,8 @@ def _applied(state: RunState, entry: Entry) -> RunState:
             return _with_home(state, event, entry.at)
         case MovePlanned() as event:
             return _planned(state, event)
+        case VerdictReached() as event:
+            return replace(state, verdicts={**state.verdicts, (event.vm.moid, event.id): event})
         case MoveSubmitting() | MoveSubmitted() | MoveFinished() as event:
             return _moved_on(state, event, entry.at)
     return state
@@ -155,6 +160,7 @@ def _planned(state: RunState, event: MovePlanned) -> RunState:
 def _moved_on(state: RunState, event: MoveEvent, at: str) -> RunState:
     match event:
         case MoveSubmitting():
+            state = replace(state, verdicts={k: v for k, v in state.verdicts.items() if k[0] != event.vm.moid})
             return _update_move(state, event, submitting=True, task=None, result=None, fault="", ended_at="")
         case MoveSubmitted(task=task):
             return _update_move(state, event, task=task)

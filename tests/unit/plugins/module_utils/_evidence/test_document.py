@@ -124,7 +124,7 @@ def test_a_killed_run_has_evidence_of_what_it_did(upto: int) -> None:
     render_html(evidence)
 
 
-@pytest.mark.parametrize("verdict", ["stalled", "restarted", "failed", "unknown", "completed"])
+@pytest.mark.parametrize("verdict", ["stalled", "restarted", "lost", "failed", "unknown", "completed"])
 def test_no_other_verdict_reads_as_uninterrupted(verdict: str) -> None:
     evidence = evidence_of(entries(journal(1, verdict=verdict)), samples(10), INTEGRITY)
     text = render_html(evidence) + render_markdown(evidence)
@@ -171,7 +171,7 @@ def test_artifact_report_and_cluster_have_one_order_of_severity(verdicts: list[V
     assert str(whole.verdict) == word
 
 
-@pytest.mark.parametrize("verdict", ["stalled", "restarted", "failed"])
+@pytest.mark.parametrize("verdict", ["stalled", "restarted", "lost", "failed"])
 def test_harm_is_never_hidden_by_what_could_not_be_observed(verdict: str) -> None:
     events, taken = made_run(2, ["unknown", verdict])
     assert artifact_of(entries(events), evidence_of(entries(events), taken, INTEGRITY))["verdict"] == verdict

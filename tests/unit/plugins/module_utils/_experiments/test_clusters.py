@@ -25,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 CLAIMS = st.sampled_from(["proven", "refuted", "unknown"])
-HARMED = (Verdict.RESTARTED, Verdict.FAILED, Verdict.STALLED)
+HARMED = (Verdict.LOST, Verdict.RESTARTED, Verdict.FAILED, Verdict.STALLED)
 
 
 def node(number: int, nodes: int = 2, cluster: str = "c") -> Experiment:

@@ -18,7 +18,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import Finding, resolution
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import longest_stall as found_stall
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import judge
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import after_its_move, judge
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,6 +60,7 @@ def moving(freeze: float, **last: object) -> list[Sample]:
     return [*samples, answer(99.0, 99.002, 0.9, **last)] if last else samples
 
 
+AGAIN = [answer(21.2, 21.201, 0.9), answer(21.3, 21.301, 0.91), answer(21.4, 21.401, 0.92)]
 DONE = [*moving(0.4), answer(21, 21.002, 1.0, status="DONE")]
 
 
@@ -105,7 +106,7 @@ def test_a_short_stall_with_progress_after_it_is_uninterrupted() -> None:
     [
         (moving(8), Verdict.STALLED),
         ([*moving(0.4), answer(21, 21.1, process="101")], Verdict.RESTARTED),
-        ([*moving(0.4), Sample(21, 21.1, "job_missing", "101")], Verdict.RESTARTED),
+        ([*moving(0.4), Sample(21, 21.1, "job_missing", "101")], Verdict.LOST),
         ([*moving(0.4), answer(21, 21.1, 0.001)], Verdict.RESTARTED),
         ([*moving(0.4), answer(21, 21.1, status="FAILED")], Verdict.FAILED),
         ([*moving(0.4), answer(21, 21.1, status="CANCELLED")], Verdict.FAILED),
@@ -115,11 +116,16 @@ def test_a_short_stall_with_progress_after_it_is_uninterrupted() -> None:
         ([*DONE, Sample(22, 25.1, "silent")], Verdict.COMPLETED),
         ([*DONE, Sample(22, 22.1, "job_missing", "101")], Verdict.COMPLETED),
         ([*DONE, answer(22, 22.1, None, process="101", status=None)], Verdict.COMPLETED),
-        ([*DONE, answer(22, 22.1, 0.9), Sample(23, 23.1, "refused")], Verdict.FAILED),
+        ([*DONE, answer(22, 22.1, 0.9), Sample(23, 23.1, "refused")], Verdict.LOST),
         ([*DONE, answer(22, 22.1, 0.1, process="101")], Verdict.RESTARTED),
         ([*DONE, answer(22, 22.1, 1.0, status="FAILED"), Sample(23, 26, "silent")], Verdict.UNKNOWN),
         ([*moving(8), answer(21, 21.1, 1.0, status="DONE"), Sample(22, 22.1, "refused")], Verdict.STALLED),
-        ([*moving(0.4), Sample(21, 21.1, "refused")], Verdict.FAILED),
+        ([*moving(0.4), Sample(21, 21.1, "refused")], Verdict.LOST),
+        ([*moving(0.4), Sample(21, 21.1, "refused", detail="ConnectionRefusedError")], Verdict.LOST),
+        ([*moving(0.4), Sample(21, 21.1, "refused", detail="ConnectionResetError")], Verdict.UNKNOWN),
+        ([*moving(0.4), answer(21, 21.1, process="101"), Sample(22, 22.1, "refused")], Verdict.LOST),
+        ([*moving(0.4), Sample(21, 21.1, "refused"), *AGAIN], Verdict.UNINTERRUPTED),
+        ([*moving(0.4), answer(21, 21.1, status="SCHEDULED")], Verdict.UNKNOWN),
         ([*moving(0.4), Sample(21, 25.1, "silent")], Verdict.UNKNOWN),
         ([*moving(0.4), Sample(21, 21.1, "invalid")], Verdict.UNKNOWN),
         ([*moving(0.4), Sample(21, 21.1, "job_missing", "100")], Verdict.UNKNOWN),
@@ -129,6 +135,56 @@ def test_a_short_stall_with_progress_after_it_is_uninterrupted() -> None:
 )
 def test_endings(samples: list[Sample], verdict: Verdict) -> None:
     assert judge(EXPERIMENT, samples, stall_budget=5).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    "last", [Sample(21, 21.1, "refused"), Sample(21, 21.1, "job_missing", "101"), answer(21, 21.1, process="101")]
+)
+def test_a_dead_process_did_not_stall(last: Sample) -> None:
+    judgement = judge(EXPERIMENT, [*moving(8), last], stall_budget=5)
+    assert judgement.verdict in (Verdict.LOST, Verdict.RESTARTED)
+    assert (judgement.longest_stall, judgement.stall) == (None, "unknown")
+
+
+def test_progress_that_follows_the_clock_proves_no_work() -> None:
+    """The server answers after the move, but its training hangs: only the elapsed share of the time limit grows."""
+    limited = replace(EXPERIMENT, clock_progress=True)
+    samples = [replace(s, detail="Built 7 trees") for s in moving(0.4)]
+    assert judge(limited, moving(0.4), stall_budget=5, moved_at=9).verdict is Verdict.UNINTERRUPTED
+    judgement = judge(limited, samples, stall_budget=5, moved_at=9, arrived_at=12)
+    assert (judgement.verdict, judgement.progress) == (Verdict.UNKNOWN, "unknown")
+
+
+SETTLED = judge(EXPERIMENT, moving(0.4), stall_budget=5, moved_at=9)
+
+
+@pytest.mark.parametrize(
+    ("samples", "unwatched", "verdict"),
+    [
+        ([answer(25, 25.1, 0.95)], [(20, 25)], Verdict.UNINTERRUPTED),
+        ([Sample(25, 25.1, "silent")], [], Verdict.UNINTERRUPTED),
+        ([answer(21, 40, 0.95)], [], Verdict.UNINTERRUPTED),
+        ([answer(25, 25.1, 1.0, status="DONE")], [], Verdict.COMPLETED),
+        ([answer(25, 25.1, process="101")], [(20, 25)], Verdict.RESTARTED),
+        ([Sample(25, 25.1, "refused")], [(20, 25)], Verdict.LOST),
+        ([answer(25, 25.1, status="FAILED")], [], Verdict.FAILED),
+    ],
+)
+def test_the_verdict_of_a_finished_move_is_final(
+    samples: list[Sample], unwatched: list[tuple[float, float]], verdict: Verdict
+) -> None:
+    later = judge(EXPERIMENT, [*moving(0.4), *samples], stall_budget=5, moved_at=9, unwatched=unwatched)
+    whole = after_its_move(SETTLED, later)
+    assert whole.verdict is verdict
+    assert whole.unwatched_seconds == later.unwatched_seconds
+    if verdict is Verdict.UNINTERRUPTED:
+        assert whole.longest_stall == SETTLED.longest_stall
+        assert ("nothing watched it for 5 s" in whole.detail) is bool(unwatched)
+
+
+def test_what_was_unknown_after_the_move_may_be_known_later() -> None:
+    unknown = replace(SETTLED, verdict=Verdict.UNKNOWN)
+    assert after_its_move(unknown, SETTLED) is SETTLED
 
 
 def test_an_unwatched_window_is_not_proof() -> None:

@@ -234,7 +234,7 @@ def test_one_reset_connection_does_not_mean_that_the_server_is_gone(tmp_path: Pa
         while len(session.outcomes) == 1000:
             time.sleep(0.001)
         (judgement,) = watch.judge("vm-1")
-        assert judgement.verdict is Verdict.FAILED
+        assert judgement.verdict is Verdict.LOST
 
 
 def test_what_was_asked_for_before_the_moves_end_settles_nothing(tmp_path: Path) -> None:

@@ -17,10 +17,16 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry, MovePlanned, RunFinished
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
+    Entry,
+    MovePlanned,
+    RunFinished,
+    VerdictReached,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, Rules, RunReport, RunRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import request_of
@@ -223,6 +229,41 @@ def test_a_home_in_the_journals_alone_lasts_over_evacuations_until_a_restore(
     migrate(world, state, "ml-1", destination="esx-3", purpose=Purpose.EVACUATE)
     known = journal_homes(state, "uuid")["vm-1"]
     assert (known.host, known.start, known.target) == (home, start, "host-3")
+
+
+@pytest.mark.parametrize(
+    ("later", "verdict"),
+    [
+        (Verdict.UNKNOWN, "uninterrupted"),
+        (Verdict.STALLED, "uninterrupted"),
+        (Verdict.COMPLETED, "completed"),
+        (Verdict.LOST, "lost"),
+        (Verdict.FAILED, "failed"),
+    ],
+)
+def test_the_verdict_of_a_finished_move_survives_a_killed_run(tmp_path: Path, later: Verdict, verdict: str) -> None:
+    """The run is killed once the move was watched to its end; nobody watched until it is resumed."""
+    world, state = World(2), state_path(str(tmp_path))
+    rules = Rules(slots=SlotLimits(per_host=1), stop_on_failure=False, retries=0)
+    reached: list[Entry] = []
+
+    def heard(entry: Entry) -> None:
+        reached.append(entry)
+        if isinstance(entry.event, VerdictReached):
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(world, state, Watching("vm-1", verdict=Verdict.UNINTERRUPTED), rules=rules, listener=heard)
+    assert isinstance(reached[-1].event, VerdictReached)
+    report = run(world, state, Watching("vm-1", verdict=later, unwatched=600.0), rules=rules)
+    (judgement,) = report.outcome.judgements
+    assert judgement.verdict == verdict
+    (folder,) = (state / "runs").iterdir()
+    told = [row for row in journal_rows(folder / "journal.jsonl") if row["event"] == "verdict"]
+    assert told[-1]["verdict"] == verdict
+    if verdict == "uninterrupted":
+        assert (told[-1]["stall_claim"], told[-1]["unwatched_seconds"]) == ("proven", 600.0)
+        assert "nothing watched it for 600 s" in told[-1]["detail"]
 
 
 @settings(deadline=None, max_examples=60)
