@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
@@ -65,9 +66,20 @@ func (b *builder) build() error {
 func (b *builder) describe() {
 	about := &b.content().About
 	about.Name = "VMware vCenter Server (simulator)"
-	about.FullName = "VMware vCenter Server 8.0.3 (liveml lab, govmomi simulator)"
+	about.FullName = fmt.Sprintf("VMware vCenter Server 8.0.3 (%s)", strings.Join(b.movers(), "; "))
 	about.InstanceUuid = uuid.NewString()
 	about.Version, about.Build, about.ApiVersion = "8.0.3", "24022515", "8.0.3.0"
+}
+
+// movers names what moves VMs: the simulator, and the hypervisors of real VMs.
+func (b *builder) movers() []string {
+	names := []string{"liveml lab, govmomi simulator"}
+	for _, vm := range b.config.VMs {
+		if vm.Guest.Live != nil {
+			names = append(names, fmt.Sprintf("%s by %s, live migration", vm.Name, vm.Guest.Live.Hypervisor))
+		}
+	}
+	return names
 }
 
 func (b *builder) buildHosts() map[string]*simulator.HostSystem {

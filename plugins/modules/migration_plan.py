@@ -188,7 +188,7 @@ plan:
       description: The same as RV(plan_id).
       type: str
     vcenter:
-      description: The vCenter for which the plan was made, with C(name), C(instance_uuid), C(version) and C(simulated).
+      description: The vCenter for which the plan was made, with C(name), C(instance_uuid), C(version), C(simulated) and C(product).
       type: dict
     moves:
       description: The same as RV(moves).

@@ -52,7 +52,13 @@ _MOVE = {
     "target": {"moid": "host-6", "name": "esx-06", "fault_domain": "us-west-2b"},
 }
 _JOB = {"vm": _VM, "id": "job-1"}
-VCENTER = {"name": "vcenter.example.com", "instance_uuid": "u", "version": "8.0.3", "simulated": True}
+VCENTER = {
+    "name": "vcenter.example.com",
+    "instance_uuid": "u",
+    "version": "8.0.3",
+    "simulated": True,
+    "product": "VMware vCenter Server 8.0.3 build-1",
+}
 # An event of each kind as a journal holds it; tests change the fields that matter to them.
 EXAMPLES: dict[str, dict[str, Any]] = {
     "run_started": {"run_id": "r1", "plan_id": "p1", "purpose": "evacuate", "key": "u.host-5", "host": _HOST,

@@ -46,7 +46,9 @@ def test_the_playbooks_evacuate_and_restore_a_host_with_a_real_vm(real: Real, tm
         out = play(f"{purpose}_host", real.lab, tmp_path, **variables)
         assert out.returncode == 0, out.stdout
         assert real.vm()["host"] == host
-        (experiment,) = evidence(tmp_path, purpose)["experiments"]
+        document = evidence(tmp_path, purpose)
+        (experiment,) = document["experiments"]
+        assert f"{VM} by {real.vm()['guest']['hypervisor']}, live migration" in document["vcenter"]["product"]
         assert (experiment["vm"], experiment["verdict"]) == (VM, "uninterrupted")
         assert experiment["progress_after"] >= experiment["progress_before"]
         assert real.truth().passes >= 2, "memory was copied again while the training ran"

@@ -62,6 +62,7 @@ def evidence_of(
             "name": start.vcenter.name,
             "simulated": start.vcenter.simulated,
             "version": start.vcenter.version,
+            "product": start.vcenter.product or None,
         },
         "run": _run(start, begin.at, entries),
         "fence": _fence(entries),

@@ -38,6 +38,7 @@ class Vcenter(TypedDict):
     name: str
     simulated: bool
     version: str | None
+    product: str | None
 
 
 class Run(TypedDict):

@@ -84,7 +84,10 @@ def notes(evidence: Evidence) -> list[tuple[str, bool]]:
     """(sentence, whether it is bad news) of everything that a reader must know first."""
     found = [(sentence, True) for sentence in damage(evidence["journal"])]
     if evidence["vcenter"]["simulated"]:
-        text = "The vCenter is simulated, and so are the durations of moves. Stalls and progress of experiments were measured."
+        text = (
+            "The vCenter is simulated, and so are the durations of moves, except of VMs that a hypervisor moved "
+            "(Moved by). Stalls and progress of experiments were measured."
+        )
         found.append((text, False))
     return found
 

@@ -306,6 +306,7 @@ def environment_facts(evidence: Evidence) -> list[tuple[str, str]]:
     return [
         ("vCenter", f"{vcenter['name']}{', simulated' if vcenter['simulated'] else ''}"),
         ("vCenter version", vcenter["version"] or "not known"),
+        ("Moved by", vcenter["product"] or "not known"),
         ("Collection", f"liveml.vsphere {run['collection'] or '(version not known)'}"),
         ("Purpose", f"{run['purpose']}{' ' + run['host'] if run['host'] else ''}"),
         ("Run ID", evidence["run_id"]),

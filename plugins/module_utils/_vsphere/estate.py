@@ -40,12 +40,13 @@ class Power(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VcenterInfo:
-    """A vCenter. ``simulated`` is true if it says that it is a simulator."""
+    """A vCenter. ``simulated`` is true if it says that it is a simulator; ``product`` is its full name with its build."""
 
     name: str
     instance_uuid: str
     version: str
     simulated: bool
+    product: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ def read_vcenter(client: Client) -> VcenterInfo:
         instance_uuid=about.instanceUuid or "",
         version=about.version,
         simulated="simulator" in names or "vcsim" in names,
+        product=about.fullName or "",
     )
 
 

@@ -58,7 +58,13 @@ def journal(
         at = f"2026-01-01T00:{second // 60:02}:{second % 60:02}.000Z"
         events.append({"seq": second + 1, "at": at, "mono": 100.0 + second, "event": event, **fields})
 
-    vcenter = {"name": "vc", "instance_uuid": "u", "version": "8.0.3", "simulated": True}
+    vcenter = {
+        "name": "vc",
+        "instance_uuid": "u",
+        "version": "8.0.3",
+        "simulated": True,
+        "product": "vc 8.0.3; b by QEMU",
+    }
     host = {"moid": "host-5", "name": "esx-05"}
     add("run_started", run_id="r1", plan_id="0" * 64, purpose="evacuate", key="u.host-5", host=host, vcenter=vcenter)
     source, target = {**host, "fault_domain": "a"}, {"moid": "host-6", "name": "esx-06", "fault_domain": "b"}
@@ -111,8 +117,17 @@ def test_evidence_fits_its_schema_and_renders(moves: int) -> None:
     assert page.count("<svg") == (6 if moves == 64 else 4), "timeline and curve, each for a desktop and a phone"
     assert all(page.count(f"ML-cpu-vm-{n:02}") >= 3 for n in range(moves))
     assert "simulated" in page
+    assert "vc 8.0.3; b by QEMU" in page, "the report says what moved the VMs"
     assert "<script" not in page
     assert "simulated" in render_markdown(evidence)
+
+
+def test_a_journal_without_the_product_is_read() -> None:
+    lines = journal(1)
+    del lines[0]["vcenter"]["product"]
+    evidence = evidence_of(entries(lines), samples(10), INTEGRITY)
+    jsonschema.validate(evidence, SCHEMA)
+    assert evidence["vcenter"]["product"] is None
 
 
 @pytest.mark.parametrize("upto", [1, 2, 5, 8, 12])
