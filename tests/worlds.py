@@ -154,6 +154,9 @@ def made(seed: int) -> World:
     down = QUICKEST_START + chance.choice([0.0, 0.3, 1.0, 3.0])
     lives = [Life(0, -100.0, at if killed else 1000.0, 0)]
     if killed and chance.random() < 0.8:
+        for start, length in freezes:  # nothing starts in a VM that stands still
+            down += max(0.0, min(at + down, start + length) - max(at, start)) if start < at + down else 0.0
+            down = max(down, start + length - at + 0.1) if start <= at + down < start + length else down
         lives.append(Life(1, at + down, 1000.0, -chance.choice([0, 0, 1, 2, 6, 10_000])))
     ended = chance.choice(["", "", "", "DONE", "FAILED"]) if kind in ("h2o", "mlflow") else ""
     world = World(

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .model import Experiment, Sample
+from .record import RESTART_SECONDS, longest_pause
 
 ANSWERED = "answered"
-RESTART_SECONDS = 0.5  # no new process starts, loads its libraries and a checkpoint, and works in less
 # How ``providers/probe.py`` names a connection that was cut. A firewall that lost its state does that, too.
 CUT = ("ConnectionResetError", "BrokenPipeError", "RemoteDisconnected", "SSLEOFError", "ConnectionAbortedError")
 Windows = Sequence[tuple[float, float]]
@@ -114,7 +114,9 @@ def _why_not_logged(experiment: Experiment, samples: Sequence[Sample]) -> str:
         return "the times in its record went back"
     quickest = min(_seconds(*pair) / _steps(*pair) for pair in pairs)
     freshness = experiment.capabilities.freshness
-    longest = max(max(_seconds(a, b), b.received - a.sent - freshness) - _steps(a, b) * quickest for a, b in pairs)
+    shown_late = max(b.received - a.sent - freshness - _steps(a, b) * quickest for a, b in pairs)
+    points = [(s.logged or 0.0, s.step or 0.0) for s in seen]
+    longest = max(longest_pause(points), answers[-1].paused or 0.0, shown_late)
     if longest >= RESTART_SECONDS:
         return f"no step for {longest:.2f} s longer than usual, in which another process may have started"
     shown = [after.received - before.sent for before, after in pairs]

@@ -122,6 +122,7 @@ class Sample:
     logged: float | None = (
         None  # seconds of the training's own clock at which it logged the step, where a record says so
     )
+    paused: float | None = None  # see record.longest_pause, since the first answer; where the record shows more steps
     restarted: str = ""  # what the provider saw that proves a restart, in words; empty without proof
 
     @property

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from .identity import RESTART_SECONDS
 from .training_clock import Point
+
+RESTART_SECONDS = 0.5  # no new process starts, loads its libraries and a checkpoint, and works in less
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,17 @@ class Return:
     top: float
     step: float
     paused: bool
+
+
+def longest_pause(points: Sequence[Point]) -> float:
+    """Seconds by which a pause between two points, in the order of time, was longer than its steps take at the quickest.
+
+    A point may be several steps after the one before it, and the same step may be logged again. 0 for a single point.
+    """
+    pairs = list(itertools.pairwise(points))
+    gaps = [(after - before, max(1.0, later - step)) for (before, step), (after, later) in pairs]
+    quickest = min((seconds / steps for seconds, steps in gaps), default=0.0)
+    return max((seconds - steps * quickest for seconds, steps in gaps), default=0.0)
 
 
 def returns(points: Sequence[Point]) -> list[Return]:

@@ -20,14 +20,13 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from ..._core.untrusted import count, exact, if_shortened, items, mapping, number, shortened, text
-from ..identity import RESTART_SECONDS
 from ..model import (
     Capabilities,
     Experiment,
     Final,
     Sample,
 )
-from ..record import repeats, restart_in, returns
+from ..record import RESTART_SECONDS, repeats, restart_in, returns
 from ..training_clock import Point
 from .base import (
     LONGEST_LOOK,

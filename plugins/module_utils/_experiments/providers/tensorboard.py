@@ -26,7 +26,7 @@ from ..model import (
     Experiment,
     Sample,
 )
-from ..record import repeats, restart_in, returns
+from ..record import longest_pause, repeats, restart_in, returns
 from ..training_clock import Point
 from .base import (
     Advance,
@@ -206,6 +206,7 @@ class SeriesSession(HttpSession):
         self._total = total_steps
         self._points: set[Point] = set()  # all that TensorBoard has shown: it drops the steps before a new start
         self._since: float | None = None  # time of the last point at the first answer
+        self._paused = 0.0
         self._restarted = ""
         self._repeats = False
 
@@ -233,6 +234,7 @@ class SeriesSession(HttpSession):
             detail=REPEATS if self._repeats else last_value(points) if step == 0 else "",
             step=step,
             logged=max((at for at, _step in points), default=None),
+            paused=self._paused,
             restarted=self._restarted,
         )
 
@@ -245,6 +247,7 @@ class SeriesSession(HttpSession):
         if len(self._points) > MAX_POINTS:
             self._points = set(sorted(self._points)[-MAX_POINTS // 2 :])
         found = returns(list(self._points))
+        self._paused = longest_pause(sorted(point for point in self._points if point[0] >= self._since))
         self._repeats = self._repeats or repeats(found)
         self._restarted = "" if self._repeats else restart_in(found, self._since)
 

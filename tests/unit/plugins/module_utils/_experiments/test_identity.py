@@ -154,6 +154,12 @@ def test_a_record_whose_last_step_is_older_than_usual_leaves_room() -> None:
     assert claim(old, logged(stamps, watched=2.0)).good
 
 
+def test_a_pause_between_steps_that_were_not_seen_one_by_one_leaves_room() -> None:
+    samples = logged([0.0, 1.0, 2.0, 3.0], watched=0.5)
+    assert claim(RECORDED, [replace(s, paused=RESTART_SECONDS - 0.01) for s in samples]).good
+    assert not claim(RECORDED, [replace(s, paused=RESTART_SECONDS) for s in samples]).good
+
+
 def test_a_record_without_times_leaves_room() -> None:
     assert not claim(RECORDED, [replace(s, logged=None) for s in logged([0.0, 1.0, 2.0])]).good
 

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.identity import RESTART_SECONDS
+import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.record import (
+    RESTART_SECONDS,
+    longest_pause,
     repeats,
     restart_in,
     returns,
@@ -84,6 +86,22 @@ def test_a_clock_that_is_set_back_mixes_steps_and_is_no_new_start(
         now += durations[step % len(durations)]
         points += [(now + part / 100 - (back if step >= count else 0.0), float(step)) for part in range(times)]
     assert says(points) == ""
+
+
+@pytest.mark.parametrize(
+    ("points", "seconds"),
+    [
+        ([], 0.0),
+        ([(0.0, 1.0)], 0.0),
+        ([(0.0, 0.0), (1.0, 1.0), (2.0, 2.0)], 0.0),
+        ([(0.0, 0.0), (1.0, 1.0), (3.5, 2.0)], 1.5),
+        ([(0.0, 0.0), (1.0, 1.0), (3.5, 3.0)], 0.5),
+        ([(0.0, 0.0), (0.25, 0.0), (1.25, 0.0)], 0.75),
+        ([(0.0, 5.0), (1.0, 6.0), (3.0, 2.0)], 1.0),
+    ],
+)
+def test_the_longest_pause_is_what_steps_do_not_explain(points: Points, seconds: float) -> None:
+    assert longest_pause(points) == seconds
 
 
 def test_two_ranks_that_log_the_same_steps_are_no_new_start() -> None:

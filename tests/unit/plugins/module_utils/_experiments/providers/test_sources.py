@@ -28,7 +28,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finish
     Exporter,
     ExportRequest,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.identity import RESTART_SECONDS
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Final
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import (
     driverless_ai as _driverless_ai,
@@ -41,6 +40,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Search, Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.sources import PROVIDERS
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.record import RESTART_SECONDS
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.training_clock import largest_gap
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
 from hypothesis import example, given
