@@ -57,9 +57,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def errors(figures: Figures, key: str, title: str) -> str:
     """Median and 95th percentile of the error by length or by algorithm."""
-    p95 = [line for line in figures.of("stall_20hz_p95_error_ms") if key in line]
+    p95 = [line for line in figures.of("stall_p95_error_ms") if key in line]
     rows = [
-        (line[key], line["trials"], figures.one("stall_20hz_median_error_ms", **{key: line[key]}), line["value"])
+        (line[key], line["trials"], figures.one("stall_median_error_ms", **{key: line[key]}), line["value"])
         for line in p95
     ]
     return table((title, "freezes", "median error, ms", "95th percentile, ms"), rows)
@@ -91,8 +91,8 @@ Servers were frozen {one("stall_trials")} times and asked 20 times per second. T
 
 - The interval contained the true length in {one("stall_contained_percent"):g} % of the freezes, and {one("stall_unseen")} freezes were missed.
 - In {one("stall_false_minutes"):g} minutes without a freeze {one("stall_false_claims")} stalls were reported.
-- The median error is {one("stall_20hz_median_error_ms", length_s=None, algorithm=None)} ms, and 95 % of the errors are at most \
-{one("stall_20hz_p95_error_ms", length_s=None, algorithm=None)} ms.
+- The median error is {one("stall_median_error_ms", length_s=None, algorithm=None)} ms, and 95 % of the errors are at most \
+{one("stall_p95_error_ms", length_s=None, algorithm=None)} ms.
 - The true length itself is known to {one("stall_truth_doubt_p95_ms"):.0f} ms in 95 % of the freezes.
 
 {errors(figures, "length_s", "length, s")}

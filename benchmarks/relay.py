@@ -59,13 +59,16 @@ class Relay:
                 client, _address = self._listener.accept()
             except OSError:
                 return
-            server = None if self._refuses else self._connected()
-            if server is None:
-                client.close()
-                continue
-            self._open += [client, server]
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+            threading.Thread(target=self._relay, args=(client,), daemon=True).start()
+
+    def _relay(self, client: socket.socket) -> None:
+        server = None if self._refuses else self._connected()
+        if server is None:
+            client.close()
+            return
+        self._open += [client, server]
+        threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
+        self._pump(server, client)
 
     def _connected(self) -> socket.socket | None:
         """A connection to the server; ``None`` if nobody listens there."""

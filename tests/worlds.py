@@ -12,7 +12,7 @@ import json
 import os
 import random
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -36,6 +36,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     tensorboard,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import Answer, Endpoint
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.questions import Wait
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import judge
 
 BEGIN, FOCUS, ARRIVED, END = 0.0, 4.0, 10.0, 16.0  # seconds of a watch
@@ -225,6 +226,7 @@ class WorldProbe:
 
     def __init__(self, world: World, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.waits: deque[Wait] = deque()
         self._world = world
 
     def __enter__(self) -> WorldProbe:
@@ -243,12 +245,15 @@ class WorldProbe:
 
     def get(self, path: str) -> Answer:
         """Pass through the network and the VM. Raises NO_ANSWER."""
-        world = self._world
+        world, asked = self._world, self._world.now
         cut_at, cut = world.cut
         if cut_at <= world.now < cut_at + cut:
             world.now = cut_at + cut + world.lossy
         world.now += LATENCY
-        return self._from_guest(path) if world.kind in GUEST else recorded(world, path)
+        answer = self._from_guest(path) if world.kind in GUEST else recorded(world, path)
+        resent = world.lossy > 0 and world.now - asked > world.lossy
+        self.waits.append(Wait(asked, world.now, exact=True, resent=resent))
+        return answer
 
     def _from_guest(self, path: str) -> Answer:
         """From the training process itself, which stands still with the VM."""
@@ -361,7 +366,7 @@ def inside(world: World) -> Iterator[None]:
             stack.enter_context(patch.object(module, "time", WorldTime(world)))
             if module is not probe and hasattr(module, "Probe"):
                 stack.enter_context(
-                    patch.object(module, "Probe", lambda endpoint, *_limits: WorldProbe(world, endpoint))
+                    patch.object(module, "Probe", lambda endpoint, *_limits, **_more: WorldProbe(world, endpoint))
                 )
         yield
 

@@ -207,7 +207,7 @@ def _find_experiments(book: Book, vms: list[dict[str, str]], verdicts: Sequence[
                      description=f"GBM gbm_{n}", progress=0.1, clock_progress=False, owner=OWNERS[n % len(OWNERS)],
                      cluster="", recoverable="yes", recovery="checkpoints in /exports",
                      capabilities={"identity": "process", "signal": "answers", "freshness": 0.0,
-                                   "note": "answers of the server in the VM, at most 20 per second"})  # fmt: skip
+                                   "note": "answers of the server in the VM, at most 32 per second"})  # fmt: skip
         else:
             book.add(0, "no_experiment", vm=one, detail=f"http://192.0.2.{n}:54321: no server listens")
 

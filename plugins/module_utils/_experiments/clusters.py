@@ -62,6 +62,7 @@ def _merged(members: Sequence[Judgement]) -> Judgement:
         progress=_claim([m.progress for m in members]),
         stall=stall,
         longest_stall=longest([m.longest_stall for m in members if m.longest_stall is not None]),
+        longest_freeze=longest([m.longest_freeze for m in members if m.longest_freeze is not None]),
         resolution=max(known, default=None),
         progress_before=next((m.progress_before for m in members if m.progress_before is not None), None),
         progress_after=max((m.progress_after for m in members if m.progress_after is not None), default=None),

@@ -107,6 +107,11 @@ class Sample:
     (connection refused or reset), ``silent`` (no answer within the request timeout), ``invalid``
     (something else answered). ``received`` is the time of the full answer or of the error. ``process`` is ``None`` or
     empty if the answer does not name it.
+
+    The fields from ``exact`` on
+    are facts about the wait, see ``providers/questions.py``: ``received`` is the kernel's own time of arrival; TCP may
+    have sent something again; times of the last lost question, of the last answered one, of the last connection that the
+    guest's kernel did not accept, and of the first that it accepted after that.
     """
 
     sent: float
@@ -124,11 +129,22 @@ class Sample:
     )
     paused: float | None = None  # see record.longest_pause, since the first answer; where the record shows more steps
     restarted: str = ""  # what the provider saw that proves a restart, in words; empty without proof
+    exact: bool = False
+    resent: bool = False
+    unheard: float | None = None
+    again: float | None = None
+    deaf: float | None = None
+    awake: float | None = None
 
     @property
     def news_from(self) -> float:
         """Time of the job query: the job's figures are of that time or later."""
         return self.sent if self.asked is None else self.asked
+
+    @property
+    def alive_since(self) -> float:
+        """The server answered after that time."""
+        return self.sent if self.again is None else self.again
 
     @property
     def waited(self) -> float:
@@ -181,7 +197,8 @@ class Stall:
 class Judgement:
     """The verdict with its three claims, each ``proven``, ``refuted`` or ``unknown``, and the figures behind it.
 
-    ``resolution`` is the widest quiet gap of normal polling: a shorter stall cannot be distinguished from it.
+    ``longest_stall`` is how long the training stood still, ``longest_freeze`` how long its whole VM did: the guest's
+    kernel answered nothing. ``resolution`` is the widest quiet gap of normal polling: a shorter stall cannot be distinguished from it.
     """
 
     experiment: Experiment
@@ -197,4 +214,5 @@ class Judgement:
     unwatched_seconds: float = 0.0
     detail: str = ""
     over: bool = False  # the last answer says that the job is done
+    longest_freeze: Stall | None = None
     members: tuple[Judgement, ...] = ()  # of a cluster's experiment: the judgement of each node

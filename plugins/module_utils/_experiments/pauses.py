@@ -50,11 +50,15 @@ class Pulse:
                 self._pauses.append((due, now))
             self._beat = now
 
-    def paused(self, since: float, until: float) -> float:
-        """Seconds between two times in the past that this process stood still; waits for the next beat."""
+    def paused(self, since: float, until: float, *, at_least: float = 0.0) -> float:
+        """Seconds between two times in the past that this process stood still, in pauses of ``at_least`` seconds.
+
+        It waits for the next beat.
+        """
         while self._beat < until and self._thread.is_alive() and not self._stop.is_set():
             time.sleep(BEAT_SECONDS / 4)
-        return sum(max(0.0, min(end, until) - max(start, since)) for start, end in list(self._pauses))
+        known = [(start, end) for start, end in list(self._pauses) if end - start >= at_least]
+        return sum(max(0.0, min(end, until) - max(start, since)) for start, end in known)
 
 
 class RunDelay:

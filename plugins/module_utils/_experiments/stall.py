@@ -5,8 +5,10 @@
 """How long an experiment stood still, as an interval that contains the true length. Pure.
 
 Signal ``answers``: the server freezes with its VM, and a stall is a silence between an answer ``a`` and the next answer
-``b``. Its maximum is ``b.received - a.sent``. Its minimum is the time that the question in flight waited, less what an
-undisturbed question may wait, less the delays of the watching process itself.
+``b``. Its maximum is ``b.received - a.alive_since``. Its minimum is the time from the first question without an answer to the
+last one, less what an undisturbed question may wait, less the delays of the watching process itself. So when TCP sends a
+lost question again does not count. If the guest's kernel accepted no connection, the whole VM stood still, and this
+freeze has an interval of its own: it ends when the kernel accepts a connection again.
 
 Signal ``changes``: the server always answers, and a stall is a time without a change in its answers. It may also be
 before the first change or after the last one.
@@ -29,7 +31,8 @@ HEARD = (ANSWERED, "job_missing")  # "job unknown" is an answer of the server, t
 OF_A_SERVER = Capabilities("process", "answers")
 STANDS_OUT = 0.25  # seconds that a question waits longer than others in a stall; less is a busy server
 MANY_TIMES = 2  # or this many times what the slowest 1 % of the others wait longer, on a busy machine
-MIN_MARGIN = 0.045  # a server needs up to 45 ms to continue after a freeze, on a busy machine
+MIN_MARGIN = 0.075  # a server needs up to 75 ms to continue after a freeze, on a busy machine
+RESENT_SHARE = 3  # TCP sent a question again before: after at least a third of the time that it waited in all
 NEARBY = 30.0  # seconds around a silence that show what is usual there
 FASTER = 1.5  # how much faster than usual a training may be after a stall
 MIN_CHANGES = 3  # changes of progress that give its rate
@@ -47,6 +50,7 @@ class Silence:
 
     ``evidence``: seconds that an unanswered question waited longer than usual, less the time in which work continued.
     ``stands_out``: a question waited longer than at a busy server. ``claimed``: the silence is reported as a stall.
+    ``freeze``: how long the VM's kernel answered nothing, as (estimate, low, high).
     """
 
     start: float
@@ -57,15 +61,20 @@ class Silence:
     evidence: float
     stands_out: bool = False
     claimed: bool = False
+    freeze: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The longest stall. Progress must be seen after ``since``; it is ``None`` if nothing stood out."""
+    """The longest stall. Progress must be seen after ``since``; it is ``None`` if nothing stood out.
+
+    ``freeze``: the longest freeze of the VM, ``None`` if the provider's signal does not show it.
+    """
 
     stall: Stall
     since: float | None
     note: str = ""
+    freeze: Stall | None = None
 
 
 class _Answers:
@@ -141,25 +150,50 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
     first, question, last = answers.samples[place], answers.samples[place + 1], answers.samples[following]
     late = sum(s.late for s in answers.samples[place + 1 : following + 1])
     waited = last.received - question.sent - late - answers.middle
-    in_flight = 0.0 if last.outcome in ("refused", "invalid") else last.waited - answers.middle
-    gap, high = last.received - first.received - late - answers.middle, last.received - first.sent
-    seconds = min(max(0.0, (gap + max(0.0, waited)) / 2), high)
+    seconds, high = _between(first, question, last, late, answers.middle), last.received - first.alive_since
     if waited <= STANDS_OUT:
-        return Silence(first.received, last.received, seconds, 0.0, high, max(0.0, waited))
+        freeze = (seconds, 0.0, high)
+        return Silence(first.received, last.received, seconds, 0.0, high, max(0.0, waited), freeze=freeze)
     threshold, margin = answers.usual(before, before + 1)
     worked = answers.worked(before, before + 1, waited - margin)
     # If work continued, the network was silent, and nothing shows for how long the server stood still.
-    low = max(0.0, in_flight - margin - 2 * worked) if worked <= margin else 0.0
+    low = max(0.0, _at_least(last, answers.middle) - margin - 2 * worked) if worked <= margin else 0.0
+    low = low if waited > threshold else 0.0
+    seconds = min(max(low, seconds - worked), high)
     return Silence(
         first.received,
         last.received,
-        max(low, seconds - worked),
-        low if waited > threshold else 0.0,
+        seconds,
+        low,
         high,
         max(0.0, waited - worked),
         waited > threshold,
         waited - worked > threshold,
+        (seconds, low, last.awake - first.alive_since) if last.awake is not None else (0.0, 0.0, high),
     )
+
+
+def _between(first: Sample, question: Sample, last: Sample, late: float, middle: float) -> float:
+    """The middle of what a silence may have lasted: it began between an answer and the question without one."""
+    if last.deaf is not None and last.awake is not None:
+        ended = (last.deaf + last.awake) / 2
+    elif last.unheard is not None:
+        ended = (last.unheard + last.received - middle) / 2
+    else:
+        ended = last.received - middle
+    return max(0.0, ended - late - (first.received + max(first.received, question.sent)) / 2)
+
+
+def _at_least(last: Sample, middle: float) -> float:
+    """Seconds for which the question that ended a silence shows that the server stood still, without any margin."""
+    if last.outcome in ("refused", "invalid"):
+        return 0.0
+    begun = last.sent + last.late
+    if last.deaf is not None and last.awake is not None:
+        return last.deaf - begun
+    if last.unheard is not None:
+        return last.unheard - begun
+    return last.waited / RESENT_SHARE if last.resent else last.waited - middle
 
 
 def longest_silence(found: Sequence[Silence]) -> Silence | None:
@@ -173,14 +207,17 @@ def longest_stall(
     *,
     capabilities: Capabilities = OF_A_SERVER,
     clock_progress: bool = False,
+    since: float | None = None,
 ) -> Finding | None:
     """The longest stall outside ``unwatched`` windows; ``None`` with too few samples.
 
-    Its length is between the maximum of all lower bounds and the maximum of all upper bounds.
+    Only the time after ``since`` counts; earlier samples show what is usual. Its length is between the maximum of all lower bounds and the maximum of all upper bounds.
     """
     if capabilities.signal == "changes":
         return _longest_quiet(samples, unwatched, capabilities.freshness)
     found = silences(samples, unwatched, clock_progress=clock_progress)
+    if since is not None:
+        found = [_after(silence, since) for silence in found if silence.end > since]
     longest = longest_silence(found)
     if longest is None:
         return None
@@ -188,7 +225,28 @@ def longest_stall(
     high = max(high, _before_the_first_answer(samples))
     at = longest.start if longest.claimed else None
     since = max((silence.start for silence in found if silence.stands_out), default=None)
-    return Finding(Stall(min(max(longest.seconds, low), high), low, high, at), since)
+    return Finding(Stall(min(max(longest.seconds, low), high), low, high, at), since, freeze=_longest_freeze(found))
+
+
+def _after(silence: Silence, since: float) -> Silence:
+    """The part of a silence after a time: no more of it can have been a stall then."""
+    most = silence.end - since
+    freeze = (min(silence.freeze[0], most), min(silence.freeze[1], most), min(silence.freeze[2], most))
+    return replace(
+        silence,
+        seconds=min(silence.seconds, most),
+        low=min(silence.low, most),
+        high=min(silence.high, most),
+        freeze=freeze,
+    )
+
+
+def _longest_freeze(found: Sequence[Silence]) -> Stall:
+    """The longest time in which the VM's kernel answered nothing."""
+    longest = max(found, key=lambda silence: (silence.freeze[1], silence.freeze[0]))
+    seconds, low, _high = longest.freeze
+    high = max(silence.freeze[2] for silence in found)
+    return Stall(min(seconds, high), low, high, longest.start if low > 0 else None)
 
 
 def _before_the_first_answer(samples: Sequence[Sample]) -> float:

@@ -40,18 +40,23 @@ def judge(
     stall_budget: float,
     moved_at: float | None = None,
     arrived_at: float | None = None,
+    measured_from: float | None = None,
     unwatched: Sequence[tuple[float, float]] = (),
 ) -> Judgement:
     """The verdict from all samples of an experiment.
 
     ``moved_at`` is when its move began (monotonic): progress from before must not be lost. ``arrived_at`` is when the
-    move ended: progress must be seen after it.
+    move ended: progress must be seen after it. Only a stall after ``measured_from`` counts.
     """
     taken = len(samples)
     samples = up_to_the_end(experiment, samples)
     answers = [s for s in samples if s.outcome == ANSWERED]
     finding = longest_stall(
-        samples, unwatched, capabilities=experiment.capabilities, clock_progress=experiment.clock_progress
+        samples,
+        unwatched,
+        capabilities=experiment.capabilities,
+        clock_progress=experiment.clock_progress,
+        since=measured_from,
     )
     stall = finding.stall if finding is not None else None
     identity = identity_of(experiment, samples, unwatched)
@@ -84,6 +89,7 @@ def judge(
         over=is_over(answers),
         # A run that is resumed on another machine has another monotonic clock; the unwatched time is then unknown.
         unwatched_seconds=sum(max(0.0, end - start) for start, end in unwatched),
+        longest_freeze=finding.freeze if finding is not None else None,
         detail="; ".join(dict.fromkeys(note for note in notes if note)),
     )
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The watch: one thread per experiment queries its job 5 times per second, and 20 times per second while its VM moves.
+"""The watch: one thread per experiment queries its job 5 times per second, and 32 times per second while its VM moves.
 
 A VM gets at most ``MAX_HZ_PER_PROCESSOR`` queries per second for each of its processors. This costs its trainings about
 1 % at most.
@@ -33,7 +33,7 @@ from .stall import ANSWERED, HEARD, STANDS_OUT
 from .verdict import is_over, judge, work_of
 
 CALM_HZ = 5.0
-FOCUS_HZ = 20.0
+FOCUS_HZ = 32.0
 MAX_HZ_PER_PROCESSOR = 10.0  # tested by benchmarks/probing.py
 MIN_HZ = 1.0  # for each experiment, however many share its VM
 MIN_SETTLE_SECONDS = 1.0
@@ -41,6 +41,7 @@ REPORT_SECONDS = 3.0
 MAX_PATIENCE = 5.0  # seconds that a verdict or the first move waits for an answer
 LONG_SILENCE = 1.0  # seconds; a question that waits longer at the verdict is a silent sample
 LONG_ANSWER = 0.1  # seconds; only for longer answers are pauses of the whole process looked up
+LONG_PAUSE = 0.2  # seconds in one piece: not a busy processor, but a controller that stood still
 
 
 class Watch:
@@ -227,10 +228,16 @@ class _Watched:
             due = max(due + 1 / hz, time.monotonic() + 0.2 / hz)
 
     def _with_own_pauses(self, sample: Sample, delayed: float) -> Sample:
-        """The sample with the delays of this thread and this process: the answer may have waited for them."""
+        """The sample with the delays of this thread and this process: the answer may have waited for them.
+
+        The kernel's time of arrival contains no such delay, unless the whole controller stood still.
+        """
+        if sample.exact:
+            delayed = sample.late
         if sample.waited > LONG_ANSWER:
-            delayed = max(delayed, self._pulse.paused(sample.sent, sample.received))
-        return replace(sample, late=round(min(delayed, sample.waited), 6)) if delayed > 0 else sample
+            paused = self._pulse.paused(sample.sent, sample.received, at_least=LONG_PAUSE if sample.exact else 0.0)
+            delayed = max(delayed, paused)
+        return replace(sample, late=round(max(0.0, min(delayed, sample.received - sample.sent)), 6))
 
     def _report(self, sample: Sample) -> None:
         reported_at, reported = self._reported
@@ -280,5 +287,6 @@ class _Watched:
             stall_budget=stall_budget,
             moved_at=self._focused_at,
             arrived_at=self.moved_at,
+            measured_from=None if self._earlier else self._focused_at,  # an earlier process may have begun the move
             unwatched=unwatched_windows(everything),
         )

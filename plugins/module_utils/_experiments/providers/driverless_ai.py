@@ -214,7 +214,7 @@ class ExperimentSession(HttpSession):
     max_hz = 10.0
 
     def __init__(self, endpoint: Endpoint, key: str, settings: Mapping[str, Any]) -> None:
-        super().__init__(Probe(endpoint))
+        super().__init__(Probe(endpoint, asks_again=True))
         self._endpoint, self._key, self._settings = endpoint, key, settings
         self._experiment: Any = None
         self._asked = float("-inf")
@@ -222,7 +222,7 @@ class ExperimentSession(HttpSession):
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
-        return sampled(self._ask)
+        return sampled(self._probe, self._ask)
 
     def _ask(self, sent: float) -> Sample:
         answer = self._probe.get(HEALTH)

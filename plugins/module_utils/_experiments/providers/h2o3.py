@@ -70,7 +70,7 @@ METRIC = {"Regression": "RMSE", "Binomial": "AUC", "Multinomial": "logloss", "Or
 MAX_MODEL_BYTES = 16 << 20
 CHECKPOINTS = ("in_training_checkpoints_dir", "export_checkpoints_dir")
 CAPABILITIES = Capabilities(
-    identity="process", signal="answers", note="answers of the server in the VM, at most 20 per second"
+    identity="process", signal="answers", note="answers of the server in the VM, at most 32 per second"
 )
 
 

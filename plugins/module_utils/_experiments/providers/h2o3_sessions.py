@@ -36,10 +36,10 @@ class JobSession(HttpSession):
     After a freeze the job answer is not fresh, so the next question is about the job.
     """
 
-    max_hz = 20.0
+    max_hz = 32.0
 
-    def __init__(self, endpoint: Endpoint, job: str) -> None:
-        super().__init__(Probe(endpoint))
+    def __init__(self, endpoint: Endpoint, job: str, *, asks_again: bool = True) -> None:
+        super().__init__(Probe(endpoint, asks_again=asks_again))
         self._job = job
         self._job_answer: Sample | None = None
         self._child = Child()
@@ -65,7 +65,7 @@ class JobSession(HttpSession):
 
     def ask(self) -> Sample:
         """Ask about the job, even if the last answer is fresh."""
-        job = sampled(self._ask)
+        job = sampled(self._probe, self._ask)
         self._job_answer = job if job.outcome == "answered" else None
         return job
 
@@ -130,11 +130,12 @@ class NodeSession(HttpSession):
     and sent it after the freeze.
     """
 
-    max_hz = 20.0
+    max_hz = 32.0
 
     def __init__(self, endpoint: Endpoint, job: str) -> None:
-        super().__init__(Probe(endpoint))
-        self._jobs = JobSession(endpoint, job)
+        super().__init__(Probe(endpoint, asks_again=True))
+        # Another node may be frozen: then this one lets questions about the job wait, however often they are asked.
+        self._jobs = JobSession(endpoint, job, asks_again=False)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow_job, name=f"job at {endpoint.address}", daemon=True)
         self._latest: Sample | None = None
@@ -197,14 +198,16 @@ def liveness_of(probe: Probe, *, cheaply: bool = True) -> Sample:
             return Sample(sent, time.monotonic(), "invalid", detail=f"not an H2O-3 server (HTTP {answer.status})")
         return Sample(sent, time.monotonic(), "answered", process)
 
-    return sampled(ask)
+    return sampled(probe, ask)
 
 
 def joined(liveness: Sample, job: Sample | None) -> Sample:
     """A liveness answer with the figures of the last job answer."""
     if job is None:
         return liveness
-    return replace(job, sent=liveness.sent, received=liveness.received, process=liveness.process, asked=job.sent)
+    return replace(
+        liveness, outcome=job.outcome, status=job.status, progress=job.progress, detail=job.detail, asked=job.sent
+    )
 
 
 def parse_sample(answer: Answer, sent: float, received: float) -> Sample:

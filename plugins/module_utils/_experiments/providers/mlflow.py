@@ -381,7 +381,7 @@ class RunSession(HttpSession):
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
-        return sampled(self._ask)
+        return sampled(self._probe, self._ask)
 
     def _ask(self, sent: float) -> Sample:
         answer = self._server.get("runs/get", run_id=self._run)

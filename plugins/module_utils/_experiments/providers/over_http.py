@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..model import Experiment, Sample
+from ..stall import HEARD
 from .base import Source, Target
 from .probe import NO_ANSWER, Answer, Endpoint, Probe, endpoint_of, failed_sample, unanswered, url_for
+from .questions import Wait
 
 
 class UrlSource(Source):
@@ -59,13 +62,37 @@ def unusable(answer: Answer, wanted: str) -> UnusableAnswer:
     return UnusableAnswer(f"not {wanted} (HTTP {answer.status})")
 
 
-def sampled(ask: Callable[[float], Sample]) -> Sample:
-    """Call ``ask`` with the time now; an error of server or network becomes a failed sample."""
+def sampled(probe: Probe, ask: Callable[[float], Sample]) -> Sample:
+    """Call ``ask`` with the time now, and add to its answer what its questions to ``probe`` showed while they waited.
+
+    An error of server or network becomes a failed sample.
+    """
+    probe.waits.clear()
     sent = time.monotonic()
     try:
-        return ask(sent)
+        sample = ask(sent)
     except NO_ANSWER as error:
         return failed_sample(error, sent)
+    return with_waits(sample, tuple(probe.waits)) if sample.outcome in HEARD else sample
+
+
+def with_waits(sample: Sample, waits: Sequence[Wait]) -> Sample:
+    """A sample with what its questions showed; the longest wait counts, and the time of the others does not."""
+    if not waits:
+        return sample
+    longest, last = max(waits, key=lambda wait: wait.received - wait.sent), waits[-1]
+    again = last.again if last.again is not None or len(waits) == 1 else last.sent
+    return replace(
+        sample,
+        received=last.received,
+        late=round(max(0.0, longest.sent - sample.sent), 6),
+        exact=all(wait.exact for wait in waits),
+        resent=longest.resent,
+        unheard=longest.unheard,
+        again=again,
+        deaf=longest.deaf,
+        awake=longest.awake,
+    )
 
 
 class HttpSession:

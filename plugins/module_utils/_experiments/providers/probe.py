@@ -12,24 +12,28 @@ import json
 import re
 import socket
 import ssl
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 from ..._core.errors import InvalidInput
 from ..._core.untrusted import parsed, text
 from ..model import Sample
+from .lines import BLOCK, Address, Line, Rest
+from .questions import LOST, PATIENCE, Asking, Wait
 
 MAX_BYTES = 1 << 20
-BLOCK = 1 << 16
-NO_ANSWER = (OSError, http.client.HTTPException)  # what each question over HTTP may raise
+NO_ANSWER = LOST  # what each question over HTTP may raise
 GONE = (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected, ssl.SSLEOFError)
 REQUEST_SECONDS = 300.0  # a request in flight waits until the freeze ends
 JSON = "application/json, text/plain;q=0.9"  # what most servers are asked for
+USUAL = 50  # answers that show how long this server usually takes
+SLOW = 3  # times their median: only then is a question asked again
 IN_A_URL = "%/:=&?+!$,;'@()*[]~"  # characters that a page's URL may have beside letters and digits
 
 
@@ -160,6 +164,9 @@ class Probe:
 
     The whole answer must arrive within ``timeout`` seconds, so that a server that sends byte by byte cannot delay a run.
     Only a question that may wait through a freeze (``REQUEST_SECONDS``) waits as long as bytes arrive.
+
+    With ``asks_again`` a question that waits is asked again on fresh connections, see :mod:`.questions`. This is for
+    servers inside a VM. ``waits`` is what was learned while the last questions waited that were answered.
     """
 
     def __init__(
@@ -168,14 +175,20 @@ class Probe:
         timeout: float = REQUEST_SECONDS,
         max_bytes: int = MAX_BYTES,
         accept: str = JSON,
+        *,
+        asks_again: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self._accept = accept
+        self.waits: deque[Wait] = deque(maxlen=USUAL)
         self._timeout = timeout
-        self._deadline = timeout if timeout < REQUEST_SECONDS else None
         self._max_bytes = max_bytes
-        self._connection: http.client.HTTPConnection | None = None
-        self._socket: socket.socket | None = None
+        self._asks_again = asks_again
+        self._address: Address | None = None  # where the server was reached
+        self._kept: Line | None = None
+        self._asking: Asking | None = None
+        self._interrupted = False
+        self._usual: deque[float] = deque(maxlen=USUAL)
 
     def __enter__(self) -> Self:
         """Connect at the first question."""
@@ -187,73 +200,80 @@ class Probe:
 
     def get(self, path: str) -> Answer:
         """GET a path below the prefix. Raises NO_ANSWER without a whole answer."""
-        return self._ask("GET", path, None)
+        return self._ask("GET", path, None, self._whole)
 
     def options(self, path: str) -> Answer:
         """OPTIONS of a path below the prefix: status and headers alone. Raises like ``get``."""
-        return self._ask("OPTIONS", path, None)
+        return self._ask("OPTIONS", path, None, self._whole)
 
     def search(self, path: str, query: Mapping[str, Any]) -> Answer:
         """POST a search, which changes nothing. Some servers accept searches only as POST."""
-        return self._ask("POST", path, json.dumps(query).encode())
+        return self._ask("POST", path, json.dumps(query).encode(), self._whole)
 
     def download(self, path: str, sink: Callable[[bytes], None]) -> Answer:
         """GET a path and pass its bytes to ``sink`` block by block if the status is 200; else like :meth:`get`."""
+
+        def read(response: http.client.HTTPResponse) -> Answer:
+            if response.status != 200:
+                return self._whole(response)
+            for block in blocks(response):
+                sink(block)
+            return Answer(response.status, headers_of(response), None)
+
+        return self._ask("GET", path, None, read)
+
+    def _ask(
+        self, method: str, path: str, body: bytes | None, read: Callable[[http.client.HTTPResponse], Answer]
+    ) -> Answer:
         try:
-            with self._in_time():
-                response = self._response("GET", path, None)
-                if response.status != 200:
-                    return self._whole(response)
-                for block in blocks(response):
-                    sink(block)
+            asking = self._asking = self._begin(self._request(method, path, body))
+            line = asking.first_answer()
+            rest = Rest(line.socket, bytes(line.data), self._seconds_left(asking))
+            response = http.client.HTTPResponse(rest, method=method)  # type: ignore[arg-type]
+            response.begin()
+            answer = read(response)
         except BaseException:
             self.close()
             raise
-        return Answer(response.status, headers_of(response), None)
-
-    def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
-        try:
-            with self._in_time():
-                return self._whole(self._response(method, path, body))
-        except NO_ANSWER:
+        wait = asking.learned(line)
+        self.waits.append(wait)
+        self._usual.append(wait.received - wait.sent)
+        self._asking, self._kept = None, line
+        if response.will_close:
             self.close()
-            raise
+        return answer
 
-    @contextmanager
-    def _in_time(self) -> Iterator[None]:
-        """Stop a question that takes too long."""
-        if self._deadline is None:
-            yield
-            return
-        late = threading.Event()
+    def _begin(self, request: bytes) -> Asking:
+        """The question on the kept connection, or on a new one."""
+        if self._kept is not None:
+            self._kept.ask_next()
+        else:
+            self._kept = self._fresh()
+        fresh = self._fresh if self._asks_again else None
+        until = self._kept.begun + self._timeout
+        return Asking(request, self._kept, fresh, self._patience(), until, self._max_bytes, lambda: self._interrupted)
 
-        def end() -> None:
-            late.set()
-            self.interrupt()
+    def _fresh(self) -> Line:
+        if self._address is None:
+            self._address = address_of(self.endpoint, self._timeout)
+        return Line(self._address, self.endpoint.tls, self.endpoint.address)
 
-        timer = threading.Timer(self._deadline, end)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-            if late.is_set():
-                raise TimeoutError("no whole answer in time")  # a truncated answer may look whole
-        except NO_ANSWER as error:
-            if late.is_set():
-                raise TimeoutError("no whole answer in time") from error
-            raise
-        finally:
-            timer.cancel()
+    def _patience(self) -> float:
+        return max(PATIENCE, SLOW * median(self._usual)) if self._usual else PATIENCE
 
-    def _response(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
-        if self._connection is None:
-            self._connection = self._connect()
-        if self._connection.sock is None:
-            self._socket = None
-            self._connection.connect()
-            self._socket = self._connection.sock  # http.client drops it if the server closes after its answer
-        self._connection.request(method, self.endpoint.prefix + path, body, self._headers(body is not None))
-        return self._connection.getresponse()
+    def _seconds_left(self, asking: Asking) -> Callable[[], float]:
+        """The time that the rest of an answer has: as a whole, or for each part after a question that may wait."""
+        if self._timeout < REQUEST_SECONDS:
+            return lambda: asking.until - time.monotonic()
+        return lambda: self._timeout
+
+    def _request(self, method: str, path: str, body: bytes | None) -> bytes:
+        """The request as it is sent."""
+        written = _Written(self.endpoint.address, self.endpoint.port)
+        if self.endpoint.tls is not None:
+            written.default_port = http.client.HTTPS_PORT
+        written.request(method, self.endpoint.prefix + path, body, self._headers(body is not None))
+        return bytes(written.data)
 
     def _whole(self, response: http.client.HTTPResponse) -> Answer:
         data = bytearray()
@@ -262,12 +282,6 @@ class Probe:
             if len(data) > self._max_bytes:
                 raise TooLong(self._max_bytes)
         return Answer(response.status, headers_of(response), parsed(bytes(data)), bytes(data))
-
-    def _connect(self) -> http.client.HTTPConnection:
-        end = self.endpoint
-        if end.tls is not None:
-            return http.client.HTTPSConnection(end.address, end.port, timeout=self._timeout, context=end.tls)
-        return http.client.HTTPConnection(end.address, end.port, timeout=self._timeout)
 
     def _headers(self, has_body: bool = False) -> dict[str, str]:
         # Not a browser's name: servers with form authentication answer browsers with a login page.
@@ -279,17 +293,41 @@ class Probe:
         return headers
 
     def interrupt(self) -> None:
-        """Wake a thread that waits for an answer; called from another thread."""
-        ours = self._socket or getattr(self._connection, "sock", None)  # also during a TLS handshake
-        if ours is not None:
+        """Wake a thread that waits for an answer; called from another thread. Then no further question is answered."""
+        self._interrupted = True
+        asking = self._asking
+        for line in asking.lines if asking is not None else ():
             with suppress(OSError):
-                ours.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(line.socket, socket.SHUT_RDWR)  # not that of TLS, which another thread uses
 
     def close(self) -> None:
         """Drop the connection; the next request opens a new one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = self._socket = None
+        if self._asking is not None:
+            self._asking.close()
+        if self._kept is not None:
+            self._kept.close()
+        self._asking = self._kept = self._address = None
+
+
+class _Written(http.client.HTTPConnection):
+    """A request in bytes, as http.client writes and checks it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host, port)
+        self.data = bytearray()
+
+    def send(self, data: Any) -> None:
+        """Keep what would be sent."""
+        self.data += data
+
+
+def address_of(endpoint: Endpoint, timeout: float) -> Address:
+    """Where a server is reached. Raises OSError. If its name has several addresses, it is the first that answers."""
+    found = socket.getaddrinfo(endpoint.address, endpoint.port, type=socket.SOCK_STREAM)
+    if len(found) == 1:
+        return found[0][0], found[0][4]
+    with socket.create_connection((endpoint.address, endpoint.port), timeout) as connection:
+        return connection.family, connection.getpeername()
 
 
 def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -332,13 +332,15 @@ def why_missing(answer: Answer, wanted: Series, metric: str) -> str:
 class SeriesSession(HttpSession):
     """Questions about one series."""
 
-    max_hz = 20.0
+    max_hz = 32.0
 
     def __init__(
         self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None, timeout: float = REQUEST_SECONDS
     ) -> None:
         self._direct = experiment.capabilities.signal == "answers"
-        super().__init__(Probe(endpoint, timeout, MAX_BYTES, EXPOSITIONS if self._direct else JSON))
+        super().__init__(
+            Probe(endpoint, timeout, MAX_BYTES, EXPOSITIONS if self._direct else JSON, asks_again=self._direct)
+        )
         self._query = experiment.metric
         self._wanted = selector_of(experiment.metric) if self._direct else None
         self.asks_expression = not self._direct and SELECTOR.match(self._query) is None
@@ -352,7 +354,7 @@ class SeriesSession(HttpSession):
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
-        sample = sampled(self._ask)
+        sample = sampled(self._probe, self._ask)
         self._gone = sample.outcome != "answered" and (self._gone or sample.outcome != "silent")
         return sample
 

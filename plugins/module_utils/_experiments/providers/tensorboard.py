@@ -212,7 +212,7 @@ class SeriesSession(HttpSession):
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
-        return sampled(self._ask)
+        return sampled(self._probe, self._ask)
 
     def _ask(self, sent: float) -> Sample:
         answer = self._probe.get(self._path)

@@ -1,0 +1,59 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Stalls in a network that loses packets while the guest stands still, as at the switch-over of a VM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from benchmarks.lossy import BUDGET, Guest, Settings, training, trials_of
+from benchmarks.lossy_network import GUEST, missing
+from tests.builders.certificates import pem
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no network that loses packets: {missing()}")
+
+Measured = Callable[[], AbstractContextManager[None]]
+
+MAX_WIDTH = 0.3  # seconds, with a margin for a busy machine; the benchmark promises less
+
+
+@pytest.fixture(scope="module")
+def guest() -> Iterator[Guest]:
+    with training() as found:
+        yield found
+
+
+def check(guest: Guest, settings: Settings, measured: Measured) -> None:
+    for trial in trials_of(guest, settings):
+        assert trial.contained, trial
+        assert trial.high < BUDGET, trial
+        assert trial.verdict == "uninterrupted", trial
+        with measured():
+            assert trial.high - trial.low < MAX_WIDTH, trial
+
+
+@pytest.mark.parametrize(("way", "lengths"), [("direct", (0.1, 0.6, 3.5)), ("proxied", (1.8,))])
+def test_a_freeze_that_loses_packets_is_measured(
+    guest: Guest, way: str, lengths: tuple[float, ...], measured: Measured
+) -> None:
+    check(guest, Settings(guest.pid, lengths, way=way), measured)
+
+
+def test_a_freeze_of_the_vm_is_distinguished_from_a_stall_of_the_training(guest: Guest) -> None:
+    (lost,) = trials_of(guest, Settings(guest.pid, (1.0,)))
+    (kept,) = trials_of(guest, Settings(guest.pid, (1.0,), lose=False))
+    assert lost.freeze_low > 0.5, "the kernel accepted nothing"
+    assert kept.freeze_low == 0, "the kernel accepted connections all the time"
+    assert kept.contained
+
+
+def test_a_freeze_is_measured_over_tls(tmp_path: Path, measured: Measured) -> None:
+    certificate, key = pem(tmp_path, "guest", GUEST)
+    with training(str(certificate), str(key)) as secret:
+        check(secret, Settings(secret.pid, (1.2,), ca_path=str(certificate)), measured)
