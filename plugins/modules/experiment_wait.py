@@ -140,6 +140,12 @@ verdicts:
       description: The longest stall, or null. Its true length is between C(low) and C(high); all values are seconds.
       type: dict
       sample: {seconds: 0.43, low: 0.41, high: 0.52, at_mono: 7031.25}
+    longest_freeze:
+      description:
+        - How long the whole VM stood still, that is, its kernel accepted no connection, or null. The true length is between C(low)
+          and C(high); all values are seconds.
+      type: dict
+      sample: {seconds: 0.39, low: 0.31, high: 0.44, at_mono: 7031.25}
     resolution:
       description: Shortest stall, in seconds, that can be distinguished from normal operation, or null.
       type: float

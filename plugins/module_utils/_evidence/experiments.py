@@ -147,6 +147,7 @@ def throughputs(samples: list[Sample], moving: list[Window]) -> model.Throughput
         "during": _rate(during),
         "after": _rate(after),
         "during_to_before": _ratio(throughput.slowdown(before, during)),
+        "cost": _cost(throughput.cost(before, during)),
     }
 
 
@@ -161,6 +162,13 @@ def _ratio(found: tuple[float, float, float] | None) -> model.Ratio | None:
         return None
     ratio, low, high = (round(value, 4) for value in found)
     return {"ratio": ratio, "low": low, "high": high}
+
+
+def _cost(found: tuple[float, float, float] | None) -> model.Cost | None:
+    if found is None:
+        return None
+    lost, low, high = (round(value, 3) for value in found)
+    return {"seconds": lost, "low": low, "high": high}
 
 
 def _experiment(observed: Observed) -> model.Experiment:
@@ -187,6 +195,7 @@ def _experiment(observed: Observed) -> model.Experiment:
             "stall": verdict.stall_claim if verdict else "unknown",
         },
         "longest_stall": _stall(stall),
+        "longest_freeze": _stall(verdict.longest_freeze if verdict else None),
         "stall_at": round(stall.at_mono - origin, 3) if stall and stall.at_mono is not None else None,
         "resolution": verdict.resolution if verdict else None,
         "progress_before": _progress_before(observed),

@@ -157,13 +157,22 @@ class Ratio(TypedDict):
     high: float
 
 
+class Cost(TypedDict):
+    """Seconds of training time that the moves cost, with the 95 % confidence interval."""
+
+    seconds: float
+    low: float
+    high: float
+
+
 class Throughput(TypedDict):
-    """Throughput of an experiment before, during and after the moves of its VMs."""
+    """Throughput of an experiment before, during and after the moves of its VMs, and what they cost in all."""
 
     before: Rate | None
     during: Rate | None
     after: Rate | None
     during_to_before: Ratio | None
+    cost: Cost | None
 
 
 class Member(VmName):
@@ -215,6 +224,7 @@ class Experiment(VmName):
     verdict: str
     claims: Claims
     longest_stall: Stall | None
+    longest_freeze: Stall | None
     stall_at: float | None
     resolution: float | None
     progress_before: float | None

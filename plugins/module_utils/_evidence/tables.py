@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._core.wording import after, moment, percent, plural, repeated, seconds, span
-from .model import Claim, Evidence, Experiment, Move, Rate, Ratio, Stall
+from .model import Claim, Evidence, Experiment, Move, Rate, Stall, Throughput
 from .summary import GOOD, display_name, outbound_moves, shared_names, worst_first
 
 MAX_NAMED = 12  # VM names in one cell; beyond it a number says more
@@ -56,7 +56,7 @@ def experiments_table(evidence: Evidence) -> Table | None:
             _named_experiment(x, shared),
             Cell(x["owner"] or "not known"),
             Cell(x["verdict"], note=x["detail"], tone=tone(x["verdict"])),
-            stall_cell(x["longest_stall"]),
+            _stall_and_freeze(x),
             Cell(f"{percent(x['progress_before'])} → {percent(x['progress_after'])}"),
             _claim(x, "identity", note="of the run" if x["capabilities"]["identity"] == "run" else ""),
             _claim(x, "progress"),
@@ -81,6 +81,14 @@ def experiments_table(evidence: Evidence) -> Table | None:
 
 def _named_experiment(experiment: Experiment, shared: frozenset[str]) -> Cell:
     return Cell(label(experiment, shared), note=experiment["description"] or experiment["id"])
+
+
+def _stall_and_freeze(experiment: Experiment) -> Cell:
+    """The stall of the training, and how long its whole VM stood still if that was seen."""
+    cell, freeze = stall_cell(experiment["longest_stall"]), experiment["longest_freeze"]
+    if freeze is None or freeze["low"] == 0:
+        return cell
+    return replace(cell, note=f"{cell.note}; the VM {freeze['low']:.2f} to {freeze['high']:.2f} s")
 
 
 def _claim(experiment: Experiment, claim: Claim, note: str = "") -> Cell:
@@ -233,7 +241,8 @@ def measurement_table(evidence: Evidence) -> Table | None:
     lead = (
         "Stalls shorter than the resolution cannot be distinguished from normal operation. Throughput is the progress per "
         "unit of time before, during and after the move, ± half the width of its 95 % confidence interval. Recoverable: "
-        f"whether a checkpoint would limit the loss after a failure. {_listed(notes)}"
+        "whether a checkpoint would limit the loss after a failure. Cost: training time that the moves took in all, by stall "
+        f"and slowdown, with its 95 % confidence interval. {_listed(notes)}"
     )
     heads = (*heads, "During / before", "Recoverable")
     return Table("measurement", "How it was measured", heads, rows, lead) if rows else None
@@ -248,7 +257,7 @@ def _measured(experiment: Experiment, shared: frozenset[str]) -> tuple[Cell, ...
         Cell(str(experiment["samples"]), number=True),
         Cell(seconds(experiment["resolution"]), number=True),
         *(_rate(rate) for rate in rates),
-        _ratio(throughput["during_to_before"] if throughput else None),
+        _slowdown(throughput),
         Cell(experiment["recoverable"]["state"], note=experiment["recoverable"]["detail"]),
     )
 
@@ -294,10 +303,14 @@ def _rate(part: Rate | None) -> Cell:
     return Cell(f"{rate:.{places}f} {unit}", note=note)
 
 
-def _ratio(ratio: Ratio | None) -> Cell:
-    if ratio is None:
+def _slowdown(throughput: Throughput | None) -> Cell:
+    """The throughput during the moves relative to before, and what the moves cost."""
+    ratio, cost = (throughput["during_to_before"], throughput["cost"]) if throughput else (None, None)
+    if ratio is None or cost is None:
         return Cell("not known")
-    return Cell(f"{100 * ratio['ratio']:.0f} %", note=f"{100 * ratio['low']:.0f} to {100 * ratio['high']:.0f} %")
+    percents = f"{100 * ratio['low']:.0f} to {100 * ratio['high']:.0f} %"
+    lost = f"cost {cost['low']:.1f} to {cost['high']:.1f} s"
+    return Cell(f"{100 * ratio['ratio']:.0f} %", note=f"{percents}; {lost}")
 
 
 def environment_facts(evidence: Evidence) -> list[tuple[str, str]]:

@@ -82,6 +82,18 @@ def _interpolated(times: Sequence[float], work: Sequence[float], at: float) -> f
     return w0 if t1 <= t0 else w0 + (w1 - w0) * (min(max(at, t0), t1) - t0) / (t1 - t0)
 
 
+def cost(before: Throughput | None, during: Throughput | None) -> tuple[float, float, float] | None:
+    """Seconds of training time that the moves cost in all, by stalls and slowdown, with the 95 % interval.
+
+    That is the work which is missing from the time of the moves, at the pace before them. ``None`` without an interval.
+    """
+    ratio = slowdown(before, during)
+    if ratio is None or during is None:
+        return None
+    mean, low, high = ratio
+    return during.seconds * (1 - mean), during.seconds * (1 - high), during.seconds * (1 - low)
+
+
 def slowdown(before: Throughput | None, after: Throughput | None) -> tuple[float, float, float] | None:
     """Throughput after relative to before, with its 95 % interval; ``None`` if one of them has no interval."""
     if before is None or after is None or before.half_width is None or after.half_width is None:

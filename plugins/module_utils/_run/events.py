@@ -59,6 +59,15 @@ class StallFigures:
     high: float
     at_mono: float | None = None
 
+    @classmethod
+    def of(cls, stall: Stall | None) -> StallFigures | None:
+        """The figures of a stall, if there is one."""
+        return None if stall is None else cls(stall.seconds, stall.low, stall.high, stall.at)
+
+    def stall(self) -> Stall:
+        """The stall with these figures."""
+        return Stall(self.seconds, self.low, self.high, self.at_mono)
+
 
 class Event:
     """Base of all events. ``kind`` is its name in the journal; a ``volatile`` one may be lost in a crash."""
@@ -447,6 +456,7 @@ class VerdictReached(Event):
     progress_claim: str
     stall_claim: str
     longest_stall: StallFigures | None = None
+    longest_freeze: StallFigures | None = None
     resolution: float | None = None
     progress_before: float | None = None
     progress_after: float | None = None
@@ -460,7 +470,7 @@ class VerdictReached(Event):
     @classmethod
     def of(cls, judgement: Judgement) -> VerdictReached:
         """The event of a judgement."""
-        experiment, stall = judgement.experiment, judgement.longest_stall
+        experiment = judgement.experiment
         return cls(
             vm=Ref(experiment.vm, experiment.vm_name),
             provider=experiment.provider,
@@ -469,7 +479,8 @@ class VerdictReached(Event):
             identity=judgement.identity,
             progress_claim=judgement.progress,
             stall_claim=judgement.stall,
-            longest_stall=None if stall is None else StallFigures(stall.seconds, stall.low, stall.high, stall.at),
+            longest_stall=StallFigures.of(judgement.longest_stall),
+            longest_freeze=StallFigures.of(judgement.longest_freeze),
             resolution=judgement.resolution,
             progress_before=judgement.progress_before,
             progress_after=judgement.progress_after,
@@ -483,14 +494,15 @@ class VerdictReached(Event):
 
     def judgement(self, experiment: Experiment) -> Judgement:
         """The judgement on an experiment that this event records."""
-        stall = self.longest_stall
+        stall, freeze = self.longest_stall, self.longest_freeze
         return Judgement(
             experiment=experiment,
             verdict=self.verdict,
             identity=self.identity,
             progress=self.progress_claim,
             stall=self.stall_claim,
-            longest_stall=None if stall is None else Stall(stall.seconds, stall.low, stall.high, stall.at_mono),
+            longest_stall=None if stall is None else stall.stall(),
+            longest_freeze=None if freeze is None else freeze.stall(),
             resolution=self.resolution,
             progress_before=self.progress_before,
             progress_after=self.progress_after,

@@ -86,13 +86,39 @@ def test_placement_does_not_say_that_vms_stayed_that_came_back() -> None:
     ],
 )
 def test_a_rate_has_the_digits_that_mean_something(part: dict[str, Any] | None, text: str, note: str) -> None:
-    parts = {"before": part, "during": None, "after": None, "during_to_before": None}
+    parts = {"before": part, "during": None, "after": None, "during_to_before": None, "cost": None}
     evidence = made_evidence(1)
     evidence["experiments"][0]["throughput"] = parts
     table = _tables.measurement_table(evidence)
     assert table is not None
     cell = table.rows[0][table.heads.index("Throughput before")]
     assert (cell.text, cell.note) == (text, note)
+
+
+def test_the_freeze_of_the_vm_stands_beside_the_stall_only_if_it_was_seen() -> None:
+    evidence = made_evidence(1)
+    experiment = evidence["experiments"][0]
+    experiment["longest_stall"] = {"seconds": 0.4, "low": 0.3, "high": 0.5}
+    notes = []
+    for low in (0.0, 0.2):
+        experiment["longest_freeze"] = {"seconds": 0.3, "low": low, "high": 0.45}
+        table = _tables.experiments_table(evidence)
+        assert table is not None
+        notes.append(table.rows[0][table.heads.index("Longest stall")].note)
+    assert notes == ["0.30 to 0.50 s", "0.30 to 0.50 s; the VM 0.20 to 0.45 s"]
+
+
+def test_the_cost_of_the_moves_is_shown_with_its_interval() -> None:
+    evidence = made_evidence(1)
+    cost = {"seconds": 2.04, "low": 1.5, "high": 2.61}
+    evidence["experiments"][0]["throughput"] = {
+        "before": None, "during": None, "after": None, "cost": cost,
+        "during_to_before": {"ratio": 0.75, "low": 0.678, "high": 0.82},
+    }  # fmt: skip
+    table = _tables.measurement_table(evidence)
+    assert table is not None
+    cell = table.rows[0][table.heads.index("During / before")]
+    assert (cell.text, cell.note) == ("75 %", "68 to 82 %; cost 1.5 to 2.6 s")
 
 
 @pytest.mark.parametrize(

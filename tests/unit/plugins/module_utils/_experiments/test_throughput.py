@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.throughput import (
     Throughput,
+    cost,
     joined,
     slowdown,
     throughput,
@@ -87,3 +88,15 @@ def test_windows_are_joined_by_their_lengths() -> None:
     assert joined([long, None, short]) == Throughput(40.0, 8.0, None, "steps")
     assert joined([long, long]) == Throughput(60.0, 10.0, pytest.approx(0.5**0.5), "steps")
     assert joined([None]) is None
+
+
+def test_the_cost_of_a_move_is_the_work_that_is_missing_from_its_time() -> None:
+    before = Throughput(20, 10.0, 0.2, "steps")
+    during = Throughput(8, 7.5, 0.3, "steps")  # stalls and slowdown together
+    found = cost(before, during)
+    assert found is not None
+    lost, low, high = found
+    assert lost == pytest.approx(8 * 0.25)
+    assert low < lost < high
+    assert cost(before, None) is None
+    assert cost(replace(before, half_width=None), during) is None
