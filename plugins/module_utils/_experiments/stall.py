@@ -5,10 +5,10 @@
 """How long an experiment stood still, as an interval that contains the true length. Pure.
 
 Signal ``answers``: the server freezes with its VM, and a stall is a silence between an answer ``a`` and the next answer
-``b``. Its maximum is ``b.received - a.alive_since``. Its minimum is the time from the first question without an answer to the
-last one, less what an undisturbed question may wait, less the delays of the watching process itself. So when TCP sends a
-lost question again does not count. If the guest's kernel accepted no connection, the whole VM stood still, and this
-freeze has an interval of its own: it ends when the kernel accepts a connection again.
+``b``. Its maximum is ``b.received - a.alive_since``. Its minimum is the time from the first question without an answer to
+the last one, less what an undisturbed question may wait, less the delays of the watching process itself. It does not
+matter when TCP sends a lost question again. If the guest's kernel accepted no connection, the whole VM stood still, and
+this freeze has an interval of its own: it ends when the kernel accepts a connection again.
 
 Signal ``changes``: the server always answers, and a stall is a time without a change in its answers. It may also be
 before the first change or after the last one.
@@ -211,7 +211,8 @@ def longest_stall(
 ) -> Finding | None:
     """The longest stall outside ``unwatched`` windows; ``None`` with too few samples.
 
-    Only the time after ``since`` counts; earlier samples show what is usual. Its length is between the maximum of all lower bounds and the maximum of all upper bounds.
+    Only the time after ``since`` counts; earlier samples show what is usual. Its length is between the maximum of all
+    lower bounds and the maximum of all upper bounds.
     """
     if capabilities.signal == "changes":
         return _longest_quiet(samples, unwatched, capabilities.freshness)
