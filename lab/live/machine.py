@@ -20,7 +20,7 @@ PORTS = {"light": 9100, "h2o": 54321}
 MEMORY_MB = {"light": 192, "h2o": 1280}
 HEAP_SHARE = 0.55  # of the memory, for Java
 DIRTY_SHARE = 3  # one part in so many of the memory is written to
-NICE = 5
+NICE = 10
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,14 @@ from collections.abc import Callable
 from lab.errors import LabError
 from lab.guests import Machine
 from lab.h2o import H2O, NO_PROXY
+from lab.live.machine import PORTS
 
+# How the collection watches the light guest: an entry of experiments.sources.
+SOURCE = {
+    "provider": "prometheus",
+    "url": f"http://{{address}}:{PORTS['light']}/metrics",
+    "metric": "training_steps_total",
+}
 MAX_START_SECONDS = 300.0
 STEPS = re.compile(r"^training_steps_total (\d+)", re.MULTILINE)
 

@@ -23,21 +23,15 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec imp
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
 
 from lab.errors import LabError
+from lab.live import training
 from lab.live.machine import MEMORY_MB, LiveSpec, equip
-from lab.live.training import light_steps
 from lab.paths import cache_dir
 from tests.labs import Lab, running_lab
 from tests.measuring import until
 
 EVERYTHING = os.environ.get("LIVE") == "all"  # `make live`; otherwise only a sample is run
 HOME, AWAY, VM = "esx-01", "esx-02", "ML-live-vm-01"
-SOURCE = {
-    "provider": "prometheus",
-    "url": "http://{address}:9100/metrics",
-    "metric": "training_steps_total",
-    "total_steps": 100_000_000,
-    "vms": [VM],
-}
+SOURCE = {**training.SOURCE, "total_steps": 100_000_000, "vms": [VM]}
 SETTINGS = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()} | {
     "h2o3": False,
     "baseline": 3.0,
@@ -80,7 +74,7 @@ class Real:
 
     def steps(self) -> int:
         """Steps of the training, asked over the network."""
-        return light_steps(f"http://{self.vm()['guest_address']}:9100")
+        return training.light_steps(f"http://{self.vm()['guest_address']}:9100")
 
     def metric(self, name: str) -> float:
         with urllib.request.urlopen(f"http://{self.vm()['guest_address']}:9100/metrics", timeout=30) as page:
