@@ -62,7 +62,9 @@ def test_a_freeze_is_judged(real: Real, hold: float) -> None:
     print(f"held {hold} s: {truth}, stated {judgement.longest_stall}, {judgement.verdict.value}")
     assert truth.freeze >= hold
     assert judgement.longest_stall is not None
-    assert judgement.verdict in (Verdict.UNINTERRUPTED, Verdict.UNKNOWN), (truth, judgement)
+    assert judgement.longest_stall.low <= truth.standstill, (truth, judgement.longest_stall)
+    assert truth.freeze <= judgement.longest_stall.high, (truth, judgement.longest_stall)
+    assert judgement.verdict is Verdict.UNINTERRUPTED, (truth, judgement)
     assert real.metric("process_start_time_seconds") == before[0]
     assert real.steps() > before[1]
 
