@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Verdict
 
+from benchmarks.loops import LOOP_FATES, LoopFate, play_loop
 from benchmarks.relay import Relay
 from benchmarks.report import Report
 from benchmarks.servers import Fleet, Node
@@ -194,7 +195,7 @@ FATES = (
 class Run:
     """One fate and its verdict."""
 
-    fate: Fate
+    fate: Fate | LoopFate
     verdict: Verdict
     detail: str
 
@@ -206,7 +207,7 @@ class Run:
 
 def run(report: Report, runs: int) -> None:
     """Runs with random fates, several in parallel. Every fate occurs equally often."""
-    fates = list(itertools.islice(itertools.cycle(FATES), runs))
+    fates = list(itertools.islice(itertools.cycle((*FATES, *LOOP_FATES)), runs))
     random.Random(runs).shuffle(fates)
     parts = [fates[part::SIDE_BY_SIDE] for part in range(SIDE_BY_SIDE)]
     with Fleet(2 * SIDE_BY_SIDE) as fleet, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
@@ -218,20 +219,25 @@ def run(report: Report, runs: int) -> None:
     tell(report, found)
 
 
-def play(report: Report, fleet: Fleet, fates: Sequence[Fate], seed: int) -> list[Run]:
+def play(report: Report, fleet: Fleet, fates: Sequence[Fate | LoopFate], seed: int) -> list[Run]:
     """Apply the fates to the experiments of one server in turn. A second server has too little memory."""
-    nodes = {frail: _served(fleet, seed, frail) for frail in (False, True) if frail in {f.frail for f in fates}}
+    needed = {fate.frail for fate in fates if isinstance(fate, Fate)}
+    nodes = {frail: _served(fleet, seed, frail) for frail in sorted(needed)}
     chance = random.Random(seed)
     found = []
     for number, fate in enumerate(fates, 1):
-        with _staged(fleet, nodes[fate.frail], fate, chance) as stage:
-            found.append(one(fleet, stage, fate))
+        if isinstance(fate, LoopFate):
+            judgement = play_loop(fleet.folder(f"loop-{seed}-{number}"), fate, chance.randrange(1 << 30))
+            found.append(Run(fate, judgement.verdict, judgement.detail))
+        else:
+            with _staged(fleet, nodes[fate.frail], fate, chance) as stage:
+                found.append(one(fleet, stage, fate))
         last = found[-1]
         report.trial("verdict_run", str(last.verdict), "", fate=fate.name, right=last.right, detail=last.detail)
         if not last.right:
             report.say(f"{fate.name}: {last.verdict} ({last.detail})")
         if number % 10 == 0:
-            report.say(f"{nodes[fate.frail].server.vm}: {number} of {len(fates)} runs")
+            report.say(f"part {seed + 1}: {number} of {len(fates)} runs")
     for node in nodes.values():
         node.kill()
     return found
@@ -311,7 +317,7 @@ def one(fleet: Fleet, stage: Stage, fate: Fate) -> Run:
 
 def tell(report: Report, found: Sequence[Run]) -> None:
     """The confusion matrix, one line per fate, and the promised figures."""
-    for fate in FATES:
+    for fate in (*FATES, *LOOP_FATES):
         verdicts = Counter(str(r.verdict) for r in found if r.fate is fate)
         report.figure("verdict_matrix", sum(verdicts.values()), "runs", fate=fate.name, verdicts=dict(sorted(verdicts.items())),
                       true=sorted(map(str, fate.true)))  # fmt: skip

@@ -66,11 +66,21 @@ def _has_other_name(experiment: Experiment, sample: Sample) -> bool:
     return bool(sample.process) and sample.process != experiment.process
 
 
+def was_refused(samples: Sequence[Sample], place: int) -> bool:
+    """Whether nobody listened when a question was asked.
+
+    A firewall that lost its state cuts an old connection. If the next one is cut, too, nobody listens behind a forwarder.
+    """
+    sample = samples[place]
+    before = samples[place - 1].outcome if place > 0 else ""
+    return sample.outcome == "refused" and (sample.detail not in CUT or before == "refused")
+
+
 def _was_gone(experiment: Experiment, samples: Sequence[Sample]) -> bool:
     """Whether nobody listened where the training itself answers, and no answer after that names the same process."""
     if experiment.capabilities.signal != "answers":
         return False  # a server of records may be restarted beside the training
-    gone = [i for i, s in enumerate(samples) if s.outcome == "refused" and s.detail not in CUT]
+    gone = [place for place in range(len(samples)) if was_refused(samples, place)]
     return bool(gone) and not any(
         experiment.process and s.outcome == ANSWERED and s.process == experiment.process for s in samples[gone[-1] :]
     )

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .identity import CUT, Identity, identity_of, is_foreign
+from .identity import Identity, identity_of, is_foreign, was_refused
 from .model import (
     Experiment,
     Judgement,
@@ -162,7 +162,7 @@ def _verdict(
     if not samples:
         return Verdict.UNKNOWN, "no sample was taken"
     last = samples[-1]
-    if last.outcome == "refused" and last.detail not in CUT and experiment.capabilities.signal == "answers":
+    if was_refused(samples, len(samples) - 1) and experiment.capabilities.signal == "answers":
         return Verdict.LOST, "its process is gone: its port refuses connections"
     if identity.claim == "refuted" and last.outcome == "job_missing":
         return Verdict.LOST, "the process that answers now does not know the job"

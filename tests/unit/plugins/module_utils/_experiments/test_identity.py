@@ -97,6 +97,14 @@ def test_a_connection_that_was_cut_is_no_restart_and_proves_nothing(detail: str)
     assert detail in found.why
 
 
+@pytest.mark.parametrize("detail", CUT)
+def test_connections_that_are_cut_one_after_the_other_are_refused(detail: str) -> None:
+    """A port forward accepts for a process that is gone, and then cuts the connection."""
+    cut = [failed("refused", detail, 1.0), failed("refused", detail, 1.1)]
+    assert claim(NAMELESS, answers(""), cut, later("", 1.2)).claim == "refuted"
+    assert claim(NAMED, answers("100"), cut, later("100", 1.2)).claim == "proven"
+
+
 def test_all_ways_in_which_a_connection_is_cut_are_known() -> None:
     assert {error.__name__ for error in GONE} <= set(CUT)
 

@@ -123,6 +123,7 @@ def test_a_short_stall_with_progress_after_it_is_uninterrupted() -> None:
         ([*moving(0.4), Sample(21, 21.1, "refused")], Verdict.LOST),
         ([*moving(0.4), Sample(21, 21.1, "refused", detail="ConnectionRefusedError")], Verdict.LOST),
         ([*moving(0.4), Sample(21, 21.1, "refused", detail="ConnectionResetError")], Verdict.UNKNOWN),
+        ([*moving(0.4), *[Sample(21, 21.1, "refused", detail="ConnectionResetError")] * 2], Verdict.LOST),
         ([*moving(0.4), answer(21, 21.1, process="101"), Sample(22, 22.1, "refused")], Verdict.LOST),
         ([*moving(0.4), Sample(21, 21.1, "refused"), *AGAIN], Verdict.UNINTERRUPTED),
         ([*moving(0.4), answer(21, 21.1, status="SCHEDULED")], Verdict.UNKNOWN),
