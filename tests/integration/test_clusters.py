@@ -124,9 +124,9 @@ def test_nodes_are_found_by_the_addresses_they_name(lab: Lab) -> None:
     assert both[0].process != both[1].process, "each node has an identity of its own"
 
 
-def test_a_killed_node_is_a_failed_experiment(runs: Runs, lab: Lab, run_module: RunModule) -> None:
+def test_a_killed_node_is_a_lost_experiment(runs: Runs, lab: Lab, run_module: RunModule) -> None:
     runs.move(LEADER, cluster_vms=[FOLLOWER])
     lab.post(f"guests/{FOLLOWER}", action="kill")
     gone = run_module("experiment_wait", state_dir=runs.state_dir, wait_timeout=5)
-    assert gone["msg"].startswith(f"{LEADER}, {FOLLOWER}: failed")
-    assert f"{FOLLOWER}: the server process is gone" in gone["msg"]
+    assert gone["msg"].startswith(f"{LEADER}, {FOLLOWER}: lost")
+    assert f"{FOLLOWER}: its process is gone" in gone["msg"]
