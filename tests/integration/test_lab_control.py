@@ -150,7 +150,12 @@ BAD: list[tuple[str, dict[str, Any] | bytes, int, str]] = [
     (f"guests/{SERVED}", {"action": "stun", "seconds": 1e300}, 400, "seconds must be a number above 0 and up to 3600"),
     (f"guests/{SERVED}", {"action": "stun", "seconds": "1"}, 400, "seconds must be a number above 0 and up to 3600"),
     (f"guests/{SERVED}", {"action": "freeze", "seconds": 1}, 400, 'unknown field "seconds"'),
-    (f"guests/{PLAIN}", {"action": "kill"}, 409, f"VM {PLAIN} runs no server; choose one with h2o3 or qemu in the topology"),
+    (
+        f"guests/{PLAIN}",
+        {"action": "kill"},
+        409,
+        f"VM {PLAIN} runs no server; choose one with h2o3 or qemu in the topology",
+    ),
     ("guests/nobody", {"action": "kill"}, 404, 'no VM "nobody"'),
     ("guests/%00", {"action": "kill"}, 404, 'no VM "\\x00"'),
     (f"vms/{PLAIN}", {"action": "clone"}, 400, "action must be one of power_off, power_on, delete, move, rename"),
