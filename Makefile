@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e live chaos frameworks worlds same-model lint sanity importer matrix release docs roles reference bench figures packaging gitops browser screenshots lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e live chaos frameworks worlds mutants same-model lint sanity importer matrix release docs roles reference bench figures packaging gitops browser screenshots lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ browser: setup-test ## Run the tests of the report in Chromium
 
 worlds: setup-test ## Try verdicts in generated worlds: make worlds [COUNT=100000]
 	@PYTHONPATH=$(BIN)/../collections:. $(BIN)/python -m tests.worlds $(or $(COUNT),100000)
+
+mutants: setup-test ## Change the code and see its unit tests fail: make mutants [SAMPLE=20] [FILE=plugins/...]
+	@nice $(BIN)/python -m scripts.mutants $(or $(SAMPLE),0) $(FILE)
 
 frameworks: setup-frameworks ## Watch real TensorFlow by MLflow, TensorBoard and Prometheus (installs 2 GB)
 	@$(PYTEST) tests/frameworks -rs
