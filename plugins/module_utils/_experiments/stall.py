@@ -59,9 +59,9 @@ class Silence:
     low: float
     high: float
     evidence: float
-    stands_out: bool = False
-    claimed: bool = False
-    freeze: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    stands_out: bool
+    claimed: bool
+    freeze: tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +152,8 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
     waited = last.received - question.sent - late - answers.middle
     seconds, high = _between(first, question, last, late, answers.middle), last.received - first.alive_since
     if waited <= STANDS_OUT:
-        freeze = (seconds, 0.0, high)
-        return Silence(first.received, last.received, seconds, 0.0, high, max(0.0, waited), freeze=freeze)
+        evidence, freeze = max(0.0, waited), (seconds, 0.0, high)
+        return Silence(first.received, last.received, seconds, 0.0, high, evidence, False, False, freeze)
     threshold, margin = answers.usual(before, before + 1)
     worked = answers.worked(before, before + 1, waited - margin)
     # If work continued, the network was silent, and nothing shows for how long the server stood still.

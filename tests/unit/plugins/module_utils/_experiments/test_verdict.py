@@ -18,7 +18,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import Finding, resolution
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import longest_stall as found_stall
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import after_its_move, judge
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import (
+    after_its_move,
+    judge,
+    must_stop_run,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -380,3 +384,78 @@ def test_a_stall_that_may_exceed_the_budget_is_neither_within_nor_beyond_it() ->
     judgement = judge(EXPERIMENT, moving(4.99), stall_budget=5, moved_at=9)
     assert (judgement.verdict, judgement.stall) == (Verdict.UNKNOWN, "unknown")
     assert "longer than the budget" in judgement.detail
+
+
+def test_progress_before_and_after_is_that_of_the_move() -> None:
+    samples = [answer(1.0, 1.1, 0.1), answer(2.0, 2.1, 0.2), answer(3.0, 3.1, 0.3), answer(4.0, 4.1, None)]
+    figures = {
+        moved_at: judge(EXPERIMENT, samples, stall_budget=5, moved_at=moved_at) for moved_at in (None, 0.5, 2.1, 3.0)
+    }
+    assert {at: judged.progress_before for at, judged in figures.items()} == {None: 0.3, 0.5: 0.1, 2.1: 0.2, 3.0: 0.2}
+    assert {judged.progress_after for judged in figures.values()} == {0.3}
+    nothing = judge(EXPERIMENT, [Sample(5.0, 5.1, "silent", progress=0.7)], stall_budget=5)
+    assert (nothing.progress_before, nothing.progress_after) == (0.1, None)
+
+
+def test_the_stall_is_compared_with_the_budget_at_both_bounds() -> None:
+    """A question each 1/8 s, answered after 1/16 s: each silence lasts 0 to 3/16 s."""
+    samples = [answer(n / 8, n / 8 + 0.0625, n / 100) for n in range(40)]
+    judgement = judge(EXPERIMENT, samples, stall_budget=0.1875)
+    assert judgement.longest_stall is not None
+    assert (judgement.longest_stall.low, judgement.longest_stall.high) == (0.0, 0.1875)
+    assert judge(EXPERIMENT, samples, stall_budget=0.1875).stall == "proven"
+    assert judge(EXPERIMENT, samples, stall_budget=0.1874).stall == "unknown"
+    assert judge(EXPERIMENT, samples, stall_budget=0.0).stall == "unknown"
+
+
+def test_a_stall_after_the_last_answer_may_still_last() -> None:
+    judgement = judge(EXPERIMENT, [*moving(0.4), Sample(20.05, 20.1, "silent")], stall_budget=5)
+    assert (judgement.stall, judgement.progress) == ("unknown", "unknown")
+    first = judge(EXPERIMENT, [Sample(-0.1, -0.05, "silent"), *moving(0.4)], stall_budget=5)
+    assert (first.stall, first.progress) == ("proven", "proven")
+
+
+def test_details_say_why_and_name_what_was_compared() -> None:
+    limited = replace(EXPERIMENT, clock_progress=True)
+    assert "progress may follow the wall clock" in judge(limited, moving(0.4), stall_budget=5).detail
+    assert judge(EXPERIMENT, moving(0.4), stall_budget=5).detail == ""
+    recorded = judge(RUN, records([0.5], (30.0, 0.0), hz=4, seconds=60), stall_budget=5)
+    assert "other steps of up to" in recorded.detail
+    silent = judge(EXPERIMENT, [Sample(0.0, 1.0, "silent")], stall_budget=5)
+    assert "too few answers to measure a stall" in silent.detail
+
+
+@pytest.mark.parametrize(
+    ("verdict", "identity", "progress", "stops"),
+    [
+        (Verdict.UNINTERRUPTED, "unknown", "unknown", False),
+        (Verdict.COMPLETED, "unknown", "unknown", False),
+        (Verdict.UNKNOWN, "unknown", "unknown", True),
+        (Verdict.UNKNOWN, "refuted", "unknown", True),
+        (Verdict.UNKNOWN, "proven", "unknown", False),
+        (Verdict.UNKNOWN, "unknown", "proven", False),
+        (Verdict.STALLED, "proven", "proven", True),
+        (Verdict.LOST, "proven", "proven", True),
+        (Verdict.RESTARTED, "proven", "proven", True),
+        (Verdict.FAILED, "proven", "proven", True),
+    ],
+)
+def test_what_stops_a_run(verdict: Verdict, identity: str, progress: str, stops: bool) -> None:
+    judgement = replace(SETTLED, verdict=verdict, identity=identity, progress=progress)
+    assert must_stop_run(judgement) is stops
+
+
+def test_a_later_stall_and_progress_are_added_to_a_settled_verdict() -> None:
+    stalled = replace(SETTLED, verdict=Verdict.STALLED, longest_stall=Stall(8.0, 7.5, 8.5), progress_after=0.7)
+    whole = after_its_move(replace(SETTLED, detail=""), stalled)
+    assert (whole.verdict, whole.detail, whole.progress_after) == (
+        Verdict.UNINTERRUPTED,
+        "after its move, it stalled for 8.00 s",
+        0.7,
+    )
+    unseen = replace(SETTLED, verdict=Verdict.UNKNOWN, longest_stall=None, progress_after=None)
+    whole = after_its_move(replace(SETTLED, detail="", progress_after=0.4), unseen)
+    assert (whole.detail, whole.progress_after) == ("", 0.4)
+    assert after_its_move(replace(SETTLED, detail=""), replace(stalled, longest_stall=None)).detail == ""
+    calm = replace(stalled, verdict=Verdict.UNINTERRUPTED)
+    assert after_its_move(replace(SETTLED, detail=""), calm).detail == ""
