@@ -49,7 +49,9 @@ def test_a_freeze_lies_within_the_stated_interval(
     assert stall.low <= frozen.seconds + frozen.doubt, (frozen, stall)
     assert frozen.seconds <= stall.high, (frozen, stall)
     assert stall.high - stall.low <= widest, stall
-    assert judgement.verdict is Verdict.UNINTERRUPTED, judgement
+    # Nothing in TensorBoard's records names the process, and eight seconds suffice to start another one.
+    right = Verdict.UNKNOWN if source == "tensorboard" else Verdict.UNINTERRUPTED
+    assert judgement.verdict is right, judgement
     assert judgement.progress == "proven"
 
 
