@@ -61,7 +61,7 @@ def test_round_trip_under_real_training_then_a_killed_server(tmp_path: Path, mea
         lab.post(f"guests/{TRAINS}", action="kill")
         text, _errors = process.communicate(timeout=PATIENCE)
         assert process.returncode != 0
-        assert f"experiment in {TRAINS} is failed" in text
+        assert f"experiment in {TRAINS} is lost" in text
 
 
 def proved(document: dict, lab: Lab, leaving: set[str], measured: Measured) -> None:
