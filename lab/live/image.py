@@ -81,13 +81,18 @@ class Image:
 
 def digest_of(kind: str) -> str:
     """What an image of this kind (``light`` or ``h2o``) is made of."""
-    sources = [*sorted(GUEST.iterdir()), *(LAB / name for name in CLIENT), Path(__file__), LAB / "live" / "packages.py"]
+    sources = [*guest_files(), *(LAB / name for name in CLIENT), Path(__file__), LAB / "live" / "packages.py"]
     made_of = hashlib.sha256(kind.encode())
     for path in [*sources, *([JAVA_LOCK] if kind == "h2o" else [])]:
         made_of.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     if kind == "h2o":
         made_of.update(version("h2o").encode())
     return made_of.hexdigest()[:16]
+
+
+def guest_files() -> list[Path]:
+    """What runs inside the guest; compiled files are not part of it."""
+    return sorted(path for path in GUEST.iterdir() if path.is_file())
 
 
 def guest_image(cache: Path, kind: str) -> Image:
@@ -169,7 +174,7 @@ def furnish(root: Path, kind: str, csv: Path) -> None:
         link = root / "usr/bin" / name
         if not link.exists():
             link.symlink_to("busybox")
-    for path in GUEST.iterdir():
+    for path in guest_files():
         shutil.copy(path, root / "app")
     for name in CLIENT:
         shutil.copy(LAB / name, root / "app" / "lab")

@@ -191,8 +191,8 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
     lab.post(f"guests/{VM}", action="restart")
     wait_until_up(address)
     back = run_module("experiment_wait", state_dir=str(tmp_path), wait_timeout=5)
-    assert f"{VM}: restarted, ? % (a different server process now answers in this VM)" in back["msg"]
-    assert f"{VM}: restarted" in run_module("experiment_wait", wait_timeout=5, **elsewhere)["msg"]
+    assert f"{VM}: lost, ? % (the process that answers now does not know the job" in back["msg"]
+    assert f"{VM}: lost" in run_module("experiment_wait", wait_timeout=5, **elsewhere)["msg"]
     assert run_module("experiment_info", lab, vms=[VM])["unobserved"][VM].endswith("no training job runs")
 
 

@@ -43,6 +43,8 @@ def test_a_changed_training_makes_another_image(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(image, "GUEST", guest)
     before = digest_of("light")
     assert before == digest_of("light") != digest_of("h2o")
+    (guest / "__pycache__").mkdir(exist_ok=True)
+    assert digest_of("light") == before
     with (guest / "training.py").open("a") as file:
         file.write("# changed\n")
     assert digest_of("light") != before
