@@ -52,6 +52,7 @@ class Http(Answering):
     def do_CONNECT(self) -> None:
         self.send_response(200)
         self.end_headers()
+        self.wfile.flush()
         self.connection = self.server.post.tls.wrap_socket(self.connection, server_side=True)
         self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
         self.handle_one_request()

@@ -217,10 +217,11 @@ def after_its_move(settled: Judgement, later: Judgement) -> Judgement:
         return later
     done = settled.verdict is Verdict.UNINTERRUPTED and later.verdict is Verdict.COMPLETED
     gap, stall = later.unwatched_seconds, later.longest_stall
+    stalled = later.verdict is Verdict.STALLED and settled.verdict is not Verdict.STALLED
     notes = [
         settled.detail,
         f"after its move, nothing watched it for {gap:.0f} s" if gap else "",
-        f"after its move, it stalled for {stall.seconds:.2f} s" if later.verdict is Verdict.STALLED and stall else "",
+        f"after its move, it stalled for {stall.seconds:.2f} s" if stalled and stall else "",
     ]
     return replace(
         settled,
