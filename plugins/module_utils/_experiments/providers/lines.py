@@ -134,18 +134,22 @@ def _check(code: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def is_whole(data: bytes) -> bool:
-    """Whether an HTTP answer seems to be complete. Without a length, only the end of the connection shows it."""
-    head, found, body = data.partition(b"\r\n\r\n")
-    if not found:
+def is_whole(data: bytes | bytearray) -> bool:
+    """Whether an HTTP answer seems to be complete. Without a length, only the end of the connection shows it.
+
+    It copies the head alone: an exposition may have megabytes, and is looked at after each part.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
         return False
-    headers = http.client.parse_headers(io.BytesIO(head.partition(b"\r\n")[2] + b"\r\n\r\n"))
+    status, _line, names = bytes(data[:end]).partition(b"\r\n")
+    headers = http.client.parse_headers(io.BytesIO(names + b"\r\n\r\n"))
     length = headers.get("Content-Length", "")
     if length.isdecimal():
-        return len(body) >= int(length)
+        return len(data) - end - 4 >= int(length)
     if "chunked" in headers.get("Transfer-Encoding", "").lower():
-        return body.endswith(b"0\r\n\r\n")
-    return head.split(b" ", 2)[1:2] in ([b"204"], [b"304"])
+        return data.endswith(b"0\r\n\r\n")
+    return status.split(b" ", 2)[1:2] in ([b"204"], [b"304"])
 
 
 class Rest(io.RawIOBase):

@@ -100,7 +100,7 @@ class Asking:
             raise
 
     def _suffices(self, line: Line) -> bool:
-        return self.fresh is None or line.ended or len(line.data) > self.max_bytes or is_whole(bytes(line.data))
+        return self.fresh is None or line.ended or len(line.data) > self.max_bytes or is_whole(line.data)
 
     def learned(self, winner: Line) -> Wait:
         """What the wait showed, after the whole answer was read on ``winner``. Then all other lines are closed."""
