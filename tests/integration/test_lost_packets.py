@@ -16,7 +16,11 @@ from benchmarks.lossy import BUDGET, Guest, Settings, training, trials_of
 from benchmarks.lossy_network import GUEST, missing
 from tests.builders.certificates import pem
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no network that loses packets: {missing()}")
+# A training that gets no processor stands still, too, and nobody knows for how long.
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(bool(missing()), reason=f"no network that loses packets: {missing()}"),
+]
 
 Measured = Callable[[], AbstractContextManager[None]]
 
@@ -31,26 +35,27 @@ def guest() -> Iterator[Guest]:
 
 def check(guest: Guest, settings: Settings, measured: Measured) -> None:
     for trial in trials_of(guest, settings):
-        assert trial.contained, trial
-        assert trial.high < BUDGET, trial
+        assert trial.truth <= trial.high < BUDGET, trial
         assert trial.verdict == "uninterrupted", trial
         with measured():
+            assert trial.contained, trial
             assert trial.high - trial.low < MAX_WIDTH, trial
 
 
-@pytest.mark.parametrize(("way", "lengths"), [("direct", (0.1, 0.6, 3.5)), ("proxied", (1.8,))])
+@pytest.mark.parametrize(("way", "lengths"), [("direct", (0.6, 3.5)), ("proxied", (1.8,))])
 def test_a_freeze_that_loses_packets_is_measured(
     guest: Guest, way: str, lengths: tuple[float, ...], measured: Measured
 ) -> None:
     check(guest, Settings(guest.pid, lengths, way=way), measured)
 
 
-def test_a_freeze_of_the_vm_is_distinguished_from_a_stall_of_the_training(guest: Guest) -> None:
+def test_a_freeze_of_the_vm_is_distinguished_from_a_stall_of_the_training(guest: Guest, measured: Measured) -> None:
     (lost,) = trials_of(guest, Settings(guest.pid, (1.0,)))
     (kept,) = trials_of(guest, Settings(guest.pid, (1.0,), lose=False))
     assert lost.freeze_low > 0.5, "the kernel accepted nothing"
     assert kept.freeze_low == 0, "the kernel accepted connections all the time"
-    assert kept.contained
+    with measured():
+        assert kept.contained
 
 
 def test_a_freeze_is_measured_over_tls(tmp_path: Path, measured: Measured) -> None:
