@@ -182,7 +182,7 @@ Cost for the training
 ---------------------
 
 The table shows how much slower a training was while it was asked. Its server had one processor for both training and answers. An experiment
-is asked 20 times per second while its VM moves, and 5 times per second before and after. All experiments in a VM together are asked at most
+is asked up to 32 times per second while its VM moves, and 5 times per second before and after. All experiments in a VM together are asked at most
 10 times per second per processor, so the table shows one experiment on one processor.
 
 {table(("asked at", "slower by", "95 % confidence", "blocks"), rows)}
