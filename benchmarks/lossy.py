@@ -28,12 +28,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus import Prometheus
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import SOURCE_OPTIONS
 
-from benchmarks.lossy_network import GUEST, LossyNetwork, cut, heal, missing
+from benchmarks.lossy_network import LossyNetwork, cut, heal
 from benchmarks.relay import Relay
 from benchmarks.report import Report, quantile
 from benchmarks.subjects import watching
 from lab.data import flights_csv
 from lab.errors import LabError
+from lab.live.bridge import GUEST, missing
 from lab.paths import ROOT, cache_dir
 
 PORT = 9100
@@ -158,7 +159,7 @@ def training(*tls: str) -> Iterator[Guest]:
 def trials_of(guest: Guest, settings: Settings) -> Iterator[Trial]:
     """Trials as they end, in a process inside the controller's namespace. Raises LabError if it fails."""
     command = [sys.executable, "-m", "benchmarks.lossy", json.dumps(asdict(settings))]
-    inside = ["ip", "netns", "exec", guest.network.controller, *command]
+    inside = [*guest.network.controller.prefix, *command]
     with subprocess.Popen(inside, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The command line: ``python -m lab up | env | down``."""
+"""The command line: ``python -m lab up | env | down | bridge``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any
 
 from lab.errors import LabError
 from lab.lifecycle import current, down, up
+from lab.live.bridge import run_inside
 from lab.paths import DEFAULT_STATE, DEFAULT_TOPOLOGY
 
 USERS = ("vcenter", "restricted", "operator")
@@ -65,20 +66,26 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="state folder (default: %(default)s)"
         )
+    inside = commands.add_parser(
+        "bridge", help="run a command in a network namespace for a real VM with `network: bridge`; needs root"
+    )
+    inside.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
     return top
 
 
-def run(options: argparse.Namespace) -> None:
-    """Carry out the command."""
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command; return the exit code."""
+    if options.command == "bridge":
+        return run_inside(options.words)
     state = options.state.resolve()
     if options.command == "down":
         down(state)
-        return
+        return 0
     if options.command == "env":
         found = current(state)
         login = {"VMWARE_USER": found[options.user]["user"], "VMWARE_PASSWORD": found[options.user]["password"]}
         print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in {**found["env"], **login}.items()))
-        return
+        return 0
     given: dict[str, Any] = {}
     if options.topology is not None:
         given["topology"] = str(options.topology.resolve())
@@ -87,15 +94,18 @@ def run(options: argparse.Namespace) -> None:
     if options.no_guests:
         given["guests"] = False
     print(json.dumps(up(state, given)), flush=True)
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed (stderr says why), 2 wrong options, 128 + N ended by signal N."""
     options = parser().parse_args(arguments)
+    if options.command == "bridge" and not options.words:
+        parser().error("bridge: give the command to run")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, raise_interrupted)
     try:
-        run(options)
+        return run(options)
     except LabError as error:
         print(f"lab: ERROR: {error}", file=sys.stderr)
         return 1
@@ -103,4 +113,3 @@ def main(arguments: list[str] | None = None) -> int:
         by = ended.number if isinstance(ended, Interrupted) else int(signal.SIGINT)
         print(f"lab: ended by signal {by}", file=sys.stderr)
         return 128 + by
-    return 0

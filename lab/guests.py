@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from lab.addresses import API_PORT, Claim, port_offset
+from lab.live.bridge import GUEST
 from lab.live.machine import Equipment, LiveSpec, live_entry
 from lab.processes import bare_environment
-from lab.topology import Guest, Topology
+from lab.topology import Guest, Topology, is_bridged
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def place_guests(
     vms, servers, machines = [], [], []
     clouds = cloud_nodes(topology, claim)
     for vm, number, spec in zip(topology.vms, topology.numbers, topology.guests, strict=True):
-        address = claim.address(number)
+        address = GUEST if is_bridged(spec) else claim.address(number)
         plain = dict(vm)
         guest = {"address": address, "hostname": hostname(vm["name"]), "stun_seconds": plain.pop("stun_seconds")}
         folder = state / "guests" / address

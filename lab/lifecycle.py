@@ -25,6 +25,7 @@ from lab.data import flights_csv
 from lab.errors import LabError, say
 from lab.guests import Launcher, Machine, Server, Supply, place_guests
 from lab.h2o_jobs import start_trainings
+from lab.live.bridge import check_taps
 from lab.live.kept import kept_state
 from lab.live.machine import LiveSpec, equip
 from lab.live.training import await_training
@@ -41,7 +42,7 @@ from lab.processes import (
 )
 from lab.simulator_client import check_answers, configuration, connection_details, guest_state, read_ready
 from lab.toolchain import find_java, h2o_jar, simulator_binary
-from lab.topology import Guest, Topology, load
+from lab.topology import Guest, Topology, is_bridged, load
 
 MAX_OTHER_UP_SECONDS = 600.0
 MAX_READY_SECONDS = 60.0
@@ -127,6 +128,8 @@ def start(state: Path, requested: dict[str, Any], topology: Topology) -> dict[st
     # The folder may be inside a checkout; git must ignore it.
     folder.write_private(state / ".gitignore", "*\n")
     cache = cache_dir()
+    if requested["guests"] and any(map(is_bridged, topology.guests)):
+        check_taps()
     supply = supplied(topology, cache, state) if requested["guests"] else Supply()
     binary = simulator_binary(cache, state)
     with claimed(topology) as claim:

@@ -34,7 +34,7 @@ from lab.fields import (
     read,
     read_all,
 )
-from lab.live.machine import MEMORY_MB, LiveSpec
+from lab.live.machine import MEMORY_MB, NETWORKS, LiveSpec
 from lab.training_spec import Training, read_trainings
 
 NAMES = list_of(TEXT)
@@ -103,6 +103,7 @@ QEMU = {
     "run": one_of(*MEMORY_MB),
     "memory_mb": nullable(COUNT),
     "dirty_mb_s": WHOLE.optional(0),
+    "network": one_of(*NETWORKS).optional(NETWORKS[0]),
 }
 H2O3 = {
     "heap_mb": COUNT.optional(2048),
@@ -179,6 +180,7 @@ def parse(document: Any) -> Topology:
     vms = read_all("vms", top.pop("vms"), VM, defaults["vm"])
     check_whole(top, vms)
     guests = tuple(read_real(vm["name"], vm.pop("h2o3"), vm.pop("qemu")) for vm in vms)
+    check_bridged(vm["name"] for vm, guest in zip(vms, guests, strict=True) if is_bridged(guest))
     numbers = tuple(guest_number(vm) for vm in vms)
     check_unique("guest numbers", numbers, "set guest_number")
     for vm in vms:
@@ -211,7 +213,19 @@ def read_live(name: str, value: Any) -> LiveSpec | None:
     memory = given["memory_mb"] or MEMORY_MB[given["run"]]
     if memory < MEMORY_MB[given["run"]]:
         raise LabError(f"topology: qemu of {name}.memory_mb must be at least {MEMORY_MB[given['run']]}, not {memory}")
-    return LiveSpec(given["run"], memory, given["dirty_mb_s"])
+    return LiveSpec(given["run"], memory, given["dirty_mb_s"], given["network"])
+
+
+def is_bridged(guest: Guest | LiveSpec | None) -> bool:
+    """Whether it is a real VM on the bridge."""
+    return isinstance(guest, LiveSpec) and guest.bridged
+
+
+def check_bridged(names: Iterable[str]) -> None:
+    """Fail on several VMs on the bridge."""
+    found = list(names)
+    if len(found) > 1:
+        raise LabError(f"topology: {len(found)} VMs have network: bridge, at most one may: {', '.join(found)}")
 
 
 def guest_number(vm: dict[str, Any]) -> int:

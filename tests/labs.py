@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 
+from lab.control import Control
 from tests.measuring import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,23 +29,13 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = dict(os.environ)
 
 
-class Lab:
+class Lab(Control):
     """A running lab: its environment variables and its control endpoint."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__(answer["control"])
         self.answer = answer
         self.env: dict[str, str] = answer["env"]
-
-    def get(self, path: str) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.answer['control']}/v1/{path}", timeout=60) as reply:
-            return dict(json.load(reply))
-
-    def post(self, path: str, **body: Any) -> None:
-        request = urllib.request.Request(
-            f"{self.answer['control']}/v1/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60):
-            pass
 
     def where(self) -> dict[str, str]:
         """Host by VM name, as the lab's own account has it."""

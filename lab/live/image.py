@@ -34,7 +34,7 @@ KERNEL_PATTERN = r"linux-image-[0-9]\S+"
 PYTHON = "python3-minimal"
 PYTHON_PATTERN = r"python3\.\d+-minimal"
 SHELL = "busybox-static"
-SHELL_TOOLS = ("sh", "ip", "mount", "sleep", "usleep", "cat", "echo", "ls", "head", "ps", "stty", "poweroff")
+SHELL_TOOLS = ("sh", "ip", "mount", "sleep", "cat", "echo", "ls", "head", "ps", "stty", "poweroff")
 # In the order in which they need each other.
 DRIVERS = (
     "net/core/failover",

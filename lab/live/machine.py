@@ -10,31 +10,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.live.bridge import BITS, GUEST, TAPS
 from lab.live.hypervisor import Hypervisor, find_hypervisor, tsc_khz
 from lab.live.image import Image, guest_image
 from lab.processes import bare_environment
 
-INSIDE, BITS = "10.99.0.2", 24  # every VM has a network of its own, so all have the same address in it
 MAC = "52:54:00:4c:51:02"
 PORTS = {"light": 9100, "h2o": 54321}
 MEMORY_MB = {"light": 192, "h2o": 1280}
 HEAP_SHARE = 0.55  # of the memory, for Java
+NETWORKS = ("switch", "bridge")
 DIRTY_SHARE = 3  # one part in so many of the memory is written to
 NICE = 10
 
 
 @dataclass(frozen=True)
 class LiveSpec:
-    """The ``qemu`` part of a VM: ``light`` or ``h2o``, its memory in MiB, and how fast memory is written, in MiB/s."""
+    """The ``qemu`` part of a VM: ``light`` or ``h2o``, its memory in MiB, and how fast memory is written, in MiB/s.
+
+    ``network``: the ``switch`` of the simulator's process, or the ``bridge`` of :mod:`.bridge`.
+    """
 
     run: str
     memory_mb: int
     dirty_mb_s: int = 0
+    network: str = "switch"
 
     @property
     def port(self) -> int:
         """The port on which its training answers."""
         return PORTS[self.run]
+
+    @property
+    def bridged(self) -> bool:
+        """Whether the VM is on the bridge, which is for one VM: all real VMs have the same address of their own."""
+        return self.network == "bridge"
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ def kernel_line(spec: LiveSpec, khz: int) -> str:
     words = f"""
         tsc_early_khz={khz} tsc=reliable clocksource=tsc no_timer_check
         console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on
-        live.address={INSIDE}/{BITS} live.run={spec.run} live.heap={int(spec.memory_mb * HEAP_SHARE)}
+        live.address={GUEST}/{BITS} live.run={spec.run} live.heap={int(spec.memory_mb * HEAP_SHARE)}
         live.dirty={spec.memory_mb // DIRTY_SHARE}/{spec.dirty_mb_s}
     """
     return " ".join(words.split())
@@ -94,8 +104,9 @@ def live_entry(equipment: Equipment, spec: LiveSpec, folder: Path, state: Path, 
             "command": qemu_command(equipment, spec),
             "folder": str(folder),
             "state": str(kept or ""),
-            "inside": INSIDE,
+            "inside": GUEST,
             "mac": MAC,
+            "taps": TAPS if spec.bridged else [],
             "ports": [spec.port],
         },
     }

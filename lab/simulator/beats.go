@@ -12,6 +12,8 @@ const (
 	maxBeats      = 1 << 16
 	beatSettle    = 300 * time.Millisecond // gaps that begin so soon after a freeze belong to it: the target starts cold
 	maxBeatAwaits = 30 * time.Second
+	minGap        = 50 * time.Millisecond
+	maxGaps       = 500
 )
 
 // beats are the lines that the training in a VM writes to its second serial line. That line is not a network: it shows
@@ -90,6 +92,25 @@ func (b *beats) standstill(stopped, resumed time.Time) (float64, bool) {
 		return 0, false
 	}
 	return longest.Seconds(), found
+}
+
+// beatGap is a time without a beat.
+type beatGap struct {
+	Started time.Time `json:"started"`
+	Seconds float64   `json:"seconds"`
+}
+
+// gaps are the latest times between two beats of at least minGap, in order.
+func (b *beats) gaps() []beatGap {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	found := []beatGap{}
+	for i := 1; i < len(b.arrivals); i++ {
+		if gap := b.arrivals[i].Sub(b.arrivals[i-1]); gap >= minGap {
+			found = append(found, beatGap{b.arrivals[i-1], gap.Seconds()})
+		}
+	}
+	return found[max(0, len(found)-maxGaps):]
 }
 
 // await waits until the standstill around a freeze is known; false if the training beats no more.

@@ -25,6 +25,20 @@ func TestTheStandstillIsTheLongestGapAroundAFreeze(t *testing.T) {
 	}
 }
 
+func TestGapsAreTheTimesWithoutABeat(t *testing.T) {
+	b, begin := &beats{}, time.Now()
+	for _, milliseconds := range []int{0, 20, 90, 100, 400} {
+		b.add(begin.Add(time.Duration(milliseconds)*time.Millisecond), 1)
+	}
+	gaps := b.gaps()
+	if len(gaps) != 2 || math.Abs(gaps[0].Seconds-0.07) > 1e-9 || math.Abs(gaps[1].Seconds-0.3) > 1e-9 {
+		t.Errorf("the gaps are %v", gaps)
+	}
+	if !gaps[1].Started.Equal(begin.Add(100 * time.Millisecond)) {
+		t.Errorf("the last gap began at %v", gaps[1].Started)
+	}
+}
+
 func TestBeatsOfLongAgoAreDiscarded(t *testing.T) {
 	b, now := &beats{}, time.Now()
 	for i := range maxBeats + 10 {

@@ -78,6 +78,7 @@ type Live struct {
 	Inside     string   `json:"inside"`     // the IP address that the VM itself has
 	MAC        string   `json:"mac"`
 	Ports      []int    `json:"ports"` // that answer on the VM's address in the lab
+	Taps       []string `json:"taps"`  // of the bridge that the VM is on; it is on a switch of its own without
 }
 
 // VM is a virtual machine.

@@ -53,6 +53,7 @@ func (c *control) routes() []route {
 		post("/v1/faults", `{"vm": "ML-cpu-vm-01", "fault": "NoPermission", "times": 1}`, c.injectFault),
 		post("/v1/hosts/{name}", `{"connection": "disconnected"}`, c.connectHost),
 		post("/v1/hosts/{name}/alarm", `{"alarm": "red", "times": 1}`, c.setAlarm),
+		{http.MethodGet, "/v1/guests/{name}/gaps", "", c.gapsOfGuest},
 		post("/v1/guests/{name}", `{"action": "stun", "seconds": 0.5}`, c.actOnGuest),
 		post("/v1/vms/{name}", `{"action": "move", "target": "esx-01"}`, c.actOnVM),
 		post("/v1/link", `{"mbit": 10000}`, c.setLink),
@@ -275,6 +276,19 @@ func (c *control) actOnGuest(r *request) error {
 		}
 	}
 	return nil
+}
+
+// gapsOfGuest reports when the training of a real VM did not beat.
+func (c *control) gapsOfGuest(r *request) (any, error) {
+	vm, err := c.findVM(r.name)
+	if err != nil {
+		return nil, err
+	}
+	live := c.vcenter.guests.live(vm.Self)
+	if live == nil {
+		return nil, conflict("VM %s is not a real VM; choose one with qemu in the topology", vm.Name)
+	}
+	return map[string]any{"gaps": live.beats.gaps()}, nil
 }
 
 // actOnMigration prepares or breaks the live migration of a real VM.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
@@ -21,7 +20,7 @@ type liveGuest struct {
 	places *sockets
 
 	mu      sync.Mutex
-	network *guestNetwork
+	network guestNetwork
 	current *machine // where the VM runs; nil before its first start
 	target  *machine // of the migration in progress
 	number  int
@@ -63,21 +62,35 @@ func (g *liveGuest) connect() error {
 	if g.places, err = openSockets(g.guest.Live.Folder); err != nil {
 		return err
 	}
-	listeners := map[string]net.Listener{}
-	for _, name := range []string{plugSocket, beatSocket} {
-		if listeners[name], err = g.places.listen(name); err != nil {
-			return err
-		}
+	line, err := g.places.listen(beatSocket)
+	if err != nil {
+		return err
 	}
-	go g.beats.listen(listeners[beatSocket])
-	g.network, err = newGuestNetwork(listeners[plugSocket], g.guest.Address, g.guest.Live)
+	go g.beats.listen(line)
+	g.network, err = g.plugIn()
 	return err
+}
+
+// plugIn makes the VM's network.
+func (g *liveGuest) plugIn() (guestNetwork, error) {
+	if taps := g.guest.Live.Taps; len(taps) > 0 {
+		return &bridge{taps}, nil
+	}
+	plugs, err := g.places.listen(plugSocket)
+	if err != nil {
+		return nil, err
+	}
+	return newSwitch(plugs, g.guest.Address, g.guest.Live)
 }
 
 // launch starts the VM's next QEMU process. The caller holds the lock.
 func (g *liveGuest) launch(incoming bool) (*machine, error) {
 	g.number++
-	return launch(fmt.Sprintf("qemu-%d", g.number), &g.guest, g.places, incoming)
+	inUse := ""
+	if g.current != nil && !g.current.isGone() {
+		inUse = g.current.netdev
+	}
+	return launch(fmt.Sprintf("qemu-%d", g.number), &g.guest, g.places, g.network.netdev(inUse), incoming)
 }
 
 // load continues a VM whose state is in a file.
@@ -209,7 +222,7 @@ func (g *liveGuest) state() map[string]any {
 	}
 	found := map[string]any{"state": name, "pid": pid, "hypervisor": g.guest.Live.Hypervisor}
 	if g.network != nil {
-		found["filters"] = g.network.filters
+		g.network.describe(found)
 	}
 	if steps, ago, any := g.beats.latest(); any {
 		found["steps"], found["beat_seconds_ago"] = steps, ago.Seconds()

@@ -39,13 +39,14 @@ func (s *sockets) listen(name string) (net.Listener, error) {
 // machine is one QEMU process: a VM as it is on one host.
 type machine struct {
 	name    string
+	netdev  string // what its network card is plugged into
 	command *exec.Cmd
 	monitor *qmp
 	ended   chan struct{} // closed when the process has ended
 }
 
 // launch starts a QEMU process. An incoming one waits for the memory of a VM; the other boots the VM.
-func launch(name string, guest *Guest, places *sockets, incoming bool) (*machine, error) {
+func launch(name string, guest *Guest, places *sockets, netdev string, incoming bool) (*machine, error) {
 	live := guest.Live
 	log, err := os.OpenFile(filepath.Join(live.Folder, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -56,7 +57,7 @@ func launch(name string, guest *Guest, places *sockets, incoming bool) (*machine
 	arguments := append([]string{}, live.Command[1:]...)
 	arguments = append(arguments,
 		"-name", name,
-		"-netdev", "stream,id=net,server=off,addr.type=unix,addr.path="+plugSocket,
+		"-netdev", netdev,
 		"-serial", "file:"+name+".console",
 		"-chardev", "socket,id=beats,path="+beatSocket, "-serial", "chardev:beats",
 		"-qmp", "unix:"+name+".qmp,server=on,wait=off",
@@ -75,7 +76,7 @@ func launch(name string, guest *Guest, places *sockets, incoming bool) (*machine
 		return nil, err
 	}
 	_ = syscall.Setpriority(syscall.PRIO_PGRP, command.Process.Pid, guest.Nice)
-	m := &machine{name: name, command: command, ended: make(chan struct{})}
+	m := &machine{name: name, netdev: netdev, command: command, ended: make(chan struct{})}
 	go func() {
 		_ = command.Wait()
 		close(m.ended)

@@ -23,10 +23,38 @@ const (
 	maxDialDuration = 20 * time.Second
 )
 
-// guestNetwork is the network of one QEMU VM, without root: a switch that learns on which port a MAC address is, with a TCP/IP
+// guestNetwork is what one QEMU VM is plugged into.
+type guestNetwork interface {
+	// netdev is what a new QEMU process is plugged into, beside one that has inUse.
+	netdev(inUse string) string
+	// lose begins or ends the time in which the VM stands still.
+	lose(losing bool)
+	// describe adds to the state of the VM.
+	describe(state map[string]any)
+}
+
+// bridge is a bridge of the machine's kernel, with a tap for each of two QEMU processes. It needs no help to lose packets: what
+// is sent to a VM that stands still waits at its tap, and is gone with the QEMU process there. A VM that continues at the
+// same tap gets it.
+type bridge struct{ taps []string }
+
+func (b *bridge) netdev(inUse string) string {
+	for _, tap := range b.taps {
+		if device := "tap,id=net,script=no,downscript=no,ifname=" + tap; device != inUse {
+			return device
+		}
+	}
+	return ""
+}
+
+func (b *bridge) lose(bool) {}
+
+func (b *bridge) describe(state map[string]any) { state["network"] = "bridge" }
+
+// userSwitch is the network of one QEMU VM, without root: a switch that learns on which port a MAC address is, with a TCP/IP
 // stack in this process, and forwards from the VM's address in the lab. As on a physical network, what is sent while the
 // VM is on no port is lost, and its sender must send it again.
-type guestNetwork struct {
+type userSwitch struct {
 	network *virtualnetwork.VirtualNetwork
 	inside  string // the VM's own address
 	filters bool   // whether this process may drop packets of the controller
@@ -37,8 +65,8 @@ type guestNetwork struct {
 	heads  []*net.TCPListener
 }
 
-// newGuestNetwork takes QEMU's connections from plugs, and forwards each port of address to the same port of the VM.
-func newGuestNetwork(plugs net.Listener, address string, spec *Live) (*guestNetwork, error) {
+// newSwitch takes QEMU's connections from plugs, and forwards each port of address to the same port of the VM.
+func newSwitch(plugs net.Listener, address string, spec *Live) (guestNetwork, error) {
 	network, err := virtualnetwork.New(&types.Configuration{
 		MTU: 1500, Subnet: subnet, GatewayIP: gatewayAddress, GatewayMacAddress: gatewayMAC,
 		DHCPStaticLeases: map[string]string{spec.Inside: spec.MAC}, Protocol: types.QemuProtocol,
@@ -46,7 +74,7 @@ func newGuestNetwork(plugs net.Listener, address string, spec *Live) (*guestNetw
 	if err != nil {
 		return nil, err
 	}
-	n := &guestNetwork{network: network, inside: spec.Inside, losing: true, filters: true, socks: map[*net.TCPConn]struct{}{}}
+	n := &userSwitch{network: network, inside: spec.Inside, losing: true, filters: true, socks: map[*net.TCPConn]struct{}{}}
 	go n.plug(plugs)
 	for _, port := range spec.Ports {
 		head, err := listenPlainly(fmt.Sprintf("%s:%d", address, port))
@@ -74,8 +102,16 @@ func listenPlainly(address string) (*net.TCPListener, error) {
 	return listener.(*net.TCPListener), nil
 }
 
+func (n *userSwitch) netdev(string) string {
+	return "stream,id=net,server=off,addr.type=unix,addr.path=" + plugSocket
+}
+
+func (n *userSwitch) describe(state map[string]any) {
+	state["network"], state["filters"] = "switch", n.filters
+}
+
 // plug connects QEMU processes to the switch.
-func (n *guestNetwork) plug(plugs net.Listener) {
+func (n *userSwitch) plug(plugs net.Listener) {
 	for {
 		conn, err := plugs.Accept()
 		if err != nil {
@@ -87,7 +123,7 @@ func (n *guestNetwork) plug(plugs net.Listener) {
 
 // lose begins or ends the loss of packets in the controller's kernel: a connection waits until its sender sends again, and a
 // new one is not accepted. Without filters only the packets behind the switch are lost, and this process sends them again.
-func (n *guestNetwork) lose(losing bool) {
+func (n *userSwitch) lose(losing bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.losing = losing
@@ -124,7 +160,7 @@ func drop(socket syscall.Conn, losing bool) error {
 	return failed
 }
 
-func (n *guestNetwork) accept(head *net.TCPListener, port int) {
+func (n *userSwitch) accept(head *net.TCPListener, port int) {
 	for {
 		client, err := head.AcceptTCP()
 		if err != nil {
@@ -139,7 +175,7 @@ func (n *guestNetwork) accept(head *net.TCPListener, port int) {
 }
 
 // forward carries one connection to the VM. What ends it there ends it here the same way.
-func (n *guestNetwork) forward(client *net.TCPConn, port int) {
+func (n *userSwitch) forward(client *net.TCPConn, port int) {
 	defer func() {
 		n.mu.Lock()
 		delete(n.socks, client)

@@ -82,3 +82,15 @@ func TestAConnectionThatLosesPacketsGetsThemWhenTheSenderSendsAgain(t *testing.T
 		t.Errorf("it came after %s, before its sender could know that it was lost", waited)
 	}
 }
+
+func TestTheTargetGetsTheTapThatTheSourceDoesNotHave(t *testing.T) {
+	b := &bridge{[]string{"tap0", "tap1"}}
+	first := b.netdev("")
+	second := b.netdev(first)
+	if first == second || b.netdev(second) != first {
+		t.Errorf("the taps are %s and %s", first, second)
+	}
+	if b.netdev(first) != second {
+		t.Error("after a failed move the next target gets no tap that is free")
+	}
+}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.lossy import BUDGET, Guest, Settings, training, trials_of
-from benchmarks.lossy_network import GUEST, missing
+from lab.live.bridge import GUEST, missing
 from tests.builders.certificates import pem
 
 # A training that gets no processor stands still, too, and nobody knows for how long.

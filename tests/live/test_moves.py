@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 
+from benchmarks.live_moves import AWAY, HOME, SOURCE, VM
 from tests.labs import play
-from tests.live.real import AWAY, EVERYTHING, HOME, SOURCE, VM, Real, real_lab
+from tests.live.real import EVERYTHING, Real, real_lab
 from tests.measuring import until
 
 pytestmark = [
@@ -45,10 +46,10 @@ def test_the_playbooks_evacuate_and_restore_a_host_with_a_real_vm(real: Real, tm
         variables = {f"{purpose}_host_name": HOME, f"{purpose}_host_experiments": EXPERIMENTS}
         out = play(f"{purpose}_host", real.lab, tmp_path, **variables)
         assert out.returncode == 0, out.stdout
-        assert real.vm()["host"] == host
+        assert real.state()["host"] == host
         document = evidence(tmp_path, purpose)
         (experiment,) = document["experiments"]
-        assert f"{VM} by {real.vm()['guest']['hypervisor']}, live migration" in document["vcenter"]["product"]
+        assert f"{VM} by {real.state()['guest']['hypervisor']}, live migration" in document["vcenter"]["product"]
         assert (experiment["vm"], experiment["verdict"]) == (VM, "uninterrupted")
         assert experiment["progress_after"] >= experiment["progress_before"]
         assert real.truth().passes >= 2, "memory was copied again while the training ran"
@@ -58,11 +59,12 @@ def test_the_playbooks_evacuate_and_restore_a_host_with_a_real_vm(real: Real, tm
 @pytest.mark.parametrize("hold", [0.05, 0.3, 0.9, 1.7, 2.5, 3.4, 4.0])
 def test_a_freeze_is_judged(real: Real, hold: float) -> None:
     before = real.metric("process_start_time_seconds"), real.steps()
-    judgement, truth = real.judged(hold, f"hold-{hold}")
+    watched = real.judged(hold, f"hold-{hold}")
+    judgement, truth = watched.judgement, watched.truth
     print(f"held {hold} s: {truth}, stated {judgement.longest_stall}, {judgement.verdict.value}")
     assert truth.freeze >= hold
     assert judgement.longest_stall is not None
-    assert judgement.longest_stall.low <= truth.standstill, (truth, judgement.longest_stall)
+    assert judgement.longest_stall.low <= truth.longest, (truth, judgement.longest_stall)
     assert truth.freeze <= judgement.longest_stall.high, (truth, judgement.longest_stall)
     assert judgement.verdict is Verdict.UNINTERRUPTED, (truth, judgement)
     assert real.metric("process_start_time_seconds") == before[0]
@@ -71,8 +73,8 @@ def test_a_freeze_is_judged(real: Real, hold: float) -> None:
 
 def trains_on_at(real: Real, host: str) -> None:
     """The VM is there, and its training answers and makes steps."""
-    assert real.vm()["host"] == host
-    assert real.vm()["guest"]["state"] == "running"
+    assert real.state()["host"] == host
+    assert real.state()["guest"]["state"] == "running"
     steps = real.steps()
     until(lambda: real.steps() > steps)
 
@@ -80,7 +82,7 @@ def trains_on_at(real: Real, host: str) -> None:
 def in_mid_copy(real: Real) -> int:
     """Start a move over a slow link; return its place in the lab's list when memory is being copied."""
     real.lab.post("link", mbit=100)
-    number = real.begin_move(AWAY if real.vm()["host"] == HOME else HOME)
+    number = real.begin_move(AWAY if real.state()["host"] == HOME else HOME)
     until(lambda: real.lab.get("state")["moves"][number]["started"])
     time.sleep(2)
     assert not real.lab.get("state")["moves"][number]["finished"]
@@ -88,7 +90,7 @@ def in_mid_copy(real: Real) -> int:
 
 
 def test_a_target_that_dies_in_mid_copy_leaves_the_vm_at_the_source(real: Real) -> None:
-    home = real.vm()
+    home = real.state()
     number = in_mid_copy(real)
     real.lab.post(f"guests/{VM}", action="kill_target")
     record = real.end_of(number)
@@ -96,14 +98,14 @@ def test_a_target_that_dies_in_mid_copy_leaves_the_vm_at_the_source(real: Real) 
     assert (record["result"], record["error"]) == ("error", "GenericVmConfigFault")
     assert record["freeze_seconds"] is None, "the VM was never stopped"
     trains_on_at(real, home["host"])
-    assert real.vm()["guest"]["pid"] == home["guest"]["pid"]
+    assert real.state()["guest"]["pid"] == home["guest"]["pid"]
 
 
 def test_a_target_that_dies_in_the_switch_over_brings_the_vm_back(real: Real) -> None:
-    home = real.vm()
+    home = real.state()
     real.lab.post(f"guests/{VM}", action="hold", seconds=1.5)
     number = real.begin_move(AWAY if home["host"] == HOME else HOME)
-    until(lambda: real.vm()["guest"]["beat_seconds_ago"] > 0.7)
+    until(lambda: real.state()["guest"]["beat_seconds_ago"] > 0.7)
     real.lab.post(f"guests/{VM}", action="kill_target")
     record = real.end_of(number)
     assert record["result"] == "error"
@@ -112,7 +114,7 @@ def test_a_target_that_dies_in_the_switch_over_brings_the_vm_back(real: Real) ->
 
 
 def test_a_cancelled_evacuation_leaves_the_vm_training_at_the_source(real: Real, tmp_path: Path) -> None:
-    host = real.vm()["host"]
+    host = real.state()["host"]
     real.lab.post("link", mbit=50)
     variables = {
         "evacuate_host_name": host,
@@ -132,7 +134,7 @@ def test_a_cancelled_evacuation_leaves_the_vm_training_at_the_source(real: Real,
 
 
 def test_a_frozen_or_dead_vm_stays_on_one_side(real: Real) -> None:
-    host = real.vm()["host"]
+    host = real.state()["host"]
     other = AWAY if host == HOME else HOME
     real.lab.post(f"guests/{VM}", action="freeze")
     assert real.end_of(real.begin_move(other))["result"] == "error"
@@ -142,10 +144,10 @@ def test_a_frozen_or_dead_vm_stays_on_one_side(real: Real) -> None:
     real.lab.post(f"vms/{VM}", action="power_off")
     record = real.end_of(number)
     real.lab.post("link", mbit=10_000)
-    assert (record["result"], real.vm()["host"], real.vm()["guest"]["state"]) == ("error", host, "dead")
+    assert (record["result"], real.state()["host"], real.state()["guest"]["state"]) == ("error", host, "dead")
     assert real.end_of(real.begin_move(other))["result"] == "success", "a VM that is off is moved without its memory"
-    assert real.vm()["host"] == other
+    assert real.state()["host"] == other
     real.lab.post(f"vms/{VM}", action="power_on")
     real.lab.post(f"guests/{VM}", action="restart")
-    until(lambda: "steps" in real.vm()["guest"])
+    until(lambda: "steps" in real.state()["guest"])
     trains_on_at(real, other)

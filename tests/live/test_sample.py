@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 
+from benchmarks.live_moves import AWAY, HOME
 from lab.processes import marked_pids
-from tests.live.real import AWAY, HOME, real_lab
+from tests.live.real import real_lab
 
 pytestmark = pytest.mark.long
 
@@ -20,19 +21,20 @@ pytestmark = pytest.mark.long
 def test_a_real_vm_moves_there_and_back_and_trains_on(tmp_path: Path) -> None:
     with real_lab(tmp_path) as real:
         state = Path(real.lab.answer["state"])
-        first = real.vm()["guest"]
+        first = real.state()["guest"]
         assert first["hypervisor"].startswith("QEMU ")
         started, steps = real.metric("process_start_time_seconds"), real.steps()
         assert real.move()["result"] == "success"
         there = real.truth()
         assert 0 < there.freeze <= there.standstill
         assert there.transferred_mb > 50
-        assert real.vm()["host"] == AWAY
-        assert real.vm()["guest"]["pid"] != first["pid"], "another process runs the VM now"
-        judgement, back = real.judged(0.5, "back")
+        assert real.state()["host"] == AWAY
+        assert real.state()["guest"]["pid"] != first["pid"], "another process runs the VM now"
+        watched = real.judged(0.5, "back")
+        judgement, back = watched.judgement, watched.truth
         assert judgement.verdict is Verdict.UNINTERRUPTED, judgement
         assert 0.5 <= back.freeze <= back.standstill
-        assert real.vm()["host"] == HOME
+        assert real.state()["host"] == HOME
         assert real.metric("process_start_time_seconds") == started
         assert real.steps() > steps
         assert len(marked_pids(state)) == 2, "the simulated vCenter and one QEMU"

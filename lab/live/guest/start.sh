@@ -20,12 +20,7 @@ stty -F /dev/ttyS1 raw -echo
 case $run in
   light) "$python" -S /app/training.py /data/flights.csv 9100 /dev/ttyS1 ;;
   h2o)
-    # The beats of this guest show that its processor runs, not that the training does.
-    (while :; do
-      read -r up rest < /proc/uptime
-      echo "$up 0" > /dev/ttyS1
-      usleep 15000
-    done) &
+    "$python" -S /app/h2o_beats.py /dev/ttyS1 &
     "$python" -S /app/h2o_training.py "http://${address%/*}:54321" /data/flights.csv &
     echo "${address%/*}:54321" > /tmp/flatfile
     /java/bin/java "-Xmx${heap}m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -jar /app/h2o.jar -name live -ip "${address%/*}" \

@@ -98,6 +98,16 @@ def test_two_vms_may_share_a_name_in_different_folders() -> None:
             lambda d: d.update(vms=[{**d["vms"][0], "name": f"vm-{n}", "qemu": {"run": "light"}} for n in (1, 2, 3)]),
             "3 VMs have qemu, at most 2 may: vm-1, vm-2, vm-3",
         ),
+        (
+            lambda d: d["vms"][0].update(qemu={"run": "light", "network": "hub"}),
+            "qemu of vm-07.network must be one of switch, bridge, not 'hub'",
+        ),
+        (
+            lambda d: d.update(
+                vms=[{**d["vms"][0], "name": f"vm-{n}", "qemu": {"run": "light", "network": "bridge"}} for n in (1, 2)]
+            ),
+            "2 VMs have network: bridge, at most one may: vm-1, vm-2",
+        ),
         (lambda d: d.update(hots=[]), "unknown key 'hots' in the file; known keys: name, time_scale"),
         (lambda d: d.update(hosts=[]), "there are no hosts"),
         (lambda d: d.update(vms={}), "the file.vms must be a list"),

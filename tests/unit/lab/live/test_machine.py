@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.live_moves import topology_of
 from lab.addresses import Claim
 from lab.guests import Supply, place_guests
 from lab.live.hypervisor import Hypervisor
@@ -45,6 +47,9 @@ def test_a_real_vm_is_started_by_the_simulator(tmp_path: Path) -> None:
     assert (entry["live"]["state"], entry["live"]["ports"]) == ("", [9100])
     kept = live_entry(EQUIPMENT, LiveSpec("h2o", 1280), tmp_path, tmp_path, Path("/kept"))
     assert (kept["live"]["state"], kept["live"]["ports"]) == ("/kept", [54321])
+    assert entry["live"]["taps"] == []
+    bridged = live_entry(EQUIPMENT, replace(LIGHT, network="bridge"), tmp_path, tmp_path, None)
+    assert bridged["live"] == {**entry["live"], "folder": str(tmp_path), "taps": ("tap0", "tap1")}
 
 
 def test_a_vm_with_qemu_is_placed_with_its_folder(tmp_path: Path) -> None:
@@ -65,3 +70,13 @@ def test_a_vm_with_qemu_is_placed_with_its_folder(tmp_path: Path) -> None:
     assert machine.folder.is_dir()
     assert real["guest"]["live"]["folder"] == str(machine.folder)
     assert "live" not in plain["guest"]
+
+
+def test_a_vm_on_the_bridge_answers_on_its_own_address(tmp_path: Path) -> None:
+    bridged = replace(LIGHT, network="bridge")
+    document = topology_of(run="light", dirty_mb_s=30, network="bridge")
+    (entry,), _servers, (machine,) = place_guests(
+        parse(document), Claim(32), tmp_path, Supply(live={bridged: (EQUIPMENT, None)})
+    )
+    assert machine.url == "http://10.99.0.2:9100"
+    assert entry["guest"]["address"] == "10.99.0.2"
