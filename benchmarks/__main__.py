@@ -11,13 +11,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import lossy, probing, providers, stall, verdicts, watch
+from benchmarks import live, lossy, probing, providers, stall, verdicts, watch
 from benchmarks.report import Report
 from lab.errors import LabError
 
 SUITES: Mapping[str, tuple[Callable[[Report, int], None], int]] = {
     "stall": (stall.run, stall.USUAL_TRIALS),
     "lossy": (lossy.run, lossy.USUAL_TRIALS),
+    "live": (live.run, live.USUAL_MOVES),
     "verdicts": (verdicts.run, verdicts.USUAL_RUNS),
     "watch": (watch.run, watch.USUAL_WINDOWS),
     "providers": (providers.run, providers.USUAL_TRIALS),

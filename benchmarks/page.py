@@ -104,6 +104,65 @@ contained the true length in {one("stall_cluster_contained_percent"):g} % of the
 """
 
 
+WHOLE: Mapping[str, Any] = {"guest": None, "network": None, "dirty": None}
+LIVE_GROUPS = (
+    ("all moves", WHOLE),
+    ("guest with a Python training", {"guest": "light"}),
+    ("guest with H2O-3", {"guest": "h2o"}),
+    ("switch in user space", {"network": "switch"}),
+    ("bridge of the kernel", {"network": "bridge"}),
+    ("guest that writes little memory", {"dirty": False}),
+    ("guest that writes much memory", {"dirty": True}),
+)
+
+
+def live(figures: Figures) -> str:
+    """How exactly stalls are measured when a hypervisor moves VMs."""
+
+    def row(title: str, keys: Mapping[str, Any]) -> Sequence[Any]:
+        one = [
+            figures.one(f"live_{name}", **keys) for name in ("moves", "contained_percent", "patient_contained_percent")
+        ]
+        errors = [figures.one(f"live_{name}_ms", **keys) for name in ("p95_error", "width_p95", "patient_p95_error")]
+        return (title, one[0], f"{one[1]:g} %", *errors[:2], f"{one[2]:.0f} %", errors[2])
+
+    one = figures.one
+    rows = [row(title, keys) for title, keys in LIVE_GROUPS if figures.of("live_contained_percent", **keys)]
+    head = (
+        "moves",
+        "number",
+        "truth in interval",
+        "error, ms",
+        "width, ms",
+        "one question: truth in interval",
+        "one question: error, ms",
+    )
+    left = [
+        f"The {line['network']} was not measured: {line['skipped']}."
+        for line in figures.of("live_moves")
+        if "skipped" in line
+    ]
+    return f"""\
+Real live migrations
+--------------------
+
+A real VM with a training was moved by {one("live_moves", **WHOLE)} live migrations of QEMU, with switch-overs of 0.05 to 4 seconds
+(:ref:`ansible_collections.liveml.vsphere.docsite.explanation_live`). The truth is an interval: the training stood still at least from the
+hypervisor's event STOP to its event RESUME, and at most as long as it wrote nothing to its serial line. An interval is right if it is not
+above the one and not below the other. The error is the distance of the estimate from that truth. Errors and widths are 95th percentiles.
+
+{table(head, rows)}
+
+"One question" is the usual way: one patient question on one kept connection, over the same moves. It takes the time until TCP sends a
+lost packet again for the freeze.
+
+- Of the moves within the budget, {one("live_unknown_below_budget", **WHOLE)} had the verdict ``unknown``; \
+{one("live_wrong_verdicts", **WHOLE)} verdicts were wrong.
+- The processor of the VMs is emulated, so a guest that has just arrived is slow for a moment. The median load of the machine was \
+{one("live_load", **WHOLE)} processes on {one("live_processors")} processors.
+{chr(10).join(["", *left, ""]) if left else ""}"""
+
+
 def providers(figures: Figures) -> str:
     """How exactly stalls are measured with other providers."""
     one = figures.one
@@ -195,6 +254,7 @@ processor, once.
 # The section for each suite, by a figure that the suite measures.
 SECTIONS: Mapping[str, Callable[[Figures], str]] = {
     "stall_trials": stalls,
+    "live_contained_percent": live,
     "provider_stall_trials": providers,
     "verdict_runs": verdicts,
     "watch_min_hz": watching,

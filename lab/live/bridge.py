@@ -112,8 +112,8 @@ def check_taps() -> None:
     present = {name for _number, name in socket.if_nameindex()}
     if not {BRIDGE, *TAPS} <= present:
         raise LabError(
-            "a real VM with `network: bridge` needs a network namespace with a bridge, and this is none:"
-            " run the lab, and all that asks its VMs, as root in `python -m lab bridge COMMAND`"
+            "a real VM with `network: bridge` needs a network namespace with a bridge, and the lab is not in one:"
+            " run it, and all that asks its VMs, as root in `python -m lab bridge COMMAND`"
         )
 
 
