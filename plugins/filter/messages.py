@@ -70,7 +70,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The messages. Each has the settings of its hook, and C(to), C(subject), C(text), C(experiments), C(report) and C(label).
+  description:
+    - The messages. Each has C(hook), which is the place of its hook in the list, from 0, and C(kind), C(to), C(event), C(subject),
+      C(text), C(experiments), C(report) and C(label).
+    - They contain no password, token, URL or header of a hook.
   type: list
   elements: dict
 """

@@ -31,7 +31,8 @@ def messages(
     report: str = "",
     notes: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """The messages of an event: each hook's settings with ``to``, ``subject``, ``text``, ``label`` and ``experiments``.
+    """The messages of an event: ``hook`` (its place in ``hooks``), ``kind``, ``to``, ``subject``, ``text``, ``experiments``,
+    ``report`` and ``label``. They contain no other setting of the hook: Ansible keeps what a task loops over, and hooks have secrets.
 
     ``experiments`` come from ``experiment_info`` (event ``before``) or ``vm_migrate`` (later). ``failure`` says why the run
     failed. ``notes`` are sentences about VMs, only for recipients who get all experiments.
@@ -40,9 +41,10 @@ def messages(
     if event == "stall" and not concerned:
         return []
     found = []
-    for hook in hooks:
+    for place, hook in enumerate(hooks):
         if event in (hook.get("when") or EVENTS):
-            found += _messages_of_hook(hook, event, concerned, subject, failure, report, notes)
+            own = _messages_of_hook(hook, event, concerned, subject, failure, report, notes)
+            found += [{"hook": place, **message} for message in own]
     return found
 
 
@@ -77,7 +79,7 @@ def _messages_of_hook(
         whom = f" to {_recipient_text(recipient)}" if recipient else ""
         found.append(
             {
-                **hook,
+                "kind": hook["kind"],
                 "to": [recipient] if isinstance(recipient, str) else list(recipient or []),
                 "event": event,
                 "subject": _subject(event, subject, failure),

@@ -65,6 +65,18 @@ def test_a_hook_hears_of_its_events() -> None:
     assert message["text"].endswith("It burned.\n\nReport: /r.html\n")
 
 
+def test_messages_contain_nothing_of_their_hook_but_whom_they_reach() -> None:
+    """Ansible keeps what a task loops over, in the events of a job."""
+    hooks = [
+        {"kind": "mail", "to": "a@example.com", "username": "CANARY", "password": "CANARY"},
+        {"kind": "slack", "token": "CANARY", "channel": "CANARY"},
+        {"kind": "webhook", "url": "CANARY", "headers": {"Authorization": "CANARY"}, "later": "CANARY"},
+    ]
+    found = messages(hooks, "before", [judged(1, "a")], subject="s")
+    assert [message["hook"] for message in found] == [0, 1, 2]
+    assert "CANARY" not in str(found)
+
+
 def test_what_is_said_of_vms_is_for_whoever_is_told_of_all_experiments() -> None:
     hooks = [{"kind": "webhook"}, {"kind": "webhook", "owners": ["a"]}]
     both = messages(hooks, "after", [judged(1, "a")], subject="s", notes=["vm-7 no longer exists."])
