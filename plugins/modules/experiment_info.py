@@ -179,7 +179,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module, show_warnings
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import display_name, find_host, select_vms
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
@@ -190,7 +190,9 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     estate = vcenter.estate()
     host = find_host(estate, params["host"]).moid if params["host"] is not None else None
     vms = [estate.vms[vm] for vm in select_vms(estate, host=host, names=params["vms"])]
-    seen = Providers(params["experiments"]).observe(vms)
+    providers = Providers(params["experiments"])
+    show_warnings(module, providers.warnings)
+    seen = providers.observe(vms)
     return {
         "experiments": [asdict(e) for observation in seen for e in observation.experiments],
         "unobserved": {display_name(estate, o.vm.moid): o.detail for o in seen if not o.experiments},

@@ -194,7 +194,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discov
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import must_stop_run
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local, show_warnings
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import VerdictReached, experiment_from_json
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
     RunFilter,
@@ -265,6 +265,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     """Find the experiments of the run and watch them."""
     experiments = experiments_of(module.params)
     providers = Providers(module.params["experiments"])
+    show_warnings(module, providers.warnings)
     judgements: Sequence[Judgement] = watch(module.params, providers, experiments) if experiments else []
     late = merged(j for j in judgements if not reached(j, module.params["until"]))
     judgements = merged(judgements)

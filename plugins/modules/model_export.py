@@ -187,7 +187,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.finish
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local, show_warnings
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import RunState
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
     RunFilter,
@@ -319,6 +319,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         raise InvalidInput(f"max_mib is {params['max_mib']}", hint="Set max_mib to 1 or more", option="max_mib")
     run, found = find_experiments(params)
     providers = Providers(params["experiments"])
+    show_warnings(module, providers.warnings)
     exporting = [experiment for experiment in found if params["experiment"] or providers.exports(experiment)]
     for experiment in found:
         if experiment not in exporting:

@@ -358,7 +358,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.cluste
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module, show_warnings
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_from_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
@@ -547,6 +547,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     host = find_host(estate, module.params["host"]) if module.params["host"] is not None else None
     request = request_of(module, plan, host, list(estate.hosts.values()))
     providers = Providers(module.params["experiments"])
+    show_warnings(module, providers.warnings)
     if module.check_mode:
         if module.params["assume_in_service"] and host is not None:
             estate = assume_in_service(estate, host.moid)

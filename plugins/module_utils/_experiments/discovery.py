@@ -25,7 +25,7 @@ from .finished_models import (
 from .model import Conclusion, Experiment, Final, Judgement, ProgressListener, Sample, Verdict
 from .providers.base import Session, Source, Target
 from .providers.probe import UnusableAddress
-from .providers.sources import Scoped, sources_of
+from .providers.sources import Scoped, sources_of, warnings_of
 from .reach import Reach
 from .training_clock import Gap, largest_gap
 from .watch import Watch
@@ -46,12 +46,16 @@ class Observation:
 
 
 class Providers:
-    """Everything a run asks of experiments, with the module option ``experiments`` as its settings."""
+    """Everything a run asks of experiments, with the module option ``experiments`` as its settings.
+
+    ``warnings`` are sentences about the settings for the person who runs the module. Raises InvalidInput for settings that make no sense.
+    """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
         self._reach = Reach(settings)
         self._sources = sources_of(settings)
+        self.warnings = warnings_of(settings)
 
     def observe(self, vms: list[VmState]) -> list[Observation]:
         """Look into each VM, several at a time."""

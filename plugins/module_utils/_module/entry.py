@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -56,6 +56,12 @@ def run_local(spec: dict[str, Any], body: Callable[[AnsibleModule], dict[str, An
     except VsphereError as error:
         module.fail_json(msg=str(error))
     finish(module, result)
+
+
+def show_warnings(module: AnsibleModule, sentences: Iterable[str]) -> None:
+    """Show each sentence as a warning."""
+    for sentence in sentences:
+        module.warn(sentence)
 
 
 def finish(module: AnsibleModule, result: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from urllib.parse import quote, urlsplit
 from ..._core.errors import InvalidInput
 from ..._core.untrusted import parsed, text
 from ..model import Sample
+from .credentials import without_secrets
 from .lines import BLOCK, Address, Line, Rest
 from .questions import LOST, PATIENCE, Asking, Wait
 
@@ -86,7 +87,7 @@ def url_for(template: str, address: str, vm_name: str) -> str:
     except ValueError:
         usable = False
     if not usable and ("{vm}" in template or "{address}" in template):
-        raise UnusableAddress(f"{text(url)} is not the URL of a server")
+        raise UnusableAddress(f"{without_secrets(url)} is not the URL of a server")
     return url
 
 
@@ -111,9 +112,9 @@ def endpoint_of(url: str, settings: Mapping[str, Any], option: str, *, page: boo
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     except (ValueError, KeyError):
         port = 0
-    if not port or not parts.hostname or parts.username or parts.fragment or (parts.query and not page):
+    if not port or not parts.hostname or "@" in parts.netloc or parts.fragment or (parts.query and not page):
         raise InvalidInput(
-            f"{option} is {url!r}, which is not the URL of a server",
+            f"{option} is {without_secrets(url)!r}, which is not the URL of a server",
             hint="Set it to a URL such as https://mlflow.example.com:5000, with credentials in username and password",
             option="experiments",
         )
