@@ -12,7 +12,7 @@ Each line in gets one line out. A program omits what it does not know.
 ``{"op": "final", "id", "vm", "secrets"}`` → ``{"status", "metric", "score", "artifacts"}`` (optional);
 ``{"op": "history", "id", "vm", "first", "last", "secrets"}`` → ``{"points": [[seconds, step], ...]}`` (optional).
 
-Secrets go to standard input only. With ``signal: answers`` the program's answer must wait for the training. With
+Secrets go to standard input only, and the program gets only the environment variables of ``ENVIRONMENT``. With ``signal: answers`` the program's answer must wait for the training. With
 ``signal: changes`` it reports the recorded state at once, which may be ``freshness`` seconds old.
 """
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import subprocess
 import time
@@ -56,6 +57,10 @@ from .probe import (
 PROVIDER = "exec"
 STATUS = ("RUNNING", "DONE", "FAILED", "CANCELLED", "CANCEL_PENDING")
 DISCOVERY_SECONDS = 30.0
+# What a program gets of the environment. It also has passwords of vCenter, clouds and proxies.
+ENVIRONMENT = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|LD_LIBRARY_PATH|SSL_CERT_(FILE|DIR)"
+)
 
 
 class Exec(Source):
@@ -191,7 +196,11 @@ class Program:
             self._rest = b""
             # A dialogue: run_command would wait until the program ends.
             self._child = subprocess.Popen(  # pylint: disable=ansible-bad-function
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={name: value for name, value in os.environ.items() if ENVIRONMENT.fullmatch(name)},
             )
         return self._child
 

@@ -26,14 +26,18 @@ def source(provider: str, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("provider", OVER_HTTP)
-@pytest.mark.parametrize("broken", ["{}\n", "\n{}", "{} ", "{}\r\nX-Injected: 1", "{}\0", "{}\u2028", "{}é", "\ud800{}"])
+@pytest.mark.parametrize(
+    "broken", ["{}\n", "\n{}", "{} ", "{}\r\nX-Injected: 1", "{}\0", "{}\u2028", "{}é", "\ud800{}"]
+)
 def test_a_token_that_no_header_can_carry_is_named_and_never_shown(provider: str, broken: str) -> None:
     with pytest.raises(InvalidInput, match=r"experiments\.sources\.token contains") as caught:
         providers(source(provider, token=broken.format(SECRET)))
     assert SECRET not in str(caught.value)
 
 
-@pytest.mark.parametrize("option", [{"username": "a:b"}, {"username": "a\n"}, {"username": "a", "password": f"{SECRET}\n"}])
+@pytest.mark.parametrize(
+    "option", [{"username": "a:b"}, {"username": "a\n"}, {"username": "a", "password": f"{SECRET}\n"}]
+)
 def test_a_login_that_no_header_can_carry_is_named_and_never_shown(option: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=r"experiments\.(username|password) contains") as caught:
         providers(h2o3=True, **option)
