@@ -2,14 +2,27 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Checks the names of variables on the controller, where all of them are known."""
+"""Checks the names of variables and their numbers on the controller, where all of them are known."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import COLLECTION, complaints, public_roles
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import (
+    COLLECTION,
+    complaints,
+    infinite_variables,
+    options_of,
+    public_roles,
+)
+
+NUMBERS = frozenset(
+    name for name, option in {**EXPERIMENT_OPTIONS, **SOURCE_OPTIONS}.items() if option["type"] == "float"
+)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -21,15 +34,26 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fail if a variable begins with the name of a role and is not one of its variables."""
+        """Fail if a variable begins with the name of a role and is not one of its variables, or is not a finite number."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validated, arguments = self.validate_argument_spec({"roles": {"type": "list", "elements": "str"}})
         variables = task_vars or {}
         roles = arguments["roles"] or called_role(variables)
-        wrong = complaints(variables, [role for role in public_roles() if role in roles])
+        ours = [role for role in public_roles() if role in roles]
+        wrong = complaints(variables, ours)
+        if not wrong:
+            wrong = infinite_variables(self._values(variables, ours), ours, NUMBERS)
         if wrong:
             return {**result, "failed": True, "msg": " ".join([*wrong, "Nothing was done."])}
         return {**result, "changed": False}
+
+    def _values(self, variables: dict[str, Any], roles: list[str]) -> dict[str, Any]:
+        """The values of the roles' options. One that cannot be templated is left to the task that uses it."""
+        values = {}
+        for name in (name for role in roles for name in options_of(role) if name in variables):
+            with suppress(AnsibleError):
+                values[name] = self._templar.template(variables[name])
+        return values
 
 
 def called_role(variables: dict[str, Any]) -> list[str]:

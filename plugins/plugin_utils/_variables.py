@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -33,10 +34,17 @@ ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 
 
 @cache
+def options_of(role: str) -> Mapping[str, Mapping[str, Any]]:
+    """The options in the argument specs of a role by name, of all its entry points."""
+    specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    return {
+        name: option for entry in specs["argument_specs"].values() for name, option in entry.get("options", {}).items()
+    }
+
+
 def variables_of(role: str) -> frozenset[str]:
     """The variables in the argument specs of a role, of all its entry points."""
-    specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
-    return frozenset(name for entry in specs["argument_specs"].values() for name in entry.get("options", {}))
+    return frozenset(options_of(role))
 
 
 def public_roles() -> tuple[str, ...]:
@@ -58,6 +66,35 @@ def complaints(names: Iterable[str], roles: Iterable[str]) -> list[str]:
             if name.startswith(prefix) and name not in variables:
                 found.append(f"{name} is not a variable of {owner}.{_similar(name, prefix, variables)}")
     return found
+
+
+def infinite_variables(values: Mapping[str, Any], roles: Iterable[str], numbers: Container[str]) -> list[str]:
+    """One sentence for each variable of these roles that must be a finite number, and is infinite or not a number.
+
+    Within a mapping, the names in ``numbers`` must be numbers. Extra variables are often text.
+    """
+    found = []
+    for role in roles:
+        for name, option in options_of(role).items():
+            wrong = _infinite(values.get(name), name, numbers, is_number=option.get("type") in ("float", "int"))
+            found += [f"{where} must be a finite number, and is {value}." for where, value in wrong]
+    return found
+
+
+def _infinite(value: Any, name: str, numbers: Container[str], *, is_number: bool) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _infinite(item, f"{name}.{key}", numbers, is_number=key in numbers)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _infinite(item, name, numbers, is_number=is_number)
+    elif isinstance(value, float) or (is_number and isinstance(value, str)):
+        try:
+            finite = math.isfinite(float(value))
+        except ValueError:  # validated by others
+            finite = True
+        if not finite:
+            yield name, value
 
 
 def _similar(name: str, prefix: str, variables: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ would do the same, but modules must run where only pyVmomi is installed.
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -129,6 +130,8 @@ def _plain(kind: type) -> Decoder:
     def decode(data: Any, where: str) -> Any:
         if not isinstance(data, accepted) or (isinstance(data, bool) and kind is not bool):
             raise Malformed(f"{where} is not of type {kind.__name__}")
+        if isinstance(data, float) and not math.isfinite(data):
+            raise Malformed(f"{where} is not a finite number")
         return data
 
     return decode

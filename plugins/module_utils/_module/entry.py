@@ -6,23 +6,25 @@
 
 from __future__ import annotations
 
+import math
+import os
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from .._core.errors import VsphereError
+from .._core.errors import InvalidInput, VsphereError
 from .._vsphere.client import PYVMOMI_ERROR, Endpoint, connected
 from .._vsphere.session import VcenterSession
-from .argspec import CONNECTION_SPEC
+from .argspec import CONNECTION_SPEC, EXPERIMENT_SPEC
 
 
 def run_module(
     spec: dict[str, Any], body: Callable[[AnsibleModule, VcenterSession], dict[str, Any]], **options: Any
 ) -> None:
     """Run ``body`` with a connection to vCenter, then exit or fail. ``options`` are those of AnsibleModule."""
-    module = AnsibleModule(argument_spec={**CONNECTION_SPEC, **spec}, supports_check_mode=True, **options)
+    module = _module({**CONNECTION_SPEC, **spec}, **options)
     if PYVMOMI_ERROR is not None:
         module.fail_json(msg=missing_required_lib("pyVmomi"), exception=PYVMOMI_ERROR)
     try:
@@ -32,6 +34,50 @@ def run_module(
         about = {"run_id": error.run_id, "option": error.option}
         module.fail_json(msg=str(error), **{name: value for name, value in about.items() if value})
     finish(module, result)
+
+
+def _module(spec: dict[str, Any], **options: Any) -> AnsibleModule:
+    """The module with its options. It fails if a number is not finite, before anything else is done."""
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **options)
+    # Children of the module must not get them. Its options have them already.
+    for variable in secret_variables({**CONNECTION_SPEC, **EXPERIMENT_SPEC}):
+        os.environ.pop(variable, None)
+    try:
+        refuse_infinite(module.params)
+    except InvalidInput as error:
+        module.fail_json(msg=str(error), option=error.option)
+    return module
+
+
+def secret_variables(spec: Mapping[str, Any]) -> Iterator[str]:
+    """The environment variables from which options with secrets take their defaults."""
+    for option in spec.values():
+        if option.get("no_log"):
+            yield from option.get("fallback", (None, []))[1]
+        yield from secret_variables(option.get("options", {}))
+
+
+def refuse_infinite(params: Mapping[str, Any]) -> None:
+    """Raise InvalidInput for each number that is infinite or not a number, at any depth: neither JSON nor a clock has them."""
+    found = dict(infinite_numbers(params))
+    if found:
+        raise InvalidInput(
+            f"{', '.join(found)} must be a finite number (found {', '.join(map(str, found.values()))})",
+            hint=f"Set {', '.join(found)} to a number",
+            option=next(iter(found)).partition(".")[0],
+        )
+
+
+def infinite_numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Name and value of each number in options that is not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from infinite_numbers(item, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from infinite_numbers(item, name)
 
 
 def connection_of(params: dict[str, Any]) -> Endpoint:
@@ -48,7 +94,7 @@ def connection_of(params: dict[str, Any]) -> Endpoint:
 
 def run_local(spec: dict[str, Any], body: Callable[[AnsibleModule], dict[str, Any]], **options: Any) -> None:
     """Run ``body`` of a module that does not connect to vCenter, then exit or fail."""
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **options)
+    module = _module(spec, **options)
     try:
         result = body(module)
     except ImportError as error:

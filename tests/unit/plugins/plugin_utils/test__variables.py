@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.action.variable_check import called_role
+from ansible_collections.liveml.vsphere.plugins.action.variable_check import NUMBERS, called_role
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import (
     about_login,
     complaints,
     in_variables,
+    infinite_variables,
+    options_of,
     public_roles,
     variable_in,
     variables_of,
@@ -49,6 +51,38 @@ def test_variables_of_others_are_no_concern() -> None:
 def test_every_variable_of_a_role_is_known(role: str) -> None:
     assert variables_of(role)
     assert complaints(variables_of(role), public_roles()) == []
+
+
+@pytest.mark.parametrize(
+    "value", [float("inf"), float("-inf"), float("nan"), "inf", ".inf".strip("."), "nan", "-Infinity", "1e999"]
+)
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [(r, n) for r in public_roles() for n, option in options_of(r).items() if option["type"] == "float"],
+)
+def test_a_number_that_is_not_finite_is_named_before_anything_is_done(role: str, name: str, value: object) -> None:
+    assert infinite_variables({name: value}, [role], NUMBERS) == [f"{name} must be a finite number, and is {value}."]
+
+
+@pytest.mark.parametrize("value", [1.5, "1.5", 3, None, "", "soon", True])
+def test_other_values_of_a_number_are_left_to_their_specs(value: object) -> None:
+    assert infinite_variables({"evacuate_host_stall_budget": value}, ["evacuate_host"], NUMBERS) == []
+
+
+def test_numbers_within_a_mapping_are_checked_by_their_names() -> None:
+    values = {
+        "evacuate_host_experiments": {
+            "baseline": "inf",
+            "owners": {"*": "nan"},
+            "addresses": {"vm-1": float("inf")},
+            "sources": [{"flush_seconds": float("nan"), "metric": "inf"}],
+        }
+    }
+    assert [text.split()[0] for text in infinite_variables(values, ["evacuate_host"], NUMBERS)] == [
+        "evacuate_host_experiments.baseline",
+        "evacuate_host_experiments.addresses.vm-1",
+        "evacuate_host_experiments.sources.flush_seconds",
+    ]
 
 
 def test_no_role_has_a_name_that_begins_the_variables_of_another() -> None:

@@ -1,0 +1,99 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every module does before its own work: numbers are finite, and secrets leave the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.codec import Malformed, decoded
+from ansible_collections.liveml.vsphere.plugins.module_utils._module import entry
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC, EXPERIMENT_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Stall
+
+from tests.labs import ROOT, RunModule
+
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "variable_check")
+NOT_FINITE = ("inf", "-inf", "nan", "1e999")
+
+
+def spec_of(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The argument spec with which a module calls its entry, as Ansible gets it."""
+    module = import_module(f"ansible_collections.liveml.vsphere.plugins.modules.{name}")
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr(module, "run_local", lambda spec, _body, **_options: seen.append(spec), raising=False)
+    monkeypatch.setattr(
+        module, "run_module", lambda spec, _body, **_options: seen.append({**CONNECTION_SPEC, **spec}), raising=False
+    )
+    module.main()
+    monkeypatch.undo()
+    return seen[0]
+
+
+def floats(spec: Mapping[str, Any], *within: str) -> Iterator[tuple[str, ...]]:
+    for name, option in spec.items():
+        if option["type"] == "float":
+            yield (*within, name)
+        yield from floats(option.get("options", {}), *within, name)
+
+
+def needed(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for what a module needs."""
+    usual = {"dict": {}, "list": [], "str": "some-text", "path": "/nowhere", "int": 1, "float": 1.0, "bool": False}
+    return {
+        name: option.get("choices", [usual[option["type"]]])[0]
+        for name, option in spec.items()
+        if option.get("required")
+    }
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_takes_a_number_that_is_not_finite(
+    name: str, run_module: RunModule, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Neither vCenter nor the state directory is touched: both do not exist."""
+    spec = spec_of(name, monkeypatch)
+    for path in floats(spec):
+        for value in NOT_FINITE:
+            given: Any = float(value)
+            for key in reversed(path):
+                given = [{"provider": "mlflow", **given}] if key == "sources" else {key: given}
+                given = {"sources": given} if isinstance(given, list) else given
+            state = {"state_dir": str(tmp_path / "none")} if "state_dir" in spec else {}
+            result = run_module(name, **{**needed(spec), **state, **given})
+            assert result["failed"]
+            assert f"{'.'.join(path)} must be a finite number" in result["msg"]
+            assert result["option"] == path[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_of_free_mappings_are_finite_too(run_module: RunModule) -> None:
+    result = run_module(
+        "vm_migrate", hostname="x", username="someone", password="some-text", plan={"moves": [{"s": float("inf")}]}
+    )
+    assert "plan.moves.s must be a finite number (found inf)" in result["msg"]
+
+
+def test_a_record_with_a_number_that_is_not_finite_is_malformed() -> None:
+    with pytest.raises(Malformed, match=r"Stall\.low is not a finite number"):
+        decoded(Stall, {"seconds": 1.0, "low": float("nan"), "high": 1.0})
+
+
+def test_passwords_leave_the_environment_once_the_options_have_them(
+    run_module: RunModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no program that a module starts gets them."""
+    names = set(entry.secret_variables({**CONNECTION_SPEC, **EXPERIMENT_SPEC}))
+    assert names == {"VMWARE_PASSWORD", "H2O_PASSWORD"}
+    for name in names:
+        monkeypatch.setenv(name, "CANARY")
+    run_module("placement", hostname="127.0.0.1", port=1, username="x")
+    run_module("evidence_report", state_dir="/nowhere")
+    assert "CANARY" not in os.environ.values()
