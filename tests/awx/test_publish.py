@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -121,10 +122,36 @@ def test_evidence_is_copied_once_to_every_kind_of_place(
     assert git("-C", bare, "rev-list", "--count", "main").strip() == "2"
 
 
+WITH_SECRET = (
+    "https://me:secret-token@git.example.com/e.git",
+    "https://secret-token@git.example.com/e.git",
+    "HTTPS://secret-token@git.example.com:8443/e.git",
+    "https://me:secret-token/x@git.example.com/e.git",
+    "https://me:secret-token?x@git.example.com/e.git",
+    "https://git.example.com/e.git?private_token=secret-token",
+    "git+https://secret-token@git.example.com/e.git",
+    "ssh://git:secret-token@git.example.com/e.git",
+)
+WITHOUT_SECRET = (
+    "git@git.example.com:ops/evidence.git",
+    "ssh://git@git.example.com:22/ops/evidence.git",
+    "https://git.example.com:8443/ops/evidence.git",
+    "/srv/evidence.git",
+    "file:///srv/evidence.git",
+    "https://git.example.com/@ops/evidence.git",
+)
+
 REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     ({"kind": "directory"}, "The evidence cannot be copied to directory: path missing."),
     ({"kind": "s3", "prefix": "x"}, "bucket missing"),
-    ({"kind": "git", "repository": "https://me:secret-token@git.example.com/e.git"}, "contains a password"),
+    *(
+        ({"kind": "git", "repository": address}, "repository contains a user, a password")
+        for address in WITH_SECRET[1:3]
+    ),
+    (
+        {"kind": "s3", "bucket": "b", "endpoint_url": "https://secret-token@s3.example.com"},
+        "endpoint_url contains a user",
+    ),
     ({"kind": "ftp"}, "value of kind must be one of: none, directory, s3, git"),
 )
 
@@ -135,5 +162,13 @@ def test_a_place_that_cannot_work_is_refused_before_anything_moves(tmp_path: Pat
         out = play("evacuate_host", fast_lab, tmp_path, **variables)
         assert out.returncode != 0
         assert error in " ".join((out.stdout + out.stderr).split())
+        assert "secret-token" not in out.stdout + out.stderr
     assert fast_lab.get("state")["moves"] == []
     assert "secret-token" not in json.dumps([p.read_text() for p in tmp_path.rglob("*") if p.is_file()])
+
+
+def test_an_address_without_a_secret_is_accepted() -> None:
+    role = yaml.safe_load((ROOT / "roles" / "publish_evidence" / "tasks" / "check.yml").read_text())
+    secret = re.compile(role[0]["vars"]["__publish_evidence_secret"])
+    assert [address for address in WITHOUT_SECRET if secret.search(address)] == []
+    assert [address for address in WITH_SECRET if not secret.search(address)] == []
