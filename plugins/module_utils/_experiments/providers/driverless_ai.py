@@ -9,6 +9,9 @@ Calls of the client: ``Client(address, username, password, token_provider, verif
 ``artifacts.list()`` and ``artifacts.download(names, folder, overwrite=True)``. ``artifacts.create`` is never called: it
 would make the server work. Liveness: ``GET /apis/health/v1``.
 
+The client uses ``requests``, which follows redirects to other servers and uses proxies of the environment. It also downloads
+Python code from a server whose version it does not know, and runs it. :func:`keep_to_servers` prevents all three.
+
 The client is imported only if a source needs it; users accept its licence themselves. Its percentages are coarse. So the
 stall is measured by the answers of the health API (a server in the VM), and progress only proves that it never went back.
 """
@@ -20,6 +23,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..._core.errors import (
     ExperimentError,
@@ -45,6 +49,7 @@ from .probe import Endpoint, Probe
 
 PROVIDER = "driverless_ai"
 HEALTH = "/apis/health/v1"
+CODE = "/clients/"  # where a server offers Python code for itself
 STATUS_SECONDS = 2.0
 PIPELINES = {"mojo": "mojo_pipeline", "python": "python_pipeline"}  # scoring pipelines, as the client names them
 OLDEST = (1, 10)  # every release of the client supports it
@@ -131,16 +136,49 @@ def connect(endpoint: Endpoint, settings: Mapping[str, Any]) -> Any:
     """The official client, logged in. Raises InvalidInput if it is not installed."""
     try:
         import driverlessai  # type: ignore[import-not-found]  # noqa: PLC0415 - never a dependency
+        import requests  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415 - what the client uses
     except ImportError as error:
         raise InvalidInput(
             "A source of provider driverless_ai needs the Python package driverlessai on the machine that runs the module",
             hint="Install the client for your server's version, under its own licence",
             option="experiments",
         ) from error
+    keep_to_servers(requests, endpoint)
     verify = settings["validate_certs"] and (settings["ca_path"] or True)
     token = settings["token"]
     login = {"token_provider": lambda: token} if token else {key: settings[key] for key in ("username", "password")}
     return driverlessai.Client(address=endpoint.url, verify=verify, **login)
+
+
+def keep_to_servers(requests: Any, endpoint: Endpoint) -> None:
+    """Let ``requests`` reach in this process only the servers that were named here, directly, and no code of theirs.
+
+    The client has no option for that.
+    """
+    _allowed.add(_origin(endpoint.url))
+    send = requests.Session.send
+    if getattr(send, "keeps_to_servers", False):
+        return
+
+    def checked(session: Any, request: Any, **options: Any) -> Any:
+        if _origin(request.url) not in _allowed:
+            raise requests.ConnectionError("it redirects to another server; set url to that")
+        if urlsplit(request.url).path.startswith(CODE):
+            raise requests.ConnectionError(
+                "the client does not know this version of the server; install a newer client"
+            )
+        return send(session, request, **{**options, "proxies": {}})
+
+    checked.keeps_to_servers = True  # type: ignore[attr-defined]
+    requests.Session.send = checked
+
+
+_allowed: set[tuple[str, str | None, int]] = set()
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
 
 
 def found_again(client: Any, key: str) -> Any:

@@ -1,0 +1,99 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the official client of Driverless AI may go: with ``requests`` as it uses it, and servers that want more."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+import requests
+
+from tests.builders.sources import observed, settings
+from tests.doubles.servers import Answering, serving
+
+SECRET = "CANARY"
+
+
+class Client:
+    """Logs in and reads as the official client does."""
+
+    def __init__(self, address: str, username: str, password: str, verify: bool) -> None:
+        session = requests.Session()
+        session.post(f"{address}/login", data={"username": username, "password": password}, verify=verify)
+        requests.get(f"{address}/clients/py/old")
+        raise AssertionError("code of the server was loaded")
+
+
+class Recorder(Answering):
+    heard: ClassVar[list[tuple[str, str]]] = []
+    login: ClassVar[tuple[int, dict[str, str]]] = (200, {})
+
+    def hear(self) -> None:
+        type(self).heard.append((self.path, self.body().decode()))
+
+    def do_GET(self) -> None:
+        self.hear()
+        self.answer(200, {})
+
+    def do_POST(self) -> None:
+        self.hear()
+        status, headers = self.login if self.path == "/login" else (200, {})
+        self.answer(status, {}, **headers)
+
+    def do_CONNECT(self) -> None:
+        self.hear()
+        self.answer(500)
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[type[Recorder], str]]:
+    handler = type("Server", (Recorder,), {"heard": []})
+    with serving(handler) as port:
+        yield handler, f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def other() -> Iterator[tuple[type[Recorder], str]]:
+    handler = type("Other", (Recorder,), {"heard": []})
+    with serving(handler) as port:
+        yield handler, f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(autouse=True)
+def client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "driverlessai", SimpleNamespace(Client=Client))
+    monkeypatch.setattr(requests.Session, "send", requests.Session.send)
+
+
+def detail(url: str) -> str:
+    return observed(settings("driverless_ai", url=url, username="alice", password=SECRET)).detail
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_to_another_server_gets_nothing(server: Any, other: Any, status: int) -> None:
+    server[0].login = (status, {"Location": f"{other[1]}/login"})
+    assert "it redirects to another server" in detail(server[1])
+    assert other[0].heard == []
+    assert SECRET in str(server[0].heard), "the server that the operator named gets the login"
+
+
+def test_a_redirect_within_the_server_is_followed_and_its_code_is_not_loaded(server: Any) -> None:
+    server[0].login = (302, {"Location": "/"})
+    assert "does not know this version of the server" in detail(server[1])
+    assert [path for path, _body in server[0].heard] == ["/login", "/"]
+
+
+def test_proxies_of_the_environment_get_nothing(server: Any, other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, other[1])
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    detail(server[1])
+    assert other[0].heard == []
+    assert server[0].heard
