@@ -187,6 +187,12 @@ options:
           - Regular expression for the name or command line of the processes, for example V(java .*h2o|python .*train).
           - Only the SHA-256 of a command line is stored.
         type: str
+      guest_vms:
+        description:
+          - Names or patterns of the VMs whose guests get this login, for example V(ml-*). Other guests are not asked.
+          - Who administers a guest can read the password that VMware Tools gets.
+        type: list
+        elements: str
       require_checkpoint:
         description:
           - What to do if an experiment could not be recovered from a checkpoint, or if that is not known.

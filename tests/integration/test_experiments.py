@@ -199,7 +199,8 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
 def test_vcenter_proves_the_process_by_the_guest_s_own_list(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
     """For any training: the same process before and after. If a guest cannot be asked, this is reported and its VM moves."""
     login = lab.answer["guest"]
-    wanted = {"enabled": False, "guest_username": login["user"], "guest_process": "h2o.jar"}
+    wanted: dict[str, Any] = {"enabled": False, "guest_username": login["user"], "guest_process": "h2o.jar"}
+    wanted["guest_vms"] = [VM, "ML-cpu-*"]
 
     def moved(vms: list[str], password: str) -> dict[str, dict[str, Any]]:
         plan = run_module("migration_plan", lab, vms=vms, policy="other_only", state_dir=str(tmp_path))["plan"]
@@ -215,6 +216,10 @@ def test_vcenter_proves_the_process_by_the_guest_s_own_list(lab: Lab, run_module
     assert process["pid"] == lab.get("state")["vms"][VM]["guest"]["pid"]
     assert told["ML-cpu-vm-02"]["same"] is None
     assert told["ML-cpu-vm-02"]["detail"] == "no process fits experiments.guest_process"
+    del wanted["guest_vms"][1]
+    told = moved([VM, "ML-cpu-vm-02"], login["password"])
+    assert told["ML-cpu-vm-02"]["detail"] == "not asked: the VM is not in experiments.guest_vms"
+    assert told[VM]["same"] is True
     told = moved([VM], "not-the-one")
     assert (told[VM]["same"], told[VM]["detail"]) == (None, "InvalidGuestLogin")
     written = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
@@ -222,9 +227,12 @@ def test_vcenter_proves_the_process_by_the_guest_s_own_list(lab: Lab, run_module
     assert "-Xmx" not in written, "command lines may hold secrets"
     refused = run_module("vm_migrate", lab, plan={}, experiments={"guest_username": "alice"})
     assert "guest_password" in refused["msg"]
+    assert "guest_vms" in refused["msg"]
     odd = {**wanted, "guest_password": "never-sent", "guest_process": "("}
     plan = run_module("migration_plan", lab, vms=[VM], policy="other_only", state_dir=str(tmp_path))["plan"]
     assert "experiments.guest_process" in run_module("vm_migrate", lab, plan=plan, experiments=odd)["msg"]
+    nobody = {**wanted, "guest_password": "never-sent", "guest_vms": []}
+    assert "experiments.guest_vms is empty" in run_module("vm_migrate", lab, plan=plan, experiments=nobody)["msg"]
 
 
 def never_recoverable(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:

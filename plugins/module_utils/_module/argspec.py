@@ -66,6 +66,7 @@ EXPERIMENT_OPTIONS: dict[str, Any] = {
     "guest_username": {"type": "str"},
     "guest_password": {"type": "str", "no_log": True},
     "guest_process": {"type": "str"},
+    "guest_vms": {"type": "list", "elements": "str"},
     "require_checkpoint": {"type": "str", "choices": ["never", "warn", "refuse"], "default": "never"},
     "stall_budget": {"type": "float", "default": 5.0},
     "settle_timeout": {"type": "float", "default": 60.0},
@@ -78,6 +79,6 @@ EXPERIMENT_SPEC: dict[str, Any] = {
         "default": {},
         "apply_defaults": True,
         "options": EXPERIMENT_OPTIONS,
-        "required_together": [["guest_username", "guest_password", "guest_process"]],
+        "required_together": [["guest_username", "guest_password", "guest_process", "guest_vms"]],
     }
 }

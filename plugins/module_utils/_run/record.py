@@ -52,6 +52,8 @@ class RunRecord:
         self._request = request
         self._run_id = run_id
         self._earlier = earlier
+        moved = earlier.moves.values() if earlier is not None else ()
+        self._names = {move.vm: move.vm_name for move in (*moved, *request.plan.moves)}
 
     def begin(self) -> None:
         """The run starts, or is resumed."""
@@ -120,7 +122,9 @@ class RunRecord:
             self._journal.write(GuestProcesses(when, {vm: self._reading(vm, login) for vm in vms}))
 
     def _reading(self, vm: str, login: GuestLogin) -> dict[str, Any]:
-        """The processes of a VM. A guest that does not answer is recorded as such and fails no move."""
+        """The processes of a VM. A guest that does not answer, or that may not get the login, is recorded as such."""
+        if not login.covers(self._names.get(vm, "")):
+            return reading((), "not asked: the VM is not in experiments.guest_vms")
         try:
             return reading(self._vcenter.guest_processes(vm, login))
         except VsphereError as error:

@@ -10,6 +10,7 @@ secrets, so only their SHA-256 is kept.
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
@@ -24,11 +25,19 @@ CLOCK_STEP = 2.0  # seconds by which the start of a process may change when the 
 
 @dataclass(frozen=True, slots=True)
 class GuestLogin:
-    """The login for a guest, and the ``pattern`` that the name or command line of a process must match."""
+    """The login for the guests of some VMs, and the ``pattern`` that the name or command line of a process must match.
+
+    ``vms`` are names or patterns of VMs. No other guest gets the password: its administrator could read it.
+    """
 
     username: str
     pattern: re.Pattern[str]
     password: str = field(repr=False)
+    vms: tuple[str, ...] = ()
+
+    def covers(self, vm_name: str) -> bool:
+        """Whether the guest of a VM may get the login."""
+        return any(fnmatch.fnmatchcase(vm_name, pattern) for pattern in self.vms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,12 @@ def guest_login(settings: Mapping[str, Any]) -> GuestLogin | None:
     """The login from the option ``experiments``; ``None`` if guests are not asked. Raises InvalidInput."""
     if not settings["guest_username"]:
         return None
+    if not settings["guest_vms"]:
+        raise InvalidInput(
+            "experiments.guest_vms is empty, so no guest may get the login of experiments.guest_username",
+            hint="Set experiments.guest_vms to names or patterns of VMs",
+            option="experiments",
+        )
     try:
         pattern = re.compile(settings["guest_process"])
     except re.error as error:
@@ -53,7 +68,7 @@ def guest_login(settings: Mapping[str, Any]) -> GuestLogin | None:
             hint="Correct the pattern",
             option="experiments",
         ) from error
-    return GuestLogin(settings["guest_username"], pattern, settings["guest_password"])
+    return GuestLogin(settings["guest_username"], pattern, settings["guest_password"], tuple(settings["guest_vms"]))
 
 
 def matches_pattern(name: str, command_line: str, pattern: re.Pattern[str]) -> bool:

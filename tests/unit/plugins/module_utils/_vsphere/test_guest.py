@@ -11,11 +11,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import (
     GuestLogin,
     GuestProcess,
     command_digest,
     compare_processes,
+    guest_login,
     matches_pattern,
     reading,
 )
@@ -65,3 +67,16 @@ def test_processes_are_found_by_name_or_command_line() -> None:
     assert matches_pattern("java", "java -jar h2o.jar", re.compile("h2o"))
     assert matches_pattern("python", "", re.compile("^python$"))
     assert not matches_pattern("sshd", "sshd -D", re.compile("java|python"))
+
+
+LOGIN = {"guest_username": "alice", "guest_password": "s3cret", "guest_process": "x"}
+
+
+def test_the_login_goes_only_to_the_vms_that_were_named() -> None:
+    login = guest_login({**LOGIN, "guest_vms": ["ml-*", "db-1"]})
+    assert login is not None
+    assert [login.covers(name) for name in ("ml-1", "db-1", "db-2", "ML-1", "", "x-ml-1")] == [True, True, *[False] * 4]
+    for nobody in ([], None):
+        with pytest.raises(InvalidInput, match="guest_vms is empty"):
+            guest_login({**LOGIN, "guest_vms": nobody})
+    assert guest_login({"guest_username": None}) is None
