@@ -15,8 +15,10 @@ author:
 description:
   - Makes C(evidence.json), C(report.html) and C(report.md) from the journal and the samples of a run, in the run's directory.
   - The same journal always gives the same files. The module does not connect to vCenter.
-  - Each line of the journal contains the SHA-256 of the line before it. The module verifies this chain and the samples' SHA-256,
-    and fails if something was changed. The message names the line.
+  - Each line of the journal contains the SHA-256 of the line before it, and C(journal.head) keeps that of the last line. The module
+    verifies both and the samples' SHA-256, and fails if something was changed. The message names the folder and the line.
+  - A signed C(evidence.json) is never replaced by one that says something else. If the run was resumed since, the signed one stays as
+    C(evidence-LINES.json). Damaged evidence is not signed.
 extends_documentation_fragment:
   - liveml.vsphere.attributes
 requirements:
@@ -107,9 +109,13 @@ journal:
       description: Number of the first line that was changed, or null.
       type: int
     why:
-      description: What is wrong with that line, or empty.
+      description: What is wrong with that line or with the end, or empty.
       type: str
       sample: ""
+    end_kept:
+      description: Whether C(journal.head) vouches for the last line. It does not if the process of the run was killed.
+      type: bool
+      sample: true
     samples_sha256:
       description: SHA-256 of the samples.
       type: str
@@ -169,15 +175,18 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.files imp
     JSON,
     MARKDOWN,
     Change,
+    render_json,
     write_files,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.integrity import (
-    Signer,
+    Replacing,
+    earlier_evidence,
     failure_of,
     integrity_of,
-    is_signed,
+    replacing,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.model import Artifact, Evidence
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.signature import Fit, Signatures, set_aside
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import read_samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
@@ -204,24 +213,58 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     run = find_run(state_to_read(params["state_dir"]), selected, warn=module.warn)
     if run is None:
         return {"changed": False, "msg": "no run yet"}
-    evidence = evidence_of_run(run)
-    changes = write_files(run.folder, evidence, check_mode=module.check_mode)
-    signed = sign(module, run.folder / JSON)
-    return result_of(run.folder, evidence, artifact_of(run.entries, evidence), changes, signed=signed)
+    evidence, path, signatures = evidence_of_run(run), run.folder / JSON, signatures_of(module)
+    earlier = earlier_evidence(path)
+    action, refusal = replacing(earlier, render_json(evidence), run.reading, evidence["journal"], signatures.fit(path))
+    failures = [failure_of(run.folder, evidence["journal"]), f"{run.folder}: {refusal}" if refusal else ""]
+    if action is Replacing.KEEP:
+        module.warn(f"{path} is signed, and another version of the collection made it. It stays as it is.")
+    if action is Replacing.SET_ASIDE and earlier is not None and not module.check_mode:
+        set_aside(path, earlier.lines)
+    changes = write(module, run.folder, evidence, action)
+    signed = not any(failures) and sign(module, signatures, path, changed=any(c.path == path for c in changes))
+    if not any(failures) and not module.check_mode and signatures.fit(path) is Fit.BAD:
+        failures.append(
+            f"{path}.sig is not the signature of this file. Find out who changed it, or sign it with signing_key."
+        )
+    result = result_of(run.folder, evidence, artifact_of(run.entries, evidence), changes, signed=signed)
+    failure = " ".join(filter(None, failures))
+    return {**result, "failure": failure} if failure else result
+
+
+def write(module: AnsibleModule, folder: Path, evidence: Evidence, action: Replacing) -> list[Change]:
+    """Write what may be written."""
+    if action is Replacing.REFUSE:
+        return []
+    return write_files(folder, evidence, check_mode=module.check_mode, keep_json=action is Replacing.KEEP)
 
 
 def evidence_of_run(run: StoredRun) -> Evidence:
     """The evidence from the journal and the samples of a run."""
     samples = {key: [s for _session, s in rows] for key, rows in read_samples(run.folder / "samples.jsonl").items()}
-    return evidence_of(run.entries, samples, integrity_of(run.folder, run.entries))
+    return evidence_of(run.entries, samples, integrity_of(run.folder, run.reading))
 
 
-def sign(module: AnsibleModule, path: Path) -> bool:
-    """Sign a file if there is a key, and no current signature. Returns whether there is a new signature."""
-    if not module.params["signing_key"] or is_signed(path):
+def signatures_of(module: AnsibleModule) -> Signatures:
+    """What makes and checks signatures on this machine."""
+
+    def run(command: list[str], data: bytes | None) -> tuple[int, str, str]:
+        try:
+            code, output, errors = module.run_command(command, data=data, binary_data=True, handle_exceptions=False)
+        except BrokenPipeError:  # without any signature in the file, ssh-keygen ends before it reads the document
+            return 255, "", ""
+        return int(code), str(output), str(errors)
+
+    return Signatures(module.get_bin_path("ssh-keygen"), run)
+
+
+def sign(module: AnsibleModule, signatures: Signatures, path: Path, *, changed: bool) -> bool:
+    """Sign a file if there is a key, and no signature by this key. Returns whether there is a new signature."""
+    key = module.params["signing_key"]
+    if not key or (not changed and signatures.is_by(path, key)):
         return False
     if not module.check_mode:
-        Signer(module.params["signing_key"], module.get_bin_path("ssh-keygen"), module.run_command).sign(path)
+        signatures.sign(path, key)
     return True
 
 
@@ -229,7 +272,7 @@ def result_of(
     folder: Path, evidence: Evidence, artifact: Artifact, changes: list[Change], *, signed: bool
 ) -> dict[str, Any]:
     """What the module returns for a run."""
-    result = {
+    return {
         "changed": bool(changes) or signed,
         "diff": [diff_of(change) for change in changes if change.path.name == MARKDOWN],
         "journal": evidence["journal"],
@@ -239,8 +282,6 @@ def result_of(
         "artifact": artifact,
         "statements": evidence["statements"],
     }
-    failure = failure_of(folder.name, evidence["journal"])
-    return {**result, "failure": failure} if failure else result
 
 
 def diff_of(change: Change) -> dict[str, str]:

@@ -22,6 +22,7 @@ INTACT = {
     "events": 9,
     "broken_at": None,
     "why": "",
+    "end_kept": True,
     "samples_sha256": "b" * 64,
     "samples_as_sealed": True,
 }

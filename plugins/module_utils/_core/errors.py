@@ -88,6 +88,10 @@ class JournalUnreadable(VsphereError):
     """A run's journal is damaged, foreign, or written by a newer version of the collection."""
 
 
+class JournalUnwritable(VsphereError):
+    """A run's journal does not accept lines any more: the disk is full, or became read-only."""
+
+
 class RunBusy(VsphereError):
     """Another process carries out a run for the same host."""
 

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .._core.files import accessing, replace_file
 from .model import Evidence
 from .report import render_html, render_markdown
 
@@ -27,8 +27,11 @@ class Change:
     after: str
 
 
-def write_files(folder: Path, evidence: Evidence, *, check_mode: bool) -> list[Change]:
-    """Write the files whose content changes; in check mode, only report them. Raises ImportError if a library is missing."""
+def write_files(folder: Path, evidence: Evidence, *, check_mode: bool, keep_json: bool = False) -> list[Change]:
+    """Write the files whose content changes, the JSON not with ``keep_json``; in check mode, only report them.
+
+    Raises InvalidInput if a file cannot be written, and ImportError if a library is missing.
+    """
     # The JSON comes first: it must be written even if the plot library is missing.
     renderings: tuple[tuple[str, Callable[[Evidence], str]], ...] = (
         (JSON, render_json),
@@ -36,25 +39,17 @@ def write_files(folder: Path, evidence: Evidence, *, check_mode: bool) -> list[C
         (HTML, render_html),
     )
     changes = []
-    for name, render in renderings:
+    for name, render in renderings[keep_json:]:
         path, after = folder / name, render(evidence)
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         if before != after:
             changes.append(Change(path, before, after))
             if not check_mode:
-                _replace(path, after)
+                with accessing(path, "written"):
+                    replace_file(path, after.encode())
     return changes
 
 
 def render_json(evidence: Evidence) -> str:
     """The text of ``evidence.json``."""
     return json.dumps(evidence, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file in one step. Only its owner can read it."""
-    new = path.with_suffix(path.suffix + ".new")
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    new.replace(path)

@@ -2,36 +2,35 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a run's journal and samples are as the run wrote them, and the signature of its evidence."""
+"""Whether a run's journal and samples are as the run wrote them, and whether its evidence may be replaced."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from .._core.errors import InvalidInput
 from .._experiments.samples import digest
-from .._run.events import Entry, RunFinished, SamplesSealed
-from .._run.journal import verify_chain
+from .._run.events import SamplesSealed
+from .._run.journal import Reading
 from .model import Integrity
+from .signature import Fit
 
-NAMESPACE = "liveml.vsphere"  # of the signature
 
-
-def integrity_of(folder: Path, entries: Sequence[Entry]) -> Integrity:
-    """Verify the journal's chain and the samples' SHA-256."""
-    chain = verify_chain(folder / "journal.jsonl")
-    seal = next((e.event.sha256 for e in reversed(entries) if isinstance(e.event, SamplesSealed)), None)
-    finished = bool(entries) and isinstance(entries[-1].event, RunFinished)
+def integrity_of(folder: Path, reading: Reading) -> Integrity:
+    """What verifying the journal showed, and the samples' SHA-256 compared with the one in the journal."""
+    seal = next((e.event.sha256 for e in reversed(reading.entries) if isinstance(e.event, SamplesSealed)), None)
     sha256 = digest(folder / "samples.jsonl")
     return {
-        "head": chain.head,
-        "events": chain.events,
-        "broken_at": chain.broken_at,
-        "why": chain.why,
+        "head": reading.head,
+        "events": len(reading.entries),
+        "broken_at": reading.broken_at,
+        "why": reading.why,
+        "end_kept": reading.end_kept,
         "samples_sha256": sha256,
-        "samples_as_sealed": sha256 == seal if seal is not None and finished else None,
+        "samples_as_sealed": sha256 == seal if seal is not None and reading.finished else None,
     }
 
 
@@ -43,6 +42,10 @@ def damage(integrity: Integrity) -> list[str]:
             f"The journal was changed: line {integrity['broken_at']} is wrong ({integrity['why']}). "
             "The evidence does not prove anything from that line on."
         )
+    elif integrity["why"]:
+        found.append(
+            f"The end of the journal cannot be verified: {integrity['why']}. The evidence does not prove anything."
+        )
     if integrity["samples_as_sealed"] is False:
         found.append(
             "The samples were changed: their SHA-256 is not the one in the journal. The evidence does not prove anything."
@@ -50,46 +53,82 @@ def damage(integrity: Integrity) -> list[str]:
     return found
 
 
-def failure_of(run_id: str, integrity: Integrity) -> str:
+def failure_of(folder: Path, integrity: Integrity) -> str:
     """Why the evidence of a run is not valid, and what to do; empty if it is valid."""
     found = damage(integrity)
-    return f"Run {run_id}: {' '.join(found)} Find out who changed the files." if found else ""
+    return f"Run {folder.name}: {' '.join(found)} Find out who changed the files in {folder}." if found else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
-    """Signs with ``ssh-keygen -Y sign``. ``run`` runs a command and returns its exit code, output and error output."""
+class Earlier:
+    """The ``evidence.json`` that is there already: its text, and the record from which it was made."""
 
-    key: str
-    program: str | None
-    run: Callable[[list[str]], tuple[int, str, str]]
+    text: str
+    lines: int = 0
+    head: str = ""
+    samples: str = ""
 
-    def sign(self, path: Path) -> None:
-        """Write the signature of a file. Raises InvalidInput."""
-        if self.program is None:
-            raise InvalidInput(
-                "signing_key needs the program ssh-keygen, which was not found",
-                hint="Install the OpenSSH client",
-                option="signing_key",
-            )
-        signature = signature_of(path)
-        signature.unlink(missing_ok=True)
-        code, _output, errors = self.run([self.program, "-Y", "sign", "-f", self.key, "-n", NAMESPACE, str(path)])
-        if code != 0:
-            raise InvalidInput(
-                f"{path} cannot be signed: {' '.join(errors.split())[:200]}",
-                hint="Set signing_key to an SSH key without a passphrase, or to a key that the SSH agent holds",
-                option="signing_key",
-            )
-        signature.chmod(0o600)
+    def is_of(self, integrity: Integrity) -> bool:
+        """Whether it was made from the same journal and samples."""
+        known = (integrity["events"], integrity["head"], integrity["samples_sha256"])
+        return (self.lines, self.head, self.samples) == known
 
+    def continued_by(self, reading: Reading) -> bool:
+        """Whether the journal continues where this evidence was made: the run was resumed."""
+        return 0 < self.lines < len(reading.entries) and reading.sha256s[self.lines - 1] == self.head
 
-def signature_of(path: Path) -> Path:
-    """The path of a file's signature."""
-    return path.with_name(f"{path.name}.sig")
+    def contradicts(self, reading: Reading) -> str:
+        """Why this evidence was made from another journal; empty if it was not, or says nothing about it."""
+        if self.lines > len(reading.entries):
+            return f"line {len(reading.entries) + 1} is missing: evidence.json was made from {self.lines} lines"
+        if self.lines and reading.sha256s[self.lines - 1] != self.head:
+            return f"line {self.lines} is not the one from which evidence.json was made"
+        return ""
 
 
-def is_signed(path: Path) -> bool:
-    """Whether a file has a signature that is not older than the file."""
-    signature = signature_of(path)
-    return signature.exists() and path.exists() and signature.stat().st_mtime_ns >= path.stat().st_mtime_ns
+def earlier_evidence(path: Path) -> Earlier | None:
+    """The evidence of a path, ``None`` if there is none. It may have been edited: what cannot be read says nothing."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    try:
+        journal: Any = json.loads(text)["journal"]
+        lines, head, samples = journal["events"], journal["head"], journal["samples_sha256"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return Earlier(text)
+    if type(lines) is not int or lines < 0:
+        return Earlier(text)
+    return Earlier(text, lines, str(head), str(samples))
+
+
+class Replacing(StrEnum):
+    """What may be done with the ``evidence.json`` that is there."""
+
+    WRITE = "write"
+    KEEP = "keep"  # signed, and the record is the same: only the collection makes another text of it
+    SET_ASIDE = "set aside"  # signed, and the run was resumed since
+    REFUSE = "refuse"
+
+
+def replacing(
+    earlier: Earlier | None, text: str, reading: Reading, integrity: Integrity, fit: Fit
+) -> tuple[Replacing, str]:
+    """Whether ``text`` may replace the evidence that is there, whose signature has that ``fit``; and why not, if so.
+
+    An unsigned document is only a copy of what journal and samples say, unless nothing else vouches for the journal's end.
+    """
+    if earlier is None or earlier.text == text:
+        return Replacing.WRITE, ""
+    if not reading.problem and not reading.end_kept and (why := earlier.contradicts(reading)):
+        return Replacing.REFUSE, f"The journal was changed: {why}."
+    if fit not in (Fit.GOOD, Fit.NOT_CHECKED):
+        return Replacing.WRITE, ""
+    if fit is Fit.GOOD and earlier.is_of(integrity) and not damage(integrity):
+        return Replacing.KEEP, ""
+    if earlier.continued_by(reading):
+        return Replacing.SET_ASIDE, ""
+    return (
+        Replacing.REFUSE,
+        "evidence.json is signed and says something else than journal and samples. It was not replaced.",
+    )

@@ -28,6 +28,7 @@ class Integrity(TypedDict):
     events: int
     broken_at: int | None
     why: str
+    end_kept: bool
     samples_sha256: str
     samples_as_sealed: bool | None
 

@@ -79,7 +79,7 @@ def worst_first(experiments: Iterable[Experiment]) -> list[Experiment]:
 def is_intact(record: Record) -> bool:
     """Whether nothing shows that journal or samples were changed after the run."""
     journal = record["journal"]
-    return journal["broken_at"] is None and journal["samples_as_sealed"] is not False
+    return journal["broken_at"] is None and not journal["why"] and journal["samples_as_sealed"] is not False
 
 
 def overall(record: Record, statements: list[str]) -> Overall:

@@ -337,9 +337,12 @@ def environment_facts(evidence: Evidence) -> list[tuple[str, str]]:
 def integrity_facts(evidence: Evidence) -> list[tuple[str, str]]:
     """Whether journal and samples are as the run wrote them."""
     journal = evidence["journal"]
-    chain = f"unbroken, {plural(journal['events'], 'event')}"
+    end = "" if journal["end_kept"] else "; nothing vouches for its last line"
+    chain = f"unbroken, {plural(journal['events'], 'event')}{end}"
     if journal["broken_at"] is not None:
         chain = f"BROKEN at line {journal['broken_at']}: {journal['why']}"
+    elif journal["why"]:
+        chain = f"END NOT VERIFIED: {journal['why']}"
     sealed = {
         True: "unchanged (their SHA-256 is in the journal)",
         False: "CHANGED (their SHA-256 is not the one in the journal)",

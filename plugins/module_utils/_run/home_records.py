@@ -12,13 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .._core.files import accessing
 from .._vsphere.home_attribute import Home
 from .events import HomeRecorded, Ref
 from .journal import utc_now
 from .model import MoveResult, Purpose
 from .ports import Recorder, Vcenter
 from .state import RunState
-from .store import accessing, runs_of
+from .store import runs_of
 
 CLEARED = "homes_cleared.jsonl"
 

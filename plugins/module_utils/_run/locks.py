@@ -11,11 +11,11 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .._core.errors import RunBusy
-from .store import accessing
+from .._core.files import accessing
 
 
 @contextmanager
@@ -24,14 +24,16 @@ def run_lock(
 ) -> Iterator[None]:
     """Hold the lock of ``key``; wait up to ``timeout`` seconds until another process releases it.
 
-    Raises RunBusy with the holder's pid. ``waiting`` hears one sentence when the wait begins.
+    Raises RunBusy with the holder's pid, or InvalidInput. ``waiting`` hears one sentence when the wait begins.
     """
     path = state / "locks" / f"{key}.lock"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    with accessing(path, "written"):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _acquire(fd, timeout, waiting)
         os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps({"pid": os.getpid()}).encode(), 0)
+        with suppress(OSError):  # on a full disk the lock still holds; only its holder has no number
+            os.pwrite(fd, json.dumps({"pid": os.getpid()}).encode(), 0)
         yield
     finally:
         os.close(fd)

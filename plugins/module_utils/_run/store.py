@@ -15,12 +15,12 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from .._core.errors import InvalidInput, NotFound
+from .._core.files import accessing
 from .._plan.model import Move, Plan, Refusal
 from .._vsphere.estate import Estate, VcenterInfo
 from .events import Entry, Event, MovePlanned, RunResumed, RunStarted, VmRefused
@@ -29,6 +29,7 @@ from .model import Purpose, run_key
 from .state import RunState, replay
 
 JOURNAL = "journal.jsonl"
+NAME = re.compile(r"\d{8}T\d{6}Z-([a-z]+)-(.+)-[0-9a-f]{4}")  # of a run's folder: purpose and subject
 
 
 def state_to_read(state_dir: str) -> Path:
@@ -54,31 +55,25 @@ def state_path(state_dir: str) -> Path:
     return path
 
 
-@contextmanager
-def accessing(path: Path, done: str = "read") -> Iterator[None]:
-    """Raise InvalidInput if a file of the state directory exists and cannot be read (or ``done``)."""
-    try:
-        yield
-    except OSError as error:
-        raise InvalidInput(
-            f"{path} cannot be {done}: {error.strerror}",
-            hint="Set state_dir to a folder that this user can use",
-            option="state_dir",
-        ) from error
-
-
 def slug_of(subject: str) -> str:
     """A run's subject as part of the name of its folder."""
     return re.sub(r"[^A-Za-z0-9-]+", "-", subject).strip("-").lower()[:40] or "vms"
 
 
 def new_run(state: Path, purpose: Purpose, subject: str) -> Path:
-    """Create the folder of a new run; its name is the ``run_id``, which sorts by time."""
+    """Create the folder of a new run; its name is the ``run_id``, which sorts by time. Raises InvalidInput."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     slug = slug_of(subject)
     folder = state / "runs" / f"{stamp}-{purpose}-{slug}-{secrets.token_hex(2)}"
-    folder.mkdir(mode=0o700)
+    with accessing(folder, "created"):
+        folder.mkdir(mode=0o700)
     return folder
+
+
+def named_after(folder: Path) -> tuple[str, str]:
+    """Purpose and slug of the subject in the name of a run's folder; empty if it has another name."""
+    found = NAME.fullmatch(folder.name)
+    return (found[1], found[2]) if found else ("", "")
 
 
 def run_folders(state: Path) -> list[Path]:
@@ -103,8 +98,13 @@ class StoredRun:
     """A run as the state directory holds it."""
 
     folder: Path
-    entries: tuple[Entry, ...]
+    reading: Reading
     state: RunState
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The events of its journal, up to the first damage."""
+        return self.reading.entries
 
 
 def readings(state: Path) -> Iterator[tuple[Path, Reading]]:
@@ -125,7 +125,7 @@ def stored_runs(state: Path, warn: Warn = ignore) -> Iterator[StoredRun]:
             warn(_left_out(folder, reading))
         run = replay(reading.entries)
         if run is not None:
-            yield StoredRun(folder, reading.entries, run)
+            yield StoredRun(folder, reading, run)
 
 
 def _left_out(folder: Path, reading: Reading) -> str:
@@ -156,23 +156,45 @@ class RunFilter:
             )
         )
 
+    def may_mean(self, folder: Path, names: Iterable[str]) -> bool:
+        """Whether a run is meant whose journal cannot be read. The name of its folder decides; ``names`` are those of the host."""
+        purpose, slug = named_after(folder)
+        hosts = {slug_of(name) for name in (*names, self.host or "") if name}
+        return (
+            self.run_id in (None, folder.name)
+            and self.purpose in (None, "", purpose)
+            and (self.host is None or slug in hosts)
+        )
+
 
 def find_run(
     state: Path, wanted: RunFilter, *, holds: Callable[[RunState], bool] = lambda _run: True, warn: Warn = ignore
 ) -> StoredRun | None:
     """The newest run that is meant and for which ``holds`` is true; ``None`` if there is none.
 
-    Raises NotFound if ``run_id`` names no run.
+    Raises NotFound if ``run_id`` names no run, and JournalUnreadable if a run that is meant has no readable beginning: it may
+    be the newest.
     """
     named = False
-    for run in stored_runs(state, warn):
-        if wanted.fits(run):
+    for folder, reading in readings(state):
+        run = replay(reading.entries)
+        if run is None and reading.problem and wanted.may_mean(folder, _names_of(state, wanted.host)):
+            raise unreadable(folder / JOURNAL, reading.problem)
+        if reading.problem:
+            warn(_left_out(folder, reading))
+        stored = None if run is None else StoredRun(folder, reading, run)
+        if stored is not None and wanted.fits(stored):
             named = True
-            if holds(run.state):
-                return run
+            if holds(stored.state):
+                return stored
     if wanted.run_id and not named:
         raise no_run(state, wanted.run_id)
     return None
+
+
+def _names_of(state: Path, host: str | None) -> set[str]:
+    """The names that runs know of a host, by its name or MoID."""
+    return {run.state.host_name for run in stored_runs(state) if host in (run.state.host, run.state.host_name)} - {""}
 
 
 def no_run(state: Path, run_id: str | None = None) -> NotFound:
@@ -191,7 +213,7 @@ def _may_be_of(folder: Path, reading: Reading, key: str, subject: str) -> bool:
     """Whether a run works for ``key``. If its first line is destroyed, the name of its folder decides."""
     if reading.key is not None or not reading.problem:
         return reading.key == key
-    return f"-{slug_of(subject)}-" in folder.name
+    return named_after(folder)[1] == slug_of(subject)
 
 
 def refuse_unreadable(state: Path, key: str, subject: str) -> None:

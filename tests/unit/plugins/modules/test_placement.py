@@ -19,7 +19,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records i
     clear_homes,
     journal_homes,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE, Home, encode_home
@@ -111,7 +111,7 @@ def test_a_home_in_the_journals_is_cleared_once_and_the_journal_is_kept(
     assert body(Module(tmp_path, state="present"), vcenter)["placements"] == []
     assert body(Module(tmp_path, **wanted), vcenter)["changed"] is False
     assert journal.read_bytes() == evidence
-    assert verify_chain(journal).broken_at is None
+    assert read_journal(journal).broken_at is None
     assert (tmp_path / CLEARED).stat().st_mode & 0o777 == 0o600
 
 

@@ -41,6 +41,7 @@ INTEGRITY = {
     "events": 9,
     "broken_at": None,
     "why": "",
+    "end_kept": True,
     "samples_sha256": "b" * 64,
     "samples_as_sealed": True,
 }

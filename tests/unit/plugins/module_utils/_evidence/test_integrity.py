@@ -2,28 +2,32 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What was changed after a run is named; evidence is signed once."""
+"""What was changed after a run is named; evidence is replaced only if nothing is lost."""
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.integrity import (
-    Signer,
+    Replacing,
+    earlier_evidence,
     failure_of,
-    is_signed,
+    replacing,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.signature import Fit
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Reading
 
-from tests.builders.journals import INTACT
+from tests.builders.journals import INTACT, entries
 
 CHAIN = (
     "The journal was changed: line 4 is wrong (it is not an event). "
     "The evidence does not prove anything from that line on."
 )
 SAMPLES = "The samples were changed: their SHA-256 is not the one in the journal. The evidence does not prove anything."
+END = "The end of the journal cannot be verified: journal.head is damaged. The evidence does not prove anything."
 BROKEN = {"broken_at": 4, "why": "it is not an event"}
 
 
@@ -34,55 +38,54 @@ BROKEN = {"broken_at": 4, "why": "it is not an event"}
         ({"samples_as_sealed": None}, None),
         (BROKEN, CHAIN),
         ({"samples_as_sealed": False}, SAMPLES),
+        ({"why": "journal.head is damaged"}, END),
         ({**BROKEN, "samples_as_sealed": False}, f"{CHAIN} {SAMPLES}"),
     ],
 )
 def test_the_failure_names_everything_that_was_changed(change: dict[str, object], sentences: str | None) -> None:
-    failure = failure_of("r1", {**INTACT, **change})
-    assert failure == ("" if sentences is None else f"Run r1: {sentences} Find out who changed the files.")
+    failure = failure_of(Path("/s/r1"), {**INTACT, **change})
+    assert failure == ("" if sentences is None else f"Run r1: {sentences} Find out who changed the files in /s/r1.")
 
 
-class Keygen:
-    """Signs like ``ssh-keygen``, or fails."""
-
-    def __init__(self, code: int = 0) -> None:
-        self.code = code
-        self.commands: list[list[str]] = []
-
-    def __call__(self, command: list[str]) -> tuple[int, str, str]:
-        self.commands.append(command)
-        if self.code == 0:
-            Path(f"{command[-1]}.sig").write_text("signature")
-        return self.code, "", "Load key:\n  no such file\n"
-
-
-@pytest.fixture
-def evidence(tmp_path: Path) -> Path:
-    path = tmp_path / "evidence.json"
-    path.write_text("{}")
-    return path
-
-
-def test_evidence_is_signed_until_it_changes(evidence: Path) -> None:
-    keygen = Keygen()
-    assert not is_signed(evidence)
-    Signer("id_key", "/usr/bin/ssh-keygen", keygen).sign(evidence)
-    assert keygen.commands == [
-        ["/usr/bin/ssh-keygen", "-Y", "sign", "-f", "id_key", "-n", "liveml.vsphere", str(evidence)]
-    ]
-    signature = evidence.with_name("evidence.json.sig")
-    assert signature.stat().st_mode & 0o777 == 0o600
-    assert is_signed(evidence)
-    os.utime(evidence, ns=(0, signature.stat().st_mtime_ns + 1))
-    assert not is_signed(evidence)
+READING = Reading(tuple(entries([{"event": "run_started"}] * 3)), sha256s=("1", "2", "3"))
+RECORD: Any = {**INTACT, "events": 3, "head": "3"}
 
 
 @pytest.mark.parametrize(
-    ("program", "words"),
-    [(None, "needs the program ssh-keygen"), ("/usr/bin/ssh-keygen", "cannot be signed: Load key: no such file")],
+    ("there", "kept", "unsigned", "signed"),
+    [
+        ((3, "3"), True, Replacing.WRITE, Replacing.KEEP),  # the same record
+        ((3, "x"), True, Replacing.WRITE, Replacing.REFUSE),  # an edited last line, or an edited document
+        ((2, "2"), True, Replacing.WRITE, Replacing.SET_ASIDE),  # the run was resumed
+        ((5, "5"), True, Replacing.WRITE, Replacing.REFUSE),  # lines are gone
+        (("odd", "3"), True, Replacing.WRITE, Replacing.REFUSE),
+        ((3, "3"), False, Replacing.WRITE, Replacing.KEEP),
+        ((2, "2"), False, Replacing.WRITE, Replacing.SET_ASIDE),
+        # Nothing but this document vouches for the end of the journal.
+        ((3, "x"), False, Replacing.REFUSE, Replacing.REFUSE),
+        ((5, "5"), False, Replacing.REFUSE, Replacing.REFUSE),
+    ],
 )
-def test_evidence_that_cannot_be_signed_has_no_signature(evidence: Path, program: str | None, words: str) -> None:
-    with pytest.raises(InvalidInput, match=words) as raised:
-        Signer("id_key", program, Keygen(code=1)).sign(evidence)
-    assert raised.value.option == "signing_key"
-    assert not is_signed(evidence)
+def test_evidence_is_replaced_only_if_nothing_is_lost(
+    tmp_path: Path, there: tuple[Any, str], kept: bool, unsigned: Replacing, signed: Replacing
+) -> None:
+    path = tmp_path / "evidence.json"
+    path.write_text(json.dumps({"journal": {**RECORD, "events": there[0], "head": there[1]}, "result": "success"}))
+    reading = Reading(READING.entries, sha256s=READING.sha256s, end_kept=kept)
+    earlier = earlier_evidence(path)
+    for fit, wanted in ((Fit.NONE, unsigned), (Fit.BAD, unsigned), (Fit.GOOD, signed)):
+        action, why = replacing(earlier, "another text", reading, RECORD, fit)
+        assert action is wanted
+        assert bool(why) == (action is Replacing.REFUSE)
+    assert replacing(earlier, "another text", reading, RECORD, Fit.NOT_CHECKED)[0] is not Replacing.WRITE
+    assert replacing(earlier, path.read_text(), reading, RECORD, Fit.GOOD)[0] is Replacing.WRITE
+    assert replacing(None, "another text", reading, RECORD, Fit.NONE)[0] is Replacing.WRITE
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", '{"journal": {"events": 1}}', "[" * 5000, "\0"])
+def test_a_document_that_cannot_be_read_says_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "evidence.json").write_text(text)
+    earlier = earlier_evidence(tmp_path / "evidence.json")
+    assert earlier is not None
+    assert (earlier.lines, earlier.contradicts(READING)) == (0, "")
+    assert replacing(earlier, "another text", READING, RECORD, Fit.NONE)[0] is Replacing.WRITE

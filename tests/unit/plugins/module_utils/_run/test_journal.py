@@ -6,17 +6,25 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, RunBusy
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+    InvalidInput,
+    JournalUnreadable,
+    JournalUnwritable,
+    RunBusy,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal as _journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import HEAD, Journal, Reading, read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import run_lock
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Purpose, run_key
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import replay
@@ -43,9 +51,14 @@ def test_file_is_private_and_numbered(tmp_path: Path) -> None:
 def test_a_journal_cut_anywhere_is_read_and_continued(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = write_run(tmp_path_factory.mktemp("run"))
     whole = journal_rows(path)
+    (path.parent / HEAD).unlink()  # a killed process has not kept the end
     os.truncate(path, min(cut, path.stat().st_size))
     kept = journal_rows(path)
     assert kept == whole[: len(kept)]
+    if len(kept) == len(whole):
+        with pytest.raises(JournalUnreadable, match="its run has ended"):
+            Journal(path)
+        return
     journal = Journal(path)
     write_event(journal, "run_resumed" if kept else "run_started", plan_id="p2")
     journal.close()
@@ -155,10 +168,10 @@ def test_a_journal_s_lines_follow_from_each_other_also_over_a_restart(tmp_path: 
     written(path, 3)
     with path.open("ab") as stream:
         stream.write(b'{"seq": 4, "torn')
-    assert verify_chain(path).events == 3
+    assert len(read_journal(path).entries) == 3
     written(path, 2)
-    chain = verify_chain(path)
-    assert (chain.events, chain.broken_at) == (5, None)
+    chain = read_journal(path)
+    assert (len(chain.entries), chain.broken_at) == (5, None)
     assert chain.head == hashlib.sha256(path.read_bytes().splitlines()[-1]).hexdigest()
 
 
@@ -180,7 +193,7 @@ def test_no_change_of_a_journal_goes_unnoticed(
     else:
         lines[line] = b"nonsense\n"
     path.write_bytes(b"".join(lines))
-    chain = verify_chain(path)
+    chain = read_journal(path)
     assert chain.broken_at is not None
     assert line + 1 <= chain.broken_at <= line + 2
     assert chain.why
@@ -196,10 +209,146 @@ def test_threads_write_one_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(_journal, "_write_all", slowly)
     heard: list[int] = []
     journal = Journal(tmp_path / "journal.jsonl", lambda entry: heard.append(entry.seq))
+    write_event(journal, "run_started")
     with ThreadPoolExecutor(4) as threads:
         for number in range(40):
             threads.submit(write_event, journal, "experiment_progress", progress=number / 40)
     journal.close()
-    chain = verify_chain(journal.path)
-    assert (chain.events, chain.broken_at) == (40, None)
-    assert heard == list(range(1, 41))
+    chain = read_journal(journal.path)
+    assert (len(chain.entries), chain.broken_at) == (41, None)
+    assert heard == list(range(1, 42))
+
+
+def kinds(path: Path) -> list[str]:
+    return [entry.event.kind for entry in read_journal(path).entries]
+
+
+BYTES = st.binary(min_size=1, max_size=60) | st.just(b"\0" * 40) | st.just(b"\n") | st.just(b"{}\n")
+
+
+@given(
+    change=st.sampled_from(
+        ["flip", "cut", "truncate", "insert", "overwrite", "line out", "line in", "line twice", "empty"]
+    ),
+    place=st.floats(0, 1),
+    length=st.integers(1, 600),
+    data=BYTES,
+    file=st.sampled_from(["journal.jsonl", HEAD]),
+)
+def test_damage_of_a_finished_journal_is_found_or_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, change: str, place: float, length: int, data: bytes, file: str
+) -> None:
+    """Whatever happens to the bytes of either file; and a finished run is never resumed, nor its journal changed."""
+    state = state_path(str(tmp_path_factory.mktemp("state")))
+    journal = write_run(new_run(state, Purpose.EVACUATE, "esx-05"))
+    before = read_journal(journal)
+    path = journal.parent / file
+    damage(path, change, place, length, data)
+    changed = path.read_bytes()
+    after = read_journal(journal)
+    assert after.problem or (after.entries, after.finished) == (before.entries, True)
+    try:
+        resumed = unfinished_run(state, "uuid.host-5", Purpose.EVACUATE, "esx-05")
+    except JournalUnreadable as error:
+        assert str(journal) in str(error)
+        resumed = None
+    assert resumed is None
+    with pytest.raises(JournalUnreadable):
+        Journal(journal)
+    assert path.read_bytes() == changed
+
+
+def damage(path: Path, change: str, place: float, length: int, data: bytes) -> None:
+    whole = path.read_bytes()
+    at = min(int(place * len(whole)), len(whole) - 1)
+    lines = whole.splitlines(keepends=True)
+    line = min(int(place * len(lines)), len(lines) - 1)
+    flipped = bytes([whole[at] ^ (1 + length % 255)])
+    path.write_bytes(
+        {
+            "flip": whole[:at] + flipped + whole[at + 1 :],
+            "cut": whole[:at] + whole[at + length :],
+            "truncate": whole[:at],
+            "insert": whole[:at] + data + whole[at:],
+            "overwrite": whole[:at] + data + whole[at + len(data) :],
+            "line out": b"".join(lines[:line] + lines[line + 1 :]),
+            "line in": b"".join([*lines[:line], data.rstrip(b"\n") + b"\n", *lines[line:]]),
+            "line twice": b"".join([*lines[:line], lines[line], *lines[line:]]),
+            "empty": b"",
+        }[change]
+    )
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_without_its_kept_head_a_journal_is_read_as_far_as_it_goes(tmp_path: Path, lost: int) -> None:
+    """Then nothing vouches for the end, and nothing says that it does."""
+    path = write_run(tmp_path)
+    assert read_journal(path).end_kept
+    (tmp_path / HEAD).unlink()
+    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) - lost])
+    reading = read_journal(path)
+    assert (reading.problem, reading.finished, reading.end_kept) == ("", True, False)
+
+
+@pytest.mark.parametrize("later", [HEAD, "samples.jsonl", "evidence.json"])
+def test_a_journal_that_was_emptied_or_deleted_is_damaged(tmp_path: Path, later: str) -> None:
+    path = write_run(tmp_path)
+    (tmp_path / HEAD).rename(tmp_path / later)
+    for harm in (lambda: path.write_bytes(b""), path.unlink):
+        harm()
+        assert "line 1 is damaged (it is missing" in read_journal(path).problem
+
+
+def test_a_journal_that_never_began_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    assert read_journal(path) == Reading()
+    path.write_bytes(b'{"seq": 1, "torn')
+    assert (read_journal(path).problem, read_journal(path).entries) == ("", ())
+
+
+def test_the_head_is_kept_when_the_run_begins_and_when_its_journal_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+
+    def kept() -> dict[str, Any]:
+        return dict(json.loads((tmp_path / HEAD).read_text()))
+
+    journal = Journal(path)
+    assert not (tmp_path / HEAD).exists()
+    write_event(journal, "run_started")
+    assert (kept()["lines"], kept()["finished"]) == (1, False)
+    write_event(journal, "planned")
+    assert kept()["lines"] == 1
+    journal.close()
+    assert kept() == {"lines": 2, "sha256": read_journal(path).head, "finished": False}
+    journal = Journal(path)
+    write_event(journal, "run_finished")
+    journal.close()
+    assert kept() == {"lines": 3, "sha256": read_journal(path).head, "finished": True}
+    assert (tmp_path / HEAD).stat().st_mode & 0o777 == 0o600
+
+
+def test_an_event_that_cannot_be_written_is_the_last_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written of it is cut off; when there is room again, another process continues without a hole."""
+    whole = _journal._write_all
+
+    def full(fd: int, data: bytes) -> None:
+        whole(fd, data[:20])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    heard: list[str] = []
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, lambda entry: heard.append(entry.event.kind))
+    write_event(journal, "run_started")
+    before = path.read_bytes()
+    monkeypatch.setattr(_journal, "_write_all", full)
+    with pytest.raises(JournalUnwritable, match=r"No space left on device.*Make room on the disk.*resumes the run"):
+        write_event(journal, "planned")
+    monkeypatch.setattr(_journal, "_write_all", whole)
+    with pytest.raises(JournalUnwritable):
+        write_event(journal, "planned")
+    assert (path.read_bytes(), heard) == (before, ["run_started"])
+    journal.close()
+    again = Journal(path)
+    write_event(again, "run_resumed")
+    again.close()
+    assert (kinds(path), read_journal(path).problem) == (["run_started", "run_resumed"], "")

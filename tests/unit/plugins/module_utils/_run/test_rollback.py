@@ -21,7 +21,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Ref
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes, record_home
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, verify_chain
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Outcome, Rules
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.rollback import rollback_reason
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
@@ -54,7 +54,7 @@ def state(tmp_path: Path) -> Path:
 
 def events(state: Path) -> list[dict[str, Any]]:
     (folder,) = (state / "runs").iterdir()
-    assert verify_chain(folder / "journal.jsonl").broken_at is None
+    assert read_journal(folder / "journal.jsonl").broken_at is None
     return journal_rows(folder / "journal.jsonl")
 
 
@@ -86,7 +86,7 @@ def test_a_failed_move_brings_back_what_had_moved(state: Path) -> None:
     assert told[-1]["result"] == "failed"
     assert told[-1]["back"] == len(away)
     evidence = evidence_of(entries(told), {}, {**dict.fromkeys(("head", "samples_sha256"), "a" * 64), "events": 1,
-                                      "broken_at": None, "why": "", "samples_as_sealed": True})  # fmt: skip
+                                      "broken_at": None, "why": "", "end_kept": True, "samples_as_sealed": True})  # fmt: skip
     jsonschema.validate(evidence, SCHEMA)
     assert "NoPermission" in evidence["run"]["rolled_back"]
     said = evidence["overall"]["statement"]
