@@ -88,8 +88,8 @@ class JournalUnreadable(VsphereError):
     """A run's journal is damaged, foreign, or written by a newer version of the collection."""
 
 
-class JournalUnwritable(VsphereError):
-    """A run's journal does not accept lines any more: the disk is full, or became read-only."""
+class StateUnwritable(VsphereError):
+    """Journal or samples cannot be written any more: the disk is full, or became read-only."""
 
 
 class RunBusy(VsphereError):

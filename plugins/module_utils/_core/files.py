@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import InvalidInput
+from .errors import InvalidInput, StateUnwritable
 
 
 @contextmanager
@@ -25,6 +25,15 @@ def accessing(path: Path, done: str = "read") -> Iterator[None]:
             hint="Set state_dir to a folder that this user can use, on a disk with free space",
             option="state_dir",
         ) from error
+
+
+def unwritable(path: Path, error: OSError) -> StateUnwritable:
+    """The error of a file of a run that does not accept data any more."""
+    return StateUnwritable(
+        f"{path} cannot be written ({error.strerror or error})",
+        hint="Make room on its disk, or make it writable, and run the same playbook again: a run that has begun is resumed",
+        option="state_dir",
+    )
 
 
 def replace_file(path: Path, data: bytes) -> None:

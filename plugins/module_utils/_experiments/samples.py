@@ -12,9 +12,12 @@ import json
 import os
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from .._core.files import unwritable
 from .model import Sample
 
 Key = tuple[str, str]  # VM MoID, experiment id
@@ -27,26 +30,44 @@ class SampleLog:
         # In containers all controllers may have the same process number.
         self._session = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._lock = threading.Lock()
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._stream = os.fdopen(fd, "a", buffering=1 << 14, encoding="utf-8")
-        if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
-            self._stream.write("\n")
+        self._path = path
+        self._failure: OSError | None = None
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._stream = os.fdopen(fd, "a", buffering=1 << 14, encoding="utf-8")
+            if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+                self._stream.write("\n")
+        except OSError as error:
+            raise unwritable(path, error) from error
 
     def add(self, key: Key, sample: Sample) -> None:
         """Append one sample."""
         line = {"vm": key[0], "id": key[1], "session": self._session, **asdict(sample)}
-        with self._lock:
+        with self._lock, self._noticing():
             self._stream.write(json.dumps(line) + "\n")
 
     def flush(self) -> None:
         """Write what is buffered to the operating system."""
-        with self._lock:
+        with self._lock, self._noticing():
             self._stream.flush()
 
     def close(self) -> None:
         """Flush and close."""
-        with self._lock:
+        with self._lock, self._noticing():
             self._stream.close()
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """Note that samples are lost; the watch continues, because VMs may move."""
+        try:
+            yield
+        except OSError as error:
+            self._failure = self._failure or error
+
+    def check(self) -> None:
+        """Raise StateUnwritable if samples were lost."""
+        if self._failure is not None:
+            raise unwritable(self._path, self._failure) from self._failure
 
 
 def digest(path: Path) -> str:

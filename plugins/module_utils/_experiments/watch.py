@@ -86,8 +86,11 @@ class Watch:
             watched.thread.start()
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        """Stop sampling, and wake threads that wait for a frozen server."""
+    def __exit__(self, *error: object) -> None:
+        """Stop sampling, and wake threads that wait for a frozen server.
+
+        Raises StateUnwritable if samples could not be written, unless another error is on its way.
+        """
         for watched in self._watched:
             watched.stop()
         for watched in self._watched:
@@ -95,6 +98,8 @@ class Watch:
             watched.close()
         self._pulse.__exit__()
         self._log.close()
+        if error[0] is None:
+            self._log.check()
 
     def baseline(self) -> None:
         """Sample for the baseline's seconds, so that the usual latency is known before anything moves.

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from .._core.errors import CallFailed, ConnectError, VsphereError
+from .._core.errors import CallFailed, ConnectError, StateUnwritable, VsphereError
 from .._experiments.clusters import merged, vm_list
 from .._experiments.model import Judgement
 from .._experiments.verdict import must_stop_run
@@ -25,6 +25,7 @@ from .._vsphere.faults import OwnReason, is_transient
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import Fault, PlacementUpdate, TaskUpdate
 from .events import (
+    Event,
     MoveCancelling,
     MoveFinished,
     MoveProgressed,
@@ -128,9 +129,13 @@ class Executor:
         self._ended: list[Ended] = []
         self._failures = 0
         self._stopped = ""
+        self._unwritable: StateUnwritable | None = None
 
     def run(self, plan: Plan, watched: tuple[str, ...] = ()) -> Outcome:
-        """Carry out the plan's moves and judge the experiments of ``watched`` VMs at the end."""
+        """Carry out the plan's moves and judge the experiments of ``watched`` VMs at the end.
+
+        Raises StateUnwritable if the journal accepts nothing any more, once the moves in flight have ended.
+        """
         for move in plan.moves:
             self._names |= {move.source: move.source_name, move.target: move.target_name}
         self._pending = [move for move in plan.moves if move.task is None]
@@ -144,6 +149,8 @@ class Executor:
             self._hear()
             self._enforce_deadlines()
             self._close_settled()
+        if self._unwritable is not None:
+            raise self._interrupted_by(self._unwritable)
         # Members of a cluster are judged with each of its VMs; each counts once.
         judgements = {(j.experiment.vm, j.experiment.id): j for vm in watched for j in self._watch.judge(vm)}
         return Outcome(tuple(self._ended), tuple(judgements.values()), self._stopped, self._interrupted())
@@ -151,7 +158,7 @@ class Executor:
     # starting
 
     def _adopt(self, move: Move, task: str) -> None:
-        self._journal.write(MoveSubmitting.of(move, attempt=1, adopted=True))
+        self._note(MoveSubmitting.of(move, attempt=1, adopted=True))
         self._watch.focus(move.vm)
         self._took_off(move, task, attempt=1)
 
@@ -177,9 +184,14 @@ class Executor:
 
     def _submit(self, move: Move) -> None:
         attempt = self._attempts[move.vm] = self._attempts.get(move.vm, 0) + 1
-        self._record_home(move)
-        self._watch.focus(move.vm)
-        self._journal.write(MoveSubmitting.of(move, attempt=attempt))
+        try:
+            self._record_home(move)
+            self._watch.focus(move.vm)
+            self._journal.write(MoveSubmitting.of(move, attempt=attempt))
+        except StateUnwritable as error:
+            self._stop_writing(error)
+            self._pending.append(move)
+            return
         try:
             task = self._vcenter.relocate(move.vm, move.target, pool=move.pool, priority=self._rules.priority)
         except ConnectError:
@@ -196,7 +208,7 @@ class Executor:
 
     def _took_off(self, move: Move, task: str, attempt: int) -> None:
         if not move.inferred:  # else a resumed run would treat the task as its own
-            self._journal.write(MoveSubmitted(move.number, vm_of(move), task))
+            self._note(MoveSubmitted(move.number, vm_of(move), task))
         rules = self._rules
         timeout = move_timeout(move, rules.slots, per_gib=rules.timeout_per_gib, floor=rules.timeout_floor)
         self._flights[task] = _Flight(move, self._clock() + timeout, task, attempt)
@@ -215,12 +227,11 @@ class Executor:
         if ended.result is MoveResult.TIMED_OUT:
             return  # its task may still move the VM to the target
         if home is not None and move.vm in self._attempts and ended.host == move.source:
-            record_home(
-                self._vcenter,
-                self._journal,
-                vm_of(move),
-                replace(home, target=move.source, target_name=move.source_name),
-            )
+            kept = replace(home, target=move.source, target_name=move.source_name)
+            try:
+                record_home(self._vcenter, self._journal, vm_of(move), kept)
+            except StateUnwritable as error:
+                self._stop_writing(error)
 
     # news
 
@@ -244,7 +255,7 @@ class Executor:
             self._close(flight.move, update.fault, flight.attempt, result, task=update.task)
         elif update.percent is not None:
             move = flight.move
-            self._journal.write(MoveProgressed(move.number, vm_of(move), update.percent))
+            self._note(MoveProgressed(move.number, vm_of(move), update.percent))
 
     def _hear_placement(self, update: PlacementUpdate) -> None:
         for flight in self._flights.values():
@@ -291,7 +302,7 @@ class Executor:
             self._finish(Ended(move, otherwise, host, name, fault))
 
     def _write_switch(self, move: Move) -> None:
-        self._journal.write(SwitchedOver(move.number, vm_of(move), move.target_name))
+        self._note(SwitchedOver(move.number, vm_of(move), move.target_name))
 
     def _may_retry(self, move: Move, fault: Fault | None, attempt: int, host: str | None) -> bool:
         return (
@@ -305,12 +316,13 @@ class Executor:
     def _finish(self, ended: Ended) -> None:
         move, fault = ended.move, ended.fault
         self._ended.append(ended)
-        self._journal.write(MoveFinished.of(ended))
+        self._note(MoveFinished.of(ended))
         if ended.result is MoveResult.NOT_STARTED:
             return
         self._keep_home(ended)
         self._watch.moved(move.vm)
-        self._settling[move.vm] = move
+        if self._unwritable is None:
+            self._settling[move.vm] = move
         if ended.result is not MoveResult.MOVED:
             reason = fault.name if fault is not None else str(ended.result)
             self._failed(f"the move of {move.vm_name} {ended.result} ({reason})")
@@ -335,18 +347,38 @@ class Executor:
                 self._close(flight.move, fault, flight.attempt, MoveResult.TIMED_OUT, task=flight.task)
             else:
                 flight.cancelling, flight.deadline = True, now + self._rules.cancel_grace
-                self._journal.write(MoveCancelling.of(flight.move))
+                self._note(MoveCancelling.of(flight.move))
                 self._vcenter.cancel(flight.task)
 
     def _close_settled(self) -> None:
         for vm in [vm for vm in self._settling if self._watch.settled(vm)]:
             move = self._settling.pop(vm)
             for judgement in self._watch.judge(vm):
-                self._journal.write(VerdictReached.of(judgement))
+                self._note(VerdictReached.of(judgement))
                 if must_stop_run(judgement):
                     self._failed(f"the experiment {judgement.experiment.id} in {move.vm_name} is {judgement.verdict}")
 
     # stopping
+
+    def _note(self, event: Event) -> None:
+        """Record what has happened. If that is impossible, what is in flight is still seen through."""
+        try:
+            self._journal.write(event)
+        except StateUnwritable as error:
+            self._stop_writing(error)
+
+    def _stop_writing(self, error: StateUnwritable) -> None:
+        self._unwritable = self._unwritable or error
+        self._stopped = self._stopped or "the journal cannot be written; no further move was started"
+        self._settling.clear()  # the resumed run judges
+
+    def _interrupted_by(self, error: StateUnwritable) -> StateUnwritable:
+        """The error with the place of each VM, because the journal does not have it."""
+        moved = [e.move.vm_name for e in self._ended if e.result is MoveResult.MOVED]
+        stayed = [_left(e) for e in self._ended if e.result is not MoveResult.MOVED]
+        told = [f"moved: {', '.join(moved)}"] if moved else []
+        what = "; ".join(["no further move was started, and those in flight have ended", *told, *stayed])
+        return StateUnwritable(f"{error.message}: {what}", hint=error.hint, option=error.option)
 
     def _heed_interruption(self) -> None:
         if self._interrupted() and not self._stopped:
@@ -359,5 +391,5 @@ class Executor:
             ended = Ended(move, MoveResult.NOT_STARTED, move.source, move.source_name)
             self._ended.append(ended)
             if not self._interrupted():
-                self._journal.write(MoveFinished.of(ended))
+                self._note(MoveFinished.of(ended))
         self._pending.clear()

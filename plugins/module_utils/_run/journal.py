@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from .._core.codec import Malformed, decoded, encoded
-from .._core.errors import JournalUnreadable, JournalUnwritable
-from .._core.files import replace_file, sync_directory
+from .._core.errors import JournalUnreadable
+from .._core.files import replace_file, sync_directory, unwritable
 from .events import FORMAT, Entry, Event, RunFinished, RunStarted
 
 NO_LINE = "0" * 64  # what the first line names as the one before
@@ -58,7 +58,7 @@ class Journal:
     holds anything but a journal, because a run must never continue a damaged journal.
 
     After an event that could not be written no later one is: the journal of a run has no holes. ``write`` then raises
-    JournalUnwritable, and a later process resumes the run.
+    StateUnwritable, and a later process resumes the run.
     """
 
     def __init__(self, path: Path, listener: Callable[[Entry], None] | None = None) -> None:
@@ -84,7 +84,7 @@ class Journal:
         return self._end.lines > 0
 
     def write(self, event: Event) -> None:
-        """Append one event and wait until the disk has it, unless it is volatile. Raises JournalUnwritable."""
+        """Append one event and wait until the disk has it, unless it is volatile. Raises StateUnwritable."""
         with self._lock:
             if self._failure is not None:
                 raise unwritable(self.path, self._failure)
@@ -279,15 +279,6 @@ def unreadable(path: Path, problem: str) -> JournalUnreadable:
     return JournalUnreadable(
         f"The journal {path} cannot be used: {problem}",
         hint=f"Move the folder {path.parent} out of the state directory to continue without it. Homes that are recorded only in this journal are then lost",
-        option="state_dir",
-    )
-
-
-def unwritable(path: Path, error: OSError) -> JournalUnwritable:
-    """The error of a journal that does not accept lines any more."""
-    return JournalUnwritable(
-        f"The journal {path} cannot be written ({error.strerror or error})",
-        hint="Make room on the disk of the state directory, or make it writable, and run the same playbook again: it resumes the run",
         option="state_dir",
     )
 

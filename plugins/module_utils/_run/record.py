@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from .._core.errors import CallFailed, VsphereError
+from .._core.errors import CallFailed, StateUnwritable, VsphereError
 from .._core.version import VERSION
 from .._experiments.model import Conclusion, Experiment, Judgement, Sample
 from .._plan.model import Plan
@@ -106,7 +107,8 @@ class RunRecord:
         """How far an experiment is; the watch calls this every few seconds."""
         if sample.progress is not None:
             vm = Ref(experiment.vm, experiment.vm_name)
-            self._journal.write(ExperimentProgress(vm, experiment.id, sample.progress, gained, sample.detail))
+            with suppress(StateUnwritable):  # the executor meets it as well, and stops
+                self._journal.write(ExperimentProgress(vm, experiment.id, sample.progress, gained, sample.detail))
 
     def vms(self, when: str, vms: tuple[str, ...]) -> None:
         """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes."""

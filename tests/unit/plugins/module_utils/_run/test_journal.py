@@ -19,8 +19,8 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
     InvalidInput,
     JournalUnreadable,
-    JournalUnwritable,
     RunBusy,
+    StateUnwritable,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal as _journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
@@ -341,10 +341,10 @@ def test_an_event_that_cannot_be_written_is_the_last_attempt(tmp_path: Path, mon
     write_event(journal, "run_started")
     before = path.read_bytes()
     monkeypatch.setattr(_journal, "_write_all", full)
-    with pytest.raises(JournalUnwritable, match=r"No space left on device.*Make room on the disk.*resumes the run"):
+    with pytest.raises(StateUnwritable, match=r"No space left on device.*Make room on its disk.*is resumed"):
         write_event(journal, "planned")
     monkeypatch.setattr(_journal, "_write_all", whole)
-    with pytest.raises(JournalUnwritable):
+    with pytest.raises(StateUnwritable):
         write_event(journal, "planned")
     assert (path.read_bytes(), heard) == (before, ["run_started"])
     journal.close()

@@ -6,21 +6,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, StateUnwritable
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal as _journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
     Entry,
     MovePlanned,
@@ -28,6 +32,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import 
     VerdictReached,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, Rules, RunReport, RunRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import request_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
@@ -324,3 +329,82 @@ def test_killed_after_any_lines_no_vm_is_lost_or_moved_twice(
         assert {account.vm for account in report.rolled_back.accounts} == known
     arrived = Counter((vm, target == SOURCE) for vm, _from, target in world.moves if (vm, target) not in failing)
     assert all(times == 1 for times in arrived.values())
+
+
+class FullDisk:
+    """Writes of a journal until there is no room: a part of the line, then an error. Keeps how many moves had begun then."""
+
+    def __init__(self, world: World, lines: int) -> None:
+        self.world, self.lines, self.begun = world, lines, -1
+        self.write = _journal._write_all
+
+    def __call__(self, fd: int, data: bytes) -> None:
+        self.lines -= 1
+        if self.lines >= 0:
+            self.write(fd, data)
+            return
+        if self.begun < 0:
+            self.begun = len(self.world.moves)
+        self.write(fd, data[:10])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    vms=st.integers(1, 4),
+    lines=st.integers(0, 40),
+    failing=st.sets(st.tuples(st.sampled_from(["vm-1", "vm-2"]), st.sampled_from(["host-1", "host-2", "host-3"]))),
+    roll_back=st.booleans(),
+    harmed=st.booleans(),
+)
+def test_on_a_full_disk_no_move_starts_and_those_in_flight_are_seen_through(
+    tmp_path_factory: pytest.TempPathFactory,
+    vms: int,
+    lines: int,
+    failing: set[tuple[str, str]],
+    roll_back: bool,
+    harmed: bool,
+) -> None:
+    """The error says in one sentence where each VM is and what to do; with room again the same call continues."""
+    state = state_path(str(tmp_path_factory.mktemp("state")))
+    world = World(vms, dict.fromkeys(failing, "NoPermission"))
+    rules = Rules(slots=SlotLimits(per_host=2), roll_back=roll_back, stop_on_failure=roll_back, retries=0)
+    watching = Watching(*(["vm-1"] if harmed else []), verdict=Verdict.UNINTERRUPTED)
+    disk = FullDisk(world, lines)
+    with patch.object(_journal, "_write_all", disk):
+        try:
+            report = run(world, state, watching, rules=rules)
+        except StateUnwritable as error:
+            report = None
+            told = str(error)
+            assert "No space left on device" in told
+            assert "Make room on its disk" in told
+            assert bool(error.run_id) == (lines > 0)
+    assert world.tasks == {}
+    if report is None:
+        assert len(world.moves) == disk.begun, "none started afterwards"
+        away = [vm.replace("vm", "ml") for vm, host in world.where.items() if host != SOURCE]
+        if "no further move was started" in told:
+            assert all(name in told for name in away)
+        report = run(world, state, watching, rules=rules)
+    folders = [folder for folder in (state / "runs").iterdir() if (folder / "journal.jsonl").stat().st_size]
+    for folder in folders:
+        reading = read_journal(folder / "journal.jsonl")
+        assert (reading.problem, reading.finished, reading.end_kept) == ("", True, True)
+    arrived = Counter((vm, target == SOURCE) for vm, _from, target in world.moves if (vm, target) not in failing)
+    assert all(times == 1 for times in arrived.values())
+
+
+def test_a_state_directory_that_became_read_only_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, state = World(1), state_path(str(tmp_path))
+    real = os.open
+
+    def read_only(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(path, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(InvalidInput, match=r"locks/.* cannot be written: Read-only file system\. Set state_dir"):
+        migrate(world, state, "ml-1")
+    assert world.moves == []
