@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._core.files import accessing, replace_file
+from .._core.own_files import read_own
 from .model import Evidence
 from .report import render_html, render_markdown
 
@@ -41,7 +42,7 @@ def write_files(folder: Path, evidence: Evidence, *, check_mode: bool, keep_json
     changes = []
     for name, render in renderings[keep_json:]:
         path, after = folder / name, render(evidence)
-        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        before = read_own(path).decode("utf-8", "replace") if path.exists() else ""
         if before != after:
             changes.append(Change(path, before, after))
             if not check_mode:

@@ -12,19 +12,26 @@ import json
 import os
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from .._core.files import unwritable
+from .._core.own_files import open_own
 from .model import Sample
 
 Key = tuple[str, str]  # VM MoID, experiment id
+MAX_BYTES_OF_VM = 64 << 20  # 9 hours of one experiment at 5 samples per second
+FULL = f"more than {MAX_BYTES_OF_VM >> 20} MiB of samples: from then on it was not watched"
 
 
 class SampleLog:
-    """Append-only and shared by the watch's threads; ``session`` distinguishes watching processes."""
+    """Append-only and shared by the watch's threads; ``session`` distinguishes watching processes.
+
+    A VM gets ``MAX_BYTES_OF_VM`` of each process, so that none can fill the disk.
+    """
 
     def __init__(self, path: Path) -> None:
         # In containers all controllers may have the same process number.
@@ -32,19 +39,26 @@ class SampleLog:
         self._lock = threading.Lock()
         self._path = path
         self._failure: OSError | None = None
+        self._sizes: Counter[str] = Counter()
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            self._stream = os.fdopen(fd, "a", buffering=1 << 14, encoding="utf-8")
-            if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+            fd = open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            self._stream = os.fdopen(fd, "a", buffering=1 << 14, encoding="utf-8", errors="replace")
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":
                 self._stream.write("\n")
         except OSError as error:
             raise unwritable(path, error) from error
 
-    def add(self, key: Key, sample: Sample) -> None:
-        """Append one sample."""
-        line = {"vm": key[0], "id": key[1], "session": self._session, **asdict(sample)}
+    def add(self, key: Key, sample: Sample) -> bool:
+        """Append one sample; false if its VM has no room for it."""
+        known = {"vm": key[0], "id": key[1], "session": self._session, **asdict(sample)}
+        line = json.dumps(known, ensure_ascii=False) + "\n"
         with self._lock, self._noticing():
-            self._stream.write(json.dumps(line) + "\n")
+            self._sizes[key[0]] += len(line.encode("utf-8", "replace"))
+            if self._sizes[key[0]] > MAX_BYTES_OF_VM:
+                return False
+            self._stream.write(line)
+        return True
 
     def flush(self) -> None:
         """Write what is buffered to the operating system."""
@@ -72,7 +86,10 @@ class SampleLog:
 
 def digest(path: Path) -> str:
     """SHA-256 of the samples' file; of zero bytes if the file does not exist."""
-    return hashlib.sha256(path.read_bytes() if path.exists() else b"").hexdigest()
+    if not path.exists():
+        return hashlib.sha256(b"").hexdigest()
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_samples(path: Path) -> dict[Key, list[tuple[str, Sample]]]:
@@ -80,13 +97,14 @@ def read_samples(path: Path) -> dict[Key, list[tuple[str, Sample]]]:
     found: dict[Key, list[tuple[str, Sample]]] = {}
     if not path.exists():
         return found
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            data = json.loads(line)
-            key, session = (str(data.pop("vm")), str(data.pop("id"))), str(data.pop("session"))
-            found.setdefault(key, []).append((session, Sample(**data)))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
+    with os.fdopen(open_own(path, os.O_RDONLY), encoding="utf-8", errors="replace", newline="\n") as stream:
+        for line in stream:
+            try:
+                data = json.loads(line)
+                key, session = (str(data.pop("vm")), str(data.pop("id"))), str(data.pop("session"))
+                found.setdefault(key, []).append((session, Sample(**data)))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue
     return found
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .._core.files import accessing
+from .._core.own_files import open_own, read_own
 from .._vsphere.home_attribute import Home
 from .events import HomeRecorded, Ref
 from .journal import utc_now
@@ -27,7 +28,7 @@ CLEARED = "homes_cleared.jsonl"
 def record_home(vcenter: Vcenter, journal: Recorder, vm: Ref, home: Home) -> None:
     """Record a home in the journal, and in the VM's attribute if the role permits it."""
     target = Ref(home.target, home.target_name)
-    event = HomeRecorded(vm, Ref(home.host, home.host_name), target, home.start, attribute=False, vm_uuid=home.vm_uuid)
+    event = HomeRecorded(vm, Ref(home.host, home.host_name), target, home.start, attribute=False)
     journal.write(event)
     if vcenter.record_home(home):
         journal.write(replace(event, attribute=True))
@@ -84,7 +85,7 @@ def clear_homes(state: Path, vcenter_uuid: str, homes: Iterable[Home]) -> None:
     ]
     path = state / CLEARED
     with accessing(path, "written"):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        fd = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         with os.fdopen(fd, "wb", buffering=0) as stream:
             # The line break before each line ends a line that a crash tore.
             stream.write("".join(f"\n{line}\n" for line in lines).encode())
@@ -95,7 +96,7 @@ def _cleared_homes(state: Path, vcenter_uuid: str) -> list[_HomeFact]:
     path = state / CLEARED
     with accessing(path):
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = read_own(path).decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
             return []
     found = []
@@ -104,6 +105,6 @@ def _cleared_homes(state: Path, vcenter_uuid: str) -> list[_HomeFact]:
             told = json.loads(line)
             if told["vcenter"] == vcenter_uuid:
                 found.append(_HomeFact(str(told["at"]), str(told["vm"])))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # empty, or torn by a crash before the module said that it was done
     return found

@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from .._core.codec import Malformed, decoded, encoded
-from .._core.errors import JournalUnreadable
+from .._core.errors import InvalidInput, JournalUnreadable
 from .._core.files import replace_file, sync_directory, unwritable
+from .._core.own_files import open_own, read_own
 from .events import FORMAT, Entry, Event, RunFinished, RunStarted
 
 NO_LINE = "0" * 64  # what the first line names as the one before
@@ -70,7 +71,7 @@ class Journal:
             raise unreadable(path, reading.problem or "its run has ended")
         self._end = Head(len(reading.entries), reading.head, reading.finished)
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._fd = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             _end_last_line(self._fd, reading)
             self._size = os.fstat(self._fd).st_size
             sync_directory(path.parent)
@@ -163,9 +164,11 @@ def read_journal(path: Path) -> Reading:
     """
     kept, damage = _kept_head(path.with_name(HEAD))  # first: a run may write its last lines meanwhile
     try:
-        *lines, rest = path.read_bytes().split(b"\n")
+        *lines, rest = read_own(path).split(b"\n")
     except FileNotFoundError:
         lines, rest = [], b""
+    except InvalidInput as error:
+        return Reading(problem=error.message, why=error.message)
     reading = _followed([*lines, rest] if rest else lines, torn=len(lines) + 1)
     if reading.problem:
         return reading
@@ -230,10 +233,10 @@ def _broken(reading: Reading, number: int, why: str) -> Reading:
 def _kept_head(path: Path) -> tuple[Head | None, str]:
     """What a run kept beside its journal, ``None`` if nothing; or why it cannot be read."""
     try:
-        return decoded(Head, json.loads(path.read_bytes())), ""
+        return decoded(Head, json.loads(read_own(path))), ""
     except FileNotFoundError:
         return None, ""
-    except (ValueError, RecursionError) as error:  # Malformed is a ValueError
+    except (ValueError, RecursionError, InvalidInput) as error:  # Malformed is a ValueError
         return None, f"{path.name} beside it is damaged ({error})"
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .._core.errors import RunBusy
 from .._core.files import accessing
+from .._core.own_files import open_own
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def run_lock(
     """
     path = state / "locks" / f"{key}.lock"
     with accessing(path, "written"):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        fd = open_own(path, os.O_RDWR | os.O_CREAT)
     try:
         _acquire(fd, timeout, waiting)
         os.ftruncate(fd, 0)
@@ -48,7 +49,7 @@ def between_runs(state: Path, key: str, *, timeout: float, waiting: Callable[[st
     path = state / "locks" / f"{key}.lock"
     with accessing(path):
         try:
-            fd = os.open(path, os.O_RDONLY)
+            fd = open_own(path, os.O_RDONLY)
         except FileNotFoundError:
             fd = None
     if fd is None:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from .._core.errors import InvalidInput, NotFound
 from .._core.files import accessing
+from .._core.own_files import check_own_folder
 from .._plan.model import Move, Plan, Refusal
 from .._vsphere.estate import Estate, VcenterInfo
 from .events import Entry, Event, MovePlanned, RunResumed, RunStarted, VmRefused
@@ -33,14 +34,20 @@ NAME = re.compile(r"\d{8}T\d{6}Z-([a-z]+)-(.+)-[0-9a-f]{4}")  # of a run's folde
 
 
 def state_to_read(state_dir: str) -> Path:
-    """The state directory as an absolute path. Creates nothing: a missing directory has no runs."""
-    return Path(os.path.expanduser(state_dir)).absolute()
+    """The state directory as an absolute path. Creates nothing: a missing directory has no runs.
+
+    Raises InvalidInput if it belongs to others, or if others may write it.
+    """
+    path = Path(os.path.expanduser(state_dir)).absolute()
+    for folder in (path, path / "runs", path / "locks"):
+        check_own_folder(folder, "state_dir")
+    return path
 
 
 def state_path(state_dir: str) -> Path:
     """The state directory as an absolute path; creates it if it is missing.
 
-    Raises InvalidInput if it cannot be created or written.
+    Raises InvalidInput if it cannot be created or written, if it belongs to others, or if others may write it.
     """
     path = state_to_read(state_dir)
     try:
@@ -52,7 +59,7 @@ def state_path(state_dir: str) -> Path:
             hint="Set state_dir to a folder that this user can write",
             option="state_dir",
         ) from error
-    return path
+    return state_to_read(state_dir)
 
 
 def slug_of(subject: str) -> str:
@@ -81,7 +88,7 @@ def run_folders(state: Path) -> list[Path]:
     runs = state / "runs"
     with accessing(runs):
         try:
-            return sorted((path for path in runs.iterdir() if path.is_dir()), reverse=True)
+            return sorted((path for path in runs.iterdir() if path.is_dir() and not path.is_symlink()), reverse=True)
         except FileNotFoundError:
             return []
 
