@@ -73,6 +73,15 @@ options:
     type: str
     choices: [stop, rollback, continue]
     default: stop
+  on_verdict:
+    description:
+      - Whether an experiment that was stalled, restarted, lost or failed, or was not seen again, counts as a failure.
+      - V(stop) counts it for O(max_failures) and O(on_failure), so that trainings that suffer from moves stop further moves.
+      - V(continue) counts failed moves only. Then a guest that lies about its training cannot stop the moves of others. The task does
+        not fail because of a verdict, but warns of it and returns it in RV(interrupted). Choose it if you do not control the guests.
+    type: str
+    choices: [stop, continue]
+    default: stop
   retries:
     description:
       - Number of further attempts after a transient fault, such as another task that holds the VM, at least 0.
@@ -330,6 +339,12 @@ left_behind:
   type: list
   elements: str
   sample: []
+interrupted:
+  description: Sentences about experiments that were stalled, restarted, lost or failed, or were not seen again.
+  returned: when it is not check mode
+  type: list
+  elements: str
+  sample: []
 placements:
   description: Host of each VM after the rollback. The host is empty if the VM no longer exists.
   returned: when the run was rolled back
@@ -349,6 +364,7 @@ import os
 import signal
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -364,6 +380,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import limits_from
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry, VerdictReached
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import failures_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
     Ended,
     Purpose,
@@ -396,6 +413,7 @@ SPEC: dict[str, Any] = {
     "slots": {"type": "int", "default": 8},
     "max_failures": {"type": "int", "default": 1},
     "on_failure": {"type": "str", "choices": ["stop", "rollback", "continue"], "default": "stop"},
+    "on_verdict": {"type": "str", "choices": ["stop", "continue"], "default": "stop"},
     "retries": {"type": "int", "default": 2},
     "timeout_per_gib": {"type": "float"},
     "timeout_floor": {"type": "float", "default": 300.0},
@@ -471,6 +489,7 @@ def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts:
             priority=params["priority"],
             max_failures=params["max_failures"],
             stop_on_failure=params["on_failure"] != "continue",
+            stop_on_verdict=params["on_verdict"] == "stop",
             roll_back=params["on_failure"] == "rollback",
             retries=params["retries"],
             timeout_per_gib=params["timeout_per_gib"],
@@ -500,8 +519,8 @@ def move_of(ended: Ended, *, back: bool) -> dict[str, Any]:
     }
 
 
-def result_of(report: RunReport) -> dict[str, Any]:
-    """The module's result."""
+def result_of(report: RunReport, on_verdict: str = "stop") -> dict[str, Any]:
+    """The module's result. With ``on_verdict`` continue, verdicts alone do not make it a failure."""
     outcome, rolled_back = report.outcome, report.rolled_back
     accounts = rolled_back.accounts if rolled_back is not None else ()
     back = rolled_back.outcome.ended if rolled_back is not None else ()
@@ -514,6 +533,7 @@ def result_of(report: RunReport) -> dict[str, Any]:
         "experiments": [VerdictReached.of(judgement).to_json() for judgement in judgements],
         "owners": by_owner(judgements),
         "unobserved": dict(report.unobserved),
+        "interrupted": list(failures_of(replace(outcome, ended=()))),
         "left_behind": list(report.left_behind),
         "rolled_back": [account.vm_name for account in accounts if account.outcome == "back"],
     }
@@ -522,7 +542,8 @@ def result_of(report: RunReport) -> dict[str, Any]:
     if report.folder is not None:
         result["run_dir"] = str(report.folder)
     failures = [*report.failures, *([outcome.stopped] if outcome.stopped else [])]
-    if failures:
+    tolerated = result["interrupted"] if on_verdict == "continue" else []
+    if set(failures) - set(tolerated):
         result["failure"] = ". ".join(failure[0].upper() + failure[1:] for failure in failures) + "."
     return result
 
@@ -565,7 +586,11 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
         interrupted=Interruption(module.params["controller_pid"]),
     )
     warn_unrecoverable(module, [judgement.experiment for judgement in report.outcome.judgements])
-    return {**result_of(report), "diff": plan_diff(plan)}
+    result = result_of(report, module.params["on_verdict"])
+    if "failure" not in result:
+        for sentence in result["interrupted"]:
+            module.warn(f"{sentence[0].upper()}{sentence[1:]}.")
+    return {**result, "diff": plan_diff(plan)}
 
 
 def main() -> None:

@@ -44,13 +44,15 @@ class MoveResult(StrEnum):
 class Rules:
     """How a plan is carried out. With ``stop_on_failure`` false the run continues after every failure.
 
-    With ``roll_back``, a run that stopped brings its VMs back.
+    With ``stop_on_verdict`` false, only failed moves count as failures that stop or roll back the run. With ``roll_back``, a
+    run that stopped brings its VMs back.
     """
 
     slots: SlotLimits = field(default_factory=SlotLimits)
     priority: str = "highPriority"
     max_failures: int = 1
     stop_on_failure: bool = True
+    stop_on_verdict: bool = True
     roll_back: bool = False
     retries: int = 2
     retry_delay: float = 2.0

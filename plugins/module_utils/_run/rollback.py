@@ -48,11 +48,12 @@ FENCE_SECONDS = 300.0
 def rollback_reason(outcome: Outcome, rules: Rules) -> str:
     """Why a run must be rolled back, "" if it must not.
 
-    It stopped, or experiments that were fine after their own move were interrupted while others moved.
+    It stopped, or experiments that were fine after their own move were interrupted while others moved. Without
+    ``stop_on_verdict`` experiments do not count.
     """
     if not rules.roll_back or outcome.interrupted:
         return ""
-    failures = failures_of(outcome)
+    failures = failures_of(outcome if rules.stop_on_verdict else replace(outcome, judgements=()))
     return outcome.stopped or (failures[0] if failures and len(failures) >= rules.max_failures else "")
 
 

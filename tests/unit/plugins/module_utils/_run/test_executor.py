@@ -18,12 +18,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor impor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Outcome, Rules
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VcenterInfo
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate, Update
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.doubles.run import Clock, Notes, ScriptedWatch
-from tests.doubles.vcenter import RestartedVcenter, ScriptedVcenter
+from tests.doubles.vcenter import ScriptedVcenter
 
 INFO = VcenterInfo("vc", "uuid", "8.0.3", True)
 
@@ -252,52 +252,6 @@ def test_a_deleted_vm_is_gone_and_accounted_for() -> None:
     assert outcome.left_behind == ()
 
 
-@pytest.mark.parametrize("updates", [0, 1, 20])
-def test_a_move_whose_task_vcenter_forgot_is_decided_by_its_vm(updates: int) -> None:
-    vcenter = RestartedVcenter({"vm-1": updates})
-    outcome, notes = carry_out([move(1)], vcenter)
-    assert results(outcome) == {"vm-1": MoveResult.MOVED}
-    assert vcenter.relocated == ["vm-1"]
-    assert len(notes.of("switched_over")) == 1
-
-
-def test_a_move_that_a_restart_of_vcenter_ended_is_submitted_again() -> None:
-    vcenter = RestartedVcenter({})
-    outcome, _notes = carry_out([move(1), move(2)], vcenter)
-    assert results(outcome) == {"vm-1": MoveResult.MOVED, "vm-2": MoveResult.MOVED}
-    assert sorted(vcenter.relocated) == ["vm-1", "vm-1", "vm-2", "vm-2"]
-
-
-def test_a_submission_without_an_answer_that_began_is_followed_and_not_repeated() -> None:
-    vcenter = RestartedVcenter(lost=["vm-1"], begun=["vm-1"])
-    outcome, notes = carry_out([move(1)], vcenter)
-    assert results(outcome) == {"vm-1": MoveResult.MOVED}
-    assert vcenter.relocated == ["vm-1"]
-    assert notes.of("move_submitted")[0]["task"] == "task-vm-1"
-
-
-def test_a_submission_without_an_answer_that_did_not_begin_is_repeated() -> None:
-    vcenter = RestartedVcenter(lost=["vm-1"])
-    outcome, _notes = carry_out([move(1)], vcenter)
-    assert results(outcome) == {"vm-1": MoveResult.MOVED}
-    assert vcenter.relocated == ["vm-1", "vm-1"]
-
-
-def test_a_move_that_vcenter_forgets_each_time_fails_and_names_why() -> None:
-    vcenter = RestartedVcenter({})
-    original = vcenter.updates
-
-    def updates(timeout: float) -> tuple[Update, ...]:
-        vcenter.restarts = bool(vcenter.tasks)
-        return original(timeout)
-
-    vcenter.updates = updates  # type: ignore[method-assign]
-    outcome, notes = carry_out([move(1)], vcenter)
-    assert results(outcome) == {"vm-1": MoveResult.FAILED}
-    assert notes.of("move_finished")[0]["error"]["fault"] == "TaskForgotten"
-    assert len(vcenter.relocated) == 3
-
-
 def test_a_move_in_flight_is_adopted_and_not_started_again() -> None:
     vcenter = ScriptedVcenter()
     vcenter.start("task-77", "vm-1", "host-2")
@@ -356,3 +310,18 @@ def test_an_interrupted_run_lands_its_flights_and_stays_open() -> None:
     assert outcome.interrupted
     assert list(results(outcome).values()) == [MoveResult.NOT_STARTED, MoveResult.NOT_STARTED, MoveResult.MOVED]
     assert [e["result"] for e in notes.of("move_finished")] == ["moved"]
+
+
+def test_a_verdict_stops_the_moves_of_others_only_if_the_operator_wants_it() -> None:
+    moves = [move(n) for n in range(1, 7)]
+    rules = Rules(slots=SlotLimits(per_host=1), stop_on_verdict=False)
+    watch = ScriptedWatch({"vm-2": Verdict.RESTARTED})
+    outcome, notes = carry_out(moves, ScriptedVcenter(), watch, rules)
+    assert set(results(outcome).values()) == {MoveResult.MOVED}
+    assert outcome.stopped == ""
+    assert [e["verdict"] for e in notes.of("verdict")] == ["restarted"]
+    stopped, _notes = carry_out(moves, ScriptedVcenter(), watch, replace(rules, stop_on_verdict=True))
+    assert MoveResult.NOT_STARTED in results(stopped).values()
+    failing = ScriptedVcenter({"vm-1": ["NoPermission"]})
+    failed, _notes = carry_out(moves, failing, watch, rules)
+    assert MoveResult.NOT_STARTED in results(failed).values(), "failed moves count as before"

@@ -275,3 +275,12 @@ def test_the_rollback_respects_max_failures(state: Path) -> None:
 @pytest.mark.parametrize("most", [0, 1])
 def test_a_run_without_a_failure_is_never_rolled_back(most: int) -> None:
     assert rollback_reason(Outcome((), ()), Rules(roll_back=True, max_failures=most)) == ""
+
+
+def test_a_verdict_brings_nothing_back_if_verdicts_do_not_count(state: Path) -> None:
+    world = World(1)
+    rules = Rules(roll_back=True, stop_on_verdict=False)
+    report = run(world, state, Watching("vm-1"), rules=rules)
+    assert report.rolled_back is None
+    assert world.where["vm-1"] != SOURCE
+    assert report.failures == ("the experiment in ml-1 is failed",)
