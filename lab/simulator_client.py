@@ -60,6 +60,8 @@ def connection_details(ready: dict[str, Any], state: Path) -> dict[str, Any]:
         "VMWARE_PORT": str(vcenter["port"]),
         "VMWARE_VALIDATE_CERTS": "true",
         "SSL_CERT_FILE": vcenter["ca_file"],
+        # The guests are processes of this machine. Real guests are not, so without this they are not asked.
+        "LIVEML_VSPHERE_ALLOWED_NETWORKS": "127.0.0.0/8",
     }
     return {
         "vcenter": {key: vcenter[key] for key in ("host", "port", "user", "password", "ca_file")},

@@ -68,8 +68,11 @@ options:
       allowed_networks:
         description:
           - Networks of the guests, for example V(10.1.4.0/24).
+          - If it is not set, the environment variable E(LIVEML_VSPHERE_ALLOWED_NETWORKS) is used, with commas between networks.
           - Credentials are only sent to an address that a guest reports if the address is in one of these networks. If the list is
             not empty, other addresses are not asked at all.
+          - Addresses of the controller itself (loopback), of links (link-local) and of the metadata services of clouds are only asked
+            if a network of that kind is in the list, for example V(127.0.0.0/8). V(0.0.0.0/0) is not.
         type: list
         elements: str
         default: []

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from ._core.errors import InvalidInput, PlanRefused
 
 VERSION = "1.0"
 MAX_BYTES = 65_536
+MAX_NESTED = 500  # brackets: the time to read YAML grows with the square of their depth
 # Names end up in job names and file names of pipelines, texts in comments: neither may carry mark-up.
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,126}$"
 _TEXT = r"^[^\x00-\x1f\x7f`<>|\\]{1,300}$"
@@ -334,8 +336,8 @@ def _document(text: str, source: str) -> object:
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
             """A mapping with each key once."""
-            keys = [key.value for key, _value in node.value]
-            twice = next((key for key in keys if keys.count(key) > 1), None)
+            keys = Counter(key.value for key, _value in node.value if isinstance(key, yaml.ScalarNode))
+            twice = next((key for key, count in keys.items() if count > 1), None)
             if twice is not None:
                 raise yaml.YAMLError(f"the key {twice} occurs twice")
             return super().construct_mapping(node, deep)
@@ -346,6 +348,8 @@ def _document(text: str, source: str) -> object:
     Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
     if len(text.encode()) > MAX_BYTES:
         raise _wrong(source, "", f"it is longer than {MAX_BYTES} bytes", "Use one file per request")
+    if text.count("[") + text.count("{") > MAX_NESTED:
+        raise _wrong(source, "", "it cannot be read (too many brackets)", "Write it as plain YAML")
     try:
         return yaml.load(text, Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

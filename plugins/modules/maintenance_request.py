@@ -181,7 +181,7 @@ def read_json(path: Path) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{path} cannot be read: {error}", hint="Restore the file, or remove it") from error
 
 
@@ -264,6 +264,8 @@ def entry(path: Path, now: datetime) -> dict[str, str]:
 def body(module: AnsibleModule) -> dict[str, Any]:
     """Judge by the clock of this machine."""
     now = datetime.now(UTC)
+    if not (module.params["folder"] or module.params["path"]):
+        raise InvalidInput("path and folder are empty", hint="Set path to the file of a request", option="path")
     if module.params["folder"]:
         return every(Path(module.params["folder"]), now)
     return one(module.params, now)

@@ -62,6 +62,7 @@ def run_job(
             "HOME": str(folder),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "ANSIBLE_NOCOLOR": "1",
+            "LIVEML_VSPHERE_ALLOWED_NETWORKS": "127.0.0.0/8",  # where a lab's guests are
         },
         cmdline=" ".join(options) or None,
         cancel_callback=cancel,

@@ -25,7 +25,8 @@ def settings(provider: str, **changes: Any) -> dict[str, Any]:
 def providers(*sources: dict[str, Any], **options: Any) -> Providers:
     """All providers of a run; without H2O-3."""
     usual = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()}
-    return Providers(usual | {"h2o3": False, "sources": list(sources)} | options)
+    of_tests = {"h2o3": False, "sources": list(sources), "allowed_networks": ["127.0.0.0/8"]}
+    return Providers(usual | of_tests | options)
 
 
 def observed(*sources: dict[str, Any], **options: Any) -> Observation:

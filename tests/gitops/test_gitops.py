@@ -105,8 +105,8 @@ def secrets(lab: Lab | None) -> dict[str, str]:
 
 
 def service(lab: Lab) -> dict[str, str]:
-    """What the lab needs beyond the pipelines' secrets: its port and its CA."""
-    return {name: lab.env[name] for name in ("VMWARE_PORT", "SSL_CERT_FILE")}
+    """What the lab needs beyond the pipelines' secrets: its port, its CA, and the network of its guests."""
+    return {name: lab.env[name] for name in ("VMWARE_PORT", "SSL_CERT_FILE", "LIVEML_VSPHERE_ALLOWED_NETWORKS")}
 
 
 def test_a_request_goes_its_way_on_github_and_comes_back_on_gitlab(lab: Lab, origin: Path, tools: Path) -> None:

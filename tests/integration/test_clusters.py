@@ -114,6 +114,7 @@ def test_nodes_are_found_by_the_addresses_they_name(lab: Lab) -> None:
     by_name = {vm.name: vm for vm in estate.vms.values()}
     leader, follower = by_name[LEADER], by_name[FOLLOWER]
     settings = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()}
+    settings["allowed_networks"] = ["127.0.0.0/8"]
     settings["addresses"] = {FOLLOWER: follower.guest_address}
     alone, _unobserved = Providers(settings).discover(estate, (leader.moid,))
     assert [e.vm_name for e in alone] == [LEADER]

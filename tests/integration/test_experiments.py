@@ -46,6 +46,7 @@ VM = "ML-cpu-vm-01"
 SETTINGS = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()} | {
     "baseline": 1.0,
     "settle_timeout": 60.0,
+    "allowed_networks": ["127.0.0.0/8"],
 }
 GBM = {"algorithm": "gbm", "ntrees": 100_000}
 
@@ -153,7 +154,11 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
     address = lab.get("state")["vms"][VM]["guest_address"]
     asked = {
         "outside experiments.allowed_networks": {"allowed_networks": ["10.0.0.0/8"]},
-        "credentials go only to networks": {"username": "alice", "password": "never-sent"},
+        "is outside experiments": {
+            "allowed_networks": ["10.0.0.0/8"],
+            "username": "alice",
+            "password": "never-sent",
+        },
         "no server listens": {"ports": [1]},
         "no answer": {"use_tls": True},
     }

@@ -91,7 +91,13 @@ class Training:
             "vms": [VM.name],
         }
         options = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()}
-        chosen = {"h2o3": False, "baseline": 2.0, "settle_timeout": settle_timeout, "require_checkpoint": "warn"}
+        chosen = {
+            "h2o3": False,
+            "allowed_networks": ["127.0.0.0/8"],
+            "baseline": 2.0,
+            "settle_timeout": settle_timeout,
+            "require_checkpoint": "warn",
+        }
         return Providers(options | chosen | {"sources": [usual | program, usual | exporter]})
 
     def judged(

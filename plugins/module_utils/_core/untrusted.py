@@ -21,11 +21,27 @@ MAX_NAME = 4096  # of what a server is asked for; a longer name does not fit int
 MAX_COUNT = 1e15  # steps or milliseconds; larger than any real one, and small enough that sums and rates stay finite
 
 
+def printable(value: str) -> str:
+    """The text with a space for each character that is not shown, or that changes how others are shown.
+
+    These are control characters (also those of terminals above ASCII), line breaks, other spaces, and marks without width
+    that turn the direction of writing or join characters.
+    """
+    return value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value)
+
+
+def printable_data(value: Any) -> Any:
+    """JSON data with ``printable`` texts."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable(key) if isinstance(key, str) else key: printable_data(each) for key, each in value.items()}
+    return [printable_data(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 def text(value: Any) -> str:
-    """The text without control characters, cut to 200 characters; anything but a string is an empty text."""
-    if not isinstance(value, str):
-        return ""
-    return "".join(c if c.isprintable() else " " for c in value[:MAX_TEXT])
+    """The ``printable`` text, cut to 200 characters; anything but a string is an empty text."""
+    return printable(value[:MAX_TEXT]) if isinstance(value, str) else ""
 
 
 def exact(value: Any) -> str:
@@ -38,13 +54,13 @@ def exact(value: Any) -> str:
     return "" if any("\ud800" <= c <= "\udfff" for c in value) else value
 
 
-def shortened(name: str) -> str:
+def shortened(name: str, characters: int = MAX_TEXT) -> str:
     """A name for display: like ``text``, but two names that differ stay different."""
-    shown = text(name)
+    shown = printable(name[:characters])
     if shown == name:
         return name
-    mark = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:12]
-    return f"{shown[: MAX_TEXT - len(mark) - 1]}~{mark}"
+    mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{shown[: characters - len(mark) - 1]}~{mark}"
 
 
 def if_shortened(name: str) -> str:
@@ -94,3 +110,8 @@ def parsed(data: bytes) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError):
         return None
+
+
+def values_in(data: bytes) -> int:
+    """How many values JSON data may have at most: a value of two bytes takes 100 bytes of memory when it is parsed."""
+    return 1 + data.count(b",") + data.count(b"[") + data.count(b"{")

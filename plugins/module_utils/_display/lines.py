@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .._core.codec import encoded
+from .._core.untrusted import printable
 from .._core.wording import percent, stall_text
 from .._experiments.model import Experiment
 from .._run.events import (
@@ -33,7 +34,6 @@ from .._run.events import (
     RunResumed,
     RunStarted,
     SwitchedOver,
-    VcenterSilence,
     VerdictReached,
     VmRefused,
 )
@@ -57,7 +57,7 @@ def line(entry: Entry) -> str | None:
     if text is None:
         return None
     vm = vm_of(entry.event)
-    return f"{entry.at[11:19]}  {'' if vm is None else f'{vm.name:<18} '}{text}"
+    return printable(f"{entry.at[11:19]}  {'' if vm is None else f'{vm.name:<18} '}{text}")
 
 
 def vm_of(event: Event) -> Ref | None:
@@ -139,7 +139,7 @@ class RunDisplay:
         hidden = len(flying) - len(shown)
         more = f", {hidden} more in flight" if hidden else ""
         lines = [flight.as_bar(self._trained.get(flight.vm)) for flight in shown]
-        return [text[:columns] for text in (*lines, f"{self.summary(now)}{more}")]
+        return [printable(text)[:columns] for text in (*lines, f"{self.summary(now)}{more}")]
 
     def _in_flight(self) -> list[_Flight]:
         return [flight for flight in self._flights.values() if flight.started is not None and flight.result is None]
@@ -255,10 +255,6 @@ def _text_of_run(event: Event) -> str | None:
             return f"lifting the fence of {host}, so that VMs can come back"
         case FenceKept(host=host, detail=detail):
             return f"the fence of {host} could not be lifted: {detail}"
-        case VcenterSilence(seconds=0.0):
-            return "vCenter answers again"
-        case VcenterSilence(seconds=seconds):
-            return f"vCenter has not answered for {seconds:.0f} s; moves in flight continue, and it is asked again"
         case RunInterrupted(detail=detail):
             return f"run interrupted: {detail}; run the same playbook again to resume it"
         case RunFinished():

@@ -14,6 +14,7 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .._core.untrusted import printable, printable_data
 from .._core.wording import percent, stall_text
 
 EVENTS = ("before", "stall", "after")
@@ -37,7 +38,9 @@ def messages(
     ``experiments`` come from ``experiment_info`` (event ``before``) or ``vm_migrate`` (later). ``failure`` says why the run
     failed. ``notes`` are sentences about VMs, only for recipients who get all experiments.
     """
-    concerned = [e for e in merge_nodes(experiments) if event != "stall" or e.get("verdict") in HARMED]
+    seen = merge_nodes(printable_data(list(experiments)))
+    concerned = [e for e in seen if event != "stall" or e.get("verdict") in HARMED]
+    subject, failure, notes = printable(subject), printable(failure), printable_data(list(notes))
     if event == "stall" and not concerned:
         return []
     found = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from .._core.untrusted import printable_data
 from .._core.wording import stall_text
 from .._experiments.model import Sample
 from .._run.events import (
@@ -53,26 +54,28 @@ def evidence_of(
     moves = moves_of(entries)
     experiments = experiments_of(entries, samples)
     plans = [e.event.plan_id for e in entries if isinstance(e.event, RunStarted | RunResumed)]
-    record: model.Record = {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": start.run_id,
-        "journal": {**integrity},
-        "plan_id": plans[-1],
-        "vcenter": {
-            "name": start.vcenter.name,
-            "simulated": start.vcenter.simulated,
-            "version": start.vcenter.version,
-            "product": start.vcenter.product or None,
-        },
-        "run": _run(start, begin.at, entries),
-        "fence": _fence(entries),
-        "moves": moves,
-        "experiments": experiments,
-        "unobserved": [{**_vm(e.vm), "detail": e.detail} for e in _latest(entries, NoExperiment)],
-        "refusals": [_refusal(e) for e in _latest(entries, VmRefused)],
-        "left_behind": _left_behind(entries, moves),
-    }
-    statements = [statement(e, shared_names(record)) for e in experiments]
+    record: model.Record = printable_data(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "run_id": start.run_id,
+            "journal": {**integrity},
+            "plan_id": plans[-1],
+            "vcenter": {
+                "name": start.vcenter.name,
+                "simulated": start.vcenter.simulated,
+                "version": start.vcenter.version,
+                "product": start.vcenter.product or None,
+            },
+            "run": _run(start, begin.at, entries),
+            "fence": _fence(entries),
+            "moves": moves,
+            "experiments": experiments,
+            "unobserved": [{**_vm(e.vm), "detail": e.detail} for e in _latest(entries, NoExperiment)],
+            "refusals": [_refusal(e) for e in _latest(entries, VmRefused)],
+            "left_behind": _left_behind(entries, moves),
+        }
+    )
+    statements = [statement(e, shared_names(record)) for e in record["experiments"]]
     return {**record, **summary_of(record, statements)}
 
 

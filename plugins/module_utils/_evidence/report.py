@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from .._core import wording
+from .._core.untrusted import printable, printable_data
 from .._core.wording import percent
 from . import plots, tables
 from .document import statement
@@ -45,6 +46,7 @@ def render_html(evidence: Evidence) -> str:
     """The self-contained page. Raises ImportError if matplotlib or Jinja2 is missing."""
     from jinja2 import Environment  # noqa: PLC0415 - only reports need it
 
+    evidence = printable_data(evidence)
     drawn = worst_first(evidence["experiments"])[:MAX_CURVES]
     sizes = (plots.WIDE, plots.NARROW)
     environment = Environment(autoescape=True, trim_blocks=True)
@@ -197,7 +199,7 @@ def _markdown_table(table: tables.Table) -> list[str]:
 
 def _escaped(text: str) -> str:
     """Text on one line that Markdown shows unchanged. A zero-width space keeps addresses from becoming links."""
-    line = " ".join(text.split())
+    line = " ".join(printable(text).split())
     block = _BLOCKS.match(line)
     begin = f"{block[1]}&#{ord(block[2])};" if block else ""
     rest = line[block.end() :] if block else line

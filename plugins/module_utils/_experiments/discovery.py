@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,9 @@ from .training_clock import Gap, largest_gap
 from .watch import Watch
 
 _WORKERS = 16
+_FINAL_WORKERS = 3  # a finished model may have megabytes
 PATIENCE_SECONDS = 30.0  # for questions about what a source found in a VM
+GUEST_SECONDS = 60.0  # for all questions to the servers in a VM, besides the time that an experiment needs to advance
 TOO_SLOW = ("unknown", "not asked: the server answers too slowly")
 MAX_EXPERIMENTS = 64  # in one VM: each has its own thread
 
@@ -105,7 +108,7 @@ class Providers:
             gap = self._training_clock(experiment, samples.get((experiment.vm, experiment.id), []))
             return Conclusion(experiment, self.final(judgement), gap)
 
-        with ThreadPoolExecutor(_WORKERS) as pool:
+        with ThreadPoolExecutor(_FINAL_WORKERS) as pool:
             found = list(pool.map(concluded, merged(judgements)))
         return [each for each in found if each.final or each.training_clock]
 
@@ -121,22 +124,24 @@ class Providers:
             return Observation(vm, (), "the VM is not powered on")
         found: list[Experiment] = []
         details = []
+        until = time.monotonic() + GUEST_SECONDS
         for scoped in self._sources:
             if scoped.covers(vm.name):
-                experiments, detail = self._asked(scoped, vm)
+                experiments, detail = self._asked(scoped, vm, until if scoped.source.in_guest else math.inf)
                 end = time.monotonic() + PATIENCE_SECONDS
-                found += [self._completed(scoped, e, vm, end) for e in truncate(experiments, MAX_EXPERIMENTS)]
+                room = max(1, MAX_EXPERIMENTS - len(found))
+                found += [self._completed(scoped, e, vm, end) for e in truncate(experiments, room)]
                 details.append(detail)
         return Observation(
             vm, tuple(found), "" if found else "; ".join(filter(None, details)) or "no source covers this VM"
         )
 
-    def _asked(self, scoped: Scoped, vm: VmState) -> tuple[list[Experiment], str]:
+    def _asked(self, scoped: Scoped, vm: VmState, until: float) -> tuple[list[Experiment], str]:
         address, why_not = self._reach.address_of(vm, credentials=scoped.sends_credentials)
         if scoped.source.in_guest and why_not:
             return [], why_not
         try:
-            return scoped.source.discover(Target(vm.moid, vm.name, address))
+            return scoped.source.discover(Target(vm.moid, vm.name, address, until))
         except UnusableAddress as error:
             return [], str(error)
 

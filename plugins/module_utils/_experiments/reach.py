@@ -17,6 +17,34 @@ from .model import Experiment
 from .providers.probe import address_in
 from .providers.sources import Scoped
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _all(*names: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(name) for name in names)
+
+
+# Nobody's: this network, multicast, broadcast and reserved.
+NEVER = _all("0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "::/128", "ff00::/8")
+# This machine itself, links, and the services of clouds that give credentials to anybody who asks on the controller (RFC 6890,
+# and the documentation of AWS, Google, Azure, Alibaba and Oracle).
+SPECIAL = _all(
+    "127.0.0.0/8",
+    "::1/128",
+    "169.254.0.0/16",
+    "fe80::/10",
+    "fec0::/10",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "192.0.0.0/24",
+    "fd00:ec2::/32",
+    "fd20:ce::/32",
+)
+# An IPv4 address is in their last bits: compatible (RFC 4291), translated (RFC 2765, 6052, 8215).
+LAST_BITS = _all("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
+ISATAP = (0x5EFE, 0x2005EFE)  # in front of the last bits (RFC 5214)
+
 
 class Reach:
     """The addresses that the operator gave or allowed, from the module option ``experiments``."""
@@ -38,6 +66,11 @@ class Reach:
         """The addresses that the operator gave, by VM name."""
         return self._given
 
+    def _is_named(self, ip: Address) -> bool:
+        """Whether an address is usual, or the operator named a network of its special kind. ``0.0.0.0/0`` names none."""
+        kinds = [network for network in SPECIAL if ip in network]
+        return all(any(_within(network, kind) and ip in network for network in self._networks) for kind in kinds)
+
     def _why_not(self, address: str, *, credentials: bool) -> str:
         """Why a guest's own address must not be asked, "" if it may be."""
         if not address:
@@ -50,11 +83,16 @@ class Reach:
             return "the guest reports no usable address"
         # Packets to an IPv4 address written as IPv6 go to the IPv4 address; Python before 3.13 does not see that.
         ip = getattr(ip, "ipv4_mapped", None) or ip
-        if ip.is_multicast or ip.is_unspecified or ip.is_link_local:
+        if any(each in network for each in meanings(ip) for network in NEVER):
             return f"the guest reports {ip}, which is not the address of a host"
         inside = any(ip in network for network in self._networks)
         if self._networks and not inside:
             return f"{ip} is outside experiments.allowed_networks"
+        if not all(self._is_named(each) for each in meanings(ip)):
+            return (
+                f"the guest reports {ip}, which is not the address of a host; "
+                "to ask it, add its network to experiments.allowed_networks"
+            )
         if credentials and not inside:
             return "credentials go only to networks named in experiments.allowed_networks"
         return ""
@@ -76,9 +114,26 @@ class Reach:
             )
 
 
+def meanings(ip: Address) -> list[Address]:
+    """The address, and the IPv4 addresses in it to which translators and tunnels may send its packets."""
+    if isinstance(ip, ipaddress.IPv4Address) or ip.is_loopback or ip.is_unspecified:
+        return [ip]
+    bits = int(ip)
+    found: list[Address] = [ip]
+    if any(ip in network for network in LAST_BITS) or (bits >> 32) & 0xFFFFFFFF in ISATAP:
+        found.append(ipaddress.IPv4Address(bits & 0xFFFFFFFF))
+    if ip.sixtofour is not None:
+        found.append(ip.sixtofour)
+    return found + list(ip.teredo or ())
+
+
+def _within(network: Any, kind: Network) -> bool:
+    return network.version == kind.version and bool(network.subnet_of(kind))
+
+
 def _networks(names: list[str]) -> list[Any]:
     try:
-        return [ipaddress.ip_network(name) for name in names]
+        return [ipaddress.ip_network(name.strip()) for name in names]
     except ValueError as error:
         raise InvalidInput(
             f"experiments.allowed_networks: {error}", hint="Use networks such as 10.1.0.0/16", option="experiments"

@@ -19,12 +19,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from .._core.untrusted import shortened
 from .clusters import key_of
 from .identity import is_foreign
 from .model import Experiment, Judgement, ProgressListener, Sample
 from .pauses import Pulse, RunDelay
 from .providers.base import Session
 from .samples import (
+    FULL,
     SampleLog,
     read_samples,
     unwatched_windows,
@@ -35,7 +37,11 @@ from .verdict import is_over, judge, work_of
 CALM_HZ = 5.0
 FOCUS_HZ = 32.0
 MAX_HZ_PER_PROCESSOR = 10.0  # tested by benchmarks/probing.py
+MAX_HZ_PER_VM = 64.0  # however many processors it says it has
 MIN_HZ = 1.0  # for each experiment, however many share its VM
+MAX_DETAIL = 100  # characters of a text in a sample
+COSTLY = 0.02  # seconds of the processor; an answer that costs more is rarely asked for
+MAX_SHARE = 0.1  # of a processor that the answers of one VM may cost
 MIN_SETTLE_SECONDS = 1.0
 REPORT_SECONDS = 3.0
 MAX_PATIENCE = 5.0  # seconds that a verdict or the first move waits for an answer
@@ -75,6 +81,7 @@ class Watch:
                 self._pulse,
                 earlier.get((experiment.vm, experiment.id), []),
                 listener,
+                max(1, in_vm[experiment.vm]),
             )
             for experiment, session in asked
         ]
@@ -156,7 +163,8 @@ class Watch:
 
 def max_sampling_hz(processors: int, experiments: int) -> float:
     """Maximum questions per second to each of a VM's experiments; infinite if another machine answers."""
-    return max(MIN_HZ, MAX_HZ_PER_PROCESSOR * processors / experiments) if processors else math.inf
+    whole = min(MAX_HZ_PER_VM, MAX_HZ_PER_PROCESSOR * processors)
+    return max(MIN_HZ, whole / experiments) if processors else math.inf
 
 
 class _Watched:
@@ -171,8 +179,11 @@ class _Watched:
         pulse: Pulse,
         earlier: list[tuple[str, Sample]],
         listener: ProgressListener,
+        in_vm: int = 1,
     ) -> None:
         self.experiment = experiment
+        self._in_vm = in_vm
+        self._is_full = False
         self.hz = CALM_HZ
         self.moved_at: float | None = None
         self.at_rest = True  # its VM is neither moving nor settling
@@ -219,18 +230,24 @@ class _Watched:
     def _sample_repeatedly(self, delay: RunDelay) -> None:
         due = time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
-            self._sent, delayed = time.monotonic(), delay.seconds()
+            self._sent, delayed, worked = time.monotonic(), delay.seconds(), time.thread_time()
             sample = self._session.sample()
             sample = self._with_own_pauses(sample, delay.seconds() - delayed)
             if self._stop.is_set():
                 return
             self._sent = None
+            if not self._log.add((self.experiment.vm, self.experiment.id), sample):
+                self._is_full = True
+                return
             self._samples.append(sample)
-            self._log.add((self.experiment.vm, self.experiment.id), sample)
             self._report(sample)
             # After a late answer the schedule starts again, so that there is no burst of questions.
             hz = min(self.hz, self._max_hz)
-            due = max(due + 1 / hz, time.monotonic() + 0.2 / hz)
+            due = max(due + 1 / hz, time.monotonic() + max(0.2 / hz, self._rest(time.thread_time() - worked)))
+
+    def _rest(self, worked: float) -> float:
+        """Seconds without a question after one whose answer cost ``worked`` seconds of the processor."""
+        return worked * self._in_vm / MAX_SHARE if worked > COSTLY else 0.0
 
     def _with_own_pauses(self, sample: Sample, delayed: float) -> Sample:
         """The sample with the delays of this thread and this process: the answer may have waited for them.
@@ -242,7 +259,8 @@ class _Watched:
         if sample.waited > LONG_ANSWER:
             paused = self._pulse.paused(sample.sent, sample.received, at_least=LONG_PAUSE if sample.exact else 0.0)
             delayed = max(delayed, paused)
-        return replace(sample, late=round(max(0.0, min(delayed, sample.received - sample.sent)), 6))
+        late = round(max(0.0, min(delayed, sample.received - sample.sent)), 6)
+        return replace(sample, late=late, detail=shortened(sample.detail, MAX_DETAIL))
 
     def _report(self, sample: Sample) -> None:
         reported_at, reported = self._reported
@@ -284,14 +302,20 @@ class _Watched:
         now, sent = time.monotonic(), self._sent
         if sent is not None and now - sent > LONG_SILENCE:
             samples.append(Sample(sent, now, "silent", detail="the question is still unanswered"))
-        if samples and self.thread.ident and not self.thread.is_alive() and not self._stop.is_set():
+        unwatched = unwatched_windows(everything)
+        if samples and self._is_full:
+            unwatched.append((samples[-1].received, now))
+        elif samples and self.thread.ident and not self.thread.is_alive() and not self._stop.is_set():
             samples.append(Sample(samples[-1].received, now, "silent", detail="the watching thread ended by itself"))
-        return judge(
+        judgement = judge(
             self.experiment,
             samples,
             stall_budget=stall_budget,
             moved_at=self._focused_at,
             arrived_at=self.moved_at,
             measured_from=None if self._earlier else self._focused_at,  # an earlier process may have begun the move
-            unwatched=unwatched_windows(everything),
+            unwatched=unwatched,
         )
+        if not self._is_full:
+            return judgement
+        return replace(judgement, detail="; ".join(filter(None, (judgement.detail, FULL))))

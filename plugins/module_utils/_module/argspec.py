@@ -17,11 +17,6 @@ CONNECTION_SPEC: dict[str, Any] = {
     "port": {"type": "int", "default": 443, "fallback": (env_fallback, ["VMWARE_PORT"])},
     "validate_certs": {"type": "bool", "default": True, "fallback": (env_fallback, ["VMWARE_VALIDATE_CERTS"])},
     "ca_path": {"type": "path", "fallback": (env_fallback, ["SSL_CERT_FILE"])},
-    "vcenter_patience": {
-        "type": "float",
-        "default": 300.0,
-        "fallback": (env_fallback, ["LIVEML_VSPHERE_VCENTER_PATIENCE"]),
-    },
 }
 
 STATE_DIR_SPEC: dict[str, Any] = {"state_dir": {"type": "path", "default": "~/.local/state/liveml.vsphere"}}
@@ -64,7 +59,12 @@ EXPERIMENT_OPTIONS: dict[str, Any] = {
     "password": {"type": "str", "no_log": True, "fallback": (env_fallback, ["H2O_PASSWORD"])},
     **_TLS_OPTIONS,
     "cluster_vms": {"type": "list", "elements": "str", "default": []},
-    "allowed_networks": {"type": "list", "elements": "str", "default": []},
+    "allowed_networks": {
+        "type": "list",
+        "elements": "str",
+        "default": [],
+        "fallback": (env_fallback, ["LIVEML_VSPHERE_ALLOWED_NETWORKS"]),
+    },
     "owners": {"type": "dict", "default": {}},
     "owner_attribute": {"type": "str", "default": "owner"},
     "sources": {"type": "list", "elements": "dict", "default": [], "options": SOURCE_OPTIONS},

@@ -15,6 +15,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .._core.errors import InvalidInput, VsphereError
+from .._core.untrusted import printable
 from .._vsphere.client import PYVMOMI_ERROR, Endpoint, connected
 from .._vsphere.session import VcenterSession
 from .argspec import CONNECTION_SPEC, EXPERIMENT_SPEC
@@ -28,11 +29,11 @@ def run_module(
     if PYVMOMI_ERROR is not None:
         module.fail_json(msg=missing_required_lib("pyVmomi"), exception=PYVMOMI_ERROR)
     try:
-        with connected(connection_of(module.params), patience_of(module.params)) as client:
+        with connected(connection_of(module.params)) as client:
             result = body(module, VcenterSession(client))
     except VsphereError as error:
         about = {"run_id": error.run_id, "option": error.option}
-        module.fail_json(msg=str(error), **{name: value for name, value in about.items() if value})
+        module.fail_json(msg=printable(str(error)), **{name: value for name, value in about.items() if value})
     finish(module, result)
 
 
@@ -92,16 +93,6 @@ def connection_of(params: dict[str, Any]) -> Endpoint:
     )
 
 
-def patience_of(params: dict[str, Any]) -> float:
-    """Seconds for which vCenter may be silent. Raises InvalidInput."""
-    patience = float(params["vcenter_patience"])
-    if patience < 0:
-        raise InvalidInput(
-            f"vcenter_patience is {patience}", hint="Give a number of seconds of at least 0", option="vcenter_patience"
-        )
-    return patience
-
-
 def run_local(spec: dict[str, Any], body: Callable[[AnsibleModule], dict[str, Any]], **options: Any) -> None:
     """Run ``body`` of a module that does not connect to vCenter, then exit or fail."""
     module = _module(spec, **options)
@@ -110,7 +101,7 @@ def run_local(spec: dict[str, Any], body: Callable[[AnsibleModule], dict[str, An
     except ImportError as error:
         module.fail_json(msg=missing_required_lib(error.name or "a library"), exception=traceback.format_exc())
     except VsphereError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=printable(str(error)))
     finish(module, result)
 
 
@@ -124,5 +115,5 @@ def finish(module: AnsibleModule, result: dict[str, Any]) -> None:
     """Exit with the result. Fail if the result has a ``failure``, which is the message."""
     failure = result.pop("failure", "")
     if failure:
-        module.fail_json(msg=failure, **result)
+        module.fail_json(msg=printable(failure), **result)
     module.exit_json(**{"changed": False, **result})

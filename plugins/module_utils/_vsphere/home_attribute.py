@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
+from .._core.untrusted import mapping, parsed, printable
+
 ATTRIBUTE = "liveml_home"
 
 
@@ -23,10 +25,10 @@ def encode_home(home: Home) -> str:
 
 def decode_home(vm: str, text: str) -> Home | None:
     """The home in an attribute's value; ``None`` if the text is something else."""
+    data = {"s": "", **mapping(parsed(text.encode("utf-8", "replace")))}
     try:
-        data = {"s": "", **json.loads(text)}
-        return Home(vm, *(str(data[key]) for key in ("h", "n", "t", "tn", "r", "at", "s")))
-    except (ValueError, KeyError, TypeError):
+        return Home(vm, *(printable(str(data[key])) for key in ("h", "n", "t", "tn", "r", "at", "s")))
+    except (KeyError, ValueError, RecursionError):  # a number of thousands of digits or a deep list is not a host
         return None
 
 
@@ -47,7 +49,6 @@ class Home:
     recorded_at: str  # UTC, ISO 8601
     start: str = ""
     vm_name: str = field(default="", compare=False)  # from a journal, for a VM that no longer exists
-    vm_uuid: str = field(default="", compare=False)  # instance UUID, from a journal
 
     @property
     def places(self) -> tuple[str, ...]:

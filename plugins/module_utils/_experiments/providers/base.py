@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -17,16 +18,26 @@ from ..training_clock import Point
 from .probe import NO_ANSWER
 
 LONGEST_LOOK = 300.0  # seconds; so many runs as can be read in this time are looked at
+GUEST_LOOK = 30.0  # the same for a server in a VM, which may be slow on purpose
 PAUSE_SECONDS = 0.25  # at least, between two looks
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A VM in which a source looks for experiments; ``address`` is empty if none is known or allowed."""
+    """A VM in which a source looks for experiments; ``address`` is empty if none is known or allowed.
+
+    ``until`` (monotonic) is when a source that asks the VM itself must have found what it finds.
+    """
 
     vm: str
     vm_name: str
     address: str
+    until: float = math.inf
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until then, at least a tenth."""
+        return max(0.1, self.until - time.monotonic())
 
 
 def names_one(patterns: Sequence[str]) -> bool:
@@ -75,6 +86,11 @@ class Source(ABC):
     def in_guest(self) -> bool:
         """Whether the source is asked at an address inside the VM (and credentials go there)."""
         return "{address}" in self.url
+
+    @property
+    def longest_look(self) -> float:
+        """Seconds that one look at all runs of a server may last."""
+        return GUEST_LOOK if self.in_guest else LONGEST_LOOK
 
     @abstractmethod
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
@@ -135,34 +151,39 @@ class Advance:
 class Search:
     """The runs that advanced, and how much was looked at.
 
-    ``runs`` were seen; ``unread`` of them could not be read in any look. ``whole`` is whether a look reached the last one.
+    ``runs`` were seen; ``unread`` of them could not be read in any look. ``whole`` is whether a look reached the last one
+    within ``longest`` seconds.
     """
 
     found: tuple[Advance, ...]
     runs: int
     unread: int
     whole: bool
+    longest: float = LONGEST_LOOK
 
     @property
     def detail(self) -> str:
         """What limits the search, to be added to a sentence; "" if nothing does."""
         parts = [f"{self.unread} of them could not be read"] if self.unread else []
         if not self.whole:
-            parts.append(f"more could not be looked at in {LONGEST_LOOK:.0f} s")
+            parts.append(f"more could not be looked at in {self.longest:.0f} s")
         return "".join(f"; {part}" for part in parts)
 
 
 Look = Callable[[Container[str]], Iterable[Seen]]
 
 
-def advancing(look: Look, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> Search:
+def advancing(
+    look: Look, seconds: float, *, longest: float | None = None, clock: Callable[[], float] = time.monotonic
+) -> Search:
     """The runs whose progress changes between the first look and one that begins up to ``seconds`` after its end.
 
     Servers that only keep records show a killed run as running forever, so a run that does not advance is not an
     experiment. There may be tens of thousands of them, so ``look`` reads all with few questions; it may omit those whose
-    ids are in the given container. A look ends after ``LONGEST_LOOK`` seconds, so the search is bounded. Raises NO_ANSWER
-    if the server stops to answer before a run was found.
+    ids are in the given container. A look ends after ``longest`` seconds (``LONGEST_LOOK``), so the search is bounded. Raises
+    NO_ANSWER if the server stops to answer before a run was found.
     """
+    longest = LONGEST_LOOK if longest is None else longest
     first: dict[str, Mapping[str, Mark]] = {}
     found: dict[str, Advance] = {}
     unread: set[str] = set()
@@ -175,7 +196,7 @@ def advancing(look: Look, seconds: float, *, clock: Callable[[], float] = time.m
             error = None
             for seen in look(found):
                 _notice(seen, first, found, unread)
-                if clock() - began > LONGEST_LOOK:
+                if clock() - began > longest:
                     break
             else:
                 whole = True
@@ -190,7 +211,7 @@ def advancing(look: Look, seconds: float, *, clock: Callable[[], float] = time.m
         time.sleep(min(max(PAUSE_SECONDS, clock() - began), max(0.0, end - clock())))
     if error is not None and not found:
         raise error
-    return Search(tuple(found.values()), len(first.keys() | unread), len(unread - first.keys()), whole)
+    return Search(tuple(found.values()), len(first.keys() | unread), len(unread - first.keys()), whole, longest)
 
 
 def _notice(seen: Seen, first: dict[str, Mapping[str, Mark]], found: dict[str, Advance], unread: set[str]) -> None:

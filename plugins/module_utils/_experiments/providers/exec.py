@@ -40,6 +40,7 @@ from ..._core.untrusted import (
     share,
     shortened,
     text,
+    values_in,
 )
 from ..model import (
     Capabilities,
@@ -52,6 +53,7 @@ from .base import Session, Source, Target
 from .probe import (
     MAX_BYTES,
     REQUEST_SECONDS,
+    SMALL,
 )
 
 PROVIDER = "exec"
@@ -186,7 +188,10 @@ class Program:
             raise EOFError("the program wrote output before it was asked")
         child.stdin.write(json.dumps(question).encode() + b"\n")
         child.stdin.flush()
-        answer = parsed(self._line(child.stdout.fileno(), time.monotonic() + timeout))
+        line = self._line(child.stdout.fileno(), time.monotonic() + timeout)
+        if values_in(line) > SMALL.values:
+            raise EOFError("the program's answer has too many values")
+        answer = parsed(line)
         if not isinstance(answer, dict):
             raise EOFError("the program's answer is not a JSON object")
         return answer

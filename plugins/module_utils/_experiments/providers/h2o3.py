@@ -15,13 +15,14 @@ about the job on another connection.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..._core.errors import ExperimentError
+from ..._core.errors import ExperimentError, InvalidInput
 from ..._core.untrusted import (
     if_shortened,
     items,
@@ -54,8 +55,11 @@ from .h2o3_sessions import (
 from .over_http import UnusableAnswer, unusable
 from .probe import (
     NO_ANSWER,
+    SMALL,
+    WHOLE_MODEL,
     Answer,
     Endpoint,
+    Limits,
     Probe,
     tls_of,
     unanswered,
@@ -67,7 +71,6 @@ MAX_JOBS = 64
 MAX_NODES = 256
 MAX_MODELS = 20
 METRIC = {"Regression": "RMSE", "Binomial": "AUC", "Multinomial": "logloss", "Ordinal": "logloss"}
-MAX_MODEL_BYTES = 16 << 20
 CHECKPOINTS = ("in_training_checkpoints_dir", "export_checkpoints_dir")
 CAPABILITIES = Capabilities(
     identity="process", signal="answers", note="answers of the server in the VM, at most 32 per second"
@@ -83,6 +86,7 @@ class H2o3(Source):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
         self._tls = tls_of(settings, "experiments.use_tls") if settings["use_tls"] else None
+        check_ports(settings["ports"])
 
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """See the port ``Source``."""
@@ -90,7 +94,7 @@ class H2o3(Source):
         details = []
         for port in self._settings["ports"]:
             endpoint = self._endpoint(target.address, port)
-            experiments, detail = discover(endpoint, target.vm, target.vm_name)
+            experiments, detail = discover(endpoint, target.vm, target.vm_name, until=target.until)
             for experiment in experiments:  # two nodes of a cluster report the same job
                 found.setdefault(experiment.id, experiment)
             details.append(f"{endpoint.url}: {detail}")
@@ -109,7 +113,7 @@ class H2o3(Source):
     def export(self, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
         """See the port ``Exporter``."""
         try:
-            with Probe(self._endpoint_of(experiment), max_bytes=MAX_MODEL_BYTES) as probe:
+            with Probe(self._endpoint_of(experiment), limits=WHOLE_MODEL) as probe:
                 return fetch_model(probe, experiment, request, folder)
         except NO_ANSWER as error:
             raise ExperimentError(
@@ -131,7 +135,7 @@ class H2o3(Source):
     def final(self, experiment: Experiment) -> Final | None:
         """See the port ``Source``: the job's status, its best model and the metric of that model."""
         try:
-            with self._probe(experiment) as probe:
+            with self._probe(experiment, WHOLE_MODEL) as probe:
                 job = job_of(probe.get(job_path(experiment.asked_id)))
                 models = models_of(mapping(job.get("dest")), probe) if job.get("status") == "DONE" else []
                 metric, score = score_of(probe.get(f"/3/Models/{quoted(models[0])}")) if models else ("", None)
@@ -140,8 +144,8 @@ class H2o3(Source):
         detail = text(job.get("exception") or job.get("progress_msg"))
         return Final(text(job.get("status")), metric, score, tuple(models), detail) if job else None
 
-    def _probe(self, experiment: Experiment) -> Probe:
-        return Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, MAX_MODEL_BYTES)
+    def _probe(self, experiment: Experiment, limits: Limits = SMALL) -> Probe:
+        return Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, limits)
 
     def _endpoint_of(self, experiment: Experiment) -> Endpoint:
         address, port = experiment.url.split("://", 1)[1].split("/", 1)[0].rsplit(":", 1)
@@ -160,13 +164,24 @@ class H2o3(Source):
         )
 
 
+def check_ports(ports: Sequence[int]) -> None:
+    """Raise InvalidInput for a number that is not a port."""
+    wrong = [port for port in ports if not 0 < port < 65536]
+    if wrong:
+        raise InvalidInput(
+            f"experiments.ports contains {text(str(wrong[0]))}, which is not a port",
+            hint="Set experiments.ports to numbers from 1 to 65535",
+            option="experiments",
+        )
+
+
 def discover(
-    endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = DISCOVERY_SECONDS
+    endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = DISCOVERY_SECONDS, until: float = math.inf
 ) -> tuple[list[Experiment], str]:
-    """Training jobs that run on a server, or none and a sentence why."""
+    """Training jobs that run on a server, or none and a sentence why. ``until`` (monotonic) is the time it may take."""
     try:
-        with Probe(endpoint, timeout, MAX_MODEL_BYTES) as probe:
-            return _discover(probe, vm, vm_name)
+        with Probe(endpoint, min(timeout, max(0.1, until - time.monotonic()))) as probe:
+            return _discover(probe, vm, vm_name, until)
     except ConnectionRefusedError:
         return [], "no server listens"
     except UnusableAnswer as error:
@@ -175,7 +190,7 @@ def discover(
         return [], unanswered(error, endpoint)
 
 
-def _discover(probe: Probe, vm: str, vm_name: str) -> tuple[list[Experiment], str]:
+def _discover(probe: Probe, vm: str, vm_name: str, until: float) -> tuple[list[Experiment], str]:
     """See :func:`discover`. Raises NO_ANSWER or UnusableAnswer."""
     cloud = probe.get("/3/Cloud")
     if cloud.status == 401:
@@ -185,8 +200,8 @@ def _discover(probe: Probe, vm: str, vm_name: str) -> tuple[list[Experiment], st
     if mapping(cloud.body).get("locked") is False:
         return [], "no training job runs"  # a job would have locked the cloud; a query for jobs would lock it, too
     name, nodes = cluster_of(cloud)
-    jobs = jobs_of(probe.endpoint)
-    end = time.monotonic() + PATIENCE_SECONDS
+    jobs = jobs_of(probe.endpoint, until - time.monotonic())
+    end = min(until, time.monotonic() + PATIENCE_SECONDS)
     running = running_experiments(jobs, probe.endpoint.url, vm, vm_name)
     models = models_in_training(jobs)
     unlimited = {

@@ -11,6 +11,7 @@ step, so a training that resumed from a checkpoint is found by its history in ti
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -42,10 +43,12 @@ from .base import (
 )
 from .over_http import HttpSession, UnusableAnswer, UrlSource, sampled, unusable
 from .probe import (
+    LARGE,
     NO_ANSWER,
     REQUEST_SECONDS,
     Answer,
     Endpoint,
+    Limits,
     Probe,
     TooLong,
 )
@@ -57,11 +60,11 @@ CHECKPOINT_TAG = "liveml.checkpoint"
 PROCESS_TAGS = ("liveml.pid", "liveml.started")
 STATUS = {"RUNNING": "RUNNING", "FINISHED": "DONE", "FAILED": "FAILED", "KILLED": "CANCELLED"}
 RECORD_SECONDS = 10.0
-MAX_BYTES = 16 << 20  # of an answer with many runs
 RUNS_PER_PAGE = 1000  # a search costs the server 3 ms per run, and the same again for each page (measured)
 FEW_RUNS = 100
 PAGE_SECONDS = 60.0
 EXPERIMENTS_PER_PAGE = 1000
+MAX_EXPERIMENTS = 100_000  # on a server
 EXPERIMENTS_PER_SEARCH = 500  # databases limit the values of a question
 WITH_EVERYTHING = ("epoch",)  # logged beside each metric, several times per step: not a sign of a new start
 QUIET_SECONDS = 2.0
@@ -85,10 +88,14 @@ class Mlflow(UrlSource):
 
     def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
         seconds = self._settings["advance_timeout"]
-        with Tracking(Probe(endpoint, PAGE_SECONDS, MAX_BYTES)) as server:
-            known = list(server.found("experiments", {"max_results": EXPERIMENTS_PER_PAGE}))
-            ids = [str(experiment.get("experiment_id")) for experiment in known]
-            search = advancing(lambda _found: self._look(server, ids, endpoint, target), seconds)
+        page = min(PAGE_SECONDS, target.seconds_left)
+        with Tracking(Probe(endpoint, page, self._limits), self.longest_look) as server:
+            known = server.found("experiments", {"max_results": EXPERIMENTS_PER_PAGE})
+            named = (exact(experiment.get("experiment_id")) for experiment in known)
+            ids = list(itertools.islice(filter(None, named), MAX_EXPERIMENTS))
+            search = advancing(
+                lambda _found: self._look(server, ids, endpoint, target), seconds, longest=self.longest_look
+            )
         found = [self._watched(advance) for advance in search.found]
         return found, self._none_advanced(search, target, seconds)
 
@@ -138,17 +145,17 @@ class Mlflow(UrlSource):
         return []
 
     def _server(self, experiment: Experiment) -> Tracking:
-        return Tracking(Probe(self._endpoint(experiment.url), RECORD_SECONDS, MAX_BYTES))
+        return Tracking(Probe(self._endpoint(experiment.url), RECORD_SECONDS, self._limits))
 
     def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> Session:
         """See the port ``Source``."""
-        return RunSession(self._endpoint(experiment.url), experiment, self._settings, timeout)
+        return RunSession(self._endpoint(experiment.url), experiment, self._settings, timeout, self._limits)
 
     def _look(self, server: Tracking, ids: list[str], endpoint: Endpoint, target: Target) -> Iterator[Seen]:
         """All runs that are RUNNING, with the progress of their metrics. Raises UnusableAnswer or NO_ANSWER."""
         server.close()  # the server closes a connection that was idle between two looks
         wanted = "attributes.status = 'RUNNING'"
-        quote = next((quote for quote in "'\"" if quote not in target.vm_name), "")
+        quote = next((quote for quote in "'\"" if not {quote, "\\"} & set(target.vm_name)), "")
         if not self._only and quote:
             wanted += f" and tags.`{VM_TAG}` = {quote}{target.vm_name}{quote}"
         for first in range(0, len(ids), EXPERIMENTS_PER_SEARCH):
@@ -201,8 +208,9 @@ class Tracking:
     MLflow before 3.12 adds the prefix of ``--static-prefix`` only to the second.
     """
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, probe: Probe, longest_look: float = LONGEST_LOOK) -> None:
         self._probe = probe
+        self._longest_look = longest_look
         self._api = ""
 
     def __enter__(self) -> Self:
@@ -239,7 +247,7 @@ class Tracking:
 
     def found(self, kind: str, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         """The ``experiments`` or ``runs`` of a search, page by page. Raises UnusableAnswer or NO_ANSWER."""
-        token, most, end = "", query["max_results"], time.monotonic() + LONGEST_LOOK + PAGE_SECONDS
+        token, most, end = "", query["max_results"], time.monotonic() + self._longest_look + PAGE_SECONDS
         while time.monotonic() < end:
             page = {**query, "max_results": most, **({"page_token": token} if token else {})}
             try:
@@ -364,8 +372,16 @@ class RunSession(HttpSession):
 
     max_hz = 10.0
 
-    def __init__(self, endpoint: Endpoint, experiment: Experiment, settings: Mapping[str, Any], timeout: float) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        experiment: Experiment,
+        settings: Mapping[str, Any],
+        timeout: float,
+        limits: Limits = LARGE,
+    ) -> None:
         super().__init__(Probe(endpoint, timeout))
+        self._limits = limits
         self._server = Tracking(self._probe)
         self._run = experiment.asked_id
         self._tagged = bool(experiment.process)
@@ -425,7 +441,7 @@ class RunSession(HttpSession):
         """Look at a part of the history before ``step``, each time at a longer one. A failure is not a failed sample."""
         first = max(0, int(step) - LOOK_BACK * 10**self._looks)
         self._looks = min(self._looks + 1, MAX_LOOKS)
-        with suppress(*NO_ANSWER), Tracking(Probe(self._probe.endpoint, RECORD_SECONDS, MAX_BYTES)) as server:
+        with suppress(*NO_ANSWER), Tracking(Probe(self._probe.endpoint, RECORD_SECONDS, self._limits)) as server:
             found = returns(history(server, self._run, self._metric, first, step) or [])
             self._repeats = self._repeats or repeats(found)
             self._restarted = "" if self._repeats else self._restarted or restart_in(found, since)

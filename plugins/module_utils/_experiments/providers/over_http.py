@@ -15,7 +15,20 @@ from typing import Any
 from ..model import Experiment, Sample
 from ..stall import HEARD
 from .base import Source, Target
-from .probe import NO_ANSWER, Answer, Endpoint, Probe, endpoint_of, failed_sample, unanswered, url_for
+from .probe import (
+    LARGE,
+    NO_ANSWER,
+    SMALL,
+    Answer,
+    Endpoint,
+    Limits,
+    Probe,
+    check_places,
+    endpoint_of,
+    failed_sample,
+    unanswered,
+    url_for,
+)
 from .questions import Wait
 
 
@@ -27,6 +40,7 @@ class UrlSource(Source):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
         self.url = settings["url"]
+        check_places(self.url, "experiments.sources.url")
 
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """See the port ``Source``."""
@@ -38,6 +52,11 @@ class UrlSource(Source):
         except UnusableAnswer as error:
             found, detail = [], str(error)
         return found, "" if found else f"{endpoint.url}: {detail}"
+
+    @property
+    def _limits(self) -> Limits:
+        """What is accepted of a long answer: less of a server in a VM, because there are many of them at a time."""
+        return SMALL if self.in_guest else LARGE
 
     @abstractmethod
     def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
@@ -92,7 +111,6 @@ def with_waits(sample: Sample, waits: Sequence[Wait]) -> Sample:
         again=again,
         deaf=longest.deaf,
         awake=longest.awake,
-        deaf_since=longest.deaf_since,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import ipaddress
 import json
 import re
 import socket
@@ -22,13 +23,13 @@ from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 from ..._core.errors import InvalidInput
-from ..._core.untrusted import parsed, text
+from ..._core.untrusted import parsed, quoted, text, values_in
 from ..model import Sample
 from .credentials import without_secrets
 from .lines import BLOCK, Address, Line, Rest
 from .questions import LOST, PATIENCE, Asking, Wait
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 20  # of one line of a program
 NO_ANSWER = LOST  # what each question over HTTP may raise
 GONE = (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected, ssl.SSLEOFError)
 REQUEST_SECONDS = 300.0  # a request in flight waits until the freeze ends
@@ -36,6 +37,22 @@ JSON = "application/json, text/plain;q=0.9"  # what most servers are asked for
 USUAL = 50  # answers that show how long this server usually takes
 SLOW = 3  # times their median: only then is a question asked again
 IN_A_URL = "%/:=&?+!$,;'@()*[]~"  # characters that a page's URL may have beside letters and digits
+PLACES = ("{address}", "{vm}")  # what a source's URL may contain
+LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}")  # a part of a server's name; a DNS server may accept the underscore
+MAX_HOST = 253
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is accepted of an answer: bytes, and values of JSON, which take more memory than their bytes."""
+
+    size: int
+    values: int
+
+
+SMALL = Limits(1 << 20, 40_000)  # about one thing, or from a server in a VM; a usual answer has a few kB
+WHOLE_MODEL = Limits(8 << 20, 150_000)  # a finished model with its output, a grid or a leaderboard
+LARGE = Limits(16 << 20, 2_000_000)  # lists of a server that the operator named
 
 
 class TooLong(http.client.HTTPException):
@@ -43,6 +60,14 @@ class TooLong(http.client.HTTPException):
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(f"its answer is larger than {max_bytes >> 20} MiB")
+
+
+class TooMany(TooLong):
+    """The server's answer has more values than what is accepted of it."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits.size)
+        self.args = (f"its answer has more than {limits.values} values",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +104,62 @@ class UnusableAddress(Exception):
 
 def url_for(template: str, address: str, vm_name: str) -> str:
     """A source's URL for a VM. Raises UnusableAddress if the VM's address or name does not give a URL."""
+    if not any(place in template for place in PLACES):
+        return template
     host = f"[{address}]" if ":" in address else address
-    url = template.replace("{address}", host).replace("{vm}", quote(vm_name, safe=""))
+    url = template.replace("{address}", host).replace("{vm}", quoted(vm_name))
+    names_server = "{vm}" in _server_in(template)
     try:
         parts = urlsplit(url)
-        usable = bool(parts.hostname) and len(parts.hostname or "") < 254 and parts.port != 0
+        usable = is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         usable = False
-    if not usable and ("{vm}" in template or "{address}" in template):
+    if usable and names_server and is_number(parts.hostname or ""):
+        raise UnusableAddress(f"{without_secrets(url)}: the name of a VM must not be an address")
+    if not usable or ("{vm}" in template and vm_name in (".", "..")):  # which are folders in a path
         raise UnusableAddress(f"{without_secrets(url)} is not the URL of a server")
     return url
+
+
+def _server_in(template: str) -> str:
+    """The part of a source's URL that says which server is asked."""
+    return template.partition("://")[2].partition("/")[0]
+
+
+def is_host(name: str) -> bool:
+    """Whether a name can be looked up, or is an IP address."""
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(name))
+    try:
+        labels = name.removesuffix(".").encode("idna").decode("ascii").split(".")
+    except UnicodeError:
+        return False
+    return len(name) <= MAX_HOST and all(LABEL.fullmatch(label) for label in labels)
+
+
+def is_number(host: str) -> bool:
+    """Whether a host is an address, or what the system takes for one (``127.1``, ``0x7f000001``), or this machine."""
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(host))
+    last = host.removesuffix(".").rpartition(".")[2].lower()
+    return last.isdigit() or last.startswith("0x") or last == "localhost"
+
+
+def check_places(url: str, option: str) -> None:
+    """Raise InvalidInput if a source's URL has other braces than those of ``PLACES``.
+
+    The query of a federation has a selector in braces, ``?match[]={job="x"}``.
+    """
+    rest = url
+    for place in PLACES:
+        rest = rest.replace(place, "")
+    before, _mark, query = rest.partition("?")
+    if "{" in before or "}" in before or re.search(r"\{[\w.\[\]!:]*\}", query):
+        raise InvalidInput(
+            f"{option} has braces that mean nothing",
+            hint="Use {address} for the address of a VM and {vm} for its name, and no other braces",
+            option="experiments",
+        )
 
 
 def address_in(template: str, url: str) -> str | None:
@@ -110,6 +181,7 @@ def endpoint_of(url: str, settings: Mapping[str, Any], option: str, *, page: boo
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        (parts.hostname or "").encode("idna")
     except (ValueError, KeyError):
         port = 0
     if not port or not parts.hostname or "@" in parts.netloc or parts.fragment or (parts.query and not page):
@@ -118,7 +190,7 @@ def endpoint_of(url: str, settings: Mapping[str, Any], option: str, *, page: boo
             hint="Set it to a URL such as https://mlflow.example.com:5000, with credentials in username and password",
             option="experiments",
         )
-    whole = quote(f"{parts.path}?{parts.query}" if parts.query else parts.path, safe=IN_A_URL)
+    whole = quote(f"{parts.path}?{parts.query}" if parts.query else parts.path, safe=IN_A_URL, errors="replace")
     return Endpoint(
         parts.hostname,
         port,
@@ -126,7 +198,7 @@ def endpoint_of(url: str, settings: Mapping[str, Any], option: str, *, page: boo
         settings.get("username"),
         settings.get("password"),
         settings.get("token"),
-        whole if page else parts.path.rstrip("/"),
+        whole if page else whole.rstrip("/"),
     )
 
 
@@ -161,7 +233,7 @@ class Answer:
 
 
 class Probe:
-    """One keep-alive connection; no redirects are followed, no answer is longer than ``max_bytes``.
+    """One keep-alive connection; no redirects are followed, no answer is larger than ``limits``.
 
     The whole answer must arrive within ``timeout`` seconds, so that a server that sends byte by byte cannot delay a run.
     Only a question that may wait through a freeze (``REQUEST_SECONDS``) waits as long as bytes arrive.
@@ -174,7 +246,7 @@ class Probe:
         self,
         endpoint: Endpoint,
         timeout: float = REQUEST_SECONDS,
-        max_bytes: int = MAX_BYTES,
+        limits: Limits = SMALL,
         accept: str = JSON,
         *,
         asks_again: bool = False,
@@ -183,7 +255,7 @@ class Probe:
         self._accept = accept
         self.waits: deque[Wait] = deque(maxlen=USUAL)
         self._timeout = timeout
-        self._max_bytes = max_bytes
+        self._limits = limits
         self._asks_again = asks_again
         self._address: Address | None = None  # where the server was reached
         self._kept: Line | None = None
@@ -252,7 +324,7 @@ class Probe:
             self._kept = self._fresh()
         fresh = self._fresh if self._asks_again else None
         until = self._kept.begun + self._timeout
-        return Asking(request, self._kept, fresh, self._patience(), until, self._max_bytes, lambda: self._interrupted)
+        return Asking(request, self._kept, fresh, self._patience(), until, self._limits.size, lambda: self._interrupted)
 
     def _fresh(self) -> Line:
         if self._address is None:
@@ -273,16 +345,24 @@ class Probe:
         written = _Written(self.endpoint.address, self.endpoint.port)
         if self.endpoint.tls is not None:
             written.default_port = http.client.HTTPS_PORT
-        written.request(method, self.endpoint.prefix + path, body, self._headers(body is not None))
+        try:
+            written.request(method, self.endpoint.prefix + path, body, self._headers(body is not None))
+        except UnicodeError as error:
+            raise http.client.InvalidURL("its URL has characters that a URL cannot have") from error
         return bytes(written.data)
 
     def _whole(self, response: http.client.HTTPResponse) -> Answer:
-        data = bytearray()
+        read, size = [], 0
         for block in blocks(response):
-            data += block
-            if len(data) > self._max_bytes:
-                raise TooLong(self._max_bytes)
-        return Answer(response.status, headers_of(response), parsed(bytes(data)), bytes(data))
+            read.append(block)
+            size += len(block)
+            if size > self._limits.size:
+                raise TooLong(self._limits.size)
+        data = b"".join(read)
+        read.clear()
+        if values_in(data) > self._limits.values:
+            raise TooMany(self._limits)
+        return Answer(response.status, headers_of(response), parsed(data), data)
 
     def _headers(self, has_body: bool = False) -> dict[str, str]:
         # Not a browser's name: servers with form authentication answer browsers with a login page.
@@ -324,7 +404,10 @@ class _Written(http.client.HTTPConnection):
 
 def address_of(endpoint: Endpoint, timeout: float) -> Address:
     """Where a server is reached. Raises OSError. If its name has several addresses, it is the first that answers."""
-    found = socket.getaddrinfo(endpoint.address, endpoint.port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(endpoint.address, endpoint.port, type=socket.SOCK_STREAM)
+    except (ValueError, OverflowError) as error:  # a label is empty or too long, or a port is not one
+        raise socket.gaierror(socket.EAI_NONAME, "the name cannot be looked up") from error
     if len(found) == 1:
         return found[0][0], found[0][4]
     with socket.create_connection((endpoint.address, endpoint.port), timeout) as connection:

@@ -14,9 +14,10 @@ is not a stall.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,9 +35,12 @@ from .over_http import HttpSession, UnusableAnswer, UrlSource, sampled, unusable
 from .probe import (
     JSON,
     REQUEST_SECONDS,
+    SMALL,
     Answer,
     Endpoint,
     Probe,
+    TooLong,
+    UnusableAddress,
     endpoint_of,
 )
 
@@ -55,9 +59,13 @@ CLOCK_STEP = 2.0  # seconds by which a correction of the guest clock may shift a
 USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
 LONGEST_WAIT = 600.0  # seconds; a search never waits longer, whatever a server reports
 DISCOVERY_SECONDS = 10.0
-MAX_BYTES = 16 << 20
+MAX_BYTES = 16 << 20  # of a page, of which only the lines that matter are kept
 MAX_LINE = 1 << 16  # bytes; the parser needs 0.1 s for a line of so many labels
-MAX_SERIES = 10_000  # of one name
+MAX_KEPT = 1 << 19  # bytes of the lines of one name; a usual line has 100
+MAX_SERIES = 2000  # of one name
+LINE_COST = 64  # bytes of memory that a line takes beside its own
+PARSE_SECONDS = 2.0  # of the processor, for one page
+GUEST_WAIT = 60.0  # seconds; see LONGEST_WAIT, for a server in a VM
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 SELECTOR = re.compile(r"^(?:[a-zA-Z_:][a-zA-Z0-9_:]*)?(?:\{[^{}]*\})?$")
 TARGET_LABELS = re.compile(r'(?<![a-zA-Z0-9_])(job|instance)\s*=\s*("(?:[^"\\]|\\.)*")')
@@ -67,6 +75,9 @@ EXPOSITIONS = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
     "text/plain;version=0.0.4;q=0.4,*/*;q=0.1"
 )
+# A place for a VM's name or address, a quote, an escaped character, or one other.
+QUERY_PARTS = re.compile(r"\{vm\}|\{address\}|\\.|.", re.DOTALL)
+SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")  # in a regular expression of PromQL
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -91,8 +102,7 @@ class Prometheus(UrlSource):
         return endpoint_of(url, self._settings, "experiments.sources.url", page=bool(self._settings["metric"]))
 
     def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
-        query = self._settings["query"] or ""
-        wanted = query.replace("{vm}", target.vm_name).replace("{address}", target.address) or self._settings["metric"]
+        wanted = query_for(self._settings["query"] or "", target) or self._settings["metric"]
         capabilities = self._capabilities(endpoint)
         candidate = Experiment(
             vm=target.vm,
@@ -113,8 +123,9 @@ class Prometheus(UrlSource):
                 return [], f"{wanted} means {number_of(known)} series instead of one; {labels_to_give(known)}"
             if no_number:
                 return [], f"the value of {wanted} is not a number"
-            seconds = max(self._settings["advance_timeout"], min(3 * capabilities.freshness, LONGEST_WAIT))
-            search = advancing(lambda _found: look(session, candidate), seconds)
+            longest_wait = GUEST_WAIT if self.in_guest else LONGEST_WAIT
+            seconds = max(self._settings["advance_timeout"], min(3 * capabilities.freshness, longest_wait))
+            search = advancing(lambda _found: look(session, candidate), seconds, longest=self.longest_look)
         finally:
             session.close()
         if len(search.found) == 1:
@@ -144,6 +155,36 @@ class Prometheus(UrlSource):
     def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> SeriesSession:
         """See the port ``Source``."""
         return SeriesSession(self._endpoint(experiment.url), experiment, self._settings["total_steps"], timeout)
+
+
+def query_for(query: str, target: Target) -> str:
+    """The query for a VM; its name and address are only text in it. Raises UnusableAddress for a name that cannot be that."""
+    places = {"{vm}": target.vm_name, "{address}": target.address}
+    written, quotes, is_regex = [], "", False
+    for part in QUERY_PARTS.findall(query):
+        if part in places:
+            written.append(as_text(places[part], quotes, is_regex))
+            continue
+        written.append(part)
+        if part == quotes:
+            quotes = ""
+        elif not quotes and part in ('"', "'", "`"):
+            before = "".join(written[:-1]).rstrip()
+            quotes, is_regex = part, before.endswith(("=~", "!~"))
+    return "".join(written)
+
+
+def as_text(value: str, quotes: str, is_regex: bool) -> str:
+    """A value as it stands between ``quotes`` in PromQL, or outside of them. Raises UnusableAddress if it cannot."""
+    value = SPECIAL.sub(r"\\\g<0>", value) if is_regex else value
+    if quotes in ('"', "'"):
+        value = value.replace("\\", "\\\\").replace(quotes, f"\\{quotes}")
+        return value.replace("\n", "\\n").replace("\r", "\\r")
+    if quotes == "`" and "`" not in value:
+        return value
+    if not quotes and NAME.fullmatch(value):
+        return value
+    raise UnusableAddress(f"the name or address {text(value)} cannot be written in the query; put it in double quotes")
 
 
 def with_process(experiment: Experiment, started: float | None) -> Experiment:
@@ -258,15 +299,53 @@ def lines_of(data: bytes, name: str) -> Iterator[bytes]:
             yield line
 
 
-def series_of(data: bytes, wanted: Series) -> list[Series]:
+class Page:
+    """Takes an exposition block by block and keeps the lines of some names, so that a page of millions costs no memory.
+
+    Of each name, the first ``MAX_KEPT`` bytes of lines are kept.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._room = dict.fromkeys(names, MAX_KEPT)
+        self._lines: list[bytes] = []
+        self._rest = b""
+        self._size = 0
+
+    def add(self, block: bytes) -> None:
+        """Take the next block. Raises TooLong."""
+        self._size += len(block)
+        if self._size > MAX_BYTES:
+            raise TooLong(MAX_BYTES)
+        whole, newline, rest = (self._rest + block).rpartition(b"\n")
+        self._keep(whole + newline)
+        self._rest = rest if len(rest) <= MAX_LINE else b"#" * MAX_LINE  # a line that is too long is not read
+
+    def data(self) -> bytes:
+        """The lines that were kept, after the last block."""
+        self._keep(self._rest)
+        self._rest = b""
+        return b"\n".join(self._lines)
+
+    def _keep(self, data: bytes) -> None:
+        for name in [name for name, room in self._room.items() if room > 0]:
+            for line in lines_of(data, name):
+                self._room[name] -= len(line) + LINE_COST
+                if self._room[name] < 0:
+                    break
+                self._lines.append(line)
+
+
+def series_of(data: bytes, wanted: Series, until: float = math.inf) -> list[Series]:
     """The series of an exposition that have the name and the labels of ``wanted``; one with just its labels comes alone.
 
-    At most ``MAX_SERIES`` lines are read, so that a page of a million series costs no more.
+    At most ``MAX_SERIES`` lines are read. Raises UnusableAnswer if this thread has used the processor until ``until``.
     """
     values = [in_quotes(value).encode() for value in wanted.labels.values()]
     lines = (line for line in lines_of(data, wanted.name) if all(value in line for value in values))
     found = []
     for series in map(parsed_line, itertools.islice(lines, MAX_SERIES)):
+        if time.thread_time() > until:
+            raise UnusableAnswer(f"its page takes longer than {PARSE_SECONDS:.0f} s to read")
         if series is None or series.name != wanted.name:
             continue
         if series.labels == wanted.labels:
@@ -315,14 +394,14 @@ def start_query(query: str) -> str:
     return START + labels
 
 
-def why_missing(answer: Answer, wanted: Series, metric: str) -> str:
-    """Why an exposition has no series of ``wanted``."""
+def why_missing(answer: Answer, data: bytes, wanted: Series, metric: str) -> str:
+    """Why an exposition, of which ``data`` was kept, has no series of ``wanted``."""
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind and kind not in ("text/plain", "application/openmetrics-text"):
         return f"not an exporter's page, but {kind}"
-    if next(lines_of(answer.data, wanted.name), None) is None:
+    if next(lines_of(data, wanted.name), None) is None:
         total = f"{wanted.name}_total"
-        other = f", but {total}" if next(lines_of(answer.data, total), None) is not None else ""
+        other = f", but {total}" if next(lines_of(data, total), None) is not None else ""
         return f"the exporter has no metric {metric}{other}"
     if wanted.labels:
         return f"the exporter has no series {metric}, but others of that name"
@@ -339,7 +418,7 @@ class SeriesSession(HttpSession):
     ) -> None:
         self._direct = experiment.capabilities.signal == "answers"
         super().__init__(
-            Probe(endpoint, timeout, MAX_BYTES, EXPOSITIONS if self._direct else JSON, asks_again=self._direct)
+            Probe(endpoint, timeout, SMALL, EXPOSITIONS if self._direct else JSON, asks_again=self._direct)
         )
         self._query = experiment.metric
         self._wanted = selector_of(experiment.metric) if self._direct else None
@@ -386,14 +465,16 @@ class SeriesSession(HttpSession):
         return self._scraped(self._wanted) if self._wanted else self._queried()
 
     def _scraped(self, wanted: Series) -> Reading:
-        answer = self._probe.get("")
+        page = Page(dict.fromkeys((wanted.name, f"{wanted.name}_total", START, *RELAYS)))
+        answer = self._probe.download("", page.add)
         if answer.status != 200:
             raise unusable(answer, "an exporter")
-        found = series_of(answer.data, wanted)
+        data, until = page.data(), time.thread_time() + PARSE_SECONDS
+        found = series_of(data, wanted, until)
         if not found:
-            raise UnusableAnswer(why_missing(answer, wanted, self._query))
-        relayed = any(series_of(answer.data, Series(name, {}, None)) for name in RELAYS)
-        return Reading(found, None if relayed else only_value(series_of(answer.data, Series(START, {}, None))))
+            raise UnusableAnswer(why_missing(answer, data, wanted, self._query))
+        relayed = any(series_of(data, Series(name, {}, None), until) for name in RELAYS)
+        return Reading(found, None if relayed else only_value(series_of(data, Series(START, {}, None), until)))
 
     def _queried(self) -> Reading:
         found = self._values(self._query)

@@ -30,6 +30,7 @@ from ..record import longest_pause, repeats, restart_in, returns
 from ..training_clock import Point
 from .base import (
     Advance,
+    Mark,
     Seen,
     Session,
     Target,
@@ -39,22 +40,26 @@ from .base import (
 )
 from .over_http import HttpSession, UrlSource, sampled, unusable
 from .probe import (
+    LARGE,
     NO_ANSWER,
     REQUEST_SECONDS,
     Answer,
     Endpoint,
+    Limits,
     Probe,
 )
 
 PROVIDER = "tensorboard"
 SCALARS = "/data/plugin/scalars"
 USUAL_RELOAD = 5.0
-LONGEST_WAIT = 300.0  # seconds; a search never waits longer, whatever a guest reports
+LONGEST_WAIT = 300.0  # seconds; a search never waits longer for a reload, whatever a server reports
+GUEST_WAIT = 60.0  # the same for a server in a VM
 DISCOVERY_SECONDS = 10.0
 RECORD_SECONDS = 10.0
-MAX_BYTES = 16 << 20
 MAX_POINTS = 20_000  # kept of a series
 ASKERS = 8  # questions at a time
+GUEST_ASKERS = 2  # the same to a server in a VM
+MAX_RUNS = 10_000  # of a VM
 MAX_TAGS = 8  # of one run; some are written only once, so not just the first one is looked at
 REPEATS = "the steps repeat, so they do not show how far the training is"
 NOTE = "changes of the last step that TensorBoard shows"
@@ -70,7 +75,7 @@ class Tensorboard(UrlSource):
         self._only = self.in_guest or names_one(settings["vms"])
 
     def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
-        with Probe(endpoint, DISCOVERY_SECONDS, MAX_BYTES) as probe:
+        with Probe(endpoint, min(DISCOVERY_SECONDS, target.seconds_left), self._limits) as probe:
             environment, tags = probe.get("/data/environment"), probe.get(f"{SCALARS}/tags")
             for answer in (environment, tags):
                 if answer.status != 200 or not isinstance(answer.body, dict):
@@ -81,8 +86,12 @@ class Tensorboard(UrlSource):
         reload, flush = reload_interval(environment), self._settings["flush_seconds"]
         capabilities = Capabilities("run", "changes", reload + flush, NOTE)
         runs = [self._experiment(run, endpoint, target, capabilities) for run in series]
-        seconds = max(self._settings["advance_timeout"], 2 * (min(reload, LONGEST_WAIT) + flush))
-        search = advancing(lambda found: look(endpoint, runs, series, found), seconds)
+        longest_wait = GUEST_WAIT if self.in_guest else LONGEST_WAIT
+        seconds = max(self._settings["advance_timeout"], 2 * (min(reload, longest_wait) + flush))
+        limits, askers = self._limits, GUEST_ASKERS if self.in_guest else ASKERS
+        search = advancing(
+            lambda found: look(endpoint, runs, series, found, limits, askers), seconds, longest=self.longest_look
+        )
         found = [watched(advance) for advance in search.found]
         return found, f"none of {search.runs} runs advanced in {seconds:.0f} s{search.detail}"
 
@@ -110,6 +119,8 @@ class Tensorboard(UrlSource):
             names = [tag for tag in map(exact, mapping(tags)) if tag and (not wanted or tag == wanted)]
             if exact(run) and names and self._mine(run, vm_name):
                 found[run] = names[:MAX_TAGS]
+            if len(found) == MAX_RUNS:
+                break
         return found
 
     def _none_fits(self, body: Mapping[str, Any], target: Target) -> str:
@@ -124,14 +135,16 @@ class Tensorboard(UrlSource):
 
     def history(self, experiment: Experiment, first: float, last: float) -> list[Point]:
         """See the port ``Source``: the time of each step that TensorBoard kept."""
-        with suppress(*NO_ANSWER), Probe(self._endpoint(experiment.url), RECORD_SECONDS, MAX_BYTES) as probe:
+        with suppress(*NO_ANSWER), Probe(self._endpoint(experiment.url), RECORD_SECONDS, self._limits) as probe:
             points = points_of(items(probe.get(series_path(experiment)).body))
             return [point for point in points if first <= point[1] <= last]
         return []
 
     def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> Session:
         """See the port ``Source``."""
-        return SeriesSession(self._endpoint(experiment.url), experiment, self._settings["total_steps"], timeout)
+        return SeriesSession(
+            self._endpoint(experiment.url), experiment, self._settings["total_steps"], timeout, self._limits
+        )
 
 
 def reload_interval(environment: Answer) -> float:
@@ -153,7 +166,12 @@ def series_path(experiment: Experiment) -> str:
 
 
 def look(
-    endpoint: Endpoint, runs: list[Experiment], series: Mapping[str, list[str]], found: Container[str]
+    endpoint: Endpoint,
+    runs: list[Experiment],
+    series: Mapping[str, list[str]],
+    found: Container[str],
+    limits: Limits,
+    askers: int,
 ) -> Iterator[Seen]:
     """The last step of each series of the runs that are not found yet. Raises NO_ANSWER.
 
@@ -171,17 +189,22 @@ def look(
             free.put(probe)
 
     with ExitStack() as stack:
-        for _asker in range(ASKERS):
-            free.put(stack.enter_context(Probe(endpoint, DISCOVERY_SECONDS, MAX_BYTES)))
-        yield from stack.enter_context(ThreadPoolExecutor(ASKERS)).map(ask, wanted)
+        for _asker in range(askers):
+            free.put(stack.enter_context(Probe(endpoint, DISCOVERY_SECONDS, limits)))
+        yield from stack.enter_context(ThreadPoolExecutor(askers)).map(ask, wanted)
 
 
 def seen(probe: Probe, run: Experiment, tags: list[str]) -> Seen:
     """The last step of each series of a run. Raises NO_ANSWER."""
-    answers = {tag: probe.get(scalars_path(run.asked_id, tag)) for tag in tags}
-    points = {tag: points_of(items(answer.body)) for tag, answer in answers.items() if answer.status == 200}
-    marks = {tag: (known[-1][1], known[-1][0]) for tag, known in points.items() if known}
-    return Seen(run, marks if points else None)
+    marks: dict[str, Mark] = {}
+    is_read = False
+    for tag in tags:
+        answer = probe.get(scalars_path(run.asked_id, tag))
+        known = points_of(items(answer.body)) if answer.status == 200 else []
+        is_read = is_read or answer.status == 200
+        if known:
+            marks[tag] = (known[-1][1], known[-1][0])
+    return Seen(run, marks if is_read else None)
 
 
 def watched(advance: Advance) -> Experiment:
@@ -200,8 +223,15 @@ class SeriesSession(HttpSession):
 
     max_hz = 4.0
 
-    def __init__(self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None, timeout: float) -> None:
-        super().__init__(Probe(endpoint, timeout, MAX_BYTES))
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        experiment: Experiment,
+        total_steps: int | None,
+        timeout: float,
+        limits: Limits = LARGE,
+    ) -> None:
+        super().__init__(Probe(endpoint, timeout, limits))
         self._path = series_path(experiment)
         self._total = total_steps
         self._points: set[Point] = set()  # all that TensorBoard has shown: it drops the steps before a new start

@@ -96,3 +96,13 @@ def test_a_missing_collection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AnsibleFilterError, match=r"ansible-galaxy collection install acme\.missing"):
         plugin.messages([{"kind": "mail"}], "before", [], subject="s")
     assert plugin.FilterModule().filters()["messages"]([{"kind": "webhook"}], "after", [], subject="s")
+
+
+def test_a_name_makes_no_line_and_no_header_of_a_message() -> None:
+    nasty = "x\nBcc: all@example.com\r\u202e\x9b"
+    harmed = {**judged(1, nasty, "stalled"), "vms": [nasty], "detail": nasty}
+    (message,) = messages([{"kind": "mail", "to": "a@example.com"}], "stall", [harmed], subject=f"Move of {nasty}")
+    (usual,) = messages([{"kind": "mail", "to": "a@example.com"}], "stall", [judged(1, "a", "stalled")], subject="s")
+    assert message["subject"].isprintable()
+    assert len(message["text"].splitlines()) == len(usual["text"].splitlines())
+    assert all(line.isprintable() for line in message["text"].splitlines())

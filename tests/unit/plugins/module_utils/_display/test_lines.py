@@ -166,3 +166,20 @@ def test_a_verdict_is_told_again_only_when_it_changed() -> None:
     assert board.hear(*entries([worse])) == line(*entries([worse]))
     other = {**verdict, "id": "another"}
     assert board.hear(*entries([other])) == line(*entries([other]))
+
+
+NASTY = "line1\nFAKE  : run success: 9 moved\r\tx\x1b[2J\x9b2K\u202e\u2066\u200b"
+
+
+@pytest.mark.parametrize(
+    "event", ["planned", "experiment_found", "move_submitting", "move_finished", "verdict", "refused"]
+)
+def test_a_name_makes_no_line_of_its_own_and_moves_nothing(event: str) -> None:
+    events, _samples = made_run(2, ["uninterrupted"], prefix=NASTY)
+    shown = [line(*entries([each])) or "" for each in events if each["event"] == event]
+    assert shown
+    assert all(text.isprintable() for text in shown)
+    board = RunDisplay(bars=True)
+    for each in events[: next(n for n, e in enumerate(events) if e["event"] == "move_finished")]:
+        board.hear(*entries([each]))
+    assert all(text.isprintable() for text in board.bars(ORIGIN + 5, 200, 10))

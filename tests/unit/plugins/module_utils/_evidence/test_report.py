@@ -168,3 +168,10 @@ def test_title(purpose: str, host: str | None, moves: int, words: str) -> None:
     evidence = made_evidence(moves)
     evidence["run"].update(purpose=purpose, host=host)
     assert title(evidence) == words
+
+
+def test_no_page_shows_a_character_that_is_hidden_or_moves_others() -> None:
+    evidence = made_evidence(2, ["uninterrupted"], prefix="a\u202eb\x9bc\x1b[2J\u200b\u2066\r\n# d")
+    for text in (render_markdown(evidence), render_html(evidence)):
+        assert not [c for c in text if not c.isprintable() and c not in "\n\u00a0"]
+    assert evidence["moves"][0]["vm"].isprintable()

@@ -222,3 +222,116 @@ def test_the_last_of_many_experiments_says_how_many_are_not_watched() -> None:
     kept = truncate(found, 64)
     assert (len(kept), kept[-1].id, kept[-1].description) == (64, "63", "training (6 more are not watched)")
     assert truncate(found[:3], 64) == found[:3]
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("http://{vm}.lab.invalid:9100/metrics", "a..b"),
+        ("http://{vm}.lab.invalid:9100/metrics", ".a"),
+        ("http://{vm}.lab.invalid:9100/metrics", "a" * 64),
+        ("http://{vm}.lab.invalid:9100/metrics", "a b"),
+        ("http://{vm}.lab.invalid:9100/metrics", "a/b"),
+        ("http://{vm}.lab.invalid:9100/metrics", "user:pw@b"),
+        ("http://{vm}.lab.invalid:9100/metrics", "-a"),
+        ("http://{vm}.lab.invalid:9100/metrics", "a\u202eb"),
+        ("http://{vm}:9100/metrics", "169.254.169.254"),
+        ("http://{vm}:9100/metrics", "0x7f000001"),
+        ("http://{vm}:9100/metrics", "2130706433"),
+        ("http://{vm}:9100/metrics", "127.1"),
+        ("http://{vm}:9100/metrics", "localhost"),
+        ("http://files.example.com/{vm}/metrics", ".."),
+    ],
+)
+@pytest.mark.parametrize("provider", ["mlflow", "tensorboard", "prometheus", "driverless_ai"])
+def test_a_name_that_gives_no_url_costs_only_the_source_of_its_vm(template: str, name: str, provider: str) -> None:
+    metric = {"metric": "steps_total"} if provider == "prometheus" else {}
+    seen = providers(h2o3=False, sources=[source(provider, url=template, **metric)])
+    machine = VmState("vm-1", name, "u", "h", Power.ON, 1, guest_address="10.1.2.3")
+    (observation,) = seen.observe([machine])
+    assert observation.experiments == ()
+    assert "is not the URL of a server" in observation.detail or "must not be an address" in observation.detail
+
+
+@pytest.mark.parametrize("name", ["ml-1", "ML_cpu.vm-04", "a" * 63])
+def test_a_name_that_is_a_host_name_gives_a_url(name: str) -> None:
+    assert url_for("http://{vm}.lab.invalid:9100/x", "10.1.2.3", name) == f"http://{name}.lab.invalid:9100/x"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://{foo}/",
+        "http://{vm.__class__}/",
+        "http://x/{0}",
+        "http://x/}",
+        "http://{{vm}}/",
+        "http://x/?y={vm.name}",
+    ],
+)
+@pytest.mark.parametrize("provider", ["mlflow", "tensorboard", "prometheus", "driverless_ai"])
+def test_braces_that_mean_nothing_are_refused(url: str, provider: str) -> None:
+    metric = {"metric": "steps_total"} if provider == "prometheus" else {}
+    with pytest.raises(InvalidInput, match="braces that mean nothing"):
+        providers(sources=[source(provider, url=url, vms=["ml-1"], **metric)])
+
+
+@pytest.mark.parametrize("url", [f"http://{'a' * 64}.example.com/", "http://a..b/"])
+def test_a_server_that_cannot_be_looked_up_is_refused(url: str) -> None:
+    seen = providers(h2o3=False, sources=[source("mlflow", url=url, vms=["ml-1"])])
+    with pytest.raises(InvalidInput, match="not the URL of a server"):
+        seen.observe([VmState("vm-1", "ml-1", "u", "h", Power.ON, 1, guest_address="10.1.2.3")])
+
+
+@pytest.mark.parametrize("address", ["a..b", "a" * 64, "a\0b", "ü" * 70])
+def test_an_address_of_the_operator_that_is_none_gives_a_sentence(address: str) -> None:
+    seen = providers(addresses={"ml-1": address})
+    (observation,) = seen.observe([VmState("vm-1", "ml-1", "u", "h", Power.ON, 1)])
+    assert "name is not known" in observation.detail or "characters" in observation.detail
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, 10**20])
+def test_ports_are_ports(port: int) -> None:
+    with pytest.raises(InvalidInput, match="not a port"):
+        providers(ports=[port])
+
+
+SPECIAL = [
+    "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "::ffff:7f00:1", "0:0:0:0:0:ffff:127.1.2.3", "::127.0.0.1",
+    "::ffff:0:127.0.0.1", "0.0.0.0", "0.1.2.3", "::", "255.255.255.255", "240.0.0.1", "224.0.0.1", "ff02::1",
+    "169.254.1.2", "169.254.169.254", "::ffff:169.254.169.254", "::169.254.169.254", "fe80::1", "fe80::a9fe:a9fe",
+    "fec0::1", "fd00:ec2::254", "FD00:0EC2:0000::0254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200",
+    "::ffff:100.100.100.200", "64:ff9b::6464:64c8", "168.63.129.16", "192.0.0.192", "64:ff9b::a9fe:a9fe",
+    "64:ff9b::127.0.0.1", "64:ff9b:1::a9fe:a9fe", "2002:a9fe:a9fe::", "2002:7f00:1::1", "fe80::5efe:127.0.0.1",
+    "2001:db8::5efe:a9fe:a9fe", "2001:0:4136:e378:8000:63bf:5601:5601",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", SPECIAL)
+@pytest.mark.parametrize("networks", [[], ["0.0.0.0/0", "::/0"]])
+def test_no_notation_of_this_machine_and_of_services_of_clouds_is_asked(address: str, networks: list[str]) -> None:
+    reach = Reach({"allowed_networks": networks, "addresses": {}})
+    asked, why_not = reach.address_of(vm(1, guest_address=address), credentials=False)
+    assert asked == ""
+    assert "not the address of a host" in why_not
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("127.0.1.7", "127.0.0.0/8"), ("127.0.1.7", "127.0.1.0/24"), ("::1", "::1/128"), ("169.254.7.7", "169.254.0.0/16"),
+        ("fe80::7", "fe80::/10"), ("::ffff:127.0.1.7", "127.0.0.0/8"), ("100.100.100.200", "100.100.100.200/32"),
+    ],
+)  # fmt: skip
+def test_who_names_a_special_network_may_ask_it(address: str, network: str) -> None:
+    reach = Reach({"allowed_networks": ["10.0.0.0/8", network], "addresses": {}})
+    assert reach.address_of(vm(1, guest_address=address), credentials=True) == (address, "")
+
+
+@pytest.mark.parametrize(
+    "address", ["10.0.0.1", "100.100.100.201", "192.168.1.1", "2001:db8::1", "fd00::5", "64:ff9b::a01:203", "8.8.8.8"]
+)
+def test_usual_addresses_are_asked(address: str) -> None:
+    assert Reach({"allowed_networks": [], "addresses": {}}).address_of(vm(1, guest_address=address), credentials=False)[
+        0
+    ]

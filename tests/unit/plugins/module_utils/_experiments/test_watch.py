@@ -12,9 +12,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Sample, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.pauses import RunDelay
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import (
@@ -23,7 +26,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.sample
     unwatched_windows,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import STANDS_OUT, longest_stall
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import MIN_HZ, Watch, max_sampling_hz
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import (
+    MAX_HZ_PER_VM,
+    MIN_HZ,
+    Watch,
+    max_sampling_hz,
+)
 
 from tests.measuring import PATIENCE, Measured, until
 
@@ -265,3 +273,61 @@ def test_a_move_is_settled_once_progress_was_seen_after_the_last_silence(tmp_pat
         until(lambda: watch.settled("vm-1"))
         (judgement,) = watch.judge("vm-1")
     assert judgement.verdict is Verdict.UNINTERRUPTED
+
+
+class Counting(Answers):
+    """Answers with a long text and a step each."""
+
+    max_hz = 1000.0
+
+    def sample(self) -> Sample:
+        return replace(super().sample(), detail="x" * 300)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_at_the_cap_of_its_samples_a_vm_is_no_longer_watched_and_nothing_gets_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    monkeypatch.setattr(samples, "MAX_BYTES_OF_VM", 20_000)
+    known = [Experiment("vm-1", "ML-1", "h2o3", f"job-{n}", "1", "http://x") for n in range(3)]
+    other = Experiment("vm-2", "ML-2", "h2o3", "job", "1", "http://x")
+    options: Any = {"stall_budget": 5.0, "settle_timeout": 0.5, "baseline": 0.0, "listener": lambda *_a, **_k: None}
+    with Watch([*((e, Counting()) for e in known), (other, Answers())], tmp_path, **options) as watch:
+        for machine in ("vm-1", "vm-2"):
+            watch.focus(machine)
+        until(lambda: not any(w.thread.is_alive() for w in watch._of("vm-1")))
+        if moved:
+            watch.moved("vm-1")
+        time.sleep(0.3)
+        judgements = watch.judge("vm-1")
+        assert {j.verdict for j in judgements} == {Verdict.UNKNOWN}
+        assert all("MiB of samples" in j.detail and j.unwatched_seconds > 0 for j in judgements)
+        assert "MiB of samples" not in watch.judge("vm-2")[0].detail
+    written = read_samples(tmp_path / "samples.jsonl")
+    assert sum(len(rows) for key, rows in written.items() if key[0] == "vm-1") < 60
+    assert all(len(sample.detail) <= 100 for rows in written.values() for _session, sample in rows)
+
+
+def test_an_answer_that_costs_much_is_rarely_asked_for(tmp_path: Path) -> None:
+    class Costly(Answers):
+        asked = 0
+
+        def sample(self) -> Sample:
+            self.asked += 1
+            end = time.thread_time() + 0.05
+            while time.thread_time() < end:
+                pass
+            return super().sample()
+
+    session = Costly()
+    experiment = Experiment("vm-1", "ML-1", "h2o3", "job", "1", "http://x")
+    options: Any = {"stall_budget": 5.0, "settle_timeout": 0.5, "baseline": 0.0, "listener": lambda *_a, **_k: None}
+    with Watch([(experiment, session)], tmp_path, **options) as watch:
+        watch.focus("vm-1")
+        time.sleep(2.0)
+    assert session.asked <= 5
+
+
+def test_no_number_of_processors_makes_a_vm_be_asked_without_bound() -> None:
+    assert max_sampling_hz(1024, 64) == MIN_HZ
+    assert max_sampling_hz(1024, 1) == MAX_HZ_PER_VM

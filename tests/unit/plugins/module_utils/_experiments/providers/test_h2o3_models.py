@@ -177,7 +177,7 @@ def fetch(server: ScriptedServer, folder: Path, experiment: Experiment = EXPERIM
     place.mkdir(exist_ok=True)
     for left in place.iterdir():
         left.unlink()
-    probe = Probe(Endpoint("127.0.0.1", server.port), timeout=5, max_bytes=1 << 20)
+    probe = Probe(Endpoint("127.0.0.1", server.port), timeout=5)
     try:
         return fetch_model(probe, experiment, ExportRequest(**wanted), place)
     finally:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +16,8 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import prometheus
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Target
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import UnusableAddress
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus import Series
 from hypothesis import given
 from hypothesis import strategies as st
@@ -291,3 +294,40 @@ def test_without_the_parser_its_package_is_named(monkeypatch: pytest.MonkeyPatch
         observed(settings("prometheus", url="http://a", metric="s"))
     live = {"metric": {"__name__": "s"}, "value": None}
     assert observed(settings("prometheus", url=prometheus_server(serve, live), query="s")).experiments
+
+
+def in_query(query: str, name: str, address: str = "10.1.2.3") -> str:
+    return prometheus.query_for(query, Target("vm-1", name, address))
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "asked"),
+    [
+        ('steps{vm="{vm}"}', "ml-1", 'steps{vm="ml-1"}'),
+        ('steps{vm="{vm}"}', 'x"} or steps{vm="victim', r'steps{vm="x\"} or steps{vm=\"victim"}'),
+        ('steps{vm="{vm}"}', "x\\", r'steps{vm="x\\"}'),
+        ('steps{vm="{vm}"}', "x\ny", r'steps{vm="x\ny"}'),
+        ("steps{vm='{vm}'}", "x'} or steps{vm='y", r"steps{vm='x\'} or steps{vm=\'y'}"),
+        ("steps{vm='{vm}'}", 'x"y', "steps{vm='x\"y'}"),
+        ("steps{vm=`{vm}`}", "x\\y", "steps{vm=`x\\y`}"),
+        ('steps{vm=~"{vm}:.*"}', "a.b|c.*", r'steps{vm=~"a\\.b\\|c\\.\\*:.*"}'),
+        ('steps{vm!~ "{address}"}', "ml-1", r'steps{vm!~ "10\\.1\\.2\\.3"}'),
+        ('steps{a="\\"",vm="{vm}"}', 'x"', r'steps{a="\"",vm="x\""}'),
+        ("steps_{vm}", "ml_1", "steps_ml_1"),
+    ],
+)
+def test_a_name_is_only_text_in_a_query(query: str, name: str, asked: str) -> None:
+    assert in_query(query, name) == asked
+
+
+@pytest.mark.parametrize(("query", "name"), [("steps_{vm}", "x or up"), ("steps{vm=`{vm}`}", "x`} or up{a=`")])
+def test_a_name_that_cannot_be_text_in_a_query_costs_only_its_vm(query: str, name: str) -> None:
+    with pytest.raises(UnusableAddress, match="cannot be written in the query"):
+        in_query(query, name)
+
+
+@given(st.text(max_size=30))
+def test_no_name_ends_the_text_of_a_query(name: str) -> None:
+    asked = in_query('steps{vm="{vm}"}', name)
+    assert re.fullmatch(r'steps\{vm="(?:[^"\\\n]|\\.)*"\}', asked)
+    assert prometheus.selector_of(asked.replace("\\r", "")) is not None or prometheus.PARSER_ERROR

@@ -104,7 +104,8 @@ def test_no_provider_is_known_by_name_outside_its_own_files() -> None:
 def test_a_source_is_asked_only_for_its_vms_and_credentials_stay_with_allowed_addresses() -> None:
     assert observed(settings("mlflow", url="http://127.0.0.1:1", vms=["other-*"])).detail == "no source covers this VM"
     guarded = settings("tensorboard", url="http://{address}:6006", token="a-token")
-    assert observed(guarded).detail == "credentials go only to networks named in experiments.allowed_networks"
+    elsewhere = observed(guarded, allowed_networks=["10.0.0.0/8"])
+    assert elsewhere.detail == "127.0.0.1 is outside experiments.allowed_networks"
     allowed = observed({**guarded, "url": "http://{address}:1"}, allowed_networks=["127.0.0.0/8"])
     assert "no answer" in allowed.detail
 
@@ -267,7 +268,7 @@ def test_a_batch_index_in_tensorboard_is_not_a_restart_and_says_nothing_of_progr
 def test_no_search_waits_as_long_as_a_guest_says(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
 
-    def advancing(_look: Any, seconds: float) -> Search:
+    def advancing(_look: Any, seconds: float, **_limits: float) -> Search:
         waits.append(seconds)
         return Search((), 0, 0, whole=True)
 
