@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import live, lossy, probing, providers, stall, verdicts, watch
+from benchmarks import hostile, live, lossy, probing, providers, stall, verdicts, watch
 from benchmarks.report import Report
 from lab.errors import LabError
 
@@ -23,6 +23,7 @@ SUITES: Mapping[str, tuple[Callable[[Report, int], None], int]] = {
     "watch": (watch.run, watch.USUAL_WINDOWS),
     "providers": (providers.run, providers.USUAL_TRIALS),
     "probing": (probing.run, probing.USUAL_BLOCKS),
+    "hostile": (hostile.run, hostile.USUAL_INPUTS),
 }
 
 PARTS: Mapping[str, tuple[Callable[[Report, int], None], int]] = {
