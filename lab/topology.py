@@ -39,7 +39,10 @@ from lab.training_spec import Training, read_trainings
 
 NAMES = list_of(TEXT)
 EVERYWHERE = NAMES.optional(["*"])
-DEVICES = ("passthrough", "cdrom_host", "usb_host", "cdrom_iso")
+DEVICES = (
+    "passthrough", "vgpu", "cdrom_host", "cdrom_iso", "usb_host", "usb_remote", "serial_uri", "serial_proxy", "scsi_host",
+    "shared_bus",
+)  # fmt: skip
 MAX_REAL_VMS = 2  # each emulates a processor
 GUEST_NUMBERS = range(1, 255)
 
@@ -51,7 +54,7 @@ RULE = {
     "mandatory": BOOLEAN.optional(True),
     "enabled": BOOLEAN.optional(True),
 }
-CLUSTER = {"name": TEXT, "drs": BOOLEAN.optional(False), "rules": list_of(MAPPING)}
+CLUSTER = {"name": TEXT, "drs": BOOLEAN.optional(False), "rules": list_of(MAPPING), "failover_hosts": NAMES}
 DATASTORE = {
     "name": TEXT,
     "capacity_gb": POSITIVE,
@@ -59,6 +62,7 @@ DATASTORE = {
     "hosts": EVERYWHERE,
     "local": BOOLEAN.optional(False),
     "type": one_of("vsan", "VMFS", "NFS").optional("VMFS"),
+    "dead_on": NAMES,
 }
 NETWORK = {"name": TEXT, "hosts": EVERYWHERE}
 HOST = {
@@ -74,6 +78,9 @@ HOST = {
     "connection": one_of("connected", "disconnected").optional("connected"),
     "maintenance": BOOLEAN.optional(False),
     "vmotion": BOOLEAN.optional(True),
+    "esxi": TEXT.optional("8.0.2"),
+    "quarantine": BOOLEAN.optional(False),
+    "vgpu_profiles": NAMES,
 }
 VM = {
     "name": TEXT,
@@ -93,6 +100,8 @@ VM = {
     "disabled_methods": NAMES,
     "attributes": TEXTS.optional({}),
     "cpu_affinity": list_of(WHOLE),
+    "managed_by": TEXT.optional(""),
+    "hardware_version": COUNT.optional(19),
     "guest_number": nullable(Field("a number from 1 to 254", lambda v: WHOLE.check(v) and v in GUEST_NUMBERS)),
     "stun_seconds": nullable(POSITIVE),
     "tools": BOOLEAN.optional(True),
@@ -274,6 +283,10 @@ def check_whole(top: dict[str, Any], vms: list[dict[str, Any]]) -> None:
             check_known(name_place(kind, index, item), item["hosts"], [*names["hosts"], "*"], "host")
     for index, host in enumerate(top["hosts"]):
         check_known(name_place("hosts", index, host), [host["cluster"]], names["clusters"], "cluster")
+    for index, item in enumerate(top["datastores"]):
+        check_known(name_place("datastores", index, item), item["dead_on"], names["hosts"], "host")
+    for index, item in enumerate(top["clusters"]):
+        check_known(name_place("clusters", index, item), item["failover_hosts"], names["hosts"], "host")
     check_vms(top, vms, names)
     check_rules(top, [vm["name"] for vm in vms], names["hosts"])
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -10,7 +11,10 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-const gib = 1 << 30
+const (
+	gib            = 1 << 30
+	threadsPerCore = 2
+)
 
 // builder makes the managed objects of a topology out of the simulator's model.
 type builder struct {
@@ -96,6 +100,8 @@ func (b *builder) buildHosts() map[string]*simulator.HostSystem {
 		host.Hardware = &hardware
 		summary := *host.Summary.Hardware
 		summary.MemorySize, summary.NumCpuCores, summary.CpuMhz = hardware.MemorySize, int16(spec.Cores), int32(spec.MHz)
+		summary.NumCpuThreads = int16(threadsPerCore * spec.Cores)
+		hardware.CpuInfo.NumCpuThreads = summary.NumCpuThreads
 		host.Summary.Hardware = &summary
 		host.Summary.Config.VmotionEnabled = vmotion
 		capability := *host.Capability
@@ -110,8 +116,13 @@ func (b *builder) buildHosts() map[string]*simulator.HostSystem {
 			config.Vmotion = &types.HostVMotionInfo{IpConfig: &types.HostIpConfig{IpAddress: fmt.Sprintf("192.0.2.%d", i+1)}}
 		}
 		config.Network = b.network(config.Network, spec)
+		config.SharedPassthruGpuTypes = spec.VGPUProfiles
+		product := *host.Summary.Config.Product
+		product.Version = spec.ESXi
+		host.Summary.Config.Product, config.Product = &product, product
 		host.Config = &config
 		host.Runtime.InMaintenanceMode = spec.Maintenance
+		host.Runtime.InQuarantineMode = types.NewBool(spec.Quarantine)
 		if spec.Connection != "" {
 			host.Runtime.ConnectionState = types.HostSystemConnectionState(spec.Connection)
 		}
@@ -155,7 +166,8 @@ func (b *builder) buildDatastores(hosts map[string]*simulator.HostSystem) map[st
 		for name, host := range hosts {
 			if reaches(spec.Hosts, name) {
 				host.Datastore = append(host.Datastore, datastore.Self)
-				mount := types.HostMountInfo{AccessMode: "readWrite", Accessible: types.NewBool(true), Mounted: types.NewBool(true)}
+				alive := !reaches(spec.DeadOn, name)
+				mount := types.HostMountInfo{AccessMode: "readWrite", Accessible: types.NewBool(alive), Mounted: types.NewBool(true)}
 				datastore.Host = append(datastore.Host, types.DatastoreHostMount{Key: host.Self, MountInfo: mount})
 			}
 		}
@@ -243,9 +255,26 @@ func (b *builder) buildPools(ctx *simulator.Context) (map[string]*simulator.Reso
 	return pools, nil
 }
 
+// availability is the configuration of HA, with its dedicated failover hosts.
+func (b *builder) availability() types.ClusterDasConfigInfo {
+	names := b.config.Clusters[0].FailoverHosts
+	info := types.ClusterDasConfigInfo{Enabled: types.NewBool(len(names) > 0), AdmissionControlEnabled: types.NewBool(len(names) > 0)}
+	if len(names) > 0 {
+		policy := &types.ClusterFailoverHostAdmissionControlPolicy{}
+		for _, host := range b.hosts() {
+			if slices.Contains(names, host.Name) {
+				policy.FailoverHosts = append(policy.FailoverHosts, host.Self)
+			}
+		}
+		info.AdmissionControlPolicy = policy
+	}
+	return info
+}
+
 func (b *builder) buildRules() {
 	config := b.cluster.ConfigurationEx.(*types.ClusterConfigInfoEx)
 	config.DrsConfig.Enabled = types.NewBool(b.config.Clusters[0].DRS)
+	config.DasConfig = b.availability()
 	for i, rule := range b.config.Clusters[0].Rules {
 		info := types.ClusterRuleInfo{
 			Key: int32(i + 1), Name: rule.Name, Enabled: types.NewBool(rule.Enabled == nil || *rule.Enabled),

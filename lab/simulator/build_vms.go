@@ -97,6 +97,10 @@ func (b *builder) size(vm *simulator.VirtualMachine, spec *VM) {
 	if len(spec.CPUAffinity) > 0 {
 		vm.Config.CpuAffinity = &types.VirtualMachineAffinityInfo{AffinitySet: spec.CPUAffinity}
 	}
+	if spec.ManagedBy != "" {
+		vm.Config.ManagedBy = &types.ManagedByInfo{ExtensionKey: spec.ManagedBy, Type: "instance"}
+	}
+	vm.Config.Version = fmt.Sprintf("vmx-%d", spec.HardwareVersion)
 	vm.DisabledMethod = append(vm.DisabledMethod, spec.DisabledMethods...)
 	b.power(vm, map[string]types.VirtualMachinePowerState{
 		"": "poweredOn", "on": "poweredOn", "off": "poweredOff", "suspended": "suspended",
@@ -162,6 +166,8 @@ func (b *builder) attribute(ctx *simulator.Context, vm *simulator.VirtualMachine
 	return nil
 }
 
+const vgpuProfile = "grid_v100-16q"
+
 func device(kind string, key int32) types.BaseVirtualDevice {
 	connected := &types.VirtualDeviceConnectInfo{Connected: true, StartConnected: true}
 	base := types.VirtualDevice{Key: key, DeviceInfo: &types.Description{Label: kind, Summary: kind}, Connectable: connected}
@@ -170,7 +176,7 @@ func device(kind string, key int32) types.BaseVirtualDevice {
 		base.Backing = &types.VirtualPCIPassthroughDeviceBackingInfo{Id: "0000:3b:00.0", DeviceId: "1db4", SystemId: "lab", VendorId: 0x10de}
 		return &types.VirtualPCIPassthrough{VirtualDevice: base}
 	case "vgpu":
-		base.Backing = &types.VirtualPCIPassthroughVmiopBackingInfo{Vgpu: "grid_v100-16q"}
+		base.Backing = &types.VirtualPCIPassthroughVmiopBackingInfo{Vgpu: vgpuProfile}
 		return &types.VirtualPCIPassthrough{VirtualDevice: base}
 	case "cdrom_host":
 		base.Backing = &types.VirtualCdromAtapiBackingInfo{
@@ -184,6 +190,32 @@ func device(kind string, key int32) types.BaseVirtualDevice {
 			VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: "path:1/0"},
 		}
 		return &types.VirtualUSB{VirtualDevice: base, Connected: true}
+	case "usb_remote":
+		base.Backing = &types.VirtualUSBRemoteHostBackingInfo{
+			VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: "path:1/1"}, Hostname: "esx-01",
+		}
+		return &types.VirtualUSB{VirtualDevice: base, Connected: true}
+	case "serial_uri":
+		base.Backing = &types.VirtualSerialPortURIBackingInfo{
+			VirtualDeviceURIBackingInfo: types.VirtualDeviceURIBackingInfo{ServiceURI: "telnet://:7001", Direction: "server"},
+		}
+		return &types.VirtualSerialPort{VirtualDevice: base}
+	case "serial_proxy":
+		base.Backing = &types.VirtualSerialPortURIBackingInfo{
+			VirtualDeviceURIBackingInfo: types.VirtualDeviceURIBackingInfo{
+				ServiceURI: "vspc", Direction: "client", ProxyURI: "telnet://vspc.lab:13370",
+			},
+		}
+		return &types.VirtualSerialPort{VirtualDevice: base}
+	case "scsi_host":
+		base.Backing = &types.VirtualSCSIPassthroughDeviceBackingInfo{
+			VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: "/vmfs/devices/tape0"},
+		}
+		return &types.VirtualSCSIPassthrough{VirtualDevice: base}
+	case "shared_bus":
+		return &types.ParaVirtualSCSIController{VirtualSCSIController: types.VirtualSCSIController{
+			VirtualController: types.VirtualController{VirtualDevice: base}, SharedBus: types.VirtualSCSISharingVirtualSharing,
+		}}
 	}
 	return nil
 }

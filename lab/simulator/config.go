@@ -29,6 +29,8 @@ type Cluster struct {
 	Name  string `json:"name"`
 	DRS   bool   `json:"drs"`
 	Rules []Rule `json:"rules"`
+	// Hosts that HA keeps free for a failure; HA is on if there are any.
+	FailoverHosts []string `json:"failover_hosts"`
 }
 
 // Attached is a datastore or network with the hosts that reach it ("*" means all).
@@ -39,22 +41,26 @@ type Attached struct {
 	FreeGB     float64  `json:"free_gb"`
 	Local      bool     `json:"local"`
 	Type       string   `json:"type"`
+	DeadOn     []string `json:"dead_on"` // hosts that mount the datastore and cannot access it
 }
 
 // Host is an ESXi host; memory_used_gb and cpu_used_mhz are its load without the VMs.
 type Host struct {
-	Name         string  `json:"name"`
-	Cluster      string  `json:"cluster"`
-	FaultDomain  string  `json:"fault_domain"`
-	Cores        int     `json:"cores"`
-	MHz          int     `json:"mhz"`
-	MemoryGB     float64 `json:"memory_gb"`
-	CPUUsedMHz   int     `json:"cpu_used_mhz"`
-	MemoryUsedGB float64 `json:"memory_used_gb"`
-	LinkMbit     int     `json:"link_mbit"`
-	Connection   string  `json:"connection"`
-	Maintenance  bool    `json:"maintenance"`
-	VMotion      *bool   `json:"vmotion"`
+	Name         string   `json:"name"`
+	Cluster      string   `json:"cluster"`
+	FaultDomain  string   `json:"fault_domain"`
+	Cores        int      `json:"cores"`
+	MHz          int      `json:"mhz"`
+	MemoryGB     float64  `json:"memory_gb"`
+	CPUUsedMHz   int      `json:"cpu_used_mhz"`
+	MemoryUsedGB float64  `json:"memory_used_gb"`
+	LinkMbit     int      `json:"link_mbit"`
+	Connection   string   `json:"connection"`
+	Maintenance  bool     `json:"maintenance"`
+	VMotion      *bool    `json:"vmotion"`
+	ESXi         string   `json:"esxi"`
+	Quarantine   bool     `json:"quarantine"`
+	VGPUProfiles []string `json:"vgpu_profiles"`
 }
 
 // Guest is what runs in a VM: an address that VMware Tools report, and perhaps a real process or a real VM.
@@ -100,6 +106,8 @@ type VM struct {
 	DisabledMethods     []string          `json:"disabled_methods"`
 	Attributes          map[string]string `json:"attributes"`
 	CPUAffinity         []int32           `json:"cpu_affinity"`
+	ManagedBy           string            `json:"managed_by"`
+	HardwareVersion     int               `json:"hardware_version"`
 	Guest               Guest             `json:"guest"`
 	Tools               *bool             `json:"tools"`
 }

@@ -58,6 +58,10 @@ func (c *control) routes() []route {
 		post("/v1/vms/{name}", `{"action": "move", "target": "esx-01"}`, c.actOnVM),
 		post("/v1/link", `{"mbit": 10000}`, c.setLink),
 		post("/v1/sessions/expire", `{}`, c.expireSessions),
+		post("/v1/outage", `{"how": "unavailable", "seconds": 5}`, c.breakConnections),
+		post("/v1/calls/fail", `{"call": "RelocateVM_Task", "how": "lost", "times": 1}`, c.failCalls),
+		post("/v1/restart", `{"seconds": 30}`, c.restart),
+		post("/v1/hide", `{"object": "esx-01", "paths": ["runtime.connectionState"], "fault": "NoPermission"}`, c.hide),
 		post("/v1/shutdown", `{}`, c.shutdown),
 	}
 }
@@ -383,6 +387,54 @@ func (c *control) expireSessions(r *request) error {
 		return err
 	}
 	c.vcenter.sessions.expire()
+	return nil
+}
+
+// breakConnections makes every call fail for a time.
+func (c *control) breakConnections(r *request) error {
+	how, seconds := r.choice("how", unavailable, silent), r.number("seconds", maxOutageSeconds)
+	if err := r.check(); err != nil {
+		return err
+	}
+	c.vcenter.outages.add(&failure{how: how, until: time.Now().Add(time.Duration(seconds * float64(time.Second)))})
+	return nil
+}
+
+// failCalls makes the next calls of one method fail.
+func (c *control) failCalls(r *request) error {
+	call, how, times := r.text("call"), r.choice("how", unavailable, lost), r.count("times", maxTimes, 1)
+	if err := r.check(); err != nil {
+		return err
+	}
+	c.vcenter.outages.add(&failure{how: how, call: call, times: times})
+	return nil
+}
+
+// restart restarts the vCenter; the hosts and their VMs continue.
+func (c *control) restart(r *request) error {
+	seconds := r.number("seconds", maxOutageSeconds)
+	if err := r.check(); err != nil {
+		return err
+	}
+	c.vcenter.restart(time.Duration(seconds * float64(time.Second)))
+	return nil
+}
+
+// hide hides properties of a host, VM, cluster or datastore, or shows them again ("none").
+func (c *control) hide(r *request) error {
+	name, paths, class := r.text("object"), r.texts("paths"), r.text("fault")
+	if err := r.check(); err != nil {
+		return err
+	}
+	entity := c.vcenter.inventory.find(name)
+	if entity == nil {
+		return &problem{http.StatusNotFound, fmt.Sprintf("no object %.100q; GET /v1/state lists hosts and VMs", name)}
+	}
+	fault := newFault(class, entity.Reference())
+	if fault == nil && class != "none" {
+		return badRequest("fault is %.100q, which is not a fault class of vSphere; use one such as NoPermission, or none", class)
+	}
+	c.vcenter.sight.hide(entity.Reference(), paths, fault)
 	return nil
 }
 

@@ -115,6 +115,15 @@ func (r *request) text(field string) string {
 	return text
 }
 
+// texts is a list of names, with at least one.
+func (r *request) texts(field string) []string {
+	texts, ok := value[[]string](r, field)
+	if !ok || len(texts) == 0 || slices.Contains(texts, "") {
+		r.reject(field, "a list of texts")
+	}
+	return texts
+}
+
 func unprintable(character rune) bool { return !unicode.IsPrint(character) }
 
 func (r *request) choice(field string, choices ...string) string {

@@ -116,6 +116,24 @@ func (i *inventory) findHost(name string) *simulator.HostSystem {
 	return nil
 }
 
+// find finds a VM, host, cluster or datastore by name or MoID; nil when there is none.
+func (i *inventory) find(name string) mo.Reference {
+	if vm := i.findVM(name); vm != nil {
+		return vm
+	}
+	if host := i.findHost(name); host != nil {
+		return host
+	}
+	for _, kind := range []string{"ClusterComputeResource", "Datastore"} {
+		for _, entity := range i.registry.All(kind) {
+			if named, ok := entity.(mo.Entity); ok && (named.Entity().Name == name || entity.Reference().Value == name) {
+				return entity
+			}
+		}
+	}
+	return nil
+}
+
 // hasPoweredOnVMs reports whether a powered-on VM lives on the host.
 func (i *inventory) hasPoweredOnVMs(host *simulator.HostSystem) bool {
 	for _, vm := range i.vms() {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
@@ -19,11 +20,17 @@ func (m *moves) obstacle(vm *simulator.VirtualMachine, source, target *simulator
 		return &types.HostNotConnected{}
 	case target.Runtime.InMaintenanceMode || m.maintenance.isEntering(target.Self.Value):
 		return &types.InvalidHostState{Host: &target.Self}
-	case !target.Summary.Config.VmotionEnabled:
+	case !target.Summary.Config.VmotionEnabled, !source.Summary.Config.VmotionEnabled:
 		return &types.VMotionNotConfigured{}
+	case slices.Contains(m.inventory.config.Clusters[0].FailoverHosts, target.Name):
+		return &types.DisallowedOperationOnFailoverHost{Host: target.Self, Hostname: target.Name}
+	case vm.Config.Hardware.NumCPU > int32(target.Summary.Hardware.NumCpuThreads):
+		return &types.NumVirtualCpusExceedsLimit{MaxSupportedVcpus: int32(target.Summary.Hardware.NumCpuThreads)}
+	case m.inventory.vmSpec(vm).HardwareVersion > newestHardware(target.Summary.Config.Product.Version):
+		return &types.VirtualHardwareVersionNotSupported{HostName: target.Name, Host: target.Self}
 	}
 	for _, datastore := range vm.Datastore {
-		if !slices.Contains(target.Datastore, datastore) {
+		if !slices.Contains(target.Datastore, datastore) || !m.accessible(datastore, target) {
 			return &types.CannotAccessVmConfig{Reason: types.LocalizedMethodFault{Fault: &types.InvalidDatastore{Datastore: &datastore}}}
 		}
 	}
@@ -37,6 +44,9 @@ func (m *moves) obstacle(vm *simulator.VirtualMachine, source, target *simulator
 	if fault := m.attachedDevice(vm); fault != nil {
 		return fault
 	}
+	if fault := m.missingProfile(vm, target); fault != nil {
+		return fault
+	}
 	if fault := m.violatedRule(vm, target); fault != nil {
 		return fault
 	}
@@ -48,11 +58,42 @@ func (m *moves) obstacle(vm *simulator.VirtualMachine, source, target *simulator
 	return nil
 }
 
+// accessible reports whether a host that mounts a datastore can also access it.
+func (m *moves) accessible(ref types.ManagedObjectReference, host *simulator.HostSystem) bool {
+	datastore, ok := m.inventory.registry.Get(ref).(*simulator.Datastore)
+	return ok && slices.ContainsFunc(datastore.Host, func(mount types.DatastoreHostMount) bool {
+		return mount.Key == host.Self && mount.MountInfo.Accessible != nil && *mount.MountInfo.Accessible
+	})
+}
+
+// newestHardware is the newest virtual hardware version of an ESXi version (Broadcom KB 315655).
+func newestHardware(esxi string) int {
+	for _, known := range []struct {
+		esxi     string
+		hardware int
+	}{{"9.", 22}, {"8.0.0", 20}, {"8.0.1", 20}, {"8.", 21}, {"7.0.0", 17}, {"7.0.1", 18}, {"7.", 19}, {"6.7", 15}} {
+		if strings.HasPrefix(esxi, known.esxi) {
+			return known.hardware
+		}
+	}
+	return 13
+}
+
+// missingProfile is the fault of a vGPU profile that the target does not offer.
+func (m *moves) missingProfile(vm *simulator.VirtualMachine, target *simulator.HostSystem) types.BaseMethodFault {
+	for _, kind := range m.inventory.vmSpec(vm).Devices {
+		if kind == "vgpu" && !slices.Contains(target.Config.SharedPassthruGpuTypes, vgpuProfile) {
+			return &types.InsufficientGraphicsResourcesFault{}
+		}
+	}
+	return nil
+}
+
 // attachedDevice is the fault of a device that exists on the source host alone.
 func (m *moves) attachedDevice(vm *simulator.VirtualMachine) types.BaseMethodFault {
 	for _, kind := range m.inventory.vmSpec(vm).Devices {
 		switch kind {
-		case "passthrough", "cdrom_host", "usb_host":
+		case "passthrough", "cdrom_host", "usb_host", "serial_uri", "scsi_host":
 			return &types.DisallowedMigrationDeviceAttached{
 				Fault: types.LocalizedMethodFault{Fault: &types.DeviceNotSupported{
 					VirtualHardwareCompatibilityIssue: types.VirtualHardwareCompatibilityIssue{}, Device: kind,

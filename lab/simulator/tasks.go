@@ -59,6 +59,22 @@ func (t *tasks) end(ref types.ManagedObjectReference) {
 	delete(t.running, ref)
 }
 
+// discard removes every task, as a restart of vCenter does. Operations continue, and nobody can ask how they end.
+func (t *tasks) discard() {
+	ctx := t.inventory.as("lab")
+	none := []types.PropertyChange{{Name: "recentTask", Val: []types.ManagedObjectReference(nil)}}
+	for _, task := range t.inventory.registry.All("Task") {
+		t.inventory.registry.Remove(ctx, task.Reference())
+	}
+	for _, kind := range []string{"VirtualMachine", "HostSystem", "ClusterComputeResource"} {
+		for _, entity := range t.inventory.registry.All(kind) {
+			ctx.WithLock(entity, func() { ctx.Update(entity, none) })
+		}
+	}
+	manager := t.inventory.registry.Get(*t.inventory.content().TaskManager)
+	ctx.WithLock(manager, func() { ctx.Update(manager, none) })
+}
+
 // operation is one task of the lab: a relocation, or a host that enters or leaves maintenance mode.
 type operation struct {
 	tasks  *tasks

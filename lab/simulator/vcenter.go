@@ -23,6 +23,9 @@ type vcenter struct {
 	access   *access // users, roles, privileges
 	calls    *callCounter
 	sessions *sessions
+	outages  *outages // between the clients and this vCenter
+	sight    *sight   // what clients may not read
+	missing  *missing
 
 	alarms      *alarms
 	maintenance *maintenance
@@ -41,6 +44,7 @@ func newVCenter(config *Config, service *simulator.Service, inventory *inventory
 	v.access = newAccess(inventory, config)
 	v.calls = newCallCounter()
 	v.sessions = newSessions(inventory)
+	v.outages, v.sight, v.missing = &outages{}, newSight(), newMissing()
 	v.alarms = &alarms{inventory: inventory, events: v.events}
 	v.maintenance = newMaintenance(inventory, v.events, v.tasks, v.clock)
 	v.moves = newMoves(v)
@@ -57,5 +61,7 @@ func (v *vcenter) listen(caFile string) (*simulator.Server, error) {
 	v.service.Listen = &url.URL{
 		Host: listenAddress(v.config.VCenter.Listen), User: url.UserPassword(v.config.VCenter.User, v.config.VCenter.Password),
 	}
-	return v.service.NewServer(), nil
+	server := v.service.NewServer()
+	server.Config.Handler = v.outages.between(server.Config.Handler)
+	return server, nil
 }

@@ -48,4 +48,15 @@ options:
       - If it is not set, the variable C(liveml_vsphere_ca_path) is used, or else the environment variable E(SSL_CERT_FILE), or else the
         CAs of the system.
     type: path
+  vcenter_patience:
+    description:
+      - For how many seconds vCenter may give no answer before the module fails. Until then each call is repeated, and a session that
+        has ended is renewed. A restart of vCenter takes several minutes.
+      - A call that must not be made twice, for example the start of a move, is not repeated blindly. The module looks whether it was
+        carried out.
+      - Before vCenter has answered once, the module waits at most 20 seconds, because the address may be wrong.
+      - If it is not set, the variable C(liveml_vsphere_vcenter_patience) is used, or else the environment variable
+        E(LIVEML_VSPHERE_VCENTER_PATIENCE).
+    type: float
+    default: 300.0
 """

@@ -320,6 +320,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry impor
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_lines, plan_to_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan, Policy
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import check_fault_domains
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import between_runs
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import (
@@ -359,6 +360,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     params = module.params
     domains = params["fault_domains"]
     estate = vcenter.estate(fault_domains=domains)
+    check_fault_domains(estate, domains)
     hosts = hosts_of(params, estate)
     if params["use_homes"] and not hosts:
         raise InvalidInput(

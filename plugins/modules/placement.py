@@ -157,7 +157,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
         return {"changed": False, "placements": [result_for(p) for p in found]}
     selected = [p for p in found if p.outcome in params["outcomes"] and may_clear(estate.vms.get(p.vm))]
     cleared = [p for p in selected if module.check_mode or clear_attribute(estate.vms.get(p.vm), vcenter)]
-    journalled = [homes[p.vm] for p in cleared if p.vm in homes]
+    journalled = [homes[p.home.vm] for p in cleared if p.home.vm in homes]
     if journalled and not module.check_mode:
         clear_homes(state, uuid, journalled)
     for kept in selected:

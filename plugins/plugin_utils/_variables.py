@@ -29,6 +29,7 @@ LOGIN = {
     "port": "VMWARE_PORT",
     "validate_certs": "VMWARE_VALIDATE_CERTS",
     "ca_path": "SSL_CERT_FILE",
+    "vcenter_patience": "LIVEML_VSPHERE_VCENTER_PATIENCE",
 }
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 

@@ -42,7 +42,7 @@ def vm(number: int, on: int = 1, gib: int = 4, **changes: object) -> VmState:
     values = {
         "moid": f"vm-{number}", "name": f"ml-{number}", "instance_uuid": f"u{number}", "host": f"host-{on}",
         "power": Power.ON, "memory_bytes": gib * GIB, "memory_used_bytes": gib * GIB, "cpu_used_mhz": 100,
-        "datastores": frozenset({"ds"}), "networks": frozenset({"net"}), **changes,
+        "datastores": frozenset({"ds"}), "networks": frozenset({"net"}), "datacenter": "dc", **changes,
     }  # fmt: skip
     return VmState(**values)  # type: ignore[arg-type]
 

@@ -66,6 +66,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                     "vcenter": VCENTER},
     "run_resumed": {"run_id": "r1", "plan_id": "p1"},
     "run_interrupted": {"detail": "the run was interrupted"},
+    "vcenter_silence": {"seconds": 12.5},
     "run_finished": {"result": "success", "moved": 1, "failed": 0, "left_behind": 0},
     "left_behind": {"vm": _VM, "host": "esx-05", "reasons": ["the VM is locked"]},
     "rolling_back": {"reason": "a move failed"},
@@ -96,7 +97,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "power_on": {"when": "before", "times": {"vm-4": "2026-01-01T00:00:00.000Z", "vm-5": None}},
     "guest_processes": {"when": "before", "readings": {"vm-4": {"processes": [], "detail": "no login"}}},
     "home_recorded": {"vm": _VM, "home": _HOST, "target": {"moid": "host-6", "name": "esx-06"}, "start": "host-5",
-                      "attribute": False},
+                      "attribute": False, "vm_uuid": "502c1e5f-0000-0000-0000-000000000001"},
     "home_clearing": {"vm": _VM},
     "home_cleared": {"vm": _VM},
 }  # fmt: skip

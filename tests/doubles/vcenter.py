@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Connection,
     Estate,
@@ -54,6 +54,9 @@ class World:
         self.calls_left -= 1
         if self.calls_left == 0:
             raise Killed
+
+    def on_silence(self, listener: Callable[[float], None]) -> None:
+        """Nothing breaks here."""
 
     def estate(self, **_options: Any) -> Estate:
         self.count()
@@ -217,3 +220,46 @@ class ScriptedVcenter:
 
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         raise AssertionError("the caller gives the executor the moves under way")
+
+
+class RestartedVcenter(ScriptedVcenter):
+    """It discards every task at the first update; VMs of ``arriving`` arrive nevertheless, after so many updates.
+
+    ``lost``: VMs whose submission gets no answer; of those in ``begun`` a task runs.
+    """
+
+    def __init__(
+        self, arriving: dict[str, int] | None = None, lost: Iterable[str] = (), begun: Iterable[str] = ()
+    ) -> None:
+        super().__init__()
+        self.arriving, self.lost, self.begun = dict(arriving or {}), set(lost), set(begun)
+        self.restarts = bool(arriving is not None)
+        self.on_the_way: dict[str, str] = {}
+
+    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+        if vm in self.lost:
+            self.lost.discard(vm)
+            self.relocated.append(vm)
+            if vm in self.begun:
+                self.start(f"task-{vm}", vm, host)
+            raise ConnectError("the answer was lost")
+        return super().relocate(vm, host, pool=pool, priority=priority)
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        if self.restarts:
+            self.restarts = False
+            forgotten = tuple(self.tasks)
+            self.on_the_way = {vm: host for vm, host, _ticks, _fault in self.tasks.values() if vm in self.arriving}
+            self.tasks.clear()
+            return tuple(TaskUpdate(task, "gone") for task in forgotten)
+        news: list[Update] = []
+        for vm, host in list(self.on_the_way.items()):
+            self.arriving[vm] -= 1
+            if self.arriving[vm] <= 0:
+                self.hosts[vm] = host
+                del self.on_the_way[vm]
+                news.append(PlacementUpdate(vm, host))
+        return (*news, *super().updates(timeout))
+
+    def moving(self, vms: Iterable[str]) -> dict[str, str]:
+        return {vm: task for task, (vm, _host, _ticks, _fault) in self.tasks.items() if vm in vms}

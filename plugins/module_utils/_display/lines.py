@@ -34,6 +34,7 @@ from .._run.events import (
     RunResumed,
     RunStarted,
     SwitchedOver,
+    VcenterSilence,
     VerdictReached,
     VmRefused,
 )
@@ -255,6 +256,10 @@ def _text_of_run(event: Event) -> str | None:
             return f"lifting the fence of {host}, so that VMs can come back"
         case FenceKept(host=host, detail=detail):
             return f"the fence of {host} could not be lifted: {detail}"
+        case VcenterSilence(seconds=0.0):
+            return "vCenter answers again"
+        case VcenterSilence(seconds=seconds):
+            return f"vCenter has not answered for {seconds:.0f} s; moves in flight continue, and it is asked again"
         case RunInterrupted(detail=detail):
             return f"run interrupted: {detail}; run the same playbook again to resume it"
         case RunFinished():

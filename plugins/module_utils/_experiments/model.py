@@ -111,7 +111,8 @@ class Sample:
     The fields from ``exact`` on
     are facts about the wait, see ``providers/questions.py``: ``received`` is the kernel's own time of arrival; TCP may
     have sent something again; times of the last lost question, of the last answered one, of the last connection that the
-    guest's kernel did not accept, and of the first that it accepted after that.
+    guest's kernel did not accept, of the first that it accepted after that, and of the first one in a row that it did not
+    accept.
     """
 
     sent: float
@@ -135,6 +136,7 @@ class Sample:
     again: float | None = None
     deaf: float | None = None
     awake: float | None = None
+    deaf_since: float | None = None
 
     @property
     def news_from(self) -> float:

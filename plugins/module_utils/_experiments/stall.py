@@ -155,9 +155,12 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
         evidence, freeze = max(0.0, waited), (seconds, 0.0, high)
         return Silence(first.received, last.received, seconds, 0.0, high, evidence, False, False, freeze)
     threshold, margin = answers.usual(before, before + 1)
+    deaf = _deafness(last)
+    threshold = STANDS_OUT if deaf > STANDS_OUT else threshold  # the kernel of a busy server accepts connections
     worked = answers.worked(before, before + 1, waited - margin)
     # If work continued, the network was silent, and nothing shows for how long the server stood still.
-    low = max(0.0, _at_least(last, answers.middle) - margin - 2 * worked) if worked <= margin else 0.0
+    surely = max(_at_least(last, answers.middle) - margin, deaf)
+    low = max(0.0, surely - 2 * worked) if worked <= margin else 0.0
     low = low if waited > threshold else 0.0
     seconds = min(max(low, seconds - worked), high)
     return Silence(
@@ -171,6 +174,13 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
         waited - worked > threshold,
         (seconds, low, last.awake - first.alive_since) if last.awake is not None else (0.0, 0.0, high),
     )
+
+
+def _deafness(last: Sample) -> float:
+    """Seconds for which the guest's kernel accepted no connection; this needs no margin for a busy server."""
+    if last.deaf is None or last.deaf_since is None or last.awake is None:
+        return 0.0
+    return max(0.0, last.deaf - last.deaf_since - last.late)
 
 
 def _between(first: Sample, question: Sample, last: Sample, late: float, middle: float) -> float:

@@ -17,6 +17,11 @@ CONNECTION_SPEC: dict[str, Any] = {
     "port": {"type": "int", "default": 443, "fallback": (env_fallback, ["VMWARE_PORT"])},
     "validate_certs": {"type": "bool", "default": True, "fallback": (env_fallback, ["VMWARE_VALIDATE_CERTS"])},
     "ca_path": {"type": "path", "fallback": (env_fallback, ["SSL_CERT_FILE"])},
+    "vcenter_patience": {
+        "type": "float",
+        "default": 300.0,
+        "fallback": (env_fallback, ["LIVEML_VSPHERE_VCENTER_PATIENCE"]),
+    },
 }
 
 STATE_DIR_SPEC: dict[str, Any] = {"state_dir": {"type": "path", "default": "~/.local/state/liveml.vsphere"}}

@@ -29,7 +29,7 @@ def run_module(
     if PYVMOMI_ERROR is not None:
         module.fail_json(msg=missing_required_lib("pyVmomi"), exception=PYVMOMI_ERROR)
     try:
-        with connected(connection_of(module.params)) as client:
+        with connected(connection_of(module.params), patience_of(module.params)) as client:
             result = body(module, VcenterSession(client))
     except VsphereError as error:
         about = {"run_id": error.run_id, "option": error.option}
@@ -91,6 +91,16 @@ def connection_of(params: dict[str, Any]) -> Endpoint:
         validate_certs=params["validate_certs"],
         ca_path=params["ca_path"],
     )
+
+
+def patience_of(params: dict[str, Any]) -> float:
+    """Seconds for which vCenter may be silent. Raises InvalidInput."""
+    patience = float(params["vcenter_patience"])
+    if patience < 0:
+        raise InvalidInput(
+            f"vcenter_patience is {patience}", hint="Give a number of seconds of at least 0", option="vcenter_patience"
+        )
+    return patience
 
 
 def run_local(spec: dict[str, Any], body: Callable[[AnsibleModule], dict[str, Any]], **options: Any) -> None:

@@ -13,10 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from .._vsphere.estate import Estate, Power, VmState
+from .._vsphere.estate import Connection, Estate, Power, VmState
 from .model import Reason
 
 POWER_WORDS = {Power.OFF: "powered off", Power.SUSPENDED: "suspended"}
+# Extensions whose VMs vCenter moves or removes itself: agents, vCLS (until 8.0 U2, and since 8.0 U3 by vCenter itself).
+SELF_MANAGED = ("com.vmware.vim.eam", "VirtualCenter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the VM",
             "Remove the CPU and memory affinity in the VM's settings",
         ),
+        "datastore_inaccessible": Blocker(
+            "No host can access a datastore of the VM.",
+            "the datastore",
+            "Repair the access of the hosts to the datastore, then plan again",
+        ),
         "fault_tolerance": Blocker(
             "Fault Tolerance protects the VM.",
             "the VM",
@@ -67,7 +74,8 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "Only the VM's own host mounts it. Move the VM's files to a datastore that other hosts mount",
         ),
         "managed_by": Blocker(
-            "vCenter or a solution manages the VM, for example an agent VM of vSphere Cluster Services (vCLS).",
+            "vCenter manages the VM: an agent VM, for example one of vSphere Cluster Services (vCLS). A VM of another solution, "
+            "such as OpenStack, is an ordinary VM.",
             "the manager's extension key",
             "vCenter moves or removes this VM itself. No action is needed",
             prevents_maintenance=False,
@@ -93,11 +101,31 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the text of the question",
             "Answer this question in vCenter, then plan again",
         ),
+        "shared_bus": Blocker(
+            "A SCSI controller of the VM shares its bus with other VMs of the same host (``virtualSharing``).",
+            "the controller",
+            "VMs that share a virtual SCSI bus must be on one host. Shut them down to move them",
+        ),
+        "source_disconnected": Blocker(
+            "vCenter is not connected to the VM's host.",
+            "the host",
+            "Reconnect the host in vCenter",
+        ),
+        "source_vmotion_off": Blocker(
+            "The VM's host does not have a VMkernel adapter with vMotion.",
+            "the host",
+            "Enable vMotion on a VMkernel adapter of the host that the VM leaves",
+        ),
         "template": Blocker(
             "The object is a template.",
             "the template",
             "A template does not prevent maintenance mode. No action is needed",
             prevents_maintenance=False,
+        ),
+        "unreadable": Blocker(
+            "vCenter did not give a property that decides whether the VM may move, or where. It is never taken for unset.",
+            "the object, and the properties of the vSphere API",
+            "Grant the user System.Read on this object (the role Read-only has it), then plan again",
         ),
         "vm_connection": Blocker(
             "vCenter cannot manage the VM: it is disconnected, inaccessible, invalid or orphaned.",
@@ -115,13 +143,23 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the hosts",
             "These hosts are excluded. Remove one from exclude_hosts, or evacuate fewer hosts",
         ),
+        "failover_host": Blocker(
+            "vSphere HA keeps the host free as a dedicated failover host, and rejects VMs there.",
+            "the hosts",
+            "HA keeps these hosts free. Choose another target, or change HA's admission control",
+        ),
         "fault_domain": Blocker(
             "The policy forbids the fault domain of the host. A host without a fault domain never fits a strict policy.",
             "the hosts",
             "Policy {policy} does not allow their fault domain. Choose another policy, or set fault_domains",
         ),
+        "hardware_version": Blocker(
+            "The host's ESXi is too old for the VM's virtual hardware version.",
+            "the hosts",
+            "Their ESXi does not support virtual hardware version {hardware_version}. Update a host, or choose another target",
+        ),
         "missing_datastore": Blocker(
-            "The host does not mount a datastore of the VM.",
+            "The host does not mount a datastore of the VM, or cannot access it.",
             "the datastores",
             "Mount the datastore on another host of the cluster",
         ),
@@ -129,6 +167,11 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "The host does not have a network of the VM.",
             "the networks",
             "Provide the network on another host of the cluster",
+        ),
+        "missing_vgpu_profile": Blocker(
+            "The host does not offer a vGPU profile of the VM.",
+            "the profiles",
+            "Choose a target with a GPU that offers this profile",
         ),
         "no_capacity_cpu": Blocker(
             "The host does not have enough free CPU above the headroom. Earlier moves of the plan are counted.",
@@ -167,6 +210,11 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the hosts",
             "Enable vMotion on a VMkernel adapter of the host",
         ),
+        "too_few_processors": Blocker(
+            "The VM has more virtual CPUs than the host has logical processors.",
+            "the hosts",
+            "The VM has {cpus} virtual CPUs, more than these hosts have logical processors. Choose a larger host",
+        ),
         "vm_host_rule": Blocker(
             "A mandatory VM-host rule forbids the host.",
             "the rules",
@@ -183,15 +231,50 @@ def reason(check: str, found: str, **figures: object) -> Reason:
 
 def vm_reasons(estate: Estate, vm: VmState) -> tuple[Reason, ...]:
     """Every reason that lies in the VM itself (vSphere's requirements for vMotion)."""
-    return (*_state_reasons(vm), *lock_reasons(vm), *_attachment_reasons(estate, vm))
+    return (
+        *_unreadable_reasons(estate, vm),
+        *_state_reasons(vm),
+        *_source_reasons(estate, vm),
+        *lock_reasons(vm),
+        *_attachment_reasons(estate, vm),
+    )
+
+
+def unreadable(estate: Estate, moid: str, name: str) -> str:
+    """What could not be read of an object, for an operator; "" if everything could."""
+    paths = estate.unreadable.get(moid)
+    return f"{name}: {', '.join(sorted(paths))}" if paths else ""
+
+
+def _unreadable_reasons(estate: Estate, vm: VmState) -> Iterator[Reason]:
+    source = estate.hosts.get(vm.host)
+    objects = [(vm.moid, vm.name)]
+    if source is not None:
+        objects.append((source.cluster, source.cluster_name))
+    objects += [(moid, estate.datastores[moid].name) for moid in sorted(vm.datastores) if moid in estate.datastores]
+    for moid, name in objects:
+        if what := unreadable(estate, moid, name):
+            yield reason("unreadable", what)
+
+
+def _source_reasons(estate: Estate, vm: VmState) -> Iterator[Reason]:
+    source = estate.hosts.get(vm.host)
+    if source is None or vm.power is not Power.ON:
+        return
+    if what := unreadable(estate, source.moid, source.name):
+        yield reason("unreadable", what)
+    if source.connection not in (Connection.CONNECTED, Connection.UNKNOWN):
+        yield reason("source_disconnected", source.name)
+    if not source.vmotion_enabled and source.moid not in estate.unreadable:
+        yield reason("source_vmotion_off", source.name)
 
 
 def _state_reasons(vm: VmState) -> Iterator[Reason]:
     if vm.template:
         yield reason("template", vm.name)
-    elif vm.power is not Power.ON:
+    elif vm.power in POWER_WORDS:
         yield reason("not_powered_on", vm.name, power=POWER_WORDS[vm.power])
-    if vm.managed_by:
+    if vm.managed_by in SELF_MANAGED:
         yield reason("managed_by", vm.managed_by)
     if vm.connection != "connected":
         yield reason("vm_connection", vm.connection)
@@ -217,9 +300,15 @@ def _attachment_reasons(estate: Estate, vm: VmState) -> Iterator[Reason]:
     for device in vm.devices:
         if device.kind in ("pci_passthrough", "sriov"):
             yield reason("passthrough_device", device.label)
+        elif device.kind == "shared_bus":
+            yield reason("shared_bus", device.label)
         elif device.kind != "vgpu":
             yield reason("host_device", device.label)
     for moid in sorted(vm.datastores):
         datastore = estate.datastores.get(moid)
-        if datastore is not None and datastore.hosts <= {vm.host}:
+        if datastore is None or moid in estate.unreadable:
+            continue
+        if not datastore.accessible or not datastore.hosts:
+            yield reason("datastore_inaccessible", datastore.name)
+        elif datastore.hosts <= {vm.host}:
             yield reason("local_datastore", datastore.name)

@@ -9,8 +9,8 @@ A home is stored in a custom attribute of the VM and in the run's journal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from .._vsphere.estate import (
     Connection,
@@ -22,9 +22,40 @@ from .._vsphere.home_attribute import ATTRIBUTE, Home, decode_home
 from .model import Move
 
 
-def recorded_home(vm: VmState, journal: dict[str, Home]) -> Home | None:
-    """The VM's home: from its custom attribute, or else from the journal."""
-    return decode_home(vm.moid, vm.attributes.get(ATTRIBUTE, "")) or journal.get(vm.moid)
+def recorded_home(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> Home | None:
+    """The VM's home: from its custom attribute or from the journal, whichever was recorded last.
+
+    Another controller may have written the attribute. Hosts that were added again are found by their names.
+    """
+    attribute = decode_home(vm.moid, vm.attributes.get(ATTRIBUTE, ""))
+    known = [home for home in (attribute, _journalled(estate, vm, journal)) if home is not None]
+    return _with_present_hosts(estate, max(known, key=lambda home: home.recorded_at)) if known else None
+
+
+def _journalled(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> Home | None:
+    """The VM's home in the journal. A VM that was registered again has a new MoID, and keeps its instance UUID."""
+    if vm.moid in journal:
+        return journal[vm.moid]
+    lost = [home for home in journal.values() if home.vm not in estate.vms]
+    same = [home for home in lost if home.vm_uuid and home.vm_uuid == vm.instance_uuid]
+    if not same and sum(other.name == vm.name for other in estate.vms.values()) == 1:
+        same = [home for home in lost if not home.vm_uuid and home.vm_name == vm.name]
+    return same[0] if len(same) == 1 else None
+
+
+def _with_present_hosts(estate: Estate, home: Home) -> Home:
+    """The home with the MoIDs that its hosts have now: a host that was added to vCenter again has a new one."""
+    host, target = _present(estate, home.host, home.host_name), _present(estate, home.target, home.target_name)
+    now = {home.host: host, home.target: target}
+    return replace(home, host=host, target=target, start=now.get(home.start, home.start))
+
+
+def _present(estate: Estate, moid: str, name: str) -> str:
+    """The MoID of the only host of that name if the recorded MoID is gone; else the recorded one."""
+    if moid in estate.hosts:
+        return moid
+    named = [host.moid for host in estate.hosts.values() if name and host.name == name]
+    return named[0] if len(named) == 1 else moid
 
 
 def next_home(vm: VmState, move: Move, earlier: Home | None, *, run_id: str, recorded_at: str) -> Home:
@@ -43,12 +74,16 @@ def next_home(vm: VmState, move: Move, earlier: Home | None, *, run_id: str, rec
         run_id=run_id,
         recorded_at=recorded_at,
         start=move.source,
+        vm_uuid=vm.instance_uuid,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A VM with a recorded home. ``outcome``: home, away, moved_by_person, home_unhealthy or gone."""
+    """A VM with a recorded home. ``outcome``: home, away, moved_by_person, home_unhealthy or gone.
+
+    ``vm`` is the VM's MoID now; ``home.vm`` is the one under which the home was recorded.
+    """
 
     vm: str
     vm_name: str
@@ -69,14 +104,20 @@ class Placement:
         }[self.outcome]
 
 
-def placements(estate: Estate, journal: dict[str, Home], host: str | None = None) -> tuple[Placement, ...]:
+def placements(estate: Estate, journal: Mapping[str, Home], host: str | None = None) -> tuple[Placement, ...]:
     """Every VM with a recorded home, sorted by name; with ``host`` (a MoID) only VMs whose home it is."""
+    homes = {moid: home for moid, vm in estate.vms.items() if (home := recorded_home(estate, vm, journal)) is not None}
+    taken = {home.vm for home in homes.values()}
+    homes |= {
+        moid: _with_present_hosts(estate, home)
+        for moid, home in journal.items()
+        if moid not in estate.vms and moid not in taken
+    }
     found = []
-    for moid in estate.vms.keys() | journal.keys():
-        vm = estate.vms.get(moid)
-        home = recorded_home(vm, journal) if vm is not None else journal[moid]
-        if home is None or (host is not None and home.host != host):
+    for moid, home in homes.items():
+        if host is not None and home.host != host:
             continue
+        vm = estate.vms.get(moid)
         place = estate.hosts.get(vm.host) if vm is not None else None
         name = vm.name if vm is not None else home.vm_name or moid
         found.append(Placement(moid, name, home, place.name if place else "", _outcome(estate, vm, home)))

@@ -22,7 +22,7 @@ from .._vsphere.estate import (
     Maintenance,
     VmState,
 )
-from .blockers import BLOCKERS, lock_reasons, reason, vm_reasons
+from .blockers import BLOCKERS, lock_reasons, reason, unreadable, vm_reasons
 from .codec import plan_id_of
 from .model import (
     Move,
@@ -36,6 +36,11 @@ from .model import (
 GIB = 1024**3
 SETUP_SECONDS = 6.0  # of a vMotion: preparation before the copy of memory, and switch-over after it
 LINK_SHARE = 0.8  # share of the link's bandwidth that copies memory
+
+# The newest virtual hardware version that each ESXi supports (Broadcom KB 315655), newest first.
+HARDWARE_VERSIONS = (
+    ((9, 0), 22), ((8, 0, 2), 21), ((8, 0), 20), ((7, 0, 2), 19), ((7, 0, 1), 18), ((7, 0), 17), ((6, 7), 15), ((6, 5), 13),
+)  # fmt: skip
 
 Blocked = tuple[str, str]  # a failed check and the object it failed on
 
@@ -67,6 +72,15 @@ def predicted_seconds(vm: VmState, link_mbit: int | None) -> float:
 def memory_demand(vm: VmState) -> int:
     """Bytes that a target must have free: the VM's consumed memory, or its reservation if that is larger."""
     return max(vm.memory_used_bytes or vm.memory_bytes, vm.memory_reservation_bytes)
+
+
+def newest_hardware(version: str) -> int | None:
+    """The newest virtual hardware version that an ESXi version (``8.0.2``) supports; ``None`` if that is not known."""
+    try:
+        numbers = tuple(int(part) for part in version.split("."))
+    except ValueError:
+        return None
+    return next((hardware for since, hardware in HARDWARE_VERSIONS if numbers >= since), None)
 
 
 def _share(used: float, total: float) -> float:
@@ -172,21 +186,26 @@ class _Planner:
     def _target_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
         yield from self._host_blockers(vm, host)
         yield from self._connectivity_blockers(vm, host)
+        yield from self._hardware_blockers(vm, host)
         yield from self._capacity_blockers(vm, host)
         yield from self._rule_blockers(vm, host)
 
     def _host_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
         request, source = self._request, self._estate.hosts.get(vm.host)
+        if what := unreadable(self._estate, host.moid, host.name):
+            yield "unreadable", what
         if host.moid in request.excluded_targets or (
             request.allowed_targets is not None and host.moid not in request.allowed_targets
         ):
             yield "excluded", host.name
         if host.maintenance is not Maintenance.NORMAL:
             yield "target_maintenance", host.name
-        if host.connection is not Connection.CONNECTED:
+        if host.connection not in (Connection.CONNECTED, Connection.UNKNOWN):
             yield "target_disconnected", host.name
-        if not host.vmotion_enabled:
+        if not host.vmotion_enabled and host.moid not in self._estate.unreadable:
             yield "target_vmotion_off", host.name
+        if host.failover:
+            yield "failover_host", host.name
         if source is not None and source.cluster != host.cluster:
             yield "other_cluster", host.name
         if not self._domain_allowed(source, host):
@@ -201,10 +220,23 @@ class _Planner:
         return (source.fault_domain == host.fault_domain) is (policy is Policy.SAME_ONLY)
 
     def _connectivity_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
-        for moid in sorted(vm.datastores - host.datastores):
-            yield "missing_datastore", self._estate.datastores[moid].name if moid in self._estate.datastores else moid
-        for moid in sorted(vm.networks - host.networks):
+        known = self._estate.datastores
+        for moid in sorted(vm.datastores):
+            # A host lists a datastore that it mounts but cannot access.
+            if moid not in host.datastores or (moid in known and host.moid not in known[moid].hosts):
+                yield "missing_datastore", known[moid].name if moid in known else moid
+        for moid in sorted(vm.networks - vm.unplugged_networks - host.networks):
             yield "missing_network", self._estate.networks[moid].name if moid in self._estate.networks else moid
+
+    def _hardware_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
+        newest = newest_hardware(host.version)
+        if newest is not None and vm.hardware_version is not None and vm.hardware_version > newest:
+            yield "hardware_version", host.name
+        if host.threads is not None and vm.cpus > host.threads:
+            yield "too_few_processors", host.name
+        for device in vm.devices:
+            if device.kind == "vgpu" and device.profile not in host.vgpu_profiles:
+                yield "missing_vgpu_profile", device.profile or device.label
 
     def _capacity_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
         if memory_demand(vm) > self._free_memory(host):
@@ -217,7 +249,7 @@ class _Planner:
             if vm.moid in rule.vms and any(self._where.get(peer) == host.moid for peer in rule.vms if peer != vm.moid):
                 yield "anti_affinity", rule.name
         for vm_host in self._estate.vm_host_rules:
-            if vm.moid in vm_host.vms and (host.moid in vm_host.hosts) is not vm_host.affine:
+            if vm_host.mandatory and vm_host.forbids(vm.moid, host.moid):
                 yield "vm_host_rule", vm_host.name
 
     def _free_memory(self, host: HostState) -> float:
@@ -236,6 +268,8 @@ class _Planner:
         # What is needed is rounded up and what is free down, so that the figures never seem to fit.
         return {
             "policy": self._request.policy,
+            "hardware_version": vm.hardware_version,
+            "cpus": vm.cpus,
             "memory_needed": f"{ceil(10 * demand / GIB) / 10:g}",
             "memory_host": memory.name,
             "memory_free": f"{max(0, floor(10 * self._free_memory(memory) / GIB)) / 10:g}",
@@ -244,19 +278,38 @@ class _Planner:
             "cpu_free": max(0, floor(self._free_cpu(cpu))),
         }
 
-    def _rank(self, vm: VmState, host: HostState) -> tuple[int, int, float, int, str]:
-        """Sorts hosts: the approved target first, then by preferred fault domain, load, arrivals and name."""
+    def _rank(self, vm: VmState, host: HostState) -> tuple[int, int, int, int, int, float, int, str]:
+        """Sorts hosts: the approved target first, a host that fails last, then by rules of DRS, by preferred fault domain, by load.
+
+        A host in quarantine or with a red alarm is often the emptiest one, because somebody empties it.
+        """
+        other = int(self._request.preferred.get(vm.moid, host.moid) != host.moid)
+        failing = int(host.quarantined or host.red)
+        broken = sum(rule.forbids(vm.moid, host.moid) for rule in self._estate.vm_host_rules)
+        load = round(max(self._after(vm, host)), 4)
+        return (
+            other, failing, broken, self._spill(vm, host), self._parted(vm, host), load, self._arrivals[host.moid], host.name,
+        )  # fmt: skip
+
+    def _spill(self, vm: VmState, host: HostState) -> int:
+        """1 if the host is not in the preferred fault domain."""
         source = self._estate.hosts.get(vm.host)
         known = source is not None and source.fault_domain is not None
         same = source is not None and known and source.fault_domain == host.fault_domain
-        policy = self._request.policy
-        spill = 0
-        if policy is Policy.SAME_PREFERRED:
-            spill = int(known and not same)
-        elif policy is Policy.OTHER_PREFERRED:
-            spill = int(same or host.fault_domain is None)
-        other = int(self._request.preferred.get(vm.moid, host.moid) != host.moid)
-        return (other, spill, round(max(self._after(vm, host)), 4), self._arrivals[host.moid], host.name)
+        if self._request.policy is Policy.SAME_PREFERRED:
+            return int(known and not same)
+        if self._request.policy is Policy.OTHER_PREFERRED:
+            return int(same or host.fault_domain is None)
+        return 0
+
+    def _parted(self, vm: VmState, host: HostState) -> int:
+        """Number of VMs that DRS keeps together with this one, and that are on another host after the moves planned so far."""
+        return sum(
+            self._where.get(peer) != host.moid
+            for rule in self._estate.affinity
+            if vm.moid in rule.vms
+            for peer in rule.vms - {vm.moid}
+        )
 
     def _after(self, vm: VmState, host: HostState) -> tuple[float, float]:
         """Used shares (0..1) of the host's memory and CPU after the VM has arrived."""

@@ -9,34 +9,58 @@ A name must fit exactly one object. Errors name the option to correct, and simil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from .._core.errors import Ambiguous, InvalidInput, NotFound
 from .._core.untrusted import shortened
-from .._vsphere.estate import Estate, HostState, VmState
+from .._vsphere.estate import Estate, HostState, VmState, unescaped
 
 
 def find_host(estate: Estate, name: str, *, option: str = "host") -> HostState:
-    """The host of that name or MoID.
+    """The host of that name, inventory path (``/DC/host/cluster/esx-01``) or MoID.
 
     Raises NotFound with similar names, Ambiguous with MoIDs, or InvalidInput if the name is empty.
     """
     _check_not_empty(name, option)
-    if name in estate.hosts:
-        return estate.hosts[name]
-    found = [host for host in estate.hosts.values() if host.name in (name, shortened(name))]
+    places = {host.moid: (host.name, f"/{host.datacenter}/host/{host.cluster_name}") for host in estate.hosts.values()}
+    found = _fitting(name, places)
+    if not found:
+        raise NotFound(f"vCenter has no host named {name}", hint=_host_hint(estate, name, option), option=option)
+    return estate.hosts[_only_one(found, places, name, "hosts", option)]
+
+
+def _fitting(text: str, places: Mapping[str, tuple[str, str]]) -> list[str]:
+    """MoIDs of the objects that an operator may mean. ``places``: MoID -> name, and path of the folder.
+
+    vCenter escapes three characters in its names, so the escaped form of a name fits as well. A name is known as it is shown.
+    """
+    wanted = {spelling for each in (text, unescaped(text)) for spelling in (each, shortened(each))}
+    return sorted(
+        moid
+        for moid, (name, folder) in places.items()
+        if text == moid or name in wanted or f"{folder.rstrip('/')}/{name}" in wanted
+    )
+
+
+def _only_one(found: Sequence[str], places: Mapping[str, tuple[str, str]], text: str, kind: str, option: str) -> str:
+    """The one object that fits. Raises Ambiguous if several fit: two names, or one object's name and another one's MoID."""
     if len(found) == 1:
         return found[0]
-    if found:
-        raise Ambiguous(
-            f"{len(found)} hosts are named {name}",
-            candidates=tuple(sorted(host.moid for host in found)),
-            hint=f"Set {option} to one of these MoIDs: {', '.join(sorted(host.moid for host in found))}",
-            option=option,
-        )
-    raise NotFound(f"vCenter has no host named {name}", hint=_host_hint(estate, name, option), option=option)
+    named = ", ".join(f"{moid} ({folder}/{name})" for moid, (name, folder) in places.items() if moid in found)
+    paths = [f"{folder}/{name}" for moid, (name, folder) in places.items() if moid in found]
+    unique = len(set(paths)) == len(paths)
+    by_moid = text not in found  # otherwise the MoID is what is ambiguous
+    ways = [way for way, possible in (("the MoID", by_moid), ("the path", unique)) if possible]
+    raise Ambiguous(
+        f"{len(found)} {kind} are named {text}"
+        if by_moid
+        else f"{text} is the MoID of one object and the name of another",
+        candidates=tuple(found),
+        hint=f"Set {option} to {' or '.join(ways) or 'a name that no MoID has'} of one of them: {named}",
+        option=option,
+    )
 
 
 def find_fault_domain(estate: Estate, name: str, *, option: str = "fault_domain") -> tuple[HostState, ...]:
@@ -62,21 +86,20 @@ def _host_hint(estate: Estate, name: str, option: str) -> str:
     return _similar_names(name, (host.name for host in estate.hosts.values()), option, "host")
 
 
+def _vm_places(estate: Estate) -> dict[str, tuple[str, str]]:
+    """MoID -> name, and path of the folder: ``/DC/vm/ml``."""
+    return {
+        vm.moid: (vm.name, f"/{vm.datacenter}/vm/{vm.folder}" if vm.folder else f"/{vm.datacenter}/vm")
+        for vm in estate.vms.values()
+    }
+
+
 def find_vm(estate: Estate, name: str, *, option: str = "vms") -> VmState:
-    """The VM of that name or MoID. Raises NotFound with similar names, or Ambiguous with MoIDs."""
-    if name in estate.vms:
-        return estate.vms[name]
-    found = sorted((vm for vm in estate.vms.values() if vm.name in (name, shortened(name))), key=lambda vm: vm.moid)
-    if len(found) == 1:
-        return found[0]
+    """The VM of that name, inventory path (``/DC/vm/ml/train-1``) or MoID. Raises NotFound with similar names, or Ambiguous."""
+    places = _vm_places(estate)
+    found = _fitting(name, places)
     if found:
-        places = ", ".join(f"{vm.moid} in folder {vm.folder or '/'}" for vm in found)
-        raise Ambiguous(
-            f"{len(found)} VMs are named {name}",
-            candidates=tuple(vm.moid for vm in found),
-            hint=f"Set {option} to the MoID of one of them: {places}",
-            option=option,
-        )
+        return estate.vms[_only_one(found, places, name, "VMs", option)]
     if any(host.name == name for host in estate.hosts.values()):
         hint = f"{name} is an ESXi host. Use the option host instead"
     else:
@@ -112,11 +135,31 @@ def display_name(estate: Estate, moid: str) -> str:
 def _similar_names(name: str, known: Iterable[str], option: str, kind: str) -> str:
     """A hint that suggests similar names: those with the same characters in another order, or else the most similar ones."""
     names = sorted(set(known))
-    swapped = [each for each in names if sorted(each) == sorted(name)]
-    found = swapped or get_close_matches(name, names, n=3)
+    wanted = name.casefold()
+    # Host names: other case, short name for a full one, or a full name for a short one.
+    same = [each for each in names if _spellings(each) & _spellings(name)]
+    swapped = [each for each in names if sorted(each.casefold()) == sorted(wanted)]
+    folded = {each.casefold(): each for each in names}
+    found = same or swapped or [folded[each] for each in get_close_matches(wanted, folded, n=3)]
     if not found:
         return f"Set {option} to the name of a {kind}"
     return f"Did you mean {' or '.join(found)}? Correct {option}"
+
+
+def _spellings(name: str) -> set[str]:
+    """A name without case, and its first label if it is a host name of several (not an IP address)."""
+    folded = name.casefold()
+    first = folded.partition(".")[0]
+    return {folded} if first.isdecimal() else {folded, first}
+
+
+def check_fault_domains(estate: Estate, names: Iterable[str], *, option: str = "fault_domains") -> None:
+    """Raise NotFound for names in a map of fault domains that no host has: the policy would not count for the hosts meant."""
+    known = {host.name for host in estate.hosts.values()}
+    for name in names:
+        if name not in known:
+            hint = _similar_names(name, known, option, "host")
+            raise NotFound(f"vCenter has no host named {name}, which {option} mentions", hint=hint, option=option)
 
 
 def select_vms(
@@ -131,18 +174,41 @@ def select_vms(
     """MoIDs of the VMs that fit every given criterion, sorted by name.
 
     ``host`` is a host's MoID. A VM must fit one of ``names``, one of ``patterns`` (shell globs), one of ``folders`` and all
-    ``attributes``. Raises NotFound or Ambiguous that lists every name that does not fit exactly one VM.
+    ``attributes``. A folder is a path below the datacenter's VM folder (``ml/vision``), or a whole path (``/DC/vm/ml``).
+    Raises NotFound or Ambiguous that lists every name that does not fit exactly one VM; NotFound for a pattern or folder that
+    fits no VM at all, because an empty selection would look like success.
     """
     named = {vm.moid for vm in find_vms(estate, names)}
-    globs, paths = tuple(patterns), tuple(folder.strip("/") for folder in folders)
+    globs, paths = tuple(patterns), tuple(folders)
+    _check_criteria(estate, globs, paths)
 
     def fits(vm: VmState) -> bool:
         return (
             (host is None or vm.host == host)
             and (not named or vm.moid in named)
             and (not globs or any(fnmatchcase(vm.name, glob) for glob in globs))
-            and (not paths or any(vm.folder == path or vm.folder.startswith(f"{path}/") for path in paths))
+            and (not paths or any(_is_below(vm, path) for path in paths))
             and all(vm.attributes.get(key) == value for key, value in (attributes or {}).items())
         )
 
     return tuple(vm.moid for vm in sorted(estate.vms.values(), key=lambda vm: (vm.name, vm.moid)) if fits(vm))
+
+
+def _is_below(vm: VmState, path: str) -> bool:
+    """Whether the VM is in this folder or in one below it."""
+    whole = path.startswith("/") and path.strip("/").partition("/")[2].partition("/")[0] == "vm"
+    place = f"/{vm.datacenter}/vm/{vm.folder}/" if whole else f"/{vm.folder}/"
+    return place.startswith(f"/{unescaped(path).strip('/')}/")
+
+
+def _check_criteria(estate: Estate, globs: Sequence[str], paths: Sequence[str]) -> None:
+    """Raise NotFound for a pattern or folder that no VM of the vCenter fits."""
+    vms = estate.vms.values()
+    for glob in globs:
+        if not any(fnmatchcase(vm.name, glob) for vm in vms):
+            hint = _similar_names(glob.strip("*?"), (vm.name for vm in vms), "patterns", "VM")
+            raise NotFound(f"No VM has a name that fits the pattern {glob}", hint=hint, option="patterns")
+    for path in paths:
+        if not any(_is_below(vm, path) for vm in vms):
+            hint = _similar_names(path.strip("/"), (vm.folder for vm in vms if vm.folder), "folders", "folder with VMs")
+            raise NotFound(f"No VM is in the folder {path}", hint=hint, option="folders")

@@ -144,6 +144,16 @@ class RunResumed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class VcenterSilence(Event):
+    """vCenter has not answered for so many seconds; 0.0 once it answers again. Moves in flight continue meanwhile."""
+
+    kind = "vcenter_silence"
+    volatile = True
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunInterrupted(Event):
     """The controller that asked for the run is gone; moves in flight were followed to their end. The run can be resumed."""
 
@@ -549,6 +559,7 @@ class HomeRecorded(MoveEvent):
     target: Ref
     start: str = ""  # MoID of the host where the move to the target starts
     attribute: bool = False
+    vm_uuid: str = ""  # instance UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -609,6 +620,7 @@ KINDS: dict[str, type[Event]] = {
         SamplesSealed,
         LeftBehind,
         RunInterrupted,
+        VcenterSilence,
         RunFinished,
     )
 }

@@ -10,7 +10,7 @@ scripted doubles in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -24,6 +24,9 @@ from .events import Event
 
 class Vcenter(Protocol):
     """One logged-in vCenter session. Every method raises a ``VsphereError`` subclass, nothing else."""
+
+    def on_silence(self, listener: Callable[[float], None]) -> None:
+        """Call ``listener`` with the seconds for which vCenter has not answered, and with 0.0 once it answers again."""
 
     def estate(self, *, devices_of_vms: Iterable[str] = ()) -> Estate:
         """Read hosts, VMs, datastores, networks and rules in a constant number of calls."""

@@ -34,12 +34,15 @@ from .events import (
     RunResumed,
     RunStarted,
     SamplesSealed,
+    VcenterSilence,
     VerdictReached,
     VmRefused,
 )
 from .model import LEFT, Account, Ended, MoveResult, Outcome, RunReport, RunRequest
 from .ports import Recorder, Vcenter
 from .state import RunState
+
+SILENCE_SECONDS = 10.0
 
 
 class RunRecord:
@@ -55,6 +58,14 @@ class RunRecord:
         self._earlier = earlier
         moved = earlier.moves.values() if earlier is not None else ()
         self._names = {move.vm: move.vm_name for move in (*moved, *request.plan.moves)}
+        self._said_silence = 0.0
+
+    def silence(self, seconds: float) -> None:
+        """vCenter has not answered for so long, or answers again (0.0). Reported at most every ``SILENCE_SECONDS``."""
+        if 0.0 < seconds < self._said_silence + SILENCE_SECONDS and self._said_silence:
+            return
+        self._said_silence = seconds
+        self._journal.write(VcenterSilence(round(seconds, 1)))
 
     def begin(self) -> None:
         """The run starts, or is resumed."""

@@ -184,6 +184,7 @@ class _Run:
         if not self._rolling_back:
             refuse_drift(self._request.plan, estate)
         self._record.begin()
+        self._vcenter.on_silence(self._record.silence)
         plan = self._remaining(estate)
         before = self._unseen_ends(estate, plan)
         self._record.plan(plan)
@@ -324,7 +325,7 @@ class _Run:
         homes = {}
         for move in plan.moves:
             vm = estate.vms[move.vm]
-            earlier = recorded_home(vm, known)
+            earlier = recorded_home(estate, vm, known)
             homes[vm.moid] = next_home(vm, move, earlier, run_id=self._folder.name, recorded_at=utc_now())
         return homes
 

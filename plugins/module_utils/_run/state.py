@@ -203,6 +203,7 @@ def _with_home(state: RunState, event: HomeRecorded | HomeCleared, at: str) -> R
         recorded_at=at,
         start=event.start,
         vm_name=event.vm.name,
+        vm_uuid=event.vm_uuid,
     )
     cleared = {moid: when for moid, when in state.homes_cleared.items() if moid != vm}
     return replace(state, homes=(*homes, home), homes_cleared=cleared)

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import http.client
+import random
+import socket
 import ssl
 import time
 import traceback
@@ -29,8 +31,14 @@ except ImportError:
     PYVMOMI_ERROR = traceback.format_exc()
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 60.0  # without any answer, until a connection counts as broken
+PATIENCE_SECONDS = 300.0  # without any answer, until the connection counts as lost
+FIRST_PATIENCE_SECONDS = 20.0  # the same, before vCenter has answered once
+NOTICE_SECONDS = 10.0  # without any answer, until the user is informed
+MAX_REFUSALS = 3  # of a login that was accepted before; vCenter locks an account after five
+_MIN_PAUSE, _MAX_PAUSE = 0.5, 10.0
 _TIMEOUT_SECONDS = 90
+_NO_SESSION = "vCenter ended the session or the answer again and again"
+_NO_SESSION_HINT = "Check vCenter's limits for sessions, and what is between it and this machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +53,32 @@ class Endpoint:
     ca_path: str | None = None
 
 
-class Client:
-    """A logged-in session. ``renewed`` counts new logins: filters and views end with their session."""
+class NoAnswer(ConnectError):
+    """vCenter did not answer; another attempt may succeed."""
 
-    def __init__(self, connection: Endpoint) -> None:
+
+class ReadBroken(Exception):
+    """A read of several calls cannot be continued. ``Client.whole`` begins it again."""
+
+
+class SessionEnded(ReadBroken):
+    """The same, because the session has ended. vCenter does not always say that with a fault: it may leave out what was asked."""
+
+
+class Client:
+    """A logged-in session, and the only policy for broken connections.
+
+    ``patience``: seconds without any answer until the connection counts as lost. ``renewed`` counts new logins: filters, views
+    and pages end with their session. ``on_silence`` gets the number of seconds that vCenter has not answered, first after
+    ``NOTICE_SECONDS``; and then once 0.0, when it answers again.
+    """
+
+    def __init__(self, connection: Endpoint, patience: float = PATIENCE_SECONDS) -> None:
         self._connection = connection
+        self._patience = patience
         self.renewed = 0
-        self._instance = _log_in(connection)
+        self.on_silence: Callable[[float], None] = lambda _seconds: None
+        self._instance = _first_login(connection, patience)
         self._content = self._instance.RetrieveContent()
 
     @property
@@ -63,24 +90,71 @@ class Client:
         """The managed object of a class (``VirtualMachine``, ``alarm.Alarm``) and MoID; nothing is read."""
         return attrgetter(kind)(vim)(moid, self._instance._stub)
 
-    def call(self, what: str, action: Callable[[], T]) -> T:
-        """Make one call, and log in again once if the session has expired. Raises CallFailed, PermissionMissing or ConnectError."""
-        try:
-            return action()
-        except vim.fault.NotAuthenticated:
-            self._log_in_again()
-        except Exception as error:
-            raise translated(what, error) from error
-        try:
-            return action()
-        except Exception as error:
-            raise translated(what, error) from error
+    def silence(self) -> Silence:
+        """How long this client bears that vCenter does not answer."""
+        return Silence(self._patience, self.on_silence)
 
-    def _log_in_again(self) -> None:
-        """Start a new session on the same stub, so that earlier references stay valid. Raises ConnectError."""
-        with _as_connect_error(self._connection):
-            self._content.sessionManager.Login(self._connection.user, self._connection.password, None)
-        self.renewed += 1
+    def call(self, what: str, action: Callable[[], T], *, once: bool = False) -> T:
+        """Make one call; log in again if the session has ended; repeat a call that got no answer, until it gets one.
+
+        ``once`` is for calls that must not be carried out twice: without an answer they raise ConnectError at once, and the
+        caller has to look whether the call was carried out. Raises CallFailed, PermissionMissing or ConnectError.
+        """
+        silence, refused = self.silence(), 0
+        while True:
+            try:
+                answer = action()
+            except vim.fault.NotAuthenticated as error:
+                refused += 1
+                if refused > MAX_REFUSALS:
+                    raise ConnectError(_NO_SESSION, hint=_NO_SESSION_HINT) from error
+                self.renew()
+            except Exception as error:
+                problem = translated(what, error)
+                if once or not isinstance(problem, ConnectError):
+                    raise problem from error
+                silence.bear(problem)
+            else:
+                silence.end()
+                return answer
+
+    def whole(self, read: Callable[[], T]) -> T:
+        """Make a read of several calls; from its beginning if the session ended meanwhile. Raises what ``call`` raises."""
+        for _attempt in range(MAX_REFUSALS):
+            logins = self.renewed
+            try:
+                return read()
+            except SessionEnded:
+                if self.renewed == logins:
+                    self.renew()
+            except ReadBroken:
+                pass
+            except CallFailed:
+                if self.renewed == logins:
+                    raise
+        raise ConnectError(_NO_SESSION, hint=_NO_SESSION_HINT)
+
+    def renew(self) -> None:
+        """Start a new session on the same stub, so that earlier references stay valid. Raises ConnectError.
+
+        A vCenter that has just started may refuse a login that it accepted before.
+        """
+        silence, refused = self.silence(), 0
+        while True:
+            try:
+                with _as_connect_error(self._connection):
+                    self._content.sessionManager.Login(self._connection.user, self._connection.password, None)
+            except LoginRefused as error:
+                refused += 1
+                if refused >= MAX_REFUSALS:
+                    raise
+                silence.bear(error)
+            except ConnectError as error:
+                silence.bear(error)
+            else:
+                silence.end()
+                self.renewed += 1
+                return
 
     def close(self) -> None:
         """Log out. A session that has ended already is not an error."""
@@ -88,18 +162,71 @@ class Client:
             Disconnect(self._instance)
 
 
+class Silence:
+    """The time during which vCenter does not answer: how long to wait before each attempt, and when to give up."""
+
+    def __init__(
+        self,
+        patience: float,
+        tell: Callable[[float], None] = lambda _seconds: None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._patience, self._tell, self._clock, self._sleep = patience, tell, clock, sleep
+        self._began: float | None = None
+        self._pause = _MIN_PAUSE
+        self._told = False
+
+    def bear(self, problem: ConnectError, most: float = _MAX_PAUSE) -> None:
+        """Wait before the next attempt, each time up to twice as long, but at most ``most`` seconds.
+
+        Raises ``problem`` if the patience is used up.
+        """
+        now = self._clock()
+        if self._began is None:
+            self._began = now
+        silent = now - self._began
+        if silent >= self._patience:
+            raise problem
+        if silent >= NOTICE_SECONDS:
+            self._told = True
+            self._tell(silent)
+        # Jitter keeps several controllers from asking a vCenter that starts at the same moments.
+        self._sleep(min(self._pause * random.uniform(0.5, 1.0), self._patience - silent, most))
+        self._pause = min(2 * self._pause, _MAX_PAUSE)
+
+    def end(self) -> None:
+        """vCenter has answered."""
+        if self._told:
+            self._tell(0.0)
+
+
 @contextmanager
-def connected(connection: Endpoint) -> Iterator[Client]:
+def connected(connection: Endpoint, patience: float = PATIENCE_SECONDS) -> Iterator[Client]:
     """A client for the time of the context."""
-    client = Client(connection)
+    client = Client(connection, patience)
     try:
         yield client
     finally:
         client.close()
 
 
+def _first_login(connection: Endpoint, patience: float) -> Any:
+    """Log in. A vCenter that has never answered may be starting, but its address is more likely to be wrong.
+
+    So the patience is shorter than later in the session.
+    """
+    silence = Silence(min(patience, FIRST_PATIENCE_SECONDS))
+    while True:
+        try:
+            return _log_in(connection)
+        except NoAnswer as error:
+            silence.bear(error)
+
+
 def _log_in(connection: Endpoint) -> Any:
-    with _as_connect_error(connection):
+    with _as_connect_error(connection), _default_timeout():
         return SmartConnect(
             host=connection.host,
             port=connection.port,
@@ -134,12 +261,31 @@ def _as_connect_error(connection: Endpoint) -> Iterator[None]:
             hint="Set ca_path (SSL_CERT_FILE) to the certificate of the CA; validate_certs=false turns verification off",
             option="ca_path",
         ) from error
-    except (OSError, http.client.HTTPException, vmodl.MethodFault) as error:
-        raise ConnectError(
+    except Exception as error:
+        if not _is_no_answer(error) and not isinstance(error, vmodl.MethodFault):
+            raise
+        kind = ConnectError if isinstance(error, socket.gaierror) else NoAnswer
+        raise kind(
             f"{place} cannot be reached ({short(error)})",
             hint="Check hostname and port (VMWARE_HOST, VMWARE_PORT) and the network",
             option="hostname",
         ) from error
+
+
+def _is_no_answer(error: Exception) -> bool:
+    """Whether the connection failed, or a proxy answered in its own words. pyVmomi raises a bare Exception for a wrong status."""
+    return isinstance(error, (OSError, http.client.HTTPException, ExpatError)) or type(error) is Exception
+
+
+@contextmanager
+def _default_timeout() -> Iterator[None]:
+    """pyVmomi asks for the versions of the API on a connection without a timeout of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _tls(connection: Endpoint) -> ssl.SSLContext:
@@ -161,36 +307,33 @@ def _tls(connection: Endpoint) -> ssl.SSLContext:
 def translated(what: str, error: Exception) -> Exception:
     """A vSphere fault or broken connection as one of our errors; anything else is a bug and stays as it is."""
     if isinstance(error, vim.fault.NoPermission):
-        privilege = str(error.privilegeId)
+        privileges = missing_privileges(error)
         return PermissionMissing(
-            f"The vCenter user is not allowed to {what}", privilege=privilege, hint=f"Grant the privilege {privilege}"
+            f"The vCenter user is not allowed to {what}",
+            privilege=privileges,
+            hint=f"Grant the privilege {privileges}"
+            if privileges
+            else "vCenter does not say which privilege is missing",
         )
     if isinstance(error, vmodl.MethodFault):
         name = type(error).__name__.rsplit(".", 1)[-1]
         return CallFailed(f"vCenter could not {what}: {name} ({short(error)})", fault=name)
-    if isinstance(error, (OSError, http.client.HTTPException, ExpatError)):  # a proxy may answer in its own words
+    if _is_no_answer(error):
         return ConnectError(f"The connection to vCenter was lost ({short(error)})", hint="Run the same playbook again")
     return error
+
+
+def missing_privileges(error: Any) -> str:
+    """The privileges that a ``NoPermission`` names, comma-separated; "" if it names none.
+
+    Since vSphere 8 they are in ``missingPrivileges``, and ``privilegeId`` may be unset.
+    """
+    missing = [p for entity in getattr(error, "missingPrivileges", None) or () for p in entity.privilegeIds or ()]
+    named = missing or ([error.privilegeId] if error.privilegeId else [])
+    return ", ".join(sorted({str(privilege) for privilege in named}))
 
 
 def short(error: BaseException) -> str:
     """An error's message on one line, at most 200 characters."""
     message = getattr(error, "msg", None) or str(error) or type(error).__name__
     return text(" ".join(str(message).split()))
-
-
-def patiently(read: Callable[[], T], patience: float = PATIENCE_SECONDS) -> T:
-    """Read again while the connection is lost: moves continue in the meantime, and only the host of their VMs counts.
-
-    Raises ConnectError after ``patience`` seconds; LoginRefused at once.
-    """
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return read()
-        except LoginRefused:
-            raise
-        except ConnectError:
-            if time.monotonic() >= deadline:
-                raise
-        time.sleep(min(1.0, patience / 10))

@@ -20,6 +20,7 @@ class Connection(StrEnum):
     CONNECTED = "connected"
     DISCONNECTED = "disconnected"
     NOT_RESPONDING = "notResponding"
+    UNKNOWN = "unknown"  # could not be read
 
 
 class Maintenance(StrEnum):
@@ -36,6 +37,7 @@ class Power(StrEnum):
     ON = "poweredOn"
     OFF = "poweredOff"
     SUSPENDED = "suspended"
+    UNKNOWN = "unknown"  # could not be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class VcenterInfo:
 
 @dataclass(frozen=True, slots=True)
 class Datastore:
-    """A datastore. ``hosts`` are MoIDs of the hosts that can access it."""
+    """A datastore. ``hosts`` are MoIDs of the hosts that can access it; ``accessible``: at least one of them can."""
 
     moid: str
     name: str
@@ -88,6 +90,12 @@ class HostState:
     datastores: frozenset[str] = frozenset()
     networks: frozenset[str] = frozenset()
     maintenance_task: str | None = None  # MoID of the running enter-maintenance task
+    threads: int | None = None  # logical processors; None if unknown
+    version: str = ""  # of ESXi, "8.0.2"; "" if unknown
+    vgpu_profiles: frozenset[str] = frozenset()
+    quarantined: bool = False  # proactive HA or DRS empties it
+    red: bool = False  # an alarm of the host is red
+    failover: bool = False  # HA keeps it free as a dedicated failover host
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +109,20 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that prevents a vMotion.
+    """A device that limits where a VM can move, or prevents a vMotion.
 
-    ``kind``: pci_passthrough, sriov, vgpu, cdrom_host, floppy_host, serial_host, parallel_host, usb_host.
+    ``kind``: pci_passthrough, sriov, vgpu (with its ``profile``), cdrom_host, floppy_host, serial_host, parallel_host,
+    usb_host, scsi_host, shared_bus.
     """
 
     kind: str
     label: str
+    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class VmState:
-    """A VM. ``devices`` and ``cpu_affinity`` are set only after ``read_devices``."""
+    """A VM. ``devices``, ``cpu_affinity`` and ``unplugged_networks`` are set only after ``read_devices``."""
 
     moid: str
     name: str
@@ -137,9 +147,12 @@ class VmState:
     cpu_affinity: bool = False
     fault_tolerance: bool = False
     question: str = ""  # text of a pending question
-    managed_by: str = ""  # extension key of infrastructure VMs (vCLS, ...)
+    managed_by: str = ""  # extension key of the solution that made the VM (vCLS, OpenStack, ...)
     moving_task: str | None = None  # MoID of a running relocation/migration task
     busy: str = ""  # descriptionId of another running task that locks the VM
+    datacenter: str = ""  # name
+    hardware_version: int | None = None  # 21 for vmx-21; None if unknown
+    unplugged_networks: frozenset[str] = frozenset()  # only disconnected adapters use them: a target may lack them
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,18 +164,38 @@ class AntiAffinityRule:
 
 
 @dataclass(frozen=True, slots=True)
+class AffinityRule:
+    """An enabled rule: DRS keeps its VMs on one host (``ClusterAffinityRuleSpec``). It prevents no vMotion."""
+
+    name: str
+    vms: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class VmHostRule:
-    """An enabled, mandatory VM-host rule: its VMs must run on its hosts (``affine``), or must not (``ClusterVmHostRuleInfo``)."""
+    """An enabled VM-host rule: its VMs run on its hosts (``affine``), or do not (``ClusterVmHostRuleInfo``).
+
+    ``mandatory``: they must; otherwise they should, and DRS moves a VM that breaks the rule.
+    """
 
     name: str
     vms: frozenset[str]
     hosts: frozenset[str]
     affine: bool
+    mandatory: bool = True
+
+    def forbids(self, vm: str, host: str) -> bool:
+        """Whether the VM breaks the rule on that host. Both are MoIDs."""
+        return vm in self.vms and (host in self.hosts) is not self.affine
 
 
 @dataclass(frozen=True, slots=True)
 class Estate:
-    """Everything that the planner may know. Keys are MoIDs."""
+    """Everything that the planner may know. Keys are MoIDs.
+
+    ``unreadable`` are the property paths that vCenter did not give, by MoID of the host, VM, cluster or datastore. What
+    could not be read is unknown, never none: the planner refuses where it decides.
+    """
 
     vcenter: VcenterInfo
     hosts: Mapping[str, HostState]
@@ -170,7 +203,9 @@ class Estate:
     datastores: Mapping[str, Datastore] = field(default_factory=dict)
     networks: Mapping[str, Network] = field(default_factory=dict)
     anti_affinity: tuple[AntiAffinityRule, ...] = ()
+    affinity: tuple[AffinityRule, ...] = ()
     vm_host_rules: tuple[VmHostRule, ...] = ()
+    unreadable: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def host_names(self) -> dict[str, str]:
@@ -184,3 +219,10 @@ def assume_in_service(estate: Estate, *hosts: str) -> Estate:
         host: replace(estate.hosts[host], maintenance=Maintenance.NORMAL, maintenance_task=None) for host in hosts
     }
     return replace(estate, hosts={**estate.hosts, **states})
+
+
+def unescaped(name: str) -> str:
+    """A name as people write it: vCenter escapes three characters in every name (``/``, ``\\`` and ``%``)."""
+    for escape, character in (("%2f", "/"), ("%5c", "\\"), ("%25", "%")):  # the last one last, else it unescapes twice
+        name = name.replace(escape, character).replace(escape.upper(), character)
+    return name

@@ -62,6 +62,8 @@ class OwnReason(StrEnum):
     VM_NOT_POWERED_ON = "VmNotPoweredOn"
     END_NOT_OBSERVED = "EndNotObserved"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
+    NO_ANSWER = "NoAnswer"
+    TASK_FORGOTTEN = "TaskForgotten"
 
 
 OWN_REASONS = {
@@ -70,12 +72,18 @@ OWN_REASONS = {
     OwnReason.VM_NOT_POWERED_ON: "The VM is not powered on any more, so it cannot move live.",
     OwnReason.END_NOT_OBSERVED: "The move ended while no process watched it, and the VM is still on its source.",
     OwnReason.DEADLINE_EXCEEDED: "vCenter did not end the task of the move in time.",
+    OwnReason.NO_ANSWER: "vCenter did not answer the submission, and no task moves the VM. The move is submitted again.",
+    OwnReason.TASK_FORGOTTEN: (
+        "vCenter no longer knows the task of the move, for example because it was restarted, and the VM is still on its source. "
+        "The move is submitted again."
+    ),
 }
+_PASSING = (OwnReason.NO_ANSWER, OwnReason.TASK_FORGOTTEN)
 
 
 def is_transient(fault: str) -> bool:
-    """Whether a fault (class name) passes by itself, so that the same call may succeed a little later."""
-    return _kind(fault) is FaultKind.TRANSIENT
+    """Whether a fault (class name) or own reason passes by itself, so that the same call may succeed a little later."""
+    return _kind(fault) is FaultKind.TRANSIENT or fault in _PASSING
 
 
 def is_gone(fault: str) -> bool:

@@ -10,11 +10,12 @@ Property filters belong to the session that made them. If the session is renewed
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from .._core.errors import CallFailed, ConnectError, LoginRefused
 from .._core.untrusted import printable
-from .client import PATIENCE_SECONDS, Client
+from .client import Client
 from .estate import Power
 from .faults import is_gone
 from .news import Fault, PlacementUpdate, TaskUpdate, Update
@@ -39,15 +40,13 @@ class Following:
         self._collector: Any = None
         self._version = ""
         self._logins = client.renewed
-        self._last_answer = 0.0  # monotonic time
+        self._silence = client.silence()
         self._followed: dict[str, tuple[str | None, Any]] = {}  # task -> its VM and its property filter
         self._tasks: dict[str, dict[str, Any]] = {}  # what is known of each task
 
     def follow(self, task: str, vm: str | None = None) -> None:
         """See the port. Makes one property filter per task, which lasts until ``unfollow``."""
         self._renew_collector()
-        if not self._followed:
-            self._last_answer = time.monotonic()
         if task not in self._followed:
             self._followed[task] = (vm, None)
             self._add_filter(task)
@@ -83,7 +82,6 @@ class Following:
             "follow tasks", self._client.content.propertyCollector.CreatePropertyCollector
         )
         self._logins, self._version = self._client.renewed, ""
-        self._last_answer = time.monotonic()
         for task in list(self._followed):
             self._add_filter(task)
 
@@ -97,6 +95,8 @@ class Following:
                 query.PropertySpec(type=getattr(vim, kind), pathSet=FOLLOWED[kind], all=False)
                 for kind, _moid in objects
             ],
+            # Otherwise vCenter rejects the whole filter if it no longer knows the task: a restart discards all tasks.
+            reportMissingObjectsInResults=True,
         )
         logins = self._client.renewed
         try:
@@ -114,7 +114,7 @@ class Following:
         logins = self._client.renewed
         try:
             change = self._client.call(
-                "wait for updates of tasks", lambda: self._collector.WaitForUpdatesEx(self._version, options)
+                "wait for updates of tasks", lambda: self._collector.WaitForUpdatesEx(self._version, options), once=True
             )
         except CallFailed:
             if self._client.renewed == logins:
@@ -122,24 +122,41 @@ class Following:
             return ()  # the session was renewed; the next call makes the filters again
         except LoginRefused:
             raise
-        except ConnectError:
-            if time.monotonic() - self._last_answer > PATIENCE_SECONDS:
-                raise
-            time.sleep(1)
-            return ()  # a connection that waits for long may break; asking again loses nothing
-        self._last_answer = time.monotonic()
+        except ConnectError as error:
+            self._silence.bear(error, most=1.0)
+            return ()  # asking again loses nothing
+        self._silence.end()
+        self._silence = self._client.silence()
         if change is None:
             return ()
         self._version = change.version
-        return tuple(u for s in change.filterSet for o in s.objectSet or () if (u := self._update(o)) is not None)
+        return tuple(update for each in change.filterSet for update in self._updates_of(each))
+
+    def _updates_of(self, change: Any) -> Iterator[Update]:
+        """The updates in the changes of one filter."""
+        for missing in change.missingSet or ():
+            if isinstance(missing.fault, vmodl.fault.ManagedObjectNotFound):
+                yield self._gone(missing.obj)
+        for each in change.objectSet or ():
+            if any(isinstance(missing.fault, vim.fault.NotAuthenticated) for missing in each.missingSet or ()):
+                self._client.renew()
+                return
+            update = self._update(each)
+            if update is not None:
+                yield update
+
+    @staticmethod
+    def _gone(reference: Any) -> Update:
+        moid = reference._moId
+        return TaskUpdate(moid, "gone") if isinstance(reference, vim.Task) else PlacementUpdate(moid, None)
 
     def _update(self, change: Any) -> Update | None:
         moid = change.obj._moId
         values = {c.name: c.val for c in change.changeSet or ()}
-        if isinstance(change.obj, vim.Task):
-            return TaskUpdate(moid, "gone") if change.kind == "leave" else self._task_update(moid, values)
         if change.kind == "leave":
-            return PlacementUpdate(moid, None)
+            return self._gone(change.obj)
+        if isinstance(change.obj, vim.Task):
+            return self._task_update(moid, values)
         host, power = values.get("runtime.host"), values.get("runtime.powerState")
         return None if host is None else PlacementUpdate(moid, host._moId, Power(str(power)) if power else None)
 

@@ -49,6 +49,7 @@ class Home:
     recorded_at: str  # UTC, ISO 8601
     start: str = ""
     vm_name: str = field(default="", compare=False)  # from a journal, for a VM that no longer exists
+    vm_uuid: str = field(default="", compare=False)  # instance UUID, from a journal
 
     @property
     def places(self) -> tuple[str, ...]:

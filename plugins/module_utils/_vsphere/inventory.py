@@ -10,16 +10,18 @@ The number of pages of an answer grows with the inventory: one per 500 objects.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC
 from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from .._core.errors import CallFailed
+from .._core.errors import CallFailed, ConnectError, PermissionMissing
 from .._core.untrusted import printable, shortened, text
-from .client import Client
+from .client import Client, ReadBroken, SessionEnded
 from .estate import (
+    AffinityRule,
     Alarm,
     AntiAffinityRule,
     Connection,
@@ -33,6 +35,7 @@ from .estate import (
     VcenterInfo,
     VmHostRule,
     VmState,
+    unescaped,
 )
 from .faults import is_gone
 
@@ -47,7 +50,13 @@ PATHS = {
     "Datacenter": ["name", "vmFolder"],
     "Folder": ["name", "parent"],
     "ComputeResource": ["name", "parent"],
-    "ClusterComputeResource": ["configurationEx.rule", "configurationEx.group"],
+    "ClusterComputeResource": [
+        "configurationEx.rule",
+        "configurationEx.group",
+        "configurationEx.dasConfig.enabled",
+        "configurationEx.dasConfig.admissionControlPolicy",
+    ],
+    "VirtualApp": ["parentFolder", "parentVApp"],
     "Datastore": ["name", "host", "summary.accessible"],
     "Network": ["name"],
     "HostSystem": [
@@ -55,12 +64,17 @@ PATHS = {
         "parent",
         "runtime.connectionState",
         "runtime.inMaintenanceMode",
+        "runtime.inQuarantineMode",
+        "overallStatus",
         "hardware.memorySize",
         "summary.hardware.numCpuCores",
+        "summary.hardware.numCpuThreads",
         "summary.hardware.cpuMhz",
         "summary.quickStats.overallMemoryUsage",
         "summary.quickStats.overallCpuUsage",
         "summary.config.vmotionEnabled",
+        "summary.config.product.version",
+        "config.sharedPassthruGpuTypes",
         "config.vsanHostConfig.faultDomainInfo.name",
         "config.network.pnic",
         "datastore",
@@ -71,6 +85,7 @@ PATHS = {
         "name",
         "config.instanceUuid",
         "config.template",
+        "config.version",
         "config.managedBy.extensionKey",
         "config.memoryAllocation.reservation",
         "summary.config.memorySizeMB",
@@ -84,6 +99,7 @@ PATHS = {
         "runtime.faultToleranceState",
         "guest.ipAddress",
         "parent",
+        "parentVApp",
         "resourcePool",
         "datastore",
         "network",
@@ -93,11 +109,34 @@ PATHS = {
         "recentTask",
     ],
 }
+STOCK_SIMULATOR = "dbed6e0c-bd88-4ef6-b594-21283e1c677f"  # instanceUuid of govmomi's simulator, whatever its name
 TASK_PATHS = ["info.state", "info.descriptionId"]
 DEVICE_PATHS = ["config.hardware.device", "config.cpuAffinity", "config.memoryAffinity"]
-MOVING_TASKS = ("relocate", "migrate")
+MOVING_TASKS = ("relocate", "migrate", "executevmotion")  # the last one is DRS: Drm.ExecuteVMotionLRO
 
-Rows = dict[str, dict[str, Any]]
+# Objects of which an unreadable property decides whether a VM may move.
+DECIDING = ("HostSystem", "VirtualMachine", "ClusterComputeResource", "Datastore")
+
+
+class Row(dict[str, Any]):
+    """Properties of one object by path. ``unreadable`` are the paths that vCenter did not give."""
+
+    def __init__(self, values: Mapping[str, Any] | None = None, unreadable: Iterable[str] = ()) -> None:
+        super().__init__(values or {})
+        self.unreadable = frozenset(unreadable)
+
+    def only(self, paths: Iterable[str]) -> Row:
+        """The row with these paths alone."""
+        wanted = frozenset(paths)
+        return Row({path: value for path, value in self.items() if path in wanted}, self.unreadable & wanted)
+
+    def merge(self, other: Row) -> None:
+        """Add the properties of another answer about the same object."""
+        self.update(other)
+        self.unreadable |= other.unreadable
+
+
+Rows = dict[str, Row]
 
 
 def read_vcenter(client: Client) -> VcenterInfo:
@@ -108,7 +147,7 @@ def read_vcenter(client: Client) -> VcenterInfo:
         name=text(about.name),
         instance_uuid=about.instanceUuid or "",
         version=text(about.version),
-        simulated="simulator" in names or "vcsim" in names,
+        simulated="simulator" in names or "vcsim" in names or about.instanceUuid == STOCK_SIMULATOR,
         product=text(about.fullName),
     )
 
@@ -124,9 +163,7 @@ def read_estate(
     ``devices_of_vms`` are MoIDs of the VMs whose devices are read. ``fault_domains`` (host name -> fault domain) takes
     precedence over the fault domains of vSAN. Raises CallFailed or PermissionMissing.
     """
-    rows = {kind: dict[str, dict[str, Any]]() for kind in PATHS}
-    for kind, moid, properties in _read_inventory(client):
-        rows[kind].setdefault(moid, {}).update(properties)
+    rows = client.whole(lambda: _read_inventory(client))
     tasks = _read_tasks(client, rows)
     clusters = rows["ComputeResource"]
     estate = Estate(
@@ -136,7 +173,9 @@ def read_estate(
         datastores={m: _datastore(m, row) for m, row in rows["Datastore"].items()},
         networks={m: Network(m, _name(row, m)) for m, row in rows["Network"].items()},
         anti_affinity=tuple(_anti_affinity(rows["ClusterComputeResource"])),
+        affinity=tuple(_affinity(rows["ClusterComputeResource"])),
         vm_host_rules=tuple(_vm_host_rules(rows["ClusterComputeResource"])),
+        unreadable={moid: row.unreadable for kind in DECIDING for moid, row in rows[kind].items() if row.unreadable},
     )
     return read_devices(client, estate, devices_of_vms)
 
@@ -144,30 +183,48 @@ def read_estate(
 def read_devices(client: Client, estate: Estate, vms: Iterable[str]) -> Estate:
     """The estate with devices and affinities of VMs (MoIDs), read in one call. The rest of the estate stays as it was read."""
     rows = _read_existing_vms(client, [vm for vm in dict.fromkeys(vms) if vm in estate.vms], DEVICE_PATHS)
-    return replace(estate, vms={**estate.vms, **{vm: _with_devices(estate.vms[vm], row) for vm, row in rows.items()}})
+    unreadable = {
+        m: estate.unreadable.get(m, frozenset()) | row.unreadable for m, row in rows.items() if row.unreadable
+    }
+    return replace(
+        estate,
+        vms={**estate.vms, **{vm: _with_devices(estate.vms[vm], row) for vm, row in rows.items()}},
+        unreadable={**estate.unreadable, **unreadable},
+    )
 
 
-def _read_inventory(client: Client) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _read_inventory(client: Client) -> dict[str, Rows]:
     kinds = [getattr(vim, kind) for kind in PATHS]
     content = client.content
     view = client.call(
         "list the inventory", lambda: content.viewManager.CreateContainerView(content.rootFolder, kinds, True)
     )
+    rows = {kind: Rows() for kind in PATHS}
     try:
         traversal = vmodl.query.PropertyCollector.TraversalSpec(
             name="view", type=vim.view.ContainerView, path="view", skip=False
         )
         start = vmodl.query.PropertyCollector.ObjectSpec(obj=view, skip=True, selectSet=[traversal])
-        for item in _retrieve(client, [start], PATHS):
-            for kind in PATHS:
-                if isinstance(item.obj, getattr(vim, kind)):
-                    paths = set(PATHS[kind])
-                    yield kind, item.obj._moId, {p.name: p.val for p in item.propSet if p.name in paths}
+        for moid, row, found in _retrieve(client, [start], PATHS):
+            for kind, paths in PATHS.items():
+                if isinstance(found, getattr(vim, kind)):
+                    rows[kind].setdefault(moid, Row()).merge(row.only(paths))
     finally:
-        client.call("close the list of the inventory", view.DestroyView)
+        _close_view(client, view)
+    return rows
 
 
-def _retrieve(client: Client, objects: list[Any], paths: Mapping[str, list[str]]) -> Iterator[Any]:
+def _close_view(client: Client, view: Any) -> None:
+    """The view ends with its session at the latest, so it is not an error that it cannot be closed."""
+    with suppress(CallFailed, ConnectError, PermissionMissing):
+        client.call("close the list of the inventory", view.DestroyView, once=True)
+
+
+def _retrieve(client: Client, objects: list[Any], paths: Mapping[str, list[str]]) -> Iterator[tuple[str, Row, Any]]:
+    """MoID, properties and reference of each object. An object that vanished meanwhile is left out.
+
+    Raises ReadBroken: call it inside ``Client.whole``.
+    """
     collector = client.content.propertyCollector
     properties = [
         vmodl.query.PropertyCollector.PropertySpec(type=attrgetter(kind)(vim), pathSet=names, all=False)
@@ -179,13 +236,32 @@ def _retrieve(client: Client, objects: list[Any], paths: Mapping[str, list[str]]
     options = vmodl.query.PropertyCollector.RetrieveOptions(maxObjects=_PAGE)
     page = client.call("read the inventory", lambda: collector.RetrievePropertiesEx([query], options))
     while page is not None:
-        yield from page.objects
+        for item in page.objects:
+            row = _row(item)
+            if row is not None:
+                yield item.obj._moId, row, item.obj
         token = page.token
         if not token:
             return
-        page = client.call(
-            "read the next page of the inventory", partial(collector.ContinueRetrievePropertiesEx, token)
-        )
+        more = partial(collector.ContinueRetrievePropertiesEx, token)
+        try:
+            page = client.call("read the next page of the inventory", more, once=True)
+        except (CallFailed, ConnectError) as error:
+            raise ReadBroken from error  # a page cannot be asked for twice
+
+
+def _row(item: Any) -> Row | None:
+    """What vCenter gave of an object, and what it did not give; ``None`` if the object no longer exists.
+
+    A property that is not set is in neither list. Raises SessionEnded: a session that has ended is answered with HTTP 200 and
+    without properties.
+    """
+    faults = {missing.path: missing.fault for missing in item.missingSet or ()}
+    if any(isinstance(fault, vim.fault.NotAuthenticated) for fault in faults.values()):
+        raise SessionEnded
+    if any(isinstance(fault, vmodl.fault.ManagedObjectNotFound) for fault in faults.values()):
+        return None
+    return Row({p.name: p.val for p in item.propSet or ()}, faults)
 
 
 def read_objects(client: Client, kind: str, moids: Iterable[str], paths: list[str]) -> Rows:
@@ -197,8 +273,8 @@ def read_objects(client: Client, kind: str, moids: Iterable[str], paths: list[st
         vmodl.query.PropertyCollector.ObjectSpec(obj=client.reference(kind, moid), skip=False) for moid in sorted(moids)
     ]
     if not objects:
-        return {}
-    return {item.obj._moId: {p.name: p.val for p in item.propSet} for item in _retrieve(client, objects, {kind: paths})}
+        return Rows()
+    return client.whole(lambda: {moid: row for moid, row, _found in _retrieve(client, objects, {kind: paths})})
 
 
 def read_placement(client: Client, moids: Iterable[str]) -> Rows:
@@ -219,7 +295,7 @@ def _read_existing_vms(client: Client, vms: list[str], paths: list[str]) -> Rows
         if not is_gone(error.fault):
             raise
         if len(vms) == 1:
-            return {}
+            return Rows()
         return {m: row for moid in vms for m, row in _read_existing_vms(client, [moid], paths).items()}
 
 
@@ -249,6 +325,11 @@ def read_alarms(client: Client, hosts: Iterable[str]) -> dict[str, tuple[Alarm, 
     }
 
 
+def is_move(description: str) -> bool:
+    """Whether a task of this ``descriptionId`` moves a VM, for example ``VirtualMachine.relocate``."""
+    return description.rsplit(".", 1)[-1].lower().startswith(MOVING_TASKS)
+
+
 def iso_time(value: Any) -> str | None:
     """A time of vCenter as UTC in ISO 8601, with milliseconds."""
     if value is None:
@@ -271,7 +352,7 @@ def _read_tasks(client: Client, rows: dict[str, Rows]) -> dict[str, str]:
 
 def _host(
     moid: str,
-    row: dict[str, Any],
+    row: Row,
     clusters: Rows,
     rows: dict[str, Rows],
     tasks: dict[str, str],
@@ -290,10 +371,10 @@ def _host(
         moid=moid,
         name=name,
         cluster=cluster,
-        cluster_name=_name(clusters.get(cluster, {}), cluster),
-        datacenter=_datacenter(clusters.get(cluster, {}), rows),
+        cluster_name=_name(clusters.get(cluster, Row()), cluster),
+        datacenter=_datacenter(clusters.get(cluster, Row()), rows),
         fault_domain=domain,
-        connection=Connection(str(row["runtime.connectionState"])),
+        connection=Connection(str(row.get("runtime.connectionState", "unknown"))),
         maintenance=maintenance,
         memory_bytes=int(row.get("hardware.memorySize") or 0),
         memory_used_bytes=int(row.get("summary.quickStats.overallMemoryUsage") or 0) * MIB,
@@ -304,38 +385,83 @@ def _host(
         datastores=_moids(row.get("datastore")),
         networks=_moids(row.get("network")),
         maintenance_task=entering,
+        threads=_whole(row.get("summary.hardware.numCpuThreads")),
+        version=str(row.get("summary.config.product.version") or ""),
+        vgpu_profiles=frozenset(map(str, row.get("config.sharedPassthruGpuTypes") or ())),
+        quarantined=bool(row.get("runtime.inQuarantineMode")),
+        red=str(row.get("overallStatus")) == "red",
+        failover=moid in _failover_hosts(rows["ClusterComputeResource"].get(cluster, Row())),
     )
 
 
-def _datacenter(cluster: dict[str, Any], rows: dict[str, Rows]) -> str:
-    parent = _moid(cluster.get("parent"))
+def _failover_hosts(cluster: Row) -> frozenset[str]:
+    """The hosts that HA keeps free for a failure (``ClusterFailoverHostAdmissionControlPolicy``)."""
+    policy = cluster.get("configurationEx.dasConfig.admissionControlPolicy")
+    if not cluster.get("configurationEx.dasConfig.enabled") or policy is None:
+        return frozenset()
+    return _moids(getattr(policy, "failoverHosts", ()))
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if value else None
+
+
+def _name(row: Row, moid: str) -> str:
+    """The name of an object as it is shown everywhere: people choose names, and anybody who renames a VM is not trusted.
+
+    A name that cannot be shown as it is gets a mark, so that two names that differ stay different.
+    """
+    return shortened(unescaped(str(row.get("name", moid))))
+
+
+def _datacenter(row: Row, rows: dict[str, Rows]) -> str:
+    """The name of the datacenter above an object that is in a folder."""
+    parent = _moid(row.get("parent"))
     while parent in rows["Folder"]:
         parent = _moid(rows["Folder"][parent].get("parent"))
-    return _name(rows["Datacenter"].get(parent, {}), "")
+    return _name(rows["Datacenter"][parent], parent) if parent in rows["Datacenter"] else ""
 
 
-def _with_devices(vm: VmState, row: dict[str, Any]) -> VmState:
+def _with_devices(vm: VmState, row: Row) -> VmState:
     affinities = [row.get(path) for path in ("config.cpuAffinity", "config.memoryAffinity")]
+    devices = row.get("config.hardware.device") or ()
     return replace(
         vm,
-        devices=tuple(_devices(row.get("config.hardware.device") or ())),
+        devices=tuple(_devices(devices)),
         cpu_affinity=any(getattr(affinity, "affinitySet", None) for affinity in affinities),
+        unplugged_networks=_networks(devices, connected=False) - _networks(devices, connected=True),
     )
 
 
-def _vm(moid: str, row: dict[str, Any], rows: dict[str, Rows], tasks: dict[str, str]) -> VmState:
+def _networks(devices: Iterable[Any], *, connected: bool) -> frozenset[str]:
+    """MoIDs of the networks of a VM's adapters that are connected, or that are not."""
+    adapters = [d for d in devices if isinstance(d, vim.vm.device.VirtualEthernetCard) and _connected(d) is connected]
+    return frozenset(moid for adapter in adapters if (moid := _network_of(adapter.backing)))
+
+
+def _network_of(backing: Any) -> str:
+    port = getattr(backing, "port", None)
+    return _moid(getattr(backing, "network", None)) or str(getattr(port, "portgroupKey", None) or "")
+
+
+def _connected(device: Any) -> bool:
+    return bool(getattr(getattr(device, "connectable", None), "connected", True))
+
+
+def _vm(moid: str, row: Row, rows: dict[str, Rows], tasks: dict[str, str]) -> VmState:
     running = {t._moId: tasks[t._moId] for t in row.get("recentTask", ()) if t._moId in tasks}
-    moving = next((task for task, name in running.items() if name.rsplit(".", 1)[-1].startswith(MOVING_TASKS)), None)
+    moving = next((task for task, name in running.items() if is_move(name)), None)
     busy = next((name for task, name in running.items() if task != moving), "")
     names = {field.key: field.name for field in row.get("availableField") or ()}
     question = row.get("runtime.question")
     memory_mib = int(row.get("summary.config.memorySizeMB") or 0)
+    version = str(row.get("config.version") or "").removeprefix("vmx-")
     return VmState(
         moid=moid,
         name=_name(row, moid),
         instance_uuid=str(row.get("config.instanceUuid") or ""),
         host=_moid(row.get("runtime.host")),
-        power=Power(str(row["runtime.powerState"])),
+        power=Power(str(row.get("runtime.powerState", "unknown"))),
         memory_bytes=memory_mib * MIB,
         template=bool(row.get("config.template")),
         connection=str(row.get("runtime.connectionState", "connected")),
@@ -358,13 +484,26 @@ def _vm(moid: str, row: dict[str, Any], rows: dict[str, Rows], tasks: dict[str, 
         managed_by=str(row.get("config.managedBy.extensionKey") or ""),
         moving_task=moving,
         busy=busy,
+        datacenter=_datacenter(_above(row, rows), rows),
+        hardware_version=int(version) if version.isdecimal() else None,
     )
 
 
-def _folder(row: dict[str, Any], rows: dict[str, Rows]) -> str:
+def _above(row: Row, rows: dict[str, Rows]) -> Row:
+    """The VM's row with its folder as ``parent``: for a VM in a vApp, the folder of the outermost vApp."""
+    app = _moid(row.get("parentVApp"))
+    for _depth in range(len(rows["VirtualApp"])):
+        folder = rows["VirtualApp"].get(app, Row()).get("parentFolder")
+        if folder is not None:
+            return Row({"parent": folder})
+        app = _moid(rows["VirtualApp"].get(app, Row()).get("parentVApp"))
+    return row
+
+
+def _folder(row: Row, rows: dict[str, Rows]) -> str:
     """The path below the datacenter's VM folder, ``ml/vision``."""
     roots = {_moid(datacenter.get("vmFolder")) for datacenter in rows["Datacenter"].values()}
-    names, parent = list[str](), _moid(row.get("parent"))
+    names, parent = list[str](), _moid(_above(row, rows).get("parent"))
     while parent in rows["Folder"] and parent not in roots:
         names.append(_name(rows["Folder"][parent], parent))
         parent = _moid(rows["Folder"][parent].get("parent"))
@@ -372,13 +511,14 @@ def _folder(row: dict[str, Any], rows: dict[str, Rows]) -> str:
 
 
 def _devices(devices: Iterable[Any]) -> Iterator[Device]:
-    """The devices that prevent a vMotion."""
+    """The devices that limit where a VM can move, or prevent a vMotion."""
     for device in devices:
-        kind = _device_kind(device, getattr(device, "backing", None))
-        connected = getattr(getattr(device, "connectable", None), "connected", True)
-        if kind and (connected or kind in ("pci_passthrough", "sriov", "vgpu")):
+        backing = getattr(device, "backing", None)
+        kind = _device_kind(device, backing)
+        if kind and (_connected(device) or kind in ("pci_passthrough", "sriov", "vgpu")):
             label = getattr(device.deviceInfo, "label", "") if device.deviceInfo else ""
-            yield Device(kind, label or f"device {device.key}")
+            profile = str(getattr(backing, "vgpu", None) or "") if kind == "vgpu" else ""
+            yield Device(kind, label or f"device {device.key}", profile)
 
 
 def _device_kind(device: Any, backing: Any) -> str:
@@ -387,50 +527,56 @@ def _device_kind(device: Any, backing: Any) -> str:
         return "vgpu" if isinstance(backing, types.VirtualPCIPassthrough.VmiopBackingInfo) else "pci_passthrough"
     if isinstance(device, types.VirtualSriovEthernetCard):
         return "sriov"
+    if isinstance(device, types.VirtualSCSIController) and str(device.sharedBus) == "virtualSharing":
+        return "shared_bus"
     if isinstance(device, types.VirtualUSB):
-        return "usb_host"
+        # A device on a remote host is attached so that vMotion keeps it.
+        return "" if isinstance(backing, types.VirtualUSB.RemoteHostBackingInfo) else "usb_host"
+    if isinstance(device, types.VirtualSerialPort) and isinstance(backing, types.VirtualSerialPort.URIBackingInfo):
+        return "" if backing.proxyURI else "serial_host"  # only a concentrator (vSPC) follows the VM
     on_host = isinstance(backing, (types.VirtualDevice.DeviceBackingInfo, types.VirtualDevice.RemoteDeviceBackingInfo))
     kinds = {
         types.VirtualCdrom: "cdrom_host",
         types.VirtualFloppy: "floppy_host",
         types.VirtualSerialPort: "serial_host",
         types.VirtualParallelPort: "parallel_host",
+        types.VirtualSCSIPassthrough: "scsi_host",
     }
     return next((name for kind, name in kinds.items() if on_host and isinstance(device, kind)), "")
 
 
-def _datastore(moid: str, row: dict[str, Any]) -> Datastore:
+def _datastore(moid: str, row: Row) -> Datastore:
     mounts = [m for m in row.get("host") or () if m.mountInfo.accessible is not False]
     accessible = bool(row.get("summary.accessible", True))
     return Datastore(moid, _name(row, moid), frozenset(m.key._moId for m in mounts), accessible)
 
 
-def _anti_affinity(clusters: Rows) -> Iterator[AntiAffinityRule]:
+def _rules(clusters: Rows, kind: Any) -> Iterator[tuple[Any, Row]]:
+    """The enabled rules of a class, each with the row of its cluster."""
     for row in clusters.values():
         for rule in row.get("configurationEx.rule") or ():
-            if isinstance(rule, vim.cluster.AntiAffinityRuleSpec) and rule.enabled:
-                yield AntiAffinityRule(shortened(str(rule.name)), frozenset(vm._moId for vm in rule.vm))
+            if isinstance(rule, kind) and rule.enabled:
+                yield rule, row
+
+
+def _anti_affinity(clusters: Rows) -> Iterator[AntiAffinityRule]:
+    for rule, _cluster in _rules(clusters, vim.cluster.AntiAffinityRuleSpec):
+        yield AntiAffinityRule(shortened(str(rule.name)), _moids(rule.vm))
+
+
+def _affinity(clusters: Rows) -> Iterator[AffinityRule]:
+    for rule, _cluster in _rules(clusters, vim.cluster.AffinityRuleSpec):
+        yield AffinityRule(shortened(str(rule.name)), _moids(rule.vm))
 
 
 def _vm_host_rules(clusters: Rows) -> Iterator[VmHostRule]:
-    for row in clusters.values():
-        groups = {group.name: group for group in row.get("configurationEx.group") or ()}
-        for rule in row.get("configurationEx.rule") or ():
-            if not (isinstance(rule, vim.cluster.VmHostRuleInfo) and rule.enabled and rule.mandatory):
-                continue
-            vms = frozenset(vm._moId for vm in getattr(groups.get(rule.vmGroupName), "vm", ()))
-            for name, affine in ((rule.affineHostGroupName, True), (rule.antiAffineHostGroupName, False)):
-                if name:
-                    hosts = frozenset(host._moId for host in getattr(groups.get(name), "host", ()))
-                    yield VmHostRule(shortened(str(rule.name)), vms, hosts, affine)
-
-
-def _name(row: dict[str, Any], moid: str) -> str:
-    """The name of an object as it is shown everywhere: people choose names, and anybody who renames a VM is not trusted.
-
-    A name that cannot be shown as it is gets a mark, so that two names that differ stay different.
-    """
-    return shortened(str(row.get("name", moid)))
+    for rule, cluster in _rules(clusters, vim.cluster.VmHostRuleInfo):
+        groups = {group.name: group for group in cluster.get("configurationEx.group") or ()}
+        vms = _moids(getattr(groups.get(rule.vmGroupName), "vm", ()))
+        for name, affine in ((rule.affineHostGroupName, True), (rule.antiAffineHostGroupName, False)):
+            if name:
+                hosts = _moids(getattr(groups.get(name), "host", ()))
+                yield VmHostRule(shortened(str(rule.name)), vms, hosts, affine, bool(rule.mandatory))
 
 
 def _moid(reference: Any) -> str:

@@ -7,17 +7,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .._core.errors import (
     CallFailed,
+    ConnectError,
     NotFound,
     PermissionMissing,
     TaskTimeout,
 )
 from .._core.untrusted import text
-from .client import Client, patiently
+from .client import Client
 from .estate import Alarm, Estate, HostState, Power
 from .faults import is_over
 from .following import Following
@@ -29,8 +30,9 @@ from .guest import (
 )
 from .home_attribute import ATTRIBUTE, Home, encode_home
 from .inventory import (
-    MOVING_TASKS,
     TASK_PATHS,
+    Row,
+    is_move,
     iso_time,
     read_alarms,
     read_devices,
@@ -56,6 +58,10 @@ class VcenterSession:
         self._client = client
         self._following = Following(client)
         self._field: int | None = None  # key of the custom attribute of homes
+
+    def on_silence(self, listener: Callable[[float], None]) -> None:
+        """See the port."""
+        self._client.on_silence = listener
 
     def estate(
         self,
@@ -84,7 +90,9 @@ class VcenterSession:
         if pool is not None:
             spec.pool = self._client.reference("ResourcePool", pool)
         machine = self._client.reference("VirtualMachine", vm)
-        task = self._client.call("move the VM", lambda: machine.RelocateVM_Task(spec=spec, priority=priority))
+        task = self._client.call(
+            "move the VM", lambda: machine.RelocateVM_Task(spec=spec, priority=priority), once=True
+        )
         return str(task._moId)
 
     def cancel(self, task: str) -> None:
@@ -113,19 +121,14 @@ class VcenterSession:
     def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
         """See the port."""
         wanted = tuple(vms)
-        rows = patiently(lambda: read_placement(self._client, wanted))
-        return {
-            vm: PlacementUpdate(vm, rows[vm]["runtime.host"]._moId, Power(str(rows[vm]["runtime.powerState"])))
-            if vm in rows and rows[vm].get("runtime.host") is not None
-            else PlacementUpdate(vm, None)
-            for vm in wanted
-        }
+        rows = read_placement(self._client, wanted)
+        return {vm: _placement(vm, rows.get(vm)) for vm in wanted}
 
     def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
         """See the port."""
         wanted = tuple(vms)
         rows = read_power_on(self._client, wanted)
-        return {vm: iso_time(rows.get(vm, {}).get("runtime.bootTime")) for vm in wanted}
+        return {vm: iso_time(rows[vm].get("runtime.bootTime") if vm in rows else None) for vm in wanted}
 
     def guest_processes(self, vm: str, login: GuestLogin) -> tuple[GuestProcess, ...]:
         """See the port."""
@@ -148,13 +151,12 @@ class VcenterSession:
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         """See the port."""
         machines = tuple(vms)
-        recent = patiently(lambda: read_objects(self._client, "VirtualMachine", machines, ["recentTask"]))
+        recent = read_objects(self._client, "VirtualMachine", machines, ["recentTask"])
         owners = {task._moId: vm for vm, row in recent.items() for task in row.get("recentTask", ())}
         return {
             owners[task]: task
-            for task, row in patiently(lambda: read_objects(self._client, "Task", owners, TASK_PATHS)).items()
-            if row.get("info.state") in ("queued", "running")
-            and str(row.get("info.descriptionId", "")).rsplit(".", 1)[-1].startswith(MOVING_TASKS)
+            for task, row in read_objects(self._client, "Task", owners, TASK_PATHS).items()
+            if row.get("info.state") in ("queued", "running") and is_move(str(row.get("info.descriptionId", "")))
         }
 
     # homes
@@ -173,7 +175,7 @@ class VcenterSession:
             key = self._home_field()
             manager = self._client.content.customFieldsManager
             self._client.call("write the home attribute", lambda: manager.SetField(entity, key, value))
-        except (PermissionMissing, CallFailed):
+        except (PermissionMissing, CallFailed, ConnectError):
             return False  # the journal has it
         return True
 
@@ -256,3 +258,16 @@ class VcenterSession:
                     if last == "gone":
                         raise NotFound(f"vCenter no longer knows task {task}", hint="Run the same playbook again")
         raise TaskTimeout(f"Task {task} did not end within {timeout:.0f} s", last_state=last)
+
+
+def _placement(vm: str, row: Row | None) -> PlacementUpdate:
+    """Where a VM is. Raises CallFailed if vCenter does not say so, because then the VM may be anywhere."""
+    if row is None:
+        return PlacementUpdate(vm, None)
+    if row.get("runtime.host") is None:
+        raise CallFailed(
+            f"vCenter does not say on which host {vm} is",
+            fault="Unreadable",
+            hint="Grant the user System.Read on the VM, and run the same playbook again",
+        )
+    return PlacementUpdate(vm, row["runtime.host"]._moId, Power(str(row.get("runtime.powerState", "unknown"))))

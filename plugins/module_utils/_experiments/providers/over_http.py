@@ -111,6 +111,7 @@ def with_waits(sample: Sample, waits: Sequence[Wait]) -> Sample:
         again=again,
         deaf=longest.deaf,
         awake=longest.awake,
+        deaf_since=longest.deaf_since,
     )
 
 

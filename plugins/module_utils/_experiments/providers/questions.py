@@ -43,7 +43,7 @@ class Wait:
     the answer came later than the guest continued. ``unheard``: when the last question was asked that is lost, although
     others were answered. ``again``: when the last question was asked that was answered, if it is not the first.
     ``deaf``: when the last connection was tried that the guest's kernel did not accept; ``awake``: when it accepted one
-    after that.
+    after that; ``deaf_since``: when the first one was tried of all those that it did not accept until ``deaf``.
     """
 
     sent: float
@@ -54,6 +54,7 @@ class Wait:
     again: float | None = None
     deaf: float | None = None
     awake: float | None = None
+    deaf_since: float | None = None
 
 
 @dataclass
@@ -71,6 +72,7 @@ class Asking:
     _begun: list[float] = field(default_factory=list)  # when each further line was begun
     _not_accepted: list[float] = field(default_factory=list)  # when lines were begun that were given up
     _accepted: Line | None = None  # the first further line that was accepted after these
+    _heard_until: float = 0.0  # when a line was accepted before these
 
     def __post_init__(self) -> None:
         known = tcp_info(self.first.socket)
@@ -108,7 +110,7 @@ class Asking:
         received = now - known.since_data if known is not None else now
         sent = self.first.begun if self.first.asked is None else self.first.asked
         others = self._answered_as_well(winner, received) if self._begun else []
-        deaf, awake = self._deafness(winner, received)
+        deaf_since, deaf, awake = self._deafness(winner, received)
         cut = received - (winner.heard or now) > PATIENCE  # then the server's kernel sent the rest again
         wait = Wait(
             sent,
@@ -119,6 +121,7 @@ class Asking:
             again=max([line.begun for line in (winner, *others) if line is not self.first], default=None),
             deaf=deaf,
             awake=awake,
+            deaf_since=deaf_since,
         )
         self.close(winner)
         return wait
@@ -164,15 +167,16 @@ class Asking:
         waiting = [line.begun for line in self._further if line.connected is None]
         return [begun for begun in (*self._not_accepted, *waiting) if begun < before]
 
-    def _deafness(self, winner: Line, received: float) -> tuple[float | None, float | None]:
-        """Until when the guest's kernel accepted nothing, and from when it did; (``None``, ``None``) if not known."""
+    def _deafness(self, winner: Line, received: float) -> tuple[float | None, float | None, float | None]:
+        """From when and until when the guest's kernel accepted nothing, and from when it did; ``None`` if not known."""
         if self._accepted is not None:
             missed, awake = self._missed(self._accepted.begun), self._accepted.connected
         elif winner is self.first and self._not_accepted and self._accepts():
             missed, awake = self._not_accepted, received
         else:
             missed, awake = [], None
-        return (max(missed), awake) if missed else (None, None)
+        together = [begun for begun in missed if begun >= self._heard_until]
+        return (min(together), max(together), awake) if together else (None, None, None)
 
     def _may_be_late(self) -> bool:
         """Whether TCP sent the first question again, or a proxy may have done so."""
@@ -236,6 +240,7 @@ class Asking:
                 self._drop(line)
                 self._not_accepted.append(line.begun)
                 if self._accepted is not None and self._accepted.begun < line.begun:
+                    self._heard_until = self._accepted.connected or self._accepted.begun
                     self._accepted = None
 
     def _usual_accept(self) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,5 +73,10 @@ def test_a_state_is_made_once_and_only_for_its_own_machine(monkeypatch: pytest.M
     assert kept_state(tmp_path, tmp_path, EQUIPMENT, LiveSpec("h2o", 1280)) == first
     assert first.read_bytes() == b"state"
     assert len(booted) == 1
+    again = replace(EQUIPMENT, tsc_khz=EQUIPMENT.tsc_khz + 3)
+    assert kept_state(tmp_path, tmp_path, again, LiveSpec("h2o", 1280)) == first, "the same machine, measured again"
+    assert len(booted) == 1
+    other = replace(EQUIPMENT, tsc_khz=2_900_000)
+    assert kept_state(tmp_path, tmp_path, other, LiveSpec("h2o", 1280)) != first
     assert kept_state(tmp_path, tmp_path, EQUIPMENT, LiveSpec("h2o", 2048)) != first
     assert [path for path in (tmp_path / "live").iterdir() if path.is_dir()] == []

@@ -42,6 +42,6 @@ def test_all_names_that_do_not_mean_one_vm_are_told_at_once() -> None:
         unobserved("a", "c", "b", "nobody")
     assert caught.value.message == "2 VMs are named a; 2 VMs are named b; vCenter has no VM named nobody"
     assert caught.value.candidates == ("vm-1", "vm-2", "vm-3", "vm-4")
-    assert "vm-3 in folder" in str(caught.value)
+    assert "vm-3 (/dc/vm/b)" in str(caught.value)
     with pytest.raises(NotFound, match="named x; vCenter has no VM named y"):
         unobserved("x", "y")

@@ -174,6 +174,33 @@ def test_knocks_give_the_freeze_of_the_whole_vm() -> None:
     assert silence.freeze == (near(11.55 - 10.055), near(1.325), near(11.6 - 10.0))
 
 
+def slow(*late: Sample) -> Silence:
+    """The silence of 10.0 to 12.0 at a busy server: every tenth question waits 1 s."""
+    busy = [at(n / 10, 1.0 if n % 10 == 5 else 0.01) for n in range(100)]
+    found = [s for s in silences([*busy, at(10.0), *late, *asked(200, 50)]) if s.end == near(12.0)]
+    return found[0]
+
+
+def test_a_busy_server_takes_nothing_from_the_time_in_which_its_kernel_accepted_nothing() -> None:
+    """Its slow questions are a margin of 0.99 s, but no connection was accepted from 10.3 to 11.5."""
+    assert slow(at(10.1, 1.9, deaf=11.5, awake=11.6)).low == 0
+    silence = slow(at(10.1, 1.9, deaf_since=10.3, deaf=11.5, awake=11.6))
+    assert silence.low == near(11.5 - 10.3)
+    assert (silence.stands_out, silence.claimed) == (True, True)
+    assert slow(at(10.1, 1.9, late=0.2, deaf_since=10.3, deaf=11.5, awake=11.6)).low == near(11.5 - 10.3 - 0.2)
+    assert slow(at(10.1, 1.9, deaf_since=10.3, deaf=11.5)).low == 0, "nobody knows whether it accepts others"
+
+
+def test_some_lost_connections_make_no_stall_of_a_busy_server() -> None:
+    silence = slow(at(10.1, 1.9, deaf_since=11.25, deaf=11.5, awake=11.6))
+    assert (silence.low, silence.stands_out, silence.claimed) == (0.0, False, False)
+
+
+def test_the_longer_one_of_two_proofs_counts() -> None:
+    assert the_silence(at(10.1, 1.9, deaf_since=10.3, deaf=11.5, awake=11.6)).low == near(11.5 - 10.1 - 0.075)
+    assert the_silence(at(10.1, 1.9, deaf_since=10.15, deaf=11.5, awake=11.6)).low == near(11.5 - 10.15)
+
+
 @pytest.mark.parametrize("one", [{"deaf": 11.5}, {"awake": 11.6}])
 def test_one_knock_alone_bounds_nothing(one: dict[str, float]) -> None:
     silence = the_silence(at(10.1, 1.9, **one))

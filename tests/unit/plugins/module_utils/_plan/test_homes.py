@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import moves_under_way, next_home, placements
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import (
     ATTRIBUTE,
     Home,
@@ -91,6 +92,47 @@ def test_every_outcome_of_a_restore_is_named() -> None:
         "vm-4": "ml-4 no longer exists.",
         "vm-5": "vm-5 no longer exists.",
     }
+
+
+def test_a_host_that_was_added_again_is_still_home() -> None:
+    again = host(9, name="esx-1")
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", start="host-1")
+    world = estate([again, host(2)], [vm(1, on=2, attributes={ATTRIBUTE: encode_home(home)})])
+    (found,) = placements(world, {}, "host-9")
+    assert (found.outcome, found.home.host, found.home.start) == ("away", "host-9", "host-9")
+
+
+def test_a_target_that_was_added_again_is_where_the_evacuation_put_the_vm() -> None:
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
+    (found,) = placements(estate([host(1), host(8, name="esx-2")], [vm(1, on=8)]), {"vm-1": home})
+    assert found.outcome == "away"
+
+
+@pytest.mark.parametrize("hosts", [[host(2)], [host(2), host(8, name="esx-1"), host(9, name="esx-1")]])
+def test_a_home_that_no_single_host_fits_is_not_guessed(hosts: list[HostState]) -> None:
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
+    (found,) = placements(estate(hosts, [vm(1, on=2)]), {"vm-1": home})
+    assert (found.outcome, found.home.host) == ("home_unhealthy", "host-1")
+
+
+@pytest.mark.parametrize(
+    ("uuid", "name", "outcome"),
+    [("u7", "renamed", "away"), ("other", "ml-1", "gone"), ("", "ml-1", "away"), ("", "renamed", "gone")],
+)
+def test_a_vm_that_was_registered_again_keeps_the_home_of_the_journal(uuid: str, name: str, outcome: str) -> None:
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", vm_name="ml-1", vm_uuid=uuid)
+    world = estate([host(1), host(2)], [vm(7, on=2, name=name)])
+    (found,) = placements(world, {"vm-1": home})
+    assert (found.outcome, found.vm) == (outcome, "vm-7" if outcome == "away" else "vm-1")
+
+
+@pytest.mark.parametrize(("attribute", "journal", "expected"), [("1", "2", "host-3"), ("2", "1", "host-1")])
+def test_of_two_controllers_the_newer_home_counts(attribute: str, journal: str, expected: str) -> None:
+    theirs = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", attribute)
+    ours = Home("vm-1", "host-3", "esx-3", "host-2", "esx-2", "r2", journal)
+    world = estate([host(1), host(2), host(3)], [vm(1, on=2, attributes={ATTRIBUTE: encode_home(theirs)})])
+    (found,) = placements(world, {"vm-1": ours})
+    assert found.home.host == expected
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,14 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict, plan_lines, plan_to_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import deviations_from_approved, revalidate
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest, Policy
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan, memory_demand
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import (
+    make_plan,
+    memory_demand,
+    newest_hardware,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host, find_vm, select_vms
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    AffinityRule,
     Connection,
     Datastore,
     Device,
@@ -25,6 +30,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     HostState,
     Maintenance,
     Power,
+    VmHostRule,
     VmState,
 )
 from hypothesis import given
@@ -154,14 +160,26 @@ def test_equal_hosts_share_the_vms() -> None:
         ({"fault_tolerance": True}, "fault_tolerance", True),
         ({"question": "msg.uuid.altered"}, "pending_question", True),
         ({"connection": "orphaned"}, "vm_connection", True),
+        ({"managed_by": "VirtualCenter"}, "managed_by", False),
+        ({"devices": (Device("shared_bus", "SCSI controller 1"),)}, "shared_bus", True),
+        ({"devices": (Device("scsi_host", "Tape 1"),)}, "host_device", True),
+        ({"devices": (Device("vgpu", "GPU", "grid_a100-40c"),)}, "missing_vgpu_profile", True),
+        ({"datastores": frozenset({"dead"})}, "datastore_inaccessible", True),
+        ({"datastores": frozenset({"ds", "half"})}, "missing_datastore", True),
+        ({"cpus": 65}, "too_few_processors", True),
+        ({"hardware_version": 22}, "hardware_version", True),
     ],
 )
 def test_refusals(changes: dict[str, object], check: str, blocking: bool) -> None:
     stores = {
         "ds": Datastore("ds", "shared", frozenset({"host-1", "host-2"})),
         "local": Datastore("local", "local", frozenset({"host-1"})),
+        "dead": Datastore("dead", "dead", frozenset(), accessible=False),
+        # host-2 mounts it, and has lost access to it.
+        "half": Datastore("half", "half", frozenset({"host-1", "host-3"})),
     }
-    world = estate([host(1), host(2)], [vm(1, **changes)], datastores=stores)
+    target = host(2, datastores=frozenset({"ds", "dead", "half"}), threads=64, version="8.0.2")
+    world = estate([host(1), target], [vm(1, **changes)], datastores=stores)
     plan = plan_all(world)
     assert plan.moves == ()
     assert check in {reason.check for reason in plan.refusals[0].reasons}
@@ -176,6 +194,7 @@ def test_refusals(changes: dict[str, object], check: str, blocking: bool) -> Non
         ({"maintenance": Maintenance.ENTERING}, "target_maintenance"),
         ({"connection": Connection.DISCONNECTED}, "target_disconnected"),
         ({"vmotion_enabled": False}, "target_vmotion_off"),
+        ({"failover": True}, "failover_host"),
     ],
 )
 def test_targets_that_cannot_take_a_vm(changes: dict[str, object], check: str) -> None:
@@ -274,7 +293,7 @@ def test_two_swapped_digits_suggest_the_name_that_was_meant() -> None:
 
 def test_names_must_mean_one_object() -> None:
     world = estate([host(1), host(2)], [vm(1), replace(vm(2), name="ml-1", folder="ml/vision"), vm(3, on=2)])
-    with pytest.raises(Ambiguous, match="vm-2 in folder ml/vision"):
+    with pytest.raises(Ambiguous, match="vm-2 \\(/dc/vm/ml/vision/ml-1\\)"):
         find_vm(world, "ml-1")
     with pytest.raises(NotFound, match="Did you mean ml-3"):
         find_vm(world, "ml-33")
@@ -287,3 +306,93 @@ def test_names_must_mean_one_object() -> None:
     assert select_vms(world, folders=["ml"]) == ("vm-2",)
     assert select_vms(world, host="host-2") == ("vm-3",)
     assert select_vms(world, attributes={"owner": "x"}) == ()
+
+
+@pytest.mark.parametrize("key", ["org.openstack.compute", "com.vmware.vcloud", "VirtualCenterOfSomebody"])
+def test_a_vm_that_another_solution_made_is_an_ordinary_vm(key: str) -> None:
+    assert [m.vm for m in plan_all(estate([host(1), host(2)], [vm(1, managed_by=key)])).moves] == ["vm-1"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "check"),
+    [
+        ({"vmotion_enabled": False}, "source_vmotion_off"),
+        ({"connection": Connection.NOT_RESPONDING}, "source_disconnected"),
+    ],
+)
+def test_a_host_that_no_vm_can_leave_is_named(changes: dict[str, object], check: str) -> None:
+    plan = plan_all(estate([host(1, **changes), host(2)], [vm(1)]))
+    assert [(r.check, r.object) for r in plan.refusals[0].reasons] == [(check, "esx-1")]
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "objects"),
+    [
+        ({"vm-1": {"runtime.powerState", "disabledMethod"}}, ["ml-1: disabledMethod, runtime.powerState"]),
+        ({"c": {"configurationEx.rule"}}, ["c: configurationEx.rule"]),
+        ({"ds": {"host"}}, ["shared: host"]),
+        ({"host-1": {"runtime.connectionState"}}, ["esx-1: runtime.connectionState"]),
+        ({"host-2": {"runtime.connectionState"}}, ["esx-2: runtime.connectionState"]),
+    ],
+)
+def test_what_could_not_be_read_is_never_taken_for_none(unreadable: dict[str, set[str]], objects: list[str]) -> None:
+    power = Power.UNKNOWN if "vm-1" in unreadable else Power.ON
+    unknown = {moid: frozenset(paths) for moid, paths in unreadable.items()}
+    plan = plan_all(estate([host(1), host(2)], [vm(1, power=power)], unreadable=unknown))
+    assert plan.moves == ()
+    assert [r.object for r in plan.refusals[0].reasons if r.check == "unreadable"] == objects
+    assert plan.refusals[0].blocking
+
+
+def test_an_unreadable_cluster_elsewhere_forbids_nothing() -> None:
+    world = estate([host(1), host(2)], [vm(1)], unreadable={"other": frozenset({"configurationEx.rule"})})
+    assert len(plan_all(world).moves) == 1
+
+
+def test_a_network_of_a_disconnected_adapter_may_be_missing() -> None:
+    machine = vm(1, networks=frozenset({"net", "old"}), unplugged_networks=frozenset({"old"}))
+    assert len(plan_all(estate([host(1), host(2)], [machine])).moves) == 1
+
+
+@pytest.mark.parametrize("failing", [{"quarantined": True}, {"red": True}])
+def test_a_failing_host_is_the_last_choice_though_it_is_empty(failing: dict[str, object]) -> None:
+    empty = host(2, memory_used_bytes=0, cpu_used_mhz=0, **failing)
+    full = host(3, "b", memory_used_bytes=60 * GIB)
+    assert plan_all(estate([host(1), empty, full], [vm(1)])).moves[0].target == "host-3"
+    assert plan_all(estate([host(1), empty], [vm(1)])).moves[0].target == "host-2"
+
+
+@pytest.mark.parametrize(("affine", "target"), [(True, "host-3"), (False, "host-2")])
+def test_a_rule_that_should_hold_is_followed_where_that_is_possible(affine: bool, target: str) -> None:
+    rule = VmHostRule("site", frozenset({"vm-1"}), frozenset({"host-3"}), affine, mandatory=False)
+    hosts = [host(1), host(2, memory_used_bytes=40 * GIB), host(3, "b", memory_used_bytes=40 * GIB)]
+    world = estate(hosts, [vm(1)], vm_host_rules=(rule,))
+    assert plan_all(world).moves[0].target == target
+    alone = replace(rule, affine=not affine)
+    left = {h: world.hosts[h] for h in ("host-1", target)}
+    assert plan_all(replace(world, hosts=left, vm_host_rules=(alone,))).moves[0].target == target
+
+
+def test_vms_that_drs_keeps_together_stay_together() -> None:
+    hosts = [host(1), host(2), host(3)]
+    rule = AffinityRule("pair", frozenset({"vm-1", "vm-2"}))
+    assert {m.target for m in plan_all(estate(hosts, [vm(1), vm(2)])).moves} == {"host-2", "host-3"}
+    assert len({m.target for m in plan_all(estate(hosts, [vm(1), vm(2)], affinity=(rule,))).moves}) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "newest"),
+    [
+        ("9.0.1", 22),
+        ("8.0.3", 21),
+        ("8.0.2", 21),
+        ("8.0.1", 20),
+        ("7.0.3", 19),
+        ("7.0.0", 17),
+        ("6.7.0", 15),
+        ("6.0", None),
+        ("", None),
+    ],
+)
+def test_the_newest_hardware_version_of_an_esxi(version: str, newest: int | None) -> None:
+    assert newest_hardware(version) == newest

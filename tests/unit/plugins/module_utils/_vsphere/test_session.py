@@ -10,42 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError, LoginRefused
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession, patiently
-
-
-class Broken:
-    """A question whose first answers are errors."""
-
-    def __init__(self, *errors: Exception) -> None:
-        self.errors = list(errors)
-        self.asked = 0
-
-    def __call__(self) -> str:
-        self.asked += 1
-        if self.errors:
-            raise self.errors.pop(0)
-        return "answer"
-
-
-def test_a_question_that_breaks_is_asked_again() -> None:
-    question = Broken(ConnectError("reset"), ConnectError("refused"))
-    assert patiently(question, patience=0.2) == "answer"
-    assert question.asked == 3
-
-
-def test_patience_ends() -> None:
-    question = Broken(*[ConnectError("reset")] * 100)
-    with pytest.raises(ConnectError, match="reset"):
-        patiently(question, patience=0.05)
-    assert 1 < question.asked < 100
-
-
-def test_a_refused_login_is_not_tried_again() -> None:
-    question = Broken(LoginRefused("wrong password"))
-    with pytest.raises(LoginRefused):
-        patiently(question)
-    assert question.asked == 1
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import LoginRefused
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import Silence
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 
 class RefusedClient:
@@ -57,7 +24,10 @@ class RefusedClient:
     def __init__(self) -> None:
         self.asked = 0
 
-    def call(self, what: str, action: Callable[[], Any]) -> Any:
+    def silence(self) -> Silence:
+        return Silence(60)
+
+    def call(self, what: str, action: Callable[[], Any], *, once: bool = False) -> Any:
         if what != "wait for updates of tasks":
             return object()
         self.asked += 1

@@ -200,6 +200,7 @@ def test_a_kernel_that_accepts_nothing_is_deaf_until_it_accepts(
         filling = full(port)
         kept.recv(65536)
         time.sleep(0.5)
+        woke.append(time.monotonic())
         for one in filling if opens else ():
             one.close()
         woke.append(time.monotonic())
@@ -218,14 +219,18 @@ def test_a_kernel_that_accepts_nothing_is_deaf_until_it_accepts(
         wait = probe.waits[-1]
     listener.close()
     if not opens:  # a firewall that drops new connections
-        assert (wait.deaf, wait.awake, wait.unheard) == (None, None, None)
+        assert (wait.deaf_since, wait.deaf, wait.awake, wait.unheard) == (None, None, None, None)
         return
     assert wait.deaf is not None
+    assert wait.deaf_since is not None
+    assert wait.sent < wait.deaf_since < wait.deaf
+    with measured():
+        assert wait.deaf_since < wait.sent + questions.PATIENCE + TIMER
     assert wait.awake is not None
-    assert wait.deaf < woke[0] + TIMER
+    assert wait.deaf < woke[1] + TIMER
     with measured():
         assert woke[0] - 3 * questions.KNOCK_SECONDS - TIMER < wait.deaf
-    assert woke[0] - TIMER <= wait.awake <= wait.received
+    assert woke[0] <= wait.awake <= wait.received
     assert wait.unheard is not None
     assert wait.unheard <= wait.deaf
 
@@ -336,3 +341,33 @@ def test_tcp_info_counts_nothing_sent_again_on_a_calm_connection() -> None:
     assert known.resent == 0
     assert 0 <= known.round_trip < 1
     assert lines.tcp_info(one) is None, "a closed socket"
+
+
+class Knock:
+    """A further line whose steps a test sets."""
+
+    def __init__(self, begun: float, connected: float | None = None) -> None:
+        self.begun, self.connected, self.asked = begun, connected, connected
+        self.socket = socket.socket()
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def test_deafness_begins_after_the_last_connection_that_was_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accepted at 1.2, not at 1.3 and 1.4, accepted at 1.5: the one of 1.1 that was given up is of another time."""
+    first = Knock(1.0, 0.5)
+    asking = questions.Asking(b"", first, None, 0.12, 9.0, 100, lambda: False)  # type: ignore[arg-type]
+    asking._not_accepted = [1.1]
+    asking._accepted = Knock(1.2, 1.21)  # type: ignore[assignment]
+    asking._further = [Knock(1.3), Knock(1.4)]  # type: ignore[list-item]
+    monkeypatch.setattr(questions, "_ready", lambda _lines, _seconds: [])
+    monkeypatch.setattr(questions, "tcp_info", lambda _socket: None)
+    monkeypatch.setattr(questions.time, "monotonic", lambda: 1.53)
+    asking._give_up_deaf()
+    assert (asking._not_accepted, asking._accepted) == ([1.1, 1.3, 1.4], None)
+    winner = Knock(1.5, 1.51)
+    asking._accepted = winner  # type: ignore[assignment]
+    assert asking._deafness(winner, 1.6) == (1.3, 1.4, 1.51)  # type: ignore[arg-type]
+    asking._not_accepted = [1.1]
+    assert asking._deafness(winner, 1.6) == (None, None, None)  # type: ignore[arg-type]
