@@ -41,11 +41,15 @@ from .ports import ExperimentWatch, Recorder, Vcenter
 
 _UPDATE_SECONDS = 1.0
 _SETTLE_SECONDS = 0.2
+FORGOTTEN_SECONDS = 120.0  # hosts may need so long to end a move whose task vCenter no longer knows
 
 
 @dataclass(slots=True)
 class _Flight:
-    """A move whose task runs. ``deadline`` is monotonic; ``switched``: the VM was seen on its target."""
+    """A move whose task runs. ``deadline`` is monotonic; ``switched``: the VM was seen on its target.
+
+    ``forgotten``: vCenter no longer knows the task, for example after a restart. The hosts may continue the move.
+    """
 
     move: Move
     deadline: float
@@ -53,6 +57,7 @@ class _Flight:
     attempt: int
     cancelling: bool = False
     switched: bool = False
+    forgotten: bool = False
 
 
 def failures_of(outcome: Outcome) -> tuple[str, ...]:
@@ -195,16 +200,22 @@ class Executor:
         try:
             task = self._vcenter.relocate(move.vm, move.target, pool=move.pool, priority=self._rules.priority)
         except ConnectError:
-            # The answer was lost, not the move: the task that runs is this one. Without a task the move stays in flight, and
-            # the next run decides by the host of the VM.
-            task = self._vcenter.moving((move.vm,)).get(move.vm, "")
-            if not task:
-                raise
+            self._decide_unanswered(move, attempt)
+            return
         except VsphereError as error:
             name = error.fault if isinstance(error, CallFailed) else type(error).__name__
             self._close(move, Fault(name, str(error).rstrip(".")), attempt, MoveResult.FAILED)
             return
         self._took_off(move, task, attempt)
+
+    def _decide_unanswered(self, move: Move, attempt: int) -> None:
+        """The answer to a submission was lost, and perhaps the submission, too: what vCenter shows decides."""
+        task = self._vcenter.moving((move.vm,)).get(move.vm, "")
+        if task:  # it is this one, because nobody moved the VM a moment ago
+            self._took_off(move, task, attempt)
+        else:
+            fault = Fault(OwnReason.NO_ANSWER, "vCenter did not answer, and no task moves the VM")
+            self._close(move, fault, attempt, MoveResult.FAILED)
 
     def _took_off(self, move: Move, task: str, attempt: int) -> None:
         if not move.inferred:  # else a resumed run would treat the task as its own
@@ -250,24 +261,50 @@ class Executor:
         flight = self._flights.get(update.task)
         if flight is None:
             return
-        if update.state in ("success", "error", "gone"):
-            result = self._failure_kind(flight, update)
+        if update.state == "gone":
+            self._forget(flight)
+        elif update.state in ("success", "error"):
+            result = self._failure_kind(flight, update.cancelled)
             self._close(flight.move, update.fault, flight.attempt, result, task=update.task)
         elif update.percent is not None:
             move = flight.move
             self._note(MoveProgressed(move.number, vm_of(move), update.percent))
 
+    def _forget(self, flight: _Flight) -> None:
+        """vCenter no longer knows the task. Unless the VM has arrived, it gets time to be seen on its target."""
+        move = flight.move
+        seen = self._vcenter.placement((move.vm,)).get(move.vm)
+        task = self._vcenter.moving((move.vm,)).get(move.vm, "")
+        if seen is None or seen.host != move.source:
+            self._end_forgotten(flight)
+        elif task and task != flight.task:
+            del self._flights[flight.task]
+            self._vcenter.unfollow(flight.task)
+            self._flights[task] = replace(flight, task=task)
+            self._vcenter.follow(task, move.vm)
+        else:
+            flight.forgotten = True
+            flight.deadline = min(flight.deadline, self._clock() + FORGOTTEN_SECONDS)
+
+    def _end_forgotten(self, flight: _Flight) -> None:
+        fault = Fault(OwnReason.TASK_FORGOTTEN, "vCenter no longer knows the task of the move")
+        self._close(flight.move, fault, flight.attempt, self._failure_kind(flight), task=flight.task)
+
     def _hear_placement(self, update: PlacementUpdate) -> None:
-        for flight in self._flights.values():
-            if flight.move.vm == update.vm and update.host == flight.move.target and not flight.switched:
+        for flight in list(self._flights.values()):
+            if flight.move.vm != update.vm:
+                continue
+            if update.host == flight.move.target and not flight.switched:
                 flight.switched = True
                 self._write_switch(flight.move)
+            if flight.forgotten and update.host != flight.move.source:
+                self._end_forgotten(flight)
 
     @staticmethod
-    def _failure_kind(flight: _Flight, update: TaskUpdate) -> MoveResult:
+    def _failure_kind(flight: _Flight, cancelled: bool = False) -> MoveResult:
         if flight.cancelling:
             return MoveResult.TIMED_OUT
-        return MoveResult.CANCELLED if update.cancelled else MoveResult.FAILED
+        return MoveResult.CANCELLED if cancelled else MoveResult.FAILED
 
     # ending
 
@@ -337,7 +374,9 @@ class Executor:
         for flight in list(self._flights.values()):
             if now < flight.deadline:
                 continue
-            if flight.cancelling or flight.move.inferred:
+            if flight.forgotten:
+                self._end_forgotten(flight)
+            elif flight.cancelling or flight.move.inferred:
                 what = (
                     "after it was cancelled"
                     if flight.cancelling

@@ -18,12 +18,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor impor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Outcome, Rules
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VcenterInfo
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate, Update
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.doubles.run import Clock, Notes, ScriptedWatch
-from tests.doubles.vcenter import ScriptedVcenter
+from tests.doubles.vcenter import RestartedVcenter, ScriptedVcenter
 
 INFO = VcenterInfo("vc", "uuid", "8.0.3", True)
 
@@ -250,6 +250,52 @@ def test_a_deleted_vm_is_gone_and_accounted_for() -> None:
     outcome, _notes = carry_out([move(1)], vcenter)
     assert results(outcome) == {"vm-1": MoveResult.GONE}
     assert outcome.left_behind == ()
+
+
+@pytest.mark.parametrize("updates", [0, 1, 20])
+def test_a_move_whose_task_vcenter_forgot_is_decided_by_its_vm(updates: int) -> None:
+    vcenter = RestartedVcenter({"vm-1": updates})
+    outcome, notes = carry_out([move(1)], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.MOVED}
+    assert vcenter.relocated == ["vm-1"]
+    assert len(notes.of("switched_over")) == 1
+
+
+def test_a_move_that_a_restart_of_vcenter_ended_is_submitted_again() -> None:
+    vcenter = RestartedVcenter({})
+    outcome, _notes = carry_out([move(1), move(2)], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.MOVED, "vm-2": MoveResult.MOVED}
+    assert sorted(vcenter.relocated) == ["vm-1", "vm-1", "vm-2", "vm-2"]
+
+
+def test_a_submission_without_an_answer_that_began_is_followed_and_not_repeated() -> None:
+    vcenter = RestartedVcenter(lost=["vm-1"], begun=["vm-1"])
+    outcome, notes = carry_out([move(1)], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.MOVED}
+    assert vcenter.relocated == ["vm-1"]
+    assert notes.of("move_submitted")[0]["task"] == "task-vm-1"
+
+
+def test_a_submission_without_an_answer_that_did_not_begin_is_repeated() -> None:
+    vcenter = RestartedVcenter(lost=["vm-1"])
+    outcome, _notes = carry_out([move(1)], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.MOVED}
+    assert vcenter.relocated == ["vm-1", "vm-1"]
+
+
+def test_a_move_that_vcenter_forgets_each_time_fails_and_names_why() -> None:
+    vcenter = RestartedVcenter({})
+    original = vcenter.updates
+
+    def updates(timeout: float) -> tuple[Update, ...]:
+        vcenter.restarts = bool(vcenter.tasks)
+        return original(timeout)
+
+    vcenter.updates = updates  # type: ignore[method-assign]
+    outcome, notes = carry_out([move(1)], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.FAILED}
+    assert notes.of("move_finished")[0]["error"]["fault"] == "TaskForgotten"
+    assert len(vcenter.relocated) == 3
 
 
 def test_a_move_in_flight_is_adopted_and_not_started_again() -> None:
