@@ -4,14 +4,16 @@
 
 """Write everything that follows from the options of the roles: ``make roles``.
 
-Each role's own options are in its ``meta/argument_specs.yml``, those of several roles in ``scripts/role_options.yml``.
-From both come the shared part of the argument specs, ``defaults/main.yml``, the upper part of each ``README.md``, the
-options that roles pass to ``liveml.vsphere.internal``, and the variables of the round trip. Surveys: `make_surveys.py`.
+The options are in ``roles/internal/files/options.yml``; those of the roles that are called with ready values (notify,
+publish_evidence, operator_role) are in their ``meta/argument_specs.yml``. From both come the made part of the argument specs,
+``defaults/main.yml``, the variables through which a role reads its options, the upper part of each ``README.md``, the options
+that roles pass to ``liveml.vsphere.internal``, and the variables of the round trip. Surveys: `make_surveys.py`.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,17 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ROOT / "roles"
 WAY_HOME = ROOT / "playbooks" / "vars" / "way_home.yml"
-SOURCE = Path(__file__).with_name("role_options.yml")
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / ".venv" / "collections"))
+
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import SITE, SOURCE, specs_of
+
 MADE = "Made by scripts/make_roles.py"
-BEGIN = "      # Shared options, made by scripts/make_roles.py from scripts/role_options.yml.\n"
-END = "      # End of the shared options.\n"
+FROM = f"from {SOURCE.relative_to(SOURCE.parents[3])}"
+BEGIN = f"      # {MADE} {FROM}.\n"
+END = "      # End of what is made.\n"
 BY_HAND = "<!-- What follows is written by hand. -->\n"
-SITE = "liveml_vsphere_"  # prefix of the variables that all roles read
 WIDTH = 120
 # Roles that move VMs: the purpose of their runs, and how the subject of a message begins.
 RUNS = {
@@ -66,20 +73,9 @@ def public_roles() -> list[str]:
     return sorted(path.parent.parent.name for path in ROLES.glob("*/meta/argument_specs.yml"))
 
 
-def shared_options(role: str) -> dict[str, Spec]:
-    """The shared options of a role by variable, in the order of the source."""
-    found = {}
-    for name, option in yaml.safe_load(SOURCE.read_text(encoding="utf-8")).items():
-        if role in option["roles"]:
-            spec = {key: value for key, value in option.items() if key not in ("roles", "except", "round_trip")}
-            variable = name if name.startswith(SITE) else f"{role}_{name}"
-            found[variable] = {**spec, **option.get("except", {}).get(role, {})}
-    return found
-
-
 def computed_defaults(role: str) -> dict[str, str]:
     """The templates of those defaults that depend on other variables."""
-    return {name: spec["computed"] for name, spec in shared_options(role).items() if "computed" in spec}
+    return {name: spec["computed"] for name, spec in specs_of(role).items() if "computed" in spec}
 
 
 def argument_specs(role: str) -> str:
@@ -89,7 +85,7 @@ def argument_specs(role: str) -> str:
         return text
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    specs = {name: _documented(spec) for name, spec in shared_options(role).items()}
+    specs = {name: _documented(spec) for name, spec in specs_of(role).items()}
     dumped = yaml.dump(specs, Dumper=_Dumper, sort_keys=False, width=130, allow_unicode=True)
     return before + BEGIN + textwrap.indent(dumped, " " * 6) + END + after
 
@@ -99,13 +95,54 @@ def entry_point(role: str) -> Spec:
     return dict(yaml.safe_load(argument_specs(role))["argument_specs"]["main"])
 
 
+def options_of(role: str) -> dict[str, Spec]:
+    """All options of the entry point ``main`` as they are, by variable."""
+    written: dict[str, Spec] = entry_point(role)["options"]
+    source = specs_of(role)
+    return {name: _computed(source[name]) if name in source else spec for name, spec in written.items()}
+
+
+def _computed(spec: Spec) -> Spec:
+    """The spec, with a computed default in its description."""
+    if "computed" not in spec:
+        return spec
+    names = ", else ".join(f"C({name})" for name in _alternatives(spec["computed"]))
+    return {**spec, "description": f"{spec['description']} Default: {names}."}
+
+
+# Types that Ansible refuses an empty answer or JSON text for, by what the documentation says instead.
+UNTYPED = {
+    "int": "A whole number.",
+    "float": "A number.",
+    "bool": "Yes or no.",
+    "dict": "A dictionary, or the JSON text of one.",
+    "list of dict": "A list of dictionaries, or the JSON text of one.",
+}
+
+
 def _documented(spec: Spec) -> Spec:
-    """The spec as argument specs have it. They have no templates as defaults."""
-    found = {key: value for key, value in spec.items() if key != "computed"}
-    if "computed" in spec:
-        names = ", else ".join(f"C({name})" for name in _alternatives(spec["computed"]))
-        found["description"] = f"{spec['description']} Default: {names}."
-    return found
+    """The spec as argument specs have it: without what makes Ansible refuse an empty answer, which the description says.
+
+    They have no templates as defaults, and no limits.
+    """
+    if spec.get("required"):
+        return spec
+    left_out = ("computed", "default", "choices", "min", "max")
+    found = {key: value for key, value in _computed(spec).items() if key not in left_out}
+    text = _meaning({**spec, **found})
+    if _kind(spec) in UNTYPED:
+        text, found = f"{text} {UNTYPED[_kind(spec)]}", {**found, "type": "raw"}
+        found.pop("elements", None)
+    default = spec.get("default")
+    if default not in (None, "", [], {}):
+        text += f" Default: C({_default_text(default)})."
+    return {**found, "description": text}
+
+
+def _default_text(default: Any) -> str:
+    if isinstance(default, list):
+        return ",".join(default)
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def _alternatives(template: str) -> list[str]:
@@ -115,9 +152,9 @@ def _alternatives(template: str) -> list[str]:
 
 def defaults(role: str) -> str:
     """``defaults/main.yml``: every option with its meaning; one without a default is commented out."""
-    parts = [f"---\n# {MADE} from meta/argument_specs.yml.\n"]
+    parts = [f"---\n# {MADE} {FROM if specs_of(role) else 'from meta/argument_specs.yml'}.\n"]
     computed = computed_defaults(role)
-    for name, spec in entry_point(role)["options"].items():
+    for name, spec in options_of(role).items():
         if not name.startswith(SITE):
             comment = "".join(f"# {line}\n" for line in textwrap.wrap(_plain(_meaning(spec)), WIDTH - 2))
             value_of = {**spec, **({"default": computed[name]} if name in computed else {})}
@@ -132,9 +169,9 @@ def defaults(role: str) -> str:
 def readme(role: str) -> str:
     """The README; the text below the mark is kept."""
     entry = entry_point(role)
-    own = {name: spec for name, spec in entry["options"].items() if not name.startswith(SITE)}
-    site = {name: spec for name, spec in entry["options"].items() if name.startswith(SITE)}
-    parts = [f"# {role}\n", f"<!-- {MADE} from meta/argument_specs.yml. -->\n"]
+    own = {name: spec for name, spec in options_of(role).items() if not name.startswith(SITE)}
+    site = {name: spec for name, spec in options_of(role).items() if name.startswith(SITE)}
+    parts = [f"# {role}\n", f"<!-- {MADE} {FROM} and meta/argument_specs.yml. -->\n"]
     parts += [f"{_code(text)}\n" for text in _listed(entry["description"])]
     parts += ["## Example\n", f"```yaml\n---\n{entry['examples']}```\n", "## Variables\n", _table("variable", own)]
     for name, spec in own.items():
@@ -147,41 +184,59 @@ def readme(role: str) -> str:
     return "\n".join(parts) + _by_hand(role)
 
 
+def variables(role: str) -> str:
+    """``vars/main.yml``: through these variables a role reads its options, so that an empty one has its default."""
+    parts = [
+        f"---\n# {MADE} {FROM}.\n",
+        *(f"{line}\n" for line in map(_reading, *zip(*_own(role).items(), strict=True))),
+    ]
+    parts += [run_of(role)] if role in RUNS else [request_defaults()] if role == "reconcile" else []
+    return "".join(parts)
+
+
+def _own(role: str) -> dict[str, Spec]:
+    return {name: spec for name, spec in specs_of(role).items() if not name.startswith(SITE)}
+
+
+def _reading(variable: str, spec: Spec) -> str:
+    computed = re.sub(r"^\{\{ (.*) \}\}$", r"\1", spec.get("computed", ""))
+    default = f",\n  {computed}" if computed else ""
+    expression = f"{{{{ {variable} | default(none) | liveml.vsphere.option('{variable}'{default}) }}}}"
+    return f"__{variable}: >-\n  {expression}" if default else f'__{variable}: "{expression}"'
+
+
 def run_of(role: str) -> str:
-    """``vars/main.yml`` of a role that moves VMs: what it passes to ``liveml.vsphere.internal``."""
+    """What a role that moves VMs passes to ``liveml.vsphere.internal``."""
     purpose, subject = RUNS[role]
-    name = f"{role}_name"
+    name = f"__{role}_name"
     lines = ["role: " + role, "purpose: " + purpose, f'subject: "{subject} {{{{ {name} }}}}"']
     lines += [f'host: "{{{{ {name} }}}}"'] if role.endswith("_host") else []
     lines += [f'plan: "{{{{ __{role}_plan | default({{}}) }}}}"']
-    shared = [variable for variable in shared_options(role) if not variable.startswith(SITE)]
-    lines += ["options:", *(f'  {each.removeprefix(f"{role}_")}: "{{{{ {each} }}}}"' for each in shared)]
-    return (
-        f"---\n# {MADE} from scripts/role_options.yml.\n__{role}_run:\n"
-        + textwrap.indent("\n".join(lines), "  ")
-        + "\n"
-    )
+    shared = [variable for variable in _own(role) if variable != f"{role}_name"]
+    lines += ["options:", *(f'  {each.removeprefix(f"{role}_")}: "{{{{ __{each} }}}}"' for each in shared)]
+    return f"__{role}_run:\n" + textwrap.indent("\n".join(lines), "  ") + "\n"
 
 
 def request_defaults() -> str:
-    """``vars/main.yml`` of ``reconcile``: the limits of a request that states none."""
+    """The limits of a request that states none."""
     found = {}
     for state, role in STATES.items():
-        options = shared_options(role)
+        options = specs_of(role)
         names = [name for name in LIMITS if f"{role}_{name}" in options]
         found[state] = {name: options[f"{role}_{name}"]["default"] for name in names}
-    dumped = yaml.dump({"__reconcile_defaults": found}, Dumper=_Dumper, sort_keys=False)
-    return f"---\n# {MADE} from scripts/role_options.yml.\n{dumped}"
+    return str(yaml.dump({"__reconcile_defaults": found}, Dumper=_Dumper, sort_keys=False))
 
 
 def way_home() -> str:
     """Variables of the round trip: the restore gets the options of the evacuation, unless the inventory has others."""
-    lines = ["---", f"# {MADE} from scripts/role_options.yml.", '__way_home: "{{ hostvars[inventory_hostname] }}"']
+    lines = ["---", f"# {MADE} {FROM}.", '__way_home: "{{ hostvars[inventory_hostname] }}"']
     for name, option in yaml.safe_load(SOURCE.read_text(encoding="utf-8")).items():
         both = {"evacuate_host", "restore_host"} <= set(option["roles"]) and not name.startswith(SITE)
         if both and option.get("round_trip", True) and "restore_host" not in option.get("except", {}):
             there, back = f"evacuate_host_{name}", f"restore_host_{name}"
-            lines.append(f'{back}: "{{{{ __way_home.{back} | default({there}) }}}}"')
+            lines.append(
+                f"{back}: \"{{{{ __way_home.{back} | default(none) | liveml.vsphere.option('{back}', {there}) }}}}\""
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -244,17 +299,18 @@ def _plain(text: str) -> str:
 
 def documents() -> dict[Path, str]:
     """Every file that this makes, with its text."""
-    found = {WAY_HOME: way_home(), ROLES / "reconcile" / "vars" / "main.yml": request_defaults()}
+    found = {WAY_HOME: way_home()}
     for role in public_roles():
         folder = ROLES / role
         found[folder / "meta" / "argument_specs.yml"] = argument_specs(role)
         found[folder / "defaults" / "main.yml"] = defaults(role)
         found[folder / "README.md"] = readme(role)
-        if role in RUNS:
-            found[folder / "vars" / "main.yml"] = run_of(role)
+        if _own(role):
+            found[folder / "vars" / "main.yml"] = variables(role)
     return found
 
 
 if __name__ == "__main__":
     for target, text in documents().items():
+        target.parent.mkdir(exist_ok=True)
         target.write_text(text, encoding="utf-8")

@@ -2,16 +2,18 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write `awx/config/surveys.yml` and the AAP pattern from the roles' argument specs: ``make roles``.
+"""Write `awx/config/surveys.yml` and the AAP pattern from the roles' options: ``make roles``.
 
 A survey asks for what a person decides at a launch. Surveys have no booleans (they become yes or no) and no lists (commas
-separate the items). Dictionaries, and the folders, keys and links of a site, are set in `awx/settings.yml`.
+separate the items). A question has a default only if the role's own is not empty: AWX would send an empty default to every job.
+Dictionaries, and the folders, keys and links of a site, are set in `awx/settings.yml`.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,12 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "awx" / "config" / "surveys.yml"
 PATTERN = ROOT / "extensions" / "patterns" / "evacuate_host" / "meta" / "pattern.json"
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / ".venv" / "collections"))
+
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import SOURCE, specs_of
+
 EXECUTION_ENVIRONMENT = "liveml.vsphere"
 # Survey -> role and its options that this survey leaves out.
 SURVEYS: dict[str, tuple[str, frozenset[str]]] = {
@@ -42,7 +50,7 @@ SURVEYS: dict[str, tuple[str, frozenset[str]]] = {
 }
 # Options of a site, not of a launch.
 SITE = re.compile(r"^liveml_vsphere_|_(state_dir|signing_key|timeout_per_gib|timeout_floor)$")
-HEADER = "---\n# Made by scripts/make_surveys.py from roles/*/meta/argument_specs.yml.\n"
+HEADER = f"---\n# Made by scripts/make_surveys.py from {SOURCE.relative_to(SOURCE.parents[3])}.\n"
 
 
 class _Plain(yaml.SafeDumper):
@@ -55,18 +63,12 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def options_of(role: str) -> dict[str, dict[str, Any]]:
-    """The options of a role's entry point ``main``."""
-    specs = yaml.safe_load((ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text())
-    return dict(specs["argument_specs"]["main"]["options"])
-
-
 def survey(name: str) -> dict[str, Any]:
     """A survey as AWX's API takes it."""
     role, left_out = SURVEYS[name]
     asked = {
         option: spec
-        for option, spec in options_of(role).items()
+        for option, spec in specs_of(role).items()
         if "dict" not in (spec["type"], spec.get("elements")) and option not in left_out and not SITE.search(option)
     }
     questions = [question(option, spec, role) for option, spec in asked.items()]
@@ -74,7 +76,7 @@ def survey(name: str) -> dict[str, Any]:
 
 
 def question(variable: str, spec: dict[str, Any], role: str) -> dict[str, Any]:
-    """One question. Its default is the role's own, so that an unchanged survey changes nothing."""
+    """One question. A default is the role's own, so that an unchanged survey changes nothing."""
     kind = _kind(spec)
     text = re.sub(r"[CMOVR]+\(([^)]*)\)", r"\1", spec["description"])
     found = {
@@ -88,7 +90,7 @@ def question(variable: str, spec: dict[str, Any], role: str) -> dict[str, Any]:
         found["choices"] = spec.get("choices", ["yes", "no"])
     else:
         found["min"], found["max"] = _limits(spec)
-    if not spec.get("required"):
+    if spec.get("default") not in (None, "", []):
         found["default"] = _default(spec, kind)
     return found
 
@@ -100,20 +102,18 @@ def _kind(spec: dict[str, Any]) -> str:
 
 
 def _limits(spec: dict[str, Any]) -> tuple[int | None, int | None]:
-    """The limits that the description states as "1 to 8" or "at least 1", because argument specs have none."""
-    stated = re.search(r"\b(\d+) to (\d+)\b", spec["description"])
-    minimum = re.search(r"\bat least (\d+)\b", spec["description"])
+    """Of a number, or of the length of a text."""
     if spec["type"] in ("int", "float"):
-        return (int(stated[1]), int(stated[2])) if stated else (int(minimum[1]) if minimum else 0, None)
+        return spec.get("min"), spec.get("max")
     return (1 if spec.get("required") else 0, 1024)
 
 
 def _default(spec: dict[str, Any], kind: str) -> Any:
-    default = spec.get("default", "")
+    default = spec["default"]
     if spec["type"] == "bool":
         return "yes" if default else "no"
     if spec["type"] == "list":
-        return ",".join(default or [])
+        return ",".join(default)
     return float(default) if kind == "float" else default
 
 

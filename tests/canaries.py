@@ -19,8 +19,8 @@ from typing import Any, Self
 from unittest.mock import patch
 from urllib.parse import quote
 
-import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC, EXPERIMENT_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import options_of
 
 from tests.labs import ROOT
 
@@ -44,10 +44,7 @@ def module_options(name: str) -> Options:
 
 def role_options(name: str) -> Options:
     """The options of a role, of all its entry points."""
-    specs = yaml.safe_load((ROOT / "roles" / name / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
-    return {
-        key: option for entry in specs["argument_specs"].values() for key, option in entry.get("options", {}).items()
-    }
+    return dict(options_of(name))
 
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "variable_check")

@@ -2,16 +2,17 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Checks the names of variables and their numbers on the controller, where all of them are known."""
+"""Checks the names and values of variables on the controller, where all of them are known."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import complaints_about, option_named, value_of
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import (
     COLLECTION,
     complaints,
@@ -26,7 +27,7 @@ NUMBERS = frozenset(
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
-    """Compares variables with argument specs."""
+    """Compares variables with the options of the roles."""
 
     _requires_connection = False
     _supports_check_mode = True
@@ -34,17 +35,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fail if a variable begins with the name of a role and is not one of its variables, or is not a finite number."""
+        """Fail if a variable begins with the name of a role and is not one of its variables, or has a wrong value."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validated, arguments = self.validate_argument_spec({"roles": {"type": "list", "elements": "str"}})
         variables = task_vars or {}
         roles = arguments["roles"] or called_role(variables)
         ours = [role for role in public_roles() if role in roles]
         wrong = complaints(variables, ours)
+        for role in ours:
+            wrong += complaints_about(variables, role, self._templar.template, AnsibleUndefinedVariable)
         if not wrong:
             wrong = infinite_variables(self._values(variables, ours), ours, NUMBERS)
         if wrong:
-            return {**result, "failed": True, "msg": " ".join([*wrong, "Nothing was done."])}
+            return {**result, "failed": True, "msg": " ".join([*dict.fromkeys(wrong), "Nothing was done."])}
         return {**result, "changed": False}
 
     def _values(self, variables: dict[str, Any], roles: list[str]) -> dict[str, Any]:
@@ -53,6 +56,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         for name in (name for role in roles for name in options_of(role) if name in variables):
             with suppress(AnsibleError):
                 values[name] = self._templar.template(variables[name])
+            with suppress(ValueError, KeyError):  # no option of a survey, or not templated
+                values[name] = value_of(option_named(name), values[name])
         return values
 
 

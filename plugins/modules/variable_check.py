@@ -8,13 +8,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: variable_check
-short_description: Fail if the name of a variable is misspelled
+short_description: Fail if a variable is misspelled or has a wrong value
 version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
 description:
   - Fails if a variable begins with the name of a role of this collection and is not one of its variables, for example
     C(evacuate_host_polcy). Ansible would ignore it, and the role would use the default.
+  - Fails if a variable has a value that its role cannot use, for example C(evacuate_host_slots=9). A variable that is null or empty
+    counts as not given.
   - It checks extra variables, the inventory, C(vars) and facts alike, and suggests similar names.
   - Names that begin with C(liveml_vsphere_) are checked too.
   - Each role of this collection does this first. Call it yourself to check the variables of roles that run later.

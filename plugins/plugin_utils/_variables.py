@@ -18,8 +18,10 @@ from typing import Any
 
 import yaml
 
+from ._options import SITE, is_empty, is_option, specs_of
+
 COLLECTION = "liveml.vsphere."
-SHARED = "liveml_vsphere_"  # prefix of the variables that all roles read
+SHARED = SITE
 # What roles pass to later jobs and plays with set_stats.
 STATISTICS = frozenset({"liveml_vsphere_artifact", "liveml_vsphere_evidence", "liveml_vsphere_hardware"})
 LOGIN = {
@@ -36,11 +38,11 @@ ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 
 @cache
 def options_of(role: str) -> Mapping[str, Mapping[str, Any]]:
-    """The options in the argument specs of a role by name, of all its entry points."""
+    """The options of a role by name, of all its entry points. Argument specs do not have the types of all."""
     specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
-    return {
-        name: option for entry in specs["argument_specs"].values() for name, option in entry.get("options", {}).items()
-    }
+    written = [entry.get("options", {}) for entry in specs["argument_specs"].values()]
+    typed = specs_of(role)
+    return {name: typed.get(name, option) for options in written for name, option in options.items()}
 
 
 def variables_of(role: str) -> frozenset[str]:
@@ -113,7 +115,7 @@ def with_login(
     for option in LOGIN:
         if option not in found and f"{SHARED}{option}" in variables:
             value = template(variables[f"{SHARED}{option}"])
-            if value is not None and value != variables.get("omit"):
+            if not is_empty(value) and value != variables.get("omit"):
                 found[option] = value
     return found
 
@@ -129,14 +131,17 @@ def about_login(message: str) -> str:
 
 
 def variable_in(value: Any) -> str | None:
-    """The first variable that an argument is made of, as written in a task: ``evacuate_host_name`` of ``{{ evacuate_host_name }}``.
+    """The first variable that an argument is made of, as an operator knows it: ``evacuate_host_name`` of ``{{ __evacuate_host_name }}``.
 
-    Private variables mean nothing to an operator.
+    Other private variables mean nothing to an operator.
     """
     if isinstance(value, list | tuple):
         return next((variable for item in value if (variable := variable_in(item))), None)
     found = re.match(r"\s*\{\{\s*([A-Za-z_]\w*)", value) if isinstance(value, str) else None
-    return None if found is None or found[1].startswith(("__", "internal_")) else found[1]
+    if found is None or found[1].startswith("internal_"):
+        return None
+    name = found[1].removeprefix("__")
+    return name if name == found[1] or is_option(name) else None
 
 
 def in_variables(message: str, option: str, variable: str) -> str:

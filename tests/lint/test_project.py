@@ -52,7 +52,11 @@ def test_what_is_made_from_the_options_of_roles_is_up_to_date() -> None:
 @pytest.mark.parametrize("role", make_roles.public_roles())
 def test_a_role_has_the_same_options_everywhere(role: str) -> None:
     folder = ROOT / "roles" / role
-    options = yaml.safe_load((folder / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    documented = yaml.safe_load((folder / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"][
+        "options"
+    ]
+    options = make_roles.options_of(role)
+    assert set(documented) == set(options)
     own = {name: option for name, option in options.items() if not name.startswith("liveml_vsphere_")}
     text = (folder / "defaults" / "main.yml").read_text()
     stated = {name: option["default"] for name, option in own.items() if "default" in option}

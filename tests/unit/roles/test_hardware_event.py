@@ -40,7 +40,8 @@ def shown(alarms: list[dict[str, Any]]) -> list[str]:
     [variables] = [task["vars"] for task in role[0]["block"] if "vars" in task]
     expression = variables["__hardware_event_shown"]
     defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-    found = environment.from_string(expression).render(**defaults, __hardware_event_found={"alarms": alarms})
+    read = {f"__{name}": value for name, value in defaults.items()}
+    found = environment.from_string(expression).render(**read, __hardware_event_found={"alarms": alarms})
     return list(found)
 
 
