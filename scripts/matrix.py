@@ -5,7 +5,8 @@
 """Run the artefact under every supported ansible-core: ``python -m scripts.matrix [CORE...]``.
 
 Each pair of core and Python of this machine gets an environment with that core and what a user installs; there the artefact is installed, evacuates and restores a host of a lab, and passes ansible-test's sanity.
-A run of all pairs writes the table of the documentation.
+Then pairs of ansible-core and ansible-runner run jobs as AWX does (`runner_pairs.py`; ``python -m scripts.matrix runners`` runs only
+these). A run of all pairs writes the tables of the documentation.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts import runner_pairs
 from scripts.artefact import ROOT, CommandFailed, build, install, run
 from scripts.bootstrap import BIN, VENV, candidates, package_environment
 from scripts.sanity import sanity
@@ -224,24 +226,39 @@ runs all tests of ``ansible-test sanity`` that need no containers. ``make matrix
 """
 
 
+def write_page(rows: Iterable[Row], jobs: Iterable[runner_pairs.RunnerRow]) -> None:
+    """Write the tables of what was run; a table whose pairs were not run stays."""
+    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    begin = old.find(runner_pairs.HEADING)
+    first = page_of(rows) if rows else f"{old[:begin].rstrip()}\n" if begin >= 0 else old
+    second = runner_pairs.section_of(jobs) if jobs else old[begin:] if begin >= 0 else ""
+    PAGE.write_text("\n".join(filter(None, (first, second))), encoding="utf-8")
+
+
 def main() -> None:
     """Run the pairs, print a line for each, write the page after a run of all."""
     parser = argparse.ArgumentParser(prog="python -m scripts.matrix", description=__doc__.splitlines()[0])
-    parser.add_argument("core", nargs="*", help="only these (default: all)")
+    parser.add_argument("core", nargs="*", help="only these, or runners (default: all)")
     chosen = parser.parse_args().core
-    if unknown := set(chosen) - set(SUPPORTED):
+    if unknown := set(chosen) - set(SUPPORTED) - {"runners"}:
         parser.error(f"unknown core {', '.join(sorted(unknown))}; supported are {', '.join(SUPPORTED)}")
-    rows = []
+    rows: list[Row] = []
+    jobs: list[runner_pairs.RunnerRow] = []
     with tempfile.TemporaryDirectory(prefix="liveml-artefact-") as folder:
         artefact = build(Path(folder))
-        for pair in pairs(chosen or SUPPORTED):
+        for pair in pairs([core for core in chosen if core in SUPPORTED] or ([] if chosen else SUPPORTED)):
             rows.append(attempt(pair, artefact))
             show(rows[-1])
-    if not chosen:
-        PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.write_text(page_of(rows), encoding="utf-8")
-    if not rows or not all(row.passed for row in rows):
-        sys.exit("matrix: not every check passed" if rows else "matrix: no supported Python on this machine")
+        if not chosen or "runners" in chosen:
+            jobs = runner_pairs.run_pairs(
+                {core: pairs([core])[0].interpreter for core in runner_pairs.CORES if pairs([core])}, artefact
+            )
+    if not chosen or chosen == ["runners"]:
+        write_page(rows, jobs)
+    if not rows and not jobs:
+        sys.exit("matrix: no supported Python on this machine")
+    if not all(row.passed for row in (*rows, *jobs)):
+        sys.exit("matrix: not every check passed")
 
 
 def show(row: Row) -> None:

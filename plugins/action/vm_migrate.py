@@ -10,20 +10,30 @@ the task works too, but without live lines.
 
 Ansible executes a task in a process without a terminal, and sends what it displays through a queue to the process that has
 the terminal. So the bars go through the same queue, as control codes. A library for progress bars would need the terminal.
+
+Only the main thread of the task's process may display. Ansible before 2.19 forks that process while it holds the lock of its
+display, so no other thread of the process ever gets the lock; and ansible-runner before 2.4.2 takes a lock that all processes
+share before it waits for that one. A thread that displays would wait without end, and so would the job. Therefore a process of its
+own waits for the module, and the main thread displays.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
+import re
+import select
+import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
+from ansible import constants
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import RunDisplay
@@ -34,6 +44,10 @@ display = Display()
 _POLL_SECONDS = 0.1
 _REDRAW_SECONDS = 0.5
 _MAX_BARS = 20
+# Standard output of these callbacks is for a program, which a line between would confuse.
+_MACHINE_READABLE = re.compile(r"json|xml|junit|logstash|\btap\b|null", re.IGNORECASE)
+
+Command = Callable[..., tuple[int, bytes, bytes]]
 
 
 def _terminal_rows() -> int:
@@ -47,6 +61,12 @@ def _terminal_rows() -> int:
         return os.get_terminal_size(sys.stdout.fileno()).lines
     except (OSError, ValueError):
         return 0
+
+
+def _lines_wanted() -> bool:
+    """Whether a person reads the output."""
+    off = os.environ.get("LIVEML_VSPHERE_PROGRESS") == "off"
+    return not off and not _MACHINE_READABLE.search(str(constants.DEFAULT_STDOUT_CALLBACK))
 
 
 # Ansible loads this file before it starts the task's process, in which the terminal is no longer known.
@@ -63,12 +83,18 @@ class ActionModule(ActionBase):
         """Run the module. Live lines need a module that runs on this machine."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = with_login(self._task.args, task_vars or {}, self._templar.template)
-        if self._connection.transport != "local":
+        if self._connection.transport != "local" or not _lines_wanted():
             return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars)}
         rows = _ROWS if _alone(task_vars or {}) else 0
-        with _progress_file() as path, _show_live(path, rows):
+        with _progress_file() as path, open(path, encoding="utf-8", errors="replace") as stream:
+            live = Live(stream, Screen(rows))
+            self._connection.exec_command = apart(self._connection.exec_command, live.look)
             arguments.update(progress_path=path, controller_pid=os.getppid())
-            result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
+            try:
+                result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
+            finally:
+                del self._connection.exec_command  # of the object, so that its class's own applies again
+                live.end()
         return result
 
 
@@ -119,34 +145,101 @@ def _progress_file() -> Iterator[str]:
         os.unlink(path)
 
 
-@contextmanager
-def _show_live(path: str, rows: int) -> Iterator[None]:
-    done = threading.Event()
-    thread = threading.Thread(target=_show, args=(path, done, Screen(rows)), daemon=True)
-    thread.start()
+class Live:
+    """Shows what is appended to a stream, whenever somebody asks it to look."""
+
+    def __init__(self, stream: TextIO, screen: Screen, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._screen = screen
+        self._clock = clock
+        self._rest = ""
+        self._drawn = 0.0
+        self._broken = False
+
+    def look(self, last: bool = False) -> None:
+        """Show new events, or a heartbeat. A line that cannot be shown ends the live lines, not the run."""
+        if self._broken:
+            return
+        try:
+            self._show(last)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            self._broken = True
+            display.display(f"  live lines end here: {type(error).__name__}")
+
+    def end(self) -> None:
+        """Show what is left, and remove the bars."""
+        self.look(last=True)
+        self._screen.clear()
+
+    def _show(self, last: bool) -> None:
+        self._rest += self._stream.read()
+        *whole, self._rest = self._rest.split("\n")
+        run = self._screen.run
+        lines = [line for text in whole if (line := run.hear(Entry.from_json(json.loads(text)))) is not None]
+        now = self._clock()
+        beat = None if lines or last else run.heartbeat(now)
+        lines += [beat] if beat else []
+        if lines or now >= self._drawn + _REDRAW_SECONDS:
+            self._screen.show(lines, now)
+            self._drawn = now
+
+
+def apart(command: Command, look: Callable[[], None]) -> Command:
+    """A command of a connection that runs in a process of its own, while this thread looks again and again."""
+
+    def run(*arguments: Any, **options: Any) -> tuple[int, bytes, bytes]:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            _run_and_send(command, arguments, options, writing)
+        os.close(writing)
+        try:
+            return _received(_waited_for(reading, look))
+        except BaseException:
+            os.kill(child, signal.SIGKILL)  # such as a timeout of the task; it has ended if what it sent is incomplete
+            raise
+        finally:
+            os.close(reading)
+            os.waitpid(child, 0)
+
+    return run
+
+
+def _run_and_send(command: Command, arguments: tuple[Any, ...], options: dict[str, Any], writing: int) -> None:
+    """Runs in the child, and never returns: whatever else would end with the process belongs to its parent."""
+    status = 1
     try:
-        yield
+        try:
+            answer: tuple[str, Any] = ("done", command(*arguments, **options))
+        except AnsibleError as error:
+            answer = ("failed", str(error))
+        with open(writing, "wb") as stream:
+            stream.write(pickle.dumps(answer))
+        status = 0
     finally:
-        done.set()
-        thread.join(timeout=5)
+        os._exit(status)
 
 
-def _show(path: str, done: threading.Event, screen: Screen, clock: Callable[[], float] = time.monotonic) -> None:
-    """Show what is appended to the file until ``done`` is set, then the rest of it."""
-    drawn = 0.0
-    with open(path, encoding="utf-8", errors="replace") as stream:
-        rest = ""
-        while True:
-            last = done.wait(_POLL_SECONDS)
-            rest += stream.read()
-            *whole, rest = rest.split("\n")
-            lines = [line for text in whole if (line := screen.run.hear(Entry.from_json(json.loads(text)))) is not None]
-            now = clock()
-            beat = None if lines or last else screen.run.heartbeat(now)
-            lines += [beat] if beat else []
-            if lines or now >= drawn + _REDRAW_SECONDS:
-                screen.show(lines, now)
-                drawn = now
-            if last:
-                screen.clear()
-                return
+def _waited_for(reading: int, look: Callable[[], None]) -> bytes:
+    """What the child sent until it closed its end."""
+    chunks: list[bytes] = []
+    while True:
+        ready, _, _ = select.select([reading], [], [], _POLL_SECONDS)
+        look()
+        if ready:
+            chunk = os.read(reading, 1 << 16)
+            if not chunk:
+                return b"".join(chunks)
+            chunks.append(chunk)
+
+
+def _received(sent: bytes) -> tuple[int, bytes, bytes]:
+    """The outcome of the command. Raises AnsibleError as the command did."""
+    if not sent:
+        raise AnsibleConnectionFailure("The process that waited for the module was killed.")
+    kind, answer = pickle.loads(sent)
+    if kind == "failed":
+        raise AnsibleError(answer)
+    code, out, err = answer
+    return code, out, err

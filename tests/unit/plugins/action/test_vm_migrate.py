@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleError
 from ansible_collections.liveml.vsphere.plugins.action import vm_migrate
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 
@@ -24,28 +28,53 @@ from tests.measuring import until
 EVENTS = [event for event in made_run(3)[0] if event["event"] in ("planned", "switched_over", "run_finished")]
 
 
+class Connection:
+    """Runs a function instead of a command."""
+
+    def __init__(self, transport: str, command: Callable[[], tuple[int, bytes, bytes]]) -> None:
+        self.transport = transport
+        self.command = command
+
+    def exec_command(self) -> tuple[int, bytes, bytes]:
+        return self.command()
+
+
 class Module(vm_migrate.ActionModule):
     """The plugin with a connection of a kind and a module that writes its events."""
 
     def __init__(self, transport: str) -> None:
         self._task = SimpleNamespace(args={"slots": 2}, async_val=0)
-        self._connection = SimpleNamespace(transport=transport)
+        self._connection = Connection(transport, self._write)
         self._templar = SimpleNamespace(template=str)
         self.arguments: dict[str, Any] = {}
         self.shown: list[str] = []
+        self.threads: set[int] = set()
+
+    def display(self, text: str, **_options: object) -> None:
+        """What Ansible would print. The module sees the number of lines by a file, as it is another process."""
+        self.shown.append(text)
+        self.threads.add(threading.get_ident())
+        if len(self.shown) == len(EVENTS) - 1:
+            Path(self.arguments["progress_path"]).with_suffix(".shown").touch()
 
     def _execute_module(self, module_args: dict[str, Any], task_vars: object) -> dict[str, Any]:
         self.arguments = module_args
-        if "progress_path" in module_args:
-            with open(module_args["progress_path"], "a", encoding="utf-8") as stream:
+        code, out, _err = self._connection.exec_command()
+        assert (code, out) == (0, b"x" * 300_000), "more than a pipe holds"
+        return {"changed": True, "seen_before_the_end": len(self.shown)}
+
+    def _write(self) -> tuple[int, bytes, bytes]:
+        if path := self.arguments.get("progress_path"):
+            mark = Path(path).with_suffix(".shown")
+            with open(path, "a", encoding="utf-8") as stream:
                 events = "".join(f"{json.dumps(event)}\n" for event in EVENTS)
                 stream.write(events[:-9])
                 stream.flush()
-                until(lambda: len(self.shown) >= len(EVENTS) - 1)
+                until(mark.exists)
                 time.sleep(0.3)  # for half a line, if that were shown
-                self.seen_before_the_end = list(self.shown)
                 stream.write(events[-9:])
-        return {"changed": True}
+            mark.unlink()
+        return 0, b"x" * 300_000, b""
 
 
 @pytest.fixture(autouse=True)
@@ -55,12 +84,13 @@ def _plain_base(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_lines_are_shown_while_the_module_works(monkeypatch: pytest.MonkeyPatch) -> None:
     module = Module("local")
-    monkeypatch.setattr(vm_migrate.display, "display", module.shown.append)
-    assert module.run() == {"invocation": "kept", "changed": True}
-    assert module.seen_before_the_end == [f"  {line(*entries([event]))}" for event in EVENTS[:-1]], "not the half line"
+    monkeypatch.setattr(vm_migrate.display, "display", module.display)
+    assert module.run() == {"invocation": "kept", "changed": True, "seen_before_the_end": len(EVENTS)}
     assert module.shown == [f"  {line(*entries([event]))}" for event in EVENTS]
+    assert module.threads == {threading.get_ident()}, "a thread of a forked process must not display"
     assert module.arguments["slots"] == 2
     assert not Path(module.arguments["progress_path"]).exists()
+    assert "exec_command" not in vars(module._connection)
 
 
 def test_elsewhere_the_module_runs_without_lines() -> None:
@@ -69,17 +99,75 @@ def test_elsewhere_the_module_runs_without_lines() -> None:
     assert module.arguments == {"slots": 2}
 
 
-def test_the_file_goes_when_the_module_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("progress", "callback", "shown"),
+    [
+        ("", "default", True),
+        ("", "community.general.yaml", True),
+        ("", "awx_display", True),
+        ("lines", "default", True),
+        ("off", "default", False),
+        ("", "json", False),
+        ("", "ansible.posix.json", False),
+        ("", "ansible.posix.jsonl", False),
+        ("", "community.general.logstash", False),
+    ],
+)
+def test_a_program_that_reads_the_output_gets_no_lines(
+    monkeypatch: pytest.MonkeyPatch, progress: str, callback: str, shown: bool
+) -> None:
+    monkeypatch.setenv("LIVEML_VSPHERE_PROGRESS", progress)
+    monkeypatch.setattr(vm_migrate.constants, "DEFAULT_STDOUT_CALLBACK", callback)
     module = Module("local")
+    monkeypatch.setattr(vm_migrate.display, "display", module.display)
+    assert module.run()["changed"] is True
+    assert bool(module.shown) is shown
 
-    def raising(module_args: dict[str, Any], task_vars: object) -> dict[str, Any]:
-        module.arguments = module_args
-        raise OSError("no such interpreter")
 
-    monkeypatch.setattr(module, "_execute_module", raising)
-    with pytest.raises(OSError, match="no such interpreter"):
+def fails() -> tuple[int, bytes, bytes]:
+    raise AnsibleError("no such interpreter")
+
+
+def dies() -> tuple[int, bytes, bytes]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0, b"", b""
+
+
+@pytest.mark.parametrize(("command", "error"), [(fails, "no such interpreter"), (dies, "was killed")])
+def test_the_file_goes_when_the_module_does_not_end_well(
+    command: Callable[[], tuple[int, bytes, bytes]], error: str
+) -> None:
+    module = Module("local")
+    module._connection.command = command
+    with pytest.raises(AnsibleError, match=error):
         module.run()
     assert not Path(module.arguments["progress_path"]).exists()
+
+
+def test_a_timeout_of_the_task_ends_the_process_that_waits(tmp_path: Path) -> None:
+    def waits() -> tuple[int, bytes, bytes]:
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        time.sleep(600)
+        return 0, b"", b""
+
+    def looked() -> None:
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        vm_migrate.apart(waits, looked)()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_line_that_cannot_be_shown_ends_the_lines_and_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(vm_migrate.display, "display", shown.append)
+    live = vm_migrate.Live(io.StringIO("no JSON\n"), vm_migrate.Screen(0))
+    live.look()
+    live.look()
+    live.end()
+    assert shown == ["  live lines end here: JSONDecodeError"]
 
 
 class Terminal:
