@@ -77,6 +77,7 @@ RESOURCES: dict[str, Resource] = {
             "image": Field(required=True),
             "organization": Field("organizations"),
             "pull": Field(default="", choices=("", "always", "missing", "never")),
+            "credential": Field("credentials"),
         },
         ("name",),
     ),
@@ -84,7 +85,7 @@ RESOURCES: dict[str, Resource] = {
         "credential_type",
         {
             **UNIFIED,
-            "kind": Field(required=True, choices=("cloud", "net")),
+            "kind": Field(required=True, choices=("cloud", "net", "registry", "scm")),
             "inputs": Field("dict", default={}),
             "injectors": Field("dict", default={}),
             "managed": BOOL,
@@ -146,6 +147,8 @@ RESOURCES: dict[str, Resource] = {
             "source": Field(required=True, choices=("scm", "vmware", "ec2")),
             "source_project": Field("projects"),
             "source_path": STR,
+            "source_vars": TEXT,
+            "timeout": INT,
             "credential": Field("credentials"),
             "execution_environment": Field("execution_environments"),
             "overwrite": BOOL,
@@ -166,6 +169,7 @@ RESOURCES: dict[str, Resource] = {
             "playbook": Field(required=True),
             "execution_environment": Field("execution_environments"),
             "extra_vars": TEXT,
+            "timeout": INT,
             "diff_mode": BOOL,
             "allow_simultaneous": BOOL,
             "survey_enabled": BOOL,
@@ -198,6 +202,9 @@ RESOURCES: dict[str, Resource] = {
         ("workflow_job_template", "identifier"),
         NODES,
     ),
+    "teams": Resource(
+        "team", {**UNIFIED, "organization": Field("organizations", required=True)}, ("organization", "name")
+    ),
     "workflow_approval_templates": Resource("workflow_approval_template", {**UNIFIED, "timeout": INT}, ("id",)),
 }
 UNIFIED_TEMPLATES = ("job_templates", "workflow_job_templates", "projects", "workflow_approval_templates")
@@ -214,24 +221,60 @@ VCENTER_FIELDS = [
     {"id": "username", "label": "Username", "type": "string"},
     {"id": "password", "label": "Password", "type": "string", "secret": True},
 ]
+MANAGED = {
+    "VMware vCenter": ("cloud", "vmware", VCENTER_FIELDS, ["host", "username", "password"]),
+    "Container Registry": (
+        "registry",
+        "registry",
+        [
+            {"id": "host", "label": "Authentication URL", "type": "string"},
+            {"id": "username", "label": "Username", "type": "string"},
+            {"id": "password", "label": "Password or Token", "type": "string", "secret": True},
+            {"id": "verify_ssl", "label": "Verify SSL", "type": "boolean"},
+        ],
+        ["host"],
+    ),
+    "Source Control": (
+        "scm",
+        "scm",
+        [
+            {"id": "username", "label": "Username", "type": "string"},
+            {"id": "password", "label": "Password", "type": "string", "secret": True},
+            {"id": "ssh_key_data", "label": "SCM Private Key", "type": "string", "secret": True},
+        ],
+        [],
+    ),
+}
+# Roles on an object that a team can have.
+OBJECT_ROLES = {
+    "job_templates": ("admin_role", "execute_role", "read_role"),
+    "workflow_job_templates": ("admin_role", "execute_role", "read_role", "approval_role"),
+}
 JSON_TYPES = {"str": str, "text": str, "bool": bool, "int": int, "dict": dict}
 
 
 class Store:
-    """The objects, by resource and id. ``project`` is the folder in which every project finds its playbooks."""
+    """The objects, by resource and id. ``project`` is the folder in which every project finds its playbooks.
 
-    def __init__(self, project: Path) -> None:
+    ``reachable`` is whether AWX reaches the Git server, and what a project's requirements.yml makes it install.
+    """
+
+    def __init__(self, project: Path, *, reachable: bool = True) -> None:
         self.items: dict[str, dict[int, Item]] = {name: {} for name in RESOURCES}
         self.lists: dict[tuple[str, int, str], list[int]] = {}
         self.surveys: dict[tuple[str, int], Item] = {}
         self.secrets: dict[int, Item] = {}
         self.writes: list[str] = []
         self.launched: list[Item] = []
+        self.updates: dict[int, Item] = {}
+        self.members: dict[int, set[int]] = {}  # teams by the id of a role
+        self.reachable = reachable
         self._project = project
         self._next = 1
         self.create("organizations", {"name": "Default"})
-        vcenter = {"fields": VCENTER_FIELDS, "required": ["host", "username", "password"]}
-        self.create("credential_types", {"name": "VMware vCenter", "kind": "cloud", "inputs": vcenter, "managed": True})
+        for name, (kind, _namespace, fields, required) in MANAGED.items():
+            inputs = {"fields": fields, "required": required}
+            self.create("credential_types", {"name": name, "kind": kind, "inputs": inputs, "managed": True})
         self.writes.clear()
 
     # reading
@@ -341,6 +384,8 @@ class Store:
         errors = answer_errors(survey, answers)
         if errors:
             raise Refused(400, {"variables_needed_to_start": errors})
+        if resource == "job_templates":
+            self._refuse_incomplete_credentials(number)
         asked = {item["variable"] for item in survey.get("spec", [])}
         accepted = {k: v for k, v in answers.items() if k in asked or template["ask_variables_on_launch"]}
         ignored = {k: v for k, v in answers.items() if k not in accepted}
@@ -354,12 +399,54 @@ class Store:
         enabled = self.one(resource, number)["survey_enabled"]
         return self.surveys.get((resource, number), {}) if enabled else {}
 
-    def updated_project(self, item: Item) -> Item:
-        """A project after its first update: it knows its playbooks."""
-        playbooks = sorted(str(p.relative_to(self._project)) for p in self._project.glob("playbooks/*.yml"))
-        update = {"id": item["id"], "status": "successful"} if item["scm_type"] else None
-        summary = {"last_update": update} | ({"current_update": update} if update else {})
-        return {**item, "playbooks": playbooks, "scm_revision": "1" * 40, "summary_fields": summary}
+    def _refuse_incomplete_credentials(self, template: int) -> None:
+        for credential in self.associated("job_templates", template, "credentials"):
+            kind = self.one("credential_types", credential["credential_type"])
+            given = self.secrets[credential["id"]]
+            missing = [name for name in kind["inputs"].get("required", []) if not given.get(name)]
+            if missing:
+                fields = ", ".join(missing)
+                raise Refused(
+                    400, {"credentials": [f"Credential {credential['name']} is missing required values: {fields}"]}
+                )
+
+    def update_project(self, number: int) -> Item:
+        """Sync a project: AWX knows the project's playbooks after a sync that succeeded."""
+        project = self.one("projects", number)
+        if not project["scm_type"]:
+            raise Refused(405, {"detail": "This project cannot be updated."})
+        status = "successful" if self.reachable else "failed"
+        update, self._next = self._next, self._next + 1
+        revision = "1" * 40 if self.reachable else project["scm_revision"]
+        self.updates[update] = {
+            "id": update, "status": status, "finished": True, "failed": not self.reachable, "type": "project_update",
+            "url": f"{PREFIX}project_updates/{update}/", "scm_revision": revision, "name": project["name"],
+        }  # fmt: skip
+        playbooks = self.found_playbooks() if self.reachable else project["playbooks"]
+        shown = {"last_update": {"id": update, "status": status}}
+        self.items["projects"][number] = {
+            **project,
+            "playbooks": playbooks,
+            "scm_revision": revision,
+            "summary_fields": shown,
+        }
+        return self.updates[update]
+
+    def found_playbooks(self) -> list[str]:
+        """The playbooks in the project's folder."""
+        return sorted(str(p.relative_to(self._project)) for p in self._project.glob("playbooks/*.yml"))
+
+    def teams_with(self, role: int) -> list[Item]:
+        """The teams that have a role."""
+        return [self.items["teams"][team] for team in sorted(self.members.get(role, ()))]
+
+    def may(self, team: str, resource: str, name: str) -> set[str]:
+        """The roles that a team has on an object, for tests."""
+        roles = self.named(resource, name)["summary_fields"]["object_roles"]
+        number = self.named("teams", team)["id"]
+        return {
+            role.removesuffix("_role") for role, known in roles.items() if number in self.members.get(known["id"], ())
+        }
 
     # rules
 
@@ -407,7 +494,8 @@ class Store:
         plain = {key: kept.get(key) if value == SECRET else value for key, value in item["inputs"].items()}
         self.secrets[item["id"]] = plain
         shown = {key: SECRET if fields[key].get("secret") and value else value for key, value in plain.items()}
-        return {**item, "inputs": shown, "kind": "vmware" if kind["managed"] else "cloud"}
+        namespace = MANAGED[kind["name"]][1] if kind["managed"] else "cloud"
+        return {**item, "inputs": shown, "kind": namespace}
 
     def _credential_type(self, item: Item, _old: Item) -> Item:
         known = {one["id"] for one in item["inputs"].get("fields", [])}
@@ -429,14 +517,31 @@ class Store:
     def _project_rules(self, item: Item, _old: Item) -> Item:
         if item["scm_type"] and not item["scm_url"]:
             raise Refused(400, {"scm_url": ["SCM URL is required."]})
-        return self.updated_project(item)
+        if item["credential"] and self.one("credentials", item["credential"])["kind"] != "scm":
+            raise Refused(400, {"credential": ["Credential kind must be 'scm'."]})
+        known = {"playbooks": [] if item["scm_type"] else self.found_playbooks(), "scm_revision": ""}
+        return {**known, **item}
 
     def _source(self, item: Item, _old: Item) -> Item:
         if item["source"] == "scm" and item["source_project"] is None:
             raise Refused(400, {"source_project": ["Project required for scm type sources."]})
+        if item["source"] == "scm" and not self.one("projects", item["source_project"])["scm_type"]:
+            raise Refused(400, {"source_project": ["Cannot use manual project for SCM-based inventory."]})
         if item["source"] != "scm" and item["source_path"]:
             raise Refused(400, {"detail": "Cannot set source_path if not SCM type."})
         return {**item, "organization": self.one("inventories", item["inventory"])["organization"]}
+
+    def _execution_environment(self, item: Item, _old: Item) -> Item:
+        if item["credential"] and self.one("credentials", item["credential"])["kind"] != "registry":
+            raise Refused(
+                400,
+                {
+                    "credential": [
+                        "Only Container Registry credentials can be associated with an execution environment."
+                    ]
+                },
+            )
+        return item
 
     def _job_template(self, item: Item, _old: Item) -> Item:
         project = self.one("projects", item["project"])
@@ -448,6 +553,8 @@ class Store:
 
     def _check_association(self, resource: str, number: int, name: str, other: Item) -> None:
         if name == "credentials":
+            if other["kind"] in ("registry", "scm"):
+                raise Refused(400, {"error": f"Cannot assign a Credential of kind `{other['kind']}`."})
             kinds = [c["credential_type"] for c in self.associated(resource, number, name)]
             if other["credential_type"] in kinds:
                 raise Refused(400, {"error": "Cannot assign multiple credentials of one type."})
@@ -472,7 +579,15 @@ class Store:
             related["survey_spec"] = f"{url}survey_spec/"
         if item.get("unified_job_template"):
             related["unified_job_template"] = f"{PREFIX}unified_job_templates/{item['unified_job_template']}/"
-        return {"summary_fields": {}, **item, "url": url, "related": related}
+        if resource == "projects":
+            related["update"] = f"{url}update/"
+        return {"summary_fields": self._summary(resource, item), **item, "url": url, "related": related}
+
+    def _summary(self, resource: str, item: Item) -> Item:
+        roles = {}
+        for role in OBJECT_ROLES.get(resource, ()):
+            roles[role], self._next = {"id": self._next, "name": role}, self._next + 1
+        return {"object_roles": roles} if roles else {}
 
 
 _RULES: dict[str, Callable[[Store, Item, Item], Item]] = {
@@ -480,6 +595,7 @@ _RULES: dict[str, Callable[[Store, Item, Item], Item]] = {
     "credential_types": Store._credential_type,
     "notification_templates": Store._notification,
     "projects": Store._project_rules,
+    "execution_environments": Store._execution_environment,
     "inventory_sources": Store._source,
     "job_templates": Store._job_template,
 }
@@ -542,7 +658,9 @@ class Api(BaseHTTPRequestHandler):
     def _get(self, path: list[str], query: list[tuple[str, str]]) -> tuple[int, Any]:
         resource, rest = path[0], path[1:]
         if resource == "project_updates":
-            return 200, {"id": int(rest[0]), "status": "successful", "finished": True, "failed": False}
+            return 200, self.store.updates[int(rest[0])]
+        if resource == "roles":
+            return 200, _page(self.store.teams_with(int(rest[0])))
         if resource not in (*RESOURCES, "unified_job_templates"):
             raise Refused(404, {"detail": "Not found."})
         if not rest:
@@ -570,6 +688,12 @@ class Api(BaseHTTPRequestHandler):
             return 200, {}
         if name == "create_approval_template":
             return 201, self.store.create_approval(number, data)
+        if name == "update":
+            return 202, self.store.update_project(number)
+        if resource == "roles":
+            self.store.members.setdefault(number, set()).add(data["id"])
+            self.store.writes.append("POST roles/teams")
+            return 204, None
         if name == "launch":
             return 201, self.store.launch(resource, number, data)
         self.store.associate(resource, number, name, data)

@@ -5,7 +5,8 @@
 """Runs what the double was configured with, as AWX does: jobs by ansible-runner, each on a disk of its own.
 
 Variables of a job, the later winning: the template's, the defaults of its survey, what earlier jobs published with
-`set_stats`, the workflow's own (AWX 24.6.1, `WorkflowJobNode.get_job_kwargs`, `_update_unified_job_kwargs`).
+`set_stats`, the workflow's own (AWX 24.6.1, `WorkflowJobNode.get_job_kwargs`, `_update_unified_job_kwargs`). AWX writes them as
+YAML, and marks every text `!unsafe` that the template's author did not write.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import ansible_runner
+import yaml
 from jinja2 import Environment
 
 from tests.awx.double import Item, Store
@@ -26,8 +28,29 @@ from tests.awx.surveys import defaults_of
 from tests.labs import ROOT
 
 # The built-in type "VMware vCenter" of AWX.
-VCENTER_ENV = {"VMWARE_HOST": "{{ host }}", "VMWARE_USER": "{{ username }}", "VMWARE_PASSWORD": "{{ password }}"}
+VCENTER_ENV = {
+    "VMWARE_HOST": "{{ host }}",
+    "VMWARE_USER": "{{ username }}",
+    "VMWARE_PASSWORD": "{{ password }}",
+    "VMWARE_VALIDATE_CERTS": "False",  # a setting of AWX's settings file, which no API shows
+}
 EDGES = {"successful": ("success_nodes", "always_nodes"), "failed": ("failure_nodes", "always_nodes")}
+
+
+class _UnsafeDumper(yaml.SafeDumper):
+    """Marks texts, also those that are keys."""
+
+
+_UnsafeDumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("!unsafe", text))
+
+
+def written(variables: dict[str, Any], trusted: dict[str, Any]) -> str:
+    """Extra variables as AWX writes them; ``trusted`` are those of the template, which may contain templates."""
+    parts = [
+        yaml.dump({name: value}, Dumper=yaml.SafeDumper if trusted.get(name) == value else _UnsafeDumper)
+        for name, value in variables.items()
+    ]
+    return "".join(parts)
 
 
 @dataclass
@@ -49,14 +72,15 @@ def run_job(
     cancel: Callable[[], bool] = lambda: False,
 ) -> Job:
     """Run a job template in a fresh private data directory, its home folder in it."""
-    folder.mkdir(parents=True)
+    (folder / "env").mkdir(parents=True)
+    trusted = json.loads(template["extra_vars"] or "{}")
+    (folder / "env" / "extravars").write_text(written(variables, trusted), encoding="utf-8")
     options = ["--check"] * (template["job_type"] == "check") + ["--diff"] * template["diff_mode"]
     run = ansible_runner.run(
         private_data_dir=str(folder),
         project_dir=str(ROOT),
         playbook=template["playbook"],
         inventory="localhost,",
-        extravars=variables,
         envvars={
             **credential_environment(store, template),
             "HOME": str(folder),

@@ -117,22 +117,22 @@ def _text(item: Survey, name: str, value: Any) -> Iterator[str]:
     if not isinstance(value, str):
         yield f"Value {value} for '{name}' expected to be a string."
     else:
-        yield from _in_limits(item, name, len(value))
+        yield from _in_limits(item, name, len(value), f"length is {len(value)} ")
 
 
-def _number(kinds: tuple[type, ...]) -> Callable[[Survey, str, Any], Iterator[str]]:
+def _number(kinds: tuple[type, ...], expected: str) -> Callable[[Survey, str, Any], Iterator[str]]:
     def judge(item: Survey, name: str, value: Any) -> Iterator[str]:
         if type(value) not in kinds:
-            yield f"Value {value} for '{name}' expected to be a number of its type."
+            yield f"Value {value} for '{name}' expected to be {expected}."
         else:
             yield from _in_limits(item, name, value)
 
     return judge
 
 
-def _in_limits(item: Survey, name: str, value: float) -> Iterator[str]:
+def _in_limits(item: Survey, name: str, value: float, counted: str = "") -> Iterator[str]:
     if item.get("min") is not None and value < item["min"]:
-        yield f"'{name}' value {value} is too small (must be at least {item['min']})."
+        yield f"'{name}' value {value} is too small ({counted}must be at least {item['min']})."
     if item.get("max") is not None and value > item["max"]:
         yield f"'{name}' value {value} is too large (must be no more than {item['max']})."
 
@@ -154,8 +154,8 @@ _JUDGES: dict[str, Callable[[Survey, str, Any], Iterator[str]]] = {
     "text": _text,
     "textarea": _text,
     "password": _text,
-    "integer": _number((int,)),
-    "float": _number((float, int)),
+    "integer": _number((int,), "an integer"),
+    "float": _number((float, int), "a numeric type"),
     "multiplechoice": _one_of,
     "multiselect": _some_of,
 }

@@ -31,14 +31,26 @@ SECRETS = {"VMWARE_PASSWORD": "a-secret-of-vcenter", "H2O_PASSWORD": "a-secret-o
 PROGRESS = re.compile(r"^  \d\d:\d\d:\d\d  ")
 
 
+IMAGE = "registry.example.com/liveml/vsphere-ee:0.1.0"
+GIVEN = {"awx_notification_url": "https://hooks.example.com/a-secret-of-the-url", "awx_image": IMAGE}
+
+
 def apply(store: Store) -> str:
     """Apply the configuration. The server lives no longer: ansible-runner forks, which threads do not survive."""
     with serving(store) as url:
-        return applied_to(url, awx_notification_url="https://hooks.example.com/awx")
+        return applied_to(url, **GIVEN)
 
 
 def applied_to(url: str, **variables: object) -> str:
-    environment = {
+    done = attempt(url, **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def attempt(
+    url: str, environment: dict[str, str] | None = None, **variables: object
+) -> subprocess.CompletedProcess[str]:
+    own = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("VMWARE_", "H2O_"))},
         "CONTROLLER_HOST": url,
         "CONTROLLER_USERNAME": LOGIN[0],
@@ -48,20 +60,17 @@ def applied_to(url: str, **variables: object) -> str:
         "H2O_USERNAME": "scientist",
         "ANSIBLE_PIPELINING": "1",
         **SECRETS,
+        **(environment or {}),
     }
     command = [str(BIN / "ansible-playbook"), "awx/apply.yml", "-v", "-e", json.dumps(variables)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 @pytest.fixture(scope="module")
 def applied() -> Store:
     store = Store(ROOT)
     out = apply(store)
-    assert not [secret for secret in SECRETS.values() if secret in out]
+    assert not [secret for secret in (*SECRETS.values(), "a-secret-of-the-url") if secret in out]
     return store
 
 
@@ -79,6 +88,8 @@ def test_what_was_made_is_complete(applied: Store) -> None:
         credentials = store.associated("job_templates", template["id"], "credentials")
         assert {c["name"] for c in credentials} == {"liveml.vsphere vCenter", "liveml.vsphere experiments"}
         assert template["allow_simultaneous"] is False
+        assert template["timeout"] > 0, "no job may hang without end"
+        assert json.loads(template["extra_vars"])["liveml_vsphere_validate_certs"] is True
         errors = store.associated("job_templates", template["id"], "notification_templates_error")
         assert [n["name"] for n in errors] == ["liveml.vsphere webhook"]
     shown = json.dumps([store.items[name] for name in store.items], default=str)
@@ -91,6 +102,114 @@ def test_what_was_made_is_complete(applied: Store) -> None:
     assert timeouts["Evacuate by this plan"] == 86400
 
 
+def test_the_inventory_is_read_from_the_port_and_with_the_ca_of_the_vcenter(applied: Store) -> None:
+    sources = applied.found("inventory_sources", [])
+    assert {source["source_path"] for source in sources} == {
+        f"inventories/vcenter/{kind}.yml" for kind in ("vms", "esxi_hosts")
+    }
+    for source in sources:
+        assert json.loads(source["source_vars"]) == {"VMWARE_PORT": "443"}
+
+
+def test_teams_see_the_plan_and_nobody_moves_vms_without_an_approval(applied: Store) -> None:
+    teams = ("operators", "approvers", "auditors")
+    of_workflow = {team: applied.may(f"liveml.vsphere {team}", "workflow_job_templates", WORKFLOW) for team in teams}
+    assert of_workflow == {"operators": {"execute"}, "approvers": {"approval", "read"}, "auditors": {"read"}}
+    reads = {"plan an evacuation", "verify experiments", "check a hardware event", "status"}
+    for template in applied.found("job_templates", []):
+        name = template["name"].removeprefix("liveml.vsphere ")
+        rights = {team: applied.may(f"liveml.vsphere {team}", "job_templates", template["name"]) for team in teams}
+        operators = {"read", "execute"} if name in reads else {"read"}
+        assert rights == {"operators": operators, "approvers": {"read"}, "auditors": {"read"}}, name
+
+
+def test_other_sites_a_manual_project_a_private_registry_a_vcenter_of_its_own() -> None:
+    store = Store(ROOT)
+    site = {
+        "awx_image": "registry.example.com:5000/ee",
+        "awx_project_source": {"scm_type": "manual", "local_path": "liveml"},
+        "awx_vcenter_port": 8443,
+        "awx_vcenter_ca_path": "/etc/pki/vcenter.pem",
+        "awx_team_auditors": "",
+    }
+    registry = {
+        "REGISTRY_HOST": "registry.example.com",
+        "REGISTRY_USERNAME": "robot",
+        "REGISTRY_PASSWORD": "a-secret-of-it",
+    }
+    with serving(store) as url:
+        done = attempt(url, registry, **site)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "a-secret-of-it" not in done.stdout + done.stderr
+    (environment,) = store.found("execution_environments", [])
+    assert environment["pull"] == "always", "an image without a tag changes"
+    assert store.one("credentials", environment["credential"])["name"] == "liveml.vsphere registry"
+    assert store.found("inventory_sources", []) == []
+    assert len(store.found("job_templates", [])) == 11
+    assert [team["name"] for team in store.found("teams", [])] == [
+        "liveml.vsphere operators",
+        "liveml.vsphere approvers",
+    ]
+    for template in store.found("job_templates", []):
+        assert json.loads(template["extra_vars"]) == {
+            "liveml_vsphere_port": 8443,
+            "liveml_vsphere_validate_certs": True,
+            "liveml_vsphere_ca_path": "/etc/pki/vcenter.pem",
+        }
+
+
+def test_a_first_sync_that_fails_is_made_up_for_by_the_next_run() -> None:
+    store = Store(ROOT, reachable=False)
+    login = {"SCM_USERNAME": "robot", "SCM_TOKEN": "a-secret-of-git"}
+    with serving(store) as url:
+        done = attempt(url, login, **GIVEN)
+        assert done.returncode != 0
+        assert store.found("projects", []), "the project is there"
+        assert store.found("job_templates", []) == []
+        store.reachable = True
+        done = attempt(url, login, **GIVEN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(store.found("job_templates", [])) == 11
+    (project,) = store.found("projects", [])
+    assert store.one("credentials", project["credential"])["name"] == "liveml.vsphere source control"
+    sources = store.found("inventory_sources", [])
+    assert len(sources) == 2
+
+
+def test_an_image_has_to_be_named() -> None:
+    with serving(Store(ROOT)) as url:
+        done = attempt(url)
+    assert done.returncode != 0
+    assert "awx_image is empty. Build the execution environment" in " ".join((done.stdout + done.stderr).split())
+
+
+def test_the_double_refuses_what_awx_refuses(applied: Store) -> None:
+    store = Store(ROOT)
+    project = store.create(
+        "projects", {"name": "p", "scm_type": "git", "scm_url": "https://git.example.com/p.git", "organization": 1}
+    )
+    inventory = store.create("inventories", {"name": "i", "organization": 1})
+    template = {"name": "t", "playbook": "playbooks/status.yml", "project": project["id"], "inventory": inventory["id"]}
+    with pytest.raises(Refused, match="Playbook not found for project"):
+        store.create("job_templates", template)
+    store.update_project(project["id"])
+    made = store.create("job_templates", template)
+    manual = store.create("projects", {"name": "m", "local_path": "m", "organization": 1})
+    source = {"name": "s", "inventory": inventory["id"], "source": "scm", "source_project": manual["id"]}
+    with pytest.raises(Refused, match="Cannot use manual project"):
+        store.create("inventory_sources", source)
+    with pytest.raises(Refused, match="cannot be updated"):
+        store.update_project(manual["id"])
+    kind = store.create(
+        "credential_types",
+        {"name": "k", "kind": "cloud", "inputs": {"fields": [{"id": "password"}], "required": ["password"]}},
+    )
+    empty = store.create("credentials", {"name": "c", "credential_type": kind["id"], "inputs": {}, "organization": 1})
+    store.associate("job_templates", made["id"], "credentials", {"id": empty["id"]})
+    with pytest.raises(Refused, match="missing required values: password"):
+        store.launch("job_templates", made["id"], {})
+
+
 @pytest.mark.parametrize(
     ("answers", "error"),
     [
@@ -98,7 +217,13 @@ def test_what_was_made_is_complete(applied: Store) -> None:
         ({"evacuate_host_name": ""}, "too small"),
         ({"evacuate_host_name": "esx-05", "evacuate_host_policy": "nearest"}, "expected to be one of"),
         ({"evacuate_host_name": "esx-05", "evacuate_host_slots": 9}, "must be no more than 8"),
-        ({"evacuate_host_name": "esx-05", "evacuate_host_slots": "8"}, "expected to be a number"),
+        (
+            {"evacuate_host_name": "esx-05", "evacuate_host_slots": "8"},
+            "Value 8 for 'evacuate_host_slots' expected to be an integer.",
+        ),
+        ({"evacuate_host_name": "esx-05", "evacuate_host_slots": ""}, "expected to be an integer"),
+        ({"evacuate_host_name": "esx-05", "evacuate_host_plan_id": None}, "expected to be a string"),
+        ({"evacuate_host_name": "esx-05", "evacuate_host_policy": ""}, "expected to be one of"),
         ({"evacuate_host_name": "esx-05", "evacuate_host_maintenance": True}, "expected to be one of"),
     ],
 )
@@ -121,7 +246,8 @@ def connected(store: Store, lab: Lab) -> None:
         "liveml_vsphere_ca_path": lab.env["SSL_CERT_FILE"],
     }
     for template in store.found("job_templates", []):
-        store.update("job_templates", template["id"], {"extra_vars": json.dumps(variables)})
+        own = json.loads(template["extra_vars"])
+        store.update("job_templates", template["id"], {"extra_vars": json.dumps({**own, **variables})})
 
 
 def moves_of(lab: Lab) -> Counter[tuple[str, str]]:
@@ -195,6 +321,19 @@ def test_the_workflow_carries_out_the_approved_plan_and_refuses_a_drifted_one(
     progress = [e for e in jobs["evacuate"].events if e["event"] == "verbose" and PROGRESS.match(e["stdout"])]
     assert all("\n" not in event["stdout"].rstrip() for event in progress), "a line of progress is an event of its own"
     assert len([e for e in progress if "switched over to" in e["stdout"]]) == len(leaving)
+
+
+def test_what_failed_ends_as_failed_also_if_all_vms_come_home(applied: Store, fast_lab: Lab, tmp_path: Path) -> None:
+    store = applied
+    connected(store, fast_lab)
+    before = fast_lab.where()
+    fast_lab.post("faults", vm=sorted(fast_lab.on(HOST))[0], times=1, fault="NoPermission")
+    workflow = Workflow(store, WORKFLOW, {"evacuate_host_name": HOST}, lambda _approval: True, tmp_path / "failed")
+    jobs = workflow.run()
+    assert jobs["evacuate"].status == "failed"
+    assert statuses(jobs) | {"restore_after_failure": "successful", "report_end": "failed"} == statuses(jobs)
+    assert fast_lab.where() == before
+    assert workflow.status == "failed"
 
 
 def test_a_cancelled_job_is_gone_on_with_from_a_disk_that_knows_nothing(applied: Store, tmp_path: Path) -> None:

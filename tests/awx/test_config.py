@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -140,9 +141,16 @@ def fallbacks(spec: dict[str, Any]) -> list[str]:
 
 
 def test_the_inventory_is_a_file_of_the_certified_plugin() -> None:
-    (source,) = config("sources")["controller_inventory_sources"]
-    assert source["source_path"].endswith("vms.yml")
-    assert yaml.safe_load((ROOT / source["source_path"]).read_text())["plugin"] == "vmware.vmware.vms"
+    for source in config("sources")["awx_inventory_files"]:
+        inventory = yaml.safe_load((ROOT / source["source_path"]).read_text())
+        assert inventory["plugin"] == f"vmware.vmware.{Path(source['source_path']).stem}"
+        assert inventory["validate_certs"] is True, "AWX's credential sets VMWARE_VALIDATE_CERTS to False"
+
+
+def test_a_project_sync_installs_nothing() -> None:
+    """AWX installs what these files list, from the internet, at every sync."""
+    looked_for = [f"{folder}requirements.{ext}" for folder in ("", "roles/", "collections/") for ext in ("yml", "yaml")]
+    assert [path for path in looked_for if (ROOT / path).exists()] == []
 
 
 TEXT = {"type": "string", "minLength": 1}
