@@ -103,12 +103,14 @@ lab: setup-demo ## Start the lab and print how to reach it
 lab-stop: ## Stop the lab
 	@$(BIN)/python -m lab down
 
-lock: setup-test ## Choose new versions for requirements/*.txt
+lock: setup-test ## Choose new versions for requirements/*.txt and gitops/requirements.txt
 	@for group in uv test "demo --constraint=requirements/test.txt" frameworks go java "awx --no-deps"; do set -- $$group; \
 	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade $$2 \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    requirements/$$1.in -o requirements/$$1.txt || exit 1; \
 	done
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --constraint=requirements/test.txt \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" requirements/gitops.in -o gitops/requirements.txt
 
 clean: ## Remove everything that make created
 	rm -rf .venv .lab

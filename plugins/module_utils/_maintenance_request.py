@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -25,9 +26,11 @@ VERSION = "1.0"
 MAX_BYTES = 65_536
 MAX_NESTED = 500  # brackets: the time to read YAML grows with the square of their depth
 # Names end up in job names and file names of pipelines, texts in comments: neither may carry mark-up.
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,126}$"
-_TEXT = r"^[^\x00-\x1f\x7f`<>|\\]{1,300}$"
-_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?Z$"
+# Python's $ also fits before a last line break; JavaScript's, in editors, knows no \Z. So the end is said so that both understand.
+_END = r"$(?!\n)"
+_NAME = rf"^[A-Za-z0-9][A-Za-z0-9 ._-]{{0,126}}{_END}"
+_TEXT = rf"^[^\x00-\x1f\x7f`<>|\\]{{1,300}}{_END}"
+_TIME = rf"^\d{{4}}-\d{{2}}-\d{{2}}T\d{{2}}:\d{{2}}(:\d{{2}})?Z{_END}"
 
 _ROLES = {"evacuated": "evacuate_host", "restored": "restore_host"}
 _PLANNING = frozenset({"memory_headroom", "cpu_headroom", "exclude_hosts"})  # the other limits are those of a run
@@ -345,16 +348,33 @@ def _document(text: str, source: str) -> object:
     def _as_text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
         return loader.construct_scalar(node)
 
+    def _finite(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
+        value = loader.construct_yaml_float(node)
+        if not math.isfinite(value):
+            raise yaml.YAMLError(f"{node.value} is not a finite number")
+        return value
+
     Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
+    Loader.add_constructor("tag:yaml.org,2002:float", _finite)
+    _refuse_size(text, source)
+    try:
+        return yaml.load(text, Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _wrong(source, "", f"it cannot be read ({_problem(error)})", "Write it as plain YAML") from error
+
+
+def _refuse_size(text: str, source: str) -> None:
     if len(text.encode()) > MAX_BYTES:
         raise _wrong(source, "", f"it is longer than {MAX_BYTES} bytes", "Use one file per request")
     if text.count("[") + text.count("{") > MAX_NESTED:
         raise _wrong(source, "", "it cannot be read (too many brackets)", "Write it as plain YAML")
-    try:
-        return yaml.load(text, Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        what = " ".join(str(error).split())[:200]
-        raise _wrong(source, "", f"it cannot be read ({what})", "Write it as plain YAML") from error
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with a text, without the excerpt of it that PyYAML adds."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}: " if mark is not None else ""
+    return where + " ".join(str(getattr(error, "problem", None) or error).split())[:200]
 
 
 def _validated(document: object, source: str) -> dict[str, Any]:
@@ -363,6 +383,10 @@ def _validated(document: object, source: str) -> dict[str, Any]:
     error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(SCHEMA).iter_errors(document))
     if error is None and isinstance(document, dict):
         return document
+    if not isinstance(document, dict):
+        raise _wrong(
+            source, "", "it is not a mapping of keys to values", f"The keys are {', '.join(SCHEMA['properties'])}"
+        )
     path = ".".join(str(part) for part in error.absolute_path)
     if error.validator == "oneOf":
         raise _wrong(source, "", "it must have exactly one of host and fault_domain", "Remove one, or add one")

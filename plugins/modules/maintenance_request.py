@@ -120,8 +120,11 @@ requests:
   elements: dict
 """
 
+import errno
 import json
+import os
 import re
+import stat
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,6 +145,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._maintenance_reques
     refuse_time,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
+
+MAX_PLAN_BYTES = 1 << 26  # of a plan or a record; a move takes less than 1 KiB
 
 SPEC: dict[str, Any] = {
     "path": {"type": "path"},
@@ -164,8 +169,7 @@ def read_request(path: Path) -> MaintenanceRequest:
             option="path",
         )
     try:
-        with path.open("rb") as stream:
-            text = stream.read(MAX_BYTES + 1).decode()
+        text = content_of(path, MAX_BYTES + 1).decode()
     except OSError as error:
         raise InvalidInput(
             f"{path} cannot be read: {error.strerror}", hint="Set path to the file of a request", option="path"
@@ -175,10 +179,21 @@ def read_request(path: Path) -> MaintenanceRequest:
     return parse_request(text, str(path))
 
 
+def content_of(path: Path, size: int) -> bytes:
+    """The first bytes of a file. A symbolic link in a repository may lead to any file of the runner, so none is followed.
+
+    Raises OSError.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return stream.read(size)
+
+
 def read_json(path: Path) -> object:
     """The JSON in a file, ``None`` if the file does not exist. Raises InvalidInput if it is damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(content_of(path, MAX_PLAN_BYTES).decode())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -242,7 +257,7 @@ def one(params: dict[str, Any], now: datetime) -> dict[str, Any]:
 
 def every(folder: Path, now: datetime) -> dict[str, Any]:
     """Judge each request of a folder. Raises InvalidInput if it is not a folder."""
-    if not folder.is_dir():
+    if folder.is_symlink() or not folder.is_dir():
         raise InvalidInput(
             f"{folder} is not a folder", hint="Set folder to the folder of the requests", option="folder"
         )

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -207,7 +208,7 @@ def restore_on_gitlab(lab: Lab, origin: Path, tools: Path, home: dict[str, str])
         vcenter = {name: lab.env[name] for name in ("VMWARE_HOST", "VMWARE_USER", "VMWARE_PASSWORD")}
         runner = Runner(origin.parent / "merge", origin, "back", service(lab), tools)
         (runner.temp / ".gitconfig").write_text(
-            f'[url "{origin}"]\n\tinsteadOf = https://maintenance:token@gitlab.example.com/ops/maintenance.git\n'
+            f'[url "{origin}"]\n\tinsteadOf = https://gitlab.example.com/ops/maintenance.git\n'
         )
         out = runner.gitlab("plan", {**env, **vcenter})
         assert out.returncode == 0, out.stdout + out.stderr
@@ -351,8 +352,140 @@ def test_pipelines_hand_secrets_to_reviewed_code_only() -> None:
     for step in (step for job in jobs.values() for step in job["steps"]):
         assert "${{" not in step.get("run", ""), "an expression in a script is an injection"
         assert "uses" not in step or len(step["uses"].split("@")[1]) == 40, "actions are pinned by hash"
+    for job in jobs.values():
+        assert "secrets." not in json.dumps(job.get("env", {})), "what is installed must not see a secret"
+        for step in job["steps"]:
+            assert step["name"] in ("Plan", "Apply") or "secrets." not in json.dumps(step)
     installs = {step["run"] for job in jobs.values() for step in job["steps"] if step["name"] == "Install"}
     assert len(installs) == 1
+
+
+def test_what_is_installed_beside_secrets_is_known_by_its_hash() -> None:
+    [install] = {
+        step["run"]
+        for job in yaml.safe_load(GITHUB.read_text())["jobs"].values()
+        for step in job["steps"]
+        if step["name"] == "Install"
+    }
+    gitlab = "\n".join(yaml.safe_load(GITLAB.read_text())["default"]["before_script"])
+    for script in (install, gitlab):
+        assert re.findall(r"pip\W+install (.*) -r", script) == ["--quiet --require-hashes"]
+        assert script.index("sha256sum --check") < script.index("collection install --offline")
+    locked = (ROOT / "gitops/requirements.txt").read_text()
+    pinned = re.findall(r"^([a-z0-9-]+)==\S+", locked, re.MULTILINE)
+    wanted = re.findall(r"^[\w-]+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert {"ansible-core", *(name.lower() for name in wanted)} <= set(pinned)
+    assert all("--hash=sha256:" in entry for entry in re.split(r"\n(?=[a-z])", locked) if not entry.startswith("#"))
+
+
+def test_the_wrong_collection_is_not_installed(tmp_path: Path) -> None:
+    [install] = {
+        step["run"]
+        for job in yaml.safe_load(GITHUB.read_text())["jobs"].values()
+        for step in job["steps"]
+        if step["name"] == "Install"
+    }
+    [check] = [line for line in install.splitlines() if "sha256sum" in line]
+    (tmp_path / "collection").mkdir()
+    artefact = tmp_path / "collection/liveml-vsphere-0.1.0.tar.gz"
+    artefact.write_bytes(b"content")
+    right = hashlib.sha256(b"content").hexdigest()
+    for sha256, code in ((right, 0), ("0" * 64, 1), ("", 1)):
+        env = {"COLLECTION_VERSION": "0.1.0", "COLLECTION_SHA256": sha256, "PATH": os.environ["PATH"]}
+        done = subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", check], cwd=tmp_path, env=env, capture_output=True, check=False
+        )
+        assert done.returncode == code, sha256
+
+
+def test_the_token_of_gitlab_is_in_no_argument(tmp_path: Path) -> None:
+    script = "\n".join(line for job in ("plan", "apply") for line in gitlab_job(job)["script"])
+    uses = [line.strip() for line in script.splitlines() if "$MAINTENANCE_TOKEN" in line]
+    assert uses
+    assert all(line.startswith("printf ") or line.startswith("git config credential.helper '!f()") for line in uses), (
+        uses
+    )
+    git(tmp_path, "init", "--quiet")
+    [helper] = {line for line in uses if line.startswith("git config")}
+    env = {"MAINTENANCE_TOKEN": "the-token", "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    asked = f"{helper}; printf 'protocol=https\\nhost=gitlab.example.com\\n\\n' | git credential fill; cat .git/config"
+    done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.count("the-token") == 1, "git asks for it, and does not keep it"
+    assert "password=the-token" in done.stdout
+
+
+FORGED = "FORGED by the author: approved by the CAB"
+
+
+@pytest.mark.parametrize("service_name", ["github", "gitlab"])
+def test_a_comment_holds_only_what_this_run_planned(lab: Lab, origin: Path, tools: Path, service_name: str) -> None:
+    base = propose(origin, "forged", "esx-50.yml", request(host="esx-50"))
+    author = origin.parent / "author"
+    (author / "requests" / "esx-50.plan.md").write_text(FORGED)
+    (author / "requests" / "esx-06.yml").write_text(request(host="esx-06"))
+    (author / "requests" / "esx-06.plan.md").symlink_to("/proc/self/environ")
+    (author / "requests" / "esx-01.yml").write_text(request(-9))
+    (author / "requests" / "esx-01.plan.md").write_text(FORGED)
+    (author / "requests" / "esx-02.yml").write_text(request(host="esx-02"))
+    (author / "requests" / "esx-02.plan.md").write_text(FORGED)
+    git(author, "add", "requests")
+    git(author, "commit", "--quiet", "-m", "Forge")
+    git(author, "push", "--quiet", "origin", "forged")
+    runner = Runner(origin.parent / "pull", origin, "forged", service(lab), tools)
+    login = {name: lab.env[name] for name in ("VMWARE_HOST", "VMWARE_USER", "VMWARE_PASSWORD")}
+    if service_name == "github":
+        values = {f"secrets.{name}": value for name, value in login.items()} | {
+            "github.event.pull_request.base.sha": base, "github.head_ref": "forged", "github.token": "t",
+            "github.event.pull_request.number": "7", "vars.VSPHERE_STATE_DIR": "",
+        }  # fmt: skip
+        assert runner.github("plan", "Plan", values).returncode != 0
+        assert runner.github("plan", "Comment", values).returncode == 0
+        comment = (tools / "comments").read_text()
+    else:
+        handler = type("SeenForged", (Notes,), {"seen": []})
+        with serving(handler) as port:
+            env = {
+                "CI_API_V4_URL": f"http://127.0.0.1:{port}/api/v4", "CI_PROJECT_ID": "3", "CI_MERGE_REQUEST_IID": "9",
+                "CI_MERGE_REQUEST_DIFF_BASE_SHA": base, "MAINTENANCE_TOKEN": "token",
+            }  # fmt: skip
+            script = gitlab_job("plan")["script"][1]
+            assert runner.shell(script, {**env, **login}).returncode != 0
+        [(_path, _token, comment)] = handler.seen
+    assert FORGED not in comment
+    assert login["VMWARE_PASSWORD"] not in comment
+    assert "Plan: host esx-02 evacuated" in comment
+    assert comment.count("A request could not be planned") == 3
+
+
+@pytest.mark.parametrize("base", ["", "0123456789012345678901234567890123456789"])
+def test_a_missing_base_is_an_error(lab: Lab, origin: Path, tools: Path, base: str) -> None:
+    propose(origin, "lost", "esx-01.yml", request())
+    runner = Runner(origin.parent / "pull", origin, "lost", service(lab), tools)
+    values = {
+        "github.event.pull_request.base.sha": base, "github.head_ref": "lost", "github.event.pull_request.number": "7",
+        "vars.VSPHERE_STATE_DIR": "", **secrets(lab),
+    }  # fmt: skip
+    assert runner.github("plan", "Plan", values).returncode != 0
+    env = {name.removeprefix("secrets."): value for name, value in secrets(lab).items()}
+    script = gitlab_job("plan")["script"][1]
+    assert runner.shell(script, {**env, "CI_MERGE_REQUEST_DIFF_BASE_SHA": base}).returncode != 0
+
+
+def test_a_request_is_no_link_to_another_file(run_module: RunModule, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("-----BEGIN PRIVATE KEY-----\na-secret\n")
+    folder = tmp_path / "requests"
+    folder.mkdir()
+    (folder / "a.yml").symlink_to(tmp_path / "key")
+    os.mkfifo(folder / "b.yml")
+    (folder / "c.yml").write_text(request())
+    (folder / "c.plan.json").symlink_to(tmp_path / "key")
+    found = run_module("maintenance_request", folder=str(folder))["requests"]
+    assert [entry["state"] for entry in found] == ["invalid", "invalid", "due"]
+    out = [run_module("maintenance_request", path=str(folder / name))["msg"] for name in ("a.yml", "b.yml", "c.yml")]
+    assert all("cannot be read" in message for message in out), out
+    assert "a-secret" not in json.dumps([found, out])
+    (tmp_path / "linked").symlink_to(folder)
+    assert "is not a folder" in run_module("maintenance_request", folder=str(tmp_path / "linked"))["msg"]
 
 
 def test_examples_are_valid_by_the_shipped_schema_too(run_module: RunModule) -> None:
