@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -41,8 +42,9 @@ def lab() -> Iterator[Lab]:
 class Running:
     """A rulebook at work."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path, port: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, port: int, certificate: Path) -> None:
         self._process, self._log, self._port = process, log, port
+        self._tls = ssl.create_default_context(cafile=str(certificate))
 
     @property
     def output(self) -> str:
@@ -58,9 +60,9 @@ class Running:
     def post(self, body: object, token: str = TOKEN) -> int:
         """Post to the webhook; the status of the answer."""
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-        request = urllib.request.Request(f"http://127.0.0.1:{self._port}/", json.dumps(body).encode(), headers)
+        request = urllib.request.Request(f"https://127.0.0.1:{self._port}/", json.dumps(body).encode(), headers)
         try:
-            with urllib.request.urlopen(request, timeout=60) as reply:
+            with urllib.request.urlopen(request, timeout=60, context=self._tls) as reply:
                 return int(reply.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -71,13 +73,22 @@ class Running:
         return False
 
 
+def certificate(folder: Path) -> dict[str, str]:
+    """A certificate of the webhook for this machine, and its key."""
+    files = {"certfile": str(folder / "tls.crt"), "keyfile": str(folder / "tls.key")}
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", files["certfile"], "-keyout", files["keyfile"]]
+    subprocess.run(command, check=True, capture_output=True)
+    return files
+
+
 @contextlib.contextmanager
 def rulebook(name: str, lab: Lab, folder: Path, url: str = "", **variables: object) -> Iterator[Running]:
     """Run a shipped rulebook with the shipped variables, changed where the test needs it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    given = {**SHIPPED, "listen": "127.0.0.1", "port": port, "interval": 1, **variables}
+    given = {**SHIPPED, "listen": "127.0.0.1", "port": port, "interval": 1, **certificate(folder), **variables}
     (folder / "vars.yml").write_text(yaml.safe_dump(given))
     (folder / "inventory.yml").write_text("all: {hosts: {localhost: {ansible_connection: local}}}\n")
     binary = Path(sys.executable).parent
@@ -92,7 +103,7 @@ def rulebook(name: str, lab: Lab, folder: Path, url: str = "", **variables: obje
     with log.open("wb") as stream:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT)
         try:
-            yield Running(process, log, port)
+            yield Running(process, log, port, folder / "tls.crt")
         finally:
             process.terminate()
             process.wait(timeout=PATIENCE)
@@ -128,7 +139,7 @@ def burst_of_alerts(running: Running, lab: Lab) -> None:
     finding = {"liveml_vsphere_hardware": {"host": "esx-01", "confirmed": True}}
     assert running.post({"alerts": [alert("esx-01")]}, token="wrong") == 401
     unheard = [
-        alert("{{ lookup('pipe', 'reboot') }}"), alert("esx-01", "resolved"), alert("esx-01", liveml_vsphere="disk"),
+        alert("{{ lookup('pipe', 'reboot') }}"), alert("esx-01\n"), alert("esx-01\nx"), alert("esx-01", "resolved"), alert("esx-01", liveml_vsphere="disk"),
         {**finding, "meta": {"source": {"name": "run_job_template", "type": "internal"}}},
     ]  # fmt: skip
     assert running.post({"alerts": unheard}) == running.post({"payload": finding, **finding}) == 200
@@ -167,6 +178,19 @@ def test_a_burst_starts_one_check_and_one_workflow(lab: Lab, tmp_path: Path, nam
     assert unmoved(lab)
 
 
+def test_a_rack_that_dies_is_one_decision(lab: Lab, tmp_path: Path) -> None:
+    hosts = [f"esx-{number:02}" for number in range(1, 41)]
+    with controller(confirmed=True) as (url, launches), rulebook("alertmanager", lab, tmp_path, url) as running:
+        running.wait_for(running.listens)
+        assert running.post({"alerts": [alert(host) for host in hosts]}) == 200
+        running.wait_for(lambda: len(launches) >= len(hosts) + 1)
+        time.sleep(2)
+    checks = [given["hardware_event_host"] for name, given in launches if name == SHIPPED["check_template"]]
+    assert sorted(checks) == hosts, "each host is checked"
+    assert [name for name, _given in launches].count(SHIPPED["workflow"]) == 1
+    assert unmoved(lab)
+
+
 @pytest.mark.parametrize("name", CASES if "THOROUGH" in os.environ else ["vcenter_events"])
 def test_a_burst_is_checked_in_vcenter_and_planned_once_without_awx(lab: Lab, tmp_path: Path, name: str) -> None:
     burst, _host, condition = CASES[name]
@@ -197,6 +221,9 @@ def test_both_rulebooks_of_a_source_hear_the_same() -> None:
         filters = with_awx["sources"][0].get("filters", [])
         assert filters == [] or filters[0]["eda.builtin.event_splitter"].pop("extras") == {"origin": "webhook"}
         assert with_awx["sources"] == without["sources"]
+        assert without["execution_strategy"] == "sequential", "one playbook at a time"
+        [limit] = with_awx["rules"][1]["throttle"]["group_by_attributes"]
+        assert limit == "event.liveml_vsphere_hardware.confirmed", "the same for all hosts"
 
 
 def test_an_event_that_vcenter_does_not_confirm_is_left_alone(lab: Lab, tmp_path: Path) -> None:
