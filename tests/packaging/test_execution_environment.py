@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 import yaml
 
 from scripts.artefact import BIN, ROOT, build, install, run
+from scripts.bootstrap import VENV
 
 DEFINITION = ROOT / "execution-environment" / "execution-environment.yml"
 
@@ -37,10 +40,18 @@ def create(definition: Path, context: Path) -> tuple[str, dict[str, Any]]:
     return (context / "Containerfile").read_text(), collections
 
 
-def test_the_definition_makes_a_context_with_supported_versions(tmp_path: Path) -> None:
+def test_the_definition_pins_what_the_tests_run_with(tmp_path: Path) -> None:
     recipe, wanted = create(DEFINITION, tmp_path)
-    (core,) = re.findall(r'ANSIBLE_INSTALL_REFS="ansible-core>=(\d+)\.(\d+)', recipe)
-    assert tuple(map(int, core)) >= (2, 16)
+    (refs,) = re.findall(r'ANSIBLE_INSTALL_REFS="([^"]+)"', recipe)
+    assert set(refs.split()) == {f"{name}=={version(name)}" for name in ("ansible-core", "ansible-runner")}
+    (image,) = re.findall(r'EE_BASE_IMAGE="([^"]+)"', recipe)
+    assert re.search(r":\d+\.\d+$", image)
+    (packages,) = (VENV / "lib").glob("python3.*/site-packages/ansible_collections")
+    for collection in wanted["collections"][1:]:
+        manifest = packages / collection["name"].replace(".", "/") / "MANIFEST.json"
+        assert collection["version"] == json.loads(manifest.read_text())["collection_info"]["version"], collection
+    own = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    assert wanted["collections"][0] == {"name": "liveml.vsphere", "version": own}
     (python,) = re.findall(r'PYCMD="/usr/bin/python3\.(\d+)"', recipe)
     assert int(python) >= 11
     named = [collection["name"] for collection in wanted["collections"]]

@@ -68,6 +68,12 @@ def test_releases_follow_semantic_versioning(clone: Path) -> None:
     assert f"git tag --annotate {first}" in done.stdout
     assert (clone / "dist" / f"liveml-vsphere-{first}.tar.gz").exists()
     assert git(clone, "log", "-1", "--format=%s") == f"Release {first}"
+    for pinning in (
+        "execution-environment/execution-environment.yml",
+        "gitops/github/maintenance.yml",
+        "gitops/gitlab/.gitlab-ci.yml",
+    ):
+        assert f"ersion: {first}\n" in (clone / pinning).read_text().replace("COLLECTION_VERSION", "version")
     assert git(clone, "status", "--porcelain") == ""
     assert f"## v{first}" in changelog(clone)
     assert "vm_migrate - fixed." in changelog(clone)
