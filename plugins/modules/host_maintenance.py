@@ -117,6 +117,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
     CallFailed,
+    ConnectError,
+    LoginRefused,
+    NotFound,
     PermissionMissing,
     TaskTimeout,
 )
@@ -193,13 +196,22 @@ def wait(vcenter: VcenterSession, host: HostState, task: str, timeout: int) -> N
 
 
 def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
-    """Compare the host with the options, then act. Try once more if the host changed its mode in between."""
+    """Compare the host with the options, then act.
+
+    Try once more if the host changed its mode in between, and if the answer or the task was lost: the host shows what happened.
+    """
     try:
         return compare_and_act(module, vcenter)
+    except LoginRefused:
+        raise
     except CallFailed as error:
         if not is_wrong_state(error.fault):
             raise
         return compare_and_act(module, vcenter)
+    except (ConnectError, NotFound) as error:
+        if isinstance(error, NotFound) and error.option is not None:
+            raise
+        return {**compare_and_act(module, vcenter), "changed": True}
 
 
 def compare_and_act(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:

@@ -311,6 +311,7 @@ refusals:
 """
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -375,6 +376,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
             estate = vcenter.estate(fault_domains=domains)
     approved = approved_plan(params, estate)
     request = request_of(params, estate, hosts, approved, module.warn)
+    request = replace(request, not_permitted=vcenter.missing_to_move(request.vms))
     estate = vcenter.devices(estate, request.vms)  # only devices: VMs may have moved since they were selected
     if module.check_mode and params["assume_in_service"]:
         estate = assume_in_service(estate, *(host.moid for host in hosts))

@@ -545,7 +545,7 @@ def result_of(report: RunReport, on_verdict: str = "stop") -> dict[str, Any]:
     failures = [*report.failures, *([outcome.stopped] if outcome.stopped else [])]
     tolerated = result["interrupted"] if on_verdict == "continue" else []
     if set(failures) - set(tolerated):
-        result["failure"] = ". ".join(failure[0].upper() + failure[1:] for failure in failures) + "."
+        result["failure"] = ". ".join(_as_sentence(failure) for failure in failures) + "."
     return result
 
 
@@ -590,8 +590,13 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     result = result_of(report, module.params["on_verdict"])
     if "failure" not in result:
         for sentence in result["interrupted"]:
-            module.warn(f"{sentence[0].upper()}{sentence[1:]}.")
+            module.warn(f"{_as_sentence(sentence)}.")
     return {**result, "diff": plan_diff(plan)}
+
+
+def _as_sentence(failure: str) -> str:
+    """A failure at the beginning of a sentence. Names of VMs stay as they are, because upper and lower case differ in vSphere."""
+    return f"The {failure.removeprefix('the ')}" if failure.startswith("the ") else failure
 
 
 def main() -> None:

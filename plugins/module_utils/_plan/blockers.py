@@ -85,6 +85,11 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the disabled method of the vSphere API",
             "A backup or another solution has disabled this method. Wait until it finishes, then plan again",
         ),
+        "not_permitted": Blocker(
+            "The vCenter user may not move the VM.",
+            "the missing privilege",
+            "Grant the user this privilege on the VM or on its folder, for example with the playbook liveml.vsphere.create_role",
+        ),
         "not_powered_on": Blocker(
             "The VM is powered off or suspended.",
             "the VM",

@@ -83,6 +83,8 @@ class PlanRequest:
     # VM -> (target host, task) of an unfinished run's moves in flight
     moving: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     inferred: frozenset[str] = frozenset()  # VMs of ``moving`` whose task is in no journal
+    # VM MoID -> privileges that the user needs to move it and does not have
+    not_permitted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

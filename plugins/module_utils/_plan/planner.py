@@ -139,7 +139,10 @@ class _Planner:
         if destination == vm.host:
             self._keep(vm)
             return
-        reasons = list(vm_reasons(self._estate, vm))
+        reasons = [
+            *vm_reasons(self._estate, vm),
+            *(reason("not_permitted", privilege) for privilege in self._request.not_permitted.get(vm.moid, ())),
+        ]
         fitting, causes = self._targets(vm, destination)
         if not fitting:
             reasons += causes

@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from .._core.errors import CallFailed, ConnectError, StateUnwritable, VsphereError
+from .._core.errors import CallFailed, ConnectError, PermissionMissing, StateUnwritable, VsphereError
 from .._experiments.clusters import merged, vm_list
 from .._experiments.model import Judgement
 from .._experiments.verdict import must_stop_run
 from .._plan.model import Move, Plan
 from .._plan.slots import move_timeout, next_moves
 from .._vsphere.estate import Power
-from .._vsphere.faults import OwnReason, is_transient
+from .._vsphere.faults import MISSING_PRIVILEGE, OwnReason, is_transient
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import Fault, PlacementUpdate, TaskUpdate
 from .events import (
@@ -68,7 +68,7 @@ def failures_of(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _left(ended: Ended) -> str:
-    move, why = ended.move, _result_text(ended.result, ended.fault.name if ended.fault else "")
+    move, why = ended.move, _result_text(ended.result, _fault_text(ended.fault))
     if ended.host == move.source:
         return f"{move.vm_name} was left on {ended.host_name} ({why})"
     return f"{move.vm_name} is on {ended.host_name}, not on {move.target_name} ({why})"
@@ -81,9 +81,18 @@ def reason_not_to_start(move: Move, seen: PlacementUpdate, names: Mapping[str, s
     if seen.host != move.source:
         place = names.get(seen.host, seen.host)
         return Fault(OwnReason.VM_MOVED_MEANWHILE, f"the VM is on {place}, not on {move.source_name}")
-    if seen.power not in (None, Power.ON):
+    if seen.power in (Power.OFF, Power.SUSPENDED):
         return Fault(OwnReason.VM_NOT_POWERED_ON, f"the VM is {seen.power}")
     return None
+
+
+def _fault_text(fault: Fault | None) -> str:
+    """A fault in a few words. A missing privilege is named, because somebody has to grant it."""
+    if fault is None:
+        return ""
+    if fault.name == PermissionMissing.__name__:
+        return fault.message
+    return f"{fault.name}, {fault.message}" if fault.message.startswith(MISSING_PRIVILEGE) else fault.name
 
 
 def _result_text(result: MoveResult, fault: str) -> str:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+MISSING_PRIVILEGE = "missing privilege"  # how the message of a NoPermission begins that names one
+
 
 class FaultKind(StrEnum):
     """What a run does about a fault of vSphere."""

@@ -15,9 +15,9 @@ from typing import Any
 
 from .._core.errors import CallFailed, ConnectError, LoginRefused
 from .._core.untrusted import printable
-from .client import Client
+from .client import Client, missing_privileges
 from .estate import Power
-from .faults import is_gone
+from .faults import MISSING_PRIVILEGE, is_gone
 from .news import Fault, PlacementUpdate, TaskUpdate, Update
 
 try:
@@ -170,8 +170,14 @@ class Following:
             str(known.get("info.state", "queued")),
             None if percent is None else int(percent),
             bool(known.get("info.cancelled")),
-            None if error is None else Fault(fault_name(error), printable(str(error.msg or "")[:MAX_MESSAGE])),
+            None if error is None else Fault(fault_name(error), _message(error)),
         )
+
+
+def _message(error: Any) -> str:
+    """The server's message; of a missing permission the privileges, which the message may not name."""
+    privileges = missing_privileges(error) if isinstance(error, vim.fault.NoPermission) else ""
+    return f"{MISSING_PRIVILEGE} {privileges}" if privileges else printable(str(error.msg or "")[:MAX_MESSAGE])
 
 
 def fault_name(error: Any) -> str:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .._core.errors import (
@@ -49,6 +49,8 @@ except ImportError:
     pass
 
 _ENDED = ("success", "error")
+# RelocateVM_Task asks for one or the other, by the VM's power state and the version of vCenter.
+MOVE_PRIVILEGES = ("Resource.HotMigrate", "Resource.ColdMigrate")
 
 
 class VcenterSession:
@@ -197,31 +199,43 @@ class VcenterSession:
 
     def misses_privilege(self, host: str, privilege: str) -> bool:
         """Whether the logged-in user does not have ``privilege`` on the host (``HasPrivilegeOnEntities``)."""
+        return bool(self._missing("HostSystem", (host,), (privilege,)))
+
+    def missing_to_move(self, vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The privileges that the logged-in user needs to move VMs and does not have, by VM, in one call."""
+        return self._missing("VirtualMachine", tuple(vms), MOVE_PRIVILEGES)
+
+    def _missing(self, kind: str, moids: Sequence[str], privileges: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        if not moids:
+            return {}
         content = self._client.content
-        entity = self._client.reference("HostSystem", host)
+        entities = [self._client.reference(kind, moid) for moid in moids]
 
         def ask() -> Any:
             session = content.sessionManager.currentSession
             if session is None:
                 raise vim.fault.NotAuthenticated
-            return content.authorizationManager.HasPrivilegeOnEntities([entity], session.key, [privilege])
+            return content.authorizationManager.HasPrivilegeOnEntities(entities, session.key, list(privileges))
 
         answer = self._client.call("read the privileges of the user", ask)
-        return not all(p.isGranted for item in answer for p in item.privAvailability)
+        lacking = {i.entity._moId: tuple(p.privId for p in i.privAvailability if not p.isGranted) for i in answer}
+        return {moid: found for moid, found in lacking.items() if found}
 
     def enter_maintenance(self, host: str, *, timeout: int, evacuate_powered_off: bool, vsan_mode: str) -> str:
         """Start ``EnterMaintenanceMode_Task``; the task's MoID."""
         spec = vim.host.MaintenanceSpec(vsanMode=vim.vsan.host.DecommissionMode(objectAction=vsan_mode))
         entity = self._client.reference("HostSystem", host)
         task = self._client.call(
-            "enter maintenance mode", lambda: entity.EnterMaintenanceMode_Task(timeout, evacuate_powered_off, spec)
+            "enter maintenance mode",
+            lambda: entity.EnterMaintenanceMode_Task(timeout, evacuate_powered_off, spec),
+            once=True,
         )
         return str(task._moId)
 
     def exit_maintenance(self, host: str) -> str:
         """Start ``ExitMaintenanceMode_Task``; the task's MoID."""
         entity = self._client.reference("HostSystem", host)
-        task = self._client.call("exit maintenance mode", lambda: entity.ExitMaintenanceMode_Task(0))
+        task = self._client.call("exit maintenance mode", lambda: entity.ExitMaintenanceMode_Task(0), once=True)
         return str(task._moId)
 
     def end_maintenance(self, host: HostState, timeout: float) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Connection,
     Estate,
@@ -53,6 +53,23 @@ class Changing:
 def test_a_host_that_arrived_meanwhile_is_in_maintenance() -> None:
     told = body(MODULE, Changing(Maintenance.NORMAL, Maintenance.IN))
     assert (told["maintenance"], told["changed"]) == ("in", False)
+
+
+class Lost(Changing):
+    """The answer to the call for maintenance mode is lost."""
+
+    def enter_maintenance(self, host: str, **_options: object) -> str:
+        raise ConnectError("the connection to vCenter was lost")
+
+
+def test_the_host_shows_whether_a_call_without_an_answer_was_carried_out() -> None:
+    result = body(MODULE, Lost(Maintenance.NORMAL, Maintenance.IN))
+    assert (result["maintenance"], result["changed"]) == ("in", True)
+
+
+def test_a_call_that_never_gets_an_answer_is_an_error() -> None:
+    with pytest.raises(ConnectError):
+        body(MODULE, Lost(Maintenance.NORMAL, Maintenance.NORMAL))
 
 
 def test_a_host_that_stays_as_it_is_is_an_error() -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,9 @@ class Restless:
 
     def estate(self, **_options: Any) -> Estate:
         return self.readings.pop(0)
+
+    def missing_to_move(self, _vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        return {}
 
     def devices(self, world: Estate, vms: tuple[str, ...]) -> Estate:
         assert vms == ("vm-1", "vm-2", "vm-3")

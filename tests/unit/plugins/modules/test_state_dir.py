@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +37,9 @@ PLAN = {
 class Still:
     def estate(self, **_options: Any) -> Any:
         return WORLD
+
+    def missing_to_move(self, _vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        return {}
 
     def devices(self, _estate: Any, _vms: Any) -> Any:
         return WORLD

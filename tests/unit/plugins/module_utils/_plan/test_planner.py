@@ -396,3 +396,11 @@ def test_vms_that_drs_keeps_together_stay_together() -> None:
 )
 def test_the_newest_hardware_version_of_an_esxi(version: str, newest: int | None) -> None:
     assert newest_hardware(version) == newest
+
+
+def test_a_vm_that_the_user_may_not_move_is_refused_with_the_privilege() -> None:
+    lacking = {"vm-1": ("Resource.HotMigrate",)}
+    plan = plan_all(estate([host(1), host(2)], [vm(1), vm(2)]), not_permitted=lacking)
+    assert [m.vm for m in plan.moves] == ["vm-2"]
+    assert [(r.check, r.object) for r in plan.refusals[0].reasons] == [("not_permitted", "Resource.HotMigrate")]
+    assert plan.refusals[0].blocking

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError, PermissionMissing
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of
@@ -371,3 +371,20 @@ def test_a_verdict_stops_the_moves_of_others_only_if_the_operator_wants_it() -> 
     failing = ScriptedVcenter({"vm-1": ["NoPermission"]})
     failed, _notes = carry_out(moves, failing, watch, rules)
     assert MoveResult.NOT_STARTED in results(failed).values(), "failed moves count as before"
+
+
+def test_a_missing_privilege_is_named() -> None:
+    vcenter = ScriptedVcenter()
+
+    def relocate(vm: str, host: str, *, pool: str | None, priority: str) -> str:
+        raise PermissionMissing(
+            "The vCenter user is not allowed to move the VM",
+            privilege="Resource.HotMigrate",
+            hint="Grant the privilege Resource.HotMigrate",
+        )
+
+    vcenter.relocate = relocate  # type: ignore[method-assign]
+    outcome, _notes = carry_out([move(1)], vcenter)
+    (failure,) = failures_of(outcome)
+    assert failure.startswith("ml-1 was left on esx-1 (failed: ")
+    assert "Grant the privilege Resource.HotMigrate" in failure
