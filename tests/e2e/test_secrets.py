@@ -230,7 +230,7 @@ def roles_of(stage: Stage, state: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 NEEDED: dict[str, dict[str, Any]] = {
-    "host_maintenance": {"host": "esx-01"},
+    "host_maintenance": {"host": "esx-01", "state": "normal"},
     "maintenance_request": {"path": "/nowhere.yml"},
     "model_export": {"dest": "/nowhere/models"},
     "vm_migrate": {"plan": {"plan_id": "x"}},
