@@ -400,6 +400,8 @@ class Executor:
 
     def _close_settled(self) -> None:
         for vm in [vm for vm in self._settling if self._watch.settled(vm)]:
+            if self._unwritable is not None:
+                return  # the verdict before was the first that could not be written
             move = self._settling.pop(vm)
             for judgement in self._watch.judge(vm):
                 self._note(VerdictReached.of(judgement))
