@@ -60,6 +60,7 @@ var required = map[string]string{
 	"ContinueRetrievePropertiesEx":    read,
 	"CancelRetrievePropertiesEx":      read,
 	"HasPrivilegeOnEntities":          read,
+	"FetchUserPrivilegeOnEntities":    read,
 	"RetrieveEntityPermissions":       read,
 	"QueryEvents":                     read,
 	"CreateCollectorForEvents":        read,
@@ -164,8 +165,32 @@ func (a *access) authorization() *simulator.AuthorizationManager {
 	return a.inventory.registry.Get(*a.inventory.content().AuthorizationManager).(*simulator.AuthorizationManager)
 }
 
-// privileges are those of the user's role on the object, or on the nearest object above it. A manager counts as the root.
+// privileges are those of the user's role on the object, or on the nearest object above it. A VM inherits from its folder and
+// from its resource pool. A manager counts as the root; it can be read with a permission on any object.
 func (a *access) privileges(user string, on types.ManagedObjectReference) []string {
+	found := a.nearest(user, on)
+	if vm := a.inventory.vm(on); vm != nil && vm.ResourcePool != nil {
+		found = append(found, a.nearest(user, *vm.ResourcePool)...)
+	}
+	if _, ok := a.inventory.registry.Get(on).(mo.Entity); (!ok || on == a.inventory.rootFolder()) && a.hasPermission(user) {
+		found = append(found, "System.Anonymous", read)
+	}
+	return found
+}
+
+func (a *access) hasPermission(user string) bool {
+	ctx, manager := a.inventory.as(""), a.authorization()
+	var all []types.Permission
+	ctx.WithLock(manager, func() {
+		body := manager.RetrieveAllPermissions(&types.RetrieveAllPermissions{})
+		all = slices.Clone(body.(*methods.RetrieveAllPermissionsBody).Res.Returnval)
+	})
+	return slices.ContainsFunc(all, func(permission types.Permission) bool {
+		return !permission.Group && sameUser(permission.Principal, user)
+	})
+}
+
+func (a *access) nearest(user string, on types.ManagedObjectReference) []string {
 	entity, ok := a.inventory.registry.Get(on).(mo.Entity)
 	if !ok {
 		entity = a.inventory.registry.Get(a.inventory.rootFolder()).(mo.Entity)
@@ -225,6 +250,23 @@ func (o *overrides) HasPrivilegeOnEntities(ctx *simulator.Context, req *types.Ha
 		answer = append(answer, privilege)
 	}
 	return &methods.HasPrivilegeOnEntitiesBody{Res: &types.HasPrivilegeOnEntitiesResponse{Returnval: answer}}
+}
+
+// FetchUserPrivilegeOnEntities answers with all privileges of a user, wherever they come from.
+func (o *overrides) FetchUserPrivilegeOnEntities(_ *simulator.Context, req *types.FetchUserPrivilegeOnEntities) soap.HasFault {
+	body := &methods.FetchUserPrivilegeOnEntitiesBody{}
+	if !o.vcenter.access.isUser(req.UserName) {
+		body.Fault_ = simulator.Fault("", &types.UserNotFound{Principal: req.UserName})
+		return body
+	}
+	var answer []types.UserPrivilegeResult
+	for _, entity := range req.Entities {
+		answer = append(answer, types.UserPrivilegeResult{
+			Entity: entity, Privileges: o.vcenter.access.privileges(req.UserName, entity),
+		})
+	}
+	body.Res = &types.FetchUserPrivilegeOnEntitiesResponse{Returnval: answer}
+	return body
 }
 
 // SetEntityPermissions adds or replaces the permissions of the named users; the simulator would drop all others.

@@ -28,8 +28,8 @@ func (o *overrides) Unlock() {}
 // overridden calls are methods of overrides.
 var overridden = []string{
 	"RelocateVM_Task", "MigrateVM_Task", "EnterMaintenanceMode_Task", "ExitMaintenanceMode_Task", "HasPrivilegeOnEntities",
-	"SetEntityPermissions", "ListProcessesInGuest", "RetrievePropertiesEx", "ContinueRetrievePropertiesEx", "CreateFilter",
-	"WaitForUpdatesEx",
+	"FetchUserPrivilegeOnEntities", "SetEntityPermissions", "ListProcessesInGuest", "RetrievePropertiesEx",
+	"ContinueRetrievePropertiesEx", "CreateFilter", "WaitForUpdatesEx",
 }
 
 // install handles every call before the simulator does: it counts the call, checks privileges, and answers some calls itself.

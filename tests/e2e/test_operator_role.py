@@ -34,3 +34,41 @@ def test_the_role_is_made_changed_and_left_alone(tmp_path: Path, fast_lab: Lab, 
 
     out = play("create_role", fast_lab, tmp_path, operator_role_principal=r"VSPHERE.LOCAL\nobody")
     assert out.returncode != 0
+
+
+def test_the_role_on_a_cluster_is_enough_there_and_nowhere_else(
+    tmp_path: Path, fast_lab: Lab, run_module: RunModule
+) -> None:
+    """The check says before and after what the user lacks, also with the login of the user."""
+    login = fast_lab.answer["operator"]
+    who = {"username": login["user"], "password": login["password"]}
+    hosts = {host["name"]: host for host in run_module("host_info", fast_lab)["hosts"]}
+    cluster = hosts["esx-05"]["cluster"]
+    there = {"operator_role_principal": PRINCIPAL, "operator_role_clusters": [cluster]}
+    everything = "Global.SetCustomField, Host.Config.Maintenance, Resource.AssignVMToPool, Resource.ColdMigrate"
+
+    out = play("create_role", fast_lab, tmp_path, "--check", **there)
+    assert out.returncode == 0, out.stdout
+    assert f"on {cluster}: missing {everything}" in out.stdout, out.stdout
+    for sign in ("changed=3", "changed=0"):
+        out = play("create_role", fast_lab, tmp_path, **there)
+        assert out.returncode == 0, out.stdout
+        assert sign in out.stdout
+    own = {"liveml_vsphere_username": login["user"], "liveml_vsphere_password": login["password"]}
+    out = play("create_role", fast_lab, tmp_path, "--check", **there, **own)
+    assert f"on {cluster}: no privilege is missing" in out.stdout, out.stdout
+    elsewhere = {**there, "operator_role_clusters": [], "operator_role_folders": ["vm"]}
+    out = play("create_role", fast_lab, tmp_path, "--check", **elsewhere, **own)
+    assert f"on vm: missing {everything}" in out.stdout, out.stdout
+
+    assert run_module("host_maintenance", fast_lab, host="esx-05", state="fenced", **who)["maintenance"] == "entering"
+    assert run_module("host_maintenance", fast_lab, host="esx-05", state="normal", **who)["changed"]
+    plan = run_module("migration_plan", fast_lab, vms=["ML-cpu-vm-05"], policy="any", state_dir=str(tmp_path), **who)
+    moved = run_module(
+        "vm_migrate", fast_lab, plan=plan["plan"], state_dir=str(tmp_path), experiments={"enabled": False}, **who
+    )
+    assert [move["result"] for move in moved["moves"]] == ["moved"], moved
+
+    out = play("create_role", fast_lab, tmp_path, operator_role_principal=PRINCIPAL, operator_role_clusters=["nowhere"])
+    assert out.returncode != 0
+    assert "nowhere" in out.stdout
