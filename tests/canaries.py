@@ -73,11 +73,20 @@ SHAPES: Mapping[str, Options | None] = {
 }
 
 
+# What such an option takes is a secret, also if its spec does not say so.
+SECRET_NAME = re.compile(r"passw|token|secret|passphrase|headers|api_?key")
+
+
+def is_named_like_a_secret(name: str, option: Mapping[str, Any]) -> bool:
+    """Whether the name of an option says that it takes a secret."""
+    return bool(SECRET_NAME.search(name)) and option["type"] in ("str", "dict", "raw")
+
+
 def secret_places(options: Options, within: Place = ()) -> Iterator[Place]:
     """Where an option takes a secret. Raises LookupError for a mapping of which nobody said what it contains."""
     for name, option in options.items():
         mapping = "dict" in (option["type"], option.get("elements"))
-        if option.get("no_log"):
+        if option.get("no_log") or is_named_like_a_secret(name, option):
             yield (*within, name)
         elif inner := option.get("options") or (shape_of(name) if mapping else None):
             yield from secret_places(inner, (*within, name))
@@ -175,4 +184,4 @@ class Processes:
                         self._search.look(
                             data, f"{name} of {data[:60]!r}" if name == "cmdline" else f"{name} of a process"
                         )
-            time.sleep(0.05)
+            time.sleep(0.2)

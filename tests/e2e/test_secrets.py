@@ -123,7 +123,7 @@ class Stage:
             "ports": [1],
             "allowed_networks": ["127.0.0.0/8"],
             "baseline": 0.5,
-            "settle_timeout": 3,
+            "settle_timeout": 1,
             "guest_username": "someone",
             "guest_process": "x",
             "guest_vms": ["*"],
@@ -136,7 +136,7 @@ class Stage:
         mail = {"kind": "mail", "host": "127.0.0.1", "to": "a@example.com", "secure": "never"}
         # The URL is a secret too: each has a path of its own.
         return [
-            {**mail, "port": self.post.smtp, "username": ""},
+            {**mail, "port": self.post.smtp, "password": ""},  # what arrives needs no login
             {**mail, "port": 1, "username": "someone"},
             {"kind": "slack", "validate_certs": False},
             {"kind": "webhook", "url": f"{web}/{self.canaries.for_place('webhook', 'path')}"},
@@ -167,10 +167,14 @@ class Stage:
                     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
                     "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
                     "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+                    "ANSIBLE_REMOTE_TEMP": str(folder / "tmp"),
+                    "ANSIBLE_INJECT_INVOCATION": "1",  # newer cores keep the arguments of modules only then
                     "HTTPS_PROXY": f"http://127.0.0.1:{self.post.web}",
+                    "SSL_CERT_FILE": self.lab.env["SSL_CERT_FILE"],
                     **environment,
                 },
                 verbosity=3,
+                cmdline="--check" if name == "reconcile" else None,  # which makes the plan
                 quiet=True,
             )
         if environment:  # ansible-runner itself keeps the environment of its command
@@ -209,9 +213,11 @@ def roles_of(stage: Stage, state: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         "verify_experiments",
         {**shared, "verify_experiments_options": experiments, "verify_experiments_wait_timeout": 5},
     )
-    yield moving("restore_host", name="esx-01")
-    yield moving("migrate_vm", name="ML-cpu-vm-01")
-    yield "fault_domain", {**shared, "fault_domain_name": "us-west-2a"}
+    # They take the same paths; each hook and each source has a value in each option anyway.
+    less = {"notify": hooks[3:4], "experiments": stage.experiments("exec", "mlflow")}
+    yield moving("restore_host", name="esx-01", **less)
+    yield moving("migrate_vm", name="ML-cpu-vm-01", on_failure="stop", **less)
+    yield "fault_domain", {**shared, "fault_domain_name": "nowhere"}
     yield "hardware_event", {**shared, "hardware_event_host": "esx-01"}
     yield "report_state", shared
     yield "operator_role", {**shared, "operator_role_principal": r"VSPHERE.LOCAL\operator"}
@@ -238,7 +244,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 
 
 def modules_of(stage: Stage) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each module with what it needs, without secrets; each provider alone, so that the error of one hides no other."""
+    """Each module with what it needs, without secrets. One asks each provider alone, so that the error of one hides no other."""
     for name in MODULES:
         options = module_options(name)
         needed = dict(NEEDED.get(name, {}))
@@ -248,8 +254,8 @@ def modules_of(stage: Stage) -> Iterator[tuple[str, dict[str, Any]]]:
         if "experiments" not in options:
             yield name, needed
             continue
-        for provider in SOURCES:
-            yield name, {**needed, "experiments": stage.experiments(provider)}
+        for providers in ([provider] for provider in SOURCES) if name == "experiment_info" else (SOURCES,):
+            yield name, {**needed, "experiments": stage.experiments(*providers)}
 
 
 def test_no_secret_of_any_role_or_module_is_shown_kept_or_passed_on(
@@ -268,13 +274,13 @@ def test_no_secret_of_any_role_or_module_is_shown_kept_or_passed_on(
     for module, arguments in modules_of(stage):
         places = list(secret_places(module_options(module)))
         asked |= {(module, *place) for place in places}
-        for right in (True, False) if "hostname" in arguments else (True,):
-            known = {"password": lab.env["VMWARE_PASSWORD"]} if right and "hostname" in arguments else {}
+        for right in (True, False) if module == "host_info" else ("hostname" in arguments,):
+            known = {"password": lab.env["VMWARE_PASSWORD"]} if right else {}
             whole = stage.canaries.filled({**arguments, **known}, places, module)
             tasks.append({f"liveml.vsphere.{module}": whole, "ignore_errors": True, "register": "result"})
             tasks.append({"ansible.builtin.debug": {"var": "result"}})
     plays.append(("modules", {"tasks": tasks}, {}))
-    login = {key: value for key, value in lab.env.items() if key.startswith("VMWARE") or key == "SSL_CERT_FILE"}
+    login = {key: value for key, value in lab.env.items() if key.startswith("VMWARE")}
     login["H2O_PASSWORD"] = stage.canaries.for_place("environment", "H2O_PASSWORD")
     search = Search({**stage.canaries.made, "password of vCenter": lab.env["VMWARE_PASSWORD"]})
 
@@ -300,5 +306,6 @@ def test_no_secret_of_any_role_or_module_is_shown_kept_or_passed_on(
     assert post.mail
     assert post.http
     assert len(list(stage.seen.iterdir())) > 2, "the program was started, and kept its environment"
-    for name in ("evacuate_host", "restore_host", "migrate_vm", "notify", "report_state", "operator_role", "modules"):
-        assert stage.results[name] == "successful", (name, stage.results)
+    # One has an address with a secret, and the other a fault domain that does not exist.
+    failed = {name for name, status in stage.results.items() if status != "successful"}
+    assert failed == {"publish_evidence", "fault_domain"}, stage.results
