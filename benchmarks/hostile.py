@@ -157,7 +157,7 @@ def called(name: str, arguments: Mapping[str, Any], estate: Estate | None = None
     """Run a module in this process with a vCenter of that estate; returns its message. Raises AssertionError without one."""
 
     @contextmanager
-    def connected(_endpoint: Any) -> Iterator[None]:
+    def connected(*_arguments: Any, **_options: Any) -> Iterator[None]:
         yield
 
     login = {} if name in LOCAL else {"hostname": "127.0.0.1", "username": "u", "password": "p"}

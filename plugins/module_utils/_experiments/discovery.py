@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .._core.errors import ExperimentError, InvalidInput
+from .._core.untrusted import printable
 from .._vsphere.estate import Estate, Power, VmState
 from .clusters import key_of, merged, possible_cluster_members
 from .finished_models import (
@@ -133,7 +134,7 @@ class Providers:
                 found += [self._completed(scoped, e, vm, end) for e in truncate(experiments, room)]
                 details.append(detail)
         return Observation(
-            vm, tuple(found), "" if found else "; ".join(filter(None, details)) or "no source covers this VM"
+            vm, tuple(found), "" if found else printable("; ".join(filter(None, details))) or "no source covers this VM"
         )
 
     def _asked(self, scoped: Scoped, vm: VmState, until: float) -> tuple[list[Experiment], str]:
