@@ -143,6 +143,10 @@ def test_the_documented_matrix_is_whole() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert [core for core in SUPPORTED if f"   * - {core}." not in page] == []
     assert "failed" not in page
+    jobs = page[page.index(runner_pairs.HEADING) :]
+    for core in runner_pairs.CORES:
+        for runner in runner_pairs.RUNNERS:
+            assert re.search(rf"   \* - {re.escape(core)}\.\d+\n     - {re.escape(runner)}\n", jobs), (core, runner)
 
 
 def test_the_newest_core_is_in_the_matrix() -> None:
