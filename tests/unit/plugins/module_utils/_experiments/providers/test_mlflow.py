@@ -71,7 +71,9 @@ def test_a_search_that_takes_too_long_says_so(serve: Serve, monkeypatch: pytest.
 
 
 def test_a_list_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlflow, "LONGEST_LOOK", 0.0)
+    monkeypatch.setattr(
+        "ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base.LONGEST_LOOK", 0.0
+    )
     monkeypatch.setattr(mlflow, "PAGE_SECONDS", 0.5)
     pages = iter(range(10**9))
     with answering(lambda _path: (200, {"experiments": [], "next_page_token": str(next(pages))})) as url:
