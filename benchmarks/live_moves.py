@@ -56,9 +56,14 @@ def topology_of(others: int = 0, **qemu: Any) -> dict[str, Any]:
     return {**TOPOLOGY, "vms": vms}
 
 
+# Of a lab's guests: behind the switch, and on the bridge.
+GUEST_NETWORKS = ["127.0.0.0/8", "10.99.0.0/24"]
+
+
 def settings_of(run: str) -> dict[str, Any]:
     """The option ``experiments`` for a guest."""
-    return {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()} | SOURCES[run]
+    usual = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()}
+    return {**usual, "allowed_networks": GUEST_NETWORKS, **SOURCES[run]}
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,7 @@ def _waited_for(reading: int, look: Callable[[], None]) -> bytes:
     """What the child sent until it closed its end."""
     chunks: list[bytes] = []
     while True:
-        ready, _, _ = select.select([reading], [], [], _POLL_SECONDS)
+        ready = select.select([reading], [], [], _POLL_SECONDS)[0]
         look()
         if ready:
             chunk = os.read(reading, 1 << 16)

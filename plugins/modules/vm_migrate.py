@@ -130,7 +130,7 @@ notes:
   - While the task runs, it prints one line per event. Without events it prints the remaining time at intervals. On a terminal, each
     move in flight has a progress bar below the lines. Set the environment variable E(LIVEML_VSPHERE_PROGRESS) to V(lines) to
     print only lines, as in a pipe and in AWX, or to V(off) to print nothing. Nothing is printed if the stdout callback is for
-    programs, such as P(ansible.posix.json#callback).
+    programs, such as C(ansible.posix.json).
 attributes:
   check_mode:
     support: full

@@ -32,6 +32,7 @@ THOROUGH = "THOROUGH" in os.environ
 READS = {
     "Login", "Logout", "RetrieveServiceContent", "RetrievePropertiesEx", "ContinueRetrievePropertiesEx", "RetrieveProperties",
     "CreateContainerView", "DestroyView", "CurrentTime", "HasPrivilegeOnEntities",
+    "Fetch",  # pyVmomi reads a single property with it
 }  # fmt: skip
 
 

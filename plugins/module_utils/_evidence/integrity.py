@@ -97,7 +97,7 @@ def earlier_evidence(path: Path) -> Earlier | None:
         lines, head, samples = journal["events"], journal["head"], journal["samples_sha256"]
     except (ValueError, RecursionError, KeyError, TypeError):
         return Earlier(text)
-    if type(lines) is not int or lines < 0:
+    if isinstance(lines, bool) or not isinstance(lines, int) or lines < 0:
         return Earlier(text)
     return Earlier(text, lines, str(head), str(samples))
 

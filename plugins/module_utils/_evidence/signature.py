@@ -17,7 +17,8 @@ from .._core.errors import InvalidInput
 
 NAMESPACE = "liveml.vsphere"
 FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/=]+")
-Run = Callable[[list[str], bytes | None], tuple[int, str, str]]
+# pylint of ansible-test does not recognise that these are types.
+Run = Callable[[list[str], bytes | None], tuple[int, str, str]]  # pylint: disable=unsupported-binary-operation
 
 
 class Fit(StrEnum):

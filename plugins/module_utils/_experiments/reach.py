@@ -17,8 +17,9 @@ from .model import Experiment
 from .providers.probe import address_in
 from .providers.sources import Scoped
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# pylint of ansible-test does not recognise that these are classes.
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address  # pylint: disable=unsupported-binary-operation
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network  # pylint: disable=unsupported-binary-operation
 
 
 def _all(*names: str) -> tuple[Network, ...]:

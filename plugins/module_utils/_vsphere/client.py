@@ -274,7 +274,7 @@ def _as_connect_error(connection: Endpoint) -> Iterator[None]:
 
 def _is_no_answer(error: Exception) -> bool:
     """Whether the connection failed, or a proxy answered in its own words. pyVmomi raises a bare Exception for a wrong status."""
-    return isinstance(error, (OSError, http.client.HTTPException, ExpatError)) or type(error) is Exception
+    return isinstance(error, (OSError, http.client.HTTPException, ExpatError)) or error.__class__ is Exception
 
 
 @contextmanager

@@ -36,6 +36,7 @@ TYPES = (
 DYNAMIC = {
     "CancelTask",
     "Destroy_Task",
+    "FetchUserPrivilegeOnEntities",
     "DestroyCollector",
     "DestroyPropertyFilter",
     "DestroyView",

@@ -12,8 +12,9 @@ Each line in gets one line out. A program omits what it does not know.
 ``{"op": "final", "id", "vm", "secrets"}`` → ``{"status", "metric", "score", "artifacts"}`` (optional);
 ``{"op": "history", "id", "vm", "first", "last", "secrets"}`` → ``{"points": [[seconds, step], ...]}`` (optional).
 
-Secrets go to standard input only, and the program gets only the environment variables of ``ENVIRONMENT``. With ``signal: answers`` the program's answer must wait for the training. With
-``signal: changes`` it reports the recorded state at once, which may be ``freshness`` seconds old.
+Secrets go to standard input only, and the program gets only the environment variables of ``ENVIRONMENT``. With
+``signal: answers`` the program's answer must wait for the training. With ``signal: changes`` it reports the recorded state at
+once, which may be ``freshness`` seconds old.
 """
 
 from __future__ import annotations
