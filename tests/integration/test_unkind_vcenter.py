@@ -77,6 +77,8 @@ def test_a_run_survives_a_restart_of_vcenter(fast_lab: Lab, run_module: RunModul
 @pytest.mark.parametrize(
     ("call", "how"),
     [
+        ("RetrieveServiceContent", "unavailable"),
+        ("Login", "lost"),
         ("RelocateVM_Task", "unavailable"),
         ("RelocateVM_Task", "lost"),
         ("SetField", "unavailable"),

@@ -79,7 +79,7 @@ class Client:
         self.renewed = 0
         self.on_silence: Callable[[float], None] = lambda _seconds: None
         self._instance = _first_login(connection, patience)
-        self._content = self._instance.RetrieveContent()
+        self._content = self.call("read the service content", self._instance.RetrieveContent)
 
     @property
     def content(self) -> Any:
