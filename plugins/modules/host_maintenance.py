@@ -196,30 +196,24 @@ def wait(vcenter: VcenterSession, host: HostState, task: str, timeout: int) -> N
 
 
 def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
-    """Compare the host with the options, then act.
-
-    Try once more if the host changed its mode in between, and if the answer or the task was lost: the host shows what happened.
-    """
+    """Compare the host with the options, then act. Try once more if the host changed its mode in between."""
     try:
         return compare_and_act(module, vcenter)
-    except LoginRefused:
-        raise
     except CallFailed as error:
         if not is_wrong_state(error.fault):
             raise
         return compare_and_act(module, vcenter)
-    except (ConnectError, NotFound) as error:
-        if isinstance(error, NotFound) and error.option is not None:
-            raise
-        return {**compare_and_act(module, vcenter), "changed": True}
 
 
-def compare_and_act(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
-    """Change the host if it is not in the state of the options. Raises like :func:`reach`, and PermissionMissing."""
+def compare_and_act(module: AnsibleModule, vcenter: VcenterSession, *, acted: bool = False) -> dict[str, Any]:
+    """Change the host if it is not in the state of the options. Raises like :func:`reach`, and PermissionMissing.
+
+    If the answer to the call or its task was lost, the host shows what happened; ``acted``: that is so now.
+    """
     params = module.params
     host = find_host(vcenter.estate(), params["host"])
     if host.maintenance in SATISFIED[params["state"]]:
-        return answer(host, host.maintenance, changed=False)
+        return answer(host, host.maintenance, changed=acted)
     if vcenter.misses_privilege(host.moid, PRIVILEGE):
         if params["when_not_permitted"] == "fail":
             raise PermissionMissing(
@@ -229,7 +223,14 @@ def compare_and_act(module: AnsibleModule, vcenter: VcenterSession) -> dict[str,
             )
         return {**answer(host, host.maintenance, changed=False), "permitted": False, "message": not_permitted(host)}
     if not module.check_mode:
-        reach(vcenter, host, params)
+        try:
+            reach(vcenter, host, params)
+        except LoginRefused:
+            raise
+        except (ConnectError, NotFound):
+            if acted:
+                raise
+            return compare_and_act(module, vcenter, acted=True)
     return answer(host, REACHED[params["state"]], changed=True)
 
 
