@@ -64,9 +64,19 @@ def running_lab(*arguments: str) -> Iterator[Lab]:
             assert up.returncode == 0, up.stderr
             yield Lab(json.loads(up.stdout))
         finally:
+            panic = panic_of(Path(state))
             subprocess.run(
                 [*command, "down", "--state", state], cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True
             )
+            # Otherwise a broken simulator looks like a vCenter that does not answer.
+            assert not panic, panic
+
+
+def panic_of(state: Path) -> str:
+    """What the simulator wrote about its first panic; "" if there was none."""
+    file = state / "vcenter.log"
+    log = file.read_text(errors="replace") if file.exists() else ""
+    return log[found:][:3000] if (found := log.find("panic serving")) >= 0 else ""
 
 
 @pytest.fixture
