@@ -59,9 +59,22 @@ func (s *sight) dim(objects []types.ObjectContent) {
 	}
 }
 
+// collectorOf finds a collector of the session; an earlier session's collectors ended with it.
+func collectorOf(ctx *simulator.Context, ref types.ManagedObjectReference) (*simulator.PropertyCollector, *soap.Fault) {
+	collector, ok := ctx.Session.Get(ref).(*simulator.PropertyCollector)
+	if !ok {
+		return nil, simulator.Fault("", &types.ManagedObjectNotFound{Obj: ref})
+	}
+	return collector, nil
+}
+
 // RetrievePropertiesEx is the simulator's, without what may not be read.
 func (o *overrides) RetrievePropertiesEx(ctx *simulator.Context, req *types.RetrievePropertiesEx) soap.HasFault {
-	answer := ctx.Session.Get(req.This).(*simulator.PropertyCollector).RetrievePropertiesEx(ctx, req)
+	collector, fault := collectorOf(ctx, req.This)
+	if fault != nil {
+		return &methods.RetrievePropertiesExBody{Fault_: fault}
+	}
+	answer := collector.RetrievePropertiesEx(ctx, req)
 	if body, ok := answer.(*methods.RetrievePropertiesExBody); ok && body.Res != nil && body.Res.Returnval != nil {
 		o.vcenter.sight.dim(body.Res.Returnval.Objects)
 	}
@@ -70,7 +83,11 @@ func (o *overrides) RetrievePropertiesEx(ctx *simulator.Context, req *types.Retr
 
 // ContinueRetrievePropertiesEx is the next page of the same.
 func (o *overrides) ContinueRetrievePropertiesEx(ctx *simulator.Context, req *types.ContinueRetrievePropertiesEx) soap.HasFault {
-	answer := ctx.Session.Get(req.This).(*simulator.PropertyCollector).ContinueRetrievePropertiesEx(ctx, req)
+	collector, fault := collectorOf(ctx, req.This)
+	if fault != nil {
+		return &methods.ContinueRetrievePropertiesExBody{Fault_: fault}
+	}
+	answer := collector.ContinueRetrievePropertiesEx(ctx, req)
 	if body, ok := answer.(*methods.ContinueRetrievePropertiesExBody); ok && body.Res != nil {
 		o.vcenter.sight.dim(body.Res.Returnval.Objects)
 	}
@@ -80,6 +97,10 @@ func (o *overrides) ContinueRetrievePropertiesEx(ctx *simulator.Context, req *ty
 // CreateFilter rejects a filter with an object that does not exist, unless the filter asks for a report of missing objects
 // (PropertyFilterSpec.reportMissingObjectsInResults). The simulator takes every filter, and fails later.
 func (o *overrides) CreateFilter(ctx *simulator.Context, req *types.CreateFilter) soap.HasFault {
+	collector, fault := collectorOf(ctx, req.This)
+	if fault != nil {
+		return &methods.CreateFilterBody{Fault_: fault}
+	}
 	var missing []types.ManagedObjectReference
 	req.Spec.ObjectSet = slices.DeleteFunc(req.Spec.ObjectSet, func(spec types.ObjectSpec) bool {
 		if ctx.Session.Get(spec.Obj) == nil {
@@ -92,7 +113,7 @@ func (o *overrides) CreateFilter(ctx *simulator.Context, req *types.CreateFilter
 	if len(missing) > 0 && !told {
 		return &methods.CreateFilterBody{Fault_: simulator.Fault("", &types.ManagedObjectNotFound{Obj: missing[0]})}
 	}
-	answer := ctx.Session.Get(req.This).(*simulator.PropertyCollector).CreateFilter(ctx, req)
+	answer := collector.CreateFilter(ctx, req)
 	if body, ok := answer.(*methods.CreateFilterBody); ok && body.Res != nil && len(missing) > 0 {
 		o.vcenter.missing.note(req.This, body.Res.Returnval, missing)
 	}
@@ -130,9 +151,9 @@ func (m *missing) take(collector types.ManagedObjectReference) []types.PropertyF
 
 // WaitForUpdatesEx is the simulator's, and reports which objects are missing.
 func (o *overrides) WaitForUpdatesEx(ctx *simulator.Context, req *types.WaitForUpdatesEx) soap.HasFault {
-	collector, ok := ctx.Session.Get(req.This).(*simulator.PropertyCollector)
-	if !ok {
-		return &methods.WaitForUpdatesExBody{Fault_: simulator.Fault("", &types.ManagedObjectNotFound{Obj: req.This})}
+	collector, fault := collectorOf(ctx, req.This)
+	if fault != nil {
+		return &methods.WaitForUpdatesExBody{Fault_: fault}
 	}
 	updates := o.vcenter.missing.take(req.This)
 	if len(updates) > 0 {

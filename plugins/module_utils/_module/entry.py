@@ -10,6 +10,7 @@ import math
 import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -39,7 +40,8 @@ def run_module(
 
 def _module(spec: dict[str, Any], **options: Any) -> AnsibleModule:
     """The module with its options. It fails if a number is not finite, before anything else is done."""
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **options)
+    # AnsibleModule completes the default of a dictionary in place.
+    module = AnsibleModule(argument_spec=deepcopy(spec), supports_check_mode=True, **options)
     # Children of the module must not get them. Its options have them already.
     for variable in secret_variables({**CONNECTION_SPEC, **EXPERIMENT_SPEC}):
         os.environ.pop(variable, None)
