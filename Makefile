@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e live chaos frameworks worlds mutants same-model lint sanity importer matrix release docs roles reference bench figures packaging gitops browser screenshots lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e live chaos frameworks thorough worlds mutants same-model lint sanity importer matrix release docs roles reference bench figures packaging gitops browser screenshots lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ mutants: setup-test ## Change the code and see its unit tests fail: make mutants
 
 frameworks: setup-frameworks ## Watch real TensorFlow by MLflow, TensorBoard and Prometheus (installs 2 GB)
 	@$(PYTEST) tests/frameworks -rs
+
+thorough: setup-test ## Run the tests of which make test has only a sample (half an hour)
+	@THOROUGH=1 $(PYTEST) tests -m thorough --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 gitops: setup-test ## Run the tests of pipelines and rulebooks with all their variants
 	@THOROUGH=1 $(PYTEST) tests/gitops tests/eda

@@ -24,4 +24,5 @@ os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)  # pytest-ansible read
 
 from tests.labs import fast_lab, run_module  # noqa: F401 - fixtures for every folder
 from tests.measuring import measured, pytest_runtest_call  # noqa: F401 - what is true on a slow machine
+from tests.thorough import pytest_runtest_setup  # noqa: F401 - what takes long has a target of its own
 from tests.turns import pytest_collection_modifyitems, pytest_configure, pytest_unconfigure  # noqa: F401 - workers take turns

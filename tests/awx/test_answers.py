@@ -81,7 +81,9 @@ ROLES = {
 }
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    "role", [pytest.param(role, marks=[pytest.mark.thorough] if role != "evacuate_host" else []) for role in ROLES]
+)
 def test_a_playbook_with_empty_answers_does_what_it_does_without(fast_lab: Lab, tmp_path: Path, role: str) -> None:
     playbook, name = ROLES[role]
     found = []

@@ -74,6 +74,7 @@ def applied() -> Store:
     return store
 
 
+@pytest.mark.thorough
 def test_applied_again_it_changes_nothing(applied: Store) -> None:
     assert applied.writes
     applied.writes.clear()
@@ -123,6 +124,7 @@ def test_teams_see_the_plan_and_nobody_moves_vms_without_an_approval(applied: St
         assert rights == {"operators": operators, "approvers": {"read"}, "auditors": {"read"}}, name
 
 
+@pytest.mark.thorough
 def test_other_sites_a_manual_project_a_private_registry_a_vcenter_of_its_own() -> None:
     store = Store(ROOT)
     site = {
@@ -158,6 +160,7 @@ def test_other_sites_a_manual_project_a_private_registry_a_vcenter_of_its_own() 
         }
 
 
+@pytest.mark.thorough
 def test_a_first_sync_that_fails_is_made_up_for_by_the_next_run() -> None:
     store = Store(ROOT, reachable=False)
     login = {"SCM_USERNAME": "robot", "SCM_TOKEN": "a-secret-of-git"}
@@ -323,6 +326,7 @@ def test_the_workflow_carries_out_the_approved_plan_and_refuses_a_drifted_one(
     assert len([e for e in progress if "switched over to" in e["stdout"]]) == len(leaving)
 
 
+@pytest.mark.thorough
 def test_what_failed_ends_as_failed_also_if_all_vms_come_home(applied: Store, fast_lab: Lab, tmp_path: Path) -> None:
     store = applied
     connected(store, fast_lab)

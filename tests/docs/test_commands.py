@@ -27,6 +27,7 @@ import pytest
 
 from tests.docs.pages import Command, Outcome, commands, missing, pages, run
 from tests.labs import ENVIRONMENT, ROOT, Lab, running_lab
+from tests.thorough import THOROUGH
 
 pytestmark = pytest.mark.long
 
@@ -50,6 +51,8 @@ MEANT = {
 ENDS = {r"^timeout --signal=KILL": {137}}
 # Pages that continue where another one ended.
 FOLLOWS = {"howto_verify_evidence": "tutorial_lab"}
+# Pages that take long, and whose commands other tests run as well.
+LONG = {"howto_gitops", "howto_vmc"}
 # How fast simulated time passes: in the tutorial a run is killed under way.
 TIME_SCALES = {"tutorial_lab": "0.1"}
 
@@ -88,7 +91,7 @@ SCRIPTS = scripts()
 @pytest.fixture(scope="module")
 def readings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[dict[str, Reading]]]]:
     followed = {page: [page, *(f for f, first in FOLLOWS.items() if first == page)] for page in SCRIPTS}
-    chains = [chain for page, chain in followed.items() if page not in FOLLOWS]
+    chains = [chain for page, chain in followed.items() if page not in FOLLOWS and (THOROUGH or page not in LONG)]
     with ThreadPoolExecutor(2) as readers:
         begun = {}
         for chain in chains:
@@ -181,7 +184,9 @@ def prelude(lab: Lab) -> str:
 MOVES = "import json, sys, urllib.request as u; sys.exit(not json.load(u.urlopen(sys.argv[1] + '/v1/state'))['moves'])"
 
 
-@pytest.mark.parametrize("page", SCRIPTS)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.thorough] if page in LONG else []) for page in SCRIPTS]
+)
 def test_the_commands_of_a_page_do_what_it_says(page: str, readings: dict[str, Future[dict[str, Reading]]]) -> None:
     reading = readings[page].result()[page]
     for outcome in reading.outcomes:

@@ -23,7 +23,7 @@ from tests.measuring import PATIENCE
 pytestmark = pytest.mark.long
 
 HOST = "esx-05"
-KILLS = int(os.environ.get("KILLS", "5"))
+KILLS = int(os.environ.get("KILLS", "1"))
 
 
 @pytest.mark.parametrize("seed", range((KILLS + 1) // 2))

@@ -191,7 +191,9 @@ def test_a_rack_that_dies_is_one_decision(lab: Lab, tmp_path: Path) -> None:
     assert unmoved(lab)
 
 
-@pytest.mark.parametrize("name", CASES if "THOROUGH" in os.environ else ["vcenter_events"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "vcenter_events" else [pytest.mark.thorough]) for name in CASES]
+)
 def test_a_burst_is_checked_in_vcenter_and_planned_once_without_awx(lab: Lab, tmp_path: Path, name: str) -> None:
     burst, _host, condition = CASES[name]
     with rulebook(f"{name}_without_awx", lab, tmp_path, aliases={INSTANCE: "esx-01"}) as running:
@@ -238,7 +240,7 @@ def test_an_event_that_vcenter_does_not_confirm_is_left_alone(lab: Lab, tmp_path
     assert unmoved(lab)
 
 
-@pytest.mark.skipif("THOROUGH" not in os.environ, reason="make gitops runs it")
+@pytest.mark.thorough
 def test_only_who_asks_for_it_gets_an_evacuation_without_approval(lab: Lab, tmp_path: Path) -> None:
     lab.post("hosts/esx-04/alarm", alarm="red")
     assert play("hardware_event", lab, tmp_path, hardware_event_host="esx-04").returncode == 0

@@ -27,7 +27,6 @@ from tests.labs import ROOT, Lab, RunModule, play, running_lab
 pytestmark = pytest.mark.long
 
 HOST = "esx-01"
-THOROUGH = "THOROUGH" in os.environ
 # What a user with the role Read-only may call.
 READS = {
     "Login", "Logout", "RetrieveServiceContent", "RetrievePropertiesEx", "ContinueRetrievePropertiesEx", "RetrieveProperties",
@@ -244,7 +243,7 @@ def test_a_fault_domain_is_refused_as_a_whole_or_evacuated_host_by_host(lab: Lab
     assert len(lab.get("state")["moves"]) == moves
 
 
-@pytest.mark.skipif(not THOROUGH, reason="make gitops runs it")
+@pytest.mark.thorough
 def test_a_fault_domain_leaves_by_a_request_and_comes_back(lab: Lab, tmp_path: Path) -> None:
     home, state = lab.where(), tmp_path / "state"
     inside = ("esx-01", "esx-02")

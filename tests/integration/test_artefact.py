@@ -113,6 +113,7 @@ def test_the_demonstrations_playbooks_run_from_the_artefact(artefact: Path, fast
     assert fast_lab.where() == before
 
 
+@pytest.mark.thorough
 def test_the_oldest_pair_of_awx_does_not_hang(artefact: Path) -> None:
     """ansible-core 2.16 forks tasks while it holds the lock of its display; ansible-runner 2.4.0 writes from them."""
     [oldest, *_others] = pairs()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Real trainings meet each fate once while they are watched; ``make bench ONLY=verdicts`` does it 200 times."""
+"""Real trainings meet their fates while they are watched; ``make bench ONLY=verdicts`` does it 200 times."""
 
 from __future__ import annotations
 
@@ -18,9 +18,22 @@ from tests.measuring import Measured
 pytestmark = pytest.mark.alone
 
 
-def test_each_fate_is_called_by_its_name(measured: Measured) -> None:
+# One for each kind of harm and of server.
+SAMPLE = {
+    "freeze within the budget",
+    "killed and restarted",
+    "limited grid, freeze beyond the budget",
+    "exporter without a start time, killed and restarted",
+    "records, each step logged three times",
+}
+
+
+@pytest.mark.parametrize("names", [SAMPLE, pytest.param(set(), marks=pytest.mark.thorough)], ids=["sample", "all"])
+def test_each_fate_is_called_by_its_name(measured: Measured, names: set[str]) -> None:
+    fates = [fate for fate in (*FATES, *LOOP_FATES) if fate.name in names or not (names or fate.frail)]
+    assert len(fates) >= len(SAMPLE)
     with Fleet(1) as fleet:
-        found = play(Report(), fleet, [*(fate for fate in FATES if not fate.frail), *LOOP_FATES], seed=1)
+        found = play(Report(), fleet, fates, seed=1)
     wrong = {run.fate.name: run.verdict for run in found if not run.right}
     assert not {Verdict.UNINTERRUPTED, Verdict.COMPLETED} & set(wrong.values()), wrong
     with measured():

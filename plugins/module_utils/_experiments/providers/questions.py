@@ -118,7 +118,7 @@ class Asking:
             exact=known is not None,
             resent=cut or (winner is self.first and not others and self._may_be_late()),
             unheard=self._unheard(winner, sent, received, others),
-            again=max([line.begun for line in (winner, *others) if line is not self.first], default=None),
+            again=self._last_answered(winner, received, others),
             deaf=deaf,
             awake=awake,
             deaf_since=deaf_since,
@@ -149,6 +149,13 @@ class Asking:
                     pass  # a server that gives up the rest, or a proxy
                 waiting.remove(line)
         return answered
+
+    def _last_answered(self, winner: Line, received: float, others: Sequence[Line]) -> float | None:
+        """When the last question was asked that was answered. One that was asked after ``received`` was not part of the wait."""
+        begun = [line.begun for line in others if line is not self.first and line.begun <= received]
+        if winner is not self.first:
+            begun.append(min(winner.begun, received))  # the kernel reports milliseconds
+        return max(begun, default=None)
 
     def _unheard(self, winner: Line, sent: float, received: float, others: Sequence[Line]) -> float | None:
         """When the last question was asked that is lost, although it had time to be answered before ``received``."""

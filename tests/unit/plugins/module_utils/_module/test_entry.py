@@ -94,6 +94,6 @@ def test_passwords_leave_the_environment_once_the_options_have_them(
     assert names == {"VMWARE_PASSWORD", "H2O_PASSWORD"}
     for name in names:
         monkeypatch.setenv(name, "CANARY")
-    run_module("placement", hostname="127.0.0.1", port=1, username="x")
+    run_module("placement", hostname="127.0.0.1", port=1, username="x", vcenter_patience=0)
     run_module("evidence_report", state_dir="/nowhere")
     assert "CANARY" not in os.environ.values()
