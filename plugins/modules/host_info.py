@@ -81,6 +81,12 @@ hosts:
       description: Name of the cluster.
       type: str
       sample: ml-cluster
+    drs:
+      description:
+        - What DRS of the cluster does with VMs, V(off), V(manual), V(partial) or V(full). Single VMs may differ.
+        - V(unknown) if it could not be read.
+      type: str
+      sample: full
     datacenter:
       description: Name of the datacenter.
       type: str
@@ -147,6 +153,7 @@ def result_for(estate: Estate, host: HostState, alarms: tuple[Alarm, ...]) -> di
         "name": host.name,
         "moid": host.moid,
         "cluster": host.cluster_name,
+        "drs": str(estate.drs_of(host).automation),
         "datacenter": host.datacenter,
         "fault_domain": host.fault_domain,
         "connection": str(host.connection),

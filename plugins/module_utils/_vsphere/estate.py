@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+EDIT_CLUSTER = "Host.Inventory.EditCluster"  # the privilege to change DRS, its overrides included
+
 
 class Connection(StrEnum):
     """``HostSystemConnectionState``."""
@@ -189,6 +191,48 @@ class VmHostRule:
         return vm in self.vms and (host in self.hosts) is not self.affine
 
 
+class Automation(StrEnum):
+    """What DRS does with VMs of a cluster, or with one VM."""
+
+    OFF = "off"  # nothing: DRS is off, or the VM is excluded from it
+    MANUAL = "manual"  # it recommends
+    PARTIAL = "partial"  # it places a VM at power-on; later it recommends
+    FULL = "full"  # it moves VMs by itself
+    UNKNOWN = "unknown"  # could not be read
+
+
+@dataclass(frozen=True, slots=True)
+class DrsOverride:
+    """A cluster's setting for one VM (``ClusterDrsVmConfigInfo``). What is not set, the cluster decides.
+
+    A run that changes an override sets exactly these values again.
+    """
+
+    enabled: bool | None = None  # False excludes the VM from DRS
+    behavior: Automation | None = None  # manual, partial or full
+
+
+@dataclass(frozen=True, slots=True)
+class Drs:
+    """DRS of one cluster. ``overrides`` are by VM MoID. By default nothing is known."""
+
+    automation: Automation = Automation.UNKNOWN
+    overrides_allowed: bool | None = None  # None: could not be read. If not allowed, DRS ignores the overrides
+    overrides: Mapping[str, DrsOverride] | None = None  # None: could not be read
+
+    def of(self, vm: str) -> Automation:
+        """What DRS does with a VM (MoID)."""
+        if self.automation in (Automation.OFF, Automation.UNKNOWN) or self.overrides_allowed is False:
+            return self.automation
+        if self.overrides is None:
+            return Automation.UNKNOWN
+        override = self.overrides.get(vm)
+        if override is None:
+            return self.automation
+        own = Automation.OFF if override.enabled is False else override.behavior or self.automation
+        return own if self.overrides_allowed or own is self.automation else Automation.UNKNOWN
+
+
 @dataclass(frozen=True, slots=True)
 class Estate:
     """Everything that the planner may know. Keys are MoIDs.
@@ -206,6 +250,11 @@ class Estate:
     affinity: tuple[AffinityRule, ...] = ()
     vm_host_rules: tuple[VmHostRule, ...] = ()
     unreadable: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    drs: Mapping[str, Drs] = field(default_factory=dict)  # by MoID of the compute resource
+
+    def drs_of(self, host: HostState) -> Drs:
+        """DRS of the host's cluster."""
+        return self.drs.get(host.cluster, Drs())
 
     @property
     def host_names(self) -> dict[str, str]:

@@ -24,9 +24,12 @@ from .estate import (
     AffinityRule,
     Alarm,
     AntiAffinityRule,
+    Automation,
     Connection,
     Datastore,
     Device,
+    Drs,
+    DrsOverride,
     Estate,
     HostState,
     Maintenance,
@@ -46,6 +49,8 @@ except ImportError:
 
 MIB = 1024**2
 _PAGE = 500
+# They do not decide whether a VM may move, but how its move is guarded: see Drs.
+_DRS, _DRS_OVERRIDES = DRS_PATHS = ("configurationEx.drsConfig", "configurationEx.drsVmConfig")
 PATHS = {
     "Datacenter": ["name", "vmFolder"],
     "Folder": ["name", "parent"],
@@ -55,6 +60,7 @@ PATHS = {
         "configurationEx.group",
         "configurationEx.dasConfig.enabled",
         "configurationEx.dasConfig.admissionControlPolicy",
+        *DRS_PATHS,
     ],
     "VirtualApp": ["parentFolder", "parentVApp"],
     "Datastore": ["name", "host", "summary.accessible"],
@@ -113,6 +119,12 @@ STOCK_SIMULATOR = "dbed6e0c-bd88-4ef6-b594-21283e1c677f"  # instanceUuid of govm
 TASK_PATHS = ["info.state", "info.descriptionId"]
 DEVICE_PATHS = ["config.hardware.device", "config.cpuAffinity", "config.memoryAffinity"]
 MOVING_TASKS = ("relocate", "migrate", "executevmotion")  # the last one is DRS: Drm.ExecuteVMotionLRO
+
+_AUTOMATION = {
+    "manual": Automation.MANUAL,
+    "partiallyAutomated": Automation.PARTIAL,
+    "fullyAutomated": Automation.FULL,
+}
 
 # Objects of which an unreadable property decides whether a VM may move.
 DECIDING = ("HostSystem", "VirtualMachine", "ClusterComputeResource", "Datastore")
@@ -175,7 +187,13 @@ def read_estate(
         anti_affinity=tuple(_anti_affinity(rows["ClusterComputeResource"])),
         affinity=tuple(_affinity(rows["ClusterComputeResource"])),
         vm_host_rules=tuple(_vm_host_rules(rows["ClusterComputeResource"])),
-        unreadable={moid: row.unreadable for kind in DECIDING for moid, row in rows[kind].items() if row.unreadable},
+        unreadable={
+            moid: unread
+            for kind in DECIDING
+            for moid, row in rows[kind].items()
+            if (unread := row.unreadable.difference(DRS_PATHS))
+        },
+        drs={m: _drs(rows["ClusterComputeResource"].get(m)) for m in clusters},
     )
     return read_devices(client, estate, devices_of_vms)
 
@@ -577,6 +595,31 @@ def _vm_host_rules(clusters: Rows) -> Iterator[VmHostRule]:
             if name:
                 hosts = _moids(getattr(groups.get(name), "host", ()))
                 yield VmHostRule(shortened(str(rule.name)), vms, hosts, affine, bool(rule.mandatory))
+
+
+def _drs(cluster: Row | None) -> Drs:
+    """DRS of a cluster, or of a standalone host (``None``), which does not have it."""
+    if cluster is None:
+        return Drs(Automation.OFF)
+    config = cluster.get(_DRS)
+    overrides = {_moid(o.key): _override(o) for o in cluster.get(_DRS_OVERRIDES) or ()}
+    return Drs(
+        automation=_automation(config),
+        overrides_allowed=getattr(config, "enableVmBehaviorOverrides", None),
+        overrides=None if _DRS_OVERRIDES in cluster.unreadable else overrides,
+    )
+
+
+def _automation(config: Any) -> Automation:
+    """What ``ClusterDrsConfigInfo`` says. A value that is not set or not known may mean anything."""
+    if getattr(config, "enabled", None) is None:
+        return Automation.UNKNOWN
+    return _AUTOMATION.get(str(config.defaultVmBehavior), Automation.UNKNOWN) if config.enabled else Automation.OFF
+
+
+def _override(info: Any) -> DrsOverride:
+    behavior = None if info.behavior is None else _AUTOMATION.get(str(info.behavior), Automation.UNKNOWN)
+    return DrsOverride(info.enabled, behavior)
 
 
 def _moid(reference: Any) -> str:

@@ -19,7 +19,7 @@ from .._core.errors import (
 )
 from .._core.untrusted import text
 from .client import Client
-from .estate import Alarm, Estate, HostState, Power
+from .estate import EDIT_CLUSTER, Alarm, Estate, HostState, Power
 from .faults import is_over
 from .following import Following
 from .guest import (
@@ -204,6 +204,11 @@ class VcenterSession:
     def missing_to_move(self, vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """The privileges that the logged-in user needs to move VMs and does not have, by VM, in one call."""
         return self._missing("VirtualMachine", tuple(vms), MOVE_PRIVILEGES)
+
+    def editable_clusters(self, clusters: Iterable[str]) -> frozenset[str]:
+        """Those of the clusters (MoIDs) that the logged-in user may edit, in one call; without clusters, in none."""
+        asked = frozenset(clusters)
+        return asked - self._missing("ClusterComputeResource", sorted(asked), (EDIT_CLUSTER,)).keys()
 
     def _missing(self, kind: str, moids: Sequence[str], privileges: Sequence[str]) -> dict[str, tuple[str, ...]]:
         if not moids:
