@@ -69,7 +69,10 @@ def survey(name: str) -> dict[str, Any]:
     asked = {
         option: spec
         for option, spec in specs_of(role).items()
-        if "dict" not in (spec["type"], spec.get("elements")) and option not in left_out and not SITE.search(option)
+        if "dict" not in (spec["type"], spec.get("elements"))
+        and len(spec.get("choices", ["yes", "no"])) > 1  # one choice is not a question
+        and option not in left_out
+        and not SITE.search(option)
     }
     questions = [question(option, spec, role) for option, spec in asked.items()]
     return {"name": name, "description": f"Options of the role {role}", "spec": questions}

@@ -97,6 +97,16 @@ options:
       - Plan the return of the VMs that an evacuation moved away from O(host) or O(fault_domain).
     type: bool
     default: false
+  drs:
+    description:
+      - How to guard the evacuation of O(host) or O(fault_domain) against DRS that moves the VMs by itself.
+      - V(auto) plans to exclude the VMs from DRS while they move, if the cluster allows overrides and the user may edit the cluster.
+        Otherwise it plans to move the VMs before the host is fenced, because the fence makes DRS evacuate the host.
+      - V(follow) plans to let DRS choose the targets and move the VMs. M(liveml.vsphere.vm_migrate) does not carry out such a plan.
+      - RV(plan.drs) has the decision. This collection does not change DRS itself. The option has no effect with O(use_homes=true), or without O(host) and O(fault_domain).
+    type: str
+    choices: [auto, follow]
+    default: auto
   assume_in_service:
     description:
       - In check mode, plan as if O(host), or all hosts of O(fault_domain), were not in maintenance mode.
@@ -175,7 +185,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan_id:
-  description: ID of the plan. Two plans with the same moves and the same VMs that cannot move have the same ID.
+  description: ID of the plan. Two plans have the same ID if they move the same VMs to the same hosts, the same VMs cannot move, and they
+    handle DRS in the same way.
   returned: always
   type: str
   sample: 0f343b0931126a20f133d67c2b018a3b5d9ae7b36c2d0f0a6f3f0f1d2c4b5a69
@@ -202,6 +213,43 @@ plan:
       description: Names of the VMs that are at their destination already.
       type: list
       elements: str
+    drs:
+      description: How DRS is handled, with one entry for each cluster of the evacuated hosts.
+      type: list
+      elements: dict
+      contains:
+        cluster:
+          description: MoID of the cluster.
+          type: str
+          sample: domain-c8
+        cluster_name:
+          description: Name of the cluster.
+          type: str
+          sample: ml-cluster
+        automation:
+          description:
+            - What DRS of the cluster does, V(off), V(manual), V(partial) or V(full). Single VMs may differ.
+            - V(unknown) if it could not be read.
+          type: str
+          sample: full
+        how:
+          description:
+            - V(off) if DRS moves none of the planned VMs by itself, so nothing must be done.
+            - V(pin) if the VMs in RV(plan.drs[].pinned) must get an override that excludes them from DRS before the host is fenced,
+              and their previous settings afterwards.
+            - V(fence_last) if the VMs must move before the host is fenced.
+            - V(follow) if DRS chooses the targets and moves the VMs.
+          type: str
+          sample: pin
+        pinned:
+          description: MoIDs of the VMs to exclude from DRS.
+          type: list
+          elements: str
+          sample: [vm-42]
+        why:
+          description: One sentence that says so, or an empty text if there is nothing to say.
+          type: str
+          sample: DRS of cluster ml-cluster is fully automated for 1 of 1 VMs. Each of them must be excluded from DRS while it moves.
 hosts:
   description: Names of the hosts that O(host) or O(fault_domain) selects.
   returned: always
@@ -209,7 +257,9 @@ hosts:
   elements: str
   sample: [esx-05.example.com]
 lines:
-  description: "One line per move, C(vm: source → target)."
+  description:
+    - "One line per move, C(vm: source → target)."
+    - Then one line for each cluster whose DRS moves VMs of the plan by itself, or for which that could not be read.
   returned: always
   type: list
   elements: str
@@ -319,7 +369,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_lines, plan_to_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan, Policy
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drs import pinnable_clusters
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import DrsOption, Plan, Policy
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import check_fault_domains
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import between_runs
@@ -349,6 +400,7 @@ SPEC: dict[str, Any] = {
     "memory_headroom": {"type": "int", "default": 10},
     "cpu_headroom": {"type": "int", "default": 10},
     "use_homes": {"type": "bool", "default": False},
+    "drs": {"type": "str", "choices": [str(option) for option in DrsOption], "default": "auto"},
     "assume_in_service": {"type": "bool", "default": False},
     "approved": {"type": "dict", "default": {}},
     "plan_id": {"type": "str", "default": ""},
@@ -376,7 +428,11 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
             estate = vcenter.estate(fault_domains=domains)
     approved = approved_plan(params, estate)
     request = request_of(params, estate, hosts, approved, module.warn)
-    request = replace(request, not_permitted=vcenter.missing_to_move(request.vms))
+    request = replace(
+        request,
+        not_permitted=vcenter.missing_to_move(request.vms),
+        editable_clusters=vcenter.editable_clusters(pinnable_clusters(estate, request)),
+    )
     estate = vcenter.devices(estate, request.vms)  # only devices: VMs may have moved since they were selected
     if module.check_mode and params["assume_in_service"]:
         estate = assume_in_service(estate, *(host.moid for host in hosts))

@@ -377,7 +377,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module, show_warnings
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_from_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import DrsHandling, Plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import limits_from
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry, VerdictReached
@@ -559,6 +559,12 @@ def warn_unrecoverable(module: AnsibleModule, experiments: Iterable[Experiment])
 def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     """Check that the plan is up to date, then carry it out."""
     plan = plan_from_dict(module.params["plan"])
+    if any(decision.how is DrsHandling.FOLLOW for decision in plan.drs):
+        raise InvalidInput(
+            "The plan lets DRS move the VMs, but this module moves them itself",
+            hint="Create the plan with drs=auto",
+            option="plan",
+        )
     estate = vcenter.estate(devices_of_vms=[move.vm for move in plan.moves])
     if plan.vcenter.instance_uuid != estate.vcenter.instance_uuid:
         raise InvalidInput(

@@ -70,7 +70,8 @@ def test_a_survey_asks_for_what_the_role_takes(name: str) -> None:
     survey = SURVEYS[name]
     assert why_not_stored(survey) is None
     questions = {question["variable"]: question for question in survey["spec"]}
-    assert set(options) - set(questions) <= {f"{role}_{suffix}" for suffix in UNASKED} | left_out
+    decided = {variable for variable, option in options.items() if len(option.get("choices", ())) == 1}
+    assert set(options) - set(questions) <= {f"{role}_{suffix}" for suffix in UNASKED} | left_out | decided
     for variable, question in questions.items():
         option = options[variable]
         assert question["required"] is option.get("required", False)

@@ -77,6 +77,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "fence_kept": {"host": "esx-05", "detail": "no permission"},
     "planned": {**_MOVE, "memory_bytes": 2**34, "predicted_seconds": 20.0, "why": "least used", "back": False},
     "refused": {"vm": _VM, "blocking": True, "reasons": [{"check": "busy", "object": "backup", "hint": "Wait"}]},
+    "drs_planned": {"cluster": {"moid": "domain-c8", "name": "ml"}, "automation": "full", "how": "pin", "pinned": ["vm-1"],
+                    "why": "DRS of cluster ml is fully automated for 1 of 1 VMs."},
     "move_submitting": {**_MOVE, "attempt": 1, "adopted": False},
     "move_submitted": {"number": 1, "vm": _VM, "task": "task-9"},
     "move_progress": {"number": 1, "vm": _VM, "percent": 40},

@@ -14,6 +14,7 @@ from .._core.untrusted import printable
 from .._core.wording import percent, stall_text
 from .._experiments.model import Experiment
 from .._run.events import (
+    DrsPlanned,
     Entry,
     Event,
     ExperimentFound,
@@ -216,6 +217,8 @@ def _text_of_move(event: Event) -> str | None:
             return f"planned {source.name} → {target.name}: {why}"
         case VmRefused(reasons=reasons):
             return "refused: " + "; ".join(f"{r.check} ({r.object}): {r.hint}" for r in reasons)
+        case DrsPlanned(why=why):
+            return why
         case MoveSubmitting(source=source, target=target):
             return f"moving {source.name} → {target.name}"
         case MoveProgressed(percent=done):

@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from .._core.codec import Malformed, decoded, encoded
 from .._core.errors import InvalidInput
 from .._vsphere.estate import VcenterInfo
-from .model import Move, Plan, Reason, Refusal
+from .model import DrsDecision, DrsHandling, Move, Plan, Reason, Refusal
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "moves": [asdict(move) for move in plan.moves],
         "refusals": [asdict(refusal) | {"reasons": [asdict(r) for r in refusal.reasons]} for refusal in plan.refusals],
         "settled": list(plan.settled),
+        "drs": [encoded(decision) for decision in plan.drs],
     }
 
 
@@ -46,8 +48,9 @@ def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
                 for refusal in data["refusals"]
             ),
             settled=tuple(data["settled"]),
+            drs=tuple(decoded(DrsDecision, decision) for decision in data.get("drs") or ()),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, Malformed) as error:
         raise InvalidInput(
             f"{option} is not a plan ({error})",
             hint=f"Set {option} to the plan that migration_plan returned",
@@ -63,28 +66,35 @@ def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
 
 
 def plan_id_of(plan: Plan) -> str:
-    """The SHA-256 of what the plan decides: which VM moves where, and which VM stays. 64 hexadecimal digits.
+    """The SHA-256 of what the plan decides: which VM moves where, which VM stays, how DRS is handled. 64 hexadecimal digits.
 
-    Predictions, explanations and the order of moves are left out, because they change with the load every minute.
+    Predictions, explanations and the order of moves are left out, because they change with the load every minute. DRS that is
+    left alone is left out, too.
     """
-    content = {
+    content: dict[str, Any] = {
         "vcenter": plan.vcenter.instance_uuid,
         "moves": sorted([m.vm, m.source, m.target, m.pool or ""] for m in plan.moves),
         "stay": sorted([r.vm, r.blocking] for r in plan.refusals),
     }
+    if handled := [d for d in plan.drs if d.how is not DrsHandling.OFF]:
+        content["drs"] = sorted([d.cluster, str(d.how), *sorted(d.pinned)] for d in handled)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """One line per move, ``vm: source → target``, in the order of numbers."""
-    return [f"{m.vm_name}: {m.source_name} → {m.target_name}" for m in plan.moves]
+    """One line per move, ``vm: source → target``, in the order of numbers; then one per cluster whose DRS matters."""
+    return [*(f"{m.vm_name}: {m.source_name} → {m.target_name}" for m in plan.moves), *_drs_lines(plan)]
+
+
+def _drs_lines(plan: Plan) -> list[str]:
+    return [decision.why for decision in plan.drs if decision.why]
 
 
 def plan_diff(plan: Plan) -> dict[str, Any]:
-    """The placement before and after the moves, in the shape of Ansible's diff."""
+    """The placement before and after the moves, and how DRS is handled, in the shape of Ansible's diff."""
     return {
         "before": "".join(f"{m.vm_name}: {m.source_name}\n" for m in plan.moves),
-        "after": "".join(f"{m.vm_name}: {m.source_name} → {m.target_name}\n" for m in plan.moves),
+        "after": "".join(f"{line}\n" for line in plan_lines(plan)),
         "before_header": "placement",
         "after_header": "placement (vm: source → target)",
     }

@@ -11,23 +11,25 @@ from dataclasses import dataclass
 
 from .._vsphere.estate import Connection, Estate, Maintenance
 from .blockers import vm_reasons
+from .drs import drs_departures, drs_drift
 from .model import Move, Plan, Refusal
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One difference: the VM's name, and what is different now (a clause such as ``the VM no longer exists``)."""
+    """One difference: the name of the VM or cluster, and what is different now (a clause such as ``the VM no longer exists``)."""
 
     vm_name: str
     what: str
 
 
 def revalidate(plan: Plan, estate: Estate) -> tuple[Drift, ...]:
-    """The moves of the plan that are no longer possible.
+    """The moves of the plan that are no longer possible, or that DRS would now do itself.
 
     A VM that is on its target already, or that the plan's own task is moving there, has not drifted.
     """
-    return tuple(Drift(move.vm_name, what) for move in plan.moves if (what := _drift(move, estate)))
+    moves = (Drift(move.vm_name, what) for move in plan.moves if (what := _drift(move, estate)))
+    return (*moves, *(Drift(vm, what) for vm, what in drs_drift(plan, estate)))
 
 
 def _drift(move: Move, estate: Estate) -> str:
@@ -71,6 +73,7 @@ def deviations_from_approved(
         for refusal in now.refusals
         if refusal.blocking and refusal.vm not in approved_stays and refusal.vm not in approved_moves
     ]
+    found += [Drift(cluster, what) for cluster, what in drs_departures(approved.drs, now.drs)]
     return tuple(sorted(found, key=lambda drift: drift.vm_name))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .._vsphere.estate import VcenterInfo
+from .._vsphere.estate import Automation, VcenterInfo
 
 
 class Policy(StrEnum):
@@ -21,6 +21,37 @@ class Policy(StrEnum):
     SAME_ONLY = "same_only"
     OTHER_ONLY = "other_only"
     ANY = "any"
+
+
+class DrsOption(StrEnum):
+    """Who moves the VMs that DRS moves by itself: the run (``auto``), or DRS while the run watches (``follow``)."""
+
+    AUTO = "auto"
+    FOLLOW = "follow"
+
+
+class DrsHandling(StrEnum):
+    """How an evacuation should be guarded against moves of DRS.
+
+    ``pin`` gives VMs an override that excludes them before the host is fenced, and their previous values afterwards.
+    """
+
+    OFF = "off"  # DRS moves none of the VMs by itself
+    PIN = "pin"
+    FENCE_LAST = "fence_last"  # the VMs move before the host is fenced
+    FOLLOW = "follow"  # DRS chooses the targets and moves the VMs, while the run watches
+
+
+@dataclass(frozen=True, slots=True)
+class DrsDecision:
+    """How DRS of one cluster is handled. ``pinned`` are MoIDs of the VMs to exclude from DRS; without ``pin`` there are none."""
+
+    cluster: str
+    cluster_name: str
+    automation: Automation  # of the cluster; single VMs may differ
+    how: DrsHandling
+    pinned: tuple[str, ...] = ()
+    why: str = ""  # one sentence for people; "" if there is nothing to say
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +116,9 @@ class PlanRequest:
     inferred: frozenset[str] = frozenset()  # VMs of ``moving`` whose task is in no journal
     # VM MoID -> privileges that the user needs to move it and does not have
     not_permitted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    evacuated: frozenset[str] = frozenset()  # hosts (MoIDs) that are fenced while their VMs leave
+    drs: DrsOption = DrsOption.AUTO
+    editable_clusters: frozenset[str] = frozenset()  # clusters (MoIDs) of which it is known that the user may edit them
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +130,7 @@ class Plan:
     moves: tuple[Move, ...]
     refusals: tuple[Refusal, ...] = ()
     settled: tuple[str, ...] = ()  # names of VMs that are at their destination already
+    drs: tuple[DrsDecision, ...] = ()  # one for each cluster of the evacuated hosts
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from .._vsphere.estate import (
 )
 from .blockers import BLOCKERS, lock_reasons, reason, unreadable, vm_reasons
 from .codec import plan_id_of
+from .drs import decisions
 from .model import (
     Move,
     Plan,
@@ -54,7 +55,8 @@ def make_plan(estate: Estate, request: PlanRequest) -> Plan:
     numbered = tuple(replace(move, number=number) for number, move in enumerate(moves, 1))
     refusals = tuple(sorted(planner.refusals, key=lambda refusal: (refusal.vm_name, refusal.vm)))
     settled = tuple(sorted(planner.settled))
-    plan = Plan("", estate.vcenter, numbered, refusals, settled)
+    drs = decisions(estate, request, numbered)
+    plan = Plan("", estate.vcenter, numbered, refusals, settled, drs)
     return replace(plan, plan_id=plan_id_of(plan))
 
 

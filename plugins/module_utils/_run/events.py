@@ -18,8 +18,8 @@ from .._core.codec import Malformed, decoded, encoded
 from .._experiments.clusters import vm_list
 from .._experiments.model import Experiment, Final, Judgement, Stall, Verdict
 from .._experiments.training_clock import Gap
-from .._plan.model import Move, Reason, Refusal
-from .._vsphere.estate import VcenterInfo
+from .._plan.model import DrsDecision, DrsHandling, Move, Reason, Refusal
+from .._vsphere.estate import Automation, VcenterInfo
 from .model import Ended, MoveResult, Purpose
 
 FORMAT = 1  # of journals; RunStarted names it
@@ -27,7 +27,7 @@ FORMAT = 1  # of journals; RunStarted names it
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A VM or host: its MoID and its name."""
+    """A VM, host or cluster: its MoID and its name."""
 
     moid: str
     name: str
@@ -284,6 +284,29 @@ class VmRefused(Event):
     def of(cls, refusal: Refusal) -> VmRefused:
         """The event of a refusal."""
         return cls(Ref(refusal.vm, refusal.vm_name), refusal.blocking, refusal.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class DrsPlanned(Event):
+    """How DRS of a cluster is handled, if it moves VMs of the plan by itself, or if that is unknown; see ``DrsDecision``."""
+
+    kind = "drs_planned"
+
+    cluster: Ref
+    automation: Automation
+    how: DrsHandling
+    pinned: tuple[str, ...] = ()
+    why: str = ""
+
+    @classmethod
+    def of(cls, decision: DrsDecision) -> DrsPlanned:
+        """The event of a decision."""
+        cluster = Ref(decision.cluster, decision.cluster_name)
+        return cls(cluster, decision.automation, decision.how, decision.pinned, decision.why)
+
+    def decision(self) -> DrsDecision:
+        """The decision again."""
+        return DrsDecision(self.cluster.moid, self.cluster.name, self.automation, self.how, self.pinned, self.why)
 
 
 # --- moves
@@ -597,6 +620,7 @@ KINDS: dict[str, type[Event]] = {
         FenceFound,
         MovePlanned,
         VmRefused,
+        DrsPlanned,
         ExperimentFound,
         NoExperiment,
         PowerOnTimes,

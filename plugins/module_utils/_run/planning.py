@@ -14,7 +14,7 @@ from .._core.errors import InvalidInput, PlanRefused
 from .._plan.codec import plan_from_dict
 from .._plan.drift import deviations_from_approved
 from .._plan.homes import moves_under_way, placements
-from .._plan.model import Plan, PlanRequest, Policy
+from .._plan.model import DrsOption, Plan, PlanRequest, Policy
 from .._plan.selection import (
     find_fault_domain,
     find_host,
@@ -77,6 +77,8 @@ def request_of(
         cpu_headroom=params["cpu_headroom"] / 100,
         moving=moving,
         inferred=frozenset(moving.keys() - own),
+        evacuated=frozenset() if params["use_homes"] else frozenset(host.moid for host in hosts),
+        drs=DrsOption(params["drs"]),
     )
 
 

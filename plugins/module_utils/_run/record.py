@@ -14,10 +14,11 @@ from typing import Any
 from .._core.errors import CallFailed, StateUnwritable, VsphereError
 from .._core.version import VERSION
 from .._experiments.model import Conclusion, Experiment, Judgement, Sample
-from .._plan.model import Plan
+from .._plan.model import DrsHandling, Plan
 from .._vsphere.estate import Estate
 from .._vsphere.guest import GuestLogin, reading
 from .events import (
+    DrsPlanned,
     ExperimentConcluded,
     ExperimentFound,
     ExperimentProgress,
@@ -95,11 +96,14 @@ class RunRecord:
             self._journal.write(FenceFound(request.fence, own=request.own_fence))
 
     def plan(self, plan: Plan) -> None:
-        """Moves and refusals, before anything is started."""
+        """Moves, refusals and how DRS is handled, before anything is started."""
         for move in plan.moves:
             self._journal.write(MovePlanned.of(move))
         for refusal in plan.refusals:
             self._journal.write(VmRefused.of(refusal))
+        for decision in plan.drs:
+            if decision.how is not DrsHandling.OFF:
+                self._journal.write(DrsPlanned.of(decision))
 
     def ended(self, end: Ended) -> None:
         """A move that ended while no process watched it."""

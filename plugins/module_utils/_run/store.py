@@ -24,7 +24,7 @@ from .._core.files import accessing
 from .._core.own_files import check_own_folder
 from .._plan.model import Move, Plan, Refusal
 from .._vsphere.estate import Estate, VcenterInfo
-from .events import Entry, Event, MovePlanned, RunResumed, RunStarted, VmRefused
+from .events import DrsPlanned, Entry, Event, MovePlanned, RunResumed, RunStarted, VmRefused
 from .journal import Reading, read_journal, unreadable
 from .model import Purpose, run_key
 from .state import RunState, replay
@@ -329,4 +329,5 @@ def _plan_of(events: list[Event], vcenter: VcenterInfo, plan_id: str) -> Plan:
     refusals = tuple(
         Refusal(event.vm.moid, event.vm.name, (), event.blocking) for event in events if isinstance(event, VmRefused)
     )
-    return Plan(plan_id, vcenter, moves, refusals)
+    drs = tuple(event.decision() for event in events if isinstance(event, DrsPlanned))
+    return Plan(plan_id, vcenter, moves, refusals, drs=drs)

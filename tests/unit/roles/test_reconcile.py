@@ -21,7 +21,7 @@ ROLE = ROOT / "roles/reconcile"
 HOSTILE = "x` | [**Approved**](https://evil.example.com) <img src=x> @all"
 
 
-def comment(vm: str = "ML-1", host: str = "esx-05", domain: str = "us-west-2a") -> str:
+def comment(vm: str = "ML-1", host: str = "esx-05", domain: str = "us-west-2a", cluster: str = "ml") -> str:
     """The comment of a plan of one move, whose names are given."""
     move = {
         "number": 1, "vm_name": vm, "source_name": host, "source_fault_domain": domain, "target_name": host,
@@ -36,6 +36,7 @@ def comment(vm: str = "ML-1", host: str = "esx-05", domain: str = "us-west-2a") 
         "from": "2026-11-02T22:00:00+00:00", "until": "2026-11-03T04:00:00+00:00",
     }  # fmt: skip
     plan = {"hosts": [host, "esx-06"], "moves": [move], "refusals": refusals, "plan_id": "0a1b"}
+    plan["plan"] = {"drs": [{"why": f"DRS of cluster {cluster} is fully automated."}, {"why": ""}]}
     template = Environment(trim_blocks=True, autoescape=False).from_string((ROLE / "templates/plan.md.j2").read_text())
     return template.render(
         __reconcile={"request": request}, __reconcile_plan=plan, reconcile_request="requests/esx-05.yml"
@@ -47,7 +48,7 @@ def unquoted(text: str) -> str:
     return re.sub(r"`[^`\r\n]*`", "CODE", text)
 
 
-@pytest.mark.parametrize("name", ["vm", "host", "domain"])
+@pytest.mark.parametrize("name", ["vm", "host", "domain", "cluster"])
 @pytest.mark.parametrize("end", ["", "\n", "\r", "\u2028"])
 def test_a_name_is_no_markup_in_a_plan(name: str, end: str) -> None:
     hostile = comment(**{name: f"{HOSTILE}{end}## Approved"})
@@ -60,6 +61,8 @@ def test_a_plan_says_from_where_to_where() -> None:
     assert "| hosts | `esx-05`, `esx-06` |\n" in text
     assert "| 1 | `ML-1` | `esx-05` `us-west-2a` | `esx-05` `us-west-2a` | 10 s |\n" in text
     assert "| 1 | `ML-1` | `esx-05` | `esx-05` | 10 s |\n" in comment(domain="")
+    assert text.count("DRS") == 1
+    assert "\n\n`DRS of cluster ml is fully automated.`\n" in text
 
 
 @pytest.mark.parametrize(

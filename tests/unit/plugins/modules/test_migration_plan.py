@@ -20,7 +20,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner impor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import hosts_of, request_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import new_run, state_path
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation, Drs, Estate
 from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, body
 
 from tests.builders.estates import estate, host, vm
@@ -61,6 +61,9 @@ class Restless:
 
     def missing_to_move(self, _vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
         return {}
+
+    def editable_clusters(self, _clusters: Iterable[str]) -> frozenset[str]:
+        return frozenset()
 
     def devices(self, world: Estate, vms: tuple[str, ...]) -> Estate:
         assert vms == ("vm-1", "vm-2", "vm-3")
@@ -116,3 +119,46 @@ def test_a_restore_waits_for_the_moves_of_a_killed_evacuation(tmp_path: Path) ->
     assert [reason.check for refusal in restore.refusals for reason in refusal.reasons] == ["already_moving"]
     again = make_plan(world, requested(world, tmp_path, host="esx-5"))
     assert [(move.target, move.task) for move in again.moves] == [("host-6", "task-9")]
+
+
+class Asked:
+    """A vCenter that notes for which clusters it was asked whether the user may edit them, and says yes."""
+
+    def __init__(self, world: Estate) -> None:
+        self.world = world
+        self.asked: list[set[str]] = []
+
+    def estate(self, **_options: Any) -> Estate:
+        return self.world
+
+    def devices(self, world: Estate, _vms: Iterable[str]) -> Estate:
+        return world
+
+    def missing_to_move(self, _vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    def editable_clusters(self, clusters: Iterable[str]) -> frozenset[str]:
+        self.asked.append(set(clusters))
+        return frozenset(self.asked[-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "how", "asked"),
+    [
+        ({"host": "esx-1"}, ["pin"], {"c"}),
+        ({"host": "esx-1", "drs": "follow"}, ["follow"], set()),
+        ({"fault_domain": "a"}, ["pin"], {"c"}),
+        ({"vms": ["ml-1"]}, [], set()),
+        ({"host": "esx-1", "use_homes": True}, [], set()),
+    ],
+)
+def test_drs_is_handled_if_a_host_is_evacuated(
+    options: dict[str, Any], how: list[str], asked: set[str], tmp_path: Path
+) -> None:
+    drs = {"c": Drs(Automation.FULL, overrides_allowed=True, overrides={})}
+    vcenter = Asked(estate([host(1), host(2, "b")], [vm(1)], drs=drs))
+    params = ArgumentSpecValidator(SPEC).validate({"state_dir": str(tmp_path), **options}).validated_parameters
+    told = body(SimpleNamespace(params=params, check_mode=False, warn=print), vcenter)
+    assert [decision["how"] for decision in told["plan"]["drs"]] == how
+    assert vcenter.asked == [asked]
+    assert [line for line in told["lines"] if "DRS" in line] == [decision["why"] for decision in told["plan"]["drs"]]

@@ -11,18 +11,21 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import JournalUnreadable
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import DrsDecision, DrsHandling
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
     RunFilter,
     find_run,
+    journalled_plan,
     new_run,
     refuse_unreadable,
     runs_of,
     state_path,
     unfinished_run,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation, VcenterInfo
 
 from tests.builders.journals import write_event
 
@@ -128,3 +131,21 @@ def test_the_newest_run_that_fits_is_found(tmp_path: Path) -> None:
     assert find_run(state, RunFilter(host="host-5", purpose="evacuate")) is not None
     assert find_run(state, RunFilter(host="esx-07")) is None
     assert find_run(state, RunFilter(), holds=lambda _run: False) is None
+
+
+def test_a_run_knows_how_drs_was_to_be_handled(tmp_path: Path) -> None:
+    """Otherwise a plan that is approved by its id would be refused when a killed run is resumed."""
+    state = state_path(str(tmp_path))
+    stored(state, *BEGUN, "drs_planned")
+    begun = journalled_plan(state, VcenterInfo("vc", "u", "8", False), "p1")
+    assert begun is not None
+    assert begun.drs == (
+        DrsDecision(
+            "domain-c8",
+            "ml",
+            Automation.FULL,
+            DrsHandling.PIN,
+            ("vm-1",),
+            "DRS of cluster ml is fully automated for 1 of 1 VMs.",
+        ),
+    )

@@ -1,0 +1,110 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""DRS: whether it moves the planned VMs by itself, and how an evacuation is guarded against that. Pure.
+
+DRS that is fully automated for a VM evacuates it as soon as its host is fenced, to a host of its choice and without a watch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from .._vsphere.estate import EDIT_CLUSTER, Automation, Drs, Estate, HostState
+from .model import DrsDecision, DrsHandling, DrsOption, Move, Plan, PlanRequest
+
+_FENCE_LAST = "so they must leave before the host is fenced"
+
+
+def decisions(estate: Estate, request: PlanRequest, moves: Iterable[Move]) -> tuple[DrsDecision, ...]:
+    """One decision for each cluster of the evacuated hosts, sorted by MoID."""
+    clusters = {host.cluster: host for moid in request.evacuated if (host := estate.hosts.get(moid))}
+    leaving: dict[str, list[str]] = {cluster: [] for cluster in clusters}
+    for move in moves:
+        if move.source in request.evacuated:
+            leaving[estate.hosts[move.source].cluster].append(move.vm)
+    return tuple(_decision(estate, clusters[moid], leaving[moid], request) for moid in sorted(clusters))
+
+
+def _decision(estate: Estate, host: HostState, vms: Sequence[str], request: PlanRequest) -> DrsDecision:
+    """How DRS of the host's cluster is handled while VMs (MoIDs) leave."""
+    drs = estate.drs_of(host)
+    automated = tuple(sorted(vm for vm in vms if drs.of(vm) is Automation.FULL))
+    how, why = DrsHandling.OFF, ""
+    if any(drs.of(vm) is Automation.UNKNOWN for vm in vms):
+        how, why = DrsHandling.FENCE_LAST, _unknown(host)
+    elif automated:
+        how, reason = _handling(drs, request.drs, may_edit=host.cluster in request.editable_clusters)
+        why = f"DRS of cluster {host.cluster_name} is fully automated for {len(automated)} of {len(vms)} VMs{reason}."
+    pinned = automated if how is DrsHandling.PIN else ()
+    return DrsDecision(host.cluster, host.cluster_name, drs.automation, how, pinned, why)
+
+
+def _handling(drs: Drs, option: DrsOption, *, may_edit: bool) -> tuple[DrsHandling, str]:
+    """What is done about VMs that DRS moves by itself, and the rest of the sentence that says so."""
+    if option is DrsOption.FOLLOW:
+        return DrsHandling.FOLLOW, ". It chooses their targets and moves them"
+    if drs.overrides_allowed is None:
+        return DrsHandling.FENCE_LAST, f", and it could not be read whether the cluster allows overrides, {_FENCE_LAST}"
+    if not drs.overrides_allowed:
+        return DrsHandling.FENCE_LAST, f", and the cluster does not allow overrides, {_FENCE_LAST}"
+    if not may_edit:
+        return DrsHandling.FENCE_LAST, f", and you may not edit the cluster ({EDIT_CLUSTER}), {_FENCE_LAST}"
+    return DrsHandling.PIN, ". Each of them must be excluded from DRS while it moves"
+
+
+def _unknown(host: HostState) -> str:
+    return (
+        f"It could not be read whether DRS of cluster {host.cluster_name} moves these VMs by itself, {_FENCE_LAST}. "
+        "Grant the user System.Read on the cluster."
+    )
+
+
+def pinnable_clusters(estate: Estate, request: PlanRequest) -> frozenset[str]:
+    """The clusters (MoIDs) in which DRS moves a requested VM by itself, and in which an override could prevent that.
+
+    Only for these it matters whether the user may edit the cluster.
+    """
+    leaving = [vm for moid in request.vms if (vm := estate.vms[moid]).host in request.evacuated]
+    sources = [(vm, estate.hosts[vm.host]) for vm in leaving if vm.host in estate.hosts]
+    return frozenset(
+        source.cluster
+        for vm, source in sources
+        if request.drs is DrsOption.AUTO
+        and estate.drs_of(source).overrides_allowed
+        and estate.drs_of(source).of(vm.moid) is Automation.FULL
+    )
+
+
+def drs_departures(approved: Iterable[DrsDecision], now: Iterable[DrsDecision]) -> Iterator[tuple[str, str]]:
+    """The clusters (names) that are not handled as approved, and how they differ.
+
+    Less than what was approved is not a departure: a run that is resumed finds VMs that it has pinned already.
+    """
+    known = {decision.cluster: decision for decision in approved}
+    for decision in now:
+        agreed = known.get(decision.cluster)
+        agreed_how = agreed.how if agreed else DrsHandling.OFF
+        if decision.how is DrsHandling.OFF:
+            continue
+        if decision.how is not agreed_how:
+            yield decision.cluster_name, f"DRS would be handled by {decision.how}; approved is {agreed_how}"
+        elif agreed and (more := sorted(set(decision.pinned) - set(agreed.pinned))):
+            yield decision.cluster_name, f"{', '.join(more)} would be excluded from DRS, which was not approved"
+
+
+def drs_drift(plan: Plan, estate: Estate) -> Iterator[tuple[str, str]]:
+    """The VMs (names) against whose moves by DRS the plan does not guard, although it now may move them; and what has changed."""
+    known = {decision.cluster: decision for decision in plan.drs}
+    for move in plan.moves:
+        vm, source = estate.vms.get(move.vm), estate.hosts.get(move.source)
+        decision = known.get(source.cluster) if source else None
+        if vm is None or source is None or decision is None or vm.host != move.source:
+            continue
+        guarded = move.vm in decision.pinned or decision.how in (DrsHandling.FENCE_LAST, DrsHandling.FOLLOW)
+        found = estate.drs_of(source).of(move.vm)
+        if not guarded and found is Automation.FULL:
+            yield move.vm_name, f"DRS of cluster {source.cluster_name} now moves the VM by itself"
+        if not guarded and found is Automation.UNKNOWN:
+            yield move.vm_name, f"it can no longer be read whether DRS of cluster {source.cluster_name} moves the VM"
