@@ -166,8 +166,6 @@ def called(name: str, arguments: Mapping[str, Any], estate: Estate | None = None
     with ExitStack() as stack:
         stack.enter_context(patch.object(basic, "_ANSIBLE_ARGS", payload.encode("utf-8", "replace")))
         stack.enter_context(patch.object(basic, "_ANSIBLE_PROFILE", "legacy", create=True))
-        # The controller refuses texts that are not UTF-8; this is a module, which has to bear them.
-        stack.enter_context(patch("ansible.module_utils._internal.is_controller", False, create=True))
         stack.enter_context(patch.object(entry, "connected", connected))
         stack.enter_context(patch.object(entry, "VcenterSession", lambda _client: Vcenter(estate or NOWHERE)))
         stack.enter_context(redirect_stdout(printed))

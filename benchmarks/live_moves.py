@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Observation, Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
@@ -35,6 +35,7 @@ SOURCES = {
 LEAD_SECONDS = 1.0  # watched as closely as in a move, before the move
 MAX_MOVE_SECONDS, MAX_TRUTH_SECONDS = 300.0, 60.0
 LOOK_SECONDS = 0.1
+LOOKS = 5  # for a training before it counts as missing
 TOPOLOGY = {
     "time_scale": 0.05,
     "link_mbit": 10_000,
@@ -140,14 +141,21 @@ class RealVm:
         gaps = [(_epoch(gap["started"]), gap["seconds"]) for gap in self.control.get(f"guests/{VM}/gaps")["gaps"]]
         return [seconds for started, seconds in gaps if started + seconds > began]
 
+    def _training(self, providers: Providers) -> Observation:
+        """The training of the VM. An emulated VM on a busy machine may be too slow for the first look."""
+        machine = VmState("vm-1", VM, "u", "host-1", Power.ON, 1 << 30, guest_address=self.address)
+        for _look in range(LOOKS):
+            (seen,) = providers.observe([machine])
+            if len(seen.experiments) == 1:
+                return seen
+        raise LabError(f"{len(seen.experiments)} trainings were found in {VM}, not one: {seen.detail}")
+
     def judged(self, hold: float, trial: str) -> Watched:
         """Move the VM while the collection watches it. Raises LabError if it did not move or its training is not found."""
         folder = self.folder / trial
         folder.mkdir()
         providers = Providers(settings_of(self.run))
-        (seen,) = providers.observe([VmState("vm-1", VM, "u", "host-1", Power.ON, 1 << 30, guest_address=self.address)])
-        if len(seen.experiments) != 1:
-            raise LabError(f"{len(seen.experiments)} trainings were found in {VM}, not one: {seen.detail}")
+        seen = self._training(providers)
         with providers.watch(seen.experiments, folder, lambda *_news: None) as watch:
             watch.baseline()
             watch.focus("vm-1")

@@ -340,6 +340,7 @@ def test_what_failed_ends_as_failed_also_if_all_vms_come_home(applied: Store, fa
     assert workflow.status == "failed"
 
 
+@pytest.mark.thorough
 def test_a_cancelled_job_is_gone_on_with_from_a_disk_that_knows_nothing(applied: Store, tmp_path: Path) -> None:
     store = applied
     with running_lab("--no-guests", "--time-scale", "0.2") as lab:

@@ -18,9 +18,14 @@ from tests.labs import ROOT
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_sample_of_hostile_inputs(number: int) -> None:
-    found = hostile.tried(60, number)
-    assert found.inputs == 60
-    assert (found.tracebacks, found.hangs, found.other) == ([], [], [])
+    # In a process of its own, because ansible-core refuses some texts in one that has loaded the controller.
+    code = f"import json; from benchmarks import hostile; print(json.dumps(vars(hostile.tried(60, {number}))))"
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600, check=True
+    )
+    found = json.loads(out.stdout)
+    assert found["inputs"] == 60
+    assert (found["tracebacks"], found["hangs"], found["other"]) == ([], [], [])
 
 
 @pytest.mark.parametrize("attack", ["16 MB of [] as the cloud", "3 million lines of one series"])
