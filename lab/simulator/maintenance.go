@@ -80,7 +80,7 @@ func (m *maintenance) enter(
 	if host.Runtime.InMaintenanceMode || !m.claim(host.Self.Value) {
 		return ref, &types.InvalidState{}
 	}
-	o := m.tasks.begin(user, host, "enterMaintenanceMode")
+	o := m.tasks.begin(user, host, "EnterMaintenanceMode_Task", "enterMaintenanceMode")
 	o.running()
 	m.events.post(o.ctx, o.chain(), &types.EnteringMaintenanceModeEvent{HostEvent: m.events.ofHost(host)})
 	go o.run(func() types.BaseMethodFault {
@@ -122,7 +122,7 @@ func (m *maintenance) exit(
 	if host == nil || !host.Runtime.InMaintenanceMode {
 		return ref, &types.InvalidState{}
 	}
-	o := m.tasks.begin(user, host, "exitMaintenanceMode")
+	o := m.tasks.begin(user, host, "ExitMaintenanceMode_Task", "exitMaintenanceMode")
 	o.running()
 	go o.run(func() types.BaseMethodFault {
 		time.Sleep(m.clock.scaled(1))

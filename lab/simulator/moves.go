@@ -109,7 +109,7 @@ func (m *moves) start(
 	}
 	now := time.Now()
 	work := &move{vm: vm, source: m.inventory.host(*vm.Runtime.Host), target: m.inventory.host(*hostRef), cost: cost}
-	work.operation = m.tasks.begin(user, vm, "relocate")
+	work.operation = m.tasks.begin(user, vm, "RelocateVM_Task", "relocate")
 	work.record = &MoveRecord{
 		VM: m.inventory.view(vm).name, Source: work.source.Name, Target: work.target.Name, Queued: &now, Result: "queued",
 	}

@@ -25,9 +25,11 @@ func newTasks(inventory *inventory) *tasks {
 	return &tasks{inventory: inventory, running: map[types.ManagedObjectReference]*operation{}}
 }
 
-// begin registers a queued task without running the simulator's own task machinery.
-func (t *tasks) begin(user string, entity mo.Entity, name string) *operation {
-	task := simulator.CreateTask(entity, name, nil)
+// begin registers a queued task of a call without running the simulator's own task machinery. Its description is the type of
+// the object and a word, as in a vCenter.
+func (t *tasks) begin(user string, entity mo.Entity, call, word string) *operation {
+	task := simulator.CreateTask(entity, word, nil)
+	task.Info.Name = call
 	t.mu.Lock()
 	t.counter++
 	number := t.counter

@@ -24,7 +24,7 @@ func smallVCenter(t *testing.T) *vcenter {
 
 func TestAPanicFailsTheTaskAndNotTheLab(t *testing.T) {
 	v := smallVCenter(t)
-	o := v.tasks.begin("somebody", v.inventory.findHost("esx-01"), "enterMaintenanceMode")
+	o := v.tasks.begin("somebody", v.inventory.findHost("esx-01"), "EnterMaintenanceMode_Task", "enterMaintenanceMode")
 	o.run(func() types.BaseMethodFault { panic("broken") })
 	if o.task.Info.State != types.TaskInfoStateError {
 		t.Errorf("the task is in state %s, not error", o.task.Info.State)
