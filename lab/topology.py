@@ -54,7 +54,22 @@ RULE = {
     "mandatory": BOOLEAN.optional(True),
     "enabled": BOOLEAN.optional(True),
 }
-CLUSTER = {"name": TEXT, "drs": BOOLEAN.optional(False), "rules": list_of(MAPPING), "failover_hosts": NAMES}
+DRS_LEVELS = ("manual", "partial", "full")
+DRS = one_of(*DRS_LEVELS)
+OVERRIDE = one_of(*DRS_LEVELS, "disabled")
+CLUSTER = {
+    "name": TEXT,
+    "drs": Field(f"false, true or {DRS.words}", lambda v: isinstance(v, bool) or DRS.check(v)).optional(False),
+    "drs_overrides": Field(
+        f"a mapping of VM names to {OVERRIDE.words}",
+        lambda v: isinstance(v, dict) and all(TEXT.check(name) and OVERRIDE.check(level) for name, level in v.items()),
+    ).optional({}),
+    "drs_allow_overrides": BOOLEAN.optional(True),
+    "drs_vmotion_rate": Field("a whole number from 1 to 5", lambda v: COUNT.check(v) and v <= 5).optional(3),
+    "drs_interval": NOT_NEGATIVE.optional(300),
+    "rules": list_of(MAPPING),
+    "failover_hosts": NAMES,
+}
 DATASTORE = {
     "name": TEXT,
     "capacity_gb": POSITIVE,
@@ -183,6 +198,7 @@ def parse(document: Any) -> Topology:
     top["clusters"] = read_all("clusters", top["clusters"], CLUSTER)
     for cluster in top["clusters"]:
         cluster["rules"] = read_all(f"rules of {cluster['name']}", cluster["rules"], RULE)
+        cluster["drs"] = {False: "off", True: "manual"}.get(cluster["drs"], cluster["drs"])
     top["datastores"] = read_all("datastores", top["datastores"], DATASTORE)
     top["networks"] = read_all("networks", top["networks"], NETWORK)
     top["hosts"] = read_all("hosts", top["hosts"], HOST, defaults["host"])
@@ -313,8 +329,9 @@ def check_vms(top: dict[str, Any], vms: list[dict[str, Any]], names: dict[str, l
 
 
 def check_rules(top: dict[str, Any], vms: list[str], hosts: list[str]) -> None:
-    """Check the names that DRS rules refer to."""
+    """Check the names that DRS rules and overrides refer to."""
     for cluster in top["clusters"]:
+        check_known(f"drs_overrides of {cluster['name']}", cluster["drs_overrides"], vms, "VM")
         for index, rule in enumerate(cluster["rules"]):
             place = name_place("rules", index, rule)
             check_known(place, rule["vms"], vms, "VM")

@@ -25,6 +25,8 @@ var required = map[string]string{
 	"DisconnectHost_Task":             "Host.Config.Connection",
 	"ReconnectHost_Task":              "Host.Config.Connection",
 	"ReconfigureComputeResource_Task": "Host.Inventory.EditCluster",
+	"RefreshRecommendation":           "Host.Inventory.EditCluster",
+	"ApplyRecommendation":             "Resource.ApplyRecommendation",
 	"AddCustomFieldDef":               "Global.ManageCustomFields",
 	"RemoveCustomFieldDef":            "Global.ManageCustomFields",
 	"RenameCustomFieldDef":            "Global.ManageCustomFields",

@@ -273,7 +273,7 @@ func (b *builder) availability() types.ClusterDasConfigInfo {
 
 func (b *builder) buildRules() {
 	config := b.cluster.ConfigurationEx.(*types.ClusterConfigInfoEx)
-	config.DrsConfig.Enabled = types.NewBool(b.config.Clusters[0].DRS)
+	config.DrsConfig, config.DrsVmConfig = b.automation()
 	config.DasConfig = b.availability()
 	for i, rule := range b.config.Clusters[0].Rules {
 		info := types.ClusterRuleInfo{
@@ -299,6 +299,7 @@ func (b *builder) buildRules() {
 			})
 		}
 	}
+	b.cluster.Configuration = olderConfiguration(config)
 }
 
 func (b *builder) references(names []string, kind string) []types.ManagedObjectReference {

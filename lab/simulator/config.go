@@ -24,11 +24,15 @@ type Rule struct {
 	Enabled   *bool    `json:"enabled"`
 }
 
-// Cluster is a cluster of hosts. Its rules are stored; only mandatory VM-host rules are enforced.
+// Cluster is a cluster of hosts. No move breaks its mandatory VM-host rules; only DRS keeps the others.
 type Cluster struct {
-	Name  string `json:"name"`
-	DRS   bool   `json:"drs"`
-	Rules []Rule `json:"rules"`
+	Name              string            `json:"name"`
+	DRS               string            `json:"drs"`           // off, manual, partial or full
+	DRSOverrides      map[string]string `json:"drs_overrides"` // by VM name: manual, partial, full or disabled
+	DRSAllowOverrides bool              `json:"drs_allow_overrides"`
+	DRSVmotionRate    int32             `json:"drs_vmotion_rate"`
+	DRSInterval       float64           `json:"drs_interval"` // simulated seconds; 0: never
+	Rules             []Rule            `json:"rules"`
 	// Hosts that HA keeps free for a failure; HA is on if there are any.
 	FailoverHosts []string `json:"failover_hosts"`
 }

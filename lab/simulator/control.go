@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	somebody          = "somebody@vsphere.local" // the user of what a person or DRS would do
+	somebody          = "somebody@vsphere.local" // the user of what a person would do
 	maxTimes          = 10_000
 	maxStunSeconds    = 3600
 	maxMbit           = 100_000_000
 	maxNameCharacters = 80 // vCenter's own limit
 )
 
-// control is the control API: it does what a person, DRS or a broken cable would do, and reports what truly happened.
+// control is the control API: it does what a person or a broken cable would do, and reports what truly happened.
 type control struct {
 	vcenter *vcenter
 	stop    func()
@@ -56,6 +56,7 @@ func (c *control) routes() []route {
 		{http.MethodGet, "/v1/guests/{name}/gaps", "", c.gapsOfGuest},
 		post("/v1/guests/{name}", `{"action": "stun", "seconds": 0.5}`, c.actOnGuest),
 		post("/v1/vms/{name}", `{"action": "move", "target": "esx-01"}`, c.actOnVM),
+		post("/v1/drs", `{}`, c.runDRS),
 		post("/v1/link", `{"mbit": 10000}`, c.setLink),
 		post("/v1/sessions/expire", `{}`, c.expireSessions),
 		post("/v1/outage", `{"how": "unavailable", "seconds": 5}`, c.breakConnections),
@@ -367,7 +368,7 @@ func (c *control) move(vm *simulator.VirtualMachine, target string, instant bool
 		inventory.place(inventory.as(somebody), vm, inventory.host(*vm.Runtime.Host), host)
 		return nil
 	}
-	if _, fault := c.vcenter.moves.start(somebody, vm.Self, &host.Self, vmotionCost); fault != nil {
+	if _, fault := c.vcenter.moves.start(starter{user: somebody}, vm.Self, &host.Self, vmotionCost); fault != nil {
 		return conflict("vCenter refuses this move now: %s", faultName(fault))
 	}
 	return nil
@@ -379,6 +380,17 @@ func (c *control) setLink(r *request) error {
 		return err
 	}
 	c.vcenter.links.set(mbit)
+	return nil
+}
+
+// runDRS makes one pass of DRS.
+func (c *control) runDRS(r *request) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	if !c.vcenter.drs.pass() {
+		return conflict("DRS is off; choose manual, partial or full for drs in the topology, or switch it on in vCenter")
+	}
 	return nil
 }
 

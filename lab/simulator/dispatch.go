@@ -29,7 +29,7 @@ func (o *overrides) Unlock() {}
 var overridden = []string{
 	"RelocateVM_Task", "MigrateVM_Task", "EnterMaintenanceMode_Task", "ExitMaintenanceMode_Task", "HasPrivilegeOnEntities",
 	"FetchUserPrivilegeOnEntities", "SetEntityPermissions", "ListProcessesInGuest", "RetrievePropertiesEx",
-	"ContinueRetrievePropertiesEx", "CreateFilter", "WaitForUpdatesEx",
+	"ContinueRetrievePropertiesEx", "CreateFilter", "WaitForUpdatesEx", "RefreshRecommendation", "ApplyRecommendation",
 }
 
 // install handles every call before the simulator does: it counts the call, checks privileges, and answers some calls itself.
@@ -38,6 +38,7 @@ func (v *vcenter) install() {
 	registry := v.inventory.registry
 	registry.Put(receiver)
 	registry.AddHandler(&taskGuard{types.ManagedObjectReference{Type: "LabTaskGuard", Value: "lab-task-guard"}})
+	registry.AddHandler(v.cluster)
 	registry.SessionManager().ValidLogin = v.access.validLogin
 	registry.Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 		plainEventTypes(method.Body)
@@ -49,12 +50,22 @@ func (v *vcenter) install() {
 		if fault := v.access.refusal(ctx.Session.UserName, method); fault != nil {
 			return nil, fault
 		}
-		cancelsOwn := method.Name == "CancelTask" && v.tasks.find(method.This) != nil
-		if cancelsOwn || slices.Contains(overridden, method.Name) {
+		if v.answers(method) {
 			method.This = receiver.Self
 		}
 		return nil, nil
 	}
+}
+
+// answers reports whether the lab answers a call itself.
+func (v *vcenter) answers(method *simulator.Method) bool {
+	switch body := method.Body.(type) {
+	case *types.CancelTask:
+		return v.tasks.find(method.This) != nil
+	case *types.ReconfigureComputeResource_Task:
+		return v.cluster.answers(body)
+	}
+	return slices.Contains(overridden, method.Name)
 }
 
 // CancelTask ends a task of the lab unless the task is past its point of no return.

@@ -84,6 +84,13 @@ type vmView struct {
 	power types.VirtualMachinePowerState
 }
 
+// clusterConfiguration is the configuration of the cluster now. Nobody changes what it points to.
+func (i *inventory) clusterConfiguration() *types.ClusterConfigInfoEx {
+	var config *types.ClusterConfigInfoEx
+	i.as("").WithLock(i.cluster, func() { config = i.cluster.ConfigurationEx.(*types.ClusterConfigInfoEx) })
+	return config
+}
+
 // view reads a VM under its lock: its name may be changed at any time.
 func (i *inventory) view(vm *simulator.VirtualMachine) vmView {
 	var view vmView

@@ -48,6 +48,7 @@ func run(path string) error {
 	if err != nil {
 		return err
 	}
+	go vcenter.drs.run(ctx)
 	go serveControl(listener, (&control{vcenter: vcenter, stop: stop}).handler())
 	if err := announce(config, server.URL, listener.Addr().String(), caFile); err != nil {
 		return err

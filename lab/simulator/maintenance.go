@@ -54,6 +54,7 @@ func (o *overrides) EnterMaintenanceModeTask(ctx *simulator.Context, req *types.
 		body.Fault_ = simulator.Fault("", fault)
 		return body
 	}
+	o.vcenter.drs.empty(o.vcenter.inventory.host(req.This))
 	body.Res = &types.EnterMaintenanceMode_TaskResponse{Returnval: task}
 	return body
 }

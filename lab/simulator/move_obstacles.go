@@ -106,11 +106,9 @@ func (m *moves) attachedDevice(vm *simulator.VirtualMachine) types.BaseMethodFau
 
 // violatedRule is the fault of a mandatory VM-host rule that the target breaks.
 func (m *moves) violatedRule(vm *simulator.VirtualMachine, target *simulator.HostSystem) types.BaseMethodFault {
-	for _, rule := range m.inventory.config.Clusters[0].Rules {
-		if rule.Kind == "vm_host" && rule.Mandatory && slices.Contains(rule.VMs, vm.Name) &&
-			!slices.Contains(rule.Hosts, target.Name) {
-			return &types.VmHostAffinityRuleViolation{VmName: vm.Name, HostName: target.Name}
-		}
+	rules := enabledRules(m.inventory.clusterConfiguration())
+	if rules.mustNot(vm.Self.Value, target.Self.Value) != nil {
+		return &types.VmHostAffinityRuleViolation{VmName: vm.Name, HostName: target.Name}
 	}
 	return nil
 }

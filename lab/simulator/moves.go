@@ -23,6 +23,7 @@ type MoveRecord struct {
 	VM       string     `json:"vm"`
 	Source   string     `json:"source"`
 	Target   string     `json:"target"`
+	By       string     `json:"by"` // who started it: a user, or DRS
 	Queued   *time.Time `json:"queued"`
 	Started  *time.Time `json:"started"`
 	Switched *time.Time `json:"switched"`
@@ -45,7 +46,7 @@ type moves struct {
 	maintenance *maintenance
 
 	mu      sync.Mutex
-	busy    map[string]types.ManagedObjectReference // VM MoID -> its relocation task
+	busy    map[string]flight // by VM MoID
 	records []*MoveRecord
 }
 
@@ -53,12 +54,33 @@ func newMoves(v *vcenter) *moves {
 	return &moves{
 		inventory: v.inventory, events: v.events, tasks: v.tasks, clock: v.clock, links: v.links, slots: v.slots,
 		guests: v.guests, faults: v.faults, maintenance: v.maintenance,
-		busy: map[string]types.ManagedObjectReference{},
+		busy: map[string]flight{},
 	}
+}
+
+// starter is who starts a relocation: a user, DRS by itself (without a user), or DRS for the user who applies a recommendation.
+type starter struct {
+	user string
+	drs  bool
+}
+
+func (s starter) name() string {
+	if s.user == "" {
+		return "DRS"
+	}
+	return s.user
+}
+
+// flight is a relocation that has not ended: its task, and the MoID of its target.
+type flight struct {
+	task   types.ManagedObjectReference
+	target string
 }
 
 // move is one relocation in progress.
 type move struct {
+	by starter
+
 	*operation
 	vm             *simulator.VirtualMachine
 	source, target *simulator.HostSystem
@@ -69,7 +91,7 @@ type move struct {
 // RelocateVMTask replaces the simulator's instant relocation by one that behaves like a vMotion.
 func (o *overrides) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM_Task) soap.HasFault {
 	body := &methods.RelocateVM_TaskBody{}
-	ref, fault := o.vcenter.moves.start(ctx.Session.UserName, req.This, req.Spec.Host, vmotionCost)
+	ref, fault := o.vcenter.moves.start(starter{user: ctx.Session.UserName}, req.This, req.Spec.Host, vmotionCost)
 	if fault != nil {
 		body.Fault_ = simulator.Fault("", fault)
 		return body
@@ -81,7 +103,7 @@ func (o *overrides) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM
 // MigrateVMTask is the older call for the same purpose.
 func (o *overrides) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_Task) soap.HasFault {
 	body := &methods.MigrateVM_TaskBody{}
-	ref, fault := o.vcenter.moves.start(ctx.Session.UserName, req.This, req.Host, vmotionCost)
+	ref, fault := o.vcenter.moves.start(starter{user: ctx.Session.UserName}, req.This, req.Host, vmotionCost)
 	if fault != nil {
 		body.Fault_ = simulator.Fault("", fault)
 		return body
@@ -92,7 +114,7 @@ func (o *overrides) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_T
 
 // start begins a relocation and returns its task.
 func (m *moves) start(
-	user string, vmRef types.ManagedObjectReference, hostRef *types.ManagedObjectReference, cost int,
+	by starter, vmRef types.ManagedObjectReference, hostRef *types.ManagedObjectReference, cost int,
 ) (types.ManagedObjectReference, types.BaseMethodFault) {
 	vm := m.inventory.vm(vmRef)
 	if vm == nil {
@@ -104,32 +126,52 @@ func (m *moves) start(
 	if reaches(vm.DisabledMethod, "RelocateVM_Task") || reaches(vm.DisabledMethod, "MigrateVM_Task") {
 		return vmRef, &types.MethodDisabled{}
 	}
-	if task, busy := m.claim(vmRef.Value); busy {
+	if task, busy := m.claim(vmRef.Value, hostRef.Value); busy {
 		return vmRef, &types.TaskInProgress{Task: task}
 	}
 	now := time.Now()
-	work := &move{vm: vm, source: m.inventory.host(*vm.Runtime.Host), target: m.inventory.host(*hostRef), cost: cost}
-	work.operation = m.tasks.begin(user, vm, "RelocateVM_Task", "relocate")
+	work := &move{vm: vm, by: by, source: m.inventory.host(*vm.Runtime.Host), target: m.inventory.host(*hostRef), cost: cost}
+	work.operation = m.begin(by, vm)
 	work.record = &MoveRecord{
-		VM: m.inventory.view(vm).name, Source: work.source.Name, Target: work.target.Name, Queued: &now, Result: "queued",
+		VM: m.inventory.view(vm).name, Source: work.source.Name, Target: work.target.Name, By: by.name(), Queued: &now,
+		Result: "queued",
 	}
 	m.mu.Lock()
-	m.busy[vmRef.Value] = work.task.Self
+	m.busy[vmRef.Value] = flight{work.task.Self, hostRef.Value}
 	m.records = append(m.records, work.record)
 	m.mu.Unlock()
 	go work.run(func() types.BaseMethodFault { return m.migrate(work) })
 	return work.task.Self, nil
 }
 
+// begin makes the task, which shows whether DRS moves the VM.
+func (m *moves) begin(by starter, vm *simulator.VirtualMachine) *operation {
+	if by.drs {
+		return m.tasks.beginInternal(by.user, vm, "Drm.ExecuteVMotionLRO")
+	}
+	return m.tasks.begin(by.user, vm, "RelocateVM_Task", "relocate")
+}
+
 // claim reserves the VM for the caller's move; if another move has it, claim returns the task of that move.
-func (m *moves) claim(vm string) (types.ManagedObjectReference, bool) {
+func (m *moves) claim(vm, target string) (types.ManagedObjectReference, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	task, busy := m.busy[vm]
+	other, busy := m.busy[vm]
 	if !busy {
-		m.busy[vm] = types.ManagedObjectReference{}
+		m.busy[vm] = flight{target: target}
 	}
-	return task, busy
+	return other.task, busy
+}
+
+// moving are the targets of the VMs that move now, by MoID.
+func (m *moves) moving() map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	targets := map[string]string{}
+	for vm, flight := range m.busy {
+		targets[vm] = flight.target
+	}
+	return targets
 }
 
 // note changes a record under the lock.
@@ -205,9 +247,12 @@ func (m *moves) vmotion(work *move) types.BaseMethodFault {
 	if fault := carry(work); fault != nil {
 		return fault
 	}
-	m.events.post(work.ctx, work.chain(), &types.VmMigratedEvent{
-		VmEvent: m.events.ofVM(work.vm, work.target), SourceHost: *hostArgument(work.source),
-	})
+	migrated := types.VmMigratedEvent{VmEvent: m.events.ofVM(work.vm, work.target), SourceHost: *hostArgument(work.source)}
+	if work.by.drs {
+		m.events.post(work.ctx, work.chain(), &types.DrsVmMigratedEvent{VmMigratedEvent: migrated})
+	} else {
+		m.events.post(work.ctx, work.chain(), &migrated)
+	}
 	return nil
 }
 

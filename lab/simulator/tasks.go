@@ -25,11 +25,22 @@ func newTasks(inventory *inventory) *tasks {
 	return &tasks{inventory: inventory, running: map[types.ManagedObjectReference]*operation{}}
 }
 
-// begin registers a queued task of a call without running the simulator's own task machinery. Its description is the type of
-// the object and a word, as in a vCenter.
+// begin registers a queued task of a call. Its description is the type of the object and a word, as in a vCenter.
 func (t *tasks) begin(user string, entity mo.Entity, call, word string) *operation {
 	task := simulator.CreateTask(entity, word, nil)
 	task.Info.Name = call
+	return t.register(user, entity, task)
+}
+
+// beginInternal registers a queued task that vCenter itself made: it has no name (TaskInfo.name).
+func (t *tasks) beginInternal(user string, entity mo.Entity, descriptionID string) *operation {
+	task := simulator.CreateTask(entity, descriptionID, nil)
+	task.Info.Name, task.Info.DescriptionId = "", descriptionID
+	return t.register(user, entity, task)
+}
+
+// register does without the simulator's own task machinery. A task without a user was started by the system.
+func (t *tasks) register(user string, entity mo.Entity, task *simulator.Task) *operation {
 	t.mu.Lock()
 	t.counter++
 	number := t.counter
@@ -39,6 +50,9 @@ func (t *tasks) begin(user string, entity mo.Entity, call, word string) *operati
 	task.Info.EntityName = entity.Entity().Name
 	task.Info.Cancelable = true
 	task.Info.Reason = &types.TaskReasonUser{UserName: user}
+	if user == "" {
+		task.Info.Reason = &types.TaskReasonSystem{}
+	}
 	task.Info.EventChainId = number
 	o := &operation{tasks: t, ctx: t.inventory.as(user), task: task, cancel: make(chan struct{})}
 	t.inventory.registry.Put(task)
@@ -77,7 +91,7 @@ func (t *tasks) discard() {
 	ctx.WithLock(manager, func() { ctx.Update(manager, none) })
 }
 
-// operation is one task of the lab: a relocation, or a host that enters or leaves maintenance mode.
+// operation is one task of the lab: a relocation, a host that enters or leaves maintenance mode, or a change of the cluster.
 type operation struct {
 	tasks  *tasks
 	ctx    *simulator.Context

@@ -23,13 +23,15 @@ type vcenter struct {
 	access   *access // users, roles, privileges
 	calls    *callCounter
 	sessions *sessions
-	outages  *outages // between the clients and this vCenter
-	sight    *sight   // what clients may not read
+	cluster  *clusterConfig // of HA and DRS, with rules and overrides
+	outages  *outages       // between the clients and this vCenter
+	sight    *sight         // what clients may not read
 	missing  *missing
 
 	alarms      *alarms
 	maintenance *maintenance
 	moves       *moves
+	drs         *drs
 }
 
 // newVCenter joins the parts around an inventory that has been built.
@@ -45,9 +47,11 @@ func newVCenter(config *Config, service *simulator.Service, inventory *inventory
 	v.calls = newCallCounter()
 	v.sessions = newSessions(inventory)
 	v.outages, v.sight, v.missing = &outages{}, newSight(), newMissing()
+	v.cluster = newClusterConfig(inventory, v.tasks)
 	v.alarms = &alarms{inventory: inventory, events: v.events}
 	v.maintenance = newMaintenance(inventory, v.events, v.tasks, v.clock)
 	v.moves = newMoves(v)
+	v.drs = newDRS(v)
 	return v
 }
 

@@ -34,6 +34,7 @@ TYPES = (
 )
 # Their metadata names no privilege, because it depends on the arguments or belongs to every session.
 DYNAMIC = {
+    "ApplyRecommendation",
     "CancelTask",
     "Destroy_Task",
     "FetchUserPrivilegeOnEntities",

@@ -53,6 +53,29 @@ def test_defaults_apply_and_are_overridden() -> None:
     assert (topology.vms[0]["cpus"], topology.vms[0]["power"], topology.vms[0]["memory_used_gb"]) == (1, "off", 0)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [(False, "off"), (True, "manual"), ("manual", "manual"), ("partial", "partial"), ("full", "full")],
+)
+def test_drs_moves_nothing_unless_it_is_asked_for(written: object, read: str) -> None:
+    assert parse(changed(lambda d: d["clusters"][0].update(drs=written))).sddc["clusters"][0]["drs"] == read
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"drs": "automatic"}, "drs must be false, true or one of manual, partial, full, not 'automatic'"),
+        ({"drs_overrides": {"vm-07": "off"}}, "a mapping of VM names to one of manual, partial, full, disabled"),
+        ({"drs_overrides": {"vm-08": "full"}}, "drs_overrides of c refers to VM 'vm-08', which does not exist"),
+        ({"drs_vmotion_rate": 6}, "drs_vmotion_rate must be a whole number from 1 to 5, not 6"),
+        ({"drs_interval": -1}, "drs_interval must be a number, min 0, not -1"),
+    ],
+)
+def test_wrong_keys_of_drs_are_named(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(LabError, match=re.escape(words)):
+        parse(changed(lambda d: d["clusters"][0].update(keys)))
+
+
 def test_a_real_vm_has_the_memory_that_its_training_needs() -> None:
     def two(d: dict[str, Any]) -> None:
         d["vms"] = [{**d["vms"][0], "name": f"vm-{n}", "qemu": {"run": run}} for n, run in ((1, "light"), (2, "h2o"))]

@@ -1,0 +1,303 @@
+package main
+
+import (
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// clusterConfig is the configuration of the cluster, as clients read and change it. A configuration never changes: a change
+// makes a new one, so that nobody reads half of a change.
+type clusterConfig struct {
+	inventory *inventory
+	tasks     *tasks
+
+	mu sync.Mutex // held during a change
+}
+
+// pyVmomi names a reference in a field of any type, such as the key of an override to remove, ManagedObject. A vCenter accepts it.
+func init() { types.Add("ManagedObject", reflect.TypeFor[types.ManagedObjectReference]()) }
+
+func newClusterConfig(inventory *inventory, tasks *tasks) *clusterConfig {
+	return &clusterConfig{inventory: inventory, tasks: tasks}
+}
+
+func (c *clusterConfig) current() *types.ClusterConfigInfoEx {
+	return c.inventory.clusterConfiguration()
+}
+
+func (c *clusterConfig) set(config *types.ClusterConfigInfoEx) {
+	ctx, cluster := c.inventory.as(""), c.inventory.cluster
+	ctx.WithLock(cluster, func() {
+		ctx.Update(cluster, []types.PropertyChange{
+			{Name: "configurationEx", Val: config}, {Name: "configuration", Val: olderConfiguration(config)},
+		})
+	})
+}
+
+// olderConfiguration is the same for clients that read the property of vSphere 2.
+func olderConfiguration(config *types.ClusterConfigInfoEx) types.ClusterConfigInfo {
+	return types.ClusterConfigInfo{
+		DasConfig: config.DasConfig, DasVmConfig: config.DasVmConfig, DrsConfig: config.DrsConfig,
+		DrsVmConfig: config.DrsVmConfig, Rule: config.Rule,
+	}
+}
+
+// answers reports whether the lab changes the cluster itself. It leaves vSAN and other clusters to the simulator.
+func (c *clusterConfig) answers(req *types.ReconfigureComputeResource_Task) bool {
+	spec, ok := req.Spec.(*types.ClusterConfigSpecEx)
+	return ok && spec.VsanConfig == nil && req.This == c.inventory.cluster.Self
+}
+
+// ReconfigureComputeResourceTask changes the cluster: all of the specification, or nothing.
+func (o *overrides) ReconfigureComputeResourceTask(
+	ctx *simulator.Context, req *types.ReconfigureComputeResource_Task,
+) soap.HasFault {
+	config := o.vcenter.cluster
+	work := config.tasks.begin(ctx.Session.UserName, config.inventory.cluster, "ReconfigureComputeResource_Task", "reconfigureEx")
+	work.pointOfNoReturn()
+	work.running()
+	go work.run(func() types.BaseMethodFault {
+		return config.change(req.Spec.(*types.ClusterConfigSpecEx), req.Modify)
+	})
+	return &methods.ReconfigureComputeResource_TaskBody{
+		Res: &types.ReconfigureComputeResource_TaskResponse{Returnval: work.task.Self},
+	}
+}
+
+func (c *clusterConfig) change(spec *types.ClusterConfigSpecEx, modify bool) types.BaseMethodFault {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, each := range spec.DrsVmConfigSpec {
+		if each.Info != nil && c.inventory.vm(each.Info.Key) == nil {
+			return &types.InvalidArgument{InvalidProperty: "drsVmConfigSpec.info.key"}
+		}
+	}
+	config, fault := reconfigured(*c.current(), spec, modify)
+	if fault == nil {
+		c.set(config)
+	}
+	return fault
+}
+
+// discard removes the overrides of a VM that is gone.
+func (c *clusterConfig) discard(vm types.ManagedObjectReference) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	config := *c.current()
+	config.DrsVmConfig = slices.DeleteFunc(slices.Clone(config.DrsVmConfig), func(override types.ClusterDrsVmConfigInfo) bool {
+		return override.Key == vm
+	})
+	if len(config.DrsVmConfig) < len(c.current().DrsVmConfig) {
+		c.set(&config)
+	}
+}
+
+// reconfigured is the configuration after a change. Without modify, what the specification does not set is reset.
+func reconfigured(
+	config types.ClusterConfigInfoEx, spec *types.ClusterConfigSpecEx, modify bool,
+) (*types.ClusterConfigInfoEx, types.BaseMethodFault) {
+	if !modify {
+		config.DrsConfig, config.DasConfig = standardDRS(), types.ClusterDasConfigInfo{Enabled: types.NewBool(false)}
+		config.DrsVmConfig, config.DasVmConfig, config.Rule, config.Group, config.VmOrchestration = nil, nil, nil, nil, nil
+	}
+	if spec.DrsConfig != nil {
+		if rate := spec.DrsConfig.VmotionRate; rate < 0 || rate > 5 {
+			return nil, &types.InvalidArgument{InvalidProperty: "drsConfig.vmotionRate"}
+		}
+		options := mergedOptions(config.DrsConfig.Option, spec.DrsConfig.Option)
+		config.DrsConfig = overlaid(config.DrsConfig, *spec.DrsConfig)
+		config.DrsConfig.Option = options
+	}
+	if spec.DasConfig != nil {
+		config.DasConfig = overlaid(config.DasConfig, *spec.DasConfig)
+	}
+	faults := []types.BaseMethodFault{
+		updated(&config.DrsVmConfig, overrideChanges(spec), func(info types.ClusterDrsVmConfigInfo) any { return info.Key },
+			overlaid[types.ClusterDrsVmConfigInfo]),
+		updated(&config.DasVmConfig, availabilityChanges(spec), func(info types.ClusterDasVmConfigInfo) any { return info.Key },
+			overlaidAvailability),
+		updated(&config.VmOrchestration, orchestrationChanges(spec),
+			func(info types.ClusterVmOrchestrationInfo) any { return info.Vm }, overlaid[types.ClusterVmOrchestrationInfo]),
+		updated(&config.Group, groupChanges(spec), func(info types.BaseClusterGroupInfo) any { return info.GetClusterGroupInfo().Name },
+			func(_, group types.BaseClusterGroupInfo) types.BaseClusterGroupInfo { return group }),
+		updateRules(&config.Rule, spec.RulesSpec),
+	}
+	for _, fault := range faults {
+		if fault != nil {
+			return nil, fault
+		}
+	}
+	return &config, nil
+}
+
+// overlaid is the base with every field that is set in the other one.
+func overlaid[T any](base, other T) T {
+	to, from := reflect.ValueOf(&base).Elem(), reflect.ValueOf(other)
+	for i := range from.NumField() {
+		if !from.Field(i).IsZero() {
+			to.Field(i).Set(from.Field(i))
+		}
+	}
+	return base
+}
+
+func overlaidAvailability(base, other types.ClusterDasVmConfigInfo) types.ClusterDasVmConfigInfo {
+	merged := overlaid(base, other)
+	if base.DasSettings != nil && other.DasSettings != nil {
+		settings := overlaid(*base.DasSettings, *other.DasSettings)
+		merged.DasSettings = &settings
+	}
+	return merged
+}
+
+// mergedOptions replaces advanced options of the same key.
+func mergedOptions(old, given []types.BaseOptionValue) []types.BaseOptionValue {
+	merged := slices.Clone(old)
+	for _, option := range given {
+		merged = slices.DeleteFunc(merged, func(other types.BaseOptionValue) bool {
+			return other.GetOptionValue().Key == option.GetOptionValue().Key
+		})
+		merged = append(merged, option)
+	}
+	return merged
+}
+
+// itemChange is one change of a list: an item that is added or edited, or the key of one that is removed.
+type itemChange[T any] struct {
+	types.ArrayUpdateSpec
+	item *T
+}
+
+func overrideChanges(spec *types.ClusterConfigSpecEx) (changes []itemChange[types.ClusterDrsVmConfigInfo]) {
+	for _, each := range spec.DrsVmConfigSpec {
+		changes = append(changes, itemChange[types.ClusterDrsVmConfigInfo]{each.ArrayUpdateSpec, each.Info})
+	}
+	return changes
+}
+
+func availabilityChanges(spec *types.ClusterConfigSpecEx) (changes []itemChange[types.ClusterDasVmConfigInfo]) {
+	for _, each := range spec.DasVmConfigSpec {
+		changes = append(changes, itemChange[types.ClusterDasVmConfigInfo]{each.ArrayUpdateSpec, each.Info})
+	}
+	return changes
+}
+
+func orchestrationChanges(spec *types.ClusterConfigSpecEx) (changes []itemChange[types.ClusterVmOrchestrationInfo]) {
+	for _, each := range spec.VmOrchestrationSpec {
+		changes = append(changes, itemChange[types.ClusterVmOrchestrationInfo]{each.ArrayUpdateSpec, each.Info})
+	}
+	return changes
+}
+
+func groupChanges(spec *types.ClusterConfigSpecEx) (changes []itemChange[types.BaseClusterGroupInfo]) {
+	for _, each := range spec.GroupSpec {
+		change := itemChange[types.BaseClusterGroupInfo]{ArrayUpdateSpec: each.ArrayUpdateSpec}
+		if each.Info != nil {
+			change.item = &each.Info
+		}
+		changes = append(changes, change)
+	}
+	return changes
+}
+
+// updated replaces a list by one with the changes. An item that is added must be new, one that is edited or removed must exist.
+func updated[T any](list *[]T, changes []itemChange[T], key func(T) any, edited func(old, given T) T) types.BaseMethodFault {
+	next := slices.Clone(*list)
+	for _, change := range changes {
+		wanted := any(change.RemoveKey)
+		if change.Operation != types.ArrayUpdateOperationRemove {
+			if change.item == nil {
+				return &types.InvalidArgument{InvalidProperty: "info"}
+			}
+			wanted = key(*change.item)
+		}
+		at := slices.IndexFunc(next, func(item T) bool { return key(item) == wanted })
+		if (at < 0) != (change.Operation == types.ArrayUpdateOperationAdd) {
+			return &types.InvalidArgument{InvalidProperty: "operation"}
+		}
+		switch change.Operation {
+		case types.ArrayUpdateOperationAdd:
+			next = append(next, *change.item)
+		case types.ArrayUpdateOperationEdit:
+			next[at] = edited(next[at], *change.item)
+		case types.ArrayUpdateOperationRemove:
+			next = slices.Delete(next, at, at+1)
+		}
+	}
+	*list = next
+	return nil
+}
+
+// updateRules changes the rules. vCenter chooses the key of a new rule. An edited rule is found by its key, or by its name if
+// the client gives no key.
+func updateRules(list *[]types.BaseClusterRuleInfo, specs []types.ClusterRuleSpec) types.BaseMethodFault {
+	next := slices.Clone(*list)
+	for _, spec := range specs {
+		var given *types.ClusterRuleInfo
+		if spec.Info != nil {
+			given = spec.Info.GetClusterRuleInfo()
+		} else if spec.Operation != types.ArrayUpdateOperationRemove {
+			return &types.InvalidArgument{InvalidProperty: "rulesSpec.info"}
+		}
+		at := slices.IndexFunc(next, func(rule types.BaseClusterRuleInfo) bool {
+			info := rule.GetClusterRuleInfo()
+			switch {
+			case spec.Operation == types.ArrayUpdateOperationRemove:
+				return spec.RemoveKey == any(info.Key)
+			case spec.Operation == types.ArrayUpdateOperationEdit && given.Key != 0:
+				return info.Key == given.Key
+			}
+			return info.Name == given.Name
+		})
+		if (at < 0) != (spec.Operation == types.ArrayUpdateOperationAdd) {
+			return &types.InvalidArgument{InvalidProperty: "rulesSpec"}
+		}
+		switch spec.Operation {
+		case types.ArrayUpdateOperationAdd:
+			given.Key, given.RuleUuid = nextRuleKey(next), uuid.NewString()
+			next = append(next, spec.Info)
+		case types.ArrayUpdateOperationEdit:
+			old := next[at].GetClusterRuleInfo()
+			given.Key, given.RuleUuid = old.Key, old.RuleUuid
+			next[at] = spec.Info
+		case types.ArrayUpdateOperationRemove:
+			next = slices.Delete(next, at, at+1)
+		}
+	}
+	*list = next
+	return nil
+}
+
+func nextRuleKey(rules []types.BaseClusterRuleInfo) int32 {
+	highest := int32(0)
+	for _, rule := range rules {
+		highest = max(highest, rule.GetClusterRuleInfo().Key)
+	}
+	return highest + 1
+}
+
+// Reference makes it a handler of the registry.
+func (c *clusterConfig) Reference() types.ManagedObjectReference {
+	return types.ManagedObjectReference{Type: "LabClusterConfig", Value: "lab-cluster-config"}
+}
+
+// PutObject belongs to the interface.
+func (c *clusterConfig) PutObject(*simulator.Context, mo.Reference) {}
+
+// UpdateObject belongs to the interface.
+func (c *clusterConfig) UpdateObject(*simulator.Context, mo.Reference, []types.PropertyChange) {}
+
+// RemoveObject drops the overrides of a VM, later: its caller may hold the lock of the cluster.
+func (c *clusterConfig) RemoveObject(_ *simulator.Context, ref types.ManagedObjectReference) {
+	if ref.Type == "VirtualMachine" {
+		go c.discard(ref)
+	}
+}

@@ -1,0 +1,238 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lab's DRS: it empties hosts, keeps rules and balances, by moves or recommendations, and obeys overrides."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pyVim.connect import Disconnect, SmartConnect
+from pyVim.task import WaitForTask
+from pyVmomi import vim, vmodl
+
+from lab.paths import TOPOLOGIES
+from tests.labs import Lab, running_lab
+from tests.measuring import until
+
+DRS = "Drm.ExecuteVMotionLRO"
+PERSON = "somebody@vsphere.local"
+VM = "ML-cpu-vm-0{}".format
+BEHAVIOURS = {"manual": "manual", "partial": "partiallyAutomated", "full": "fullyAutomated"}
+
+
+@contextmanager
+def drs_lab(folder: Path, *, quarantine: str = "", **cluster: Any) -> Iterator[Lab]:
+    """The small topology with keys of its cluster: VMs 1 to 3 run on esx-01, and one VM on each of the other three hosts."""
+    topology = yaml.safe_load((TOPOLOGIES / "small.yml").read_text(encoding="utf-8"))
+    topology["clusters"][0].update({"drs_interval": 0, **cluster})
+    for host in topology["hosts"]:
+        host["quarantine"] = host["name"] == quarantine
+    path = folder / "drs.yml"
+    path.write_text(yaml.safe_dump(topology), encoding="utf-8")
+    with running_lab("--no-guests", "--time-scale", "0.02", "--topology", str(path)) as lab:
+        yield lab
+
+
+@contextmanager
+def content_of(lab: Lab, login: str = "vcenter") -> Iterator[Any]:
+    vcenter = lab.answer["vcenter"]
+    user = lab.answer[login]
+    context = ssl.create_default_context(cafile=vcenter["ca_file"])
+    where = {"host": vcenter["host"], "port": vcenter["port"], "sslContext": context}
+    connection = SmartConnect(user=user["user"], pwd=user["password"], **where)
+    try:
+        yield connection.RetrieveContent()
+    finally:
+        Disconnect(connection)
+
+
+def cluster_of(content: Any) -> Any:
+    return content.rootFolder.childEntity[0].hostFolder.childEntity[0]
+
+
+def find(content: Any, kind: type, name: str) -> Any:
+    view = content.viewManager.CreateContainerView(content.rootFolder, [kind], True)
+    return next(entity for entity in view.view if entity.name == name)
+
+
+def enter(content: Any, host: str) -> Any:
+    return find(content, vim.HostSystem, host).EnterMaintenanceMode_Task(timeout=0, evacuatePoweredOffVms=False)
+
+
+def migrations(content: Any) -> set[tuple[str, str, str]]:
+    """Class, VM and user of each event of a migration that succeeded."""
+    kinds = ["VmMigratedEvent", "DrsVmMigratedEvent"]
+    events = content.eventManager.QueryEvents(vim.event.EventFilterSpec(eventTypeId=kinds))
+    return {(type(event).__name__.rpartition(".")[2], event.vm.name, event.userName) for event in events}
+
+
+def override(operation: str, vm: Any, **info: Any) -> Any:
+    if operation == "remove":
+        return vim.cluster.DrsVmConfigSpec(operation=operation, removeKey=vm)
+    return vim.cluster.DrsVmConfigSpec(operation=operation, info=vim.cluster.DrsVmConfigInfo(key=vm, **info))
+
+
+def reconfigure(cluster: Any, *overrides: Any, **spec: Any) -> None:
+    config = vim.cluster.ConfigSpecEx(drsVmConfigSpec=list(overrides), **spec)
+    WaitForTask(cluster.ReconfigureComputeResource_Task(config, True))
+
+
+def overrides_of(cluster: Any) -> dict[str, tuple[bool | None, str | None]]:
+    return {each.key.name: (each.enabled, each.behavior) for each in cluster.configurationEx.drsVmConfig}
+
+
+def moved(lab: Lab) -> dict[str, str]:
+    """Who moved each VM that arrived."""
+    return {move["vm"]: move["by"] for move in lab.get("state")["moves"] if move["result"] == "success"}
+
+
+def advice(cluster: Any) -> dict[str, tuple[str, str]]:
+    """Reason and target of each recommendation, by VM."""
+    return {
+        each.action[0].target.name: (each.reason, each.action[0].drsMigration.destination.name)
+        for each in cluster.recommendation
+    }
+
+
+def test_full_automation_empties_a_host_and_leaves_an_overridden_vm(tmp_path: Path) -> None:
+    """A move that fails is tried again. A VM that DRS must not move keeps its host from maintenance mode."""
+    with drs_lab(tmp_path, drs="full", drs_overrides={VM(3): "disabled"}) as lab, content_of(lab) as content:
+        cluster = cluster_of(content)
+        drs = cluster.configurationEx.drsConfig
+        assert (drs.enabled, drs.defaultVmBehavior, drs.enableVmBehaviorOverrides) == (True, "fullyAutomated", True)
+        assert drs.vmotionRate == 3
+        assert cluster.configuration.drsConfig.defaultVmBehavior == "fullyAutomated"
+        assert overrides_of(cluster) == {VM(3): (False, None)}
+        lab.post("vms/" + VM(7), action="move", target="esx-02")
+        lab.post("faults", vm=VM(1), fault="GenericVmConfigFault")
+        task = enter(content, "esx-01")
+        until(lambda: len(moved(lab)) == 3)
+        assert moved(lab) == {VM(1): "DRS", VM(2): "DRS", VM(7): PERSON}
+        assert lab.on("esx-01") == {VM(3)}
+        assert task.info.state == "running"
+        first = find(content, vim.VirtualMachine, VM(1)).recentTask[-1].info
+        assert (first.descriptionId, first.name, type(first.reason)) == (DRS, None, vim.TaskReasonSystem)
+        person = find(content, vim.VirtualMachine, VM(7)).recentTask[-1].info
+        assert (person.descriptionId, person.reason.userName) == ("VirtualMachine.relocate", PERSON)
+        assert migrations(content) == {
+            ("DrsVmMigratedEvent", VM(1), ""),
+            ("DrsVmMigratedEvent", VM(2), ""),
+            ("VmMigratedEvent", VM(7), PERSON),
+        }
+        none = vim.event.EventFilterSpec(eventTypeId=["NoMaintenanceModeDrsRecommendationForVM"])
+        assert [event.vm.name for event in content.eventManager.QueryEvents(none)] == [VM(3)]
+        reconfigure(cluster, override("edit", find(content, vim.VirtualMachine, VM(3)), enabled=True))
+        WaitForTask(task)
+        assert moved(lab)[VM(3)] == "DRS"
+
+
+@pytest.mark.parametrize("automation", ["partial", "manual"])
+def test_without_full_automation_drs_recommends(automation: str, tmp_path: Path) -> None:
+    with drs_lab(tmp_path, drs=automation, drs_overrides={VM(1): "full"}) as lab, content_of(lab) as content:
+        cluster = cluster_of(content)
+        assert cluster.configurationEx.drsConfig.defaultVmBehavior == BEHAVIOURS[automation]
+        task = enter(content, "esx-01")
+        until(lambda: set(advice(cluster)) == {VM(2), VM(3)} and VM(1) in moved(lab))
+        assert {reason for reason, _ in advice(cluster).values()} == {"hostMaint"}
+        before = {each.key: each.action[0].target.name for each in cluster.recommendation}
+        cluster.RefreshRecommendation()
+        assert {each.key: each.action[0].target.name for each in cluster.recommendation} == before
+        first, second = cluster.recommendation
+        where = first.action[0].drsMigration.destination.name
+        cluster.ApplyRecommendation(first.key)
+        assert [each.key for each in cluster.recommendation] == [second.key]
+        with pytest.raises(vmodl.fault.InvalidArgument):
+            cluster.ApplyRecommendation(first.key)
+        until(lambda: len(moved(lab)) == 2)
+        vm, administrator = before[first.key], lab.answer["vcenter"]["user"]
+        assert (lab.where()[vm], moved(lab)[vm]) == (where, administrator)
+        assert ("DrsVmMigratedEvent", vm, administrator) in migrations(content)
+        task.CancelTask()
+        until(lambda: not cluster.recommendation)
+        assert lab.on("esx-01") == {before[second.key]}
+
+
+def test_overrides_are_changed_by_those_who_may(tmp_path: Path) -> None:
+    with drs_lab(tmp_path, drs="full", drs_overrides={VM(1): "manual"}) as lab, content_of(lab) as content:
+        cluster = cluster_of(content)
+        one, two = (find(content, vim.VirtualMachine, VM(number)) for number in (1, 2))
+        for wrong in (
+            override("add", one, enabled=False),
+            override("edit", two, enabled=False),
+            override("remove", two),
+            override("add", vim.VirtualMachine("vm-none"), enabled=False),
+        ):
+            with pytest.raises(vmodl.fault.InvalidArgument):
+                reconfigure(cluster, override("add", find(content, vim.VirtualMachine, VM(5)), enabled=False), wrong)
+        assert overrides_of(cluster) == {VM(1): (True, "manual")}, "a change that fails changes nothing"
+        reconfigure(cluster, override("add", two, enabled=False), override("edit", one, behavior="fullyAutomated"))
+        assert overrides_of(cluster) == {VM(1): (True, "fullyAutomated"), VM(2): (False, None)}
+        reconfigure(cluster, override("remove", one))
+        reconfigure(cluster, drsConfig=vim.cluster.DrsConfigInfo(enableVmBehaviorOverrides=False, vmotionRate=5))
+        drs = cluster.configurationEx.drsConfig
+        assert (drs.enabled, drs.enableVmBehaviorOverrides, drs.vmotionRate) == (True, False, 5)
+        assert overrides_of(cluster) == {VM(2): (False, None)}
+        with content_of(lab, "restricted") as theirs:
+            with pytest.raises(vim.fault.NoPermission) as refused:
+                reconfigure(cluster_of(theirs), override("remove", vim.VirtualMachine(two._moId)))
+            assert refused.value.privilegeId == "Host.Inventory.EditCluster"
+            with pytest.raises(vim.fault.NoPermission):
+                cluster_of(theirs).RefreshRecommendation()
+        lab.post("vms/" + VM(2), action="delete")
+        until(lambda: not cluster.configurationEx.drsVmConfig)
+
+
+RULES = [
+    {"name": "apart", "kind": "anti_affinity", "vms": [VM(1), VM(2)]},
+    {"name": "together", "kind": "affinity", "vms": [VM(3), VM(5)]},
+    {"name": "must", "kind": "vm_host", "vms": [VM(6)], "hosts": ["esx-04"]},
+    {"name": "should", "kind": "vm_host", "vms": [VM(7)], "hosts": ["esx-03", "esx-02"], "mandatory": False},
+    {"name": "off", "kind": "anti_affinity", "vms": [VM(1), VM(3)], "enabled": False},
+]
+
+
+def test_a_pass_corrects_broken_rules(tmp_path: Path) -> None:
+    with drs_lab(tmp_path, drs="full", rules=RULES) as lab, content_of(lab) as content:
+        assert not lab.get("state")["moves"]
+        lab.post("drs")
+        until(lambda: len(moved(lab)) == 4)
+        at = lab.where()
+        assert at[VM(1)] != at[VM(2)]
+        assert at[VM(3)] == at[VM(5)]
+        assert at[VM(6)] == "esx-04"
+        assert at[VM(7)] in ("esx-02", "esx-03")
+        lab.post("drs")
+        assert len(lab.get("state")["moves"]) == 4, "what is kept is not corrected"
+        with pytest.raises(vim.fault.VmHostAffinityRuleViolation):
+            WaitForTask(
+                find(content, vim.VirtualMachine, VM(6)).RelocateVM_Task(
+                    vim.vm.RelocateSpec(host=find(content, vim.HostSystem, "esx-01"))
+                )
+            )
+
+
+def test_drs_balances_at_its_interval_and_spares_closed_hosts(tmp_path: Path) -> None:
+    closed = {"failover_hosts": ["esx-04"], "quarantine": "esx-03"}
+    with drs_lab(tmp_path, drs="full", drs_interval=30, drs_vmotion_rate=1, **closed) as lab:
+        until(lambda: set(moved(lab).values()) == {"DRS"})
+        assert {move["target"] for move in lab.get("state")["moves"]} == {"esx-02"}
+
+
+def test_drs_that_is_off_moves_nothing(tmp_path: Path) -> None:
+    with drs_lab(tmp_path) as lab, content_of(lab) as content:
+        drs = cluster_of(content).configurationEx.drsConfig
+        assert (drs.enabled, drs.defaultVmBehavior) == (False, "fullyAutomated")
+        with pytest.raises(OSError, match="409"):
+            lab.post("drs")
+        task = enter(content, "esx-01")
+        reconfigure(cluster_of(content), drsConfig=vim.cluster.DrsConfigInfo(enabled=True))
+        WaitForTask(task)
+        assert set(moved(lab).values()) == {"DRS"}
