@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.labs import ROOT, Lab, playbook_environment
 from tests.measuring import PATIENCE
 
@@ -28,6 +30,7 @@ def navigate(playbook: str, lab: Lab, home: Path, **variables: object) -> subpro
     )
 
 
+@pytest.mark.thorough
 def test_navigator_evacuates_and_restores(fast_lab: Lab, tmp_path: Path) -> None:
     before, leaving = fast_lab.where(), fast_lab.on("esx-05")
     out = navigate("evacuate_host", fast_lab, tmp_path / "first", evacuate_host_name="esx-05")

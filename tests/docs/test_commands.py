@@ -52,7 +52,7 @@ ENDS = {r"^timeout --signal=KILL": {137}}
 # Pages that continue where another one ended.
 FOLLOWS = {"howto_verify_evidence": "tutorial_lab"}
 # Pages that take long, and whose commands other tests run as well.
-LONG = {"howto_gitops", "howto_tensorflow_pytorch", "howto_vmc"}
+LONG = {"howto_gitops", "howto_notifications", "howto_tensorflow_pytorch", "howto_vmc"}
 # How fast simulated time passes: in the tutorial a run is killed under way.
 TIME_SCALES = {"tutorial_lab": "0.1"}
 
@@ -209,6 +209,7 @@ def test_the_role_of_the_first_vcenter_is_enough_and_no_more(readings: dict[str,
     assert reading.demanded - {"System.View", "System.Anonymous"} == named
 
 
+@pytest.mark.thorough
 def test_messages_are_sent(readings: dict[str, Future[dict[str, Reading]]]) -> None:
     messages = readings["howto_notifications"].result()["howto_notifications"].messages
     assert messages == ["esx-05 is being evacuated.", "esx-05 is evacuated."]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.labs import Lab, RunModule, play
 
 PRINCIPAL = r"VSPHERE.LOCAL\operator"
@@ -36,6 +38,7 @@ def test_the_role_is_made_changed_and_left_alone(tmp_path: Path, fast_lab: Lab, 
     assert out.returncode != 0
 
 
+@pytest.mark.thorough
 def test_the_role_on_a_cluster_is_enough_there_and_nowhere_else(
     tmp_path: Path, fast_lab: Lab, run_module: RunModule
 ) -> None:

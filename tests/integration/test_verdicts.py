@@ -22,7 +22,6 @@ pytestmark = pytest.mark.alone
 SAMPLE = {
     "freeze within the budget",
     "killed and restarted",
-    "limited grid, freeze beyond the budget",
     "exporter without a start time, killed and restarted",
     "records, each step logged three times",
 }

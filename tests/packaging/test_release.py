@@ -61,6 +61,7 @@ def commit(folder: Path) -> None:
     git(folder, "commit", "--quiet", "--message", "Change")
 
 
+@pytest.mark.thorough
 def test_releases_follow_semantic_versioning(clone: Path) -> None:
     first = yaml.safe_load((clone / "galaxy.yml").read_text())["version"]
     done = release(clone, first)
