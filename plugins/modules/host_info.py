@@ -83,7 +83,7 @@ hosts:
       sample: ml-cluster
     drs:
       description:
-        - What DRS of the cluster does with VMs, V(off), V(manual), V(partial) or V(full). Single VMs may differ.
+        - What DRS of the cluster does with VMs, V(disabled), V(manual), V(partial) or V(full). Single VMs may differ.
         - V(unknown) if it could not be read.
       type: str
       sample: full

@@ -106,7 +106,7 @@ permitted:
   type: bool
   sample: true
 message:
-  description: The result in one sentence, for O(liveml.vsphere.vm_migrate#module:fence).
+  description: The result in one sentence.
   returned: always
   type: str
   sample: esx-05.example.com is fenced
@@ -122,9 +122,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     NotFound,
     PermissionMissing,
     TaskTimeout,
+    VsphereError,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.guard import MAINTENANCE, STATES, not_permitted
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Estate,
     HostState,
@@ -134,7 +136,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.faults import is_wrong_state
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
-PRIVILEGE = "Host.Config.Maintenance"
 SPEC: dict[str, Any] = {
     "host": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["fenced", "maintenance", "normal"], "default": "maintenance"},
@@ -166,13 +167,14 @@ def reach(vcenter: VcenterSession, host: HostState, params: dict[str, Any]) -> N
         vcenter.end_maintenance(host, params["wait_timeout"])
         return
     task = host.maintenance_task or vcenter.enter_maintenance(
-        host.moid,
-        timeout=0,
-        evacuate_powered_off=params["evacuate_powered_off"],
-        vsan_mode=params["vsan_mode"],
+        host.moid, evacuate_powered_off=params["evacuate_powered_off"], vsan_mode=params["vsan_mode"]
     )
     if params["state"] == "maintenance":
-        wait(vcenter, host, task, params["wait_timeout"])
+        try:
+            wait(vcenter, host, task, params["wait_timeout"])
+        except VsphereError as error:
+            error.fenced = host.maintenance_task is None
+            raise
 
 
 def wait(vcenter: VcenterSession, host: HostState, task: str, timeout: int) -> None:
@@ -214,12 +216,12 @@ def compare_and_act(module: AnsibleModule, vcenter: VcenterSession, *, acted: bo
     host = find_host(vcenter.estate(), params["host"])
     if host.maintenance in SATISFIED[params["state"]]:
         return answer(host, host.maintenance, changed=acted)
-    if vcenter.misses_privilege(host.moid, PRIVILEGE):
+    if vcenter.misses_privilege(host.moid, MAINTENANCE):
         if params["when_not_permitted"] == "fail":
             raise PermissionMissing(
                 f"The user may not change the maintenance mode of {host.name}",
-                privilege=PRIVILEGE,
-                hint=f"Grant the privilege {PRIVILEGE} on the host, or set when_not_permitted to skip",
+                privilege=MAINTENANCE,
+                hint=f"Grant the privilege {MAINTENANCE} on the host, or set when_not_permitted to skip",
             )
         return {**answer(host, host.maintenance, changed=False), "permitted": False, "message": not_permitted(host)}
     if not module.check_mode:
@@ -234,21 +236,15 @@ def compare_and_act(module: AnsibleModule, vcenter: VcenterSession, *, acted: bo
     return answer(host, REACHED[params["state"]], changed=True)
 
 
-def not_permitted(host: HostState) -> str:
-    """The sentence for the evidence if the privilege for maintenance mode is missing."""
-    return f"not fenced: the user may not change the maintenance mode of {host.name} ({PRIVILEGE})"
-
-
 def answer(host: HostState, now: Maintenance, *, changed: bool) -> dict[str, Any]:
     """The module's result."""
-    words = {Maintenance.ENTERING: "fenced", Maintenance.IN: "in maintenance mode", Maintenance.NORMAL: "in service"}
     return {
         "changed": changed,
         "host": host.name,
         "moid": host.moid,
         "maintenance": str(now),
         "permitted": True,
-        "message": f"{host.name} is {words[now]}",
+        "message": f"{host.name} is {STATES[now]}",
         "diff": {"before": f"maintenance: {host.maintenance}\n", "after": f"maintenance: {now}\n"},
     }
 

@@ -100,10 +100,12 @@ options:
   drs:
     description:
       - How to guard the evacuation of O(host) or O(fault_domain) against DRS that moves the VMs by itself.
-      - V(auto) plans to exclude the VMs from DRS while they move, if the cluster allows overrides and the user may edit the cluster.
-        Otherwise it plans to move the VMs before the host is fenced, because the fence makes DRS evacuate the host.
-      - V(follow) plans to let DRS choose the targets and move the VMs. M(liveml.vsphere.vm_migrate) does not carry out such a plan.
-      - RV(plan.drs) has the decision. This collection does not change DRS itself. The option has no effect with O(use_homes=true), or without O(host) and O(fault_domain).
+      - V(auto) excludes the VMs from DRS while they move, if the cluster allows overrides and the user may edit the cluster.
+        Otherwise the host is fenced after the VMs have left it, because the fence makes DRS evacuate the host.
+      - V(follow) lets DRS choose the targets and move the VMs. M(liveml.vsphere.vm_migrate) watches these moves, and moves the VMs
+        that DRS does not move.
+      - RV(plan.drs) has the decision, and M(liveml.vsphere.vm_migrate) carries it out. The option has no effect with
+        O(use_homes=true), or without O(host) and O(fault_domain).
     type: str
     choices: [auto, follow]
     default: auto
@@ -228,16 +230,16 @@ plan:
           sample: ml-cluster
         automation:
           description:
-            - What DRS of the cluster does, V(off), V(manual), V(partial) or V(full). Single VMs may differ.
+            - What DRS of the cluster does, V(disabled), V(manual), V(partial) or V(full). Single VMs may differ.
             - V(unknown) if it could not be read.
           type: str
           sample: full
         how:
           description:
-            - V(off) if DRS moves none of the planned VMs by itself, so nothing must be done.
-            - V(pin) if the VMs in RV(plan.drs[].pinned) must get an override that excludes them from DRS before the host is fenced,
+            - V(ignore) if DRS moves none of the planned VMs by itself, so nothing must be done.
+            - V(pin) if the VMs in RV(plan.drs[].pinned) get an override that excludes them from DRS before the host is fenced,
               and their previous settings afterwards.
-            - V(fence_last) if the VMs must move before the host is fenced.
+            - V(fence_last) if the VMs move before the host is fenced.
             - V(follow) if DRS chooses the targets and moves the VMs.
           type: str
           sample: pin
@@ -249,7 +251,7 @@ plan:
         why:
           description: One sentence that says so, or an empty text if there is nothing to say.
           type: str
-          sample: DRS of cluster ml-cluster is fully automated for 1 of 1 VMs. Each of them must be excluded from DRS while it moves.
+          sample: DRS of cluster ml-cluster is fully automated for 1 of 1 VMs. They are excluded from DRS while they move.
 hosts:
   description: Names of the hosts that O(host) or O(fault_domain) selects.
   returned: always
@@ -427,7 +429,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
                 locks.enter_context(between_runs(state, key, timeout=params["lock_timeout"], waiting=module.warn))
             estate = vcenter.estate(fault_domains=domains)
     approved = approved_plan(params, estate)
-    request = request_of(params, estate, hosts, approved, module.warn)
+    request = request_of(params, estate, hosts, approved, module.warn, vcenter.mover)
     request = replace(
         request,
         not_permitted=vcenter.missing_to_move(request.vms),

@@ -152,7 +152,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     if host is not None:
         refuse_unreadable(state, run_key(uuid, host.moid), host.name)
     homes = journal_homes(state, uuid, runs_of(state, uuid, module.warn))
-    found = placements(estate, homes, host.moid if host is not None else None)
+    found = placements(estate, homes, host.moid if host is not None else None, vcenter.mover)
     if params["state"] == "present":
         return {"changed": False, "placements": [result_for(p) for p in found]}
     selected = [p for p in found if p.outcome in params["outcomes"] and may_clear(estate.vms.get(p.vm))]

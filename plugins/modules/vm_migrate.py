@@ -110,12 +110,11 @@ options:
     default: 600.0
   fence:
     description:
-      - What the evidence says about the fence, the RV(liveml.vsphere.host_maintenance#module:message) of the task that set it.
-    type: str
-    default: ""
-  own_fence:
-    description:
-      - Whether O(host) was fenced for this run. If so, O(on_failure=rollback) may end maintenance mode before VMs return.
+      - Whether to fence O(host), that is, to begin maintenance mode, which waits for the VMs to leave. Nothing is done if the user
+        does not have the privilege C(Host.Config.Maintenance).
+      - The host is fenced after the homes of the VMs are recorded, and after the VMs are excluded from DRS. It is fenced last if
+        O(plan) says so, because a fenced host makes DRS move VMs.
+      - A run that fails lifts a fence that it has set.
     type: bool
     default: false
   progress_path:
@@ -234,6 +233,10 @@ moves:
         observed.
       type: str
       sample: moved
+    by:
+      description: Who moved the VM, if it was not this run, V(DRS) or the name of a user. Then C(target) is where the VM was moved.
+      type: str
+      sample: ""
     back:
       description: Whether the move is part of a rollback.
       type: bool
@@ -340,6 +343,16 @@ left_behind:
   type: list
   elements: str
   sample: []
+fence_lifted:
+  description: Whether the run lifted a fence that it had set.
+  returned: when it is not check mode
+  type: bool
+  sample: false
+fenced:
+  description: Whether O(host) is fenced by this run.
+  returned: when it is not check mode
+  type: bool
+  sample: true
 interrupted:
   description: Sentences about experiments that were stalled, restarted, lost or failed, or were not seen again.
   returned: when it is not check mode
@@ -377,7 +390,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module, show_warnings
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_from_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import DrsHandling, Plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import limits_from
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry, VerdictReached
@@ -420,8 +433,7 @@ SPEC: dict[str, Any] = {
     "timeout_floor": {"type": "float", "default": 300.0},
     "assume_in_service": {"type": "bool", "default": False},
     "lock_timeout": {"type": "float", "default": 600.0},
-    "fence": {"type": "str", "default": ""},
-    "own_fence": {"type": "bool", "default": False},
+    "fence": {"type": "bool", "default": False},
     "progress_path": {"type": "path"},
     "controller_pid": {"type": "int"},
 }
@@ -498,7 +510,6 @@ def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts:
         ),
         record_homes=purpose is Purpose.EVACUATE,
         fence=params["fence"],
-        own_fence=params["own_fence"],
         require_checkpoint=params["experiments"]["require_checkpoint"],
         guest=guest_login(params["experiments"]),
         stall_budget=params["experiments"]["stall_budget"],
@@ -516,6 +527,7 @@ def move_of(ended: Ended, *, back: bool) -> dict[str, Any]:
         "source": move.source_name,
         "target": move.target_name,
         "result": str(ended.result),
+        "by": ended.by,
         "back": back,
     }
 
@@ -536,6 +548,8 @@ def result_of(report: RunReport, on_verdict: str = "stop") -> dict[str, Any]:
         "unobserved": dict(report.unobserved),
         "interrupted": list(failures_of(replace(outcome, ended=()))),
         "left_behind": list(report.left_behind),
+        "fenced": report.fenced,
+        "fence_lifted": report.fence_lifted,
         "rolled_back": [account.vm_name for account in accounts if account.outcome == "back"],
     }
     if rolled_back is not None:
@@ -559,12 +573,6 @@ def warn_unrecoverable(module: AnsibleModule, experiments: Iterable[Experiment])
 def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     """Check that the plan is up to date, then carry it out."""
     plan = plan_from_dict(module.params["plan"])
-    if any(decision.how is DrsHandling.FOLLOW for decision in plan.drs):
-        raise InvalidInput(
-            "The plan lets DRS move the VMs, but this module moves them itself",
-            hint="Create the plan with drs=auto",
-            option="plan",
-        )
     estate = vcenter.estate(devices_of_vms=[move.vm for move in plan.moves])
     if plan.vcenter.instance_uuid != estate.vcenter.instance_uuid:
         raise InvalidInput(

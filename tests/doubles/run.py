@@ -25,7 +25,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, Rules, RunReport, RunRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import moves_in_flight, runs_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Maintenance
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
 
 from tests.doubles.vcenter import SOURCE, World
 
@@ -131,9 +131,7 @@ def run(
     rules: Rules | None = None,
     listener: Callable[[dict[str, Any]], object] = line,
 ) -> RunReport:
-    """Fence, plan and carry out as the role does."""
-    own_fence = world.maintenance is Maintenance.NORMAL
-    world.maintenance = Maintenance.ENTERING
+    """Plan and carry out as the role does."""
     estate = world.estate()
     request = PlanRequest(
         vms=tuple(vm for vm, host in world.where.items() if host == SOURCE),
@@ -142,6 +140,8 @@ def run(
             for vm, (target, _task) in moves_in_flight(runs_of(state, "uuid")).items()
             if vm in estate.vms and estate.vms[vm].moving_task
         },
+        evacuated=frozenset({SOURCE}),
+        editable_clusters=frozenset({"c"} if world.may_edit else ()),
     )
     return carry_out(
         world,  # type: ignore[arg-type]
@@ -153,8 +153,7 @@ def run(
             state=state,
             rules=rules or Rules(slots=SlotLimits(per_host=2), roll_back=True, retries=0),
             record_homes=True,
-            fence="esx-1 is fenced",
-            own_fence=own_fence,
+            fence=True,
         ),
         listener=listener,  # type: ignore[arg-type]
         interrupted=interrupted,

@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Automation,
     Connection,
+    Drs,
+    DrsOverride,
     Estate,
     HostState,
     Maintenance,
@@ -49,6 +52,10 @@ class World:
         self.peak = 0
         self.calls_left = -1
         self.off: set[str] = set()
+        self.drs = Automation.DISABLED
+        self.may_edit = True
+        self.overrides: dict[str, DrsOverride] = {}
+        self.movers: dict[str, str] = {}
 
     def count(self) -> None:
         self.calls_left -= 1
@@ -77,7 +84,7 @@ class World:
             )
             for vm, host in self.where.items()
         }  # fmt: skip
-        return Estate(INFO, hosts, vms)
+        return Estate(INFO, hosts, vms, drs={"c": Drs(self.drs, True, dict(self.overrides))})
 
     def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
         self.count()
@@ -95,6 +102,7 @@ class World:
         return self.advance()
 
     def advance(self) -> tuple[Update, ...]:
+        self.let_drs_move()
         news: list[Update] = []
         for task, (vm, host, ticks) in list(self.tasks.items()):
             if ticks:
@@ -108,6 +116,16 @@ class World:
             else:
                 news.append(TaskUpdate(task, "error", fault=Fault(fault, "scripted")))
         return tuple(news)
+
+    def let_drs_move(self) -> None:
+        """A fenced host makes DRS move what is not excluded from it."""
+        if self.drs is not Automation.FULL or self.maintenance is not Maintenance.ENTERING:
+            return
+        busy = {vm for vm, _target, _ticks in self.tasks.values()}
+        drs = Drs(self.drs, True, self.overrides)
+        for vm, host in self.where.items():
+            if host == SOURCE and vm not in busy and drs.of(vm) is Automation.FULL:
+                self.where[vm], self.movers[vm] = "host-3", "DRS"
 
     def follow(self, task: str, vm: str | None = None) -> None:
         self.count()
@@ -138,6 +156,34 @@ class World:
         self.attributes[vm] = ""
         return True
 
+    def misses_privilege(self, host: str, privilege: str) -> bool:
+        return False
+
+    def enter_maintenance(self, host: str) -> str:
+        self.count()
+        self.maintenance = Maintenance.ENTERING
+        self.count()
+        return "task-fence"
+
+    def drs_overrides(self, cluster: str) -> dict[str, DrsOverride]:
+        self.count()
+        return dict(self.overrides)
+
+    def set_drs_overrides(
+        self, cluster: str, changes: Mapping[str, DrsOverride | None], present: frozenset[str]
+    ) -> None:
+        self.count()
+        assert present == set(self.overrides)
+        for vm, override in changes.items():
+            if override is None:
+                del self.overrides[vm]
+            else:
+                self.overrides[vm] = override
+        self.count()
+
+    def mover(self, vm: str, host: str) -> str:
+        return self.movers.get(vm, "")
+
     def end_maintenance(self, host: HostState, timeout: float) -> None:
         self.count()
         if self.keeps_fence:
@@ -161,6 +207,7 @@ class ScriptedVcenter:
         self.lie: set[str] = set()  # VMs that arrive although their task fails
         self.hang: set[str] = set()
         self.followed: set[str] = set()
+        self.movers: dict[str, str] = {}
 
     def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
         assert (pool, priority) == (None, "highPriority")
@@ -214,6 +261,9 @@ class ScriptedVcenter:
     def record_home(self, home: Home) -> bool:
         self.homes.append(home)
         return True
+
+    def mover(self, vm: str, host: str) -> str:
+        return self.movers.get(vm, "")
 
     def estate(self, **_arguments: Any) -> Any:
         raise AssertionError("the executor reads no estate")

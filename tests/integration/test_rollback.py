@@ -36,10 +36,9 @@ def test_a_failing_move_brings_all_others_back(fast_lab: Lab, run_module: RunMod
     fast_lab.post("faults", vm=STUCK, times=9, fault="NoPermission")
     common = {"state_dir": str(tmp_path), "host": HOST}
     plan = run_module("migration_plan", fast_lab, **common)
-    fence = run_module("host_maintenance", fast_lab, host=HOST, state="fenced")
     result = run_module(
-        "vm_migrate", fast_lab, plan=plan["plan"], purpose="evacuate", on_failure="rollback", slots=4, own_fence=True,
-        fence=fence["message"], experiments={"enabled": False}, **common,
+        "vm_migrate", fast_lab, plan=plan["plan"], purpose="evacuate", on_failure="rollback", slots=4, fence=True,
+        experiments={"enabled": False}, **common,
     )  # fmt: skip
     assert result["failed"]
     assert fast_lab.where() == before

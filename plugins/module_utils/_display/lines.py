@@ -14,11 +14,15 @@ from .._core.untrusted import printable
 from .._core.wording import percent, stall_text
 from .._experiments.model import Experiment
 from .._run.events import (
+    DrsKept,
+    DrsPinning,
     DrsPlanned,
+    DrsRestored,
     Entry,
     Event,
     ExperimentFound,
     ExperimentProgress,
+    FenceFound,
     FenceKept,
     FenceLifting,
     LeftBehind,
@@ -255,10 +259,6 @@ def _text_of_run(event: Event) -> str | None:
             return f"run {run_id} resumed"
         case RollingBack(reason=reason):
             return f"rolling back: {reason}"
-        case FenceLifting(host=host):
-            return f"lifting the fence of {host}, so that VMs can come back"
-        case FenceKept(host=host, detail=detail):
-            return f"the fence of {host} could not be lifted: {detail}"
         case VcenterSilence(seconds=0.0):
             return "vCenter answers again"
         case VcenterSilence(seconds=seconds):
@@ -267,6 +267,23 @@ def _text_of_run(event: Event) -> str | None:
             return f"run interrupted: {detail}; run the same playbook again to resume it"
         case RunFinished():
             return _run_finished(event)
+    return _text_of_guard(event)
+
+
+def _text_of_guard(event: Event) -> str | None:
+    match event:
+        case FenceFound(detail=detail):
+            return detail
+        case FenceLifting(host=host):
+            return f"lifting the fence of {host}"
+        case FenceKept(host=host, detail=detail):
+            return f"the fence of {host} could not be lifted: {detail}"
+        case DrsPinning(pins=pins):
+            return f"excluding {len(pins)} VMs from DRS while they move"
+        case DrsRestored(vms=vms):
+            return f"DRS has its earlier overrides of {len(vms)} VMs again"
+        case DrsKept(vms=vms, detail=detail):
+            return f"the overrides of DRS could not be set back for {', '.join(vm.name for vm in vms)}: {detail}"
     return None
 
 
@@ -279,7 +296,7 @@ def _found(experiment: Experiment) -> str:
 
 def _finished(event: MoveFinished) -> str:
     if event.result is MoveResult.MOVED:
-        return f"moved to {event.target.name}"
+        return f"moved to {event.target.name}{f' by {event.by}' if event.by else ''}"
     why = f": {event.error.fault}: {event.error.message}" if event.error else ""
     where = event.host or "no host: it no longer exists"
     return f"{event.result.replace('_', ' ')}{why}; the VM is on {where}"

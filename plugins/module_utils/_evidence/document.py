@@ -161,7 +161,7 @@ def _last(entries: Sequence[Entry], kind: type[Kind]) -> tuple[str, Kind] | tupl
 
 
 def _fence(entries: Sequence[Entry]) -> str | None:
-    """The state of the fence when the run began, and what a rollback did to it."""
+    """The fence as the run found or set it, and whether the run lifted it."""
     _at, found = _last(entries, FenceFound)
     ended = next(
         (e.event for e in reversed(entries) if isinstance(e.event, FenceLifting | FenceLifted | FenceKept)), None
@@ -169,11 +169,11 @@ def _fence(entries: Sequence[Entry]) -> str | None:
     parts = [found.detail] if found else []
     match ended:
         case FenceLifting():
-            parts.append("the rollback began to lift the fence, and the end of this was not seen")
+            parts.append("the run began to lift the fence, and the end of this was not seen")
         case FenceLifted():
-            parts.append("the rollback lifted the fence")
+            parts.append("the run lifted the fence")
         case FenceKept(detail=detail):
-            parts.append(f"the rollback could not lift the fence: {detail}")
+            parts.append(f"the run could not lift the fence: {detail}")
     return "; ".join(parts) or None
 
 

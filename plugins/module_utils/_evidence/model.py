@@ -9,7 +9,7 @@ Times are UTC in ISO 8601 with milliseconds. ``None`` means that something was n
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 Claim = Literal["identity", "progress", "stall"]
 
@@ -107,6 +107,7 @@ class Move(VmName, MoveEnds):
     host: str | None
     attempts: int
     error: str | None
+    by: NotRequired[str]  # who moved the VM, if it was not the run: DRS, or a user
 
 
 class Stall(TypedDict):

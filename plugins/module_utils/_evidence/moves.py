@@ -103,6 +103,7 @@ def _new_move(
         "host": None,
         "attempts": 0,
         "error": None,
+        "by": "",
     }
 
 
@@ -121,7 +122,11 @@ def _apply(move: model.Move, event: MoveEvent, at: str) -> None:
             move["switched_over"] = at
         case MoveFinished(error=error):
             what = f"{error.fault}: {error.message}" if error else None
-            move.update({"finished": at, "result": str(event.result), "host": event.host, "error": what})
+            # Somebody else may have moved the VM to another target.
+            move["target"], move["target_fault_domain"] = event.target.name, event.target.fault_domain
+            move.update(
+                {"finished": at, "result": str(event.result), "host": event.host, "error": what, "by": event.by}
+            )
 
 
 def _submit(move: model.Move, at: str, *, adopted: bool) -> None:

@@ -151,7 +151,8 @@ def is_open(move: Move) -> bool:
 
 def _result(move: Move) -> str:
     attempts = f", {move['attempts']} attempts" if move["attempts"] > 1 else ""
-    return f"{move['result'].replace('_', ' ')}{attempts}"
+    by = f" by {move['by']}" if move.get("by") else ""
+    return f"{move['result'].replace('_', ' ')}{by}{attempts}"
 
 
 def placement_table(evidence: Evidence) -> Table | None:

@@ -76,7 +76,7 @@ def plan_id_of(plan: Plan) -> str:
         "moves": sorted([m.vm, m.source, m.target, m.pool or ""] for m in plan.moves),
         "stay": sorted([r.vm, r.blocking] for r in plan.refusals),
     }
-    if handled := [d for d in plan.drs if d.how is not DrsHandling.OFF]:
+    if handled := [d for d in plan.drs if d.how is not DrsHandling.IGNORE]:
         content["drs"] = sorted([d.cluster, str(d.how), *sorted(d.pinned)] for d in handled)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

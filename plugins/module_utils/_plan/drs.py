@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from .._vsphere.estate import EDIT_CLUSTER, Automation, Drs, Estate, HostState
 from .model import DrsDecision, DrsHandling, DrsOption, Move, Plan, PlanRequest
 
-_FENCE_LAST = "so they must leave before the host is fenced"
+_FENCE_LAST = "so they leave before the host is fenced"
 
 
 def decisions(estate: Estate, request: PlanRequest, moves: Iterable[Move]) -> tuple[DrsDecision, ...]:
@@ -31,7 +31,7 @@ def _decision(estate: Estate, host: HostState, vms: Sequence[str], request: Plan
     """How DRS of the host's cluster is handled while VMs (MoIDs) leave."""
     drs = estate.drs_of(host)
     automated = tuple(sorted(vm for vm in vms if drs.of(vm) is Automation.FULL))
-    how, why = DrsHandling.OFF, ""
+    how, why = DrsHandling.IGNORE, ""
     if any(drs.of(vm) is Automation.UNKNOWN for vm in vms):
         how, why = DrsHandling.FENCE_LAST, _unknown(host)
     elif automated:
@@ -51,7 +51,7 @@ def _handling(drs: Drs, option: DrsOption, *, may_edit: bool) -> tuple[DrsHandli
         return DrsHandling.FENCE_LAST, f", and the cluster does not allow overrides, {_FENCE_LAST}"
     if not may_edit:
         return DrsHandling.FENCE_LAST, f", and you may not edit the cluster ({EDIT_CLUSTER}), {_FENCE_LAST}"
-    return DrsHandling.PIN, ". Each of them must be excluded from DRS while it moves"
+    return DrsHandling.PIN, ". They are excluded from DRS while they move"
 
 
 def _unknown(host: HostState) -> str:
@@ -85,8 +85,8 @@ def drs_departures(approved: Iterable[DrsDecision], now: Iterable[DrsDecision]) 
     known = {decision.cluster: decision for decision in approved}
     for decision in now:
         agreed = known.get(decision.cluster)
-        agreed_how = agreed.how if agreed else DrsHandling.OFF
-        if decision.how is DrsHandling.OFF:
+        agreed_how = agreed.how if agreed else DrsHandling.IGNORE
+        if decision.how is DrsHandling.IGNORE:
             continue
         if decision.how is not agreed_how:
             yield decision.cluster_name, f"DRS would be handled by {decision.how}; approved is {agreed_how}"

@@ -9,7 +9,7 @@ A home is stored in a custom attribute of the VM and in the run's journal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from .._vsphere.estate import (
@@ -20,6 +20,8 @@ from .._vsphere.estate import (
 )
 from .._vsphere.home_attribute import ATTRIBUTE, Home, decode_home
 from .model import Move
+
+DRS = "DRS"  # as the mover of a VM
 
 
 def recorded_home(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> Home | None:
@@ -104,8 +106,18 @@ class Placement:
         }[self.outcome]
 
 
-def placements(estate: Estate, journal: Mapping[str, Home], host: str | None = None) -> tuple[Placement, ...]:
-    """Every VM with a recorded home, sorted by name; with ``host`` (a MoID) only VMs whose home it is."""
+def nobody(_vm: str, _host: str) -> str:
+    """The mover of a VM if nobody knows it."""
+    return ""
+
+
+def placements(
+    estate: Estate, journal: Mapping[str, Home], host: str | None = None, mover: Callable[[str, str], str] = nobody
+) -> tuple[Placement, ...]:
+    """Every VM with a recorded home, sorted by name; with ``host`` (a MoID) only VMs whose home it is.
+
+    ``mover``: who moved a VM to a host last, ``DRS`` or a user. Only what a person moved away stays there.
+    """
     homes = {moid: home for moid, vm in estate.vms.items() if (home := recorded_home(estate, vm, journal)) is not None}
     taken = {home.vm for home in homes.values()}
     homes |= {
@@ -120,7 +132,7 @@ def placements(estate: Estate, journal: Mapping[str, Home], host: str | None = N
         vm = estate.vms.get(moid)
         place = estate.hosts.get(vm.host) if vm is not None else None
         name = vm.name if vm is not None else home.vm_name or moid
-        found.append(Placement(moid, name, home, place.name if place else "", _outcome(estate, vm, home)))
+        found.append(Placement(moid, name, home, place.name if place else "", _outcome(estate, vm, home, mover)))
     return tuple(sorted(found, key=lambda placement: (placement.vm_name, placement.vm)))
 
 
@@ -140,13 +152,13 @@ def moves_under_way(
     return moves
 
 
-def _outcome(estate: Estate, vm: VmState | None, home: Home) -> str:
+def _outcome(estate: Estate, vm: VmState | None, home: Home, mover: Callable[[str, str], str]) -> str:
     if vm is None:
         return "gone"
     if vm.host == home.host:
         return "home"
     # A VM that a restore is moving away from its target is still where the evacuation put it.
-    if vm.host not in home.places:
+    if vm.host not in home.places and mover(vm.moid, vm.host) != DRS:
         return "moved_by_person"
     host = estate.hosts.get(home.host)
     healthy = host is not None and host.connection is Connection.CONNECTED and host.maintenance is Maintenance.NORMAL

@@ -36,7 +36,7 @@ class DrsHandling(StrEnum):
     ``pin`` gives VMs an override that excludes them before the host is fenced, and their previous values afterwards.
     """
 
-    OFF = "off"  # DRS moves none of the VMs by itself
+    IGNORE = "ignore"  # DRS moves none of the VMs by itself
     PIN = "pin"
     FENCE_LAST = "fence_last"  # the VMs move before the host is fenced
     FOLLOW = "follow"  # DRS chooses the targets and moves the VMs, while the run watches

@@ -19,7 +19,7 @@ from .._experiments.clusters import vm_list
 from .._experiments.model import Experiment, Final, Judgement, Stall, Verdict
 from .._experiments.training_clock import Gap
 from .._plan.model import DrsDecision, DrsHandling, Move, Reason, Refusal
-from .._vsphere.estate import Automation, VcenterInfo
+from .._vsphere.estate import Automation, DrsOverride, VcenterInfo
 from .model import Ended, MoveResult, Purpose
 
 FORMAT = 1  # of journals; RunStarted names it
@@ -218,8 +218,17 @@ class FenceFound(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FenceSetting(Event):
+    """The run is about to fence its host."""
+
+    kind = "fence_setting"
+
+    host: str  # name
+
+
+@dataclass(frozen=True, slots=True)
 class FenceLifting(Event):
-    """A rollback is about to lift the fence, so that VMs can come back."""
+    """The run is about to lift its fence, because it failed, or so that VMs can come back."""
 
     kind = "fence_lifting"
 
@@ -242,6 +251,60 @@ class FenceKept(Event):
     kind = "fence_kept"
 
     host: str  # name
+    detail: str
+
+
+# --- DRS
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A VM that is excluded from DRS while it moves, and the override that it had before; ``had``: it had one."""
+
+    vm: Ref
+    cluster: str  # MoID
+    had: bool = False
+    enabled: bool | None = None
+    behavior: Automation | None = None
+
+    @classmethod
+    def of(cls, vm: Ref, cluster: str, override: DrsOverride | None) -> Pin:
+        """The pin of a VM with this override."""
+        if override is None:
+            return cls(vm, cluster)
+        return cls(vm, cluster, had=True, enabled=override.enabled, behavior=override.behavior)
+
+    @property
+    def before(self) -> DrsOverride | None:
+        """The override that the VM had before."""
+        return DrsOverride(self.enabled, self.behavior) if self.had else None
+
+
+@dataclass(frozen=True, slots=True)
+class DrsPinning(Event):
+    """The run is about to exclude VMs from DRS."""
+
+    kind = "drs_pinning"
+
+    pins: tuple[Pin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrsRestored(Event):
+    """VMs have the overrides of DRS again that they had before the run."""
+
+    kind = "drs_restored"
+
+    vms: tuple[Ref, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrsKept(Event):
+    """VMs do not have their earlier overrides of DRS, and why."""
+
+    kind = "drs_kept"
+
+    vms: tuple[Ref, ...]
     detail: str
 
 
@@ -396,6 +459,7 @@ class MoveFinished(MoveEvent):
     result: MoveResult
     error: MoveError | None = None
     host: str | None = None
+    by: str = ""  # who moved the VM, if it was not this run: DRS, or a user
 
     @classmethod
     def of(cls, ended: Ended) -> MoveFinished:
@@ -403,7 +467,7 @@ class MoveFinished(MoveEvent):
         move, fault = ended.move, ended.fault
         error = None if fault is None else MoveError(fault.name, fault.message)
         ends = (source_of(move), target_of(move))
-        return cls(move.number, vm_of(move), *ends, ended.result, error, ended.host_name or None)
+        return cls(move.number, vm_of(move), *ends, ended.result, error, ended.host_name or None, ended.by)
 
 
 # --- experiments
@@ -635,9 +699,13 @@ KINDS: dict[str, type[Event]] = {
         ExperimentProgress,
         VerdictReached,
         RollingBack,
+        FenceSetting,
         FenceLifting,
         FenceLifted,
         FenceKept,
+        DrsPinning,
+        DrsRestored,
+        DrsKept,
         HomeClearing,
         HomeCleared,
         ExperimentConcluded,

@@ -18,9 +18,10 @@ from .._core.errors import CallFailed, ConnectError, PermissionMissing, StateUnw
 from .._experiments.clusters import merged, vm_list
 from .._experiments.model import Judgement
 from .._experiments.verdict import must_stop_run
+from .._plan.homes import DRS
 from .._plan.model import Move, Plan
 from .._plan.slots import move_timeout, next_moves
-from .._vsphere.estate import Power
+from .._vsphere.estate import HostState, Power
 from .._vsphere.faults import MISSING_PRIVILEGE, OwnReason, is_transient
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import Fault, PlacementUpdate, TaskUpdate
@@ -28,6 +29,7 @@ from .events import (
     Event,
     MoveCancelling,
     MoveFinished,
+    MovePlanned,
     MoveProgressed,
     MoveSubmitted,
     MoveSubmitting,
@@ -41,6 +43,8 @@ from .ports import ExperimentWatch, Recorder, Vcenter
 
 _UPDATE_SECONDS = 1.0
 _SETTLE_SECONDS = 0.2
+FOLLOW_SECONDS = 120.0  # in which DRS has not begun a move, until the run moves the VMs itself
+SOMEBODY = "somebody else"  # the mover of a VM, if vCenter does not say who it was
 FORGOTTEN_SECONDS = 120.0  # hosts may need so long to end a move whose task vCenter no longer knows
 
 
@@ -74,12 +78,12 @@ def _left(ended: Ended) -> str:
     return f"{move.vm_name} is on {ended.host_name}, not on {move.target_name} ({why})"
 
 
-def reason_not_to_start(move: Move, seen: PlacementUpdate, names: Mapping[str, str]) -> Fault | None:
-    """Why a VM must not be moved any more, ``None`` if it may be. ``names`` are the names of hosts by MoID."""
+def reason_not_to_start(move: Move, seen: PlacementUpdate, hosts: Mapping[str, HostState]) -> Fault | None:
+    """Why a VM must not be moved any more, ``None`` if it may be. ``hosts`` are by MoID."""
     if seen.host is None:
         return Fault(OwnReason.VM_DELETED, "the VM no longer exists")
     if seen.host != move.source:
-        place = names.get(seen.host, seen.host)
+        place = hosts[seen.host].name if seen.host in hosts else seen.host
         return Fault(OwnReason.VM_MOVED_MEANWHILE, f"the VM is on {place}, not on {move.source_name}")
     if seen.power in (Power.OFF, Power.SUSPENDED):
         return Fault(OwnReason.VM_NOT_POWERED_ON, f"the VM is {seen.power}")
@@ -107,10 +111,9 @@ def _harm(judgement: Judgement) -> str:
 class Executor:
     """Carries out one plan.
 
-    ``homes`` are the homes that it records before each VM leaves, empty to record none. ``names`` are the names of all
-    hosts by MoID, because somebody else may move a VM to any of them. ``interrupted`` returns true when the controller
-    that asked for the run is gone: then no further move is started, moves in flight are completed, and the run can be
-    resumed.
+    ``homes`` are the recorded homes of its VMs. ``hosts`` are all hosts by MoID, because somebody else may move a VM to any
+    of them. ``interrupted`` returns true when the controller that asked for the run is gone: then no further move is
+    started, moves in flight are completed, and the run can be resumed.
     """
 
     def __init__(
@@ -121,7 +124,7 @@ class Executor:
         rules: Rules,
         *,
         homes: Mapping[str, Home] | None = None,
-        names: Mapping[str, str] | None = None,
+        hosts: Mapping[str, HostState] | None = None,
         interrupted: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -134,7 +137,9 @@ class Executor:
         self._interrupted = interrupted
         self._clock = clock
         self._sleep = sleep
-        self._names = dict(names or {})
+        self._hosts = hosts or {}
+        self._names: dict[str, str] = {moid: host.name for moid, host in self._hosts.items()}
+        self._follow_until = 0.0
         self._pending: list[Move] = []
         self._not_before: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
@@ -150,8 +155,11 @@ class Executor:
 
         Raises StateUnwritable if the journal accepts nothing any more, once the moves in flight have ended.
         """
+        self._follow_until = self._clock() + FOLLOW_SECONDS
         for move in plan.moves:
             self._names |= {move.source: move.source_name, move.target: move.target_name}
+            if move.vm in self._rules.followed:
+                self._watch.focus(move.vm)
         self._pending = [move for move in plan.moves if move.task is None]
         for move in plan.moves:
             if move.task is not None:
@@ -159,6 +167,7 @@ class Executor:
         while self._pending or self._flights or self._settling:
             self._heed_interruption()
             self._drop_pending_when_stopped()
+            self._see_others()
             self._start_ready()
             self._hear()
             self._enforce_deadlines()
@@ -180,7 +189,7 @@ class Executor:
         if self._stopped:
             return
         now = self._clock()
-        ready = [m for m in self._pending if self._not_before.get(m.vm, now) <= now]
+        ready = [m for m in self._pending if self._not_before.get(m.vm, now) <= now and not self._is_followed(m)]
         flying = [flight.move for flight in self._flights.values()]
         moves = next_moves(ready, flying, self._rules.slots)
         # A move may have waited long for its slot or its next attempt. People or DRS may have moved the VM since.
@@ -190,16 +199,53 @@ class Executor:
             self._start(move, seen.get(move.vm, PlacementUpdate(move.vm, None)))
 
     def _start(self, move: Move, seen: PlacementUpdate) -> None:
-        fault = reason_not_to_start(move, seen, self._names)
+        fault = reason_not_to_start(move, seen, self._hosts)
         if fault is None:
             self._submit(move)
+        elif fault.name == OwnReason.VM_MOVED_MEANWHILE and seen.host is not None and self._may_go_on(move, seen.host):
+            self._submit(self._from(move, seen.host))
         else:
             self._decide(move, seen.host, fault, MoveResult.FAILED)
+
+    def _may_go_on(self, move: Move, host: str) -> bool:
+        """Whether a VM that is on another host is still to be moved to its target. What a person did is left alone."""
+        return self._rules.leaving is None and host != move.target and self._vcenter.mover(move.vm, host) == DRS
+
+    def _from(self, move: Move, host: str) -> Move:
+        """The move from another host than planned."""
+        known = self._hosts.get(host)
+        domain = known.fault_domain if known is not None else None
+        again = replace(move, source=host, source_name=self._names.get(host, host), source_fault_domain=domain)
+        self._note(MovePlanned.of(again))
+        return again
+
+    # moves of others
+
+    def _is_followed(self, move: Move) -> bool:
+        """Whether DRS is still expected to move the VM."""
+        return move.vm in self._rules.followed and self._clock() < self._follow_until
+
+    def _see_others(self) -> None:
+        """Adopt what DRS moves now, and close what it has moved. As long as it moves VMs, it is waited for."""
+        followed = [move for move in self._pending if self._is_followed(move)]
+        if not followed:
+            return
+        vms = tuple(move.vm for move in followed)
+        seen, moving = self._vcenter.placement(vms), self._vcenter.moving(vms)
+        for move in followed:
+            host, task = seen[move.vm].host, moving.get(move.vm, "")
+            if host == move.source and not task:
+                continue
+            self._pending.remove(move)
+            self._follow_until = self._clock() + FOLLOW_SECONDS
+            if host == move.source:
+                self._adopt(replace(move, inferred=True), task)
+            else:
+                self._decide(move, host, None, MoveResult.FAILED)
 
     def _submit(self, move: Move) -> None:
         attempt = self._attempts[move.vm] = self._attempts.get(move.vm, 0) + 1
         try:
-            self._record_home(move)
             self._watch.focus(move.vm)
             self._journal.write(MoveSubmitting.of(move, attempt=attempt))
         except StateUnwritable as error:
@@ -234,20 +280,14 @@ class Executor:
         self._flights[task] = _Flight(move, self._clock() + timeout, task, attempt)
         self._vcenter.follow(task, move.vm)
 
-    def _record_home(self, move: Move) -> None:
-        home = self._homes.get(move.vm)
-        if home is None or self._attempts[move.vm] > 1:
-            return
-        record_home(self._vcenter, self._journal, vm_of(move), home)
-
     def _keep_home(self, ended: Ended) -> None:
-        """Correct the home of a VM that did not leave its source."""
+        """Correct the home of a VM that is not where it was recorded to go."""
         move = ended.move
         home = self._homes.get(move.vm)
-        if ended.result is MoveResult.TIMED_OUT:
-            return  # its task may still move the VM to the target
-        if home is not None and move.vm in self._attempts and ended.host == move.source:
-            kept = replace(home, target=move.source, target_name=move.source_name)
+        if ended.result is MoveResult.TIMED_OUT or ended.host is None or home is None:
+            return  # the task of a move that timed out may still move the VM to the target
+        if ended.host != home.target:
+            kept = replace(home, target=ended.host, target_name=ended.host_name)
             try:
                 record_home(self._vcenter, self._journal, vm_of(move), kept)
             except StateUnwritable as error:
@@ -303,9 +343,9 @@ class Executor:
         for flight in list(self._flights.values()):
             if flight.move.vm != update.vm:
                 continue
-            if update.host == flight.move.target and not flight.switched:
+            if update.host not in (None, flight.move.source) and not flight.switched:
                 flight.switched = True
-                self._write_switch(flight.move)
+                self._write_switch(flight.move, update.host)
             if flight.forgotten and update.host != flight.move.source:
                 self._end_forgotten(flight)
 
@@ -326,8 +366,8 @@ class Executor:
         if task is not None:
             flight = self._flights.pop(task)
             self._vcenter.unfollow(task)
-            if host == move.target and not flight.switched:
-                self._write_switch(move)
+            if host not in (None, move.source) and not flight.switched:
+                self._write_switch(move, host)
         if otherwise is not MoveResult.TIMED_OUT and move.inferred and host == move.source:
             # The task belonged to somebody else; this move is still due.
             self._pending.append(replace(move, task=None, inferred=False))
@@ -340,15 +380,30 @@ class Executor:
     def _decide(self, move: Move, host: str | None, fault: Fault | None, otherwise: MoveResult) -> None:
         """Decide a move by the host of its VM."""
         name = "" if host is None else self._names.get(host, host)
-        if host == move.target:
-            self._finish(Ended(move, MoveResult.MOVED, host, name))
+        if host is not None and host != move.target and self._has_left(move, host):
+            by = self._vcenter.mover(move.vm, host) or SOMEBODY
+            self._finish(Ended(self._to(move, host), MoveResult.MOVED, host, name, by=by))
+        elif host == move.target:
+            by_other = move.vm in self._rules.followed and move.vm not in self._attempts
+            by = self._vcenter.mover(move.vm, host) if by_other else ""
+            self._finish(Ended(move, MoveResult.MOVED, host, name, by=by))
         elif host is None:
             self._finish(Ended(move, MoveResult.GONE, None, name, fault))
         else:
             self._finish(Ended(move, otherwise, host, name, fault))
 
-    def _write_switch(self, move: Move) -> None:
-        self._note(SwitchedOver(move.number, vm_of(move), move.target_name))
+    def _has_left(self, move: Move, host: str) -> bool:
+        """Whether somebody else has moved the VM away from the host that it has to leave."""
+        return move.source == self._rules.leaving and host not in (move.source, self._rules.leaving)
+
+    def _to(self, move: Move, host: str) -> Move:
+        """The move to the host where somebody else has moved the VM."""
+        known = self._hosts.get(host)
+        domain = known.fault_domain if known is not None else None
+        return replace(move, target=host, target_name=self._names.get(host, host), target_fault_domain=domain)
+
+    def _write_switch(self, move: Move, host: str | None) -> None:
+        self._note(SwitchedOver(move.number, vm_of(move), self._names.get(host or "", host or "")))
 
     def _may_retry(self, move: Move, fault: Fault | None, attempt: int, host: str | None) -> bool:
         return (
@@ -363,8 +418,6 @@ class Executor:
         move, fault = ended.move, ended.fault
         self._ended.append(ended)
         self._note(MoveFinished.of(ended))
-        if ended.result is MoveResult.NOT_STARTED:
-            return
         self._keep_home(ended)
         self._watch.moved(move.vm)
         if self._unwritable is None:
@@ -442,4 +495,5 @@ class Executor:
             self._ended.append(ended)
             if not self._interrupted():
                 self._note(MoveFinished.of(ended))
+                self._keep_home(ended)
         self._pending.clear()

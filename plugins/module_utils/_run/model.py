@@ -45,7 +45,8 @@ class Rules:
     """How a plan is carried out. With ``stop_on_failure`` false the run continues after every failure.
 
     With ``stop_on_verdict`` false, only failed moves count as failures that stop or roll back the run. With ``roll_back``, a
-    run that stopped brings its VMs back.
+    run that stopped brings its VMs back. ``leaving`` is the MoID of the host that VMs have to leave: if anybody moves one of
+    them away, its move is done. ``followed`` are VMs (MoIDs) that DRS moves.
     """
 
     slots: SlotLimits = field(default_factory=SlotLimits)
@@ -59,17 +60,23 @@ class Rules:
     timeout_per_gib: float | None = None
     timeout_floor: float = 300.0
     cancel_grace: float = 60.0
+    leaving: str | None = None
+    followed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A move that is over: its result, the host observed (MoID and name), and the fault that ended it."""
+    """A move that is over: its result, the host observed (MoID and name), and the fault that ended it.
+
+    ``by`` is who moved the VM, if it was not this run: DRS, or a user.
+    """
 
     move: Move
     result: MoveResult
     host: str | None
     host_name: str
     fault: Fault | None = None
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +141,7 @@ def run_key(vcenter_uuid: str, host: str | None, vms: tuple[str, ...] = ()) -> s
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The plan to carry out, its rules, and the folder of its journal.
-
-    ``own_fence``: the host was fenced for this run, so a rollback may lift the fence.
-    """
+    """The plan to carry out, its rules, and the folder of its journal. ``fence``: whether to fence the host."""
 
     plan: Plan
     purpose: Purpose
@@ -145,8 +149,7 @@ class RunRequest:
     state: Path
     rules: Rules
     record_homes: bool = False
-    fence: str = ""
-    own_fence: bool = False
+    fence: bool = False
     require_checkpoint: str = "never"
     guest: GuestLogin | None = None
     stall_budget: float = 5.0
@@ -175,6 +178,8 @@ class RunReport:
     resumed: bool = False
     unobserved: Mapping[str, str] = field(default_factory=dict)
     rolled_back: RolledBack | None = None
+    fenced: bool = False  # the host is fenced by this run
+    fence_lifted: bool = False  # the run lifted a fence that it had set
 
     @property
     def left_behind(self) -> tuple[str, ...]:

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._core.errors import InvalidInput, PlanRefused
 from .._plan.codec import plan_from_dict
 from .._plan.drift import deviations_from_approved
-from .._plan.homes import moves_under_way, placements
+from .._plan.homes import moves_under_way, nobody, placements
 from .._plan.model import DrsOption, Plan, PlanRequest, Policy
 from .._plan.selection import (
     find_fault_domain,
@@ -34,8 +34,9 @@ def request_of(
     hosts: tuple[HostState, ...],
     preferred: Plan | None,
     warn: Warn = ignore,
+    mover: Callable[[str, str], str] = nobody,
 ) -> PlanRequest:
-    """The request for the planner. Raises NotFound, Ambiguous, InvalidInput or JournalUnreadable."""
+    """The request for the planner; ``mover`` as in :func:`placements`. Raises NotFound, Ambiguous, InvalidInput or JournalUnreadable."""
     for option in ("memory_headroom", "cpu_headroom"):
         if not 0 <= params[option] < 100:
             raise InvalidInput(f"{option} is {params[option]}", hint="Give a percentage from 0 to 99", option=option)
@@ -44,7 +45,7 @@ def request_of(
     excluded = {find_host(estate, h, option="exclude_hosts").moid for h in params["exclude_hosts"]}
     runs = runs_of(state, uuid, warn)
     homes = journal_homes(state, uuid, runs)
-    found = [(host.moid, placement) for host in hosts for placement in placements(estate, homes, host.moid)]
+    found = [(host.moid, placement) for host in hosts for placement in placements(estate, homes, host.moid, mover)]
     if params["use_homes"]:
         for host in hosts:
             refuse_unreadable(state, run_key(uuid, host.moid), host.name)

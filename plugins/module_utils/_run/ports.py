@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from .._experiments.model import Conclusion, Experiment, Judgement, ProgressListener, Sample
-from .._vsphere.estate import Estate, HostState
+from .._vsphere.estate import DrsOverride, Estate, HostState
 from .._vsphere.guest import GuestLogin, GuestProcess
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import PlacementUpdate, Update
@@ -69,6 +69,26 @@ class Vcenter(Protocol):
 
     def clear_home(self, vm: str) -> bool:
         """Empty the VM's home attribute; ``False`` if the role does not permit it."""
+
+    def drs_overrides(self, cluster: str) -> Mapping[str, DrsOverride]:
+        """The overrides of DRS of a cluster (MoID), by VM MoID, read now. Raises CallFailed if they cannot be read."""
+
+    def set_drs_overrides(
+        self, cluster: str, changes: Mapping[str, DrsOverride | None], present: frozenset[str]
+    ) -> None:
+        """Set or remove (``None``) overrides of VMs, and wait; ``present`` are the VMs that have one.
+
+        Raises CallFailed, PermissionMissing, TaskTimeout, or ConnectError if the answer was lost.
+        """
+
+    def mover(self, vm: str, host: str) -> str:
+        """Who moved a VM to a host last, as vCenter's events say: ``DRS``, a user's name, or "" if that is not known."""
+
+    def misses_privilege(self, host: str, privilege: str) -> bool:
+        """Whether the logged-in user does not have the privilege on the host."""
+
+    def enter_maintenance(self, host: str) -> str:
+        """Start ``EnterMaintenanceMode_Task``, which waits for the VMs to leave; the task's MoID."""
 
     def end_maintenance(self, host: HostState, timeout: float) -> None:
         """End maintenance mode, or cancel its entering, and wait. Raises TaskTimeout or CallFailed."""

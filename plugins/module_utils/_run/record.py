@@ -39,7 +39,7 @@ from .events import (
     VerdictReached,
     VmRefused,
 )
-from .model import LEFT, Account, Ended, MoveResult, Outcome, RunReport, RunRequest
+from .model import LEFT, Account, Ended, MoveResult, Outcome, Purpose, RunReport, RunRequest
 from .ports import Recorder, Vcenter
 from .state import RunState
 
@@ -74,8 +74,6 @@ class RunRecord:
         if earlier is not None:
             plan_id = earlier.plan_id if earlier.rolling_back else plan_id
             self._journal.write(RunResumed(self._run_id, plan_id, os.getpid()))
-            if request.own_fence and not earlier.own_fence:
-                self._journal.write(FenceFound(request.fence, own=True))
             return
         self._journal.write(
             RunStarted(
@@ -92,8 +90,9 @@ class RunRecord:
                 collection=VERSION,
             )
         )
-        if request.fence:
-            self._journal.write(FenceFound(request.fence, own=request.own_fence))
+
+        if request.host and request.purpose is Purpose.EVACUATE and not request.fence:
+            self._journal.write(FenceFound("maintenance mode was not requested"))
 
     def plan(self, plan: Plan) -> None:
         """Moves, refusals and how DRS is handled, before anything is started."""
@@ -102,7 +101,7 @@ class RunRecord:
         for refusal in plan.refusals:
             self._journal.write(VmRefused.of(refusal))
         for decision in plan.drs:
-            if decision.how is not DrsHandling.OFF:
+            if decision.how is not DrsHandling.IGNORE:
                 self._journal.write(DrsPlanned.of(decision))
 
     def ended(self, end: Ended) -> None:

@@ -13,15 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from .._core.errors import VsphereError
 from .._plan.model import Plan, PlanRequest, Policy
 from .._plan.planner import make_plan
-from .._vsphere.estate import Estate, Maintenance
+from .._vsphere.estate import Estate
 from .._vsphere.home_attribute import Home
 from .events import (
-    FenceKept,
-    FenceLifted,
-    FenceLifting,
     HomeCleared,
     HomeClearing,
     MovePlanned,
@@ -41,8 +37,6 @@ from .model import (
 )
 from .ports import ExperimentWatch, Vcenter
 from .state import MoveRecord, RunState, replay
-
-FENCE_SECONDS = 300.0
 
 
 def rollback_reason(outcome: Outcome, rules: Rules) -> str:
@@ -65,7 +59,9 @@ def plan_return(estate: Estate, state: RunState) -> Plan:
     away = [
         record
         for record in state.moves.values()
-        if record.submitting and record.vm in estate.vms and estate.vms[record.vm].host == record.target
+        if (record.submitting or record.result is MoveResult.MOVED)
+        and record.vm in estate.vms
+        and estate.vms[record.vm].host == record.target
     ]
     flying = {record.vm: record.task for record in state.back.values() if record.in_flight}
     tasks = {r.vm: task for r in away if r.vm in flying and (task := estate.vms[r.vm].moving_task)}
@@ -115,7 +111,7 @@ def home_after(home: Home, record: MoveRecord) -> Home | None:
 
 
 class Rollback:
-    """Rolls back the run of a journal; ``own_fence`` is the MoID of the host that was fenced for the run, if any."""
+    """Rolls back the run of a journal. ``lift_fence`` lifts the run's own fence, and returns what went wrong, or ""."""
 
     def __init__(
         self,
@@ -124,14 +120,14 @@ class Rollback:
         journal: Journal,
         rules: Rules,
         *,
-        own_fence: str | None,
+        lift_fence: Callable[[], str],
         interrupted: Callable[[], bool],
     ) -> None:
         self._vcenter = vcenter
         self._watch = watch
         self._journal = journal
         self._rules = replace(rules, stop_on_failure=False)
-        self._own_fence = own_fence
+        self._lift_fence = lift_fence
         self._interrupted = interrupted
 
     def carry_out(self, reason: str, watched: tuple[str, ...]) -> RolledBack:
@@ -151,7 +147,7 @@ class Rollback:
             self._watch,
             self._journal,
             self._rules,
-            names=estate.host_names,
+            hosts=estate.hosts,
             interrupted=self._interrupted,
         )
         outcome = executor.run(plan, watched)
@@ -162,20 +158,6 @@ class Rollback:
         if state is None:
             raise AssertionError("a rollback has a journal that begins with run_started")
         return state
-
-    def _lift_fence(self) -> str:
-        """Lift the run's own fence, so that the host accepts VMs. Returns what went wrong, or ""."""
-        host = self._vcenter.estate().hosts.get(self._own_fence or "")
-        if host is None or host.maintenance is Maintenance.NORMAL:
-            return ""
-        self._journal.write(FenceLifting(host.name))
-        try:
-            self._vcenter.end_maintenance(host, FENCE_SECONDS)
-        except VsphereError as error:
-            self._journal.write(FenceKept(host.name, error.message))
-            return f"the fence of {host.name} could not be lifted: {error.message}"
-        self._journal.write(FenceLifted(host.name))
-        return ""
 
     def _accounts(self, plan: Plan, estate: Estate, fence: str) -> tuple[Account, ...]:
         state = self._state()

@@ -17,21 +17,23 @@ from .._experiments.samples import digest, read_samples
 from .._experiments.verdict import after_its_move
 from .._plan.drift import revalidate
 from .._plan.homes import next_home, recorded_home
-from .._plan.model import Move, Plan, Refusal
+from .._plan.model import DrsHandling, Move, Plan, Refusal
 from .._plan.selection import display_name
 from .._vsphere.estate import Estate
 from .._vsphere.faults import OwnReason
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import Fault
-from .events import Entry
+from .events import Entry, vm_of
 from .executor import Executor, failures_of
-from .home_records import journal_homes
+from .guard import Guard
+from .home_records import journal_homes, record_home
 from .journal import Journal, read_journal, utc_now
 from .locks import run_lock
 from .model import (
     Ended,
     MoveResult,
     Outcome,
+    Purpose,
     RolledBack,
     RunReport,
     RunRequest,
@@ -84,11 +86,13 @@ def carry_out(
 
     def run(request: RunRequest, folder: Path, earlier: RunState | None) -> RunReport:
         journal = Journal(folder / JOURNAL, listener)
+        work = _Run(vcenter, observer, request, folder, journal, earlier, interrupted)
         try:
-            return _Run(vcenter, observer, request, folder, journal, earlier, interrupted).go()
+            return work.go()
         except VsphereError as error:
             if journal.begun:
                 error.run_id = folder.name  # so that its evidence can be found
+            error.fenced = work.fenced
             raise
         finally:
             journal.close()
@@ -172,6 +176,18 @@ class _Run:
         self._earlier = earlier
         self._interrupted = interrupted
         self._record = RunRecord(vcenter, journal, request, folder.name, earlier)
+        self._guard = Guard(
+            vcenter,
+            journal,
+            host=request.host.moid if request.host and (request.fence or (earlier and earlier.own_fence)) else None,
+            own=earlier is not None and earlier.own_fence,
+            pins=earlier.pins if earlier is not None else {},
+        )
+
+    @property
+    def fenced(self) -> bool:
+        """Whether the host is fenced by this run."""
+        return self._guard.fenced
 
     @property
     def _rolling_back(self) -> str:
@@ -223,30 +239,54 @@ class _Run:
         request = self._request
         outcome = Outcome((), (), self._rolling_back)
         if not self._rolling_back:
+            homes = self._recorded_homes(estate, plan)
+            self._set_guard(plan)
             executor = Executor(
                 self._vcenter,
                 watch,
                 self._journal,
-                request.rules,
-                homes=self._homes(estate, plan),
-                names=estate.host_names,
+                replace(request.rules, leaving=self._leaving, followed=_followed(plan)),
+                homes=homes,
+                hosts=estate.hosts,
                 interrupted=self._interrupted,
             )
             outcome = self._with_verdicts_of_moves(executor.run(plan, watched))
+            if not (self._failed(outcome) or outcome.interrupted):
+                self._guard.after(plan)
         reason = self._rolling_back or rollback_reason(outcome, request.rules)
         if not reason:
             return outcome, None
-        own = request.own_fence or (self._earlier is not None and self._earlier.own_fence)
         rollback = Rollback(
             self._vcenter,
             watch,
             self._journal,
             request.rules,
-            own_fence=request.host.moid if own and request.host else None,
+            lift_fence=self._guard.fence.lift if self._guard.fence else lambda: "",
             interrupted=self._interrupted,
         )
         rolled_back = rollback.carry_out(reason, watched)
         return outcome, replace(rolled_back, outcome=self._with_verdicts_of_moves(rolled_back.outcome))
+
+    def _set_guard(self, plan: Plan) -> None:
+        """Pin VMs and fence the host. A run that cannot do that is over before its first move."""
+        try:
+            self._guard.before(plan)
+        except VsphereError:
+            if not self._has_moved:
+                self._guard.release(failed=True)
+                self._record.refused(len(plan.moves))
+            raise
+
+    @property
+    def _leaving(self) -> str | None:
+        """The host (MoID) that the VMs have to leave."""
+        request = self._request
+        return request.host.moid if request.host and request.purpose is Purpose.EVACUATE else None
+
+    def _failed(self, outcome: Outcome) -> bool:
+        """Whether the run failed; experiments count only if they stop a run."""
+        counted = outcome if self._request.rules.stop_on_verdict else replace(outcome, judgements=())
+        return bool(failures_of(counted) or outcome.stopped)
 
     def _with_verdicts_of_moves(self, outcome: Outcome) -> Outcome:
         """The outcome with the verdicts of moves that were watched to their end, by this process or an earlier one."""
@@ -318,6 +358,14 @@ class _Run:
         self._record.without_experiment(estate, {vm: why for vm, why in unobserved.items() if vm not in observed})
         return known, {display_name(estate, vm): detail for vm, detail in unobserved.items()}
 
+    def _recorded_homes(self, estate: Estate, plan: Plan) -> dict[str, Home]:
+        """Record where the VMs are at home before the host is fenced, because then somebody else may move them."""
+        homes = self._homes(estate, plan)
+        for move in plan.moves:
+            if move.vm in homes:
+                record_home(self._vcenter, self._journal, vm_of(move), homes[move.vm])
+        return homes
+
     def _homes(self, estate: Estate, plan: Plan) -> dict[str, Home]:
         if not self._request.record_homes:
             return {}
@@ -333,12 +381,17 @@ class _Run:
         last = outcome if rolled_back is None else rolled_back.outcome
         self._record.verdicts(last.judgements)
         failures = failures_of(outcome)
+        # A run that is open for a resume keeps its guard.
+        problems = (
+            () if last.interrupted else self._guard.release(failed=self._failed(outcome) or rolled_back is not None)
+        )
         if rolled_back is None:
             self._record.left_behind(outcome)
         else:
             harms = failures_of(replace(last, ended=()))
             failures = (*(account.sentence for account in rolled_back.accounts), *harms)
             self._record.stayed(rolled_back.accounts)
+        failures = (*failures, *problems)
         report = RunReport(
             self._folder.name,
             self._folder,
@@ -347,12 +400,21 @@ class _Run:
             self._earlier is not None,
             unobserved,
             rolled_back,
+            self._guard.fenced,
+            self._guard.lifted,
         )
         if last.interrupted:
             self._record.interrupted(last.stopped)
         else:
             self._record.finished(report)
         return report
+
+
+def _followed(plan: Plan) -> frozenset[str]:
+    """The VMs (MoIDs) that DRS moves."""
+    if not any(decision.how is DrsHandling.FOLLOW for decision in plan.drs):
+        return frozenset()
+    return frozenset(move.vm for move in plan.moves)
 
 
 def _host_name(estate: Estate, host: str) -> str:

@@ -13,9 +13,14 @@ from typing import Any
 from .._experiments.model import Experiment
 from .._vsphere.home_attribute import Home
 from .events import (
+    DrsPinning,
+    DrsRestored,
     Entry,
+    Event,
     ExperimentFound,
     FenceFound,
+    FenceLifted,
+    FenceSetting,
     HomeCleared,
     HomeRecorded,
     MoveEvent,
@@ -23,6 +28,7 @@ from .events import (
     MovePlanned,
     MoveSubmitted,
     MoveSubmitting,
+    Pin,
     RollingBack,
     RunFinished,
     RunResumed,
@@ -59,6 +65,9 @@ class MoveRecord:
 class RunState:
     """A run as its journal describes it. ``moves`` is keyed by VM MoID; the latest plan of a VM counts.
 
+    ``own_fence``: the run fenced its host, and did not lift the fence. ``pins``: VMs by MoID that it excluded from DRS, and
+    that do not have their earlier overrides again.
+
     ``rolling_back`` is why the run brings back what it moved, "" when it does not; ``back`` holds these moves by VM MoID.
     ``homes_cleared`` are VMs that need no home any more, each with the time (UTC, ISO 8601) since when. ``verdicts`` are
     the last ones by VM MoID and experiment, without VMs that moved again since.
@@ -78,6 +87,7 @@ class RunState:
     homes: tuple[Home, ...] = ()
     homes_cleared: Mapping[str, str] = field(default_factory=dict)
     own_fence: bool = False
+    pins: Mapping[str, Pin] = field(default_factory=dict)
     rolling_back: str = ""
     back: Mapping[str, MoveRecord] = field(default_factory=dict)
     verdicts: Mapping[tuple[str, str], VerdictReached] = field(default_factory=dict)
@@ -122,8 +132,6 @@ def _applied(state: RunState, entry: Entry) -> RunState:
             return replace(state, plan_id=plan_id)
         case RollingBack(reason=reason):
             return replace(state, rolling_back=reason)
-        case FenceFound(own=own):
-            return replace(state, own_fence=own)
         case RunFinished(result=result):
             return replace(state, finished=True, result=result)
         case ExperimentFound(experiment=experiment):
@@ -136,6 +144,23 @@ def _applied(state: RunState, entry: Entry) -> RunState:
             return replace(state, verdicts={**state.verdicts, (event.vm.moid, event.id): event})
         case MoveSubmitting() | MoveSubmitted() | MoveFinished() as event:
             return _moved_on(state, event, entry.at)
+    return _guarded(state, entry.event)
+
+
+def _guarded(state: RunState, event: Event) -> RunState:
+    """The state after an event of the fence or of DRS."""
+    match event:
+        case FenceFound(own=own):
+            return replace(state, own_fence=own)
+        case FenceSetting():
+            return replace(state, own_fence=True)
+        case FenceLifted():
+            return replace(state, own_fence=False)
+        case DrsPinning(pins=pins):
+            return replace(state, pins={**{pin.vm.moid: pin for pin in pins}, **state.pins})
+        case DrsRestored(vms=vms):
+            freed = {vm.moid for vm in vms}
+            return replace(state, pins={moid: pin for moid, pin in state.pins.items() if moid not in freed})
     return state
 
 
@@ -164,8 +189,10 @@ def _moved_on(state: RunState, event: MoveEvent, at: str) -> RunState:
             return _update_move(state, event, submitting=True, task=None, result=None, fault="", ended_at="")
         case MoveSubmitted(task=task):
             return _update_move(state, event, task=task)
-        case MoveFinished(result=result, error=error):
-            return _update_move(state, event, result=result, fault=error.fault if error else "", ended_at=at)
+        case MoveFinished(result=result, error=error, target=target):
+            # Somebody else may have moved the VM to another target.
+            ends = {"target": target.moid, "target_name": target.name}
+            return _update_move(state, event, result=result, fault=error.fault if error else "", ended_at=at, **ends)
     return state
 
 

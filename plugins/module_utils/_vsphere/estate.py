@@ -194,7 +194,7 @@ class VmHostRule:
 class Automation(StrEnum):
     """What DRS does with VMs of a cluster, or with one VM."""
 
-    OFF = "off"  # nothing: DRS is off, or the VM is excluded from it
+    DISABLED = "disabled"  # nothing: DRS is off, or the VM is excluded from it
     MANUAL = "manual"  # it recommends
     PARTIAL = "partial"  # it places a VM at power-on; later it recommends
     FULL = "full"  # it moves VMs by itself
@@ -222,14 +222,14 @@ class Drs:
 
     def of(self, vm: str) -> Automation:
         """What DRS does with a VM (MoID)."""
-        if self.automation in (Automation.OFF, Automation.UNKNOWN) or self.overrides_allowed is False:
+        if self.automation in (Automation.DISABLED, Automation.UNKNOWN) or self.overrides_allowed is False:
             return self.automation
         if self.overrides is None:
             return Automation.UNKNOWN
         override = self.overrides.get(vm)
         if override is None:
             return self.automation
-        own = Automation.OFF if override.enabled is False else override.behavior or self.automation
+        own = Automation.DISABLED if override.enabled is False else override.behavior or self.automation
         return own if self.overrides_allowed or own is self.automation else Automation.UNKNOWN
 
 

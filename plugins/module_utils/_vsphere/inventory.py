@@ -120,11 +120,12 @@ TASK_PATHS = ["info.state", "info.descriptionId"]
 DEVICE_PATHS = ["config.hardware.device", "config.cpuAffinity", "config.memoryAffinity"]
 MOVING_TASKS = ("relocate", "migrate", "executevmotion")  # the last one is DRS: Drm.ExecuteVMotionLRO
 
-_AUTOMATION = {
-    "manual": Automation.MANUAL,
-    "partiallyAutomated": Automation.PARTIAL,
-    "fullyAutomated": Automation.FULL,
+BEHAVIORS = {  # DrsBehavior
+    Automation.MANUAL: "manual",
+    Automation.PARTIAL: "partiallyAutomated",
+    Automation.FULL: "fullyAutomated",
 }
+_AUTOMATION = {name: automation for automation, name in BEHAVIORS.items()}
 
 # Objects of which an unreadable property decides whether a VM may move.
 DECIDING = ("HostSystem", "VirtualMachine", "ClusterComputeResource", "Datastore")
@@ -600,7 +601,7 @@ def _vm_host_rules(clusters: Rows) -> Iterator[VmHostRule]:
 def _drs(cluster: Row | None) -> Drs:
     """DRS of a cluster, or of a standalone host (``None``), which does not have it."""
     if cluster is None:
-        return Drs(Automation.OFF)
+        return Drs(Automation.DISABLED)
     config = cluster.get(_DRS)
     overrides = {_moid(o.key): _override(o) for o in cluster.get(_DRS_OVERRIDES) or ()}
     return Drs(
@@ -614,7 +615,19 @@ def _automation(config: Any) -> Automation:
     """What ``ClusterDrsConfigInfo`` says. A value that is not set or not known may mean anything."""
     if getattr(config, "enabled", None) is None:
         return Automation.UNKNOWN
-    return _AUTOMATION.get(str(config.defaultVmBehavior), Automation.UNKNOWN) if config.enabled else Automation.OFF
+    return _AUTOMATION.get(str(config.defaultVmBehavior), Automation.UNKNOWN) if config.enabled else Automation.DISABLED
+
+
+def read_drs_overrides(client: Client, cluster: str) -> dict[str, DrsOverride]:
+    """The overrides of DRS of a cluster (MoID), by VM MoID. Raises CallFailed if they cannot be read."""
+    row = read_objects(client, "ClusterComputeResource", (cluster,), [_DRS_OVERRIDES]).get(cluster)
+    if row is None or _DRS_OVERRIDES in row.unreadable:
+        raise CallFailed(
+            "vCenter does not show the DRS overrides of the cluster",
+            fault="Unreadable",
+            hint="Grant the user System.Read on the cluster",
+        )
+    return {_moid(each.key): _override(each) for each in row.get(_DRS_OVERRIDES) or ()}
 
 
 def _override(info: Any) -> DrsOverride:

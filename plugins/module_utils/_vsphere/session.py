@@ -19,7 +19,7 @@ from .._core.errors import (
 )
 from .._core.untrusted import text
 from .client import Client
-from .estate import EDIT_CLUSTER, Alarm, Estate, HostState, Power
+from .estate import EDIT_CLUSTER, Alarm, DrsOverride, Estate, HostState, Power
 from .faults import is_over
 from .following import Following
 from .guest import (
@@ -30,12 +30,14 @@ from .guest import (
 )
 from .home_attribute import ATTRIBUTE, Home, encode_home
 from .inventory import (
+    BEHAVIORS,
     TASK_PATHS,
     Row,
     is_move,
     iso_time,
     read_alarms,
     read_devices,
+    read_drs_overrides,
     read_estate,
     read_objects,
     read_placement,
@@ -50,6 +52,7 @@ except ImportError:
 
 _ENDED = ("success", "error")
 # RelocateVM_Task asks for one or the other, by the VM's power state and the version of vCenter.
+OVERRIDE_SECONDS = 120.0  # for a change of DRS overrides
 MOVE_PRIVILEGES = ("Resource.HotMigrate", "Resource.ColdMigrate")
 
 
@@ -226,8 +229,66 @@ class VcenterSession:
         lacking = {i.entity._moId: tuple(p.privId for p in i.privAvailability if not p.isGranted) for i in answer}
         return {moid: found for moid, found in lacking.items() if found}
 
-    def enter_maintenance(self, host: str, *, timeout: int, evacuate_powered_off: bool, vsan_mode: str) -> str:
-        """Start ``EnterMaintenanceMode_Task``; the task's MoID."""
+    def drs_overrides(self, cluster: str) -> Mapping[str, DrsOverride]:
+        """See the port."""
+        return read_drs_overrides(self._client, cluster)
+
+    def set_drs_overrides(
+        self, cluster: str, changes: Mapping[str, DrsOverride | None], present: frozenset[str]
+    ) -> None:
+        """See the port."""
+        entity = self._client.reference("ClusterComputeResource", cluster)
+        specs = [self._override(vm, override, known=vm in present) for vm, override in changes.items()]
+        task = self._client.call(
+            "change the DRS overrides of VMs",
+            lambda: entity.ReconfigureComputeResource_Task(vim.cluster.ConfigSpecEx(drsVmConfigSpec=specs), True),
+            once=True,
+        )
+        end = self.wait_for(str(task._moId), OVERRIDE_SECONDS)
+        if end.fault is not None:
+            raise CallFailed(
+                f"vCenter could not change the DRS overrides of VMs: {end.fault.name} {end.fault.message}",
+                fault=end.fault.name,
+            )
+
+    def _override(self, vm: str, override: DrsOverride | None, *, known: bool) -> Any:
+        """A ``ClusterDrsVmConfigSpec``."""
+        key = self._client.reference("VirtualMachine", vm)
+        if override is None:
+            return vim.cluster.DrsVmConfigSpec(operation="remove", removeKey=key)
+        info = vim.cluster.DrsVmConfigInfo(key=key, enabled=override.enabled)
+        if override.behavior is not None:
+            info.behavior = vim.cluster.DrsConfigInfo.DrsBehavior(BEHAVIORS[override.behavior])
+        return vim.cluster.DrsVmConfigSpec(operation="edit" if known else "add", info=info)
+
+    def mover(self, vm: str, host: str) -> str:
+        """See the port. The events are ``VmMigratedEvent`` and ``DrsVmMigratedEvent``."""
+        query = vim.event.EventFilterSpec(
+            entity=vim.event.EventFilterSpec.ByEntity(
+                entity=self._client.reference("VirtualMachine", vm), recursion="self"
+            ),
+            eventTypeId=["VmMigratedEvent", "DrsVmMigratedEvent"],
+        )
+        try:
+            found = self._client.call(
+                "read the events of a VM", lambda: self._client.content.eventManager.QueryEvents(query)
+            )
+        except (CallFailed, PermissionMissing):
+            return ""
+        last = max(found or (), key=lambda event: event.key, default=None)
+        if last is None or last.host is None or last.host.host._moId != host:
+            return ""
+        return "DRS" if isinstance(last, vim.event.DrsVmMigratedEvent) else text(str(last.userName or ""))
+
+    def enter_maintenance(
+        self,
+        host: str,
+        *,
+        timeout: int = 0,
+        evacuate_powered_off: bool = False,
+        vsan_mode: str = "ensureObjectAccessibility",
+    ) -> str:
+        """See the port. ``timeout`` in seconds, 0 for none."""
         spec = vim.host.MaintenanceSpec(vsanMode=vim.vsan.host.DecommissionMode(objectAction=vsan_mode))
         entity = self._client.reference("HostSystem", host)
         task = self._client.call(

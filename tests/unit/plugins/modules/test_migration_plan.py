@@ -59,6 +59,9 @@ class Restless:
     def estate(self, **_options: Any) -> Estate:
         return self.readings.pop(0)
 
+    def mover(self, _vm: str, _host: str) -> str:
+        return ""
+
     def missing_to_move(self, _vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
         return {}
 
@@ -130,6 +133,9 @@ class Asked:
 
     def estate(self, **_options: Any) -> Estate:
         return self.world
+
+    def mover(self, _vm: str, _host: str) -> str:
+        return ""
 
     def devices(self, world: Estate, _vms: Iterable[str]) -> Estate:
         return world

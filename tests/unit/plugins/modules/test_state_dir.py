@@ -38,6 +38,9 @@ class Still:
     def estate(self, **_options: Any) -> Any:
         return WORLD
 
+    def mover(self, _vm: str, _host: str) -> str:
+        return ""
+
     def missing_to_move(self, _vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
         return {}
 

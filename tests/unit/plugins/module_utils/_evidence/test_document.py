@@ -298,12 +298,12 @@ FENCED = {"event": "fence", "detail": "esx-05 is fenced", "own": True}
         ([], "esx-05 is fenced"),
         (
             [{"event": "fence_lifting"}],
-            "esx-05 is fenced; the rollback began to lift the fence, and the end of this was not seen",
+            "esx-05 is fenced; the run began to lift the fence, and the end of this was not seen",
         ),
-        ([{"event": "fence_lifting"}, {"event": "fence_lifted"}], "esx-05 is fenced; the rollback lifted the fence"),
+        ([{"event": "fence_lifting"}, {"event": "fence_lifted"}], "esx-05 is fenced; the run lifted the fence"),
         (
             [{"event": "fence_lifting"}, {"event": "fence_kept", "detail": "not now"}],
-            "esx-05 is fenced; the rollback could not lift the fence: not now",
+            "esx-05 is fenced; the run could not lift the fence: not now",
         ),
     ],
 )

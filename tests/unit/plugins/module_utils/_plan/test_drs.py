@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import (
     plan_diff,
@@ -78,12 +79,12 @@ def decision_of(drs: Drs | None, /, **changes: Any) -> DrsDecision:
     [
         (FULL, Automation.FULL),
         (Drs(), Automation.UNKNOWN),
-        (Drs(Automation.OFF), Automation.OFF),
-        (replace(FULL, overrides={"vm-1": EXCLUDED}), Automation.OFF),
+        (Drs(Automation.DISABLED), Automation.DISABLED),
+        (replace(FULL, overrides={"vm-1": EXCLUDED}), Automation.DISABLED),
         (replace(FULL, overrides={"vm-2": EXCLUDED}), Automation.FULL),
         (replace(FULL, overrides={"vm-1": DrsOverride(True, Automation.PARTIAL)}), Automation.PARTIAL),
         (replace(FULL, overrides={"vm-1": DrsOverride(True)}), Automation.FULL),
-        (replace(FULL, overrides={"vm-1": DrsOverride(False, Automation.FULL)}), Automation.OFF),
+        (replace(FULL, overrides={"vm-1": DrsOverride(False, Automation.FULL)}), Automation.DISABLED),
         (replace(MANUAL, overrides={"vm-1": DrsOverride(None, Automation.FULL)}), Automation.FULL),
         (replace(FULL, overrides={"vm-1": DrsOverride(True, Automation.UNKNOWN)}), Automation.UNKNOWN),
         (replace(FULL, overrides_allowed=False, overrides={"vm-1": EXCLUDED}), Automation.FULL),
@@ -92,7 +93,7 @@ def decision_of(drs: Drs | None, /, **changes: Any) -> DrsDecision:
         (replace(FULL, overrides_allowed=None), Automation.FULL),
         (replace(FULL, overrides_allowed=None, overrides={"vm-1": EXCLUDED}), Automation.UNKNOWN),
         (replace(FULL, overrides_allowed=None, overrides={"vm-1": DrsOverride(True)}), Automation.FULL),
-        (Drs(Automation.OFF, True, {"vm-1": DrsOverride(True, Automation.FULL)}), Automation.OFF),
+        (Drs(Automation.DISABLED, True, {"vm-1": DrsOverride(True, Automation.FULL)}), Automation.DISABLED),
     ],
 )
 def test_what_drs_does_with_a_vm(drs: Drs, expected: Automation) -> None:
@@ -102,10 +103,10 @@ def test_what_drs_does_with_a_vm(drs: Drs, expected: Automation) -> None:
 @pytest.mark.parametrize(
     ("drs", "editable", "how", "pinned", "words"),
     [
-        (Drs(Automation.OFF), True, "off", (), ""),
-        (MANUAL, True, "off", (), ""),
-        (replace(FULL, overrides={"vm-1": EXCLUDED, "vm-2": EXCLUDED}), True, "off", (), ""),
-        (FULL, True, "pin", ("vm-1", "vm-2"), "for 2 of 2 VMs. Each of them must be excluded from DRS"),
+        (Drs(Automation.DISABLED), True, "ignore", (), ""),
+        (MANUAL, True, "ignore", (), ""),
+        (replace(FULL, overrides={"vm-1": EXCLUDED, "vm-2": EXCLUDED}), True, "ignore", (), ""),
+        (FULL, True, "pin", ("vm-1", "vm-2"), "for 2 of 2 VMs. They are excluded from DRS"),
         (replace(FULL, overrides={"vm-1": EXCLUDED}), True, "pin", ("vm-2",), "for 1 of 2 VMs."),
         (replace(MANUAL, overrides={"vm-2": DrsOverride(True, Automation.FULL)}), True, "pin", ("vm-2",), "1 of 2"),
         (
@@ -113,7 +114,7 @@ def test_what_drs_does_with_a_vm(drs: Drs, expected: Automation) -> None:
             False,
             "fence_last",
             (),
-            "you may not edit the cluster (Host.Inventory.EditCluster), so they must leave before the host is",
+            "you may not edit the cluster (Host.Inventory.EditCluster), so they leave before the host is",
         ),
         (replace(FULL, overrides_allowed=False), True, "fence_last", (), "the cluster does not allow overrides"),
         (replace(FULL, overrides_allowed=None), True, "fence_last", (), "could not be read whether the cluster allows"),
@@ -134,7 +135,7 @@ def test_how_an_evacuation_is_guarded(
 def test_drs_moves_what_it_may_if_it_is_followed() -> None:
     assert decision_of(FULL, drs=DrsOption.FOLLOW).how is DrsHandling.FOLLOW
     assert decision_of(FULL, drs=DrsOption.FOLLOW, editable=False).how is DrsHandling.FOLLOW
-    assert decision_of(MANUAL, drs=DrsOption.FOLLOW).how is DrsHandling.OFF
+    assert decision_of(MANUAL, drs=DrsOption.FOLLOW).how is DrsHandling.IGNORE
     assert decision_of(Drs(), drs=DrsOption.FOLLOW).how is DrsHandling.FENCE_LAST
 
 
@@ -145,7 +146,7 @@ def test_each_vm_that_drs_may_move_is_guarded(drs: Drs, editable: bool, option: 
     (decision,) = plan.drs
     behaviors = {vm: drs.of(vm) for vm in VMS}
     may_move = {vm for vm, found in behaviors.items() if found in (Automation.FULL, Automation.UNKNOWN)}
-    assert (decision.how is DrsHandling.OFF) is (not may_move)
+    assert (decision.how is DrsHandling.IGNORE) is (not may_move)
     assert bool(decision.pinned) is (decision.how is DrsHandling.PIN)
     if decision.how is DrsHandling.PIN:
         assert editable
@@ -161,7 +162,7 @@ def test_each_vm_that_drs_may_move_is_guarded(drs: Drs, editable: bool, option: 
     assert decision.how is not DrsHandling.PIN or asked == {"c"}, "pinned without the question whether that is allowed"
 
 
-@pytest.mark.parametrize("drs", [Drs(), Drs(Automation.OFF), MANUAL, replace(FULL, overrides_allowed=False)])
+@pytest.mark.parametrize("drs", [Drs(), Drs(Automation.DISABLED), MANUAL, replace(FULL, overrides_allowed=False)])
 def test_nobody_is_asked_who_may_edit_a_cluster_that_is_not_edited(drs: Drs) -> None:
     request = PlanRequest(("vm-1",), evacuated=frozenset({"host-1"}))
     assert pinnable_clusters(world_of(drs), request) == frozenset()
@@ -175,22 +176,22 @@ def test_only_an_evacuation_handles_drs() -> None:
 
 def test_an_empty_host_needs_no_guard() -> None:
     (decision,) = evacuation(world_of(FULL, vms=0)).drs
-    assert (decision.how, decision.automation, decision.why) == (DrsHandling.OFF, Automation.FULL, "")
+    assert (decision.how, decision.automation, decision.why) == (DrsHandling.IGNORE, Automation.FULL, "")
     (decision,) = evacuation(world_of(None, vms=0)).drs
-    assert (decision.how, decision.automation) == (DrsHandling.OFF, Automation.UNKNOWN)
+    assert (decision.how, decision.automation) == (DrsHandling.IGNORE, Automation.UNKNOWN)
 
 
 def test_each_cluster_of_a_fault_domain_is_handled_by_itself() -> None:
     world = estate(
         [host(1), host(2), *(host(n, cluster="d", cluster_name="d") for n in (3, 4))],
         [vm(1), vm(2, on=3)],
-        drs={"c": FULL, "d": Drs(Automation.OFF)},
+        drs={"c": FULL, "d": Drs(Automation.DISABLED)},
     )
     request = PlanRequest(
         ("vm-1", "vm-2"), evacuated=frozenset({"host-1", "host-3"}), editable_clusters=frozenset({"c"})
     )
     decisions = make_plan(world, request).drs
-    assert [(d.cluster, d.how, d.pinned) for d in decisions] == [("c", "pin", ("vm-1",)), ("d", "off", ())]
+    assert [(d.cluster, d.how, d.pinned) for d in decisions] == [("c", "pin", ("vm-1",)), ("d", "ignore", ())]
 
 
 def test_the_plan_says_how_drs_is_handled() -> None:
@@ -231,10 +232,10 @@ def departures(approved: Plan, now: Plan, world: Estate) -> list[str]:
 def test_what_was_not_approved_about_drs_is_a_departure() -> None:
     world = world_of(FULL)
     pin, last, off = evacuation(world), evacuation(world, editable=False), evacuation(world_of(MANUAL))
-    assert departures(off, pin, world) == ["c: DRS would be handled by pin; approved is off"]
+    assert departures(off, pin, world) == ["c: DRS would be handled by pin; approved is ignore"]
     assert departures(pin, last, world) == ["c: DRS would be handled by fence_last; approved is pin"]
     assert departures(last, pin, world) == ["c: DRS would be handled by pin; approved is fence_last"]
-    assert departures(replace(pin, drs=()), pin, world) == ["c: DRS would be handled by pin; approved is off"]
+    assert departures(replace(pin, drs=()), pin, world) == ["c: DRS would be handled by pin; approved is ignore"]
     some = evacuation(world_of(replace(FULL, overrides={"vm-1": EXCLUDED})))
     assert departures(some, pin, world) == ["c: vm-1 would be excluded from DRS, which was not approved"]
 
@@ -261,7 +262,7 @@ def test_a_plan_that_no_longer_guards_a_vm_has_drifted(planned: Drs, now: Drs, s
 
 
 @pytest.mark.parametrize("editable", [True, False])
-@pytest.mark.parametrize("now", [FULL, MANUAL, Drs(), Drs(Automation.OFF)])
+@pytest.mark.parametrize("now", [FULL, MANUAL, Drs(), Drs(Automation.DISABLED)])
 def test_a_plan_that_guards_its_vms_guards_them_whatever_drs_does(now: Drs, editable: bool) -> None:
     assert revalidate(evacuation(world_of(FULL), editable=editable), world_of(now)) == ()
 
@@ -269,3 +270,9 @@ def test_a_plan_that_guards_its_vms_guards_them_whatever_drs_does(now: Drs, edit
 def test_the_id_is_that_of_the_content() -> None:
     plan = evacuation(world_of(FULL))
     assert plan_id_of(replace(plan, drs=(replace(plan.drs[0], why="", automation=Automation.PARTIAL),))) == plan.plan_id
+
+
+@pytest.mark.parametrize("value", [*Automation, *DrsHandling, *DrsOption])
+def test_no_value_is_another_type_in_yaml(value: str) -> None:
+    """AWX passes an approved plan as YAML, in which ``off`` is a boolean."""
+    assert yaml.safe_load(str(value)) == str(value)

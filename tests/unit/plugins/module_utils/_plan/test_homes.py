@@ -152,3 +152,20 @@ def test_of_two_controllers_the_newer_home_counts(attribute: str, journal: str, 
 )
 def test_an_attribute_that_holds_no_home_is_none(value: str) -> None:
     assert decode_home("vm-1", value) is None
+
+
+@pytest.mark.parametrize(("mover", "outcome"), [("DRS", "away"), ("alice", "moved_by_person"), ("", "moved_by_person")])
+def test_what_drs_moved_after_the_evacuation_is_still_to_come_home(mover: str, outcome: str) -> None:
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", start="host-1")
+    asked: list[tuple[str, str]] = []
+
+    def who(moid: str, place: str) -> str:
+        asked.append((moid, place))
+        return mover
+
+    world = estate([host(n) for n in range(1, 5)], [vm(1, on=3)])
+    (found,) = placements(world, {"vm-1": home}, "host-1", who)
+    assert (found.outcome, asked) == (outcome, [("vm-1", "host-3")])
+    asked.clear()
+    placements(estate([host(1), host(2)], [vm(1, on=2)]), {"vm-1": home}, "host-1", who)
+    assert asked == [], "the VM is where the evacuation put it"

@@ -16,12 +16,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Outcome, Rules
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VcenterInfo
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState, Power, VcenterInfo
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate, Update
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders.estates import host
 from tests.doubles.run import Clock, Notes, ScriptedWatch
 from tests.doubles.vcenter import RestartedVcenter, ScriptedVcenter
 
@@ -70,19 +71,13 @@ def test_the_journal_announces_each_call_before_it_is_made() -> None:
 
     def relocate(vm: str, host: str, *, pool: str | None, priority: str) -> str:
         assert notes.of("move_submitting")[-1]["vm"]["moid"] == vm
-        assert notes.of("home_recorded")[-1]["attribute"] is True
         return original(vm, host, pool=pool, priority=priority)
 
     vcenter.relocate = relocate  # type: ignore[method-assign]
-    home = Home("vm-1", "host-1", "esx-1", "host-2", "host-2", "run", "now")
     clock = Clock()
-    Executor(vcenter, ScriptedWatch(), notes, Rules(), homes={"vm-1": home}, clock=clock, sleep=clock.sleep).run(
-        Plan("p", INFO, (move(1),))
-    )
+    Executor(vcenter, ScriptedWatch(), notes, Rules(), clock=clock, sleep=clock.sleep).run(Plan("p", INFO, (move(1),)))
     order = [e["event"] for e in notes.events]
     assert order == [
-        "home_recorded",
-        "home_recorded",
         "move_submitting",
         "move_submitted",
         "move_progress",
@@ -90,7 +85,62 @@ def test_the_journal_announces_each_call_before_it_is_made() -> None:
         "switched_over",
         "move_finished",
     ]
-    assert vcenter.homes == [home]
+
+
+def hosts(*moids: str) -> dict[str, HostState]:
+    return {moid: host(int(moid.removeprefix("host-"))) for moid in moids}
+
+
+@pytest.mark.parametrize(
+    ("mover", "result", "text"),
+    [("DRS", "moved", ""), ("somebody", "failed", "the VM is on esx-9, not on esx-1"), ("", "failed", "esx-9")],
+)
+def test_a_vm_that_drs_has_moved_meanwhile_moves_from_there_and_one_of_a_person_stays(
+    mover: str, result: str, text: str
+) -> None:
+    vcenter = ScriptedVcenter()
+    vcenter.hosts["vm-1"], vcenter.movers["vm-1"] = "host-9", mover
+    outcome, notes = carry_out([move(1)], vcenter, hosts=hosts("host-9"))
+    (ended,) = outcome.ended
+    assert str(ended.result) == result
+    assert text in (ended.fault.message if ended.fault else "")
+    if mover == "DRS":
+        assert (ended.move.source, ended.move.source_name, ended.move.source_fault_domain) == ("host-9", "esx-9", "a")
+        assert notes.of("planned")[0]["source"]["name"] == "esx-9"
+
+
+@pytest.mark.parametrize("mover", ["DRS", "alice", ""])
+def test_a_vm_that_has_left_is_done_whoever_moved_it(mover: str) -> None:
+    vcenter = ScriptedVcenter()
+    vcenter.hosts["vm-1"], vcenter.movers["vm-1"] = "host-9", mover
+    outcome, notes = carry_out([move(1)], vcenter, rules=Rules(leaving="host-1"), hosts=hosts("host-9"))
+    (ended,) = outcome.ended
+    assert (ended.result, ended.host, ended.by) == (MoveResult.MOVED, "host-9", mover or "somebody else")
+    assert vcenter.relocated == []
+    assert notes.of("move_finished")[0]["target"] == {"moid": "host-9", "name": "esx-9", "fault_domain": "a"}
+
+
+def test_drs_is_followed_and_what_it_leaves_is_moved() -> None:
+    class Automated(ScriptedVcenter):
+        """DRS moves one VM at once, the next one by a task that is seen, and the third one never."""
+
+        def moving(self, vms: Iterable[str]) -> dict[str, str]:
+            return {vm: task for task, (vm, _host, _ticks, _fault) in self.tasks.items() if vm in vms}
+
+    vcenter = Automated()
+    vcenter.hosts["vm-1"] = "host-8"
+    vcenter.movers |= {"vm-1": "DRS", "vm-2": "DRS"}
+    vcenter.start("task-drs", "vm-2", "host-9")
+    watch = ScriptedWatch()
+    followed = frozenset(f"vm-{n}" for n in (1, 2, 3))
+    rules = Rules(leaving="host-1", followed=followed)
+    outcome, notes = carry_out([move(1), move(2), move(3)], vcenter, watch, rules, hosts=hosts("host-8", "host-9"))
+    assert {(e.move.vm, e.host, e.by) for e in outcome.ended} == {
+        ("vm-1", "host-8", "DRS"), ("vm-2", "host-9", "DRS"), ("vm-3", "host-2", ""),
+    }  # fmt: skip
+    assert vcenter.relocated == ["vm-3"]
+    assert [s["host"] for s in notes.of("switched_over")] == ["esx-9", "host-2"]
+    assert {vm for call, vm in watch.calls if call == "focus"} == followed
 
 
 def test_a_task_that_fails_after_the_vm_arrived_is_a_move() -> None:
@@ -196,7 +246,7 @@ def test_a_vm_that_did_not_leave_keeps_the_home_that_it_had() -> None:
     home = Home("vm-1", "host-0", "esx-0", "host-2", "esx-2", "r1", "now")
     vcenter = ScriptedVcenter({"vm-1": ["NoPermission"]})
     carry_out([move(1)], vcenter, homes={"vm-1": home})
-    assert [(h.host, h.target) for h in vcenter.homes] == [("host-0", "host-2"), ("host-0", "host-1")]
+    assert [(h.host, h.target) for h in vcenter.homes] == [("host-0", "host-1")]
 
 
 @pytest.mark.parametrize(
@@ -219,7 +269,7 @@ def test_a_vm_is_looked_at_when_its_turn_comes(
 
     vcenter = Changing()
     outcome, notes = carry_out(
-        [move(1), move(2)], vcenter, rules=Rules(slots=SlotLimits(per_host=1)), names={"host-9": "esx-9"}
+        [move(1), move(2)], vcenter, rules=Rules(slots=SlotLimits(per_host=1)), hosts=hosts("host-9")
     )
     ended = notes.of("move_finished")[-1]
     assert results(outcome) == {"vm-1": MoveResult.MOVED, "vm-2": result}
@@ -339,7 +389,7 @@ def test_a_task_that_moved_no_host_is_followed_by_a_move_of_our_own(fault: str |
 def test_a_vm_that_a_task_took_elsewhere_is_reported_there() -> None:
     vcenter = ScriptedVcenter()
     vcenter.start("task-71", "vm-1", "host-3")
-    outcome, notes = carry_out([inferred(1)], vcenter, names={"host-3": "esx-3"})
+    outcome, notes = carry_out([inferred(1)], vcenter, hosts=hosts("host-3"))
     assert vcenter.relocated == []
     assert failures_of(outcome) == ("ml-1 is on esx-3, not on host-2 (failed)",)
     assert [event["host"] for event in notes.of("move_finished")] == ["esx-3"]

@@ -53,7 +53,8 @@ def state(tmp_path: Path) -> Path:
 
 
 def events(state: Path) -> list[dict[str, Any]]:
-    (folder,) = (state / "runs").iterdir()
+    # A process that was killed before its first event leaves an empty journal.
+    (folder,) = (f for f in (state / "runs").iterdir() if (f / "journal.jsonl").stat().st_size)
     assert read_journal(folder / "journal.jsonl").broken_at is None
     return journal_rows(folder / "journal.jsonl")
 
@@ -103,7 +104,7 @@ def test_stop_and_continue_bring_nothing_back(state: Path) -> None:
         report = run(world, state, rules=rules)
         assert report.rolled_back is None
         assert not [move for move in world.moves if move[2] == SOURCE]
-        assert world.maintenance is Maintenance.ENTERING
+        assert world.maintenance is Maintenance.NORMAL
 
 
 def test_a_harmed_experiment_rolls_back_also_the_host_that_is_empty_by_then(state: Path) -> None:
@@ -214,7 +215,7 @@ def test_an_interruption_stops_the_way_back_and_the_next_run_goes_on_with_it(sta
 @pytest.mark.parametrize("landed", [True, False])
 def test_killed_at_any_moment_it_converges(tmp_path: Path, landed: bool) -> None:
     """The process dies at its N-th call, for every N; the role runs again until the run is closed."""
-    calls = sure = 0
+    calls = 0
     while True:
         calls += 1
         state = state_path(str(tmp_path / str(calls)))
@@ -229,17 +230,8 @@ def test_killed_at_any_moment_it_converges(tmp_path: Path, landed: bool) -> None
         while landed and world.tasks:
             world.advance()
         world.calls_left = -1
-        known = any(
-            e["event"] == "fence"
-            for folder in (state / "runs").iterdir()
-            for e in journal_rows(folder / "journal.jsonl")
-        )
         report = run(world, state)
         assert report.failures, calls
-        if not known:  # only the dead process knew who set the fence; it stays, and the VMs that stay away are reported
-            assert any("target_maintenance" in failure for failure in report.failures)
-            continue
-        sure += 1
         assert set(world.where.values()) == {SOURCE}, calls
         assert world.maintenance is Maintenance.NORMAL, calls
         assert {text for text in world.attributes.values() if text} == set(), calls
@@ -249,8 +241,7 @@ def test_killed_at_any_moment_it_converges(tmp_path: Path, landed: bool) -> None
         assert told[-1]["event"] == "run_finished"
         numbers = {(e["vm"]["moid"], e["number"]) for e in told if e["event"] == "planned" and e.get("back")}
         assert len({number for _vm, number in numbers}) == len(numbers)
-    assert sure > 40
-    assert calls - sure < 5
+    assert calls > 40
 
 
 def test_the_second_run_after_a_rollback_is_a_new_one(state: Path) -> None:

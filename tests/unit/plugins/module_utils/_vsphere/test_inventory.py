@@ -30,7 +30,7 @@ def override(vm: str, **values: Any) -> Any:
         (config(enabled=True, defaultVmBehavior="fullyAutomated"), Automation.FULL),
         (config(enabled=True, defaultVmBehavior="partiallyAutomated"), Automation.PARTIAL),
         (config(enabled=True, defaultVmBehavior="manual"), Automation.MANUAL),
-        (config(enabled=False, defaultVmBehavior="fullyAutomated"), Automation.OFF),
+        (config(enabled=False, defaultVmBehavior="fullyAutomated"), Automation.DISABLED),
         (config(enabled=True), Automation.UNKNOWN),
         (config(defaultVmBehavior="manual"), Automation.UNKNOWN),
     ],
@@ -66,7 +66,7 @@ def test_what_could_not_be_read_is_unknown() -> None:
 
 
 def test_a_host_without_a_cluster_has_no_drs() -> None:
-    assert _drs(None).automation is Automation.OFF
+    assert _drs(None).automation is Automation.DISABLED
 
 
 @pytest.mark.parametrize(

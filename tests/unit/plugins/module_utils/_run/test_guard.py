@@ -1,0 +1,243 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A cluster whose DRS empties a fenced host: nothing is moved unwatched, and its overrides are afterwards what they were."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Automation,
+    DrsOverride,
+    Maintenance,
+)
+
+from tests.builders.journals import journal_rows
+from tests.doubles.run import run
+from tests.doubles.vcenter import SOURCE, Killed, World
+
+OWN = {"vm-2": DrsOverride(enabled=True, behavior=Automation.FULL), "vm-3": DrsOverride(behavior=Automation.MANUAL)}
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(os, "fsync", lambda _fd: None)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return state_path(str(tmp_path))
+
+
+def automated(vms: int = 4, **faults: Any) -> World:
+    """A world with fully automated DRS; one VM has an override that says the same, and one is manual."""
+    world = World(vms, **faults)
+    world.drs, world.overrides = Automation.FULL, dict(OWN)
+    return world
+
+
+def events(state: Path) -> list[dict[str, Any]]:
+    return [row for folder in sorted((state / "runs").iterdir()) for row in journal_rows(folder / "journal.jsonl")]
+
+
+def kinds(state: Path) -> list[str]:
+    return [row["event"] for row in events(state)]
+
+
+def test_vms_are_excluded_from_drs_before_the_fence_and_given_back_to_it(state: Path) -> None:
+    world = automated()
+    report = run(world, state)
+    assert report.failures == ()
+    assert SOURCE not in world.where.values()
+    assert world.movers == {}, "DRS moved nothing"
+    assert world.overrides == OWN
+    assert (world.maintenance, report.fenced) == (Maintenance.ENTERING, True)
+    told = kinds(state)
+    homes = [n for n, kind in enumerate(told) if kind == "home_recorded"]
+    assert max(homes) < told.index("drs_pinning") < told.index("fence_setting") < told.index("move_submitting")
+    assert told.index("drs_restored") > max(n for n, kind in enumerate(told) if kind == "move_finished")
+    (pinning,) = (row for row in events(state) if row["event"] == "drs_pinning")
+    assert {pin["vm"]["moid"] for pin in pinning["pins"]} == {"vm-1", "vm-2", "vm-4"}, "DRS only recommends for vm-3"
+
+
+def test_without_the_right_to_edit_the_cluster_the_host_is_fenced_last(state: Path) -> None:
+    world = automated()
+    world.may_edit = False
+    report = run(world, state)
+    assert report.failures == ()
+    assert SOURCE not in world.where.values()
+    assert world.movers == {}
+    assert world.overrides == OWN
+    told = kinds(state)
+    assert told.index("fence_setting") > max(n for n, kind in enumerate(told) if kind == "move_finished")
+    assert "drs_pinning" not in told
+
+
+def test_a_failed_run_lifts_its_fence_before_drs_gets_the_vms_back(state: Path) -> None:
+    world = automated(faults={("vm-4", "host-2"): "NoPermission", ("vm-4", "host-3"): "NoPermission"})
+    report = run(world, state, rules=Rules(retries=0))
+    assert [f for f in report.failures if "ml-4" in f]
+    assert (world.maintenance, report.fenced, report.fence_lifted) == (Maintenance.NORMAL, False, True)
+    assert world.overrides == OWN
+    assert world.movers == {}
+    told = kinds(state)
+    assert told.index("fence_lifted") < told.index("drs_restored")
+
+
+def test_a_rollback_gives_back_everything(state: Path) -> None:
+    world = automated(faults={("vm-4", "host-2"): "NoPermission", ("vm-4", "host-3"): "NoPermission"})
+    report = run(world, state)
+    assert report.rolled_back is not None
+    assert set(world.where.values()) == {SOURCE}
+    assert world.overrides == OWN
+    assert world.movers == {}
+
+
+@pytest.mark.parametrize("may_edit", [True, False])
+def test_killed_at_any_moment_drs_moves_nothing_unwatched_and_gets_its_overrides_back(
+    state: Path, may_edit: bool
+) -> None:
+    killed = 0
+    for calls in range(1, 200):
+        world, folder = automated(3), state / str(calls)
+        world.may_edit = may_edit
+        world.calls_left = calls
+        try:
+            run(world, state_path(str(folder)))
+        except Killed:
+            killed += 1
+        else:
+            break
+        world.calls_left = -1
+        for _tick in range(3):
+            world.advance()  # what is in flight arrives, and DRS has time
+        report = run(world, folder)
+        assert report.failures == (), (calls, report.failures)
+        assert SOURCE not in world.where.values(), calls
+        assert world.overrides == OWN, calls
+        assert world.movers == {}, (calls, kinds(folder))
+        assert set(journal_homes(folder, "uuid")) == {"vm-1", "vm-2", "vm-3"}, calls
+    assert killed > 30
+
+
+def test_what_drs_has_moved_is_named_and_comes_home(state: Path) -> None:
+    world = automated()
+    world.may_edit = False
+    original = world.updates
+
+    def updates(timeout: float) -> Any:
+        if world.where["vm-4"] == SOURCE and not any(vm == "vm-4" for vm, _t, _n in world.tasks.values()):
+            world.where["vm-4"], world.movers["vm-4"] = "host-2", "DRS"  # planned is host-3
+        return original(timeout)
+
+    world.updates = updates  # type: ignore[method-assign]
+    report = run(world, state)
+    assert report.failures == ()
+    (by_drs,) = (ended for ended in report.outcome.ended if ended.by)
+    assert (by_drs.move.vm, by_drs.move.target, by_drs.by) == ("vm-4", "host-2", "DRS")
+    assert (journal_homes(state, "uuid")["vm-4"].host, journal_homes(state, "uuid")["vm-4"].target) == (
+        SOURCE,
+        "host-2",
+    )
+    (finished,) = (e for e in events(state) if e["event"] == "move_finished" and e["vm"]["moid"] == "vm-4")
+    assert (finished["by"], finished["target"]["moid"], finished["result"]) == ("DRS", "host-2", "moved")
+
+
+def test_an_override_that_somebody_else_has_changed_is_left_alone(state: Path) -> None:
+    world = automated()
+    original = world.updates
+
+    def updates(timeout: float) -> Any:
+        world.overrides["vm-1"] = DrsOverride(enabled=True, behavior=Automation.PARTIAL)
+        return original(timeout)
+
+    world.updates = updates  # type: ignore[method-assign]
+    assert run(world, state).failures == ()
+    assert world.overrides == {**OWN, "vm-1": DrsOverride(enabled=True, behavior=Automation.PARTIAL)}
+
+
+class Stubborn(World):
+    """It refuses, or loses the answer to, the change of overrides with that number."""
+
+    def __init__(self, vms: int, number: int, error: Exception, *, done: bool = False) -> None:
+        super().__init__(vms)
+        self.drs, self.overrides = Automation.FULL, dict(OWN)
+        self.number, self.error, self.done = number, error, done
+
+    def set_drs_overrides(
+        self, cluster: str, changes: Mapping[str, DrsOverride | None], present: frozenset[str]
+    ) -> None:
+        self.number -= 1
+        if self.number != 0:
+            super().set_drs_overrides(cluster, changes, present)
+            return
+        if self.done:
+            super().set_drs_overrides(cluster, changes, present)
+        raise self.error
+
+
+def test_overrides_that_cannot_be_set_end_the_run_before_the_fence(state: Path) -> None:
+    world = Stubborn(3, 1, CallFailed("vCenter could not change the overrides", fault="InvalidArgument"))
+    with pytest.raises(CallFailed, match="could not change"):
+        run(world, state)
+    assert set(world.where.values()) == {SOURCE}
+    assert (world.maintenance, world.overrides) == (Maintenance.NORMAL, OWN)
+    assert kinds(state)[-1] == "run_finished"
+
+
+def test_overrides_that_cannot_be_set_back_are_a_failure_that_names_the_vms(state: Path) -> None:
+    world = Stubborn(3, 2, CallFailed("vCenter could not change the overrides", fault="InvalidArgument"))
+    report = run(world, state)
+    assert report.failures == (
+        "ml-1, ml-2: the override of DRS could not be set back (vCenter could not change the overrides)",
+    )
+    assert "drs_kept" in kinds(state)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_lost_answer_is_decided_by_the_overrides(state: Path, number: int) -> None:
+    world = Stubborn(3, number, ConnectError("the answer was lost"), done=True)
+    assert run(world, state).failures == ()
+    assert world.overrides == OWN
+
+
+class WithoutAnswer(World):
+    """The answer to the call for maintenance mode is lost; ``done``: it was carried out."""
+
+    done = True
+
+    def enter_maintenance(self, host: str) -> str:
+        if self.done:
+            super().enter_maintenance(host)
+        raise ConnectError("the answer was lost")
+
+
+def test_a_lost_fence_is_decided_by_the_host(state: Path) -> None:
+    world = WithoutAnswer(2)
+    report = run(world, state)
+    assert (report.failures, report.fenced) == ((), True)
+    lost = WithoutAnswer(2)
+    lost.done = False
+    with pytest.raises(ConnectError):
+        run(lost, state_path(str(state / "other")))
+    assert lost.maintenance is Maintenance.NORMAL
+    assert set(lost.where.values()) == {SOURCE}
+
+
+def test_a_fence_of_somebody_else_is_kept(state: Path) -> None:
+    world = World(2, {("vm-1", "host-2"): "NoPermission", ("vm-1", "host-3"): "NoPermission"})
+    world.maintenance = Maintenance.ENTERING
+    report = run(world, state, rules=Rules(retries=0))
+    assert (report.fenced, report.fence_lifted, world.maintenance) == (False, False, Maintenance.ENTERING)
