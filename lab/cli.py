@@ -20,6 +20,7 @@ from lab.errors import LabError
 from lab.lifecycle import current, down, up
 from lab.live.bridge import run_inside
 from lab.paths import DEFAULT_STATE, DEFAULT_TOPOLOGY
+from lab.topology import DRS_LEVELS
 
 USERS = ("vcenter", "restricted", "operator")
 
@@ -56,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
         "--topology", type=Path, metavar="FILE", help=f"topology file of the SDDC (default: {DEFAULT_TOPOLOGY})"
     )
     start.add_argument("--time-scale", type=time_scale, metavar="X", help="multiply every simulated duration by X")
+    start.add_argument("--drs", choices=DRS_LEVELS, help="automation of DRS (default: what the topology says)")
     start.add_argument("--no-guests", action="store_true", help="start no H2O-3 servers")
     env = commands.add_parser("env", help="print the environment of a running lab as shell commands")
     env.add_argument("--user", choices=USERS, default="vcenter", help="whose login (default: %(default)s)")
@@ -91,6 +93,8 @@ def run(options: argparse.Namespace) -> int:
         given["topology"] = str(options.topology.resolve())
     if options.time_scale is not None:
         given["time_scale"] = options.time_scale
+    if options.drs is not None:
+        given["drs"] = options.drs
     if options.no_guests:
         given["guests"] = False
     print(json.dumps(up(state, given)), flush=True)

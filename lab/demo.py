@@ -64,8 +64,11 @@ def with_real_vm(document: dict[str, Any]) -> dict[str, Any]:
 
 def demonstrate(state: Path, chosen: Path | None) -> int:
     """The steps; the exit code is the one of the first step that fails."""
-    say("Starting the lab: a simulated vCenter with nine hosts, and a real H2O-3 server that trains in ML-cpu-vm-04")
-    up = json.loads(run_lab("up", state, *(["--topology", str(chosen)] if chosen else [])))
+    say(
+        "Starting the lab: a simulated vCenter with nine hosts and fully automated DRS, and a real H2O-3 server that trains in "
+        "ML-cpu-vm-04"
+    )
+    up = json.loads(run_lab("up", state, "--drs", "full", *(["--topology", str(chosen)] if chosen else [])))
     watched = {"sources": [{**SOURCE, "vms": [REAL_VM]}]} if chosen else {}
     for text, playbook, variables in (
         (

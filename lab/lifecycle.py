@@ -56,7 +56,7 @@ MAX_UP_END_SECONDS = 30.0
 def up(state: Path, given: dict[str, Any]) -> dict[str, Any]:
     """Start a lab, or return the answer of the lab that already runs in ``state``.
 
-    ``given`` has the options that the caller set: ``topology`` (path), ``time_scale`` and ``guests`` (bool).
+    ``given`` has the options that the caller set: ``topology`` (path), ``time_scale``, ``drs`` (level) and ``guests`` (bool).
 
     Raises:
         LabError: the lab could not be started; then nothing of it remains.
@@ -66,6 +66,8 @@ def up(state: Path, given: dict[str, Any]) -> dict[str, Any]:
     requested = {"topology": str(DEFAULT_TOPOLOGY), "guests": True, **given}
     topology = load(Path(requested["topology"]))
     requested.setdefault("time_scale", topology.sddc["time_scale"])
+    requested.setdefault("drs", topology.drs)
+    topology = topology.with_drs(requested["drs"])
     with folder.locked_folder(state, MAX_OTHER_UP_SECONDS, create=True):
         if not folder.is_lab_folder(state):
             raise LabError(f"--state {state} has files that are not a lab's; use an empty or a new folder")

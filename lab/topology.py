@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,16 @@ class Topology:
     vms: tuple[dict[str, Any], ...]
     numbers: tuple[int, ...]
     guests: tuple[Guest | LiveSpec | None, ...]
+
+    @property
+    def drs(self) -> str:
+        """The automation of DRS: off, or one of ``DRS_LEVELS``."""
+        return str(self.sddc["clusters"][0]["drs"])
+
+    def with_drs(self, level: str) -> Topology:
+        """The topology with another automation of DRS."""
+        (cluster,) = self.sddc["clusters"]
+        return replace(self, sddc={**self.sddc, "clusters": [{**cluster, "drs": level}]})
 
 
 def load(path: Path) -> Topology:

@@ -86,7 +86,7 @@ def stalled(lab: Lab, running: list[subprocess.Popen[bytes]], *, seconds: float)
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with running_lab("--no-guests", "--time-scale", "0.3", "--topology", str(SMALL)) as lab:
+    with running_lab("--no-guests", "--drs", "full", "--time-scale", "0.3", "--topology", str(SMALL)) as lab:
         yield lab
 
 

@@ -29,8 +29,10 @@ SMALL = str(ROOT / "lab" / "topologies" / "small.yml")
 
 
 @pytest.fixture
-def lab() -> Iterator[Lab]:
-    with running_lab("--no-guests", "--time-scale", "0.02", "--topology", SMALL) as lab:
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A small lab with fully automated DRS, or the automation of the parameter."""
+    drs = getattr(request, "param", "full")
+    with running_lab("--no-guests", "--drs", drs, "--time-scale", "0.02", "--topology", SMALL) as lab:
         yield lab
 
 
@@ -175,6 +177,7 @@ def test_a_key_that_cannot_sign_is_refused_before_anything_moves(lab: Lab, tmp_p
     assert state["hosts"][HOST]["maintenance"] == "normal"
 
 
+@pytest.mark.parametrize("lab", ["partial"], indirect=True)  # else DRS empties a host that somebody else has fenced
 def test_what_is_said_of_the_fence_is_true(lab: Lab, tmp_path: Path, run_module: RunModule) -> None:
     lab.post("faults", vm="ML-cpu-vm-02", times=9, fault="NoPermission")
     variables = {"evacuate_host_name": HOST, "evacuate_host_experiments": UNWATCHED}
@@ -191,7 +194,7 @@ def test_what_is_said_of_the_fence_is_true(lab: Lab, tmp_path: Path, run_module:
 def test_a_rollback_lifts_the_fence_of_the_killed_run_and_so_it_is_said(tmp_path: Path) -> None:
     variables = {"name": HOST, "experiments": UNWATCHED, "slots": 1, "on_failure": "rollback"}
     given = {f"evacuate_host_{name}": value for name, value in variables.items()}
-    with running_lab("--no-guests", "--time-scale", "0.3", "--topology", SMALL) as lab:
+    with running_lab("--no-guests", "--drs", "full", "--time-scale", "0.3", "--topology", SMALL) as lab:
         process = started_play("evacuate_host", lab, tmp_path, **given)
         while not lab.get("state")["moves"]:
             assert process.poll() is None, "the run was over before it could be killed"

@@ -29,7 +29,7 @@ KILLS = int(os.environ.get("KILLS", "1"))
 @pytest.mark.parametrize("seed", range((KILLS + 1) // 2))
 def test_killed_playbooks_converge_when_run_again(tmp_path: Path, seed: int) -> None:
     moments = random.Random(seed)
-    with running_lab("--no-guests", "--time-scale", "0.1") as lab:
+    with running_lab("--no-guests", "--drs", "full", "--time-scale", "0.1") as lab:
         before = lab.where()
         leaving = lab.on(HOST)
         for name in ("evacuate_host", "restore_host"):

@@ -67,7 +67,9 @@ def transitions(state_dir: Path, purpose: str) -> list[str]:
 
 
 def test_a_terminal_has_bars_and_a_pipe_has_plain_lines(tmp_path: Path) -> None:
-    with running_lab("--no-guests", "--topology", "lab/topologies/small.yml", "--time-scale", "0.3") as lab:
+    with running_lab(
+        "--no-guests", "--drs", "full", "--topology", "lab/topologies/small.yml", "--time-scale", "0.3"
+    ) as lab:
         command = playbook_command("evacuate_host", tmp_path, evacuate_host_name=HOST)
         written = on_a_terminal(command, {**playbook_environment(lab), "TERM": "xterm"})
         assert re.search(r"ML-cpu-vm-01 +█+░+ +\d+ % → esx-0\d", written), "a bar for the move"

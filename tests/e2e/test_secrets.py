@@ -44,7 +44,7 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with running_lab("--no-guests", "--time-scale", "0.05", "--topology", str(SMALL)) as lab:
+    with running_lab("--no-guests", "--drs", "full", "--time-scale", "0.05", "--topology", str(SMALL)) as lab:
         yield lab
 
 

@@ -48,7 +48,8 @@ def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
                 for refusal in data["refusals"]
             ),
             settled=tuple(data["settled"]),
-            drs=tuple(decoded(DrsDecision, decision) for decision in data.get("drs") or ()),
+            # AWX passes an empty text on as null.
+            drs=tuple(decoded(DrsDecision, {**each, "why": each.get("why") or ""}) for each in data.get("drs") or ()),
         )
     except (KeyError, TypeError, Malformed) as error:
         raise InvalidInput(

@@ -183,7 +183,10 @@ class Asking:
         else:
             missed, awake = [], None
         together = [begun for begun in missed if begun >= self._heard_until]
-        return (min(together), max(together), awake) if together else (None, None, None)
+        if not together:
+            return None, None, None
+        # That a connection was accepted may be noticed late; the kernel's time of the answer is exact.
+        return min(together), max(together), None if awake is None else min(awake, received)
 
     def _may_be_late(self) -> bool:
         """Whether TCP sent the first question again, or a proxy may have done so."""

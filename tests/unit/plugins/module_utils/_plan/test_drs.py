@@ -272,6 +272,14 @@ def test_the_id_is_that_of_the_content() -> None:
     assert plan_id_of(replace(plan, drs=(replace(plan.drs[0], why="", automation=Automation.PARTIAL),))) == plan.plan_id
 
 
+def test_a_plan_whose_empty_texts_became_null_is_the_same_plan() -> None:
+    plan = evacuation(world_of(MANUAL))
+    data = plan_to_dict(plan)
+    assert [decision["why"] for decision in data["drs"]] == [""]
+    data["drs"][0]["why"] = None
+    assert plan_from_dict(data) == plan
+
+
 @pytest.mark.parametrize("value", [*Automation, *DrsHandling, *DrsOption])
 def test_no_value_is_another_type_in_yaml(value: str) -> None:
     """AWX passes an approved plan as YAML, in which ``off`` is a boolean."""
