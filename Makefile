@@ -25,7 +25,7 @@ demo: setup-demo ## Evacuate and restore a host of the embedded lab under real t
 	@$(BIN)/python -m lab.demo
 
 test: setup-test ## Run all tests and linters
-	@$(PYTEST) tests --numprocesses 6 --dist loadgroup --no-loadscope-reorder --cov=plugins --cov-report=term:skip-covered --cov-fail-under=85
+	@$(PYTEST) tests --numprocesses 4 --dist loadgroup --no-loadscope-reorder --cov=plugins --cov-report=term:skip-covered --cov-fail-under=85
 
 unit: setup-test ## Run the unit tests
 	@$(PYTEST) tests/unit
@@ -58,7 +58,7 @@ gitops: setup-test ## Run the tests of pipelines and rulebooks with all their va
 	@THOROUGH=1 $(PYTEST) tests/gitops tests/eda
 
 chaos: setup-test ## Kill the playbooks at 20 random moments and see them converge
-	@KILLS=20 $(PYTEST) tests/e2e -k killed_playbooks
+	@THOROUGH=1 KILLS=20 $(PYTEST) tests/e2e -k killed_playbooks
 
 same-model: setup-test ## Train on all flights with and without moves, and compare the models row by row
 	@SAME_MODEL=long $(PYTEST) tests/integration/test_same_model.py -k learnt --durations=1

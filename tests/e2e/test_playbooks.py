@@ -23,9 +23,10 @@ from tests.measuring import PATIENCE
 pytestmark = pytest.mark.long
 
 HOST = "esx-05"
-KILLS = int(os.environ.get("KILLS", "1"))
+KILLS = int(os.environ.get("KILLS", "2"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range((KILLS + 1) // 2))
 def test_killed_playbooks_converge_when_run_again(tmp_path: Path, seed: int) -> None:
     moments = random.Random(seed)

