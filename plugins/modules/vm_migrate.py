@@ -114,7 +114,7 @@ options:
         does not have the privilege C(Host.Config.Maintenance).
       - The host is fenced after the homes of the VMs are recorded, and after the VMs are excluded from DRS. It is fenced last if
         O(plan) says so, because a fenced host makes DRS move VMs.
-      - A run that fails lifts a fence that it has set.
+      - A run that fails lifts a fence that it has set. Without moves there is no run, and nothing is fenced.
     type: bool
     default: false
   progress_path:
@@ -491,6 +491,8 @@ def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts:
         )
     if params["retries"] < 0:
         raise InvalidInput(f"retries is {params['retries']}", hint="Set retries to 0 or more", option="retries")
+    if params["fence"] and host is None:
+        raise InvalidInput("fence is true, but there is no host", hint="Set host to the host to fence", option="fence")
     purpose = Purpose(params["purpose"])
     return RunRequest(
         plan=plan,

@@ -14,7 +14,8 @@ from tests.labs import Lab, running_lab
 
 
 @pytest.fixture
-def fast_lab() -> Iterator[Lab]:
-    """A fresh lab with fully automated DRS, without guests, 50 times faster than life."""
-    with running_lab("--no-guests", "--time-scale", "0.02", "--drs", "full") as lab:
+def fast_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A fresh lab without guests, 50 times faster than life; DRS is fully automated, or as the parameter says."""
+    drs = getattr(request, "param", "full")
+    with running_lab("--no-guests", "--time-scale", "0.02", "--drs", drs) as lab:
         yield lab

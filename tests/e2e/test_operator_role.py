@@ -38,7 +38,27 @@ def test_the_role_is_made_changed_and_left_alone(tmp_path: Path, fast_lab: Lab, 
     assert out.returncode != 0
 
 
+@pytest.mark.parametrize(("drs", "how"), [(True, "pin"), (False, "fence_last")])
+def test_the_role_may_exclude_vms_from_drs_only_if_it_is_asked_for(
+    tmp_path: Path, fast_lab: Lab, run_module: RunModule, drs: bool, how: str
+) -> None:
+    login = fast_lab.answer["operator"]
+    who = {"username": login["user"], "password": login["password"]}
+    out = play("create_role", fast_lab, tmp_path, operator_role_principal=PRINCIPAL, operator_role_drs=drs)
+    assert out.returncode == 0, out.stdout
+    plan = run_module("migration_plan", fast_lab, host="esx-05", state_dir=str(tmp_path), **who)
+    assert [decision["how"] for decision in plan["plan"]["drs"]] == [how]
+    moved = run_module(
+        "vm_migrate", fast_lab, plan=plan["plan"], host="esx-05", purpose="evacuate", fence=True,
+        state_dir=str(tmp_path), experiments={"enabled": False}, **who,
+    )  # fmt: skip
+    assert not moved.get("failed"), moved["msg"]
+    assert {move["by"] for move in moved["moves"]} == {""}
+    assert fast_lab.on("esx-05") == set()
+
+
 @pytest.mark.thorough
+@pytest.mark.parametrize("fast_lab", ["partial"], indirect=True)  # else DRS moves VMs of the host that is fenced here
 def test_the_role_on_a_cluster_is_enough_there_and_nowhere_else(
     tmp_path: Path, fast_lab: Lab, run_module: RunModule
 ) -> None:

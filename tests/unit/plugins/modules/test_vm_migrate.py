@@ -48,3 +48,9 @@ def test_check_mode_makes_no_state_directory(tmp_path: Path) -> None:
     assert asked(tmp_path / "state", check=True).state == tmp_path / "state"
     assert not (tmp_path / "state").exists()
     assert asked(tmp_path / "state").state.is_dir()
+
+
+def test_a_fence_needs_a_host(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="there is no host") as refused:
+        asked(tmp_path, fence=True)
+    assert refused.value.option == "fence"
