@@ -35,12 +35,15 @@ BEGIN = f"      # {MADE} {FROM}.\n"
 END = "      # End of what is made.\n"
 BY_HAND = "<!-- What follows is written by hand. -->\n"
 WIDTH = 120
-# Roles that move VMs: the purpose of their runs, and how the subject of a message begins.
+# Roles with runs: the purpose of the runs, and how the subject of a message begins.
 RUNS = {
     "evacuate_host": ("evacuate", "Evacuation of"),
     "restore_host": ("restore", "Restore of"),
     "migrate_vm": ("migrate", "Move of"),
+    "witness": ("witness", "Witness of"),
 }
+# What a role works for, unless an option with its name and "_name" says it.
+SUBJECTS = {"witness": "__witness_cluster or __witness_host or __witness_vms | join(', ')"}
 
 Spec = dict[str, Any]
 
@@ -126,7 +129,7 @@ def _documented(spec: Spec) -> Spec:
     They have no templates as defaults, and no limits.
     """
     if spec.get("required"):
-        return spec
+        return {key: value for key, value in spec.items() if key not in ("min", "max")}
     left_out = ("computed", "default", "choices", "min", "max")
     found = {key: value for key, value in _computed(spec).items() if key not in left_out}
     text = _meaning({**spec, **found})
@@ -208,10 +211,10 @@ def _reading(variable: str, spec: Spec) -> str:
 def run_of(role: str) -> str:
     """What a role that moves VMs passes to ``liveml.vsphere.internal``."""
     purpose, subject = RUNS[role]
-    name = f"__{role}_name"
+    name = SUBJECTS.get(role, f"__{role}_name")
     lines = ["role: " + role, "purpose: " + purpose, f'subject: "{subject} {{{{ {name} }}}}"']
     lines += [f'host: "{{{{ {name} }}}}"'] if role.endswith("_host") else []
-    lines += [f'plan: "{{{{ __{role}_plan | default({{}}) }}}}"']
+    lines += [f'plan: "{{{{ __{role}_plan | default({{}}) }}}}"'] if role != "witness" else []
     shared = [variable for variable in _own(role) if variable != f"{role}_name"]
     lines += ["options:", *(f'  {each.removeprefix(f"{role}_")}: "{{{{ __{each} }}}}"' for each in shared)]
     return f"__{role}_run:\n" + textwrap.indent("\n".join(lines), "  ") + "\n"

@@ -35,6 +35,7 @@ SURVEYS: dict[str, tuple[str, frozenset[str]]] = {
     "evacuate_host": ("evacuate_host", frozenset()),
     "restore_host": ("restore_host", frozenset()),
     "migrate_vm": ("migrate_vm", frozenset()),
+    "witness": ("witness", frozenset()),
     "verify_experiments": ("verify_experiments", frozenset()),
     "evacuate_fault_domain": ("fault_domain", frozenset({"fault_domain_state"})),
     # The playbook sets what is different on the way home.

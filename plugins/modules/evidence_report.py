@@ -38,10 +38,10 @@ options:
     description:
       - Purpose of the run.
     type: str
-    choices: [evacuate, restore, migrate]
+    choices: [evacuate, restore, migrate, witness]
   host:
     description:
-      - Name or MoID of the host that was evacuated or restored.
+      - Name or MoID of the host that was evacuated, restored or witnessed.
     type: str
   signing_key:
     description:
@@ -200,7 +200,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
     "run_id": {"type": "str"},
-    "purpose": {"type": "str", "choices": ["evacuate", "restore", "migrate"]},
+    "purpose": {"type": "str", "choices": ["evacuate", "restore", "migrate", "witness"]},
     "host": {"type": "str"},
     "signing_key": {"type": "path"},
 }

@@ -373,27 +373,24 @@ rolled_back:
   sample: []
 """
 
-import json
-import os
-import signal
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.progress_file import ProgressFile
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module, show_warnings
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import as_sentence, run_module, show_warnings
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.interruption import Interruption
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_from_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import limits_from
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry, VerdictReached
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import VerdictReached
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import failures_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
     Ended,
@@ -437,47 +434,6 @@ SPEC: dict[str, Any] = {
     "progress_path": {"type": "path"},
     "controller_pid": {"type": "int"},
 }
-
-
-class Interruption:
-    """Whether the run was asked to stop: a signal arrived, or the controlling process ended."""
-
-    def __init__(self, controller_pid: int | None) -> None:
-        self._controller = controller_pid
-        self._signalled = False
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._note)
-
-    def _note(self, _number: int, _frame: object) -> None:
-        self._signalled = True
-
-    def __call__(self) -> bool:
-        """See the class."""
-        return self._signalled or (self._controller is not None and not alive(self._controller))
-
-
-def alive(pid: int) -> bool:
-    """Whether a process with this ID exists."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-class ProgressFile:
-    """Appends each event to the file that the action plugin reads."""
-
-    def __init__(self, path: str | None) -> None:
-        self._path = path
-
-    def __call__(self, entry: Entry) -> None:
-        """Append one entry. A file that cannot be written never stops the run."""
-        if self._path is not None and Path(self._path).exists():
-            with suppress(OSError), open(self._path, "a", encoding="utf-8") as stream:
-                stream.write(f"{json.dumps(entry.to_json(), ensure_ascii=False)}\n")
 
 
 def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts: list[HostState]) -> RunRequest:
@@ -561,7 +517,7 @@ def result_of(report: RunReport, on_verdict: str = "stop") -> dict[str, Any]:
     failures = [*report.failures, *([outcome.stopped] if outcome.stopped else [])]
     tolerated = result["interrupted"] if on_verdict == "continue" else []
     if set(failures) - set(tolerated):
-        result["failure"] = ". ".join(_as_sentence(failure) for failure in failures) + "."
+        result["failure"] = ". ".join(as_sentence(failure) for failure in failures) + "."
     return result
 
 
@@ -606,13 +562,8 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     result = result_of(report, module.params["on_verdict"])
     if "failure" not in result:
         for sentence in result["interrupted"]:
-            module.warn(f"{_as_sentence(sentence)}.")
+            module.warn(f"{as_sentence(sentence)}.")
     return {**result, "diff": plan_diff(plan)}
-
-
-def _as_sentence(failure: str) -> str:
-    """A failure at the beginning of a sentence. Names of VMs stay as they are, because upper and lower case differ in vSphere."""
-    return f"The {failure.removeprefix('the ')}" if failure.startswith("the ") else failure
 
 
 def main() -> None:

@@ -76,6 +76,7 @@ ROLES = {
     "evacuate_host": ("evacuate_host", "evacuate_host_name: esx-05"),
     "restore_host": ("restore_host", "restore_host_name: esx-05"),
     "migrate_vm": ("migrate_vm", "migrate_vm_name: ML-cpu-vm-01"),
+    "witness": ("witness", "witness_host: esx-05\nwitness_window: 600"),
     "fault_domain": ("evacuate_fault_domain", "fault_domain_name: us-west-2b"),
     "hardware_event": ("hardware_event", "hardware_event_host: esx-05"),
 }

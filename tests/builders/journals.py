@@ -83,6 +83,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "drs_pinning": {"pins": [{"vm": _VM, "cluster": "domain-c8", "had": True, "enabled": None, "behavior": "full"}]},
     "drs_restored": {"vms": [_VM]},
     "drs_kept": {"vms": [_VM], "detail": "no permission"},
+    "window_opened": {"subject": "esx-05", "seconds": 600.0, "vms": 2, "until_returned": True},
+    "window_closed": {"seconds": 600.4, "cut": "", "unread": ""},
+    "maintenance_seen": {"host": _HOST, "entered": True},
+    "noticed": {"vm": _VM, "detail": "the VM came during the window, and was not watched"},
+    "move_seen": {"number": 1, "vm": _VM, "source": {**_HOST, "fault_domain": "us-west-2b"}, "task": "task-9", "within": 1.0},
     "move_submitting": {**_MOVE, "attempt": 1, "adopted": False},
     "move_submitted": {"number": 1, "vm": _VM, "task": "task-9"},
     "move_progress": {"number": 1, "vm": _VM, "percent": 40},
@@ -134,7 +139,7 @@ class Book:
     def __init__(self) -> None:
         self._events: list[tuple[float, int, dict[str, Any]]] = []
 
-    def add(self, seconds: float, event: str, **fields: Any) -> None:
+    def add(self, seconds: float, event: str, /, **fields: Any) -> None:
         at = (BEGIN + timedelta(seconds=seconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = {"at": at, "mono": ORIGIN + seconds, "event": event, **fields}
         self._events.append((seconds, len(self._events), line))

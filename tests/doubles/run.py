@@ -40,7 +40,7 @@ class Watching:
         found = tuple(Experiment(vm, vm, "h2o3", "job", "1", "http://x") for vm in self.harmed if vm in vms)
         return found, {}
 
-    def watch(self, *_arguments: Any) -> AbstractContextManager[Watching]:
+    def watch(self, *_arguments: Any, **_options: Any) -> AbstractContextManager[Watching]:
         return nullcontext(self)
 
     def collect_final_results(self, *_arguments: Any) -> list[Conclusion]:

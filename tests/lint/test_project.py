@@ -12,10 +12,11 @@ import subprocess
 from difflib import SequenceMatcher
 from itertools import combinations
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
-from ansible_collections.liveml.vsphere.plugins.modules import vm_migrate
+from ansible_collections.liveml.vsphere.plugins.modules import vm_migrate, vm_witness
 
 from lab.paths import GO_SOURCE, cache_dir
 from lab.toolchain import find_go, go_environment, simulator_binary
@@ -69,13 +70,16 @@ def test_a_role_has_the_same_options_everywhere(role: str) -> None:
         assert all(cell.strip() for cell in row[1].split(" | ")), row[0]
 
 
-def test_every_option_of_a_move_reaches_the_module() -> None:
-    [task] = yaml.safe_load((ROOT / "roles/internal/tasks/move.yml").read_text())
-    given = task["liveml.vsphere.vm_migrate"]
-    options = {
-        name for role in make_roles.RUNS for name in yaml.safe_load(make_roles.run_of(role))[f"__{role}_run"]["options"]
-    }
-    for option in options & set(vm_migrate.SPEC):
+@pytest.mark.parametrize(
+    ("roles", "file", "module"),
+    [(set(make_roles.RUNS) - {"witness"}, "move", vm_migrate), ({"witness"}, "witness", vm_witness)],
+)
+def test_every_option_of_a_run_reaches_the_module(roles: set[str], file: str, module: ModuleType) -> None:
+    tasks = yaml.safe_load((ROOT / f"roles/internal/tasks/{file}.yml").read_text())
+    name = f"liveml.vsphere.{module.__name__.rpartition('.')[2]}"
+    (given,) = (task[name] for task in [*tasks, *tasks[0].get("block", [])] if name in task)
+    options = {name for role in roles for name in yaml.safe_load(make_roles.run_of(role))[f"__{role}_run"]["options"]}
+    for option in options & set(module.SPEC):
         assert f"internal_run.options.{option}" in given.get(option, ""), option
 
 

@@ -26,12 +26,15 @@ from .._run.events import (
     FenceKept,
     FenceLifting,
     LeftBehind,
+    MaintenanceSeen,
     MoveCancelling,
     MoveFinished,
     MovePlanned,
     MoveProgressed,
+    MoveSeen,
     MoveSubmitting,
     NoExperiment,
+    Noticed,
     Ref,
     RollingBack,
     RunFinished,
@@ -42,6 +45,8 @@ from .._run.events import (
     VcenterSilence,
     VerdictReached,
     VmRefused,
+    WindowClosed,
+    WindowOpened,
 )
 from .._run.model import MoveResult
 from .estimate import (
@@ -94,7 +99,7 @@ class RunDisplay:
         """The line for an entry, ``None`` for what a person needs not know or has just read."""
         self._last = entry
         match entry.event:
-            case MovePlanned() | MoveSubmitting() | MoveProgressed() | MoveFinished() as event:
+            case MovePlanned() | MoveSeen() | MoveSubmitting() | MoveProgressed() | MoveFinished() as event:
                 return self._hear_flight(event, entry)
             case ExperimentProgress() as event:
                 return self._hear_experiment(event, entry)
@@ -151,7 +156,7 @@ class RunDisplay:
         return [flight for flight in self._flights.values() if flight.started is not None and flight.result is None]
 
     def _hear_flight(
-        self, event: MovePlanned | MoveSubmitting | MoveProgressed | MoveFinished, entry: Entry
+        self, event: MovePlanned | MoveSeen | MoveSubmitting | MoveProgressed | MoveFinished, entry: Entry
     ) -> str | None:
         flight = self._flights.setdefault(event.vm.moid, _Flight(event.vm.moid, event.vm.name))
         if isinstance(event, MoveProgressed):
@@ -184,13 +189,13 @@ class _Flight:
     reported: int = 0
     result: MoveResult | None = None
 
-    def hear(self, event: MovePlanned | MoveSubmitting | MoveFinished, mono: float) -> None:
-        """Planned, submitted or finished."""
-        self.target = event.target.name
+    def hear(self, event: MovePlanned | MoveSeen | MoveSubmitting | MoveFinished, mono: float) -> None:
+        """Planned, seen, submitted or finished."""
+        self.target = "?" if isinstance(event, MoveSeen) else event.target.name
         match event:
             case MovePlanned(predicted_seconds=seconds):
                 self.predicted = seconds
-            case MoveSubmitting():
+            case MoveSubmitting() | MoveSeen():
                 self.started, self.percent, self.reported, self.result = mono, 0, 0, None
             case MoveFinished(result=result):
                 self.result = result
@@ -254,7 +259,8 @@ def _text_of_experiment(event: Event) -> str | None:
 def _text_of_run(event: Event) -> str | None:
     match event:
         case RunStarted(run_id=run_id, vcenter=vcenter, plan_id=plan_id):
-            return f"run {run_id} on {vcenter.name}{' (simulated)' if vcenter.simulated else ''}, plan {plan_id[:12]}"
+            plan = f", plan {plan_id[:12]}" if plan_id else ""
+            return f"run {run_id} on {vcenter.name}{' (simulated)' if vcenter.simulated else ''}{plan}"
         case RunResumed(run_id=run_id):
             return f"run {run_id} resumed"
         case RollingBack(reason=reason):
@@ -267,7 +273,23 @@ def _text_of_run(event: Event) -> str | None:
             return f"run interrupted: {detail}; run the same playbook again to resume it"
         case RunFinished():
             return _run_finished(event)
-    return _text_of_guard(event)
+    return _text_of_witness(event) or _text_of_guard(event)
+
+
+def _text_of_witness(event: Event) -> str | None:
+    match event:
+        case MoveSeen(source=source, task=task):
+            return f"is moved from {source.name} by somebody else" if task else f"has been moved from {source.name}"
+        case Noticed(detail=detail):
+            return detail
+        case WindowOpened(subject=subject, seconds=seconds, vms=vms, until_returned=returned):
+            until = ", or until every host was in maintenance mode and came back" if returned else ""
+            return f"watching {vms} VMs of {subject} for {seconds:.0f} s{until}"
+        case WindowClosed(seconds=seconds, cut=cut):
+            return f"watched for {seconds:.0f} s{f'; the window was cut: {cut}' if cut else ''}"
+        case MaintenanceSeen(host=host, entered=entered):
+            return f"{host.name} is {'in' if entered else 'out of'} maintenance mode"
+    return None
 
 
 def _text_of_guard(event: Event) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from .._core.untrusted import printable_data
-from .._core.wording import stall_text
+from .._core.wording import moment, stall_text
 from .._experiments.model import Sample
 from .._run.events import (
     Entry,
@@ -20,13 +20,17 @@ from .._run.events import (
     FenceLifted,
     FenceLifting,
     LeftBehind,
+    MaintenanceSeen,
     NoExperiment,
+    Noticed,
     Ref,
     RollingBack,
     RunFinished,
     RunResumed,
     RunStarted,
     VmRefused,
+    WindowClosed,
+    WindowOpened,
     experiment_to_json,
 )
 from . import model
@@ -72,7 +76,8 @@ def evidence_of(
             "experiments": experiments,
             "unobserved": [{**_vm(e.vm), "detail": e.detail} for e in _latest(entries, NoExperiment)],
             "refusals": [_refusal(e) for e in _latest(entries, VmRefused)],
-            "left_behind": _left_behind(entries, moves),
+            "left_behind": [] if start.purpose == "witness" else _left_behind(entries, moves),
+            "noticed": [{**_vm(e.event.vm), "detail": e.event.detail} for e in entries if isinstance(e.event, Noticed)],
         }
     )
     statements = [statement(e, shared_names(record)) for e in record["experiments"]]
@@ -94,6 +99,24 @@ def _run(start: RunStarted, started: str, entries: Sequence[Entry]) -> model.Run
         "resumed": sum(isinstance(e.event, RunResumed) for e in entries),
         "rolled_back": rolled_back.reason if rolled_back else None,
         "collection": start.collection,
+        "window": _window(entries),
+    }
+
+
+def _window(entries: Sequence[Entry]) -> model.Window | None:
+    """The window of a witness. Without its end, nobody knows how long it was watched."""
+    _at, opened = _last(entries, WindowOpened)
+    if opened is None:
+        return None
+    _at, closed = _last(entries, WindowClosed)
+    return {
+        "subject": opened.subject,
+        "vms": opened.vms,
+        "until_returned": opened.until_returned,
+        "seconds": opened.seconds,
+        "watched_seconds": closed.seconds if closed else None,
+        "cut": closed.cut if closed else None,
+        "unread": closed.unread if closed else None,
     }
 
 
@@ -161,12 +184,17 @@ def _last(entries: Sequence[Entry], kind: type[Kind]) -> tuple[str, Kind] | tupl
 
 
 def _fence(entries: Sequence[Entry]) -> str | None:
-    """The fence as the run found or set it, and whether the run lifted it."""
+    """The fence as the run found or set it, and whether the run lifted it; of a witness, what it saw of maintenance modes."""
     _at, found = _last(entries, FenceFound)
     ended = next(
         (e.event for e in reversed(entries) if isinstance(e.event, FenceLifting | FenceLifted | FenceKept)), None
     )
     parts = [found.detail] if found else []
+    parts += [
+        f"{e.event.host.name} was seen {'in' if e.event.entered else 'out of'} maintenance mode at {moment(e.at)}"
+        for e in entries
+        if isinstance(e.event, MaintenanceSeen)
+    ]
     match ended:
         case FenceLifting():
             parts.append("the run began to lift the fence, and the end of this was not seen")

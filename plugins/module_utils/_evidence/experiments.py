@@ -20,6 +20,7 @@ from .._run.events import (
     ExperimentConcluded,
     ExperimentFound,
     MoveFinished,
+    MoveSeen,
     MoveSubmitting,
     StallFigures,
     VerdictReached,
@@ -93,7 +94,7 @@ def _member(judgement: Judgement) -> model.Member:
 
 
 def _windows(entries: Iterable[Entry]) -> dict[str, list[Window]]:
-    """When each VM was moved: from the submission, over all attempts, to the end.
+    """When each VM was moved: from the submission, or from when the move may have begun, over all attempts, to the end.
 
     A task that was adopted belongs to the submission before it; without one it counts only until the run submits the move.
     """
@@ -101,6 +102,8 @@ def _windows(entries: Iterable[Entry]) -> dict[str, list[Window]]:
     submitted = set()
     for entry in entries:
         event, at = entry.event, entry.mono
+        if isinstance(event, MoveSeen):
+            found.setdefault(event.vm.moid, []).append((at - event.within, None))
         if not isinstance(event, MoveSubmitting | MoveFinished):
             continue
         vm = event.vm.moid

@@ -56,6 +56,22 @@ class Run(TypedDict):
     resumed: int
     rolled_back: str | None
     collection: str | None
+    window: NotRequired[Window | None]  # of a witness
+
+
+class Window(TypedDict):
+    """What a witness watched, and for how long. ``cut`` and ``unread`` are reasons, "" if there is none.
+
+    ``unread`` is why it is not known what came during the window. ``None`` means that the end of the window was not seen.
+    """
+
+    subject: str
+    vms: int
+    until_returned: bool
+    seconds: float
+    watched_seconds: float | None
+    cut: str | None
+    unread: str | None
 
 
 class Process(TypedDict):
@@ -310,6 +326,7 @@ class Record(TypedDict):
     unobserved: list[Unobserved]
     refusals: list[Refusal]
     left_behind: list[str]
+    noticed: NotRequired[list[Unobserved]]  # what a witness did not watch
 
 
 class Summary(TypedDict):

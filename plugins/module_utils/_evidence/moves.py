@@ -15,7 +15,9 @@ from .._run.events import (
     MoveEvent,
     MoveFinished,
     MovePlanned,
+    MoveSeen,
     MoveSubmitting,
+    Place,
     PowerOnTimes,
     SwitchedOver,
 )
@@ -26,19 +28,33 @@ Reading = TypeVar("Reading")
 
 
 def moves_of(entries: Sequence[Entry]) -> list[model.Move]:
-    """The move of each VM, and its move back after a failure. An event of a VM belongs to the move that was planned last."""
+    """The move of each VM, and its move back after a failure; of a witness, every move that was seen.
+
+    An event of a VM belongs to the move that was planned or seen last.
+    """
     power_on, processes = _power_on(entries), _guest_processes(entries)
-    found: dict[tuple[str, bool], model.Move] = {}
+    found: dict[tuple[str, bool, int], model.Move] = {}
     latest: dict[str, model.Move] = {}
     for entry in entries:
         event = entry.event
         if isinstance(event, MovePlanned):
             vm = event.vm.moid
-            latest[vm] = found.setdefault((vm, event.back), _new_move(event, power_on.get(vm), processes.get(vm)))
+            fresh = _new_move(event, power_on.get(vm), processes.get(vm))
+            latest[vm] = found.setdefault((vm, event.back, 0), fresh)
             _replan(latest[vm], event)
+        elif isinstance(event, MoveSeen):
+            vm = event.vm.moid
+            latest[vm] = found[vm, False, event.number] = _seen_move(
+                event, entry.at, power_on.get(vm), processes.get(vm)
+            )
         elif isinstance(event, MoveEvent) and event.vm.moid in latest:
             _apply(latest[event.vm.moid], event, entry.at)
-    return sorted(found.values(), key=lambda move: (move["started"] or "~", move["vm"]))
+    return sorted(found.values(), key=lambda move: (move["started"] or _seen_at(move) or "~", move["vm"]))
+
+
+def _seen_at(move: model.Move) -> str | None:
+    """When a move whose begin was not seen was seen to be over."""
+    return move["finished"] if move["result"] == "moved" else None
 
 
 def _power_on(entries: Iterable[Entry]) -> dict[str, model.PowerOnProof]:
@@ -105,6 +121,16 @@ def _new_move(
         "error": None,
         "by": "",
     }
+
+
+def _seen_move(
+    event: MoveSeen, at: str, power_on: model.PowerOnProof | None, guest_processes: model.GuestProcessProof | None
+) -> model.Move:
+    """A move that somebody else began. Where it leads is known when it is over."""
+    planned = MovePlanned(event.number, event.vm, event.source, Place("", ""))
+    move = _new_move(planned, power_on, guest_processes)
+    move["predicted_seconds"], move["started"] = None, at if event.task else None
+    return move
 
 
 def _replan(move: model.Move, event: MovePlanned) -> None:

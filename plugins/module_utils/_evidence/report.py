@@ -36,7 +36,10 @@ _BLOCKS = re.compile(r"^(\d*)([-+=.)])")
 def title(evidence: Evidence) -> str:
     """The report's title."""
     run = evidence["run"]
-    words = {"evacuate": "Evacuation of", "restore": "Restore of", "migrate": "Move of"}
+    words = {"evacuate": "Evacuation of", "restore": "Restore of", "migrate": "Move of", "witness": "Witness of"}
+    window = run.get("window")
+    if window:
+        return f"{words[run['purpose']]} {window['subject']}"
     names = [m["vm"] for m in evidence["moves"]]
     subject = run["host"] or (", ".join(names) if len(names) <= 3 else f"{len(names)} VMs")
     return f"{words[run['purpose']]} {subject}"
@@ -104,11 +107,14 @@ def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
         vm = display_name(longest["vm"], longest["moid"], shared_names(evidence))
         interval = f"{stall['low']:.2f} to {stall['high']:.2f} s, {vm}"
     duration = wording.span(run["started"], run["finished"])
+    moved = sum(m["result"] == "moved" for m in moves)
     stay, unseen = len(evidence["refusals"]), len(evidence["unobserved"])
     return [
-        (
+        ("Moves seen", str(moved), f"of {wording.plural(len({m['moid'] for m in moves}), 'VM')}")
+        if run["purpose"] == "witness"
+        else (
             "VMs moved",
-            f"{sum(m['result'] == 'moved' for m in moves)} of {len(moves)}",
+            f"{moved} of {len(moves)}",
             f"{wording.plural(stay, 'other VM')} {'stays' if stay == 1 else 'stay'}" if stay else "",
         ),
         ("Experiments observed", str(len(experiments)), f"{wording.plural(unseen, 'VM')} without an experiment"),

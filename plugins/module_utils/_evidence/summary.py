@@ -58,6 +58,7 @@ def _vms(record: Record) -> Iterator[VmName]:
     yield from record["experiments"]
     yield from record["unobserved"]
     yield from record["refusals"]
+    yield from record.get("noticed", [])
 
 
 def display_name(name: str, moid: str, shared: frozenset[str]) -> str:
@@ -91,8 +92,19 @@ def overall(record: Record, statements: list[str]) -> Overall:
     elif record["run"]["result"] == "unfinished":
         verdict = verdict if verdict not in GOOD else "unknown"
         sentences.insert(0, "The run is unfinished.")
+    else:
+        sentences = [*_window_sentences(record), *sentences]
     sentences.append(_moves_sentence(record))
     return {"verdict": verdict, "statement": " ".join(sentences)}
+
+
+def _window_sentences(record: Record) -> list[str]:
+    """How long a witness watched, if that is not what it was asked for."""
+    window = record["run"].get("window")
+    if not window or not window["cut"]:
+        return []
+    watched = window["watched_seconds"] or 0.0
+    return [f"The window was cut after {watched:.0f} s of {window['seconds']:.0f} s: {window['cut']}."]
 
 
 def _experiments_sentence(record: Record, statements: list[str]) -> str:
@@ -116,6 +128,8 @@ def _counted(experiments: Iterable[Experiment]) -> str:
 def _moves_sentence(record: Record) -> str:
     moves = outbound_moves(record["moves"])
     moved = sum(move["result"] == "moved" for move in moves)
+    if record["run"]["purpose"] == "witness":
+        return f"{plural(moved, 'move')} of {plural(len({move['moid'] for move in moves}), 'VM')} seen."
     left = f" Left behind: {', '.join(record['left_behind'])}." if record["left_behind"] else ""
     reason = record["run"]["rolled_back"]
     back = sum(move["result"] == "moved" for move in record["moves"] if move["back"])
@@ -177,11 +191,12 @@ def placement(moves: list[Move]) -> list[Place]:
         empty: Place = {"fault_domain": fault_domain, "host": host, "before": [], "after": []}
         return rows.setdefault((fault_domain or "", host), empty)
 
-    # A VM that came back counts once: where its move found it, and where the move back left it.
-    last = {m["moid"]: m for m in sorted(moves, key=lambda m: m["back"])}
-    for move in sorted(moves, key=lambda m: (m["vm"], m["moid"], m["back"])):
+    # A VM that moved several times counts once: where its first move found it, and where its last one left it.
+    in_order = sorted(moves, key=lambda m: m["back"])
+    last, first = {m["moid"]: m for m in in_order}, {m["moid"]: m for m in reversed(in_order)}
+    for move in sorted(in_order, key=lambda m: (m["vm"], m["moid"])):
         source = row(move["source_fault_domain"], move["source"])
-        if not move["back"]:
+        if move is first[move["moid"]] and not move["back"]:
             source["before"].append(move["vm"])
         if move is not last[move["moid"]]:
             continue
@@ -195,8 +210,12 @@ def placement(moves: list[Move]) -> list[Place]:
 def gaps(record: Record) -> list[Gap]:
     """What was not observed: the limits of what this evidence proves."""
     found: dict[tuple[str, str], dict[str, str]] = {}
-    for what, why, vm in [*_unobserved(record), *_unproven(record), *_unwatched(record), *_unseen(record)]:
+    noticed = [("Part of the window", each["detail"], each) for each in record.get("noticed", [])]
+    for what, why, vm in [*_unobserved(record), *_unproven(record), *_unwatched(record), *_unseen(record), *noticed]:
         found.setdefault((what, why), {})[vm["moid"]] = vm["vm"]
+    window = record["run"].get("window")
+    if window and window["unread"]:
+        found["Which VMs and experiments came during the window", window["unread"]] = {}
     return [{"what": what, "why": why, "vms": sorted(vms.values())} for (what, why), vms in found.items()]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from .._core.wording import after, moment, percent, plural, repeated, seconds, span
-from .model import Claim, Evidence, Experiment, Move, Rate, Stall, Throughput
+from .model import Claim, Evidence, Experiment, Move, Rate, Stall, Throughput, Window
 from .summary import GOOD, display_name, outbound_moves, shared_names, worst_first
 
 MAX_NAMED = 12  # VM names in one cell; beyond it a number says more
@@ -126,7 +126,7 @@ def moves_table(evidence: Evidence) -> Table:
         (
             Cell(f"{display_name(m['vm'], m['moid'], shared)}{' (back)' if m['back'] else ''}"),
             Cell(m["source"], note=m["source_fault_domain"] or ""),
-            Cell(m["target"], note=m["target_fault_domain"] or ""),
+            Cell(m["target"] or "not known", note=m["target_fault_domain"] or ""),
             Cell(_result(m), note=m["error"] or "", tone=_TONES.get(m["result"], "open" if is_open(m) else "bad")),
             Cell(after(origin, m["started"]), number=True),
             Cell(after(origin, m["switched_over"]), number=True),
@@ -175,7 +175,7 @@ def crossings(evidence: Evidence) -> str:
     """How many VMs changed their fault domain, and how many VMs each fault domain had and has."""
     if any(p["fault_domain"] is None for p in evidence["placement"]):
         return "The fault domain of some hosts is not known."
-    first = {m["moid"]: m["source_fault_domain"] for m in outbound_moves(evidence["moves"])}
+    first = {m["moid"]: m["source_fault_domain"] for m in reversed(outbound_moves(evidence["moves"]))}
     last = _domains_after(evidence)
     changed = sum(first.get(vm) != domain for vm, domain in last.items())
     if not last:
@@ -324,14 +324,34 @@ def environment_facts(evidence: Evidence) -> list[tuple[str, str]]:
         ("Collection", f"liveml.vsphere {run['collection'] or '(version not known)'}"),
         ("Purpose", f"{run['purpose']}{' ' + run['host'] if run['host'] else ''}"),
         ("Run ID", evidence["run_id"]),
-        ("Plan ID", evidence["plan_id"]),
         ("Began", moment(run["started"])),
         ("Ended", moment(run["finished"]) if run["finished"] else "not ended"),
         ("Result", run["result"] + (f", resumed {repeated(run['resumed'])}" if run["resumed"] else "")),
-        ("Priority of moves", run["priority"] or "not known"),
-        ("Slots", f"at most {run['slots']} moves per host at a time" if run["slots"] else "not known"),
+        *(_plan_facts(evidence) if run["purpose"] != "witness" else _window_facts(run.get("window"))),
         ("Stall budget", seconds(run["stall_budget"])),
         ("Fence (maintenance mode)", evidence["fence"] or "not recorded"),
+    ]
+
+
+def _plan_facts(evidence: Evidence) -> list[tuple[str, str]]:
+    run = evidence["run"]
+    return [
+        ("Plan ID", evidence["plan_id"]),
+        ("Priority of moves", run["priority"] or "not known"),
+        ("Slots", f"at most {run['slots']} moves per host at a time" if run["slots"] else "not known"),
+    ]
+
+
+def _window_facts(window: Window | None) -> list[tuple[str, str]]:
+    """What a witness watched, and for how long."""
+    if window is None:
+        return [("Window", "the watch did not begin")]
+    asked = f"{seconds(window['seconds'])} at most" if window["until_returned"] else seconds(window["seconds"])
+    watched = window["watched_seconds"]
+    cut = f", cut: {window['cut']}" if window["cut"] else ""
+    return [
+        ("Subject", f"{window['subject']}, {plural(window['vms'], 'VM')}"),
+        ("Window", f"{asked} asked for, {'not known' if watched is None else seconds(watched)} watched{cut}"),
     ]
 
 

@@ -82,7 +82,9 @@ class Providers:
         keys = {key_of(experiment) for experiment in experiments}
         return tuple(e for seen in self.observe(vms) for e in seen.experiments if key_of(e) in keys)
 
-    def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: ProgressListener) -> Watch:
+    def watch(
+        self, experiments: tuple[Experiment, ...], folder: Path, listener: ProgressListener, *, whole: bool = False
+    ) -> Watch:
         """See ``Observer`` in ``_run/ports.py``."""
         return Watch(
             [(experiment, self._session(experiment)) for experiment in experiments],
@@ -91,6 +93,7 @@ class Providers:
             settle_timeout=self._settings["settle_timeout"],
             baseline=self._settings["baseline"],
             listener=listener,
+            whole=whole,
         )
 
     def final(self, judgement: Judgement) -> Final | None:

@@ -62,6 +62,7 @@ class Watch:
         settle_timeout: float,
         baseline: float,
         listener: ProgressListener,
+        whole: bool = False,
     ) -> None:
         path = folder / "samples.jsonl"
         earlier = read_samples(path)
@@ -82,6 +83,7 @@ class Watch:
                 earlier.get((experiment.vm, experiment.id), []),
                 listener,
                 max(1, in_vm[experiment.vm]),
+                whole=whole,
             )
             for experiment, session in asked
         ]
@@ -180,8 +182,11 @@ class _Watched:
         earlier: list[tuple[str, Sample]],
         listener: ProgressListener,
         in_vm: int = 1,
+        *,
+        whole: bool = False,
     ) -> None:
         self.experiment = experiment
+        self._whole = whole
         self._in_vm = in_vm
         self._is_full = False
         self.hz = CALM_HZ
@@ -313,7 +318,8 @@ class _Watched:
             stall_budget=stall_budget,
             moved_at=self._focused_at,
             arrived_at=self.moved_at,
-            measured_from=None if self._earlier else self._focused_at,  # an earlier process may have begun the move
+            # An earlier process may have begun the move, or somebody else before it was seen.
+            measured_from=None if self._earlier or self._whole else self._focused_at,
             unwatched=unwatched,
         )
         if not self._is_full:

@@ -129,3 +129,8 @@ def finish(module: AnsibleModule, result: dict[str, Any]) -> None:
     if failure:
         module.fail_json(msg=printable(failure), **result)
     module.exit_json(**{"changed": False, **result})
+
+
+def as_sentence(failure: str) -> str:
+    """A failure at the beginning of a sentence. Names of VMs stay as they are, because upper and lower case differ in vSphere."""
+    return f"The {failure.removeprefix('the ')}" if failure.startswith("the ") else failure

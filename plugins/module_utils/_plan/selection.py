@@ -10,12 +10,13 @@ A name must fit exactly one object. Errors name the option to correct, and simil
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from .._core.errors import Ambiguous, InvalidInput, NotFound
 from .._core.untrusted import shortened
-from .._vsphere.estate import Estate, HostState, VmState, unescaped
+from .._vsphere.estate import Estate, HostState, Power, VmState, unescaped
 
 
 def find_host(estate: Estate, name: str, *, option: str = "host") -> HostState:
@@ -212,3 +213,45 @@ def _check_criteria(estate: Estate, globs: Sequence[str], paths: Sequence[str]) 
         if not any(_is_below(vm, path) for vm in vms):
             hint = _similar_names(path.strip("/"), (vm.folder for vm in vms if vm.folder), "folders", "folder with VMs")
             raise NotFound(f"No VM is in the folder {path}", hint=hint, option="folders")
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """What a witness watches: VMs by name, or those on ``hosts`` (MoIDs). ``name`` is what a person calls it."""
+
+    name: str
+    hosts: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()  # MoIDs of VMs
+
+    def vms(self, estate: Estate) -> tuple[str, ...]:
+        """MoIDs of the VMs that are meant in an estate, sorted by name. On a host only those that are powered on count."""
+        found = (
+            vm
+            for vm in estate.vms.values()
+            if vm.moid in self.named or (vm.host in self.hosts and vm.power is Power.ON)
+        )
+        return tuple(vm.moid for vm in sorted(found, key=lambda vm: (vm.name, vm.moid)))
+
+
+def find_witnessed(estate: Estate, *, cluster: str | None, host: str | None, vms: Sequence[str]) -> Witnessed:
+    """The cluster, the host or the VMs of these names or MoIDs. Raises NotFound or Ambiguous."""
+    if cluster is not None:
+        return _find_cluster(estate, cluster)
+    if host is not None:
+        found = find_host(estate, host)
+        return Witnessed(found.name, (found.moid,))
+    named = find_vms(estate, vms)
+    return Witnessed(", ".join(vm.name for vm in named), named=tuple(vm.moid for vm in named))
+
+
+def _find_cluster(estate: Estate, name: str) -> Witnessed:
+    """The hosts of a cluster."""
+    _check_not_empty(name, "cluster")
+    hosts = sorted(estate.hosts.values(), key=lambda host: (host.name, host.moid))
+    places = {host.cluster: (host.cluster_name, f"/{host.datacenter}/host") for host in hosts if host.cluster}
+    found = _fitting(name, places)
+    if not found:
+        hint = _similar_names(name, (known for known, _folder in places.values()), "cluster", "cluster with hosts")
+        raise NotFound(f"vCenter has no cluster named {name}", hint=hint, option="cluster")
+    moid = _only_one(found, places, name, "clusters", "cluster")
+    return Witnessed(places[moid][0], tuple(host.moid for host in hosts if host.cluster == moid))

@@ -308,6 +308,52 @@ class DrsKept(Event):
     detail: str
 
 
+# --- the window of a witness
+
+
+@dataclass(frozen=True, slots=True)
+class WindowOpened(Event):
+    """A witness begins to observe. ``vms`` is their number, ``seconds`` the longest time; see ``WitnessRequest``."""
+
+    kind = "window_opened"
+
+    subject: str
+    seconds: float
+    vms: int
+    until_returned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WindowClosed(Event):
+    """A witness stops to observe after so many seconds; ``cut``: why so early; ``unread``: why it is not known what came meanwhile."""
+
+    kind = "window_closed"
+
+    seconds: float
+    cut: str = ""
+    unread: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceSeen(Event):
+    """A host was seen in maintenance mode for the first time, or no longer (``entered`` is false)."""
+
+    kind = "maintenance_seen"
+
+    host: Ref
+    entered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed(Event):
+    """Something about a VM that a witness did not watch, and why."""
+
+    kind = "noticed"
+
+    vm: Ref
+    detail: str
+
+
 # --- the plan
 
 
@@ -392,6 +438,19 @@ class MoveSubmitting(MoveEvent):
     def of(cls, move: Move, *, attempt: int, adopted: bool = False) -> MoveSubmitting:
         """The event of a move."""
         return cls(move.number, vm_of(move), source_of(move), target_of(move), attempt, adopted)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveSeen(MoveEvent):
+    """Somebody else moves the VM, since at most ``within`` seconds; ``task`` is "" if the move was over when it was seen."""
+
+    kind = "move_seen"
+
+    number: int
+    vm: Ref
+    source: Place
+    task: str = ""
+    within: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -682,6 +741,10 @@ KINDS: dict[str, type[Event]] = {
         RunStarted,
         RunResumed,
         FenceFound,
+        WindowOpened,
+        WindowClosed,
+        MaintenanceSeen,
+        Noticed,
         MovePlanned,
         VmRefused,
         DrsPlanned,
@@ -692,6 +755,7 @@ KINDS: dict[str, type[Event]] = {
         HomeRecorded,
         MoveSubmitting,
         MoveSubmitted,
+        MoveSeen,
         MoveProgressed,
         SwitchedOver,
         MoveCancelling,

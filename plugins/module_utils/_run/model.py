@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .._experiments.model import Judgement
 from .._plan.model import Move, Plan, SlotLimits
-from .._vsphere.estate import HostState
+from .._vsphere.estate import HostState, VcenterInfo
 from .._vsphere.guest import GuestLogin
 from .._vsphere.news import Fault
 
@@ -27,6 +27,7 @@ class Purpose(StrEnum):
     EVACUATE = "evacuate"
     RESTORE = "restore"
     MIGRATE = "migrate"
+    WITNESS = "witness"  # somebody else moves the VMs
 
 
 class MoveResult(StrEnum):
@@ -165,6 +166,45 @@ class RunRequest:
     def subject(self) -> str:
         """The run's subject as a person names it."""
         return self.host.name if self.host else ",".join(move.vm_name for move in self.plan.moves)
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessRequest:
+    """What to witness for at most ``seconds``: moves of ``vms`` (MoIDs) by somebody else, and the maintenance of ``hosts``.
+
+    With ``until_returned``, the window ends when each of the ``hosts`` (MoIDs) has been in maintenance mode and came back.
+    """
+
+    vcenter: VcenterInfo
+    subject: str  # as a person names it
+    vms: tuple[str, ...]
+    hosts: tuple[str, ...]
+    seconds: float
+    state: Path
+    host: HostState | None = None  # the host that is witnessed, unless it is a cluster or VMs
+    until_returned: bool = False
+    guest: GuestLogin | None = None
+    stall_budget: float = 5.0
+
+    @property
+    def key(self) -> str:
+        """What the run works for. Runs that move VMs have other keys."""
+        return run_key(self.vcenter.instance_uuid, f"{Purpose.WITNESS}-{self.subject}")
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessReport:
+    """What was witnessed. ``cut`` is why the window ended early, "" if it did not; ``noticed`` is what was not watched."""
+
+    run_id: str
+    folder: Path
+    seconds: float
+    ended: tuple[Ended, ...]
+    judgements: tuple[Judgement, ...]
+    unobserved: Mapping[str, str] = field(default_factory=dict)
+    noticed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cut: str = ""
+    waited_for: tuple[str, ...] = ()  # names of hosts that did not come back from maintenance mode in the window
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,9 @@ class Vcenter(Protocol):
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         """VM MoID -> MoID of its running relocation task, for the VMs that have one."""
 
+    def in_maintenance(self, hosts: Iterable[str]) -> dict[str, bool]:
+        """Whether hosts (MoIDs) are in maintenance mode now, in one call; without those for which vCenter does not say it."""
+
     def record_home(self, home: Home) -> bool:
         """Write the home into the VM's custom attribute; ``False`` if the role does not permit it."""
 
@@ -141,5 +144,10 @@ class Observer(Protocol):
     ) -> list[Conclusion]:
         """What providers report once the watch is over; ``samples`` by (VM MoID, experiment id)."""
 
-    def watch(self, experiments: tuple[Experiment, ...], folder: Path, listener: ProgressListener) -> StartedWatch:
-        """A watch over ``experiments`` that keeps its samples in ``folder``."""
+    def watch(
+        self, experiments: tuple[Experiment, ...], folder: Path, listener: ProgressListener, *, whole: bool = False
+    ) -> StartedWatch:
+        """A watch over ``experiments`` that keeps its samples in ``folder``.
+
+        With ``whole``, every stall counts, not only those after the begin of a move.
+        """

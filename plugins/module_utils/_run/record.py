@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from .._core.errors import CallFailed, StateUnwritable, VsphereError
 from .._core.version import VERSION
-from .._experiments.model import Conclusion, Experiment, Judgement, Sample
+from .._experiments.model import Experiment, Judgement, Sample
+from .._experiments.samples import digest, read_samples
 from .._plan.model import DrsHandling, Plan
 from .._vsphere.estate import Estate
 from .._vsphere.guest import GuestLogin, reading
@@ -40,25 +42,23 @@ from .events import (
     VmRefused,
 )
 from .model import LEFT, Account, Ended, MoveResult, Outcome, Purpose, RunReport, RunRequest
-from .ports import Recorder, Vcenter
+from .ports import Observer, Recorder, Vcenter
 from .state import RunState
 
 SILENCE_SECONDS = 10.0
 
 
-class RunRecord:
-    """Writes the journal of one run; ``earlier`` is the state that a killed process left, if the run is resumed."""
+class WatchRecord:
+    """Writes what a run sees of VMs and experiments. ``names`` are those of its VMs by MoID."""
 
     def __init__(
-        self, vcenter: Vcenter, journal: Recorder, request: RunRequest, run_id: str, earlier: RunState | None
+        self, vcenter: Vcenter, journal: Recorder, folder: Path, guest: GuestLogin | None, names: Mapping[str, str]
     ) -> None:
         self._vcenter = vcenter
         self._journal = journal
-        self._request = request
-        self._run_id = run_id
-        self._earlier = earlier
-        moved = earlier.moves.values() if earlier is not None else ()
-        self._names = {move.vm: move.vm_name for move in (*moved, *request.plan.moves)}
+        self._folder = folder
+        self._guest = guest
+        self._names = names
         self._said_silence = 0.0
 
     def silence(self, seconds: float) -> None:
@@ -67,6 +67,72 @@ class RunRecord:
             return
         self._said_silence = seconds
         self._journal.write(VcenterSilence(round(seconds, 1)))
+
+    def found(self, experiment: Experiment) -> None:
+        """An experiment that is watched from now on."""
+        self._journal.write(ExperimentFound(experiment))
+
+    def without_experiment(self, estate: Estate, details: Mapping[str, str]) -> None:
+        """VMs (by MoID) without an experiment, and what was seen in them instead."""
+        for vm, detail in details.items():
+            self._journal.write(NoExperiment(Ref(vm, estate.vms[vm].name), detail))
+
+    def progress(self, experiment: Experiment, sample: Sample, gained: float | None) -> None:
+        """How far an experiment is; the watch calls this every few seconds."""
+        if sample.progress is not None:
+            vm = Ref(experiment.vm, experiment.vm_name)
+            with suppress(StateUnwritable):  # the executor meets it as well, and stops
+                self._journal.write(ExperimentProgress(vm, experiment.id, sample.progress, gained, sample.detail))
+
+    def vms(self, when: str, vms: tuple[str, ...]) -> None:
+        """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes."""
+        try:
+            times = self._vcenter.power_on_times(vms)
+        except VsphereError:
+            if when == "before":
+                raise
+            times = {}  # reported as not known: what was measured must not be lost
+        self._journal.write(PowerOnTimes(when, times))
+        login = self._guest
+        if login is not None:
+            self._journal.write(GuestProcesses(when, {vm: self._reading(vm, login) for vm in vms}))
+
+    def _reading(self, vm: str, login: GuestLogin) -> dict[str, Any]:
+        """The processes of a VM. A guest that does not answer, or that may not get the login, is recorded as such."""
+        if not login.covers(self._names.get(vm, "")):
+            return reading((), "not asked: the VM is not in experiments.guest_vms")
+        try:
+            return reading(self._vcenter.guest_processes(vm, login))
+        except VsphereError as error:
+            return reading((), error.fault if isinstance(error, CallFailed) else str(error))
+
+    def seal(self, observer: Observer, judgements: Iterable[Judgement]) -> None:
+        """How experiments ended, what the trainings' own clocks show, and that the samples are complete."""
+        path = self._folder / "samples.jsonl"
+        samples = {key: [sample for _session, sample in rows] for key, rows in read_samples(path).items()}
+        for each in observer.collect_final_results(judgements, samples):
+            vm = Ref(each.experiment.vm, each.experiment.vm_name)
+            self._journal.write(ExperimentConcluded(vm, each.experiment.id, each.final, each.training_clock))
+        self._journal.write(SamplesSealed(digest(path)))
+
+    def verdicts(self, judgements: Iterable[Judgement]) -> None:
+        """The verdicts at the end of the run."""
+        for judgement in judgements:
+            self._journal.write(VerdictReached.of(judgement))
+
+
+class RunRecord(WatchRecord):
+    """Writes the journal of one run; ``earlier`` is the state that a killed process left, if the run is resumed."""
+
+    def __init__(
+        self, vcenter: Vcenter, journal: Recorder, request: RunRequest, folder: Path, earlier: RunState | None
+    ) -> None:
+        moved = earlier.moves.values() if earlier is not None else ()
+        names = {move.vm: move.vm_name for move in (*moved, *request.plan.moves)}
+        super().__init__(vcenter, journal, folder, request.guest, names)
+        self._request = request
+        self._run_id = folder.name
+        self._earlier = earlier
 
     def begin(self) -> None:
         """The run starts, or is resumed."""
@@ -107,59 +173,6 @@ class RunRecord:
     def ended(self, end: Ended) -> None:
         """A move that ended while no process watched it."""
         self._journal.write(MoveFinished.of(end))
-
-    def found(self, experiment: Experiment) -> None:
-        """An experiment that is watched from now on."""
-        self._journal.write(ExperimentFound(experiment))
-
-    def without_experiment(self, estate: Estate, details: Mapping[str, str]) -> None:
-        """VMs (by MoID) without an experiment, and what was seen in them instead."""
-        for vm, detail in details.items():
-            self._journal.write(NoExperiment(Ref(vm, estate.vms[vm].name), detail))
-
-    def progress(self, experiment: Experiment, sample: Sample, gained: float | None) -> None:
-        """How far an experiment is; the watch calls this every few seconds."""
-        if sample.progress is not None:
-            vm = Ref(experiment.vm, experiment.vm_name)
-            with suppress(StateUnwritable):  # the executor meets it as well, and stops
-                self._journal.write(ExperimentProgress(vm, experiment.id, sample.progress, gained, sample.detail))
-
-    def vms(self, when: str, vms: tuple[str, ...]) -> None:
-        """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes."""
-        try:
-            times = self._vcenter.power_on_times(vms)
-        except VsphereError:
-            if when == "before":
-                raise
-            times = {}  # reported as not known: what was measured must not be lost
-        self._journal.write(PowerOnTimes(when, times))
-        login = self._request.guest
-        if login is not None:
-            self._journal.write(GuestProcesses(when, {vm: self._reading(vm, login) for vm in vms}))
-
-    def _reading(self, vm: str, login: GuestLogin) -> dict[str, Any]:
-        """The processes of a VM. A guest that does not answer, or that may not get the login, is recorded as such."""
-        if not login.covers(self._names.get(vm, "")):
-            return reading((), "not asked: the VM is not in experiments.guest_vms")
-        try:
-            return reading(self._vcenter.guest_processes(vm, login))
-        except VsphereError as error:
-            return reading((), error.fault if isinstance(error, CallFailed) else str(error))
-
-    def conclusions(self, conclusions: Iterable[Conclusion]) -> None:
-        """How experiments ended, and what the trainings' own clocks show."""
-        for each in conclusions:
-            vm = Ref(each.experiment.vm, each.experiment.vm_name)
-            self._journal.write(ExperimentConcluded(vm, each.experiment.id, each.final, each.training_clock))
-
-    def samples(self, sha256: str) -> None:
-        """The samples are complete."""
-        self._journal.write(SamplesSealed(sha256))
-
-    def verdicts(self, judgements: Iterable[Judgement]) -> None:
-        """The verdicts at the end of the run."""
-        for judgement in judgements:
-            self._journal.write(VerdictReached.of(judgement))
 
     def left_behind(self, outcome: Outcome) -> None:
         """VMs whose move failed or was never started."""

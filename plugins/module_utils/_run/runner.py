@@ -12,9 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .._core.errors import PlanRefused, VsphereError
-from .._experiments.model import Conclusion, Experiment
-from .._experiments.samples import digest, read_samples
-from .._experiments.verdict import after_its_move
+from .._experiments.model import Experiment
 from .._plan.drift import revalidate
 from .._plan.homes import next_home, recorded_home
 from .._plan.model import DrsHandling, Move, Plan, Refusal
@@ -41,7 +39,7 @@ from .model import (
 from .ports import ExperimentWatch, Observer, Vcenter
 from .record import RunRecord
 from .rollback import Rollback, rollback_reason
-from .state import MoveRecord, RunState, replay
+from .state import MoveRecord, RunState, replay, with_verdicts_of_moves
 from .store import JOURNAL, new_run, unfinished_run, unfinished_run_of_vms
 
 UNOBSERVED = Fault(OwnReason.END_NOT_OBSERVED, "the move ended while no process watched it")
@@ -175,7 +173,7 @@ class _Run:
         self._journal = journal
         self._earlier = earlier
         self._interrupted = interrupted
-        self._record = RunRecord(vcenter, journal, request, folder.name, earlier)
+        self._record = RunRecord(vcenter, journal, request, folder, earlier)
         self._guard = Guard(
             vcenter,
             journal,
@@ -215,8 +213,7 @@ class _Run:
             watch.baseline()
             outcome, rolled_back = self._move(estate, plan, watch, watched)
         self._record.vms("after", self._all_vms(estate, vms))
-        self._record.conclusions(self._conclusions(rolled_back.outcome if rolled_back else outcome))
-        self._record.samples(digest(self._folder / "samples.jsonl"))
+        self._record.seal(self._observer, rolled_back.outcome.judgements if rolled_back else outcome.judgements)
         return self._close(replace(outcome, ended=(*before, *outcome.ended)), rolled_back, unobserved)
 
     @property
@@ -291,16 +288,7 @@ class _Run:
     def _with_verdicts_of_moves(self, outcome: Outcome) -> Outcome:
         """The outcome with the verdicts of moves that were watched to their end, by this process or an earlier one."""
         state = replay(read_journal(self._folder / JOURNAL).entries)
-        known = state.verdicts if state is not None else {}
-        judgements = []
-        for later in outcome.judgements:
-            settled = known.get((later.experiment.vm, later.experiment.id))
-            judgements.append(after_its_move(settled.judgement(later.experiment), later) if settled else later)
-        return replace(outcome, judgements=tuple(judgements))
-
-    def _conclusions(self, outcome: Outcome) -> list[Conclusion]:
-        samples = {k: [s for _p, s in rows] for k, rows in read_samples(self._folder / "samples.jsonl").items()}
-        return self._observer.collect_final_results(outcome.judgements, samples)
+        return replace(outcome, judgements=with_verdicts_of_moves(state, outcome.judgements))
 
     def _unseen_ends(self, estate: Estate, plan: Plan) -> tuple[Ended, ...]:
         """Record how the moves of the earlier process ended. Returns those that are not planned again.

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .._experiments.model import Experiment
+from .._experiments.model import Experiment, Judgement
+from .._experiments.verdict import after_its_move
 from .._vsphere.home_attribute import Home
 from .events import (
     DrsPinning,
@@ -26,6 +27,7 @@ from .events import (
     MoveEvent,
     MoveFinished,
     MovePlanned,
+    MoveSeen,
     MoveSubmitted,
     MoveSubmitting,
     Pin,
@@ -113,6 +115,16 @@ def replay(entries: Iterable[Entry]) -> RunState | None:
     return state
 
 
+def with_verdicts_of_moves(state: RunState | None, judgements: Iterable[Judgement]) -> tuple[Judgement, ...]:
+    """Judgements at the end of a run, with the verdicts of moves that were watched to their end, by whatever process."""
+    known = state.verdicts if state is not None else {}
+    found = []
+    for later in judgements:
+        settled = known.get((later.experiment.vm, later.experiment.id))
+        found.append(after_its_move(settled.judgement(later.experiment), later) if settled else later)
+    return tuple(found)
+
+
 def _started(event: RunStarted, at: str) -> RunState:
     return RunState(
         run_id=event.run_id,
@@ -142,7 +154,7 @@ def _applied(state: RunState, entry: Entry) -> RunState:
             return _planned(state, event)
         case VerdictReached() as event:
             return replace(state, verdicts={**state.verdicts, (event.vm.moid, event.id): event})
-        case MoveSubmitting() | MoveSubmitted() | MoveFinished() as event:
+        case MoveSeen() | MoveSubmitting() | MoveSubmitted() | MoveFinished() as event:
             return _moved_on(state, event, entry.at)
     return _guarded(state, entry.event)
 
@@ -184,8 +196,10 @@ def _planned(state: RunState, event: MovePlanned) -> RunState:
 
 def _moved_on(state: RunState, event: MoveEvent, at: str) -> RunState:
     match event:
+        case MoveSeen():
+            return _without_verdicts(state, event.vm.moid)
         case MoveSubmitting():
-            state = replace(state, verdicts={k: v for k, v in state.verdicts.items() if k[0] != event.vm.moid})
+            state = _without_verdicts(state, event.vm.moid)
             return _update_move(state, event, submitting=True, task=None, result=None, fault="", ended_at="")
         case MoveSubmitted(task=task):
             return _update_move(state, event, task=task)
@@ -194,6 +208,11 @@ def _moved_on(state: RunState, event: MoveEvent, at: str) -> RunState:
             ends = {"target": target.moid, "target_name": target.name}
             return _update_move(state, event, result=result, fault=error.fault if error else "", ended_at=at, **ends)
     return state
+
+
+def _without_verdicts(state: RunState, vm: str) -> RunState:
+    """The state of a VM that moves again."""
+    return replace(state, verdicts={key: verdict for key, verdict in state.verdicts.items() if key[0] != vm})
 
 
 def _update_move(state: RunState, event: MoveEvent, **changes: Any) -> RunState:

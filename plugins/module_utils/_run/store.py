@@ -217,10 +217,11 @@ def no_run(state: Path, run_id: str | None = None) -> NotFound:
 
 
 def _may_be_of(folder: Path, reading: Reading, key: str, subject: str) -> bool:
-    """Whether a run works for ``key``. If its first line is destroyed, the name of its folder decides."""
+    """Whether a run works for ``key``. If its first line is destroyed, the name of its folder decides. A witness moves nothing."""
     if reading.key is not None or not reading.problem:
         return reading.key == key
-    return named_after(folder)[1] == slug_of(subject)
+    purpose, slug = named_after(folder)
+    return purpose != Purpose.WITNESS and slug == slug_of(subject)
 
 
 def refuse_unreadable(state: Path, key: str, subject: str) -> None:

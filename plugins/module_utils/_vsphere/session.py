@@ -164,6 +164,12 @@ class VcenterSession:
             if row.get("info.state") in ("queued", "running") and is_move(str(row.get("info.descriptionId", "")))
         }
 
+    def in_maintenance(self, hosts: Iterable[str]) -> dict[str, bool]:
+        """See the port."""
+        path = "runtime.inMaintenanceMode"
+        rows = read_objects(self._client, "HostSystem", hosts, [path])
+        return {moid: bool(row[path]) for moid, row in rows.items() if path in row}
+
     # homes
 
     def record_home(self, home: Home) -> bool:

@@ -156,11 +156,34 @@ class Answers:
         pass
 
 
-def watched(folder: Path, session: Answers, settle_timeout: float = 1) -> Watch:
+def watched(folder: Path, session: Answers, settle_timeout: float = 1, *, whole: bool = False) -> Watch:
     experiment = Experiment("vm-1", "ML-1", "h2o3", "job", "1", "http://x")
     return Watch(
-        [(experiment, session)], folder, stall_budget=2.0, settle_timeout=settle_timeout, baseline=1, listener=print
+        [(experiment, session)],
+        folder,
+        stall_budget=2.0,
+        settle_timeout=settle_timeout,
+        baseline=1,
+        listener=print,
+        whole=whole,
     )
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_witness_counts_a_stall_from_before_it_saw_the_move(tmp_path: Path, whole: bool) -> None:
+    session = Answers()
+    with watched(tmp_path, session, whole=whole) as watch:
+        watch.baseline()
+        session.outcomes.append("late")
+        until(lambda: not session.outcomes)
+        session.step = None
+        time.sleep(0.5)
+        watch.focus("vm-1")
+        time.sleep(0.5)
+        watch.moved("vm-1")
+        (judgement,) = watch.judge("vm-1")
+    assert judgement.longest_stall is not None
+    assert (judgement.longest_stall.high >= 0.5) is whole
 
 
 @pytest.mark.parametrize(("processors", "most"), [(0, 25), (4, 25), (1, 8)])

@@ -106,6 +106,15 @@ def test_a_journal_that_cannot_be_used_stops_only_its_own_host(tmp_path: Path, h
     assert bad.read_bytes() == before, "evidence is never changed"
 
 
+def test_a_damaged_journal_of_a_witness_stops_nobody(tmp_path: Path) -> None:
+    state = state_path(str(tmp_path))
+    bad = stored(state, *BEGUN)
+    destroyed(bad)
+    bad.parent.rename(bad.parent.with_name(bad.parent.name.replace("-evacuate-", "-witness-")))
+    refuse_unreadable(state, "u.host-5", "esx-05")
+    assert unfinished_run(state, "u.host-5", Purpose.EVACUATE, "esx-05") is None
+
+
 def test_a_torn_last_line_is_no_damage(tmp_path: Path) -> None:
     path = stored(state_path(str(tmp_path)), *BEGUN)
     whole = path.read_bytes()

@@ -1,0 +1,181 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a witness sees of moves that somebody else starts, and when it judges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import FORGOTTEN_SECONDS
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.sightings import Sightings
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import Fault, PlacementUpdate, TaskUpdate
+
+from tests.builders.estates import host
+from tests.doubles.elsewhere import Elsewhere, arrives, ends, nothing, starts
+from tests.doubles.run import Clock, Notes, ScriptedWatch
+
+
+def watched(there: Elsewhere, **verdicts: Verdict) -> tuple[Sightings, Notes, ScriptedWatch, Clock]:
+    notes, clock = Notes(), Clock()
+    watch = ScriptedWatch({vm.replace("_", "-"): verdict for vm, verdict in verdicts.items()})
+    sightings = Sightings(
+        there,  # type: ignore[arg-type]
+        watch,
+        notes,
+        vms={"vm-1": "ml-1", "vm-2": "ml-2"},
+        at=dict(there.at),
+        hosts={each.moid: each for each in map(host, (1, 2, 3))},
+        clock=clock,
+        sleep=clock.sleep,
+    )
+    return sightings, notes, watch, clock
+
+
+def looks(sightings: Sightings, count: int) -> None:
+    for _each in range(count):
+        sightings.look()
+
+
+def moves(notes: Notes) -> list[tuple[str, str, str, str, str]]:
+    return [
+        (e["vm"]["name"], e["source"]["name"], e["target"]["name"], e["result"], e["by"])
+        for e in notes.of("move_finished")
+    ]
+
+
+def test_a_move_is_seen_by_its_task_and_judged_after_it() -> None:
+    there = Elsewhere(starts("vm-1", "task-1"), nothing, arrives("vm-1", "host-3"))
+    sightings, notes, watch, _clock = watched(there, vm_1=Verdict.UNINTERRUPTED)
+    looks(sightings, 3)
+    assert moves(notes) == [("ml-1", "esx-1", "esx-3", "moved", "DRS")]
+    (seen,) = notes.of("move_seen")
+    assert (seen["task"], seen["source"]["name"], seen["number"]) == ("task-1", "esx-1", 1)
+    assert 0.9 < seen["within"] < 1.2
+    assert [e["host"] for e in notes.of("switched_over")] == ["esx-3"]
+    assert watch.calls == [("focus", "vm-1"), ("moved", "vm-1")]
+    assert [e["verdict"] for e in notes.of("verdict")] == ["uninterrupted"]
+    assert not there.followed
+    assert not sightings.busy
+
+
+def test_a_move_that_was_over_before_anybody_looked_is_seen_by_its_host() -> None:
+    there = Elsewhere(arrives("vm-2", "host-1", by="VSPHERE.LOCAL\\\\ada"))
+    sightings, notes, _watch, _clock = watched(there)
+    looks(sightings, 2)
+    assert moves(notes) == [("ml-2", "esx-2", "esx-1", "moved", "VSPHERE.LOCAL\\\\ada")]
+    assert [e["task"] for e in notes.of("move_seen")] == [""]
+    assert not notes.of("switched_over"), "nobody saw the moment"
+
+
+def test_each_move_of_a_vm_is_one_of_its_own() -> None:
+    there = Elsewhere(
+        starts("vm-1", "task-1"),
+        arrives("vm-1", "host-2"),
+        starts("vm-1", "task-2"),
+        arrives("vm-1", "host-3", by="ada"),
+        arrives("vm-1", "host-1", by=""),
+    )
+    sightings, notes, _watch, _clock = watched(there, vm_1=Verdict.UNINTERRUPTED)
+    looks(sightings, 5)
+    assert [(source, target, by) for _vm, source, target, _result, by in moves(notes)] == [
+        ("esx-1", "esx-2", "DRS"),
+        ("esx-2", "esx-3", "ada"),
+        ("esx-3", "esx-1", "somebody else"),
+    ]
+    assert [end.move.number for end in sightings.ended] == [1, 2, 3]
+    assert len(notes.of("verdict")) == 3
+
+
+def test_one_task_after_the_other_without_a_pause_is_two_moves() -> None:
+    def next_task(there: Elsewhere) -> None:
+        there.at["vm-1"], there.tasks["vm-1"], there.movers["vm-1"] = "host-2", "task-2", "DRS"
+
+    there = Elsewhere(starts("vm-1", "task-1"), next_task, arrives("vm-1", "host-3"))
+    sightings, notes, _watch, _clock = watched(there)
+    looks(sightings, 3)
+    assert [(source, target) for _vm, source, target, _result, _by in moves(notes)] == [
+        ("esx-1", "esx-2"),
+        ("esx-2", "esx-3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "result", "fault"),
+    [
+        ({"state": "error", "fault": Fault("Timedout", "no convergence")}, "failed", "Timedout"),
+        ({"state": "error", "cancelled": True, "fault": Fault("RequestCanceled", "x")}, "cancelled", "RequestCanceled"),
+        ({"state": "success"}, "moved", None),
+    ],
+)
+def test_a_task_that_leaves_its_vm_where_it_was_says_how_it_ended(
+    end: dict[str, Any], result: str, fault: str | None
+) -> None:
+    there = Elsewhere(starts("vm-1", "task-1"), ends("vm-1", "task-1", **end), nothing)
+    sightings, notes, _watch, _clock = watched(there)
+    looks(sightings, 3)
+    (finished,) = notes.of("move_finished")
+    assert (finished["result"], finished["target"]["name"], finished["by"]) == (result, "esx-1", "")
+    assert (finished["error"] or {}).get("fault") == fault
+
+
+def test_a_task_that_vcenter_forgot_may_still_bring_its_vm() -> None:
+    there = Elsewhere(
+        starts("vm-1", "task-1"), ends("vm-1", "task-1", state="gone"), nothing, arrives("vm-1", "host-2")
+    )
+    sightings, notes, _watch, _clock = watched(there)
+    looks(sightings, 3)
+    assert sightings.in_flight == ("vm-1",)
+    looks(sightings, 1)
+    assert moves(notes) == [("ml-1", "esx-1", "esx-2", "moved", "DRS")]
+
+
+def test_a_forgotten_task_ends_when_nothing_comes_of_it() -> None:
+    there = Elsewhere(starts("vm-1", "task-1"), ends("vm-1", "task-1", state="gone"), nothing)
+    sightings, notes, _watch, clock = watched(there)
+    looks(sightings, 3)
+    assert not notes.of("move_finished")
+    clock.sleep(FORGOTTEN_SECONDS)
+    looks(sightings, 1)
+    assert [(e["result"], e["error"]["fault"]) for e in notes.of("move_finished")] == [("failed", "TaskForgotten")]
+
+
+def test_the_switch_over_is_heard_while_the_task_runs() -> None:
+    def switch(there: Elsewhere) -> None:
+        there.news += [TaskUpdate("task-1", "running", percent=70), PlacementUpdate("vm-1", "host-2")]
+
+    there = Elsewhere(starts("vm-1", "task-1"), switch, nothing)
+    sightings, notes, _watch, _clock = watched(there)
+    looks(sightings, 3)
+    assert [e["host"] for e in notes.of("switched_over")] == ["esx-2"]
+    assert [e["percent"] for e in notes.of("move_progress")] == [70]
+    assert not notes.of("move_finished")
+
+
+def test_a_deleted_vm_is_named_and_its_move_is_over() -> None:
+    def delete(there: Elsewhere) -> None:
+        del there.at["vm-1"], there.at["vm-2"]
+        there.tasks.clear()
+
+    there = Elsewhere(starts("vm-1", "task-1"), delete)
+    sightings, notes, _watch, _clock = watched(there)
+    looks(sightings, 3)
+    assert [(e["vm"]["name"], e["result"], e["host"]) for e in notes.of("move_finished")] == [("ml-1", "gone", None)]
+    assert [e["vm"]["name"] for e in notes.of("noticed")] == ["ml-1", "ml-2"]
+    assert set(sightings.noticed) == {"vm-1", "vm-2"}
+
+
+def test_a_host_has_returned_when_it_was_seen_in_maintenance_mode_and_out_of_it() -> None:
+    there = Elsewhere()
+    sightings, notes, _watch, clock = watched(there)
+    for inside in ({"host-1": False}, {"host-1": True, "host-2": True}, {"host-1": False}, {"host-2": False}):
+        there.maintenance.update(inside)
+        clock.sleep(10)
+        sightings.look(("host-1", "host-2", "host-3"))
+    assert [(e["host"]["name"], e["entered"]) for e in notes.of("maintenance_seen")] == [
+        ("esx-1", True), ("esx-2", True), ("esx-1", False), ("esx-2", False),
+    ]  # fmt: skip
+    assert sightings.returned == {"host-1", "host-2"}
