@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
@@ -29,6 +31,7 @@ class Elsewhere:
         self.at: dict[str, str] = {"vm-1": "host-1", "vm-2": "host-2"}
         self.tasks: dict[str, str] = {}
         self.movers: dict[str, str] = {}
+        self.migrated: Counter[str] = Counter()
         self.news: list[Update] = []
         self.followed: list[str] = []
         self.maintenance: dict[str, bool] = {}
@@ -63,6 +66,12 @@ class Elsewhere:
     def mover(self, vm: str, host: str) -> str:
         return self.movers.get(vm, "")
 
+    def time(self) -> datetime:
+        return datetime(2026, 1, 31, tzinfo=UTC)
+
+    def migrations(self, since: datetime) -> dict[str, int]:
+        return dict(self.migrated)
+
     def in_maintenance(self, hosts: Iterable[str]) -> dict[str, bool]:
         return {moid: self.maintenance[moid] for moid in hosts if moid in self.maintenance}
 
@@ -75,6 +84,7 @@ def arrives(vm: str, at: str, by: str = "DRS") -> Step:
     def step(there: Elsewhere) -> None:
         there.tasks.pop(vm, None)
         there.at[vm] = at
+        there.migrated[vm] += 1
         there.movers[vm] = by
 
     return step

@@ -208,6 +208,7 @@ def test_moves_of_drs_and_of_a_person_are_proved(
     assert document["overall"]["statement"].endswith("7 moves of 6 VMs seen.")
     assert "esx-01 was seen in maintenance mode" in document["fence"]
     assert "esx-01 was seen out of maintenance mode" in document["fence"]
+    assert document["noticed"] == [], "vCenter's events name the moves that were seen, and no others"
     assert [len(e["moving"]) for e in sorted(document["experiments"], key=lambda e: e["vm"])] == [2, 1, 1, 1, 1, 1]
     with measured():
         assert [e["verdict"] for e in document["experiments"]] == ["uninterrupted"] * 6, document["statements"]

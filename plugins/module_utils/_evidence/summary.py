@@ -215,7 +215,7 @@ def gaps(record: Record) -> list[Gap]:
         found.setdefault((what, why), {})[vm["moid"]] = vm["vm"]
     window = record["run"].get("window")
     if window and window["unread"]:
-        found["Which VMs and experiments came during the window", window["unread"]] = {}
+        found["What else happened during the window", window["unread"]] = {}
     return [{"what": what, "why": why, "vms": sorted(vms.values())} for (what, why), vms in found.items()]
 
 

@@ -11,6 +11,7 @@ scripted doubles in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -86,6 +87,15 @@ class Vcenter(Protocol):
 
     def mover(self, vm: str, host: str) -> str:
         """Who moved a VM to a host last, as vCenter's events say: ``DRS``, a user's name, or "" if that is not known."""
+
+    def time(self) -> datetime:
+        """vCenter's own time."""
+
+    def migrations(self, since: datetime) -> Mapping[str, int]:
+        """How many migrations of each VM (MoID) vCenter's events have since a time of its own, in one call.
+
+        Raises CallFailed or PermissionMissing if the events cannot be read.
+        """
 
     def misses_privilege(self, host: str, privilege: str) -> bool:
         """Whether the logged-in user does not have the privilege on the host."""

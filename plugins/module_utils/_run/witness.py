@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from .._core.errors import StateUnwritable, VsphereError
 from .._core.version import VERSION
+from .._core.wording import plural
 from .._experiments.model import Experiment, Judgement, Verdict
 from .._experiments.verdict import must_stop_run
 from .._plan.selection import display_name
@@ -123,6 +126,7 @@ class _Witness:
             self._names.setdefault(experiment.vm, experiment.vm_name)  # a cluster may have members in other VMs
         self._record.without_experiment(self._estate, unobserved)
         self._record.vms("before", tuple(self._names))
+        since = self._vcenter.time()
         places = {vm: seen.host for vm, seen in self._vcenter.placement(self._names).items()}
         with ExitStack() as stack:
             watch = stack.enter_context(
@@ -135,7 +139,7 @@ class _Witness:
             )
             seconds = self._observe(sightings)
             judgements = self._judge(watch, experiments, sightings)
-        self._close_window(experiments, seconds)
+        self._close_window(experiments, sightings, seconds, since)
         self._record.vms("after", tuple(self._names))
         self._record.seal(self._observer, judgements)
         self._record.verdicts(judgements)
@@ -220,20 +224,23 @@ class _Witness:
 
     # what was not watched
 
-    def _close_window(self, experiments: Iterable[Experiment], seconds: float) -> None:
+    def _close_window(
+        self, experiments: Iterable[Experiment], sightings: Sightings, seconds: float, since: datetime
+    ) -> None:
         unread = "the window was cut" if self._cut else ""
         try:
             if not self._cut:
-                self._notice_newcomers(experiments)
+                estate = self._vcenter.estate()
+                self._notice_newcomers(estate, experiments)
+                self._notice_unseen_moves(estate, sightings, since)
         except StateUnwritable:
             raise
         except VsphereError as error:
             unread = error.message
         self._journal.write(WindowClosed(round(seconds, 1), self._cut, unread))
 
-    def _notice_newcomers(self, experiments: Iterable[Experiment]) -> None:
+    def _notice_newcomers(self, estate: Estate, experiments: Iterable[Experiment]) -> None:
         """Name VMs and experiments that came during the window. They were not watched."""
-        estate = self._vcenter.estate()
         known = {(experiment.vm, experiment.id) for experiment in experiments}
         vms = dict.fromkeys((*(vm for vm in self._names if vm in estate.vms), *self._select(estate)))
         for vm in vms:
@@ -246,6 +253,13 @@ class _Witness:
                 self._notice(
                     estate, experiment.vm, f"the experiment began during the window, and was not watched: {what}"
                 )
+
+    def _notice_unseen_moves(self, estate: Estate, sightings: Sightings, since: datetime) -> None:
+        """Name VMs of which vCenter's events have more moves than were seen, such as two while vCenter gave no answer."""
+        seen = Counter(end.move.vm for end in sightings.ended if end.host not in (None, end.move.source))
+        for vm, count in self._vcenter.migrations(since).items():
+            if vm in self._names and vm in estate.vms and count > seen[vm]:
+                self._notice(estate, vm, f"vCenter's events name {plural(count, 'move')} of the VM; seen: {seen[vm]}")
 
     def _notice(self, estate: Estate, vm: str, detail: str) -> None:
         self._noticed.setdefault(display_name(estate, vm), []).append(detail)

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from .._core.errors import (
@@ -53,6 +55,7 @@ except ImportError:
 _ENDED = ("success", "error")
 # RelocateVM_Task asks for one or the other, by the VM's power state and the version of vCenter.
 OVERRIDE_SECONDS = 120.0  # for a change of DRS overrides
+MIGRATED = ["VmMigratedEvent", "DrsVmMigratedEvent"]  # types of events
 MOVE_PRIVILEGES = ("Resource.HotMigrate", "Resource.ColdMigrate")
 
 
@@ -273,7 +276,7 @@ class VcenterSession:
             entity=vim.event.EventFilterSpec.ByEntity(
                 entity=self._client.reference("VirtualMachine", vm), recursion="self"
             ),
-            eventTypeId=["VmMigratedEvent", "DrsVmMigratedEvent"],
+            eventTypeId=MIGRATED,
         )
         try:
             found = self._client.call(
@@ -285,6 +288,19 @@ class VcenterSession:
         if last is None or last.host is None or last.host.host._moId != host:
             return ""
         return "DRS" if isinstance(last, vim.event.DrsVmMigratedEvent) else text(str(last.userName or ""))
+
+    def time(self) -> datetime:
+        """See the port."""
+        instance = self._client.reference("ServiceInstance", "ServiceInstance")
+        now: datetime = self._client.call("read the time of vCenter", instance.CurrentTime)
+        return now
+
+    def migrations(self, since: datetime) -> Mapping[str, int]:
+        """See the port."""
+        query = vim.event.EventFilterSpec(time=vim.event.EventFilterSpec.ByTime(beginTime=since), eventTypeId=MIGRATED)
+        manager = self._client.content.eventManager
+        found = self._client.call("read the events of migrations", lambda: manager.QueryEvents(query))
+        return Counter(event.vm.vm._moId for event in found or () if event.vm is not None)
 
     def enter_maintenance(
         self,

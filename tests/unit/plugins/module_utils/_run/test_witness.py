@@ -120,7 +120,7 @@ def test_an_interruption_ends_the_window_and_is_said(tmp_path: Path) -> None:
     assert f"of 600 s: {INTERRUPTED}." in document["overall"]["statement"]
     assert document["moves"][0]["result"] == "unfinished"
     gaps = {gap["what"] for gap in document["gaps"]}
-    assert gaps >= {"Which VMs and experiments came during the window", "Where the VM is"}
+    assert gaps >= {"What else happened during the window", "Where the VM is"}
     assert "The window was cut" in render_markdown(document)  # type: ignore[arg-type]
 
 
@@ -159,6 +159,16 @@ def test_what_comes_in_the_window_is_named(tmp_path: Path) -> None:
     }
     gaps = {gap["why"]: gap["vms"] for gap in evidence(report)["gaps"] if gap["what"] == "Part of the window"}
     assert gaps == {began: ["ml-2", "ml-3"], "the VM came during the window, and was not watched": ["ml-3"]}
+
+
+def test_a_move_that_only_the_events_name_is_said(tmp_path: Path) -> None:
+    def there_and_away(there: Elsewhere) -> None:
+        arrives("vm-1", "host-2")(there)
+        arrives("vm-1", "host-3")(there)
+
+    report = witnessed(Elsewhere(there_and_away, arrives("vm-2", "host-1")), tmp_path)
+    assert len(report.ended) == 2
+    assert report.noticed == {"ml-1": ("vCenter's events name 2 moves of the VM; seen: 1",)}
 
 
 def test_the_window_ends_when_every_host_came_back(tmp_path: Path) -> None:
