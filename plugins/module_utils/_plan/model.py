@@ -31,7 +31,7 @@ class DrsOption(StrEnum):
 
 
 class DrsHandling(StrEnum):
-    """How an evacuation should be guarded against moves of DRS.
+    """How an evacuation is guarded against moves of DRS.
 
     ``pin`` gives VMs an override that excludes them before the host is fenced, and their previous values afterwards.
     """
