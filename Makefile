@@ -25,7 +25,7 @@ demo: setup-demo ## Evacuate and restore a host of the embedded lab under real t
 	@$(BIN)/python -m lab.demo
 
 test: setup-test ## Run all tests and linters
-	@$(PYTEST) tests --numprocesses 4 --dist loadgroup --no-loadscope-reorder --cov=plugins --cov-report=term:skip-covered --cov-fail-under=85
+	@$(PYTEST) tests --numprocesses 5 --dist loadgroup --no-loadscope-reorder --cov=plugins --cov-report=term:skip-covered --cov-fail-under=85
 
 unit: setup-test ## Run the unit tests
 	@$(PYTEST) tests/unit

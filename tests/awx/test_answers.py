@@ -128,6 +128,7 @@ def untouched(lab: Lab, output: str) -> None:
     assert lab.get("state")["hosts"]["esx-05"]["maintenance"] == "normal"
 
 
+@pytest.mark.thorough
 def test_a_dictionary_may_be_json_text(fast_lab: Lab, tmp_path: Path) -> None:
     given = "\n".join(
         [

@@ -73,7 +73,7 @@ MISSPELLED = {
 }
 
 
-@pytest.mark.parametrize("level", ["extra", "inventory"])
+@pytest.mark.parametrize("level", ["extra", pytest.param("inventory", marks=pytest.mark.thorough)])
 def test_a_misspelled_variable_is_refused_before_anything_is_done(lab: Lab, tmp_path: Path, level: str) -> None:
     names = {"evacuate_host_name": HOST, "restore_host_name": HOST, "fault_domain_name": "us-west-2a"}
     lab.post("calls/reset")
@@ -140,7 +140,7 @@ def test_a_login_in_the_inventory_reaches_modules_and_roles_without_module_defau
 @pytest.mark.parametrize(
     ("role", "subject", "variables"),
     [
-        ("migrate_vm", "Move of ML-cpu-vm-05", {"name": "ML-cpu-vm-05"}),
+        pytest.param("migrate_vm", "Move of ML-cpu-vm-05", {"name": "ML-cpu-vm-05"}, marks=pytest.mark.thorough),
         ("evacuate_host", "Evacuation of esx-01", {"name": HOST, "maintenance": False}),
     ],
 )

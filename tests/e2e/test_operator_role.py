@@ -38,7 +38,7 @@ def test_the_role_is_made_changed_and_left_alone(tmp_path: Path, fast_lab: Lab, 
     assert out.returncode != 0
 
 
-@pytest.mark.parametrize(("drs", "how"), [(True, "pin"), (False, "fence_last")])
+@pytest.mark.parametrize(("drs", "how"), [(True, "pin"), pytest.param(False, "fence_last", marks=pytest.mark.thorough)])
 def test_the_role_may_exclude_vms_from_drs_only_if_it_is_asked_for(
     tmp_path: Path, fast_lab: Lab, run_module: RunModule, drs: bool, how: str
 ) -> None:

@@ -78,6 +78,7 @@ def test_check_mode_shows_moves_and_makes_none_and_a_second_run_changes_nothing(
     assert fast_lab.get("state")["moves"] == moves
 
 
+@pytest.mark.thorough
 def test_one_vm_moves_to_another_fault_domain(tmp_path: Path, fast_lab: Lab) -> None:
     out = play("migrate_vm", fast_lab, tmp_path, migrate_vm_name="ML-cpu-vm-04")
     assert out.returncode == 0, out.stdout

@@ -89,6 +89,7 @@ def test_an_installed_file_that_was_changed_is_noticed(artefact: Path, tmp_path:
         run(verify, tmp_path)
 
 
+@pytest.mark.thorough
 def test_the_demonstrations_playbooks_run_from_the_artefact(artefact: Path, fast_lab: Lab, tmp_path: Path) -> None:
     """With the oldest core of this machine; everything else here runs with the newest."""
     oldest = pairs()[0]

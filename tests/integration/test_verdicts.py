@@ -23,7 +23,6 @@ SAMPLE = {
     "freeze within the budget",
     "killed and restarted",
     "exporter without a start time, killed and restarted",
-    "records, each step logged three times",
 }
 
 
