@@ -22,7 +22,7 @@ from .._vsphere.faults import OwnReason
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import Fault
 from .events import Entry, vm_of
-from .executor import Executor, failures_of
+from .executor import SOMEBODY, Executor, failures_of
 from .guard import Guard
 from .home_records import journal_homes, record_home
 from .journal import Journal, read_journal, utc_now
@@ -308,11 +308,30 @@ class _Run:
             end = unseen_end(
                 record, None if vm is None else (vm.host, _host_name(estate, vm.host)), refusals.get(record.vm)
             )
+            if self._has_left(end):
+                end = self._left_by_others(end, estate)
             if end.result is not record.result:
                 self._record.ended(end)
             if not again:
                 ends.append(end)
         return tuple(ends)
+
+    def _has_left(self, end: Ended) -> bool:
+        """Whether somebody else has moved the VM off the host that it has to leave, while no process watched."""
+        meanwhile = end.fault is not None and end.fault.name == OwnReason.VM_MOVED_MEANWHILE
+        return meanwhile and not self._rolling_back and end.move.source == self._leaving != end.host
+
+    def _left_by_others(self, end: Ended, estate: Estate) -> Ended:
+        """Such a move is done, as in the executor. The VM's home is recorded with the host where the VM is."""
+        host = end.host or ""
+        domain = estate.hosts[host].fault_domain if host in estate.hosts else None
+        move = replace(end.move, target=host, target_name=end.host_name, target_fault_domain=domain)
+        for home in self._earlier.homes if self._earlier is not None else ():
+            if home.vm == move.vm:
+                kept = replace(home, target=host, target_name=end.host_name)
+                record_home(self._vcenter, self._journal, vm_of(move), kept)
+        by = self._vcenter.mover(move.vm, host) or SOMEBODY
+        return Ended(move, MoveResult.MOVED, host, end.host_name, by=by)
 
     def _remaining(self, estate: Estate) -> Plan:
         """The plan without moves that are done; empty if the run is rolling back."""

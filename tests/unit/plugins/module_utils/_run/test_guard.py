@@ -155,6 +155,27 @@ def test_what_drs_has_moved_is_named_and_comes_home(state: Path) -> None:
     assert (finished["by"], finished["target"]["moid"], finished["result"]) == ("DRS", "host-2", "moved")
 
 
+@pytest.mark.parametrize("mover", ["DRS", "alice", ""])
+def test_what_somebody_else_moved_while_no_process_watched_has_left_too(state: Path, mover: str) -> None:
+    world = automated()
+    world.may_edit, world.calls_left = False, 16
+    with pytest.raises(Killed):
+        run(world, state)
+    world.calls_left = -1
+    planned = {e["vm"]["moid"]: e["target"]["moid"] for e in events(state) if e["event"] == "planned"}
+    vm = next(
+        vm for vm, host in world.where.items() if host == SOURCE and vm not in {t[0] for t in world.tasks.values()}
+    )
+    world.where[vm] = "host-2" if planned[vm] == "host-3" else "host-3"
+    world.movers[vm] = mover
+    report = run(world, state)
+    assert (report.resumed, report.failures) == (True, ())
+    (ended,) = (e for e in report.outcome.ended if e.move.vm == vm)
+    assert (ended.move.target, ended.by) == (world.where[vm], mover or "somebody else")
+    home = journal_homes(state, "uuid")[vm]
+    assert (home.host, home.target) == (SOURCE, world.where[vm])
+
+
 def test_an_override_that_somebody_else_has_changed_is_left_alone(state: Path) -> None:
     world = automated()
     original = world.updates
