@@ -19,21 +19,11 @@ from typing import Any
 import pytest
 
 from tests.doubles.messages import Post, content
+from tests.doubles.trainings import EXAMPLE, TRAINING
 from tests.labs import ROOT, Lab, play, running_lab
 
 pytestmark = pytest.mark.long
 
-EXAMPLE = ROOT / "docs" / "examples" / "steplog_provider.py"
-TRAINING = """
-import json, os, sys, time
-path, owner = sys.argv[1:]
-started = time.time()
-with open(path, "a", buffering=1) as log:
-    for step in range(1, 100_000):
-        time.sleep(0.02)
-        line = {"pid": os.getpid(), "started": started, "step": step, "total": 100_000, "owner": owner}
-        log.write(json.dumps(line) + "\\n")
-"""
 SLACK = "T0/B0/x0"
 SMALL = ROOT / "lab" / "topologies" / "small.yml"
 

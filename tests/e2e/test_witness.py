@@ -24,22 +24,12 @@ from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
 from pyVmomi import vim
 
+from tests.doubles.trainings import EXAMPLE, TRAINING
 from tests.labs import ROOT, Lab, play, playbook_command, playbook_environment, running_lab
 from tests.measuring import Measured, until
 
 pytestmark = pytest.mark.long
 
-EXAMPLE = ROOT / "docs" / "examples" / "steplog_provider.py"
-TRAINING = """
-import json, os, sys, time
-path, owner = sys.argv[1:]
-started = time.time()
-with open(path, "a", buffering=1) as log:
-    for step in range(1, 100_000):
-        time.sleep(0.02)
-        line = {"pid": os.getpid(), "started": started, "step": step, "total": 100_000, "owner": owner}
-        log.write(json.dumps(line) + "\\n")
-"""
 HOST = "esx-01"
 VMS = tuple(f"ML-cpu-vm-0{n}" for n in range(1, 7))
 FREEZE = 0.8  # seconds; the training writes 50 steps per second
