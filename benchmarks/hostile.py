@@ -30,7 +30,7 @@ from ansible.module_utils import basic
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import prometheus, tensorboard
-from ansible_collections.liveml.vsphere.plugins.module_utils._module import entry
+from ansible_collections.liveml.vsphere.plugins.module_utils._module import vcenter_entry
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import SOURCE_OPTIONS
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_id_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere import inventory
@@ -166,8 +166,8 @@ def called(name: str, arguments: Mapping[str, Any], estate: Estate | None = None
     with ExitStack() as stack:
         stack.enter_context(patch.object(basic, "_ANSIBLE_ARGS", payload.encode("utf-8", "replace")))
         stack.enter_context(patch.object(basic, "_ANSIBLE_PROFILE", "legacy", create=True))
-        stack.enter_context(patch.object(entry, "connected", connected))
-        stack.enter_context(patch.object(entry, "VcenterSession", lambda _client: Vcenter(estate or NOWHERE)))
+        stack.enter_context(patch.object(vcenter_entry, "connected", connected))
+        stack.enter_context(patch.object(vcenter_entry, "VcenterSession", lambda _client: Vcenter(estate or NOWHERE)))
         stack.enter_context(redirect_stdout(printed))
         stack.enter_context(redirect_stderr(io.StringIO()))
         module = import_module(f"ansible_collections.liveml.vsphere.plugins.modules.{name}")

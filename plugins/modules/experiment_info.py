@@ -179,7 +179,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module, show_warnings
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import show_warnings
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import display_name, find_host, select_vms
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 

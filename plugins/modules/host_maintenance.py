@@ -124,7 +124,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     TaskTimeout,
     VsphereError,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.guard import MAINTENANCE, STATES, not_permitted
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (

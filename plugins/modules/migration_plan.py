@@ -369,7 +369,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_lines, plan_to_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drs import pinnable_clusters
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import DrsOption, Plan, Policy

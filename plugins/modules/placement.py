@@ -123,7 +123,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_module
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import Placement, placements
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import clear_homes, journal_homes

@@ -384,8 +384,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.cluste
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import as_sentence, run_module, show_warnings
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import as_sentence, show_warnings
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.interruption import Interruption
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_from_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host

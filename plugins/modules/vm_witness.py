@@ -281,12 +281,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._display.progress_f
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import (
-    as_sentence,
-    run_module,
-    show_warnings,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import as_sentence, show_warnings
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.interruption import Interruption
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import (
     Witnessed,
     display_name,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The entry of every module: read the options, connect, run the module's ``body``, and exit or fail with one message."""
+"""The entry of every module: read the options, run the module's ``body``, and exit or fail with one message."""
 
 from __future__ import annotations
 
@@ -17,28 +17,10 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .._core.errors import InvalidInput, VsphereError
 from .._core.untrusted import printable
-from .._vsphere.client import PYVMOMI_ERROR, Endpoint, connected
-from .._vsphere.session import VcenterSession
 from .argspec import CONNECTION_SPEC, EXPERIMENT_SPEC
 
 
-def run_module(
-    spec: dict[str, Any], body: Callable[[AnsibleModule, VcenterSession], dict[str, Any]], **options: Any
-) -> None:
-    """Run ``body`` with a connection to vCenter, then exit or fail. ``options`` are those of AnsibleModule."""
-    module = _module({**CONNECTION_SPEC, **spec}, **options)
-    if PYVMOMI_ERROR is not None:
-        module.fail_json(msg=missing_required_lib("pyVmomi"), exception=PYVMOMI_ERROR)
-    try:
-        with connected(connection_of(module.params), patience_of(module.params)) as client:
-            result = body(module, VcenterSession(client))
-    except VsphereError as error:
-        about = {"run_id": error.run_id, "option": error.option, "fenced": error.fenced}
-        module.fail_json(msg=printable(str(error)), **{name: value for name, value in about.items() if value})
-    finish(module, result)
-
-
-def _module(spec: dict[str, Any], **options: Any) -> AnsibleModule:
+def prepared(spec: dict[str, Any], **options: Any) -> AnsibleModule:
     """The module with its options. It fails if a number is not finite, before anything else is done."""
     # AnsibleModule completes the default of a dictionary in place.
     module = AnsibleModule(argument_spec=deepcopy(spec), supports_check_mode=True, **options)
@@ -83,31 +65,9 @@ def infinite_numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
             yield from infinite_numbers(item, name)
 
 
-def connection_of(params: dict[str, Any]) -> Endpoint:
-    """The vCenter that the module's options name."""
-    return Endpoint(
-        host=params["hostname"],
-        user=params["username"],
-        password=params["password"],
-        port=params["port"],
-        validate_certs=params["validate_certs"],
-        ca_path=params["ca_path"],
-    )
-
-
-def patience_of(params: dict[str, Any]) -> float:
-    """Seconds for which vCenter may be silent. Raises InvalidInput."""
-    patience = float(params["vcenter_patience"])
-    if patience < 0:
-        raise InvalidInput(
-            f"vcenter_patience is {patience}", hint="Give a number of seconds of at least 0", option="vcenter_patience"
-        )
-    return patience
-
-
 def run_local(spec: dict[str, Any], body: Callable[[AnsibleModule], dict[str, Any]], **options: Any) -> None:
     """Run ``body`` of a module that does not connect to vCenter, then exit or fail."""
-    module = _module(spec, **options)
+    module = prepared(spec, **options)
     try:
         result = body(module)
     except ImportError as error:
