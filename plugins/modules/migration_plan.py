@@ -99,13 +99,12 @@ options:
     default: false
   drs:
     description:
-      - How to guard the evacuation of O(host) or O(fault_domain) against DRS that moves the VMs by itself.
+      - How to guard the moves against DRS that moves the VMs by itself.
       - V(auto) excludes the VMs from DRS while they move, if the cluster allows overrides and the user may edit the cluster.
-        Otherwise the host is fenced after the VMs have left it, because the fence makes DRS evacuate the host.
-      - V(follow) lets DRS choose the targets and move the VMs. M(liveml.vsphere.vm_migrate) watches these moves, and moves the VMs
-        that DRS does not move.
-      - RV(plan.drs) has the decision, and M(liveml.vsphere.vm_migrate) carries it out. The option has no effect with
-        O(use_homes=true), or without O(host) and O(fault_domain).
+        Otherwise an evacuation fences the host after the VMs have left it, because the fence makes DRS evacuate the host.
+      - V(follow) excludes no VM from DRS. In an evacuation of O(host) or O(fault_domain), DRS chooses the targets and moves the VMs.
+        M(liveml.vsphere.vm_migrate) watches these moves, and moves the VMs that DRS does not move.
+      - RV(plan.drs) has the decision, and M(liveml.vsphere.vm_migrate) carries it out.
     type: str
     choices: [auto, follow]
     default: auto
@@ -216,7 +215,9 @@ plan:
       type: list
       elements: str
     drs:
-      description: How DRS is handled, with one entry for each cluster of the evacuated hosts.
+      description:
+        - How DRS is handled, with one entry for each cluster of the evacuated hosts, and for each other cluster whose DRS may move one of
+          the VMs by itself.
       type: list
       elements: dict
       contains:
@@ -237,10 +238,11 @@ plan:
         how:
           description:
             - V(ignore) if DRS moves none of the planned VMs by itself, so nothing must be done.
-            - V(pin) if the VMs in RV(plan.drs[].pinned) get an override that excludes them from DRS before the host is fenced,
+            - V(pin) if the VMs in RV(plan.drs[].pinned) get an override that excludes them from DRS before they move,
               and their previous settings afterwards.
             - V(fence_last) if the VMs move before the host is fenced.
             - V(follow) if DRS chooses the targets and moves the VMs.
+            - V(allow) if DRS may move the VMs before their turn. They then move from where they are. Not in evacuations.
           type: str
           sample: pin
         pinned:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from .._core.codec import encoded
 from .._core.untrusted import printable
-from .._core.wording import percent, stall_text
+from .._core.wording import percent, plural, stall_text
 from .._experiments.model import Experiment
 from .._run.events import (
     DrsKept,
@@ -301,9 +301,9 @@ def _text_of_guard(event: Event) -> str | None:
         case FenceKept(host=host, detail=detail):
             return f"the fence of {host} could not be lifted: {detail}"
         case DrsPinning(pins=pins):
-            return f"excluding {len(pins)} VMs from DRS while they move"
+            return f"excluding {plural(len(pins), 'VM')} from DRS while they move"
         case DrsRestored(vms=vms):
-            return f"DRS has its earlier overrides of {len(vms)} VMs again"
+            return f"DRS has its earlier overrides of {plural(len(vms), 'VM')} again"
         case DrsKept(vms=vms, detail=detail):
             return f"the overrides of DRS could not be set back for {', '.join(vm.name for vm in vms)}: {detail}"
     return None

@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""DRS: whether it moves the planned VMs by itself, and how an evacuation is guarded against that. Pure.
+"""DRS: whether it moves the planned VMs by itself, and how their moves are guarded against that. Pure.
 
-DRS that is fully automated for a VM evacuates it as soon as its host is fenced, to a host of its choice and without a watch.
+DRS that is fully automated for a VM evacuates it as soon as its host is fenced, to a host of its choice and without a watch. At any
+other time it may move the VM to balance the load.
 """
 
 from __future__ import annotations
@@ -14,49 +15,65 @@ from collections.abc import Iterable, Iterator, Sequence
 from .._vsphere.estate import EDIT_CLUSTER, Automation, Drs, Estate, HostState
 from .model import DrsDecision, DrsHandling, DrsOption, Move, Plan, PlanRequest
 
-_FENCE_LAST = "so they leave before the host is fenced"
+# What is done without a pin in an evacuation, and else; and the end of the sentence that says so.
+_UNPINNED = {
+    True: (DrsHandling.FENCE_LAST, "so they leave before the host is fenced"),
+    False: (DrsHandling.ALLOW, "so it may move them before their turn"),
+}
 
 
 def decisions(estate: Estate, request: PlanRequest, moves: Iterable[Move]) -> tuple[DrsDecision, ...]:
-    """One decision for each cluster of the evacuated hosts, sorted by MoID."""
+    """One decision for each cluster of the evacuated hosts, and for each other one that may move a VM by itself, sorted by MoID."""
+    evacuated = {estate.hosts[moid].cluster for moid in request.evacuated if moid in estate.hosts}
     clusters = {host.cluster: host for moid in request.evacuated if (host := estate.hosts.get(moid))}
     leaving: dict[str, list[str]] = {cluster: [] for cluster in clusters}
     for move in moves:
-        if move.source in request.evacuated:
-            leaving[estate.hosts[move.source].cluster].append(move.vm)
-    return tuple(_decision(estate, clusters[moid], leaving[moid], request) for moid in sorted(clusters))
+        if (source := estate.hosts.get(move.source)) is not None:
+            clusters.setdefault(source.cluster, source)
+            leaving.setdefault(source.cluster, []).append(move.vm)
+    found = (
+        _decision(estate, clusters[moid], leaving[moid], request, evacuated=moid in evacuated)
+        for moid in sorted(clusters)
+    )
+    return tuple(each for each in found if each.cluster in evacuated or each.how is not DrsHandling.IGNORE)
 
 
-def _decision(estate: Estate, host: HostState, vms: Sequence[str], request: PlanRequest) -> DrsDecision:
-    """How DRS of the host's cluster is handled while VMs (MoIDs) leave."""
+def _decision(
+    estate: Estate, host: HostState, vms: Sequence[str], request: PlanRequest, *, evacuated: bool
+) -> DrsDecision:
+    """How DRS of the host's cluster is handled while VMs (MoIDs) move."""
     drs = estate.drs_of(host)
     automated = tuple(sorted(vm for vm in vms if drs.of(vm) is Automation.FULL))
     how, why = DrsHandling.IGNORE, ""
     if any(drs.of(vm) is Automation.UNKNOWN for vm in vms):
-        how, why = DrsHandling.FENCE_LAST, _unknown(host)
+        how, why = _UNPINNED[evacuated][0], _unknown(host, _UNPINNED[evacuated][1])
     elif automated:
-        how, reason = _handling(drs, request.drs, may_edit=host.cluster in request.editable_clusters)
+        may_edit = host.cluster in request.editable_clusters
+        how, reason = _handling(drs, request.drs, may_edit=may_edit, evacuated=evacuated)
         why = f"DRS of cluster {host.cluster_name} is fully automated for {len(automated)} of {len(vms)} VMs{reason}."
     pinned = automated if how is DrsHandling.PIN else ()
     return DrsDecision(host.cluster, host.cluster_name, drs.automation, how, pinned, why)
 
 
-def _handling(drs: Drs, option: DrsOption, *, may_edit: bool) -> tuple[DrsHandling, str]:
+def _handling(drs: Drs, option: DrsOption, *, may_edit: bool, evacuated: bool) -> tuple[DrsHandling, str]:
     """What is done about VMs that DRS moves by itself, and the rest of the sentence that says so."""
-    if option is DrsOption.FOLLOW:
+    unpinned, so = _UNPINNED[evacuated]
+    if option is DrsOption.FOLLOW and evacuated:
         return DrsHandling.FOLLOW, ". It chooses their targets and moves them"
+    if option is DrsOption.FOLLOW:
+        return unpinned, f", {so}"
     if drs.overrides_allowed is None:
-        return DrsHandling.FENCE_LAST, f", and it could not be read whether the cluster allows overrides, {_FENCE_LAST}"
+        return unpinned, f", and it could not be read whether the cluster allows overrides, {so}"
     if not drs.overrides_allowed:
-        return DrsHandling.FENCE_LAST, f", and the cluster does not allow overrides, {_FENCE_LAST}"
+        return unpinned, f", and the cluster does not allow overrides, {so}"
     if not may_edit:
-        return DrsHandling.FENCE_LAST, f", and you may not edit the cluster ({EDIT_CLUSTER}), {_FENCE_LAST}"
+        return unpinned, f", and you may not edit the cluster ({EDIT_CLUSTER}), {so}"
     return DrsHandling.PIN, ". They are excluded from DRS while they move"
 
 
-def _unknown(host: HostState) -> str:
+def _unknown(host: HostState, so: str) -> str:
     return (
-        f"It could not be read whether DRS of cluster {host.cluster_name} moves these VMs by itself, {_FENCE_LAST}. "
+        f"It could not be read whether DRS of cluster {host.cluster_name} moves these VMs by itself, {so}. "
         "Grant the user System.Read on the cluster."
     )
 
@@ -66,8 +83,7 @@ def pinnable_clusters(estate: Estate, request: PlanRequest) -> frozenset[str]:
 
     Only for these it matters whether the user may edit the cluster.
     """
-    leaving = [vm for moid in request.vms if (vm := estate.vms[moid]).host in request.evacuated]
-    sources = [(vm, estate.hosts[vm.host]) for vm in leaving if vm.host in estate.hosts]
+    sources = [(vm, estate.hosts[vm.host]) for moid in request.vms if (vm := estate.vms[moid]).host in estate.hosts]
     return frozenset(
         source.cluster
         for vm, source in sources
@@ -102,7 +118,7 @@ def drs_drift(plan: Plan, estate: Estate) -> Iterator[tuple[str, str]]:
         decision = known.get(source.cluster) if source else None
         if vm is None or source is None or decision is None or vm.host != move.source:
             continue
-        guarded = move.vm in decision.pinned or decision.how in (DrsHandling.FENCE_LAST, DrsHandling.FOLLOW)
+        guarded = move.vm in decision.pinned or decision.how not in (DrsHandling.IGNORE, DrsHandling.PIN)
         found = estate.drs_of(source).of(move.vm)
         if not guarded and found is Automation.FULL:
             yield move.vm_name, f"DRS of cluster {source.cluster_name} now moves the VM by itself"

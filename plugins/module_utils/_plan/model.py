@@ -31,15 +31,17 @@ class DrsOption(StrEnum):
 
 
 class DrsHandling(StrEnum):
-    """How an evacuation is guarded against moves of DRS.
+    """How the moves of a plan are guarded against DRS.
 
-    ``pin`` gives VMs an override that excludes them before the host is fenced, and their previous values afterwards.
+    ``pin`` gives VMs an override that excludes them before they move, and their previous values afterwards. ``fence_last`` and
+    ``follow`` are of evacuations only, ``allow`` is of all others.
     """
 
     IGNORE = "ignore"  # DRS moves none of the VMs by itself
     PIN = "pin"
     FENCE_LAST = "fence_last"  # the VMs move before the host is fenced
     FOLLOW = "follow"  # DRS chooses the targets and moves the VMs, while the run watches
+    ALLOW = "allow"  # DRS may move VMs before their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class Plan:
     moves: tuple[Move, ...]
     refusals: tuple[Refusal, ...] = ()
     settled: tuple[str, ...] = ()  # names of VMs that are at their destination already
-    drs: tuple[DrsDecision, ...] = ()  # one for each cluster of the evacuated hosts
+    drs: tuple[DrsDecision, ...] = ()  # for each cluster of the evacuated hosts, and for others whose DRS moves a VM
 
 
 @dataclass(frozen=True, slots=True)

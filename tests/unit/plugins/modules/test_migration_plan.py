@@ -154,11 +154,12 @@ class Asked:
         ({"host": "esx-1"}, ["pin"], {"c"}),
         ({"host": "esx-1", "drs": "follow"}, ["follow"], set()),
         ({"fault_domain": "a"}, ["pin"], {"c"}),
-        ({"vms": ["ml-1"]}, [], set()),
+        ({"vms": ["ml-1"]}, ["pin"], {"c"}),
+        ({"vms": ["ml-1"], "drs": "follow"}, ["allow"], set()),
         ({"host": "esx-1", "use_homes": True}, [], set()),
     ],
 )
-def test_drs_is_handled_if_a_host_is_evacuated(
+def test_drs_is_handled_if_it_may_move_a_planned_vm(
     options: dict[str, Any], how: list[str], asked: set[str], tmp_path: Path
 ) -> None:
     drs = {"c": Drs(Automation.FULL, overrides_allowed=True, overrides={})}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""DRS: what it does with a VM, how an evacuation is guarded against it, and when a plan no longer guards."""
+"""DRS: what it does with a VM, how moves are guarded against it, and when a plan no longer guards."""
 
 from __future__ import annotations
 
@@ -166,12 +166,53 @@ def test_each_vm_that_drs_may_move_is_guarded(drs: Drs, editable: bool, option: 
 def test_nobody_is_asked_who_may_edit_a_cluster_that_is_not_edited(drs: Drs) -> None:
     request = PlanRequest(("vm-1",), evacuated=frozenset({"host-1"}))
     assert pinnable_clusters(world_of(drs), request) == frozenset()
-    assert pinnable_clusters(world_of(FULL), replace(request, evacuated=frozenset())) == frozenset()
     assert pinnable_clusters(world_of(FULL), request) == {"c"}
+    assert pinnable_clusters(world_of(FULL), replace(request, evacuated=frozenset())) == {"c"}
 
 
-def test_only_an_evacuation_handles_drs() -> None:
-    assert plan_all(world_of(FULL)).drs == ()
+@pytest.mark.parametrize(
+    ("drs", "editable", "option", "how", "pinned", "words"),
+    [
+        (FULL, True, "auto", "pin", ("vm-1", "vm-2"), "2 of 2 VMs. They are excluded from DRS while they move"),
+        (replace(FULL, overrides={"vm-1": EXCLUDED}), True, "auto", "pin", ("vm-2",), "1 of 2 VMs."),
+        (
+            FULL,
+            False,
+            "auto",
+            "allow",
+            (),
+            "may not edit the cluster (Host.Inventory.EditCluster), so it may move them",
+        ),
+        (
+            replace(FULL, overrides_allowed=False),
+            True,
+            "auto",
+            "allow",
+            (),
+            "does not allow overrides, so it may move them",
+        ),
+        (FULL, True, "follow", "allow", (), "2 of 2 VMs, so it may move them before their turn."),
+        (Drs(), True, "auto", "allow", (), "moves these VMs by itself, so it may move them before their turn. Grant"),
+    ],
+)
+def test_how_other_moves_are_guarded(
+    drs: Drs, editable: bool, option: str, how: str, pinned: tuple[str, ...], words: str
+) -> None:
+    clusters = frozenset({"c"} if editable else ())
+    plan = plan_all(world_of(drs), editable_clusters=clusters, drs=DrsOption(option))
+    (decision,) = plan.drs
+    assert (decision.how, decision.pinned) == (how, pinned)
+    assert words in decision.why
+    assert revalidate(plan, world_of(drs)) == ()
+
+
+@pytest.mark.parametrize(
+    "drs", [Drs(Automation.DISABLED), MANUAL, replace(FULL, overrides=dict.fromkeys(VMS, EXCLUDED))]
+)
+def test_other_moves_need_no_guard_against_drs_that_moves_nothing(drs: Drs) -> None:
+    plan = plan_all(world_of(drs))
+    assert plan.drs == ()
+    assert revalidate(plan, world_of(FULL)) == (), "DRS may move VMs of such a plan at any time"
 
 
 def test_an_empty_host_needs_no_guard() -> None:

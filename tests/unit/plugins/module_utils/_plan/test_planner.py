@@ -23,9 +23,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner impor
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host, find_vm, select_vms
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     AffinityRule,
+    Automation,
     Connection,
     Datastore,
     Device,
+    Drs,
     Estate,
     HostState,
     Maintenance,
@@ -258,7 +260,7 @@ def test_a_task_that_may_be_anothers_is_adopted_for_a_vm_that_could_move(questio
 
 
 def test_a_destination_is_kept_and_a_vm_that_is_there_is_settled() -> None:
-    world = estate([host(1), host(2), host(3)], [vm(1), vm(2, on=3)])
+    world = estate([host(1), host(2), host(3)], [vm(1), vm(2, on=3)], drs={"c": Drs(Automation.DISABLED)})
     plan = make_plan(world, PlanRequest(("vm-1", "vm-2"), destinations={"vm-1": "host-3", "vm-2": "host-3"}))
     assert plan_lines(plan) == ["ml-1: esx-1 → esx-3"]
     assert plan.settled == ("ml-2",)
