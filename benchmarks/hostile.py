@@ -52,7 +52,7 @@ USUAL_INPUTS = 1000
 MAX_SECONDS = 10.0
 MAX_RSS_MIB = 100
 GUESTS = 16
-LOCAL = {"evidence_report", "experiment_wait", "maintenance_request", "model_export"}
+LOCAL = {"evidence_report", "experiment_wait", "maintenance_request", "model_export", "run_info"}
 MODULES = (
     *sorted(LOCAL),
     "experiment_info",
@@ -320,7 +320,11 @@ def journal_cases(draw: st.DrawFn, folder: Path) -> Case:
         st.just(b"[" * 50_000),
     )
     data = b"\n".join(draw(st.lists(line, max_size=4))) + draw(st.sampled_from([b"", b"\n"]))
-    name = draw(st.sampled_from(["evidence_report", "migration_plan", "placement", "experiment_wait", "model_export"]))
+    name = draw(
+        st.sampled_from(
+            ["evidence_report", "migration_plan", "placement", "experiment_wait", "model_export", "run_info"]
+        )
+    )
     estate = draw(rows())
 
     def use() -> str:

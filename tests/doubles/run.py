@@ -25,7 +25,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, Rules, RunReport, RunRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import moves_in_flight, runs_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Maintenance
 
 from tests.doubles.vcenter import SOURCE, World
 
@@ -157,4 +157,26 @@ def run(
         ),
         listener=listener,  # type: ignore[arg-type]
         interrupted=interrupted,
+    )
+
+
+def restore(world: World, state: Path) -> RunReport:
+    """Take the host out of maintenance mode, and bring home every VM that is elsewhere."""
+    world.maintenance = Maintenance.NORMAL
+    estate = world.estate()
+    away = tuple(vm for vm, host in world.where.items() if host != SOURCE)
+    clusters = frozenset({"c"} if world.may_edit else ())
+    request = PlanRequest(vms=away, destinations=dict.fromkeys(away, SOURCE), editable_clusters=clusters)
+    return carry_out(
+        world,  # type: ignore[arg-type]
+        Watching(),  # type: ignore[arg-type]
+        RunRequest(
+            plan=make_plan(estate, request),
+            purpose=Purpose.RESTORE,
+            host=estate.hosts[SOURCE],
+            state=state,
+            rules=Rules(slots=SlotLimits(per_host=2), retries=0),
+        ),
+        listener=line,  # type: ignore[arg-type]
+        interrupted=lambda: False,
     )

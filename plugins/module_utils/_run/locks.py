@@ -62,6 +62,27 @@ def between_runs(state: Path, key: str, *, timeout: float, waiting: Callable[[st
         os.close(fd)
 
 
+def holder_of(state: Path, key: str) -> int | None:
+    """The process that carries out a run of ``key`` on this machine; 0 if its number is not known, ``None`` if there is none.
+
+    Raises InvalidInput if the lock may not be read.
+    """
+    path = state / "locks" / f"{key}.lock"
+    with accessing(path):
+        try:
+            fd = open_own(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        number = _holder(fd)
+        return int(number) if number.isdecimal() else 0
+    finally:
+        os.close(fd)
+    return None
+
+
 def _acquire(fd: int, timeout: float, waiting: Callable[[str], None], kind: int = fcntl.LOCK_EX) -> None:
     deadline, told = time.monotonic() + timeout, False
     while True:

@@ -21,7 +21,7 @@ from .._vsphere.estate import Estate
 from .._vsphere.faults import OwnReason
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import Fault
-from .events import Entry, vm_of
+from .events import Entry, Pin, vm_of
 from .executor import SOMEBODY, Executor, failures_of
 from .guard import Guard
 from .home_records import journal_homes, record_home
@@ -40,7 +40,7 @@ from .ports import ExperimentWatch, Observer, Vcenter
 from .record import RunRecord
 from .rollback import Rollback, rollback_reason
 from .state import MoveRecord, RunState, replay, with_verdicts_of_moves
-from .store import JOURNAL, new_run, unfinished_run, unfinished_run_of_vms
+from .store import JOURNAL, new_run, pins_left, runs_of, unfinished_run, unfinished_run_of_vms
 
 UNOBSERVED = Fault(OwnReason.END_NOT_OBSERVED, "the move ended while no process watched it")
 
@@ -105,7 +105,7 @@ def carry_out(
             earlier = None
         if earlier is not None:
             return run(request, *earlier)
-        if not request.plan.moves:
+        if not request.plan.moves and not _pins_to_take_back(request):
             return RunReport("", None, Outcome((), ()))
         return run(request, new_run(request.state, request.purpose, request.subject), None)
 
@@ -115,6 +115,13 @@ def _earlier_run(request: RunRequest) -> tuple[Path, RunState] | None:
     if request.host is None:
         return unfinished_run_of_vms(request.state, request.plan)
     return unfinished_run(request.state, request.key, request.purpose, request.subject)
+
+
+def _pins_to_take_back(request: RunRequest) -> dict[str, Pin]:
+    """The VMs (MoIDs) of the request, or of earlier runs for the same host, that are still excluded from DRS by an earlier run."""
+    planned = {move.vm for move in request.plan.moves}
+    left = pins_left(runs_of(request.state, request.plan.vcenter.instance_uuid))
+    return {vm: pin for vm, (run, pin) in left.items() if vm in planned or run.key == request.key}
 
 
 def _is_over(earlier: RunState, request: RunRequest) -> bool:
@@ -179,7 +186,7 @@ class _Run:
             journal,
             host=request.host.moid if request.host and (request.fence or (earlier and earlier.own_fence)) else None,
             own=earlier is not None and earlier.own_fence,
-            pins=earlier.pins if earlier is not None else {},
+            pins={**(earlier.pins if earlier is not None else {}), **_pins_to_take_back(request)},
         )
 
     @property

@@ -68,7 +68,7 @@ class RunState:
     """A run as its journal describes it. ``moves`` is keyed by VM MoID; the latest plan of a VM counts.
 
     ``own_fence``: the run fenced its host, and did not lift the fence. ``pins``: VMs by MoID that it excluded from DRS, and
-    that do not have their earlier overrides again.
+    that do not have their earlier overrides again. ``unpinned``: VMs (MoIDs) that it gave back to DRS, also for an earlier run.
 
     ``rolling_back`` is why the run brings back what it moved, "" when it does not; ``back`` holds these moves by VM MoID.
     ``homes_cleared`` are VMs that need no home any more, each with the time (UTC, ISO 8601) since when. ``verdicts`` are
@@ -90,6 +90,7 @@ class RunState:
     homes_cleared: Mapping[str, str] = field(default_factory=dict)
     own_fence: bool = False
     pins: Mapping[str, Pin] = field(default_factory=dict)
+    unpinned: frozenset[str] = frozenset()
     rolling_back: str = ""
     back: Mapping[str, MoveRecord] = field(default_factory=dict)
     verdicts: Mapping[tuple[str, str], VerdictReached] = field(default_factory=dict)
@@ -172,7 +173,8 @@ def _guarded(state: RunState, event: Event) -> RunState:
             return replace(state, pins={**{pin.vm.moid: pin for pin in pins}, **state.pins})
         case DrsRestored(vms=vms):
             freed = {vm.moid for vm in vms}
-            return replace(state, pins={moid: pin for moid, pin in state.pins.items() if moid not in freed})
+            kept = {moid: pin for moid, pin in state.pins.items() if moid not in freed}
+            return replace(state, pins=kept, unpinned=state.unpinned | freed)
     return state
 
 

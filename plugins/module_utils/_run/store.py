@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from .._core.files import accessing
 from .._core.own_files import check_own_folder
 from .._plan.model import Move, Plan, Refusal
 from .._vsphere.estate import Estate, VcenterInfo
-from .events import DrsPlanned, Entry, Event, MovePlanned, RunResumed, RunStarted, VmRefused
+from .events import DrsPlanned, Entry, Event, MovePlanned, Pin, RunResumed, RunStarted, VmRefused
 from .journal import Reading, read_journal, unreadable
 from .model import Purpose, run_key
 from .state import RunState, replay
@@ -268,6 +268,18 @@ def unfinished_run_of_vms(state: Path, plan: Plan) -> tuple[Path, RunState] | No
                 raise unreadable(folder / JOURNAL, reading.problem)
             return folder, run
     return None
+
+
+def pins_left(runs: Sequence[RunState]) -> dict[str, tuple[RunState, Pin]]:
+    """The VMs (MoIDs) that runs excluded from DRS and no run gave back, with the run and the pin that knows the earlier override.
+
+    ``runs`` are those of one vCenter, newest first.
+    """
+    left: dict[str, tuple[RunState, Pin]] = {}
+    for run in reversed(runs):
+        left = {vm: found for vm, found in left.items() if vm not in run.unpinned}
+        left = {**{vm: (run, pin) for vm, pin in run.pins.items()}, **left}
+    return left
 
 
 def arrivals(runs: Iterable[RunState], estate: Estate) -> dict[str, str]:

@@ -16,7 +16,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Rules
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import pins_left, runs_of, state_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Automation,
     DrsOverride,
@@ -24,7 +24,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
 )
 
 from tests.builders.journals import journal_rows
-from tests.doubles.run import run
+from tests.doubles.run import restore, run
 from tests.doubles.vcenter import SOURCE, Killed, World
 
 OWN = {"vm-2": DrsOverride(enabled=True, behavior=Automation.FULL), "vm-3": DrsOverride(behavior=Automation.MANUAL)}
@@ -129,6 +129,46 @@ def test_killed_at_any_moment_drs_moves_nothing_unwatched_and_gets_its_overrides
         assert world.overrides == OWN, calls
         assert world.movers == {}, (calls, kinds(folder))
         assert set(journal_homes(folder, "uuid")) == {"vm-1", "vm-2", "vm-3"}, calls
+    assert killed > 30
+
+
+def test_a_restore_excludes_its_vms_from_drs_while_they_move(state: Path) -> None:
+    world = automated()
+    run(world, state)
+    seen = []
+    move = world.relocate
+
+    def relocate(*arguments: Any, **options: Any) -> Any:
+        seen.append({vm for vm, override in world.overrides.items() if override.enabled is False})
+        return move(*arguments, **options)
+
+    world.relocate = relocate  # type: ignore[method-assign]
+    report = restore(world, state)
+    assert report.failures == ()
+    assert set(world.where.values()) == {SOURCE}
+    assert seen and all(pinned == {"vm-1", "vm-2", "vm-4"} for pinned in seen)
+    assert world.overrides == OWN
+
+
+def test_whatever_run_follows_a_killed_one_gives_its_vms_back_to_drs(state: Path) -> None:
+    killed = 0
+    for calls in range(1, 200):
+        world, folder = automated(3), state_path(str(state / str(calls)))
+        world.calls_left = calls
+        try:
+            run(world, folder)
+        except Killed:
+            killed += 1
+        else:
+            break
+        world.calls_left = -1
+        for _tick in range(3):
+            world.advance()
+        report = restore(world, folder)
+        assert report.failures == (), (calls, report.failures)
+        assert set(world.where.values()) == {SOURCE}, calls
+        assert world.overrides == OWN, calls
+        assert pins_left(runs_of(folder, "uuid")) == {}, calls
     assert killed > 30
 
 

@@ -1,0 +1,94 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How hosts, VMs and runs stand: a table and a few sentences, from what the modules returned. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from .._core.untrusted import printable
+from .._core.wording import plural
+
+Row = Mapping[str, Any]
+_HEAD = ("host", "fault domain", "state", "CPU", "memory", "VMs", "experiments")
+_STATES = {"normal": "in service", "entering": "fenced", "in": "in maintenance mode"}
+_HOME, _AWAY, _UNHEALTHY = "home", "away", "home_unhealthy"  # outcomes of a placement
+
+
+def status_lines(
+    hosts: Sequence[Row], placements: Sequence[Row], runs: Sequence[Row], experiments: Sequence[Row] | None = None
+) -> list[str]:
+    """The lines of a status, from the results of ``host_info``, ``placement``, ``run_info`` and ``experiment_info``.
+
+    ``experiments`` is ``None`` if nobody asked for them.
+    """
+    lines = [*_table(hosts, experiments), "", *_homes(placements, hosts), ""]
+    lines += [line for run in runs for line in _run(run)] or ["No run has a journal in this state directory."]
+    return [printable(line) for line in lines]
+
+
+def _table(hosts: Sequence[Row], experiments: Sequence[Row] | None) -> list[str]:
+    """One line for each host, under a line of titles."""
+    columns = len(_HEAD) - (experiments is None)
+    rows = [_HEAD[:columns], *(_cells(host, experiments)[:columns] for host in hosts)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _cells(host: Row, experiments: Sequence[Row] | None) -> tuple[str, ...]:
+    on = [vm for vm in host["vms"] if vm["power"] == "poweredOn"]
+    off = len(host["vms"]) - len(on)
+    vms = {vm["moid"] for vm in host["vms"]}
+    found = {(e["provider"], e["id"], e.get("cluster") or e["vm"]) for e in experiments or () if e["vm"] in vms}
+    return (
+        str(host["name"]),
+        str(host["fault_domain"] or "-"),
+        _state(host),
+        f"{host['cpu_percent']:.0f} %",
+        f"{host['memory_percent']:.0f} %",
+        f"{len(on)} (+{off} off)" if off else str(len(on)),
+        str(len(found)),
+    )
+
+
+def _state(host: Row) -> str:
+    """Connection and maintenance mode; the connection only if something is wrong with it."""
+    state = _STATES.get(host["maintenance"], str(host["maintenance"]))
+    red = sum(alarm["status"] == "red" for alarm in host["alarms"])
+    parts = [] if host["connection"] == "connected" else [str(host["connection"])]
+    return ", ".join([*parts, state, *([plural(red, "red alarm")] if red else [])])
+
+
+def _homes(placements: Sequence[Row], hosts: Sequence[Row]) -> Iterator[str]:
+    """Which VMs are away from home, by home, with the command that brings them back."""
+    away = [row for row in placements if row["outcome"] != _HOME]
+    if not away:
+        yield "No VM is away from a recorded home."
+    # A restore takes the host out of maintenance mode first.
+    ready = {host["name"] for host in hosts if host["connection"] == "connected"}
+    for home in sorted({row["home"] for row in away}):
+        outcomes = {_AWAY, _UNHEALTHY} if home in ready else {_AWAY}
+        waiting = [row["vm"] for row in away if row["home"] == home and row["outcome"] in outcomes]
+        if waiting:
+            yield f"Away from {home}: {', '.join(waiting)}."
+            yield f"  Bring them home: ansible-playbook liveml.vsphere.restore_host -e restore_host_name={home}"
+        yield from (row["text"] for row in away if row["home"] == home and row["outcome"] not in outcomes)
+
+
+def _run(run: Row) -> Iterator[str]:
+    """A run: what it is for and how it stands, its experiments, and its report."""
+    yield f"{run['run_id']}"
+    yield f"  {run['text']}"
+    told = list(_experiments(run["experiments"]))
+    yield from (f"  {line}" for line in told)
+    if run["report_path"]:
+        yield f"  Report: {run['report_path']}"
+
+
+def _experiments(experiments: Iterable[Row]) -> Iterator[str]:
+    """One line for each experiment; an experiment in several VMs has one for each of them."""
+    for each in experiments:
+        yield f"{each['name']} in {each['vm']}: {each['verdict'] or 'no verdict yet'}"

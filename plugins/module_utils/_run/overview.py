@@ -1,0 +1,179 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run in a few facts and sentences, for people who ask how things stand. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .._core.wording import moment, plural
+from .._experiments.model import Verdict
+from .events import Entry, LeftBehind, RunResumed, RunStarted
+from .model import MoveResult, Purpose
+from .state import MoveRecord, RunState
+from .store import StoredRun, pins_left
+
+_SUBJECTS = {
+    Purpose.EVACUATE: "Evacuation of {host}",
+    Purpose.RESTORE: "Restore of {host}",
+    Purpose.MIGRATE: "Move of {vms}",
+    Purpose.WITNESS: "Witness of {vms}",
+}
+_PLAYBOOKS = {
+    Purpose.EVACUATE: "ansible-playbook liveml.vsphere.evacuate_host -e evacuate_host_name={host}",
+    Purpose.RESTORE: "ansible-playbook liveml.vsphere.restore_host -e restore_host_name={host}",
+    Purpose.MIGRATE: "ansible-playbook liveml.vsphere.migrate_vm -e migrate_vm_name={vms}",
+}
+
+
+class RunStatus(StrEnum):
+    """How a run stands."""
+
+    RUNNING = "running"  # a process of this machine carries it out
+    INTERRUPTED = "interrupted"  # no process carries it out; the same playbook resumes it
+    SUPERSEDED = "superseded"  # it never ended, and another run for the same host began after it
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """An experiment of the run, and the last verdict about it; "" if none was reached."""
+
+    vm: str
+    name: str
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunOverview:
+    """A run as its journal tells it. VMs are names, times are UTC in ISO 8601, and lists are sorted."""
+
+    run_id: str
+    subject: str
+    status: RunStatus
+    result: str  # success, failed or unfinished
+    started: str
+    ended: str | None  # of the last event, unless the run goes on
+    vms: int
+    moved: int
+    in_flight: tuple[str, ...]
+    left_behind: tuple[str, ...]
+    experiments: tuple[Tally, ...]
+    fenced: bool  # this run fenced the host and did not lift the fence
+    pinned: tuple[str, ...]  # still excluded from DRS by this run
+    pid: int | None  # of the process that carries it out; 0 if its number is not known
+    resume: str  # the command that resumes it, or ""
+
+    @property
+    def text(self) -> str:
+        """What a person wants to know, in one paragraph."""
+        sentences = [f"{self.subject}: {self._standing}.", f"{self.moved} of {plural(self.vms, 'VM')} moved."]
+        sentences += [
+            f"{label}: {', '.join(names)}."
+            for label, names in (
+                ("Still moving when the run was last seen", self.in_flight),
+                ("Not moved", self.left_behind),
+                ("Still excluded from DRS", self.pinned),
+            )
+            if names
+        ]
+        if self.resume:
+            sentences.append(f"To continue: {self.resume}")
+        return " ".join(sentences)
+
+    @property
+    def _standing(self) -> str:
+        if self.status is RunStatus.RUNNING:
+            return f"under way since {moment(self.started)}{f' in process {self.pid}' if self.pid else ''}"
+        if self.status is RunStatus.INTERRUPTED:
+            return f"interrupted, last seen at {moment(self.ended)}"
+        if self.status is RunStatus.SUPERSEDED:
+            return f"never ended, last seen at {moment(self.ended)}; another run followed"
+        return f"{'succeeded' if self.result == 'success' else self.result} at {moment(self.ended)}"
+
+
+def overviews(runs: Sequence[StoredRun], holder: Callable[[str], int | None]) -> list[RunOverview]:
+    """The overviews of all runs of a state directory, newest first, as they are given.
+
+    ``holder`` returns the process that carries out a run for a key, 0 if its number is not known, ``None`` without one.
+    """
+    found: list[RunOverview] = []
+    newer: set[str] = set()
+    pinned = _still_pinned([run.state for run in runs])
+    for run in runs:
+        key, last = run.state.key, run.state.key not in newer
+        pid = holder(key) if last and not run.state.finished else None
+        found.append(_overview(run, pinned.get(run.state.run_id, ()), pid, superseded=not last))
+        newer.add(key)
+    return found
+
+
+def _still_pinned(runs: Sequence[RunState]) -> dict[str, list[str]]:
+    """By run ID, the names of the VMs that the run excluded from DRS and no run gave back."""
+    by_vcenter: dict[str, list[RunState]] = {}
+    for run in runs:
+        by_vcenter.setdefault(run.key.partition(".")[0], []).append(run)
+    found: dict[str, list[str]] = {}
+    for of_one in by_vcenter.values():
+        for run, pin in pins_left(of_one).values():
+            found.setdefault(run.run_id, []).append(pin.vm.name)
+    return found
+
+
+def _overview(run: StoredRun, pinned: Collection[str], pid: int | None, *, superseded: bool) -> RunOverview:
+    state, entries = run.state, run.entries
+    status = _status(state, pid, superseded=superseded)
+    moves = sorted(state.moves.values(), key=lambda move: move.number)
+    names = {"host": state.host_name, "vms": ", ".join(sorted({move.vm_name for move in moves})) or "VMs"}
+    resumable = status is RunStatus.INTERRUPTED and state.purpose in _PLAYBOOKS
+    return RunOverview(
+        run_id=state.run_id,
+        subject=_SUBJECTS[state.purpose].format(**names),
+        status=status,
+        result=state.result,
+        started=state.started_at,
+        ended=None if status is RunStatus.RUNNING else entries[-1].at,
+        vms=len(moves),
+        moved=sum(move.result is MoveResult.MOVED for move in moves),
+        in_flight=_names(state.in_flight),
+        left_behind=_left_behind(entries, moves) if status is RunStatus.FINISHED else (),
+        experiments=_experiments(state),
+        fenced=state.own_fence,
+        pinned=tuple(sorted(pinned)),
+        pid=pid if status is RunStatus.RUNNING else None,
+        resume=_PLAYBOOKS[state.purpose].format(**names) if resumable else "",
+    )
+
+
+def _status(state: RunState, pid: int | None, *, superseded: bool) -> RunStatus:
+    if state.finished:
+        return RunStatus.FINISHED
+    if pid is not None:
+        return RunStatus.RUNNING
+    return RunStatus.SUPERSEDED if superseded else RunStatus.INTERRUPTED
+
+
+def _names(moves: Sequence[MoveRecord]) -> tuple[str, ...]:
+    return tuple(sorted({move.vm_name for move in moves}))
+
+
+def _left_behind(entries: Sequence[Entry], moves: Sequence[MoveRecord]) -> tuple[str, ...]:
+    """VMs whose move failed or did not start, and those that the last process of the run reported as left behind."""
+    begin = max(n for n, entry in enumerate(entries) if isinstance(entry.event, RunStarted | RunResumed))
+    named = {entry.event.vm.name for entry in entries[begin:] if isinstance(entry.event, LeftBehind)}
+    return tuple(
+        sorted({*named, *_names([m for m in moves if m.result not in (MoveResult.MOVED, MoveResult.GONE, None)])})
+    )
+
+
+def _experiments(state: RunState) -> tuple[Tally, ...]:
+    found = []
+    for experiment in state.experiments:
+        reached = state.verdicts.get((experiment.vm, experiment.id))
+        name = experiment.description or experiment.id
+        found.append(Tally(experiment.vm_name, name, reached.verdict if reached else None))
+    return tuple(sorted(found, key=lambda tally: (tally.vm, tally.name)))
