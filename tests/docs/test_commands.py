@@ -52,7 +52,7 @@ ENDS = {r"^timeout --signal=KILL": {137}}
 # Pages that continue where another one ended.
 FOLLOWS = {"howto_verify_evidence": "tutorial_lab"}
 # Pages that take long, and whose commands other tests run as well.
-LONG = {"howto_gitops", "howto_notifications", "howto_tensorflow_pytorch", "howto_vmc"}
+LONG = {"howto_gitops", "howto_notifications", "howto_tensorflow_pytorch", "howto_vmc", "howto_witness"}
 # How fast simulated time passes: in the tutorial a run is killed under way.
 TIME_SCALES = {"tutorial_lab": "0.1"}
 

@@ -25,7 +25,7 @@ def evidence(state_dir: Path, purpose: str) -> dict:
 
 
 def test_round_trip_under_real_training_then_a_killed_server(tmp_path: Path, measured: Measured) -> None:
-    with running_lab("--time-scale", "0.12", "--drs", "full") as lab:
+    with running_lab("--time-scale", "0.06", "--drs", "full") as lab:
         before = lab.where()
         leaving = lab.on(HOST)
         out = play("evacuate_host", lab, tmp_path, evacuate_host_name=HOST)

@@ -196,7 +196,7 @@ class Stage:
 
 
 # Roles with every kind of option that takes a secret.
-SAMPLE = {"evacuate_host", "migrate_vm"}
+SAMPLE = {"evacuate_host"}
 
 
 def roles_of(stage: Stage, state: Path) -> Iterator[tuple[str, dict[str, Any]]]:

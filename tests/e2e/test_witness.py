@@ -187,6 +187,7 @@ def test_moves_of_drs_and_of_a_person_are_proved(
             moved(lab, 6)
             lab.post(f"vms/{VMS[0]}", action="move", target="esx-03")
             seen(state, 7)
+            until(lambda: '"maintenance_seen"' in journal(state))  # the witness looks at it every few seconds
         output, _error = process.communicate(timeout=120)
     assert process.returncode == 0, output
     document = evidence(state)

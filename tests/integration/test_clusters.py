@@ -77,7 +77,9 @@ def holds(stall: dict[str, Any], true: float, measured: Measured) -> None:
         assert stall["low"] <= true, (stall, true)
 
 
-@pytest.mark.parametrize(("moving", "resting"), [(FOLLOWER, LEADER), (LEADER, FOLLOWER)])
+@pytest.mark.parametrize(
+    ("moving", "resting"), [(FOLLOWER, LEADER), pytest.param(LEADER, FOLLOWER, marks=pytest.mark.thorough)]
+)
 def test_the_experiment_stalls_as_long_as_the_node_that_moves(
     runs: Runs, measured: Measured, moving: str, resting: str
 ) -> None:

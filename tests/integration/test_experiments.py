@@ -96,7 +96,7 @@ def watched(lab: Lab, run_module: RunModule, tmp_path: Path) -> Watched:
     return Watched(lab, run_module, tmp_path)
 
 
-@pytest.mark.parametrize("stun", [0.4, 1.2, 3.0])
+@pytest.mark.parametrize("stun", [0.4, pytest.param(1.2, marks=pytest.mark.thorough), 3.0])
 def test_a_stun_lies_within_the_stated_interval(watched: Watched, measured: Measured, stun: float) -> None:
     judgement = watched.through({"action": "stun", "seconds": stun}, seconds=stun + 0.5)
     true = watched.lab.get("state")["vms"][VM]["freezes"][-1]["seconds"]

@@ -42,7 +42,14 @@ def check(guest: Guest, settings: Settings, measured: Measured) -> None:
             assert trial.high - trial.low < MAX_WIDTH, trial
 
 
-@pytest.mark.parametrize(("way", "lengths"), [("direct", (0.6, 3.5)), ("proxied", (1.8,))])
+@pytest.mark.parametrize(
+    ("way", "lengths"),
+    [
+        ("direct", (1.8,)),
+        pytest.param("direct", (0.6, 3.5), marks=pytest.mark.thorough),
+        pytest.param("proxied", (1.8,), marks=pytest.mark.thorough),
+    ],
+)
 def test_a_freeze_that_loses_packets_is_measured(
     guest: Guest, way: str, lengths: tuple[float, ...], measured: Measured
 ) -> None:
@@ -58,6 +65,7 @@ def test_a_freeze_of_the_vm_is_distinguished_from_a_stall_of_the_training(guest:
         assert kept.contained
 
 
+@pytest.mark.thorough
 def test_a_freeze_is_measured_over_tls(tmp_path: Path, measured: Measured) -> None:
     certificate, key = pem(tmp_path, "guest", GUEST)
     with training(str(certificate), str(key)) as secret:

@@ -22,14 +22,16 @@ from lab.errors import LabError
 
 # Far from the blocks of labs on this machine, and of other runs of these tests.
 FAR = 256 * (100 + os.getpid() % 100)
+CLAIM_PORT = 61_999
 
 
 @pytest.fixture
 def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Look for blocks elsewhere."""
     monkeypatch.setattr(addresses, "address_at", lambda position: address_at(position + FAR))
-    monkeypatch.setattr(addresses, "port_offset", lambda address: 7)
-    monkeypatch.setattr(addresses, "CLAIM_PORT", 54999)
+    # Ports that no connection of another program gets by chance.
+    monkeypatch.setattr(addresses, "port_offset", lambda address: 62_007 - API_PORT)
+    monkeypatch.setattr(addresses, "CLAIM_PORT", CLAIM_PORT)
     yield
 
 
@@ -63,7 +65,7 @@ def test_two_claims_never_overlap() -> None:
 @pytest.mark.usefixtures("far")
 def test_big_labs_take_blocks_in_a_row() -> None:
     with socket.socket() as other:
-        other.bind((address_at(FAR + BLOCK_SIZE), 54999))
+        other.bind((address_at(FAR + BLOCK_SIZE), CLAIM_PORT))
         claim = claim_addresses([1, 40])
         assert (claim.first, len(claim.sockets)) == (2 * BLOCK_SIZE, 2)
         claim.close()
