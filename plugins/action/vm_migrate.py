@@ -27,17 +27,19 @@ import select
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from ansible import constants
+from ansible import constants, context
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import RunDisplay
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, leave_note
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import with_login
 
 display = Display()
@@ -71,6 +73,10 @@ def _lines_wanted() -> bool:
 
 # Ansible loads this file before it starts the task's process, in which the terminal is no longer known.
 _ROWS = _terminal_rows()
+if (
+    context.CLIARGS and threading.current_thread() is threading.main_thread()
+):  # not where somebody only imports this file
+    Ending().begin()
 
 
 class ActionModule(ActionBase):
@@ -83,6 +89,9 @@ class ActionModule(ActionBase):
         """Run the module. Live lines need a module that runs on this machine."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = with_login(self._task.args, task_vars or {}, self._templar.template)
+        if self._connection.transport == "local" and not self._task.check_mode:
+            state_dir = str(arguments.get("state_dir", "~/.local/state/liveml.vsphere"))
+            leave_note(os.getppid(), state_dir, arguments.get("host"))
         if self._connection.transport != "local" or not _lines_wanted():
             return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars)}
         rows = _ROWS if _alone(task_vars or {}) else 0

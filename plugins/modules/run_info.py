@@ -13,7 +13,7 @@ version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
 description:
-  - Reports the runs whose journals are on this controller, the newest first, whether each of them goes on, was interrupted or has
+  - Reports the runs whose journals are on this controller, the newest first, whether each of them is running, was interrupted or has
     ended, what is left to do, and where the evidence is.
   - It reads journals only and does not connect to vCenter. So it also answers while vCenter is down.
 extends_documentation_fragment:
@@ -34,7 +34,7 @@ options:
     choices: [evacuate, restore, migrate, witness]
   limit:
     description:
-      - Maximum number of runs to return. The newest count, and runs that go on, were interrupted, or have left something to do.
+      - Maximum number of runs to return. The newest count, and runs that are running, were interrupted, or have left something to do.
     type: int
     default: 10
   state_dir:
@@ -112,7 +112,7 @@ runs:
       type: str
       sample: "2026-01-31T09:00:00.123Z"
     ended:
-      description: When its journal was last written, in UTC; null while it goes on.
+      description: When its journal was last written, in UTC; null while it is running.
       type: str
       sample: "2026-01-31T09:12:31.456Z"
     vms:
@@ -163,10 +163,10 @@ runs:
       description: Process that carries it out, 0 if its number is not known; null if none does.
       type: int
       sample: 4711
-    resume:
-      description: Command that resumes the run, or an empty text.
+    command:
+      description: Command that carries out the run, and that resumes it after an interruption. Empty for a witness.
       type: str
-      sample: ""
+      sample: ansible-playbook liveml.vsphere.evacuate_host -e evacuate_host_name=esx-05
     text:
       description: The same as one paragraph.
       type: str
@@ -221,12 +221,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     found = zip(stored, overviews(stored, partial(holder_of, state)), strict=True)
     wanted = [(run, overview) for run, overview in found if selected.fits(run)]
     rows = [
-        {
-            **asdict(overview),
-            "purpose": str(run.state.purpose),
-            "host": run.state.host_name,
-            **texts(run.folder, overview),
-        }
+        {**asdict(overview), **texts(run.folder, overview)}
         for number, (run, overview) in enumerate(wanted)
         if number < params["limit"] or needs_attention(overview)
     ]
@@ -234,7 +229,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
 
 
 def needs_attention(overview: RunOverview) -> bool:
-    """Whether a run goes on, can be resumed, or has left VMs excluded from DRS."""
+    """Whether a run is running, can be resumed, or has left VMs excluded from DRS."""
     return overview.status in (RunStatus.RUNNING, RunStatus.INTERRUPTED) or bool(overview.pinned)
 
 

@@ -33,7 +33,7 @@ MAY_IMPORT = {
         "_vsphere.guest",
     ),
     "_evidence": ("_core", "_run.events", "_run.journal", "_experiments", "_vsphere.guest"),
-    "_display": ("_core", "_experiments.model", "_run.events", "_run.model"),
+    "_display": ("_core", "_experiments.model", "_run.events", "_run.model", "_run.overview"),
     "_module": ("_core", "_vsphere"),
     "_maintenance_request": ("_core",),
 }

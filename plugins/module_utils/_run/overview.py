@@ -50,14 +50,16 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class RunOverview:
-    """A run as its journal tells it. VMs are names, times are UTC in ISO 8601, and lists are sorted."""
+    """A run as its journal describes it. VMs are names, times are UTC in ISO 8601, and lists are sorted."""
 
     run_id: str
+    purpose: Purpose
     subject: str
+    host: str  # that is evacuated or restored; "" without one
     status: RunStatus
     result: str  # success, failed or unfinished
     started: str
-    ended: str | None  # of the last event, unless the run goes on
+    ended: str | None  # of the last event, unless a process still works on it
     vms: int
     moved: int
     in_flight: tuple[str, ...]
@@ -66,7 +68,7 @@ class RunOverview:
     fenced: bool  # this run fenced the host and did not lift the fence
     pinned: tuple[str, ...]  # still excluded from DRS by this run
     pid: int | None  # of the process that carries it out; 0 if its number is not known
-    resume: str  # the command that resumes it, or ""
+    command: str  # that carries it out, also to resume it; "" if somebody else moves the VMs
 
     @property
     def text(self) -> str:
@@ -81,8 +83,8 @@ class RunOverview:
             )
             if names
         ]
-        if self.resume:
-            sentences.append(f"To continue: {self.resume}")
+        if self.command and self.status is RunStatus.INTERRUPTED:
+            sentences.append(f"To continue: {self.command}")
         return " ".join(sentences)
 
     @property
@@ -129,9 +131,10 @@ def _overview(run: StoredRun, pinned: Collection[str], pid: int | None, *, super
     status = _status(state, pid, superseded=superseded)
     moves = sorted(state.moves.values(), key=lambda move: move.number)
     names = {"host": state.host_name, "vms": ", ".join(sorted({move.vm_name for move in moves})) or "VMs"}
-    resumable = status is RunStatus.INTERRUPTED and state.purpose in _PLAYBOOKS
     return RunOverview(
         run_id=state.run_id,
+        purpose=state.purpose,
+        host=state.host_name,
         subject=_SUBJECTS[state.purpose].format(**names),
         status=status,
         result=state.result,
@@ -145,7 +148,7 @@ def _overview(run: StoredRun, pinned: Collection[str], pid: int | None, *, super
         fenced=state.own_fence,
         pinned=tuple(sorted(pinned)),
         pid=pid if status is RunStatus.RUNNING else None,
-        resume=_PLAYBOOKS[state.purpose].format(**names) if resumable else "",
+        command=_PLAYBOOKS.get(state.purpose, "").format(**names),
     )
 
 

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ class Module(vm_migrate.ActionModule):
     """The plugin with a connection of a kind and a module that writes its events."""
 
     def __init__(self, transport: str) -> None:
-        self._task = SimpleNamespace(args={"slots": 2}, async_val=0)
+        self._task = SimpleNamespace(args={"slots": 2}, async_val=0, check_mode=False)
         self._connection = Connection(transport, self._write)
         self._templar = SimpleNamespace(template=str)
         self.arguments: dict[str, Any] = {}
@@ -78,7 +79,8 @@ class Module(vm_migrate.ActionModule):
 
 
 @pytest.fixture(autouse=True)
-def _plain_base(monkeypatch: pytest.MonkeyPatch) -> None:
+def _plain_base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(vm_migrate.ActionBase, "run", lambda *_arguments: {"invocation": "kept"})
 
 

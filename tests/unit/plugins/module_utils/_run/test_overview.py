@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A run as people ask for it: how it stands, what is left to do, and how to go on."""
+"""A run as people ask for it: how it stands, what is left to do, and how to continue."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_run_that_has_ended(state: Path) -> None:
     )  # fmt: skip
     (run,) = seen(state, pid=7)
     assert (run.status, run.result, run.vms, run.moved, run.left_behind) == ("finished", "failed", 2, 1, ("ML-2",))
-    assert (run.pid, run.resume, run.fenced, run.in_flight) == (None, "", False, ())
+    assert (run.pid, run.command, run.fenced, run.in_flight) == (None, RESUME, False, ())
     assert [(tally.vm, tally.verdict) for tally in run.experiments] == [("ML-1", "uninterrupted"), ("ML-2", None)]
     assert run.text.startswith("Evacuation of esx-05: failed at 20")
     assert run.text.endswith("1 of 2 VMs moved. Not moved: ML-2.")
@@ -86,7 +86,7 @@ def test_a_run_that_was_killed_says_what_was_moving_and_how_to_go_on(state: Path
     (run,) = seen(state)
     assert (run.status, run.result, run.in_flight, run.pinned) == ("interrupted", "unfinished", ("ML-1",), ("ML-1",))
     assert run.fenced
-    assert run.resume == RESUME
+    assert run.command == RESUME
     assert "interrupted, last seen at 20" in run.text
     assert "Still moving when the run was last seen: ML-1. Still excluded from DRS: ML-1." in run.text
     assert run.text.endswith(f"To continue: {RESUME}")
@@ -95,7 +95,7 @@ def test_a_run_that_was_killed_says_what_was_moving_and_how_to_go_on(state: Path
 def test_a_run_that_goes_on_is_not_called_interrupted(state: Path) -> None:
     write_run(state, "r1", move("planned", 1))
     (run,) = seen(state, pid=4711)
-    assert (run.status, run.pid, run.ended, run.resume) == ("running", 4711, None, "")
+    assert (run.status, run.pid, run.ended) == ("running", 4711, None)
     assert "in process 4711" in run.text
     (unnamed,) = seen(state, pid=0)
     assert unnamed.status == "running"
@@ -108,9 +108,10 @@ def test_a_run_that_another_one_followed_is_not_to_be_resumed(state: Path) -> No
     write_run(state, "r3", start={"key": "u.host-6", "host": {"moid": "host-6", "name": "esx-06"}})
     other, newer, older = seen(state, pid=None)
     assert [run.status for run in (other, newer, older)] == ["interrupted", "finished", "superseded"]
-    assert (older.resume, older.pinned, newer.pinned) == ("", ("ML-1",), ())
+    assert (older.pinned, newer.pinned) == (("ML-1",), ())
     assert newer.text.startswith("Restore of esx-05: succeeded at ")
     assert "never ended" in older.text
+    assert "To continue" not in older.text
 
 
 def test_a_later_run_may_give_vms_back_to_drs(state: Path) -> None:

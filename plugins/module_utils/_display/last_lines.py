@@ -1,0 +1,43 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an interrupted playbook says last: what is moving, whether the host is fenced, who watches, and what to type. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .._core.untrusted import printable
+from .._run.overview import RunOverview, RunStatus
+
+STATUS = "ansible-playbook liveml.vsphere.status"
+
+
+def last_lines(runs: Sequence[RunOverview]) -> list[str]:
+    """The lines for the runs that the playbook began. Without any, none had begun."""
+    lines = [line for run in runs for line in _lines(run)] or ["The playbook was interrupted before its run began."]
+    return [printable(line) for line in (*lines, f"To see how things stand: {STATUS}")]
+
+
+def _lines(run: RunOverview) -> Iterator[str]:
+    if run.status is RunStatus.FINISHED:
+        yield f"{run.text} The playbook was interrupted after that."
+        yield f"To finish it: {run.command}" if run.command else "Its evidence may not be written."
+        return
+    yield f"{run.subject} was interrupted. {run.moved} of {run.vms} moves are done, and no other starts."
+    yield f"In flight: {', '.join(run.in_flight)}." if run.in_flight else "No move is in flight."
+    if run.host:
+        yield (
+            f"{run.host} is fenced by this run, and stays fenced."
+            if run.fenced
+            else f"This run has not fenced {run.host}."
+        )
+    if run.pinned:
+        yield f"Excluded from DRS until the run is resumed: {', '.join(run.pinned)}."
+    if run.status is RunStatus.RUNNING:
+        yield f"Process {run.pid or 'of the run'} watches the experiments until these moves have ended."
+    else:
+        yield "No process watches the experiments."
+    if run.command:
+        yield f"To continue: {run.command}"

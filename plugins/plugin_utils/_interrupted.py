@@ -1,0 +1,108 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this plugin util is **PRIVATE** to the collection. It can change at any time.
+
+"""The end of a playbook that is interrupted: what is still under way.
+
+Ansible ends at once after Ctrl-C or SIGTERM, and the module that moves VMs works until its moves in flight have ended. The
+process of a task cannot show anything then: it has no terminal, and it is killed. So it leaves a note, and Ansible's main
+process, which loads the action plugins before it starts tasks, reads the note and speaks. After SIGKILL nobody can.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ansible.utils.display import Display
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import VsphereError
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.own_files import read_own
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.last_lines import last_lines
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunOverview, overviews
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import RunFilter, state_to_read, stored_runs
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _prefix(pid: int) -> str:
+    """Of the names of notes for a main process."""
+    return f"liveml-run-{pid}-"
+
+
+def leave_note(pid: int, state_dir: str, host: str | None) -> None:
+    """In the process of a task: let the main process ``pid`` know where the run keeps its journal, and for which host it is."""
+    fd, _path = tempfile.mkstemp(prefix=_prefix(pid), suffix=".json")
+    with os.fdopen(fd, "w", encoding="utf-8") as stream:
+        json.dump({"state_dir": state_dir, "host": host}, stream)
+
+
+class Ending:
+    """Speaks at the end of the main process if it was interrupted, and removes the notes in any case."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._interrupted = False
+        self._earlier = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def begin(self) -> None:
+        """Listen to signals and to the end of the process. Ansible's own handlers work as before."""
+        for number in SIGNALS:
+            signal.signal(number, self._interrupt)
+        atexit.register(self._end)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupted = True
+        if number == signal.SIGTERM:  # the process ends without its exit handlers
+            self._end()
+        earlier: Any = self._earlier[signal.Signals(number)]
+        if callable(earlier):
+            earlier(number, frame)
+        elif earlier == signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def _end(self) -> None:
+        """Only in the main process: its forks inherit the handlers."""
+        if os.getpid() != self._pid:
+            return
+        notes = list(self._notes())
+        if self._interrupted and notes:
+            try:
+                lines = last_lines([run for note in notes for run in runs_of_note(note)])
+            except (VsphereError, OSError) as error:
+                lines = [f"How the run stands cannot be read: {error}"]
+            for line in ("", *lines):
+                Display().display(line)
+        self._interrupted = False
+
+    def _notes(self) -> Iterator[dict[str, Any]]:
+        """The notes of this process's tasks, without repetitions; they are removed."""
+        seen = set()
+        for path in sorted(Path(tempfile.gettempdir()).glob(f"{_prefix(self._pid)}*.json")):
+            if path.lstat().st_uid != os.geteuid():  # somebody else may put a file there
+                continue
+            data = read_own(path)
+            path.unlink()
+            if data not in seen:
+                seen.add(data)
+                yield json.loads(data)
+
+
+def runs_of_note(note: dict[str, Any]) -> list[RunOverview]:
+    """The newest run for the host of the note, or the newest one if the note names no host."""
+    state = state_to_read(note["state_dir"])
+    wanted = RunFilter(host=note["host"])
+    stored = list(stored_runs(state))
+    found = zip(stored, overviews(stored, partial(holder_of, state)), strict=True)
+    return [overview for run, overview in found if wanted.fits(run)][:1]

@@ -1,0 +1,83 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A playbook that is interrupted says at once what is still under way, and that is what happens."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.labs import Lab, play, running_lab, started_play
+from tests.measuring import until
+
+pytestmark = pytest.mark.long
+
+HOST = "esx-05"
+MAX_SECONDS = 5.0  # from the signal to the last line
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 99), pytest.param(signal.SIGTERM, -signal.SIGTERM, marks=pytest.mark.thorough)]
+)
+def test_the_last_lines_say_what_goes_on_and_it_does(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    with running_lab("--no-guests", "--drs", "full", "--time-scale", "0.4") as lab:
+        before, leaving = lab.where(), lab.on(HOST)
+        process = started_play("evacuate_host", lab, tmp_path, evacuate_host_name=HOST)
+        until(lambda: len(flying(lab)) == 8)
+        process.send_signal(number)
+        sent = time.monotonic()
+        text, _errors = process.communicate(timeout=60)
+        assert time.monotonic() - sent < MAX_SECONDS
+        assert process.returncode == code, text
+
+        lines = text.rstrip().splitlines()
+        begin = next(n for n, line in enumerate(lines) if "was interrupted. " in line)
+        assert len(lines) - begin == 7, text
+        said = "\n".join(lines[begin:])
+        assert f"Evacuation of {HOST} was interrupted. 0 of 10 moves are done, and no other starts." in said
+        named = re.search(r"In flight: (.*)\.", said)
+        assert named is not None
+        assert set(named[1].split(", ")) == set(flying(lab)) | finished(lab)
+        assert f"{HOST} is fenced by this run, and stays fenced." in said
+        assert lab.get("state")["hosts"][HOST]["maintenance"] == "entering"
+        assert re.search(r"Process \d+ watches the experiments until these moves have ended\.", said)
+        assert f"To continue: ansible-playbook liveml.vsphere.evacuate_host -e evacuate_host_name={HOST}" in said
+        assert "ansible-playbook liveml.vsphere.status" in lines[-1]
+
+        until(lambda: "run_interrupted" in "".join(path.read_text() for path in tmp_path.glob("runs/*/journal.jsonl")))
+        assert len(lab.get("state")["moves"]) == 8, "no other move started"
+        shown = play("status", lab, tmp_path).stdout
+        assert f"Evacuation of {HOST}: interrupted, last seen at " in shown
+        assert "8 of 10 VMs moved." in shown
+        assert "Still excluded from DRS: " in shown
+
+        out = play("evacuate_host", lab, tmp_path, evacuate_host_name=HOST)
+        assert out.returncode == 0, out.stdout
+        assert len(lab.get("state")["moves"]) == len(leaving) == 10
+        assert {vm for vm, host in lab.where().items() if host != before[vm]} == leaving
+
+
+def flying(lab: Lab) -> list[str]:
+    """VMs that move now, by the lab's account."""
+    return [move["vm"] for move in lab.get("state")["moves"] if move["finished"] is None]
+
+
+def finished(lab: Lab) -> set[str]:
+    """VMs whose moves have ended, by the lab's account."""
+    return {move["vm"] for move in lab.get("state")["moves"] if move["finished"] is not None}
+
+
+def test_a_playbook_that_is_interrupted_before_its_run_says_nothing_of_a_run(fast_lab: Lab, tmp_path: Path) -> None:
+    process = started_play("evacuate_host", fast_lab, tmp_path, evacuate_host_name=HOST)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    text, _errors = process.communicate(timeout=60)
+    assert process.returncode == 99, text
+    assert "was interrupted. " not in text
+    assert fast_lab.get("state")["moves"] == []

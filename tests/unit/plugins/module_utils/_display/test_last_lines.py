@@ -1,0 +1,63 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The last lines of an interrupted playbook, for each way in which a run may stand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.last_lines import last_lines
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunOverview, RunStatus
+
+COMMAND = "ansible-playbook liveml.vsphere.evacuate_host -e evacuate_host_name=esx-05"
+RUN = RunOverview(
+    run_id="r1", purpose=Purpose.EVACUATE, subject="Evacuation of esx-05", host="esx-05", status=RunStatus.RUNNING,
+    result="unfinished", started="2026-01-31T09:00:00.000Z", ended=None, vms=10, moved=2, in_flight=("ML-1", "ML-2"),
+    left_behind=(), experiments=(), fenced=True, pinned=("ML-1", "ML-2", "ML-3"), pid=4711, command=COMMAND,
+)  # fmt: skip
+STATUS = "To see how things stand: ansible-playbook liveml.vsphere.status"
+
+
+def test_a_run_that_goes_on() -> None:
+    assert last_lines([RUN]) == [
+        "Evacuation of esx-05 was interrupted. 2 of 10 moves are done, and no other starts.",
+        "In flight: ML-1, ML-2.",
+        "esx-05 is fenced by this run, and stays fenced.",
+        "Excluded from DRS until the run is resumed: ML-1, ML-2, ML-3.",
+        "Process 4711 watches the experiments until these moves have ended.",
+        f"To continue: {COMMAND}",
+        STATUS,
+    ]
+
+
+def test_a_run_whose_process_has_ended() -> None:
+    lines = last_lines([replace(RUN, status=RunStatus.INTERRUPTED, in_flight=(), fenced=False, pinned=(), pid=None)])
+    assert lines[1:4] == [
+        "No move is in flight.",
+        "This run has not fenced esx-05.",
+        "No process watches the experiments.",
+    ]
+
+
+def test_a_move_of_vms_fences_nothing_and_a_witness_has_no_command() -> None:
+    lines = last_lines([replace(RUN, host="", command="", fenced=False, pid=0)])
+    assert not any("fenced" in line or "To continue" in line for line in lines)
+    assert "Process of the run watches the experiments until these moves have ended." in lines
+
+
+def test_a_run_that_had_ended_is_told_as_it_ended() -> None:
+    ended = replace(
+        RUN, status=RunStatus.FINISHED, result="success", ended="2026-01-31T09:12:31.000Z", moved=10, pinned=()
+    )
+    first, second, _status = last_lines([replace(ended, in_flight=())])
+    assert first == (
+        "Evacuation of esx-05: succeeded at 2026-01-31 09:12:31 UTC. 10 of 10 VMs moved. The playbook was interrupted after that."
+    )
+    assert second == f"To finish it: {COMMAND}"
+
+
+def test_no_run_had_begun() -> None:
+    assert last_lines([]) == ["The playbook was interrupted before its run began.", STATUS]

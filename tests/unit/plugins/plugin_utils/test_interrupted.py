@@ -1,0 +1,58 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The main process of a playbook ends by a signal, by itself, or as a fork: when it speaks, and what becomes of the notes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.labs import ROOT
+
+PROGRAM = """
+import os, signal, sys, time
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, leave_note
+Ending().begin()
+if os.fork() == 0:  # the process of a task
+    leave_note(os.getppid(), sys.argv[1], "esx-05")
+    leave_note(os.getppid(), sys.argv[1], "esx-05")
+    sys.exit(0)
+os.wait()
+if sys.argv[2] != "0":
+    os.kill(os.getpid(), int(sys.argv[2]))
+    time.sleep(5)
+"""
+
+
+@pytest.mark.parametrize(("number", "spoken"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (0, 0)])
+def test_only_an_interrupted_playbook_speaks_and_no_note_stays(tmp_path: Path, number: int, spoken: int) -> None:
+    temporary, state = tmp_path / "tmp", tmp_path / "state"
+    temporary.mkdir()
+    state.mkdir(mode=0o700)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(state), str(int(number))],
+        cwd=ROOT, env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT / ".venv" / "collections")},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.count("The playbook was interrupted before its run began.") == spoken, done.stderr
+    assert done.returncode == {signal.SIGINT: -signal.SIGINT, signal.SIGTERM: -signal.SIGTERM, 0: 0}[number], (
+        done.stderr
+    )
+    assert list(temporary.glob("liveml-run-*")) == []
+
+
+def test_a_state_directory_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "state"), str(int(signal.SIGTERM))],
+        cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT / ".venv" / "collections")},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "How the run stands cannot be read: " in done.stdout, done.stdout + done.stderr
