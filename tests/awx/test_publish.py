@@ -27,6 +27,7 @@ pytestmark = pytest.mark.long
 
 BIN = Path(sys.executable).parent
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-west-2"}
+SECRETS = {"VMWARE_PASSWORD": "a-canary", "H2O_PASSWORD": "a-canary"}
 FILES = {"evidence.json": "{}\n", "journal.jsonl": "{}\n"}
 RUN = "20260101T120000Z-evacuate-esx-05-ab12"
 
@@ -78,7 +79,13 @@ def publish(tmp_path: Path, folder: Path, *places: dict[str, Any]) -> subprocess
     }
     playbook = tmp_path / "publish.yml"
     playbook.write_text(yaml.safe_dump([play_of_places]))
-    environment = {**os.environ, **KEYS, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_SHOW_CUSTOM_STATS": "1"}
+    environment = {
+        **os.environ,
+        **KEYS,
+        **SECRETS,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_SHOW_CUSTOM_STATS": "1",
+    }
     command = [str(BIN / "ansible-playbook"), str(playbook)]
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -99,6 +106,9 @@ def test_evidence_is_copied_once_to_every_kind_of_place(
     author = ("-c", "user.name=ops", "-c", "user.email=ops@example.com")
     git("-C", clone, *author, "commit", "--quiet", "--allow-empty", "--message", "Begin")
     git("-C", clone, "push", "--quiet", "origin", "HEAD:main")
+    hook = Path(bare, "hooks", "pre-receive")
+    hook.write_text(f"#!/bin/sh\nenv > {tmp_path}/environment\n")
+    hook.chmod(0o700)
     places: tuple[dict[str, Any], ...] = (
         {"kind": "directory", "path": str(tmp_path / "share")},
         {"kind": "s3", "bucket": "evidence", "prefix": "vsphere/", "endpoint_url": address, "region": "us-west-2"},
@@ -115,6 +125,9 @@ def test_evidence_is_copied_once_to_every_kind_of_place(
     assert listing == sorted(f"runs/{RUN}/{name}" for name in FILES)
     assert git("-C", bare, "log", "-1", "--format=%an %s", "main").strip() == f"liveml.vsphere Evidence of {RUN}"
     assert f'"liveml_vsphere_evidence": "{bare} runs/{RUN}/evidence.json"' in out.stdout
+
+    seen = dict(line.partition("=")[::2] for line in (tmp_path / "environment").read_text().splitlines())
+    assert [seen[name] for name in SECRETS] == ["", ""], "programs of others get no passwords"
 
     again = publish(tmp_path, run_folder, *places)
     assert again.returncode == 0, again.stdout + again.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.codec import Malformed, decoded
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import entry
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC, EXPERIMENT_SPEC
@@ -92,6 +93,8 @@ def test_passwords_leave_the_environment_once_the_options_have_them(
     """So that no program that a module starts gets them."""
     names = set(entry.secret_variables({**CONNECTION_SPEC, **EXPERIMENT_SPEC}))
     assert names == {"VMWARE_PASSWORD", "H2O_PASSWORD"}
+    role = yaml.safe_load((ROOT / "roles" / "publish_evidence" / "vars" / "main.yml").read_text())
+    assert set(role["__publish_evidence_environment"]) == names, "programs that the role starts get none either"
     for name in names:
         monkeypatch.setenv(name, "CANARY")
     run_module("placement", hostname="127.0.0.1", port=1, username="x", vcenter_patience=0)
