@@ -101,10 +101,10 @@ def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
     """(name, figure, note) of the most important figures."""
     moves, experiments, run = outbound_moves(evidence["moves"]), evidence["experiments"], evidence["run"]
     longest = longest_stall(experiments)
-    stall = longest["longest_stall"] if longest else None
+    stall, where = longest or (None, None)
     interval = ""
-    if longest and stall:
-        vm = display_name(longest["vm"], longest["moid"], shared_names(evidence))
+    if stall and where:
+        vm = display_name(where["vm"], where["moid"], shared_names(evidence))
         interval = f"{stall['low']:.2f} to {stall['high']:.2f} s, {vm}"
     duration = wording.span(run["started"], run["finished"])
     moved = sum(m["result"] == "moved" for m in moves)

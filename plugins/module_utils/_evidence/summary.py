@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .._core.wording import plural, stall_text
 from .._experiments.model import WORST_FIRST, worst
-from .model import Claim, Experiment, Gap, Move, Overall, Owner, Place, Record, Summary, VmName
+from .model import Claim, Experiment, Gap, Move, Overall, Owner, Place, Record, Stall, Summary, VmName
 
 GOOD = ("uninterrupted", "completed")
 _WORDS = {
@@ -114,9 +114,9 @@ def _experiments_sentence(record: Record, statements: list[str]) -> str:
     if len(experiments) == 1:
         return statements[0]
     longest = longest_stall(experiments)
-    stall = stall_text(longest["longest_stall"] if longest else None)
-    where = f" in {display_name(longest['vm'], longest['moid'], shared_names(record))}" if longest else ""
-    return f"Of {len(experiments)} experiments, {_counted(experiments)}; {stall}{where}."
+    stall, where = longest or (None, None)
+    place = f" in {display_name(where['vm'], where['moid'], shared_names(record))}" if where else ""
+    return f"Of {len(experiments)} experiments, {_counted(experiments)}; {stall_text(stall)}{place}."
 
 
 def _counted(experiments: Iterable[Experiment]) -> str:
@@ -149,14 +149,18 @@ def moving_windows(experiment: Experiment) -> Iterator[tuple[float, float | None
             yield start, end
 
 
-def longest_stall(experiments: Iterable[Experiment]) -> Experiment | None:
-    """The experiment with the longest stall; ``None`` if no stall was measured."""
+def longest_stall(experiments: Iterable[Experiment]) -> tuple[Stall, Experiment] | None:
+    """The longest stall of all, and the experiment that probably had it; ``None`` if no stall was measured.
 
-    def order(experiment: Experiment) -> tuple[float, str]:
-        stall = experiment["longest_stall"]
-        return stall["high"] if stall else 0.0, experiment["vm"]
-
-    return max((e for e in experiments if e["longest_stall"]), key=order, default=None)
+    Its true length lies between the largest lower and the largest upper bound: intervals overlap, so the upper one may be
+    that of another experiment.
+    """
+    measured = [(stall, each) for each in experiments if (stall := each["longest_stall"])]
+    if not measured:
+        return None
+    stall, experiment = max(measured, key=lambda found: (found[0]["seconds"], found[1]["vm"]))
+    low, high = (max(each[bound] for each, _experiment in measured) for bound in ("low", "high"))
+    return {"seconds": stall["seconds"], "low": low, "high": high}, experiment
 
 
 def owners(experiments: list[Experiment]) -> list[Owner]:
@@ -172,7 +176,7 @@ def owners(experiments: list[Experiment]) -> list[Owner]:
                 "verdict": str(worst(counts)),
                 "experiments": len(theirs),
                 "verdicts": {str(v): counts[v] for v in WORST_FIRST if counts[v]},
-                "longest_stall": longest["longest_stall"] if longest else None,
+                "longest_stall": longest[0] if longest else None,
             }
         )
     return sorted(found, key=lambda row: (WORST_FIRST.index(row["verdict"]), row["owner"]))

@@ -70,6 +70,19 @@ def test_the_worst_stands_first_and_among_equals_the_longest_stall() -> None:
     assert "longest stall 7.50 s (7.47 to 7.53 s) in ML-cpu-vm-03" in evidence["overall"]["statement"]
 
 
+def test_the_longest_stall_of_all_lies_within_the_bounds_of_all() -> None:
+    """The widest interval is not that of the longest stall."""
+    wide, long = ({"seconds": 0.35, "low": 0.03, "high": 0.48}, {"seconds": 0.41, "low": 0.32, "high": 0.42})
+    evidence = made_evidence(3, ["uninterrupted"] * 3)
+    for experiment, stall in zip(evidence["experiments"], (wide, long, None), strict=True):
+        experiment["longest_stall"] = stall
+    found = summary.longest_stall(evidence["experiments"])
+    assert found is not None
+    assert found[0] == {"seconds": 0.41, "low": 0.32, "high": 0.48}
+    assert found[1]["vm"] == "ML-cpu-vm-01"
+    assert summary.longest_stall(evidence["experiments"][2:]) is None
+
+
 @pytest.mark.parametrize(("result", "stays"), [("moved", 0), ("timed_out", 1), ("gone", 0)])
 def test_placement_counts_each_vm_where_it_is(result: str, stays: int) -> None:
     places = made_evidence(8, result=result)["placement"]
