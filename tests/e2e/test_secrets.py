@@ -302,10 +302,10 @@ def test_no_secret_of_any_role_or_module_is_shown_kept_or_passed_on(
 
     for name, play, variables in plays:
         stage.run(name, play, variables, search)
-    (migrate,) = [play for play in plays if play[0] == "migrate_vm"]
-    by_environment = {key: value for key, value in migrate[2].items() if key not in stage.login}
-    del by_environment["migrate_vm_experiments"]["password"]
-    stage.run("environment", migrate[1], by_environment, search, **login)
+    role, play, variables = plays[0]
+    by_environment = {key: value for key, value in variables.items() if key not in stage.login}
+    del by_environment[f"{role}_experiments"]["password"]
+    stage.run("environment", play, by_environment, search, **login)
 
     search.look_into(state)
     search.look_into(stage.seen)

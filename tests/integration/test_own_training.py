@@ -67,11 +67,11 @@ class Training:
         until(lambda: self.log.exists() and self.log.stat().st_size > size)
 
     def freeze(self, seconds: float) -> float:
-        """Really stop the training; how long it stood still."""
+        """Really stop the training; how long it stood still at least. A signal takes effect a moment after it was sent."""
         self.process.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         time.sleep(seconds)
-        frozen = time.monotonic() - began
+        frozen = time.monotonic() - began - 0.001
         self.process.send_signal(signal.SIGCONT)
         return frozen
 
