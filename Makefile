@@ -57,8 +57,8 @@ thorough: setup-test ## Run the tests of which make test has only a sample (half
 gitops: setup-test ## Run the tests of pipelines and rulebooks with all their variants
 	@THOROUGH=1 $(PYTEST) tests/gitops tests/eda
 
-chaos: setup-test ## Kill the playbooks at 20 random moments and see them converge
-	@THOROUGH=1 KILLS=20 $(PYTEST) tests/e2e -k killed_playbooks
+chaos: setup-test ## Break everything around round trips of a host: make chaos [SCHEDULES=200] (an hour)
+	@ONLY=chaos TRIALS=$(SCHEDULES) $(BIN)/python -m benchmarks
 
 same-model: setup-test ## Train on all flights with and without moves, and compare the models row by row
 	@SAME_MODEL=long $(PYTEST) tests/integration/test_same_model.py -k learnt --durations=1

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import hostile, live, lossy, probing, providers, stall, verdicts, watch
+from benchmarks import chaos, hostile, live, lossy, probing, providers, stall, verdicts, watch
 from benchmarks.report import Report
 from lab.errors import LabError
 
-SUITES: Mapping[str, tuple[Callable[[Report, int], None], int]] = {
+SUITES: Mapping[str, tuple[Callable[[Report, int], object], int]] = {
     "stall": (stall.run, stall.USUAL_TRIALS),
     "lossy": (lossy.run, lossy.USUAL_TRIALS),
     "live": (live.run, live.USUAL_MOVES),
@@ -26,10 +26,11 @@ SUITES: Mapping[str, tuple[Callable[[Report, int], None], int]] = {
     "hostile": (hostile.run, hostile.USUAL_INPUTS),
 }
 
-PARTS: Mapping[str, tuple[Callable[[Report, int], None], int]] = {
+PARTS: Mapping[str, tuple[Callable[[Report, int], object], int]] = {
     "freezes": (stall.run_freezes, stall.USUAL_TRIALS),
     "quiet": (stall.run_quiet, stall.USUAL_TRIALS),
     "cluster": (stall.run_cluster, stall.USUAL_TRIALS),
+    "chaos": (chaos.run, chaos.USUAL_SCHEDULES),  # an hour: make chaos
 }
 
 
