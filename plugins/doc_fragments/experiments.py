@@ -32,7 +32,7 @@ options:
         elements: int
         default: [54321]
       addresses:
-        description: Addresses by VM name, for guests that do not report the right address.
+        description: Addresses by name or MoID of the VM, for guests that do not report the right address.
         type: dict
         default: {}
       context_path:
@@ -109,7 +109,7 @@ options:
             choices: [driverless_ai, exec, mlflow, prometheus, tensorboard]
           vms:
             description:
-              - Names or patterns of the VMs that this source knows. If it is empty, all VMs.
+              - Names, patterns or MoIDs of the VMs that this source knows. If it is empty, all VMs.
               - A Driverless AI server, or a metric at a fixed address, needs the name of its VM here.
               - With a single name, all runs of an MLflow or TensorBoard server belong to that VM. Otherwise, the tag C(liveml.vm) of an
                 MLflow run names its VM, and the path of a TensorBoard run contains the name of its VM.

@@ -193,6 +193,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     vms = [estate.vms[vm] for vm in select_vms(estate, host=host, names=params["vms"])]
     providers = Providers(params["experiments"])
     show_warnings(module, providers.warnings)
+    providers.refuse_shared_names(estate.vms.values())
     seen = providers.observe(vms)
     return {
         "experiments": [asdict(e) for observation in seen for e in observation.experiments],

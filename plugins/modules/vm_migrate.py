@@ -543,6 +543,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     request = request_of(module, plan, host, list(estate.hosts.values()))
     providers = Providers(module.params["experiments"])
     show_warnings(module, providers.warnings)
+    providers.refuse_shared_names(estate.vms.values())
     if module.check_mode:
         if module.params["assume_in_service"] and host is not None:
             estate = assume_in_service(estate, host.moid)

@@ -402,6 +402,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     subject = find_witnessed(estate, cluster=params["cluster"], host=params["host"], vms=params["vms"])
     providers = Providers(params["experiments"])
     show_warnings(module, providers.warnings)
+    providers.refuse_shared_names(estate.vms.values())
     vms = subject.vms(estate)
     watched = [display_name(estate, vm) for vm in vms]
     if module.check_mode:

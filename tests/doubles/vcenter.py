@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError
@@ -22,6 +23,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     VmState,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE, Home, encode_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.lease_attribute import Lease
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import (
     Fault,
     PlacementUpdate,
@@ -56,6 +58,8 @@ class World:
         self.may_edit = True
         self.overrides: dict[str, DrsOverride] = {}
         self.movers: dict[str, str] = {}
+        self.leases: dict[str, Lease | None] = {}
+        self.may_set_attributes = True
 
     def count(self) -> None:
         self.calls_left -= 1
@@ -155,6 +159,19 @@ class World:
         self.count()
         self.attributes[vm] = ""
         return True
+
+    def lease(self, host: str) -> Lease | None:
+        return self.leases.get(host)
+
+    def set_lease(self, host: str, lease: Lease | None) -> bool:
+        if lease is not None:  # after a run has given its lease back, there is nothing that a kill could interrupt
+            self.count()
+        if self.may_set_attributes:
+            self.leases[host] = lease
+        return self.may_set_attributes
+
+    def time(self) -> datetime:
+        return datetime.now(UTC)
 
     def misses_privilege(self, host: str, privilege: str) -> bool:
         return False

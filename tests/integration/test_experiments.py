@@ -388,7 +388,7 @@ def test_tls_and_passwords(protected: Protected, lab: Lab, run_module: RunModule
     assert "its certificate is not accepted" in asked(ca_path=None)
     assert "no training job runs" in asked(ca_path=None, validate_certs=False)
     assert "not an H2O-3 server" in asked(context_path="elsewhere")
-    assert life_at(protected) == "answered"
+    assert life_at(protected) in ("answered", "job_missing"), "it lives; whether it knows the job may be known already"
     assert life_at(protected, password="wrong-one") == "invalid"
 
     relay = "127.0.99.3"

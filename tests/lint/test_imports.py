@@ -30,6 +30,7 @@ MAY_IMPORT = {
         "_vsphere.news",
         "_vsphere.faults",
         "_vsphere.home_attribute",
+        "_vsphere.lease_attribute",
         "_vsphere.guest",
     ),
     "_evidence": ("_core", "_run.events", "_run.journal", "_experiments", "_vsphere.guest"),

@@ -11,7 +11,7 @@ nodes). The experiment stands still as long as any member does, and is uninterru
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from .._vsphere.estate import Power, VmState
@@ -115,12 +115,12 @@ def possible_cluster_members(
     experiments: Iterable[Experiment],
     vms: Iterable[VmState],
     *,
-    addresses: Mapping[str, str],
+    given: Callable[[str, str], str],
     patterns: Sequence[str],
 ) -> list[VmState]:
     """Powered-on VMs that may contain further nodes of the experiments' clusters.
 
-    A VM is one if a cluster lists its address (``addresses`` by VM name, else the guest's) as a node, or if its name
+    A VM is one if a cluster lists its address (``given`` by MoID and name, else the guest's) as a node, or if its name
     matches one of ``patterns``. A guest can list any address as a node, so only addresses of VMs count.
     """
     groups: dict[Key, list[Experiment]] = {}
@@ -137,7 +137,7 @@ def possible_cluster_members(
         for vm in vms
         if vm.moid not in known
         and vm.power is Power.ON
-        and (nodes & {vm.guest_address, addresses.get(vm.name, "")} - {""} or _matches(vm.name, patterns))
+        and (nodes & {vm.guest_address, given(vm.moid, vm.name)} - {""} or _matches(vm.name, patterns))
     ]
 
 

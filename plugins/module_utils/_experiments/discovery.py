@@ -9,13 +9,14 @@ from __future__ import annotations
 import fnmatch
 import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .._core.errors import ExperimentError, InvalidInput
+from .._core.errors import Ambiguous, ExperimentError, InvalidInput
 from .._core.untrusted import printable
 from .._vsphere.estate import Estate, Power, VmState
 from .clusters import key_of, merged, possible_cluster_members
@@ -49,6 +50,23 @@ class Observation:
     detail: str
 
 
+def of_one_vm_each(observations: Iterable[Observation]) -> list[Observation]:
+    """The observations, without experiments that were found for several VMs of one name: a tracker knows VMs by their names."""
+    seen = list(observations)
+    places: dict[tuple[str, ...], set[str]] = {}
+    for vm, each in ((o.vm, e) for o in seen for e in o.experiments):
+        places.setdefault((vm.name, each.provider, each.url, each.id), set()).add(vm.moid)
+
+    def told_apart(o: Observation) -> Observation:
+        own = tuple(e for e in o.experiments if len(places[o.vm.name, e.provider, e.url, e.id]) == 1)
+        if len(own) == len(o.experiments):
+            return o
+        detail = f"several VMs are named {o.vm.name}, and their experiments cannot be distinguished"
+        return replace(o, experiments=own, detail="" if own else detail)
+
+    return [told_apart(o) for o in seen]
+
+
 class Providers:
     """Everything a run asks of experiments, with the module option ``experiments`` as its settings.
 
@@ -66,7 +84,24 @@ class Providers:
         if not self._settings["enabled"]:
             return [Observation(vm, (), "experiments.enabled is false") for vm in vms]
         with ThreadPoolExecutor(_WORKERS) as pool:
-            return list(pool.map(self._observe, vms))
+            return of_one_vm_each(pool.map(self._observe, vms))
+
+    def refuse_shared_names(self, vms: Iterable[VmState]) -> None:
+        """Raise Ambiguous if the settings name a VM by a name that several of all ``vms`` have."""
+        names = Counter(vm.name for vm in vms)
+        known = {vm.moid: vm.name for vm in vms}
+        given = [(f"addresses.{name}", name) for name in self._settings["addresses"]]
+        for number, source in enumerate(self._settings["sources"]):
+            given += [(f"sources[{number}].vms", name) for name in source["vms"] or ()]
+        for option, name in given:
+            if names[name] > 1 and name not in known:
+                twins = tuple(sorted(moid for moid, each in known.items() if each == name))
+                raise Ambiguous(
+                    f"{names[name]} VMs are named {name}, and experiments.{option} would mean each of them",
+                    candidates=twins,
+                    hint=f"Give the MoID of one of them instead: {', '.join(twins)}",
+                    option="experiments",
+                )
 
     def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
         """See ``Observer`` in ``_run/ports.py``."""
@@ -78,7 +113,7 @@ class Providers:
     def _members_elsewhere(self, estate: Estate, experiments: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
         """Members of the experiments' clusters in VMs that do not move."""
         patterns = self._settings["cluster_vms"]
-        vms = possible_cluster_members(experiments, estate.vms.values(), addresses=self._reach.given, patterns=patterns)
+        vms = possible_cluster_members(experiments, estate.vms.values(), given=self._reach.given, patterns=patterns)
         keys = {key_of(experiment) for experiment in experiments}
         return tuple(e for seen in self.observe(vms) for e in seen.experiments if key_of(e) in keys)
 
@@ -130,7 +165,7 @@ class Providers:
         details = []
         until = time.monotonic() + GUEST_SECONDS
         for scoped in self._sources:
-            if scoped.covers(vm.name):
+            if scoped.covers(vm.moid, vm.name):
                 experiments, detail = self._asked(scoped, vm, until if scoped.source.in_guest else math.inf)
                 end = time.monotonic() + PATIENCE_SECONDS
                 room = max(1, MAX_EXPERIMENTS - len(found))
@@ -193,7 +228,11 @@ class Providers:
 
     def _source(self, experiment: Experiment) -> Source:
         """The source that found the experiment, even if only the journal knows it. Raises InvalidInput."""
-        fits = [s for s in self._sources if s.source.provider == experiment.provider and s.covers(experiment.vm_name)]
+        fits = [
+            s
+            for s in self._sources
+            if s.source.provider == experiment.provider and s.covers(experiment.vm, experiment.vm_name)
+        ]
         own = [scoped for scoped in fits if experiment.source in (scoped.origin, "")]
         if len(own) == 1:
             self._reach.check_no_leak(own[0], experiment)

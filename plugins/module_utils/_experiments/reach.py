@@ -56,16 +56,15 @@ class Reach:
 
     def address_of(self, vm: VmState, *, credentials: bool) -> tuple[str, str]:
         """(address, "") of a VM: the operator's address, else the guest's own if it may be asked; or ("", why not)."""
-        given = self._given.get(vm.name)
+        given = self.given(vm.moid, vm.name)
         if given:
             return given, ""
         why_not = self._why_not(vm.guest_address, credentials=credentials)
         return ("" if why_not else vm.guest_address), why_not
 
-    @property
-    def given(self) -> Mapping[str, str]:
-        """The addresses that the operator gave, by VM name."""
-        return self._given
+    def given(self, moid: str, name: str) -> str:
+        """The address that the operator gave for a VM, by its MoID or its name; "" without one."""
+        return self._given.get(moid) or self._given.get(name, "")
 
     def _is_named(self, ip: Address) -> bool:
         """Whether an address is usual, or the operator named a network of its special kind. ``0.0.0.0/0`` names none."""
@@ -103,7 +102,7 @@ class Reach:
         if not scoped.sends_credentials or not scoped.source.url:
             return
         address = address_in(scoped.source.url, experiment.url)
-        if address in ("", self._given.get(experiment.vm_name, "").lower()):
+        if address in ("", self.given(experiment.vm, experiment.vm_name).lower()):
             return
         why_not = self._why_not(address or "", credentials=True)
         if why_not:

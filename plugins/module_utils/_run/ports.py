@@ -19,6 +19,7 @@ from .._experiments.model import Conclusion, Experiment, Judgement, ProgressList
 from .._vsphere.estate import DrsOverride, Estate, HostState
 from .._vsphere.guest import GuestLogin, GuestProcess
 from .._vsphere.home_attribute import Home
+from .._vsphere.lease_attribute import Lease
 from .._vsphere.news import PlacementUpdate, Update
 from .events import Event
 
@@ -73,6 +74,12 @@ class Vcenter(Protocol):
 
     def clear_home(self, vm: str) -> bool:
         """Empty the VM's home attribute; ``False`` if the role does not permit it."""
+
+    def lease(self, host: str) -> Lease | None:
+        """Which controller works for a host (MoID), by its custom attribute, read now."""
+
+    def set_lease(self, host: str, lease: Lease | None) -> bool:
+        """Write or empty that attribute; ``False`` if the role does not permit it."""
 
     def drs_overrides(self, cluster: str) -> Mapping[str, DrsOverride]:
         """The overrides of DRS of a cluster (MoID), by VM MoID, read now. Raises CallFailed if they cannot be read."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from .._core.errors import PlanRefused, VsphereError
@@ -26,6 +27,7 @@ from .executor import SOMEBODY, Executor, failures_of
 from .guard import Guard
 from .home_records import journal_homes, record_home
 from .journal import Journal, read_journal, utc_now
+from .lease import HostLease, owner_of
 from .locks import run_lock
 from .model import (
     Ended,
@@ -82,9 +84,11 @@ def carry_out(
     One that brought a VM to where this request does not want it is over: the journal is closed, and a new run begins.
     """
 
+    lease = HostLease(vcenter, request.host, partial(owner_of, request.state))
+
     def run(request: RunRequest, folder: Path, earlier: RunState | None) -> RunReport:
         journal = Journal(folder / JOURNAL, listener)
-        work = _Run(vcenter, observer, request, folder, journal, earlier, interrupted)
+        work = _Run(vcenter, observer, request, folder, journal, earlier, partial(_stops, lease, interrupted))
         try:
             return work.go()
         except VsphereError as error:
@@ -104,10 +108,17 @@ def carry_out(
             run(replace(request, plan=replace(request.plan, moves=(), refusals=())), *earlier)
             earlier = None
         if earlier is not None:
-            return run(request, *earlier)
+            with lease.held():
+                return run(request, *earlier)
         if not request.plan.moves and not _pins_to_take_back(request):
             return RunReport("", None, Outcome((), ()))
-        return run(request, new_run(request.state, request.purpose, request.subject), None)
+        with lease.held():
+            return run(request, new_run(request.state, request.purpose, request.subject), None)
+
+
+def _stops(lease: HostLease, interrupted: Callable[[], bool]) -> bool:
+    """Whether no further move may start: the run was interrupted, or another controller works for the host now."""
+    return interrupted() or not lease.kept()
 
 
 def _earlier_run(request: RunRequest) -> tuple[Path, RunState] | None:

@@ -45,6 +45,7 @@ from .inventory import (
     read_placement,
     read_power_on,
 )
+from .lease_attribute import LEASE, Lease, decode_lease, encode_lease
 from .news import PlacementUpdate, TaskUpdate, Update
 
 try:
@@ -65,7 +66,7 @@ class VcenterSession:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._following = Following(client)
-        self._field: int | None = None  # key of the custom attribute of homes
+        self._fields: dict[str, int] = {}  # keys of the custom attributes, by name
 
     def on_silence(self, listener: Callable[[float], None]) -> None:
         """See the port."""
@@ -184,28 +185,46 @@ class VcenterSession:
         return self._set_home(vm, "")
 
     def _set_home(self, vm: str, value: str) -> bool:
-        entity = self._client.reference("VirtualMachine", vm)
         try:
-            key = self._home_field()
-            manager = self._client.content.customFieldsManager
-            self._client.call("write the home attribute", lambda: manager.SetField(entity, key, value))
+            self._set_attribute("VirtualMachine", vm, ATTRIBUTE, value)
         except (PermissionMissing, CallFailed, ConnectError):
             return False  # the journal has it
         return True
 
-    def _home_field(self) -> int:
-        if self._field is None:
-            manager = self._client.content.customFieldsManager
+    def lease(self, host: str) -> Lease | None:
+        """See the port."""
+        entity = self._client.reference("HostSystem", host)
+        try:
+            fields = self._client.call("read custom attributes", lambda: entity.availableField)
+            values = self._client.call("read the lease of the host", lambda: entity.customValue)
+        except (PermissionMissing, CallFailed):
+            return None  # who may not see a lease may not move VMs either
+        keys = {field.key for field in fields if field.name == LEASE}
+        return next((decode_lease(each.value) for each in values if each.key in keys), None)
+
+    def set_lease(self, host: str, lease: Lease | None) -> bool:
+        """See the port."""
+        try:
+            self._set_attribute("HostSystem", host, LEASE, encode_lease(lease) if lease else "")
+        except (PermissionMissing, CallFailed):
+            return False
+        return True
+
+    def _set_attribute(self, kind: str, moid: str, name: str, value: str) -> None:
+        """Set a custom attribute, and make it if vCenter does not know it. Raises PermissionMissing, CallFailed or ConnectError."""
+        entity, manager = self._client.reference(kind, moid), self._client.content.customFieldsManager
+        if name not in self._fields:
             fields = self._client.call("read custom attributes", lambda: manager.field)
-            known = next((f.key for f in fields if f.name == ATTRIBUTE), None)
+            known = next((field.key for field in fields if field.name == name), None)
             if known is None:
                 made = self._client.call(
-                    "make the home attribute",
-                    lambda: manager.AddCustomFieldDef(name=ATTRIBUTE, moType=vim.VirtualMachine),
+                    f"make the custom attribute {name}",
+                    lambda: manager.AddCustomFieldDef(name=name, moType=type(entity)),
                 )
                 known = made.key
-            self._field = int(known)
-        return self._field
+            self._fields[name] = int(known)
+        key = self._fields[name]
+        self._client.call(f"set the custom attribute {name}", lambda: manager.SetField(entity, key, value))
 
     # maintenance mode
 

@@ -45,9 +45,9 @@ class Scoped:
     vms: tuple[str, ...]
     sends_credentials: bool
 
-    def covers(self, vm_name: str) -> bool:
+    def covers(self, moid: str, name: str) -> bool:
         """Whether the source is asked about a VM."""
-        return not self.vms or any(fnmatch.fnmatchcase(vm_name, pattern) for pattern in self.vms)
+        return not self.vms or moid in self.vms or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.vms)
 
 
 def sources_of(settings: Mapping[str, Any]) -> list[Scoped]:

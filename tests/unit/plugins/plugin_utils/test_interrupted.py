@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The main process of a playbook ends by a signal, by itself, or as a fork: when it speaks, and what becomes of the notes."""
+"""The main process of a playbook ends by a signal, by itself, or as a fork: when it speaks, and when the notes are removed."""
 
 from __future__ import annotations
 

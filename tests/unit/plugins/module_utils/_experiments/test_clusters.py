@@ -137,13 +137,17 @@ VMS = [
 def test_only_vms_are_asked_for_further_nodes(
     found: list[Experiment], addresses: dict[str, str], patterns: list[str], wanted: list[str]
 ) -> None:
-    vms = possible_cluster_members(found, VMS, addresses=addresses, patterns=patterns)
+    vms = possible_cluster_members(found, VMS, given=lambda _moid, name: addresses.get(name, ""), patterns=patterns)
     assert [vm.name for vm in vms] == wanted
+
+
+def nothing(_moid: str, _name: str) -> str:
+    return ""
 
 
 def test_vms_that_are_off_or_have_no_address_contain_no_node() -> None:
     off = [replace(vm, power=Power.OFF) for vm in VMS]
-    assert possible_cluster_members([node(1)], off, addresses={}, patterns=["*"]) == []
+    assert possible_cluster_members([node(1)], off, given=nothing, patterns=["*"]) == []
     hostile = replace(node(1), nodes=("", ":1", "198.51.100.7:54321"))
     silent = [replace(vm, guest_address="") for vm in VMS]
-    assert possible_cluster_members([hostile], silent, addresses={}, patterns=[]) == []
+    assert possible_cluster_members([hostile], silent, given=nothing, patterns=[]) == []

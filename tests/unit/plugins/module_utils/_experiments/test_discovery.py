@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import discovery
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers, truncate
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
@@ -115,6 +115,63 @@ def test_only_the_source_that_found_an_experiment_asks_it() -> None:
         providers(sources=[secret])._session(known)
     with pytest.raises(InvalidInput, match="No matching source"):
         both._session(replace(known, source=""))
+
+
+def twins() -> list[VmState]:
+    """Two VMs of one name in different folders, and a third one."""
+    places = (("vm-57", "twin", "10.0.0.7"), ("vm-72", "twin", "10.0.0.8"), ("vm-3", "other", "10.0.0.9"))
+    return [
+        VmState(moid, name, f"uuid-{moid}", "host-1", Power.ON, 1 << 30, guest_address=address, cpus=4)
+        for moid, name, address in places
+    ]
+
+
+def asked_at(monkeypatch: pytest.MonkeyPatch, asked: Providers, url: str = "http://{address}:1") -> dict[str, str]:
+    """The address at which each VM (MoID) was asked; the server's one job is found wherever it is asked for."""
+    seen: dict[str, str] = {}
+
+    def discover(target: Target) -> tuple[list[Experiment], str]:
+        seen[target.vm] = target.address
+        at = url.replace("{address}", target.address)
+        return [Experiment(target.vm, target.vm_name, "mlflow", "job", "", at)], ""
+
+    for scoped in asked._sources:
+        monkeypatch.setattr(scoped.source, "discover", discover)
+        monkeypatch.setattr(scoped.source, "reproducible", lambda _experiment: ("unknown", ""))
+    return seen
+
+
+def test_an_address_is_that_of_one_vm(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = providers(addresses={"twin": "127.0.0.1"})
+    with pytest.raises(
+        Ambiguous, match=r"2 VMs are named twin, and experiments\.addresses\.twin would mean each"
+    ) as error:
+        shared.refuse_shared_names(twins())
+    assert error.value.candidates == ("vm-57", "vm-72")
+    own = providers(addresses={"vm-57": "127.0.0.1", "other": "127.0.0.2"})
+    own.refuse_shared_names(twins())
+    seen = asked_at(monkeypatch, own)
+    own.observe(twins())
+    assert seen == {"vm-57": "127.0.0.1", "vm-72": "10.0.0.8", "vm-3": "127.0.0.2"}
+
+
+def test_a_source_of_one_vm_is_not_that_of_its_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed = source("mlflow", url="https://mlflow.example.com")
+    with pytest.raises(Ambiguous, match=r"experiments\.sources\[0\]\.vms would mean each"):
+        providers(sources=[{**fixed, "vms": ["twin"]}]).refuse_shared_names(twins())
+    own = providers(h2o3=False, sources=[{**fixed, "vms": ["vm-72"]}])
+    own.refuse_shared_names(twins())
+    seen = asked_at(monkeypatch, own)
+    found = {o.vm.moid: len(o.experiments) for o in own.observe(twins())}
+    assert (set(seen), found) == ({"vm-72"}, {"vm-57": 0, "vm-72": 1, "vm-3": 0})
+
+
+def test_what_a_tracker_knows_by_a_shared_name_is_nobodys_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = providers(h2o3=False, sources=[source("mlflow", url="https://mlflow.example.com")])
+    asked_at(monkeypatch, tracker, url="https://mlflow.example.com")
+    seen = {o.vm.moid: o for o in tracker.observe(twins())}
+    assert [len(seen[moid].experiments) for moid in ("vm-57", "vm-72", "vm-3")] == [0, 0, 1]
+    assert "several VMs are named twin" in seen["vm-57"].detail
 
 
 def test_credentials_go_to_no_server_that_the_name_of_a_vm_chooses() -> None:

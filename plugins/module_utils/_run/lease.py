@@ -1,0 +1,134 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lease of a host: one controller at a time works for it.
+
+vCenter cannot compare and set a custom attribute. So a controller writes its lease, waits until a rival that had read an empty
+attribute has written its own too, and reads again: the last writer has the lease. Without the privilege to set the attribute
+there is no lease, and only vCenter's own limits keep two controllers apart.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from .._core.errors import RunBusy, VsphereError
+from .._core.files import accessing
+from .._core.own_files import open_own, read_own
+from .._vsphere.estate import HostState
+from .._vsphere.lease_attribute import LEASE, Lease
+from .ports import Vcenter
+
+SECONDS = 600.0  # after which the lease of a controller that is gone ends
+RENEW_SECONDS = SECONDS / 4
+SETTLE_SECONDS = 0.5  # in which a rival that read at the same time has written
+
+
+def owner_of(state: Path) -> str:
+    """What identifies the controller with this state directory; made once. Raises InvalidInput."""
+    path = state / "controller"
+    with accessing(path, "written"):
+        try:
+            fd = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            return read_own(path).decode("ascii", "replace").strip()
+        with os.fdopen(fd, "w", encoding="ascii") as stream:
+            stream.write(owner := secrets.token_hex(8))
+    return owner
+
+
+class HostLease:
+    """The lease of a host, or of nothing if ``host`` is ``None``. ``owner`` returns what ``owner_of`` does."""
+
+    def __init__(
+        self,
+        vcenter: Vcenter,
+        host: HostState | None,
+        owner: Callable[[], str],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._vcenter = vcenter
+        self._host = host
+        self._owner_of = owner
+        self._owner = ""
+        self._clock = clock
+        self._sleep = sleep
+        self._renewed: float | None = None  # by the clock; None without a lease
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lease. Raises RunBusy if another controller has it."""
+        self.take()
+        try:
+            yield
+        except Exception:
+            self.release()
+            raise
+        self.release()
+
+    def take(self) -> None:
+        """Take the lease, if the user may. Raises RunBusy if another controller has it."""
+        if self._host is None:
+            return
+        self._owner = self._owner_of()
+        self._refuse_rival(self._host)
+        if not self._write(self._host):
+            return
+        self._sleep(SETTLE_SECONDS)
+        self._refuse_rival(self._host)
+        self._renewed = self._clock()
+
+    def kept(self) -> bool:
+        """Renew the lease if it is time for that. False if another controller has taken it over meanwhile."""
+        if self._host is None or self._renewed is None or self._clock() - self._renewed < RENEW_SECONDS:
+            return True
+        self._renewed = self._clock()
+        try:
+            if self._rival(self._host) is not None:
+                self._renewed = None
+                return False
+            self._write(self._host)
+        except VsphereError:
+            pass  # a lease that could not be renewed lasts as long as it was written for
+        return True
+
+    def release(self) -> None:
+        """Give the lease back. What cannot be given back ends by itself."""
+        if self._host is None or self._renewed is None:
+            return
+        self._renewed = None
+        try:
+            if self._rival(self._host) is None:
+                self._vcenter.set_lease(self._host.moid, None)
+        except VsphereError:
+            pass
+
+    def _rival(self, host: HostState) -> Lease | None:
+        """The lease of another controller that has not ended."""
+        lease = self._vcenter.lease(host.moid)
+        if lease is None or lease.owner == self._owner or lease.until <= self._vcenter.time():
+            return None
+        return lease
+
+    def _refuse_rival(self, host: HostState) -> None:
+        lease = self._rival(host)
+        if lease is not None:
+            raise RunBusy(
+                f"Another controller ({lease.name}) carries out a run for {host.name}. Its lease ends at "
+                f"{lease.until:%Y-%m-%d %H:%M:%S} UTC, unless it is renewed; no VM was moved",
+                hint=f"Wait until that run ends. If that controller is gone, wait until then, or empty the host's custom attribute {LEASE}",
+            )
+
+    def _write(self, host: HostState) -> bool:
+        until = self._vcenter.time() + timedelta(seconds=SECONDS)
+        return self._vcenter.set_lease(host.moid, Lease(self._owner, platform.node(), until))

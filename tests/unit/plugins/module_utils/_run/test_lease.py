@@ -1,0 +1,162 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lease of a host keeps two controllers apart, ends by itself, and is nobody's obstacle without the privilege."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError, RunBusy
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.lease import (
+    RENEW_SECONDS,
+    SECONDS,
+    HostLease,
+    owner_of,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import runs_of, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.lease_attribute import (
+    Lease,
+    decode_lease,
+    encode_lease,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders.estates import host
+from tests.doubles.run import run
+from tests.doubles.vcenter import SOURCE, World
+
+NOW = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
+
+
+class Place(World):
+    """A vCenter with a clock that the test turns."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.now = NOW
+        self.broken = False
+
+    def time(self) -> datetime:
+        return self.now
+
+    def clock(self) -> float:
+        return (self.now - NOW).total_seconds()
+
+    def lease(self, host: str) -> Lease | None:
+        if self.broken:
+            raise ConnectError("vCenter does not answer")
+        return super().lease(host)
+
+    def of(self, owner: str, sleep: Callable[[float], None] = lambda _seconds: None) -> HostLease:
+        return HostLease(
+            self,  # type: ignore[arg-type]
+            host(1), lambda: owner, clock=self.clock, sleep=sleep,
+        )  # fmt: skip
+
+
+def test_a_rival_is_refused_until_the_lease_is_given_back() -> None:
+    place = Place()
+    first, second = place.of("a"), place.of("b")
+    first.take()
+    with pytest.raises(
+        RunBusy, match=r"Another controller .* run for esx-1\. Its lease ends at 2026-01-31 09:10:00 UTC"
+    ):
+        second.take()
+    first.release()
+    assert place.leases == {"host-1": None}
+    second.take()
+
+
+def test_a_lease_ends_by_itself_and_its_own_controller_takes_it_again() -> None:
+    place = Place()
+    place.of("a").take()
+    place.of("a").take()
+    place.now += timedelta(seconds=SECONDS - 1)
+    with pytest.raises(RunBusy):
+        place.of("b").take()
+    place.now += timedelta(seconds=1)
+    place.of("b").take()
+
+
+def test_of_two_that_read_at_the_same_time_the_last_writer_has_it() -> None:
+    place = Place()
+    rival = place.of("b")
+    taken = []
+
+    def both(_seconds: float) -> None:
+        if not taken:
+            taken.append(rival)
+            place.leases["host-1"] = None  # as the rival read it
+            rival.take()
+
+    with pytest.raises(RunBusy):
+        place.of("a", both).take()
+    assert rival.kept()
+
+
+def test_it_is_renewed_in_time_and_a_rival_that_took_it_over_ends_the_run() -> None:
+    place = Place()
+    mine = place.of("a")
+    mine.take()
+    for _turn in range(10):
+        place.now += timedelta(seconds=RENEW_SECONDS)
+        assert mine.kept()
+    assert place.leases["host-1"] is not None
+    assert place.leases["host-1"].until == place.now + timedelta(seconds=SECONDS)
+    place.broken = True
+    place.now += timedelta(seconds=RENEW_SECONDS)
+    assert mine.kept(), "vCenter is away, and nobody can take it"
+    place.broken = False
+    place.leases["host-1"] = Lease("b", "other", place.now + timedelta(seconds=SECONDS))
+    place.now += timedelta(seconds=RENEW_SECONDS)
+    assert not mine.kept()
+    mine.release()
+    assert place.leases["host-1"].owner == "b", "what belongs to another controller is left alone"
+
+
+def test_without_the_privilege_there_is_no_lease_and_no_obstacle() -> None:
+    place = Place()
+    place.may_set_attributes = False
+    mine = place.of("a")
+    with mine.held():
+        assert mine.kept()
+    assert place.leases == {}
+    nothing = HostLease(place, None, lambda: "a")  # type: ignore[arg-type]
+    with nothing.held():
+        assert nothing.kept()
+
+
+def test_a_run_is_refused_before_it_changes_anything_and_gives_the_lease_back(tmp_path: Path) -> None:
+    world, state = World(3), state_path(str(tmp_path))
+    rival = Lease("b", "other.example.com", datetime.now(UTC) + timedelta(seconds=60))
+    world.leases[SOURCE] = rival
+    with pytest.raises(RunBusy, match=r"other\.example\.com"):
+        run(world, state)
+    assert (world.moves, runs_of(state, "uuid"), list((state / "runs").iterdir())) == ([], [], [])
+    world.leases[SOURCE] = None
+    assert run(world, state).failures == ()
+    assert world.leases == {SOURCE: None}
+
+
+def test_the_owner_is_the_state_directory(tmp_path: Path) -> None:
+    one, other = state_path(str(tmp_path / "a")), state_path(str(tmp_path / "b"))
+    assert owner_of(one) == owner_of(one) != owner_of(other)
+    assert (one / "controller").stat().st_mode & 0o077 == 0
+
+
+@given(st.text(max_size=30), st.text(max_size=30), st.datetimes(timezones=st.just(UTC)))
+def test_a_lease_is_read_as_it_was_written(owner: str, name: str, until: datetime) -> None:
+    found = decode_lease(encode_lease(Lease(owner, name, until)))
+    assert found is not None
+    assert found.until == until.replace(microsecond=0)
+
+
+@given(st.text(max_size=50) | st.sampled_from(["{}", "[]", '{"o":1,"n":2,"u":"2026"}', '{"o":"","n":"","u":"x"}']))
+def test_other_text_is_no_lease(text: str) -> None:
+    assert decode_lease(text) is None or text.startswith("{")
