@@ -42,6 +42,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     VcenterInfo,
     VmState,
 )
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import options_of as options_of_role
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import value_of
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import complaints, public_roles
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -61,6 +64,7 @@ MODULES = (
     "migration_plan",
     "placement",
     "vm_migrate",
+    "vm_witness",
 )
 NASTY = ["", " ", "\n", "x\nFAKE: done\r", "\x1b[2J\x9b\u202e\u2066\u200b", "\0", "\ud800", "../../etc/passwd", "a..b", "a" * 300, '"} or {x="', "{{ 7 * 7 }}", "{vm.__class__}", "<script>", "'; drop", "$(id)", "--help", "[" * 5000, "9" * 5000, "ü" * 90, "null", "-1", "1e999"]  # fmt: skip
 TEXT = st.sampled_from(NASTY) | st.text(max_size=20)
@@ -220,6 +224,7 @@ def module_cases(draw: st.DrawFn, folder: Path) -> Case:
         "host_maintenance": {"host": "host-0", "state": "fenced"}, "model_export": {"dest": str(folder / "dest")},
         "vm_migrate": {"plan": plan_of({})}, "maintenance_request": {"path": str(folder / "request.yml")},
         "migration_plan": {"host": "host-0"}, "experiment_info": {"host": "host-0"}, "placement": {"host": "host-0"},
+        "vm_witness": {"host": "host-0", "window": 1.0},
     }.get(name, {})  # fmt: skip
     spec = {
         key: option
@@ -479,7 +484,30 @@ def within(usual: Any, value: Any, depth: int) -> Any:
     return {**usual, key: within(usual[key], value, depth - 1)}
 
 
-CASES = (module_cases, plan_cases, journal_cases, request_cases, answer_cases)
+# roles
+
+
+@st.composite
+def role_cases(draw: st.DrawFn, _folder: Path) -> Case:
+    """Any value of any option of a role, and names that no role has."""
+    role = draw(st.sampled_from(public_roles()))
+    option = draw(st.sampled_from(options_of_role(role) or options_of_role("evacuate_host")))
+    given, name = draw(JSON), f"{role}_{draw(TEXT)}"
+
+    def use() -> str:
+        complaints([name], [role])
+        try:
+            value_of(option, given)
+        except ValueError as error:
+            if not str(error).strip():
+                raise AssertionError(f"{option.variable} was refused without a message") from error
+            return str(error)
+        return ""
+
+    return f"options of role {role}", use
+
+
+CASES = (module_cases, plan_cases, journal_cases, request_cases, answer_cases, role_cases)
 
 
 def tried(inputs: int, number: int, say: Callable[[str], None] = lambda _text: None) -> Findings:

@@ -130,6 +130,23 @@ def test_owners_are_told_before_at_harm_and_after(
         assert SLACK not in out.stdout
 
 
+@pytest.mark.thorough
+def test_verdicts_alone_stop_nothing_if_the_operator_says_so(lab: Lab, tmp_path: Path) -> None:
+    with trainings(tmp_path / "logs", {"ML-cpu-vm-01": "vision", "ML-cpu-vm-02": "fraud"}) as (experiments, running):
+        with stalled(lab, running, seconds=4.0):
+            out = play(
+                "evacuate_host", lab, tmp_path, evacuate_host_name="esx-01", evacuate_host_experiments=experiments,
+                evacuate_host_stall_budget=1.0, evacuate_host_on_verdict="continue", evacuate_host_slots=1,
+            )  # fmt: skip
+        assert lab.on("esx-01") == set(), "every VM left the host"
+        assert lab.get("state")["hosts"]["esx-01"]["maintenance"] == "in"
+        assert out.returncode != 0
+        assert "Evacuation of esx-01 is done, but " in out.stdout
+        assert "ML-cpu-vm-01" in out.stdout[out.stdout.rindex("is done, but ") :]
+    out = play("restore_host", lab, tmp_path, restore_host_name="esx-01", restore_host_experiments={"enabled": False})
+    assert out.returncode == 0, out.stdout
+
+
 def test_hooks_that_make_no_sense_are_refused_before_anything_moves(lab: Lab, tmp_path: Path) -> None:
     moves = lab.get("state")["moves"]
     out = play(
