@@ -22,7 +22,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import re
 import select
 import signal
 import sys
@@ -33,21 +32,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from ansible import constants, context
+from ansible import context
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import RunDisplay
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, leave_note
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_for_a_program
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import with_login
 
 display = Display()
 _POLL_SECONDS = 0.1
 _REDRAW_SECONDS = 0.5
 _MAX_BARS = 20
-# Standard output of these callbacks is for a program, which a line between would confuse.
-_MACHINE_READABLE = re.compile(r"json|xml|junit|logstash|\btap\b|null", re.IGNORECASE)
 
 Command = Callable[..., tuple[int, bytes, bytes]]
 
@@ -67,8 +65,7 @@ def _terminal_rows() -> int:
 
 def _lines_wanted() -> bool:
     """Whether a person reads the output."""
-    off = os.environ.get("LIVEML_VSPHERE_PROGRESS") == "off"
-    return not off and not _MACHINE_READABLE.search(str(constants.DEFAULT_STDOUT_CALLBACK))
+    return os.environ.get("LIVEML_VSPHERE_PROGRESS") != "off" and not is_for_a_program()
 
 
 # Ansible loads this file before it starts the task's process, in which the terminal is no longer known.

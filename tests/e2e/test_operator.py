@@ -133,8 +133,31 @@ def test_a_login_in_the_inventory_reaches_modules_and_roles_without_module_defau
     environment = {**playbook_environment(lab), **dict.fromkeys(set(lab.env) - set(env), "")}
     out = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert "ML-cpu-vm-01: esx-01 → " in out.stdout, out.stdout
-    assert re.search(r'"msg": "[^"]*esx-10[^"]*\bmistyped\b', out.stdout), "the variable's name is not said"
+    assert re.search(r"msg: .{0,400}esx-10.{0,400}\bmistyped\b", " ".join(out.stdout.split())), (
+        "the variable's name is not said"
+    )
     assert login["liveml_vsphere_password"] not in out.stdout
+
+
+HOSTILE = "{{ 7 * 7 }} <b>$(id)</b> `id` \"'; %x[1](2)"
+
+
+def test_the_name_of_a_vm_is_text_everywhere(fast_lab: Lab, tmp_path: Path) -> None:
+    """Who may rename a VM may write neither to the controller nor into the report."""
+    fast_lab.post("vms/ML-cpu-vm-04", action="rename", name=HOSTILE)
+    out = play("evacuate_host", fast_lab, tmp_path, evacuate_host_name="esx-05")
+    assert out.returncode == 0, out.stdout
+    assert f"{HOSTILE}  " in out.stdout or f"{HOSTILE} " in out.stdout, out.stdout
+    assert "49 <b>" not in out.stdout
+    (folder,) = (tmp_path / "runs").iterdir()
+    page, markdown = ((folder / name).read_text() for name in ("report.html", "report.md"))
+    assert "&lt;b&gt;" in page
+    assert "<b>$(id)" not in page + markdown
+    moves = json.loads((folder / "evidence.json").read_text())["moves"]
+    assert HOSTILE in {move["vm"] for move in moves}
+    shown = play("status", fast_lab, tmp_path)
+    assert shown.returncode == 0, shown.stdout
+    assert HOSTILE in shown.stdout
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ def test_check_mode_shows_moves_and_makes_none_and_a_second_run_changes_nothing(
     assert play("evacuate_host", fast_lab, tmp_path, evacuate_host_name=HOST).returncode == 0
     moves = fast_lab.get("state")["moves"]
     shown = play("status", fast_lab, tmp_path).stdout
-    assert re.search(r'"esx-05 +us-west-2b +in maintenance mode', shown), shown
-    assert re.search(r'"Away from esx-05: .*ML-cpu-vm-04', shown), shown
+    assert re.search(r"esx-05 +us-west-2b +in maintenance mode", shown), shown
+    assert re.search(r"Away from esx-05: .*ML-cpu-vm-04", shown), shown
     assert f"restore_host_name={HOST}" in shown
     assert "Evacuation of esx-05: succeeded at " in shown
     out = play("restore_host", fast_lab, tmp_path, "--check", "--diff", restore_host_name=HOST)

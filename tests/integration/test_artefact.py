@@ -109,7 +109,7 @@ def test_the_demonstrations_playbooks_run_from_the_artefact(artefact: Path, fast
         assert "failed=0" in printed
         if name != "verify_experiments":
             assert "10 moved, 0 failed" in printed
-            (report,) = re.findall(r"report: (\S+?\.html)", printed)
+            (report,) = re.findall(r"Report: (\S+?\.html)", printed)
             assert "<svg" in Path(report).read_text(encoding="utf-8")
     assert fast_lab.where() == before
 

@@ -16,7 +16,6 @@ from .._experiments.model import Experiment
 from .._run.events import (
     DrsKept,
     DrsPinning,
-    DrsPlanned,
     DrsRestored,
     Entry,
     Event,
@@ -33,7 +32,6 @@ from .._run.events import (
     MoveProgressed,
     MoveSeen,
     MoveSubmitting,
-    NoExperiment,
     Noticed,
     Ref,
     RollingBack,
@@ -82,7 +80,7 @@ def vm_of(event: Event) -> Ref | None:
 class RunDisplay:
     """A run as a person watches it: the line of each event, how far the run is, and a bar for each move in flight.
 
-    With ``bars`` the progress of moves gets no lines, because the bars show it. Times are the entries' own and the
+    Progress of moves is in the bars, or without ``bars`` in the heartbeat. What was planned was shown before the run. Times are the entries' own and the
     monotonic clock of the machine that wrote them.
     """
 
@@ -160,7 +158,8 @@ class RunDisplay:
     ) -> str | None:
         flight = self._flights.setdefault(event.vm.moid, _Flight(event.vm.moid, event.vm.name))
         if isinstance(event, MoveProgressed):
-            return line(entry) if flight.hear_percent(event.percent) and not self._bars else None
+            flight.percent = event.percent
+            return None  # the bars and the heartbeat show it
         flight.hear(event, entry.mono)
         self._last_news = entry.mono
         return line(entry)
@@ -178,7 +177,7 @@ class RunDisplay:
 
 @dataclass(slots=True)
 class _Flight:
-    """A planned move as its events describe it; ``reported`` is the percentage of the last line."""
+    """A planned move as its events describe it."""
 
     vm: str
     name: str
@@ -186,7 +185,6 @@ class _Flight:
     predicted: float = 0.0
     started: float | None = None
     percent: int = 0
-    reported: int = 0
     result: MoveResult | None = None
 
     def hear(self, event: MovePlanned | MoveSeen | MoveSubmitting | MoveFinished, mono: float) -> None:
@@ -196,16 +194,9 @@ class _Flight:
             case MovePlanned(predicted_seconds=seconds):
                 self.predicted = seconds
             case MoveSubmitting() | MoveSeen():
-                self.started, self.percent, self.reported, self.result = mono, 0, 0, None
+                self.started, self.percent, self.result = mono, 0, None
             case MoveFinished(result=result):
                 self.result = result
-
-    def hear_percent(self, percent: int) -> bool:
-        """Whether the move has come on far enough since the last line to get a line again."""
-        self.percent = percent
-        new = percent >= self.reported + 10
-        self.reported = percent if new else self.reported
-        return new
 
     def as_bar(self, trained: float | None) -> str:
         """``ML-cpu-vm-04       ██████░░░░░░░░░░░░░░  31 % → esx-06, experiment 17 %``."""
@@ -222,16 +213,10 @@ def text_of(event: Event) -> str | None:
 
 def _text_of_move(event: Event) -> str | None:
     match event:
-        case MovePlanned(source=source, target=target, why=why):
-            return f"planned {source.name} → {target.name}: {why}"
         case VmRefused(reasons=reasons):
             return "refused: " + "; ".join(f"{r.check} ({r.object}): {r.hint}" for r in reasons)
-        case DrsPlanned(why=why):
-            return why
         case MoveSubmitting(source=source, target=target):
             return f"moving {source.name} → {target.name}"
-        case MoveProgressed(percent=done):
-            return f"moving {done} %"
         case MoveCancelling():
             return "took too long: cancelling the move"
         case SwitchedOver(host=host):
@@ -247,8 +232,6 @@ def _text_of_experiment(event: Event) -> str | None:
     match event:
         case ExperimentFound(experiment=experiment):
             return _found(experiment)
-        case NoExperiment(detail=detail):
-            return f"no experiment observed: {detail}"
         case ExperimentProgress(progress=progress, gained=gained):
             return f"experiment {percent(progress)}{'' if gained is None else f' +{100 * gained:.1f}'}"
         case VerdictReached():

@@ -26,7 +26,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines impo
 from tests.builders.journals import entries, made_run
 from tests.measuring import until
 
-EVENTS = [event for event in made_run(3)[0] if event["event"] in ("planned", "switched_over", "run_finished")]
+EVENTS = [event for event in made_run(3)[0] if event["event"] in ("run_started", "switched_over", "run_finished")]
 
 
 class Connection:
@@ -119,7 +119,7 @@ def test_a_program_that_reads_the_output_gets_no_lines(
     monkeypatch: pytest.MonkeyPatch, progress: str, callback: str, shown: bool
 ) -> None:
     monkeypatch.setenv("LIVEML_VSPHERE_PROGRESS", progress)
-    monkeypatch.setattr(vm_migrate.constants, "DEFAULT_STDOUT_CALLBACK", callback)
+    monkeypatch.setattr("ansible.constants.DEFAULT_STDOUT_CALLBACK", callback)
     module = Module("local")
     monkeypatch.setattr(vm_migrate.display, "display", module.display)
     assert module.run()["changed"] is True

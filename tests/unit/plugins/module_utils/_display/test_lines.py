@@ -15,7 +15,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines impo
 from tests.builders.journals import ORIGIN, entries, made_run
 
 TRANSITIONS = {
-    "planned", "refused", "experiment_found", "no_experiment", "move_submitting", "switched_over", "move_finished",
+    "refused", "experiment_found", "move_submitting", "switched_over", "move_finished",
     "verdict", "run_started", "run_finished",
 }  # fmt: skip
 
@@ -34,25 +34,19 @@ def test_every_transition_has_exactly_one_line(moves: int, bars: bool) -> None:
     assert all("\n" not in text for _name, text in told)
 
 
-def test_progress_of_a_move_is_told_every_ten_percent_and_on_a_terminal_by_its_bar() -> None:
+def test_progress_of_a_move_is_in_its_bar_and_in_the_heartbeat_only() -> None:
     events, _samples = made_run(1)
+    submitting = next(e for e in events if e["event"] == "move_submitting")
     fine = [
         {**events[0], "event": "move_progress", "vm": {"moid": "vm-0", "name": "ML-cpu-vm-00"}, "percent": percent}
-        for percent in (0, 4, 9, 12, 19, 21, 30, 31, 95, 99)
+        for percent in (0, 12, 95)
     ]
-    told = [text.rpartition("moving ")[2] for _name, text in heard(RunDisplay(), fine)]
-    assert told == ["12 %", "30 %", "95 %"]
-    assert heard(RunDisplay(bars=True), fine) == []
-
-
-def test_a_second_attempt_is_told_from_its_beginning() -> None:
-    board = RunDisplay()
-    events, _samples = made_run(1)
-    progress = next(e for e in events if e["event"] == "move_progress")
-    submitting = next(e for e in events if e["event"] == "move_submitting")
-    assert board.hear(*entries([{**progress, "percent": 80}])) is not None
-    assert board.hear(*entries([submitting])) is not None
-    assert board.hear(*entries([{**progress, "percent": 20}])) is not None
+    for bars in (False, True):
+        board = RunDisplay(bars=bars)
+        board.hear(*entries([submitting]))
+        assert heard(board, fine) == []
+        assert "95 %" in board.summary(now=ORIGIN + 20)
+    assert " 95 % → " in board.bars(now=ORIGIN + 20, columns=100, rows=3)[0]
 
 
 @pytest.mark.parametrize("experiments", [1, 10, 64])

@@ -19,9 +19,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._module import entr
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC, EXPERIMENT_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Stall
 
+from tests.canaries import MODULES
 from tests.labs import ROOT, RunModule
 
-MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "variable_check")
 NOT_FINITE = ("inf", "-inf", "nan", "1e999")
 
 
