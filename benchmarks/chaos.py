@@ -289,7 +289,9 @@ def judge(trip: Trip, name: str, code: int | None, text: str, goal: Callable[[],
     elif code != 0 and reached and not trip.killed:
         reason = next((line for line in text.splitlines() if "ERROR" in line), "")
         trip.found.append(("chaos_false_failures", f"{name} failed with everything done: {reason[:300]}"))
-    if "Traceback (most recent call last)" in text:
+    if (
+        "Traceback (most recent call last)" in text and not trip.killed
+    ):  # Ansible shows one if it is interrupted while it starts
         trip.found.append(("chaos_tracebacks", text[text.index("Traceback") :][:400]))
     check_statements(trip, name)
     check_limits(trip)

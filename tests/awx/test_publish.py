@@ -85,6 +85,7 @@ def publish(tmp_path: Path, folder: Path, *places: dict[str, Any]) -> subprocess
         **SECRETS,
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_SHOW_CUSTOM_STATS": "1",
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",  # each value on one line
     }
     command = [str(BIN / "ansible-playbook"), str(playbook)]
     return subprocess.run(

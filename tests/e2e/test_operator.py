@@ -257,6 +257,7 @@ def test_each_vm_that_does_not_come_home_is_named(lab: Lab, hook: Hook, tmp_path
         assert "ML-cpu-vm-03 stays: not_powered_on" in text
 
 
+@pytest.mark.thorough
 def test_a_round_trip_goes_home_as_it_left(lab: Lab, hook: Hook, tmp_path: Path) -> None:
     inventory = tmp_path / "hosts.yml"
     inventory.write_text("all: {vars: {restore_host_stall_budget: 9.0}}")

@@ -229,6 +229,7 @@ def restore_on_gitlab(lab: Lab, origin: Path, tools: Path, home: dict[str, str])
     assert "requests/evidence/esx-01-back/applied.json" in git(origin, "ls-tree", "-r", "--name-only", "main")
 
 
+@pytest.mark.thorough
 def test_a_fault_domain_is_refused_as_a_whole_or_evacuated_host_by_host(lab: Lab, tmp_path: Path) -> None:
     moves, domain = len(lab.get("state")["moves"]), {"fault_domain_name": "us-west-2a"}
     out = play("evacuate_fault_domain", lab, tmp_path, **domain, fault_domain_memory_headroom=97)

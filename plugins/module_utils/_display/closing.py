@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The last lines of a playbook: what was moved, how the host is, what became of each experiment, and what to do next. Pure."""
+"""The last lines of a playbook: what was moved, how the host is, the verdict of each experiment, and what to do next. Pure."""
 
 from __future__ import annotations
 
