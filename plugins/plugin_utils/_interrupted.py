@@ -28,8 +28,9 @@ from ansible.utils.display import Display
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import VsphereError
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.own_files import read_own
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.last_lines import last_lines
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import utc_now
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunOverview, overviews
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunOverview, RunStatus, overviews
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import RunFilter, state_to_read, stored_runs
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -44,7 +45,7 @@ def leave_note(pid: int, state_dir: str, host: str | None) -> None:
     """In the process of a task: let the main process ``pid`` know where the run keeps its journal, and for which host it is."""
     fd, _path = tempfile.mkstemp(prefix=_prefix(pid), suffix=".json")
     with os.fdopen(fd, "w", encoding="utf-8") as stream:
-        json.dump({"state_dir": state_dir, "host": host}, stream)
+        json.dump({"state_dir": state_dir, "host": host, "at": utc_now()}, stream)
 
 
 class Ending:
@@ -87,22 +88,24 @@ class Ending:
         self._interrupted = False
 
     def _notes(self) -> Iterator[dict[str, Any]]:
-        """The notes of this process's tasks, without repetitions; they are removed."""
-        seen = set()
+        """The notes of this process's tasks, the first one for each host; they are removed."""
+        first: dict[tuple[str, str | None], dict[str, Any]] = {}
         for path in sorted(Path(tempfile.gettempdir()).glob(f"{_prefix(self._pid)}*.json")):
             if path.lstat().st_uid != os.geteuid():  # somebody else may put a file there
                 continue
-            data = read_own(path)
+            note = json.loads(read_own(path))
             path.unlink()
-            if data not in seen:
-                seen.add(data)
-                yield json.loads(data)
+            known = first.setdefault((note["state_dir"], note["host"]), note)
+            known["at"] = min(known["at"], note["at"])
+        yield from first.values()
 
 
 def runs_of_note(note: dict[str, Any]) -> list[RunOverview]:
-    """The newest run for the host of the note, or the newest one if the note names no host."""
+    """The newest run for the host of the note, or the newest one if the note names no host; not one that had ended before the note."""
     state = state_to_read(note["state_dir"])
     wanted = RunFilter(host=note["host"])
     stored = list(stored_runs(state))
     found = zip(stored, overviews(stored, partial(holder_of, state)), strict=True)
-    return [overview for run, overview in found if wanted.fits(run)][:1]
+    newest = next((overview for run, overview in found if wanted.fits(run)), None)
+    ended = newest.ended if newest is not None and newest.status is RunStatus.FINISHED else None
+    return [] if newest is None or (ended is not None and ended < note["at"]) else [newest]

@@ -45,7 +45,7 @@ def closing_lines(
 def _moves(result: Row) -> str:
     """How many VMs moved, and which did not."""
     if "moves" not in result:  # the module was not called, failed before its run, or failed in it
-        return "The report says which VMs moved." if result.get("run_id") else "No VM was moved."
+        return "The report says which VMs moved." if result.get("run_id") else "This call moved no VM."
     moves = result["moves"]
     outbound = [move for move in moves if not move["back"]]
     if not outbound:

@@ -13,7 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import JOURNAL, state_path
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import runs_of_note
 
+from tests.builders.journals import write_event
 from tests.labs import ROOT
 
 PROGRAM = """
@@ -56,3 +60,18 @@ def test_a_state_directory_that_cannot_be_read_is_said(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert "How the run stands cannot be read: " in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("finished", "seen"), [("2026-01-31T08:00:00.000Z", 0), ("2026-01-31T10:00:00.000Z", 1)])
+def test_a_run_that_had_ended_before_the_playbook_began_its_own_is_not_its_run(
+    tmp_path: Path, finished: str, seen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "utc_now", lambda: finished)
+    folder = state_path(str(tmp_path)) / "runs" / "r1"
+    folder.mkdir()
+    written = journal.Journal(folder / JOURNAL)
+    write_event(written, "run_started", run_id="r1")
+    write_event(written, "run_finished")
+    written.close()
+    note = {"state_dir": str(tmp_path), "host": "esx-05", "at": "2026-01-31T09:00:00.000Z"}
+    assert len(runs_of_note(note)) == seen

@@ -49,7 +49,7 @@ def test_what_did_not_move_is_named() -> None:
 
 
 def test_without_a_run_nothing_was_moved() -> None:
-    assert closing_lines({}, subject=SUBJECT, failed=True) == ["Evacuation of esx-05 failed. No VM was moved."]
+    assert closing_lines({}, subject=SUBJECT, failed=True) == ["Evacuation of esx-05 failed. This call moved no VM."]
     assert closing_lines({"moves": []}, subject=SUBJECT, failed=False) == [
         "Evacuation of esx-05 succeeded. No VM had to move."
     ]
