@@ -125,7 +125,7 @@ class HostLease:
         if lease is not None:
             raise RunBusy(
                 f"Another controller ({lease.name}) carries out a run for {host.name}. Its lease ends at "
-                f"{lease.until:%Y-%m-%d %H:%M:%S} UTC, unless it is renewed; no VM was moved",
+                f"{lease.until:%Y-%m-%d %H:%M:%S} UTC, unless it is renewed; this call moved no VM",
                 hint=f"Wait until that run ends. If that controller is gone, wait until then, or empty the host's custom attribute {LEASE}",
             )
 
