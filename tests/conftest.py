@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,11 @@ COLLECTIONS = ROOT / ".venv" / "collections"
 # On a busy machine an example takes longer; the property still holds.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # a shell's background jobs ignore it, and so would what the tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 sys.path.insert(0, str(ROOT))
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)  # pytest-ansible reads it after this file

@@ -96,7 +96,7 @@ def run_module(monkeypatch: pytest.MonkeyPatch) -> RunModule:
     def run(name: str, lab: Lab | None = None, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
         for key, value in (lab.env if lab else {}).items():
             monkeypatch.setenv(key, value)
-        arguments["_ansible_check_mode"] = check
+        arguments |= {"_ansible_check_mode": check, "_ansible_diff": True}
         payload = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", payload)
         monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)

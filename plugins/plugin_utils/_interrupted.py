@@ -57,9 +57,10 @@ class Ending:
         self._earlier = {number: signal.getsignal(number) for number in SIGNALS}
 
     def begin(self) -> None:
-        """Listen to signals and to the end of the process. Ansible's own handlers work as before."""
-        for number in SIGNALS:
-            signal.signal(number, self._interrupt)
+        """Listen to signals and to the end of the process. Ansible's own handlers work as before, and so does an ignored signal."""
+        for number, earlier in self._earlier.items():
+            if earlier != signal.SIG_IGN:
+                signal.signal(number, self._interrupt)
         atexit.register(self._end)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:

@@ -323,7 +323,7 @@ def test_the_workflow_carries_out_the_approved_plan_and_refuses_a_drifted_one(
     assert len(json.dumps(jobs["evacuate"].artifacts)) < 2000
     progress = [e for e in jobs["evacuate"].events if e["event"] == "verbose" and PROGRESS.match(e["stdout"])]
     assert all("\n" not in event["stdout"].rstrip() for event in progress), "a line of progress is an event of its own"
-    assert len([e for e in progress if "switched over to" in e["stdout"]]) == len(leaving)
+    assert len([e for e in progress if "moved to" in e["stdout"]]) == len(leaving)
 
 
 @pytest.mark.thorough

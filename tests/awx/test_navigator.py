@@ -35,7 +35,7 @@ def test_navigator_evacuates_and_restores(fast_lab: Lab, tmp_path: Path) -> None
     before, leaving = fast_lab.where(), fast_lab.on("esx-05")
     out = navigate("evacuate_host", fast_lab, tmp_path / "first", evacuate_host_name="esx-05")
     assert out.returncode == 0, out.stdout + out.stderr
-    assert out.stdout.count("switched over to") == len(leaving)
+    assert out.stdout.count("moved to") == len(leaving)
     assert fast_lab.on("esx-05") == set()
     assert list((tmp_path / "first").glob(".local/state/liveml.vsphere/runs/*/evidence.json"))
     out = navigate("restore_host", fast_lab, tmp_path / "second", restore_host_name="esx-05")

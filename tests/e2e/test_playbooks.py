@@ -56,14 +56,23 @@ def killed_on_its_way(process: subprocess.Popen[str], lab: Lab, moments: random.
     assert process.returncode == -signal.SIGKILL, text
 
 
+def lines(out: subprocess.CompletedProcess[str]) -> int:
+    """How much a person has to read."""
+    return len(out.stdout.splitlines())
+
+
 def test_check_mode_shows_moves_and_makes_none_and_a_second_run_changes_nothing(tmp_path: Path, fast_lab: Lab) -> None:
     out = play("evacuate_host", fast_lab, tmp_path, "--check", "--diff", evacuate_host_name=HOST)
     assert out.returncode == 0, out.stdout
     assert "ML-cpu-vm-04: esx-05 → esx-0" in out.stdout
+    assert lines(out) <= 35, out.stdout
     assert fast_lab.get("state")["moves"] == []
     assert fast_lab.get("state")["hosts"][HOST]["maintenance"] == "normal"
-    assert play("evacuate_host", fast_lab, tmp_path, evacuate_host_name=HOST).returncode == 0
+    out = play("evacuate_host", fast_lab, tmp_path, evacuate_host_name=HOST)
+    assert out.returncode == 0, out.stdout
+    assert lines(out) <= 60, out.stdout
     moves = fast_lab.get("state")["moves"]
+    assert len(moves) == 10
     shown = play("status", fast_lab, tmp_path).stdout
     assert re.search(r"esx-05 +us-west-2b +in maintenance mode", shown), shown
     assert re.search(r"Away from esx-05: .*ML-cpu-vm-04", shown), shown
@@ -80,6 +89,7 @@ def test_check_mode_shows_moves_and_makes_none_and_a_second_run_changes_nothing(
     assert out.returncode == 0, out.stdout
     assert "changed=0" in out.stdout
     assert "No VM has to leave esx-05." in out.stdout
+    assert lines(out) <= 15, out.stdout
     assert fast_lab.get("state")["moves"] == moves
 
 

@@ -30,7 +30,7 @@ def test_round_trip_under_real_training_then_a_killed_server(tmp_path: Path, mea
         leaving = lab.on(HOST)
         out = play("evacuate_host", lab, tmp_path, evacuate_host_name=HOST)
         assert out.returncode == 0, out.stdout
-        assert "switched over to" in out.stdout
+        assert "moved to" in out.stdout
         assert lab.on(HOST) == set()
         assert lab.get("state")["hosts"][HOST]["maintenance"] == "in"
         proved(evidence(tmp_path, "evacuate"), lab, leaving, measured)

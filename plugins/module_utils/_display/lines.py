@@ -39,7 +39,6 @@ from .._run.events import (
     RunInterrupted,
     RunResumed,
     RunStarted,
-    SwitchedOver,
     VcenterSilence,
     VerdictReached,
     VmRefused,
@@ -219,8 +218,6 @@ def _text_of_move(event: Event) -> str | None:
             return f"moving {source.name} → {target.name}"
         case MoveCancelling():
             return "took too long: cancelling the move"
-        case SwitchedOver(host=host):
-            return f"switched over to {host}"
         case MoveFinished():
             return _finished(event)
         case LeftBehind(host=host, reasons=why_left):

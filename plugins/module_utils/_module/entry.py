@@ -84,7 +84,9 @@ def show_warnings(module: AnsibleModule, sentences: Iterable[str]) -> None:
 
 
 def finish(module: AnsibleModule, result: dict[str, Any]) -> None:
-    """Exit with the result. Fail if the result has a ``failure``, which is the message."""
+    """Exit with the result, its ``diff`` only in diff mode. Fail if the result has a ``failure``, which is the message."""
+    if not module._diff:
+        result.pop("diff", None)
     failure = result.pop("failure", "")
     if failure:
         module.fail_json(msg=printable(failure), **result)

@@ -26,7 +26,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines impo
 from tests.builders.journals import entries, made_run
 from tests.measuring import until
 
-EVENTS = [event for event in made_run(3)[0] if event["event"] in ("run_started", "switched_over", "run_finished")]
+EVENTS = [event for event in made_run(3)[0] if event["event"] in ("run_started", "move_finished", "run_finished")]
 
 
 class Connection:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ TWINS = [replace(vm(n), name=name) for n, name in ((1, "a"), (2, "a"), (3, "b"),
 
 def unobserved(*vms: str) -> Any:
     options = {"experiments": {"enabled": False}}
-    experiments = ArgumentSpecValidator(EXPERIMENT_SPEC).validate(options).validated_parameters["experiments"]
+    experiments = ArgumentSpecValidator(deepcopy(EXPERIMENT_SPEC)).validate(options).validated_parameters["experiments"]
     params = {"experiments": experiments, "host": None, "vms": list(vms)}
     world = SimpleNamespace(estate=lambda: estate([host(1), host(2)], TWINS))
     return list(body(SimpleNamespace(params=params), world)["unobserved"])

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,7 @@ from tests.builders.journals import write_run
 
 def requested(world: Estate, folder: Path, **options: Any) -> PlanRequest:
     """What these options of the module plan."""
-    params = ArgumentSpecValidator(SPEC).validate({"state_dir": str(folder), **options}).validated_parameters
+    params = ArgumentSpecValidator(deepcopy(SPEC)).validate({"state_dir": str(folder), **options}).validated_parameters
     return request_of(params, world, hosts_of(params, world), None)
 
 
@@ -75,7 +76,11 @@ class Restless:
 
 def test_a_plan_is_made_of_one_reading(tmp_path: Path) -> None:
     """A VM that left its host meanwhile is not moved from its new host, and a deleted VM does not crash the module."""
-    params = ArgumentSpecValidator(SPEC).validate({"state_dir": str(tmp_path), "host": "esx-1"}).validated_parameters
+    params = (
+        ArgumentSpecValidator(deepcopy(SPEC))
+        .validate({"state_dir": str(tmp_path), "host": "esx-1"})
+        .validated_parameters
+    )
     told = body(SimpleNamespace(params=params, check_mode=False, warn=print), Restless())
     assert {(move["vm"], move["source"]) for move in told["moves"]} == {("vm-1", "host-1"), ("vm-2", "host-1")}
     assert [refusal["vm"] for refusal in told["refusals"]] == ["vm-3"]
@@ -164,7 +169,9 @@ def test_drs_is_handled_if_it_may_move_a_planned_vm(
 ) -> None:
     drs = {"c": Drs(Automation.FULL, overrides_allowed=True, overrides={})}
     vcenter = Asked(estate([host(1), host(2, "b")], [vm(1)], drs=drs))
-    params = ArgumentSpecValidator(SPEC).validate({"state_dir": str(tmp_path), **options}).validated_parameters
+    params = (
+        ArgumentSpecValidator(deepcopy(SPEC)).validate({"state_dir": str(tmp_path), **options}).validated_parameters
+    )
     told = body(SimpleNamespace(params=params, check_mode=False, warn=print), vcenter)
     assert [decision["how"] for decision in told["plan"]["drs"]] == how
     assert vcenter.asked == [asked]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class Module:
 
     def __init__(self, folder: Path, *, check: bool = False, **options: Any) -> None:
         given = {**CONNECTION, "state_dir": str(folder), "state": "absent", **options}
-        self.params = ArgumentSpecValidator({**CONNECTION_SPEC, **SPEC}).validate(given).validated_parameters
+        self.params = ArgumentSpecValidator(deepcopy({**CONNECTION_SPEC, **SPEC})).validate(given).validated_parameters
         self.check_mode = check
         self.warnings: list[str] = []
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from tests.builders.estates import INFO
 def asked(folder: Path, *, check: bool = False, **options: Any) -> RunRequest:
     """The run that these options of the module ask for."""
     given = {"plan": {}, "state_dir": str(folder), **options}
-    params = ArgumentSpecValidator(SPEC).validate(given).validated_parameters
+    params = ArgumentSpecValidator(deepcopy(SPEC)).validate(given).validated_parameters
     return request_of(SimpleNamespace(params=params, check_mode=check), Plan("p", INFO, ()), None, [])
 
 

@@ -23,6 +23,8 @@ from tests.labs import ROOT
 PROGRAM = """
 import os, signal, sys, time
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, leave_note
+if len(sys.argv) > 3:  # as nohup(1) does, and shells for what they start in the background
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 Ending().begin()
 if os.fork() == 0:  # the process of a task
     leave_note(os.getppid(), sys.argv[1], "esx-05")
@@ -31,7 +33,7 @@ if os.fork() == 0:  # the process of a task
 os.wait()
 if sys.argv[2] != "0":
     os.kill(os.getpid(), int(sys.argv[2]))
-    time.sleep(5)
+    time.sleep(0.2)
 """
 
 
@@ -50,6 +52,15 @@ def test_only_an_interrupted_playbook_speaks_and_no_note_stays(tmp_path: Path, n
         done.stderr
     )
     assert list(temporary.glob("liveml-run-*")) == []
+
+
+def test_a_signal_that_was_ignored_stays_ignored_and_nobody_speaks(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), str(int(signal.SIGINT)), "ignored"],
+        cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT / ".venv" / "collections")},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_a_state_directory_that_cannot_be_read_is_said(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines impo
 from tests.builders.journals import ORIGIN, entries, made_run
 
 TRANSITIONS = {
-    "refused", "experiment_found", "move_submitting", "switched_over", "move_finished",
-    "verdict", "run_started", "run_finished",
+    "refused", "experiment_found", "move_submitting", "move_finished", "verdict",
+    "run_started", "run_finished",
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -59,7 +60,7 @@ def migrate(
     """Plan and carry out as the role does; ``None`` when planning refuses a VM."""
     options = {"state_dir": str(state), "vms": list(vms), "policy": "any"}
     options |= {"destination": destination} if destination else {}
-    params = ArgumentSpecValidator(SPEC).validate(options).validated_parameters
+    params = ArgumentSpecValidator(deepcopy(SPEC)).validate(options).validated_parameters
     estate = world.estate()
     plan = make_plan(estate, request_of(params, estate, (), None))
     if plan.refusals:
