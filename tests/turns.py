@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files of tests run side by side; while tests marked ``alone`` measure, half of the processors is theirs and nobody else's.
+"""Files of tests run side by side; while tests marked ``alone`` measure, half of the processors is theirs and one guest's.
+
+What measures waits most of the time, so one other worker may use its processors, too. A second one would disturb it.
 
 ``--dist loadgroup`` gives all tests marked ``alone`` to one worker, one after the other, and what else a file holds as a
 whole to any. Priorities would not do: Linux weighs sessions, not processes (autogroup, sched(7)), and each lab is a session of
@@ -31,8 +33,9 @@ MARKS = ("alone", "long")  # what begins first, so that no worker is left with i
 class Turns:
     """On which processors a worker runs each test; ``measuring`` is there until the last measurement ended."""
 
-    def __init__(self, measuring: Path) -> None:
-        self._measuring = measuring
+    def __init__(self, folder: Path, worker: str) -> None:
+        self._measuring, self._guest = folder / "measuring", folder / "guest"
+        self._worker = worker
         self._processors = processors()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -47,8 +50,16 @@ class Turns:
             return
         if measures(item):
             os.sched_setaffinity(0, self._processors[:half])
+        elif self._measuring.exists() and not self._is_guest():
+            os.sched_setaffinity(0, self._processors[half:])
         else:
-            os.sched_setaffinity(0, self._processors[half:] if self._measuring.exists() else self._processors)
+            os.sched_setaffinity(0, self._processors)
+
+    def _is_guest(self) -> bool:
+        """Whether this worker is the guest: the first one that asks."""
+        with contextlib.suppress(FileExistsError), self._guest.open("x") as stream:
+            stream.write(self._worker)
+        return self._guest.read_text() == self._worker
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
@@ -83,7 +94,7 @@ def _turn(item: pytest.Item) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Workers take turns; a single process needs none."""
     if hasattr(config, "workerinput"):
-        config.pluginmanager.register(Turns(Path(os.environ[FOLDER]) / "measuring"))
+        config.pluginmanager.register(Turns(Path(os.environ[FOLDER]), config.workerinput["workerid"]))
     else:
         folder = Path(tempfile.mkdtemp(prefix="liveml-turns-"))
         os.environ[FOLDER] = str(folder)
