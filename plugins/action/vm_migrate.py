@@ -30,6 +30,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 from ansible import context
@@ -37,7 +38,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import RunDisplay
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry, RunResumed, RunStarted
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, leave_note
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_for_a_program
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import with_login
@@ -86,14 +87,14 @@ class ActionModule(ActionBase):
         """Run the module. Live lines need a module that runs on this machine."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = with_login(self._task.args, task_vars or {}, self._templar.template)
+        state_dir = str(arguments.get("state_dir", "~/.local/state/liveml.vsphere"))
         if self._connection.transport == "local" and not self._task.check_mode:
-            state_dir = str(arguments.get("state_dir", "~/.local/state/liveml.vsphere"))
             leave_note(os.getppid(), state_dir, arguments.get("host"))
         if self._connection.transport != "local" or not _lines_wanted():
             return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars)}
         rows = _ROWS if _alone(task_vars or {}) else 0
         with _progress_file() as path, open(path, encoding="utf-8", errors="replace") as stream:
-            live = Live(stream, Screen(rows))
+            live = Live(stream, Screen(rows), Path(os.path.expanduser(os.path.expandvars(state_dir))))
             self._connection.exec_command = apart(self._connection.exec_command, live.look)
             arguments.update(progress_path=path, controller_pid=os.getppid())
             try:
@@ -154,9 +155,13 @@ def _progress_file() -> Iterator[str]:
 class Live:
     """Shows what is appended to a stream, whenever somebody asks it to look."""
 
-    def __init__(self, stream: TextIO, screen: Screen, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO, screen: Screen, state: Path, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._stream = stream
         self._screen = screen
+        self._state = state
+        self._page: Path | None = None  # the live page of the run, until it was named
         self._clock = clock
         self._rest = ""
         self._drawn = 0.0
@@ -181,13 +186,24 @@ class Live:
         self._rest += self._stream.read()
         *whole, self._rest = self._rest.split("\n")
         run = self._screen.run
-        lines = [line for text in whole if (line := run.hear(Entry.from_json(json.loads(text)))) is not None]
+        entries = [Entry.from_json(json.loads(text)) for text in whole]
+        lines = [line for entry in entries if (line := run.hear(entry)) is not None]
+        lines += self._name_page(entries)
         now = self._clock()
         beat = None if lines or last else run.heartbeat(now)
         lines += [beat] if beat else []
         if lines or now >= self._drawn + _REDRAW_SECONDS:
             self._screen.show(lines, now)
             self._drawn = now
+
+    def _name_page(self, entries: list[Entry]) -> Iterator[str]:
+        """Say once where the live page is, when it is there."""
+        for entry in entries:
+            if isinstance(entry.event, RunStarted | RunResumed):
+                self._page = self._state / "runs" / entry.event.run_id / "report.html"
+        if self._page is not None and self._page.exists():
+            yield f"live page: {self._page}"
+            self._page = None
 
 
 def apart(command: Command, look: Callable[[], None]) -> Command:

@@ -179,6 +179,10 @@ runs:
       description: Path of C(report.html), or an empty text if it has not been written.
       type: str
       sample: /srv/liveml/runs/20260131T090000Z-evacuate-esx-05-7f3a/report.html
+    live:
+      description: Whether this file is still the live page of the run, and not its report.
+      type: bool
+      sample: false
 lines:
   description: One paragraph for each run.
   returned: always
@@ -195,6 +199,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import printable_data
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.files import HTML, JSON, is_live
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of
@@ -233,10 +238,11 @@ def needs_attention(overview: RunOverview) -> bool:
     return overview.status in (RunStatus.RUNNING, RunStatus.INTERRUPTED) or bool(overview.pinned)
 
 
-def texts(folder: Path, overview: RunOverview) -> dict[str, str]:
+def texts(folder: Path, overview: RunOverview) -> dict[str, Any]:
     """The paragraph about a run, and the paths of its files."""
-    files = {"evidence_path": folder / "evidence.json", "report_path": folder / "report.html"}
-    return {"text": overview.text, **{name: str(path) if path.exists() else "" for name, path in files.items()}}
+    files = {"evidence_path": folder / JSON, "report_path": folder / HTML}
+    paths = {name: str(path) if path.exists() else "" for name, path in files.items()}
+    return {"text": overview.text, **paths, "live": is_live(folder / HTML)}
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ description:
     moves, and the samples show whether each experiment kept running.
   - A move is done if vCenter shows the VM on its target, whatever state the task has.
   - The run's journal records each step on disk before the step begins. To resume an interrupted run, run the same task again.
+  - While the module works, C(report.html) in RV(run_dir) is a live page that is written every 5 seconds. This needs Jinja2, and the
+    module only warns if it is missing. M(liveml.vsphere.evidence_report) replaces the page by the report.
 extends_documentation_fragment:
   - liveml.vsphere.connection
   - liveml.vsphere.attributes
@@ -380,6 +382,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.progress_file import ProgressFile
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.live_writer import LivePage
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
@@ -559,6 +562,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
         request,
         listener=ProgressFile(module.params["progress_path"]),
         interrupted=Interruption(module.params["controller_pid"]),
+        onlooker=LivePage(module.warn),
     )
     warn_unrecoverable(module, [judgement.experiment for judgement in report.outcome.judgements])
     result = result_of(report, module.params["on_verdict"])

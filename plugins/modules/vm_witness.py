@@ -18,6 +18,8 @@ description:
   - It moves nothing and changes nothing. The user only needs the right to read. vCenter's events say who moved a VM.
   - The result, the journal and the evidence are those of a run of M(liveml.vsphere.vm_migrate), with the purpose V(witness).
   - A VM or an experiment that comes later is not watched. It is named.
+  - While the module works, C(report.html) in RV(run_dir) is a live page that is written every 5 seconds. This needs Jinja2, and the
+    module only warns if it is missing. M(liveml.vsphere.evidence_report) replaces the page by the report.
 extends_documentation_fragment:
   - liveml.vsphere.connection
   - liveml.vsphere.attributes
@@ -278,6 +280,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.progress_file import ProgressFile
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.live_writer import LivePage
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
@@ -415,6 +418,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
         select=subject.vms,
         listener=ProgressFile(params["progress_path"]),
         interrupted=Interruption(params["controller_pid"]),
+        onlooker=LivePage(module.warn),
     )
     return {**result_of(report), "watched": watched}
 

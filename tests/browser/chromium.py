@@ -60,10 +60,12 @@ MODES = (Mode(1280), Mode(1280, "dark"), Mode(390), Mode(390, "dark"), Mode(PAPE
 
 
 @contextmanager
-def opened(browser: Browser, report: Path, mode: Mode) -> Iterator[tuple[Page, list[str]]]:
+def opened(browser: Browser, report: Path, mode: Mode, *, script: bool = True) -> Iterator[tuple[Page, list[str]]]:
     """A report as a page, and every other address that it requested. Such requests are blocked."""
     context = browser.new_context(
-        viewport={"width": mode.width, "height": TALL}, color_scheme="dark" if mode.scheme == "dark" else "light"
+        viewport={"width": mode.width, "height": TALL},
+        color_scheme="dark" if mode.scheme == "dark" else "light",
+        java_script_enabled=script,
     )
     try:
         page, asked = context.new_page(), []

@@ -52,13 +52,17 @@ def test_the_last_lines_say_what_goes_on_and_it_does(tmp_path: Path, number: sig
 
         until(lambda: "run_interrupted" in "".join(path.read_text() for path in tmp_path.glob("runs/*/journal.jsonl")))
         assert len(lab.get("state")["moves"]) == 8, "no other move started"
+        [page] = tmp_path.glob("runs/*/report.html")
+        until(lambda: "The run was interrupted" in page.read_text(encoding="utf-8"))
         shown = play("status", lab, tmp_path).stdout
+        assert f"Live page: {page}" in shown
         assert f"Evacuation of {HOST}: interrupted, last seen at " in shown
         assert "8 of 10 VMs moved." in shown
         assert "Still excluded from DRS: " in shown
 
         out = play("evacuate_host", lab, tmp_path, evacuate_host_name=HOST)
         assert out.returncode == 0, out.stdout
+        assert "http-equiv" not in page.read_text(encoding="utf-8"), "the report is there"
         assert len(lab.get("state")["moves"]) == len(leaving) == 10
         assert {vm for vm, host in lab.where().items() if host != before[vm]} == leaving
 

@@ -226,6 +226,10 @@ def test_a_rollback_lifts_the_fence_of_the_killed_run_and_so_it_is_said(tmp_path
         process.kill()
         os.kill(json.loads(journal.read_text().splitlines()[0])["pid"], signal.SIGKILL)
         process.communicate()
+        page = journal.with_name("report.html").read_text(encoding="utf-8")
+        assert "Under way" in page, "nobody can write any more that the process is gone"
+        assert "This page was written at " in page
+        assert "If that is more than a minute ago, nobody writes it any more" in page.replace("\u00a0", " ")
         for vm in ("ML-cpu-vm-02", "ML-cpu-vm-03"):
             lab.post("faults", vm=vm, times=9, fault="NoPermission")
         out = play("evacuate_host", lab, tmp_path, **given)

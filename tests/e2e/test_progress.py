@@ -13,6 +13,7 @@ import re
 import struct
 import subprocess
 import termios
+from collections.abc import Callable
 from pathlib import Path
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
@@ -25,8 +26,8 @@ HOST = "esx-01"
 COLUMNS = 160
 
 
-def on_a_terminal(command: list[str], environment: dict[str, str]) -> str:
-    """Everything a command writes to a terminal of ``COLUMNS`` by 40."""
+def on_a_terminal(command: list[str], environment: dict[str, str], look: Callable[[], None]) -> str:
+    """Everything a command writes to a terminal of ``COLUMNS`` by 40; ``look`` is called whenever it has written."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
@@ -40,6 +41,7 @@ def on_a_terminal(command: list[str], environment: dict[str, str]) -> str:
         if not part:
             break
         written += part
+        look()
     os.close(ours)
     assert process.wait(timeout=PATIENCE) == 0, written.decode()
     return written.decode()
@@ -71,7 +73,21 @@ def test_a_terminal_has_bars_and_a_pipe_has_plain_lines(tmp_path: Path) -> None:
         "--no-guests", "--drs", "full", "--topology", "lab/topologies/small.yml", "--time-scale", "0.3"
     ) as lab:
         command = playbook_command("evacuate_host", tmp_path, evacuate_host_name=HOST)
-        written = on_a_terminal(command, {**playbook_environment(lab), "TERM": "xterm"})
+        pages: dict[str, str] = {}
+
+        def look() -> None:
+            """Keep each page that is there meanwhile, by its headline."""
+            for path in tmp_path.glob("runs/*/report.html"):
+                page = path.read_text(encoding="utf-8")
+                pages[re.sub("<[^>]+>", "", page.partition("<strong>")[2].partition("</strong>")[0])] = page
+
+        written = on_a_terminal(command, {**playbook_environment(lab), "TERM": "xterm"}, look)
+        under_way = [page for headline, page in pages.items() if headline.startswith("Under way")]
+        assert under_way, pages.keys()
+        assert all('http-equiv="refresh"' in page for page in under_way)
+        [report] = tmp_path.glob("runs/*/report.html")
+        assert f"live page: {report}" in "".join(left_standing(written))
+        assert "http-equiv" not in report.read_text(encoding="utf-8"), "the report does not refresh"
         assert re.search(r"ML-cpu-vm-01 +█+░+ +\d+ % → esx-0\d", written), "a bar for the move"
         assert re.search(r"of 3 moved \(\d+ %\), 3 moving, about \d+ s left", written)
         standing = left_standing(written)

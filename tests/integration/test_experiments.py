@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import select
 import shutil
 import socket
@@ -176,6 +177,9 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
         "vm_migrate", lab, plan=plan, purpose="evacuate", state_dir=str(tmp_path), experiments=settings,
     )  # fmt: skip
     assert [e["verdict"] for e in moved["experiments"]] == ["uninterrupted"], moved
+    page = (Path(moved["run_dir"]) / "report.html").read_text(encoding="utf-8")
+    assert "The run has ended" in page
+    assert re.search(r">at most [\d.]+\s+s<", page), "the watch showed what it saw"
     waited = run_module("experiment_wait", state_dir=str(tmp_path))
     assert [v["verdict"] for v in waited["verdicts"]] == ["uninterrupted"]
     # Another controller has no journal, only the artifact of the run.

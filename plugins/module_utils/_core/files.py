@@ -36,22 +36,28 @@ def unwritable(path: Path, error: OSError) -> StateUnwritable:
     )
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file and have it on disk, or leave what was there. Only its owner can read it. Raises OSError."""
-    new = path.with_name(f"{path.name}.new")
+def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file and have it on disk, or leave what was there. Only its owner can read it. Raises OSError.
+
+    One that is not ``durable`` is replaced as a whole, too, but may be lost in a crash of the machine. Several processes may write it
+    at the same time, also while another one writes the lasting one: each has a temporary file of its own.
+    """
+    new = path.with_name(f"{path.name}.new" if durable else f".{path.name}.{os.getpid()}")
     new.unlink(missing_ok=True)
     try:
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "wb") as stream:
             stream.write(data)
             stream.flush()
-            os.fsync(fd)
+            if durable:
+                os.fsync(fd)
         new.replace(path)
     except BaseException:
         with suppress(OSError):
             new.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def sync_directory(folder: Path) -> None:

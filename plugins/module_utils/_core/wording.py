@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 
@@ -62,3 +62,23 @@ def moment(at: str | None) -> str:
     if at is None:
         return "not known"
     return f"{at[:10]} {at[11:19]} UTC"
+
+
+def local_moment(at: str | None, zone: tzinfo | None = None) -> str:
+    """A time (ISO 8601, UTC) in a time zone and in UTC, ``2026-01-31 10:00:00 CET (09:00:00 UTC)``.
+
+    The default is the zone of the machine. ``not known`` for ``None``.
+    """
+    if at is None:
+        return "not known"
+    local = datetime.fromisoformat(at).astimezone(zone)
+    if not local.utcoffset():
+        return moment(at)
+    utc = f"{at[11:19]} UTC" if f"{local:%Y-%m-%d}" == at[:10] else moment(at)
+    return f"{local:%Y-%m-%d %H:%M:%S} {_zone_name(local)} ({utc})"
+
+
+def _zone_name(local: datetime) -> str:
+    """The abbreviation of a zone, or its offset if it has none."""
+    name = local.tzname() or ""
+    return name if name.isalpha() else f"UTC{local.isoformat()[-6:]}"

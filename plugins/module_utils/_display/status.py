@@ -85,7 +85,7 @@ def _run(run: Row) -> Iterator[str]:
     told = list(_experiments(run["experiments"]))
     yield from (f"  {line}" for line in told)
     if run["report_path"]:
-        yield f"  Report: {run['report_path']}"
+        yield f"  {'Live page' if run['live'] else 'Report'}: {run['report_path']}"
 
 
 def _experiments(experiments: Iterable[Row]) -> Iterator[str]:

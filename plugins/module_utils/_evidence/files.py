@@ -7,15 +7,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .._core.errors import InvalidInput
 from .._core.files import accessing, replace_file
-from .._core.own_files import read_own
+from .._core.own_files import open_own, read_own
 from .model import Evidence
 from .report import render_html, render_markdown
 
+REFRESHES, BEGIN = b'http-equiv="refresh"', 200  # what only the live page has, in its first bytes
 JSON, MARKDOWN, HTML = "evidence.json", "report.md", "report.html"
 
 
@@ -49,6 +52,15 @@ def write_files(folder: Path, evidence: Evidence, *, check_mode: bool, keep_json
                 with accessing(path, "written"):
                     replace_file(path, after.encode())
     return changes
+
+
+def is_live(report: Path) -> bool:
+    """Whether a page is the live one of a run, and not its report. A page that cannot be read is not."""
+    try:
+        with os.fdopen(open_own(report, os.O_RDONLY), "rb") as stream:
+            return REFRESHES in stream.read(BEGIN)
+    except (OSError, InvalidInput):
+        return False
 
 
 def render_json(evidence: Evidence) -> str:

@@ -27,7 +27,7 @@ p{margin:.4rem 0}a{color:var(--move)}.lead{color:var(--soft);max-width:50rem}h1+
 .verdict strong{display:block;text-wrap:balance;font-size:1.35rem;line-height:1.3}.verdict strong::first-letter{text-transform:uppercase}
 .verdict .said{color:var(--text);overflow-wrap:anywhere}
 .verdict.good{color:var(--good);background:var(--goodbg)}.verdict.bad{color:var(--bad);background:var(--badbg)}
-.verdict.open{color:var(--open);background:var(--openbg)}
+.verdict.open{color:var(--open);background:var(--openbg)}.verdict.live{color:var(--move);background:var(--panel)}
 .note{border-left:.3rem solid var(--open);background:var(--panel);padding:.6rem 1rem;margin:.8rem 0;border-radius:0 .4rem .4rem 0;overflow-wrap:anywhere}
 .note.bad{border-color:var(--bad)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(10rem,1fr));gap:.8rem;margin:.8rem 0 0;padding:0}
@@ -40,6 +40,8 @@ thead th{color:var(--soft);font-size:.8125rem;font-weight:600;vertical-align:bot
 tbody th{font-weight:600;overflow-wrap:anywhere}td.number,th.number{text-align:right;white-space:nowrap}
 .under{display:block;color:var(--soft);font-size:.8125rem;font-weight:400;overflow-wrap:anywhere}
 .nb{white-space:nowrap}.dense th,.dense td{padding:.22rem .6rem}
+.bar{display:block;width:6rem;max-width:100%;height:.45rem;margin:.3rem 0;border-radius:.2rem;background:var(--line)}
+.bar span{display:block;height:100%;border-radius:.2rem;background:var(--move)}td.number .bar{margin-left:auto}
 .is-good{color:var(--good)}.is-bad{color:var(--bad);font-weight:600}.is-open{color:var(--open);font-weight:600}
 figure{margin:.6rem 0 0}figure svg{width:100%;height:auto;display:block;overflow:visible}
 figure svg *{stroke-linejoin:round;stroke-linecap:butt}figure svg text{font-family:inherit}
@@ -59,7 +61,7 @@ figcaption{color:var(--soft);font-size:.875rem;margin-top:.3rem;overflow-wrap:an
 table,tbody,tr{display:block}thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 tbody tr{border-bottom:1px solid var(--line);padding:.7rem 0}tbody tr:first-child{border-top:1px solid var(--line)}
 tbody th,tbody td{display:grid;grid-template-columns:8.5rem minmax(0,1fr);gap:.8rem;border:0;padding:.1rem 0;text-align:left}
-tbody th{display:block;font-size:1rem;padding-bottom:.3rem}td.number{text-align:left;white-space:normal}
+tbody th{display:block;font-size:1rem;padding-bottom:.3rem}td.number{text-align:left;white-space:normal}td.number .bar{margin-left:0}
 td::before{content:attr(data-name);color:var(--soft);font-size:.875rem}
 .dense tbody td,.dense td div,.dense td .under{display:inline;padding:0}.dense td::before{content:attr(data-name) " "}
 .dense td::after{content:" · "}.dense td:last-child::after{content:""}.dense tbody tr{padding:.5rem 0}.dense tbody th{padding:0}}
@@ -73,31 +75,41 @@ thead{display:table-header-group}.verdict,.tiles div{border:1px solid var(--line
 .tiles{grid-template-columns:repeat(4,1fr)}}
 """
 
-PAGE = """\
+MACROS = """\
 {% macro mark(tone) -%}
 {% if tone %}<span aria-hidden="true">{{ {'good': '✓', 'bad': '✕', 'open': '?'}[tone] }}</span>&nbsp;{% endif %}
 {%- endmacro %}
 {% macro cell(c) -%}
+{% if c.share is not none %}<span class="bar" aria-hidden="true"><span style="width:{{ '%.0f' % (100 * c.share) }}%"></span></span>{% endif %}
 <span class="{{ 'nb' if c.text | length < (14 if ' ' in c.text else 25) }}{{ ' is-' ~ c.tone if c.tone }}">{{ mark(c.tone) }}{{ c.text | whole }}</span>
 {%- if c.note %} <span class="under{{ ' nb' if ' ' not in c.note and c.note | length < 25 }}">{{ c.note | whole }}</span>{% endif %}
 {%- endmacro %}
-{% macro show(t) -%}
-{% if t %}<section><h2 id="{{ t.key }}-title">{{ t.title }}</h2>
+{% macro above(t) -%}
+<section><h2 id="{{ t.key }}-title">{{ t.title }}</h2>
 {% if t.lead %}<p class="lead">{{ t.lead }}</p>{% endif %}
 <table id="{{ t.key }}"{% if t.rows | length > 16 %} class="dense"{% endif %} role="table" aria-labelledby="{{ t.key }}-title">
 <thead role="rowgroup"><tr role="row">
 {% for h in t.heads %}<th scope="col" role="columnheader"{% if t.rows and t.rows[0][loop.index0].number %} class="number"{% endif %}>{{ h }}</th>
 {% endfor %}</tr></thead><tbody role="rowgroup">
-{% for row in t.rows %}<tr role="row"><th scope="row" role="rowheader"><div>{{ cell(row[0]) }}</div></th>
+{% endmacro %}
+{% macro line(t, row) -%}
+<tr role="row"><th scope="row" role="rowheader"><div>{{ cell(row[0]) }}</div></th>
 {% for c in row[1:] %}<td role="cell" data-name="{{ t.heads[loop.index] }}"{% if c.number %} class="number"{% endif %}><div>{{ cell(c) }}</div></td>
 {% endfor %}</tr>
-{% endfor %}</tbody></table></section>{% endif %}
+{% endmacro %}
+{% macro show(t) -%}
+{% if t %}{{ above(t) }}{% for row in t.rows %}{{ line(t, row) }}{% endfor %}</tbody></table></section>{% endif %}
 {%- endmacro %}
 {% macro facts(key, title, pairs) -%}
 <section><h2 id="{{ key }}">{{ title }}</h2><dl class="facts">
 {% for name, value in pairs %}<dt>{{ name }}</dt><dd>{{ value }}</dd>
 {% endfor %}</dl></section>
 {%- endmacro %}
+"""
+
+PAGE = (
+    MACROS
+    + """\
 <!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title><style>{{ style | safe }}</style></head><body><main>
@@ -137,3 +149,32 @@ PAGE = """\
 {{ facts('integrity', 'Integrity of the record', integrity) }}
 </main></body></html>
 """
+)
+
+LIVE = (
+    MACROS
+    + """\
+<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><noscript><meta http-equiv="refresh" content="{{ refresh }}"></noscript>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title><style>{{ style | safe }}</style></head><body><main>
+<h1>{{ title }}</h1>
+<p class="lead">{{ lead }}</p>
+<p class="verdict live"><span><strong>{{ headline }}</strong> <span class="said">{{ statement | whole }}</span></span></p>
+<p class="note">{{ written | whole }}</p>
+{% for text, bad in notes %}<p class="note{{ ' bad' if bad }}">{{ text }}</p>
+{% endfor %}
+<p id="hold" hidden><label><input type="checkbox" autocomplete="off"> Do not refresh this page</label></p>
+<dl class="tiles">
+{% for name, value, more in tiles %}<div><dt>{{ name }}</dt><dd>{{ value | whole }}{% if more %} <small>{{ more | whole }}</small>{% endif %}</dd></div>
+{% endfor %}</dl>
+{% for table in tables %}{{ above(table) }}{% for row in table.rows %}{{ line(table, row) }}{% endfor %}</tbody></table></section>
+{% endfor %}{{ facts('run', 'Run', facts_of_run) }}
+</main>
+<script>
+const hold=document.querySelector("#hold"),box=hold.querySelector("input");hold.hidden=false
+setInterval(()=>{if(!box.checked)location.reload()},{{ refresh }}*1000)
+</script>
+</body></html>
+"""
+)

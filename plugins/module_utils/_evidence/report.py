@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .._core import wording
@@ -35,14 +36,16 @@ _BLOCKS = re.compile(r"^(\d*)([-+=.)])")
 
 def title(evidence: Evidence) -> str:
     """The report's title."""
-    run = evidence["run"]
-    words = {"evacuate": "Evacuation of", "restore": "Restore of", "migrate": "Move of", "witness": "Witness of"}
-    window = run.get("window")
-    if window:
-        return f"{words[run['purpose']]} {window['subject']}"
+    run, window = evidence["run"], evidence["run"].get("window")
     names = [m["vm"] for m in evidence["moves"]]
-    subject = run["host"] or (", ".join(names) if len(names) <= 3 else f"{len(names)} VMs")
-    return f"{words[run['purpose']]} {subject}"
+    return title_of(run["purpose"], window["subject"] if window else "", run["host"] or "", names)
+
+
+def title_of(purpose: str, window: str, host: str, names: Sequence[str]) -> str:
+    """What a run is for: the subject of a witness's window, a host, or the VMs that it moves."""
+    words = {"evacuate": "Evacuation of", "restore": "Restore of", "migrate": "Move of", "witness": "Witness of"}
+    subject = window or host or (", ".join(names) if 0 < len(names) <= 3 else f"{len(names)} VMs")
+    return f"{words[purpose]} {subject}"
 
 
 def render_html(evidence: Evidence) -> str:

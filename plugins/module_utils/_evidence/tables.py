@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from .._core.untrusted import printable
 from .._core.wording import after, moment, percent, plural, repeated, seconds, span
 from .model import Claim, Evidence, Experiment, Move, Rate, Stall, Throughput, Window
 from .summary import GOOD, display_name, outbound_moves, shared_names, worst_first
@@ -24,12 +25,13 @@ _TONES = {"proven": "good", "refuted": "bad", "moved": "good"}
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Text of a cell, a smaller ``note`` under it, and a ``tone``: good, bad, open or "" (none)."""
+    """Text of a cell, a smaller ``note`` under it, a ``tone``: good, bad, open or "" (none), and a ``share`` (0..1) as a bar."""
 
     text: str
     note: str = ""
     tone: str = ""
     number: bool = False
+    share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,16 @@ class Table:
     heads: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     lead: str = ""
+
+
+def printed(table: Table, max_rows: int) -> Table:
+    """The table without characters that only confuse, and with as many rows as a person can look through."""
+    rows = tuple(
+        tuple(replace(cell, text=printable(cell.text), note=printable(cell.note)) for cell in row)
+        for row in table.rows[:max_rows]
+    )
+    left_out = f" Only the first {max_rows} of {len(table.rows)} are shown." if len(table.rows) > max_rows else ""
+    return replace(table, rows=rows, lead=f"{table.lead}{left_out}".strip())
 
 
 def tone(verdict: str) -> str:

@@ -31,6 +31,7 @@ from .samples import (
     read_samples,
     unwatched_windows,
 )
+from .so_far import Seen, SoFar
 from .stall import ANSWERED, HEARD, STANDS_OUT
 from .verdict import is_over, judge, work_of
 
@@ -154,6 +155,10 @@ class Watch:
         self._log.flush()
         return tuple(watched.judge(self._stall_budget) for watched in asked)
 
+    def seen(self) -> tuple[Seen, ...]:
+        """See the port."""
+        return tuple(watched.seen() for watched in self._watched)
+
     def _of(self, vm: str) -> list[_Watched]:
         return [watched for watched in self._watched if watched.experiment.vm == vm]
 
@@ -203,7 +208,23 @@ class _Watched:
         self._earlier = earlier
         self._samples: list[Sample] = []
         self._sent: float | None = None
+        self._so_far = SoFar(experiment)
+        self._recall()
         self._reported = (time.monotonic(), experiment.progress)
+
+    def _recall(self) -> None:
+        """Hear what earlier processes saw. Nobody watched between two of them."""
+        session = ""
+        for watching, sample in self._earlier:
+            if watching != session:
+                self._so_far.pause()
+            session = watching
+            self._so_far.add(sample)
+        self._so_far.pause()
+
+    def seen(self) -> Seen:
+        """What was seen until now, also by earlier processes."""
+        return self._so_far.seen(time.monotonic(), watched=self.thread.is_alive())
 
     @property
     def heard(self) -> bool:
@@ -245,6 +266,7 @@ class _Watched:
                 self._is_full = True
                 return
             self._samples.append(sample)
+            self._so_far.add(sample)
             self._report(sample)
             # After a late answer the schedule starts again, so that there is no burst of questions.
             hz = min(self.hz, self._max_hz)

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The ports: what a run needs from vCenter, from the watch and from the journal.
+"""The ports: what a run needs from vCenter, from the watch and from the journal, and who looks at it.
 
-Implemented by ``VcenterSession`` (pyVmomi), ``Watch`` and ``Providers`` (threads) and ``Journal``; in the unit tests by
-scripted doubles in memory.
+Implemented by ``VcenterSession`` (pyVmomi), ``Watch`` and ``Providers`` (threads), ``Journal`` and ``LivePage``; in the unit tests
+by scripted doubles in memory.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from .._experiments.model import Conclusion, Experiment, Judgement, ProgressListener, Sample
+from .._experiments.so_far import Seen
 from .._vsphere.estate import DrsOverride, Estate, HostState
 from .._vsphere.guest import GuestLogin, GuestProcess
 from .._vsphere.home_attribute import Home
 from .._vsphere.lease_attribute import Lease
 from .._vsphere.news import PlacementUpdate, Update
-from .events import Event
+from .events import Entry, Event
 
 
 class Vcenter(Protocol):
@@ -129,6 +130,9 @@ class ExperimentWatch(Protocol):
     def judge(self, vm: str) -> tuple[Judgement, ...]:
         """The verdicts of the VM's experiments, and of their members in VMs that do not move now, from all samples so far."""
 
+    def seen(self) -> tuple[Seen, ...]:
+        """What was seen of each experiment until now, for people who look. It costs microseconds, and is not a verdict."""
+
 
 class Recorder(Protocol):
     """The journal as the executor sees it."""
@@ -148,6 +152,51 @@ class StartedWatch(ExperimentWatch, Protocol):
 
     def baseline(self) -> None:
         """Wait until the usual answers of every reachable experiment are known, before anything moves."""
+
+
+class Onlooker(Protocol):
+    """Shows a run while it is under way. Its methods return at once and never raise."""
+
+    def begin(self, folder: Path) -> None:
+        """A process begins to work for the run of this folder, or resumes it."""
+
+    def hear(self, entry: Entry) -> None:
+        """An event that is in the journal now; called by several threads."""
+
+    def watching(self, watch: ExperimentWatch) -> None:
+        """This watch watches the experiments from now on."""
+
+    def end(self) -> None:
+        """The process stops to work for the run, whether the run has ended or not."""
+
+
+class Nobody:
+    """The onlooker of a run that nobody looks at."""
+
+    def begin(self, folder: Path) -> None:
+        """See the port."""
+
+    def hear(self, entry: Entry) -> None:
+        """See the port."""
+
+    def watching(self, watch: ExperimentWatch) -> None:
+        """See the port."""
+
+    def end(self) -> None:
+        """See the port."""
+
+
+NOBODY = Nobody()
+
+
+def heard_by(listener: Callable[[Entry], None], onlooker: Onlooker) -> Callable[[Entry], None]:
+    """A listener of the journal that passes each event to both."""
+
+    def hear(entry: Entry) -> None:
+        onlooker.hear(entry)
+        listener(entry)
+
+    return hear
 
 
 class Observer(Protocol):

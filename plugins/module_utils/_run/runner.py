@@ -38,7 +38,7 @@ from .model import (
     RunReport,
     RunRequest,
 )
-from .ports import ExperimentWatch, Observer, Vcenter
+from .ports import NOBODY, ExperimentWatch, Observer, Onlooker, Vcenter, heard_by
 from .record import RunRecord
 from .rollback import Rollback, rollback_reason
 from .state import MoveRecord, RunState, replay, with_verdicts_of_moves
@@ -78,6 +78,7 @@ def carry_out(
     *,
     listener: Callable[[Entry], None],
     interrupted: Callable[[], bool],
+    onlooker: Onlooker = NOBODY,
 ) -> RunReport:
     """Carry out a request, or resume the run that a killed process left for the same host or VMs.
 
@@ -87,8 +88,10 @@ def carry_out(
     lease = HostLease(vcenter, request.host, partial(owner_of, request.state))
 
     def run(request: RunRequest, folder: Path, earlier: RunState | None) -> RunReport:
-        journal = Journal(folder / JOURNAL, listener)
-        work = _Run(vcenter, observer, request, folder, journal, earlier, partial(_stops, lease, interrupted))
+        journal = Journal(folder / JOURNAL, heard_by(listener, onlooker))
+        stops = partial(_stops, lease, interrupted)
+        work = _Run(vcenter, observer, request, folder, journal, earlier, stops, onlooker)
+        onlooker.begin(folder)
         try:
             return work.go()
         except VsphereError as error:
@@ -98,6 +101,7 @@ def carry_out(
             raise
         finally:
             journal.close()
+            onlooker.end()
 
     with ExitStack() as locks:
         found = _earlier_run(request)
@@ -183,7 +187,9 @@ class _Run:
         journal: Journal,
         earlier: RunState | None,
         interrupted: Callable[[], bool],
+        onlooker: Onlooker,
     ) -> None:
+        self._onlooker = onlooker
         self._vcenter = vcenter
         self._observer = observer
         self._request = request
@@ -228,6 +234,7 @@ class _Run:
         watched = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
         with ExitStack() as stack:
             watch = stack.enter_context(self._observer.watch(experiments, self._folder, self._record.progress))
+            self._onlooker.watching(watch)
             watch.baseline()
             outcome, rolled_back = self._move(estate, plan, watch, watched)
         self._record.vms("after", self._all_vms(estate, vms))

@@ -37,7 +37,7 @@ from .events import (
 from .journal import Journal, read_journal
 from .locks import run_lock
 from .model import MoveResult, Purpose, WitnessReport, WitnessRequest
-from .ports import Observer, StartedWatch, Vcenter
+from .ports import NOBODY, Observer, Onlooker, StartedWatch, Vcenter, heard_by
 from .record import WatchRecord
 from .sightings import Sightings
 from .state import replay, with_verdicts_of_moves
@@ -61,6 +61,7 @@ def witness(
     interrupted: Callable[[], bool],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    onlooker: Onlooker = NOBODY,
 ) -> WitnessReport:
     """Watch until the window ends. ``select`` returns the VMs (MoIDs) that are meant in an estate, as in ``estate``.
 
@@ -68,9 +69,12 @@ def witness(
     """
     with run_lock(request.state, request.key, timeout=LOCK_SECONDS):
         folder = new_run(request.state, Purpose.WITNESS, request.subject)
-        journal = Journal(folder / JOURNAL, listener)
+        journal = Journal(folder / JOURNAL, heard_by(listener, onlooker))
+        onlooker.begin(folder)
         try:
-            work = _Witness(vcenter, observer, request, estate, folder, journal, select, interrupted, clock, sleep)
+            work = _Witness(
+                vcenter, observer, request, estate, folder, journal, select, interrupted, clock, sleep, onlooker
+            )
             return work.go()
         except VsphereError as error:
             if journal.begun:
@@ -78,6 +82,7 @@ def witness(
             raise
         finally:
             journal.close()
+            onlooker.end()
 
 
 def shortfalls_of(report: WitnessReport) -> tuple[str, ...]:
@@ -100,7 +105,9 @@ class _Witness:
         interrupted: Callable[[], bool],
         clock: Callable[[], float],
         sleep: Callable[[float], None],
+        onlooker: Onlooker,
     ) -> None:
+        self._onlooker = onlooker
         self._vcenter = vcenter
         self._observer = observer
         self._request = request
@@ -132,6 +139,7 @@ class _Witness:
             watch = stack.enter_context(
                 self._observer.watch(experiments, self._folder, self._record.progress, whole=True)
             )
+            self._onlooker.watching(watch)
             sightings = self._sightings(watch, {vm: host for vm, host in places.items() if host is not None})
             watch.baseline()
             self._journal.write(

@@ -162,10 +162,29 @@ def test_a_timeout_of_the_task_ends_the_process_that_waits(tmp_path: Path) -> No
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-def test_a_line_that_cannot_be_shown_ends_the_lines_and_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_live_page_is_named_once_when_it_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     shown: list[str] = []
     monkeypatch.setattr(vm_migrate.display, "display", shown.append)
-    live = vm_migrate.Live(io.StringIO("no JSON\n"), vm_migrate.Screen(0))
+    stream, page = io.StringIO(), tmp_path / "runs" / "r1" / "report.html"
+    live = vm_migrate.Live(stream, vm_migrate.Screen(0), tmp_path)
+    for n, event in enumerate(EVENTS):
+        place = stream.tell()
+        stream.write(f"{json.dumps(event)}\n")
+        stream.seek(place)
+        if n == 1:
+            page.parent.mkdir(parents=True)
+            page.touch()
+        live.look()
+    expected = [f"  {line(*entries([event]))}" for event in EVENTS]
+    assert shown == [*expected[:2], f"  live page: {page}", *expected[2:]]
+
+
+def test_a_line_that_cannot_be_shown_ends_the_lines_and_not_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(vm_migrate.display, "display", shown.append)
+    live = vm_migrate.Live(io.StringIO("no JSON\n"), vm_migrate.Screen(0), tmp_path)
     live.look()
     live.look()
     live.end()

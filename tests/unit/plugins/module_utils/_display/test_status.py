@@ -25,7 +25,7 @@ def home(vm: str, outcome: str, of: str = "esx-5") -> dict[str, str]:
 
 def run(**changes: Any) -> dict[str, Any]:
     return {
-        "run_id": "r1", "text": "Evacuation of esx-5: succeeded.", "report_path": "/runs/r1/report.html",
+        "run_id": "r1", "text": "Evacuation of esx-5: succeeded.", "report_path": "/runs/r1/report.html", "live": False,
         "experiments": [{"name": "GBM delays", "vm": "ML-1", "verdict": "uninterrupted"}], **changes,
     }  # fmt: skip
 

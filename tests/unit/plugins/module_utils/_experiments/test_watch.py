@@ -182,6 +182,8 @@ def test_a_witness_counts_a_stall_from_before_it_saw_the_move(tmp_path: Path, wh
         time.sleep(0.5)
         watch.moved("vm-1")
         (judgement,) = watch.judge("vm-1")
+        (seen,) = watch.seen()
+    assert (seen.outcome, seen.watched, seen.at_most is not None and seen.at_most >= 0.5) == ("answered", True, True)
     assert judgement.longest_stall is not None
     assert (judgement.longest_stall.high >= 0.5) is whole
 

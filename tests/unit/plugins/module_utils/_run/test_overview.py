@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, RunBusy
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.live import LiveRun
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.live_page import Moment, render_live
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of, run_lock
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunOverview, overviews
@@ -156,6 +158,9 @@ def test_the_module_returns_the_newest_runs_and_those_with_something_left_to_do(
     assert [run["run_id"] for run in found["runs"]] == ["r3", "r1"]
     assert found["lines"] == [run["text"] for run in found["runs"]]
     assert (found["runs"][1]["report_path"], found["runs"][1]["evidence_path"]) == (str(kept / "report.html"), "")
+    assert found["runs"][1]["live"] is False
+    (kept / "report.html").write_text("".join(render_live(LiveRun(), (), Moment("2026-01-31T09:00:00.000Z"))))
+    assert result(state, run_id="r1")["runs"][0]["live"] is True
     assert [run["run_id"] for run in result(state, purpose="restore")["runs"]] == ["r3"]
     assert [run["run_id"] for run in result(state, run_id="r2")["runs"]] == ["r2"]
     assert result(state, host="esx-06")["runs"] == []
