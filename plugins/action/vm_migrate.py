@@ -42,6 +42,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import 
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, leave_note
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_for_a_program
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import with_login
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._vcenter_action import explain
 
 display = Display()
 _POLL_SECONDS = 0.1
@@ -91,14 +92,21 @@ class ActionModule(ActionBase):
         if self._connection.transport == "local" and not self._task.check_mode:
             leave_note(os.getppid(), state_dir, arguments.get("host"))
         if self._connection.transport != "local" or not _lines_wanted():
-            return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars)}
+            result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
+        else:
+            result.update(self._run_shown(arguments, state_dir, task_vars))
+        explain(result, self._task, self._task.args, arguments, self._templar.template)
+        return result
+
+    def _run_shown(self, arguments: dict[str, Any], state_dir: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Run the module and show its events."""
         rows = _ROWS if _alone(task_vars or {}) else 0
         with _progress_file() as path, open(path, encoding="utf-8", errors="replace") as stream:
             live = Live(stream, Screen(rows), Path(os.path.expanduser(os.path.expandvars(state_dir))))
             self._connection.exec_command = apart(self._connection.exec_command, live.look)
             arguments.update(progress_path=path, controller_pid=os.getppid())
             try:
-                result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
+                result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
             finally:
                 del self._connection.exec_command  # of the object, so that its class's own applies again
                 live.end()

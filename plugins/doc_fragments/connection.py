@@ -14,7 +14,8 @@ requirements:
 options:
   hostname:
     description:
-      - Name or address of vCenter.
+      - Name or address of vCenter, for example V(vcenter.example.com).
+      - The URL of a page of vCenter means the same, for example V(https://vcenter.example.com/ui/). A port in it counts if O(port) is not set.
       - If it is not set, the variable C(liveml_vsphere_hostname) is used, or else the environment variable E(VMWARE_HOST).
     type: str
     required: true

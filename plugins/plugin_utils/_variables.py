@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.similar import similar_names
 
-from ._options import SITE, is_empty, is_option, specs_of
+from ._options import SITE, is_empty, is_option, specs_of, variable_of
 
 COLLECTION = "liveml.vsphere."
 SHARED = SITE
@@ -103,7 +103,7 @@ def _infinite(value: Any, name: str, numbers: Container[str], *, is_number: bool
 def _similar(name: str, prefix: str, variables: Iterable[str]) -> str:
     """A question with the closest names. The prefix is the same in all of them, so it is left out of the comparison."""
     rest = sorted(variable.removeprefix(prefix) for variable in variables if variable.startswith(prefix))
-    close = [f"{prefix}{found}" for found in get_close_matches(name.removeprefix(prefix), rest, n=3, cutoff=0.7)]
+    close = [f"{prefix}{found}" for found in similar_names(name.removeprefix(prefix), rest, min_ratio=0.7)]
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
@@ -130,18 +130,43 @@ def about_login(message: str) -> str:
     return f"The login of vCenter is incomplete: {', '.join(missing)} missing. Set {ways}."
 
 
-def variable_in(value: Any) -> str | None:
+def login_names(written: Container[str], completed: Container[str]) -> dict[str, str]:
+    """The name under which each option of the login got its value.
+
+    ``written`` are the options of the task, ``completed`` those and what ``with_login`` added. The rest is of the environment.
+    """
+    return {
+        option: option if option in written else f"{SHARED}{option}" if option in completed else environment
+        for option, environment in LOGIN.items()
+    }
+
+
+def in_login_names(message: str, names: Mapping[str, str]) -> str:
+    """The message with the name that the person used, where it says ``hostname (VMWARE_HOST)``, and where Ansible names an option."""
+    for option, name in names.items():
+        message = re.sub(rf"\b{option} \({LOGIN[option]}\)", name, message)
+        message = message.replace(f"argument '{option}' is of type", f"{name} is of type")
+    return message
+
+
+def variable_in(value: Any, role: str = "") -> str | None:
     """The first variable that an argument is made of, as an operator knows it: ``evacuate_host_name`` of ``{{ __evacuate_host_name }}``.
 
-    Other private variables mean nothing to an operator.
+    ``role`` is the role whose options a task in the role ``internal`` gets in ``internal_run``. Other private variables mean nothing
+    to an operator.
     """
     if isinstance(value, list | tuple):
-        return next((variable for item in value if (variable := variable_in(item))), None)
-    found = re.match(r"\s*\{\{\s*([A-Za-z_]\w*)", value) if isinstance(value, str) else None
-    if found is None or found[1].startswith("internal_"):
+        return next((variable for item in value if (variable := variable_in(item, role))), None)
+    found = re.match(r"\s*\{\{\s*([A-Za-z_]\w*)(?:\.options\.(\w+))?", value) if isinstance(value, str) else None
+    if found is None:
         return None
+    if found[1] == "internal_run" and role and found[2]:
+        variable = variable_of(found[2], role)
+        return variable if is_option(variable) else None
     name = found[1].removeprefix("__")
-    return name if name == found[1] or is_option(name) else None
+    if found[1].startswith("internal_") or not (name == found[1] or is_option(name)):
+        return None
+    return name
 
 
 def in_variables(message: str, option: str, variable: str) -> str:

@@ -8,12 +8,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import (
     about_login,
+    in_login_names,
     in_variables,
+    login_names,
     variable_in,
     with_login,
 )
@@ -27,19 +30,40 @@ class VcenterAction(NormalAction):  # type: ignore[misc]  # Ansible has no types
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module of the same name."""
-        self._task.args = with_login(self._task.args, task_vars or {}, self._templar.template)
+        given = self._task.args
+        self._task.args = with_login(given, task_vars or {}, self._templar.template)
         result: dict[str, Any] = super().run(tmp, task_vars)
-        if result.get("failed") and isinstance(result.get("msg"), str):
-            message = self._in_words_of_the_operator(about_login(result["msg"]), result.get("option"))
-            if message != result["msg"]:
-                result.pop("exception", None)  # newer cores show it instead of the message
-                result["msg"] = message
+        explain(result, self._task, given, self._task.args, self._templar.template)
         return result
 
-    def _in_words_of_the_operator(self, message: str, option: object) -> str:
-        written = self._task.get_ds() or {}
-        arguments = written.get(self._task.action) or written.get("args")
-        if not isinstance(option, str) or not isinstance(arguments, dict):
-            return message
-        variable = variable_in(arguments.get(option))
-        return in_variables(message, option, variable) if variable else message
+
+def explain(
+    result: dict[str, Any],
+    task: Any,
+    given: Mapping[str, Any],
+    completed: Mapping[str, Any],
+    template: Callable[[Any], Any],
+) -> None:
+    """Put the names that the operator used into the message of a failed module.
+
+    ``given`` are the arguments of the task, ``completed`` those with the login from variables.
+    """
+    if not result.get("failed") or not isinstance(result.get("msg"), str):
+        return
+    message = in_login_names(about_login(result["msg"]), login_names(given, completed))
+    message = _with_variable(message, result.get("option"), task, template)
+    if message != result["msg"]:
+        result.pop("exception", None)  # newer cores show it instead of the message
+        result["msg"] = message
+
+
+def _with_variable(message: str, option: object, task: Any, template: Callable[[Any], Any]) -> str:
+    """The message with the variable that the task gives to the option."""
+    written = task.get_ds() or {}
+    arguments = written.get(task.action) or written.get("args")
+    if not isinstance(option, str) or not isinstance(arguments, dict):
+        return message
+    argument = arguments.get(option)
+    role = str(template("{{ internal_run.role }}")) if "internal_run." in str(argument) else ""
+    variable = variable_in(argument, role)
+    return in_variables(message, option, variable) if variable else message

@@ -73,7 +73,9 @@ def test_check_mode_shows_moves_and_makes_none_and_a_second_run_changes_nothing(
     assert lines(out) <= 60, out.stdout
     moves = fast_lab.get("state")["moves"]
     assert len(moves) == 10
-    shown = play("status", fast_lab, tmp_path).stdout
+    page = "https://{VMWARE_HOST}:{VMWARE_PORT}/ui/".format_map(fast_lab.env)
+    copied = Lab({**fast_lab.answer, "env": {**fast_lab.env, "VMWARE_HOST": page}})
+    shown = play("status", copied, tmp_path).stdout
     assert re.search(r"esx-05 +us-west-2b +in maintenance mode", shown), shown
     assert re.search(r"Away from esx-05: .*ML-cpu-vm-04", shown), shown
     assert f"restore_host_name={HOST}" in shown
@@ -108,7 +110,12 @@ def test_one_vm_moves_to_another_fault_domain(tmp_path: Path, fast_lab: Lab) -> 
 
 
 ERRORS = {
-    "unknown host": ("evacuate_host", {"evacuate_host_name": "esx-50"}, {}, "vCenter has no host named esx-50"),
+    "unknown host": (
+        "evacuate_host",
+        {"evacuate_host_name": "esx-50"},
+        {},
+        "Did you mean esx-05? Correct evacuate_host_name.",
+    ),
     "a VM's name": ("evacuate_host", {"evacuate_host_name": "ML-cpu-vm-04"}, {}, "is a virtual machine"),
     "ambiguous VM": ("migrate_vm", {"migrate_vm_name": "ML-cpu-vm-06"}, {}, "2 VMs are named ML-cpu-vm-06"),
     "no capacity": (
@@ -129,8 +136,13 @@ ERRORS = {
         {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"},
         "cannot be verified",
     ),
-    "unreachable": ("evacuate_host", {"evacuate_host_name": HOST}, {"VMWARE_PORT": "1"}, "cannot be reached"),
-    "no address": ("restore_host", {"restore_host_name": HOST}, {"VMWARE_HOST": ""}, "hostname"),
+    "unreachable": (
+        "evacuate_host",
+        {"evacuate_host_name": HOST},
+        {"VMWARE_PORT": "1"},
+        "Check VMWARE_HOST, VMWARE_PORT and",
+    ),
+    "no address": ("restore_host", {"restore_host_name": HOST}, {"VMWARE_HOST": ""}, "VMWARE_HOST is empty."),
 }
 
 

@@ -13,10 +13,13 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .._core.errors import InvalidInput, VsphereError
 from .._core.untrusted import printable
+from .._vsphere.address import address_of
 from .._vsphere.client import PYVMOMI_ERROR, Endpoint, connected
 from .._vsphere.session import VcenterSession
 from .argspec import CONNECTION_SPEC
 from .entry import finish, prepared
+
+_LOGIN = {"hostname": "VMWARE_HOST", "username": "VMWARE_USER", "password": "VMWARE_PASSWORD"}
 
 
 def run_module(
@@ -36,12 +39,21 @@ def run_module(
 
 
 def connection_of(params: dict[str, Any]) -> Endpoint:
-    """The vCenter that the module's options name."""
+    """The vCenter that the module's options name. Raises InvalidInput."""
+    empty = [option for option in _LOGIN if not params[option].strip()]
+    if empty:
+        names = " and ".join(f"{option} ({_LOGIN[option]})" for option in empty)
+        raise InvalidInput(
+            f"The login of vCenter is incomplete: {names} {'is' if len(empty) == 1 else 'are'} empty",
+            hint="Set what is empty",
+            option=empty[0],
+        )
+    host, port = address_of(params["hostname"], params["port"])
     return Endpoint(
-        host=params["hostname"],
+        host=host,
         user=params["username"],
         password=params["password"],
-        port=params["port"],
+        port=port,
         validate_certs=params["validate_certs"],
         ca_path=params["ca_path"],
     )
@@ -52,6 +64,8 @@ def patience_of(params: dict[str, Any]) -> float:
     patience = float(params["vcenter_patience"])
     if patience < 0:
         raise InvalidInput(
-            f"vcenter_patience is {patience}", hint="Give a number of seconds of at least 0", option="vcenter_patience"
+            f"vcenter_patience (LIVEML_VSPHERE_VCENTER_PATIENCE) is {patience}",
+            hint="Set it to a number of seconds, 0 or more",
+            option="vcenter_patience",
         )
     return patience

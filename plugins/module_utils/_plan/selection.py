@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from .._core.errors import Ambiguous, InvalidInput, NotFound
+from .._core.similar import similar_names
 from .._core.untrusted import shortened
 from .._vsphere.estate import Estate, HostState, Power, VmState, unescaped
 
@@ -69,9 +69,9 @@ def find_fault_domain(estate: Estate, name: str, *, option: str = "fault_domain"
     _check_not_empty(name, option)
     hosts = sorted((h for h in estate.hosts.values() if h.fault_domain == name), key=lambda h: (h.name, h.moid))
     if not hosts:
-        known = (host.fault_domain for host in estate.hosts.values() if host.fault_domain)
-        hint = _similar_names(name, known, option, "fault domain")
-        raise NotFound(f"No host is in a fault domain named {name}", hint=hint, option=option)
+        raise NotFound(
+            f"No host is in a fault domain named {name}", hint=_fault_domain_hint(estate, name, option), option=option
+        )
     return tuple(hosts)
 
 
@@ -84,7 +84,19 @@ def _check_not_empty(name: str, option: str) -> None:
 def _host_hint(estate: Estate, name: str, option: str) -> str:
     if any(vm.name == name for vm in estate.vms.values()):
         return f"{name} is a virtual machine. Set {option} to the name of an ESXi host"
+    inside = sorted(host.name for host in estate.hosts.values() if host.fault_domain == name)
+    if inside:
+        return f"{name} is a fault domain. Set {option} to the name of one host in it, for example {inside[0]}"
     return _similar_names(name, (host.name for host in estate.hosts.values()), option, "host")
+
+
+def _fault_domain_hint(estate: Estate, name: str, option: str) -> str:
+    domains = sorted({host.fault_domain for host in estate.hosts.values() if host.name == name and host.fault_domain})
+    if domains:
+        return f"{name} is an ESXi host. Set {option} to the name of its fault domain, {domains[0]}"
+    return _similar_names(
+        name, (host.fault_domain for host in estate.hosts.values() if host.fault_domain), option, "fault domain"
+    )
 
 
 def _vm_places(estate: Estate) -> dict[str, tuple[str, str]]:
@@ -102,7 +114,7 @@ def find_vm(estate: Estate, name: str, *, option: str = "vms") -> VmState:
     if found:
         return estate.vms[_only_one(found, places, name, "VMs", option)]
     if any(host.name == name for host in estate.hosts.values()):
-        hint = f"{name} is an ESXi host. Use the option host instead"
+        hint = f"{name} is an ESXi host. Set {option} to the name of a VM"
     else:
         hint = _similar_names(name, (vm.name for vm in estate.vms.values()), option, "VM")
     raise NotFound(f"vCenter has no VM named {name}", hint=hint, option=option)
@@ -134,24 +146,11 @@ def display_name(estate: Estate, moid: str) -> str:
 
 
 def _similar_names(name: str, known: Iterable[str], option: str, kind: str) -> str:
-    """A hint that suggests similar names: those with the same characters in another order, or else the most similar ones."""
-    names = sorted(set(known))
-    wanted = name.casefold()
-    # Host names: other case, short name for a full one, or a full name for a short one.
-    same = [each for each in names if _spellings(each) & _spellings(name)]
-    swapped = [each for each in names if sorted(each.casefold()) == sorted(wanted)]
-    folded = {each.casefold(): each for each in names}
-    found = same or swapped or [folded[each] for each in get_close_matches(wanted, folded, n=3)]
+    """A hint that suggests similar names."""
+    found = similar_names(name, known)
     if not found:
         return f"Set {option} to the name of a {kind}"
     return f"Did you mean {' or '.join(found)}? Correct {option}"
-
-
-def _spellings(name: str) -> set[str]:
-    """A name without case, and its first label if it is a host name of several (not an IP address)."""
-    folded = name.casefold()
-    first = folded.partition(".")[0]
-    return {folded} if first.isdecimal() else {folded, first}
 
 
 def check_fault_domains(estate: Estate, names: Iterable[str], *, option: str = "fault_domains") -> None:

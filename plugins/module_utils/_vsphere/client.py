@@ -240,13 +240,13 @@ def _log_in(connection: Endpoint) -> Any:
 @contextmanager
 def _as_connect_error(connection: Endpoint) -> Iterator[None]:
     """Raise whatever goes wrong during the login as ConnectError."""
-    place = f"vCenter {connection.host}:{connection.port}"
+    place = f"vCenter {f'[{connection.host}]' if ':' in connection.host else connection.host}:{connection.port}"
     try:
         yield
     except vim.fault.InvalidLogin as error:
         raise LoginRefused(
             f"{place} refused the login of {connection.user}",
-            hint="Check username and password (VMWARE_USER, VMWARE_PASSWORD)",
+            hint="Check username (VMWARE_USER) and password (VMWARE_PASSWORD)",
             option="password",
         ) from error
     except vim.fault.NoPermission as error:
@@ -267,7 +267,7 @@ def _as_connect_error(connection: Endpoint) -> Iterator[None]:
         kind = ConnectError if isinstance(error, socket.gaierror) else NoAnswer
         raise kind(
             f"{place} cannot be reached ({short(error)})",
-            hint="Check hostname and port (VMWARE_HOST, VMWARE_PORT) and the network",
+            hint="Check hostname (VMWARE_HOST), port (VMWARE_PORT) and the network",
             option="hostname",
         ) from error
 

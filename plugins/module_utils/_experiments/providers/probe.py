@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import ipaddress
 import json
 import re
 import socket
@@ -23,6 +22,7 @@ from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 from ..._core.errors import InvalidInput
+from ..._core.servers import is_host, is_number
 from ..._core.untrusted import parsed, quoted, text, values_in
 from ..model import Sample
 from .credentials import without_secrets
@@ -38,8 +38,6 @@ USUAL = 50  # answers that show how long this server usually takes
 SLOW = 3  # times their median: only then is a question asked again
 IN_A_URL = "%/:=&?+!$,;'@()*[]~"  # characters that a page's URL may have beside letters and digits
 PLACES = ("{address}", "{vm}")  # what a source's URL may contain
-LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}")  # a part of a server's name; a DNS server may accept the underscore
-MAX_HOST = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +122,6 @@ def url_for(template: str, address: str, vm_name: str) -> str:
 def _server_in(template: str) -> str:
     """The part of a source's URL that says which server is asked."""
     return template.partition("://")[2].partition("/")[0]
-
-
-def is_host(name: str) -> bool:
-    """Whether a name can be looked up, or is an IP address."""
-    with suppress(ValueError):
-        return bool(ipaddress.ip_address(name))
-    try:
-        labels = name.removesuffix(".").encode("idna").decode("ascii").split(".")
-    except UnicodeError:
-        return False
-    return len(name) <= MAX_HOST and all(LABEL.fullmatch(label) for label in labels)
-
-
-def is_number(host: str) -> bool:
-    """Whether a host is an address, or what the system takes for one (``127.1``, ``0x7f000001``), or this machine."""
-    with suppress(ValueError):
-        return bool(ipaddress.ip_address(host))
-    last = host.removesuffix(".").rpartition(".")[2].lower()
-    return last.isdigit() or last.startswith("0x") or last == "localhost"
 
 
 def check_places(url: str, option: str) -> None:

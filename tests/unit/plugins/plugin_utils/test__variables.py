@@ -11,8 +11,10 @@ from ansible_collections.liveml.vsphere.plugins.action.variable_check import NUM
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import (
     about_login,
     complaints,
+    in_login_names,
     in_variables,
     infinite_variables,
+    login_names,
     options_of,
     public_roles,
     variable_in,
@@ -121,6 +123,47 @@ def test_a_missing_login_names_both_ways_to_give_it() -> None:
     )
     for message in ("missing required arguments: plan", "vCenter cannot be reached."):
         assert about_login(message) == message
+
+
+@pytest.mark.parametrize(
+    ("given", "completed", "name"),
+    [
+        ({"hostname"}, {"hostname"}, "hostname"),
+        (set(), {"hostname"}, "liveml_vsphere_hostname"),
+        (set(), set(), "VMWARE_HOST"),
+    ],
+)
+def test_a_message_about_the_login_uses_the_name_that_the_person_used(
+    given: set[str], completed: set[str], name: str
+) -> None:
+    names = login_names(given, completed)
+    assert in_login_names(
+        "hostname (VMWARE_HOST) is 'x y'. Check hostname (VMWARE_HOST), port (VMWARE_PORT).", names
+    ) == (f"{name} is 'x y'. Check {name}, VMWARE_PORT.")
+    assert in_login_names("The hostname of VMWARE_HOST", names) == "The hostname of VMWARE_HOST"
+
+
+def test_a_login_of_the_wrong_type_names_where_it_came_from() -> None:
+    said = "argument 'port' is of type <class 'str'> and we were unable to convert to int"
+    assert in_login_names(said, login_names(set(), set())).startswith("VMWARE_PORT is of type")
+    assert in_login_names(said.replace("port", "slots"), login_names(set(), set())) == said.replace("port", "slots")
+
+
+@pytest.mark.parametrize(
+    ("written", "role", "variable"),
+    [
+        ("{{ internal_run.options.slots | default(omit) }}", "evacuate_host", "evacuate_host_slots"),
+        ("{{ internal_run.options.host | default(omit, true) }}", "witness", "witness_host"),
+        ("{{ internal_run.options.vms }}", "witness", "witness_vms"),
+        ("{{ internal_run.options.slots | default(omit) }}", "", None),
+        ("{{ internal_run.options.nosuch }}", "witness", None),
+        ("{{ internal_run.host }}", "evacuate_host", None),
+    ],
+)
+def test_an_option_of_a_run_is_the_variable_of_the_role_that_runs(
+    written: str, role: str, variable: str | None
+) -> None:
+    assert variable_in(written, role) == variable
 
 
 @pytest.mark.parametrize(

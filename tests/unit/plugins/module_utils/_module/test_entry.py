@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.codec import Malformed, decoded
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import entry
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC, EXPERIMENT_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import connection_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Stall
 
 from tests.canaries import MODULES
@@ -100,3 +102,26 @@ def test_passwords_leave_the_environment_once_the_options_have_them(
     run_module("placement", hostname="127.0.0.1", port=1, username="x", vcenter_patience=0)
     run_module("evidence_report", state_dir="/nowhere")
     assert "CANARY" not in os.environ.values()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"hostname": ""}, "hostname (VMWARE_HOST) is empty"),
+        ({"hostname": "  "}, "hostname (VMWARE_HOST) is empty"),
+        ({"password": "", "username": ""}, "username (VMWARE_USER) and password (VMWARE_PASSWORD) are empty"),
+        ({"hostname": "vc/other"}, "Set it to vc."),
+        ({"port": 0}, "port (VMWARE_PORT) is 0."),
+    ],
+)
+def test_a_login_that_cannot_be_used_fails_before_anybody_is_asked(changed: dict[str, Any], said: str) -> None:
+    login = {"hostname": "vc", "username": "me", "password": "pw", "port": 443, "validate_certs": True, "ca_path": None}
+    with pytest.raises(InvalidInput) as caught:
+        connection_of(login | changed)
+    assert said in str(caught.value)
+
+
+def test_the_url_of_a_vcenter_is_its_address() -> None:
+    login = {"username": "me", "password": "pw", "port": 443, "validate_certs": True, "ca_path": None}
+    found = connection_of({"hostname": "https://vc:8443/sdk", **login})
+    assert (found.host, found.port, found.user) == ("vc", 8443, "me")

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, NotFound
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import (
     check_fault_domains,
+    find_fault_domain,
     find_host,
     find_vm,
     select_vms,
@@ -108,6 +109,28 @@ def test_a_pattern_that_fits_vms_of_another_host_selects_none_here() -> None:
 def test_another_spelling_of_a_host_gets_a_hint(text: str) -> None:
     with pytest.raises(NotFound, match=r"Did you mean esx-05\.example\.com"):
         find_host(TWO_DATACENTERS, text)
+
+
+def test_a_name_of_another_kind_says_what_it_is() -> None:
+    world = estate([host(1, name="esx-05", fault_domain="az-1"), host(2, name="esx-06", fault_domain="az-1")], [vm(1)])
+    with pytest.raises(
+        NotFound, match=r"az-1 is a fault domain\. Set host to the name of one host in it, for example esx-05"
+    ):
+        find_host(world, "az-1")
+    with pytest.raises(
+        NotFound, match=r"esx-06 is an ESXi host\. Set fault_domain to the name of its fault domain, az-1"
+    ):
+        find_fault_domain(world, "esx-06")
+    with pytest.raises(NotFound, match=r"esx-05 is an ESXi host\. Set vms to the name of a VM"):
+        find_vm(world, "esx-05")
+    with pytest.raises(NotFound, match=r"No host is in a fault domain named az-2\. Did you mean az-1"):
+        find_fault_domain(world, "az-2")
+
+
+@pytest.mark.parametrize(("written", "meant"), [("esx-50", "esx-05"), ("esx5", "esx-05"), ("ESX-06", "esx-06")])
+def test_the_host_that_was_meant_is_suggested(written: str, meant: str) -> None:
+    with pytest.raises(NotFound, match=f"Did you mean {meant}[?] Correct host"):
+        find_host(estate([host(1, name="esx-05"), host(2, name="esx-06")], []), written)
 
 
 def test_the_first_number_of_an_address_is_no_short_name() -> None:
