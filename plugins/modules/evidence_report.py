@@ -75,6 +75,13 @@ EXAMPLES = r"""
   liveml.vsphere.evidence_report:
     run_id: 20260131T090000Z-evacuate-esx-05-7f3a
     signing_key: ~/.ssh/id_evidence
+
+- name: Fail unless the newest evacuation of a host interrupted no experiment, and its journal is unchanged
+  liveml.vsphere.evidence_report:
+    purpose: evacuate
+    host: esx-05.example.com
+  register: proof
+  failed_when: proof.failed or proof.journal.broken_at or proof.artifact.verdict not in ['uninterrupted', 'completed']
 """
 
 RETURN = r"""
@@ -101,6 +108,7 @@ journal:
     head:
       description: SHA-256 of the last line of the journal.
       type: str
+      sample: 2f1f5c0a6c3b8d5e0d4c7b9a8e6f1d2c3b4a5968778695a4b3c2d1e0f9a8b7c6
     events:
       description: Number of events in the journal.
       type: int
@@ -108,6 +116,7 @@ journal:
     broken_at:
       description: Number of the first line that was changed, or null.
       type: int
+      sample: 17
     why:
       description: What is wrong with that line or with the end, or empty.
       type: str
@@ -119,6 +128,7 @@ journal:
     samples_sha256:
       description: SHA-256 of the samples.
       type: str
+      sample: 9c1e0f4b7a6d5c3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e
     samples_as_sealed:
       description: Whether this is the SHA-256 that the journal contains, or null if the journal does not contain one.
       type: bool
@@ -131,6 +141,7 @@ artifact:
     version:
       description: Version of this format.
       type: int
+      sample: 1
     purpose:
       description: V(evacuate), V(restore) or V(migrate).
       type: str
@@ -146,6 +157,7 @@ artifact:
     plan_id:
       description: ID of the plan.
       type: str
+      sample: 0f343b0931126a20f133d67c2b018a3b5d9ae7b36c2d0f0a6f3f0f1d2c4b5a69
     result:
       description: Result of the run, for example V(success) or V(failed).
       type: str
@@ -155,14 +167,25 @@ artifact:
       type: str
       sample: uninterrupted
     experiments:
-      description: The experiments.
+      description: >-
+        The experiments, as in RV(liveml.vsphere.experiment_info#module:experiments), without C(description), C(recovery) and empty values.
       type: list
       elements: dict
+      sample:
+        - vm: vm-42
+          vm_name: ML-cpu-vm-04
+          provider: h2o3
+          id: $03017f00000132d4ffffffff$_adf5
+          process: "1769850000000"
+          url: http://10.1.4.7:54321
+          progress: 0.61
+          owner: vision
 statements:
   description: What the evidence says about each experiment.
   returned: when a run was found
   type: list
   elements: str
+  sample: ["ML-cpu-vm-04: no restart; same process, same job, progress kept; longest stall 0.43 s (0.41 to 0.52 s)."]
 """
 
 from pathlib import Path

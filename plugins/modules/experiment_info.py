@@ -136,11 +136,25 @@ experiments:
       type: str
       sample: ""
     capabilities:
-      description: >-
-        What the provider can prove. C(identity) is V(process) or V(run). C(signal) says what a stall is read from, V(answers) or
-        V(changes). C(freshness) is the maximum age of an answer, in seconds. C(note) explains limits.
+      description: What the provider can prove.
       type: dict
-      sample: {identity: process, signal: answers, freshness: 0.0, note: ""}
+      contains:
+        identity:
+          description: V(process) if the provider recognizes the process that answers, V(run) if it only knows the record of the run.
+          type: str
+          sample: process
+        signal:
+          description: What a stall is read from, V(answers) or V(changes) of step and progress.
+          type: str
+          sample: answers
+        freshness:
+          description: Maximum age of an answer, in seconds.
+          type: float
+          sample: 0.0
+        note:
+          description: Explains limits, or empty.
+          type: str
+          sample: ""
     recoverable:
       description: Whether a checkpoint would limit the loss if the training were lost, V(yes), V(no) or V(unknown).
       type: str

@@ -96,9 +96,17 @@ verdicts:
   elements: dict
   contains:
     vm:
-      description: The VM, with C(moid) and C(name). For a cluster, the VM of its first node.
+      description: The VM. For a cluster, the VM of its first node.
       type: dict
-      sample: {moid: vm-42, name: ML-cpu-vm-04}
+      contains:
+        moid:
+          description: MoID of the VM.
+          type: str
+          sample: vm-42
+        name:
+          description: Name of the VM.
+          type: str
+          sample: ML-cpu-vm-04
     vms:
       description: Names of all VMs with a watched node of the experiment.
       type: list
@@ -137,15 +145,45 @@ verdicts:
       type: str
       sample: proven
     longest_stall:
-      description: The longest stall, or null. Its true length is between C(low) and C(high); all values are seconds.
+      description: The longest stall, or null.
       type: dict
-      sample: {seconds: 0.43, low: 0.41, high: 0.52, at_mono: 7031.25}
+      contains:
+        seconds:
+          description: Estimate of its length, in seconds.
+          type: float
+          sample: 0.43
+        low:
+          description: Minimum of its true length, in seconds.
+          type: float
+          sample: 0.41
+        high:
+          description: Maximum of its true length, in seconds.
+          type: float
+          sample: 0.52
+        at_mono:
+          description: Monotonic time of the controller at the last answer before it, in seconds, or null.
+          type: float
+          sample: 7031.25
     longest_freeze:
-      description:
-        - How long the whole VM stood still, that is, its kernel accepted no connection, or null. The true length is between C(low)
-          and C(high); all values are seconds.
+      description: The longest time during which the whole VM stood still, that is, its kernel accepted no connection, or null.
       type: dict
-      sample: {seconds: 0.39, low: 0.31, high: 0.44, at_mono: 7031.25}
+      contains:
+        seconds:
+          description: Estimate of its length, in seconds.
+          type: float
+          sample: 0.39
+        low:
+          description: Minimum of its true length, in seconds.
+          type: float
+          sample: 0.31
+        high:
+          description: Maximum of its true length, in seconds.
+          type: float
+          sample: 0.44
+        at_mono:
+          description: Monotonic time of the controller at the last answer before it, in seconds, or null.
+          type: float
+          sample: 7031.25
     resolution:
       description: Shortest stall, in seconds, that can be distinguished from normal operation, or null.
       type: float
@@ -171,11 +209,30 @@ verdicts:
       type: str
       sample: ""
     final:
-      description: >-
-        How the experiment ended, or null if its provider does not know. C(status) is the final state, C(score) the value of
-        C(metric), and C(artifacts) are names of models and files.
+      description: How the experiment ended, or null if its provider does not know.
       type: dict
-      sample: {status: DONE, metric: AUC, score: 0.94, artifacts: [gbm_arr_delay_1], detail: ""}
+      contains:
+        status:
+          description: Final state, as the provider reports it.
+          type: str
+          sample: DONE
+        metric:
+          description: Name of the metric of the score, or empty.
+          type: str
+          sample: AUC
+        score:
+          description: Value of the metric, or null.
+          type: float
+          sample: 0.94
+        artifacts:
+          description: Names of models and files.
+          type: list
+          elements: str
+          sample: [gbm_arr_delay_1]
+        detail:
+          description: What the provider says in addition, or empty.
+          type: str
+          sample: ""
 """
 
 import tempfile

@@ -43,6 +43,21 @@ EXAMPLES = r"""
     host: esx-05.example.com
   register: info
   failed_when: "'red' in info.hosts[0].alarms | map(attribute='status')"
+
+- name: Set the login once for all modules of the collection
+  module_defaults:
+    group/liveml.vsphere.vcenter:
+      hostname: vcenter.example.com
+      username: automation@vsphere.local
+      password: "{{ vcenter_password }}"
+  block:
+    - name: Read the hosts
+      liveml.vsphere.host_info:
+      register: info
+
+    - name: Show the hosts in maintenance mode
+      ansible.builtin.debug:
+        msg: "{{ info.hosts | selectattr('maintenance', 'eq', 'in') | map(attribute='name') }}"
 """
 
 RETURN = r"""
@@ -116,22 +131,43 @@ hosts:
       type: int
       sample: 25000
     alarms:
-      description: Alarms that are triggered on the host, each with C(name), C(status) V(yellow) or V(red), and C(acknowledged).
+      description: Alarms that are triggered on the host.
       type: list
       elements: dict
-      sample:
-        - name: Host memory status
-          status: red
-          acknowledged: false
+      contains:
+        name:
+          description: Name of the alarm.
+          type: str
+          sample: Host memory status
+        status:
+          description: V(yellow) or V(red).
+          type: str
+          sample: red
+        acknowledged:
+          description: Whether a person has acknowledged it.
+          type: bool
+          sample: false
     vms:
-      description: VMs on the host, sorted by name. C(guest_address) is empty if VMware Tools do not report it.
+      description: VMs on the host, sorted by name.
       type: list
       elements: dict
-      sample:
-        - name: ML-cpu-vm-04
-          moid: vm-42
-          power: poweredOn
-          guest_address: 10.1.4.7
+      contains:
+        name:
+          description: Name of the VM.
+          type: str
+          sample: ML-cpu-vm-04
+        moid:
+          description: MoID of the VM.
+          type: str
+          sample: vm-42
+        power:
+          description: V(poweredOn), V(poweredOff) or V(suspended), or V(unknown) if it could not be read.
+          type: str
+          sample: poweredOn
+        guest_address:
+          description: Address of the guest, or empty if VMware Tools do not report it.
+          type: str
+          sample: 10.1.4.7
 """
 
 from dataclasses import asdict

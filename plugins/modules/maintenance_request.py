@@ -69,6 +69,28 @@ EXAMPLES = r"""
   liveml.vsphere.maintenance_request:
     path: requests/esx-05.yml
     stage: apply
+
+- name: Read a request before it is planned, with limits for requests that state none
+  liveml.vsphere.maintenance_request:
+    path: requests/esx-05.yml
+    defaults:
+      evacuated:
+        slots: 4
+        stall_budget: 2.0
+  register: found
+
+- name: Show its state, and the role that carries it out
+  ansible.builtin.debug:
+    msg: "{{ found.message }} It is carried out by the role {{ found.role }}."
+
+- name: Read the state of all requests
+  liveml.vsphere.maintenance_request:
+    folder: requests
+  register: all
+
+- name: Show the requests that are due
+  ansible.builtin.debug:
+    msg: "{{ all.requests | selectattr('state', 'eq', 'due') | map(attribute='subject') }}"
 """
 
 RETURN = r"""
@@ -76,18 +98,91 @@ stage:
   description: The option O(stage).
   returned: with O(path)
   type: str
+  sample: apply
 state:
   description: V(early), V(due), V(expired), V(applied) or V(failed).
   returned: with O(path)
   type: str
+  sample: due
 message:
   description: The state as a sentence.
   returned: with O(path)
   type: str
+  sample: Its window is from 2026-11-02T22:00:00Z until 2026-11-03T04:00:00Z, it is 2026-11-02T22:15:00Z.
 request:
   description: The request with its defaults and those in O(defaults).
   returned: with O(path)
   type: dict
+  contains:
+    sha256:
+      description: SHA-256 of the request.
+      type: str
+      sample: 2f1f5c0a6c3b8d5e0d4c7b9a8e6f1d2c3b4a5968778695a4b3c2d1e0f9a8b7c6
+    subject:
+      description: The host or the fault domain, in words.
+      type: str
+      sample: host esx-05
+    state:
+      description: V(evacuated) or V(restored).
+      type: str
+      sample: evacuated
+    host:
+      description: Name of the host, or empty.
+      type: str
+      sample: esx-05
+    fault_domain:
+      description: Name of the fault domain, or empty.
+      type: str
+      sample: ""
+    from:
+      description: Beginning of the window, in UTC.
+      type: str
+      sample: "2026-11-02T22:00:00+00:00"
+    until:
+      description: End of the window, in UTC.
+      type: str
+      sample: "2026-11-03T04:00:00+00:00"
+    policy:
+      description: Fault-domain policy for targets.
+      type: str
+      sample: same_preferred
+    limits:
+      description: Limits of the run. For a limit that is missing, the default of the role counts.
+      type: dict
+      contains:
+        slots:
+          description: Maximum number of simultaneous vMotions per host.
+          type: int
+          sample: 4
+        max_failures:
+          description: Number of failures after which no further move starts.
+          type: int
+          sample: 1
+        stall_budget:
+          description: Maximum stall of an experiment, in seconds.
+          type: float
+          sample: 5.0
+        memory_headroom:
+          description: Percentage of a target's memory that stays free.
+          type: int
+          sample: 8
+        cpu_headroom:
+          description: Percentage of a target's CPU that stays free.
+          type: int
+          sample: 8
+        exclude_hosts:
+          description: Hosts that must not become a target.
+          type: list
+          elements: str
+          sample: [esx-09]
+    requester:
+      description: Who requested it.
+      type: str
+      sample: gpu-operations@example.com
+    reason:
+      description: Why, or empty.
+      type: str
+      sample: Replace a DIMM
 role:
   description: The role of this collection that carries out the request.
   returned: with O(path)
@@ -102,22 +197,47 @@ variables:
     evacuate_host_policy: same_preferred
     evacuate_host_slots: 4
 plan:
-  description: The approved plan. Empty if no plan was approved for exactly this request.
+  description: >-
+    The approved plan, as in RV(liveml.vsphere.migration_plan#module:plan). Empty if no plan was approved for exactly this request.
   returned: with O(path)
   type: dict
+  sample: {}
 plan_path:
   description: File of the approved plan.
   returned: with O(path)
   type: str
+  sample: requests/esx-05.plan.json
 applied_path:
-  description: File of the record.
+  description: File that records that the request was carried out or failed.
   returned: with O(path)
   type: str
+  sample: requests/evidence/esx-05/applied.json
 requests:
-  description: C(file), C(subject), C(slug), C(state) and C(message) of each request, by the file's name.
+  description: The requests, sorted by the names of their files.
   returned: with O(folder)
   type: list
   elements: dict
+  contains:
+    file:
+      description: Name of the file.
+      type: str
+      sample: esx-05.yml
+    subject:
+      description: The host or the fault domain, in words. Empty if the request is not valid.
+      type: str
+      sample: host esx-05
+    slug:
+      description: The subject in small letters, digits and dashes.
+      type: str
+      sample: host-esx-05
+    state:
+      description: V(early), V(due), V(expired), V(applied), V(failed) or V(invalid).
+      type: str
+      sample: due
+    message:
+      description: The state as a sentence.
+      type: str
+      sample: Its window is from 2026-11-02T22:00:00Z until 2026-11-03T04:00:00Z, it is 2026-11-02T22:15:00Z.
 """
 
 import errno

@@ -199,9 +199,31 @@ plan:
     plan_id:
       description: The same as RV(plan_id).
       type: str
+      sample: 0f343b0931126a20f133d67c2b018a3b5d9ae7b36c2d0f0a6f3f0f1d2c4b5a69
     vcenter:
-      description: The vCenter for which the plan was made, with C(name), C(instance_uuid), C(version), C(simulated) and C(product).
+      description: The vCenter for which the plan was made.
       type: dict
+      contains:
+        name:
+          description: Product name.
+          type: str
+          sample: VMware vCenter Server
+        instance_uuid:
+          description: ID of this vCenter.
+          type: str
+          sample: 6d7c5f8e-2f4b-4c57-9b0a-0a5c3f1d2e4b
+        version:
+          description: Version.
+          type: str
+          sample: 8.0.3
+        simulated:
+          description: Whether the vCenter says that it is a simulator.
+          type: bool
+          sample: false
+        product:
+          description: Product name with version and build.
+          type: str
+          sample: VMware vCenter Server 8.0.3 build-24022515
     moves:
       description: The same as RV(moves).
       type: list
@@ -214,6 +236,7 @@ plan:
       description: Names of the VMs that are at their destination already.
       type: list
       elements: str
+      sample: []
     drs:
       description:
         - How DRS is handled, with one entry for each cluster of the evacuated hosts, and for each other cluster whose DRS may move one of
@@ -319,11 +342,13 @@ moves:
       type: float
       sample: 40.4
     pool:
-      description: MoID of the resource pool for the VM, if the target is in another cluster.
+      description: MoID of the resource pool for the VM if the target is in another cluster, or null.
       type: str
+      sample: resgroup-8
     task:
       description: MoID of the task that is moving the VM already, or null.
       type: str
+      sample: task-1234
     inferred:
       description: Whether the task may belong to somebody else.
       type: bool
@@ -351,13 +376,22 @@ refusals:
       type: bool
       sample: true
     reasons:
-      description: The reasons, each with the name of the C(check), the C(object) it failed on and a C(hint).
+      description: The reasons.
       type: list
       elements: dict
-      sample:
-        - check: missing_network
-          object: ml-training-9
-          hint: Provide the network on another host of the cluster
+      contains:
+        check:
+          description: Name of the failed check.
+          type: str
+          sample: missing_network
+        object:
+          description: Name of the object on which it failed.
+          type: str
+          sample: ml-training-9
+        hint:
+          description: What to do about it.
+          type: str
+          sample: Provide the network on another host of the cluster
     text:
       description: All reasons in one sentence.
       type: str

@@ -98,6 +98,13 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ item.path }}: {{ item.sha256 }}"
   loop: "{{ export.models }}"
+
+- name: See which models of an earlier run could be fetched, without storing them
+  liveml.vsphere.model_export:
+    run_id: 20260131T090000Z-evacuate-esx-05-7f3a
+    dest: /srv/models
+    max_mib: 512
+  check_mode: true
 """
 
 RETURN = r"""
@@ -147,16 +154,27 @@ models:
     sha256:
       description: SHA-256 of the file.
       type: str
+      sample: 2f1f5c0a6c3b8d5e0d4c7b9a8e6f1d2c3b4a5968778695a4b3c2d1e0f9a8b7c6
     content_sha256:
       description: SHA-256 of the parts of the model that decide its predictions. Equal MOJOs have the same one, whenever they were trained.
       type: str
+      sample: 9c1e0f4b7a6d5c3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e
     model_checksum:
       description: Checksum of the model by H2O-3. The same model has the same one.
       type: str
+      sample: "-6153384527402145104"
     reproducible:
-      description: Whether the same seed and data would give the same model. C(state) is V(yes), V(no) or V(unknown), C(detail) says why.
+      description: Whether the same seed and data would give the same model.
       type: dict
-      sample: {state: "yes", detail: seed 2013}
+      contains:
+        state:
+          description: V(yes), V(no) or V(unknown).
+          type: str
+          sample: "yes"
+        detail:
+          description: Under which conditions, or why not.
+          type: str
+          sample: seed 2013
     note:
       description: What to know about the format, for example why it is not a MOJO.
       type: str

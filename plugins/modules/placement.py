@@ -72,6 +72,14 @@ EXAMPLES = r"""
     outcomes:
       - home
       - gone
+
+- name: Show the homes that would be cleared for the VMs that a person has moved
+  liveml.vsphere.placement:
+    host: esx-05.example.com
+    state: absent
+    outcomes: [moved_by_person]
+  check_mode: true
+  diff: true
 """
 
 RETURN = r"""

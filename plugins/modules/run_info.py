@@ -66,10 +66,21 @@ EXAMPLES = r"""
 
 - name: Fail if the last run for a host was interrupted
   liveml.vsphere.run_info:
-    host: esx-05
+    host: esx-05.example.com
     limit: 1
   register: last
   failed_when: last.runs | selectattr('status', 'eq', 'interrupted') | length > 0
+
+- name: Read the last evacuation
+  liveml.vsphere.run_info:
+    purpose: evacuate
+    limit: 1
+  register: last
+
+- name: Show where its report is, and the VMs that it did not move
+  ansible.builtin.debug:
+    msg: "{{ item.report_path }}: {{ item.left_behind | join(', ') or 'all VMs moved' }}"
+  loop: "{{ last.runs }}"
 """
 
 RETURN = r"""

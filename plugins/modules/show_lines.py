@@ -39,6 +39,19 @@ EXAMPLES = r"""
 - name: Show the plan
   liveml.vsphere.show_lines:
     lines: "{{ planned.lines }}"
+
+- name: Show why VMs cannot move
+  liveml.vsphere.show_lines:
+    lines: "{{ planned.refusals | map(attribute='text') }}"
+
+- name: Show the homes of VMs that are away
+  liveml.vsphere.placement:
+    host: esx-05.example.com
+  register: homes
+
+- name: Show them, or that there are none
+  liveml.vsphere.show_lines:
+    lines: "{{ homes.placements | map(attribute='text') or ['All VMs are at home.'] }}"
 """
 
 RETURN = r"""

@@ -37,6 +37,20 @@ EXAMPLES = r"""
 - name: Check the variables of both roles before anything moves
   liveml.vsphere.variable_check:
     roles: [evacuate_host, restore_host]
+
+- name: Check the variables of a role in the tasks of a role of your own, which includes it later
+  liveml.vsphere.variable_check:
+    roles:
+      - migrate_vm
+
+- name: Check before a fault domain is evacuated, also what it passes on to the evacuation of each host
+  liveml.vsphere.variable_check:
+    roles:
+      - fault_domain
+      - evacuate_host
+  vars:
+    fault_domain_name: us-west-2b
+    evacuate_host_slots: 4
 """
 
 RETURN = r""" # """

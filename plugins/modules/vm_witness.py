@@ -101,6 +101,17 @@ EXAMPLES = r"""
       - ML-cpu-vm-04
       - ML-cpu-vm-07
     window: 600
+
+- name: Show what would be watched of the VMs on a host
+  liveml.vsphere.vm_witness:
+    host: esx-05.example.com
+    window: 3600
+  check_mode: true
+  register: preview
+
+- name: Show the experiments
+  liveml.vsphere.show_lines:
+    lines: "{{ preview.lines }}"
 """
 
 RETURN = r"""
@@ -127,10 +138,18 @@ lines:
   elements: str
   sample: ["ML-cpu-vm-04 on esx-05: GBM gbm_1 (h2o3)"]
 window:
-  description: How long the window was, in seconds, and why it was cut, or empty.
+  description: The window of the witness.
   returned: when it is not check mode
   type: dict
-  sample: {seconds: 600.4, cut: ""}
+  contains:
+    seconds:
+      description: How long it was, in seconds.
+      type: float
+      sample: 600.4
+    cut:
+      description: Why it ended early, or empty.
+      type: str
+      sample: ""
 moves:
   description: All moves that were seen, in the order of their ends. A VM may have several.
   returned: when it is not check mode
@@ -172,9 +191,17 @@ experiments:
   elements: dict
   contains:
     vm:
-      description: The VM, with C(moid) and C(name). For a cluster, the VM of its first node.
+      description: The VM. For a cluster, the VM of its first node.
       type: dict
-      sample: {moid: vm-42, name: ML-cpu-vm-04}
+      contains:
+        moid:
+          description: MoID of the VM.
+          type: str
+          sample: vm-42
+        name:
+          description: Name of the VM.
+          type: str
+          sample: ML-cpu-vm-04
     vms:
       description: Names of all VMs with a watched node of the experiment.
       type: list
@@ -213,15 +240,45 @@ experiments:
       type: str
       sample: proven
     longest_stall:
-      description: The longest stall, or null. Its true length is between C(low) and C(high); all values are seconds.
+      description: The longest stall, or null.
       type: dict
-      sample: {seconds: 0.43, low: 0.41, high: 0.52, at_mono: 7031.25}
+      contains:
+        seconds:
+          description: Estimate of its length, in seconds.
+          type: float
+          sample: 0.43
+        low:
+          description: Minimum of its true length, in seconds.
+          type: float
+          sample: 0.41
+        high:
+          description: Maximum of its true length, in seconds.
+          type: float
+          sample: 0.52
+        at_mono:
+          description: Monotonic time of the controller at the last answer before it, in seconds, or null.
+          type: float
+          sample: 7031.25
     longest_freeze:
-      description:
-        - How long the whole VM stood still, that is, its kernel accepted no connection, or null. The true length is between C(low)
-          and C(high); all values are seconds.
+      description: The longest time during which the whole VM stood still, that is, its kernel accepted no connection, or null.
       type: dict
-      sample: {seconds: 0.39, low: 0.31, high: 0.44, at_mono: 7031.25}
+      contains:
+        seconds:
+          description: Estimate of its length, in seconds.
+          type: float
+          sample: 0.39
+        low:
+          description: Minimum of its true length, in seconds.
+          type: float
+          sample: 0.31
+        high:
+          description: Maximum of its true length, in seconds.
+          type: float
+          sample: 0.44
+        at_mono:
+          description: Monotonic time of the controller at the last answer before it, in seconds, or null.
+          type: float
+          sample: 7031.25
     resolution:
       description: Shortest stall, in seconds, that can be distinguished from normal operation, or null.
       type: float
