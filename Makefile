@@ -74,7 +74,7 @@ roles: setup-test ## Make the files that follow from the roles' options: READMEs
 	@$(BIN)/python scripts/make_surveys.py
 
 reference: setup-test ## Make the reference pages of the documentation that follow from the code
-	@$(BIN)/python scripts/make_reference.py
+	@$(BIN)/python -m scripts.make_reference
 
 screenshots: setup-test ## Make docs/images again from real runs in the lab
 	@$(BIN)/python scripts/screenshots.py

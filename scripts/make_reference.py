@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write the reference pages that are made from the code: ``python scripts/make_reference.py``.
+"""Write the reference pages that are made from the code: ``python -m scripts.make_reference``.
 
 ``PAGES`` maps a page's file name to the function that returns its text. A new page needs a function, a line there and a line
 in ``docs/docsite/extra-docs.yml``.
@@ -14,6 +14,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,26 +39,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.faults imp
     OwnReason,
 )
 
+from scripts.playbook_pages import VARIABLES, page_of, page_of_variables, playbooks
+from scripts.rst import beginning, table
+
 
 def page(name: str, title: str, introduction: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A page with one table. ``name`` is the file's name without suffix; ``rows`` are cells in reStructuredText."""
-    lines = [
-        ".. Made by scripts/make_reference.py; do not edit.",
-        "",
-        f".. _ansible_collections.liveml.vsphere.docsite.{name}:",
-        "",
-        title,
-        "=" * len(title),
-        "",
-        introduction,
-        "",
-        ".. list-table::",
-        "   :header-rows: 1",
-        "",
-    ]
-    for row in (head, *rows):
-        lines += [f"   {'*' if not number else ' '} - {cell}" for number, cell in enumerate(row)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*beginning(name, title), introduction, "", *table(head, rows)])
 
 
 class _Figures(dict[str, str]):
@@ -133,6 +121,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference_blockers.rst": blockers,
     "reference_events.rst": events,
     "reference_faults.rst": faults,
+    f"{VARIABLES}.rst": page_of_variables,
+    **{f"playbook_{name}.rst": partial(page_of, name) for name in playbooks()},
 }
 
 

@@ -13,8 +13,11 @@ that roles pass to ``liveml.vsphere.internal``, and the variables of the round t
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 import textwrap
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ROOT / "roles"
+FRAGMENTS = ROOT / "plugins" / "doc_fragments"
 WAY_HOME = ROOT / "playbooks" / "vars" / "way_home.yml"
 
 if __name__ == "__main__":
@@ -130,7 +134,7 @@ def _documented(spec: Spec) -> Spec:
     """
     if spec.get("required"):
         return {key: value for key, value in spec.items() if key not in ("min", "max")}
-    left_out = ("computed", "default", "choices", "min", "max")
+    left_out = ("computed", "default", "choices", "min", "max", "keys")
     found = {key: value for key, value in _computed(spec).items() if key not in left_out}
     text = _meaning({**spec, **found})
     if _kind(spec) in UNTYPED:
@@ -139,7 +143,28 @@ def _documented(spec: Spec) -> Spec:
     default = spec.get("default")
     if default not in (None, "", [], {}):
         text += f" Default: C({_default_text(default)})."
-    return {**found, "description": text}
+    return {**found, "description": text, **({"options": keys_of(spec["keys"])} if "keys" in spec else {})}
+
+
+@cache
+def keys_of(place: str) -> dict[str, Spec]:
+    """The documentation of the keys of a dictionary: in a doc fragment, or in an option of a role (``notify.notify_hooks``)."""
+    role, _, option = place.rpartition(".")
+    if role:
+        return dict(yaml.safe_load(argument_specs(role))["argument_specs"]["main"]["options"][option]["options"])
+    fragment = runpy.run_path(str(FRAGMENTS / f"{place}.py"))["ModuleDocFragment"].DOCUMENTATION
+    return _as_options(yaml.safe_load(fragment)["options"][place]["suboptions"])
+
+
+def _as_options(keys: dict[str, Spec]) -> dict[str, Spec]:
+    """Suboptions of a module as options of a role, whose documentation cannot refer to options of modules."""
+    found = {}
+    for name, spec in keys.items():
+        texts = [re.sub(r"\b[OV]\(", "C(", text) for text in _listed(spec["description"])]
+        found[name] = {**spec, "description": texts if len(texts) > 1 else texts[0]}
+        if "suboptions" in spec:
+            found[name]["options"] = _as_options(found[name].pop("suboptions"))
+    return found
 
 
 def _default_text(default: Any) -> str:
@@ -245,19 +270,26 @@ def way_home() -> str:
 
 def _table(head: str, options: dict[str, Spec]) -> str:
     rows = [f"| {head} | type | default | meaning |", "|---|---|---|---|"]
+    return "\n".join([*rows, *(f"| {' | '.join(row)} |" for row in rows_of(options))]) + "\n"
+
+
+def rows_of(options: dict[str, Spec]) -> Iterator[tuple[str, str, str, str]]:
+    """Name, type, default and meaning of each option, as cells in Markdown."""
     for name, spec in options.items():
         meaning, _, stated = _meaning(spec).partition(" Default: ")
-        default = _code(stated.removesuffix(".")) or _default(spec)
-        rows.append(f"| `{name}` | {_kind(spec)} | {default} | {_code(meaning)} |")
-    return "\n".join(rows) + "\n"
+        yield f"`{name}`", _kind(spec), _code(stated.removesuffix(".")) or _default(spec), _code(meaning)
 
 
 def _behaviour(attributes: dict[str, Spec]) -> str:
-    rows = ["| | | |", "|---|---|---|"]
+    rows = [f"| {' | '.join(row)} |" for row in behaviour_of(attributes)]
+    return "\n".join(["| | | |", "|---|---|---|", *rows]) + "\n"
+
+
+def behaviour_of(attributes: dict[str, Spec]) -> Iterator[tuple[str, str, str]]:
+    """Name, answer and description of each attribute, as cells in Markdown."""
     answers = {"full": "yes", "partial": "partly", "none": "no"}
     for name, spec in attributes.items():
-        rows.append(f"| {name.replace('_', ' ')} | {answers[spec['support']]} | {_code(spec['description'])} |")
-    return "\n".join(rows) + "\n"
+        yield name.replace("_", " "), answers[spec["support"]], _code(spec["description"])
 
 
 def _by_hand(role: str) -> str:

@@ -46,9 +46,11 @@ MEANT = {
     "esx-05.example.com": "esx-05",
     "vcenter.example.com": "127.0.0.1",
     "https://chat.example.com": "$CHAT",
+    "=ml-cluster": "=ML-cluster",
+    r"VSPHERE.LOCAL\liveml": r"VSPHERE.LOCAL\operator",
 }
 # Commands that end otherwise than by 0.
-ENDS = {r"^timeout --signal=KILL": {137}}
+ENDS = {r"^timeout --signal=KILL": {137}, r"liveml\.vsphere\.report_failure$": {2}}
 # Pages that continue where another one ended.
 FOLLOWS = {"howto_verify_evidence": "tutorial_lab"}
 # Pages that take long, and whose commands other tests run as well.
@@ -86,6 +88,10 @@ def reason(command: Command) -> str | None:
 
 
 SCRIPTS = scripts()
+# The pages about playbooks change nothing, so one lab is enough for all of them; tests/e2e runs the playbooks.
+PLAYBOOKS = [page for page in SCRIPTS if page.startswith("playbook_")]
+LONG |= set(PLAYBOOKS)
+FOLLOWS |= dict.fromkeys(PLAYBOOKS[1:], PLAYBOOKS[0])
 
 
 @pytest.fixture(scope="module")

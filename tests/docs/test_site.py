@@ -38,6 +38,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         "How-to guides",
         "Explanation",
         "Reference",
+        "Playbooks",
         "Development",
         "Modules",
         "Filters",
