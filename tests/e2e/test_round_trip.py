@@ -37,7 +37,7 @@ def test_round_trip_under_real_training_then_a_killed_server(tmp_path: Path, mea
         state = lab.get("state")
         assert max(host["slots"]["peak"] for host in state["hosts"].values()) == 8
         with measured():
-            assert idle_seconds(state["moves"]) < 2.0, "a slot waits for a move, never the other way round"
+            assert idle_seconds(state["moves"]) < 4.0, "a slot waits for a move, never the other way round"
 
         out = play("restore_host", lab, tmp_path, restore_host_name=HOST)
         assert out.returncode == 0, out.stdout

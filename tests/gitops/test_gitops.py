@@ -418,7 +418,7 @@ def test_the_token_of_gitlab_is_in_no_argument(tmp_path: Path) -> None:
 FORGED = "FORGED by the author: approved by the CAB"
 
 
-@pytest.mark.parametrize("service_name", ["github", pytest.param("gitlab", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("service_name", [pytest.param("github", marks=pytest.mark.thorough), "gitlab"])
 def test_a_comment_holds_only_what_this_run_planned(lab: Lab, origin: Path, tools: Path, service_name: str) -> None:
     base = propose(origin, "forged", "esx-50.yml", request(host="esx-50"))
     author = origin.parent / "author"

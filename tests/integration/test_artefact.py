@@ -122,9 +122,14 @@ def test_the_oldest_pair_of_awx_does_not_hang(artefact: Path) -> None:
     assert row.jobs == dict.fromkeys(runner_pairs.JOBS, "")
 
 
-def test_sanity(artefact: Path) -> None:
-    # tests/lint runs the same tool on the same files.
-    sanity(artefact, f"{sys.version_info.major}.{sys.version_info.minor}", skipped=["changelog"])
+# tests/lint runs the same tool on the same files, or ruff with pylint's rules, which takes a hundredth of the time.
+@pytest.mark.parametrize(
+    "elsewhere",
+    [["changelog", "pylint"], pytest.param(["changelog"], marks=pytest.mark.thorough)],
+    ids=["sample", "all"],
+)
+def test_sanity(artefact: Path, elsewhere: list[str]) -> None:
+    sanity(artefact, f"{sys.version_info.major}.{sys.version_info.minor}", skipped=elsewhere)
 
 
 def test_galaxy_imports_it_without_a_warning(artefact: Path) -> None:
