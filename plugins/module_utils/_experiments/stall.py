@@ -8,7 +8,8 @@ Signal ``answers``: the server freezes with its VM, and a stall is a silence bet
 ``b``. Its maximum is ``b.received - a.alive_since``. Its minimum is the time from the first question without an answer to
 the last one, less what an undisturbed question may wait, less the delays of the watching process itself. It does not
 matter when TCP sends a lost question again. If the guest's kernel accepted no connection, the whole VM stood still, and
-this freeze has an interval of its own: it ends when the kernel accepts a connection again.
+this freeze has an interval of its own: it ends when the kernel accepts a connection again. The network needs time to find a
+VM that has moved, and a VM that is not found is not frozen: that time is taken off the minimum.
 
 Signal ``changes``: the server always answers, and a stall is a time without a change in its answers. It may also be
 before the first change or after the last one.
@@ -32,6 +33,7 @@ OF_A_SERVER = Capabilities("process", "answers")
 STANDS_OUT = 0.25  # seconds that a question waits longer than others in a stall; less is a busy server
 MANY_TIMES = 2  # or this many times what the slowest 1 % of the others wait longer, on a busy machine
 MIN_MARGIN = 0.075  # a server needs up to 75 ms to continue after a freeze, on a busy machine
+PATH_MARGIN = 0.35  # seconds until packets reach a VM that has moved and runs: up to 0.32 in benchmarks/live.py
 RESENT_SHARE = 3  # TCP sent a question again before: after at least a third of the time that it waited in all
 NEARBY = 30.0  # seconds around a silence that show what is usual there
 FASTER = 1.5  # how much faster than usual a training may be after a stall
@@ -159,7 +161,7 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
     threshold = STANDS_OUT if deaf > STANDS_OUT else threshold  # the kernel of a busy server accepts connections
     worked = answers.worked(before, before + 1, waited - margin)
     # If work continued, the network was silent, and nothing shows for how long the server stood still.
-    surely = max(_at_least(last, answers.middle) - margin, deaf)
+    surely = max(_at_least(last, answers.middle) - margin, deaf) - (PATH_MARGIN if _was_deaf(last) else 0.0)
     low = max(0.0, surely - 2 * worked) if worked <= margin else 0.0
     low = low if waited > threshold else 0.0
     seconds = min(max(low, seconds - worked), high)
@@ -174,6 +176,11 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
         waited - worked > threshold,
         (seconds, low, last.awake - first.alive_since) if last.awake is not None else (0.0, 0.0, high),
     )
+
+
+def _was_deaf(last: Sample) -> bool:
+    """Whether the guest's kernel first accepted no connection, and then one."""
+    return last.deaf is not None and last.awake is not None
 
 
 def _deafness(last: Sample) -> float:
