@@ -123,7 +123,7 @@ class Trial:
         printed = self._play("evacuate_host")
         expect("10 moved, 0 failed" in printed, printed)
         expect(self._lab.on(HOST) == set(), f"{HOST} is not empty")
-        (report,) = re.findall(r"report: (\S+?\.html)", printed)
+        (report,) = re.findall(r"Report: (\S+?\.html)", printed)
         expect("<svg" in Path(report).read_text(encoding="utf-8"), f"{report} has no timeline")
 
     def restore(self) -> None:

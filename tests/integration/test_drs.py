@@ -15,12 +15,10 @@ import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import Client, Endpoint, connected
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation, DrsOverride
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory import (
-    read_drs_overrides,
-    read_estate,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory import read_estate
 from pyVmomi import vim
 
+from tests.drs import administrator, drs_overrides
 from tests.labs import ROOT, Lab, RunModule, running_lab
 from tests.measuring import until
 
@@ -29,13 +27,9 @@ HOST = "esx-05"
 
 def configure(lab: Lab, *, automation: str, allowed: bool = True, excluded: str = "") -> None:
     """Set DRS of the lab's cluster, as an administrator does; ``excluded`` is the name of a VM."""
-    vcenter = lab.answer["vcenter"]
-    endpoint = Endpoint(
-        vcenter["host"], vcenter["user"], vcenter["password"], vcenter["port"], ca_path=vcenter["ca_file"]
-    )
     drs = vim.cluster.DrsConfigInfo(enabled=True, defaultVmBehavior=automation, enableVmBehaviorOverrides=allowed)
     spec = vim.cluster.ConfigSpecEx(drsConfig=drs)
-    with connected(endpoint) as client:
+    with connected(administrator(lab)) as client:
         if excluded:
             vm = client.reference("VirtualMachine", lab.get("state")["vms"][excluded]["moid"])
             info = vim.cluster.DrsVmConfigInfo(key=vm, enabled=False)
@@ -146,16 +140,6 @@ def restored(lab: Lab, run_module: RunModule, state: Path) -> dict[str, Any]:
     return run_module("vm_migrate", lab, plan=plan["plan"], **options)
 
 
-def overrides_of(lab: Lab) -> dict[str, DrsOverride]:
-    vcenter = lab.answer["vcenter"]
-    endpoint = Endpoint(
-        vcenter["host"], vcenter["user"], vcenter["password"], vcenter["port"], ca_path=vcenter["ca_file"]
-    )
-    with connected(endpoint) as client:
-        (cluster,) = {host.cluster for host in read_estate(client).hosts.values()}
-        return read_drs_overrides(client, cluster)
-
-
 def movers(lab: Lab) -> set[str]:
     """Who moved VMs, by the lab's own account."""
     return {"DRS" if move["by"] == "DRS" else "user" for move in lab.get("state")["moves"]}
@@ -164,13 +148,13 @@ def movers(lab: Lab) -> set[str]:
 @pytest.mark.parametrize("automated_lab", [{"drs_overrides": {"ML-cpu-vm-06": "full"}}], indirect=True)
 def test_pinned_vms_leave_by_the_run_and_come_home(automated_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
     lab, before, leaving = automated_lab, automated_lab.where(), automated_lab.on(HOST)
-    overrides = overrides_of(lab)
+    overrides = drs_overrides(lab)
     result = evacuated(lab, run_module, tmp_path / "state")
     assert not result.get("failed"), result["msg"]
     assert {(move["result"], move["by"]) for move in result["moves"]} == {("moved", "")}
     assert result["fenced"]
     assert (lab.on(HOST), movers(lab)) == (set(), {"user"})
-    assert overrides_of(lab) == overrides
+    assert drs_overrides(lab) == overrides
     assert lab.get("state")["hosts"][HOST]["maintenance"] in ("entering", "in")
     back = restored(lab, run_module, tmp_path / "state")
     assert not back.get("failed"), back["msg"]
