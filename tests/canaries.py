@@ -47,14 +47,18 @@ def role_options(name: str) -> Options:
     return dict(options_of(name))
 
 
-ON_THE_CONTROLLER = {"show_lines", "variable_check"}  # action plugins, whose module file is documentation only
+ON_THE_CONTROLLER = {
+    "send_messages",
+    "show_lines",
+    "variable_check",
+}  # action plugins, whose module file is documentation only
 MODULES = sorted(
     path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem not in ON_THE_CONTROLLER
 )
 ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
 # Mappings whose keys a spec does not list: what they are, by the end of their name. None has no secrets.
 SHAPES: Mapping[str, Options | None] = {
-    "notify_experiments": None,  # results of a module
+    "notify_result": None,  # of a module
     "_experiments": EXPERIMENT_OPTIONS,
     "notify_options": EXPERIMENT_OPTIONS,
     "verify_experiments_options": EXPERIMENT_OPTIONS,

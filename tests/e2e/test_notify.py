@@ -88,6 +88,7 @@ def test_owners_are_told_before_at_harm_and_after(
     mail = {"kind": "mail", "host": "127.0.0.1", "port": post.smtp, "from": "vsphere@example.com"}
     hooks = [
         {**mail, "to": people},
+        {**mail, "to": ["ops@example.com"], "when": ["after"]},
         {"kind": "slack", "token": SLACK, "when": ["stall"], "validate_certs": False},
         {"kind": "webhook", "url": f"http://127.0.0.1:{post.web}/all", "headers": {"Authorization": "Bearer b-secret"}},
         {"kind": "webhook", "url": f"http://127.0.0.1:{post.web}/theirs", "owners": ["vis*"]},
@@ -100,14 +101,23 @@ def test_owners_are_told_before_at_harm_and_after(
         )  # fmt: skip
         assert out.returncode == 0, out.stdout
         assert "NOT SENT: webhook (after)" in out.stdout, "a failed message is reported, and the play continues"
-        assert [to for to, _message in post.mail] == ["vision@example.com", "fraud@example.com"] * 2
-        before, after = post.mail[0][1], post.mail[2][1]
+        owners = ["vision@example.com", "fraud@example.com"]
+        assert [to for to, _message in post.mail] == [*owners, *owners, "ops@example.com"]
+        before, after, whole = (post.mail[number][1] for number in (0, 2, 4))
         assert before["Subject"] == "Evacuation of esx-01: experiments will move"
         assert "ML-cpu-vm-01: net" in content(before)
         assert "ML-cpu-vm-02" not in content(before) + content(after), "others are none of their business"
         assert after["Subject"] == "Evacuation of esx-01: done"
         assert "ML-cpu-vm-01: uninterrupted, longest stall" in content(after)
-        assert f"Report: {tmp_path}" in content(after)
+        assert not list(after.iter_attachments()), "the report shows the experiments of all owners"
+        assert str(tmp_path) not in content(after), "a path on the controller is of no use to them"
+        assert "Evacuation of esx-01 is done. 3 of 3 VMs moved." in content(whole)
+        assert "esx-01 is in maintenance mode." in content(whole)
+        assert "After the repair: ansible-playbook liveml.vsphere.restore_host" in content(whole)
+        assert content(whole).rstrip().endswith("The report is attached.")
+        (report,) = whole.iter_attachments()
+        assert report.get_filename() == "report.html"
+        assert report.get_content() == next(tmp_path.glob("runs/*/report.html")).read_bytes()
         told = {(path, body["event"]): body for path, _headers, body in post.http}
         assert set(told) == {(path, event) for path in ("/all", "/theirs") for event in ("before", "after")}
         assert [e["owner"] for e in told["/all", "after"]["experiments"]] == ["vision", "fraud"]
@@ -123,7 +133,7 @@ def test_owners_are_told_before_at_harm_and_after(
             )  # fmt: skip
         assert out.returncode != 0, "each stalled for four seconds, beyond a budget of one"
         (slack,) = [body for path, _headers, body in post.http if path == f"/services/{SLACK}"]
-        assert "Restore of esx-01: an experiment was interrupted" in slack["text"]
+        assert "Restore of esx-01: 2 experiments stalled" in slack["text"]
         assert "ML-cpu-vm-01: stalled" in slack["text"]
         assert "Restore of esx-01 failed." in post.texts()["fraud@example.com"]
         assert "b-secret" not in out.stdout

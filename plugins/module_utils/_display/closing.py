@@ -33,16 +33,16 @@ def closing_lines(
     ``host`` is a sentence about the host as it was observed, ``stays`` names VMs that were not to be moved, and ``command`` is
     what to type next.
     """
-    lines = [f"{subject} {'failed' if failed else 'succeeded'}. {_moves(moved)}"]
+    lines = [f"{subject} {'failed' if failed else 'succeeded'}. {moves_text(moved)}"]
     lines += [f"{host}{f' Still on it, powered off: {_list(stays)}.' if stays else ''}"] if host else []
     lines += _experiments(moved.get("experiments") or ())
-    lines += _unobserved(moved.get("unobserved") or {})
+    lines += unobserved_text(moved.get("unobserved") or {})
     lines += [f"Report: {report}"] if report else []
     lines += [command] if command else []
     return [printable(line) for line in lines]
 
 
-def _moves(result: Row) -> str:
+def moves_text(result: Row) -> str:
     """How many VMs moved, and which did not."""
     if "moves" not in result:  # the module was not called, failed before its run, or failed in it
         return "The report says which VMs moved." if result.get("run_id") else "This call moved no VM."
@@ -74,7 +74,7 @@ def _experiments(experiments: Sequence[Row]) -> Iterator[str]:
         yield f"{plural(len(more), 'more experiment')}, {good} of them uninterrupted or completed: see the report."
 
 
-def _unobserved(details: Mapping[str, str]) -> Iterator[str]:
+def unobserved_text(details: Mapping[str, str]) -> Iterator[str]:
     """In how many VMs no experiment was observed."""
     if details:
         yield f"No experiment was observed in {plural(len(details), 'VM')}, so nothing is proven about these."

@@ -4,50 +4,119 @@
 
 """Notification messages: before VMs move, after a stall or an interruption, and at the end. Pure.
 
-A hook may name owners, or its ``to`` may map owners to recipients. Then a message lists only the experiments of the owner,
-and owners without an experiment get no message.
+A hook may name owners, or its ``to`` may map owners to recipients. Then a message has only the experiments of these owners, and
+nothing about other VMs, and owners without an experiment get no message. How a message is sent: ``deliveries.py``.
 """
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._core.untrusted import printable, printable_data
-from .._core.wording import percent, stall_text
+from .._core.wording import percent, plural, stall_text
+from .._experiments.model import WORST_FIRST, worst
+from .closing import moves_text, unobserved_text
 
 EVENTS = ("before", "stall", "after")
 HARMED = ("stalled", "restarted", "lost", "failed")
+_GOOD = ("uninterrupted", "completed")
 Experiment = Mapping[str, Any]
+Hook = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What messages are about. ``subject`` is what happens, such as ``Evacuation of esx-05``.
+
+    ``failure`` says why it failed, ``notes`` are sentences about VMs, ``command`` is what to type next, and ``result`` is that of
+    the run's module. ``report`` is the path of the report on ``controller``. While the run is ``under_way``, it has no end.
+    """
+
+    subject: str
+    failure: str = ""
+    report: str = ""
+    controller: str = ""
+    command: str = ""
+    notes: tuple[str, ...] = ()
+    result: Mapping[str, Any] = field(default_factory=dict)
+    under_way: bool = False
+
+    @property
+    def run_id(self) -> str:
+        """ID of the run, "" without one."""
+        return str(self.result.get("run_id") or "")
+
+    def printable(self) -> About:
+        """The same without characters that do not show."""
+        return replace(
+            self,
+            subject=printable(self.subject),
+            failure=printable(self.failure),
+            report=printable(self.report),
+            controller=printable(self.controller),
+            command=printable(self.command),
+            notes=tuple(printable_data(self.notes)),
+            result=printable_data(self.result),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of the hook at a place in the list of hooks. It has no setting of the hook that may be secret.
+
+    ``report`` is the path of the report and ``report_url`` where people find it, each "" if there is none; ``report_text`` is the
+    sentence about it for those who do not get the file. ``whole``: it is about all experiments.
+    """
+
+    hook: int
+    kind: str
+    event: str
+    to: tuple[str, ...]
+    subject: str
+    text: str
+    experiments: tuple[dict[str, Any], ...]
+    run_id: str
+    report: str
+    report_url: str
+    report_text: str
+    whole: bool
+    reported: tuple[dict[str, Any], ...]
+
+    @property
+    def label(self) -> str:
+        """The message in a few words, for the person who looks at the run."""
+        whom = f" to {', '.join(self.to)}" if self.to else ""
+        return printable(f"{self.kind}{whom} ({self.event})")
 
 
 def messages(
-    hooks: Iterable[Mapping[str, Any]],
+    hooks: Iterable[Hook],
     event: str,
     experiments: Iterable[Experiment],
-    *,
-    subject: str,
-    failure: str = "",
-    report: str = "",
-    notes: Sequence[str] = (),
-) -> list[dict[str, Any]]:
-    """The messages of an event: ``hook`` (its place in ``hooks``), ``kind``, ``to``, ``subject``, ``text``, ``experiments``,
-    ``report`` and ``label``. They contain no other setting of the hook: Ansible keeps what a task loops over, and hooks have secrets.
+    about: About,
+) -> list[Message]:
+    """The messages of an event, in the order of the hooks.
 
-    ``experiments`` come from ``experiment_info`` (event ``before``) or ``vm_migrate`` (later). ``failure`` says why the run
-    failed. ``notes`` are sentences about VMs, only for recipients who get all experiments.
+    ``experiments`` come from ``experiment_info`` (event ``before``), the journal or the result of ``vm_migrate`` (later). The result's
+    ``reported`` says which messages about a stall were sent while the run was under way; they are not made again.
     """
+    reported = [tuple(sorted(each.items())) for each in about.result.get("reported") or ()]
+    about = about.printable()
     seen = merge_nodes(printable_data(list(experiments)))
-    concerned = [e for e in seen if event != "stall" or e.get("verdict") in HARMED]
-    subject, failure, notes = printable(subject), printable(failure), printable_data(list(notes))
-    if event == "stall" and not concerned:
-        return []
-    found = []
+    found: list[Message] = []
     for place, hook in enumerate(hooks):
         if event in (hook.get("when") or EVENTS):
-            own = _messages_of_hook(hook, event, concerned, subject, failure, report, notes)
-            found += [{"hook": place, **message} for message in own]
+            concerned = [
+                each
+                for each in seen
+                if event != "stall"
+                or (each.get("verdict") in HARMED and tuple(sorted(_mark(place, each).items())) not in reported)
+            ]
+            if concerned or event != "stall":
+                found += _messages_of_hook(place, hook, event, concerned, about)
     return found
 
 
@@ -62,41 +131,38 @@ def merge_nodes(experiments: Iterable[Experiment]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def _mark(place: int, experiment: Experiment) -> dict[str, Any]:
+    """What a message to the hook at a place says of an experiment: a later one with the same mark says nothing new."""
+    where = experiment.get("cluster") or ", ".join(experiment["vms"])
+    return {"hook": place, "where": where, "id": experiment["id"], "verdict": experiment.get("verdict") or ""}
+
+
 def _messages_of_hook(
-    hook: Mapping[str, Any],
-    event: str,
-    concerned: Sequence[Experiment],
-    subject: str,
-    failure: str,
-    report: str,
-    notes: Sequence[str],
-) -> list[dict[str, Any]]:
+    place: int, hook: Hook, event: str, concerned: Sequence[Experiment], about: About
+) -> Iterator[Message]:
     to = hook.get("to")
     recipients = to if isinstance(to, Mapping) else {"": to}
-    found = []
     for owner, recipient in recipients.items():
         patterns = [owner] if owner else list(hook.get("owners") or [])
-        listed = [e for e in concerned if not patterns or _is_owned(e, patterns)]
-        if patterns and not listed:
-            continue
-        whom = f" to {_recipient_text(recipient)}" if recipient else ""
-        found.append(
-            {
-                "kind": hook["kind"],
-                "to": [recipient] if isinstance(recipient, str) else list(recipient or []),
-                "event": event,
-                "subject": _subject(event, subject, failure),
-                "text": _text(event, listed, subject, failure, report, () if patterns else notes),
-                "experiments": [_facts(e) for e in listed],
-                "report": report,
-                "label": f"{hook['kind']}{whom} ({event})",
-            }
-        )
-    return found
-
-
-def _recipient_text(recipient: Any) -> str:
-    return recipient if isinstance(recipient, str) else ", ".join(map(str, recipient))
+        listed = [each for each in concerned if not patterns or _is_owned(each, patterns)]
+        if listed or not patterns:
+            whole = not patterns
+            url = str(hook.get("report_url") or "").replace("{run_id}", about.run_id)
+            yield Message(
+                hook=place,
+                kind=hook["kind"],
+                event=event,
+                to=(recipient,) if isinstance(recipient, str) else tuple(map(str, recipient or ())),
+                subject=_subject(event, listed, about),
+                text=_text(event, listed, about, whole=whole),
+                experiments=tuple(_facts(each) for each in listed),
+                run_id=about.run_id,
+                report=about.report,
+                report_url=printable(url) if about.report else "",
+                report_text=_report_text(about, url, whole=whole),
+                whole=whole,
+                reported=tuple(_mark(place, each) for each in listed),
+            )
 
 
 def _is_owned(experiment: Experiment, patterns: Sequence[str]) -> bool:
@@ -104,53 +170,72 @@ def _is_owned(experiment: Experiment, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(owner, pattern) for pattern in patterns)
 
 
-def _subject(event: str, subject: str, failure: str) -> str:
-    if event == "after":
-        return f"{subject}: {'failed' if failure else 'done'}"
-    return f"{subject}: {'experiments will move' if event == 'before' else 'an experiment was interrupted'}"
+def _subject(event: str, experiments: Sequence[Experiment], about: About) -> str:
+    if event == "before":
+        return f"{about.subject}: experiments will move"
+    verdicts = [each["verdict"] for each in experiments if each["verdict"] not in _GOOD]
+    bad = str(worst(verdicts))
+    count = f"{plural(verdicts.count(bad), 'experiment')} {bad}" if verdicts else ""
+    ended = {"stall": "", "after": "failed" if about.failure else "done"}[event]
+    return f"{about.subject}: {', '.join(filter(None, (ended, count)))}"
 
 
-def _text(
-    event: str,
-    experiments: Sequence[Experiment],
-    subject: str,
-    failure: str,
-    report: str,
-    notes: Sequence[str],
-) -> str:
-    lines = {
-        "before": [
-            f"{subject} begins. These experiments train in VMs that will move by live vMotion. You do not have to do anything.",
+def _text(event: str, experiments: Sequence[Experiment], about: About, *, whole: bool) -> str:
+    """The message without its sentence about the report. Paragraphs that say nothing are left out."""
+    if event == "before":
+        begin = [
+            f"{about.subject} begins. These experiments train in VMs that will move by live vMotion. You do not have to do anything.",
             "Each experiment is watched during the move. It will pause for a moment when vMotion switches over.",
-        ],
-        "stall": [f"{subject}: these experiments stalled for longer than allowed, were restarted, lost or failed."],
-        "after": [f"{subject} {'failed' if failure else 'is done'}."],
-    }[event]
-    by_owner: dict[str, list[str]] = {}
-    for each in experiments:
-        by_owner.setdefault(each.get("owner") or "not known", []).append(_sentence(each))
-    for owner, sentences in sorted(by_owner.items()):
-        lines += ["", f"Owner {owner}:", *(f"- {sentence}" for sentence in sentences)]
+        ]
+    elif event == "stall":
+        begin = [f"{about.subject}: these experiments stalled for longer than allowed, were restarted, lost or failed."]
+        begin += ["The run is still under way."] if about.under_way else []
+    else:
+        moved = f" {moves_text(about.result)}" if whole and "moves" in about.result else ""
+        begin = [f"{about.subject} {'failed' if about.failure else 'is done'}.{moved}"]
+        begin += [about.failure] if about.failure and whole else []
+    unobserved = list(unobserved_text(about.result.get("unobserved") or {})) if whole and event == "after" else []
+    paragraphs = [begin, _experiments(experiments) if experiments or not unobserved else [], unobserved]
+    if whole and event == "after":
+        paragraphs += [[f"- {note}" for note in about.notes if note], [about.command]]
+    return "\n\n".join("\n".join(filter(None, lines)) for lines in paragraphs if any(lines)) + "\n"
+
+
+def _experiments(experiments: Sequence[Experiment]) -> list[str]:
+    """A line for each experiment, the worst first."""
     if not experiments:
-        lines += ["", "No experiment was observed in the VMs."]
-    if notes and event == "after":
-        lines += ["", *(f"- {note}" for note in notes)]
-    if failure and event != "before":
-        lines += ["", failure]
-    if report:
-        lines += ["", f"Report: {report}"]
-    return "\n".join(lines) + "\n"
+        return ["No experiment was observed in the VMs."]
+    return [f"- {_sentence(each)}" for each in sorted(experiments, key=_badness)]
+
+
+def _badness(experiment: Experiment) -> tuple[int, Collection[str]]:
+    verdict = experiment.get("verdict")
+    return (WORST_FIRST.index(verdict) if verdict else 0), experiment["vms"]
 
 
 def _sentence(experiment: Experiment) -> str:
     vms = ", ".join(experiment["vms"])
+    owner = f", owner {experiment['owner']}" if experiment.get("owner") else ""
     if "verdict" not in experiment:
-        return f"{vms}: {experiment.get('description') or experiment['id']}, {percent(experiment.get('progress'))}"
+        return (
+            f"{vms}: {experiment.get('description') or experiment['id']}, {percent(experiment.get('progress'))}{owner}"
+        )
     detail = f" ({experiment['detail']})" if experiment.get("detail") else ""
-    return f"{vms}: {experiment['verdict']}, {stall_text(experiment.get('longest_stall'))}{detail}"
+    return f"{vms}: {experiment['verdict']}, {stall_text(experiment.get('longest_stall'))}{owner}{detail}"
 
 
 def _facts(experiment: Experiment) -> dict[str, Any]:
     """The facts of an experiment that a webhook gets. Addresses of servers are left out."""
     known = ("provider", "id", "owner", "vms", "verdict", "longest_stall", "detail", "description")
     return {key: experiment[key] for key in known if key in experiment}
+
+
+def _report_text(about: About, url: str, *, whole: bool) -> str:
+    """Where the report is, for somebody who may have no access to the controller."""
+    if not about.report:
+        return ""
+    if url:
+        return f"Report: {printable(url)}"
+    if not whole:
+        return f"The people who operate the hosts have the report of the run {about.run_id}."
+    return f"The report is on {about.controller or 'the controller'}: {about.report}"

@@ -1,0 +1,168 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Messages to owners: who hears about which event, and what a message says."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.messages import HARMED, About, messages
+from hypothesis import given
+from hypothesis import strategies as st
+
+VERDICTS = ["uninterrupted", "completed", "unknown", *HARMED]
+STALL = {"seconds": 0.4, "low": 0.3, "high": 0.5}
+ABOUT = About("Move of x")
+RUN = {
+    "run_id": "R1",
+    "moves": [
+        {"vm": "ML-1", "result": "moved", "back": False},
+        {"vm": "ML-9", "result": "failed", "back": False},
+    ],
+    "unobserved": {"ML-9": "no server listens"},
+}
+
+
+def judged(number: int, owner: str, verdict: str = "uninterrupted") -> dict[str, Any]:
+    return {
+        "provider": "h2o3", "id": f"job-{number}", "owner": owner, "vms": [f"ML-{number}"], "verdict": verdict,
+        "longest_stall": STALL, "detail": "", "url": "http://192.0.2.1:54321",
+    }  # fmt: skip
+
+
+EXPERIMENTS = st.lists(
+    st.builds(judged, st.integers(0, 50), st.sampled_from(["", "a", "b", "c"]), st.sampled_from(VERDICTS)),
+    max_size=8,
+    unique_by=lambda e: e["id"],
+)
+
+
+@given(EXPERIMENTS, st.sampled_from(["stall", "after"]))
+def test_nobody_hears_of_an_experiment_of_somebody_else(experiments: list[dict[str, Any]], event: str) -> None:
+    hook = {"kind": "mail", "to": {"a": "a@example.com", "b": ["b@example.com"]}}
+    about = About(
+        "Move of x", failure="ML-7 burned.", report="/r/ML-7.html", command="move ML-7", notes=("ML-7 is gone.",),
+        result={**RUN, "moves": [{"vm": "ML-7", "result": "failed", "back": False}], "unobserved": {"ML-7": "no"}},
+    )  # fmt: skip
+    experiments = [e for e in experiments if e["vms"] != ["ML-7"]]
+    found = messages([hook], event, experiments, about)
+    for message in found:
+        (owner,) = {e["owner"] for e in message.experiments}
+        assert message.to == (f"{owner}@example.com",)
+        others = {vm for e in experiments if e["owner"] != owner for vm in e["vms"]} | {"ML-7"}
+        said = message.text + message.report_text
+        assert not [vm for vm in others if f"{vm}:" in said or f"{vm} " in said or f"{vm}." in said]
+        assert not message.whole
+    concerned = {e["owner"] for e in experiments if event == "after" or e["verdict"] in HARMED} & {"a", "b"}
+    assert {m.experiments[0]["owner"] for m in found} == concerned
+    assert "192.0.2.1" not in str([m.experiments for m in found])
+
+
+def test_harm_is_told_only_when_there_was_some() -> None:
+    hook = {"kind": "webhook", "url": "x"}
+    assert messages([hook], "stall", [judged(1, "a")], ABOUT) == []
+    (message,) = messages([hook], "stall", [judged(1, "a"), judged(2, "a", "stalled")], ABOUT)
+    assert [e["id"] for e in message.experiments] == ["job-2"]
+    assert message.subject == "Move of x: 1 experiment stalled"
+    assert "longest stall 0.40 s (0.30 to 0.50 s)" in message.text
+
+
+def test_harm_that_was_reported_while_the_run_was_under_way_is_not_reported_again() -> None:
+    hooks = [{"kind": "webhook"}, {"kind": "slack"}]
+    harmed = [judged(1, "a", "stalled"), judged(2, "a", "stalled")]
+    first = messages(hooks, "stall", harmed[:1], About("s", under_way=True))
+    assert "The run is still under way." in first[0].text
+    known = About("s", result={"reported": [*first[0].reported]})
+    (again, other) = messages(hooks, "stall", harmed, known)
+    assert [e["id"] for e in again.experiments] == ["job-2"]
+    assert [e["id"] for e in other.experiments] == ["job-1", "job-2"], "this hook did not get the first message"
+    (worse,) = messages(hooks[:1], "stall", [judged(1, "a", "lost")], known)
+    assert worse.subject == "s: 1 experiment lost"
+    (end,) = messages(hooks[:1], "after", harmed[:1], known)
+    assert "ML-1: stalled" in end.text, "what was reported is part of the whole"
+
+
+def test_the_end_says_what_happened_the_worst_first_and_what_to_do_next() -> None:
+    about = About(
+        "Evacuation of esx-05", failure="It burned.", report="/runs/R1/report.html", controller="awx-1",
+        command="To continue: ansible-playbook x", notes=("", "esx-05 is fenced."), result=RUN,
+    )  # fmt: skip
+    seen = [judged(1, "a"), judged(2, "b", "unknown"), judged(3, "", "lost"), judged(4, "a", "lost")]
+    (message,) = messages([{"kind": "mail", "to": ["a@example.com"]}], "after", seen, about)
+    assert message.subject == "Evacuation of esx-05: failed, 2 experiments lost"
+    stall = "longest stall 0.40 s (0.30 to 0.50 s)"
+    assert message.text == (
+        "Evacuation of esx-05 failed. 1 of 2 VMs moved. Not moved: ML-9.\nIt burned.\n\n"
+        f"- ML-3: lost, {stall}\n- ML-4: lost, {stall}, owner a\n- ML-2: unknown, {stall}, owner b\n"
+        f"- ML-1: uninterrupted, {stall}, owner a\n\n"
+        "No experiment was observed in 1 VM, so nothing is proven about these.\n\n- esx-05 is fenced.\n\n"
+        "To continue: ansible-playbook x\n"
+    )
+    assert message.report_text == "The report is on awx-1: /runs/R1/report.html"
+
+
+def test_a_good_end_needs_no_count() -> None:
+    (message,) = messages([{"kind": "webhook"}], "after", [judged(1, "a")], ABOUT)
+    assert message.subject == "Move of x: done"
+    (message,) = messages([{"kind": "webhook"}], "after", [], ABOUT)
+    assert message.text == "Move of x is done.\n\nNo experiment was observed in the VMs.\n"
+
+
+def test_a_hook_hears_of_its_events() -> None:
+    hook = {"kind": "webhook", "when": ["after"]}
+    assert messages([hook], "before", [], ABOUT) == []
+    assert len(messages([hook], "after", [], ABOUT)) == 1
+
+
+@pytest.mark.parametrize(
+    ("hook", "text"),
+    [
+        ({}, "The report is on awx-1: /runs/R1/report.html"),
+        ({"report_url": "https://e.example.com/{run_id}/"}, "Report: https://e.example.com/R1/"),
+        ({"owners": ["a"]}, "The people who operate the hosts have the report of the run R1."),
+        ({"owners": ["a"], "report_url": "https://e.example.com/{run_id}/"}, "Report: https://e.example.com/R1/"),
+    ],
+)
+def test_where_the_report_is_depends_on_who_asks(hook: dict[str, Any], text: str) -> None:
+    about = About("s", report="/runs/R1/report.html", controller="awx-1", result={"run_id": "R1"})
+    (message,) = messages([{"kind": "webhook", **hook}], "after", [judged(1, "a")], about)
+    assert message.report_text == text
+    (none,) = messages([{"kind": "webhook", **hook}], "after", [judged(1, "a")], About("s"))
+    assert (none.report_text, none.report_url) == ("", ""), "without a report, nothing is said about one"
+
+
+def test_messages_contain_nothing_of_their_hook_but_whom_they_reach() -> None:
+    hooks = [
+        {"kind": "mail", "to": "a@example.com", "username": "CANARY", "password": "CANARY"},
+        {"kind": "slack", "token": "CANARY", "channel": "CANARY"},
+        {"kind": "webhook", "url": "CANARY", "headers": {"Authorization": "CANARY"}, "later": "CANARY"},
+    ]
+    found = messages(hooks, "before", [judged(1, "a")], ABOUT)
+    assert [message.hook for message in found] == [0, 1, 2]
+    assert [message.label for message in found] == [
+        "mail to a@example.com (before)", "slack (before)", "webhook (before)"
+    ]  # fmt: skip
+    assert "CANARY" not in str([asdict(message) for message in found])
+
+
+def test_a_cluster_is_one_experiment() -> None:
+    nodes = [{"provider": "h2o3", "id": "j", "vm_name": vm, "cluster": "c", "progress": 0.1} for vm in ("b", "a")]
+    (message,) = messages([{"kind": "slack"}], "before", nodes, ABOUT)
+    assert "- b, a: j, 10 %" in message.text
+
+
+def test_a_name_makes_no_line_and_no_header_of_a_message() -> None:
+    nasty = "x\nBcc: all@example.com\r\u202e\x9b"
+    harmed = {**judged(1, nasty, "stalled"), "vms": [nasty], "detail": nasty}
+    hook = {"kind": "mail", "to": "a@example.com"}
+    about = About(f"Move of {nasty}", nasty, nasty, nasty, nasty, (nasty,), {"unobserved": {nasty: nasty}})
+    for event in ("stall", "after"):
+        (message,) = messages([hook], event, [harmed], about)
+        (usual,) = messages([hook], event, [judged(1, "a", "stalled")], About("s", "s", "s", "s", "s", ("s",), {"unobserved": {"s": "s"}}))  # fmt: skip
+        assert message.subject.isprintable()
+        assert len(message.text.splitlines()) == len(usual.text.splitlines())
+        assert all(line.isprintable() for line in [*message.text.splitlines(), message.report_text, message.label])
