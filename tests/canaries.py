@@ -63,6 +63,7 @@ SHAPES: Mapping[str, Options | None] = {
     "notify_options": EXPERIMENT_OPTIONS,
     "verify_experiments_options": EXPERIMENT_OPTIONS,
     "_notify": role_options("notify")["notify_hooks"]["options"],
+    "hooks": role_options("notify")["notify_hooks"]["options"],
     "_evidence_upload": role_options("publish_evidence")["publish_evidence_to"]["options"],
     "_approved": None,
     "_artifact": None,

@@ -18,7 +18,7 @@ from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_f
 display = Display()
 
 SPEC: dict[str, Any] = {
-    "hooks": {"type": "list", "elements": "dict", "required": True, "no_log": True},
+    "hooks": {"type": "list", "elements": "dict", "required": True},
     "events": {"type": "list", "elements": "str", "choices": list(EVENTS), "required": True},
     "subject": {"type": "str", "required": True},
     "experiments": {"type": "list", "elements": "dict", "default": []},

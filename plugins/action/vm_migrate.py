@@ -21,24 +21,24 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
-import select
-import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from ansible import context
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import RunDisplay
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.messages import Message
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry, RunResumed, RunStarted
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._alarms import Alarms
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._apart import Apart
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._courier import Courier, complaint_about
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, leave_note
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_for_a_program
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import with_login
@@ -88,21 +88,27 @@ class ActionModule(ActionBase):
         """Run the module. Live lines need a module that runs on this machine."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = with_login(self._task.args, task_vars or {}, self._templar.template)
-        state_dir = str(arguments.get("state_dir", "~/.local/state/liveml.vsphere"))
-        if self._connection.transport == "local" and not self._task.check_mode:
-            leave_note(os.getppid(), state_dir, arguments.get("host"))
-        if self._connection.transport != "local" or not _lines_wanted():
+        # The module does not get them: they contain secrets, and it sends nothing.
+        hooks, subject = arguments.pop("hooks", None) or [], str(arguments.pop("subject", "") or "A run")
+        if wrong := complaint_about(hooks):
+            return {**result, "failed": True, "msg": wrong}
+        local = self._connection.transport == "local"
+        if local and not self._task.check_mode:
+            leave_note(os.getppid(), _state_dir(arguments), arguments.get("host"))
+        if not local or not (_lines_wanted() or hooks):
             result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
         else:
-            result.update(self._run_shown(arguments, state_dir, task_vars))
+            alarms = Alarms(self._sender(hooks, task_vars or {}), hooks, subject)
+            result.update(self._followed(arguments, task_vars, alarms))
         explain(result, self._task, self._task.args, arguments, self._templar.template)
         return result
 
-    def _run_shown(self, arguments: dict[str, Any], state_dir: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        """Run the module and show its events."""
+    def _followed(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None, alarms: Alarms) -> dict[str, Any]:
+        """Run the module on this machine, and hear its events meanwhile."""
         rows = _ROWS if _alone(task_vars or {}) else 0
         with _progress_file() as path, open(path, encoding="utf-8", errors="replace") as stream:
-            live = Live(stream, Screen(rows), Path(os.path.expanduser(os.path.expandvars(state_dir))))
+            state = Path(os.path.expanduser(os.path.expandvars(_state_dir(arguments))))
+            live = Live(stream, Screen(rows) if _lines_wanted() else NoScreen(), alarms, state)
             self._connection.exec_command = apart(self._connection.exec_command, live.look)
             arguments.update(progress_path=path, controller_pid=os.getppid())
             try:
@@ -110,7 +116,27 @@ class ActionModule(ActionBase):
             finally:
                 del self._connection.exec_command  # of the object, so that its class's own applies again
                 live.end()
-        return result
+        return {**result, "reported": alarms.reported} if alarms.reported else result
+
+    def _sender(
+        self, hooks: Sequence[Mapping[str, Any]], task_vars: Mapping[str, Any]
+    ) -> Callable[[Sequence[Message]], list[str]]:
+        """Sends messages, in a process of its own: with a folder of its own, as the module has files in the other one."""
+
+        def send(found: Sequence[Message]) -> list[str]:
+            vars(self._connection).pop("exec_command", None)
+            self._connection._shell.tmpdir = None
+            courier = Courier(self, hooks, task_vars)
+            try:
+                return [courier.send(message) for message in found]
+            finally:
+                self.cleanup(force=True)
+
+        return send
+
+
+def _state_dir(arguments: Mapping[str, Any]) -> str:
+    return str(arguments.get("state_dir", "~/.local/state/liveml.vsphere"))
 
 
 def _alone(task_vars: Mapping[str, Any]) -> bool:
@@ -150,6 +176,16 @@ class Screen:
         self._drawn = block
 
 
+class NoScreen(Screen):
+    """For a program that reads the output: nothing is shown."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def show(self, lines: list[str], now: float) -> None:
+        """Show nothing."""
+
+
 @contextmanager
 def _progress_file() -> Iterator[str]:
     fd, path = tempfile.mkstemp(prefix="liveml-progress-")
@@ -161,13 +197,14 @@ def _progress_file() -> Iterator[str]:
 
 
 class Live:
-    """Shows what is appended to a stream, whenever somebody asks it to look."""
+    """Shows what is appended to a stream, and lets alarms hear it, whenever somebody asks it to look."""
 
     def __init__(
-        self, stream: TextIO, screen: Screen, state: Path, clock: Callable[[], float] = time.monotonic
+        self, stream: TextIO, screen: Screen, alarms: Alarms, state: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stream = stream
         self._screen = screen
+        self._alarms = alarms
         self._state = state
         self._page: Path | None = None  # the live page of the run, until it was named
         self._clock = clock
@@ -183,11 +220,12 @@ class Live:
             self._show(last)
         except (ValueError, KeyError, TypeError, OSError) as error:
             self._broken = True
-            display.display(f"  live lines end here: {type(error).__name__}")
+            self._screen.show([f"live lines end here: {type(error).__name__}"], self._clock())
 
     def end(self) -> None:
-        """Show what is left, and remove the bars."""
+        """Show what is left, send what waits, and remove the bars."""
         self.look(last=True)
+        self._screen.show(self._alarms.finish(), self._clock())
         self._screen.clear()
 
     def _show(self, last: bool) -> None:
@@ -195,8 +233,10 @@ class Live:
         *whole, self._rest = self._rest.split("\n")
         run = self._screen.run
         entries = [Entry.from_json(json.loads(text)) for text in whole]
+        for entry in entries:
+            self._alarms.hear(entry)
         lines = [line for entry in entries if (line := run.hear(entry)) is not None]
-        lines += self._name_page(entries)
+        lines += [*self._name_page(entries), *self._alarms.look()]
         now = self._clock()
         beat = None if lines or last else run.heartbeat(now)
         lines += [beat] if beat else []
@@ -218,58 +258,15 @@ def apart(command: Command, look: Callable[[], None]) -> Command:
     """A command of a connection that runs in a process of its own, while this thread looks again and again."""
 
     def run(*arguments: Any, **options: Any) -> tuple[int, bytes, bytes]:
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(reading)
-            _run_and_send(command, arguments, options, writing)
-        os.close(writing)
+        process = Apart(lambda: command(*arguments, **options))
         try:
-            return _received(_waited_for(reading, look))
-        except BaseException:
-            os.kill(child, signal.SIGKILL)  # such as a timeout of the task; it has ended if what it sent is incomplete
-            raise
+            ended = False
+            while not ended:
+                ended = process.ended(within=_POLL_SECONDS)
+                look()
+            code, out, err = process.result()
+            return code, out, err
         finally:
-            os.close(reading)
-            os.waitpid(child, 0)
+            process.close()
 
     return run
-
-
-def _run_and_send(command: Command, arguments: tuple[Any, ...], options: dict[str, Any], writing: int) -> None:
-    """Runs in the child, and never returns: whatever else would end with the process belongs to its parent."""
-    status = 1
-    try:
-        try:
-            answer: tuple[str, Any] = ("done", command(*arguments, **options))
-        except AnsibleError as error:
-            answer = ("failed", str(error))
-        with open(writing, "wb") as stream:
-            stream.write(pickle.dumps(answer))
-        status = 0
-    finally:
-        os._exit(status)
-
-
-def _waited_for(reading: int, look: Callable[[], None]) -> bytes:
-    """What the child sent until it closed its end."""
-    chunks: list[bytes] = []
-    while True:
-        ready = select.select([reading], [], [], _POLL_SECONDS)[0]
-        look()
-        if ready:
-            chunk = os.read(reading, 1 << 16)
-            if not chunk:
-                return b"".join(chunks)
-            chunks.append(chunk)
-
-
-def _received(sent: bytes) -> tuple[int, bytes, bytes]:
-    """The outcome of the command. Raises AnsibleError as the command did."""
-    if not sent:
-        raise AnsibleConnectionFailure("The process that waited for the module was killed.")
-    kind, answer = pickle.loads(sent)
-    if kind == "failed":
-        raise AnsibleError(answer)
-    code, out, err = answer
-    return code, out, err

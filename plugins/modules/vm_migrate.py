@@ -119,6 +119,18 @@ options:
       - A run that fails lifts a fence that it has set. Without moves there is no run, and nothing is fenced.
     type: bool
     default: false
+  hooks:
+    description:
+      - Messages to send as soon as an experiment was interrupted or stalled for too long, as in
+        O(liveml.vsphere.notify#role:main:notify_hooks). The other events of a hook are for M(liveml.vsphere.send_messages).
+      - The action plugin sends them if the module runs on the controller. The module itself does not get the hooks.
+    type: list
+    elements: dict
+    default: []
+  subject:
+    description:
+      - Beginning of the subject line of O(hooks), for example V(Evacuation of esx-05).
+    type: str
   progress_path:
     description:
       - File to which each event of the run is appended. The action plugin sets it, and shows the events.
@@ -188,6 +200,28 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+reported:
+  description: Which messages about interrupted experiments O(hooks) got during the run. M(liveml.vsphere.send_messages) does not repeat them.
+  returned: when there were some
+  type: list
+  elements: dict
+  contains:
+    hook:
+      description: Place of the hook in the list, from 0.
+      type: int
+      sample: 0
+    where:
+      description: Name of the VM, or of the cluster of the experiment.
+      type: str
+      sample: ML-cpu-vm-04
+    id:
+      description: ID of the experiment.
+      type: str
+      sample: GBM_model_1
+    verdict:
+      description: The verdict in the message.
+      type: str
+      sample: stalled
 run_id:
   description: ID of the run. It is empty if there was nothing to move, and in check mode.
   returned: always
@@ -473,6 +507,8 @@ SPEC: dict[str, Any] = {
     "assume_in_service": {"type": "bool", "default": False},
     "lock_timeout": {"type": "float", "default": 600.0},
     "fence": {"type": "bool", "default": False},
+    "hooks": {"type": "list", "elements": "dict", "default": []},  # for the action plugin
+    "subject": {"type": "str"},
     "progress_path": {"type": "path"},
     "controller_pid": {"type": "int"},
 }

@@ -57,6 +57,18 @@ options:
       - Directory of all runs, on the machine that executes the module. Each run has a directory with its journal and evidence.
     type: path
     default: ~/.local/state/liveml.vsphere
+  hooks:
+    description:
+      - Messages to send as soon as an experiment was interrupted or stalled for too long, as in
+        O(liveml.vsphere.notify#role:main:notify_hooks). The other events of a hook are for M(liveml.vsphere.send_messages).
+      - The action plugin sends them if the module runs on the controller. The module itself does not get the hooks.
+    type: list
+    elements: dict
+    default: []
+  subject:
+    description:
+      - Beginning of the subject line of O(hooks), for example V(Evacuation of esx-05).
+    type: str
   progress_path:
     description:
       - File to which each event of the run is appended. The action plugin sets it, and shows the events.
@@ -115,6 +127,28 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+reported:
+  description: Which messages about interrupted experiments O(hooks) got during the run. M(liveml.vsphere.send_messages) does not repeat them.
+  returned: when there were some
+  type: list
+  elements: dict
+  contains:
+    hook:
+      description: Place of the hook in the list, from 0.
+      type: int
+      sample: 0
+    where:
+      description: Name of the VM, or of the cluster of the experiment.
+      type: str
+      sample: ML-cpu-vm-04
+    id:
+      description: ID of the experiment.
+      type: str
+      sample: GBM_model_1
+    verdict:
+      description: The verdict in the message.
+      type: str
+      sample: stalled
 run_id:
   description: ID of the run. It is empty in check mode.
   returned: always
@@ -371,6 +405,8 @@ SPEC: dict[str, Any] = {
     "vms": {"type": "list", "elements": "str", "default": []},
     "window": {"type": "float", "required": True},
     "until": {"type": "str", "choices": ["window", "returned"], "default": "window"},
+    "hooks": {"type": "list", "elements": "dict", "default": []},  # for the action plugin
+    "subject": {"type": "str"},
     "progress_path": {"type": "path"},
     "controller_pid": {"type": "int"},
 }

@@ -84,6 +84,7 @@ def test_owners_are_told_before_at_harm_and_after(
     lab: Lab, post: Post, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{post.web}")
+    owners = ["vision", "fraud"]
     people = {"vision": "vision@example.com", "fraud": "fraud@example.com", "nobody": "nobody@example.com"}
     mail = {"kind": "mail", "host": "127.0.0.1", "port": post.smtp, "from": "vsphere@example.com"}
     hooks = [
@@ -94,15 +95,16 @@ def test_owners_are_told_before_at_harm_and_after(
         {"kind": "webhook", "url": f"http://127.0.0.1:{post.web}/theirs", "owners": ["vis*"]},
         {"kind": "webhook", "url": "http://127.0.0.1:1/closed", "when": ["after"]},
     ]
-    with trainings(tmp_path / "logs", {"ML-cpu-vm-01": "vision", "ML-cpu-vm-02": "fraud"}) as (experiments, running):
+    running_vms = ["ML-cpu-vm-01", "ML-cpu-vm-02"]
+    with trainings(tmp_path / "logs", dict(zip(running_vms, owners, strict=True))) as (experiments, running):
         out = play(
             "evacuate_host", lab, tmp_path, evacuate_host_name="esx-01", evacuate_host_notify=hooks,
             evacuate_host_experiments=experiments,
         )  # fmt: skip
         assert out.returncode == 0, out.stdout
         assert "NOT SENT: webhook (after)" in out.stdout, "a failed message is reported, and the play continues"
-        owners = ["vision@example.com", "fraud@example.com"]
-        assert [to for to, _message in post.mail] == [*owners, *owners, "ops@example.com"]
+        theirs = [people[owner] for owner in owners]
+        assert [to for to, _message in post.mail] == [*theirs, *theirs, "ops@example.com"]
         before, after, whole = (post.mail[number][1] for number in (0, 2, 4))
         assert before["Subject"] == "Evacuation of esx-01: experiments will move"
         assert "ML-cpu-vm-01: net" in content(before)
@@ -132,9 +134,12 @@ def test_owners_are_told_before_at_harm_and_after(
                 restore_host_experiments=experiments, restore_host_stall_budget=1.0, restore_host_on_failure="continue",
             )  # fmt: skip
         assert out.returncode != 0, "each stalled for four seconds, beyond a budget of one"
-        (slack,) = [body for path, _headers, body in post.http if path == f"/services/{SLACK}"]
-        assert "Restore of esx-01: 2 experiments stalled" in slack["text"]
-        assert "ML-cpu-vm-01: stalled" in slack["text"]
+        slack = [body["text"] for path, _headers, body in post.http if path == f"/services/{SLACK}"]
+        assert sorted(vm for text in slack for vm in running_vms if f"{vm}: stalled" in text) == running_vms, (
+            "once each"
+        )
+        assert all("Restore of esx-01: " in text and "The run is still under way." in text for text in slack)
+        assert {body["event"] for path, _headers, body in post.http if path == "/all"} == {"before", "stall", "after"}
         assert "Restore of esx-01 failed." in post.texts()["fraud@example.com"]
         assert "b-secret" not in out.stdout
         assert SLACK not in out.stdout

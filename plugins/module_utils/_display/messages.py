@@ -124,7 +124,7 @@ def merge_nodes(experiments: Iterable[Experiment]) -> list[dict[str, Any]]:
     """One entry per experiment, with all its VMs: ``experiment_info`` returns one per node of a cluster."""
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for each in experiments:
-        vms = list(each.get("vms") or [each["vm_name"]])
+        vms = list(each.get("vms") or [each.get("vm_name") or each["vm"]["name"]])
         place = each.get("cluster") or vms[0]
         known = found.setdefault((each["provider"], each["id"], place), {**each, "vms": []})
         known["vms"] += [vm for vm in vms if vm not in known["vms"]]

@@ -28,6 +28,9 @@ from tests.measuring import until
 
 EVENTS = [event for event in made_run(3)[0] if event["event"] in ("run_started", "move_finished", "run_finished")]
 
+HOOK = {"kind": "webhook", "url": "http://127.0.0.1:1/"}
+SILENT = vm_migrate.Alarms(lambda _messages: [], [], "")
+
 
 class Connection:
     """Runs a function instead of a command."""
@@ -95,10 +98,38 @@ def test_lines_are_shown_while_the_module_works(monkeypatch: pytest.MonkeyPatch)
     assert "exec_command" not in vars(module._connection)
 
 
-def test_elsewhere_the_module_runs_without_lines() -> None:
+@pytest.mark.parametrize("hooks", [[], [HOOK]])
+def test_elsewhere_the_module_runs_without_lines_and_never_gets_the_hooks(hooks: list[dict[str, Any]]) -> None:
     module = Module("ssh")
+    module._task.args |= {"hooks": hooks, "subject": "Move of x"}
     assert module.run()["changed"] is True
     assert module.arguments == {"slots": 2}
+
+
+def test_hooks_that_cannot_work_are_refused_before_anything_moves() -> None:
+    module = Module("local")
+    module._task.args["hooks"] = [{"kind": "pigeon"}]
+    assert module.run()["failed"] is True
+    assert module.arguments == {}
+
+
+@pytest.mark.parametrize("progress", ["lines", "off"])
+def test_harm_is_reported_while_the_module_works(monkeypatch: pytest.MonkeyPatch, progress: str) -> None:
+    monkeypatch.setenv("LIVEML_VSPHERE_PROGRESS", progress)
+    verdicts = [event for event in made_run(3)[0] if event["event"] == "verdict"]
+    events = [*EVENTS[:-1], {**verdicts[0], "verdict": "stalled"}, *verdicts[1:], EVENTS[-1]]
+    monkeypatch.setitem(globals(), "EVENTS", events)
+    module = Module("local")
+    if progress == "off":
+        module._write = lambda: (Path(module.arguments["progress_path"]).write_text("".join(f"{json.dumps(e)}\n" for e in events)), (0, b"x" * 300_000, b""))[1]  # fmt: skip
+        module._connection.command = module._write
+    module._task.args |= {"hooks": [HOOK], "subject": "Move of x"}
+    monkeypatch.setattr(vm_migrate.display, "display", module.display)
+    monkeypatch.setattr(module, "_sender", lambda _hooks, _vars: lambda found: [""] * len(found))
+    result = module.run()
+    assert [each["verdict"] for each in result["reported"]] == ["stalled"]
+    assert "hooks" not in module.arguments
+    assert bool(module.shown) is (progress == "lines")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +197,7 @@ def test_the_live_page_is_named_once_when_it_is_there(monkeypatch: pytest.Monkey
     shown: list[str] = []
     monkeypatch.setattr(vm_migrate.display, "display", shown.append)
     stream, page = io.StringIO(), tmp_path / "runs" / "r1" / "report.html"
-    live = vm_migrate.Live(stream, vm_migrate.Screen(0), tmp_path)
+    live = vm_migrate.Live(stream, vm_migrate.Screen(0), SILENT, tmp_path)
     for n, event in enumerate(EVENTS):
         place = stream.tell()
         stream.write(f"{json.dumps(event)}\n")
@@ -184,7 +215,7 @@ def test_a_line_that_cannot_be_shown_ends_the_lines_and_not_the_run(
 ) -> None:
     shown: list[str] = []
     monkeypatch.setattr(vm_migrate.display, "display", shown.append)
-    live = vm_migrate.Live(io.StringIO("no JSON\n"), vm_migrate.Screen(0), tmp_path)
+    live = vm_migrate.Live(io.StringIO("no JSON\n"), vm_migrate.Screen(0), SILENT, tmp_path)
     live.look()
     live.look()
     live.end()
