@@ -58,6 +58,7 @@ MODULES = sorted(
 ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
 # Mappings whose keys a spec does not list: what they are, by the end of their name. None has no secrets.
 SHAPES: Mapping[str, Options | None] = {
+    "fields": None,  # of a ticket
     "notify_result": None,  # of a module
     "_experiments": EXPERIMENT_OPTIONS,
     "notify_options": EXPERIMENT_OPTIONS,

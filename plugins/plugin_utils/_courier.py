@@ -17,6 +17,7 @@ from ansible.plugins.loader import module_loader
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import printable
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.deliveries import (
     MODULES,
+    complaint,
     delivery,
     without_secrets,
 )
@@ -24,11 +25,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._display.messages i
 
 
 def complaint_about(hooks: Sequence[Hook]) -> str:
-    """What is wrong with the hooks: an unknown kind, or a collection that is not installed; "" if nothing is."""
+    """Why a hook cannot work, also because a collection is not installed; "" if all can."""
     for hook in hooks:
-        kind = hook.get("kind")
-        if kind not in MODULES:
-            return f"value of kind must be one of: {', '.join(MODULES)}, got: {kind}"
+        if wrong := complaint(hook):
+            return wrong
+        kind = hook["kind"]
         module = MODULES[kind]
         collection = module.rpartition(".")[0]
         if collection != "ansible.builtin" and not module_loader.find_plugin_with_context(module).resolved:

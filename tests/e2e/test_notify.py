@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,16 @@ def test_owners_are_told_before_at_harm_and_after(
         {"kind": "webhook", "url": f"http://127.0.0.1:{post.web}/all", "headers": {"Authorization": "Bearer b-secret"}},
         {"kind": "webhook", "url": f"http://127.0.0.1:{post.web}/theirs", "owners": ["vis*"]},
         {"kind": "webhook", "url": "http://127.0.0.1:1/closed", "when": ["after"]},
+        {"kind": "teams", "url": f"http://127.0.0.1:{post.web}/teams", "when": ["after"]},
+        {
+            "kind": "webhook",
+            "url": f"http://127.0.0.1:{post.web}/api/now/table/incident",
+            "when": ["stall"],
+            "format": "servicenow",
+            "username": "snow",
+            "password": "c-secret",
+            "fields": {"urgency": "2"},
+        },
     ]
     running_vms = ["ML-cpu-vm-01", "ML-cpu-vm-02"]
     with trainings(tmp_path / "logs", dict(zip(running_vms, owners, strict=True))) as (experiments, running):
@@ -120,7 +131,9 @@ def test_owners_are_told_before_at_harm_and_after(
         (report,) = whole.iter_attachments()
         assert report.get_filename() == "report.html"
         assert report.get_content() == next(tmp_path.glob("runs/*/report.html")).read_bytes()
-        told = {(path, body["event"]): body for path, _headers, body in post.http}
+        told = {(path, body["event"]): body for path, _headers, body in post.http if "event" in body}
+        (card,) = [body for path, _headers, body in post.http if path == "/teams"]
+        assert "Evacuation of esx-01: done" in str(card["attachments"][0]["content"]["body"][0])
         assert set(told) == {(path, event) for path in ("/all", "/theirs") for event in ("before", "after")}
         assert [e["owner"] for e in told["/all", "after"]["experiments"]] == ["vision", "fraud"]
         assert [e["verdict"] for e in told["/theirs", "after"]["experiments"]] == ["uninterrupted"]
@@ -139,9 +152,16 @@ def test_owners_are_told_before_at_harm_and_after(
             "once each"
         )
         assert all("Restore of esx-01: " in text and "The run is still under way." in text for text in slack)
+        snow = [(headers, body) for path, headers, body in post.http if path == "/api/now/table/incident"]
+        assert {body["urgency"] for _headers, body in snow} == {"2"}
+        assert {headers["Authorization"] for headers, _body in snow} == {
+            f"Basic {b64encode(b'snow:c-secret').decode()}"
+        }
+        assert len({body["correlation_id"] for _headers, body in snow}) == 1
         assert {body["event"] for path, _headers, body in post.http if path == "/all"} == {"before", "stall", "after"}
         assert "Restore of esx-01 failed." in post.texts()["fraud@example.com"]
         assert "b-secret" not in out.stdout
+        assert "c-secret" not in out.stdout
         assert SLACK not in out.stdout
 
 
@@ -169,5 +189,5 @@ def test_hooks_that_make_no_sense_are_refused_before_anything_moves(lab: Lab, tm
         migrate_vm_experiments={"enabled": False},
     )  # fmt: skip
     assert out.returncode != 0
-    assert "value of kind must be one of: mail, slack, webhook, got: pigeon" in out.stdout
+    assert "value of kind must be one of: mail, slack, teams, webhook, got: pigeon" in out.stdout
     assert lab.get("state")["moves"] == moves

@@ -148,6 +148,7 @@ class Stage:
             {**mail, "port": 1, "username": "someone"},
             {"kind": "slack", "validate_certs": False},
             {"kind": "webhook", "url": f"{web}/{self.canaries.for_place('webhook', 'path')}"},
+            {"kind": "teams", "url": f"{web}/{self.canaries.for_place('teams', 'path')}"},
             {"kind": "webhook", "url": f"http://127.0.0.1:1/{self.canaries.for_place('webhook', 'path')}"},
         ]
 

@@ -2,10 +2,15 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a message is sent: the Ansible module and its arguments for each kind of hook. Pure."""
+"""How a message is sent: the Ansible module and its arguments for each kind of hook. Pure.
+
+Names in messages come from guests. Each kind shows them as text, whatever they contain: nothing becomes a link, a mention or markup.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +20,20 @@ from .messages import Hook, Message
 MODULES = {
     "mail": "community.general.mail",
     "slack": "community.general.slack",
+    "teams": "ansible.builtin.uri",
     "webhook": "ansible.builtin.uri",
 }
+NEEDED = {"slack": "token", "teams": "url", "webhook": "url"}  # the key without which a hook of a kind cannot work
 SECRETS = ("password", "token", "url")  # keys of a hook whose values must not be shown, besides its headers
+# Texts that are longer are refused or cut by the other side. Teams counts the bytes of the whole request, and its limit of 28 KB
+# has been seen to be lower in fact. Sources: Microsoft's pages on incoming webhooks, ServiceNow's on journal fields and on fields
+# of type string, Atlassian's on the description and the summary of an issue.
+MAX_SLACK = 30_000
+MAX_TEAMS = 20_000
+MAX_SERVICENOW = 4_000
+MAX_SERVICENOW_SUBJECT = 160
+MAX_JIRA = 32_000
+MAX_JIRA_SUBJECT = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +57,17 @@ def attaches(hook: Hook, message: Message) -> bool:
     """Whether a hook wants the report. It shows all experiments, so owners get it only if the hook says so."""
     wanted = hook.get("attach")
     return message.whole if wanted is None else str(wanted).strip().lower() in ("true", "yes", "on", "y", "1")
+
+
+def complaint(hook: Hook) -> str:
+    """Why a hook cannot work, "" if it can."""
+    kind, form = hook.get("kind"), hook.get("format") or "liveml"
+    if kind not in MODULES:
+        return f"value of kind must be one of: {', '.join(MODULES)}, got: {kind}"
+    if form not in FORMATS:
+        return f"value of format must be one of: {', '.join(FORMATS)}, got: {form}"
+    needed = NEEDED.get(kind)
+    return f"A hook of kind {kind} needs {needed}." if needed and not hook.get(needed) else ""
 
 
 def without_secrets(hook: Hook, text: str) -> str:
@@ -69,10 +96,9 @@ def _mail(hook: Hook, message: Message, attached: bool) -> dict[str, Any]:
 
 
 def _slack(hook: Hook, message: Message, _attached: bool) -> dict[str, Any]:
-    # Names come from guests. Escape them, so that they cannot mention a channel or look like a link.
     subject, text = (
         part.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        for part in (message.subject, _text(message, message.report_text))
+        for part in (message.subject, _text(message, message.report_text, MAX_SLACK))
     )
     return {
         "token": hook.get("token"),
@@ -83,7 +109,62 @@ def _slack(hook: Hook, message: Message, _attached: bool) -> dict[str, Any]:
     }
 
 
+def _teams(hook: Hook, message: Message, _attached: bool) -> dict[str, Any]:
+    return _request(hook, "POST", _fitting(lambda most: _card(message, most), MAX_TEAMS))
+
+
+def _fitting(make: Callable[[int], dict[str, Any]], most: int) -> dict[str, Any]:
+    """What is made of at most so many characters of text, so few that its JSON has at most ``most``."""
+    room = most
+    made = make(room)
+    while len(json.dumps(made)) > most and room > 1000:
+        room -= room // 5
+        made = make(room)
+    return made
+
+
+def _card(message: Message, most: int) -> dict[str, Any]:
+    """An Adaptive Card in the envelope that workflows of Teams take.
+
+    Blocks of rich text have no markup. Blocks of plain text, and facts, would show that of Markdown.
+    """
+    head = {"type": "TextRun", "text": message.subject, "weight": "Bolder", "size": "Medium"}
+    lines = [line for line in _text(message, message.report_text, most).splitlines() if line]
+    runs = [[head], *([{"type": "TextRun", "text": line}] for line in lines)]
+    card: dict[str, Any] = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "msteams": {"width": "Full"},
+        "body": [{"type": "RichTextBlock", "inlines": inlines} for inlines in runs],
+    }
+    if message.report_url.startswith("https://"):
+        card["actions"] = [{"type": "Action.OpenUrl", "title": "Report", "url": message.report_url}]
+    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
+    return {"type": "message", "attachments": [attachment]}
+
+
 def _webhook(hook: Hook, message: Message, _attached: bool) -> dict[str, Any]:
+    method, body = FORMATS[hook.get("format") or "liveml"](message, dict(hook.get("fields") or {}))
+    return _request(hook, method, body)
+
+
+def _request(hook: Hook, method: str, body: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "url": hook["url"],
+        "url_username": hook.get("username"),
+        "url_password": hook.get("password"),
+        "force_basic_auth": True if hook.get("username") else None,
+        "method": method,
+        "headers": hook.get("headers"),
+        "body_format": "json",
+        "body": body,
+        "status_code": [200, 201, 202, 204],
+        "validate_certs": hook.get("validate_certs"),
+    }
+
+
+def _liveml(message: Message, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     body = {
         "event": message.event,
         "subject": message.subject,
@@ -93,23 +174,81 @@ def _webhook(hook: Hook, message: Message, _attached: bool) -> dict[str, Any]:
         "report": message.report,
         "report_url": message.report_url,
     }
-    return {
-        "url": hook["url"],
-        "method": "POST",
-        "headers": hook.get("headers"),
-        "body_format": "json",
-        "body": body,
-        "status_code": [200, 201, 202, 204],
-        "validate_certs": hook.get("validate_certs"),
+    return "POST", {**body, **fields}
+
+
+def _servicenow(message: Message, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A record of a table such as ``incident``; all messages of a run have the same ``correlation_id``."""
+    body = {
+        "short_description": message.subject[:MAX_SERVICENOW_SUBJECT],
+        "description": _text(message, message.report_text, MAX_SERVICENOW),
+        "correlation_id": message.run_id,
+        "correlation_display": "liveml.vsphere",
     }
+    return "POST", {**body, **fields}
 
 
-def _text(message: Message, report: str) -> str:
-    return f"{message.text}\n{report}\n" if report else message.text
+def _servicenow_note(message: Message, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A work note of a record that exists. What stands between code tags would be shown as HTML."""
+    text = f"{message.subject}\n\n{_text(message, message.report_text, MAX_SERVICENOW)}"
+    return "PATCH", {"work_notes": re.sub(r"\[(/?\s*code\s*)\]", r"(\1)", text, flags=re.IGNORECASE), **fields}
 
 
+def _jira_issue(message: Message, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    own = {
+        "summary": message.subject[:MAX_JIRA_SUBJECT],
+        "description": _fitting(lambda most: _document(_text(message, message.report_text, most)), MAX_JIRA),
+        "issuetype": {"name": "Task"},
+    }
+    return "POST", {"fields": {**own, **fields}}
+
+
+def _jira_comment(message: Message, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+
+    def document(most: int) -> dict[str, Any]:
+        return _document(f"{message.subject}\n\n{_text(message, message.report_text, most)}")
+
+    return "POST", {"body": _fitting(document, MAX_JIRA), **fields}
+
+
+def _document(text: str) -> dict[str, Any]:
+    """A text in the Atlassian document format: paragraphs of plain text."""
+    paragraphs = []
+    for paragraph in filter(None, text.strip().split("\n\n")):
+        content: list[dict[str, Any]] = []
+        for line in filter(None, paragraph.split("\n")):
+            content += [{"type": "hardBreak"}] if content else []
+            content.append({"type": "text", "text": line})
+        paragraphs.append({"type": "paragraph", "content": content})
+    return {"type": "doc", "version": 1, "content": paragraphs}
+
+
+def _text(message: Message, report: str, most: int | None = None) -> str:
+    """The text with the sentence about the report. With ``most``, lines that make it longer than that are left out."""
+    text = f"{message.text}\n{report}\n" if report else message.text
+    if most is None or len(text) <= most:
+        return text
+    lines, end = message.text.splitlines(), f"\n\n{report}" if report else ""
+    room, kept = most - len(end) - len("\n... and 1000000 more lines"), list[str]()
+    for line in lines:
+        room -= len(line) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    kept = kept or [lines[0][: max(0, most - len(end) - 40)]]
+    return "\n".join(kept) + f"\n... and {len(lines) - len(kept)} more lines{end}"
+
+
+FORMATS: dict[str, Callable[[Message, dict[str, Any]], tuple[str, dict[str, Any]]]] = {
+    "liveml": _liveml,
+    "servicenow": _servicenow,
+    "servicenow_note": _servicenow_note,
+    "jira_issue": _jira_issue,
+    "jira_comment": _jira_comment,
+}
 _ARGUMENTS: dict[str, Callable[[Hook, Message, bool], dict[str, Any]]] = {
     "mail": _mail,
     "slack": _slack,
+    "teams": _teams,
     "webhook": _webhook,
 }

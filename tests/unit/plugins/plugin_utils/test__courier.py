@@ -79,7 +79,7 @@ def test_a_recipient_that_was_refused_is_a_failure(report: Path) -> None:
 
 
 def test_hooks_that_cannot_work_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert complaint_about([HOOK, {"kind": "webhook"}]) == ""
+    assert complaint_about([HOOK, {"kind": "webhook", "url": "x"}]) == ""
     assert "must be one of: mail, slack" in complaint_about([{"kind": "pigeon"}])
     monkeypatch.setitem(deliveries.MODULES, "mail", "acme.missing.mail")
     assert "ansible-galaxy collection install acme.missing" in complaint_about([HOOK])
