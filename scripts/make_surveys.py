@@ -50,7 +50,7 @@ SURVEYS: dict[str, tuple[str, frozenset[str]]] = {
     ),
 }
 # Options of a site, not of a launch.
-SITE = re.compile(r"^liveml_vsphere_|_(state_dir|signing_key|timeout_per_gib|timeout_floor)$")
+SITE = re.compile(r"^liveml_vsphere_|_(state_dir|metrics_path|signing_key|timeout_per_gib|timeout_floor)$")
 HEADER = f"---\n# Made by scripts/make_surveys.py from {SOURCE.relative_to(SOURCE.parents[3])}.\n"
 
 

@@ -43,6 +43,7 @@ TYPES = {"str": "text", "int": "integer", "float": "float", "bool": "multiplecho
 # No survey asks for these: a site sets some once, jobs pass some to later jobs, and surveys cannot ask for dictionaries.
 UNASKED = {
     "state_dir",
+    "metrics_path",
     "signing_key",
     "timeout_per_gib",
     "timeout_floor",

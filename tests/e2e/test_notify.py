@@ -110,6 +110,7 @@ def test_owners_are_told_before_at_harm_and_after(
     with trainings(tmp_path / "logs", dict(zip(running_vms, owners, strict=True))) as (experiments, running):
         out = play(
             "evacuate_host", lab, tmp_path, evacuate_host_name="esx-01", evacuate_host_notify=hooks,
+            liveml_vsphere_metrics_path=str(tmp_path / "liveml.prom"),
             evacuate_host_experiments=experiments,
         )  # fmt: skip
         assert out.returncode == 0, out.stdout
@@ -138,6 +139,10 @@ def test_owners_are_told_before_at_harm_and_after(
         assert [e["owner"] for e in told["/all", "after"]["experiments"]] == ["vision", "fraud"]
         assert [e["verdict"] for e in told["/theirs", "after"]["experiments"]] == ["uninterrupted"]
         assert post.http[0][1]["Authorization"] == "Bearer b-secret"
+
+        assert (
+            'liveml_vsphere_last_run_success{purpose="evacuate",host="esx-01"' in (tmp_path / "liveml.prom").read_text()
+        )
 
         post.mail.clear()
         post.http.clear()

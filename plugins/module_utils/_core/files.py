@@ -36,8 +36,8 @@ def unwritable(path: Path, error: OSError) -> StateUnwritable:
     )
 
 
-def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file and have it on disk, or leave what was there. Only its owner can read it. Raises OSError.
+def replace_file(path: Path, data: bytes, *, durable: bool = True, mode: int = 0o600) -> None:
+    """Write a file and have it on disk, or leave what was there. By default only its owner can read it. Raises OSError.
 
     One that is not ``durable`` is replaced as a whole, too, but may be lost in a crash of the machine. Several processes may write it
     at the same time, also while another one writes the lasting one: each has a temporary file of its own.
@@ -49,6 +49,7 @@ def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
         with os.fdopen(fd, "wb") as stream:
             stream.write(data)
             stream.flush()
+            os.fchmod(fd, mode)
             if durable:
                 os.fsync(fd)
         new.replace(path)
