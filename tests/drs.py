@@ -16,9 +16,7 @@ from tests.labs import Lab
 def administrator(lab: Lab) -> Endpoint:
     """The lab's vCenter with the login of its administrator."""
     vcenter = lab.answer["vcenter"]
-    return Endpoint(
-        vcenter["host"], vcenter["user"], vcenter["password"], vcenter["port"], ca_path=vcenter["ca_file"]
-    )
+    return Endpoint(vcenter["host"], vcenter["user"], vcenter["password"], vcenter["port"], ca_path=vcenter["ca_file"])
 
 
 def drs_overrides(lab: Lab) -> dict[str, DrsOverride]:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import Client, Endpoint, connected
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation, DrsOverride
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory import read_estate
 from pyVmomi import vim
 
