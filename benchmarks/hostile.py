@@ -55,7 +55,7 @@ USUAL_INPUTS = 1000
 MAX_SECONDS = 10.0
 MAX_RSS_MIB = 100
 GUESTS = 16
-LOCAL = {"evidence_report", "experiment_wait", "maintenance_request", "model_export", "run_info"}
+LOCAL = {"evidence_report", "experiment_wait", "maintenance_request", "model_export", "run_index", "run_info"}
 MODULES = (
     *sorted(LOCAL),
     "experiment_info",
@@ -327,7 +327,15 @@ def journal_cases(draw: st.DrawFn, folder: Path) -> Case:
     data = b"\n".join(draw(st.lists(line, max_size=4))) + draw(st.sampled_from([b"", b"\n"]))
     name = draw(
         st.sampled_from(
-            ["evidence_report", "migration_plan", "placement", "experiment_wait", "model_export", "run_info"]
+            [
+                "evidence_report",
+                "migration_plan",
+                "placement",
+                "experiment_wait",
+                "model_export",
+                "run_index",
+                "run_info",
+            ]
         )
     )
     estate = draw(rows())
@@ -340,7 +348,9 @@ def journal_cases(draw: st.DrawFn, folder: Path) -> Case:
             (run / "samples.jsonl").write_bytes(data)
             more = {"model_export": {"dest": f"{state}/dest"}, "experiment_wait": {"wait_timeout": 0}}.get(name, {})
             host = {} if name in LOCAL else {"host": "host-0"}
-            return called(name, {"state_dir": state, **host, **more}, estate, check=name not in ("evidence_report",))
+            return called(
+                name, {"state_dir": state, **host, **more}, estate, check=name not in ("evidence_report", "run_index")
+            )
 
     return f"journal read by {name}", use
 

@@ -17,6 +17,8 @@ description:
   - The same journal always gives the same files. The module does not connect to vCenter.
   - Each line of the journal contains the SHA-256 of the line before it, and C(journal.head) keeps that of the last line. The module
     verifies both and the samples' SHA-256, and fails if something was changed. The message names the folder and the line.
+  - Also writes C(index.html) in O(state_dir), the index of all runs. See M(liveml.vsphere.run_index). C(changed) is about the files of the
+    run alone, because it shows whether the evidence is as it was.
   - A signed C(evidence.json) is never replaced by one that says something else. If the run was resumed since, the signed one stays as
     C(evidence-LINES.json). Damaged evidence is not signed.
 extends_documentation_fragment:
@@ -59,6 +61,7 @@ attributes:
 seealso:
   - module: liveml.vsphere.vm_migrate
   - module: liveml.vsphere.experiment_wait
+  - module: liveml.vsphere.run_index
 """
 
 EXAMPLES = r"""
@@ -100,6 +103,11 @@ markdown_path:
   returned: when a run was found
   type: str
   sample: /srv/liveml/runs/20260131T090000Z-evacuate-esx-05-7f3a/report.md
+index_path:
+  description: Path of C(index.html), the index of all runs; empty if it could not be written.
+  returned: when a run was found
+  type: str
+  sample: /srv/liveml/index.html
 journal:
   description: Whether journal and samples are as the run wrote them.
   returned: when a run was found
@@ -192,6 +200,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import artifact_of, evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.files import (
     HTML,
@@ -201,6 +210,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.files imp
     render_json,
     write_files,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.index_file import INDEX, write_index
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.integrity import (
     Replacing,
     earlier_evidence,
@@ -251,6 +261,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             f"{path}.sig is not the signature of this file. Find out who changed it, or sign it with signing_key."
         )
     result = result_of(run.folder, evidence, artifact_of(run.entries, evidence), changes, signed=signed)
+    result["index_path"] = write_index_of(module, run.folder.parents[1])
     failure = " ".join(filter(None, failures))
     return {**result, "failure": failure} if failure else result
 
@@ -260,6 +271,16 @@ def write(module: AnsibleModule, folder: Path, evidence: Evidence, action: Repla
     if action is Replacing.REFUSE:
         return []
     return write_files(folder, evidence, check_mode=module.check_mode, keep_json=action is Replacing.KEEP)
+
+
+def write_index_of(module: AnsibleModule, state: Path) -> str:
+    """Write the index of all runs; returns its path, "" if that failed. The report is there all the same."""
+    try:
+        write_index(state, check_mode=module.check_mode)
+    except InvalidInput as error:
+        module.warn(f"The index of all runs could not be written: {error}")
+        return ""
+    return str(state / INDEX)
 
 
 def evidence_of_run(run: StoredRun) -> Evidence:

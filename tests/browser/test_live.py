@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import live_page
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.index import Row, render_index
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.live import heard
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.live_page import Moment, render_live
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import render_html
@@ -69,7 +70,23 @@ def test_it_refreshes_until_the_report_is_there(
 PAGES = {
     "live": lambda: page_after(45),
     "live, long names": lambda: page_after(45, LONG),
+    "index": lambda: index_of(""),
+    "index, long names": lambda: index_of(LONG),
 }
+
+
+def index_of(prefix: str) -> str:
+    """The index of an evacuation, its restore, and a folder that is not a run."""
+    known = {"result": "failed", "verdict": "stalled", "verdicts": {"stalled": 1, "uninterrupted": 7}, "page": "report.html",
+             "stall": {"seconds": 7.5, "low": 7.4, "high": 7.6}, "host": f"{prefix}esx-05", "vcenter": "vc"}  # fmt: skip
+    day = {"started": "2026-01-31T09:00:00.000Z", "finished": "2026-01-31T09:30:00.000Z"}
+    rows = [
+        Row(f"20260131T090000Z-{purpose}-esx-05-7f3a", f"{purpose} {prefix}esx-05", purpose=purpose, **day, **known)
+        for purpose in ("evacuate", "restore")
+    ]
+    return render_index(
+        [*rows, Row(f"{prefix}lost+found", "lost+found", problem="it has no journal")], [f"{prefix}older"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import pytest
 from tests.module_docs import NAMES, docs_of, own_tasks
 
 MIN_EXAMPLES = 3
-# Dictionaries whose keys are names of VMs, hosts, owners or variables: a sample shows one.
-BY_NAME = {"noticed", "owners", "placements", "unobserved", "variables"}
+# Dictionaries whose keys are names of VMs, hosts, owners or variables, or verdicts: a sample shows one.
+BY_NAME = {"noticed", "owners", "placements", "unobserved", "variables", "verdicts"}
 ELSEWHERE = ("The same as RV(", "as in RV(")  # described at another place
 
 

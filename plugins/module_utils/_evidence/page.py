@@ -48,6 +48,7 @@ figure svg *{stroke-linejoin:round;stroke-linecap:butt}figure svg text{font-fami
 figcaption{color:var(--soft);font-size:.875rem;margin-top:.3rem;overflow-wrap:anywhere}
 .curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20.5rem),1fr));gap:1.6rem 2rem}
 .said{color:var(--text)}.curves.one{display:block}.narrow{display:none}
+.older{padding-left:1.2rem;font-size:.9375rem;overflow-wrap:anywhere}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1.4rem;padding:0;margin:.3rem 0 0;list-style:none}
 .legend li{display:flex;align-items:center;gap:.5rem}
 .key{flex:none;width:1.6rem;height:.75rem;border-radius:.1rem;background:var(--move)}
@@ -81,7 +82,9 @@ MACROS = """\
 {%- endmacro %}
 {% macro cell(c) -%}
 {% if c.share is not none %}<span class="bar" aria-hidden="true"><span style="width:{{ '%.0f' % (100 * c.share) }}%"></span></span>{% endif %}
-<span class="{{ 'nb' if c.text | length < (14 if ' ' in c.text else 25) }}{{ ' is-' ~ c.tone if c.tone }}">{{ mark(c.tone) }}{{ c.text | whole }}</span>
+<span class="{{ 'nb' if c.text | length < (14 if ' ' in c.text else 25) }}{{ ' is-' ~ c.tone if c.tone }}">
+{{- mark(c.tone) }}
+{%- if c.link %}<a href="{{ c.link }}">{{ c.text | whole }}</a>{% else %}{{ c.text | whole }}{% endif %}</span>
 {%- if c.note %} <span class="under{{ ' nb' if ' ' not in c.note and c.note | length < 25 }}">{{ c.note | whole }}</span>{% endif %}
 {%- endmacro %}
 {% macro above(t) -%}
@@ -176,5 +179,22 @@ const hold=document.querySelector("#hold"),box=hold.querySelector("input");hold.
 setInterval(()=>{if(!box.checked)location.reload()},{{ refresh }}*1000)
 </script>
 </body></html>
+"""
+)
+
+INDEX = (
+    MACROS
+    + """\
+<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title><style>{{ style | safe }}</style></head><body><main>
+<h1>{{ title }}</h1>
+<p class="lead">{{ lead }}</p>
+{{ show(trips) }}
+{{ show(table) }}
+{% if older %}<section><h2 id="older">Older runs</h2><ul class="older" aria-labelledby="older">
+{% for name, link in older %}<li><a href="{{ link }}">{{ name }}</a></li>
+{% endfor %}</ul>{% if left_out %}<p class="lead">{{ left_out }} more are in the folder runs.</p>{% endif %}</section>{% endif %}
+</main></body></html>
 """
 )

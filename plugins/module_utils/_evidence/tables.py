@@ -25,13 +25,17 @@ _TONES = {"proven": "good", "refuted": "bad", "moved": "good"}
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Text of a cell, a smaller ``note`` under it, a ``tone``: good, bad, open or "" (none), and a ``share`` (0..1) as a bar."""
+    """Text of a cell, a smaller ``note`` under it, and a ``tone``: good, bad, open or "" (none).
+
+    ``share`` (0..1) is shown as a bar, and ``link`` is the relative address to which the text leads.
+    """
 
     text: str
     note: str = ""
     tone: str = ""
     number: bool = False
     share: float | None = None
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,3 +181,16 @@ def test_evidence_that_cannot_be_written_says_so_and_leaves_nothing(
     told = report()
     assert "evidence.json cannot be written: No space left on device. Set state_dir" in told["msg"]
     assert sorted(contents(run_folder)) == ["journal.head", "journal.jsonl"]
+
+
+def test_the_index_of_all_runs_follows_the_report_and_cannot_hinder_it(report: Report, run_folder: Path) -> None:
+    index = run_folder.parents[1] / "index.html"
+    (index / "a folder is in its place").mkdir(parents=True)
+    written = report()
+    assert (written["changed"], written["index_path"]) == (True, "")
+    assert "The index of all runs could not be written" in str(written["warnings"])
+    (index / "a folder is in its place").rmdir()
+    index.rmdir()
+    written = report()
+    assert (written["changed"], written["index_path"]) == (False, str(index)), "the evidence is as it was"
+    assert f'href="runs/{run_folder.name}/report.html"' in index.read_text()
