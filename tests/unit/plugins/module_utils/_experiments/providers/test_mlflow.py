@@ -208,3 +208,48 @@ def test_a_history_that_a_server_does_not_report_is_not_an_empty_one(answer: tup
     reported = answering(lambda path: (404, {}) if "bulk" in path else answer)
     with reported as url, mlflow.Tracking(Probe(endpoint_of(url, {}, "url"))) as server:
         assert mlflow.history(server, "run", "loss", 0, 9) is None
+
+
+ENDED, AGAIN = [*enumerate(range(20))], [*enumerate(range(13, 17), 30)]  # (second, step), before a kill and after it
+
+
+@pytest.mark.parametrize("history", ["part", "whole", "none"])
+@pytest.mark.parametrize(
+    ("points", "restarted", "detail"),
+    [
+        ([*ENDED, *AGAIN], "steps that were over came again: from step 19 back to step 13", ""),
+        ([*ENDED, *enumerate(range(20, 24), 30)], "", ""),
+        ([(2.5 * number, number // 4) for number in range(40)], "", ""),
+        ([(0.5 * number, number % 5) for number in range(40)], "", mlflow.REPEATS),
+    ],
+    ids=["resumed earlier", "resumed without a loss", "logged four times", "index of a batch"],
+)
+def test_what_a_history_shows_of_a_run_is_said_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+    history: str,
+    points: list[tuple[float, int]],
+    restarted: str,
+    detail: str,
+) -> None:
+    """MLflow shows the highest step, so a training that continues before it is only found in the history."""
+    monkeypatch.setattr(mlflow, "QUIET_SECONDS", -1.0)
+    said = [{"key": "loss", "step": step, "timestamp": round(1000 * (1 + at))} for at, step in points]
+    highest = max(said, key=lambda point: (point["step"], point["timestamp"]))
+    first = [said[0]]
+
+    def answer(path: str) -> tuple[int, Any]:
+        if "runs/get" in path:
+            shown = first.pop() if first else highest
+            return 200, {"run": {"info": {"status": "RUNNING"}, "data": {"metrics": [shown]}}}
+        known = {"part": "get-history-bulk-interval", "whole": "get-history?"}.get(history, "nothing")
+        return (200, {"metrics": said}) if known in path else (404, "<title>404 Not Found</title>")
+
+    with answering(answer) as url:
+        chosen = source(url)
+        known = Experiment("vm-1", "ML-1", "mlflow", "run", "", url, metric="loss")
+        session = mlflow.Mlflow(chosen).session(known)
+        session.sample()
+        sample = session.sample()
+        session.close()
+    assert sample.outcome == "answered"
+    assert (sample.restarted, sample.detail) == (("", "") if history == "none" else (restarted, detail))
