@@ -48,8 +48,8 @@ worlds: setup-test ## Try verdicts in generated worlds: make worlds [COUNT=10000
 mutants: setup-test ## Change the code and see its unit tests fail: make mutants [SAMPLE=20] [FILE=plugins/...]
 	@nice $(BIN)/python -m scripts.mutants $(or $(SAMPLE),0) $(FILE)
 
-frameworks: setup-frameworks ## Watch real TensorFlow by MLflow, TensorBoard and Prometheus (installs 2 GB)
-	@$(PYTEST) tests/frameworks -rs
+frameworks: setup-frameworks ## Watch real TensorFlow by MLflow, old and new, TensorBoard and Prometheus (installs 2 GB)
+	@THOROUGH=1 $(PYTEST) tests/frameworks -rs
 
 thorough: setup-test ## Run the tests of which make test has only a sample (half an hour)
 	@THOROUGH=1 $(PYTEST) tests -m thorough --numprocesses 2 --dist loadgroup --no-loadscope-reorder
@@ -107,7 +107,7 @@ lab-stop: ## Stop the lab
 	@$(BIN)/python -m lab down
 
 lock: setup-test ## Choose new versions for requirements/*.txt and gitops/requirements.txt
-	@for group in uv test "demo --constraint=requirements/test.txt" frameworks go java "awx --no-deps"; do set -- $$group; \
+	@for group in uv test "demo --constraint=requirements/test.txt" frameworks mlflow-2.2 go java "awx --no-deps"; do set -- $$group; \
 	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade $$2 \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    requirements/$$1.in -o requirements/$$1.txt || exit 1; \

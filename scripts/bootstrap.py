@@ -28,6 +28,9 @@ LOCKS = ROOT / "requirements"
 COLLECTION = VENV / "collections" / "ansible_collections" / "liveml" / "vsphere"
 OLDEST = (3, 11)
 NEWEST = (3, 14)
+# A tracking server of 2023 has an environment of its own, with the newest Python that its packages were built for.
+OLD_MLFLOW = VENV / "mlflow-2.2"
+OLD_MLFLOW_PYTHON = (3, 11)
 # What the collection consists of; the rest of the checkout only builds, tests or shows it.
 PARTS = ("galaxy.yml", "meta", "plugins", "roles", "playbooks", "extensions", "docs", "changelogs", "README.md")
 
@@ -55,6 +58,7 @@ def main() -> None:
         browser()
     if group == "frameworks":
         metrics_server()
+        old_tracking_server()
     link_collection()
 
 
@@ -91,17 +95,17 @@ def python_version(path: str) -> tuple[int, int] | None:
     return int(major), int(minor)
 
 
-def install(group: str) -> None:
+def install(group: str, into: Path = VENV) -> None:
     """Install one lock file, hashes required, unless exactly this one is installed already."""
     lock = LOCKS / f"{group}.txt"
-    stamp = VENV / f".installed-{group}"
+    stamp = into / f".installed-{group}"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == digest:
         return
     say(f"installing {lock.relative_to(ROOT)}")
     command = [str(BIN / "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(lock)]
     if group != "uv":
-        command = [str(BIN / "uv"), "pip", "install", "--quiet", "--python", str(BIN / "python")]
+        command = [str(BIN / "uv"), "pip", "install", "--quiet", "--python", str(into / "bin" / "python")]
         command += ["--require-hashes", "-r", str(lock)]
     run(command)
     stamp.write_text(digest)
@@ -181,6 +185,17 @@ def metrics_server() -> None:
 def prometheus() -> str | None:
     """A Prometheus of this machine, or the unpacked one."""
     return shutil.which("prometheus") or shutil.which("prometheus", path=str(VENV / "debian" / "usr" / "bin"))
+
+
+def old_tracking_server() -> None:
+    """MLflow 2.2, whose server lacks what later ones have."""
+    python = next((path for version, path in candidates() if version == OLD_MLFLOW_PYTHON), None)
+    if python is None:
+        say("there is no Python 3.11, so MLflow 2.2 is not watched; on Debian 12: apt-get install python3.11-venv")
+        return
+    if not (OLD_MLFLOW / "bin" / "python").exists():
+        run([str(BIN / "uv"), "venv", "--quiet", "--python", python, str(OLD_MLFLOW)])
+    install("mlflow-2.2", OLD_MLFLOW)
 
 
 def tool_version(command: list[str], pattern: str) -> tuple[int, ...] | None:

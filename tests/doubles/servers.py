@@ -10,7 +10,8 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -70,6 +71,28 @@ def answering(answer: Callable[[str], tuple[int, Any]]) -> Iterator[str]:
 
     with serving(Handler) as port:
         yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def routing(prefix: str, port: int) -> Iterator[str]:
+    """The URL of a proxy that passes on to a port of this machine only what is below a prefix."""
+
+    class Handler(Answering):
+        def do_GET(self) -> None:
+            data = self.body()
+            if not self.path.startswith(f"{prefix}/"):
+                self.answer(404, "<title>404 Not Found</title>")
+                return
+            with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as behind:
+                behind.request(self.command, self.path, data, {"Content-Type": self.headers.get("Content-Type", "")})
+                answer = behind.getresponse()
+                kind = answer.headers.get("Content-Type", "text/html")
+                self.answer(answer.status, answer.read(), **{"Content-Type": kind})
+
+        do_POST = do_GET
+
+    with serving(Handler) as own:
+        yield f"http://127.0.0.1:{own}"
 
 
 @contextmanager

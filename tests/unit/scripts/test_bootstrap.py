@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the bootstrap brings a browser and Prometheus: once, where it may, and never in silence."""
+"""How the bootstrap brings a browser, Prometheus and an old MLflow: once, if it may, and never in silence."""
 
 from __future__ import annotations
 
@@ -84,3 +84,33 @@ def test_prometheus_is_unpacked_once_and_told_missing(
     assert bootstrap.prometheus() == (str(unpacked) if found else None)
     assert (len(calls.read_text().splitlines()) if calls.exists() else 0) == (1 if found else 0)
     assert capsys.readouterr().err.count("there is no Prometheus") == (0 if found else 2)
+
+
+@pytest.mark.parametrize("pythons", [[((3, 13), "/new"), ((3, 11), "/old")], [((3, 13), "/new")]], ids=["3.11", "none"])
+def test_an_old_mlflow_gets_a_python_of_its_time_once_or_is_told_missing(
+    bootstrap: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    pythons: list[tuple[tuple[int, int], str]],
+) -> None:
+    calls: list[list[str]] = []
+    folder = tmp_path / "mlflow-2.2"
+
+    def run(command: list[str]) -> None:
+        calls.append(command)
+        if "venv" in command:
+            (folder / "bin").mkdir(parents=True)
+            (folder / "bin" / "python").touch()
+
+    monkeypatch.setattr(bootstrap, "OLD_MLFLOW", folder)
+    monkeypatch.setattr(bootstrap, "candidates", lambda: pythons)
+    monkeypatch.setattr(bootstrap, "run", run)
+    for _time in range(2):
+        bootstrap.old_tracking_server()
+    found = len(pythons) == 2
+    assert [call[1:3] for call in calls] == ([["venv", "--quiet"], ["pip", "install"]] if found else [])
+    assert {part for call in calls for part in call} >= (
+        {"/old", f"{folder}/bin/python", "--require-hashes"} if found else set()
+    )
+    assert capsys.readouterr().err.count("there is no Python 3.11") == (0 if found else 2)
