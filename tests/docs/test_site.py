@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
@@ -44,6 +46,42 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         "Filters",
         "Roles",
     ]
+
+    assert dead_links(site) == []
+
+
+def dead_links(site: Path) -> list[str]:
+    """The links within a site whose page or place on the page does not exist."""
+    texts = {path.resolve(): path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
+    places = {path: set(re.findall(r'\bid="([^"]+)"', text)) for path, text in texts.items()}
+    dead = []
+    for path, text in texts.items():
+        for link in re.findall(r'\b(?:href|src)="([^"]+)"', text):
+            parts = urlsplit(unescape(link))
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            known = target.exists() and (
+                not parts.fragment or unquote(parts.fragment) in places.get(target, {parts.fragment})
+            )
+            if not parts.scheme and not parts.netloc and not known:
+                dead.append(f"{path.name}: {link}")
+    return dead
+
+
+def test_a_dead_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text('<p id="x"></p><a href="#x"></a><a href="b.html#y"></a><a href="c.html"></a>')
+    (tmp_path / "b.html").write_text('<a href="a.html#x"></a><a href="https://example.com/z"></a><img src="d.png">')
+    assert sorted(dead_links(tmp_path)) == ["a.html: b.html#y", "a.html: c.html", "b.html: d.png"]
+
+
+def test_readme_lists_the_versions_of_the_matrix() -> None:
+    rows = re.findall(
+        r"^   \* - (2\.\d+)\.\d+\n     - (3\.\d+)\.", (DOCSITE / "rst" / "matrix.rst").read_text(), re.MULTILINE
+    )
+    pythons: dict[str, list[str]] = {}
+    for core, python in rows:
+        pythons.setdefault(core, []).append(python)
+    listed = re.findall(r"^\| (2\.\d+) \| ([\d., ]+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert dict(listed) == {core: ", ".join(found) for core, found in pythons.items()}
 
 
 def test_a_warning_ends_the_build(tmp_path: Path) -> None:

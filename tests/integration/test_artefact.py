@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import tarfile
@@ -43,6 +44,7 @@ PARTS = {
     "requirements.txt",
     "roles",
 }
+REPOSITORY = "https://github.com/liveml/vsphere/blob/main/"
 LEFT_OUT = {"lab", "inventories", "benchmarks", "tests", "scripts", "release", "requirements", "Makefile"}
 
 
@@ -70,6 +72,34 @@ def test_the_artefact_holds_the_collection_alone(artefact: Path) -> None:
     assert top >= PARTS
     assert {"plugins/modules/vm_migrate.py", "roles/evacuate_host/README.md", "playbooks/restore_host.yml"} <= names
     assert not {name for name in names if "__pycache__" in name}
+
+
+def test_links_of_the_artefact_lead_somewhere(artefact: Path) -> None:
+    """To a file of the artefact, or to one of the repository by its address."""
+    with tarfile.open(artefact) as archive:
+        pages = [member for member in archive.getmembers() if member.name.endswith(".md")]
+        texts = {page.name: archive.extractfile(page).read().decode() for page in pages}
+        names = set(archive.getnames())
+    assert {"README.md", "CONTRIBUTING.md", "docs/report.md", "roles/evacuate_host/README.md"} <= texts.keys()
+    assert [dead for name, text in texts.items() for dead in dead_links(name, text, names)] == []
+
+
+def dead_links(name: str, text: str, names: set[str]) -> list[str]:
+    """The links of a page in Markdown to files that do not exist."""
+    dead = []
+    for link in re.findall(r"\]\(([^)\s#]+)", text):
+        inside = link.startswith(REPOSITORY)
+        if link.startswith("http") and not inside:
+            continue
+        target = os.path.normpath(link.removeprefix(REPOSITORY) if inside else Path(name).parent / link)
+        if not ((ROOT / target).exists() if inside else target in names):
+            dead.append(f"{name}: {link}")
+    return dead
+
+
+def test_a_dead_link_is_found() -> None:
+    text = f"[a](b.md) [c](../d.md#part) [e](#f) [g](https://h.example) [i]({REPOSITORY}README.md) [k]({REPOSITORY}nowhere)"
+    assert dead_links("x/y.md", text, {"d.md"}) == ["x/y.md: b.md", f"x/y.md: {REPOSITORY}nowhere"]
 
 
 def test_module_defaults_reach_every_module() -> None:
