@@ -32,6 +32,7 @@ ANSIBLE = "https://docs.ansible.com/projects/ansible/devel/"
 LABELS = {
     "action_plugins": "plugins/action.html",
     "ansible_configuration_settings": "reference_appendices/config.html",
+    "ansible_collections.ansible.builtin.uri_module": "collections/ansible/builtin/uri_module.html",
     "common_return_values": "reference_appendices/common_return_values.html",
 }
 inventory = Path(__file__).with_name("ansible.inv")
