@@ -50,6 +50,17 @@ options:
     description: What to type next.
     type: str
     default: ""
+  experiments:
+    description: What M(liveml.vsphere.evidence_report) returned about the experiments. Without them, those of the result are shown.
+    type: list
+    elements: dict
+    default: []
+  steps:
+    description: >-
+      Results of other modules, which say how the playbook failed. V(plan) is that of M(liveml.vsphere.migration_plan), V(maintenance)
+      of M(liveml.vsphere.host_maintenance), V(evidence) of M(liveml.vsphere.evidence_report), and V(home) says whether VMs are not home.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""

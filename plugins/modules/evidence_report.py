@@ -174,6 +174,10 @@ artifact:
       description: Verdict of the whole run, or V(no_experiment).
       type: str
       sample: uninterrupted
+    what_to_do:
+      description: What the verdict means for the trainings, and what to do next.
+      type: str
+      sample: The training continued, and no progress was lost. You do not have to do anything.
     experiments:
       description: >-
         The experiments, as in RV(liveml.vsphere.experiment_info#module:experiments), without C(description), C(recovery) and empty values.
@@ -188,6 +192,74 @@ artifact:
           url: http://10.1.4.7:54321
           progress: 0.61
           owner: vision
+experiments:
+  description: >-
+    What the evidence says about each experiment, the worst first, as in RV(liveml.vsphere.vm_migrate#module:experiments), with more that
+    only the samples show.
+  returned: when a run was found
+  type: list
+  elements: dict
+  contains:
+    title:
+      description: Name of the experiment, and its VMs.
+      type: str
+      sample: GBM gbm_arr_delay_1 in ML-cpu-vm-04
+    verdict:
+      description: V(uninterrupted), V(stalled), V(restarted), V(lost), V(failed), V(completed) or V(unknown).
+      type: str
+      sample: lost
+    seen:
+      description: What was seen of it, in words.
+      type: str
+      sample: It was last seen at 30 % at 2026-01-31 09:12:03 UTC.
+    reason:
+      description: What led to a verdict that is not good, in words, or empty.
+      type: str
+      sample: "What was seen: its process is gone: its port refuses connections."
+    what_to_do:
+      description: What to do about it.
+      type: str
+      sample: Start it again from its newest checkpoint.
+    watched_seconds:
+      description: For how many seconds its progress was seen, or null.
+      type: float
+      sample: 34.2
+    last_seen:
+      description: Its last progress before it went back or stopped, or null.
+      type: dict
+      contains:
+        progress:
+          description: The progress, from 0 to 1.
+          type: float
+          sample: 0.3
+        at:
+          description: When it was seen (ISO 8601, UTC), or null.
+          type: str
+          sample: "2026-01-31T09:12:03.120Z"
+    fell_to:
+      description: The first progress after it went back, or null.
+      type: dict
+      contains:
+        progress:
+          description: The progress, from 0 to 1.
+          type: float
+          sample: 0.1
+        at:
+          description: When it was seen (ISO 8601, UTC), or null.
+          type: str
+          sample: "2026-01-31T09:12:24.480Z"
+    latest:
+      description: The last progress of all, or null.
+      type: dict
+      contains:
+        progress:
+          description: The progress, from 0 to 1.
+          type: float
+          sample: 0.14
+        at:
+          description: When it was seen (ISO 8601, UTC), or null.
+          type: str
+          sample: "2026-01-31T09:13:00.016Z"
 statements:
   description: What the evidence says about each experiment.
   returned: when a run was found
@@ -201,6 +273,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import printable_data
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import artifact_of, evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.files import (
     HTML,
@@ -219,6 +292,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.integrity
     replacing,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.model import Artifact, Evidence
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.rows import rows_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.signature import Fit, Signatures, set_aside
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import read_samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
@@ -325,6 +399,7 @@ def result_of(
         "markdown_path": str(folder / MARKDOWN),
         "artifact": artifact,
         "statements": evidence["statements"],
+        "experiments": printable_data(rows_of(evidence)),
     }
 
 

@@ -79,7 +79,7 @@ lines:
   returned: always
   type: list
   elements: str
-  sample: ["ML-cpu-vm-04: uninterrupted, 61 %"]
+  sample: ["GBM gbm_arr_delay_1 in ML-cpu-vm-04: uninterrupted, 61 %"]
 owners:
   description: The verdicts by owner. The key is empty for experiments without a known owner.
   returned: always
@@ -204,6 +204,10 @@ verdicts:
       description: Seconds during which the experiment was not watched.
       type: float
       sample: 0.0
+    description:
+      description: Name of the experiment as its owner knows it, or empty.
+      type: str
+      sample: GBM gbm_arr_delay_1
     detail:
       description: What was seen, if the verdict needs an explanation.
       type: str
@@ -242,11 +246,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.advice import VERDICTS, title_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.codec import encoded
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import percent
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import ARTIFACT_VERSION
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged, vm_list
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import must_stop_run
@@ -334,14 +339,16 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "lines": [line(j) for j in judgements],
     }
     if interrupted or late:
-        result["failure"] = "; ".join(line(j) for j in interrupted or late)
+        advised = [f"{line(j)}. {VERDICTS[j.verdict].do}" for j in interrupted]
+        result["failure"] = " ".join(advised or [f"{line(j)}." for j in late])
     return result
 
 
 def line(judgement: Judgement) -> str:
     """One sentence about an experiment."""
     detail = f" ({judgement.detail})" if judgement.detail else ""
-    return f"{', '.join(vm_list(judgement))}: {judgement.verdict}, {percent(judgement.progress_after)}{detail}"
+    title = title_of(VerdictReached.of(judgement).to_json())
+    return f"{title}: {judgement.verdict}, {percent(judgement.progress_after)}{detail}"
 
 
 def main() -> None:

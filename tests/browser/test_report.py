@@ -93,7 +93,7 @@ def test_the_figures_show_each_move_and_the_worst_curves(look: Look, name: str, 
     assert painted <= (dark if mode.scheme == "dark" and mode.media == "screen" else light)
 
 
-@pytest.mark.parametrize(("name", "max_pages"), [("1", 3), ("8", 6), ("64", 17), ("none", 2)])
+@pytest.mark.parametrize(("name", "max_pages"), [("1", 3), ("8", 7), ("64", 18), ("none", 2)])
 def test_it_prints_on_so_many_pages(browser: Browser, reports: dict[str, Path], name: str, max_pages: int) -> None:
     with opened(browser, reports[name], MODES[-1]) as (page, _asked):
         document = page.pdf(prefer_css_page_size=True, format="A4")

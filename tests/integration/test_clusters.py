@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
@@ -97,7 +98,9 @@ def test_the_experiment_stalls_as_long_as_the_node_that_moves(
     # The other node kept the question for the job waiting, and answered for itself.
     with measured():
         assert other["longest_stall"]["high"] < STUN, "only the frozen node has a long stall"
-    assert evidence["statements"][0].startswith(f"{moving}, {resting}: no restart; same process, same job")
+    assert re.search(
+        rf" in {moving}, {resting} \(cluster .*\): no restart; same process, same job", evidence["statements"][0]
+    )
 
 
 def test_an_unwatched_node_leaves_the_experiment_unproved(runs: Runs) -> None:

@@ -10,17 +10,36 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
+MAX_NAME = 60  # characters of an experiment's name in a sentence
+
 
 def percent(progress: float | None) -> str:
     """Progress (0 to 1) as text, ``61 %``; ``? %`` if it is unknown."""
     return "? %" if progress is None else f"{100 * progress:.0f} %"
 
 
-def stall_text(stall: Mapping[str, Any] | None) -> str:
-    """The longest stall with the interval that contains its true length; never a bare zero."""
+def stall_text(stall: Mapping[str, Any] | None, watched: float | None = None) -> str:
+    """The longest stall with the interval that contains its true length; never a bare zero.
+
+    ``watched`` is for how many seconds the experiment was watched, so that people see whether the stall is long.
+    """
     if stall is None:
         return "longest stall not measured"
-    return f"longest stall {stall['seconds']:.2f} s ({stall['low']:.2f} to {stall['high']:.2f} s)"
+    scale = f" of {seconds(watched)} watched" if watched else ""
+    return f"longest stall {stall['seconds']:.2f} s ({stall['low']:.2f} to {stall['high']:.2f} s){scale}"
+
+
+def experiment_name(description: str, experiment_id: str) -> str:
+    """The name of an experiment as its owner knows it: its description, else its ID."""
+    return fitted(description or experiment_id, MAX_NAME)
+
+
+def fitted(name: str, max_length: int) -> str:
+    """A name of at most ``max_length`` characters. The middle is left out, because names differ at their ends."""
+    if len(name) <= max_length:
+        return name
+    tail = max_length // 2
+    return f"{name[: max_length - tail - 1]}…{name[-tail:]}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -75,10 +94,16 @@ def local_moment(at: str | None, zone: tzinfo | None = None) -> str:
     if not local.utcoffset():
         return moment(at)
     utc = f"{at[11:19]} UTC" if f"{local:%Y-%m-%d}" == at[:10] else moment(at)
-    return f"{local:%Y-%m-%d %H:%M:%S} {_zone_name(local)} ({utc})"
+    return f"{local:%Y-%m-%d %H:%M:%S} {zone_name(at, zone)} ({utc})"
 
 
-def _zone_name(local: datetime) -> str:
-    """The abbreviation of a zone, or its offset if it has none."""
+def clock(at: str, zone: tzinfo | None = None) -> str:
+    """A time (ISO 8601, UTC) on the clock of a time zone, ``10:00:00``. The default is the zone of the machine."""
+    return f"{datetime.fromisoformat(at).astimezone(zone):%H:%M:%S}"
+
+
+def zone_name(at: str, zone: tzinfo | None = None) -> str:
+    """The abbreviation of a time zone at a time (ISO 8601), or its offset if it has none. The default is that of the machine."""
+    local = datetime.fromisoformat(at).astimezone(zone)
     name = local.tzname() or ""
     return name if name.isalpha() else f"UTC{local.isoformat()[-6:]}"

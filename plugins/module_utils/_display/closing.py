@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .._core.advice import FAILURES, GOOD, Failure, do_of, failure_of_error, reason_of, seen_of, title_of
 from .._core.untrusted import printable
-from .._core.wording import plural, stall_text
+from .._core.wording import plural
 from .._experiments.model import WORST_FIRST
 
 Row = Mapping[str, Any]
-MAX_EXPERIMENTS = 5  # of which each has a line; the report has all
-GOOD = ("uninterrupted", "completed")
+MAX_LINES = 10
+MAX_BAD = 2  # of which each has a line with what to do; the report has all
 
 
 def closing_lines(
@@ -27,19 +28,50 @@ def closing_lines(
     stays: Sequence[str] = (),
     report: str = "",
     command: str = "",
+    experiments: Sequence[Row] = (),
+    steps: Mapping[str, Row] | None = None,
 ) -> list[str]:
     """The lines from the result of ``vm_migrate``, which is empty if it was not called.
 
     ``host`` is a sentence about the host as it was observed, ``stays`` names VMs that were not to be moved, and ``command`` is
-    what to type next.
+    what to type next. ``experiments`` are those of ``evidence_report``, without which those of ``vm_migrate`` are shown.
+    ``steps`` are the results of other modules: ``plan``, ``maintenance``, ``home`` and ``evidence``.
     """
-    lines = [f"{subject} {'failed' if failed else 'succeeded'}. {moves_text(moved)}"]
-    lines += [f"{host}{f' Still on it, powered off: {_list(stays)}.' if stays else ''}"] if host else []
-    lines += _experiments(moved.get("experiments") or ())
-    lines += unobserved_text(moved.get("unobserved") or {})
-    lines += [f"Report: {report}"] if report else []
-    lines += [command] if command else []
+    first = [f"{subject} {'failed' if failed else 'succeeded'}. {moves_text(moved)}"]
+    first += [f"{host}{f' Still on it, powered off: {_list(stays)}.' if stays else ''}"] if host else []
+    last = [f"Next: {FAILURES[failure].text}" for failure in failures(moved, steps or {})[:1]] if failed else []
+    last += [f"Report: {report}"] if report else []
+    last += [command] if command else []
+    last = [*unobserved_text(moved.get("unobserved") or {}), *last]
+    rows = experiments or moved.get("experiments") or ()
+    lines = [*first, *_experiments(rows, MAX_LINES - len(first) - len(last)), *last]
     return [printable(line) for line in lines]
+
+
+def failures(moved: Row, steps: Mapping[str, Row]) -> list[Failure]:
+    """How the playbook failed, the cause before its consequences."""
+    plan = steps.get("plan", {})
+    found = [failure_of_error(str(step.get("error", ""))) for step in (plan, moved) if _ended_by_error(step)]
+    moves = moved.get("moves") or ()
+    back = any(move["back"] for move in moves)
+    left = any(move["result"] not in ("moved", "gone") for move in moves if not move["back"])
+    more = {
+        Failure.CANNOT_LEAVE: not moved and any(refusal["blocking"] for refusal in plan.get("refusals") or ()),
+        Failure.ROLLED_BACK: back,
+        Failure.INTERRUPTED: bool(moved.get("interrupted")),
+        Failure.NOT_MOVED: left and not back,
+        Failure.GONE: any(move["result"] == "gone" for move in moves),
+        Failure.MAINTENANCE: bool(steps.get("maintenance", {}).get("failed")),
+        Failure.NOT_HOME: bool(steps.get("home", {}).get("failed")),
+        Failure.EVIDENCE: bool(steps.get("evidence", {}).get("failed")),
+    }
+    found += [failure for failure, applies in more.items() if applies]
+    return found or [Failure.ERROR]
+
+
+def _ended_by_error(step: Row) -> bool:
+    """Whether a module ended before it could return what it did."""
+    return bool(step.get("failed")) and "moves" not in step
 
 
 def moves_text(result: Row) -> str:
@@ -61,14 +93,19 @@ def moves_text(result: Row) -> str:
     return " ".join(parts)
 
 
-def _experiments(experiments: Sequence[Row]) -> Iterator[str]:
-    """A line for each experiment, the worst first."""
-    ordered = sorted(experiments, key=lambda each: (WORST_FIRST.index(each["verdict"]), each["vm"]["name"]))
-    for each in ordered[:MAX_EXPERIMENTS]:
-        where = ", ".join(each.get("vms") or [each["vm"]["name"]])
-        detail = f" ({each['detail']})" if each.get("detail") and each["verdict"] not in GOOD else ""
-        yield f"Experiment in {where}: {each['verdict']}, {stall_text(each['longest_stall'])}{detail}"
-    more = ordered[MAX_EXPERIMENTS:]
+def _experiments(experiments: Sequence[Row], room: int) -> Iterator[str]:
+    """A line for each experiment, the worst first, and for the worst ones also what to do; at most ``room`` lines."""
+    ordered = sorted(experiments, key=lambda each: (WORST_FIRST.index(each["verdict"]), title_of(each)))
+    lines: list[list[str]] = []
+    for number, each in enumerate(ordered):
+        own = [" ".join(filter(None, (f"{title_of(each)}: {each['verdict']}.", seen_of(each), reason_of(each))))]
+        own += [f"  What to do: {do_of(each)}"] if each["verdict"] not in GOOD and number < MAX_BAD else []
+        lines.append(own)
+    shown = len(lines)
+    while shown and sum(map(len, lines[:shown])) + (shown < len(lines)) > room:
+        shown -= 1
+    yield from (line for own in lines[:shown] for line in own)
+    more = ordered[shown:]
     if more:
         good = sum(each["verdict"] in GOOD for each in more)
         yield f"{plural(len(more), 'more experiment')}, {good} of them uninterrupted or completed: see the report."

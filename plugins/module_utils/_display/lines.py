@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from .._core.codec import encoded
 from .._core.untrusted import printable
-from .._core.wording import percent, plural, stall_text
+from .._core.wording import clock, experiment_name, percent, plural, stall_text, zone_name
 from .._experiments.model import Experiment
 from .._run.events import (
     DrsKept,
@@ -65,7 +65,9 @@ def line(entry: Entry) -> str | None:
     if text is None:
         return None
     vm = vm_of(entry.event)
-    return printable(f"{entry.at[11:19]}  {'' if vm is None else f'{vm.name:<18} '}{text}")
+    if isinstance(entry.event, RunStarted | RunResumed):
+        text = f"{text}; times in {zone_name(entry.at)}"
+    return printable(f"{clock(entry.at)}  {'' if vm is None else f'{vm.name:<18} '}{text}")
 
 
 def vm_of(event: Event) -> Ref | None:
@@ -120,7 +122,7 @@ class RunDisplay:
             return None
         self._last_news = now
         at = datetime.fromisoformat(self._last.at) + timedelta(seconds=max(0.0, now - self._last.mono))
-        return f"{at:%H:%M:%S}  {self.summary(now)}"
+        return f"{clock(at.isoformat())}  {self.summary(now)}"
 
     def summary(self, now: float) -> str:
         """``3 of 10 moved (47 %), 5 moving, about 24 s left``."""
@@ -307,7 +309,10 @@ def _finished(event: MoveFinished) -> str:
 def _verdict(event: VerdictReached) -> str:
     detail = f" ({event.detail})" if event.detail else ""
     stall = stall_text(encoded(event.longest_stall))
-    return f"experiment {event.verdict}: {percent(event.progress_before)} → {percent(event.progress_after)}, {stall}{detail}"
+    name = experiment_name(event.description, event.id)
+    return (
+        f"{name} {event.verdict}: {percent(event.progress_before)} → {percent(event.progress_after)}, {stall}{detail}"
+    )
 
 
 def _run_finished(event: RunFinished) -> str:

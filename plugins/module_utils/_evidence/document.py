@@ -36,7 +36,8 @@ from .._run.events import (
 from . import model
 from .experiments import Key, experiments_found, experiments_of
 from .moves import moves_of
-from .summary import display_name, shared_names, summary_of
+from .rows import artifact_advice
+from .summary import FENCE_KEPT, label, shared_names, summary_of, watched_seconds
 
 SCHEMA_VERSION = "1.0"
 ARTIFACT_VERSION = 1
@@ -129,20 +130,19 @@ def _refusal(event: VmRefused) -> model.Refusal:
 
 def statement(experiment: model.Experiment, shared: frozenset[str] = frozenset()) -> str:
     """One sentence about an experiment: never more than was measured. ``shared`` are names that several VMs have."""
-    vms = zip(experiment["vms"], experiment["moids"], strict=True)
-    vm = ", ".join(display_name(name, moid, shared) for name, moid in vms)
-    stall = stall_text(experiment["longest_stall"])
+    name = label(experiment, shared)
+    stall = stall_text(experiment["longest_stall"], watched_seconds(experiment))
     knows_process = experiment["capabilities"]["identity"] == "process"
     same, none = ("same process", "no restart") if knows_process else ("same run", "no restart seen")
     proven = experiment["claims"]["identity"] == "proven"
     sentences = {
-        "uninterrupted": f"{vm}: {none}; {same}{', same job' if knows_process else ''}, progress kept; {stall}",
-        "completed": f"{vm}: {none}; the experiment ran to completion; {stall}",
-        "stalled": f"{vm}: {f'{same}, but ' if proven else ''}it stalled beyond the budget; {stall}",
-        "restarted": f"{vm}: the experiment was restarted: its process, job or progress is not the same as before",
-        "lost": f"{vm}: the experiment is lost: its process is gone, and nothing continues it",
-        "failed": f"{vm}: the experiment failed",
-        "unknown": f"{vm}: it is not known whether the experiment was interrupted",
+        "uninterrupted": f"{name}: {none}; {same}{', same job' if knows_process else ''}, progress kept; {stall}",
+        "completed": f"{name}: {none}; the experiment ran to completion; {stall}",
+        "stalled": f"{name}: {f'{same}, but ' if proven else ''}it stalled beyond the budget; {stall}",
+        "restarted": f"{name}: the experiment was restarted: its process, job or progress is not the same as before",
+        "lost": f"{name}: the experiment is lost, and nothing continues it",
+        "failed": f"{name}: the experiment failed",
+        "unknown": f"{name}: it is not known whether the experiment was interrupted",
     }
     detail = f" ({experiment['detail']})" if experiment["detail"] else ""
     owner = f" Owner: {experiment['owner']}." if experiment["owner"] else ""
@@ -163,6 +163,7 @@ def artifact_of(entries: Sequence[Entry], evidence: model.Evidence) -> model.Art
         "plan_id": evidence["plan_id"],
         "result": evidence["run"]["result"],
         "verdict": evidence["overall"]["verdict"] if evidence["experiments"] else "no_experiment",
+        "what_to_do": artifact_advice(evidence),
         "experiments": [
             {k: v for k, v in e.items() if k not in _NOT_IN_ARTIFACT and v not in ("", [], None)} for e in found
         ],
@@ -201,7 +202,7 @@ def _fence(entries: Sequence[Entry]) -> str | None:
         case FenceLifted():
             parts.append("the run lifted the fence")
         case FenceKept(detail=detail):
-            parts.append(f"the run could not lift the fence: {detail}")
+            parts.append(f"{FENCE_KEPT}: {detail}")
     return "; ".join(parts) or None
 
 

@@ -268,12 +268,16 @@ def _progress_before(observed: Observed) -> float | None:
 
 
 def curve(samples: list[Sample], origin: float) -> list[list[float]]:
-    """[seconds since the run began, progress], thinned to ``MAX_POINTS``. The first and last points and those at long gaps are kept."""
+    """[seconds since the run began, progress], thinned to ``MAX_POINTS``.
+
+    The first and last points are kept, and those at long gaps and where progress went back.
+    """
     points = [[round(s.received - origin, 3), s.progress] for s in samples if s.progress is not None]
     if len(points) <= MAX_POINTS:
         return points
     step = len(points) / (MAX_POINTS / 2)
     kept = {round(i * step) for i in range(MAX_POINTS // 2)} | {len(points) - 1}
     gaps = sorted(range(1, len(points)), key=lambda i: points[i - 1][0] - points[i][0])[: MAX_POINTS // 8]
-    kept |= {i for gap in gaps for i in (gap - 1, gap)}
+    drops = [i for i in range(1, len(points)) if points[i][1] < points[i - 1][1]][: MAX_POINTS // 16]
+    kept |= {i for change in (*gaps, *drops) for i in (change - 1, change)}
     return [points[i] for i in sorted(kept) if i < len(points)]

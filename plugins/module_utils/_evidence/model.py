@@ -353,4 +353,5 @@ class Artifact(TypedDict):
     plan_id: str
     result: str
     verdict: str
+    what_to_do: str
     experiments: list[dict[str, Any]]

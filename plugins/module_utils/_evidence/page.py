@@ -30,6 +30,9 @@ p{margin:.4rem 0}a{color:var(--move)}.lead{color:var(--soft);max-width:50rem}h1+
 .verdict.open{color:var(--open);background:var(--openbg)}.verdict.live{color:var(--move);background:var(--panel)}
 .note{border-left:.3rem solid var(--open);background:var(--panel);padding:.6rem 1rem;margin:.8rem 0;border-radius:0 .4rem .4rem 0;overflow-wrap:anywhere}
 .note.bad{border-color:var(--bad)}
+.todo{list-style:none;margin:.4rem 0 0;padding:0}.todo li{border-left:.3rem solid;padding:.1rem 0 .1rem .9rem;margin:.7rem 0;overflow-wrap:anywhere}
+.todo li.good{border-color:var(--good)}.todo li.bad{border-color:var(--bad)}.todo li.open{border-color:var(--open)}
+.todo .said,.todo .do{display:block}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(10rem,1fr));gap:.8rem;margin:.8rem 0 0;padding:0}
 .tiles div{background:var(--panel);border-radius:.6rem;padding:.7rem 1rem}
 .tiles dt{color:var(--soft);font-size:.875rem}.tiles dd{margin:0;font-size:1.25rem;font-weight:600;line-height:1.3}
@@ -69,9 +72,9 @@ td::before{content:attr(data-name);color:var(--soft);font-size:.875rem}
 @page{margin:14mm;@bottom-right{content:counter(page) " / " counter(pages);font:8pt sans-serif}}
 @media print{:root{color-scheme:light;--bg:#fff;--panel:#f6f8fa;--line:#c0c6cc;--text:#000;--soft:#41484f;--good:#004d38;--bad:#8a2d00;
 --open:#5c3d00;--goodbg:#fff;--badbg:#fff;--openbg:#fff;--grid:#c9d1d9;--move:#0060a8;--stall:#9a3300;--curve:#00553f}
-body{font-size:10.5pt}.curves{grid-template-columns:repeat(2,minmax(0,1fr))}main{max-width:none;padding:0}
+body{font-size:10.5pt}.todo{font-size:8.5pt;line-height:1.3}.todo li{margin:.3rem 0}.todo li+li{margin-top:.4rem}.curves{grid-template-columns:repeat(2,minmax(0,1fr))}main{max-width:none;padding:0}
 table{font-size:8pt}.under,thead th{font-size:7.5pt}th,td{padding:.25rem .3rem}.dense th,.dense td{padding:.1rem .3rem}
-h2{margin-top:1.6rem;break-after:avoid}h2+.lead{break-after:avoid}figure,tr,.verdict,.tiles,.note,.lead,.facts{break-inside:avoid}
+h2{margin-top:1.2rem;break-after:avoid}h2+.lead{break-after:avoid}figure,tr,.verdict,.tiles,.note,.lead,.facts,.todo li{break-inside:avoid}
 thead{display:table-header-group}.verdict,.tiles div{border:1px solid var(--line)}.key{print-color-adjust:exact}
 .tiles{grid-template-columns:repeat(4,1fr)}}
 """
@@ -120,6 +123,12 @@ PAGE = (
 <p class="lead">{{ lead }}</p>
 <p class="verdict {{ tone }}"><span class="mark">{{ mark(tone) }}</span><span><strong>{{ e.overall.verdict }}</strong>
 <span class="said">{{ e.overall.statement | whole }}</span></span></p>
+<section><h2 id="todo">What to do</h2><ul class="todo" aria-labelledby="todo">
+{% for entry, tone in todo %}<li class="{{ tone }}"><strong>{{ entry.title | whole }}</strong>
+{%- if entry.verdict %} <span class="is-{{ tone }} nb">{{ mark(tone) }}{{ entry.verdict }}</span>{% endif %}
+<span class="said">{{ entry.means | whole }}</span>
+{% if entry.do %}<strong class="do">{{ entry.do | whole }}</strong>{% endif %}</li>
+{% endfor %}</ul></section>
 {% for text, bad in notes %}<p class="note{{ ' bad' if bad }}">{{ text }}</p>
 {% endfor %}
 <dl class="tiles">

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from .._core.wording import fitted
 from .model import Evidence, Experiment, Move
 from .summary import display_name, moving_windows, shared_names
 
@@ -100,14 +101,6 @@ def curve(evidence: Evidence, experiment: Experiment, width: float) -> str:
     return svg()
 
 
-def shortened(name: str, max_length: int) -> str:
-    """A name of at most ``max_length`` characters. The middle is left out, because names differ at their ends."""
-    if len(name) <= max_length:
-        return name
-    tail = max_length // 2
-    return f"{name[: max_length - tail - 1]}…{name[-tail:]}"
-
-
 def _left(evidence: Evidence, width: float) -> float:
     """Inches for the names of the VMs. It is the same for every figure of full width, so that their times line up."""
     shared = shared_names(evidence)
@@ -122,7 +115,7 @@ def _columns(name: str) -> float:
 
 
 def _name(move: Move, width: float, shared: frozenset[str]) -> str:
-    return shortened(display_name(move["vm"], move["moid"], shared), 28 if width == WIDE else 15)
+    return fitted(display_name(move["vm"], move["moid"], shared), 28 if width == WIDE else 15)
 
 
 def _timeline(evidence: Evidence, moves: Sequence[Move], width: float) -> str:

@@ -18,14 +18,8 @@ from .document import statement
 from .integrity import damage
 from .model import Evidence, Experiment
 from .page import PAGE, STYLE
-from .summary import (
-    display_name,
-    longest_stall,
-    moving_windows,
-    outbound_moves,
-    shared_names,
-    worst_first,
-)
+from .rows import Entry, entries_of
+from .summary import label, longest_stall, moving_windows, outbound_moves, shared_names, watched_seconds, worst_first
 
 MAX_CURVES = 12  # beyond it a page is scrolled, not read
 _MARKUP = {ord(character): f"&#{ord(character)};" for character in "&\\`*_{}[]<>|#~$"}
@@ -64,6 +58,7 @@ def render_html(evidence: Evidence) -> str:
         style=STYLE,
         lead=lead(evidence),
         tone=tables.tone(evidence["overall"]["verdict"]),
+        todo=[(entry, tables.tone(entry.verdict) if entry.verdict else "open") for entry in entries_of(evidence)],
         notes=notes(evidence),
         tiles=tiles(evidence),
         t={table.key: table for table in tables.all_tables(evidence)},
@@ -84,8 +79,8 @@ def whole(text: str) -> str:
 def lead(evidence: Evidence) -> str:
     """Where and when, in one line."""
     run = evidence["run"]
-    end = f" to {wording.moment(run['finished'])}" if run["finished"] else ", not ended"
-    return f"{evidence['vcenter']['name']}, {wording.moment(run['started'])}{end}"
+    end = f" to {wording.local_moment(run['finished'])}" if run["finished"] else ", not ended"
+    return f"{evidence['vcenter']['name']}, {wording.local_moment(run['started'])}{end}"
 
 
 def notes(evidence: Evidence) -> list[tuple[str, bool]]:
@@ -107,8 +102,8 @@ def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
     stall, where = longest or (None, None)
     interval = ""
     if stall and where:
-        vm = display_name(where["vm"], where["moid"], shared_names(evidence))
-        interval = f"{stall['low']:.2f} to {stall['high']:.2f} s, {vm}"
+        note = tables.stall_cell(stall, watched_seconds(where)).note
+        interval = f"{note}; {label(where, shared_names(evidence))}"
     duration = wording.span(run["started"], run["finished"])
     moved = sum(m["result"] == "moved" for m in moves)
     stay, unseen = len(evidence["refusals"]), len(evidence["unobserved"])
@@ -143,7 +138,7 @@ def picture(evidence: Evidence, experiment: Experiment, number: int, *, alone: b
     sizes = (("wide", plots.WIDE), ("narrow", plots.NARROW)) if alone else (("", plots.SMALL),)
     return Picture(
         number,
-        tables.label(experiment, shared),
+        label(experiment, shared),
         statement(experiment, shared),
         curve_text(experiment),
         tuple((size, plots.curve(evidence, experiment, width)) for size, width in sizes),
@@ -183,7 +178,9 @@ def render_markdown(evidence: Evidence) -> str:
     """The same statements for a comment on a pull request."""
     whole = evidence["overall"]
     lines = [f"## {_escaped(title(evidence))}", "", f"**{whole['verdict']}**: {_escaped(whole['statement'])}", ""]
+    lines += ["### What to do", "", *map(_markdown_entry, entries_of(evidence)), ""]
     lines += [f"> {_escaped(text)}\n" for text, _bad in notes(evidence)]
+    lines += ["### What was proven", ""]
     lines += [f"- {_escaped(statement)}" for statement in evidence["statements"]]
     for table in tables.all_tables(evidence):
         lines += _markdown_table(table)
@@ -193,6 +190,12 @@ def render_markdown(evidence: Evidence) -> str:
     ):
         lines += ["", f"### {name}", "", *(f"- {key}: {_escaped(value)}" for key, value in facts)]
     return "\n".join(lines) + "\n"
+
+
+def _markdown_entry(entry: Entry) -> str:
+    verdict = f" ({entry.verdict})" if entry.verdict else ""
+    do = f" **{_escaped(entry.do)}**" if entry.do else ""
+    return f"- {_escaped(entry.title)}{verdict}: {_escaped(entry.means)}{do}"
 
 
 def _markdown_table(table: tables.Table) -> list[str]:

@@ -14,20 +14,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+from .._core.advice import GOOD, VERDICT_WORDS, title_of
 from .._core.wording import plural, stall_text
 from .._experiments.model import WORST_FIRST, worst
 from .model import Claim, Experiment, Gap, Move, Overall, Owner, Place, Record, Stall, Summary, VmName
 
-GOOD = ("uninterrupted", "completed")
-_WORDS = {
-    "lost": ("was lost", "were lost"),
-    "failed": ("failed", "failed"),
-    "restarted": ("was restarted", "were restarted"),
-    "stalled": ("stalled beyond the budget", "stalled beyond the budget"),
-    "unknown": ("could not be judged", "could not be judged"),
-    "completed": ("ran to completion", "ran to completion"),
-    "uninterrupted": ("was uninterrupted", "were uninterrupted"),
-}
+FENCE_KEPT = "the run could not lift the fence"
 _OPEN_CLAIMS: Mapping[Claim, str] = {
     "identity": "process and job are the same",
     "progress": "progress was kept",
@@ -64,6 +56,24 @@ def _vms(record: Record) -> Iterator[VmName]:
 def display_name(name: str, moid: str, shared: frozenset[str]) -> str:
     """The name of a VM as people see it: with its MoID if several VMs have this name."""
     return f"{name} ({moid})" if name in shared else name
+
+
+def label(experiment: Experiment, shared: frozenset[str]) -> str:
+    """Name and place of an experiment, ``GBM gbm_1 in ML-cpu-vm-04``. ``shared`` are names that several VMs have."""
+    return title_of({**experiment, "vms": vms_of(experiment, shared)})
+
+
+def vms_of(experiment: Experiment, shared: frozenset[str]) -> list[str]:
+    """The VMs of an experiment as people see them."""
+    vms = zip(experiment["vms"], experiment["moids"], strict=True)
+    return [display_name(name, moid, shared) for name, moid in vms]
+
+
+def watched_seconds(experiment: Experiment) -> float | None:
+    """For how long progress was seen, without the time when nothing watched; ``None`` if it was seen less than twice."""
+    points = experiment["curve"]
+    seconds = points[-1][0] - points[0][0] - experiment["unwatched_seconds"] if points else 0.0
+    return round(seconds, 1) if seconds > 0 else None
 
 
 def worst_first(experiments: Iterable[Experiment]) -> list[Experiment]:
@@ -115,14 +125,15 @@ def _experiments_sentence(record: Record, statements: list[str]) -> str:
         return statements[0]
     longest = longest_stall(experiments)
     stall, where = longest or (None, None)
-    place = f" in {display_name(where['vm'], where['moid'], shared_names(record))}" if where else ""
-    return f"Of {len(experiments)} experiments, {_counted(experiments)}; {stall_text(stall)}{place}."
+    watched = watched_seconds(where) if where else None
+    place = f": {label(where, shared_names(record))}" if where else ""
+    return f"Of {len(experiments)} experiments, {_counted(experiments)}; {stall_text(stall, watched)}{place}."
 
 
 def _counted(experiments: Iterable[Experiment]) -> str:
     """``2 were uninterrupted, 1 was restarted``, the worst first."""
     counts = Counter(e["verdict"] for e in experiments)
-    return ", ".join(f"{counts[v]} {_WORDS[v][counts[v] > 1]}" for v in WORST_FIRST if counts[v])
+    return ", ".join(f"{counts[v]} {VERDICT_WORDS[v][counts[v] > 1]}" for v in WORST_FIRST if counts[v])
 
 
 def _moves_sentence(record: Record) -> str:

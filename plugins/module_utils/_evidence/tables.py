@@ -10,10 +10,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from .._core.advice import GOOD
 from .._core.untrusted import printable
-from .._core.wording import after, moment, percent, plural, repeated, seconds, span
+from .._core.wording import after, experiment_name, local_moment, percent, plural, repeated, seconds, span
 from .model import Claim, Evidence, Experiment, Move, Rate, Stall, Throughput, Window
-from .summary import GOOD, display_name, outbound_moves, shared_names, worst_first
+from .summary import display_name, label, outbound_moves, shared_names, vms_of, worst_first
 
 MAX_NAMED = 12  # VM names in one cell; beyond it a number says more
 SAME_PROCESS = (
@@ -81,7 +82,7 @@ def experiments_table(evidence: Evidence) -> Table | None:
         for x in worst_first(evidence["experiments"])
     )
     heads = (
-        "VM",
+        "Experiment",
         "Owner",
         "Verdict",
         "Longest stall",
@@ -96,7 +97,9 @@ def experiments_table(evidence: Evidence) -> Table | None:
 
 
 def _named_experiment(experiment: Experiment, shared: frozenset[str]) -> Cell:
-    return Cell(label(experiment, shared), note=experiment["description"] or experiment["id"])
+    cluster = f", cluster {experiment['cluster']}" if experiment["cluster"] else ""
+    note = f"{', '.join(vms_of(experiment, shared))}{cluster}"
+    return Cell(experiment_name(experiment["description"], experiment["id"]), note=note)
 
 
 def _stall_and_freeze(experiment: Experiment) -> Cell:
@@ -253,7 +256,13 @@ def measurement_table(evidence: Evidence) -> Table | None:
     """How each experiment was measured; ``None`` without experiments."""
     experiments, shared = worst_first(evidence["experiments"]), shared_names(evidence)
     rows = tuple(_measured(x, shared) for x in experiments)
-    heads = ("VM", "Provider", "Samples", "Resolution", *(f"Throughput {w}" for w in ("before", "during", "after")))
+    heads = (
+        "Experiment",
+        "Provider",
+        "Samples",
+        "Resolution",
+        *(f"Throughput {w}" for w in ("before", "during", "after")),
+    )
     notes = {x["provider"]: x["capabilities"]["note"] or "precision not stated" for x in experiments}
     lead = (
         "Stalls shorter than the resolution cannot be distinguished from normal operation. Throughput is the progress per "
@@ -340,8 +349,8 @@ def environment_facts(evidence: Evidence) -> list[tuple[str, str]]:
         ("Collection", f"liveml.vsphere {run['collection'] or '(version not known)'}"),
         ("Purpose", f"{run['purpose']}{' ' + run['host'] if run['host'] else ''}"),
         ("Run ID", evidence["run_id"]),
-        ("Began", moment(run["started"])),
-        ("Ended", moment(run["finished"]) if run["finished"] else "not ended"),
+        ("Began", local_moment(run["started"])),
+        ("Ended", local_moment(run["finished"]) if run["finished"] else "not ended"),
         ("Result", run["result"] + (f", resumed {repeated(run['resumed'])}" if run["resumed"] else "")),
         *(_plan_facts(evidence) if run["purpose"] != "witness" else _window_facts(run.get("window"))),
         ("Stall budget", seconds(run["stall_budget"])),
@@ -393,18 +402,12 @@ def integrity_facts(evidence: Evidence) -> list[tuple[str, str]]:
     ]
 
 
-def label(experiment: Experiment, shared: frozenset[str]) -> str:
-    """The name of an experiment: its VM, or its VMs and their cluster."""
-    vms = zip(experiment["vms"], experiment["moids"], strict=True)
-    names = ", ".join(display_name(name, moid, shared) for name, moid in vms)
-    return f"{names}, cluster {experiment['cluster']}" if experiment["cluster"] else names
-
-
-def stall_cell(stall: Stall | None) -> Cell:
-    """A stall with the interval that contains its true length; never a bare zero."""
+def stall_cell(stall: Stall | None, watched: float | None = None) -> Cell:
+    """A stall with the interval that contains its true length, never a bare zero, and for how long was watched."""
     if stall is None:
         return Cell("not measured")
-    return Cell(f"{stall['seconds']:.2f} s", note=f"{stall['low']:.2f} to {stall['high']:.2f} s")
+    scale = f" of {seconds(watched)} watched" if watched else ""
+    return Cell(f"{stall['seconds']:.2f} s", note=f"{stall['low']:.2f} to {stall['high']:.2f} s{scale}")
 
 
 def powered_cell(move: Move) -> Cell:
@@ -413,7 +416,7 @@ def powered_cell(move: Move) -> Cell:
     if power_on is None or power_on["same"] is None:
         return Cell("not known", tone="open")
     if not power_on["same"]:
-        return Cell("NO", note=f"powered on again at {moment(power_on['after'])}", tone="bad")
+        return Cell("NO", note=f"powered on again at {local_moment(power_on['after'])}", tone="bad")
     same = proof["same"] if proof else None
     note = "" if same is None else "same processes" if same else "DIFFERENT PROCESSES"
     return Cell("yes", note=note, tone="bad" if same is False else "good")

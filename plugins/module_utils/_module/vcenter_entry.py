@@ -33,7 +33,12 @@ def run_module(
         with connected(connection_of(module.params), patience_of(module.params)) as client:
             result = body(module, VcenterSession(client))
     except VsphereError as error:
-        about = {"run_id": error.run_id, "option": error.option, "fenced": error.fenced}
+        about = {
+            "error": type(error).__name__,
+            "run_id": error.run_id,
+            "option": error.option,
+            "fenced": error.fenced,
+        }
         module.fail_json(msg=printable(str(error)), **{name: value for name, value in about.items() if value})
     finish(module, result)
 

@@ -622,6 +622,7 @@ class VerdictReached(Event):
     owner: str = ""
     cluster: str = ""
     vms: tuple[str, ...] = ()  # names of all VMs in which the experiment has nodes
+    description: str = ""
 
     @classmethod
     def of(cls, judgement: Judgement) -> VerdictReached:
@@ -646,6 +647,7 @@ class VerdictReached(Event):
             owner=experiment.owner,
             cluster=experiment.cluster,
             vms=tuple(vm_list(judgement)),
+            description=experiment.description,
         )
 
     def judgement(self, experiment: Experiment) -> Judgement:

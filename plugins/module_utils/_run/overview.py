@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .._core.wording import moment, plural
+from .._core.wording import local_moment, plural
 from .._experiments.model import Verdict
 from .events import Entry, LeftBehind, RunResumed, RunStarted
 from .model import MoveResult, Purpose
@@ -90,12 +90,12 @@ class RunOverview:
     @property
     def _standing(self) -> str:
         if self.status is RunStatus.RUNNING:
-            return f"under way since {moment(self.started)}{f' in process {self.pid}' if self.pid else ''}"
+            return f"under way since {local_moment(self.started)}{f' in process {self.pid}' if self.pid else ''}"
         if self.status is RunStatus.INTERRUPTED:
-            return f"interrupted, last seen at {moment(self.ended)}"
+            return f"interrupted, last seen at {local_moment(self.ended)}"
         if self.status is RunStatus.SUPERSEDED:
-            return f"never ended, last seen at {moment(self.ended)}; another run followed"
-        return f"{'succeeded' if self.result == 'success' else self.result} at {moment(self.ended)}"
+            return f"never ended, last seen at {local_moment(self.ended)}; another run followed"
+        return f"{'succeeded' if self.result == 'success' else self.result} at {local_moment(self.ended)}"
 
 
 def overviews(runs: Sequence[StoredRun], holder: Callable[[str], int | None]) -> list[RunOverview]:

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.closing import closing_lines
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.advice import FAILURES, VERDICTS, Failure
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.closing import MAX_LINES, closing_lines, failures
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import WORST_FIRST
+from hypothesis import given
+from hypothesis import strategies as st
 
 SUBJECT = "Evacuation of esx-05"
 
@@ -18,11 +23,13 @@ def move(vm: str, result: str = "moved", back: bool = False) -> dict[str, Any]:
 
 
 def experiment(vm: str, verdict: str = "uninterrupted", **more: Any) -> dict[str, Any]:
-    stall = {"seconds": 0.41, "low": 0.33, "high": 0.45}
-    return {"vm": {"moid": "vm-1", "name": vm}, "verdict": verdict, "longest_stall": stall, "detail": "", **more}
+    return {
+        "vm": {"moid": "vm-1", "name": vm}, "id": "job", "description": "GBM gbm_1", "verdict": verdict, "detail": "",
+        "longest_stall": {"seconds": 0.41, "low": 0.33, "high": 0.45}, "progress_before": 0.08, "progress_after": 0.21, **more,
+    }  # fmt: skip
 
 
-def test_a_run_that_went_well_is_seven_lines() -> None:
+def test_a_run_that_went_well_is_six_lines() -> None:
     moved = {
         "moves": [move("ML-1"), move("ML-2")], "experiments": [experiment("ML-1")], "unobserved": {"vm-2": "no server"},
     }  # fmt: skip
@@ -33,46 +40,109 @@ def test_a_run_that_went_well_is_seven_lines() -> None:
     assert lines == [
         "Evacuation of esx-05 succeeded. 2 of 2 VMs moved.",
         "esx-05 is in maintenance mode. Still on it, powered off: ML-9.",
-        "Experiment in ML-1: uninterrupted, longest stall 0.41 s (0.33 to 0.45 s)",
+        "GBM gbm_1 in ML-1: uninterrupted. Longest stall 0.41 s (0.33 to 0.45 s), progress 8 % → 21 %.",
         "No experiment was observed in 1 VM, so nothing is proven about these.",
         "Report: /runs/r1/report.html",
         "After the repair: ansible-playbook x",
     ]
 
 
+def test_what_the_evidence_knows_of_an_experiment_is_shown() -> None:
+    moved = {"moves": [move("ML-1")], "experiments": [experiment("ML-1")]}
+    known = experiment("ML-1", watched_seconds=10800.0)
+    lines = closing_lines(moved, subject=SUBJECT, failed=False, experiments=[known])
+    assert "Longest stall 0.41 s (0.33 to 0.45 s) of 3.0 h watched" in lines[1]
+
+
 def test_what_did_not_move_is_named() -> None:
     moves = [move("ML-1"), move("ML-2", "failed"), move("ML-3", "not_started"), move("ML-4", "gone")]
-    (line,) = closing_lines({"moves": moves}, subject=SUBJECT, failed=True)
-    assert line == ("Evacuation of esx-05 failed. 1 of 4 VMs moved. Not moved: ML-2, ML-3. No longer existing: ML-4.")
-    (line,) = closing_lines({"moves": [move("ML-1"), move("ML-1", back=True)]}, subject=SUBJECT, failed=True)
+    lines = closing_lines({"moves": moves}, subject=SUBJECT, failed=True)
+    assert lines == [
+        "Evacuation of esx-05 failed. 1 of 4 VMs moved. Not moved: ML-2, ML-3. No longer existing: ML-4.",
+        f"Next: {FAILURES[Failure.NOT_MOVED].text}",
+    ]
+    line, _next = closing_lines({"moves": [move("ML-1"), move("ML-1", back=True)]}, subject=SUBJECT, failed=True)
     assert line.endswith("1 of 1 VM moved. Moved back: ML-1.")
 
 
 def test_without_a_run_nothing_was_moved() -> None:
-    assert closing_lines({}, subject=SUBJECT, failed=True) == ["Evacuation of esx-05 failed. This call moved no VM."]
+    assert closing_lines({}, subject=SUBJECT, failed=True)[0] == "Evacuation of esx-05 failed. This call moved no VM."
     assert closing_lines({"moves": []}, subject=SUBJECT, failed=False) == [
         "Evacuation of esx-05 succeeded. No VM had to move."
     ]
 
 
 def test_a_run_that_ended_by_an_error_is_not_said_to_have_moved_nothing() -> None:
-    (line,) = closing_lines({"failed": True, "msg": "the disk is full", "run_id": "r1"}, subject=SUBJECT, failed=True)
-    assert line == "Evacuation of esx-05 failed. The report says which VMs moved."
+    moved = {"failed": True, "msg": "the disk is full", "error": "StateUnwritable", "run_id": "r1"}
+    lines = closing_lines(moved, subject=SUBJECT, failed=True)
+    assert lines == [
+        "Evacuation of esx-05 failed. The report says which VMs moved.",
+        f"Next: {FAILURES[Failure.STATE].text}",
+    ]
 
 
-def test_the_worst_experiments_come_first_and_are_few() -> None:
+FAILED = {"failed": True, "msg": "x"}
+MOVED = {"moves": [move("ML-1")]}
+
+
+@pytest.mark.parametrize(
+    ("moved", "steps", "failure"),
+    [
+        ({}, {"plan": {"refusals": [{"blocking": False}, {"blocking": True}]}}, Failure.CANNOT_LEAVE),
+        ({}, {"plan": {**FAILED, "error": "PlanRefused"}}, Failure.PLAN_REFUSED),
+        ({}, {"plan": {**FAILED, "error": "LoginRefused"}}, Failure.LOGIN),
+        ({}, {"plan": FAILED}, Failure.ERROR),
+        ({}, {}, Failure.ERROR),
+        ({**FAILED, "error": "RunBusy"}, {}, Failure.BUSY),
+        ({**FAILED, "error": "ConnectError"}, {"evidence": FAILED}, Failure.CONNECTION),
+        ({**MOVED, **FAILED, "interrupted": ["GBM gbm_1 in ML-1 was lost"]}, {}, Failure.INTERRUPTED),
+        ({"moves": [move("ML-1"), move("ML-1", back=True)], "interrupted": ["x"]}, {}, Failure.ROLLED_BACK),
+        ({"moves": [move("ML-1", "gone")]}, {}, Failure.GONE),
+        (MOVED, {"maintenance": FAILED}, Failure.MAINTENANCE),
+        (MOVED, {"home": {"failed": True}}, Failure.NOT_HOME),
+        (MOVED, {"evidence": FAILED, "maintenance": {"changed": True}}, Failure.EVIDENCE),
+    ],
+)
+def test_how_it_failed_is_said_with_what_to_do(moved: dict[str, Any], steps: dict[str, Any], failure: Failure) -> None:
+    assert failures(moved, steps)[0] is failure
+    lines = closing_lines(moved, subject=SUBJECT, failed=True, steps=steps, command="To continue: ansible-playbook x")
+    assert lines[-2:] == [f"Next: {FAILURES[failure].text}", "To continue: ansible-playbook x"]
+
+
+def test_the_worst_experiments_come_first_with_what_to_do() -> None:
     found = [experiment(f"ML-{n}") for n in range(1, 8)]
-    found[3] = experiment("ML-4", "lost", longest_stall=None, detail="its process is gone")
-    found[6] = experiment("ML-7", "stalled", vms=["ML-7", "ML-8"])
+    lost = {"longest_stall": None, "detail": "its process is gone", "recoverable": "yes", "recovery": "/ckpt"}
+    found[3] = experiment("ML-4", "lost", **lost, last_seen={"progress": 0.3, "at": None})
+    found[6] = experiment("ML-7", "stalled", vms=["ML-7", "ML-8"], stall_budget=0.2)
     lines = closing_lines({"moves": [], "experiments": found}, subject=SUBJECT, failed=True)
-    assert lines[1] == "Experiment in ML-4: lost, longest stall not measured (its process is gone)"
-    assert lines[2].startswith("Experiment in ML-7, ML-8: stalled, ")
-    assert lines[-1] == "2 more experiments, 2 of them uninterrupted or completed: see the report."
-    assert len(lines) == 7
+    assert lines[1:5] == [
+        "GBM gbm_1 in ML-4: lost. It was last seen at 30 %. "
+        "It has checkpoints (/ckpt): the work since the newest one is lost. What was seen: its process is gone.",
+        "  What to do: Start it again from its newest checkpoint.",
+        "GBM gbm_1 in ML-7, ML-8: stalled. Longest stall 0.41 s (0.33 to 0.45 s); 0.20 s were allowed. Progress 8 % → 21 %.",
+        f"  What to do: {VERDICTS['stalled'].do}",
+    ]
+    assert lines[-2] == "2 more experiments, 2 of them uninterrupted or completed: see the report."
+
+
+@given(st.lists(st.sampled_from(WORST_FIRST), max_size=14), st.booleans(), st.booleans())
+def test_there_are_ten_lines_at_most_and_no_experiment_is_left_out(
+    verdicts: list[str], failed: bool, hosted: bool
+) -> None:
+    found = [experiment(f"ML-{n}", verdict) for n, verdict in enumerate(verdicts)]
+    moved = {"moves": [move("ML-0")], "experiments": found, "unobserved": {"ML-99": "no server"}}
+    host = "esx-05 is in maintenance mode." if hosted else ""
+    lines = closing_lines(moved, subject=SUBJECT, failed=failed, host=host, report="/r", command="To continue: x")
+    assert len(lines) <= MAX_LINES
+    named = sum(line.startswith("GBM gbm_1 in") for line in lines)
+    more = sum(int(line.split()[0]) for line in lines if " more experiment" in line)
+    assert named + more == len(verdicts)
+    bad = [verdict for verdict in verdicts if verdict not in ("uninterrupted", "completed")]
+    assert sum("What to do: " in line for line in lines) >= min(len(bad), 1)
 
 
 def test_many_names_are_shortened_and_control_characters_removed() -> None:
     moves = [move(f"ML-{n}\x1b[2J", "failed") for n in range(12)]
-    (line,) = closing_lines({"moves": moves}, subject=SUBJECT, failed=True)
+    line, _next = closing_lines({"moves": moves}, subject=SUBJECT, failed=True)
     assert line.endswith(" and 2 more.")
     assert "\x1b" not in line

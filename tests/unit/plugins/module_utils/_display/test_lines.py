@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from typing import Any
 
 import pytest
@@ -177,3 +179,21 @@ def test_a_name_makes_no_line_of_its_own_and_moves_nothing(event: str) -> None:
     for each in events[: next(n for n, e in enumerate(events) if e["event"] == "move_finished")]:
         board.hear(*entries([each]))
     assert all(text.isprintable() for text in board.bars(ORIGIN + 5, 200, 10))
+
+
+def test_times_are_those_of_the_machine_and_the_first_line_names_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "CET-1")
+    time.tzset()
+    try:
+        started, found = (line(entry) for entry in entries([{"event": "run_started"}, {"event": "experiment_found"}]))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert started is not None
+    assert re.fullmatch(r"10:00:00  run r1 on .*; times in CET", started)
+    assert str(found).startswith("10:00:00  ML-cpu-vm-04 ")
+
+
+def test_a_verdict_names_its_experiment() -> None:
+    (entry,) = entries([{"event": "verdict", "description": "GBM gbm_1"}])
+    assert " GBM gbm_1 uninterrupted: ? % → ? %, longest stall 0.40 s (0.30 to 0.50 s)" in str(line(entry))

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core import wording
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import plots
 
 from tests.builders.journals import made_evidence
@@ -129,8 +130,8 @@ def test_any_name_is_drawn_as_it_is(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         (svg,) = plots.timelines(evidence, plots.NARROW)
-    assert plots.shortened(name, 15) in texts(svg)
-    assert len(plots.shortened(name, 15)) <= 15
+    assert wording.fitted(name, 15) in texts(svg)
+    assert len(wording.fitted(name, 15)) <= 15
 
 
 @pytest.mark.parametrize(("seconds", "unit"), [(200, "seconds"), (3000, "minutes"), (90000, "hours")])

@@ -67,7 +67,10 @@ def test_the_worst_stands_first_and_among_equals_the_longest_stall() -> None:
         ("uninterrupted", "ML-cpu-vm-01"),
         ("uninterrupted", "ML-cpu-vm-00"),
     ]
-    assert "longest stall 7.50 s (7.47 to 7.53 s) in ML-cpu-vm-03" in evidence["overall"]["statement"]
+    assert (
+        "longest stall 7.50 s (7.47 to 7.53 s) of 74 s watched: GBM gbm_3 in ML-cpu-vm-03"
+        in evidence["overall"]["statement"]
+    )
 
 
 def test_the_longest_stall_of_all_lies_within_the_bounds_of_all() -> None:

@@ -1,0 +1,307 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What each verdict and each failure means for the training, and what to do next. Pure.
+
+The last lines of a playbook, report, Markdown and the artifact take their sentences from here. An experiment is given
+as a row, as ``vm_migrate`` returns it. ``evidence_report`` adds what only the samples show: ``description``, ``watched_seconds``,
+``stall_budget``, ``recoverable`` and ``recovery``, ``names_process``, and ``last_seen``, ``fell_to`` and ``latest``, which are
+progress at a time: before it went back, after that, and at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from .wording import experiment_name, local_moment, percent, seconds, stall_text
+
+Row = Mapping[str, Any]
+GOOD = ("uninterrupted", "completed")
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What something means for the training, and what to do next."""
+
+    means: str
+    do: str
+
+    @property
+    def text(self) -> str:
+        """Both."""
+        return f"{self.means} {self.do}"
+
+
+VERDICTS: Mapping[str, Advice] = {
+    "uninterrupted": Advice(
+        "The training continued, and no progress was lost.",
+        "You do not have to do anything.",
+    ),
+    "completed": Advice(
+        "The training ran to its end while it was watched.",
+        "Fetch its result as usual. You do not have to do anything else.",
+    ),
+    "stalled": Advice(
+        "The training stood still for longer than allowed. No restart and no loss of progress was seen.",
+        "Do not start it again. Check that it still makes progress, and that no program that waits for it has given up.",
+    ),
+    "restarted": Advice(
+        "The training did not continue as it was: another process took over, or work is done again.",
+        "Check where it continued. If that is too early, stop it and start it again from a newer checkpoint.",
+    ),
+    "lost": Advice(
+        "The training stopped, and nothing continued it while it was watched.",
+        "Start it again, from a checkpoint if it has one.",
+    ),
+    "failed": Advice(
+        "The training ended with an error or was cancelled, as its server reports. Whether the move was the cause is not known.",
+        "Read the error in its log and remove the cause. Then start it again, from a checkpoint if it has one.",
+    ),
+    "unknown": Advice(
+        "It is not known whether the training was interrupted.",
+        "Look at the training itself. If it makes progress, let it run. If it does not run, start it again, from a checkpoint if it "
+        "has one.",
+    ),
+}
+# Of one experiment, and of several.
+VERDICT_WORDS: Mapping[str, tuple[str, str]] = {
+    "lost": ("was lost", "were lost"),
+    "failed": ("failed", "failed"),
+    "restarted": ("was restarted", "were restarted"),
+    "stalled": ("stalled beyond the budget", "stalled beyond the budget"),
+    "unknown": ("could not be judged", "could not be judged"),
+    "completed": ("ran to completion", "ran to completion"),
+    "uninterrupted": ("was uninterrupted", "were uninterrupted"),
+}
+NO_EXPERIMENT = Advice(
+    "No experiment was observed, so nothing is known about trainings in these VMs.",
+    "If you train in one of them, check your training yourself, and give the operator the address of its server.",
+)
+_IF_ALIVE = "If it makes progress, let it run."
+_CHECKPOINT = ", from a checkpoint if it has one"
+_FROM = {"yes": " from its newest checkpoint", "no": " from the beginning"}
+
+
+class Failure(StrEnum):
+    """A way in which a run can fail."""
+
+    CANNOT_LEAVE = "a VM cannot leave"
+    PLAN_REFUSED = "the plan was refused"
+    BUSY = "another run works for the host"
+    CONNECTION = "vCenter cannot be used"
+    LOGIN = "vCenter refused the login"
+    STATE = "the journal cannot be written"
+    ERROR = "an error"
+    NOT_MOVED = "VMs were not moved"
+    GONE = "a VM no longer exists"
+    ROLLED_BACK = "the run was rolled back"
+    INTERRUPTED = "an experiment was interrupted"
+    MAINTENANCE = "maintenance mode was not entered"
+    FENCE = "the fence could not be lifted"
+    NOT_HOME = "not every VM is home"
+    EVIDENCE = "the evidence could not be written"
+    CHANGED = "the record was changed"
+    UNFINISHED = "the run has not ended"
+
+
+_AGAIN = "Then run the same command again"
+FAILURES: Mapping[Failure, Advice] = {
+    Failure.CANNOT_LEAVE: Advice(
+        "A VM cannot leave, and the others were not moved without it.",
+        f"Remove the reasons above. {_AGAIN}.",
+    ),
+    Failure.PLAN_REFUSED: Advice(
+        "The plan was refused. The message above says why.",
+        f"Remove the reason. {_AGAIN}; where plans are approved, have the new plan approved first.",
+    ),
+    Failure.BUSY: Advice(
+        "Another process works for the same host or VM.",
+        f"Wait until it has ended; ansible-playbook liveml.vsphere.status shows it. {_AGAIN}.",
+    ),
+    Failure.CONNECTION: Advice(
+        "vCenter could not be used. That does not stop a training; a move that had begun may still end.",
+        f"Restore the connection. {_AGAIN}: it continues where it stopped.",
+    ),
+    Failure.LOGIN: Advice(
+        "vCenter refused the login. That does not stop a training.",
+        f"Correct user and password first, because more attempts may lock the account. {_AGAIN}.",
+    ),
+    Failure.STATE: Advice(
+        "The journal could not be written, so no further move was started.",
+        f"Make room in the state directory, or correct its permissions. {_AGAIN}: it continues where it stopped.",
+    ),
+    Failure.ERROR: Advice(
+        "An error ended this call. The message above says what went wrong.",
+        f"Correct it. {_AGAIN}: it continues where it stopped.",
+    ),
+    Failure.NOT_MOVED: Advice(
+        "Some VMs were not moved. The verdicts say how their trainings are.",
+        f"Remove the reasons that the report names. {_AGAIN}: it moves only what is left.",
+    ),
+    Failure.GONE: Advice(
+        "A VM is no longer in vCenter, so nothing is known about a training in it.",
+        "Find out who deleted or unregistered it.",
+    ),
+    Failure.ROLLED_BACK: Advice(
+        "The run failed and moved VMs back to where it had found them.",
+        f"Remove the cause. {_AGAIN}.",
+    ),
+    Failure.INTERRUPTED: Advice(
+        "An experiment was interrupted, so the run counts as failed.",
+        f"Inform its owner. {_AGAIN}: it does the rest.",
+    ),
+    Failure.MAINTENANCE: Advice(
+        "The moves are done, but the host did not enter maintenance mode.",
+        f"The message above says what prevents it. Remove that. {_AGAIN}.",
+    ),
+    Failure.FENCE: Advice(
+        "The fence of the host could not be lifted, so no VM can move there.",
+        "Take the host out of maintenance mode in vCenter, or run the restore of the host.",
+    ),
+    Failure.NOT_HOME: Advice(
+        "Some VMs are not home. The verdicts say how their trainings are.",
+        f"Remove the reasons above. {_AGAIN}: it moves only what is left.",
+    ),
+    Failure.EVIDENCE: Advice(
+        "The evidence could not be written, signed or verified, so do not rely on it as a proof.",
+        "The message above says why. The journal is still in the folder of the run.",
+    ),
+    Failure.CHANGED: Advice(
+        "The record was changed after the run, so it does not prove anything about a training.",
+        "Keep its folder as it is, find out who changed it, and check the trainings themselves.",
+    ),
+    Failure.UNFINISHED: Advice(
+        "The run was interrupted and has not ended. Moves may still be in flight.",
+        "Run the same command again: it continues the run, and moves only what is left.",
+    ),
+}
+# By the class of the error with which a module fails.
+_OF_ERRORS = {
+    "PlanRefused": Failure.PLAN_REFUSED,
+    "RunBusy": Failure.BUSY,
+    "ConnectError": Failure.CONNECTION,
+    "LoginRefused": Failure.LOGIN,
+    "StateUnwritable": Failure.STATE,
+}
+
+
+def failure_of_error(error: str) -> Failure:
+    """The failure of a module that failed with an error of this class."""
+    return _OF_ERRORS.get(error, Failure.ERROR)
+
+
+def title_of(row: Row) -> str:
+    """Name and place of an experiment, ``GBM gbm_1 in ML-cpu-vm-04``."""
+    vms = list(row.get("vms") or [row["vm"]["name"] if isinstance(row.get("vm"), Mapping) else row["vm_name"]])
+    cluster = f" (cluster {row['cluster']})" if row.get("cluster") else ""
+    return f"{experiment_name(row.get('description') or '', row['id'])} in {', '.join(vms)}{cluster}"
+
+
+def stall_of(row: Row) -> str:
+    """The longest stall of an experiment, beside the time that it was watched."""
+    return stall_text(row.get("longest_stall"), row.get("watched_seconds"))
+
+
+def reason_of(row: Row) -> str:
+    """What led to a verdict that is not good, as a sentence; "" if nothing more is known."""
+    # It may begin with the name of a VM, whose first letter must stay as it is.
+    return f"What was seen: {row['detail']}." if row.get("detail") and row["verdict"] not in GOOD else ""
+
+
+def seen_of(row: Row) -> str:
+    """What was seen of an experiment, beyond its verdict, and with all that is proven although the verdict is not good."""
+    sentences = {
+        "stalled": _stalled,
+        "restarted": _restarted,
+        "lost": _ended,
+        "failed": _ended,
+        "unknown": _unknown,
+    }.get(row["verdict"], _continued)
+    return " ".join(sentences(row))
+
+
+def do_of(row: Row) -> str:
+    """What to do about an experiment."""
+    start = _FROM.get(str(row.get("recoverable")))
+    text = VERDICTS[row["verdict"]].do
+    if (row.get("last_seen") or {}).get("progress"):
+        text = text.replace(_IF_ALIVE, f"If it is further than {percent(row['last_seen']['progress'])}, let it run.")
+    return text.replace(_CHECKPOINT, start) if start else text
+
+
+def _continued(row: Row) -> Iterator[str]:
+    progress = _progress(row)
+    yield f"{_stall_sentence(row)}{f', progress {progress}' if progress else ''}."
+
+
+def _stalled(row: Row) -> Iterator[str]:
+    budget, progress = row.get("stall_budget"), _progress(row)
+    yield f"{_stall_sentence(row)}{'' if budget is None else f'; {seconds(budget)} were allowed'}."
+    if progress:
+        yield f"Progress {progress}."
+
+
+def _restarted(row: Row) -> Iterator[str]:
+    seen, later, progress = row.get("last_seen"), row.get("fell_to"), _progress(row)
+    if seen and later:
+        yield f"It was seen at {_at(seen)}, and later at {_at(later)}: the work between them was lost, or is done again."
+    elif progress and row["progress_before"] <= row["progress_after"] and row.get("progress_claim") != "refuted":
+        yield f"No loss of progress was seen: {progress}."
+    if row.get("latest"):
+        yield f"It was last seen at {_at(row['latest'])}."
+
+
+def _ended(row: Row) -> Iterator[str]:
+    yield from _last_seen(row)
+    recovery = f" ({row['recovery']})" if row.get("recovery") else ""
+    match row.get("recoverable"):
+        case "yes":
+            yield f"It has checkpoints{recovery}: the work since the newest one is lost."
+        case "no":
+            yield f"It has no checkpoint to continue from{recovery}: what it has not saved is lost."
+        case _:
+            yield "Whether it has a checkpoint is not known."
+
+
+def _unknown(row: Row) -> Iterator[str]:
+    yield from _proven(row)
+    stall, gap = row.get("longest_stall"), row.get("unwatched_seconds") or 0.0
+    if stall:
+        yield f"While it was watched, it stood still for at most {stall['high']:.2f} s."
+    if gap:
+        yield f"Nothing watched it for {seconds(gap)}, so it may have stood still for as long as that."
+    yield from _last_seen(row)
+
+
+def _proven(row: Row) -> Iterator[str]:
+    same = "every answer came from the same process and job" if row.get("names_process", True) else "it is the same run"
+    proven = [same] if row.get("identity") == "proven" else []
+    if row.get("progress_claim") == "proven":
+        proven.append(f"its progress continued{f', {_progress(row)}' if _progress(row) else ''}")
+    yield f"Proven all the same: {', and '.join(proven)}." if proven else "Nothing is proven."
+
+
+def _last_seen(row: Row) -> Iterator[str]:
+    last, progress = row.get("last_seen"), row.get("progress_after")
+    if last or progress is not None:
+        yield f"It was last seen at {_at(last or {'progress': progress})}."
+
+
+def _stall_sentence(row: Row) -> str:
+    text = stall_of(row)
+    return text[:1].upper() + text[1:]
+
+
+def _progress(row: Row) -> str:
+    """Progress before and after, ``12 % → 40 %``; empty unless both are known."""
+    before, after = row.get("progress_before"), row.get("progress_after")
+    return "" if before is None or after is None else f"{percent(before)} → {percent(after)}"
+
+
+def _at(seen: Row) -> str:
+    at = f" at {local_moment(seen['at'])}" if seen.get("at") else ""
+    return f"{percent(seen['progress'])}{at}"

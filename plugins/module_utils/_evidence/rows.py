@@ -1,0 +1,148 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What people must do after a run: about each experiment, and about what failed. Pure.
+
+Reports and last lines show the same rows, so that their figures are the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from .._core.advice import FAILURES, GOOD, NO_EXPERIMENT, VERDICTS, Failure, do_of, reason_of, seen_of, title_of
+from .._core.wording import plural, span
+from .model import Evidence, Experiment
+from .summary import FENCE_KEPT, is_intact, outbound_moves, shared_names, vms_of, watched_seconds, worst_first
+
+MAX_ENTRIES = 12  # experiments that are described one by one; the tables have all
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What it is about, its verdict or "", what that means and what was seen, and what to do."""
+
+    title: str
+    verdict: str
+    means: str
+    do: str
+
+
+def rows_of(evidence: Evidence) -> list[dict[str, Any]]:
+    """A row for each experiment, the worst first, as ``_core/advice.py`` takes it."""
+    shared = shared_names(evidence)
+    return [_row(evidence, experiment, shared) for experiment in worst_first(evidence["experiments"])]
+
+
+def _row(evidence: Evidence, experiment: Experiment, shared: frozenset[str]) -> dict[str, Any]:
+    last_seen, fell_to, latest = _sightings(evidence, experiment)
+    row: dict[str, Any] = {
+        "vm": {"moid": experiment["moid"], "name": experiment["vm"]},
+        "vms": vms_of(experiment, shared),
+        "identity": experiment["claims"]["identity"],
+        "progress_claim": experiment["claims"]["progress"],
+        "stall_claim": experiment["claims"]["stall"],
+        "watched_seconds": watched_seconds(experiment),
+        "stall_budget": evidence["run"]["stall_budget"],
+        "recoverable": experiment["recoverable"]["state"],
+        "recovery": experiment["recoverable"]["detail"],
+        "names_process": experiment["capabilities"]["identity"] == "process",
+        "last_seen": last_seen,
+        "fell_to": fell_to,
+        "latest": latest,
+        **{
+            key: experiment[key]
+            for key in (
+                "provider", "id", "description", "owner", "cluster", "verdict", "longest_stall", "longest_freeze",
+                "resolution", "progress_before", "progress_after", "samples", "unwatched_seconds", "detail",
+            )
+        },
+    }  # fmt: skip
+    return {**row, "title": title_of(row), "seen": seen_of(row), "reason": reason_of(row), "what_to_do": do_of(row)}
+
+
+def _sightings(evidence: Evidence, experiment: Experiment) -> list[dict[str, Any] | None]:
+    """The last progress before it went back, the first one after that, and the last one of all."""
+    points = experiment["curve"]
+    latest = points[-1] if points else None
+    before, after = next((pair for pair in itertools.pairwise(points) if pair[1][1] < pair[0][1]), (latest, None))
+    return [_sighting(evidence, point) for point in (before, after, latest)]
+
+
+def _sighting(evidence: Evidence, point: list[float] | None) -> dict[str, Any] | None:
+    """Progress at a time. The time is not known if the machine that took the sample was restarted during the run."""
+    if point is None:
+        return None
+    run, (offset, progress) = evidence["run"], point
+    end = span(run["started"], run["finished"])
+    known = offset >= 0 and (end is None or offset <= end + 1)  # the clocks of samples and journal are read apart
+    at = datetime.fromisoformat(run["started"]) + timedelta(seconds=offset)
+    text = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"progress": progress, "at": text if known else None}
+
+
+def failures_of(evidence: Evidence) -> list[Failure]:
+    """How the run failed, apart from its experiments."""
+    run, moves = evidence["run"], outbound_moves(evidence["moves"])
+    found = {
+        Failure.CHANGED: not is_intact(evidence),
+        Failure.UNFINISHED: run["result"] == "unfinished",
+        Failure.ROLLED_BACK: run["rolled_back"] is not None,
+        Failure.NOT_MOVED: run["rolled_back"] is None and bool(evidence["left_behind"]),
+        Failure.GONE: any(move["result"] == "gone" for move in moves),
+        Failure.FENCE: FENCE_KEPT in (evidence["fence"] or ""),
+    }
+    return [failure for failure, applies in found.items() if applies]
+
+
+def entries_of(evidence: Evidence) -> list[Entry]:
+    """What to do, the most urgent first: failures of the run, then its experiments, then what is well."""
+    rows = rows_of(evidence)
+    bad = [row for row in rows if row["verdict"] not in GOOD]
+    entries = [_failed(failure) for failure in failures_of(evidence)]
+    entries += [_experiment(row, reason=len(rows) > 1) for row in bad[:MAX_ENTRIES]]
+    more = len(bad) - MAX_ENTRIES
+    if more > 0:
+        entries.append(Entry(plural(more, "more experiment"), "", "They are in the table of experiments.", ""))
+    entries += _good([row for row in rows if row["verdict"] in GOOD])
+    if not rows:
+        entries.append(Entry("Experiments", "", NO_EXPERIMENT.means, NO_EXPERIMENT.do))
+    return entries
+
+
+def _failed(failure: Failure) -> Entry:
+    advice, title = FAILURES[failure], str(failure)
+    return Entry(title if title.startswith("VM") else title[:1].upper() + title[1:], "", advice.means, advice.do)
+
+
+def _experiment(row: dict[str, Any], *, reason: bool) -> Entry:
+    """The entry of an experiment. If it is the only one, the statement above gives the reason of its verdict."""
+    parts = (VERDICTS[row["verdict"]].means, row["seen"], row["reason"] if reason else "")
+    return Entry(row["title"], row["verdict"], " ".join(filter(None, parts)), row["what_to_do"])
+
+
+def _good(rows: Iterable[dict[str, Any]]) -> list[Entry]:
+    """One entry for each good verdict; a single experiment is named."""
+    found = []
+    for verdict in GOOD:
+        own = [row for row in rows if row["verdict"] == verdict]
+        if len(own) == 1:
+            found.append(_experiment(own[0], reason=False))
+        elif own:
+            advice = VERDICTS[verdict]
+            found.append(Entry(plural(len(own), "experiment"), verdict, advice.means, advice.do))
+    return found
+
+
+def artifact_advice(evidence: Evidence) -> str:
+    """What the whole run means and what to do, for a job that passes only a few words on."""
+    verdict = evidence["overall"]["verdict"]
+    about = VERDICTS[verdict] if evidence["experiments"] else NO_EXPERIMENT
+    failures = [FAILURES[failure] for failure in failures_of(evidence)][:1]
+    doubtful = bool(failures) and verdict in ("unknown", *GOOD)  # then the verdict follows from the failure
+    return " ".join(advice.text for advice in (failures if doubtful else [about, *failures]))

@@ -1,0 +1,177 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What verdicts and failures mean and what to do: something for each of them, and never more than was seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core import advice
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.advice import FAILURES, VERDICTS, Failure
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import VsphereError
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import WORST_FIRST, Verdict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.labs import ROOT
+
+STALL = {"seconds": 0.41, "low": 0.33, "high": 0.45}
+AT = "2026-01-31T09:12:03.120Z"
+CLAIMS = st.sampled_from(["proven", "refuted", "unknown"])
+PROGRESS = st.none() | st.floats(0, 1)
+SEEN = st.none() | st.fixed_dictionaries({"progress": st.floats(0, 1), "at": st.sampled_from([None, AT])})
+ROWS = st.fixed_dictionaries(
+    {
+        "id": st.just("job"),
+        "vms": st.just(["ML-1"]),
+        "verdict": st.sampled_from(WORST_FIRST),
+        "longest_stall": st.sampled_from([None, STALL]),
+        "identity": CLAIMS,
+        "progress_claim": CLAIMS,
+        "progress_before": PROGRESS,
+        "progress_after": PROGRESS,
+        "unwatched_seconds": st.sampled_from([0.0, 26.0]),
+        "detail": st.sampled_from(["", "its process is gone"]),
+    },
+    optional={
+        "last_seen": SEEN,
+        "fell_to": SEEN,
+        "latest": SEEN,
+        "watched_seconds": st.sampled_from([None, 34.0]),
+        "stall_budget": st.sampled_from([None, 5.0]),
+        "recoverable": st.sampled_from(["yes", "no", "unknown"]),
+        "recovery": st.sampled_from(["", "/checkpoints"]),
+        "names_process": st.booleans(),
+    },
+)
+
+
+def row(verdict: str, **more: Any) -> dict[str, Any]:
+    known = {
+        "id": "job", "description": "GBM gbm_1", "vms": ["ML-1"], "verdict": verdict, "longest_stall": STALL,
+        "progress_before": 0.08, "progress_after": 0.21, "identity": "proven", "progress_claim": "proven", "detail": "",
+    }  # fmt: skip
+    return {**known, **more}
+
+
+@pytest.fixture(autouse=True)
+def _in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advice, "local_moment", lambda at: f"{at[11:19]} UTC")
+
+
+def test_each_verdict_and_each_failure_has_advice_in_whole_sentences() -> None:
+    assert set(VERDICTS) == set(advice.VERDICT_WORDS) == {str(verdict) for verdict in Verdict}
+    assert set(FAILURES) == set(Failure)
+    for each in (*VERDICTS.values(), *FAILURES.values(), advice.NO_EXPERIMENT):
+        assert each.means.endswith(".")
+        assert each.do.endswith(".")
+        assert len(each.text) < 260, "it is shown on one screen with everything else"
+
+
+def test_the_documentation_has_all_advice() -> None:
+    text = " ".join((ROOT / "docs/docsite/rst/explanation_verdicts.rst").read_text().split())
+    for name, each in {**VERDICTS, **FAILURES, "no experiment": advice.NO_EXPERIMENT}.items():
+        assert f"* - {name} - {each.means} - {each.do}" in text
+
+
+def test_every_error_of_a_module_is_a_failure() -> None:
+    def classes(of: type[VsphereError]) -> set[str]:
+        return {of.__name__, *(name for each in of.__subclasses__() for name in classes(each))}
+
+    known = classes(VsphereError)
+    assert set(advice._OF_ERRORS) <= known
+    assert {advice.failure_of_error(name) for name in known} >= {Failure.ERROR, Failure.LOGIN, Failure.CONNECTION}
+    assert advice.failure_of_error("") is Failure.ERROR
+
+
+@given(ROWS)
+def test_no_more_is_said_than_was_seen(row: dict[str, Any]) -> None:
+    seen, verdict = advice.seen_of(row), row["verdict"]
+    assert seen == "" or seen.endswith(".")
+    assert "None" not in seen + advice.do_of(row)
+    assert ("every answer came from the same process" in seen) <= (row["identity"] == "proven")
+    assert ("its progress continued" in seen) <= (row["progress_claim"] == "proven")
+    assert (" UTC" in seen) <= any((row.get(key) or {}).get("at") for key in ("last_seen", "fell_to", "latest"))
+    assert ("of 34 s watched" in seen) <= (row.get("watched_seconds") == 34.0)
+    assert ("were allowed" in seen) <= (row.get("stall_budget") is not None)
+    assert ("not saved is lost" in seen) <= (row.get("recoverable") == "no")
+    assert ("since the newest one is lost" in seen) <= (row.get("recoverable") == "yes")
+    assert ("No loss of progress" in seen) <= (row["progress_claim"] != "refuted")
+    if verdict in ("lost", "restarted", "failed"):
+        assert "tall" not in seen, "a dead process does not stall"
+    if "→" in seen:
+        assert None not in (row["progress_before"], row["progress_after"])
+    assert (f"{STALL['low']:.2f}" in seen) <= (row["longest_stall"] is not None)
+
+
+def test_a_lost_training_has_a_time_and_a_place_to_start_again() -> None:
+    last = {"progress": 0.3, "at": AT}
+    lost = row("lost", last_seen=last, detail="its process is gone", recoverable="yes", recovery="checkpoint /c")
+    assert advice.seen_of(lost) == (
+        "It was last seen at 30 % at 09:12:03 UTC. "
+        "It has checkpoints (checkpoint /c): the work since the newest one is lost."
+    )
+    assert advice.do_of(lost) == "Start it again from its newest checkpoint."
+    lost |= {"recoverable": "no", "recovery": "", "last_seen": None}
+    assert advice.seen_of(lost).startswith("It was last seen at 21 %. ")
+    assert advice.seen_of(lost).endswith("It has no checkpoint to continue from: what it has not saved is lost.")
+    assert advice.do_of(lost) == "Start it again from the beginning."
+    assert advice.do_of(row("lost")) == VERDICTS["lost"].do
+
+
+def test_the_reason_of_a_verdict_is_shown_as_it_was_written() -> None:
+    assert (
+        advice.reason_of(row("lost", detail="ml-1: its process is gone")) == "What was seen: ml-1: its process is gone."
+    )
+    assert advice.reason_of(row("uninterrupted", detail="progress may follow the wall clock")) == ""
+    assert advice.reason_of(row("lost")) == ""
+
+
+def test_a_restarted_training_shows_from_where_to_where_it_fell() -> None:
+    latest = {"progress": 0.21, "at": AT}
+    fallen = row(
+        "restarted", last_seen={"progress": 0.3, "at": AT}, fell_to={"progress": 0.1, "at": None}, latest=latest
+    )
+    assert advice.seen_of(fallen) == (
+        "It was seen at 30 % at 09:12:03 UTC, and later at 10 %: the work between them was lost, or is done again. "
+        "It was last seen at 21 % at 09:12:03 UTC."
+    )
+    assert advice.seen_of(row("restarted")) == "No loss of progress was seen: 8 % → 21 %."
+    assert advice.seen_of(row("restarted", progress_after=0.05)) == ""
+
+
+def test_an_unknown_verdict_says_what_is_proven_and_how_long_the_stall_was_at_most() -> None:
+    gap = row(
+        "unknown",
+        unwatched_seconds=26.0,
+        detail="part of the move was not watched",
+        last_seen={"progress": 0.21, "at": AT},
+    )
+    assert advice.seen_of(gap) == (
+        "Proven all the same: every answer came from the same process and job, and its progress continued, 8 % → 21 %. "
+        "While it was watched, it stood still for at most 0.45 s. "
+        "Nothing watched it for 26 s, so it may have stood still for as long as that. "
+        "It was last seen at 21 % at 09:12:03 UTC."
+    )
+    assert "If it is further than 21 %, let it run." in advice.do_of(gap)
+    assert advice.do_of(row("unknown")) == VERDICTS["unknown"].do
+    nothing = row("unknown", identity="unknown", progress_claim="unknown", longest_stall=None, progress_after=None)
+    assert advice.seen_of(nothing) == "Nothing is proven."
+
+
+def test_a_stall_is_shown_beside_what_was_watched_and_what_was_allowed() -> None:
+    assert advice.seen_of(row("uninterrupted", watched_seconds=10800.0)) == (
+        "Longest stall 0.41 s (0.33 to 0.45 s) of 3.0 h watched, progress 8 % → 21 %."
+    )
+    assert advice.seen_of(row("stalled", stall_budget=0.2)) == (
+        "Longest stall 0.41 s (0.33 to 0.45 s); 0.20 s were allowed. Progress 8 % → 21 %."
+    )
+
+
+def test_the_name_of_the_experiment_comes_first() -> None:
+    assert advice.title_of(row("lost", cluster="c", vms=["ML-1", "ML-2"])) == "GBM gbm_1 in ML-1, ML-2 (cluster c)"
+    assert advice.title_of({"id": "job", "vm_name": "ML-1"}) == "job in ML-1"
+    assert advice.title_of({"id": "$" * 90, "vm": {"name": "ML-1"}}) == f"{'$' * 29}…{'$' * 30} in ML-1"

@@ -1,0 +1,43 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Times as people read them: on their own clock, with its zone, and in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import clock, local_moment, zone_name
+
+AT = "2026-07-31T22:12:03.120Z"
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        (UTC, "2026-07-31 22:12:03 UTC"),
+        (ZoneInfo("Europe/Berlin"), "2026-08-01 00:12:03 CEST (2026-07-31 22:12:03 UTC)"),
+        (ZoneInfo("America/New_York"), "2026-07-31 18:12:03 EDT (22:12:03 UTC)"),
+        (ZoneInfo("Asia/Kathmandu"), "2026-08-01 03:57:03 UTC+05:45 (2026-07-31 22:12:03 UTC)"),
+        (timezone(timedelta(hours=-3)), "2026-07-31 19:12:03 UTC-03:00 (22:12:03 UTC)"),
+    ],
+)
+def test_a_time_is_shown_on_the_clock_of_the_reader_and_in_utc(zone: timezone | ZoneInfo, text: str) -> None:
+    assert local_moment(AT, zone) == text
+    assert f" {clock(AT, zone)} {zone_name(AT, zone)}" in f" {text}"
+
+
+def test_the_zone_of_the_machine_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time  # noqa: PLC0415 - only this test changes the zone
+
+    monkeypatch.setenv("TZ", "CET-1")
+    time.tzset()
+    try:
+        assert local_moment("2026-01-31T09:12:03.120Z") == "2026-01-31 10:12:03 CET (09:12:03 UTC)"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert local_moment(None) == "not known"
