@@ -392,6 +392,10 @@ experiments:
       description: Seconds during which the experiment was not watched.
       type: float
       sample: 0.0
+    description:
+      description: Name of the experiment as its owner knows it, or empty.
+      type: str
+      sample: GBM gbm_arr_delay_1
     detail:
       description: What was seen, if the verdict needs an explanation.
       type: str
@@ -470,6 +474,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import failures_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
     Ended,
+    MoveResult,
     Purpose,
     Rules,
     RunReport,
@@ -592,11 +597,23 @@ def result_of(report: RunReport, on_verdict: str = "stop") -> dict[str, Any]:
         result["placements"] = {account.vm_name: account.host for account in accounts}
     if report.folder is not None:
         result["run_dir"] = str(report.folder)
-    failures = [*report.failures, *([outcome.stopped] if outcome.stopped else [])]
+    failures = failures_in(report)
     tolerated = result["interrupted"] if on_verdict == "continue" else []
     if set(failures) - set(tolerated):
         result["failure"] = ". ".join(as_sentence(failure) for failure in failures) + "."
     return result
+
+
+def failures_in(report: RunReport) -> list[str]:
+    """One sentence for each failure. Why the run stopped is said once, and that no further move started only if one was left."""
+    outcome, found = report.outcome, list(report.failures)
+    said = found and report.rolled_back is None and not outcome.interrupted
+    if outcome.stopped and not (said or any(failure.startswith(outcome.stopped) for failure in found)):
+        found.append(outcome.stopped)
+    left = any(ended.result is MoveResult.NOT_STARTED for ended in outcome.ended)
+    if outcome.stopped and left and not any("no further move was started" in failure for failure in found):
+        found.append("No further move was started")
+    return found
 
 
 def warn_unrecoverable(module: AnsibleModule, experiments: Iterable[Experiment]) -> None:

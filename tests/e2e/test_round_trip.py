@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.advice import FAILURES, Failure
 
 from tests.labs import Lab, play, running_lab, started_play
 from tests.measuring import PATIENCE, Measured, until
@@ -61,7 +62,11 @@ def test_round_trip_under_real_training_then_a_killed_server(tmp_path: Path, mea
         lab.post(f"guests/{TRAINS}", action="kill")
         text, _errors = process.communicate(timeout=PATIENCE)
         assert process.returncode != 0
-        assert f"experiment in {TRAINS} is lost" in text
+        assert f"in {TRAINS} was lost: its process is gone" in text
+        last = text[text.rindex("Evacuation of esx-05 failed. ") :]
+        assert f"in {TRAINS}: lost. It was last seen at " in last
+        assert "What to do: Start it again" in last
+        assert FAILURES[Failure.INTERRUPTED].text in last
 
 
 def proved(document: dict, lab: Lab, leaving: set[str], measured: Measured) -> None:

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from .._core.advice import VERDICT_WORDS, title_of
+from .._core.codec import encoded
 from .._core.errors import CallFailed, ConnectError, PermissionMissing, StateUnwritable, VsphereError
 from .._experiments.clusters import merged, vm_list
 from .._experiments.model import Judgement
@@ -104,8 +106,14 @@ def _result_text(result: MoveResult, fault: str) -> str:
 
 
 def _harm(judgement: Judgement) -> str:
-    detail = f": {judgement.detail}" if judgement.detail else ""
-    return f"the experiment in {', '.join(vm_list(judgement))} is {judgement.verdict}{detail}"
+    return f"{verdict_text(judgement)}{f': {judgement.detail}' if judgement.detail else ''}"
+
+
+def verdict_text(judgement: Judgement) -> str:
+    """An experiment and its verdict, ``GBM gbm_1 in ML-cpu-vm-04 was lost``."""
+    experiment = judgement.experiment
+    row = {**encoded(experiment), "vms": vm_list(judgement)}
+    return f"{title_of(row)} {VERDICT_WORDS[judgement.verdict][0]}"
 
 
 class Executor:
@@ -429,7 +437,7 @@ class Executor:
     def _failed(self, what: str) -> None:
         self._failures += 1
         if self._rules.stop_on_failure and self._failures >= self._rules.max_failures and not self._stopped:
-            self._stopped = f"{what}; no further move was started"
+            self._stopped = what
 
     def _enforce_deadlines(self) -> None:
         now = self._clock()
@@ -455,11 +463,11 @@ class Executor:
         for vm in [vm for vm in self._settling if self._watch.settled(vm)]:
             if self._unwritable is not None:
                 return  # the verdict before was the first that could not be written
-            move = self._settling.pop(vm)
+            self._settling.pop(vm)
             for judgement in self._watch.judge(vm):
                 self._note(VerdictReached.of(judgement))
                 if must_stop_run(judgement) and self._rules.stop_on_verdict:
-                    self._failed(f"the experiment {judgement.experiment.id} in {move.vm_name} is {judgement.verdict}")
+                    self._failed(verdict_text(judgement))
 
     # stopping
 

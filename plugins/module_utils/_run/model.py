@@ -82,7 +82,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run achieved. ``stopped`` is why no further move was started, "" if all were."""
+    """What a run achieved. ``stopped`` is the failure after which no further move started, "" without one.
+
+    All moves may have started by then.
+    """
 
     ended: tuple[Ended, ...]
     judgements: tuple[Judgement, ...]

@@ -14,9 +14,18 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import RunRequest
-from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import SPEC, request_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import failures_of, verdict_text
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
+    Ended,
+    MoveResult,
+    Outcome,
+    RolledBack,
+    RunReport,
+    RunRequest,
+)
+from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import SPEC, request_of, result_of
 
 from tests.builders.estates import INFO
 
@@ -55,3 +64,45 @@ def test_a_fence_needs_a_host(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="there is no host") as refused:
         asked(tmp_path, fence=True)
     assert refused.value.option == "fence"
+
+
+LOST = Judgement(
+    Experiment("vm-1", "ML-1", "h2o3", "$03017f00000132d4ffffffff$_adf5", "1", "", description="GBM gbm_1"),
+    Verdict.LOST, "unknown", "unknown", "unknown", None, None, 0.1, 0.3, detail="its process is gone",
+)  # fmt: skip
+
+
+def reported(*results: MoveResult, stopped: str, interrupted: bool = False, back: bool = False) -> dict[str, Any]:
+    """What the module returns for these moves, of which the first lost its experiment."""
+    moves = [
+        Move(n, f"vm-{n}", f"ML-{n}", "h5", "esx-05", "h6", "esx-06", 2**30, 9.0) for n in range(1, len(results) + 1)
+    ]
+    ended = tuple(
+        Ended(
+            move,
+            result,
+            "h6" if result is MoveResult.MOVED else "h5",
+            "esx-06" if result is MoveResult.MOVED else "esx-05",
+        )
+        for move, result in zip(moves, results, strict=True)
+    )
+    outcome = Outcome(ended, (LOST,), stopped, interrupted)
+    rolled_back = RolledBack(Outcome((), (LOST,)), ()) if back else None
+    return result_of(RunReport("r1", None, outcome, failures_of(outcome), rolled_back=rolled_back))
+
+
+def test_an_interrupted_experiment_is_named_once_and_no_move_is_said_to_be_missing_if_all_were_made() -> None:
+    told = "GBM gbm_1 in ML-1 was lost: its process is gone."
+    stopped = verdict_text(LOST)
+    assert reported(MoveResult.MOVED, MoveResult.MOVED, stopped=stopped)["failure"] == told
+    assert reported(MoveResult.MOVED, stopped=stopped, back=True)["failure"] == told
+    some = reported(MoveResult.MOVED, MoveResult.NOT_STARTED, stopped=stopped)["failure"]
+    assert some == f"ML-2 was left on esx-05 (not started). {told} No further move was started."
+
+
+def test_why_a_run_stopped_is_said_if_no_failure_says_it() -> None:
+    ctrl_c = "the run was interrupted; moves in flight were completed, no further move was started"
+    told = reported(MoveResult.MOVED, stopped=ctrl_c, interrupted=True)["failure"]
+    assert told == f"GBM gbm_1 in ML-1 was lost: its process is gone. The {ctrl_c[4:]}."
+    failed = reported(MoveResult.FAILED, stopped="the move of ML-1 failed (NoPermission)", back=True)["failure"]
+    assert failed.endswith("The move of ML-1 failed (NoPermission).")

@@ -112,7 +112,7 @@ def test_a_harmed_experiment_rolls_back_also_the_host_that_is_empty_by_then(stat
     report = run(world, state, Watching("vm-1"))
     assert world.where == {"vm-1": SOURCE}
     assert report.failures[0] == "ml-1 is back on esx-1"
-    assert "the experiment in ml-1 is failed" in report.failures[1]
+    assert "job in ml-1 failed" in report.failures[1]
 
 
 def test_harm_that_shows_only_at_the_end_counts(state: Path) -> None:
@@ -274,4 +274,4 @@ def test_a_verdict_brings_nothing_back_if_verdicts_do_not_count(state: Path) -> 
     report = run(world, state, Watching("vm-1"), rules=rules)
     assert report.rolled_back is None
     assert world.where["vm-1"] != SOURCE
-    assert report.failures == ("the experiment in ml-1 is failed",)
+    assert report.failures == ("job in ml-1 failed",)
