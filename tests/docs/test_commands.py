@@ -54,7 +54,14 @@ ENDS = {r"^timeout --signal=KILL": {137}, r"liveml\.vsphere\.report_failure$": {
 # Pages that continue where another one ended.
 FOLLOWS = {"howto_verify_evidence": "tutorial_lab"}
 # Pages that take long, and whose commands other tests run as well.
-LONG = {"howto_gitops", "howto_notifications", "howto_tensorflow_pytorch", "howto_vmc", "howto_witness"}
+LONG = {
+    "howto_first_vcenter",
+    "howto_gitops",
+    "howto_notifications",
+    "howto_tensorflow_pytorch",
+    "howto_vmc",
+    "howto_witness",
+}
 # How fast simulated time passes: in the tutorial a run is killed under way.
 TIME_SCALES = {"tutorial_lab": "0.1"}
 
@@ -206,6 +213,7 @@ def test_the_commands_of_a_page_do_what_it_says(page: str, readings: dict[str, F
     assert {host["maintenance"] for host in reading.after["hosts"].values()} == {"normal"}
 
 
+@pytest.mark.thorough
 def test_the_role_of_the_first_vcenter_is_enough_and_no_more(readings: dict[str, Future[dict[str, Reading]]]) -> None:
     reading = readings["howto_first_vcenter"].result()["howto_first_vcenter"]
     assert len(reading.after["moves"]) == 20

@@ -152,10 +152,10 @@ def test_the_oldest_pair_of_awx_does_not_hang(artefact: Path) -> None:
     assert row.jobs == dict.fromkeys(runner_pairs.JOBS, "")
 
 
-# tests/lint runs the same tool on the same files, or ruff with pylint's rules, which takes a hundredth of the time.
+# tests/lint runs the same tools on the same files, or ruff with pylint's rules, which takes a hundredth of the time.
 @pytest.mark.parametrize(
     "elsewhere",
-    [["changelog", "pylint"], pytest.param(["changelog"], marks=pytest.mark.thorough)],
+    [["changelog", "pylint", "yamllint", "import"], pytest.param(["changelog"], marks=pytest.mark.thorough)],
     ids=["sample", "all"],
 )
 def test_sanity(artefact: Path, elsewhere: list[str]) -> None:

@@ -143,5 +143,6 @@ def test_a_killed_node_is_a_lost_experiment(runs: Runs, lab: Lab, run_module: Ru
     runs.move(LEADER, cluster_vms=[FOLLOWER])
     lab.post(f"guests/{FOLLOWER}", action="kill")
     gone = run_module("experiment_wait", state_dir=runs.state_dir, wait_timeout=5)
-    assert gone["msg"].startswith(f"{LEADER}, {FOLLOWER}: lost")
+    assert f" in {LEADER}, {FOLLOWER} (cluster " in gone["msg"]
+    assert "): lost" in gone["msg"]
     assert f"{FOLLOWER}: its process is gone" in gone["msg"]

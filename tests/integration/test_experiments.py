@@ -139,10 +139,10 @@ def test_a_server_that_stays_frozen_is_unknown_also_to_who_watches_on(
 
 
 def test_a_stall_above_the_budget_is_stalled(watched: Watched, measured: Measured) -> None:
-    judgement = watched.through({"action": "stun", "seconds": 5.5}, seconds=6)
+    judgement = watched.through({"action": "stun", "seconds": 6.5}, seconds=7)
     assert judgement.verdict in (Verdict.STALLED, Verdict.UNKNOWN), judgement
     assert judgement.longest_stall is not None
-    assert judgement.longest_stall.high >= 5.5
+    assert judgement.longest_stall.high >= 6.5
     with measured():
         assert judgement.verdict is Verdict.STALLED, judgement.detail
         assert judgement.longest_stall.low > 5

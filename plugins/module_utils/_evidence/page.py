@@ -72,7 +72,8 @@ td::before{content:attr(data-name);color:var(--soft);font-size:.875rem}
 @page{margin:14mm;@bottom-right{content:counter(page) " / " counter(pages);font:8pt sans-serif}}
 @media print{:root{color-scheme:light;--bg:#fff;--panel:#f6f8fa;--line:#c0c6cc;--text:#000;--soft:#41484f;--good:#004d38;--bad:#8a2d00;
 --open:#5c3d00;--goodbg:#fff;--badbg:#fff;--openbg:#fff;--grid:#c9d1d9;--move:#0060a8;--stall:#9a3300;--curve:#00553f}
-body{font-size:10.5pt}.todo{font-size:8.5pt;line-height:1.3}.todo li{margin:.3rem 0}.todo li+li{margin-top:.4rem}.curves{grid-template-columns:repeat(2,minmax(0,1fr))}main{max-width:none;padding:0}
+body{font-size:10.5pt}.todo{font-size:8.5pt;line-height:1.3}.todo li{margin:.3rem 0}.todo li+li{margin-top:.4rem}
+.curves{grid-template-columns:repeat(2,minmax(0,1fr))}main{max-width:none;padding:0}
 table{font-size:8pt}.under,thead th{font-size:7.5pt}th,td{padding:.25rem .3rem}.dense th,.dense td{padding:.1rem .3rem}
 h2{margin-top:1.2rem;break-after:avoid}h2+.lead{break-after:avoid}figure,tr,.verdict,.tiles,.note,.lead,.facts,.todo li{break-inside:avoid}
 thead{display:table-header-group}.verdict,.tiles div{border:1px solid var(--line)}.key{print-color-adjust:exact}

@@ -22,8 +22,14 @@ from .argspec import CONNECTION_SPEC, EXPERIMENT_SPEC
 
 def prepared(spec: dict[str, Any], **options: Any) -> AnsibleModule:
     """The module with its options. It fails if a number is not finite, before anything else is done."""
-    # AnsibleModule completes the default of a dictionary in place.
-    module = AnsibleModule(argument_spec=deepcopy(spec), supports_check_mode=True, **options)
+    try:
+        # AnsibleModule completes the default of a dictionary in place.
+        module = AnsibleModule(argument_spec=deepcopy(spec), supports_check_mode=True, **options)
+    except (
+        TypeError
+    ):  # of ansible-core, for a list such as [true] that should be a dictionary or a list of dictionaries
+        refuse_other_types(spec)
+        raise
     # Children of the module must not get them. Its options have them already.
     for variable in secret_variables({**CONNECTION_SPEC, **EXPERIMENT_SPEC}):
         os.environ.pop(variable, None)
@@ -32,6 +38,34 @@ def prepared(spec: dict[str, Any], **options: Any) -> AnsibleModule:
     except InvalidInput as error:
         module.fail_json(msg=str(error), option=error.option)
     return module
+
+
+def refuse_other_types(spec: dict[str, Any]) -> None:
+    """Fail if an option that has options of its own contains anything but dictionaries."""
+    # Nothing was read yet that says what is secret, so no value is shown.
+    module = AnsibleModule(argument_spec={name: {"type": "raw", "no_log": True} for name in spec})
+    for name, option in spec.items():
+        value = module.params[name]
+        wrong = not all(isinstance(each, dict) for each in (value if isinstance(value, list) else [value]))
+        if "options" in option and value is not None and (wrong or _other_types_in(option["options"], value)):
+            wanted = "a list of dictionaries" if option["type"] == "list" else "a dictionary"
+            module.fail_json(
+                msg=f"{name} must be {wanted}, and so must each option in it that has options.", option=name
+            )
+
+
+def _other_types_in(spec: dict[str, Any], value: Any) -> bool:
+    """Whether that is so for an option of an option."""
+    parts = [part for part in (value if isinstance(value, list) else [value]) if isinstance(part, dict)]
+    found = [
+        (option["options"], each)
+        for name, option in spec.items()
+        if "options" in option
+        for part in parts
+        for each in (part[name] if isinstance(part.get(name), list) else [part.get(name)])
+        if each is not None
+    ]
+    return any(not isinstance(each, dict) or _other_types_in(inner, each) for inner, each in found)
 
 
 def secret_variables(spec: Mapping[str, Any]) -> Iterator[str]:

@@ -125,3 +125,13 @@ def test_the_url_of_a_vcenter_is_its_address() -> None:
     login = {"username": "me", "password": "pw", "port": 443, "validate_certs": True, "ca_path": None}
     found = connection_of({"hostname": "https://vc:8443/sdk", **login})
     assert (found.host, found.port, found.user) == ("vc", 8443, "me")
+
+
+@pytest.mark.parametrize("value", [[True], [5], {"sources": [True]}, {"sources": True}])
+def test_what_should_be_a_dictionary_and_is_not_is_one_clear_error(run_module: RunModule, value: object) -> None:
+    login = {"hostname": "127.0.0.1", "username": "u", "password": "a-secret-password"}
+    failed = run_module("vm_witness", window=1.0, host="esx-05", experiments=value, **login)
+    assert failed["failed"] is True
+    assert "experiments" in failed["msg"] or "sources" in failed["msg"], failed["msg"]
+    assert "Traceback" not in str(failed)
+    assert "a-secret-password" not in str(failed)
