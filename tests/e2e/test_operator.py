@@ -219,7 +219,7 @@ def test_a_rollback_lifts_the_fence_of_the_killed_run_and_so_it_is_said(tmp_path
     given = {f"evacuate_host_{name}": value for name, value in variables.items()}
     with running_lab("--no-guests", "--drs", "full", "--time-scale", "0.3", "--topology", SMALL) as lab:
         process = started_play("evacuate_host", lab, tmp_path, **given)
-        while not lab.get("state")["moves"]:
+        while not (lab.get("state")["moves"] and list(tmp_path.glob("runs/*/report.html"))):
             assert process.poll() is None, "the run was over before it could be killed"
             time.sleep(0.02)
         (journal,) = tmp_path.glob("runs/*/journal.jsonl")
