@@ -25,9 +25,8 @@ def prepared(spec: dict[str, Any], **options: Any) -> AnsibleModule:
     try:
         # AnsibleModule completes the default of a dictionary in place.
         module = AnsibleModule(argument_spec=deepcopy(spec), supports_check_mode=True, **options)
-    except (
-        TypeError
-    ):  # of ansible-core, for a list such as [true] that should be a dictionary or a list of dictionaries
+    except TypeError:
+        # ansible-core looks for options in each item of a list before it checks that the item is a dictionary.
         refuse_other_types(spec)
         raise
     # Children of the module must not get them. Its options have them already.

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,3 +136,12 @@ def test_what_should_be_a_dictionary_and_is_not_is_one_clear_error(run_module: R
     assert "experiments" in failed["msg"] or "sources" in failed["msg"], failed["msg"]
     assert "Traceback" not in str(failed)
     assert "a-secret-password" not in str(failed)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_diff_is_returned_only_in_diff_mode(wanted: bool) -> None:
+    returned: dict[str, Any] = {}
+    module: Any = SimpleNamespace(_diff=wanted, exit_json=lambda **result: returned.update(result))
+    entry.finish(module, {"diff": {"before": "a", "after": "b"}, "other": 1})
+    assert ("diff" in returned) is wanted
+    assert returned["other"] == 1
