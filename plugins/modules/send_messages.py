@@ -46,6 +46,8 @@ options:
   result:
     description:
       - Result of M(liveml.vsphere.vm_migrate) or M(liveml.vsphere.vm_witness), for the events V(stall) and V(after).
+      - With the C(experiments) of M(liveml.vsphere.evidence_report) in it, messages also say what was seen last of a training, and whether
+        it has a checkpoint.
     type: dict
     default: {}
   failure:
@@ -104,7 +106,7 @@ EXAMPLES = r"""
     hooks: "{{ hooks }}"
     events: [stall, after]
     subject: Evacuation of esx-05
-    result: "{{ run }}"
+    result: "{{ run | combine({'experiments': evidence.experiments}) }}"
     failure: "{{ run.msg if run is failed else '' }}"
     report: "{{ evidence.report_path }}"
 

@@ -119,10 +119,12 @@ def test_owners_are_told_before_at_harm_and_after(
         assert [to for to, _message in post.mail] == [*theirs, *theirs, "ops@example.com"]
         before, after, whole = (post.mail[number][1] for number in (0, 2, 4))
         assert before["Subject"] == "Evacuation of esx-01: experiments will move"
-        assert "ML-cpu-vm-01: net" in content(before)
+        assert "net in ML-cpu-vm-01 (owner vision): " in content(before)
         assert "ML-cpu-vm-02" not in content(before) + content(after), "others are none of their business"
         assert after["Subject"] == "Evacuation of esx-01: done"
-        assert "ML-cpu-vm-01: uninterrupted, longest stall" in content(after)
+        assert "1 experiment was uninterrupted. The training continued, and no progress was lost." in content(after)
+        assert "net in ML-cpu-vm-01 (owner vision): Longest stall" in content(after)
+        assert " watched, progress " in content(after), "the evidence knows for how long it was watched"
         assert not list(after.iter_attachments()), "the report shows the experiments of all owners"
         assert str(tmp_path) not in content(after), "a path on the controller is of no use to them"
         assert "Evacuation of esx-01 is done. 3 of 3 VMs moved." in content(whole)
@@ -153,10 +155,12 @@ def test_owners_are_told_before_at_harm_and_after(
             )  # fmt: skip
         assert out.returncode != 0, "each stalled for four seconds, beyond a budget of one"
         slack = [body["text"] for path, _headers, body in post.http if path == f"/services/{SLACK}"]
-        assert sorted(vm for text in slack for vm in running_vms if f"{vm}: stalled" in text) == running_vms, (
+        assert sorted(vm for text in slack for vm in running_vms if f"in {vm} (owner " in text) == running_vms, (
             "once each"
         )
-        assert all("Restore of esx-01: " in text and "The run is still under way." in text for text in slack)
+        assert all(
+            "Restore of esx-01 is still under way." in text and "What to do: Do not start it" in text for text in slack
+        )
         snow = [(headers, body) for path, headers, body in post.http if path == "/api/now/table/incident"]
         assert {body["urgency"] for _headers, body in snow} == {"2"}
         assert {headers["Authorization"] for headers, _body in snow} == {

@@ -11,18 +11,18 @@ nothing about other VMs, and owners without an experiment get no message. How a 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .._core.advice import GOOD, VERDICT_WORDS, VERDICTS, do_of, reason_of, seen_of, title_of
 from .._core.untrusted import printable, printable_data
-from .._core.wording import percent, plural, stall_text
+from .._core.wording import experiment_name, percent, plural
 from .._experiments.model import WORST_FIRST, worst
 from .closing import moves_text, unobserved_text
 
 EVENTS = ("before", "stall", "after")
 HARMED = ("stalled", "restarted", "lost", "failed")
-_GOOD = ("uninterrupted", "completed")
 Experiment = Mapping[str, Any]
 Hook = Mapping[str, Any]
 
@@ -100,8 +100,8 @@ def messages(
 ) -> list[Message]:
     """The messages of an event, in the order of the hooks.
 
-    ``experiments`` come from ``experiment_info`` (event ``before``), the journal or the result of ``vm_migrate`` (later). The result's
-    ``reported`` says which messages about a stall were sent while the run was under way; they are not made again.
+    ``experiments`` come from ``experiment_info`` (event ``before``), or from the journal, ``vm_migrate`` or ``evidence_report`` (later).
+    The result's ``reported`` says which messages about a stall were sent while the run was under way; they are not made again.
     """
     reported = [tuple(sorted(each.items())) for each in about.result.get("reported") or ()]
     about = about.printable()
@@ -133,7 +133,8 @@ def merge_nodes(experiments: Iterable[Experiment]) -> list[dict[str, Any]]:
 
 def _mark(place: int, experiment: Experiment) -> dict[str, Any]:
     """What a message to the hook at a place says of an experiment: a later one with the same mark says nothing new."""
-    where = experiment.get("cluster") or ", ".join(experiment["vms"])
+    vm = experiment.get("vm")
+    where = experiment.get("cluster") or (vm["moid"] if isinstance(vm, Mapping) else vm)
     return {"hook": place, "where": where, "id": experiment["id"], "verdict": experiment.get("verdict") or ""}
 
 
@@ -173,11 +174,20 @@ def _is_owned(experiment: Experiment, patterns: Sequence[str]) -> bool:
 def _subject(event: str, experiments: Sequence[Experiment], about: About) -> str:
     if event == "before":
         return f"{about.subject}: experiments will move"
-    verdicts = [each["verdict"] for each in experiments if each["verdict"] not in _GOOD]
-    bad = str(worst(verdicts))
-    count = f"{plural(verdicts.count(bad), 'experiment')} {bad}" if verdicts else ""
+    bad = [each for each in experiments if each["verdict"] not in GOOD]
     ended = {"stall": "", "after": "failed" if about.failure else "done"}[event]
-    return f"{about.subject}: {', '.join(filter(None, (ended, count)))}"
+    return f"{about.subject}: {', '.join(filter(None, (ended, _worst_text(bad))))}"
+
+
+def _worst_text(bad: Sequence[Experiment]) -> str:
+    """``2 experiments were lost``, of the worst verdict; a single experiment is named."""
+    if not bad:
+        return ""
+    verdict = str(worst(each["verdict"] for each in bad))
+    own = [each for each in bad if each["verdict"] == verdict]
+    if len(own) > 1:
+        return f"{len(own)} experiments {VERDICT_WORDS[verdict][1]}"
+    return f"{experiment_name(own[0].get('description') or '', own[0]['id'])} {VERDICT_WORDS[verdict][0]}"
 
 
 def _text(event: str, experiments: Sequence[Experiment], about: About, *, whole: bool) -> str:
@@ -188,46 +198,58 @@ def _text(event: str, experiments: Sequence[Experiment], about: About, *, whole:
             "Each experiment is watched during the move. It will pause for a moment when vMotion switches over.",
         ]
     elif event == "stall":
-        begin = [f"{about.subject}: these experiments stalled for longer than allowed, were restarted, lost or failed."]
-        begin += ["The run is still under way."] if about.under_way else []
+        begin = [f"{about.subject} {'is still under way' if about.under_way else 'has ended'}."]
     else:
         moved = f" {moves_text(about.result)}" if whole and "moves" in about.result else ""
         begin = [f"{about.subject} {'failed' if about.failure else 'is done'}.{moved}"]
         begin += [about.failure] if about.failure and whole else []
     unobserved = list(unobserved_text(about.result.get("unobserved") or {})) if whole and event == "after" else []
-    paragraphs = [begin, _experiments(experiments) if experiments or not unobserved else [], unobserved]
+    paragraphs = [begin, *_experiments(experiments, event), unobserved]
+    if not experiments and not unobserved:
+        paragraphs.append(["No experiment was observed in the VMs."])
     if whole and event == "after":
         paragraphs += [[f"- {note}" for note in about.notes if note], [about.command]]
     return "\n\n".join("\n".join(filter(None, lines)) for lines in paragraphs if any(lines)) + "\n"
 
 
-def _experiments(experiments: Sequence[Experiment]) -> list[str]:
-    """A line for each experiment, the worst first."""
-    if not experiments:
-        return ["No experiment was observed in the VMs."]
-    return [f"- {_sentence(each)}" for each in sorted(experiments, key=_badness)]
+def _experiments(experiments: Sequence[Experiment], event: str) -> Iterator[list[str]]:
+    """Paragraphs about the experiments: one for each verdict, the worst first, with what it means and what to do."""
+    ordered = sorted(experiments, key=title_of)
+    if event == "before":
+        yield [f"- {title_of(each)}{_owner(each)}: {percent(each.get('progress'))}" for each in ordered]
+        return
+    for verdict in WORST_FIRST:
+        own = [each for each in ordered if each["verdict"] == verdict]
+        if own:
+            yield [_heading(verdict, len(own)), *(line for each in own for line in _lines(each))]
 
 
-def _badness(experiment: Experiment) -> tuple[int, Collection[str]]:
-    verdict = experiment.get("verdict")
-    return (WORST_FIRST.index(verdict) if verdict else 0), experiment["vms"]
+def _heading(verdict: str, count: int) -> str:
+    """What a verdict means; also what to do if that is the same for each experiment."""
+    advice = VERDICTS[verdict]
+    do = f" {advice.do}" if verdict in GOOD else ""
+    return f"{plural(count, 'experiment')} {VERDICT_WORDS[verdict][count > 1]}. {advice.means}{do}"
 
 
-def _sentence(experiment: Experiment) -> str:
-    vms = ", ".join(experiment["vms"])
-    owner = f", owner {experiment['owner']}" if experiment.get("owner") else ""
-    if "verdict" not in experiment:
-        return (
-            f"{vms}: {experiment.get('description') or experiment['id']}, {percent(experiment.get('progress'))}{owner}"
-        )
-    detail = f" ({experiment['detail']})" if experiment.get("detail") else ""
-    return f"{vms}: {experiment['verdict']}, {stall_text(experiment.get('longest_stall'))}{owner}{detail}"
+def _lines(experiment: Experiment) -> list[str]:
+    """What was seen of an experiment, and what to do about it."""
+    seen = " ".join(filter(None, (seen_of(experiment), reason_of(experiment))))
+    lines = [f"- {title_of(experiment)}{_owner(experiment)}: {seen}"]
+    return lines if experiment["verdict"] in GOOD else [*lines, f"  What to do: {do_of(experiment)}"]
+
+
+def _owner(experiment: Experiment) -> str:
+    return f" (owner {experiment['owner']})" if experiment.get("owner") else ""
 
 
 def _facts(experiment: Experiment) -> dict[str, Any]:
     """The facts of an experiment that a webhook gets. Addresses of servers are left out."""
     known = ("provider", "id", "owner", "vms", "verdict", "longest_stall", "detail", "description")
-    return {key: experiment[key] for key in known if key in experiment}
+    facts = {"title": title_of(experiment), **{key: experiment[key] for key in known if key in experiment}}
+    if "verdict" not in experiment:
+        return facts
+    means = VERDICTS[experiment["verdict"]].means
+    return {**facts, "means": means, "seen": seen_of(experiment), "what_to_do": do_of(experiment)}
 
 
 def _report_text(about: About, url: str, *, whole: bool) -> str:

@@ -45,7 +45,7 @@ def test_mail_has_the_report_attached_and_says_so() -> None:
     assert found.arguments.pop("body").endswith("\n\nThe report is attached.\n")
     assert found.arguments == {
         "host": "smtp.example.com", "sender": "v@example.com", "to": ["a@example.com"],
-        "subject": "Move of x: done, 1 experiment stalled", "attach": ["/runs/R1/report.html"],
+        "subject": "Move of x: done, j stalled beyond the budget", "attach": ["/runs/R1/report.html"],
     }  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def test_teams_gets_a_card_of_texts_without_markup() -> None:
     assert {block["type"] for block in card["body"]} == {"RichTextBlock"}, "other blocks show Markdown"
     runs = [run for block in card["body"] for run in block["inlines"]]
     assert {run["type"] for run in runs} == {"TextRun"}
-    assert runs[0]["text"] == "Move of x: done, 1 experiment stalled"
+    assert runs[0]["text"] == "Move of x: done, j stalled beyond the budget"
     assert any(NASTY in run["text"] for run in runs)
     assert card["actions"] == [{"type": "Action.OpenUrl", "title": "Report", "url": "https://e/R1"}]
     assert "entities" not in card["msteams"], "nobody is mentioned"
@@ -122,9 +122,11 @@ def test_servicenow_gets_an_incident_or_a_work_note() -> None:
     hook = {"kind": "webhook", **URL, "username": "u", "password": "p", "fields": {"urgency": "2"}}
     incident = sent({**hook, "format": "servicenow"}).arguments
     assert (incident["method"], incident["url_username"], incident["force_basic_auth"]) == ("POST", "u", True)
-    assert incident["body"].pop("description").startswith("Move of x is done.\n\n- ML-1: stalled")
+    assert (
+        incident["body"].pop("description").startswith("Move of x is done.\n\n1 experiment stalled beyond the budget. ")
+    )
     assert incident["body"] == {
-        "short_description": "Move of x: done, 1 experiment stalled", "correlation_id": "R1",
+        "short_description": "Move of x: done, j stalled beyond the budget", "correlation_id": "R1",
         "correlation_display": "liveml.vsphere", "urgency": "2",
     }  # fmt: skip
     note = sent({**hook, "format": "servicenow_note"}, vm=NASTY).arguments
@@ -136,7 +138,7 @@ def test_jira_gets_an_issue_or_a_comment_of_plain_texts() -> None:
     hook = {"kind": "webhook", **URL, "format": "jira_issue", "fields": {"project": {"key": "OPS"}}}
     fields = sent(hook, vm=NASTY).arguments["body"]["fields"]
     assert (fields["project"], fields["issuetype"]) == ({"key": "OPS"}, {"name": "Task"})
-    assert fields["summary"] == "Move of x: done, 1 experiment stalled"
+    assert fields["summary"] == "Move of x: done, j stalled beyond the budget"
     document = fields["description"]
     assert (document["type"], document["version"]) == ("doc", 1)
     nodes = [node for paragraph in document["content"] for node in paragraph["content"]]
@@ -166,7 +168,7 @@ def test_a_message_about_very_many_experiments_is_cut_and_says_so(hook: dict[str
     size = len(json.dumps(arguments["body"])) if as_json else sum(map(len, texts))
     assert 0.7 * most < size <= most
     whole = " ".join(texts)
-    assert "ML-1: stalled" in whole, "the worst comes first"
+    assert "- j in ML-1 (owner a): " in whole, "the worst comes first"
     assert " more lines" in whole
     assert "The report is on awx-1" in whole, "the end is kept"
 

@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Any
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.advice import VERDICTS as ADVICE
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.advice import do_of, seen_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.messages import HARMED, About, messages
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,10 +30,11 @@ RUN = {
 }
 
 
-def judged(number: int, owner: str, verdict: str = "uninterrupted") -> dict[str, Any]:
+def judged(number: int, owner: str, verdict: str = "uninterrupted", **more: Any) -> dict[str, Any]:
+    vm = f"ML-{number}"
     return {
-        "provider": "h2o3", "id": f"job-{number}", "owner": owner, "vms": [f"ML-{number}"], "verdict": verdict,
-        "longest_stall": STALL, "detail": "", "url": "http://192.0.2.1:54321",
+        "provider": "h2o3", "id": f"job-{number}", "owner": owner, "vm": {"moid": f"vm-{number}", "name": vm}, "vms": [vm],
+        "verdict": verdict, "longest_stall": STALL, "detail": "", "url": "http://192.0.2.1:54321", **more,
     }  # fmt: skip
 
 
@@ -53,9 +57,9 @@ def test_nobody_hears_of_an_experiment_of_somebody_else(experiments: list[dict[s
     for message in found:
         (owner,) = {e["owner"] for e in message.experiments}
         assert message.to == (f"{owner}@example.com",)
-        others = {vm for e in experiments if e["owner"] != owner for vm in e["vms"]} | {"ML-7"}
-        said = message.text + message.report_text
-        assert not [vm for vm in others if f"{vm}:" in said or f"{vm} " in said or f"{vm}." in said]
+        others = {name for e in experiments if e["owner"] != owner for name in (*e["vms"], e["id"])} | {"ML-7"}
+        said = f"{message.subject} {message.text} {message.report_text}"
+        assert not others & set(re.findall(r"[\w-]+", said))
         assert not message.whole
     concerned = {e["owner"] for e in experiments if event == "after" or e["verdict"] in HARMED} & {"a", "b"}
     assert {m.experiments[0]["owner"] for m in found} == concerned
@@ -67,23 +71,25 @@ def test_harm_is_told_only_when_there_was_some() -> None:
     assert messages([hook], "stall", [judged(1, "a")], ABOUT) == []
     (message,) = messages([hook], "stall", [judged(1, "a"), judged(2, "a", "stalled")], ABOUT)
     assert [e["id"] for e in message.experiments] == ["job-2"]
-    assert message.subject == "Move of x: 1 experiment stalled"
-    assert "longest stall 0.40 s (0.30 to 0.50 s)" in message.text
+    assert message.subject == "Move of x: job-2 stalled beyond the budget"
+    assert "- job-2 in ML-2 (owner a): Longest stall 0.40 s (0.30 to 0.50 s)." in message.text
 
 
 def test_harm_that_was_reported_while_the_run_was_under_way_is_not_reported_again() -> None:
     hooks = [{"kind": "webhook"}, {"kind": "slack"}]
     harmed = [judged(1, "a", "stalled"), judged(2, "a", "stalled")]
     first = messages(hooks, "stall", harmed[:1], About("s", under_way=True))
-    assert "The run is still under way." in first[0].text
+    assert first[0].text.startswith("s is still under way.\n")
     known = About("s", result={"reported": [*first[0].reported]})
+    harmed = [{**each, "vms": [f"{each['vms'][0]} (vm-1)"]} for each in harmed]  # the evidence may name VMs otherwise
     (again, other) = messages(hooks, "stall", harmed, known)
     assert [e["id"] for e in again.experiments] == ["job-2"]
     assert [e["id"] for e in other.experiments] == ["job-1", "job-2"], "this hook did not get the first message"
     (worse,) = messages(hooks[:1], "stall", [judged(1, "a", "lost")], known)
-    assert worse.subject == "s: 1 experiment lost"
+    assert worse.subject == "s: job-1 was lost"
+    assert worse.text.startswith("s has ended.\n")
     (end,) = messages(hooks[:1], "after", harmed[:1], known)
-    assert "ML-1: stalled" in end.text, "what was reported is part of the whole"
+    assert "1 experiment stalled beyond the budget." in end.text, "what was reported is part of the whole"
 
 
 def test_the_end_says_what_happened_the_worst_first_and_what_to_do_next() -> None:
@@ -91,14 +97,31 @@ def test_the_end_says_what_happened_the_worst_first_and_what_to_do_next() -> Non
         "Evacuation of esx-05", failure="It burned.", report="/runs/R1/report.html", controller="awx-1",
         command="To continue: ansible-playbook x", notes=("", "esx-05 is fenced."), result=RUN,
     )  # fmt: skip
-    seen = [judged(1, "a"), judged(2, "b", "unknown"), judged(3, "", "lost"), judged(4, "a", "lost")]
+    known = {"description": "GBM gbm_4", "recoverable": "no", "detail": "its port refuses connections",
+             "last_seen": {"progress": 0.3, "at": None}}  # fmt: skip
+    seen = [
+        judged(1, "a", progress_before=0.12, progress_after=0.4),
+        judged(2, "b", "unknown"),
+        judged(3, "", "lost"),
+        judged(4, "a", "lost", **known),
+    ]
     (message,) = messages([{"kind": "mail", "to": ["a@example.com"]}], "after", seen, about)
-    assert message.subject == "Evacuation of esx-05: failed, 2 experiments lost"
-    stall = "longest stall 0.40 s (0.30 to 0.50 s)"
+    assert message.subject == "Evacuation of esx-05: failed, 2 experiments were lost"
+    stall = "0.40 s (0.30 to 0.50 s)"
+    lost, unknown, good = (ADVICE[verdict] for verdict in ("lost", "unknown", "uninterrupted"))
     assert message.text == (
         "Evacuation of esx-05 failed. 1 of 2 VMs moved. Not moved: ML-9.\nIt burned.\n\n"
-        f"- ML-3: lost, {stall}\n- ML-4: lost, {stall}, owner a\n- ML-2: unknown, {stall}, owner b\n"
-        f"- ML-1: uninterrupted, {stall}, owner a\n\n"
+        f"2 experiments were lost. {lost.means}\n"
+        "- GBM gbm_4 in ML-4 (owner a): It was last seen at 30 %. It has no checkpoint to continue from: what it has not saved is "
+        "lost. What was seen: its port refuses connections.\n"
+        "  What to do: Start it again from the beginning.\n"
+        "- job-3 in ML-3: Whether it has a checkpoint is not known.\n"
+        f"  What to do: {lost.do}\n\n"
+        f"1 experiment could not be judged. {unknown.means}\n"
+        "- job-2 in ML-2 (owner b): Nothing is proven. While it was watched, it stood still for at most 0.50 s.\n"
+        f"  What to do: {unknown.do}\n\n"
+        f"1 experiment was uninterrupted. {good.text}\n"
+        f"- job-1 in ML-1 (owner a): Longest stall {stall}, progress 12 % → 40 %.\n\n"
         "No experiment was observed in 1 VM, so nothing is proven about these.\n\n- esx-05 is fenced.\n\n"
         "To continue: ansible-playbook x\n"
     )
@@ -152,7 +175,22 @@ def test_messages_contain_nothing_of_their_hook_but_whom_they_reach() -> None:
 def test_a_cluster_is_one_experiment() -> None:
     nodes = [{"provider": "h2o3", "id": "j", "vm_name": vm, "cluster": "c", "progress": 0.1} for vm in ("b", "a")]
     (message,) = messages([{"kind": "slack"}], "before", nodes, ABOUT)
-    assert "- b, a: j, 10 %" in message.text
+    assert "- j in b, a (cluster c): 10 %" in message.text
+    (webhook,) = messages([{"kind": "webhook"}], "before", nodes, ABOUT)
+    assert webhook.experiments[0]["title"] == "j in b, a (cluster c)"
+    assert "means" not in webhook.experiments[0], "there is no verdict yet"
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_a_webhook_gets_what_a_verdict_means_and_what_to_do(verdict: str) -> None:
+    row = judged(1, "a", verdict, recoverable="no")
+    (message,) = messages([{"kind": "webhook"}], "after", [row], ABOUT)
+    (facts,) = message.experiments
+    assert facts["title"] == "job-1 in ML-1"
+    assert facts["means"] == ADVICE[verdict].means
+    assert (facts["seen"], facts["what_to_do"]) == (seen_of(row), do_of(row))
+    assert facts["means"] in message.text
+    assert facts["what_to_do"] in message.text
 
 
 def test_a_name_makes_no_line_and_no_header_of_a_message() -> None:
