@@ -9,7 +9,8 @@ Signal ``answers``: the server freezes with its VM, and a stall is a silence bet
 the last one, less what an undisturbed question may wait, less the delays of the watching process itself. It does not
 matter when TCP sends a lost question again. If the guest's kernel accepted no connection, the whole VM stood still, and
 this freeze has an interval of its own: it ends when the kernel accepts a connection again. The network needs time to find a
-VM that has moved, and a VM that is not found is not frozen: that time is taken off the minimum.
+VM that has moved, and a VM that is not found is not frozen: that time is taken off the minimum. If the guest's clock is
+known before and after, it stood still with the guest, or somebody has corrected it: what it lags now was a freeze.
 
 Signal ``changes``: the server always answers, and a stall is a time without a change in its answers. It may also be
 before the first change or after the last one.
@@ -35,6 +36,8 @@ MANY_TIMES = 2  # or this many times what the slowest 1 % of the others wait lon
 MIN_MARGIN = 0.075  # a server needs up to 75 ms to continue after a freeze, on a busy machine
 PATH_MARGIN = 0.35  # seconds until packets reach a VM that has moved and runs: up to 0.32 in benchmarks/live.py
 RESENT_SHARE = 3  # TCP sent a question again before: after at least a third of the time that it waited in all
+CLOCK_NEARBY = 5.0  # seconds around a silence in which two clocks are compared
+CLOCK_DRIFT = 0.01  # seconds by which they may drift apart in twice that time: NTP changes a clock by 0.5 ms per second
 NEARBY = 30.0  # seconds around a silence that show what is usual there
 FASTER = 1.5  # how much faster than usual a training may be after a stall
 MIN_CHANGES = 3  # changes of progress that give its rate
@@ -102,6 +105,20 @@ class _Answers:
         end = self._received[min(after, len(self._received) - 1)] + NEARBY
         return range(first, bisect.bisect_right(self._received, end))
 
+    def lag(self, before: int, after: int) -> tuple[float, float]:
+        """(minimum, estimate) of the seconds that the guest's clock fell behind in a silence; 0 if it is not known.
+
+        A clock shows some time between question and answer (Cristian's algorithm), so quick answers show most.
+        """
+        silent_from, silent_until = self._received[before], self._received[min(after, len(self.heard) - 1)]
+        near = [self.heard[i] for i in self._near(before, after) if self.heard[i].clock is not None]
+        earlier = [s for s in near if silent_from - CLOCK_NEARBY <= s.received <= silent_from]
+        later = [s for s in near if silent_until <= s.received <= silent_until + CLOCK_NEARBY]
+        if not earlier or not later or len({s.process for s in (*earlier, *later)}) > 1:
+            return 0.0, 0.0
+        (least, most), (least_later, most_later) = _ahead(earlier), _ahead(later)
+        return max(0.0, least - most_later - CLOCK_DRIFT), (least + most - least_later - most_later) / 2
+
     def worked(self, before: int, after: int, still: float) -> float:
         """Seconds of work done in a silence that would be impossible if the server had stood still for ``still`` seconds.
 
@@ -124,6 +141,12 @@ class _Answers:
         if sum(step > 0 for step in steps) < MIN_CHANGES or seconds <= 0:
             return 0.0, 0.0
         return sum(steps) / seconds, max(steps)
+
+
+def _ahead(answers: Sequence[Sample]) -> tuple[float, float]:
+    """(minimum, maximum) of the seconds by which the guest's clock is ahead of the controller's."""
+    known = [(s.clock - s.received, s.clock - s.news_from) for s in answers if s.clock is not None]
+    return max(least for least, _most in known), min(most for _least, most in known)
 
 
 def _work_between(before: Sample, after: Sample) -> float:
@@ -160,8 +183,10 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
     deaf = _deafness(last)
     threshold = STANDS_OUT if deaf > STANDS_OUT else threshold  # the kernel of a busy server accepts connections
     worked = answers.worked(before, before + 1, waited - margin)
+    surely = max(_at_least(last, answers.middle) - margin, deaf)
+    if _was_deaf(last):
+        surely, seconds = _without_the_network(surely, seconds, answers.lag(before, before + 1))
     # If work continued, the network was silent, and nothing shows for how long the server stood still.
-    surely = max(_at_least(last, answers.middle) - margin, deaf) - (PATH_MARGIN if _was_deaf(last) else 0.0)
     low = max(0.0, surely - 2 * worked) if worked <= margin else 0.0
     low = low if waited > threshold else 0.0
     seconds = min(max(low, seconds - worked), high)
@@ -176,6 +201,16 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
         waited - worked > threshold,
         (seconds, low, last.awake - first.alive_since) if last.awake is not None else (0.0, 0.0, high),
     )
+
+
+def _without_the_network(surely: float, seconds: float, lag: tuple[float, float]) -> tuple[float, float]:
+    """(minimum, estimate) of a freeze, less the time in which the network did not find the VM; ``lag`` of the guest's clock.
+
+    Somebody may set the clock, so it cannot show more than the silence of the guest's kernel.
+    """
+    least, estimate = lag
+    surely = max(surely - PATH_MARGIN, min(surely, least))
+    return surely, estimate if least > 0 and surely <= estimate <= seconds else seconds
 
 
 def _was_deaf(last: Sample) -> bool:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
-from ..._core.untrusted import items, mapping, share, text
+from ..._core.untrusted import count, items, mapping, share, text
 from ..model import Sample
 from .h2o3_job_list import jobs_of
 from .h2o3_jobs import Job, children, is_running, jobs_in, key_of, name_of, trains_others
@@ -227,4 +227,11 @@ def parse_sample(answer: Answer, sent: float, received: float) -> Sample:
         status=text(job.get("status")),
         progress=share(job.get("progress")),
         detail=text(job.get("progress_msg")),
+        clock=clock_of(job),
     )
+
+
+def clock_of(job: Job) -> float | None:
+    """Seconds on the clock of the guest: a running job says how long it runs, in ms of that clock (Job.msec())."""
+    runs = count(job.get("msec")) if is_running(job) else None
+    return None if runs is None else runs / 1000

@@ -181,6 +181,57 @@ def test_a_network_that_finds_a_moved_vm_late_is_no_freeze() -> None:
     assert silence.high >= 0.38
 
 
+def the_silence_by_the_clock(lag: float, last: Sample, after: float = 20.0, *, process: str = "100") -> Silence:
+    """As ``the_silence``; every answer shows the guest's clock in its middle, which lags since the silence."""
+    samples = [
+        replace(s, clock=1000.0 + (s.sent + s.received) / 2 - (lag if s.received > 10.02 else 0.0))
+        if s.sent != last.sent
+        else replace(s, process=process)
+        for s in around(last, after=after)
+    ]
+    found = longest_silence(silences([replace(s, process=process) if s.sent > 10.02 else s for s in samples]))
+    assert found is not None
+    return found
+
+
+def test_a_guests_clock_shows_what_of_a_silence_was_a_freeze() -> None:
+    """It lags 0.06 s after a silence of the network of 0.38 s: answers take 10 ms, and clocks drift by 10 ms at most."""
+    late = at(10.1, 0.48, deaf_since=10.12, deaf=10.5, awake=10.53)
+    silence = the_silence_by_the_clock(0.06, late, after=10.6)
+    assert (silence.low, silence.seconds) == (near(0.06 - 2 * 0.005 - 0.01), near(0.06))
+    silence = the_silence_by_the_clock(0.3, late, after=10.6)
+    assert (silence.low, silence.seconds) == (near(0.3 - 2 * 0.005 - 0.01), near(0.3))
+    silence = the_silence_by_the_clock(1.3, at(10.1, 1.9, deaf_since=10.15, deaf=11.5, awake=11.6), after=12.1)
+    assert (silence.low, silence.seconds) == (near(1.28), near(1.3))
+    assert silence.freeze == (near(1.3), near(1.28), near(1.6))
+
+
+@pytest.mark.parametrize("lag", [0.0, -0.5, 0.5])
+def test_a_clock_that_was_corrected_takes_nothing_from_the_bounds(lag: float) -> None:
+    late = at(10.1, 1.9, deaf_since=10.15, deaf=11.5, awake=11.6)
+    assert the_silence_by_the_clock(lag, late, after=12.1) == the_silence(late, after=12.1)
+
+
+def test_a_clock_that_was_set_back_makes_no_freeze_longer_than_the_kernel_was_deaf() -> None:
+    late = at(10.1, 1.9, deaf_since=10.15, deaf=11.5, awake=11.6)
+    silence = the_silence_by_the_clock(3600.0, late, after=12.1)
+    assert (silence.low, silence.seconds) == (near(11.5 - 10.15), near(11.55 - 10.055))
+    heard = the_silence_by_the_clock(3600.0, at(10.1, 1.9), after=12.1)
+    assert heard == the_silence(at(10.1, 1.9), after=12.1), "its kernel answered"
+
+
+def test_clocks_of_two_processes_are_not_compared() -> None:
+    late = at(10.1, 1.9, deaf_since=10.15, deaf=11.5, awake=11.6)
+    assert the_silence_by_the_clock(1.3, late, after=12.1, process="200").low == near(11.5 - 10.15 - 0.35)
+
+
+def test_only_clocks_near_a_silence_are_compared() -> None:
+    """A clock that runs slow by a tenth lags 0.5 s after 5 s, but not because of a freeze."""
+    late = at(10.1, 1.9, deaf_since=10.15, deaf=11.5, awake=11.6)
+    clocks = [replace(s, clock=s.received) if s.sent < 4.9 or s.sent > 17.1 else s for s in around(late, after=12.1)]
+    assert longest_silence(silences(clocks)) == the_silence(late, after=12.1)
+
+
 def slow(*late: Sample) -> Silence:
     """The silence of 10.0 to 12.0 at a busy server: every tenth question waits 1 s."""
     busy = [at(n / 10, 1.0 if n % 10 == 5 else 0.01) for n in range(100)]

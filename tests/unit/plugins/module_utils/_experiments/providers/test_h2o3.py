@@ -159,6 +159,21 @@ def test_any_answer_of_a_guest_is_parsed_into_bounds(body: Any, headers: dict[st
     _h2o3.is_h2o(answer)
 
 
+@pytest.mark.parametrize(
+    ("job", "clock"),
+    [
+        ({"status": "RUNNING", "msec": 12345}, 12.345),
+        ({"status": "DONE", "msec": 12345}, None),
+        ({"status": "RUNNING"}, None),
+        ({"status": "RUNNING", "msec": "NaN"}, None),
+        ({"status": "RUNNING", "msec": 1e300}, None),
+    ],
+)
+def test_a_running_job_shows_the_clock_of_its_guest(job: dict[str, Any], clock: float | None) -> None:
+    answer = _http.Answer(200, PROCESS, {"jobs": [job]})
+    assert h2o3_sessions.parse_sample(answer, 1.0, 2.0).clock == clock
+
+
 @given(st.text())
 def test_text_of_a_guest_cannot_control_a_terminal(value: str) -> None:
     shown = _http.text(value)
