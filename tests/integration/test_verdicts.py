@@ -28,7 +28,7 @@ def test_each_fate_is_called_by_its_name(measured: Measured, names: set[str]) ->
     assert len(fates) >= len(SAMPLE)
     with Fleet(1) as fleet:
         found = play(Report(), fleet, fates, seed=1)
-    wrong = {run.fate.name: run.verdict for run in found if not run.right}
-    assert not {Verdict.UNINTERRUPTED, Verdict.COMPLETED} & set(wrong.values()), wrong
+    wrong = {run.fate.name: (run.verdict, run.why) for run in found if not run.right}
+    assert not {Verdict.UNINTERRUPTED, Verdict.COMPLETED} & {verdict for verdict, _why in wrong.values()}, wrong
     with measured():
         assert wrong == {}
