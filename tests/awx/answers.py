@@ -14,6 +14,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,15 @@ def outcome(question: dict[str, Any], given: Any) -> dict[str, Any]:
 
 def refused_by_ansible(role: str, variable: str, given: Any) -> list[str]:
     """The errors of the argument specs, with which Ansible begins a role."""
-    path = _variables.ROLES / role / "meta" / "argument_specs.yml"
-    specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
-    result = ArgumentSpecValidator({variable: specs[variable]}).validate({variable: given})
+    result = ArgumentSpecValidator({variable: specs_of(role)[variable]}).validate({variable: given})
     return list(result.error_messages)
+
+
+@cache
+def specs_of(role: str) -> dict[str, Any]:
+    """The options in the argument specs of a role."""
+    path = _variables.ROLES / role / "meta" / "argument_specs.yml"
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"])
 
 
 def loaded(text: str) -> dict[str, Any]:
