@@ -32,11 +32,14 @@ ANSWERED = "answered"
 HEARD = (ANSWERED, "job_missing")  # "job unknown" is an answer of the server, too
 OF_A_SERVER = Capabilities("process", "answers")
 STANDS_OUT = 0.25  # seconds that a question waits longer than others in a stall; less is a busy server
+LATE = 0.1  # seconds; for shorter waits clocks are not compared
 MANY_TIMES = 2  # or this many times what the slowest 1 % of the others wait longer, on a busy machine
 MIN_MARGIN = 0.075  # a server needs up to 75 ms to continue after a freeze, on a busy machine
+WAKE_MARGIN = 0.4  # the same in a VM that stood still: up to 0.32 s in benchmarks/live.py, while the training continued
 PATH_MARGIN = 0.35  # seconds until packets reach a VM that has moved and runs: up to 0.32 in benchmarks/live.py
 RESENT_SHARE = 3  # TCP sent a question again before: after at least a third of the time that it waited in all
 CLOCK_NEARBY = 5.0  # seconds around a silence in which two clocks are compared
+CLOCK_LAG = 0.02  # seconds; a guest whose clock seems to lag that much stood still
 CLOCK_DRIFT = 0.01  # seconds by which they may drift apart in twice that time: NTP changes a clock by 0.5 ms per second
 NEARBY = 30.0  # seconds around a silence that show what is usual there
 FASTER = 1.5  # how much faster than usual a training may be after a stall
@@ -105,15 +108,18 @@ class _Answers:
         end = self._received[min(after, len(self._received) - 1)] + NEARBY
         return range(first, bisect.bisect_right(self._received, end))
 
+    def _within(self, start: float, end: float) -> Sequence[Sample]:
+        """The answers that were received between two times."""
+        return self.heard[bisect.bisect_left(self._received, start) : bisect.bisect_right(self._received, end)]
+
     def lag(self, before: int, after: int) -> tuple[float, float]:
         """(minimum, estimate) of the seconds that the guest's clock fell behind in a silence; 0 if it is not known.
 
         A clock shows some time between question and answer (Cristian's algorithm), so quick answers show most.
         """
-        silent_from, silent_until = self._received[before], self._received[min(after, len(self.heard) - 1)]
-        near = [self.heard[i] for i in self._near(before, after) if self.heard[i].clock is not None]
-        earlier = [s for s in near if silent_from - CLOCK_NEARBY <= s.received <= silent_from]
-        later = [s for s in near if silent_until <= s.received <= silent_until + CLOCK_NEARBY]
+        earlier = [s for s in self._within(self._received[before] - CLOCK_NEARBY, self._received[before]) if s.clock]
+        until = self._received[min(after, len(self.heard) - 1)]
+        later = [s for s in self._within(until, until + CLOCK_NEARBY) if s.clock]
         if not earlier or not later or len({s.process for s in (*earlier, *later)}) > 1:
             return 0.0, 0.0
         (least, most), (least_later, most_later) = _ahead(earlier), _ahead(later)
@@ -176,16 +182,17 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
     late = sum(s.late for s in answers.samples[place + 1 : following + 1])
     waited = last.received - question.sent - late - answers.middle
     seconds, high = _between(first, question, last, late, answers.middle), last.received - first.alive_since
+    lag = answers.lag(before, before + 1) if waited > LATE else (0.0, 0.0)
     if waited <= STANDS_OUT:
+        seconds = _by_the_clock(seconds, 0.0, lag)
         evidence, freeze = max(0.0, waited), (seconds, 0.0, high)
         return Silence(first.received, last.received, seconds, 0.0, high, evidence, False, False, freeze)
     threshold, margin = answers.usual(before, before + 1)
     deaf = _deafness(last)
     threshold = STANDS_OUT if deaf > STANDS_OUT else threshold  # the kernel of a busy server accepts connections
     worked = answers.worked(before, before + 1, waited - margin)
-    surely = max(_at_least(last, answers.middle) - margin, deaf)
-    if _was_deaf(last):
-        surely, seconds = _without_the_network(surely, seconds, answers.lag(before, before + 1))
+    surely = _surely(last, _at_least(last, answers.middle), margin, lag)
+    seconds = _by_the_clock(seconds, surely, lag)
     # If work continued, the network was silent, and nothing shows for how long the server stood still.
     low = max(0.0, surely - 2 * worked) if worked <= margin else 0.0
     low = low if waited > threshold else 0.0
@@ -203,14 +210,20 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
     )
 
 
-def _without_the_network(surely: float, seconds: float, lag: tuple[float, float]) -> tuple[float, float]:
-    """(minimum, estimate) of a freeze, less the time in which the network did not find the VM; ``lag`` of the guest's clock.
-
-    Somebody may set the clock, so it cannot show more than the silence of the guest's kernel.
-    """
+def _by_the_clock(seconds: float, surely: float, lag: tuple[float, float]) -> float:
+    """The estimate. A server may answer late after a freeze while its training continues, so the guest's clock goes first."""
     least, estimate = lag
-    surely = max(surely - PATH_MARGIN, min(surely, least))
-    return surely, estimate if least > 0 and surely <= estimate <= seconds else seconds
+    return estimate if least > 0 and surely <= estimate <= seconds else seconds
+
+
+def _surely(last: Sample, at_least: float, margin: float, lag: tuple[float, float]) -> float:
+    """Seconds for which the VM or its server certainly stood still, if its work did not continue; may be below 0."""
+    least, estimate = lag
+    surely = at_least - (max(margin, WAKE_MARGIN) if estimate > CLOCK_LAG else margin)
+    if not _was_deaf(last):
+        return surely
+    # Somebody may have set the guest's clock, so it cannot show more than the silence of the kernel.
+    return max(surely - PATH_MARGIN, _deafness(last) - PATH_MARGIN, min(at_least, least))
 
 
 def _was_deaf(last: Sample) -> bool:

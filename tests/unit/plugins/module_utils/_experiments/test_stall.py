@@ -215,9 +215,27 @@ def test_a_clock_that_was_corrected_takes_nothing_from_the_bounds(lag: float) ->
 def test_a_clock_that_was_set_back_makes_no_freeze_longer_than_the_kernel_was_deaf() -> None:
     late = at(10.1, 1.9, deaf_since=10.15, deaf=11.5, awake=11.6)
     silence = the_silence_by_the_clock(3600.0, late, after=12.1)
-    assert (silence.low, silence.seconds) == (near(11.5 - 10.15), near(11.55 - 10.055))
+    assert (silence.low, silence.seconds) == (near(11.5 - 10.1), near(11.55 - 10.055))
     heard = the_silence_by_the_clock(3600.0, at(10.1, 1.9), after=12.1)
-    assert heard == the_silence(at(10.1, 1.9), after=12.1), "its kernel answered"
+    assert (heard.low, heard.seconds) == (near(1.89 - 0.4), near(11.99 - 10.055)), "its kernel answered"
+
+
+def test_a_server_that_answers_late_after_a_freeze_was_not_still_all_the_time() -> None:
+    """A freeze of 0.06 s, after which the training continued at once, and the server answered 0.3 s later."""
+    silence = the_silence_by_the_clock(0.06, at(10.1, 0.36), after=10.6)
+    assert (silence.low, silence.seconds, silence.high) == (0.0, near(0.06), near(0.46))
+    silence = the_silence_by_the_clock(0.06, at(10.1, 0.2), after=10.5)
+    assert (silence.low, silence.seconds, silence.freeze) == (0.0, near(0.06), (near(0.06), 0.0, near(0.3)))
+    silence = the_silence_by_the_clock(0.06, at(10.1, 1.9), after=12.1)
+    assert (silence.low, silence.seconds) == (near(1.89 - 0.4), near(11.99 - 10.055)), (
+        "it stood still after the freeze, too"
+    )
+
+
+def test_a_clock_that_hardly_lags_shows_no_freeze() -> None:
+    silence = the_silence_by_the_clock(0.019, at(10.1, 1.9), after=12.1)
+    assert silence == the_silence(at(10.1, 1.9), after=12.1)
+    assert the_silence_by_the_clock(0.021, at(10.1, 1.9), after=12.1).low == near(1.89 - 0.4)
 
 
 def test_clocks_of_two_processes_are_not_compared() -> None:
