@@ -67,7 +67,8 @@ def up(state: Path, given: dict[str, Any]) -> dict[str, Any]:
     topology = load(Path(requested["topology"]))
     requested.setdefault("time_scale", topology.sddc["time_scale"])
     requested.setdefault("drs", topology.drs)
-    topology = topology.with_drs(requested["drs"])
+    if "drs" in given:
+        topology = topology.with_drs(given["drs"])
     with folder.locked_folder(state, MAX_OTHER_UP_SECONDS, create=True):
         if not folder.is_lab_folder(state):
             raise LabError(f"--state {state} has files that are not a lab's; use an empty or a new folder")

@@ -57,8 +57,11 @@ RULE = {
 DRS_LEVELS = ("manual", "partial", "full")
 DRS = one_of(*DRS_LEVELS)
 OVERRIDE = one_of(*DRS_LEVELS, "disabled")
+DATACENTER = {"name": TEXT, "folders": nullable(NAMES)}
 CLUSTER = {
     "name": TEXT,
+    "datacenter": nullable(TEXT),
+    "resource_pools": nullable(NAMES),
     "drs": Field(f"false, true or {DRS.words}", lambda v: isinstance(v, bool) or DRS.check(v)).optional(False),
     "drs_overrides": Field(
         f"a mapping of VM names to {OVERRIDE.words}",
@@ -79,10 +82,11 @@ DATASTORE = {
     "type": one_of("vsan", "VMFS", "NFS").optional("VMFS"),
     "dead_on": NAMES,
 }
-NETWORK = {"name": TEXT, "hosts": EVERYWHERE}
+NETWORK = {"name": TEXT, "datacenter": nullable(TEXT), "hosts": EVERYWHERE}
 HOST = {
     "name": TEXT,
-    "cluster": TEXT,
+    "cluster": nullable(TEXT),
+    "datacenter": nullable(TEXT),
     "fault_domain": TEXT.optional(""),
     "cores": COUNT,
     "mhz": COUNT,
@@ -141,6 +145,7 @@ TOPOLOGY = {
     "time_scale": POSITIVE.optional(1.0),
     "link_mbit": COUNT.optional(10_000),
     "datacenter": TEXT.optional("DC-west"),
+    "datacenters": list_of(MAPPING),
     "clusters": list_of(MAPPING),
     "datastores": list_of(MAPPING),
     "networks": list_of(MAPPING),
@@ -175,13 +180,13 @@ class Topology:
 
     @property
     def drs(self) -> str:
-        """The automation of DRS: off, or one of ``DRS_LEVELS``."""
+        """The automation of DRS of the first cluster: off, or one of ``DRS_LEVELS``."""
         return str(self.sddc["clusters"][0]["drs"])
 
     def with_drs(self, level: str) -> Topology:
-        """The topology with another automation of DRS."""
-        (cluster,) = self.sddc["clusters"]
-        return replace(self, sddc={**self.sddc, "clusters": [{**cluster, "drs": level}]})
+        """The topology with another automation of DRS, the same in all clusters."""
+        clusters = [each if each["standalone"] else {**each, "drs": level} for each in self.sddc["clusters"]]
+        return replace(self, sddc={**self.sddc, "clusters": clusters})
 
 
 def load(path: Path) -> Topology:
@@ -212,6 +217,7 @@ def parse(document: Any) -> Topology:
     top["datastores"] = read_all("datastores", top["datastores"], DATASTORE)
     top["networks"] = read_all("networks", top["networks"], NETWORK)
     top["hosts"] = read_all("hosts", top["hosts"], HOST, defaults["host"])
+    divide(top)
     vms = read_all("vms", top.pop("vms"), VM, defaults["vm"])
     check_whole(top, vms)
     guests = tuple(read_real(vm["name"], vm.pop("h2o3"), vm.pop("qemu")) for vm in vms)
@@ -222,6 +228,37 @@ def parse(document: Any) -> Topology:
         if vm["memory_used_gb"] is None:
             vm["memory_used_gb"] = vm["memory_gb"] if vm["power"] == "on" else 0
     return Topology(top, tuple(vms), numbers, guests)
+
+
+def divide(top: dict[str, Any]) -> None:
+    """Say of every cluster and network in which data centre it is, and make a compute resource of every standalone host.
+
+    What is in no other data centre is in the first one. Each data centre has the folders, and each cluster the resource pools,
+    of the whole file, unless it has its own.
+    """
+    first, folders, pools = top.pop("datacenter"), top.pop("folders"), top.pop("resource_pools")
+    given = read_all("datacenters", top["datacenters"], DATACENTER) or [{"name": first, "folders": None}]
+    top["datacenters"] = [{**each, "folders": own_or(each["folders"], folders)} for each in given]
+    for cluster in top["clusters"]:
+        cluster["standalone"] = False
+    for index, host in enumerate(top["hosts"]):
+        elsewhere = host.pop("datacenter")
+        if host["cluster"] is None:
+            resource = read(f"hosts[{index}]", {"name": host["name"], "datacenter": elsewhere}, CLUSTER)
+            top["clusters"].append({**resource, "drs": "off", "standalone": True})
+            host["cluster"] = host["name"]
+        elif elsewhere is not None:
+            place = name_place("hosts", index, host)
+            raise LabError(f"topology: {place} has a cluster and a datacenter; set the datacenter of the cluster")
+    for item in (*top["clusters"], *top["networks"]):
+        item["datacenter"] = own_or(item["datacenter"], top["datacenters"][0]["name"])
+    for cluster in top["clusters"]:
+        cluster["resource_pools"] = own_or(cluster["resource_pools"], pools)
+
+
+def own_or(own: Any, common: Any) -> Any:
+    """A key that an item sets itself, otherwise the common one."""
+    return common if own is None else own
 
 
 def read_real(name: str, server: Any, machine: Any) -> Guest | LiveSpec | None:
@@ -296,36 +333,59 @@ def check_known(place: str, names: Iterable[str], choices: Iterable[str], what: 
 def check_whole(top: dict[str, Any], vms: list[dict[str, Any]]) -> None:
     """Check the items against each other: names that occur twice, and names that do not exist.
 
-    Two VMs in different folders may have the same name, as in a vCenter.
+    Two VMs in different folders may have the same name, and two networks in different data centres, as in a vCenter.
     """
-    names = {kind: [item["name"] for item in top[kind]] for kind in ("clusters", "datastores", "networks", "hosts")}
+    kinds = ("datacenters", "clusters", "datastores", "networks", "hosts")
+    names = {kind: [item["name"] for item in top[kind]] for kind in kinds}
     for kind, given in names.items():
         if not given:
             raise LabError(f"topology: there are no {kind}; add one")
-        check_unique(f"names of {kind}", given, "rename one")
-    check_unique("VMs of one folder", [(vm["folder"], vm["name"]) for vm in vms], "rename one")
-    for kind in ("datastores", "networks"):
+        if kind != "networks":
+            check_unique(f"names of {kind}", given, "rename one")
+    for kind in ("clusters", "networks"):
         for index, item in enumerate(top[kind]):
-            check_known(name_place(kind, index, item), item["hosts"], [*names["hosts"], "*"], "host")
+            check_known(name_place(kind, index, item), [item["datacenter"]], names["datacenters"], "data centre")
     for index, host in enumerate(top["hosts"]):
         check_known(name_place("hosts", index, host), [host["cluster"]], names["clusters"], "cluster")
+    check_unique("networks of one data centre", [(n["datacenter"], n["name"]) for n in top["networks"]], "rename one")
+    sites = {host["name"]: site_of(top, host["name"]) for host in top["hosts"]}
     for index, item in enumerate(top["datastores"]):
+        check_known(name_place("datastores", index, item), item["hosts"], [*names["hosts"], "*"], "host")
         check_known(name_place("datastores", index, item), item["dead_on"], names["hosts"], "host")
+    for index, item in enumerate(top["networks"]):
+        near = [name for name, site in sites.items() if site == item["datacenter"]]
+        check_known(name_place("networks", index, item), item["hosts"], [*near, "*"], "host")
     for index, item in enumerate(top["clusters"]):
         check_known(name_place("clusters", index, item), item["failover_hosts"], names["hosts"], "host")
-    check_vms(top, vms, names)
+    check_vms(top, vms, sites)
+    places = [(sites[vm["host"]], vm["folder"], vm["name"]) for vm in vms]
+    check_unique("VMs of one folder", places, "rename one")
     check_rules(top, [vm["name"] for vm in vms], names["hosts"])
 
 
-def check_vms(top: dict[str, Any], vms: list[dict[str, Any]], names: dict[str, list[str]]) -> None:
-    """Check the names that VMs refer to."""
+def resource_of(top: dict[str, Any], host: str) -> dict[str, Any]:
+    """The cluster that a host is in, or the compute resource of a standalone host."""
+    name = next(each["cluster"] for each in top["hosts"] if each["name"] == host)
+    return next(cluster for cluster in top["clusters"] if cluster["name"] == name)
+
+
+def site_of(top: dict[str, Any], host: str) -> str:
+    """The name of the data centre that a host is in."""
+    return str(resource_of(top, host)["datacenter"])
+
+
+def check_vms(top: dict[str, Any], vms: list[dict[str, Any]], sites: dict[str, str]) -> None:
+    """Check the names that VMs refer to. ``sites`` are the data centres of the hosts."""
+    datastores = [item["name"] for item in top["datastores"]]
     for index, vm in enumerate(vms):
         place = name_place("vms", index, vm)
-        check_known(place, [vm["host"]], names["hosts"], "host")
-        check_known(place, vm["datastores"], names["datastores"], "datastore")
-        check_known(place, vm["networks"], names["networks"], "network")
-        check_known(place, filter(None, [vm["folder"]]), top["folders"], "folder")
-        check_known(place, filter(None, [vm["pool"]]), top["resource_pools"], "resource pool")
+        check_known(place, [vm["host"]], sites, "host")
+        site = next(item for item in top["datacenters"] if item["name"] == sites[vm["host"]])
+        networks = [item["name"] for item in top["networks"] if item["datacenter"] == site["name"]]
+        check_known(place, vm["datastores"], datastores, "datastore")
+        check_known(place, vm["networks"], networks, "network")
+        check_known(place, filter(None, [vm["folder"]]), site["folders"], "folder")
+        check_known(place, filter(None, [vm["pool"]]), resource_of(top, vm["host"])["resource_pools"], "resource pool")
         if vm["template"] and vm["power"] != "off":
             raise LabError(f"topology: {place} is a template, which cannot be powered on; set power: off")
         for kind in ("h2o3", "qemu"):

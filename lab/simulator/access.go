@@ -110,17 +110,40 @@ func (a *access) needs(method *simulator.Method) []need {
 		if vm := a.inventory.vm(body.This); vm != nil && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
 			found = append(found, need{body.This, "Resource.HotMigrate"})
 		}
-		for _, target := range []*types.ManagedObjectReference{body.Spec.Host, body.Spec.Pool} {
-			if target != nil {
-				found = append(found, need{*target, "Resource.AssignVMToPool"})
-			}
-		}
+		found = append(found, placeNeeds(body.Spec)...)
 	case *types.SetField:
 		found[0].on = body.Entity
 	case *types.SetEntityPermissions:
 		found[0].on = body.Entity
 	case *types.ListProcessesInGuest:
 		found[0].on = body.Vm
+	}
+	return found
+}
+
+// placeNeeds are the privileges on the places that a relocation names.
+func placeNeeds(spec types.VirtualMachineRelocateSpec) []need {
+	var found []need
+	for _, each := range []struct {
+		on        *types.ManagedObjectReference
+		privilege string
+	}{
+		{spec.Host, "Resource.AssignVMToPool"}, {spec.Pool, "Resource.AssignVMToPool"},
+		{spec.Folder, "VirtualMachine.Inventory.Move"}, {spec.Datastore, "Datastore.AllocateSpace"},
+	} {
+		if each.on != nil {
+			found = append(found, need{*each.on, each.privilege})
+		}
+	}
+	for _, change := range spec.DeviceChange {
+		card, ok := change.GetVirtualDeviceConfigSpec().Device.(types.BaseVirtualEthernetCard)
+		if !ok {
+			continue
+		}
+		backing, ok := card.GetVirtualEthernetCard().Backing.(*types.VirtualEthernetCardNetworkBackingInfo)
+		if ok && backing.Network != nil {
+			found = append(found, need{*backing.Network, "Network.Assign"})
+		}
 	}
 	return found
 }

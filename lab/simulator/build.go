@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -19,22 +18,26 @@ const (
 // builder makes the managed objects of a topology out of the simulator's model.
 type builder struct {
 	*inventory
+	sites    map[string]*site                 // by name of the data centre
+	computes map[string]*compute              // by name of the cluster
+	byName   map[string]*simulator.HostSystem // hosts
 }
 
 // build makes a vCenter with everything that the configuration names; it does not answer yet.
 func build(config *Config) (*vcenter, error) {
 	model := simulator.VPX()
 	model.Datacenter, model.Cluster, model.Host = 1, 1, 0
-	model.ClusterHost, model.Machine, model.Datastore = len(config.Hosts), len(config.VMs), len(config.Datastores)
+	model.ClusterHost, model.Machine, model.Datastore = len(config.Hosts), len(config.VMs), len(config.storePlaces())
 	model.Portgroup, model.Pool = 0, 0
 	if err := model.Create(); err != nil {
 		return nil, err
 	}
 	inventory := &inventory{
 		config: config, root: model.Service.Context.Context, registry: model.Map(), specs: map[string]*VM{},
+		clusterSpecs: map[string]*Cluster{},
 	}
-	inventory.cluster = inventory.registry.Any("ClusterComputeResource").(*simulator.ClusterComputeResource)
-	if err := (&builder{inventory}).build(); err != nil {
+	b := &builder{inventory: inventory, sites: map[string]*site{}, computes: map[string]*compute{}}
+	if err := b.build(); err != nil {
 		return nil, err
 	}
 	v := newVCenter(config, model.Service, inventory)
@@ -44,24 +47,24 @@ func build(config *Config) (*vcenter, error) {
 
 func (b *builder) build() error {
 	ctx := b.as(b.config.VCenter.User)
-	datacenter := b.registry.Any("Datacenter").(*simulator.Datacenter)
-	datacenter.Name = b.config.Datacenter
-	b.cluster.Name = b.config.Clusters[0].Name
-	hosts := b.buildHosts()
-	datastores := b.buildDatastores(hosts)
-	networks := b.buildNetworks(ctx, datacenter, hosts)
-	folders, err := b.buildFolders(ctx, datacenter)
-	if err != nil {
+	first := b.registry.Any("ClusterComputeResource").(*simulator.ClusterComputeResource)
+	if err := b.buildSites(ctx); err != nil {
 		return err
 	}
-	pools, err := b.buildPools(ctx)
-	if err != nil {
+	if err := b.buildClusters(ctx, first); err != nil {
 		return err
 	}
-	if err := b.buildVMs(ctx, hosts, datastores, networks, folders, pools); err != nil {
+	if err := b.buildHosts(); err != nil {
 		return err
 	}
-	b.buildRules()
+	b.buildDatastores(ctx)
+	b.buildNetworks(ctx)
+	if err := b.buildVMs(ctx); err != nil {
+		return err
+	}
+	for _, cluster := range b.clusters {
+		b.buildRules(cluster)
+	}
 	b.describe()
 	b.refreshLoad()
 	return nil
@@ -86,10 +89,14 @@ func (b *builder) movers() []string {
 	return names
 }
 
-func (b *builder) buildHosts() map[string]*simulator.HostSystem {
-	hosts := map[string]*simulator.HostSystem{}
+func (b *builder) buildHosts() error {
+	b.byName = map[string]*simulator.HostSystem{}
 	for i, host := range b.hosts() {
 		spec := b.config.Hosts[i]
+		near := b.computes[spec.Cluster]
+		if near == nil {
+			return fmt.Errorf("host %q: unknown cluster %q", spec.Name, spec.Cluster)
+		}
 		host.Name, host.Summary.Config.Name = spec.Name, spec.Name
 		host.Vm, host.Datastore, host.Network = nil, nil, nil
 		vmotion := spec.VMotion == nil || *spec.VMotion
@@ -128,9 +135,10 @@ func (b *builder) buildHosts() map[string]*simulator.HostSystem {
 		}
 		runtime := host.Runtime
 		host.Summary.Runtime = &runtime
-		hosts[spec.Name] = host
+		b.byName[spec.Name] = host
+		b.join(host, near)
 	}
-	return hosts
+	return nil
 }
 
 func (b *builder) network(base *types.HostNetworkInfo, spec Host) *types.HostNetworkInfo {
@@ -149,115 +157,9 @@ func (b *builder) network(base *types.HostNetworkInfo, spec Host) *types.HostNet
 	return &network
 }
 
-func (b *builder) buildDatastores(hosts map[string]*simulator.HostSystem) map[string]*simulator.Datastore {
-	found := map[string]*simulator.Datastore{}
-	for i, datastore := range all[*simulator.Datastore](b.inventory, "Datastore") {
-		spec := b.config.Datastores[i]
-		datastore.Name, datastore.Summary.Name = spec.Name, spec.Name
-		datastore.Info.GetDatastoreInfo().Name = spec.Name
-		datastore.Summary.Capacity = int64(spec.CapacityGB * gib)
-		datastore.Summary.FreeSpace = int64(spec.FreeGB * gib)
-		datastore.Summary.Accessible = true
-		datastore.Summary.MultipleHostAccess = types.NewBool(!spec.Local)
-		if spec.Type != "" {
-			datastore.Summary.Type = spec.Type
-		}
-		datastore.Vm, datastore.Host = nil, nil
-		for name, host := range hosts {
-			if reaches(spec.Hosts, name) {
-				host.Datastore = append(host.Datastore, datastore.Self)
-				alive := !reaches(spec.DeadOn, name)
-				mount := types.HostMountInfo{AccessMode: "readWrite", Accessible: types.NewBool(alive), Mounted: types.NewBool(true)}
-				datastore.Host = append(datastore.Host, types.DatastoreHostMount{Key: host.Self, MountInfo: mount})
-			}
-		}
-		found[spec.Name] = datastore
-	}
-	b.cluster.Datastore = nil
-	for _, datastore := range found {
-		b.cluster.Datastore = append(b.cluster.Datastore, datastore.Self)
-	}
-	return found
-}
-
-func (b *builder) buildNetworks(
-	ctx *simulator.Context, datacenter *simulator.Datacenter, hosts map[string]*simulator.HostSystem,
-) map[string]*mo.Network {
-	folder := b.registry.Get(datacenter.NetworkFolder).(*simulator.Folder)
-	for _, child := range append([]types.ManagedObjectReference{}, folder.ChildEntity...) {
-		b.registry.RemoveReference(ctx, folder, &folder.ChildEntity, child)
-		b.registry.Remove(ctx, child)
-	}
-	b.cluster.Network = nil
-	found := map[string]*mo.Network{}
-	for i, spec := range b.config.Networks {
-		network := &mo.Network{}
-		network.Self = types.ManagedObjectReference{Type: "Network", Value: fmt.Sprintf("network-%d", 9001+i)}
-		network.Name = spec.Name
-		network.Summary = &types.NetworkSummary{Network: &network.Self, Name: spec.Name, Accessible: true}
-		network.ManagedEntity.Parent = &folder.Self
-		b.registry.Put(network)
-		folder.ChildEntity = append(folder.ChildEntity, network.Self)
-		b.cluster.Network = append(b.cluster.Network, network.Self)
-		for name, host := range hosts {
-			if reaches(spec.Hosts, name) {
-				network.Host = append(network.Host, host.Self)
-				host.Network = append(host.Network, network.Self)
-			}
-		}
-		found[spec.Name] = network
-	}
-	return found
-}
-
-func (b *builder) buildFolders(ctx *simulator.Context, dc *simulator.Datacenter) (map[string]*simulator.Folder, error) {
-	folders := map[string]*simulator.Folder{"": b.registry.Get(dc.VmFolder).(*simulator.Folder)}
-	for _, path := range b.config.Folders {
-		parent, name := splitPath(path)
-		above, ok := folders[parent]
-		if !ok {
-			return nil, fmt.Errorf("folder %q: list its parent %q before it", path, parent)
-		}
-		folder := &simulator.Folder{}
-		folder.Name, folder.ChildType = name, above.ChildType
-		b.registry.PutEntity(above, b.registry.NewEntity(folder))
-		above.ChildEntity = append(above.ChildEntity, folder.Self)
-		folders[path] = folder
-	}
-	return folders, nil
-}
-
-func splitPath(path string) (parent, name string) {
-	for i := len(path) - 1; i >= 0; i-- {
-		if path[i] == '/' {
-			return path[:i], path[i+1:]
-		}
-	}
-	return "", path
-}
-
-func (b *builder) buildPools(ctx *simulator.Context) (map[string]*simulator.ResourcePool, error) {
-	root := b.registry.Get(*b.cluster.ResourcePool).(*simulator.ResourcePool)
-	root.Vm = nil
-	pools := map[string]*simulator.ResourcePool{"": root}
-	for _, name := range b.config.ResourcePools {
-		spec := types.DefaultResourceConfigSpec()
-		res := root.CreateResourcePool(ctx, &types.CreateResourcePool{This: root.Self, Name: name, Spec: spec})
-		if fault := res.Fault(); fault != nil {
-			return nil, fmt.Errorf("resource pool %q: %s", name, fault.String)
-		}
-	}
-	for _, pool := range all[*simulator.ResourcePool](b.inventory, "ResourcePool") {
-		if pool != root {
-			pools[pool.Name] = pool
-		}
-	}
-	return pools, nil
-}
-
-// availability is the configuration of HA, with its dedicated failover hosts.
-func (b *builder) availability() types.ClusterDasConfigInfo {
-	names := b.config.Clusters[0].FailoverHosts
+// availability is the configuration of HA of a cluster, with its dedicated failover hosts.
+func (b *builder) availability(spec *Cluster) types.ClusterDasConfigInfo {
+	names := spec.FailoverHosts
 	info := types.ClusterDasConfigInfo{Enabled: types.NewBool(len(names) > 0), AdmissionControlEnabled: types.NewBool(len(names) > 0)}
 	if len(names) > 0 {
 		policy := &types.ClusterFailoverHostAdmissionControlPolicy{}
@@ -271,11 +173,11 @@ func (b *builder) availability() types.ClusterDasConfigInfo {
 	return info
 }
 
-func (b *builder) buildRules() {
-	config := b.cluster.ConfigurationEx.(*types.ClusterConfigInfoEx)
-	config.DrsConfig, config.DrsVmConfig = b.automation()
-	config.DasConfig = b.availability()
-	for i, rule := range b.config.Clusters[0].Rules {
+func (b *builder) buildRules(cluster *simulator.ClusterComputeResource) {
+	config, spec := cluster.ConfigurationEx.(*types.ClusterConfigInfoEx), b.clusterSpecs[cluster.Self.Value]
+	config.DrsConfig, config.DrsVmConfig = b.automation(spec)
+	config.DasConfig = b.availability(spec)
+	for i, rule := range spec.Rules {
 		info := types.ClusterRuleInfo{
 			Key: int32(i + 1), Name: rule.Name, Enabled: types.NewBool(rule.Enabled == nil || *rule.Enabled),
 			Mandatory: types.NewBool(rule.Mandatory), RuleUuid: uuid.NewString(), Status: types.ManagedEntityStatusGreen,
@@ -299,7 +201,7 @@ func (b *builder) buildRules() {
 			})
 		}
 	}
-	b.cluster.Configuration = olderConfiguration(config)
+	cluster.Configuration = olderConfiguration(config)
 }
 
 func (b *builder) references(names []string, kind string) []types.ManagedObjectReference {

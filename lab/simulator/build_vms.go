@@ -7,20 +7,22 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-func (b *builder) buildVMs(
-	ctx *simulator.Context, hosts map[string]*simulator.HostSystem, datastores map[string]*simulator.Datastore,
-	networks map[string]*mo.Network, folders map[string]*simulator.Folder, pools map[string]*simulator.ResourcePool,
-) error {
+func (b *builder) buildVMs(ctx *simulator.Context) error {
 	attributes := map[string]int32{}
 	for i, vm := range b.vms() {
 		spec := &b.config.VMs[i]
-		host, folder, pool := hosts[spec.Host], folders[spec.Folder], pools[spec.Pool]
-		if host == nil || folder == nil || pool == nil {
-			return fmt.Errorf("VM %q: unknown host %q, folder %q or pool %q", spec.Name, spec.Host, spec.Folder, spec.Pool)
+		host := b.byName[spec.Host]
+		if host == nil {
+			return fmt.Errorf("VM %q: unknown host %q", spec.Name, spec.Host)
+		}
+		near := b.computes[b.hostSpec(spec.Host).Cluster]
+		around := b.sites[near.spec.Datacenter]
+		folder, pool := around.folders[spec.Folder], near.pools[spec.Pool]
+		if folder == nil || pool == nil {
+			return fmt.Errorf("VM %q: unknown folder %q or pool %q", spec.Name, spec.Folder, spec.Pool)
 		}
 		b.specs[vm.Self.Value] = spec
 		b.size(vm, spec)
@@ -36,7 +38,7 @@ func (b *builder) buildVMs(
 		folder.ChildEntity = append(folder.ChildEntity, vm.Self)
 		vm.Datastore, vm.Network = nil, nil
 		for _, name := range spec.Datastores {
-			if datastore := datastores[name]; datastore != nil {
+			if datastore := around.datastores[name]; datastore != nil {
 				vm.Datastore = append(vm.Datastore, datastore.Self)
 				datastore.Vm = append(datastore.Vm, vm.Self)
 			}
@@ -45,9 +47,11 @@ func (b *builder) buildVMs(
 			storeFiles(vm, b.registry.Get(vm.Datastore[0]).(*simulator.Datastore))
 		}
 		for _, name := range spec.Networks {
-			if network := networks[name]; network != nil {
+			if network := around.networks[name]; network != nil {
 				vm.Network = append(vm.Network, network.Self)
 				network.Vm = append(network.Vm, vm.Self)
+				card := adapter(len(vm.Network)-1, network, vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn)
+				vm.Config.Hardware.Device = append(vm.Config.Hardware.Device, card)
 			}
 		}
 		if err := b.attribute(ctx, vm, spec, attributes); err != nil {
@@ -113,10 +117,10 @@ func (b *builder) size(vm *simulator.VirtualMachine, spec *VM) {
 	}
 }
 
-// isRemovable reports the drives that the simulator attaches to every VM; the topology names the ones to have.
+// isRemovable reports the drives and adapters that the simulator attaches to every VM; the topology names the ones to have.
 func isRemovable(device types.BaseVirtualDevice) bool {
 	switch device.(type) {
-	case *types.VirtualCdrom, *types.VirtualFloppy:
+	case *types.VirtualCdrom, *types.VirtualFloppy, types.BaseVirtualEthernetCard:
 		return true
 	}
 	return false

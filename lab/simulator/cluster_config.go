@@ -13,7 +13,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// clusterConfig is the configuration of the cluster, as clients read and change it. A configuration never changes: a change
+// clusterConfig is the configuration of the clusters, as clients read and change it. A configuration never changes: a change
 // makes a new one, so that nobody reads half of a change.
 type clusterConfig struct {
 	inventory *inventory
@@ -29,12 +29,12 @@ func newClusterConfig(inventory *inventory, tasks *tasks) *clusterConfig {
 	return &clusterConfig{inventory: inventory, tasks: tasks}
 }
 
-func (c *clusterConfig) current() *types.ClusterConfigInfoEx {
-	return c.inventory.clusterConfiguration()
+func (c *clusterConfig) current(cluster *simulator.ClusterComputeResource) *types.ClusterConfigInfoEx {
+	return c.inventory.clusterConfiguration(cluster)
 }
 
-func (c *clusterConfig) set(config *types.ClusterConfigInfoEx) {
-	ctx, cluster := c.inventory.as(""), c.inventory.cluster
+func (c *clusterConfig) set(cluster *simulator.ClusterComputeResource, config *types.ClusterConfigInfoEx) {
+	ctx := c.inventory.as("")
 	ctx.WithLock(cluster, func() {
 		ctx.Update(cluster, []types.PropertyChange{
 			{Name: "configurationEx", Val: config}, {Name: "configuration", Val: olderConfiguration(config)},
@@ -50,10 +50,10 @@ func olderConfiguration(config *types.ClusterConfigInfoEx) types.ClusterConfigIn
 	}
 }
 
-// answers reports whether the lab changes the cluster itself. It leaves vSAN and other clusters to the simulator.
+// answers reports whether the lab changes the cluster itself. It leaves vSAN to the simulator.
 func (c *clusterConfig) answers(req *types.ReconfigureComputeResource_Task) bool {
 	spec, ok := req.Spec.(*types.ClusterConfigSpecEx)
-	return ok && spec.VsanConfig == nil && req.This == c.inventory.cluster.Self
+	return ok && spec.VsanConfig == nil && c.inventory.cluster(req.This) != nil
 }
 
 // ReconfigureComputeResourceTask changes the cluster: all of the specification, or nothing.
@@ -61,42 +61,50 @@ func (o *overrides) ReconfigureComputeResourceTask(
 	ctx *simulator.Context, req *types.ReconfigureComputeResource_Task,
 ) soap.HasFault {
 	config := o.vcenter.cluster
-	work := config.tasks.begin(ctx.Session.UserName, config.inventory.cluster, "ReconfigureComputeResource_Task", "reconfigureEx")
+	cluster := config.inventory.cluster(req.This)
+	work := config.tasks.begin(ctx.Session.UserName, cluster, "ReconfigureComputeResource_Task", "reconfigureEx")
 	work.pointOfNoReturn()
 	work.running()
 	go work.run(func() types.BaseMethodFault {
-		return config.change(req.Spec.(*types.ClusterConfigSpecEx), req.Modify)
+		return config.change(cluster, req.Spec.(*types.ClusterConfigSpecEx), req.Modify)
 	})
 	return &methods.ReconfigureComputeResource_TaskBody{
 		Res: &types.ReconfigureComputeResource_TaskResponse{Returnval: work.task.Self},
 	}
 }
 
-func (c *clusterConfig) change(spec *types.ClusterConfigSpecEx, modify bool) types.BaseMethodFault {
+func (c *clusterConfig) change(
+	cluster *simulator.ClusterComputeResource, spec *types.ClusterConfigSpecEx, modify bool,
+) types.BaseMethodFault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, each := range spec.DrsVmConfigSpec {
-		if each.Info != nil && c.inventory.vm(each.Info.Key) == nil {
+		if each.Info != nil && !c.inventory.isIn(each.Info.Key, cluster) {
 			return &types.InvalidArgument{InvalidProperty: "drsVmConfigSpec.info.key"}
 		}
 	}
-	config, fault := reconfigured(*c.current(), spec, modify)
+	config, fault := reconfigured(*c.current(cluster), spec, modify)
 	if fault == nil {
-		c.set(config)
+		c.set(cluster, config)
 	}
 	return fault
 }
 
-// discard removes the overrides of a VM that is gone.
+// discard removes the overrides of a VM that is gone, or that has left for another cluster.
 func (c *clusterConfig) discard(vm types.ManagedObjectReference) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	config := *c.current()
-	config.DrsVmConfig = slices.DeleteFunc(slices.Clone(config.DrsVmConfig), func(override types.ClusterDrsVmConfigInfo) bool {
-		return override.Key == vm
-	})
-	if len(config.DrsVmConfig) < len(c.current().DrsVmConfig) {
-		c.set(&config)
+	for _, cluster := range c.inventory.clusters {
+		if c.inventory.isIn(vm, cluster) {
+			continue
+		}
+		config := *c.current(cluster)
+		config.DrsVmConfig = slices.DeleteFunc(slices.Clone(config.DrsVmConfig), func(override types.ClusterDrsVmConfigInfo) bool {
+			return override.Key == vm
+		})
+		if len(config.DrsVmConfig) < len(c.current(cluster).DrsVmConfig) {
+			c.set(cluster, &config)
+		}
 	}
 }
 

@@ -24,9 +24,18 @@ type Rule struct {
 	Enabled   *bool    `json:"enabled"`
 }
 
-// Cluster is a cluster of hosts. No move breaks its mandatory VM-host rules; only DRS keeps the others.
+// Datacenter is a data centre with its folders of VMs; a folder may be a path.
+type Datacenter struct {
+	Name    string   `json:"name"`
+	Folders []string `json:"folders"`
+}
+
+// Cluster is a cluster of hosts, or the compute resource of a standalone host. No move breaks its mandatory VM-host rules; only DRS keeps the others.
 type Cluster struct {
 	Name              string            `json:"name"`
+	Datacenter        string            `json:"datacenter"`
+	Standalone        bool              `json:"standalone"` // it has the name of its one host
+	ResourcePools     []string          `json:"resource_pools"`
 	DRS               string            `json:"drs"`           // off, manual, partial or full
 	DRSOverrides      map[string]string `json:"drs_overrides"` // by VM name: manual, partial, full or disabled
 	DRSAllowOverrides bool              `json:"drs_allow_overrides"`
@@ -37,9 +46,10 @@ type Cluster struct {
 	FailoverHosts []string `json:"failover_hosts"`
 }
 
-// Attached is a datastore or network with the hosts that reach it ("*" means all).
+// Attached is a datastore or network with the hosts that reach it ("*" means all; of a network, all of its data centre).
 type Attached struct {
 	Name       string   `json:"name"`
+	Datacenter string   `json:"datacenter"` // of a network
 	Hosts      []string `json:"hosts"`
 	CapacityGB float64  `json:"capacity_gb"`
 	FreeGB     float64  `json:"free_gb"`
@@ -129,22 +139,20 @@ func (v *VM) hasTools() bool { return v.Tools == nil || *v.Tools }
 
 // Config is the whole simulated SDDC.
 type Config struct {
-	StateDir      string     `json:"state_dir"`
-	TimeScale     float64    `json:"time_scale"`
-	VCenter       Login      `json:"vcenter"`
-	Restricted    Login      `json:"restricted"`
-	Operator      Login      `json:"operator"`
-	Control       Login      `json:"control"`
-	GuestLogin    Login      `json:"guest_login"`
-	LinkMbit      int        `json:"link_mbit"`
-	Datacenter    string     `json:"datacenter"`
-	Clusters      []Cluster  `json:"clusters"`
-	Datastores    []Attached `json:"datastores"`
-	Networks      []Attached `json:"networks"`
-	Folders       []string   `json:"folders"`
-	ResourcePools []string   `json:"resource_pools"`
-	Hosts         []Host     `json:"hosts"`
-	VMs           []VM       `json:"vms"`
+	StateDir    string       `json:"state_dir"`
+	TimeScale   float64      `json:"time_scale"`
+	VCenter     Login        `json:"vcenter"`
+	Restricted  Login        `json:"restricted"`
+	Operator    Login        `json:"operator"`
+	Control     Login        `json:"control"`
+	GuestLogin  Login        `json:"guest_login"`
+	LinkMbit    int          `json:"link_mbit"`
+	Datacenters []Datacenter `json:"datacenters"`
+	Clusters    []Cluster    `json:"clusters"`
+	Datastores  []Attached   `json:"datastores"`
+	Networks    []Attached   `json:"networks"`
+	Hosts       []Host       `json:"hosts"`
+	VMs         []VM         `json:"vms"`
 }
 
 func readConfig(path string) (*Config, error) {
@@ -152,7 +160,7 @@ func readConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := &Config{TimeScale: 1, LinkMbit: 10000, Datacenter: "DC"}
+	config := &Config{TimeScale: 1, LinkMbit: 10000}
 	if err := json.Unmarshal(data, config); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -161,8 +169,8 @@ func readConfig(path string) (*Config, error) {
 
 func (c *Config) check() error {
 	switch {
-	case len(c.Clusters) != 1:
-		return fmt.Errorf("there are %d clusters; the simulator supports exactly one", len(c.Clusters))
+	case len(c.Datacenters) == 0 || len(c.Clusters) == 0:
+		return fmt.Errorf("there are no data centres or no clusters; add one of each")
 	case len(c.Hosts) == 0:
 		return fmt.Errorf("there are no hosts; add one")
 	case len(c.Datastores) == 0 || len(c.Networks) == 0:

@@ -155,6 +155,7 @@ func (c *control) state() any {
 		}
 		entry := map[string]any{
 			"host": host, "power": view.power, "moid": vm.Self.Value,
+			"folder": inventory.nameOf(view.folder), "pool": inventory.nameOf(view.pool),
 			"guest_address": inventory.vmSpec(vm).Guest.Address,
 			"freezes":       []Freeze{}, "guest": map[string]any{"state": "none"},
 		}
@@ -184,6 +185,7 @@ func (c *control) hostState(host *simulator.HostSystem, vms []string) map[string
 	}
 	return map[string]any{
 		"fault_domain": c.vcenter.inventory.hostSpec(host.Name).FaultDomain,
+		"cluster":      c.vcenter.inventory.hostSpec(host.Name).Cluster,
 		"connection":   host.Runtime.ConnectionState, "moid": host.Self.Value,
 		"maintenance": maintenance, "slots": map[string]int{"used": used, "peak": peak}, "vms": vms,
 	}
@@ -363,12 +365,17 @@ func (c *control) move(vm *simulator.VirtualMachine, target string, instant bool
 	if err != nil {
 		return err
 	}
+	inventory := c.vcenter.inventory
+	spec := inventory.toHost(vm, host)
 	if instant {
-		inventory := c.vcenter.inventory
-		inventory.place(inventory.as(somebody), vm, inventory.host(*vm.Runtime.Host), host)
+		to, fault := c.vcenter.moves.destination(vm, spec)
+		if fault != nil {
+			return conflict("vCenter refuses this move now: %s", faultName(fault))
+		}
+		c.vcenter.moves.place(inventory.as(somebody), vm, inventory.host(*vm.Runtime.Host), to)
 		return nil
 	}
-	if _, fault := c.vcenter.moves.start(starter{user: somebody}, vm.Self, &host.Self, vmotionCost); fault != nil {
+	if _, fault := c.vcenter.moves.start(starter{user: somebody}, vm.Self, spec, vmotionCost); fault != nil {
 		return conflict("vCenter refuses this move now: %s", faultName(fault))
 	}
 	return nil
@@ -388,7 +395,11 @@ func (c *control) runDRS(r *request) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	if !c.vcenter.drs.pass() {
+	on := false
+	for _, drs := range c.vcenter.drs {
+		on = drs.pass() || on
+	}
+	if !on {
 		return conflict("DRS is off; choose manual, partial or full for drs in the topology, or switch it on in vCenter")
 	}
 	return nil

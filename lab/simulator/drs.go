@@ -18,11 +18,11 @@ const (
 	drsRetrySeconds    = 15 // between two attempts while the host is entering
 )
 
-// drs is the Distributed Resource Scheduler of the cluster: it empties hosts that enter maintenance mode, corrects broken rules
+// drs is the Distributed Resource Scheduler of a cluster: it empties hosts that enter maintenance mode, corrects broken rules
 // and balances the load, by moves or by recommendations.
 type drs struct {
 	inventory   *inventory
-	cluster     *clusterConfig
+	cluster     *simulator.ClusterComputeResource
 	events      events
 	clock       clock
 	maintenance *maintenance
@@ -35,16 +35,16 @@ type drs struct {
 	evacuating map[string]map[string]bool // host MoID -> VMs whose missing recommendation has been posted
 }
 
-func newDRS(v *vcenter) *drs {
+func newDRS(v *vcenter, cluster *simulator.ClusterComputeResource) *drs {
 	return &drs{
-		inventory: v.inventory, cluster: v.cluster, events: v.events, clock: v.clock, maintenance: v.maintenance, moves: v.moves,
+		inventory: v.inventory, cluster: cluster, events: v.events, clock: v.clock, maintenance: v.maintenance, moves: v.moves,
 		evacuating: map[string]map[string]bool{},
 	}
 }
 
 // run makes a pass at each interval of the topology, until the context ends.
 func (d *drs) run(ctx context.Context) {
-	interval := d.clock.scaled(d.inventory.config.Clusters[0].DRSInterval)
+	interval := d.clock.scaled(d.inventory.clusterSpec(d.cluster).DRSInterval)
 	if interval <= 0 {
 		return
 	}
@@ -110,7 +110,7 @@ func (d *drs) stillEmptying(host string) bool {
 func (d *drs) decide(evacuationOnly bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	config := d.cluster.current()
+	config := d.inventory.clusterConfiguration(d.cluster)
 	if !isTrue(config.DrsConfig.Enabled) {
 		d.publish(nil)
 		return false
@@ -120,7 +120,7 @@ func (d *drs) decide(evacuationOnly bool) bool {
 	if evacuationOnly {
 		recommended = d.standing(cluster)
 	}
-	for _, host := range d.inventory.hosts() {
+	for _, host := range d.inventory.hostsOf(d.cluster) {
 		if now := cluster.hosts[host.Self.Value]; now != nil && now.entersMaintenance {
 			d.reportStuck(host, cluster.evacuate(host.Self.Value))
 		}
@@ -143,7 +143,8 @@ func (d *drs) decide(evacuationOnly bool) bool {
 // start starts a move. A move that is refused is tried again in the next pass.
 func (d *drs) start(by starter, move drsMove) types.BaseMethodFault {
 	target := hostReference(move.target)
-	_, fault := d.moves.start(by, vmReference(move.vm), &target, vmotionCost)
+	spec := types.VirtualMachineRelocateSpec{Host: &target}
+	_, fault := d.moves.start(by, vmReference(move.vm), spec, vmotionCost)
 	return fault
 }
 
@@ -168,7 +169,7 @@ func (d *drs) reportStuck(host *simulator.HostSystem, vms []string) {
 func (d *drs) withdraw() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	config := d.cluster.current()
+	config := d.inventory.clusterConfiguration(d.cluster)
 	if !isTrue(config.DrsConfig.Enabled) {
 		d.publish(nil)
 		return

@@ -19,9 +19,9 @@ func standardDRS() types.ClusterDrsConfigInfo {
 	}
 }
 
-// automation is the DRS configuration of the topology's cluster.
-func (b *builder) automation() (types.ClusterDrsConfigInfo, []types.ClusterDrsVmConfigInfo) {
-	spec, info := b.config.Clusters[0], standardDRS()
+// automation is the DRS configuration of a cluster of the topology.
+func (b *builder) automation(spec *Cluster) (types.ClusterDrsConfigInfo, []types.ClusterDrsVmConfigInfo) {
+	info := standardDRS()
 	info.EnableVmBehaviorOverrides = types.NewBool(spec.DRSAllowOverrides)
 	if behaviour, on := drsBehaviours[spec.DRS]; on {
 		info.Enabled, info.DefaultVmBehavior = types.NewBool(true), behaviour

@@ -36,7 +36,7 @@ func (d *drs) recommend(cluster *drsCluster, move drsMove) advice {
 	}
 	d.counter++
 	key, now := strconv.Itoa(d.counter), time.Now()
-	vm, target := vmReference(move.vm), d.inventory.cluster.Self
+	vm, target := vmReference(move.vm), d.cluster.Self
 	size, from, to := cluster.vms[move.vm], cluster.hosts[move.source], cluster.hosts[move.target]
 	migration := types.ClusterDrsMigration{
 		Key: key, Time: now, Vm: vm, Source: hostReference(move.source), Destination: hostReference(move.target),
@@ -83,22 +83,27 @@ func (d *drs) publish(recommended []advice) {
 	for _, each := range recommended {
 		shown = append(shown, each.recommendation)
 	}
-	ctx, cluster := d.inventory.as(""), d.inventory.cluster
+	ctx, cluster := d.inventory.as(""), d.cluster
 	ctx.WithLock(cluster, func() { ctx.Update(cluster, []types.PropertyChange{{Name: "recommendation", Val: shown}}) })
 }
 
 // RefreshRecommendation makes DRS look at the cluster now. With full automation it also moves.
 func (o *overrides) RefreshRecommendation(_ *simulator.Context, req *types.RefreshRecommendation) soap.HasFault {
-	if req.This != o.vcenter.inventory.cluster.Self {
+	drs := o.vcenter.drs[req.This.Value]
+	if drs == nil {
 		return &methods.RefreshRecommendationBody{Fault_: simulator.Fault("", &types.ManagedObjectNotFound{Obj: req.This})}
 	}
-	o.vcenter.drs.pass()
+	drs.pass()
 	return &methods.RefreshRecommendationBody{Res: &types.RefreshRecommendationResponse{}}
 }
 
 // ApplyRecommendation starts the move of a recommendation.
 func (o *overrides) ApplyRecommendation(ctx *simulator.Context, req *types.ApplyRecommendation) soap.HasFault {
-	if fault := o.vcenter.drs.apply(ctx.Session.UserName, req.Key); fault != nil {
+	drs := o.vcenter.drs[req.This.Value]
+	if drs == nil {
+		return &methods.ApplyRecommendationBody{Fault_: simulator.Fault("", &types.ManagedObjectNotFound{Obj: req.This})}
+	}
+	if fault := drs.apply(ctx.Session.UserName, req.Key); fault != nil {
 		return &methods.ApplyRecommendationBody{Fault_: simulator.Fault("", fault)}
 	}
 	return &methods.ApplyRecommendationBody{Res: &types.ApplyRecommendationResponse{}}

@@ -13,7 +13,7 @@ func (d *drs) snapshot(config *types.ClusterConfigInfoEx) *drsCluster {
 		hosts: map[string]*drsHost{}, vms: map[string]*drsVM{}, rules: enabledRules(config),
 		tolerance: balanceTolerance(config.DrsConfig.VmotionRate), possible: d.possible,
 	}
-	for _, host := range d.inventory.hosts() {
+	for _, host := range d.inventory.hostsOf(d.cluster) {
 		cluster.hosts[host.Self.Value] = d.hostNow(host)
 	}
 	moving := d.moves.moving()
@@ -27,14 +27,16 @@ func (d *drs) snapshot(config *types.ClusterConfigInfoEx) *drsCluster {
 		if isMoving {
 			at = target
 		}
+		host := cluster.hosts[at]
+		if host == nil {
+			continue // of another cluster
+		}
 		cluster.vms[vm.Self.Value] = &drsVM{
 			key: vm.Self.Value, host: at, cpu: float64(spec.CPUUsedMHz), memory: spec.memoryUsed(),
 			behaviour: drsBehaviour(config, vm.Self), fixed: isMoving || d.immovable(vm),
 		}
-		if host := cluster.hosts[at]; host != nil {
-			host.cpu += float64(spec.CPUUsedMHz)
-			host.memory += spec.memoryUsed()
-		}
+		host.cpu += float64(spec.CPUUsedMHz)
+		host.memory += spec.memoryUsed()
 	}
 	for _, host := range cluster.hosts {
 		host.cpuReported, host.memReported = host.cpu, host.memory
@@ -53,7 +55,7 @@ func (d *drs) hostNow(host *simulator.HostSystem) *drsHost {
 		entersMaintenance: entering,
 		closed: entering || host.Runtime.InMaintenanceMode || isTrue(quarantine) ||
 			host.Runtime.ConnectionState != types.HostSystemConnectionStateConnected ||
-			slices.Contains(d.inventory.config.Clusters[0].FailoverHosts, host.Name),
+			d.inventory.isFailoverHost(host),
 	}
 }
 
@@ -71,7 +73,7 @@ func (d *drs) possible(vmKey, hostKey string) bool {
 		return false
 	}
 	source := d.inventory.host(d.inventory.view(vm).host)
-	return source != nil && source != target && d.moves.obstacle(vm, source, target) == nil
+	return source != nil && source != target && d.moves.obstacle(vm, source, &destination{host: target}) == nil
 }
 
 func vmReference(key string) types.ManagedObjectReference {

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -24,25 +25,29 @@ func (e events) post(ctx *simulator.Context, chain int32, event types.BaseEvent)
 func (e events) ofVM(vm *simulator.VirtualMachine, host *simulator.HostSystem) types.VmEvent {
 	event := types.VmEvent{Event: e.ofHost(host).Event}
 	event.Vm = &types.VmEventArgument{EntityEventArgument: types.EntityEventArgument{Name: vm.Name}, Vm: vm.Self}
-	event.Ds = &types.DatastoreEventArgument{
-		EntityEventArgument: types.EntityEventArgument{Name: e.inventory.config.Datastores[0].Name},
-		Datastore:           e.inventory.cluster.Datastore[0],
+	if len(vm.Datastore) > 0 {
+		if datastore, ok := e.inventory.registry.Get(vm.Datastore[0]).(*simulator.Datastore); ok {
+			event.Ds = &types.DatastoreEventArgument{
+				EntityEventArgument: types.EntityEventArgument{Name: datastore.Name}, Datastore: datastore.Self,
+			}
+		}
 	}
 	return event
 }
 
 func (e events) ofHost(host *simulator.HostSystem) types.HostEvent {
-	cluster := e.inventory.cluster
-	return types.HostEvent{Event: types.Event{
-		Host: hostArgument(host),
-		ComputeResource: &types.ComputeResourceEventArgument{
-			EntityEventArgument: types.EntityEventArgument{Name: cluster.Name}, ComputeResource: cluster.Self,
-		},
-		Datacenter: &types.DatacenterEventArgument{
-			EntityEventArgument: types.EntityEventArgument{Name: e.inventory.config.Datacenter},
-			Datacenter:          e.inventory.registry.Any("Datacenter").Reference(),
-		},
-	}}
+	event := types.HostEvent{Event: types.Event{Host: hostArgument(host)}}
+	if resource, ok := e.inventory.registry.Get(*host.Parent).(mo.Entity); ok {
+		event.ComputeResource = &types.ComputeResourceEventArgument{
+			EntityEventArgument: types.EntityEventArgument{Name: resource.Entity().Name}, ComputeResource: resource.Reference(),
+		}
+	}
+	if datacenter := e.inventory.datacenterOf(host); datacenter != nil {
+		event.Datacenter = &types.DatacenterEventArgument{
+			EntityEventArgument: types.EntityEventArgument{Name: datacenter.Name}, Datacenter: datacenter.Self,
+		}
+	}
+	return event
 }
 
 func hostArgument(host *simulator.HostSystem) *types.HostEventArgument {

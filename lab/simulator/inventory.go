@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/vmware/govmomi/simulator"
@@ -14,8 +15,11 @@ type inventory struct {
 	config   *Config
 	root     context.Context
 	registry *simulator.Registry
-	cluster  *simulator.ClusterComputeResource
-	specs    map[string]*VM // by VM MoID; written only while the inventory is built
+
+	// Written only while the inventory is built.
+	clusters     []*simulator.ClusterComputeResource
+	clusterSpecs map[string]*Cluster // by MoID of the cluster
+	specs        map[string]*VM      // by VM MoID
 
 	load sync.Mutex // held while the load of the hosts is counted: an older count must not overwrite a newer one
 }
@@ -79,16 +83,77 @@ func (i *inventory) vmSpec(vm *simulator.VirtualMachine) *VM {
 
 // vmView is a VM at one moment.
 type vmView struct {
-	name  string
-	host  types.ManagedObjectReference
-	power types.VirtualMachinePowerState
+	name   string
+	host   types.ManagedObjectReference
+	folder types.ManagedObjectReference
+	pool   types.ManagedObjectReference
+	power  types.VirtualMachinePowerState
 }
 
-// clusterConfiguration is the configuration of the cluster now. Nobody changes what it points to.
-func (i *inventory) clusterConfiguration() *types.ClusterConfigInfoEx {
+// clusterConfiguration is the configuration of a cluster now. Nobody changes what it points to.
+func (i *inventory) clusterConfiguration(cluster *simulator.ClusterComputeResource) *types.ClusterConfigInfoEx {
 	var config *types.ClusterConfigInfoEx
-	i.as("").WithLock(i.cluster, func() { config = i.cluster.ConfigurationEx.(*types.ClusterConfigInfoEx) })
+	i.as("").WithLock(cluster, func() { config = cluster.ConfigurationEx.(*types.ClusterConfigInfoEx) })
 	return config
+}
+
+// cluster is nil when the reference is not one of a cluster.
+func (i *inventory) cluster(ref types.ManagedObjectReference) *simulator.ClusterComputeResource {
+	cluster, _ := i.registry.Get(ref).(*simulator.ClusterComputeResource)
+	return cluster
+}
+
+// clusterOf is the cluster of a host; nil for a standalone host.
+func (i *inventory) clusterOf(host *simulator.HostSystem) *simulator.ClusterComputeResource {
+	return i.cluster(*host.Parent)
+}
+
+// clusterSpec is the cluster's entry in the topology; empty for a cluster that was added later, and for none.
+func (i *inventory) clusterSpec(cluster *simulator.ClusterComputeResource) *Cluster {
+	if cluster != nil {
+		if spec := i.clusterSpecs[cluster.Self.Value]; spec != nil {
+			return spec
+		}
+	}
+	return &Cluster{}
+}
+
+// isFailoverHost reports whether HA keeps the host free for a failure.
+func (i *inventory) isFailoverHost(host *simulator.HostSystem) bool {
+	return slices.Contains(i.clusterSpec(i.clusterOf(host)).FailoverHosts, host.Name)
+}
+
+// isIn reports whether a VM lives on a host of the cluster.
+func (i *inventory) isIn(ref types.ManagedObjectReference, cluster *simulator.ClusterComputeResource) bool {
+	vm := i.vm(ref)
+	if vm == nil {
+		return false
+	}
+	host := i.host(i.view(vm).host)
+	return host != nil && *host.Parent == cluster.Self
+}
+
+// hostsOf are the hosts of a cluster.
+func (i *inventory) hostsOf(cluster *simulator.ClusterComputeResource) []*simulator.HostSystem {
+	return slices.DeleteFunc(i.hosts(), func(host *simulator.HostSystem) bool { return *host.Parent != cluster.Self })
+}
+
+// datacenterOf is the data centre above an object.
+func (i *inventory) datacenterOf(entity mo.Entity) *simulator.Datacenter {
+	for {
+		if datacenter, ok := entity.(*simulator.Datacenter); ok {
+			return datacenter
+		}
+		parent := entity.Entity().Parent
+		if parent == nil {
+			return nil
+		}
+		above, ok := i.registry.Get(*parent).(mo.Entity)
+		if !ok {
+			return nil
+		}
+		entity = above
+	}
 }
 
 // view reads a VM under its lock: its name may be changed at any time.
@@ -99,8 +164,19 @@ func (i *inventory) view(vm *simulator.VirtualMachine) vmView {
 		if vm.Runtime.Host != nil {
 			view.host = *vm.Runtime.Host
 		}
+		if vm.Parent != nil && vm.ResourcePool != nil {
+			view.folder, view.pool = *vm.Parent, *vm.ResourcePool
+		}
 	})
 	return view
+}
+
+// nameOf is the name of an object; "" if there is none.
+func (i *inventory) nameOf(ref types.ManagedObjectReference) string {
+	if entity, ok := i.registry.Get(ref).(mo.Entity); ok {
+		return entity.Entity().Name
+	}
+	return ""
 }
 
 // findVM finds a VM by name or MoID; nil when there is none.
@@ -152,18 +228,65 @@ func (i *inventory) hasPoweredOnVMs(host *simulator.HostSystem) bool {
 }
 
 // place changes where a VM lives, in every list that names the VM or its host.
-func (i *inventory) place(ctx *simulator.Context, vm *simulator.VirtualMachine, source, target *simulator.HostSystem) {
+func (i *inventory) place(ctx *simulator.Context, vm *simulator.VirtualMachine, source *simulator.HostSystem, to *destination) {
 	if i.vm(vm.Self) == nil {
 		return // deleted meanwhile: no host may list it again
 	}
-	ctx.WithLock(vm, func() {
-		ctx.Update(vm, []types.PropertyChange{
-			{Name: "runtime.host", Val: &target.Self}, {Name: "summary.runtime.host", Val: &target.Self},
-		})
-	})
+	target := to.host
+	changes := []types.PropertyChange{
+		{Name: "runtime.host", Val: &target.Self}, {Name: "summary.runtime.host", Val: &target.Self},
+	}
+	if to.pool != nil {
+		i.leave(ctx, *vm.ResourcePool, vm.Self)
+		changes = append(changes, types.PropertyChange{Name: "resourcePool", Val: &to.pool.Self})
+		ctx.WithLock(to.pool, func() { i.registry.AppendReference(ctx, to.pool, &to.pool.Vm, vm.Self) })
+	}
+	if to.folder != nil {
+		i.leave(ctx, *vm.Parent, vm.Self)
+		changes = append(changes, types.PropertyChange{Name: "parent", Val: &to.folder.Self})
+		ctx.WithLock(to.folder, func() { i.registry.AppendReference(ctx, to.folder, &to.folder.ChildEntity, vm.Self) })
+	}
+	if to.datastores != nil || len(to.backings) > 0 {
+		changes = append(changes, i.replug(ctx, vm, to)...)
+	}
+	ctx.WithLock(vm, func() { ctx.Update(vm, changes) })
 	ctx.WithLock(source, func() { i.registry.RemoveReference(ctx, source, &source.Vm, vm.Self) })
 	ctx.WithLock(target, func() { i.registry.AppendReference(ctx, target, &target.Vm, vm.Self) })
 	i.refreshLoad()
+}
+
+// replug moves a VM to other datastore and network objects; it returns the changes of its properties.
+func (i *inventory) replug(ctx *simulator.Context, vm *simulator.VirtualMachine, to *destination) []types.PropertyChange {
+	devices, networks := i.rewired(vm, to)
+	datastores := to.datastoresAt(vm)
+	for _, ref := range append(slices.Clone(vm.Datastore), vm.Network...) {
+		i.leave(ctx, ref, vm.Self)
+	}
+	for _, ref := range append(slices.Clone(datastores), networks...) {
+		switch entity := i.registry.Get(ref).(type) {
+		case *simulator.Datastore:
+			ctx.WithLock(entity, func() { i.registry.AppendReference(ctx, entity, &entity.Vm, vm.Self) })
+		case *mo.Network:
+			ctx.WithLock(entity, func() { i.registry.AppendReference(ctx, entity, &entity.Vm, vm.Self) })
+		}
+	}
+	return []types.PropertyChange{
+		{Name: "datastore", Val: datastores}, {Name: "network", Val: networks}, {Name: "config.hardware.device", Val: devices},
+	}
+}
+
+// leave removes a VM from the list of a pool, folder, datastore or network.
+func (i *inventory) leave(ctx *simulator.Context, ref, vm types.ManagedObjectReference) {
+	switch entity := i.registry.Get(ref).(type) {
+	case *simulator.ResourcePool:
+		ctx.WithLock(entity, func() { i.registry.RemoveReference(ctx, entity, &entity.Vm, vm) })
+	case *simulator.Folder:
+		ctx.WithLock(entity, func() { i.registry.RemoveReference(ctx, entity, &entity.ChildEntity, vm) })
+	case *simulator.Datastore:
+		ctx.WithLock(entity, func() { i.registry.RemoveReference(ctx, entity, &entity.Vm, vm) })
+	case *mo.Network:
+		ctx.WithLock(entity, func() { i.registry.RemoveReference(ctx, entity, &entity.Vm, vm) })
+	}
 }
 
 // remove deletes a VM from every list that names it.

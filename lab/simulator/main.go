@@ -48,7 +48,9 @@ func run(path string) error {
 	if err != nil {
 		return err
 	}
-	go vcenter.drs.run(ctx)
+	for _, drs := range vcenter.drs {
+		go drs.run(ctx)
+	}
 	go serveControl(listener, (&control{vcenter: vcenter, stop: stop}).handler())
 	if err := announce(config, server.URL, listener.Addr().String(), caFile); err != nil {
 		return err

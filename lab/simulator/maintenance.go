@@ -54,7 +54,10 @@ func (o *overrides) EnterMaintenanceModeTask(ctx *simulator.Context, req *types.
 		body.Fault_ = simulator.Fault("", fault)
 		return body
 	}
-	o.vcenter.drs.empty(o.vcenter.inventory.host(req.This))
+	host := o.vcenter.inventory.host(req.This)
+	if drs := o.vcenter.drs[host.Parent.Value]; drs != nil {
+		drs.empty(host)
+	}
 	body.Res = &types.EnterMaintenanceMode_TaskResponse{Returnval: task}
 	return body
 }

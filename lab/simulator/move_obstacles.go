@@ -9,7 +9,8 @@ import (
 )
 
 // obstacle is the fault with which a vCenter would fail the move now; nil if the move is possible.
-func (m *moves) obstacle(vm *simulator.VirtualMachine, source, target *simulator.HostSystem) types.BaseMethodFault {
+func (m *moves) obstacle(vm *simulator.VirtualMachine, source *simulator.HostSystem, to *destination) types.BaseMethodFault {
+	target := to.host
 	switch {
 	case m.inventory.vm(vm.Self) == nil:
 		return &types.ManagedObjectNotFound{Obj: vm.Self}
@@ -22,22 +23,25 @@ func (m *moves) obstacle(vm *simulator.VirtualMachine, source, target *simulator
 		return &types.InvalidHostState{Host: &target.Self}
 	case !target.Summary.Config.VmotionEnabled, !source.Summary.Config.VmotionEnabled:
 		return &types.VMotionNotConfigured{}
-	case slices.Contains(m.inventory.config.Clusters[0].FailoverHosts, target.Name):
+	case m.inventory.isFailoverHost(target):
 		return &types.DisallowedOperationOnFailoverHost{Host: target.Self, Hostname: target.Name}
 	case vm.Config.Hardware.NumCPU > int32(target.Summary.Hardware.NumCpuThreads):
 		return &types.NumVirtualCpusExceedsLimit{MaxSupportedVcpus: int32(target.Summary.Hardware.NumCpuThreads)}
 	case m.inventory.vmSpec(vm).HardwareVersion > newestHardware(target.Summary.Config.Product.Version):
 		return &types.VirtualHardwareVersionNotSupported{HostName: target.Name, Host: target.Self}
 	}
-	for _, datastore := range vm.Datastore {
+	for _, datastore := range to.datastoresAt(vm) {
 		if !slices.Contains(target.Datastore, datastore) || !m.accessible(datastore, target) {
 			return &types.CannotAccessVmConfig{Reason: types.LocalizedMethodFault{Fault: &types.InvalidDatastore{Datastore: &datastore}}}
 		}
 	}
-	for _, network := range vm.Network {
-		if !slices.Contains(target.Network, network) {
+	for _, card := range cards(vm) {
+		if isUnplugged(vm, card) {
+			continue
+		}
+		if network, name := m.inventory.networkAt(to, card); network == nil {
 			return &types.CannotAccessNetwork{CannotAccessVmDevice: types.CannotAccessVmDevice{
-				Device: "Network adapter 1", Backing: network.Value,
+				Device: card.DeviceInfo.GetDescription().Label, Backing: name,
 			}}
 		}
 	}
@@ -106,7 +110,11 @@ func (m *moves) attachedDevice(vm *simulator.VirtualMachine) types.BaseMethodFau
 
 // violatedRule is the fault of a mandatory VM-host rule that the target breaks.
 func (m *moves) violatedRule(vm *simulator.VirtualMachine, target *simulator.HostSystem) types.BaseMethodFault {
-	rules := enabledRules(m.inventory.clusterConfiguration())
+	cluster := m.inventory.clusterOf(target)
+	if cluster == nil {
+		return nil
+	}
+	rules := enabledRules(m.inventory.clusterConfiguration(cluster))
 	if rules.mustNot(vm.Self.Value, target.Self.Value) != nil {
 		return &types.VmHostAffinityRuleViolation{VmName: vm.Name, HostName: target.Name}
 	}

@@ -44,6 +44,7 @@ type moves struct {
 	guests      *guests
 	faults      *faultQueue
 	maintenance *maintenance
+	cluster     *clusterConfig
 
 	mu      sync.Mutex
 	busy    map[string]flight // by VM MoID
@@ -53,7 +54,7 @@ type moves struct {
 func newMoves(v *vcenter) *moves {
 	return &moves{
 		inventory: v.inventory, events: v.events, tasks: v.tasks, clock: v.clock, links: v.links, slots: v.slots,
-		guests: v.guests, faults: v.faults, maintenance: v.maintenance,
+		guests: v.guests, faults: v.faults, maintenance: v.maintenance, cluster: v.cluster,
 		busy: map[string]flight{},
 	}
 }
@@ -84,6 +85,7 @@ type move struct {
 	*operation
 	vm             *simulator.VirtualMachine
 	source, target *simulator.HostSystem
+	to             *destination
 	cost           int
 	record         *MoveRecord
 }
@@ -91,7 +93,7 @@ type move struct {
 // RelocateVMTask replaces the simulator's instant relocation by one that behaves like a vMotion.
 func (o *overrides) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM_Task) soap.HasFault {
 	body := &methods.RelocateVM_TaskBody{}
-	ref, fault := o.vcenter.moves.start(starter{user: ctx.Session.UserName}, req.This, req.Spec.Host, vmotionCost)
+	ref, fault := o.vcenter.moves.start(starter{user: ctx.Session.UserName}, req.This, req.Spec, vmotionCost)
 	if fault != nil {
 		body.Fault_ = simulator.Fault("", fault)
 		return body
@@ -103,7 +105,8 @@ func (o *overrides) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM
 // MigrateVMTask is the older call for the same purpose.
 func (o *overrides) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_Task) soap.HasFault {
 	body := &methods.MigrateVM_TaskBody{}
-	ref, fault := o.vcenter.moves.start(starter{user: ctx.Session.UserName}, req.This, req.Host, vmotionCost)
+	spec := types.VirtualMachineRelocateSpec{Host: req.Host, Pool: req.Pool}
+	ref, fault := o.vcenter.moves.start(starter{user: ctx.Session.UserName}, req.This, spec, vmotionCost)
 	if fault != nil {
 		body.Fault_ = simulator.Fault("", fault)
 		return body
@@ -114,30 +117,31 @@ func (o *overrides) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_T
 
 // start begins a relocation and returns its task.
 func (m *moves) start(
-	by starter, vmRef types.ManagedObjectReference, hostRef *types.ManagedObjectReference, cost int,
+	by starter, vmRef types.ManagedObjectReference, spec types.VirtualMachineRelocateSpec, cost int,
 ) (types.ManagedObjectReference, types.BaseMethodFault) {
 	vm := m.inventory.vm(vmRef)
 	if vm == nil {
 		return vmRef, &types.ManagedObjectNotFound{Obj: vmRef}
 	}
-	if hostRef == nil || m.inventory.host(*hostRef) == nil {
-		return vmRef, &types.InvalidArgument{InvalidProperty: "spec.host"}
+	to, fault := m.destination(vm, spec)
+	if fault != nil {
+		return vmRef, fault
 	}
 	if reaches(vm.DisabledMethod, "RelocateVM_Task") || reaches(vm.DisabledMethod, "MigrateVM_Task") {
 		return vmRef, &types.MethodDisabled{}
 	}
-	if task, busy := m.claim(vmRef.Value, hostRef.Value); busy {
+	if task, busy := m.claim(vmRef.Value, to.host.Self.Value); busy {
 		return vmRef, &types.TaskInProgress{Task: task}
 	}
 	now := time.Now()
-	work := &move{vm: vm, by: by, source: m.inventory.host(*vm.Runtime.Host), target: m.inventory.host(*hostRef), cost: cost}
+	work := &move{vm: vm, by: by, source: m.inventory.host(*vm.Runtime.Host), target: to.host, to: to, cost: cost}
 	work.operation = m.begin(by, vm)
 	work.record = &MoveRecord{
 		VM: m.inventory.view(vm).name, Source: work.source.Name, Target: work.target.Name, By: by.name(), Queued: &now,
 		Result: "queued",
 	}
 	m.mu.Lock()
-	m.busy[vmRef.Value] = flight{work.task.Self, hostRef.Value}
+	m.busy[vmRef.Value] = flight{work.task.Self, to.host.Self.Value}
 	m.records = append(m.records, work.record)
 	m.mu.Unlock()
 	go work.run(func() types.BaseMethodFault { return m.migrate(work) })
@@ -234,7 +238,7 @@ func (m *moves) vmotion(work *move) types.BaseMethodFault {
 	if fault := m.faults.take(work.vm.Self.Value, work.task.Self); fault != nil {
 		return fault
 	}
-	if fault := m.obstacle(work.vm, work.source, work.target); fault != nil {
+	if fault := m.obstacle(work.vm, work.source, work.to); fault != nil {
 		return fault
 	}
 	m.events.post(work.ctx, work.chain(), &types.VmBeingHotMigratedEvent{
@@ -261,7 +265,7 @@ func (m *moves) imitate(work *move) types.BaseMethodFault {
 	if !m.copyMemory(work) {
 		return &types.RequestCanceled{}
 	}
-	if fault := m.obstacle(work.vm, work.source, work.target); fault != nil {
+	if fault := m.obstacle(work.vm, work.source, work.to); fault != nil {
 		return fault
 	}
 	if !work.pointOfNoReturn() {
@@ -281,7 +285,7 @@ func (m *moves) migrateLive(work *move, guest *liveGuest) types.BaseMethodFault 
 		progress: work.progress, cancel: work.cancel, pointOfNoReturn: work.pointOfNoReturn,
 		bandwidth: func() float64 { return m.links.bandwidth(source, target) },
 		possible: func() bool {
-			obstacle = m.obstacle(work.vm, work.source, work.target)
+			obstacle = m.obstacle(work.vm, work.source, work.to)
 			return obstacle == nil
 		},
 	})
@@ -296,7 +300,7 @@ func (m *moves) migrateLive(work *move, guest *liveGuest) types.BaseMethodFault 
 	case err != nil:
 		return &types.GenericVmConfigFault{Reason: err.Error()}
 	}
-	m.inventory.place(work.ctx, work.vm, work.source, work.target)
+	m.place(work.ctx, work.vm, work.source, work.to)
 	now := time.Now()
 	m.note(work.record, func(record *MoveRecord) { record.Switched = &now })
 	return nil
@@ -336,6 +340,14 @@ func (m *moves) copyMemory(work *move) bool {
 	return true
 }
 
+// place changes where a VM lives. A VM that leaves its cluster loses its overrides there.
+func (m *moves) place(ctx *simulator.Context, vm *simulator.VirtualMachine, source *simulator.HostSystem, to *destination) {
+	m.inventory.place(ctx, vm, source, to)
+	if *source.Parent != *to.host.Parent {
+		m.cluster.discard(vm.Self)
+	}
+}
+
 // switchOver freezes the guest, changes the VM's host, and thaws the guest.
 func (m *moves) switchOver(work *move) {
 	spec := m.inventory.vmSpec(work.vm)
@@ -350,7 +362,7 @@ func (m *moves) switchOver(work *move) {
 	} else {
 		time.Sleep(m.clock.scaled(stun))
 	}
-	m.inventory.place(work.ctx, work.vm, work.source, work.target)
+	m.place(work.ctx, work.vm, work.source, work.to)
 	if frozen {
 		seconds := guest.thaw("vmotion")
 		m.note(work.record, func(record *MoveRecord) { record.Freeze = &seconds })

@@ -10,10 +10,11 @@ import (
 func smallVCenter(t *testing.T) *vcenter {
 	t.Helper()
 	v, err := build(&Config{
-		TimeScale: 0.01, LinkMbit: 10_000, Datacenter: "dc", Clusters: []Cluster{{Name: "cluster"}},
+		TimeScale: 0.01, LinkMbit: 10_000, Datacenters: []Datacenter{{Name: "dc"}},
+		Clusters:   []Cluster{{Name: "cluster", Datacenter: "dc"}},
 		Datastores: []Attached{{Name: "ds", CapacityGB: 10, FreeGB: 5, Hosts: []string{"*"}}},
-		Networks:   []Attached{{Name: "net", Hosts: []string{"*"}}},
-		Hosts:      []Host{{Name: "esx-01", Cores: 4, MHz: 2000, MemoryGB: 16}},
+		Networks:   []Attached{{Name: "net", Datacenter: "dc", Hosts: []string{"*"}}},
+		Hosts:      []Host{{Name: "esx-01", Cluster: "cluster", Cores: 4, MHz: 2000, MemoryGB: 16}},
 		VMs:        []VM{{Name: "vm-01", Host: "esx-01", MemoryGB: 1, CPUs: 1, Datastores: []string{"ds"}, Networks: []string{"net"}}},
 	})
 	if err != nil {

@@ -23,7 +23,7 @@ type vcenter struct {
 	access   *access // users, roles, privileges
 	calls    *callCounter
 	sessions *sessions
-	cluster  *clusterConfig // of HA and DRS, with rules and overrides
+	cluster  *clusterConfig // of HA and DRS, with rules and overrides, of every cluster
 	outages  *outages       // between the clients and this vCenter
 	sight    *sight         // what clients may not read
 	missing  *missing
@@ -31,7 +31,7 @@ type vcenter struct {
 	alarms      *alarms
 	maintenance *maintenance
 	moves       *moves
-	drs         *drs
+	drs         map[string]*drs // by MoID of the cluster
 }
 
 // newVCenter joins the parts around an inventory that has been built.
@@ -51,7 +51,10 @@ func newVCenter(config *Config, service *simulator.Service, inventory *inventory
 	v.alarms = &alarms{inventory: inventory, events: v.events}
 	v.maintenance = newMaintenance(inventory, v.events, v.tasks, v.clock)
 	v.moves = newMoves(v)
-	v.drs = newDRS(v)
+	v.drs = map[string]*drs{}
+	for _, cluster := range inventory.clusters {
+		v.drs[cluster.Self.Value] = newDRS(v, cluster)
+	}
 	return v
 }
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
-from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
 from pyVmomi import vim, vmodl
 
 from lab.paths import TOPOLOGIES
 from tests.labs import Lab, running_lab
 from tests.measuring import until
+from tests.sdk import content_of, find, override, overrides_of, reconfigure
 
 DRS = "Drm.ExecuteVMotionLRO"
 PERSON = "somebody@vsphere.local"
@@ -41,26 +40,8 @@ def drs_lab(folder: Path, *, quarantine: str = "", **cluster: Any) -> Iterator[L
         yield lab
 
 
-@contextmanager
-def content_of(lab: Lab, login: str = "vcenter") -> Iterator[Any]:
-    vcenter = lab.answer["vcenter"]
-    user = lab.answer[login]
-    context = ssl.create_default_context(cafile=vcenter["ca_file"])
-    where = {"host": vcenter["host"], "port": vcenter["port"], "sslContext": context}
-    connection = SmartConnect(user=user["user"], pwd=user["password"], **where)
-    try:
-        yield connection.RetrieveContent()
-    finally:
-        Disconnect(connection)
-
-
 def cluster_of(content: Any) -> Any:
     return content.rootFolder.childEntity[0].hostFolder.childEntity[0]
-
-
-def find(content: Any, kind: type, name: str) -> Any:
-    view = content.viewManager.CreateContainerView(content.rootFolder, [kind], True)
-    return next(entity for entity in view.view if entity.name == name)
 
 
 def enter(content: Any, host: str) -> Any:
@@ -72,21 +53,6 @@ def migrations(content: Any) -> set[tuple[str, str, str]]:
     kinds = ["VmMigratedEvent", "DrsVmMigratedEvent"]
     events = content.eventManager.QueryEvents(vim.event.EventFilterSpec(eventTypeId=kinds))
     return {(type(event).__name__.rpartition(".")[2], event.vm.name, event.userName) for event in events}
-
-
-def override(operation: str, vm: Any, **info: Any) -> Any:
-    if operation == "remove":
-        return vim.cluster.DrsVmConfigSpec(operation=operation, removeKey=vm)
-    return vim.cluster.DrsVmConfigSpec(operation=operation, info=vim.cluster.DrsVmConfigInfo(key=vm, **info))
-
-
-def reconfigure(cluster: Any, *overrides: Any, **spec: Any) -> None:
-    config = vim.cluster.ConfigSpecEx(drsVmConfigSpec=list(overrides), **spec)
-    WaitForTask(cluster.ReconfigureComputeResource_Task(config, True))
-
-
-def overrides_of(cluster: Any) -> dict[str, tuple[bool | None, str | None]]:
-    return {each.key.name: (each.enabled, each.behavior) for each in cluster.configurationEx.drsVmConfig}
 
 
 def moved(lab: Lab) -> dict[str, str]:

@@ -95,6 +95,57 @@ def test_two_vms_may_share_a_name_in_different_folders() -> None:
     assert parse(changed(twin)).numbers == (1, 2)
 
 
+def second_site(d: dict[str, Any]) -> None:
+    """A second data centre with a cluster, a network of the same name, and a standalone host."""
+    d |= {
+        "folders": ["ml"],
+        "resource_pools": ["training"],
+        "datacenters": [{"name": "west"}, {"name": "east", "folders": ["x"]}],
+    }
+    d["clusters"].append({"name": "c2", "datacenter": "east", "resource_pools": []})
+    d["networks"].append({"name": "net", "datacenter": "east"})
+    d["hosts"].append({**d["hosts"][0], "name": "esx-02", "cluster": "c2"})
+    alone = {key: value for key, value in d["hosts"][0].items() if key != "cluster"}
+    d["hosts"].append({**alone, "name": "esx-03", "datacenter": "east"})
+
+
+def test_what_names_no_data_centre_is_in_the_first_one() -> None:
+    top = parse(changed(second_site)).sddc
+    assert [(each["name"], each["folders"]) for each in top["datacenters"]] == [("west", ["ml"]), ("east", ["x"])]
+    clusters = [(c["name"], c["datacenter"], c["resource_pools"], c["standalone"]) for c in top["clusters"]]
+    assert clusters == [
+        ("c", "west", ["training"], False),
+        ("c2", "east", [], False),
+        ("esx-03", "east", ["training"], True),
+    ]
+    assert [each["datacenter"] for each in top["networks"]] == ["west", "east"]
+    assert parse(MINIMAL).sddc["datacenters"] == [{"name": "DC-west", "folders": []}]
+
+
+def test_the_level_of_drs_is_set_for_every_cluster_that_has_it() -> None:
+    clusters = parse(changed(second_site)).with_drs("full").sddc["clusters"]
+    assert [each["drs"] for each in clusters] == ["full", "full", "off"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d["clusters"][1].update(datacenter="north"), "clusters[1] (c2) refers to data centre 'north'"),
+        (lambda d: d["networks"].append(d["networks"][1]), "networks of one data centre must differ"),
+        (lambda d: d["networks"][0].update(hosts=["esx-02"]), "networks[0] (net) refers to host 'esx-02'"),
+        (lambda d: d["vms"][0].update(host="esx-02", folder="ml"), "vms[0] (vm-07) refers to folder 'ml'"),
+        (lambda d: d["vms"][0].update(host="esx-02", pool="training"), "vms[0] (vm-07) refers to resource pool 'training'"),
+        (lambda d: d["hosts"][1].update(datacenter="west"), "hosts[1] (esx-02) has a cluster and a datacenter"),
+        (lambda d: d["hosts"][2].update(datacenter="north"), "refers to data centre 'north', which does not exist"),
+    ],
+)  # fmt: skip
+def test_mistakes_between_data_centres_are_named(change: Callable[[dict[str, Any]], Any], message: str) -> None:
+    document = changed(second_site)
+    change(document)
+    with pytest.raises(LabError, match=re.escape(message)):
+        parse(document)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
