@@ -81,7 +81,17 @@ DATASTORE = {
     "local": BOOLEAN.optional(False),
     "type": one_of("vsan", "VMFS", "NFS").optional("VMFS"),
     "dead_on": NAMES,
+    "datastore_cluster": TEXT.optional(""),
+    "maintenance": BOOLEAN.optional(False),
 }
+DISK = {
+    "size_gb": POSITIVE,
+    "used_gb": nullable(NOT_NEGATIVE),
+    "thin": BOOLEAN.optional(True),
+    "datastore": nullable(TEXT),
+    "multi_writer": BOOLEAN.optional(False),
+}
+DEFAULT_DISK = {"size_gb": 40, "used_gb": 10}
 NETWORK = {"name": TEXT, "datacenter": nullable(TEXT), "hosts": EVERYWHERE}
 HOST = {
     "name": TEXT,
@@ -114,6 +124,7 @@ VM = {
     "power": one_of("on", "off", "suspended").optional("on"),
     "template": BOOLEAN.optional(False),
     "datastores": NAMES,
+    "disks": list_of(MAPPING),
     "networks": NAMES,
     "devices": list_of(one_of(*DEVICES)),
     "disabled_methods": NAMES,
@@ -144,6 +155,7 @@ TOPOLOGY = {
     "name": TEXT.optional("vcenter.lab"),
     "time_scale": POSITIVE.optional(1.0),
     "link_mbit": COUNT.optional(10_000),
+    "storage_mb_s": COUNT.optional(1000),
     "datacenter": TEXT.optional("DC-west"),
     "datacenters": list_of(MAPPING),
     "clusters": list_of(MAPPING),
@@ -219,6 +231,8 @@ def parse(document: Any) -> Topology:
     top["hosts"] = read_all("hosts", top["hosts"], HOST, defaults["host"])
     divide(top)
     vms = read_all("vms", top.pop("vms"), VM, defaults["vm"])
+    for vm in vms:
+        vm["disks"] = read_disks(vm)
     check_whole(top, vms)
     guests = tuple(read_real(vm["name"], vm.pop("h2o3"), vm.pop("qemu")) for vm in vms)
     check_bridged(vm["name"] for vm, guest in zip(vms, guests, strict=True) if is_bridged(guest))
@@ -259,6 +273,27 @@ def divide(top: dict[str, Any]) -> None:
 def own_or(own: Any, common: Any) -> Any:
     """A key that an item sets itself, otherwise the common one."""
     return common if own is None else own
+
+
+def read_disks(vm: dict[str, Any]) -> list[dict[str, Any]]:
+    """The disks of a VM; one if none is listed. A disk without a datastore is on the first one of the VM.
+
+    Datastores of disks become datastores of the VM.
+    """
+    if not vm["disks"] and not vm["datastores"]:
+        return []
+    place = f"disks of {vm['name']}"
+    disks = read_all(place, vm["disks"] or [DEFAULT_DISK], DISK)
+    for index, disk in enumerate(disks):
+        if disk["datastore"] is None and not vm["datastores"]:
+            raise LabError(f"topology: {place}[{index}] has no datastore; set datastore, or datastores of the VM")
+        disk["datastore"] = disk["datastore"] or vm["datastores"][0]
+        if disk["used_gb"] is None:
+            disk["used_gb"] = disk["size_gb"]
+        if disk["used_gb"] > disk["size_gb"]:
+            raise LabError(f"topology: {place}[{index}].used_gb must be at most size_gb, {disk['size_gb']}")
+    vm["datastores"] = list(dict.fromkeys([*vm["datastores"], *(disk["datastore"] for disk in disks)]))
+    return disks
 
 
 def read_real(name: str, server: Any, machine: Any) -> Guest | LiveSpec | None:

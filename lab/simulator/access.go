@@ -135,6 +135,9 @@ func placeNeeds(spec types.VirtualMachineRelocateSpec) []need {
 			found = append(found, need{*each.on, each.privilege})
 		}
 	}
+	for _, disk := range spec.Disk {
+		found = append(found, need{disk.Datastore, "Datastore.AllocateSpace"})
+	}
 	for _, change := range spec.DeviceChange {
 		card, ok := change.GetVirtualDeviceConfigSpec().Device.(types.BaseVirtualEthernetCard)
 		if !ok {

@@ -57,7 +57,9 @@ func (b *builder) build() error {
 	if err := b.buildHosts(); err != nil {
 		return err
 	}
-	b.buildDatastores(ctx)
+	if err := b.buildDatastores(ctx); err != nil {
+		return err
+	}
 	b.buildNetworks(ctx)
 	if err := b.buildVMs(ctx); err != nil {
 		return err

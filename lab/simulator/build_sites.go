@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -221,7 +222,7 @@ func (c *Config) reachesSite(spec *Attached, datacenter string) bool {
 	return false
 }
 
-func (b *builder) buildDatastores(ctx *simulator.Context) {
+func (b *builder) buildDatastores(ctx *simulator.Context) error {
 	first := map[string]*simulator.Datastore{}
 	places := b.config.storePlaces()
 	for i, datastore := range all[*simulator.Datastore](b.inventory, "Datastore") {
@@ -235,6 +236,11 @@ func (b *builder) buildDatastores(ctx *simulator.Context) {
 			first[spec.Name] = datastore
 		}
 		describeStore(datastore, spec)
+		if spec.DatastoreCluster != "" {
+			if err := b.intoPod(ctx, datastore, spec.DatastoreCluster); err != nil {
+				return err
+			}
+		}
 		datastore.Vm, datastore.Host = nil, nil
 		for j := range b.config.Hosts {
 			host := &b.config.Hosts[j]
@@ -243,6 +249,33 @@ func (b *builder) buildDatastores(ctx *simulator.Context) {
 			}
 		}
 	}
+	return nil
+}
+
+// intoPod puts a datastore into a datastore cluster of its folder, and makes the cluster if it is not there yet.
+func (b *builder) intoPod(ctx *simulator.Context, datastore *simulator.Datastore, name string) error {
+	folder := b.registry.Get(*datastore.Parent).(*simulator.Folder)
+	var pod *simulator.StoragePod
+	for _, ref := range folder.ChildEntity {
+		if known, ok := b.registry.Get(ref).(*simulator.StoragePod); ok && known.Name == name {
+			pod = known
+		}
+	}
+	if pod == nil {
+		body := folder.CreateStoragePod(ctx, &types.CreateStoragePod{This: folder.Self, Name: name})
+		if fault := body.Fault(); fault != nil {
+			return fmt.Errorf("datastore cluster %q: %s", name, fault.String)
+		}
+		made := body.(*methods.CreateStoragePodBody).Res.Returnval
+		pod = b.registry.Get(made).(*simulator.StoragePod)
+	}
+	b.registry.RemoveReference(ctx, folder, &folder.ChildEntity, datastore.Self)
+	pod.ChildEntity = append(pod.ChildEntity, datastore.Self)
+	datastore.Parent = &pod.Self
+	pod.Summary.Name = name
+	pod.Summary.Capacity += datastore.Summary.Capacity
+	pod.Summary.FreeSpace += datastore.Summary.FreeSpace
+	return nil
 }
 
 // store puts a datastore of the model, which are all in one data centre, into its own.
@@ -264,6 +297,11 @@ func describeStore(datastore *simulator.Datastore, spec *Attached) {
 	datastore.Info.GetDatastoreInfo().Name = spec.Name
 	datastore.Summary.Capacity = int64(spec.CapacityGB * gib)
 	datastore.Summary.FreeSpace = int64(spec.FreeGB * gib)
+	datastore.Info.GetDatastoreInfo().FreeSpace = datastore.Summary.FreeSpace
+	datastore.Summary.MaintenanceMode = normalMode
+	if spec.Maintenance {
+		datastore.Summary.MaintenanceMode = string(types.DatastoreSummaryMaintenanceModeStateInMaintenance)
+	}
 	datastore.Summary.Accessible = true
 	datastore.Summary.MultipleHostAccess = types.NewBool(!spec.Local)
 	if spec.Type != "" {

@@ -3,9 +3,9 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -44,7 +44,7 @@ func (b *builder) buildVMs(ctx *simulator.Context) error {
 			}
 		}
 		if len(vm.Datastore) > 0 {
-			storeFiles(vm, b.registry.Get(vm.Datastore[0]).(*simulator.Datastore))
+			b.storeFiles(vm, spec, around.datastores)
 		}
 		for _, name := range spec.Networks {
 			if network := around.networks[name]; network != nil {
@@ -61,33 +61,75 @@ func (b *builder) buildVMs(ctx *simulator.Context) error {
 	return nil
 }
 
-// storeFiles puts the VM's files on a datastore. The simulator's own datastore names no longer exist, and it looks the
+const diskKey = 2000 // of the first disk, as in a vCenter
+
+// storeFiles gives the VM its files: its own on the first of its datastores, and those of its disks. The simulator looks the
 // datastore of each file up by name whenever a VM is reconfigured.
-func storeFiles(vm *simulator.VirtualMachine, datastore *simulator.Datastore) {
-	move := func(files ...*string) {
-		for _, file := range files {
-			if _, inside, ok := strings.Cut(*file, "] "); ok {
-				*file = "[" + datastore.Name + "] " + inside
-			}
+func (b *builder) storeFiles(vm *simulator.VirtualMachine, spec *VM, datastores map[string]*simulator.Datastore) {
+	home := b.registry.Get(vm.Datastore[0]).(*simulator.Datastore)
+	folder := fmt.Sprintf("[%s] %s/", home.Name, vm.Name)
+	own := folder + vm.Name
+	vm.Config.Files = types.VirtualMachineFileInfo{
+		VmPathName: own + ".vmx", LogDirectory: folder, SnapshotDirectory: folder, SuspendDirectory: folder,
+	}
+	vm.Summary.Config.VmPathName = own + ".vmx"
+	ex := &types.VirtualMachineFileLayoutEx{Timestamp: time.Now()}
+	add := func(name string, kind types.VirtualMachineFileLayoutExFileType, gigabytes float64) int32 {
+		key, size := int32(len(ex.File)), int64(gigabytes*gib)
+		ex.File = append(ex.File, types.VirtualMachineFileLayoutExFileInfo{
+			Key: key, Name: name, Type: string(kind), Size: size, UniqueSize: size, Accessible: types.NewBool(true),
+		})
+		return key
+	}
+	add(own+".vmx", types.VirtualMachineFileLayoutExFileTypeConfig, 0)
+	add(own+".nvram", types.VirtualMachineFileLayoutExFileTypeNvram, 0)
+	if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
+		swap := spec.MemoryGB - spec.MemoryReservationGB
+		add(own+".vswp", types.VirtualMachineFileLayoutExFileTypeSwap, swap)
+	}
+	layout := types.VirtualMachineFileLayout{}
+	template := disks(vm)[0]
+	vm.Config.Hardware.Device = slices.DeleteFunc(vm.Config.Hardware.Device, func(device types.BaseVirtualDevice) bool {
+		_, is := device.(*types.VirtualDisk)
+		return is
+	})
+	for i, disk := range spec.Disks {
+		name := vm.Name
+		if i > 0 {
+			name = fmt.Sprintf("%s_%d", vm.Name, i)
 		}
+		datastore := datastores[disk.Datastore]
+		path := fmt.Sprintf("[%s] %s/%s", datastore.Name, vm.Name, name)
+		key := int32(diskKey + i)
+		vm.Config.Hardware.Device = append(vm.Config.Hardware.Device, virtualDisk(template, disk, key, path+".vmdk", datastore))
+		ex.Disk = append(ex.Disk, types.VirtualMachineFileLayoutExDiskLayout{
+			Key: key, Chain: []types.VirtualMachineFileLayoutExDiskUnit{{FileKey: []int32{
+				add(path+".vmdk", types.VirtualMachineFileLayoutExFileTypeDiskDescriptor, 0),
+				add(path+"-flat.vmdk", types.VirtualMachineFileLayoutExFileTypeDiskExtent, disk.takesGB()),
+			}}},
+		})
+		layout.Disk = append(layout.Disk, types.VirtualMachineFileLayoutDiskLayout{Key: key, DiskFile: []string{path + ".vmdk"}})
 	}
-	files := &vm.Config.Files
-	move(&files.VmPathName, &files.LogDirectory, &files.SnapshotDirectory, &files.SuspendDirectory)
-	move(&vm.Summary.Config.VmPathName)
-	for _, device := range vm.Config.Hardware.Device {
-		if backing, ok := device.GetVirtualDevice().Backing.(types.BaseVirtualDeviceFileBackingInfo); ok {
-			backing.GetVirtualDeviceFileBackingInfo().Datastore = &datastore.Self
-			move(&backing.GetVirtualDeviceFileBackingInfo().FileName)
-		}
+	vm.LayoutEx, vm.Layout = ex, &layout
+}
+
+func virtualDisk(
+	template *types.VirtualDisk, disk Disk, key int32, path string, datastore *simulator.Datastore,
+) *types.VirtualDisk {
+	made := *template
+	made.Key, made.UnitNumber = key, types.NewInt32(key-diskKey)
+	label := fmt.Sprintf("Hard disk %d", key-diskKey+1)
+	made.DeviceInfo = &types.Description{Label: label, Summary: fmt.Sprintf("%.0f KB", disk.SizeGB*gib/1024)}
+	made.CapacityInBytes, made.CapacityInKB = int64(disk.SizeGB*gib), int64(disk.SizeGB*gib/1024)
+	backing := &types.VirtualDiskFlatVer2BackingInfo{
+		DiskMode: string(types.VirtualDiskModePersistent), ThinProvisioned: types.NewBool(disk.Thin), Uuid: uuid.NewString(),
 	}
-	for i := range vm.LayoutEx.File {
-		move(&vm.LayoutEx.File[i].Name)
+	backing.FileName, backing.Datastore = path, &datastore.Self
+	if disk.MultiWriter {
+		backing.Sharing = multiWriter
 	}
-	for i := range vm.Layout.Disk {
-		for j := range vm.Layout.Disk[i].DiskFile {
-			move(&vm.Layout.Disk[i].DiskFile[j])
-		}
-	}
+	made.Backing = backing
+	return &made
 }
 
 func (b *builder) size(vm *simulator.VirtualMachine, spec *VM) {

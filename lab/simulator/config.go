@@ -56,6 +56,26 @@ type Attached struct {
 	Local      bool     `json:"local"`
 	Type       string   `json:"type"`
 	DeadOn     []string `json:"dead_on"` // hosts that mount the datastore and cannot access it
+	// The datastore cluster (StoragePod) in which the datastore is; "" for none.
+	DatastoreCluster string `json:"datastore_cluster"`
+	Maintenance      bool   `json:"maintenance"`
+}
+
+// Disk is a virtual disk. A thin one takes the space that is used, a thick one takes all of it.
+type Disk struct {
+	SizeGB      float64 `json:"size_gb"`
+	UsedGB      float64 `json:"used_gb"`
+	Thin        bool    `json:"thin"`
+	Datastore   string  `json:"datastore"`
+	MultiWriter bool    `json:"multi_writer"` // other VMs may write to it, too
+}
+
+// takesGB is the space that the disk takes on its datastore.
+func (d Disk) takesGB() float64 {
+	if d.Thin {
+		return d.UsedGB
+	}
+	return d.SizeGB
 }
 
 // Host is an ESXi host; memory_used_gb and cpu_used_mhz are its load without the VMs.
@@ -115,6 +135,7 @@ type VM struct {
 	Power               string            `json:"power"`
 	Template            bool              `json:"template"`
 	Datastores          []string          `json:"datastores"`
+	Disks               []Disk            `json:"disks"`
 	Networks            []string          `json:"networks"`
 	Devices             []string          `json:"devices"`
 	DisabledMethods     []string          `json:"disabled_methods"`
@@ -147,6 +168,7 @@ type Config struct {
 	Control     Login        `json:"control"`
 	GuestLogin  Login        `json:"guest_login"`
 	LinkMbit    int          `json:"link_mbit"`
+	StorageMBs  int          `json:"storage_mb_s"` // at which a disk is copied, in MB/s
 	Datacenters []Datacenter `json:"datacenters"`
 	Clusters    []Cluster    `json:"clusters"`
 	Datastores  []Attached   `json:"datastores"`
@@ -160,7 +182,7 @@ func readConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := &Config{TimeScale: 1, LinkMbit: 10000}
+	config := &Config{TimeScale: 1, LinkMbit: 10000, StorageMBs: 1000}
 	if err := json.Unmarshal(data, config); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

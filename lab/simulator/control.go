@@ -21,6 +21,7 @@ const (
 	maxTimes          = 10_000
 	maxStunSeconds    = 3600
 	maxMbit           = 100_000_000
+	maxGB             = 1_000_000_000
 	maxNameCharacters = 80 // vCenter's own limit
 )
 
@@ -57,6 +58,7 @@ func (c *control) routes() []route {
 		post("/v1/guests/{name}", `{"action": "stun", "seconds": 0.5}`, c.actOnGuest),
 		post("/v1/vms/{name}", `{"action": "move", "target": "esx-01"}`, c.actOnVM),
 		post("/v1/drs", `{}`, c.runDRS),
+		post("/v1/datastores/{name}", `{"free_gb": 10}`, c.fillDatastore),
 		post("/v1/link", `{"mbit": 10000}`, c.setLink),
 		post("/v1/sessions/expire", `{}`, c.expireSessions),
 		post("/v1/outage", `{"how": "unavailable", "seconds": 5}`, c.breakConnections),
@@ -158,6 +160,7 @@ func (c *control) state() any {
 			"folder": inventory.nameOf(view.folder), "pool": inventory.nameOf(view.pool),
 			"guest_address": inventory.vmSpec(vm).Guest.Address,
 			"freezes":       []Freeze{}, "guest": map[string]any{"state": "none"},
+			"storage": c.storageOf(vm),
 		}
 		if guest := c.vcenter.guests.of(vm.Self); guest != nil {
 			entry["guest"], entry["freezes"] = guest.state(), guest.recorded()
@@ -171,12 +174,49 @@ func (c *control) state() any {
 	}
 	return map[string]any{
 		"vcenter": c.vcenter.config.VCenter.Name, "time_scale": c.vcenter.config.TimeScale,
-		"hosts": hosts, "vms": vms, "moves": moves,
+		"hosts": hosts, "vms": vms, "moves": moves, "datastores": c.datastores(),
 	}
 }
 
+// storageOf names the datastore of each part of a VM.
+func (c *control) storageOf(vm *simulator.VirtualMachine) map[string]string {
+	storage, found := c.vcenter.storage, map[string]string{}
+	for part, ref := range storage.layout(vm) {
+		if datastore := storage.datastore(ref); datastore != nil {
+			found[storage.partName(vm, part)] = datastore.Name
+		}
+	}
+	return found
+}
+
+func (c *control) datastores() map[string]any {
+	found := map[string]any{}
+	for _, datastore := range all[*simulator.Datastore](c.vcenter.inventory, "Datastore") {
+		used, peak := c.vcenter.slots.of(datastoreSlots(datastore.Name))
+		found[datastore.Name] = map[string]any{
+			"moid": datastore.Self.Value, "free_gb": float64(datastore.Summary.FreeSpace) / gib,
+			"slots": map[string]int{"used": used, "peak": peak},
+		}
+	}
+	return found
+}
+
+// fillDatastore sets the free space of a datastore.
+func (c *control) fillDatastore(r *request) error {
+	free := r.number("free_gb", maxGB)
+	if err := r.check(); err != nil {
+		return err
+	}
+	datastore := c.vcenter.storage.named(r.name)
+	if datastore == nil {
+		return &problem{http.StatusNotFound, fmt.Sprintf("no datastore %.100q; GET /v1/state lists the datastores", r.name)}
+	}
+	c.vcenter.storage.setFree(c.vcenter.inventory.as("lab"), datastore, func(int64) int64 { return int64(free * gib) })
+	return nil
+}
+
 func (c *control) hostState(host *simulator.HostSystem, vms []string) map[string]any {
-	used, peak := c.vcenter.slots.of(host.Name)
+	used, peak := c.vcenter.slots.of(hostSlots(host.Name))
 	maintenance := "normal"
 	if host.Runtime.InMaintenanceMode {
 		maintenance = "in"
@@ -375,7 +415,7 @@ func (c *control) move(vm *simulator.VirtualMachine, target string, instant bool
 		c.vcenter.moves.place(inventory.as(somebody), vm, inventory.host(*vm.Runtime.Host), to)
 		return nil
 	}
-	if _, fault := c.vcenter.moves.start(starter{user: somebody}, vm.Self, spec, vmotionCost); fault != nil {
+	if _, fault := c.vcenter.moves.start(starter{user: somebody}, vm.Self, spec); fault != nil {
 		return conflict("vCenter refuses this move now: %s", faultName(fault))
 	}
 	return nil

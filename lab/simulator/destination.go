@@ -10,11 +10,11 @@ import (
 
 // destination is where a relocation leads. The VM keeps what is nil.
 type destination struct {
-	host       *simulator.HostSystem
-	pool       *simulator.ResourcePool
-	folder     *simulator.Folder
-	datastores []types.ManagedObjectReference
-	backings   map[int32]types.BaseVirtualDeviceBackingInfo // new networks, by key of the adapter
+	host      *simulator.HostSystem
+	pool      *simulator.ResourcePool
+	folder    *simulator.Folder
+	elsewhere bool                                         // in another data centre
+	backings  map[int32]types.BaseVirtualDeviceBackingInfo // new networks, by key of the adapter
 }
 
 func invalid(property string) types.BaseMethodFault {
@@ -43,8 +43,9 @@ func (m *moves) destination(vm *simulator.VirtualMachine, spec types.VirtualMach
 	if fault = m.readFolder(to, spec, near != far, far); fault != nil {
 		return nil, fault
 	}
-	if near != far {
-		if fault = m.readDatastores(to, spec, far); fault != nil {
+	to.elsewhere = near != far
+	if to.elsewhere {
+		if fault = m.checkDatastores(spec, far); fault != nil {
 			return nil, fault
 		}
 	}
@@ -92,7 +93,7 @@ func (m *moves) emptiest(vm *simulator.VirtualMachine, cluster *simulator.Cluste
 		return float64(host.Summary.QuickStats.OverallMemoryUsage) / float64(host.Hardware.MemorySize)
 	}
 	for _, host := range m.inventory.hostsOf(cluster) {
-		if m.obstacle(vm, source, &destination{host: host}) == nil && (best == nil || used(host) < used(best)) {
+		if m.obstacle(relocation{vm: vm, source: source, to: &destination{host: host}}) == nil && (best == nil || used(host) < used(best)) {
 			best = host
 		}
 	}
@@ -132,33 +133,23 @@ func (m *moves) readFolder(
 	return nil
 }
 
-// readDatastores reads the datastores of a VM that leaves its data centre. They must be named even if its files stay where they
+// checkDatastores checks the datastores of a VM that leaves its data centre. They must be named even if its files stay where they
 // are, because every data centre has objects of its own for the locations that its hosts reach.
-func (m *moves) readDatastores(
-	to *destination, spec types.VirtualMachineRelocateSpec, far *simulator.Datacenter,
-) types.BaseMethodFault {
+func (m *moves) checkDatastores(spec types.VirtualMachineRelocateSpec, far *simulator.Datacenter) types.BaseMethodFault {
 	if spec.Datastore == nil {
 		return invalid("spec.datastore")
 	}
-	to.datastores = []types.ManagedObjectReference{*spec.Datastore}
+	named := []types.ManagedObjectReference{*spec.Datastore}
 	for _, disk := range spec.Disk {
-		to.datastores = added(to.datastores, disk.Datastore)
+		named = added(named, disk.Datastore)
 	}
-	for _, ref := range to.datastores {
+	for _, ref := range named {
 		datastore, ok := m.inventory.registry.Get(ref).(*simulator.Datastore)
 		if !ok || m.inventory.datacenterOf(datastore) != far {
 			return invalid("spec.datastore")
 		}
 	}
 	return nil
-}
-
-// datastoresAt are the datastores of the VM after the relocation.
-func (d *destination) datastoresAt(vm *simulator.VirtualMachine) []types.ManagedObjectReference {
-	if d.datastores != nil {
-		return d.datastores
-	}
-	return vm.Datastore
 }
 
 // networkAt is the network that an adapter has at the target: the host's network of the same name, as with standard switches.

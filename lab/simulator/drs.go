@@ -144,7 +144,7 @@ func (d *drs) decide(evacuationOnly bool) bool {
 func (d *drs) start(by starter, move drsMove) types.BaseMethodFault {
 	target := hostReference(move.target)
 	spec := types.VirtualMachineRelocateSpec{Host: &target}
-	_, fault := d.moves.start(by, vmReference(move.vm), spec, vmotionCost)
+	_, fault := d.moves.start(by, vmReference(move.vm), spec)
 	return fault
 }
 

@@ -73,7 +73,7 @@ func (d *drs) possible(vmKey, hostKey string) bool {
 		return false
 	}
 	source := d.inventory.host(d.inventory.view(vm).host)
-	return source != nil && source != target && d.moves.obstacle(vm, source, &destination{host: target}) == nil
+	return source != nil && source != target && d.moves.obstacle(relocation{vm: vm, source: source, to: &destination{host: target}}) == nil
 }
 
 func vmReference(key string) types.ManagedObjectReference {

@@ -246,7 +246,7 @@ func (i *inventory) place(ctx *simulator.Context, vm *simulator.VirtualMachine, 
 		changes = append(changes, types.PropertyChange{Name: "parent", Val: &to.folder.Self})
 		ctx.WithLock(to.folder, func() { i.registry.AppendReference(ctx, to.folder, &to.folder.ChildEntity, vm.Self) })
 	}
-	if to.datastores != nil || len(to.backings) > 0 {
+	if to.elsewhere || len(to.backings) > 0 {
 		changes = append(changes, i.replug(ctx, vm, to)...)
 	}
 	ctx.WithLock(vm, func() { ctx.Update(vm, changes) })
@@ -255,24 +255,18 @@ func (i *inventory) place(ctx *simulator.Context, vm *simulator.VirtualMachine, 
 	i.refreshLoad()
 }
 
-// replug moves a VM to other datastore and network objects; it returns the changes of its properties.
+// replug moves a VM to other network objects; it returns the changes of its properties.
 func (i *inventory) replug(ctx *simulator.Context, vm *simulator.VirtualMachine, to *destination) []types.PropertyChange {
 	devices, networks := i.rewired(vm, to)
-	datastores := to.datastoresAt(vm)
-	for _, ref := range append(slices.Clone(vm.Datastore), vm.Network...) {
+	for _, ref := range slices.Clone(vm.Network) {
 		i.leave(ctx, ref, vm.Self)
 	}
-	for _, ref := range append(slices.Clone(datastores), networks...) {
-		switch entity := i.registry.Get(ref).(type) {
-		case *simulator.Datastore:
-			ctx.WithLock(entity, func() { i.registry.AppendReference(ctx, entity, &entity.Vm, vm.Self) })
-		case *mo.Network:
+	for _, ref := range networks {
+		if entity, ok := i.registry.Get(ref).(*mo.Network); ok {
 			ctx.WithLock(entity, func() { i.registry.AppendReference(ctx, entity, &entity.Vm, vm.Self) })
 		}
 	}
-	return []types.PropertyChange{
-		{Name: "datastore", Val: datastores}, {Name: "network", Val: networks}, {Name: "config.hardware.device", Val: devices},
-	}
+	return []types.PropertyChange{{Name: "network", Val: networks}, {Name: "config.hardware.device", Val: devices}}
 }
 
 // leave removes a VM from the list of a pool, folder, datastore or network.

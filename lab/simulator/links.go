@@ -1,6 +1,9 @@
 package main
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 const (
 	linkShare    = 0.8 // share of a link's nominal bandwidth that vMotion reaches
@@ -34,12 +37,18 @@ func (l *links) of(host string) int {
 	return l.mbit
 }
 
-// slotBudget is how many slots a host has: fewer on a slow link.
-func (l *links) slotBudget(host string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.of(host) < slowLinkMbit {
-		return slowBudget
+// slotBudget is how many slots a resource has: fewer if it is a slow network.
+func (l *links) slotBudget(resource string) int {
+	kind, name, _ := strings.Cut(resource, " ")
+	switch kind {
+	case "datastore":
+		return datastoreBudget
+	case "network":
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.of(name) < slowLinkMbit {
+			return slowBudget
+		}
 	}
 	return hostBudget
 }

@@ -28,11 +28,11 @@ func TestMovesShareTheLinkOfTheSlowerEnd(t *testing.T) {
 
 func TestASlowLinkHasFewerSlots(t *testing.T) {
 	l := linksOf(20_000)
-	if slow, fast := l.slotBudget("slow"), l.slotBudget("fast"); slow != slowBudget || fast != hostBudget {
+	if slow, fast := l.slotBudget(networkSlots("slow")), l.slotBudget(networkSlots("fast")); slow != slowBudget || fast != hostBudget {
 		t.Errorf("slots are %d and %d, not %d and %d", slow, fast, slowBudget, hostBudget)
 	}
 	l.set(1000)
-	if fast := l.slotBudget("fast"); fast != slowBudget {
+	if fast := l.slotBudget(networkSlots("fast")); fast != slowBudget {
 		t.Errorf("the limit for all hosts leaves %d slots, not %d", fast, slowBudget)
 	}
 }

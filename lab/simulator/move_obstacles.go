@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -9,15 +10,46 @@ import (
 )
 
 // obstacle is the fault with which a vCenter would fail the move now; nil if the move is possible.
-func (m *moves) obstacle(vm *simulator.VirtualMachine, source *simulator.HostSystem, to *destination) types.BaseMethodFault {
-	target := to.host
+func (m *moves) obstacle(plan relocation) types.BaseMethodFault {
+	if fault := m.hostObstacle(plan); fault != nil {
+		return fault
+	}
+	arriving, _ := m.storage.transferOf(plan)
+	if fault := m.storage.obstacle(plan.to.host, arriving); fault != nil {
+		return fault
+	}
+	for _, disk := range disks(plan.vm) {
+		backing, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
+		if ok && m.storage.moves(plan, disk.Key) && backing.Sharing == multiWriter {
+			return &types.MultiWriterNotSupported{DeviceNotSupported: types.DeviceNotSupported{
+				Device: disk.DeviceInfo.GetDescription().Label,
+			}}
+		}
+	}
+	return nil
+}
+
+// hostObstacle is the part of it that does not lie in the datastores that take something.
+func (m *moves) hostObstacle(plan relocation) types.BaseMethodFault {
+	vm, source := plan.vm, plan.source
 	switch {
 	case m.inventory.vm(vm.Self) == nil:
 		return &types.ManagedObjectNotFound{Obj: vm.Self}
 	case vm.Config.Template:
 		return &types.NotSupported{}
-	case source.Runtime.ConnectionState != types.HostSystemConnectionStateConnected,
-		target.Runtime.ConnectionState != types.HostSystemConnectionStateConnected:
+	case source.Runtime.ConnectionState != types.HostSystemConnectionStateConnected:
+		return &types.HostNotConnected{}
+	case !plan.changesHost():
+		return nil
+	}
+	return m.targetObstacle(plan)
+}
+
+// targetObstacle is the part of it that lies in a new host.
+func (m *moves) targetObstacle(plan relocation) types.BaseMethodFault {
+	vm, source, target := plan.vm, plan.source, plan.to.host
+	switch {
+	case target.Runtime.ConnectionState != types.HostSystemConnectionStateConnected:
 		return &types.HostNotConnected{}
 	case target.Runtime.InMaintenanceMode || m.maintenance.isEntering(target.Self.Value):
 		return &types.InvalidHostState{Host: &target.Self}
@@ -30,8 +62,8 @@ func (m *moves) obstacle(vm *simulator.VirtualMachine, source *simulator.HostSys
 	case m.inventory.vmSpec(vm).HardwareVersion > newestHardware(target.Summary.Config.Product.Version):
 		return &types.VirtualHardwareVersionNotSupported{HostName: target.Name, Host: target.Self}
 	}
-	for _, datastore := range to.datastoresAt(vm) {
-		if !slices.Contains(target.Datastore, datastore) || !m.accessible(datastore, target) {
+	for _, datastore := range plan.datastores() {
+		if !slices.Contains(target.Datastore, datastore) || !m.storage.reaches(target, datastore) {
 			return &types.CannotAccessVmConfig{Reason: types.LocalizedMethodFault{Fault: &types.InvalidDatastore{Datastore: &datastore}}}
 		}
 	}
@@ -39,7 +71,7 @@ func (m *moves) obstacle(vm *simulator.VirtualMachine, source *simulator.HostSys
 		if isUnplugged(vm, card) {
 			continue
 		}
-		if network, name := m.inventory.networkAt(to, card); network == nil {
+		if network, name := m.inventory.networkAt(plan.to, card); network == nil {
 			return &types.CannotAccessNetwork{CannotAccessVmDevice: types.CannotAccessVmDevice{
 				Device: card.DeviceInfo.GetDescription().Label, Backing: name,
 			}}
@@ -62,13 +94,19 @@ func (m *moves) obstacle(vm *simulator.VirtualMachine, source *simulator.HostSys
 	return nil
 }
 
-// accessible reports whether a host that mounts a datastore can also access it.
-func (m *moves) accessible(ref types.ManagedObjectReference, host *simulator.HostSystem) bool {
-	datastore, ok := m.inventory.registry.Get(ref).(*simulator.Datastore)
-	return ok && slices.ContainsFunc(datastore.Host, func(mount types.DatastoreHostMount) bool {
-		return mount.Key == host.Self && mount.MountInfo.Accessible != nil && *mount.MountInfo.Accessible
+// datastores are those of the VM after the relocation.
+func (r relocation) datastores() []types.ManagedObjectReference {
+	left := slices.Collect(maps.Values(r.from))
+	found := slices.DeleteFunc(slices.Clone(r.vm.Datastore), func(ref types.ManagedObjectReference) bool {
+		return slices.Contains(left, ref)
 	})
+	for _, part := range slices.Sorted(maps.Keys(r.wanted)) {
+		found = added(found, r.wanted[part])
+	}
+	return found
 }
+
+const multiWriter = string(types.VirtualDiskSharingSharingMultiWriter)
 
 // newestHardware is the newest virtual hardware version of an ESXi version (Broadcom KB 315655).
 func newestHardware(esxi string) int {

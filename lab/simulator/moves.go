@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -12,10 +13,9 @@ import (
 )
 
 const (
-	setupSeconds = 3.0
-	stunBase     = 0.15
-	stunPerGB    = 0.004
-	tick         = 50 * time.Millisecond
+	stunBase  = 0.15
+	stunPerGB = 0.004
+	tick      = 50 * time.Millisecond
 )
 
 // MoveRecord is what truly happened in one relocation. Tests compare measurements with it.
@@ -29,8 +29,16 @@ type MoveRecord struct {
 	Switched *time.Time `json:"switched"`
 	Finished *time.Time `json:"finished"`
 	Result   string     `json:"result"`
-	Error    *string    `json:"error"`
-	Freeze   *float64   `json:"freeze_seconds"`
+	// Datastores of the parts that move, by the part's name: its own files ("files") or the label of a disk.
+	Storage map[string]Transfer `json:"storage"`
+	Error   *string             `json:"error"`
+	Freeze  *float64            `json:"freeze_seconds"`
+}
+
+// Transfer is where one part of a VM moves from and to.
+type Transfer struct {
+	Source string `json:"source"`
+	Target string `json:"target"`
 }
 
 // moves carries out relocations as a vMotion does, and records each of them.
@@ -41,6 +49,7 @@ type moves struct {
 	clock       clock
 	links       *links
 	slots       *slotQueue
+	storage     *storage
 	guests      *guests
 	faults      *faultQueue
 	maintenance *maintenance
@@ -53,7 +62,7 @@ type moves struct {
 
 func newMoves(v *vcenter) *moves {
 	return &moves{
-		inventory: v.inventory, events: v.events, tasks: v.tasks, clock: v.clock, links: v.links, slots: v.slots,
+		inventory: v.inventory, events: v.events, tasks: v.tasks, clock: v.clock, links: v.links, slots: v.slots, storage: v.storage,
 		guests: v.guests, faults: v.faults, maintenance: v.maintenance, cluster: v.cluster,
 		busy: map[string]flight{},
 	}
@@ -83,17 +92,25 @@ type move struct {
 	by starter
 
 	*operation
-	vm             *simulator.VirtualMachine
-	source, target *simulator.HostSystem
-	to             *destination
-	cost           int
-	record         *MoveRecord
+	relocation
+	record *MoveRecord
 }
+
+// relocation is what a move changes: where the VM is, the datastores of its parts, or both.
+type relocation struct {
+	vm           *simulator.VirtualMachine
+	source       *simulator.HostSystem
+	to           *destination
+	from, wanted layout
+}
+
+// changesHost reports whether the VM changes its host.
+func (r relocation) changesHost() bool { return r.source != r.to.host }
 
 // RelocateVMTask replaces the simulator's instant relocation by one that behaves like a vMotion.
 func (o *overrides) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM_Task) soap.HasFault {
 	body := &methods.RelocateVM_TaskBody{}
-	ref, fault := o.vcenter.moves.start(starter{user: ctx.Session.UserName}, req.This, req.Spec, vmotionCost)
+	ref, fault := o.vcenter.moves.start(starter{user: ctx.Session.UserName}, req.This, req.Spec)
 	if fault != nil {
 		body.Fault_ = simulator.Fault("", fault)
 		return body
@@ -106,7 +123,7 @@ func (o *overrides) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM
 func (o *overrides) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_Task) soap.HasFault {
 	body := &methods.MigrateVM_TaskBody{}
 	spec := types.VirtualMachineRelocateSpec{Host: req.Host, Pool: req.Pool}
-	ref, fault := o.vcenter.moves.start(starter{user: ctx.Session.UserName}, req.This, spec, vmotionCost)
+	ref, fault := o.vcenter.moves.start(starter{user: ctx.Session.UserName}, req.This, spec)
 	if fault != nil {
 		body.Fault_ = simulator.Fault("", fault)
 		return body
@@ -117,35 +134,52 @@ func (o *overrides) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_T
 
 // start begins a relocation and returns its task.
 func (m *moves) start(
-	by starter, vmRef types.ManagedObjectReference, spec types.VirtualMachineRelocateSpec, cost int,
+	by starter, vmRef types.ManagedObjectReference, spec types.VirtualMachineRelocateSpec,
 ) (types.ManagedObjectReference, types.BaseMethodFault) {
-	vm := m.inventory.vm(vmRef)
-	if vm == nil {
-		return vmRef, &types.ManagedObjectNotFound{Obj: vmRef}
-	}
-	to, fault := m.destination(vm, spec)
+	plan, fault := m.relocation(vmRef, spec)
 	if fault != nil {
 		return vmRef, fault
 	}
-	if reaches(vm.DisabledMethod, "RelocateVM_Task") || reaches(vm.DisabledMethod, "MigrateVM_Task") {
-		return vmRef, &types.MethodDisabled{}
-	}
-	if task, busy := m.claim(vmRef.Value, to.host.Self.Value); busy {
+	target := plan.to.host
+	if task, busy := m.claim(vmRef.Value, target.Self.Value); busy {
 		return vmRef, &types.TaskInProgress{Task: task}
 	}
 	now := time.Now()
-	work := &move{vm: vm, by: by, source: m.inventory.host(*vm.Runtime.Host), target: to.host, to: to, cost: cost}
-	work.operation = m.begin(by, vm)
+	work := &move{relocation: plan, by: by}
+	work.operation = m.begin(by, work.vm)
 	work.record = &MoveRecord{
-		VM: m.inventory.view(vm).name, Source: work.source.Name, Target: work.target.Name, By: by.name(), Queued: &now,
-		Result: "queued",
+		VM: m.inventory.view(work.vm).name, Source: work.source.Name, Target: target.Name, By: by.name(), Queued: &now,
+		Result: "queued", Storage: m.storage.transfers(plan),
 	}
 	m.mu.Lock()
-	m.busy[vmRef.Value] = flight{work.task.Self, to.host.Self.Value}
+	m.busy[vmRef.Value] = flight{work.task.Self, target.Self.Value}
 	m.records = append(m.records, work.record)
 	m.mu.Unlock()
 	go work.run(func() types.BaseMethodFault { return m.migrate(work) })
 	return work.task.Self, nil
+}
+
+// relocation reads a RelocateSpec: what is not set stays as it is.
+func (m *moves) relocation(
+	vmRef types.ManagedObjectReference, spec types.VirtualMachineRelocateSpec,
+) (relocation, types.BaseMethodFault) {
+	vm := m.inventory.vm(vmRef)
+	if vm == nil {
+		return relocation{}, &types.ManagedObjectNotFound{Obj: vmRef}
+	}
+	to, fault := m.destination(vm, spec)
+	if fault != nil {
+		return relocation{}, fault
+	}
+	if reaches(vm.DisabledMethod, "RelocateVM_Task") || reaches(vm.DisabledMethod, "MigrateVM_Task") {
+		return relocation{}, &types.MethodDisabled{}
+	}
+	from := m.storage.layout(vm)
+	wanted, fault := m.storage.wanted(from, spec.Datastore, spec.Disk)
+	if fault != nil {
+		return relocation{}, fault
+	}
+	return relocation{vm: vm, source: m.inventory.host(*vm.Runtime.Host), to: to, from: from, wanted: wanted}, nil
 }
 
 // begin makes the task, which shows whether DRS moves the VM.
@@ -221,51 +255,110 @@ func (m *moves) conclude(work *move, fault types.BaseMethodFault) {
 	m.mu.Unlock()
 	if failed {
 		m.events.post(work.ctx, work.chain(), &types.VmFailedMigrateEvent{
-			VmEvent: m.events.ofVM(work.vm, work.source), DestHost: *hostArgument(work.target),
+			VmEvent: m.events.ofVM(work.vm, work.source), DestHost: *hostArgument(work.to.host),
 			Reason: types.LocalizedMethodFault{Fault: fault, LocalizedMessage: faultName(fault)},
 		})
 	}
 }
 
 func (m *moves) vmotion(work *move) types.BaseMethodFault {
-	if !m.slots.acquire(work.source.Name, work.target.Name, work.cost, work.cancel) {
+	taken := m.cost(work.relocation)
+	if !m.slots.acquire(taken, work.cancel) {
 		return &types.RequestCanceled{}
 	}
-	defer m.slots.release(work.source.Name, work.target.Name, work.cost)
+	defer m.slots.release(taken)
 	now := time.Now()
 	m.note(work.record, func(record *MoveRecord) { record.Started, record.Result = &now, "running" })
 	work.running()
 	if fault := m.faults.take(work.vm.Self.Value, work.task.Self); fault != nil {
 		return fault
 	}
-	if fault := m.obstacle(work.vm, work.source, work.to); fault != nil {
+	if fault := m.obstacle(work.relocation); fault != nil {
 		return fault
 	}
-	m.events.post(work.ctx, work.chain(), &types.VmBeingHotMigratedEvent{
-		VmEvent: m.events.ofVM(work.vm, work.source), DestHost: *hostArgument(work.target),
-	})
-	carry := m.imitate
-	if guest := m.guests.live(work.vm.Self); guest != nil && guest.runs() {
-		carry = func(work *move) types.BaseMethodFault { return m.migrateLive(work, guest) }
-	}
-	if fault := carry(work); fault != nil {
+	arriving, leaving := m.storage.transferOf(work.relocation)
+	// What arrives takes its space from now on; what leaves gives its space back at the end.
+	if fault := m.storage.claim(work.ctx, work.to.host, arriving); fault != nil {
 		return fault
 	}
-	migrated := types.VmMigratedEvent{VmEvent: m.events.ofVM(work.vm, work.target), SourceHost: *hostArgument(work.source)}
-	if work.by.drs {
-		m.events.post(work.ctx, work.chain(), &types.DrsVmMigratedEvent{VmMigratedEvent: migrated})
-	} else {
-		m.events.post(work.ctx, work.chain(), &migrated)
+	m.announce(work)
+	if fault := m.carry(work, arriving); fault != nil {
+		m.storage.take(work.ctx, arriving, -1)
+		return fault
 	}
+	m.storage.take(work.ctx, leaving, -1)
+	m.report(work)
 	return nil
 }
 
-// imitate is a vMotion of a VM that does not really run: the copy takes as long as it would, and the guest is frozen.
-func (m *moves) imitate(work *move) types.BaseMethodFault {
-	if !m.copyMemory(work) {
+// cost is what the move takes of each resource.
+func (m *moves) cost(plan relocation) slots {
+	onHost, onDatastore := vmotionCost, 1
+	if m.storage.movesFiles(plan) {
+		onHost, onDatastore = storageCost, datastoreCost
+	}
+	taken := slots{hostSlots(plan.source.Name): onHost, hostSlots(plan.to.host.Name): onHost}
+	if plan.changesHost() {
+		taken[networkSlots(plan.source.Name)], taken[networkSlots(plan.to.host.Name)] = 1, 1
+	}
+	for part, ref := range plan.from {
+		if to := plan.wanted[part]; ref != to || !m.storage.movesFiles(plan) {
+			for _, end := range []types.ManagedObjectReference{ref, to} {
+				if datastore := m.storage.datastore(end); datastore != nil {
+					taken[datastoreSlots(datastore.Name)] = onDatastore
+				}
+			}
+		}
+	}
+	return taken
+}
+
+// announce posts the event of a move that begins.
+func (m *moves) announce(work *move) {
+	event := m.events.ofVM(work.vm, work.source)
+	if work.changesHost() {
+		m.events.post(work.ctx, work.chain(), &types.VmBeingHotMigratedEvent{VmEvent: event, DestHost: *hostArgument(work.to.host)})
+		return
+	}
+	m.events.post(work.ctx, work.chain(), &types.VmBeingRelocatedEvent{
+		VmRelocateSpecEvent: types.VmRelocateSpecEvent{VmEvent: event}, DestHost: *hostArgument(work.to.host),
+	})
+}
+
+// report posts the event of a move that is over.
+func (m *moves) report(work *move) {
+	migrated := types.VmMigratedEvent{VmEvent: m.events.ofVM(work.vm, work.to.host), SourceHost: *hostArgument(work.source)}
+	switch {
+	case !work.changesHost():
+		m.events.post(work.ctx, work.chain(), &types.VmRelocatedEvent{
+			VmRelocateSpecEvent: types.VmRelocateSpecEvent{VmEvent: migrated.VmEvent}, SourceHost: migrated.SourceHost,
+		})
+	case work.by.drs:
+		m.events.post(work.ctx, work.chain(), &types.DrsVmMigratedEvent{VmMigratedEvent: migrated})
+	default:
+		m.events.post(work.ctx, work.chain(), &migrated)
+	}
+}
+
+// carry copies the parts that move, and then the memory of the VM if its host changes.
+func (m *moves) carry(work *move, arriving map[types.ManagedObjectReference]int64) types.BaseMethodFault {
+	copied := newCopying(work, arriving, m.inventory.vmSpec(work.vm).memoryUsed())
+	if !m.copyFiles(work, copied) {
 		return &types.RequestCanceled{}
 	}
-	if fault := m.obstacle(work.vm, work.source, work.to); fault != nil {
+	guest := m.guests.live(work.vm.Self)
+	if guest != nil && guest.runs() && work.changesHost() {
+		return m.migrateLive(work, guest, copied)
+	}
+	return m.imitate(work, copied)
+}
+
+// imitate is a vMotion of a VM that does not really run: the copy takes as long as it would, and the guest is frozen.
+func (m *moves) imitate(work *move, copied *copying) types.BaseMethodFault {
+	if work.changesHost() && !m.copyMemory(work, copied) {
+		return &types.RequestCanceled{}
+	}
+	if fault := m.hostObstacle(work.relocation); fault != nil {
 		return fault
 	}
 	if !work.pointOfNoReturn() {
@@ -276,16 +369,16 @@ func (m *moves) imitate(work *move) types.BaseMethodFault {
 }
 
 // migrateLive moves a real VM by a live migration of its hypervisor.
-func (m *moves) migrateLive(work *move, guest *liveGuest) types.BaseMethodFault {
-	source, target := work.source.Name, work.target.Name
+func (m *moves) migrateLive(work *move, guest *liveGuest, copied *copying) types.BaseMethodFault {
+	source, target := work.source.Name, work.to.host.Name
 	m.links.occupy(1, source, target)
 	defer m.links.occupy(-1, source, target)
 	var obstacle types.BaseMethodFault
 	freeze, err := guest.migrate(transfer{
-		progress: work.progress, cancel: work.cancel, pointOfNoReturn: work.pointOfNoReturn,
+		progress: copied.ofMemory, cancel: work.cancel, pointOfNoReturn: work.pointOfNoReturn,
 		bandwidth: func() float64 { return m.links.bandwidth(source, target) },
 		possible: func() bool {
-			obstacle = m.obstacle(work.vm, work.source, work.to)
+			obstacle = m.hostObstacle(work.relocation)
 			return obstacle == nil
 		},
 	})
@@ -300,44 +393,18 @@ func (m *moves) migrateLive(work *move, guest *liveGuest) types.BaseMethodFault 
 	case err != nil:
 		return &types.GenericVmConfigFault{Reason: err.Error()}
 	}
-	m.place(work.ctx, work.vm, work.source, work.to)
+	m.arrive(work)
 	now := time.Now()
 	m.note(work.record, func(record *MoveRecord) { record.Switched = &now })
 	return nil
 }
 
-// copyMemory is the pre-copy: consumed memory over this move's share of both links. It reports false when cancelled.
-func (m *moves) copyMemory(work *move) bool {
-	if work.vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
-		return true
+// arrive changes where the VM is, and the datastores of its parts.
+func (m *moves) arrive(work *move) {
+	if !maps.Equal(work.from, work.wanted) {
+		m.storage.place(work.ctx, work.relocation)
 	}
-	source, target := work.source.Name, work.target.Name
-	m.links.occupy(1, source, target)
-	defer m.links.occupy(-1, source, target)
-	total := m.inventory.vmSpec(work.vm).memoryUsed() * gib * 8
-	setup := m.clock.scaled(setupSeconds)
-	left, shown, last := total, -1, time.Now()
-	ticker := time.NewTicker(min(tick, max(time.Millisecond, m.clock.scaled(0.5))))
-	defer ticker.Stop()
-	for left > 0 || setup > 0 {
-		select {
-		case <-work.cancel:
-			return false
-		case now := <-ticker.C:
-			passed := now.Sub(last)
-			last = now
-			if setup > 0 {
-				setup -= passed
-				continue
-			}
-			left -= m.links.bandwidth(source, target) * m.clock.simulated(passed)
-			if percent := max(0, min(95, int(100*(1-left/total)))); percent >= shown+2 {
-				shown = percent
-				work.progress(percent)
-			}
-		}
-	}
-	return true
+	m.place(work.ctx, work.vm, work.source, work.to)
 }
 
 // place changes where a VM lives. A VM that leaves its cluster loses its overrides there.
@@ -362,7 +429,7 @@ func (m *moves) switchOver(work *move) {
 	} else {
 		time.Sleep(m.clock.scaled(stun))
 	}
-	m.place(work.ctx, work.vm, work.source, work.to)
+	m.arrive(work)
 	if frozen {
 		seconds := guest.thaw("vmotion")
 		m.note(work.record, func(record *MoveRecord) { record.Freeze = &seconds })

@@ -2,37 +2,46 @@ package main
 
 import "sync"
 
-// hostBudget is the number of slots of a host; a vMotion costs 1, a storage move 4 (KB 326281, scaled).
+// What a move costs on each resource, and how much of it a resource has (Broadcom KB 326281, scaled): at most 8 vMotions or 2
+// storage moves on a host, at most 8 storage moves on a datastore.
 const (
-	hostBudget  = 8
-	slowBudget  = 4
-	vmotionCost = 1
-	storageCost = 4
+	hostBudget      = 8
+	slowBudget      = 4 // moves over a network below 10GbE
+	datastoreBudget = 128
+	vmotionCost     = 1
+	storageCost     = 4
+	datastoreCost   = 16 // of a storage move on each of its datastores; a vMotion costs 1
 )
 
-// slotQueue grants slots on source and target. A claim that does not fit waits in order, and does not block claims of
-// other hosts.
+// slots are what a claim takes of each resource.
+type slots map[string]int
+
+func hostSlots(name string) string      { return "host " + name }
+func networkSlots(name string) string   { return "network " + name }
+func datastoreSlots(name string) string { return "datastore " + name }
+
+// slotQueue grants slots on all resources of a move at once. A claim that does not fit waits in order, and does not block claims
+// of other resources.
 type slotQueue struct {
 	mu      sync.Mutex
-	budget  func(host string) int
-	used    map[string]int
-	peak    map[string]int
+	budget  func(resource string) int
+	used    slots
+	peak    slots
 	waiting []*claim
 }
 
 type claim struct {
-	source, target string
-	cost           int
-	granted        chan struct{}
+	wanted  slots
+	granted chan struct{}
 }
 
 func newSlotQueue(budget func(string) int) *slotQueue {
-	return &slotQueue{budget: budget, used: map[string]int{}, peak: map[string]int{}}
+	return &slotQueue{budget: budget, used: slots{}, peak: slots{}}
 }
 
 // acquire waits for the slots; it reports false if it was cancelled first.
-func (q *slotQueue) acquire(source, target string, cost int, cancel <-chan struct{}) bool {
-	c := &claim{source, target, cost, make(chan struct{})}
+func (q *slotQueue) acquire(wanted slots, cancel <-chan struct{}) bool {
+	c := &claim{wanted, make(chan struct{})}
 	q.mu.Lock()
 	q.waiting = append(q.waiting, c)
 	q.grant()
@@ -55,39 +64,49 @@ func (q *slotQueue) abandon(c *claim) {
 			return
 		}
 	}
-	q.free(c.source, c.target, c.cost)
+	q.free(c.wanted)
 }
 
-func (q *slotQueue) release(source, target string, cost int) {
+func (q *slotQueue) release(taken slots) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.free(source, target, cost)
+	q.free(taken)
 }
 
-func (q *slotQueue) free(source, target string, cost int) {
-	q.used[source] -= cost
-	q.used[target] -= cost
+func (q *slotQueue) free(taken slots) {
+	for resource, cost := range taken {
+		q.used[resource] -= cost
+	}
 	q.grant()
 }
 
 func (q *slotQueue) grant() {
 	var rest []*claim
 	for _, c := range q.waiting {
-		if q.used[c.source]+c.cost > q.budget(c.source) || q.used[c.target]+c.cost > q.budget(c.target) {
+		if !q.fits(c.wanted) {
 			rest = append(rest, c)
 			continue
 		}
-		for _, host := range []string{c.source, c.target} {
-			q.used[host] += c.cost
-			q.peak[host] = max(q.peak[host], q.used[host])
+		for resource, cost := range c.wanted {
+			q.used[resource] += cost
+			q.peak[resource] = max(q.peak[resource], q.used[resource])
 		}
 		close(c.granted)
 	}
 	q.waiting = rest
 }
 
-func (q *slotQueue) of(host string) (used, peak int) {
+func (q *slotQueue) fits(wanted slots) bool {
+	for resource, cost := range wanted {
+		if q.used[resource]+cost > q.budget(resource) {
+			return false
+		}
+	}
+	return true
+}
+
+func (q *slotQueue) of(resource string) (used, peak int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.used[host], q.peak[host]
+	return q.used[resource], q.peak[resource]
 }

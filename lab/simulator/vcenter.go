@@ -17,7 +17,8 @@ type vcenter struct {
 	events   events
 	tasks    *tasks
 	links    *links     // vMotion bandwidth, and who shares it
-	slots    *slotQueue // how many moves run on a host at the same time
+	slots    *slotQueue // how many moves run on a host, a network and a datastore at the same time
+	storage  *storage   // where the files of VMs are, and the free space of datastores
 	guests   *guests    // the real processes in the VMs
 	faults   *faultQueue
 	access   *access // users, roles, privileges
@@ -41,6 +42,7 @@ func newVCenter(config *Config, service *simulator.Service, inventory *inventory
 	v.tasks = newTasks(inventory)
 	v.links = newLinks(inventory, config.LinkMbit)
 	v.slots = newSlotQueue(v.links.slotBudget)
+	v.storage = &storage{inventory: inventory}
 	v.guests = newGuests(inventory)
 	v.faults = newFaultQueue()
 	v.access = newAccess(inventory, config)

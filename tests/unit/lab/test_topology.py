@@ -76,6 +76,36 @@ def test_wrong_keys_of_drs_are_named(keys: dict[str, Any], words: str) -> None:
         parse(changed(lambda d: d["clusters"][0].update(keys)))
 
 
+def test_a_disk_is_on_the_first_datastore_of_its_vm_unless_it_names_another() -> None:
+    def disks(d: dict[str, Any]) -> None:
+        d["datastores"] += [{"name": "fast", "capacity_gb": 10, "free_gb": 5, "datastore_cluster": "gold"}]
+        d["vms"][0] |= {
+            "datastores": ["ds"],
+            "disks": [{"size_gb": 4}, {"size_gb": 2, "thin": False, "datastore": "fast"}],
+        }
+
+    (vm,) = parse(changed(disks)).vms
+    assert [(d["datastore"], d["used_gb"], d["thin"]) for d in vm["disks"]] == [("ds", 4, True), ("fast", 2, False)]
+    assert vm["datastores"] == ["ds", "fast"]
+    (plain,) = parse(changed(lambda d: d["vms"][0].update(datastores=["ds"]))).vms
+    assert [(d["datastore"], d["size_gb"], d["used_gb"]) for d in plain["disks"]] == [("ds", 40, 10)]
+    assert parse(MINIMAL).vms[0]["disks"] == []
+
+
+@pytest.mark.parametrize(
+    ("vm", "words"),
+    [
+        ({"disks": [{"size_gb": 4}]}, "disks of vm-07[0] has no datastore; set datastore"),
+        ({"datastores": ["ds"], "disks": [{"size_gb": 4, "used_gb": 5}]}, "[0].used_gb must be at most size_gb, 4"),
+        ({"disks": [{"size_gb": 4, "datastore": "x"}]}, "refers to datastore 'x', which does not exist"),
+        ({"disks": [{}]}, "disks of vm-07[0] has no 'size_gb'; set it to a number above 0"),
+    ],
+)
+def test_wrong_disks_are_named(vm: dict[str, Any], words: str) -> None:
+    with pytest.raises(LabError, match=re.escape(words)):
+        parse(changed(lambda d: d["vms"][0].update(vm)))
+
+
 def test_a_real_vm_has_the_memory_that_its_training_needs() -> None:
     def two(d: dict[str, Any]) -> None:
         d["vms"] = [{**d["vms"][0], "name": f"vm-{n}", "qemu": {"run": run}} for n, run in ((1, "light"), (2, "h2o"))]
