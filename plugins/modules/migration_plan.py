@@ -92,6 +92,38 @@ options:
       - Percentage of a target's CPU that must stay free, 0 to 99.
     type: int
     default: 10
+  scope:
+    description:
+      - What the moves may change.
+      - V(compute) changes the host of each VM and leaves its files where they are. Every target must mount their datastores.
+      - V(both) changes the host, and moves files to another datastore if the target does not mount the one where they are, or if
+        O(datastore) or O(disk_datastores) asks for another one. A VM on a datastore that only its own host mounts can then leave.
+      - V(storage) leaves each VM on its host, and moves its files to O(datastore) or O(disk_datastores).
+      - With O(use_homes), files go back to the datastores that the evacuation recorded, whatever the scope is.
+      - A disk stays thin or thick. The plan counts what its earlier moves bring to a datastore. What they take away is not counted,
+        because that space is free only when the move has ended.
+    type: str
+    choices: [compute, storage, both]
+    default: compute
+  datastore:
+    description:
+      - Name or MoID of the datastore for the files of the VMs, or name of a datastore cluster. Of a datastore cluster, each VM gets the
+        datastore with the largest share of free space, after the moves planned so far. All files of a VM go to one datastore if one
+        has the room.
+      - If it is not set, files that must move may go to each datastore that the target mounts. Datastores that other hosts mount too
+        are preferred.
+    type: str
+  disk_datastores:
+    description:
+      - Datastore or datastore cluster by the label of a disk, such as V(Hard disk 2). It takes precedence over O(datastore) for
+        this disk of each VM.
+    type: dict
+    default: {}
+  storage_headroom:
+    description:
+      - Percentage of each datastore that stays free. A way home needs no headroom.
+    type: int
+    default: 10
   use_homes:
     description:
       - Plan the return of the VMs that an evacuation moved away from O(host) or O(fault_domain).
@@ -165,6 +197,20 @@ EXAMPLES = r"""
       team: vision
     destination: esx-06.example.com
 
+- name: Plan the evacuation of a host with local datastores
+  liveml.vsphere.migration_plan:
+    host: esx-05.example.com
+    scope: both
+
+- name: Plan to move the files of a VM, one disk to a faster datastore
+  liveml.vsphere.migration_plan:
+    vms:
+      - ML-cpu-vm-04
+    scope: storage
+    datastore: gold-cluster
+    disk_datastores:
+      Hard disk 2: nvme-03
+
 - name: Plan the return of the VMs whose home is this host
   liveml.vsphere.migration_plan:
     host: esx-05.example.com
@@ -186,8 +232,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan_id:
-  description: ID of the plan. Two plans have the same ID if they move the same VMs to the same hosts, the same VMs cannot move, and they
-    handle DRS in the same way.
+  description: ID of the plan. Two plans have the same ID if they move the same VMs to the same hosts and datastores, the same VMs
+    cannot move, and they handle DRS in the same way.
   returned: always
   type: str
   sample: 0f343b0931126a20f133d67c2b018a3b5d9ae7b36c2d0f0a6f3f0f1d2c4b5a69
@@ -285,7 +331,7 @@ hosts:
   sample: [esx-05.example.com]
 lines:
   description:
-    - "One line per move, C(vm: source → target)."
+    - "One line per move, C(vm: source → target), with datastores if files move, C(vm: source [local] → target [shared])."
     - Then one line for each cluster whose DRS moves VMs of the plan by itself, or for which that could not be read.
   returned: always
   type: list
@@ -353,6 +399,39 @@ moves:
       description: Whether the task may belong to somebody else.
       type: bool
       sample: false
+    parts:
+      description: The parts of the VM if one of them moves to another datastore, else empty.
+      type: list
+      elements: dict
+      contains:
+        key:
+          description: 0 for the VM's own files (configuration, swap, log), else the device key of the disk.
+          type: int
+          sample: 2000
+        label:
+          description: V(files), or the label of the disk.
+          type: str
+          sample: Hard disk 1
+        source:
+          description: MoID of the datastore where the part is now.
+          type: str
+          sample: datastore-12
+        source_name:
+          description: Name of that datastore.
+          type: str
+          sample: esx-05-local
+        target:
+          description: MoID of the datastore where the part will be. It is the same if the part stays.
+          type: str
+          sample: datastore-15
+        target_name:
+          description: Name of that datastore.
+          type: str
+          sample: vsanDatastore
+        size:
+          description: Space that the part takes on its datastore, in bytes.
+          type: int
+          sample: 42949672960
     why:
       description: Why this target was chosen.
       type: str
@@ -408,13 +487,14 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec imp
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_lines, plan_to_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drs import pinnable_clusters
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import DrsOption, Plan, Policy
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import DrsOption, Plan, Policy, Scope
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import check_fault_domains
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import between_runs
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import (
     approved_plan,
+    datastores_to_ask,
     hosts_of,
     refuse_departure,
     request_of,
@@ -437,6 +517,10 @@ SPEC: dict[str, Any] = {
     "exclude_hosts": {"type": "list", "elements": "str", "default": []},
     "memory_headroom": {"type": "int", "default": 10},
     "cpu_headroom": {"type": "int", "default": 10},
+    "scope": {"type": "str", "choices": [str(scope) for scope in Scope], "default": "compute"},
+    "datastore": {"type": "str"},
+    "disk_datastores": {"type": "dict", "default": {}},
+    "storage_headroom": {"type": "int", "default": 10},
     "use_homes": {"type": "bool", "default": False},
     "drs": {"type": "str", "choices": [str(option) for option in DrsOption], "default": "auto"},
     "assume_in_service": {"type": "bool", "default": False},
@@ -470,8 +554,13 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
         request,
         not_permitted=vcenter.missing_to_move(request.vms),
         editable_clusters=vcenter.editable_clusters(pinnable_clusters(estate, request)),
+        storage=replace(
+            request.storage, not_permitted=vcenter.without_space(datastores_to_ask(estate, request.storage))
+        ),
     )
-    estate = vcenter.devices(estate, request.vms)  # only devices: VMs may have moved since they were selected
+    # Only devices: VMs may have moved since they were selected.
+    moved = [move.vm for move in approved.moves if move.parts] if approved is not None else []
+    estate = vcenter.devices(estate, (*request.vms, *moved))
     if module.check_mode and params["assume_in_service"]:
         estate = assume_in_service(estate, *(host.moid for host in hosts))
     plan = make_plan(estate, request)

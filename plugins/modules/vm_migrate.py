@@ -15,7 +15,7 @@ author:
 description:
   - Moves the VMs of a plan of M(liveml.vsphere.migration_plan), several at a time. Experiments in the VMs are sampled during the
     moves, and the samples show whether each experiment kept running.
-  - A move is done if vCenter shows the VM on its target, whatever state the task has.
+  - A move is done if vCenter shows the VM on its target, and its files on the datastores of the plan, whatever state the task has.
   - The run's journal records each step on disk before the step begins. To resume an interrupted run, run the same task again.
   - While the module works, C(report.html) in RV(run_dir) is a live page that is written every 5 seconds. This needs Jinja2, and the
     module only warns if it is missing. M(liveml.vsphere.evidence_report) replaces the page by the report.
@@ -56,6 +56,8 @@ options:
   slots:
     description:
       - Maximum number of concurrent vMotions per host, 1 to 8. A vMotion counts on its source and on its target.
+      - At most 2 of them move files to another datastore, and each of these takes as much of a host as 4 others. At most 8 move files
+        from or to the same datastore.
       - Hosts with a vMotion network below 10GbE have at most 4.
     type: int
     default: 8
@@ -91,7 +93,7 @@ options:
     default: 2
   timeout_per_gib:
     description:
-      - Move timeout in seconds per GiB of VM memory. A timed-out move is cancelled.
+      - Move timeout in seconds per GiB of VM memory, and of files that move. A timed-out move is cancelled.
       - If it is not set, the timeout is three times the predicted duration, times O(slots), because that many moves may share the
         link. It is never less than 10 seconds per GiB.
     type: float
@@ -263,6 +265,16 @@ moves:
       description: Name of the target host.
       type: str
       sample: esx-06.example.com
+    source_datastores:
+      description: Names of the datastores from which the VM's files moved, empty if the files stayed where they were.
+      type: list
+      elements: str
+      sample: [esx-05-local]
+    target_datastores:
+      description: Names of the datastores to which they moved.
+      type: list
+      elements: str
+      sample: [vsanDatastore]
     result:
       description: >-
         V(moved), V(failed), V(cancelled), V(timed_out), V(gone) if the VM was deleted, or V(not_started). It depends on where the VM was
@@ -558,6 +570,11 @@ def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts:
     )
 
 
+def datastore_names(names: Iterable[str]) -> list[str]:
+    """Each name once, in the order of the parts."""
+    return list(dict.fromkeys(names))
+
+
 def move_of(ended: Ended, *, back: bool) -> dict[str, Any]:
     """A move as the module returns it."""
     move = ended.move
@@ -567,6 +584,8 @@ def move_of(ended: Ended, *, back: bool) -> dict[str, Any]:
         "moid": move.vm,
         "source": move.source_name,
         "target": move.target_name,
+        "source_datastores": datastore_names(part.source_name for part in move.parts),
+        "target_datastores": datastore_names(part.target_name for part in move.parts),
         "result": str(ended.result),
         "by": ended.by,
         "back": back,

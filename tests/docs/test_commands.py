@@ -57,6 +57,7 @@ FOLLOWS = {"howto_verify_evidence": "tutorial_lab"}
 LONG = {
     "howto_first_vcenter",
     "howto_gitops",
+    "howto_local_storage",
     "howto_notifications",
     "howto_tensorflow_pytorch",
     "howto_vmc",

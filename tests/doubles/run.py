@@ -19,15 +19,24 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
     Stall,
     Verdict,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest, SlotLimits
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import (
+    PlanRequest,
+    Scope,
+    SlotLimits,
+    StorageRequest,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Event
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, Rules, RunReport, RunRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import moves_in_flight, runs_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
+    files_in_flight,
+    moves_in_flight,
+    runs_of,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Maintenance
 
-from tests.doubles.vcenter import SOURCE, World
+from tests.doubles.vcenter import SOURCE, STORES, World
 
 
 class Watching:
@@ -141,6 +150,11 @@ def run(
             if vm in estate.vms and estate.vms[vm].moving_task
         },
         evacuated=frozenset({SOURCE}),
+        storage=StorageRequest(
+            scope=Scope.BOTH if world.files else Scope.COMPUTE,
+            datastores=frozenset({STORES[1]} if world.files else ()),
+            moving=files_in_flight(runs_of(state, "uuid")),
+        ),
         editable_clusters=frozenset({"c"} if world.may_edit else ()),
     )
     return carry_out(

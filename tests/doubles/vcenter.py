@@ -14,11 +14,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Automation,
     Connection,
+    Datastore,
     Drs,
     DrsOverride,
     Estate,
     HostState,
     Maintenance,
+    Part,
     Power,
     VmState,
 )
@@ -34,6 +36,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news impor
 from tests.builders.estates import GIB, INFO
 
 SOURCE = "host-1"
+STORES = ("ds-1", "ds-2")
 
 
 class Killed(BaseException):
@@ -60,6 +63,8 @@ class World:
         self.movers: dict[str, str] = {}
         self.leases: dict[str, Lease | None] = {}
         self.may_set_attributes = True
+        self.files: dict[str, dict[int, str]] = {}  # by VM: the datastore of each part
+        self.bringing: dict[str, Mapping[int, str]] = {}  # by task: the datastores that it leads to
 
     def count(self) -> None:
         self.calls_left -= 1
@@ -76,6 +81,7 @@ class World:
                 moid=f"host-{n}", name=f"esx-{n}", cluster="c", cluster_name="c", datacenter="dc", fault_domain="a",
                 connection=Connection.CONNECTED, maintenance=self.maintenance if n == 1 else Maintenance.NORMAL,
                 memory_bytes=64 * GIB, memory_used_bytes=8 * GIB, cpu_mhz=10_000, cpu_used_mhz=100,
+                datastores=frozenset(STORES),
                 maintenance_task="task-fence" if n == 1 and self.maintenance is Maintenance.ENTERING else None,
             )
             for n in (1, 2, 3)
@@ -85,17 +91,31 @@ class World:
             vm: VmState(
                 moid=vm, name=vm.replace("vm", "ml"), instance_uuid=vm, host=host, power=Power.OFF if vm in self.off else Power.ON, memory_bytes=GIB,
                 moving_task=flying.get(vm), attributes={ATTRIBUTE: self.attributes.get(vm, "")},
+                datastores=frozenset(self.files.get(vm, {}).values()),
+                parts=tuple(Part(key, f"part {key}", moid, GIB) for key, moid in self.files.get(vm, {}).items()),
             )
             for vm, host in self.where.items()
         }  # fmt: skip
-        return Estate(INFO, hosts, vms, drs={"c": Drs(self.drs, True, dict(self.overrides))})
+        stores = {
+            moid: Datastore(moid, moid, frozenset(hosts), capacity_bytes=99 * GIB, free_bytes=90 * GIB)
+            for moid in STORES
+        }
+        return Estate(INFO, hosts, vms, stores, drs={"c": Drs(self.drs, True, dict(self.overrides))})
 
-    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+    def places(self, vms: Iterable[str]) -> dict[str, dict[int, str]]:
+        self.count()
+        return {vm: dict(self.files[vm]) for vm in vms if vm in self.files}
+
+    def relocate(
+        self, vm: str, host: str | None, *, pool: str | None, priority: str, files: Mapping[int, str] | None = None
+    ) -> str:
         self.count()
         if host == SOURCE and self.maintenance is not Maintenance.NORMAL:
             raise CallFailed("the host is in maintenance", fault="InvalidState")
+        host = host or self.where[vm]
         self.moves.append((vm, self.where[vm], host))
         task = f"task-{len(self.moves)}"
+        self.bringing[task] = files or {}
         self.tasks[task] = (vm, host, 2)
         self.peak = max(self.peak, len(self.tasks))
         self.count()
@@ -116,6 +136,8 @@ class World:
             fault = self.faults.get((vm, host))
             if fault is None:
                 self.where[vm] = host
+                if self.bringing[task]:
+                    self.files[vm] = dict(self.bringing[task])
                 news += [PlacementUpdate(vm, host), TaskUpdate(task, "success")]
             else:
                 news.append(TaskUpdate(task, "error", fault=Fault(fault, "scripted")))
@@ -225,15 +247,27 @@ class ScriptedVcenter:
         self.hang: set[str] = set()
         self.followed: set[str] = set()
         self.movers: dict[str, str] = {}
+        self.files: dict[str, dict[int, str]] = {}  # by VM: the datastore of each part
+        self.bringing: dict[str, Mapping[int, str]] = {}  # by task: the datastores that it leads to
 
-    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+    def places(self, vms: Iterable[str]) -> dict[str, dict[int, str]]:
+        return {vm: dict(self.files[vm]) for vm in vms if vm in self.files}
+
+    def relocate(
+        self, vm: str, host: str | None, *, pool: str | None, priority: str, files: Mapping[int, str] | None = None
+    ) -> str:
         assert (pool, priority) == (None, "highPriority")
         if vm in self.refuse:
             raise CallFailed("refused", fault=self.refuse[vm])
         self.relocated.append(vm)
         task = f"task-{len(self.relocated)}"
-        self.start(task, vm, host)
+        self.bringing[task] = files or {}
+        self.start(task, vm, host or self.hosts.get(vm) or "host-1")
         return task
+
+    def bring(self, task: str, vm: str) -> None:
+        if self.bringing.get(task):
+            self.files[vm] = dict(self.bringing[task])
 
     def start(self, task: str, vm: str, host: str) -> None:
         script = self.faults.get(vm, [])
@@ -263,11 +297,13 @@ class ScriptedVcenter:
                 news.append(TaskUpdate(task, "running", percent=50))
             elif fault is None:
                 self.hosts[vm] = host
+                self.bring(task, vm)
                 del self.tasks[task]
                 news += [PlacementUpdate(vm, host), TaskUpdate(task, "success")]
             else:
                 if vm in self.lie:
                     self.hosts[vm] = host
+                    self.bring(task, vm)
                 del self.tasks[task]
                 news.append(TaskUpdate(task, "error", fault=Fault(fault, "scripted")))
         return tuple(news)
@@ -303,14 +339,17 @@ class RestartedVcenter(ScriptedVcenter):
         self.restarts = bool(arriving is not None)
         self.on_the_way: dict[str, str] = {}
 
-    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+    def relocate(
+        self, vm: str, host: str | None, *, pool: str | None, priority: str, files: Mapping[int, str] | None = None
+    ) -> str:
         if vm in self.lost:
             self.lost.discard(vm)
             self.relocated.append(vm)
             if vm in self.begun:
-                self.start(f"task-{vm}", vm, host)
+                self.bringing[f"task-{vm}"] = files or {}
+                self.start(f"task-{vm}", vm, host or "host-1")
             raise ConnectError("the answer was lost")
-        return super().relocate(vm, host, pool=pool, priority=priority)
+        return super().relocate(vm, host, pool=pool, priority=priority, files=files)
 
     def updates(self, timeout: float) -> tuple[Update, ...]:
         if self.restarts:

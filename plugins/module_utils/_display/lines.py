@@ -300,7 +300,7 @@ def _found(experiment: Experiment) -> str:
 
 def _finished(event: MoveFinished) -> str:
     if event.result is MoveResult.MOVED:
-        return f"moved to {event.target.name}{f' by {event.by}' if event.by else ''}"
+        return f"moved to {event.target_text}{f' by {event.by}' if event.by else ''}"
     why = f": {event.error.fault}: {event.error.message}" if event.error else ""
     where = event.host or "no host: it no longer exists"
     return f"{event.result.replace('_', ' ')}{why}; the VM is on {where}"

@@ -108,6 +108,15 @@ class MoveEnds(TypedDict):
     target_fault_domain: str | None
 
 
+class PartMoved(TypedDict):
+    """A part of a VM that the move brings to another datastore (names). ``part`` is "files", or the label of a disk."""
+
+    part: str
+    source: str
+    target: str
+    size: int  # bytes
+
+
 class Move(VmName, MoveEnds):
     """The move of a VM. ``back`` is true for a move that brings a VM back after a failure."""
 
@@ -124,6 +133,7 @@ class Move(VmName, MoveEnds):
     attempts: int
     error: str | None
     by: NotRequired[str]  # who moved the VM, if it was not the run: DRS, or a user
+    storage: NotRequired[list[PartMoved]]
 
 
 class Stall(TypedDict):

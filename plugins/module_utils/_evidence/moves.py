@@ -120,7 +120,17 @@ def _new_move(
         "attempts": 0,
         "error": None,
         "by": "",
+        "storage": _storage(event),
     }
+
+
+def _storage(event: MovePlanned | MoveFinished) -> list[model.PartMoved]:
+    """The parts of the VM that change their datastore."""
+    return [
+        {"part": part.label, "source": part.source_name, "target": part.target_name, "size": part.size}
+        for part in event.parts
+        if part.moves
+    ]
 
 
 def _seen_move(
@@ -135,7 +145,7 @@ def _seen_move(
 
 def _replan(move: model.Move, event: MovePlanned) -> None:
     """Set what may have changed since an earlier plan of the run."""
-    move["number"] = event.number
+    move["number"], move["storage"] = event.number, _storage(event)
     move["source"], move["source_fault_domain"] = event.source.name, event.source.fault_domain
     move["target"], move["target_fault_domain"] = event.target.name, event.target.fault_domain
 
@@ -150,6 +160,7 @@ def _apply(move: model.Move, event: MoveEvent, at: str) -> None:
             what = f"{error.fault}: {error.message}" if error else None
             # Somebody else may have moved the VM to another target.
             move["target"], move["target_fault_domain"] = event.target.name, event.target.fault_domain
+            move["storage"] = _storage(event)
             move.update(
                 {"finished": at, "result": str(event.result), "host": event.host, "error": what, "by": event.by}
             )

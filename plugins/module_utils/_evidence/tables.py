@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from .._core.advice import GOOD
@@ -138,14 +138,22 @@ def owners_table(evidence: Evidence) -> Table | None:
     return Table("owners", "Verdicts by owner", ("Owner", "Experiments", "Verdicts", "Longest stall"), rows)
 
 
+def _note(domain: str | None, datastores: Iterable[str]) -> str:
+    """What is said beside a host: its fault domain, and the datastores from or to which files moved."""
+    return ", ".join([*filter(None, [domain]), *dict.fromkeys(datastores)])
+
+
 def moves_table(evidence: Evidence) -> Table:
     """One row per move, in the order of the timeline, with the predicted duration beside the measured one."""
     origin, shared = evidence["run"]["started"], shared_names(evidence)
     rows = tuple(
         (
             Cell(f"{display_name(m['vm'], m['moid'], shared)}{' (back)' if m['back'] else ''}"),
-            Cell(m["source"], note=m["source_fault_domain"] or ""),
-            Cell(m["target"] or "not known", note=m["target_fault_domain"] or ""),
+            Cell(m["source"], note=_note(m["source_fault_domain"], (p["source"] for p in m.get("storage", ())))),
+            Cell(
+                m["target"] or "not known",
+                note=_note(m["target_fault_domain"], (p["target"] for p in m.get("storage", ()))),
+            ),
             Cell(_result(m), note=m["error"] or "", tone=_TONES.get(m["result"], "open" if is_open(m) else "bad")),
             Cell(after(origin, m["started"]), number=True),
             Cell(after(origin, m["switched_over"]), number=True),

@@ -9,7 +9,7 @@ The checks of a target host are in ``planner``. The reference page of blockers i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -71,7 +71,7 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
         "local_datastore": Blocker(
             "No other host mounts a datastore of the VM.",
             "the datastore",
-            "Only the VM's own host mounts it. Move the VM's files to a datastore that other hosts mount",
+            "Only the VM's own host mounts it. Set scope to both, so that the VM's files move too",
         ),
         "managed_by": Blocker(
             "vCenter manages the VM: an agent VM, for example one of vSphere Cluster Services (vCLS). A VM of another solution, "
@@ -137,6 +137,44 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the state of the connection",
             "Reconnect or re-register the VM in vCenter, then plan again",
         ),
+        # The datastores for the VM's files
+        "datastore_gone": Blocker(
+            "The datastore to which the VM's files should return no longer exists.",
+            "the datastore's MoID",
+            "The datastore no longer exists. Move the VM's files with scope storage or both to another datastore",
+        ),
+        "datastore_maintenance": Blocker(
+            "The datastore to which the VM's files should move is in maintenance mode, or is entering it.",
+            "the datastores",
+            "The datastore is in or entering maintenance mode. Take it back into service, or choose another datastore",
+        ),
+        "datastore_not_permitted": Blocker(
+            "The vCenter user may not put files on the datastore to which the VM's files should move.",
+            "the datastores",
+            "Grant the user Datastore.AllocateSpace on this datastore, for example with the playbook liveml.vsphere.create_role",
+        ),
+        "datastore_unreached": Blocker(
+            "The host does not mount the datastore to which the VM's files should move, or cannot write to it.",
+            "the datastores",
+            "Mount the datastore on the target host, or choose a datastore that the target host mounts",
+        ),
+        "disk_not_movable": Blocker(
+            "A disk must move to another datastore and cannot while the VM runs: several VMs may write to it, or its changes are "
+            "discarded at power-off.",
+            "the disks",
+            "Shut down the VM to move this disk, or change the disk in the VM's settings",
+        ),
+        "no_capacity_datastore": Blocker(
+            "No datastore has enough free space above the headroom. Earlier moves of the plan are counted.",
+            "the datastores",
+            "{storage_needed} GiB needed; most free above the headroom: {datastore} with {datastore_free} GiB. "
+            "Free space, choose another datastore, or lower storage_headroom",
+        ),
+        "no_datastore": Blocker(
+            "The host mounts no datastore that could take the VM's files.",
+            "the hosts",
+            "Mount a datastore on the target host that is in service and on which the user may allocate space",
+        ),
         # The target hosts
         "anti_affinity": Blocker(
             "An anti-affinity rule keeps the VM apart from a VM that is on the host, or that the plan moves there.",
@@ -164,9 +202,10 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "Their ESXi does not support virtual hardware version {hardware_version}. Update a host, or choose another target",
         ),
         "missing_datastore": Blocker(
-            "The host does not mount a datastore of the VM, or cannot access it.",
+            "The host does not mount a datastore of the VM, or cannot access it. With the scope V(both), files that may move are not "
+            "counted.",
             "the datastores",
-            "Mount the datastore on another host of the cluster",
+            "Mount the datastore on another host of the cluster, or set scope to both",
         ),
         "missing_network": Blocker(
             "The host does not have a network of the VM.",
@@ -234,14 +273,17 @@ def reason(check: str, found: str, **figures: object) -> Reason:
     return Reason(check, found, BLOCKERS[check].remedy.format(**figures))
 
 
-def vm_reasons(estate: Estate, vm: VmState) -> tuple[Reason, ...]:
-    """Every reason that lies in the VM itself (vSphere's requirements for vMotion)."""
+def vm_reasons(estate: Estate, vm: VmState, leaving: Container[str] = (), *, stays: bool = False) -> tuple[Reason, ...]:
+    """Every reason that lies in the VM itself (vSphere's requirements for vMotion).
+
+    ``leaving`` are datastores (MoIDs) that the VM's files may leave. With ``stays`` the VM does not change its host.
+    """
     return (
         *_unreadable_reasons(estate, vm),
         *_state_reasons(vm),
-        *_source_reasons(estate, vm),
+        *_source_reasons(estate, vm, stays=stays),
         *lock_reasons(vm),
-        *_attachment_reasons(estate, vm),
+        *(() if stays else _attachment_reasons(estate, vm, leaving)),
     )
 
 
@@ -262,7 +304,7 @@ def _unreadable_reasons(estate: Estate, vm: VmState) -> Iterator[Reason]:
             yield reason("unreadable", what)
 
 
-def _source_reasons(estate: Estate, vm: VmState) -> Iterator[Reason]:
+def _source_reasons(estate: Estate, vm: VmState, *, stays: bool) -> Iterator[Reason]:
     source = estate.hosts.get(vm.host)
     if source is None or vm.power is not Power.ON:
         return
@@ -270,7 +312,7 @@ def _source_reasons(estate: Estate, vm: VmState) -> Iterator[Reason]:
         yield reason("unreadable", what)
     if source.connection not in (Connection.CONNECTED, Connection.UNKNOWN):
         yield reason("source_disconnected", source.name)
-    if not source.vmotion_enabled and source.moid not in estate.unreadable:
+    if not stays and not source.vmotion_enabled and source.moid not in estate.unreadable:
         yield reason("source_vmotion_off", source.name)
 
 
@@ -301,7 +343,7 @@ def lock_reasons(vm: VmState) -> Iterator[Reason]:
         yield reason("method_disabled", method)
 
 
-def _attachment_reasons(estate: Estate, vm: VmState) -> Iterator[Reason]:
+def _attachment_reasons(estate: Estate, vm: VmState, leaving: Container[str]) -> Iterator[Reason]:
     for device in vm.devices:
         if device.kind in ("pci_passthrough", "sriov"):
             yield reason("passthrough_device", device.label)
@@ -315,5 +357,5 @@ def _attachment_reasons(estate: Estate, vm: VmState) -> Iterator[Reason]:
             continue
         if not datastore.accessible or not datastore.hosts:
             yield reason("datastore_inaccessible", datastore.name)
-        elif datastore.hosts <= {vm.host}:
+        elif datastore.hosts <= {vm.host} and moid not in leaving:
             yield reason("local_datastore", datastore.name)

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from .._core.codec import Malformed, decoded, encoded
 from .._core.errors import InvalidInput
 from .._vsphere.estate import VcenterInfo
-from .model import DrsDecision, DrsHandling, Move, Plan, Reason, Refusal
+from .model import DrsDecision, DrsHandling, Move, PartMove, Plan, Reason, Refusal
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
         plan = Plan(
             plan_id=str(data["plan_id"]),
             vcenter=VcenterInfo(**data["vcenter"]),
-            moves=tuple(Move(**move) for move in data["moves"]),
+            moves=tuple(_move(move) for move in data["moves"]),
             refusals=tuple(
                 Refusal(**{**refusal, "reasons": tuple(Reason(**reason) for reason in refusal["reasons"])})
                 for refusal in data["refusals"]
@@ -66,25 +66,50 @@ def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
     return plan
 
 
+def _move(data: Mapping[str, Any]) -> Move:
+    return Move(**{**data, "parts": tuple(PartMove(**part) for part in data.get("parts") or ())})
+
+
 def plan_id_of(plan: Plan) -> str:
-    """The SHA-256 of what the plan decides: which VM moves where, which VM stays, how DRS is handled. 64 hexadecimal digits.
+    """The SHA-256 of what the plan decides: which VM moves where, with which files, which VM stays, how DRS is handled.
 
     Predictions, explanations and the order of moves are left out, because they change with the load every minute. DRS that is
-    left alone is left out, too.
+    left alone is left out, too. It has 64 hexadecimal digits.
     """
     content: dict[str, Any] = {
         "vcenter": plan.vcenter.instance_uuid,
         "moves": sorted([m.vm, m.source, m.target, m.pool or ""] for m in plan.moves),
         "stay": sorted([r.vm, r.blocking] for r in plan.refusals),
     }
+    if files := sorted([m.vm, p.key, p.target] for m in plan.moves for p in m.parts):
+        content["files"] = files
     if handled := [d for d in plan.drs if d.how is not DrsHandling.IGNORE]:
         content["drs"] = sorted([d.cluster, str(d.how), *sorted(d.pinned)] for d in handled)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """One line per move, ``vm: source → target``, in the order of numbers; then one per cluster whose DRS matters."""
-    return [*(f"{m.vm_name}: {m.source_name} → {m.target_name}" for m in plan.moves), *_drs_lines(plan)]
+    """One line per move, ``vm: source → target``, in the order of numbers; then one per cluster whose DRS matters.
+
+    Datastores are named if files move: ``vm: source [local] → target [shared]``.
+    """
+    return [*(f"{m.vm_name}: {source_text(m)} → {target_text(m)}" for m in plan.moves), *_drs_lines(plan)]
+
+
+def source_text(move: Move) -> str:
+    """Where a move starts, ``esx-05 [esx-05-local]``."""
+    return place_text(move.source_name, (part.source_name for part in move.parts))
+
+
+def target_text(move: Move) -> str:
+    """Where a move leads, ``esx-06 [shared]``."""
+    return place_text(move.target_name, (part.target_name for part in move.parts))
+
+
+def place_text(host: str, datastores: Iterable[str]) -> str:
+    """A host, with the names of datastores if there are any."""
+    names = ", ".join(dict.fromkeys(datastores))
+    return f"{host} [{names}]" if names else host
 
 
 def _drs_lines(plan: Plan) -> list[str]:
@@ -94,7 +119,7 @@ def _drs_lines(plan: Plan) -> list[str]:
 def plan_diff(plan: Plan) -> dict[str, Any]:
     """The placement before and after the moves, and how DRS is handled, in the shape of Ansible's diff."""
     return {
-        "before": "".join(f"{m.vm_name}: {m.source_name}\n" for m in plan.moves),
+        "before": "".join(f"{m.vm_name}: {source_text(m)}\n" for m in plan.moves),
         "after": "".join(f"{line}\n" for line in plan_lines(plan)),
         "before_header": "placement",
         "after_header": "placement (vm: source → target)",

@@ -6,13 +6,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from .._vsphere.estate import Connection, Estate, Maintenance
+from .._vsphere.estate import Connection, Estate, Maintenance, VmState
 from .blockers import vm_reasons
+from .codec import target_text
 from .drs import drs_departures, drs_drift
 from .model import Move, Plan, Refusal
+from .storage import left_datastores
+
+GIB = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +41,38 @@ def _drift(move: Move, estate: Estate) -> str:
     vm, target = estate.vms.get(move.vm), estate.hosts.get(move.target)
     if vm is None:
         return "the VM no longer exists"
-    if vm.host == move.target or (move.task is not None and vm.moving_task == move.task):
+    if move.has_arrived(vm.host, vm.places) or (move.task is not None and vm.moving_task == move.task):
         return ""
     if vm.host != move.source:
         place = estate.hosts[vm.host].name if vm.host in estate.hosts else vm.host
         return f"the VM is on {place}, not on {move.source_name}"
     if target is None:
         return f"the target {move.target_name} no longer exists"
-    if target.connection is not Connection.CONNECTED or target.maintenance is not Maintenance.NORMAL:
+    usable = target.connection is Connection.CONNECTED and target.maintenance is Maintenance.NORMAL
+    if move.changes_host and not usable:
         return f"the target {target.name} is {target.connection}, with maintenance mode {target.maintenance}"
-    reasons = vm_reasons(estate, vm)
-    return "; ".join(f"{reason.check} ({reason.object})" for reason in reasons)
+    reasons = vm_reasons(estate, vm, left_datastores(move.parts), stays=not move.changes_host)
+    return "; ".join([*(f"{reason.check} ({reason.object})" for reason in reasons), *_file_drifts(move, vm, estate)])
+
+
+def _file_drifts(move: Move, vm: VmState, estate: Estate) -> Iterator[str]:
+    """What is different now about the files that the move would move."""
+    if move.parts and vm.places.keys() != move.sources.keys():
+        yield "it has other disks now"
+    arriving = Counter[str]()
+    for part in move.parts:
+        place = vm.places.get(part.key, part.source)
+        if place not in (part.source, part.target):
+            yield f"{part.label} is on another datastore than {part.source_name}"
+        if part.moves and place != part.target:
+            arriving[part.target] += part.size
+    for moid, size in arriving.items():
+        known = estate.datastores.get(moid)
+        name = next(part.target_name for part in move.parts if part.target == moid)
+        if known is None or move.target not in known.hosts or not known.in_service:
+            yield f"{move.target_name} cannot put files on the datastore {name}"
+        elif known.free_bytes is not None and known.free_bytes < size:
+            yield f"the datastore {name} has only {known.free_bytes // GIB} GiB free"
 
 
 def deviations_from_approved(
@@ -80,8 +106,8 @@ def deviations_from_approved(
 def _other_target(move: Move, approved: Move | None) -> str:
     if approved is None:
         return f"it would move to {move.target_name}, which was not approved"
-    if approved.target != move.target:
-        return f"it would move to {move.target_name}; approved is {approved.target_name}"
+    if approved.target != move.target or approved.targets != move.targets:
+        return f"it would move to {target_text(move)}; approved is {target_text(approved)}"
     return ""
 
 
@@ -89,7 +115,7 @@ def _not_done(move: Move, now: Plan, estate: Estate) -> str:
     vm = estate.vms.get(move.vm)
     if vm is None:
         return "the VM no longer exists"
-    if vm.host == move.target:
+    if move.has_arrived(vm.host, vm.places):
         return ""
     refusal = next((refusal for refusal in now.refusals if refusal.vm == move.vm), None)
     if refusal is not None:

@@ -18,7 +18,7 @@ from .._vsphere.estate import (
     Maintenance,
     VmState,
 )
-from .._vsphere.home_attribute import ATTRIBUTE, Home, decode_home
+from .._vsphere.home_attribute import ATTRIBUTE, Home, HomeFile, decode_home
 from .model import Move
 
 DRS = "DRS"  # as the mover of a VM
@@ -49,7 +49,16 @@ def _with_present_hosts(estate: Estate, home: Home) -> Home:
     """The home with the MoIDs that its hosts have now: a host that was added to vCenter again has a new one."""
     host, target = _present(estate, home.host, home.host_name), _present(estate, home.target, home.target_name)
     now = {home.host: host, home.target: target}
-    return replace(home, host=host, target=target, start=now.get(home.start, home.start))
+    files = tuple(replace(file, home=_present_datastore(estate, file.home, file.home_name)) for file in home.files)
+    return replace(home, host=host, target=target, start=now.get(home.start, home.start), files=files)
+
+
+def _present_datastore(estate: Estate, moid: str, name: str) -> str:
+    """The same of a datastore."""
+    if moid in estate.datastores:
+        return moid
+    named = [datastore.moid for datastore in estate.datastores.values() if name and datastore.name == name]
+    return named[0] if len(named) == 1 else moid
 
 
 def _present(estate: Estate, moid: str, name: str) -> str:
@@ -77,7 +86,17 @@ def next_home(vm: VmState, move: Move, earlier: Home | None, *, run_id: str, rec
         recorded_at=recorded_at,
         start=move.source,
         vm_uuid=vm.instance_uuid,
+        files=_files(move, earlier if keep else None),
     )
+
+
+def _files(move: Move, earlier: Home | None) -> tuple[HomeFile, ...]:
+    """Where the parts of a VM live. An earlier home counts for each part that it names."""
+    if not move.parts:
+        return earlier.files if earlier is not None else ()
+    known = {file.part: file for file in (earlier.files if earlier is not None else ())}
+    here = (HomeFile(part.key, part.source, part.source_name, part.target) for part in move.parts)
+    return tuple(replace(known.get(file.part, file), target=file.target) for file in here)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +118,17 @@ class Placement:
         where = f"{self.vm_name} is on {self.host_name or 'a host that vCenter does not show'}"
         return {
             "home": f"{self.vm_name} is home on {self.home.host_name}.",
-            "away": f"{where}, away from its home {self.home.host_name}.",
+            "away": self._away(where),
             "moved_by_person": f"{where} and stays there: it was moved after its evacuation to {self.home.target_name}.",
             "home_unhealthy": f"{where}: its home {self.home.host_name} is in maintenance mode, disconnected or gone.",
             "gone": f"{self.vm_name} no longer exists.",
         }[self.outcome]
+
+    def _away(self, where: str) -> str:
+        if self.home.files and self.host_name == self.home.host_name:
+            names = ", ".join(dict.fromkeys(file.home_name for file in self.home.files))
+            return f"{where}, its home, but its files are away from {names}."
+        return f"{where}, away from its home {self.home.host_name}."
 
 
 def nobody(_vm: str, _host: str) -> str:
@@ -152,13 +177,22 @@ def moves_under_way(
     return moves
 
 
+def files_under_way(found: Iterable[Placement], *, homeward: bool = False) -> dict[str, dict[int, str]]:
+    """The datastores (MoIDs) to which :func:`moves_under_way` lead, by VM and by the key of the part."""
+    return {
+        each.vm: {file.part: file.home if homeward else file.target for file in each.home.files}
+        for each in found
+        if each.home.files
+    }
+
+
 def _outcome(estate: Estate, vm: VmState | None, home: Home, mover: Callable[[str, str], str]) -> str:
     if vm is None:
         return "gone"
-    if vm.host == home.host:
+    if vm.host == home.host and home.has_files_back(vm.datastores):
         return "home"
     # A VM that a restore is moving away from its target is still where the evacuation put it.
-    if vm.host not in home.places and mover(vm.moid, vm.host) != DRS:
+    if vm.host not in (*home.places, home.host) and mover(vm.moid, vm.host) != DRS:
         return "moved_by_person"
     host = estate.hosts.get(home.host)
     healthy = host is not None and host.connection is Connection.CONNECTED and host.maintenance is Maintenance.NORMAL

@@ -23,6 +23,14 @@ class Policy(StrEnum):
     ANY = "any"
 
 
+class Scope(StrEnum):
+    """What a move may change: the host of the VM, the datastores of its files, or both."""
+
+    COMPUTE = "compute"
+    STORAGE = "storage"
+    BOTH = "both"  # files move only if the target does not reach them, or if another datastore is asked for
+
+
 class DrsOption(StrEnum):
     """Who moves the VMs that DRS moves by itself: the run (``auto``), or DRS while the run watches (``follow``)."""
 
@@ -79,8 +87,30 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class PartMove:
+    """A part of a VM in a move that changes datastores (MoIDs and names); a part that stays has equal ends. ``size`` in bytes."""
+
+    key: int
+    label: str
+    source: str
+    source_name: str
+    target: str
+    target_name: str
+    size: int = 0
+
+    @property
+    def moves(self) -> bool:
+        """Whether the part changes its datastore."""
+        return self.source != self.target
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
-    """One VM and its target. ``pool`` (a MoID) is set only if the compute resource changes."""
+    """One VM and its target. ``pool`` (a MoID) is set only if the compute resource changes.
+
+    ``parts`` are all parts of the VM if one of them changes its datastore, else none. If only datastores change, ``target`` is
+    the host where the VM is.
+    """
 
     number: int
     vm: str
@@ -97,6 +127,53 @@ class Move:
     task: str | None = None  # set when a task of an unfinished run is already moving the VM
     inferred: bool = False  # the task may belong to somebody else, or not change the host: wait for it, never cancel it
     why: str = ""  # one sentence: why this target
+    parts: tuple[PartMove, ...] = ()
+
+    @property
+    def changes_host(self) -> bool:
+        """Whether the VM changes its host."""
+        return self.source != self.target
+
+    @property
+    def storage_bytes(self) -> int:
+        """Bytes that change their datastore."""
+        return sum(part.size for part in self.parts if part.moves)
+
+    @property
+    def sources(self) -> dict[int, str]:
+        """The datastore (MoID) of each part before the move, by the part's key; empty if no part moves."""
+        return {part.key: part.source for part in self.parts}
+
+    @property
+    def targets(self) -> dict[int, str]:
+        """The same after the move."""
+        return {part.key: part.target for part in self.parts}
+
+    def has_arrived(self, host: str | None, places: Mapping[int, str]) -> bool:
+        """Whether a VM on this host, with its parts on these datastores (MoIDs), is where the move leads."""
+        return host == self.target and places.items() >= self.targets.items()
+
+
+@dataclass(frozen=True, slots=True)
+class StorageRequest:
+    """Where the files of VMs may go. Datastores are MoIDs, parts of VMs are known by their keys.
+
+    A VM in ``homes`` moves its files to exactly these datastores, whatever the ``scope`` is.
+    """
+
+    scope: Scope = Scope.COMPUTE
+    datastores: frozenset[str] = (
+        frozenset()
+    )  # empty: each one that the target reaches, for files that it does not reach
+    # Label of a disk ("Hard disk 2") -> the datastores for it
+    disks: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    homes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    preferred: Mapping[str, Mapping[int, str]] = field(
+        default_factory=dict
+    )  # of an approved plan, taken if they still fit
+    moving: Mapping[str, Mapping[int, str]] = field(default_factory=dict)  # targets of moves in flight, by VM
+    headroom: float = 0.10  # share of a datastore that stays free
+    not_permitted: frozenset[str] = frozenset()  # datastores on which the user may not allocate space
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +197,7 @@ class PlanRequest:
     not_permitted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     evacuated: frozenset[str] = frozenset()  # hosts (MoIDs) that are fenced while their VMs leave
     drs: DrsOption = DrsOption.AUTO
+    storage: StorageRequest = field(default_factory=StorageRequest)
     editable_clusters: frozenset[str] = frozenset()  # clusters (MoIDs) of which it is known that the user may edit them
 
 
@@ -137,7 +215,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class SlotLimits:
-    """Concurrent vMotions per host, counted on source and target. ``by_host`` (MoID) has lower limits, as 4 on 1GbE."""
+    """Concurrent moves per host, counted on source and target. ``by_host`` (MoID) has lower limits, as 4 on 1GbE.
+
+    ``storage_per_host`` and ``storage_per_datastore`` limit the moves among them that change datastores.
+    """
 
     per_host: int = 8
     by_host: Mapping[str, int] = field(default_factory=dict)
+    storage_per_host: int = 2
+    storage_per_datastore: int = 8

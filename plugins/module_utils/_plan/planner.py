@@ -11,7 +11,7 @@ moves, because vCenter's checks reserve nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor
 
@@ -27,12 +27,15 @@ from .codec import plan_id_of
 from .drs import decisions
 from .model import (
     Move,
+    PartMove,
     Plan,
     PlanRequest,
     Policy,
     Reason,
     Refusal,
+    Scope,
 )
+from .storage import Blocked, StoragePlanner, left_datastores
 
 GIB = 1024**3
 SETUP_SECONDS = 6.0  # of a vMotion: preparation before the copy of memory, and switch-over after it
@@ -43,7 +46,7 @@ HARDWARE_VERSIONS = (
     ((9, 0), 22), ((8, 0, 2), 21), ((8, 0), 20), ((7, 0, 2), 19), ((7, 0, 1), 18), ((7, 0), 17), ((6, 7), 15), ((6, 5), 13),
 )  # fmt: skip
 
-Blocked = tuple[str, str]  # a failed check and the object it failed on
+STORAGE_BYTES_PER_SECOND = 200e6  # at which a datastore is assumed to take files, if the link is not slower
 
 
 def make_plan(estate: Estate, request: PlanRequest) -> Plan:
@@ -65,10 +68,14 @@ def utilization(host: HostState) -> tuple[float, float]:
     return _share(host.memory_used_bytes, host.memory_bytes), _share(host.cpu_used_mhz, host.cpu_mhz)
 
 
-def predicted_seconds(vm: VmState, link_mbit: int | None) -> float:
-    """Expected duration of a vMotion that has the link to itself: set-up, plus consumed memory over usable bandwidth."""
-    memory = vm.memory_used_bytes or vm.memory_bytes
-    return round(SETUP_SECONDS + memory * 8 / (LINK_SHARE * (link_mbit or 10_000) * 1e6), 1)
+def predicted_seconds(
+    vm: VmState, link_mbit: int | None, storage_bytes: int = 0, *, changes_host: bool = True
+) -> float:
+    """Expected duration of a move that has the link to itself: set-up, plus consumed memory and files over usable bandwidth."""
+    memory = (vm.memory_used_bytes or vm.memory_bytes) if changes_host else 0
+    link = LINK_SHARE * (link_mbit or 10_000) * 1e6 / 8
+    files = min(link, STORAGE_BYTES_PER_SECOND) if changes_host else STORAGE_BYTES_PER_SECOND
+    return round(SETUP_SECONDS + memory / link + storage_bytes / files, 1)
 
 
 def memory_demand(vm: VmState) -> int:
@@ -108,6 +115,7 @@ class _Planner:
         self._ledger = {h.moid: _Load(h.memory_used_bytes, h.cpu_used_mhz) for h in estate.hosts.values()}
         self._arrivals: Counter[str] = Counter()
         self._where = {vm.moid: vm.host for vm in estate.vms.values()}
+        self._storage = StoragePlanner(estate, request.storage)
         self.moves: list[Move] = []
         self.refusals: list[Refusal] = []
         self.settled: list[str] = []
@@ -118,43 +126,56 @@ class _Planner:
             vm, host = self._estate.vms.get(moid), self._estate.hosts.get(target)
             if vm is None or host is None or vm.moving_task != task:
                 continue
-            self._arrive(vm, host)
+            parts = self._storage.in_flight(vm)
+            self._arrive(vm, host, parts)
             if moid in self._request.vms and self._may_adopt(vm, target):
-                move = self._move(vm, host, "already on its way", task)
+                move = self._move(vm, host, "already on its way", parts, task)
                 self.moves.append(replace(move, inferred=moid in self._request.inferred))
 
     def _may_adopt(self, vm: VmState, target: str) -> bool:
-        """Whether a running task may count as the VM's move: it leads to the VM's destination, if there is one.
+        """Whether a running task may count as the VM's move: it leads to the VM's destination and datastores, if there are any.
 
         A task that may belong to somebody else counts only for a VM that could move without it.
         """
-        fit = all(r.check == "already_moving" for r in vm_reasons(self._estate, vm))
-        return self._request.destinations.get(vm.moid, target) == target and (
-            vm.moid not in self._request.inferred or fit
-        )
+        fit = all(r.check == "already_moving" for r in self._vm_reasons(vm, self._estate.hosts[target]))
+        leads_there = self._request.destinations.get(vm.moid, target) == target and self._storage.accepts(vm)
+        return leads_there and (vm.moid not in self._request.inferred or fit)
 
     def place(self, vm: VmState) -> None:
         """Give one VM a target or a refusal, or list it as settled because it is at its destination."""
         if any(move.vm == vm.moid for move in self.moves):
             return
         destination = self._request.destinations.get(vm.moid)
-        if destination == vm.host:
+        if self._is_settled(vm, destination):
             self._keep(vm)
             return
+        hosts = self._candidates(vm, destination)
         reasons = [
-            *vm_reasons(self._estate, vm),
+            *self._vm_reasons(vm, *hosts),
             *(reason("not_permitted", privilege) for privilege in self._request.not_permitted.get(vm.moid, ())),
         ]
-        fitting, causes = self._targets(vm, destination)
+        fitting, causes = self._targets(vm, hosts)
         if not fitting:
             reasons += causes
         if reasons:
             blocking = all(BLOCKERS[r.check].prevents_maintenance for r in reasons)
             self.refusals.append(Refusal(vm.moid, vm.name, tuple(reasons), blocking))
             return
-        target = min(fitting, key=lambda host: self._rank(vm, host))
-        self.moves.append(self._move(vm, target, self._why(vm, target, destination)))
-        self._arrive(vm, target)
+        target, parts = min(fitting, key=lambda fit: self._rank(vm, *fit))
+        self.moves.append(self._move(vm, target, self._why(vm, target, destination), parts))
+        self._arrive(vm, target, parts)
+
+    def _is_settled(self, vm: VmState, destination: str | None) -> bool:
+        """Whether the VM has neither to change its host nor the datastore of a part."""
+        if destination != vm.host and self._request.storage.scope is not Scope.STORAGE:
+            return False
+        host = self._estate.hosts.get(vm.host)
+        return host is None or self._storage.parts_on(vm, host) == ((), ())
+
+    def _vm_reasons(self, vm: VmState, *hosts: HostState) -> tuple[Reason, ...]:
+        """The reasons that lie in the VM itself, if it may move to one of the hosts."""
+        leaving = {part.datastore for part in vm.parts} if self._storage.may_move(vm) else ()
+        return vm_reasons(self._estate, vm, leaving, stays=[host.moid for host in hosts] == [vm.host])
 
     def _keep(self, vm: VmState) -> None:
         """The VM is at its destination. If a task is moving it, nobody knows on which host it will be."""
@@ -164,16 +185,19 @@ class _Planner:
         else:
             self.settled.append(vm.name)
 
-    def _targets(self, vm: VmState, destination: str | None) -> tuple[list[HostState], list[Reason]]:
-        """The hosts that can take the VM, and one reason for each check that other hosts fail."""
-        hosts = self._candidates(vm, destination)
+    def _targets(
+        self, vm: VmState, hosts: Sequence[HostState]
+    ) -> tuple[list[tuple[HostState, tuple[PartMove, ...]]], list[Reason]]:
+        """The hosts that can take the VM, with the parts that move; and one reason for each check that other hosts fail."""
         if not hosts:
             return [], [reason("no_target", vm.name)]
-        blocked = {host.moid: list(self._target_blockers(vm, host)) for host in hosts}
-        fitting = [host for host in hosts if not blocked[host.moid]]
-        objects: dict[str, list[str]] = {}
+        fitting, objects = [], dict[str, list[str]]()
         for host in hosts:
-            for check, found in blocked[host.moid]:
+            parts, blocked = self._storage.parts_on(vm, host)
+            blocked = (*self._target_blockers(vm, host, parts, blocked), *blocked)
+            if not blocked:
+                fitting.append((host, parts))
+            for check, found in blocked:
                 objects.setdefault(check, []).append(found)
         figures = self._figures(vm, hosts)
         return fitting, [
@@ -182,15 +206,24 @@ class _Planner:
 
     def _candidates(self, vm: VmState, destination: str | None) -> list[HostState]:
         hosts = self._estate.hosts
+        if self._request.storage.scope is Scope.STORAGE:
+            destination = vm.host
         if destination is not None:
             return [hosts[destination]] if destination in hosts else []
         source = hosts.get(vm.host)
         cluster = source.cluster if source else None
         return [h for h in sorted(hosts.values(), key=lambda h: h.name) if h.cluster == cluster and h.moid != vm.host]
 
-    def _target_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
+    def _target_blockers(
+        self, vm: VmState, host: HostState, parts: Sequence[PartMove], storage: Sequence[Blocked]
+    ) -> Iterator[Blocked]:
+        """The checks that a host fails; those of the datastores for the VM's files are in ``storage`` already."""
+        if host.moid == vm.host:
+            return  # only files move
         yield from self._host_blockers(vm, host)
-        yield from self._connectivity_blockers(vm, host)
+        # Without a datastore for the files, that is the reason, and not that the host lacks the one where they are.
+        left = {part.datastore for part in vm.parts} if storage else left_datastores(parts)
+        yield from self._connectivity_blockers(vm, host, left)
         yield from self._hardware_blockers(vm, host)
         yield from self._capacity_blockers(vm, host)
         yield from self._rule_blockers(vm, host)
@@ -224,9 +257,10 @@ class _Planner:
             return False  # an unknown fault domain is never taken for the right one
         return (source.fault_domain == host.fault_domain) is (policy is Policy.SAME_ONLY)
 
-    def _connectivity_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
+    def _connectivity_blockers(self, vm: VmState, host: HostState, left: Collection[str]) -> Iterator[Blocked]:
+        """``left`` are the datastores (MoIDs) that the VM's files leave."""
         known = self._estate.datastores
-        for moid in sorted(vm.datastores):
+        for moid in sorted(vm.datastores.difference(left)):
             # A host lists a datastore that it mounts but cannot access.
             if moid not in host.datastores or (moid in known and host.moid not in known[moid].hosts):
                 yield "missing_datastore", known[moid].name if moid in known else moid
@@ -270,6 +304,8 @@ class _Planner:
         demand = memory_demand(vm)
         memory = max((h for h in hosts if self._free_memory(h) < demand), key=self._free_memory, default=hosts[0])
         cpu = max((h for h in hosts if self._free_cpu(h) < vm.cpu_used_mhz), key=self._free_cpu, default=hosts[0])
+        storage, datastore = self._storage.shortage(vm, hosts)
+        room = self._storage.free(vm, datastore) if datastore else 0
         # What is needed is rounded up and what is free down, so that the figures never seem to fit.
         return {
             "policy": self._request.policy,
@@ -281,10 +317,16 @@ class _Planner:
             "cpu_needed": vm.cpu_used_mhz,
             "cpu_host": cpu.name,
             "cpu_free": max(0, floor(self._free_cpu(cpu))),
+            "storage_needed": f"{ceil(10 * storage / GIB) / 10:g}",
+            "datastore": datastore.name if datastore else "none",
+            "datastore_free": f"{max(0, floor(10 * room / GIB)) / 10:g}",
         }
 
-    def _rank(self, vm: VmState, host: HostState) -> tuple[int, int, int, int, int, float, int, str]:
-        """Sorts hosts: the approved target first, a host that fails last, then by rules of DRS, by preferred fault domain, by load.
+    def _rank(
+        self, vm: VmState, host: HostState, parts: Sequence[PartMove]
+    ) -> tuple[int, int, int, int, int, int, float, int, str]:
+        """Sorts hosts: the approved target first, a host that fails last, then by rules of DRS, by preferred fault domain, by the
+        bytes of files that must move, by load.
 
         A host in quarantine or with a red alarm is often the emptiest one, because somebody empties it.
         """
@@ -293,7 +335,8 @@ class _Planner:
         broken = sum(rule.forbids(vm.moid, host.moid) for rule in self._estate.vm_host_rules)
         load = round(max(self._after(vm, host)), 4)
         return (
-            other, failing, broken, self._spill(vm, host), self._parted(vm, host), load, self._arrivals[host.moid], host.name,
+            other, failing, broken, self._spill(vm, host), self._parted(vm, host), sum(p.size for p in parts if p.moves), load,
+            self._arrivals[host.moid], host.name,
         )  # fmt: skip
 
     def _spill(self, vm: VmState, host: HostState) -> int:
@@ -323,21 +366,30 @@ class _Planner:
             load.cpu + vm.cpu_used_mhz, host.cpu_mhz
         )
 
-    def _arrive(self, vm: VmState, host: HostState) -> None:
+    def _arrive(self, vm: VmState, host: HostState, parts: Sequence[PartMove]) -> None:
+        self._storage.book(parts)
+        if host.moid == vm.host:
+            return
         load = self._ledger[host.moid]
         self._ledger[host.moid] = _Load(load.memory + memory_demand(vm), load.cpu + vm.cpu_used_mhz)
         self._arrivals[host.moid] += 1
         self._where[vm.moid] = host.moid
 
     def _why(self, vm: VmState, host: HostState, destination: str | None) -> str:
+        if host.moid == vm.host:
+            return "only its files move"
         memory, cpu = self._after(vm, host)
         chosen = "requested destination" if destination is not None else "least loaded fitting host"
         domain = f" in {host.fault_domain}" if host.fault_domain else ""
         return f"{chosen}{domain} ({100 * memory:.0f} % memory, {100 * cpu:.0f} % CPU after the move)"
 
-    def _move(self, vm: VmState, target: HostState, why: str, task: str | None = None) -> Move:
+    def _move(
+        self, vm: VmState, target: HostState, why: str, parts: tuple[PartMove, ...], task: str | None = None
+    ) -> Move:
         source = self._estate.hosts.get(vm.host)
         links = [h.link_mbit for h in (source, target) if h is not None and h.link_mbit is not None]
+        size = sum(part.size for part in parts if part.moves)
+        changes_host = target.moid != vm.host
         return Move(
             number=0,
             vm=vm.moid,
@@ -347,9 +399,10 @@ class _Planner:
             target=target.moid,
             target_name=target.name,
             memory_bytes=vm.memory_bytes,
-            predicted_seconds=predicted_seconds(vm, min(links, default=None)),
+            predicted_seconds=predicted_seconds(vm, min(links, default=None), size, changes_host=changes_host),
             source_fault_domain=source.fault_domain if source else None,
             target_fault_domain=target.fault_domain,
             task=task,
             why=why,
+            parts=parts,
         )

@@ -75,6 +75,36 @@ def find_fault_domain(estate: Estate, name: str, *, option: str = "fault_domain"
     return tuple(hosts)
 
 
+def find_datastores(estate: Estate, name: str, *, option: str = "datastore") -> frozenset[str]:
+    """MoIDs of the datastore of that name or MoID, or of all datastores of the datastore cluster of that name.
+
+    Raises NotFound with similar names, Ambiguous with MoIDs, or InvalidInput if the name is empty.
+    """
+    _check_not_empty(name, option)
+    places = {each.moid: (each.name, "") for each in estate.datastores.values()}
+    cluster = frozenset(each.moid for each in estate.datastores.values() if each.cluster == name)
+    found = _fitting(name, places)
+    if found and cluster:
+        raise Ambiguous(
+            f"A datastore and a datastore cluster are named {name}",
+            candidates=tuple(found),
+            hint=f"Set {option} to the MoID of the datastore, or to one of the datastores in the cluster",
+            option=option,
+        )
+    if found:
+        return frozenset({_only_one(found, places, name, "datastores", option)})
+    if not cluster:
+        known = {each.name for each in estate.datastores.values()} | {
+            each.cluster for each in estate.datastores.values()
+        }
+        raise NotFound(
+            f"vCenter has no datastore or datastore cluster named {name}",
+            hint=_similar_names(name, sorted(known - {""}), option, "datastore"),
+            option=option,
+        )
+    return cluster
+
+
 def _check_not_empty(name: str, option: str) -> None:
     """Raise InvalidInput for an empty name: it comes from a variable that was not set, and must never mean all objects."""
     if not name:

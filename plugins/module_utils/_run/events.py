@@ -18,8 +18,10 @@ from .._core.codec import Malformed, decoded, encoded
 from .._experiments.clusters import vm_list
 from .._experiments.model import Experiment, Final, Judgement, Stall, Verdict
 from .._experiments.training_clock import Gap
-from .._plan.model import DrsDecision, DrsHandling, Move, Reason, Refusal
+from .._plan.codec import place_text
+from .._plan.model import DrsDecision, DrsHandling, Move, PartMove, Reason, Refusal
 from .._vsphere.estate import Automation, DrsOverride, VcenterInfo
+from .._vsphere.home_attribute import HomeFile
 from .model import Ended, MoveResult, Purpose
 
 FORMAT = 1  # of journals; RunStarted names it
@@ -359,7 +361,7 @@ class Noticed(Event):
 
 @dataclass(frozen=True, slots=True)
 class MovePlanned(MoveEvent):
-    """A move of the plan, before anything is started; ``back`` means that a rollback planned it."""
+    """A move of the plan, before anything is started; ``back`` means that a rollback planned it. ``parts``: see ``Move``."""
 
     kind = "planned"
 
@@ -371,12 +373,14 @@ class MovePlanned(MoveEvent):
     predicted_seconds: float = 0.0
     why: str = ""
     back: bool = False
+    parts: tuple[PartMove, ...] = ()
 
     @classmethod
     def of(cls, move: Move, *, back: bool = False) -> MovePlanned:
         """The event of a planned move."""
         ends = (source_of(move), target_of(move))
-        return cls(move.number, vm_of(move), *ends, move.memory_bytes, move.predicted_seconds, move.why, back)
+        figures = (move.memory_bytes, move.predicted_seconds)
+        return cls(move.number, vm_of(move), *ends, *figures, move.why, back, move.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -519,6 +523,12 @@ class MoveFinished(MoveEvent):
     error: MoveError | None = None
     host: str | None = None
     by: str = ""  # who moved the VM, if it was not this run: DRS, or a user
+    parts: tuple[PartMove, ...] = ()
+
+    @property
+    def target_text(self) -> str:
+        """Where the move leads, with the datastores if files move."""
+        return place_text(self.target.name, (part.target_name for part in self.parts))
 
     @classmethod
     def of(cls, ended: Ended) -> MoveFinished:
@@ -526,7 +536,7 @@ class MoveFinished(MoveEvent):
         move, fault = ended.move, ended.fault
         error = None if fault is None else MoveError(fault.name, fault.message)
         ends = (source_of(move), target_of(move))
-        return cls(move.number, vm_of(move), *ends, ended.result, error, ended.host_name or None, ended.by)
+        return cls(move.number, vm_of(move), *ends, ended.result, error, ended.host_name or None, ended.by, move.parts)
 
 
 # --- experiments
@@ -708,6 +718,7 @@ class HomeRecorded(MoveEvent):
     start: str = ""  # MoID of the host where the move to the target starts
     attribute: bool = False
     vm_uuid: str = ""  # instance UUID
+    files: tuple[HomeFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

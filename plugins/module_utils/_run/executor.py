@@ -75,6 +75,8 @@ def failures_of(outcome: Outcome) -> tuple[str, ...]:
 
 def _left(ended: Ended) -> str:
     move, why = ended.move, _result_text(ended.result, _fault_text(ended.fault))
+    if not move.changes_host:
+        return f"The files of {move.vm_name} on {ended.host_name} were left where they were ({why})"
     if ended.host == move.source:
         return f"{move.vm_name} was left on {ended.host_name} ({why})"
     return f"{move.vm_name} is on {ended.host_name}, not on {move.target_name} ({why})"
@@ -261,7 +263,9 @@ class Executor:
             self._pending.append(move)
             return
         try:
-            task = self._vcenter.relocate(move.vm, move.target, pool=move.pool, priority=self._rules.priority)
+            host = move.target if move.changes_host or not move.parts else None
+            priority = self._rules.priority
+            task = self._vcenter.relocate(move.vm, host, pool=move.pool, priority=priority, files=move.targets)
         except ConnectError:
             self._decide_unanswered(move, attempt)
             return
@@ -294,8 +298,10 @@ class Executor:
         home = self._homes.get(move.vm)
         if ended.result is MoveResult.TIMED_OUT or ended.host is None or home is None:
             return  # the task of a move that timed out may still move the VM to the target
-        if ended.host != home.target:
-            kept = replace(home, target=ended.host, target_name=ended.host_name)
+        stayed = ended.result is not MoveResult.MOVED and bool(move.parts)
+        if ended.host != home.target or stayed:
+            files = tuple(replace(file, target=move.sources.get(file.part, file.target)) for file in home.files)
+            kept = replace(home, target=ended.host, target_name=ended.host_name, files=files if stayed else home.files)
             try:
                 record_home(self._vcenter, self._journal, vm_of(move), kept)
             except StateUnwritable as error:
@@ -376,22 +382,31 @@ class Executor:
             self._vcenter.unfollow(task)
             if host not in (None, move.source) and not flight.switched:
                 self._write_switch(move, host)
-        if otherwise is not MoveResult.TIMED_OUT and move.inferred and host == move.source:
+        arrived = self._has_arrived(move, host)
+        left = host == move.source and not arrived
+        if otherwise is not MoveResult.TIMED_OUT and move.inferred and left:
             # The task belonged to somebody else; this move is still due.
             self._pending.append(replace(move, task=None, inferred=False))
-        elif otherwise is not MoveResult.TIMED_OUT and self._may_retry(move, fault, attempt, host):
+        elif otherwise is not MoveResult.TIMED_OUT and left and self._may_retry(fault, attempt):
             self._not_before[move.vm] = self._clock() + self._rules.retry_delay * attempt
             self._pending.append(move)
         else:
             self._decide(move, host, fault, otherwise)
 
+    def _has_arrived(self, move: Move, host: str | None) -> bool:
+        """Whether a VM on this host is where the move leads, with its files."""
+        if host != move.target or not move.parts:
+            return host == move.target
+        return move.has_arrived(host, self._vcenter.places((move.vm,)).get(move.vm, {}))
+
     def _decide(self, move: Move, host: str | None, fault: Fault | None, otherwise: MoveResult) -> None:
-        """Decide a move by the host of its VM."""
+        """Decide a move by the host of its VM, and by the datastores of its files."""
         name = "" if host is None else self._names.get(host, host)
-        if host is not None and host != move.target and self._has_left(move, host):
+        arrived = self._has_arrived(move, host)
+        if host is not None and not arrived and self._has_left(move, host):
             by = self._vcenter.mover(move.vm, host) or SOMEBODY
             self._finish(Ended(self._to(move, host), MoveResult.MOVED, host, name, by=by))
-        elif host == move.target:
+        elif arrived and host is not None:
             by_other = move.vm in self._rules.followed and move.vm not in self._attempts
             by = self._vcenter.mover(move.vm, host) if by_other else ""
             self._finish(Ended(move, MoveResult.MOVED, host, name, by=by))
@@ -408,19 +423,14 @@ class Executor:
         """The move to the host where somebody else has moved the VM."""
         known = self._hosts.get(host)
         domain = known.fault_domain if known is not None else None
-        return replace(move, target=host, target_name=self._names.get(host, host), target_fault_domain=domain)
+        name = self._names.get(host, host)
+        return replace(move, target=host, target_name=name, target_fault_domain=domain, parts=())
 
     def _write_switch(self, move: Move, host: str | None) -> None:
         self._note(SwitchedOver(move.number, vm_of(move), self._names.get(host or "", host or "")))
 
-    def _may_retry(self, move: Move, fault: Fault | None, attempt: int, host: str | None) -> bool:
-        return (
-            fault is not None
-            and is_transient(fault.name)
-            and attempt <= self._rules.retries
-            and host == move.source
-            and not self._stopped
-        )
+    def _may_retry(self, fault: Fault | None, attempt: int) -> bool:
+        return fault is not None and is_transient(fault.name) and attempt <= self._rules.retries and not self._stopped
 
     def _finish(self, ended: Ended) -> None:
         move, fault = ended.move, ended.fault

@@ -28,7 +28,9 @@ CLEARED = "homes_cleared.jsonl"
 def record_home(vcenter: Vcenter, journal: Recorder, vm: Ref, home: Home) -> None:
     """Record a home in the journal, and in the VM's attribute if the role permits it."""
     target = Ref(home.target, home.target_name)
-    event = HomeRecorded(vm, Ref(home.host, home.host_name), target, home.start, attribute=False, vm_uuid=home.vm_uuid)
+    event = HomeRecorded(
+        vm, Ref(home.host, home.host_name), target, home.start, attribute=False, vm_uuid=home.vm_uuid, files=home.files
+    )
     journal.write(event)
     if vcenter.record_home(home):
         journal.write(replace(event, attribute=True))

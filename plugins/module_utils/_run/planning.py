@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from .._core.errors import InvalidInput, PlanRefused
 from .._plan.codec import plan_from_dict
 from .._plan.drift import deviations_from_approved
-from .._plan.homes import moves_under_way, nobody, placements
-from .._plan.model import DrsOption, Plan, PlanRequest, Policy
+from .._plan.homes import files_under_way, moves_under_way, nobody, placements
+from .._plan.model import DrsOption, Plan, PlanRequest, Policy, Scope, StorageRequest
 from .._plan.selection import (
+    find_datastores,
     find_fault_domain,
     find_host,
     select_vms,
@@ -23,7 +25,17 @@ from .._plan.selection import (
 from .._vsphere.estate import Estate, HostState
 from .home_records import journal_homes
 from .model import run_key
-from .store import Warn, arrivals, ignore, journalled_plan, moves_in_flight, refuse_unreadable, runs_of, state_to_read
+from .store import (
+    Warn,
+    arrivals,
+    files_in_flight,
+    ignore,
+    journalled_plan,
+    moves_in_flight,
+    refuse_unreadable,
+    runs_of,
+    state_to_read,
+)
 
 CRITERIA = ("vms", "patterns", "folders", "attributes")  # which VMs are meant, besides host and fault_domain
 
@@ -37,7 +49,7 @@ def request_of(
     mover: Callable[[str, str], str] = nobody,
 ) -> PlanRequest:
     """The request for the planner; ``mover`` as in :func:`placements`. Raises NotFound, Ambiguous, InvalidInput or JournalUnreadable."""
-    for option in ("memory_headroom", "cpu_headroom"):
+    for option in ("memory_headroom", "cpu_headroom", "storage_headroom"):
         if not 0 <= params[option] < 100:
             raise InvalidInput(f"{option} is {params[option]}", hint="Give a percentage from 0 to 99", option=option)
     state = state_to_read(params["state_dir"])
@@ -78,9 +90,64 @@ def request_of(
         cpu_headroom=params["cpu_headroom"] / 100,
         moving=moving,
         inferred=frozenset(moving.keys() - own),
+        storage=replace(
+            storage_of(params, estate, preferred),
+            homes={p.vm: p.home.datastores for _host, p in found if p.home.files and p.vm in destinations}
+            if params["use_homes"]
+            else {},
+            moving={
+                **files_under_way([p for _host, p in found if p.vm in moving], homeward=params["use_homes"]),
+                **{vm: files for vm, files in files_in_flight(runs).items() if vm in moving},
+            },
+        ),
         evacuated=frozenset() if params["use_homes"] else frozenset(host.moid for host in hosts),
         drs=DrsOption(params["drs"]),
     )
+
+
+def storage_of(params: Mapping[str, Any], estate: Estate, preferred: Plan | None) -> StorageRequest:
+    """Where the files of VMs may go. Raises NotFound, Ambiguous or InvalidInput."""
+    if params["use_homes"]:  # then homes say where the files go
+        return StorageRequest(preferred=_preferred(preferred))
+    scope, wanted, disks = Scope(params["scope"]), params["datastore"], params["disk_datastores"]
+    if scope is Scope.COMPUTE and (wanted is not None or disks):
+        raise InvalidInput(
+            "datastore and disk_datastores need scope",
+            hint="Set scope to storage or both, or omit datastore and disk_datastores",
+            option="scope",
+        )
+    if scope is Scope.STORAGE:
+        if wanted is None and not disks:
+            raise InvalidInput(
+                "scope storage needs a datastore", hint="Set datastore or disk_datastores", option="datastore"
+            )
+        if params["destination"] is not None:
+            raise InvalidInput(
+                "With scope storage the VMs keep their hosts",
+                hint="Omit destination, or set scope to both",
+                option="scope",
+            )
+    return StorageRequest(
+        scope=scope,
+        datastores=find_datastores(estate, wanted) if wanted is not None else frozenset(),
+        disks={label: find_datastores(estate, str(name), option="disk_datastores") for label, name in disks.items()},
+        preferred=_preferred(preferred),
+        headroom=params["storage_headroom"] / 100,
+    )
+
+
+def _preferred(approved: Plan | None) -> dict[str, dict[int, str]]:
+    """The datastores of an approved plan, by VM and by the key of the part."""
+    return {move.vm: move.targets for move in approved.moves if move.parts} if approved else {}
+
+
+def datastores_to_ask(estate: Estate, storage: StorageRequest) -> frozenset[str]:
+    """The datastores (MoIDs) to which files may move, so that it must be known whether the user may allocate space on them."""
+    homes = frozenset(moid for home in storage.homes.values() for moid in home.values())
+    named = storage.datastores.union(homes, *storage.disks.values())
+    if storage.scope is not Scope.COMPUTE and not storage.datastores:
+        named |= estate.datastores.keys()
+    return named & estate.datastores.keys()
 
 
 def selection(params: Mapping[str, Any], estate: Estate, hosts: tuple[HostState, ...]) -> tuple[str, ...]:

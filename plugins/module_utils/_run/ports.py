@@ -37,8 +37,13 @@ class Vcenter(Protocol):
     def devices(self, estate: Estate, vms: Iterable[str]) -> Estate:
         """The estate with the devices of VMs; nothing else is read again."""
 
-    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
-        """Start ``RelocateVM_Task`` (compute only) and return the task's MoID."""
+    def relocate(
+        self, vm: str, host: str | None, *, pool: str | None, priority: str, files: Mapping[int, str] = ...
+    ) -> str:
+        """Start ``RelocateVM_Task`` and return the task's MoID. Without a host the VM keeps its own.
+
+        ``files`` are the datastores (MoIDs) of all parts of the VM by their keys; without them its files stay.
+        """
 
     def cancel(self, task: str) -> None:
         """Ask vCenter to cancel a task; a task that has ended or cannot be cancelled is not an error."""
@@ -54,6 +59,12 @@ class Vcenter(Protocol):
 
     def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
         """Read where VMs run now, in one call."""
+
+    def places(self, vms: Iterable[str]) -> dict[str, dict[int, str]]:
+        """The datastore (MoID) of each part of VMs, by VM and by the key of the part, read now.
+
+        VMs that no longer exist are left out, and parts of which vCenter does not say it.
+        """
 
     def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
         """``runtime.bootTime`` of VMs in one call, UTC in ISO 8601; a vMotion keeps it, a power cycle does not."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
-from .._plan.model import Plan, PlanRequest, Policy
+from .._plan.model import Plan, PlanRequest, Policy, StorageRequest
 from .._plan.planner import make_plan
 from .._vsphere.estate import Estate
 from .._vsphere.home_attribute import Home
@@ -38,6 +39,8 @@ from .model import (
 from .ports import ExperimentWatch, Vcenter
 from .state import MoveRecord, RunState, replay
 
+NOWHERE: Mapping[int, str] = MappingProxyType({})
+
 
 def rollback_reason(outcome: Outcome, rules: Rules) -> str:
     """Why a run must be rolled back, "" if it must not.
@@ -61,7 +64,7 @@ def plan_return(estate: Estate, state: RunState) -> Plan:
         for record in state.moves.values()
         if (record.submitting or record.result is MoveResult.MOVED)
         and record.vm in estate.vms
-        and estate.vms[record.vm].host == record.target
+        and record.move.has_arrived(estate.vms[record.vm].host, estate.vms[record.vm].places)
     ]
     flying = {record.vm: record.task for record in state.back.values() if record.in_flight}
     tasks = {r.vm: task for r in away if r.vm in flying and (task := estate.vms[r.vm].moving_task)}
@@ -71,6 +74,10 @@ def plan_return(estate: Estate, state: RunState) -> Plan:
         destinations={record.vm: record.source for record in away},
         memory_headroom=0.0,
         cpu_headroom=0.0,
+        storage=StorageRequest(
+            homes={record.vm: record.move.sources for record in away if record.parts},
+            moving={record.vm: record.move.sources for record in away if record.parts and record.vm in tasks},
+        ),
         moving={r.vm: (r.source, tasks[r.vm]) for r in away if r.vm in tasks},
         inferred=frozenset(vm for vm, task in tasks.items() if flying[vm] != task),
     )
@@ -84,16 +91,25 @@ def plan_return(estate: Estate, state: RunState) -> Plan:
     return replace(plan, moves=tuple(moves))
 
 
-def account_of(record: MoveRecord, back: MoveRecord | None, host: tuple[str, str] | None, refusal: str) -> Account:
-    """The account of one VM; ``host`` is where it was observed (MoID, name), ``refusal`` is why no way back was planned."""
+def account_of(
+    record: MoveRecord,
+    back: MoveRecord | None,
+    host: tuple[str, str] | None,
+    refusal: str,
+    places: Mapping[int, str] = NOWHERE,
+) -> Account:
+    """The account of one VM; ``host`` is where it was observed (MoID, name), ``refusal`` is why no way back was planned.
+
+    ``places`` are the datastores (MoIDs) of its parts, by their keys.
+    """
     if host is None:
         return Account(record.vm, record.vm_name, "", "gone")
     moid, name = host
-    if moid == record.source:
+    if moid == record.source and places.items() >= record.move.sources.items():
         if record.result is MoveResult.MOVED or back is not None:
             return Account(record.vm, record.vm_name, name, "back")
         return Account(record.vm, record.vm_name, name, "never_left", _reason(record))
-    if moid == record.target:
+    if record.move.has_arrived(moid, places):
         return Account(record.vm, record.vm_name, name, "stayed", refusal or ("" if back is None else _reason(back)))
     return Account(record.vm, record.vm_name, name, "elsewhere")
 
@@ -105,9 +121,11 @@ def _reason(record: MoveRecord) -> str:
 
 def home_after(home: Home, record: MoveRecord) -> Home | None:
     """The home of a VM that is back on its source: none if the source is its home, else its home as before this run."""
-    if home.host == record.source:
+    if home.host == record.source and home.datastores.items() <= {**home.datastores, **record.move.sources}.items():
         return None
-    return replace(home, target=record.source, target_name=record.source_name)
+    sources = record.move.sources
+    files = tuple(replace(file, target=sources.get(file.part, file.target)) for file in home.files)
+    return replace(home, target=record.source, target_name=record.source_name, files=files)
 
 
 class Rollback:
@@ -162,7 +180,9 @@ class Rollback:
     def _accounts(self, plan: Plan, estate: Estate, fence: str) -> tuple[Account, ...]:
         state = self._state()
         hosts = {vm: seen.host for vm, seen in self._vcenter.placement(tuple(state.moves)).items()}
-        self._correct_homes(state, hosts)
+        stored = tuple(record.vm for record in state.moves.values() if record.parts)
+        places = self._vcenter.places(stored) if stored else {}
+        self._correct_homes(state, hosts, places)
         refusals = {
             r.vm: fence or "; ".join(f"{x.check} ({x.object}): {x.hint}" for x in r.reasons) for r in plan.refusals
         }
@@ -170,13 +190,18 @@ class Rollback:
         for record in sorted(state.moves.values(), key=lambda r: r.vm_name):
             moid = hosts.get(record.vm)
             place = None if moid is None else (moid, estate.hosts[moid].name if moid in estate.hosts else moid)
-            found.append(account_of(record, state.back.get(record.vm), place, refusals.get(record.vm, "")))
+            why = refusals.get(record.vm, "")
+            found.append(account_of(record, state.back.get(record.vm), place, why, places.get(record.vm, NOWHERE)))
         return tuple(found)
 
-    def _correct_homes(self, state: RunState, hosts: Mapping[str, str | None]) -> None:
+    def _correct_homes(
+        self, state: RunState, hosts: Mapping[str, str | None], places: Mapping[str, Mapping[int, str]]
+    ) -> None:
         for home in state.homes:
             record = state.moves.get(home.vm)
             if record is None or hosts.get(home.vm) != record.source:
+                continue
+            if not places.get(home.vm, NOWHERE).items() >= record.move.sources.items():
                 continue
             vm = Ref(record.vm, record.vm_name)
             after = home_after(home, record)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -40,7 +40,7 @@ from .model import (
 )
 from .ports import NOBODY, ExperimentWatch, Observer, Onlooker, Vcenter, heard_by
 from .record import RunRecord
-from .rollback import Rollback, rollback_reason
+from .rollback import NOWHERE, Rollback, rollback_reason
 from .state import MoveRecord, RunState, replay, with_verdicts_of_moves
 from .store import JOURNAL, new_run, pins_left, runs_of, unfinished_run, unfinished_run_of_vms
 
@@ -141,32 +141,30 @@ def _pins_to_take_back(request: RunRequest) -> dict[str, Pin]:
 
 def _is_over(earlier: RunState, request: RunRequest) -> bool:
     """Whether a request for VMs has another purpose than the earlier run, or moves a VM on from the target of that run."""
-    wanted = {vm: move.target for vm, move in earlier.moves.items() if move.submitting}
-    further = any(wanted.get(move.vm) == move.source for move in request.plan.moves)
+    wanted = {vm: record.move for vm, record in earlier.moves.items() if record.submitting}
+    further = any(move.vm in wanted and _continues(wanted[move.vm], move) for move in request.plan.moves)
     return not earlier.rolling_back and (further or earlier.purpose is not request.purpose)
 
 
-def unseen_end(record: MoveRecord, host: tuple[str, str] | None, refusal: Refusal | None) -> Ended:
+def _continues(earlier: Move, move: Move) -> bool:
+    """Whether a move starts where an earlier one leads."""
+    return earlier.target == move.source and (not move.parts or earlier.targets.items() <= move.sources.items())
+
+
+def unseen_end(
+    record: MoveRecord, host: tuple[str, str] | None, refusal: Refusal | None, places: Mapping[int, str] = NOWHERE
+) -> Ended:
     """How a move of a killed process ended, if its resumed run does not plan the move again.
 
-    ``host`` (MoID and name) is where the VM is observed, ``None`` when it no longer exists.
+    ``host`` (MoID and name) is where the VM is observed, ``None`` when it no longer exists; ``places`` are the datastores (MoIDs)
+    of its parts.
     """
-    move = Move(
-        number=record.number,
-        vm=record.vm,
-        vm_name=record.vm_name,
-        source=record.source,
-        source_name=record.source_name,
-        target=record.target,
-        target_name=record.target_name,
-        memory_bytes=0,
-        predicted_seconds=0.0,
-    )
+    move = record.move
     if record.result is MoveResult.MOVED:
         return Ended(move, MoveResult.MOVED, record.target, record.target_name)
     if host is None:
         return Ended(move, MoveResult.GONE, None, "", Fault(OwnReason.VM_DELETED, "the VM no longer exists"))
-    if host[0] == record.target:
+    if move.has_arrived(host[0], places):
         return Ended(move, MoveResult.MOVED, *host)
     if host[0] != record.source:
         fault = Fault(OwnReason.VM_MOVED_MEANWHILE, f"the VM is on {host[1]}, not on {record.source_name}")
@@ -218,7 +216,7 @@ class _Run:
 
     def go(self) -> RunReport:
         """Open, watch, move, judge, roll back if that is configured, close."""
-        estate = self._vcenter.estate(devices_of_vms=tuple(move.vm for move in self._request.plan.moves))
+        estate = self._vcenter.estate(devices_of_vms=self._vms_to_read())
         if not self._rolling_back:
             refuse_drift(self._request.plan, estate)
         self._record.begin()
@@ -240,6 +238,12 @@ class _Run:
         self._record.vms("after", self._all_vms(estate, vms))
         self._record.seal(self._observer, rolled_back.outcome.judgements if rolled_back else outcome.judgements)
         return self._close(replace(outcome, ended=(*before, *outcome.ended)), rolled_back, unobserved)
+
+    def _vms_to_read(self) -> tuple[str, ...]:
+        """The VMs of the plan, and those of which the killed process moved files."""
+        records = (*self._earlier.moves.values(), *self._earlier.back.values()) if self._earlier is not None else ()
+        planned = (move.vm for move in self._request.plan.moves)
+        return tuple(dict.fromkeys((*planned, *(record.vm for record in records if record.parts))))
 
     @property
     def _has_moved(self) -> bool:
@@ -330,9 +334,8 @@ class _Run:
             again = record.vm in planned or bool(self._rolling_back)
             if again and not (record.in_flight and (vm is None or vm.moving_task is None)):
                 continue
-            end = unseen_end(
-                record, None if vm is None else (vm.host, _host_name(estate, vm.host)), refusals.get(record.vm)
-            )
+            place = None if vm is None else (vm.host, _host_name(estate, vm.host))
+            end = unseen_end(record, place, refusals.get(record.vm), vm.places if vm is not None else NOWHERE)
             if self._has_left(end):
                 end = self._left_by_others(end, estate)
             if end.result is not record.result:
@@ -350,7 +353,7 @@ class _Run:
         """Such a move is done, as in the executor. The VM's home is recorded with the host where the VM is."""
         host = end.host or ""
         domain = estate.hosts[host].fault_domain if host in estate.hosts else None
-        move = replace(end.move, target=host, target_name=end.host_name, target_fault_domain=domain)
+        move = replace(end.move, target=host, target_name=end.host_name, target_fault_domain=domain, parts=())
         for home in self._earlier.homes if self._earlier is not None else ():
             if home.vm == move.vm:
                 kept = replace(home, target=host, target_name=end.host_name)
@@ -363,7 +366,7 @@ class _Run:
         plan = self._request.plan
         if self._rolling_back:
             return replace(plan, moves=(), refusals=())
-        moves = tuple(m for m in plan.moves if estate.vms[m.vm].host != m.target)
+        moves = tuple(m for m in plan.moves if not m.has_arrived(estate.vms[m.vm].host, estate.vms[m.vm].places))
         return replace(plan, moves=moves)
 
     def _subjects(self, estate: Estate, plan: Plan) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from .._experiments.model import Experiment, Judgement
 from .._experiments.verdict import after_its_move
+from .._plan.model import Move, PartMove
 from .._vsphere.home_attribute import Home
 from .events import (
     DrsPinning,
@@ -56,6 +57,23 @@ class MoveRecord:
     result: MoveResult | None = None
     fault: str = ""  # class name of the fault that ended it
     ended_at: str = ""  # UTC, ISO 8601
+    parts: tuple[PartMove, ...] = ()
+
+    @property
+    def move(self) -> Move:
+        """The move as far as the journal knows it."""
+        return Move(
+            number=self.number,
+            vm=self.vm,
+            vm_name=self.vm_name,
+            source=self.source,
+            source_name=self.source_name,
+            target=self.target,
+            target_name=self.target_name,
+            memory_bytes=0,
+            predicted_seconds=0.0,
+            parts=self.parts,
+        )
 
     @property
     def in_flight(self) -> bool:
@@ -187,6 +205,7 @@ def _planned(state: RunState, event: MovePlanned) -> RunState:
         source_name=event.source.name,
         target=event.target.moid,
         target_name=event.target.name,
+        parts=event.parts,
     )
     known = (state.back if event.back else state.moves).get(record.vm)
     if known is not None and known.in_flight:  # a resumed run plans it again before it adopts its task
@@ -207,7 +226,7 @@ def _moved_on(state: RunState, event: MoveEvent, at: str) -> RunState:
             return _update_move(state, event, task=task)
         case MoveFinished(result=result, error=error, target=target):
             # Somebody else may have moved the VM to another target.
-            ends = {"target": target.moid, "target_name": target.name}
+            ends = {"target": target.moid, "target_name": target.name, "parts": event.parts}
             return _update_move(state, event, result=result, fault=error.fault if error else "", ended_at=at, **ends)
     return state
 
@@ -252,6 +271,7 @@ def _with_home(state: RunState, event: HomeRecorded | HomeCleared, at: str) -> R
         start=event.start,
         vm_name=event.vm.name,
         vm_uuid=event.vm_uuid,
+        files=event.files,
     )
     cleared = {moid: when for moid, when in state.homes_cleared.items() if moid != vm}
     return replace(state, homes=(*homes, home), homes_cleared=cleared)

@@ -303,6 +303,16 @@ def moves_in_flight(runs: Iterable[RunState]) -> dict[str, tuple[str, str | None
     return found
 
 
+def files_in_flight(runs: Iterable[RunState]) -> dict[str, dict[int, str]]:
+    """The datastores (MoIDs) to which such moves bring the parts of VMs, by VM and by the key of the part."""
+    found: dict[str, dict[int, str]] = {}
+    for run in runs:
+        if not run.finished:
+            for record in run.in_flight:
+                found.setdefault(record.vm, record.move.targets)
+    return {vm: targets for vm, targets in found.items() if targets}
+
+
 def journalled_plan(state: Path, vcenter: VcenterInfo, plan_id: str) -> Plan | None:
     """The plan of that id, from the journal of the newest run of this vCenter that began it."""
     for run in stored_runs(state):
@@ -335,6 +345,7 @@ def _plan_of(events: list[Event], vcenter: VcenterInfo, plan_id: str) -> Plan:
             target_name=event.target.name,
             memory_bytes=0,
             predicted_seconds=0.0,
+            parts=event.parts,
         )
         for event in events
         if isinstance(event, MovePlanned)

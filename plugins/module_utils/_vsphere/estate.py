@@ -61,6 +61,16 @@ class Datastore:
     name: str
     hosts: frozenset[str]
     accessible: bool = True
+    capacity_bytes: int = 0
+    free_bytes: int | None = None  # None: could not be read
+    cluster: str = ""  # name of its datastore cluster (StoragePod)
+    in_service: bool = True  # it is not in maintenance mode, and is not entering it
+    read_only: frozenset[str] = frozenset()  # hosts that cannot write to it
+
+    @property
+    def local(self) -> bool:
+        """Whether only one host can access it."""
+        return len(self.hosts) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +132,30 @@ class Device:
     profile: str = ""
 
 
+OWN_FILES = 0  # key of the part of a VM that is not a disk
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a VM that has a datastore: its own files (configuration, swap, log), or one disk.
+
+    ``key`` is ``OWN_FILES``, or the device key of the disk. ``size`` in bytes is what it takes on its datastore. ``fixed`` is why
+    it cannot move to another datastore, "" if it can.
+    """
+
+    key: int
+    label: str  # "files" or "Hard disk 1"
+    datastore: str  # MoID, "" if unknown
+    size: int
+    fixed: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class VmState:
-    """A VM. ``devices``, ``cpu_affinity`` and ``unplugged_networks`` are set only after ``read_devices``."""
+    """A VM. ``devices``, ``cpu_affinity``, ``unplugged_networks`` and ``parts`` are set only after ``read_devices``.
+
+    Without ``parts`` it is not known where the VM's files are.
+    """
 
     moid: str
     name: str
@@ -155,6 +186,12 @@ class VmState:
     datacenter: str = ""  # name
     hardware_version: int | None = None  # 21 for vmx-21; None if unknown
     unplugged_networks: frozenset[str] = frozenset()  # only disconnected adapters use them: a target may lack them
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def places(self) -> dict[int, str]:
+        """The datastore (MoID) of each part, by the key of the part."""
+        return {part.key: part.datastore for part in self.parts}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,15 @@ ATTRIBUTE = "liveml_home"
 
 def encode_home(home: Home) -> str:
     """The attribute's value. Its keys are short, because vCenter limits the length of custom attributes."""
-    fields = {"h": home.host, "n": home.host_name, "s": home.start, "t": home.target, "tn": home.target_name}
+    fields: dict[str, object] = {
+        "h": home.host,
+        "n": home.host_name,
+        "s": home.start,
+        "t": home.target,
+        "tn": home.target_name,
+    }
+    if home.files:
+        fields["f"] = [[file.part, file.home, file.home_name, file.target] for file in home.files]
     return json.dumps({**fields, "r": home.run_id, "at": home.recorded_at}, separators=(",", ":"))
 
 
@@ -27,9 +35,34 @@ def decode_home(vm: str, text: str) -> Home | None:
     """The home in an attribute's value; ``None`` if the text is something else."""
     data = {"s": "", **mapping(parsed(text.encode("utf-8", "replace")))}
     try:
-        return Home(vm, *(printable(str(data[key])) for key in ("h", "n", "t", "tn", "r", "at", "s")))
-    except (KeyError, ValueError, RecursionError):  # a number of thousands of digits or a deep list is not a host
+        host, name, target, target_name, run_id, at, start = (
+            printable(str(data[key])) for key in ("h", "n", "t", "tn", "r", "at", "s")
+        )
+        files = tuple(
+            HomeFile(int(part), *(printable(str(each)) for each in (place, name, target)))
+            for part, place, name, target in data.get("f", ())
+        )
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        RecursionError,
+    ):  # a number of thousands of digits or a deep list is not a host
         return None
+    return Home(vm, host, name, target, target_name, run_id, at, start, files=files)
+
+
+@dataclass(frozen=True, slots=True)
+class HomeFile:
+    """The datastore where a part of a VM lived before evacuation, and the one to which the evacuation moves it. Both are MoIDs.
+
+    ``part`` is the key of the part.
+    """
+
+    part: int
+    home: str
+    home_name: str
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +83,23 @@ class Home:
     start: str = ""
     vm_name: str = field(default="", compare=False)  # from a journal, for a VM that no longer exists
     vm_uuid: str = field(default="", compare=False)  # instance UUID, from a journal
+    files: tuple[HomeFile, ...] = ()  # of all parts of the VM, if an evacuation moved one of them
 
     @property
     def places(self) -> tuple[str, ...]:
         """MoIDs of the hosts where the VM can be if nothing but evacuations moved it."""
         return (self.target, self.start) if self.start else (self.target,)
+
+    @property
+    def datastores(self) -> dict[int, str]:
+        """The datastore (MoID) of each part at home, by the key of the part; empty if no evacuation moved a part."""
+        return {file.part: file.home for file in self.files}
+
+    def has_files_back(self, datastores: frozenset[str]) -> bool:
+        """Whether the files of a VM with these datastores (MoIDs) can be at home.
+
+        It is false if a datastore of the home is not used, or if one is used that only the evacuation put files on.
+        """
+        homes = frozenset(file.home for file in self.files)
+        targets = frozenset(file.target for file in self.files)
+        return homes <= datastores and not (targets - homes) & datastores

@@ -21,6 +21,7 @@ from .._core.errors import CallFailed, ConnectError, PermissionMissing
 from .._core.untrusted import printable, shortened, text
 from .client import Client, ReadBroken, SessionEnded
 from .estate import (
+    OWN_FILES,
     AffinityRule,
     Alarm,
     AntiAffinityRule,
@@ -34,6 +35,7 @@ from .estate import (
     HostState,
     Maintenance,
     Network,
+    Part,
     Power,
     VcenterInfo,
     VmHostRule,
@@ -51,6 +53,9 @@ MIB = 1024**2
 _PAGE = 500
 # They do not decide whether a VM may move, but how its move is guarded: see Drs.
 _DRS, _DRS_OVERRIDES = DRS_PATHS = ("configurationEx.drsConfig", "configurationEx.drsVmConfig")
+# They do not decide whether a VM may move, but whether its files may.
+SPACE_PATHS = ("summary.capacity", "summary.freeSpace", "summary.maintenanceMode", "parent")
+_FILES, _LAYOUT = STORAGE_PATHS = ("config.files.vmPathName", "layoutEx")
 PATHS = {
     "Datacenter": ["name", "vmFolder"],
     "Folder": ["name", "parent"],
@@ -63,7 +68,8 @@ PATHS = {
         *DRS_PATHS,
     ],
     "VirtualApp": ["parentFolder", "parentVApp"],
-    "Datastore": ["name", "host", "summary.accessible"],
+    "Datastore": ["name", "host", "summary.accessible", *SPACE_PATHS],
+    "StoragePod": ["name"],
     "Network": ["name"],
     "HostSystem": [
         "name",
@@ -117,7 +123,7 @@ PATHS = {
 }
 STOCK_SIMULATOR = "dbed6e0c-bd88-4ef6-b594-21283e1c677f"  # instanceUuid of govmomi's simulator, whatever its name
 TASK_PATHS = ["info.state", "info.descriptionId"]
-DEVICE_PATHS = ["config.hardware.device", "config.cpuAffinity", "config.memoryAffinity"]
+DEVICE_PATHS = ["config.hardware.device", "config.cpuAffinity", "config.memoryAffinity", *STORAGE_PATHS]
 MOVING_TASKS = ("relocate", "migrate", "executevmotion")  # the last one is DRS: Drm.ExecuteVMotionLRO
 
 BEHAVIORS = {  # DrsBehavior
@@ -183,7 +189,7 @@ def read_estate(
         vcenter=read_vcenter(client),
         hosts={m: _host(m, row, clusters, rows, tasks, fault_domains or {}) for m, row in rows["HostSystem"].items()},
         vms={m: _vm(m, row, rows, tasks) for m, row in rows["VirtualMachine"].items()},
-        datastores={m: _datastore(m, row) for m, row in rows["Datastore"].items()},
+        datastores={m: _datastore(m, row, rows["StoragePod"]) for m, row in rows["Datastore"].items()},
         networks={m: Network(m, _name(row, m)) for m, row in rows["Network"].items()},
         anti_affinity=tuple(_anti_affinity(rows["ClusterComputeResource"])),
         affinity=tuple(_affinity(rows["ClusterComputeResource"])),
@@ -192,7 +198,7 @@ def read_estate(
             moid: unread
             for kind in DECIDING
             for moid, row in rows[kind].items()
-            if (unread := row.unreadable.difference(DRS_PATHS))
+            if (unread := row.unreadable.difference(DRS_PATHS, SPACE_PATHS if kind == "Datastore" else ()))
         },
         drs={m: _drs(rows["ClusterComputeResource"].get(m)) for m in clusters},
     )
@@ -200,14 +206,16 @@ def read_estate(
 
 
 def read_devices(client: Client, estate: Estate, vms: Iterable[str]) -> Estate:
-    """The estate with devices and affinities of VMs (MoIDs), read in one call. The rest of the estate stays as it was read."""
+    """The estate with devices, affinities and parts of VMs (MoIDs), read in one call. The rest stays as it was read."""
     rows = _read_existing_vms(client, [vm for vm in dict.fromkeys(vms) if vm in estate.vms], DEVICE_PATHS)
     unreadable = {
-        m: estate.unreadable.get(m, frozenset()) | row.unreadable for m, row in rows.items() if row.unreadable
+        m: estate.unreadable.get(m, frozenset()) | unread
+        for m, row in rows.items()
+        if (unread := row.unreadable.difference(STORAGE_PATHS))
     }
     return replace(
         estate,
-        vms={**estate.vms, **{vm: _with_devices(estate.vms[vm], row) for vm, row in rows.items()}},
+        vms={**estate.vms, **{m: _with_devices(estate.vms[m], row, estate.datastores) for m, row in rows.items()}},
         unreadable={**estate.unreadable, **unreadable},
     )
 
@@ -441,7 +449,7 @@ def _datacenter(row: Row, rows: dict[str, Rows]) -> str:
     return _name(rows["Datacenter"][parent], parent) if parent in rows["Datacenter"] else ""
 
 
-def _with_devices(vm: VmState, row: Row) -> VmState:
+def _with_devices(vm: VmState, row: Row, datastores: Mapping[str, Datastore]) -> VmState:
     affinities = [row.get(path) for path in ("config.cpuAffinity", "config.memoryAffinity")]
     devices = row.get("config.hardware.device") or ()
     return replace(
@@ -449,7 +457,66 @@ def _with_devices(vm: VmState, row: Row) -> VmState:
         devices=tuple(_devices(devices)),
         cpu_affinity=any(getattr(affinity, "affinitySet", None) for affinity in affinities),
         unplugged_networks=_networks(devices, connected=False) - _networks(devices, connected=True),
+        parts=_parts(row, {d.name: d.moid for d in datastores.values() if d.moid in vm.datastores}),
     )
+
+
+def read_places(client: Client, vms: Iterable[str]) -> dict[str, dict[int, str]]:
+    """The datastore (MoID) of each part of VMs, by VM MoID, in two calls. Parts of which it cannot be read are left out.
+
+    VMs that no longer exist are left out.
+    """
+    rows = _read_existing_vms(client, list(vms), ["config.hardware.device", "datastore", _FILES])
+    used = {moid: _moids(row.get("datastore")) for moid, row in rows.items()}
+    names = read_objects(client, "Datastore", frozenset[str]().union(*used.values()), ["name"])
+    return {
+        moid: {
+            part.key: part.datastore
+            for part in _files(row, {_name(names[m], m): m for m in used[moid] if m in names}, {})
+            if part.datastore
+        }
+        for moid, row in rows.items()
+    }
+
+
+def _parts(row: Row, datastores: Mapping[str, str]) -> tuple[Part, ...]:
+    """The parts of a VM, if all is known of them; ``datastores``: MoID by name."""
+    if _LAYOUT not in row:
+        return ()
+    layout = row[_LAYOUT]
+    sizes = {file.key: int(file.size) for file in layout.file or ()}
+    chains = {disk.key: {key for unit in disk.chain or () for key in unit.fileKey or ()} for disk in layout.disk or ()}
+    of_disks = set[int]().union(*chains.values())
+    taken = {key: sum(sizes.get(file, 0) for file in files) for key, files in chains.items()}
+    taken[OWN_FILES] = sum(size for file, size in sizes.items() if file not in of_disks)
+    return _files(row, datastores, taken)
+
+
+def _files(row: Row, datastores: Mapping[str, str], taken: Mapping[int, int]) -> tuple[Part, ...]:
+    """The parts of a VM that takes so many bytes for each; a thick disk takes its capacity. None if they cannot be read."""
+    if _FILES not in row or "config.hardware.device" not in row:
+        return ()
+    name = str(row[_FILES]).removeprefix("[").partition("] ")[0]
+    parts = [Part(OWN_FILES, "files", datastores.get(shortened(unescaped(name)), ""), taken.get(OWN_FILES, 0))]
+    for device in row["config.hardware.device"] or ():
+        if isinstance(device, vim.vm.device.VirtualDisk):
+            backing = device.backing
+            size = taken.get(device.key, 0)
+            if getattr(backing, "thinProvisioned", None) is False:
+                size = max(size, int(device.capacityInBytes or 0))
+            label = getattr(device.deviceInfo, "label", "") or f"disk {device.key}"
+            datastore = _moid(getattr(backing, "datastore", None))
+            parts.append(Part(device.key, text(label), datastore, size, _fixed(backing)))
+    return tuple(parts)
+
+
+def _fixed(backing: Any) -> str:
+    """Why a disk with this backing cannot move to another datastore while its VM runs."""
+    if str(getattr(backing, "sharing", None)) == "sharingMultiWriter":
+        return "several VMs may write to it"
+    if str(getattr(backing, "diskMode", "")) in ("nonpersistent", "independent_nonpersistent"):
+        return "its changes are discarded at power-off"
+    return ""
 
 
 def _networks(devices: Iterable[Any], *, connected: bool) -> frozenset[str]:
@@ -564,10 +631,21 @@ def _device_kind(device: Any, backing: Any) -> str:
     return next((name for kind, name in kinds.items() if on_host and isinstance(device, kind)), "")
 
 
-def _datastore(moid: str, row: Row) -> Datastore:
+def _datastore(moid: str, row: Row, clusters: Rows) -> Datastore:
     mounts = [m for m in row.get("host") or () if m.mountInfo.accessible is not False]
-    accessible = bool(row.get("summary.accessible", True))
-    return Datastore(moid, _name(row, moid), frozenset(m.key._moId for m in mounts), accessible)
+    cluster = _moid(row.get("parent"))
+    unread = row.unreadable.intersection(SPACE_PATHS)
+    return Datastore(
+        moid=moid,
+        name=_name(row, moid),
+        hosts=frozenset(m.key._moId for m in mounts),
+        accessible=bool(row.get("summary.accessible", True)),
+        capacity_bytes=int(row.get("summary.capacity") or 0),
+        free_bytes=None if unread or "summary.freeSpace" not in row else int(row["summary.freeSpace"]),
+        cluster=_name(clusters[cluster], cluster) if cluster in clusters else "",
+        in_service=str(row.get("summary.maintenanceMode") or "normal") == "normal",
+        read_only=frozenset(m.key._moId for m in mounts if str(m.mountInfo.accessMode) == "readOnly"),
+    )
 
 
 def _rules(clusters: Rows, kind: Any) -> Iterator[tuple[Any, Row]]:

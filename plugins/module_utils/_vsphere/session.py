@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from .._core.errors import (
@@ -21,7 +22,7 @@ from .._core.errors import (
 )
 from .._core.untrusted import text
 from .client import Client
-from .estate import EDIT_CLUSTER, Alarm, DrsOverride, Estate, HostState, Power
+from .estate import EDIT_CLUSTER, OWN_FILES, Alarm, DrsOverride, Estate, HostState, Power
 from .faults import is_over
 from .following import Following
 from .guest import (
@@ -43,6 +44,7 @@ from .inventory import (
     read_estate,
     read_objects,
     read_placement,
+    read_places,
     read_power_on,
 )
 from .lease_attribute import LEASE, Lease, decode_lease, encode_lease
@@ -54,10 +56,12 @@ except ImportError:
     pass
 
 _ENDED = ("success", "error")
+NO_FILES: Mapping[int, str] = MappingProxyType({})
 # RelocateVM_Task asks for one or the other, by the VM's power state and the version of vCenter.
 OVERRIDE_SECONDS = 120.0  # for a change of DRS overrides
 MIGRATED = ["VmMigratedEvent", "DrsVmMigratedEvent"]  # types of events
 MOVE_PRIVILEGES = ("Resource.HotMigrate", "Resource.ColdMigrate")
+ALLOCATE_SPACE = "Datastore.AllocateSpace"
 
 
 class VcenterSession:
@@ -85,6 +89,10 @@ class VcenterSession:
             fault_domains=fault_domains,
         )
 
+    def places(self, vms: Iterable[str]) -> dict[str, dict[int, str]]:
+        """See the port."""
+        return read_places(self._client, vms)
+
     def devices(self, estate: Estate, vms: Iterable[str]) -> Estate:
         """See the port."""
         return read_devices(self._client, estate, vms)
@@ -93,11 +101,20 @@ class VcenterSession:
         """The triggered alarms of hosts (MoIDs)."""
         return read_alarms(self._client, tuple(hosts))
 
-    def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+    def relocate(
+        self, vm: str, host: str | None, *, pool: str | None, priority: str, files: Mapping[int, str] = NO_FILES
+    ) -> str:
         """See the port. Resource pool and folder are left unset, so the VM keeps them."""
-        spec = vim.vm.RelocateSpec(host=self._client.reference("HostSystem", host))
+        spec = vim.vm.RelocateSpec()
+        if host is not None:
+            spec.host = self._client.reference("HostSystem", host)
         if pool is not None:
             spec.pool = self._client.reference("ResourcePool", pool)
+        if files:
+            places = {part: self._client.reference("Datastore", datastore) for part, datastore in files.items()}
+            spec.datastore = places.pop(OWN_FILES)
+            # A disk that is not named would follow the VM's own files. Without a backing it stays thin or thick.
+            spec.disk = [vim.vm.RelocateSpec.DiskLocator(diskId=key, datastore=place) for key, place in places.items()]
         machine = self._client.reference("VirtualMachine", vm)
         task = self._client.call(
             "move the VM", lambda: machine.RelocateVM_Task(spec=spec, priority=priority), once=True
@@ -235,6 +252,10 @@ class VcenterSession:
     def missing_to_move(self, vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """The privileges that the logged-in user needs to move VMs and does not have, by VM, in one call."""
         return self._missing("VirtualMachine", tuple(vms), MOVE_PRIVILEGES)
+
+    def without_space(self, datastores: Iterable[str]) -> frozenset[str]:
+        """Those of the datastores (MoIDs) on which the logged-in user may not put files, in one call; without datastores, in none."""
+        return frozenset(self._missing("Datastore", sorted(datastores), (ALLOCATE_SPACE,)))
 
     def editable_clusters(self, clusters: Iterable[str]) -> frozenset[str]:
         """Those of the clusters (MoIDs) that the logged-in user may edit, in one call; without clusters, in none."""

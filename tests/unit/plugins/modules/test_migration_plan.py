@@ -66,6 +66,9 @@ class Restless:
     def missing_to_move(self, _vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
         return {}
 
+    def without_space(self, _datastores: Iterable[str]) -> frozenset[str]:
+        return frozenset()
+
     def editable_clusters(self, _clusters: Iterable[str]) -> frozenset[str]:
         return frozenset()
 
@@ -131,6 +134,10 @@ def test_a_restore_waits_for_the_moves_of_a_killed_evacuation(tmp_path: Path) ->
 
 class Asked:
     """A vCenter that notes for which clusters it was asked whether the user may edit them, and says yes."""
+
+    def without_space(self, datastores: Iterable[str]) -> frozenset[str]:
+        assert not tuple(datastores)  # no files move
+        return frozenset()
 
     def __init__(self, world: Estate) -> None:
         self.world = world

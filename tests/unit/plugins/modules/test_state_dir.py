@@ -30,6 +30,7 @@ RUN = {"run_id": None, "vm": None, "experiment": None, "artifact": {}, "purpose"
 PLAN = {
     "host": "esx-1", "fault_domain": None, "vms": [], "patterns": [], "folders": [], "attributes": {}, "destination": None,
     "policy": "any", "fault_domains": {}, "exclude_hosts": [], "memory_headroom": 10, "cpu_headroom": 10,
+    "storage_headroom": 10, "scope": "compute", "datastore": None, "disk_datastores": {},
     "use_homes": False, "drs": "auto", "assume_in_service": False, "approved": {}, "plan_id": "0" * 64, "lock_timeout": 0.0,
 }  # fmt: skip
 
@@ -43,6 +44,9 @@ class Still:
 
     def missing_to_move(self, _vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
         return {}
+
+    def without_space(self, _datastores: Iterable[str]) -> frozenset[str]:
+        return frozenset()
 
     def editable_clusters(self, _clusters: Iterable[str]) -> frozenset[str]:
         return frozenset()

@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, SlotLimits
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, PartMove, SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import predicted_seconds
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import (
     GIB,
@@ -62,6 +63,37 @@ def test_no_host_has_more_moves_than_slots_and_none_waits_that_fits(pending: lis
         free = {h: allowed.by_host.get(h, allowed.per_host) - used[h] for h in HOSTS}
         assert min(free.values()) >= 0
         assert not [m for m in pending if free[m.source] and free[m.target]]
+        begun = begun[1:]
+
+
+def storage_move(number: int, source: str, target: str, stores: tuple[str, str]) -> Move:
+    part = PartMove(0, "files", stores[0], stores[0], stores[1], stores[1], GIB)
+    return replace(move(number, source, target), parts=(part,))
+
+
+STORES = st.sampled_from([("ds-1", "ds-2"), ("ds-2", "ds-1"), ("ds-1", "ds-3")])
+mixed = st.lists(
+    st.tuples(st.sampled_from([f"host-{n}" for n in range(12)]), st.sampled_from([f"host-{n}" for n in range(12)]), STORES, st.booleans()),
+    max_size=40,
+).map(lambda rows: [storage_move(n, a, b, stores) if files or a == b else move(n, a, b) for n, (a, b, stores, files) in enumerate(rows)])  # fmt: skip
+
+
+@given(mixed, st.integers(1, 8))
+def test_a_host_has_two_storage_moves_and_a_datastore_eight(pending: list[Move], slots: int) -> None:
+    begun: list[Move] = []
+    while pending:
+        chosen = next_moves(pending, begun, SlotLimits(slots))
+        assert chosen or begun
+        pending = [m for m in pending if m not in chosen]
+        begun += chosen
+        hosts = Counter(end for m in begun for end in {m.source, m.target})
+        files = [m for m in begun if m.parts]
+        heavy = Counter(end for m in files for end in {m.source, m.target})
+        stores = Counter(end for m in files for p in m.parts for end in (p.source, p.target))
+        assert max(hosts.values(), default=0) <= slots
+        assert max(heavy.values(), default=0) <= 2
+        assert max(stores.values(), default=0) <= 8
+        assert all(hosts[name] - heavy[name] + 4 * heavy[name] <= 8 for name in hosts)
         begun = begun[1:]
 
 

@@ -6,18 +6,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError, PermissionMissing
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, SlotLimits
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, PartMove, Plan, SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Outcome, Rules
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState, Power, VcenterInfo
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home, HomeFile
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate, Update
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,7 +69,7 @@ def test_the_journal_announces_each_call_before_it_is_made() -> None:
     notes = Notes()
     original = vcenter.relocate
 
-    def relocate(vm: str, host: str, *, pool: str | None, priority: str) -> str:
+    def relocate(vm: str, host: str, *, pool: str | None, priority: str, files: Mapping[int, str] | None = None) -> str:
         assert notes.of("move_submitting")[-1]["vm"]["moid"] == vm
         return original(vm, host, pool=pool, priority=priority)
 
@@ -85,6 +85,70 @@ def test_the_journal_announces_each_call_before_it_is_made() -> None:
         "switched_over",
         "move_finished",
     ]
+
+
+def with_files(number: int, *, target: str = "host-2") -> Move:
+    """The same move with the files of the VM, from ds-1 to ds-2; its second disk stays."""
+    parts = (
+        PartMove(0, "files", "ds-1", "local", "ds-2", "shared", 2**30),
+        PartMove(2000, "Hard disk 1", "ds-1", "local", "ds-2", "shared", 2**30),
+        PartMove(2001, "Hard disk 2", "ds-2", "shared", "ds-2", "shared", 2**30),
+    )
+    return replace(move(number, target=target), parts=parts)
+
+
+AT_SOURCE, AT_TARGET = {0: "ds-1", 2000: "ds-1", 2001: "ds-2"}, {0: "ds-2", 2000: "ds-2", 2001: "ds-2"}
+
+
+def test_each_part_is_named_in_the_call_and_recorded() -> None:
+    vcenter = ScriptedVcenter()
+    outcome, notes = carry_out([with_files(1), with_files(2, target="host-1")], vcenter)
+    assert set(results(outcome).values()) == {MoveResult.MOVED}
+    assert list(vcenter.bringing.values()) == [AT_TARGET, AT_TARGET]
+    ended = notes.of("move_finished")[0]
+    assert [part["target_name"] for part in ended["parts"]] == ["shared", "shared", "shared"]
+
+
+@pytest.mark.parametrize("target", ["host-1", "host-2"])
+@pytest.mark.parametrize(("lies", "result"), [(False, MoveResult.FAILED), (True, MoveResult.MOVED)])
+def test_where_the_files_are_decides_a_move_and_not_its_task(target: str, lies: bool, result: MoveResult) -> None:
+    vcenter = ScriptedVcenter({"vm-1": ["InsufficientStorageSpace"]})
+    vcenter.files["vm-1"] = dict(AT_SOURCE)
+    vcenter.lie = {"vm-1"} if lies else set()
+    home = Home(
+        "vm-1", "host-1", "esx-1", target, target, "r", "t", "host-1", files=(HomeFile(0, "ds-1", "local", "ds-2"),)
+    )
+    outcome, _notes = carry_out([with_files(1, target=target)], vcenter, homes={"vm-1": home})
+    assert results(outcome) == {"vm-1": result}
+    assert [home.files[0].target for home in vcenter.homes] == ([] if lies else ["ds-1"])
+    if not lies and target == "host-1":
+        assert failures_of(outcome) == (
+            "The files of ml-1 on host-1 were left where they were (failed: InsufficientStorageSpace)",
+        )
+
+
+def test_a_host_alone_is_not_enough_if_files_should_have_moved() -> None:
+    vcenter = ScriptedVcenter({"vm-1": ["NoPermission"]})
+    vcenter.lie = {"vm-1"}
+    vcenter.files["vm-1"] = dict(AT_SOURCE)
+    vcenter.bring = lambda _task, _vm: None  # type: ignore[method-assign]
+    outcome, _notes = carry_out([with_files(1)], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.FAILED}
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_answer_about_files_that_was_lost_is_decided_by_what_vcenter_shows(begun: bool) -> None:
+    vcenter = RestartedVcenter(lost=["vm-1"], begun=["vm-1"] if begun else [])
+    vcenter.files["vm-1"] = dict(AT_SOURCE)
+    outcome, _notes = carry_out([with_files(1, target="host-1")], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.MOVED}
+    assert vcenter.files["vm-1"] == AT_TARGET
+
+
+def test_files_move_with_two_slots_of_a_host() -> None:
+    vcenter = ScriptedVcenter()
+    carry_out([with_files(n) for n in range(1, 6)], vcenter)
+    assert vcenter.peak == 2
 
 
 def hosts(*moids: str) -> dict[str, HostState]:
@@ -228,7 +292,9 @@ def test_a_task_that_ignores_its_cancellation_is_given_up() -> None:
 
 def test_a_move_whose_answer_was_lost_is_the_task_that_runs() -> None:
     class Deaf(ScriptedVcenter):
-        def relocate(self, vm: str, host: str, *, pool: str | None, priority: str) -> str:
+        def relocate(
+            self, vm: str, host: str, *, pool: str | None, priority: str, files: Mapping[int, str] | None = None
+        ) -> str:
             super().relocate(vm, host, pool=pool, priority=priority)
             raise ConnectError("the connection broke")
 
@@ -426,7 +492,7 @@ def test_a_verdict_stops_the_moves_of_others_only_if_the_operator_wants_it() -> 
 def test_a_missing_privilege_is_named() -> None:
     vcenter = ScriptedVcenter()
 
-    def relocate(vm: str, host: str, *, pool: str | None, priority: str) -> str:
+    def relocate(vm: str, host: str, *, pool: str | None, priority: str, files: Mapping[int, str] | None = None) -> str:
         raise PermissionMissing(
             "The vCenter user is not allowed to move the VM",
             privilege="Resource.HotMigrate",

@@ -212,14 +212,18 @@ def test_an_interruption_stops_the_way_back_and_the_next_run_goes_on_with_it(sta
     assert events(state)[-1]["result"] == "failed"
 
 
-@pytest.mark.parametrize("landed", [True, False])
-def test_killed_at_any_moment_it_converges(tmp_path: Path, landed: bool) -> None:
+AT_HOME = {0: "ds-1", 2000: "ds-1"}
+
+
+@pytest.mark.parametrize(("landed", "files"), [(True, False), (False, True)])
+def test_killed_at_any_moment_it_converges(tmp_path: Path, landed: bool, files: bool) -> None:
     """The process dies at its N-th call, for every N; the role runs again until the run is closed."""
     calls = 0
     while True:
         calls += 1
         state = state_path(str(tmp_path / str(calls)))
         world = World(4, refusing("vm-3"))
+        world.files = {vm: dict(AT_HOME) for vm in world.where} if files else {}
         world.calls_left = calls
         try:
             run(world, state)
@@ -233,6 +237,7 @@ def test_killed_at_any_moment_it_converges(tmp_path: Path, landed: bool) -> None
         report = run(world, state)
         assert report.failures, calls
         assert set(world.where.values()) == {SOURCE}, calls
+        assert all(places == AT_HOME for places in world.files.values()), calls
         assert world.maintenance is Maintenance.NORMAL, calls
         assert {text for text in world.attributes.values() if text} == set(), calls
         trips = Counter((vm, target == SOURCE) for vm, _source, target in world.moves if vm != "vm-3")

@@ -55,10 +55,15 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def migrate(
-    world: World, state: Path, *vms: str, destination: str | None = None, purpose: Purpose = Purpose.MIGRATE
+    world: World,
+    state: Path,
+    *vms: str,
+    destination: str | None = None,
+    purpose: Purpose = Purpose.MIGRATE,
+    **storage: str,
 ) -> RunReport | None:
     """Plan and carry out as the role does; ``None`` when planning refuses a VM."""
-    options = {"state_dir": str(state), "vms": list(vms), "policy": "any"}
+    options = {"state_dir": str(state), "vms": list(vms), "policy": "any", **storage}
     options |= {"destination": destination} if destination else {}
     params = ArgumentSpecValidator(deepcopy(SPEC)).validate(options).validated_parameters
     estate = world.estate()
@@ -158,6 +163,29 @@ def test_a_run_of_other_vms_is_not_resumed(tmp_path: Path) -> None:
     assert report is not None
     assert report.resumed
     assert [name for name in last_events(state) if name != "run_finished"] == []
+
+
+@pytest.mark.parametrize("landed", [True, False])
+def test_files_of_a_killed_move_end_where_the_last_call_says(tmp_path: Path, landed: bool) -> None:
+    def to(store: str) -> Any:
+        def move(world: World, state: Path) -> Any:
+            world.files.setdefault("vm-1", {0: "ds-1", 2000: "ds-1"})
+            return migrate(world, state, "ml-1", scope="storage", datastore=store)
+
+        return move
+
+    for again in ("ds-2", "ds-1"):
+        for world, state in killed_at_every_call(to("ds-2"), tmp_path / again, 1):
+            if landed:
+                land(world)
+            report = to(again)(world, state)
+            if report is None:  # a task still moves the VM elsewhere
+                land(world)
+                report = to(again)(world, state)
+            assert report is not None
+            assert set(world.files["vm-1"].values()) == {again}
+            assert world.where == {"vm-1": SOURCE}
+            assert set(last_events(state)) <= {"run_finished"}
 
 
 def delete(world: World) -> None:

@@ -1,0 +1,338 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the files of VMs go: no datastore gets more than it has room for, and no VM a target that lacks its files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, InvalidInput, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import (
+    plan_diff,
+    plan_from_dict,
+    plan_id_of,
+    plan_lines,
+    plan_to_dict,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import deviations_from_approved, revalidate
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import (
+    next_home,
+    placements,
+    recorded_home,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import (
+    Plan,
+    PlanRequest,
+    Scope,
+    StorageRequest,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_datastores
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Datastore,
+    Estate,
+    Part,
+    VmState,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import decode_home, encode_home
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders.estates import GIB, estate, host, plan_all, vm
+
+BOTH = StorageRequest(scope=Scope.BOTH)
+
+
+def store(moid: str, hosts: str, free: int = 500, **changes: Any) -> Datastore:
+    """A datastore that hosts of these numbers reach; sizes in GiB."""
+    reached = frozenset(f"host-{number}" for number in hosts)
+    values = {"capacity_bytes": 1000 * GIB, "free_bytes": free * GIB, **changes}
+    return Datastore(moid, f"name-{moid}", reached, **values)
+
+
+def stored(number: int, *parts: tuple[str, int], **changes: Any) -> VmState:
+    """A VM whose own files and disks are on these datastores, with their sizes in GiB."""
+    made = tuple(
+        Part(1999 + n if n else 0, f"Hard disk {n}" if n else "files", moid, size * GIB)
+        for n, (moid, size) in enumerate(parts)
+    )
+    return vm(number, datastores=frozenset(part.datastore for part in made), parts=made, **changes)
+
+
+def world(stores: list[Datastore], *vms: VmState, hosts: int = 3) -> Estate:
+    known = {each.moid: each for each in stores}
+    made = [
+        host(n, datastores=frozenset(d.moid for d in stores if f"host-{n}" in d.hosts)) for n in range(1, hosts + 1)
+    ]
+    return estate(made, list(vms), datastores=known)
+
+
+def refused(plan: Plan) -> dict[str, str]:
+    assert plan.moves == ()
+    return {reason.check: reason.object for reason in plan.refusals[0].reasons}
+
+
+LOCAL = [store("a", "1"), store("b", "2"), store("c", "3", 900)]
+
+
+def test_a_vm_on_a_local_datastore_leaves_with_its_files_if_they_may_move() -> None:
+    here = world(LOCAL, stored(1, ("a", 1), ("a", 40)))
+    assert set(refused(plan_all(here))) == {"local_datastore", "missing_datastore"}
+    (move,) = plan_all(here, storage=BOTH).moves
+    assert {part.source for part in move.parts} == {"a"}
+    assert {part.target for part in move.parts} in ({"b"}, {"c"})
+    assert move.storage_bytes == 41 * GIB
+
+
+def test_files_that_the_target_reaches_stay() -> None:
+    shared = store("s", "123")
+    plan = plan_all(world([shared, *LOCAL], stored(1, ("s", 1), ("s", 40))), storage=BOTH)
+    assert [move.parts for move in plan.moves] == [()]
+    (move,) = plan_all(world([shared, *LOCAL], stored(1, ("s", 1), ("a", 40))), storage=BOTH).moves
+    assert [(part.label, part.moves) for part in move.parts] == [("files", False), ("Hard disk 1", True)]
+    assert move.parts[1].target == "s"  # a datastore that other hosts reach too
+
+
+def test_a_target_without_files_to_move_is_preferred() -> None:
+    here = world([store("s", "12"), store("c", "3")], stored(1, ("s", 1)))
+    full = replace(here.hosts["host-2"], memory_used_bytes=50 * GIB)
+    (move,) = plan_all(replace(here, hosts={**here.hosts, "host-2": full}), storage=BOTH).moves
+    assert (move.target, move.parts) == ("host-2", ())
+
+
+@pytest.mark.parametrize(
+    ("target", "request_", "check"),
+    [
+        (store("b", "2", 40), BOTH, "no_capacity_datastore"),
+        (store("b", "2", 145), BOTH, "no_capacity_datastore"),  # 45 GiB above the headroom
+        (store("b", "2", in_service=False), BOTH, "no_datastore"),
+        (store("b", "2", read_only=frozenset({"host-2"})), BOTH, "no_datastore"),
+        (store("b", "2", free_bytes=None), BOTH, "no_datastore"),
+        (store("b", "2"), replace(BOTH, not_permitted=frozenset({"b"})), "no_datastore"),
+        (store("b", "2", in_service=False), replace(BOTH, datastores=frozenset({"b"})), "datastore_maintenance"),
+        (store("b", "2", free_bytes=None), replace(BOTH, datastores=frozenset({"b"})), "unreadable"),
+        (store("b", "3"), replace(BOTH, datastores=frozenset({"b"})), "datastore_unreached"),
+        (
+            store("b", "2"),
+            replace(BOTH, datastores=frozenset({"b"}), not_permitted=frozenset({"b"})),
+            "datastore_not_permitted",
+        ),
+        (store("b", "2"), replace(BOTH, homes={"vm-1": {0: "z"}}), "datastore_gone"),
+    ],
+)
+def test_a_datastore_that_cannot_take_the_files_is_a_reason(
+    target: Datastore, request_: StorageRequest, check: str
+) -> None:
+    here = world([store("a", "1"), target], stored(1, ("a", 1), ("a", 50)), hosts=2)
+    found = refused(plan_all(here, storage=request_))
+    assert check in found
+    assert found[check]
+    assert "local_datastore" not in found
+
+
+def test_the_shortage_is_given_in_figures() -> None:
+    here = world([store("a", "1"), store("b", "2", 130)], stored(1, ("a", 1), ("a", 50)), hosts=2)
+    (reason,) = plan_all(here, storage=BOTH).refusals[0].reasons
+    assert reason.hint.startswith("51 GiB needed; most free above the headroom: name-b with 30 GiB.")
+
+
+def test_parts_are_split_if_no_datastore_has_room_for_all() -> None:
+    here = world(
+        [store("a", "1"), store("b", "2", 160), store("c", "2", 150)], stored(1, ("a", 1), ("a", 50), ("a", 45))
+    )
+    (move,) = plan_all(here, storage=BOTH).moves
+    assert [part.target for part in move.parts] == ["b", "b", "c"]
+
+
+def test_a_disk_that_cannot_move_and_parts_that_are_unknown_are_refused() -> None:
+    fixed = stored(1, ("a", 1), ("a", 5))
+    fixed = replace(fixed, parts=(fixed.parts[0], replace(fixed.parts[1], fixed="several VMs may write to it")))
+    assert refused(plan_all(world(LOCAL, fixed), storage=BOTH)) == {
+        "disk_not_movable": "Hard disk 1 (several VMs may write to it)"
+    }
+    unknown = replace(fixed, parts=())
+    assert set(refused(plan_all(world(LOCAL, unknown), storage=BOTH))) >= {"unreadable"}
+
+
+def test_an_image_on_a_local_datastore_still_keeps_its_vm() -> None:
+    disks = stored(1, ("a", 1))
+    image = replace(disks, datastores=frozenset({"a", "iso"}))
+    here = world([*LOCAL, store("iso", "1")], image)
+    assert "missing_datastore" in refused(plan_all(here, storage=BOTH))
+
+
+def test_with_scope_storage_the_vm_stays_on_its_host() -> None:
+    request = StorageRequest(Scope.STORAGE, frozenset({"b", "s"}), disks={"Hard disk 2": frozenset({"t"})})
+    stores = [store("a", "1"), store("b", "2"), store("s", "1"), store("t", "1")]
+    here = world(stores, stored(1, ("a", 1), ("a", 5), ("a", 5)))
+    plan = plan_all(here, storage=request)
+    (move,) = plan.moves
+    assert (move.source, move.target, move.changes_host) == ("host-1", "host-1", False)
+    assert [part.target for part in move.parts] == ["s", "s", "t"]
+    assert plan_lines(plan)[0] == "ml-1: esx-1 [name-a] → esx-1 [name-s, name-t]"
+    assert plan_diff(plan)["before"] == "ml-1: esx-1 [name-a]\n"
+    settled = plan_all(world(stores, stored(1, ("s", 1), ("s", 5), ("t", 5))), storage=request)
+    assert (settled.moves, settled.settled) == ((), ("ml-1",))
+
+
+def test_a_way_home_needs_no_headroom_and_goes_to_exactly_the_recorded_datastores() -> None:
+    here = world([store("a", "1", 52), store("b", "2")], stored(1, ("b", 1), ("b", 50), on=2), hosts=2)
+    homes = {"vm-1": {0: "a", 2000: "a"}}
+    request = {"vms": ("vm-1",), "destinations": {"vm-1": "host-1"}, "storage": StorageRequest(homes=homes)}
+    (move,) = make_plan(here, PlanRequest(**request)).moves  # type: ignore[arg-type]
+    assert (move.target, move.targets) == ("host-1", homes["vm-1"])
+    at_home = world([store("a", "1", 52), store("b", "12")], stored(1, ("b", 1), ("b", 50)), hosts=2)
+    (files,) = make_plan(at_home, PlanRequest(**request)).moves  # type: ignore[arg-type]
+    assert (files.changes_host, files.targets) == (False, homes["vm-1"])
+
+
+@st.composite
+def stores_and_vms(draw: st.DrawFn) -> Estate:
+    count = draw(st.integers(2, 5))
+    numbers = [str(n) for n in range(1, count + 1)]
+    stores = [
+        store(
+            f"ds-{n}", "".join(draw(st.sets(st.sampled_from(numbers), min_size=1))), draw(st.integers(0, 300)),
+            in_service=draw(st.integers(0, 5)) > 0,
+        )
+        for n in range(draw(st.integers(1, 6)))
+    ]  # fmt: skip
+    here = [d.moid for d in stores if "host-1" in d.hosts]
+    if not here:
+        stores.append(store("ds-x", "1", 100))
+        here = ["ds-x"]
+    parts = st.lists(st.tuples(st.sampled_from(here), st.integers(0, 90)), min_size=1, max_size=3)
+    return world(stores, *(stored(n, *draw(parts)) for n in range(draw(st.integers(0, 8)))), hosts=count)
+
+
+@given(stores_and_vms(), st.sampled_from([Scope.COMPUTE, Scope.BOTH]), st.sampled_from([0.0, 0.1]))
+def test_no_datastore_gets_too_much_and_every_target_reaches_all_files(
+    here: Estate, scope: Scope, headroom: float
+) -> None:
+    plan = plan_all(here, storage=StorageRequest(scope=scope, headroom=headroom))
+    assert len(plan.moves) + len(plan.refusals) == len(here.vms)
+    arriving: Counter[str] = Counter()
+    for move in plan.moves:
+        machine = here.vms[move.vm]
+        after = {**machine.places, **move.targets}
+        assert all(move.target in here.datastores[moid].hosts for moid in after.values())
+        assert move.sources in ({}, machine.places)
+        assert not (move.parts and scope is Scope.COMPUTE)
+        for part in move.parts:
+            assert here.datastores[part.target].in_service or not part.moves
+            arriving[part.target] += part.size * part.moves
+    for moid, size in arriving.items():
+        assert size <= here.datastores[moid].free_bytes - headroom * here.datastores[moid].capacity_bytes or size == 0  # type: ignore[operator]
+
+
+def moved_plan() -> tuple[Estate, Plan]:
+    here = world([store("a", "1"), store("b", "2")], stored(1, ("a", 1), ("a", 40)), hosts=2)
+    return here, plan_all(here, storage=BOTH)
+
+
+def test_datastores_belong_to_what_a_plan_decides() -> None:
+    _here, plan = moved_plan()
+    assert plan_from_dict(plan_to_dict(plan)) == plan
+    (move,) = plan.moves
+    other = replace(move, parts=tuple(replace(part, target="z") for part in move.parts))
+    assert plan_id_of(replace(plan, moves=(other,))) != plan.plan_id
+    older = plan_to_dict(replace(plan, moves=(replace(move, parts=()),)))
+    del older["moves"][0]["parts"]
+    older["plan_id"] = plan_id_of(replace(plan, moves=(replace(move, parts=()),)))
+    assert plan_from_dict(older).moves[0].parts == ()
+
+
+def test_files_that_are_elsewhere_and_a_datastore_that_filled_up_are_drift() -> None:
+    here, plan = moved_plan()
+    assert revalidate(plan, here) == ()
+    full = replace(here, datastores={**here.datastores, "b": store("b", "2", 7)})
+    (drift,) = revalidate(plan, full)
+    assert drift.what == "the datastore name-b has only 7 GiB free"
+    gone = replace(here, datastores={"a": here.datastores["a"]})
+    assert "cannot put files on the datastore name-b" in revalidate(plan, gone)[0].what
+    elsewhere = replace(here.vms["vm-1"], parts=tuple(replace(p, datastore="c") for p in here.vms["vm-1"].parts))
+    assert "is on another datastore than name-a" in revalidate(plan, replace(here, vms={"vm-1": elsewhere}))[0].what
+    grown = stored(1, ("a", 1), ("a", 40), ("a", 1))
+    assert "other disks" in revalidate(plan, replace(here, vms={"vm-1": grown}))[0].what
+    done = stored(1, ("b", 1), ("b", 40), on=2)
+    assert revalidate(plan, replace(here, vms={"vm-1": done})) == ()
+    half = stored(1, ("a", 1), ("a", 40), on=2)
+    assert revalidate(plan, replace(here, vms={"vm-1": half})) != ()
+
+
+def test_another_datastore_than_approved_is_a_deviation() -> None:
+    here, plan = moved_plan()
+    (move,) = plan.moves
+    other = replace(move, parts=tuple(replace(part, target="z", target_name="other") for part in move.parts))
+    approved = replace(plan, moves=(other,))
+    (found,) = deviations_from_approved(approved, plan, here)
+    assert found.what == "it would move to esx-2 [name-b]; approved is esx-2 [other]"
+    done = replace(here, vms={"vm-1": stored(1, ("b", 1), ("b", 40), on=2)})
+    assert deviations_from_approved(plan, replace(plan, moves=()), done) == ()
+
+
+def test_a_home_keeps_the_datastores_of_the_first_evacuation() -> None:
+    here, plan = moved_plan()
+    (move,) = plan.moves
+    home = next_home(here.vms["vm-1"], move, None, run_id="r", recorded_at="2026-01-01T00:00:00Z")
+    assert home.datastores == {0: "a", 2000: "a"}
+    assert decode_home("vm-1", encode_home(home)) == home
+    away = replace(stored(1, ("b", 1), ("b", 40), on=2), attributes={"liveml_home": encode_home(home)})
+    after = replace(here, vms={"vm-1": away})
+    (place,) = placements(after, {})
+    assert place.outcome == "away"
+    again = replace(
+        move, source="host-2", target="host-3", parts=tuple(replace(p, source="b", target="c") for p in move.parts)
+    )
+    later = next_home(away, again, recorded_home(after, away, {}), run_id="s", recorded_at="2026-01-02T00:00:00Z")
+    assert (later.host, later.datastores, later.files[0].target) == ("host-1", {0: "a", 2000: "a"}, "c")
+    compute = next_home(away, replace(again, parts=()), home, run_id="s", recorded_at="2026-01-02T00:00:00Z")
+    assert compute.files == home.files
+
+
+@pytest.mark.parametrize(
+    ("machine", "outcome"),
+    [
+        (stored(1, ("a", 1), ("a", 40)), "home"),
+        (stored(1, ("b", 1), ("b", 40)), "away"),
+        (stored(1, ("a", 1), ("b", 40)), "away"),
+    ],
+)
+def test_a_vm_is_home_only_with_its_files(machine: VmState, outcome: str) -> None:
+    here, plan = moved_plan()
+    home = next_home(here.vms["vm-1"], plan.moves[0], None, run_id="r", recorded_at="2026-01-01T00:00:00Z")
+    back = replace(machine, attributes={"liveml_home": encode_home(home)})
+    (place,) = placements(replace(here, vms={"vm-1": back}), {})
+    assert place.outcome == outcome
+    if outcome == "away":
+        assert place.sentence == "ml-1 is on esx-1, its home, but its files are away from name-a."
+
+
+def test_a_datastore_that_was_added_again_is_found_by_its_name() -> None:
+    here, plan = moved_plan()
+    home = next_home(here.vms["vm-1"], plan.moves[0], None, run_id="r", recorded_at="2026-01-01T00:00:00Z")
+    again = replace(store("new", "1"), name="name-a")
+    estate_now = replace(here, datastores={"new": again, "b": here.datastores["b"]})
+    found = recorded_home(estate_now, replace(here.vms["vm-1"], attributes={"liveml_home": encode_home(home)}), {})
+    assert found is not None
+    assert found.datastores == {0: "new", 2000: "new"}
+
+
+def test_datastores_are_found_by_name_moid_and_cluster() -> None:
+    stores = [store("a", "1", cluster="gold"), store("b", "1", cluster="gold"), store("c", "1", cluster="name-a")]
+    here = world(stores)
+    assert find_datastores(here, "name-b") == {"b"}
+    assert find_datastores(here, "c") == {"c"}
+    assert find_datastores(here, "gold") == {"a", "b"}
+    with pytest.raises(Ambiguous, match="A datastore and a datastore cluster are named name-a"):
+        find_datastores(here, "name-a")
+    with pytest.raises(NotFound) as missing:
+        find_datastores(here, "golt")
+    assert "gold" in missing.value.hint
+    with pytest.raises(InvalidInput):
+        find_datastores(here, "")
