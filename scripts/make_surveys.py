@@ -41,7 +41,18 @@ SURVEYS: dict[str, tuple[str, frozenset[str]]] = {
     # The playbook sets what is different on the way home.
     "restore_fault_domain": (
         "fault_domain",
-        frozenset(f"fault_domain_{option}" for option in ("state", "exclude_hosts", "memory_headroom", "cpu_headroom")),
+        frozenset(
+            f"fault_domain_{option}"
+            for option in (
+                "state",
+                "exclude_hosts",
+                "memory_headroom",
+                "cpu_headroom",
+                "scope",
+                "datastore",
+                "storage_headroom",
+            )
+        ),
     ),
     # A person who launches a check does not decide whether an event may evacuate without approval.
     "check_hardware_event": (
