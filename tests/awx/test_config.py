@@ -54,6 +54,7 @@ UNASKED = {
     "options",
     "notify",
     "aliases",
+    "disk_datastores",
 }
 
 
