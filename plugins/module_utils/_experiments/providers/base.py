@@ -19,6 +19,9 @@ from .probe import NO_ANSWER
 
 LONGEST_LOOK = 300.0  # seconds; so many runs as can be read in this time are looked at
 GUEST_LOOK = 30.0  # the same for a server in a VM, which may be slow on purpose
+ROOM = 256 << 20  # bytes of memory for what is remembered of the runs of a server
+GUEST_ROOM = 2 << 20  # the same for a server in a VM; 16 of them are asked at a time
+RUN_BYTES, MARK_BYTES = 300, 300  # of memory that a run and a mark take, besides their names
 PAUSE_SECONDS = 0.25  # at least, between two looks
 
 
@@ -87,10 +90,19 @@ class Source(ABC):
         """Whether the source is asked at an address inside the VM (and credentials go there)."""
         return "{address}" in self.url
 
+    def server_named_by(self, target: Target) -> str:
+        """The server that the name of a VM chooses; "" if the settings choose it. Raises UnusableAddress."""
+        return ""
+
     @property
     def longest_look(self) -> float:
         """Seconds that one look at all runs of a server may last."""
         return GUEST_LOOK if self.in_guest else LONGEST_LOOK
+
+    @property
+    def room(self) -> int:
+        """Bytes of memory for what is remembered of the runs of a server."""
+        return GUEST_ROOM if self.in_guest else ROOM
 
     @abstractmethod
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
@@ -152,7 +164,7 @@ class Search:
     """The runs that advanced, and how much was looked at.
 
     ``runs`` were seen; ``unread`` of them could not be read in any look. ``whole`` is whether a look reached the last one
-    within ``longest`` seconds.
+    within ``longest`` seconds, ``full`` whether one did not because there are too many.
     """
 
     found: tuple[Advance, ...]
@@ -160,33 +172,74 @@ class Search:
     unread: int
     whole: bool
     longest: float = LONGEST_LOOK
+    full: bool = False
 
     @property
     def detail(self) -> str:
         """What limits the search, to be added to a sentence; "" if nothing does."""
         parts = [f"{self.unread} of them could not be read"] if self.unread else []
         if not self.whole:
-            parts.append(f"more could not be looked at in {self.longest:.0f} s")
+            why = "because there are too many" if self.full else f"in {self.longest:.0f} s"
+            parts.append(f"more could not be looked at {why}")
         return "".join(f"; {part}" for part in parts)
 
 
 Look = Callable[[Container[str]], Iterable[Seen]]
 
 
+class Runs:
+    """What was seen of runs so far, in ``room`` bytes of memory."""
+
+    def __init__(self, room: int) -> None:
+        self.first: dict[str, Mapping[str, Mark]] = {}
+        self.found: dict[str, Advance] = {}
+        self.unread: set[str] = set()
+        self.full = False
+        self._room = room
+
+    @property
+    def known(self) -> set[str]:
+        """All runs that were seen."""
+        return self.first.keys() | self.unread
+
+    def notice(self, seen: Seen) -> bool:
+        """Compare what a look saw of a run with what the first look saw of it. False if there is no room for the run."""
+        key = seen.experiment.asked_id
+        if key not in self.first and not self._has_room(key, seen.marks):
+            self.full = True
+            return False
+        if seen.marks is None:
+            self.unread.add(key)
+            return True
+        before = self.first.setdefault(key, seen.marks)
+        changed = {name: mark for name, mark in seen.marks.items() if before.get(name) != mark}
+        if changed and key not in self.found:
+            self.found[key] = Advance(seen.experiment, changed)
+        return True
+
+    def _has_room(self, key: str, marks: Mapping[str, Mark] | None) -> bool:
+        new = 0 if key in self.unread else RUN_BYTES + len(key)
+        new += sum(MARK_BYTES + len(name) for name in marks or ())
+        self._room -= new
+        return self._room >= 0
+
+
 def advancing(
-    look: Look, seconds: float, *, longest: float | None = None, clock: Callable[[], float] = time.monotonic
+    look: Look,
+    seconds: float,
+    *,
+    longest: float = LONGEST_LOOK,
+    room: int = ROOM,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Search:
     """The runs whose progress changes between the first look and one that begins up to ``seconds`` after its end.
 
     Servers that only keep records show a killed run as running forever, so a run that does not advance is not an
     experiment. There may be tens of thousands of them, so ``look`` reads all with few questions; it may omit those whose
-    ids are in the given container. A look ends after ``longest`` seconds (``LONGEST_LOOK``), so the search is bounded. Raises
-    NO_ANSWER if the server stops to answer before a run was found.
+    ids are in the given container. A look ends after ``longest`` seconds, or when ``room`` bytes of memory are used, so the search
+    is bounded. Raises NO_ANSWER if the server stops to answer before a run was found.
     """
-    longest = LONGEST_LOOK if longest is None else longest
-    first: dict[str, Mapping[str, Mark]] = {}
-    found: dict[str, Advance] = {}
-    unread: set[str] = set()
+    runs = Runs(room)
     whole = False
     error: Exception | None = None
     end: float | None = None
@@ -194,9 +247,8 @@ def advancing(
         began = clock()
         try:
             error = None
-            for seen in look(found):
-                _notice(seen, first, found, unread)
-                if clock() - began > longest:
+            for seen in look(runs.found):
+                if not runs.notice(seen) or clock() - began > longest:
                     break
             else:
                 whole = True
@@ -204,23 +256,12 @@ def advancing(
             if end is None:
                 raise
             error = failed
-        if len(found) == len(first.keys() | unread) or (end is not None and began >= end):
+        if len(runs.found) == len(runs.known) or (end is not None and began >= end):
             break
         end = clock() + seconds if end is None else end
         # A look at many runs keeps the server busy, so there is a pause of the same length. The last look is at the end.
         time.sleep(min(max(PAUSE_SECONDS, clock() - began), max(0.0, end - clock())))
-    if error is not None and not found:
+    if error is not None and not runs.found:
         raise error
-    return Search(tuple(found.values()), len(first.keys() | unread), len(unread - first.keys()), whole, longest)
-
-
-def _notice(seen: Seen, first: dict[str, Mapping[str, Mark]], found: dict[str, Advance], unread: set[str]) -> None:
-    """Compare what a look saw of a run with what the first look saw of it."""
-    key = seen.experiment.asked_id
-    if seen.marks is None:
-        unread.add(key)
-        return
-    before = first.setdefault(key, seen.marks)
-    changed = {name: mark for name, mark in seen.marks.items() if before.get(name) != mark}
-    if changed and key not in found:
-        found[key] = Advance(seen.experiment, changed)
+    unread = len(runs.unread - runs.first.keys())
+    return Search(tuple(runs.found.values()), len(runs.known), unread, whole and not runs.full, longest, runs.full)

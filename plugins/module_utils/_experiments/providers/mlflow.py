@@ -65,6 +65,8 @@ FEW_RUNS = 100
 PAGE_SECONDS = 60.0
 EXPERIMENTS_PER_PAGE = 1000
 MAX_EXPERIMENTS = 100_000  # on a server
+GUEST_EXPERIMENTS = 5_000  # the same in a VM
+MAX_ID = 200  # characters; MLflow's own ids have up to 32
 EXPERIMENTS_PER_SEARCH = 500  # databases limit the values of a question
 WITH_EVERYTHING = ("epoch",)  # logged beside each metric, several times per step: not a sign of a new start
 QUIET_SECONDS = 2.0
@@ -92,9 +94,13 @@ class Mlflow(UrlSource):
         with Tracking(Probe(endpoint, page, self._limits), self.longest_look) as server:
             known = server.found("experiments", {"max_results": EXPERIMENTS_PER_PAGE})
             named = (exact(experiment.get("experiment_id")) for experiment in known)
-            ids = list(itertools.islice(filter(None, named), MAX_EXPERIMENTS))
+            most = GUEST_EXPERIMENTS if self.in_guest else MAX_EXPERIMENTS
+            ids = list(itertools.islice((name for name in named if 0 < len(name) <= MAX_ID), most))
             search = advancing(
-                lambda _found: self._look(server, ids, endpoint, target), seconds, longest=self.longest_look
+                lambda _found: self._look(server, ids, endpoint, target),
+                seconds,
+                longest=self.longest_look,
+                room=self.room,
             )
         found = [self._watched(advance) for advance in search.found]
         return found, self._none_advanced(search, target, seconds)

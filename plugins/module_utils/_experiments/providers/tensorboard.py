@@ -90,7 +90,10 @@ class Tensorboard(UrlSource):
         seconds = max(self._settings["advance_timeout"], 2 * (min(reload, longest_wait) + flush))
         limits, askers = self._limits, GUEST_ASKERS if self.in_guest else ASKERS
         search = advancing(
-            lambda found: look(endpoint, runs, series, found, limits, askers), seconds, longest=self.longest_look
+            lambda found: look(endpoint, runs, series, found, limits, askers),
+            seconds,
+            longest=self.longest_look,
+            room=self.room,
         )
         found = [watched(advance) for advance in search.found]
         return found, f"none of {search.runs} runs advanced in {seconds:.0f} s{search.detail}"

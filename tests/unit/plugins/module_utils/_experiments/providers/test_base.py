@@ -80,6 +80,31 @@ def test_a_search_is_bounded(now: list[float]) -> None:
     assert search.detail == "; more could not be looked at in 300 s"
 
 
+@pytest.mark.parametrize(
+    "marks",
+    [{"loss": 1}, {"loss": None}, {f"{n:01000}": 1 for n in range(50)}, {}],
+    ids=["usual", "unread", "large", "empty"],
+)
+def test_what_is_remembered_of_a_hostile_server_is_bounded(now: list[float], marks: dict[str, int | None]) -> None:
+    looked, live = [0], {"runs": 0}
+
+    def look(_found: Container[str]) -> Iterator[Seen]:
+        for n in range(10**6):
+            looked[0] += 1
+            now[0] += 1e-5
+            live["runs"] += n == 0
+            step = {"": (live["runs"], 0.0)} if n == 0 else {name: (step, 0.0) for name, step in marks.items() if step}
+            run = Experiment("vm-1", "ML-1", "mlflow", f"{n:0200}", "", "http://a")
+            yield Seen(run, None if None in marks.values() and n else step)
+
+    search = advancing(look, 3.0, room=1 << 20, clock=lambda: now[0])
+    assert [advance.experiment.id for advance in search.found] == [f"{0:0200}"], "those that were seen are compared"
+    assert search.runs * 500 <= 1 << 20
+    assert (search.whole, search.full) == (False, True)
+    assert "more could not be looked at because there are too many" in search.detail
+    assert looked[0] < 40_000
+
+
 def test_an_answer_that_fails_later_does_not_hide_what_was_found(now: list[float]) -> None:
     runs = Runs(now, 3, live=0)
 
