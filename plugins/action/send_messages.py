@@ -12,7 +12,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.messages import EVENTS, About, messages
-from ansible_collections.liveml.vsphere.plugins.plugin_utils._courier import Courier, complaint_about
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._courier import Courier, checked_hooks
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_for_a_program
 
 display = Display()
@@ -41,9 +41,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         """Send the messages of each event, unless it is check mode."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validated, given = self.validate_argument_spec(SPEC)
-        hooks = given["hooks"]
-        if wrong := complaint_about(hooks):
-            return {**result, "failed": True, "msg": wrong}
+        try:
+            hooks = checked_hooks(given["hooks"])
+        except ValueError as error:
+            return {**result, "failed": True, "msg": str(error)}
         about = About(
             subject=given["subject"],
             failure=given["failure"],

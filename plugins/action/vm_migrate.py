@@ -38,7 +38,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._display.messages i
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry, RunResumed, RunStarted
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._alarms import Alarms
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._apart import Apart
-from ansible_collections.liveml.vsphere.plugins.plugin_utils._courier import Courier, complaint_about
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._courier import Courier, checked_hooks
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, leave_note
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_for_a_program
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import with_login
@@ -89,9 +89,11 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = with_login(self._task.args, task_vars or {}, self._templar.template)
         # The module does not get them: they contain secrets, and it sends nothing.
-        hooks, subject = arguments.pop("hooks", None) or [], str(arguments.pop("subject", "") or "A run")
-        if wrong := complaint_about(hooks):
-            return {**result, "failed": True, "msg": wrong}
+        given, subject = arguments.pop("hooks", None) or [], str(arguments.pop("subject", "") or "A run")
+        try:
+            hooks = checked_hooks(given)
+        except ValueError as error:
+            return {**result, "failed": True, "msg": str(error)}
         local = self._connection.transport == "local"
         if local and not self._task.check_mode:
             leave_note(os.getppid(), _state_dir(arguments), arguments.get("host"))

@@ -17,27 +17,28 @@ from ansible.plugins.loader import module_loader
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import printable
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.deliveries import (
     MODULES,
-    complaint,
     delivery,
     without_secrets,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.messages import Hook, Message
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._hooks import typed_hooks
 
 
-def complaint_about(hooks: Sequence[Hook]) -> str:
-    """Why a hook cannot work, also because a collection is not installed; "" if all can."""
-    for hook in hooks:
-        if wrong := complaint(hook):
-            return wrong
-        kind = hook["kind"]
+def checked_hooks(hooks: Any) -> list[Hook]:
+    """The hooks, each value in the type of its key. Raises ValueError with a sentence if one cannot work.
+
+    It cannot either if a collection is not installed.
+    """
+    found = typed_hooks(hooks)
+    for kind in (hook["kind"] for hook in found):
         module = MODULES[kind]
         collection = module.rpartition(".")[0]
         if collection != "ansible.builtin" and not module_loader.find_plugin_with_context(module).resolved:
-            return (
+            raise ValueError(
                 f"A hook of kind {kind} needs the module {module}, which is not installed. "
                 f"Run ansible-galaxy collection install {collection}, or use kind webhook."
             )
-    return ""
+    return found
 
 
 class Courier:

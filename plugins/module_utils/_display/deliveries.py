@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, unquote
 
 from .messages import Hook, Message
 
@@ -25,6 +26,7 @@ MODULES = {
 }
 NEEDED = {"slack": "token", "teams": "url", "webhook": "url"}  # the key without which a hook of a kind cannot work
 SECRETS = ("password", "token", "url")  # keys of a hook whose values must not be shown, besides its headers
+MIN_PART = 4  # characters of a part of a secret that is not shown; shorter ones are in each text
 # Texts that are longer are refused or cut by the other side. Teams counts the bytes of the whole request, and its limit of 28 KB
 # has been seen to be lower in fact. Sources: Microsoft's pages on incoming webhooks, ServiceNow's on journal fields and on fields
 # of type string, Atlassian's on the description and the summary of an issue.
@@ -61,22 +63,54 @@ def attaches(hook: Hook, message: Message) -> bool:
 
 def complaint(hook: Hook) -> str:
     """Why a hook cannot work, "" if it can."""
-    kind, form = hook.get("kind"), hook.get("format") or "liveml"
-    if kind not in MODULES:
-        return f"value of kind must be one of: {', '.join(MODULES)}, got: {kind}"
-    if form not in FORMATS:
-        return f"value of format must be one of: {', '.join(FORMATS)}, got: {form}"
+    for key, known in (("kind", MODULES), ("format", FORMATS)):
+        value = hook.get(key) or ("liveml" if key == "format" else None)
+        if not isinstance(value, str) or value not in known:
+            got = value if isinstance(value, str) else type(value).__name__
+            return f"value of {key} must be one of: {', '.join(known)}, got: {got}."
+    if not _is_recipients(hook.get("to")):
+        return "to must be an address, a list of addresses, or a mapping of owner to addresses."
+    kind = hook["kind"]
     needed = NEEDED.get(kind)
     return f"A hook of kind {kind} needs {needed}." if needed and not hook.get(needed) else ""
 
 
+def _is_recipients(to: Any) -> bool:
+    if isinstance(to, Mapping):
+        return all(isinstance(owner, str) and not isinstance(each, Mapping) for owner, each in to.items()) and all(
+            map(_is_recipients, to.values())
+        )
+    return to is None or isinstance(to, str) or (isinstance(to, list) and all(isinstance(each, str) for each in to))
+
+
 def without_secrets(hook: Hook, text: str) -> str:
-    """A text about the delivery without the secrets of the hook."""
+    """A text about the delivery without the secrets of the hook, also where it repeats a part of one or writes it in another way."""
+    for form in sorted(_secret_forms(hook), key=len, reverse=True):
+        text = text.replace(form, "********")
+    return text
+
+
+def _secret_forms(hook: Hook) -> set[str]:
     headers = hook.get("headers")
     values = [hook.get(name) for name in SECRETS] + (list(headers.values()) if isinstance(headers, Mapping) else [])
-    for secret in sorted({str(value) for value in values if value}, key=len, reverse=True):
-        text = text.replace(secret, "********")
-    return text
+    whole = {str(value) for value in values if value}
+    parts = {part for value in whole for part in (*value.split(), *_parts(value)) if len(part) >= MIN_PART}
+    return {form for value in whole | parts for form in _written(value) if form.strip()}
+
+
+def _parts(url: str) -> Iterator[str]:
+    """What an error may repeat of a URL without its beginning; its server is not a secret."""
+    after = url.partition("://")[2]
+    login, _at, rest = after.rpartition("@")
+    yield from (login, *login.split(":", 1))
+    path = rest[len(re.split("[/?#]", rest, maxsplit=1)[0]) :]
+    yield from (path, path[1:], *re.split("[?#]", path))
+
+
+def _written(value: str) -> Iterator[str]:
+    """A text as errors write it: as it is, with escapes as Python or JSON, and as in a URL or a header."""
+    for form in (value, value.strip(), quote(value, errors="replace"), unquote(value)):
+        yield from (form, repr(form)[1:-1], json.dumps(form)[1:-1])
 
 
 def _mail(hook: Hook, message: Message, attached: bool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._display import deliveries
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.messages import About, messages
-from ansible_collections.liveml.vsphere.plugins.plugin_utils._courier import Courier, complaint_about
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._courier import Courier, checked_hooks
 
 HOOK = {"kind": "mail", "to": "a@example.com", "password": "pw-1"}
 
@@ -79,7 +79,42 @@ def test_a_recipient_that_was_refused_is_a_failure(report: Path) -> None:
 
 
 def test_hooks_that_cannot_work_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert complaint_about([HOOK, {"kind": "webhook", "url": "x"}]) == ""
-    assert "must be one of: mail, slack" in complaint_about([{"kind": "pigeon"}])
+    assert checked_hooks([HOOK, {"kind": "webhook", "url": "x"}]) == [HOOK, {"kind": "webhook", "url": "x"}]
+    with pytest.raises(ValueError, match="must be one of: mail, slack"):
+        checked_hooks([{"kind": "pigeon"}])
     monkeypatch.setitem(deliveries.MODULES, "mail", "acme.missing.mail")
-    assert "ansible-galaxy collection install acme.missing" in complaint_about([HOOK])
+    with pytest.raises(ValueError, match=r"ansible-galaxy collection install acme\.missing"):
+        checked_hooks([HOOK])
+
+
+def test_values_of_hooks_get_the_types_of_their_keys() -> None:
+    given = {"kind": "webhook", "url": "x", "when": "stall", "owners": "a,b", "validate_certs": "no", "port": "25"}
+    typed = {"when": ["stall"], "owners": ["a", "b"], "validate_certs": False, "port": 25}
+    assert checked_hooks([given]) == [{**given, **typed}]
+
+
+@pytest.mark.parametrize(
+    "hooks",
+    [
+        {"kind": "mail", "password": "CANARY"},
+        "CANARY",
+        ["CANARY"],
+        [None],
+        [{"kind": ["mail"]}],
+        [{"kind": "webhook", "url": "CANARY", "format": {"a": "CANARY"}}],
+        [{"kind": "webhook", "url": "CANARY", "when": 5}],
+        [{"kind": "webhook", "url": "CANARY", "when": ["never"]}],
+        [{"kind": "webhook", "url": "CANARY", "owners": {"a": 1}}],
+        [{"kind": "webhook", "url": "CANARY", "fields": ["CANARY"]}],
+        [{"kind": "webhook", "url": "CANARY", "headers": ["CANARY"]}],
+        [{"kind": "mail", "to": 5}],
+        [{"kind": "mail", "to": {"a": {"b": "c"}}}],
+        [{"kind": "mail", "to": {5: "c"}}],
+        [{"kind": "mail", "port": "x"}],
+    ],
+    ids=str,
+)
+def test_hooks_of_wrong_types_are_one_sentence_without_their_values(hooks: Any) -> None:
+    with pytest.raises(ValueError, match=r"^[^\n]+\.$") as caught:
+        checked_hooks(hooks)
+    assert "CANARY" not in str(caught.value)

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import json
+from http.client import HTTPException
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.deliveries import (
@@ -92,6 +94,32 @@ def test_what_is_said_of_a_failure_has_no_secret() -> None:
     hook = {"kind": "webhook", "url": "https://x/s3cret", "token": "", "password": "pw-1", "headers": {"A": "Bearer b"}}
     said = without_secrets(hook, "no https://x/s3cret with pw-1 and Bearer b")
     assert said == "no ******** with ******** and ********"
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        {"url": "https://hooks.example.com/services/CANARY 1"},
+        {"url": "https://hooks.example.com/CANARY\n"},
+        {"url": "https://hooks.example.com/x?sig=CANARY 1#CANARY"},
+        {"url": "https://bob:CANARY@hooks.example.com/x"},
+        {"url": "https://hooks.example.com/x", "headers": {"Authorization": "Bearer CANARY\n"}},
+        {"url": "https://hooks.example.com/x", "headers": {"X-Key": "CANARY\u00e9\u2028"}},
+    ],
+    ids=str,
+)
+def test_no_error_of_python_brings_a_part_of_a_secret_into_a_message(hook: dict[str, Any]) -> None:
+    with pytest.raises((HTTPException, OSError, ValueError)) as caught:
+        urlopen(Request(hook["url"], headers=hook.get("headers", {})), timeout=0.01)
+    for text in (str(caught.value), repr(caught.value), f"POST {hook['url']!r} {hook.get('headers')}"):
+        assert "CANARY" not in without_secrets(hook, text)
+
+
+@pytest.mark.parametrize("text", ["no /T0/CANARY", "no T0%2FCANARY", "no \"b'Bearer CANARY\\n'\"", "no CANARY"])
+def test_a_secret_that_is_written_in_another_way_is_not_shown(text: str) -> None:
+    hook = {"url": "https://x/T0/CANARY", "token": "T0/CANARY", "headers": {"Authorization": "Bearer CANARY\n"}}
+    assert without_secrets(hook, text).startswith("no ")
+    assert "CANARY" not in without_secrets(hook, text)
 
 
 def texts_of(value: Any) -> list[str]:
