@@ -288,6 +288,7 @@ def read_request(path: Path) -> MaintenanceRequest:
             hint="Use letters, digits, dots, dashes and underscores",
             option="path",
         )
+    refuse_links(path)
     try:
         text = content_of(path, MAX_BYTES + 1).decode()
     except OSError as error:
@@ -308,6 +309,14 @@ def content_of(path: Path, size: int) -> bytes:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
         return stream.read(size)
+
+
+def refuse_links(path: Path) -> None:
+    """Raise InvalidInput if the record or the evidence of a request would be somewhere else: a link leads out of the repository."""
+    evidence = path.parent / "evidence"
+    link = next((each for each in (evidence, evidence / path.stem) if each.is_symlink()), None)
+    if link is not None:
+        raise InvalidInput(f"{link} is a link", hint="Remove it: evidence is kept in this repository", option="path")
 
 
 def read_json(path: Path) -> object:

@@ -113,6 +113,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     path = Path(module.params["path"])
     if path.suffix != ".prom":
         raise InvalidInput(f"{path} does not end with .prom", hint="node_exporter reads only such files", option="path")
+    if path.is_symlink():  # others may write the folder, and the diff shows what the file has
+        raise InvalidInput(f"{path} is a link", hint="Find out who put it there, and remove it", option="path")
     try:
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         changed = before != text or path.stat().st_mode & 0o777 != MODE

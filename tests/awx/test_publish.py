@@ -130,10 +130,18 @@ def test_evidence_is_copied_once_to_every_kind_of_place(
     seen = dict(line.partition("=")[::2] for line in (tmp_path / "environment").read_text().splitlines())
     assert [seen[name] for name in SECRETS] == ["", ""], "programs of others get no passwords"
 
-    again = publish(tmp_path, run_folder, *places)
-    assert again.returncode == 0, again.stdout + again.stderr
+    Path(clone, "away").symlink_to(tmp_path / "precious")
+    Path(tmp_path, "precious").mkdir()
+    git("-C", clone, "pull", "--quiet", "origin", "main")
+    git("-C", clone, "add", "away")
+    git("-C", clone, *author, "commit", "--quiet", "--message", "A link")
+    git("-C", clone, "push", "--quiet", "origin", "HEAD:main")
+    away = {"kind": "git", "repository": bare, "path": "away"}
+    again = publish(tmp_path, run_folder, *places, away)
+    assert "away leads out of the repository." in again.stdout + again.stderr
+    assert list(Path(tmp_path, "precious").iterdir()) == []
     assert "changed=0" in again.stdout
-    assert git("-C", bare, "rev-list", "--count", "main").strip() == "2"
+    assert git("-C", bare, "rev-list", "--count", "main").strip() == "3"
 
 
 WITH_SECRET = (

@@ -485,6 +485,13 @@ def test_a_request_is_no_link_to_another_file(run_module: RunModule, tmp_path: P
     out = [run_module("maintenance_request", path=str(folder / name))["msg"] for name in ("a.yml", "b.yml", "c.yml")]
     assert all("cannot be read" in message for message in out), out
     assert "a-secret" not in json.dumps([found, out])
+    for link in (folder / "evidence", folder / "evidence/c"):
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        link.symlink_to(tmp_path / "elsewhere")
+        assert "is a link" in run_module("maintenance_request", path=str(folder / "c.yml"))["msg"]
+        assert run_module("maintenance_request", folder=str(folder))["requests"][2]["state"] == "invalid"
+        link.unlink()
+        (folder / "evidence").mkdir(exist_ok=True)
     (tmp_path / "linked").symlink_to(folder)
     assert "is not a folder" in run_module("maintenance_request", folder=str(tmp_path / "linked"))["msg"]
 

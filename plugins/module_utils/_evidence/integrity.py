@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from .._core.own_files import read_own
 from .._experiments.samples import digest
 from .._run.events import SamplesSealed
 from .._run.journal import Reading
@@ -87,9 +88,12 @@ class Earlier:
 
 
 def earlier_evidence(path: Path) -> Earlier | None:
-    """The evidence of a path, ``None`` if there is none. It may have been edited: what cannot be read says nothing."""
+    """The evidence of a path, ``None`` if there is none. It may have been edited: what cannot be read says nothing.
+
+    Raises InvalidInput if it is a link or no file.
+    """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = read_own(path).decode("utf-8", "replace")
     except FileNotFoundError:
         return None
     try:

@@ -18,6 +18,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.own_files imp
     open_own,
     read_own,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.integrity import earlier_evidence
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import SampleLog, read_samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import CLEARED, clear_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
@@ -51,6 +52,7 @@ def cleared(state: Path) -> None:
         ("runs/a/samples.jsonl", lambda state: SampleLog(state / "runs/a/samples.jsonl")),
         ("runs/a/samples.jsonl", lambda state: read_samples(state / "runs/a/samples.jsonl")),
         ("runs/a/journal.jsonl", lambda state: Journal(state / "runs/a/journal.jsonl")),
+        ("runs/a/evidence.json", lambda state: earlier_evidence(state / "runs/a/evidence.json")),
     ],
 )
 @pytest.mark.parametrize("kind", ["link", "pipe"])

@@ -147,6 +147,13 @@ def test_a_file_that_is_of_no_use_is_refused(state: Path, tmp_path: Path, name: 
     assert words in f"{error.value}"
 
 
+def test_a_link_in_a_folder_of_others_is_not_followed(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "x.prom").symlink_to(tmp_path / "precious")
+    with pytest.raises(InvalidInput, match="is a link"):
+        written(state, str(tmp_path / "x.prom"))
+
+
 NAMES = {PREFIX + family.name for family in families_of([])}
 EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 VARIABLES = [each for each in DASHBOARD["templating"]["list"] if each["type"] == "query"]
