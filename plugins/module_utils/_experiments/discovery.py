@@ -27,7 +27,7 @@ from .finished_models import (
 )
 from .model import Conclusion, Experiment, Final, Judgement, ProgressListener, Sample, Verdict
 from .providers.base import Session, Source, Target
-from .providers.probe import UnusableAddress
+from .providers.probe import UnusableAddress, addresses_of
 from .providers.sources import Scoped, sources_of, warnings_of
 from .reach import Reach
 from .training_clock import Gap, largest_gap
@@ -179,8 +179,11 @@ class Providers:
         address, why_not = self._reach.address_of(vm, credentials=scoped.sends_credentials)
         if scoped.source.in_guest and why_not:
             return [], why_not
+        target = Target(vm.moid, vm.name, address, until)
         try:
-            return scoped.source.discover(Target(vm.moid, vm.name, address, until))
+            server = scoped.source.server_named_by(target)
+            why_not = self._reach.why_not_named(server, addresses_of(server)) if server else ""
+            return ([], why_not) if why_not else scoped.source.discover(target)
         except UnusableAddress as error:
             return [], str(error)
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .._core.errors import InvalidInput
@@ -29,7 +29,7 @@ def _all(*names: str) -> tuple[Network, ...]:
 # Nobody's: this network, multicast, broadcast and reserved.
 NEVER = _all("0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "::/128", "ff00::/8")
 # This machine itself, links, and the services of clouds that give credentials to anybody who asks on the controller (RFC 6890,
-# and the documentation of AWS, Google, Azure, Alibaba and Oracle).
+# and the documentation of AWS, Google, Azure, Alibaba, Oracle and Scaleway).
 SPECIAL = _all(
     "127.0.0.0/8",
     "::1/128",
@@ -41,9 +41,12 @@ SPECIAL = _all(
     "192.0.0.0/24",
     "fd00:ec2::/32",
     "fd20:ce::/32",
+    "fd00:42::/32",
 )
-# An IPv4 address is in their last bits: compatible (RFC 4291), translated (RFC 2765, 6052, 8215).
-LAST_BITS = _all("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
+# An IPv4 address is in their last bits: compatible (RFC 4291), translated (RFC 2765, 6052).
+LAST_BITS = _all("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
+# Or behind any of several prefixes (RFC 8215; RFC 6052, 2.2).
+LOCAL_TRANSLATION = ipaddress.ip_network("64:ff9b:1::/48")
 ISATAP = (0x5EFE, 0x2005EFE)  # in front of the last bits (RFC 5214)
 
 
@@ -62,6 +65,11 @@ class Reach:
         why_not = self._why_not(vm.guest_address, credentials=credentials)
         return ("" if why_not else vm.guest_address), why_not
 
+    def why_not_named(self, server: str, addresses: Iterable[str]) -> str:
+        """Why a server must not be asked whose name comes from the name of a VM, and which has these addresses; "" if it may be."""
+        who = f"{text(server)} has the address"
+        return next(filter(None, (self._why_not(each, credentials=False, who=who) for each in addresses)), "")
+
     def given(self, moid: str, name: str) -> str:
         """The address that the operator gave for a VM, by its MoID or its name; "" without one."""
         return self._given.get(moid) or self._given.get(name, "")
@@ -71,8 +79,8 @@ class Reach:
         kinds = [network for network in SPECIAL if ip in network]
         return all(any(_within(network, kind) and ip in network for network in self._networks) for kind in kinds)
 
-    def _why_not(self, address: str, *, credentials: bool) -> str:
-        """Why a guest's own address must not be asked, "" if it may be."""
+    def _why_not(self, address: str, *, credentials: bool, who: str = "the guest reports") -> str:
+        """Why an address that nobody gave must not be asked, "" if it may be. ``who`` begins the sentence."""
         if not address:
             return "the guest reports no address"
         try:
@@ -84,13 +92,13 @@ class Reach:
         # Packets to an IPv4 address written as IPv6 go to the IPv4 address; Python before 3.13 does not see that.
         ip = getattr(ip, "ipv4_mapped", None) or ip
         if any(each in network for each in meanings(ip) for network in NEVER):
-            return f"the guest reports {ip}, which is not the address of a host"
+            return f"{who} {ip}, which is not the address of a host"
         inside = any(ip in network for network in self._networks)
         if self._networks and not inside:
             return f"{ip} is outside experiments.allowed_networks"
         if not all(self._is_named(each) for each in meanings(ip)):
             return (
-                f"the guest reports {ip}, which is not the address of a host; "
+                f"{who} {ip}, which is not the address of a host; "
                 "to ask it, add its network to experiments.allowed_networks"
             )
         if credentials and not inside:
@@ -122,9 +130,18 @@ def meanings(ip: Address) -> list[Address]:
     found: list[Address] = [ip]
     if any(ip in network for network in LAST_BITS) or (bits >> 32) & 0xFFFFFFFF in ISATAP:
         found.append(ipaddress.IPv4Address(bits & 0xFFFFFFFF))
+    if ip in LOCAL_TRANSLATION:
+        behind = (_behind(bits, prefix) for prefix in (48, 56, 64, 96))
+        found += [each for each in behind if int(each) >> 24]  # else the bits are those of another prefix
     if ip.sixtofour is not None:
         found.append(ip.sixtofour)
     return found + list(ip.teredo or ())
+
+
+def _behind(bits: int, prefix: int) -> ipaddress.IPv4Address:
+    """The IPv4 address behind a prefix of so many bits. Bits 64 to 71 are not a part of it."""
+    without = (bits >> 64 << 56) | (bits & ((1 << 56) - 1))
+    return ipaddress.IPv4Address(without >> (88 - (prefix - 8 if prefix > 64 else prefix)) & 0xFFFFFFFF)
 
 
 def _within(network: Any, kind: Network) -> bool:

@@ -17,14 +17,24 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .._core.errors import InvalidInput, VsphereError
 from .._core.untrusted import printable
+from .._core.urls import secrets_in
 from .argspec import CONNECTION_SPEC, EXPERIMENT_SPEC
+
+
+class Module(AnsibleModule):  # type: ignore[misc]  # Ansible has no types
+    """A module whose results and logs show no secret of a URL, where Ansible does not look for one."""
+
+    def _load_params(self) -> None:
+        """Before anything can fail: an error shows the options as well."""
+        super()._load_params()
+        self.no_log_values.update(secrets_in(self.params))
 
 
 def prepared(spec: dict[str, Any], **options: Any) -> AnsibleModule:
     """The module with its options. It fails if a number is not finite, before anything else is done."""
     try:
         # AnsibleModule completes the default of a dictionary in place.
-        module = AnsibleModule(argument_spec=deepcopy(spec), supports_check_mode=True, **options)
+        module = Module(argument_spec=deepcopy(spec), supports_check_mode=True, **options)
     except TypeError:
         # ansible-core looks for options in each item of a list before it checks that the item is a dictionary.
         refuse_other_types(spec)
@@ -42,7 +52,7 @@ def prepared(spec: dict[str, Any], **options: Any) -> AnsibleModule:
 def refuse_other_types(spec: dict[str, Any]) -> None:
     """Fail if an option that has options of its own contains anything but dictionaries."""
     # Nothing was read yet that says what is secret, so no value is shown.
-    module = AnsibleModule(argument_spec={name: {"type": "raw", "no_log": True} for name in spec})
+    module = Module(argument_spec={name: {"type": "raw", "no_log": True} for name in spec})
     for name, option in spec.items():
         value = module.params[name]
         wrong = not all(isinstance(each, dict) for each in (value if isinstance(value, list) else [value]))

@@ -7,27 +7,19 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from ..._core.errors import InvalidInput
-from ..._core.untrusted import text
 
 CREDENTIALS = ("username", "token", "client_cert")  # a password is sent with its user only
+MIN_REPEATED = 6  # characters of a secret that is looked for in answers
 TOKEN = re.compile(r"[!-~]+")  # what a header can carry: visible ASCII, RFC 9110 5.5
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 SECRET_NAME = re.compile(r"token|secret|passw|pwd|credential|api_?key|^key$|^auth|^sig(nature)?$", re.IGNORECASE)
-
-
-def without_secrets(url: str) -> str:
-    """A URL as messages may show it: without user, password, query and fragment, however malformed it is."""
-    scheme = "".join(re.findall(r"^\w+://", url))
-    server, *query = re.split(r"[?#]", url.removeprefix(scheme), maxsplit=1)
-    if "@" in "".join(query):  # a password with a question mark, or a query with an at sign
-        return f"{scheme}..."
-    return text(f"{scheme}{server.rpartition('@')[2]}")
 
 
 def has_secret_query(url: str) -> bool:
@@ -37,6 +29,34 @@ def has_secret_query(url: str) -> bool:
     except ValueError:
         return False
     return any(SECRET_NAME.search(name) for name in names)
+
+
+def written_forms(secrets: Iterable[str]) -> tuple[str, ...]:
+    """The secrets, the longest first, also as JSON and URLs write them. One that is shorter than ``MIN_REPEATED`` is in any text."""
+    known = {secret for secret in secrets if len(secret) >= MIN_REPEATED}
+    forms = {form for each in known for form in (each, json.dumps(each)[1:-1], quote(each, safe="", errors="replace"))}
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def without_repeated(value: Any, forms: Sequence[str]) -> Any:
+    """JSON data whose texts have ``********`` instead of secrets: some servers repeat in an error what they were sent.
+
+    ``None`` for data that is nested too deep.
+    """
+    try:
+        return _without(value, forms) if forms else value
+    except RecursionError:
+        return None
+
+
+def _without(value: Any, forms: Sequence[str]) -> Any:
+    if isinstance(value, str):
+        for form in forms:
+            value = value.replace(form, "********")
+        return value
+    if isinstance(value, dict):
+        return {key: _without(each, forms) for key, each in value.items()}
+    return [_without(each, forms) for each in value] if isinstance(value, list) else value
 
 
 def sends_credentials(settings: Mapping[str, Any]) -> bool:

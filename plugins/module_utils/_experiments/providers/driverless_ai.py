@@ -74,7 +74,7 @@ class DriverlessAi(UrlSource):
         except InvalidInput:
             raise
         except Exception as error:  # the client documents no error classes
-            return [], text(str(error)) or type(error).__name__
+            return [], endpoint.hide(text(str(error))) or type(error).__name__
         found = [
             Experiment(
                 vm=target.vm,
@@ -109,7 +109,7 @@ class DriverlessAi(UrlSource):
             raise
         except Exception as error:  # the client documents no error classes
             raise ExperimentError(
-                f"{experiment.vm_name}: {endpoint.url} did not return the pipeline ({text(str(error)) or type(error).__name__})",
+                f"{experiment.vm_name}: {endpoint.url} did not return the pipeline ({endpoint.hide(text(str(error))) or type(error).__name__})",
                 hint="Check that the VM and its Driverless AI server are running, then export again",
             ) from error
 
@@ -275,7 +275,8 @@ class ExperimentSession(HttpSession):
             return Sample(sent, received, "job_missing", detail=text(str(error)))
         except Exception as error:  # the client documents no error classes
             self._experiment = None
-            return Sample(sent, time.monotonic(), "silent", detail=text(f"{type(error).__name__} {error}"))
+            detail = self._endpoint.hide(text(f"{type(error).__name__} {error}"))
+            return Sample(sent, time.monotonic(), "silent", detail=detail)
         status, progress = self._status
         # After a freeze the status may be from before it.
         return Sample(sent, received, "answered", "", status=status, progress=progress, asked=min(sent, self._asked))

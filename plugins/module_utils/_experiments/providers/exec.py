@@ -51,6 +51,7 @@ from ..model import (
 )
 from ..training_clock import Point
 from .base import Session, Source, Target
+from .credentials import without_repeated, written_forms
 from .probe import (
     MAX_BYTES,
     REQUEST_SECONDS,
@@ -79,7 +80,7 @@ class Exec(Source):
 
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """See the port ``Source``."""
-        program = Program(self._command)
+        program = Program(self._command, self._secrets)
         question = {"op": "discover", "vm": target.vm_name, "address": target.address, "secrets": self._secrets}
         try:
             answer = program.ask(question, DISCOVERY_SECONDS)
@@ -144,7 +145,7 @@ class Exec(Source):
 
     def _once(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
         """The answer to one question; empty if the program does not answer."""
-        program = Program(self._command)
+        program = Program(self._command, self._secrets)
         try:
             return program.ask({**question, "secrets": self._secrets}, DISCOVERY_SECONDS)
         except (OSError, EOFError, ValueError):
@@ -154,7 +155,7 @@ class Exec(Source):
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""
-        return ProgramSession(Program(self._command), experiment, self._secrets)
+        return ProgramSession(Program(self._command, self._secrets), experiment, self._secrets)
 
 
 def name_in(reported: Mapping[str, Any]) -> Any:
@@ -171,8 +172,9 @@ def word(value: Any) -> str:
 class Program:
     """A child process that answers line by line; started at the first question."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], secrets: Mapping[str, str]) -> None:
         self._command = command
+        self._hidden = written_forms(value for name, value in secrets.items() if name != "username")
         self._child: subprocess.Popen[bytes] | None = None
         self._rest = b""
 
@@ -192,7 +194,7 @@ class Program:
         line = self._line(child.stdout.fileno(), time.monotonic() + timeout)
         if values_in(line) > SMALL.values:
             raise EOFError("the program's answer has too many values")
-        answer = parsed(line)
+        answer = without_repeated(parsed(line), self._hidden)
         if not isinstance(answer, dict):
             raise EOFError("the program's answer is not a JSON object")
         return answer

@@ -11,7 +11,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
+from ..._core.urls import without_secrets
 from ..model import Experiment, Sample
 from ..stall import HEARD
 from .base import Source, Target
@@ -26,6 +28,7 @@ from .probe import (
     check_places,
     endpoint_of,
     failed_sample,
+    server_in,
     unanswered,
     url_for,
 )
@@ -41,6 +44,12 @@ class UrlSource(Source):
         super().__init__(settings)
         self.url = settings["url"]
         check_places(self.url, "experiments.sources.url")
+
+    def server_named_by(self, target: Target) -> str:
+        """See the port ``Source``."""
+        if "{vm}" not in server_in(self.url):
+            return ""
+        return urlsplit(url_for(self.url, target.address, target.vm_name)).hostname or ""
 
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """See the port ``Source``."""
@@ -77,7 +86,9 @@ def unusable(answer: Answer, wanted: str) -> UnusableAnswer:
     if answer.status == 403:
         return UnusableAnswer("the server does not allow this question (HTTP 403); check username, password and token")
     if 300 <= answer.status < 400 and answer.headers.get("location"):
-        return UnusableAnswer(f"it redirects (HTTP {answer.status}) to {answer.headers['location']}; set url to that")
+        # A server may repeat the query of the question, and so a secret.
+        where = without_secrets(answer.headers["location"])
+        return UnusableAnswer(f"it redirects (HTTP {answer.status}) to {where}; set url to that")
     return UnusableAnswer(f"not {wanted} (HTTP {answer.status})")
 
 
@@ -91,7 +102,8 @@ def sampled(probe: Probe, ask: Callable[[float], Sample]) -> Sample:
     try:
         sample = ask(sent)
     except NO_ANSWER as error:
-        return failed_sample(error, sent)
+        failed = failed_sample(error, sent)
+        return replace(failed, detail=probe.endpoint.hide(failed.detail))
     return with_waits(sample, tuple(probe.waits)) if sample.outcome in HEARD else sample
 
 

@@ -24,8 +24,9 @@ from urllib.parse import quote, urlsplit
 from ..._core.errors import InvalidInput
 from ..._core.servers import is_host, is_number
 from ..._core.untrusted import parsed, quoted, text, values_in
+from ..._core.urls import without_secrets
 from ..model import Sample
-from .credentials import without_secrets
+from .credentials import without_repeated, written_forms
 from .lines import BLOCK, Address, Line, Rest
 from .questions import LOST, PATIENCE, Asking, Wait
 
@@ -70,7 +71,7 @@ class TooMany(TooLong):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A server's address; ``url`` never contains credentials."""
+    """A server's address; ``url`` never contains credentials, nor the ``query`` of a page, which may be one."""
 
     address: str
     port: int
@@ -79,6 +80,7 @@ class Endpoint:
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     prefix: str = ""  # context path, ``/h2o``
+    query: str = field(default="", repr=False)  # of a page: what is asked for with its path
 
     @property
     def url(self) -> str:
@@ -95,6 +97,17 @@ class Endpoint:
             return None
         return "Basic " + base64.b64encode(f"{self.username}:{self.password or ''}".encode()).decode()
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What an answer must not bring into a report, in the forms in which servers repeat it."""
+        if self.authorization is None:
+            return ()
+        return written_forms((self.token or "", self.password or "", self.authorization.partition(" ")[2]))
+
+    def hide(self, said: str) -> str:
+        """A text of the server without what it repeats of the login."""
+        return str(without_repeated(said, self.secrets))
+
 
 class UnusableAddress(Exception):
     """A VM's address or name does not give a URL; the operator's option is not wrong."""
@@ -106,7 +119,7 @@ def url_for(template: str, address: str, vm_name: str) -> str:
         return template
     host = f"[{address}]" if ":" in address else address
     url = template.replace("{address}", host).replace("{vm}", quoted(vm_name))
-    names_server = "{vm}" in _server_in(template)
+    names_server = "{vm}" in server_in(template)
     try:
         parts = urlsplit(url)
         usable = is_host(parts.hostname or "") and parts.port != 0
@@ -119,7 +132,7 @@ def url_for(template: str, address: str, vm_name: str) -> str:
     return url
 
 
-def _server_in(template: str) -> str:
+def server_in(template: str) -> str:
     """The part of a source's URL that says which server is asked."""
     return template.partition("://")[2].partition("/")[0]
 
@@ -169,7 +182,7 @@ def endpoint_of(url: str, settings: Mapping[str, Any], option: str, *, page: boo
             hint="Set it to a URL such as https://mlflow.example.com:5000, with credentials in username and password",
             option="experiments",
         )
-    whole = quote(f"{parts.path}?{parts.query}" if parts.query else parts.path, safe=IN_A_URL, errors="replace")
+    path, query = (quote(part, safe=IN_A_URL, errors="replace") for part in (parts.path, parts.query))
     return Endpoint(
         parts.hostname,
         port,
@@ -177,7 +190,8 @@ def endpoint_of(url: str, settings: Mapping[str, Any], option: str, *, page: boo
         settings.get("username"),
         settings.get("password"),
         settings.get("token"),
-        whole if page else whole.rstrip("/"),
+        path if page else path.rstrip("/"),
+        query,
     )
 
 
@@ -270,7 +284,7 @@ class Probe:
                 return self._whole(response)
             for block in blocks(response):
                 sink(block)
-            return Answer(response.status, headers_of(response), None)
+            return Answer(response.status, self._headers_of(response), None)
 
         return self._ask("GET", path, None, read)
 
@@ -325,10 +339,14 @@ class Probe:
         if self.endpoint.tls is not None:
             written.default_port = http.client.HTTPS_PORT
         try:
-            written.request(method, self.endpoint.prefix + path, body, self._headers(body is not None))
+            written.request(method, self._target(path), body, self._headers(body is not None))
         except UnicodeError as error:
             raise http.client.InvalidURL("its URL has characters that a URL cannot have") from error
         return bytes(written.data)
+
+    def _target(self, path: str) -> str:
+        query = self.endpoint.query
+        return f"{self.endpoint.prefix}{path}{f'?{query}' if query else ''}"
 
     def _whole(self, response: http.client.HTTPResponse) -> Answer:
         read, size = [], 0
@@ -341,7 +359,15 @@ class Probe:
         read.clear()
         if values_in(data) > self._limits.values:
             raise TooMany(self._limits)
-        return Answer(response.status, headers_of(response), parsed(data), data)
+        return Answer(response.status, self._headers_of(response), self._parsed(data), data)
+
+    def _parsed(self, data: bytes) -> Any:
+        secrets, body = self.endpoint.secrets, parsed(data)
+        return without_repeated(body, secrets) if any(secret.encode() in data for secret in secrets) else body
+
+    def _headers_of(self, response: http.client.HTTPResponse) -> dict[str, str]:
+        """The headers, with names in lower case."""
+        return {name.lower(): text(self.endpoint.hide(value)) for name, value in response.getheaders()}
 
     def _headers(self, has_body: bool = False) -> dict[str, str]:
         # Not a browser's name: servers with form authentication answer browsers with a login page.
@@ -381,6 +407,15 @@ class _Written(http.client.HTTPConnection):
         self.data += data
 
 
+def addresses_of(server: str) -> list[str]:
+    """The IP addresses of a server; none if its name is not known."""
+    try:
+        found = socket.getaddrinfo(server, None, type=socket.SOCK_STREAM)
+    except (OSError, ValueError):
+        return []
+    return [str(each[4][0]).partition("%")[0] for each in found]
+
+
 def address_of(endpoint: Endpoint, timeout: float) -> Address:
     """Where a server is reached. Raises OSError. If its name has several addresses, it is the first that answers."""
     try:
@@ -406,11 +441,6 @@ def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     if response.length:
         raise http.client.IncompleteRead(b"", response.length)
     response.close()  # else the connection accepts no further question
-
-
-def headers_of(response: http.client.HTTPResponse) -> dict[str, str]:
-    """A response's headers, with names in lower case."""
-    return {name.lower(): text(value) for name, value in response.getheaders()}
 
 
 def unanswered(error: Exception, endpoint: Endpoint) -> str:

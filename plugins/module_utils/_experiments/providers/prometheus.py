@@ -32,6 +32,7 @@ from ..model import (
 )
 from .base import Seen, Target, advancing, progress_at
 from .over_http import HttpSession, UnusableAnswer, UrlSource, sampled, unusable
+from .pages import kept_url, mark_of, whole_url
 from .probe import (
     JSON,
     REQUEST_SECONDS,
@@ -104,13 +105,14 @@ class Prometheus(UrlSource):
     def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
         wanted = query_for(self._settings["query"] or "", target) or self._settings["metric"]
         capabilities = self._capabilities(endpoint)
+        url = kept_url(f"{endpoint.url}?{endpoint.query}", self.url)
         candidate = Experiment(
             vm=target.vm,
             vm_name=target.vm_name,
             provider=PROVIDER,
-            id=f"{wanted} at {endpoint.url}",
+            id=f"{wanted} at {url}{mark_of(self.url)}",
             process="",
-            url=endpoint.url,
+            url=url,
             description=wanted,
             metric=wanted,
             capabilities=capabilities,
@@ -125,7 +127,12 @@ class Prometheus(UrlSource):
                 return [], f"the value of {wanted} is not a number"
             longest_wait = GUEST_WAIT if self.in_guest else LONGEST_WAIT
             seconds = max(self._settings["advance_timeout"], min(3 * capabilities.freshness, longest_wait))
-            search = advancing(lambda _found: look(session, candidate), seconds, longest=self.longest_look)
+            search = advancing(
+                lambda _found: look(session, candidate, mark_of(self.url)),
+                seconds,
+                longest=self.longest_look,
+                room=self.room,
+            )
         finally:
             session.close()
         if len(search.found) == 1:
@@ -154,7 +161,8 @@ class Prometheus(UrlSource):
 
     def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> SeriesSession:
         """See the port ``Source``."""
-        return SeriesSession(self._endpoint(experiment.url), experiment, self._settings["total_steps"], timeout)
+        endpoint = self._endpoint(whole_url(experiment.url, self.url))
+        return SeriesSession(endpoint, experiment, self._settings["total_steps"], timeout)
 
 
 def query_for(query: str, target: Target) -> str:
@@ -355,13 +363,16 @@ def series_of(data: bytes, wanted: Series, until: float = math.inf) -> list[Seri
     return found
 
 
-def look(session: SeriesSession, candidate: Experiment) -> Iterator[Seen]:
-    """The series that the metric or query of ``candidate`` means. Raises NO_ANSWER or UnusableAnswer."""
+def look(session: SeriesSession, candidate: Experiment, mark: str) -> Iterator[Seen]:
+    """The series that the metric or query of ``candidate`` means. Raises NO_ANSWER or UnusableAnswer.
+
+    ``mark`` is the end of their ids.
+    """
     session.close()  # the server may close a connection that was idle between two looks
     known = session.read().series
     for series in known:
         which = series.selector if len(known) > 1 else candidate.metric
-        experiment = replace(candidate, id=f"{which} at {candidate.url}", description=which, metric=which)
+        experiment = replace(candidate, id=f"{which} at {candidate.url}{mark}", description=which, metric=which)
         yield Seen(experiment, {} if series.value is None else {"": (series.value, 0.0)})
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..._core.errors import InvalidInput
+from ..._core.urls import without_secrets
 from .base import Source, names_one
 from .credentials import (
     goes_in_clear,
@@ -22,7 +23,6 @@ from .credentials import (
     readable_by_others,
     refuse_unsendable,
     sends_credentials,
-    without_secrets,
 )
 from .driverless_ai import DriverlessAi
 from .exec import Exec

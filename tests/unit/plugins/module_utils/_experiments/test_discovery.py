@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from dataclasses import replace
 from typing import Any
@@ -249,6 +250,9 @@ def test_a_slow_server_is_not_asked_without_end(monkeypatch: pytest.MonkeyPatch)
     class Slow:
         provider, in_guest, asked = "exec", False, 0
 
+        def server_named_by(self, _target: Target) -> str:
+            return ""
+
         def discover(self, _target: Target) -> tuple[list[Experiment], str]:
             return [Experiment("vm-1", "ml-1", "exec", str(n), "", "exec:x") for n in range(50)], ""
 
@@ -310,6 +314,34 @@ def test_a_name_that_gives_no_url_costs_only_the_source_of_its_vm(template: str,
     assert "is not the URL of a server" in observation.detail or "must not be an address" in observation.detail
 
 
+@pytest.mark.parametrize("provider", ["mlflow", "tensorboard", "prometheus", "driverless_ai"])
+@pytest.mark.parametrize(
+    ("addresses", "networks", "refused"),
+    [
+        (["127.0.1.1"], [], "has the address 127.0.1.1, which is not the address of a host"),
+        (["10.1.2.3", "127.0.1.1"], [], "has the address 127.0.1.1, which is not the address of a host"),
+        (["169.254.169.254"], ["10.0.0.0/8"], "169.254.169.254 is outside experiments.allowed_networks"),
+        (["fd00:ec2::254"], [], "which is not the address of a host"),
+        (["fe80::1%eth0"], [], "which is not the address of a host"),
+        (["10.1.2.3"], ["10.2.0.0/16"], "outside experiments.allowed_networks"),
+        (["10.1.2.3"], [], ""),
+        (["127.0.1.1"], ["127.0.0.0/8"], ""),
+        ([], [], ""),
+    ],
+)
+def test_the_name_of_a_vm_chooses_no_server_that_its_address_must_not_be(
+    provider: str, addresses: list[str], networks: list[str], refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This machine has names of its own, such as ip6-localhost, and clouds have names for their services."""
+    metric = {"metric": "steps_total"} if provider == "prometheus" else {}
+    chosen = source(provider, url="http://{vm}:9100/metrics", **metric)
+    seen = providers(h2o3=False, sources=[chosen], allowed_networks=networks)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_o: [(0, 0, 0, "", (each, 0)) for each in addresses])
+    monkeypatch.setattr(type(seen._sources[0].source), "discover", lambda _self, _target: ([], "was asked"))
+    (observation,) = seen.observe([VmState("vm-1", "ip6-localhost", "u", "h", Power.ON, 1, guest_address="10.1.2.3")])
+    assert (refused or "was asked") in observation.detail
+
+
 @pytest.mark.parametrize("name", ["ml-1", "ML_cpu.vm-04", "a" * 63])
 def test_a_name_that_is_a_host_name_gives_a_url(name: str) -> None:
     assert url_for("http://{vm}.lab.invalid:9100/x", "10.1.2.3", name) == f"http://{name}.lab.invalid:9100/x"
@@ -360,7 +392,9 @@ SPECIAL = [
     "fec0::1", "fd00:ec2::254", "FD00:0EC2:0000::0254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200",
     "::ffff:100.100.100.200", "64:ff9b::6464:64c8", "168.63.129.16", "192.0.0.192", "64:ff9b::a9fe:a9fe",
     "64:ff9b::127.0.0.1", "64:ff9b:1::a9fe:a9fe", "2002:a9fe:a9fe::", "2002:7f00:1::1", "fe80::5efe:127.0.0.1",
-    "2001:db8::5efe:a9fe:a9fe", "2001:0:4136:e378:8000:63bf:5601:5601",
+    "2001:db8::5efe:a9fe:a9fe", "2001:0:4136:e378:8000:63bf:5601:5601", "fd00:42::42", "64:ff9b:1:a9fe:a9:fe00::",
+    "64:ff9b:1:7f00:0:100::", "64:ff9b:1:a9:fe:a9fe::", "64:ff9b:1::a9:fea9:fe00:0",
+    "64:ff9b:1:a9fe:a9:fe00:808:808",
 ]  # fmt: skip
 
 
@@ -386,7 +420,18 @@ def test_who_names_a_special_network_may_ask_it(address: str, network: str) -> N
 
 
 @pytest.mark.parametrize(
-    "address", ["10.0.0.1", "100.100.100.201", "192.168.1.1", "2001:db8::1", "fd00::5", "64:ff9b::a01:203", "8.8.8.8"]
+    "address",
+    [
+        "10.0.0.1",
+        "100.100.100.201",
+        "192.168.1.1",
+        "2001:db8::1",
+        "fd00::5",
+        "64:ff9b::a01:203",
+        "64:ff9b:1::a01:203",
+        "64:ff9b:1:a01:2:300::",
+        "8.8.8.8",
+    ],
 )
 def test_usual_addresses_are_asked(address: str) -> None:
     assert Reach({"allowed_networks": [], "addresses": {}}).address_of(vm(1, guest_address=address), credentials=False)[

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.codec import Malformed, decoded
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.urls import secrets_in
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import entry
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC, EXPERIMENT_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import connection_of
@@ -103,6 +104,47 @@ def test_passwords_leave_the_environment_once_the_options_have_them(
     run_module("placement", hostname="127.0.0.1", port=1, username="x", vcenter_patience=0)
     run_module("evidence_report", state_dir="/nowhere")
     assert "CANARY" not in os.environ.values()
+
+
+BAD_URLS = (
+    "https://bob:CANARY@x.example.com", "https://CANARY@x.example.com", "https://:CANARY@x.example.com", "bob:CANARY@x",
+    "https://bob:CANARY/x@x.example.com", "https://bob:CANARY?x@x.example.com", "https://bob:x@CANARY@x.example.com",
+    "https://bob:CANARY%40x@x.example.com", "https://x.example.com?x=CANARY", "https://x.example.com?a&CANARY&b",
+    "https://x.example.com?x=a@CANARY", "https://x.example.com#CANARY", "https://[::1?token=CANARY",
+    "https://{address}:CANARY@:5000", " https://bob:CANARY@x.example.com\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [{}, {"wait_timeout": "no-number"}], ids=["right", "wrong"])
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_a_secret_in_a_url_is_in_no_result_although_ansible_adds_the_options(
+    url: str, wrong: dict[str, str], run_module: RunModule, tmp_path: Path
+) -> None:
+    """With -vvv and in events of AWX each result has the options. Ansible hides those that are ``no_log``, and a URL is not."""
+    source = {"provider": "mlflow", "url": url}
+    result = run_module(
+        "experiment_wait", state_dir=str(tmp_path), experiments={"sources": [source]}, _ansible_inject_invocation=True,
+        **wrong,
+    )  # fmt: skip
+    assert result["failed"]
+    assert "sources" in str(result["invocation"]), "the options are there"
+    assert "CANARY" not in str(result)
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_a_login_in_the_url_of_a_vcenter_is_in_no_result(url: str, run_module: RunModule) -> None:
+    result = run_module(
+        "host_info", hostname=url, username="someone", password="some-text", _ansible_inject_invocation=True
+    )
+    assert result["failed"]
+    assert "CANARY" not in str(result)
+
+
+def test_what_is_no_secret_of_a_url_stays() -> None:
+    assert (
+        secrets_in({"url": "http://x.example.com:80/a", "plan": {"why": "a@b"}, "query": "up{a='http://x?y'}"}) == set()
+    )
+    assert secrets_in({"sources": [{"url": "http://x?abcd=1&b=2"}]}) == {"abcd=1&b=2", "abcd=1"}
 
 
 @pytest.mark.parametrize(

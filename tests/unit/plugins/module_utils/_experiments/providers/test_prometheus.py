@@ -211,16 +211,25 @@ def test_a_page_is_asked_for_as_its_url_says() -> None:
             ("/metrics/", "/metrics/"),
             ("", "/"),
             ('/federate?match[]={job="x y"}', "/federate?match[]=%7Bjob=%22x%20y%22%7D"),
+            ("/probe?k=CANARY&vm={vm}&at={address}&CANARY", "/probe?k=CANARY&vm=ML-1&at=127.0.0.1&CANARY"),
         ):
             url = f"http://127.0.0.1:{port}{path}"
             source = settings("prometheus", url=url, metric="s")
             asked.clear()
             (experiment,) = observed(source).experiments
+            assert "CANARY" not in str(experiment), "any parameter may be a secret"
             session = prometheus.Prometheus(source).session(experiment)
             assert session.sample().outcome == "answered"
             session.close()
             assert {path for path, _accept in asked} == {as_asked}
     assert all("openmetrics" in accept and "escaping=allow-utf-8" in accept for _path, accept in asked)
+
+
+def test_pages_that_differ_in_what_is_not_kept_are_different_experiments(serve: Serve) -> None:
+    url = exporter(serve, "s {step}\n")
+    sources = [settings("prometheus", url=f"{url}/?match[]={job}", metric="s") for job in "ab"]
+    first, second = observed(*sources).experiments
+    assert (first.url, first.id == second.id) == (second.url, False)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +238,11 @@ def test_a_page_is_asked_for_as_its_url_says() -> None:
         (401, {}, "authentication failed (HTTP 401)"),
         (404, {}, "not an exporter (HTTP 404)"),
         (307, {"Location": "http://a/metrics/"}, "it redirects (HTTP 307) to http://a/metrics/; set url to that"),
+        (
+            302,
+            {"Location": "http://u:CANARY@a/x?k=CANARY#CANARY"},
+            "it redirects (HTTP 302) to http://a/x; set url to that",
+        ),
         (200, {"Content-Type": "text/html; charset=utf-8"}, "not an exporter's page, but text/html"),
     ],
 )
