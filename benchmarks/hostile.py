@@ -11,6 +11,7 @@ every provider asks. Each must give one message at most. At the end, 16 servers 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -28,6 +29,9 @@ from unittest.mock import patch
 
 from ansible.module_utils import basic
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import values_in
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.deliveries import delivery, without_secrets
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.messages import About, messages
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import prometheus, tensorboard
 from ansible_collections.liveml.vsphere.plugins.module_utils._module import vcenter_entry
@@ -42,9 +46,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     VcenterInfo,
     VmState,
 )
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._hooks import typed_hooks
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import options_of as options_of_role
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import value_of
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import complaints, public_roles
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import options_of as written_options_of
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -66,7 +72,7 @@ MODULES = (
     "vm_migrate",
     "vm_witness",
 )
-NASTY = ["", " ", "\n", "x\nFAKE: done\r", "\x1b[2J\x9b\u202e\u2066\u200b", "\0", "\ud800", "../../etc/passwd", "a..b", "a" * 300, '"} or {x="', "{{ 7 * 7 }}", "{vm.__class__}", "<script>", "'; drop", "$(id)", "--help", "[" * 5000, "9" * 5000, "ü" * 90, "null", "-1", "1e999"]  # fmt: skip
+NASTY = ["", " ", "\n", "x\nFAKE: done\r", "\x1b[2J\x9b\u202e\u2066\u200b", "\0", "\ud800", "../../etc/passwd", "a..b", "a" * 300, '"} or {x="', "{{ 7 * 7 }}", "{vm.__class__}", "<script>", "'; drop", "$(id)", "--help", "localhost", "::1]", "[" * 5000, "9" * 5000, "ü" * 90, "null", "-1", "1e999"]  # fmt: skip
 TEXT = st.sampled_from(NASTY) | st.text(max_size=20)
 NUMBER = st.sampled_from([0, -1, 1, 2**31, 2**63, -(2**70), 10**400, 0.5, -0.0, 1e308, float("inf"), float("nan")])
 SCALAR = st.none() | st.booleans() | NUMBER | TEXT
@@ -517,7 +523,47 @@ def role_cases(draw: st.DrawFn, _folder: Path) -> Case:
     return f"options of role {role}", use
 
 
-CASES = (module_cases, plan_cases, journal_cases, request_cases, answer_cases, role_cases)
+@st.composite
+def hook_cases(draw: st.DrawFn, _folder: Path) -> Case:
+    """Any hook for messages, about an experiment whose names a guest chose."""
+    keys = sorted(options_of_hook())
+    usual = {"kind": draw(st.sampled_from(["mail", "slack", "teams", "webhook"])), "url": "https://x/", "token": "t"}
+    hook = usual | draw(st.dictionaries(st.sampled_from(keys), JSON, max_size=3))
+    hooks = draw(st.just([hook]) | JSON)
+    name, verdict = draw(TEXT), draw(st.sampled_from(["lost", "uninterrupted"]))
+    seen = {
+        "provider": "h2o3",
+        "id": name,
+        "owner": draw(TEXT),
+        "vms": [name],
+        "verdict": verdict,
+        "longest_stall": None,
+    }
+    why = draw(TEXT)
+
+    def use() -> str:
+        try:
+            checked = typed_hooks(hooks)
+        except ValueError as error:
+            if not str(error).strip():
+                raise AssertionError("a hook was refused without a message") from error
+            return str(error)
+        for message in messages(checked, "after", [seen], About(name, failure=why, result={"run_id": "r"})):
+            made = delivery(checked[message.hook], message)
+            json.dumps(made.arguments)
+            without_secrets(checked[message.hook], f"{made.arguments}{why}")
+        return ""
+
+    return "hooks", use
+
+
+def options_of_hook() -> Mapping[str, Any]:
+    """The options of a hook by name."""
+    found: Mapping[str, Any] = written_options_of("notify")["notify_hooks"]["options"]
+    return found
+
+
+CASES = (module_cases, plan_cases, journal_cases, request_cases, answer_cases, role_cases, hook_cases)
 
 
 def tried(inputs: int, number: int, say: Callable[[str], None] = lambda _text: None) -> Findings:
@@ -574,7 +620,28 @@ def try_one(case: Case, found: Findings) -> None:
 # attacks that cost memory and time
 
 MIB = 1 << 20
-ATTACKS: Mapping[str, tuple[str, Callable[[], bytes]]] = {
+
+
+def endless(kind: str, entry: str) -> Callable[[str], bytes]:
+    """A list of MLflow without end: each page has other entries, as many as an answer may have, and names a next page.
+
+    ``#`` in the entry is its number.
+    """
+    many = min(900_000 // len(entry), 35_000 // values_in(entry.encode()))
+    page = ",".join(entry.replace("#", f"{{0}}-{number}") for number in range(many)).replace("{{0}}", "{0}")
+    numbers = itertools.count()
+    one = b'{"experiments":[{"experiment_id":"1"}]}'
+
+    def answer(path: str) -> bytes:
+        if f"{kind}/search" not in path:
+            return one if "experiments/search" in path else b'{"runs":[]}'
+        number = f"{next(numbers)}"
+        return f'{{"{kind}":[{page.replace("{0}", number)}],"next_page_token":"{number}"}}'.encode()
+
+    return answer
+
+
+ATTACKS: Mapping[str, tuple[str, Callable[[], bytes | Callable[[str], bytes]]]] = {
     "16 MB of [] as the cloud": ("h2o3", lambda: b"[" + b"[]," * (5 * MIB) + b"0]"),
     "1 MB of [] as the cloud": ("h2o3", lambda: b"[" + b"[]," * (MIB // 4) + b"0]"),
     "900 kB of [ as the cloud": ("h2o3", lambda: b"[" * 900_000),
@@ -582,6 +649,27 @@ ATTACKS: Mapping[str, tuple[str, Callable[[], bytes]]] = {
     "lines of 60 kB with labels": ("prometheus metric", lambda: (b"m{" + b'a="b",' * 10_000 + b"} 1\n") * 200),
     "12 MB in one line": ("prometheus metric", lambda: b"m{" + b'a="b",' * (2 * MIB)),
     "100,000 experiments": ("mlflow", lambda: b'{"experiments":[' + b'{"experiment_id":"1"},' * 700_000 + b"{}]}"),
+    "runs without end": (
+        "mlflow",
+        lambda: endless(
+            "runs",
+            '{"info":{"run_id":"#"},"data":{"tags":[{"key":"liveml.vm","value":"ml"}],"metrics":['
+            + ",".join(f'{{"key":"{key}","step":1,"timestamp":1}}' for key in "abcdefgh")
+            + "]}}",
+        ),
+    ),
+    "runs with long names without end": (
+        "mlflow",
+        lambda: endless(
+            "runs",
+            '{"info":{"run_id":"'
+            + "r" * 4000
+            + '#"},"data":{"tags":[{"key":"liveml.vm","value":"ml"}],"metrics":[{"key":"'
+            + "k" * 4000
+            + '#","step":1,"timestamp":1}]}}',
+        ),
+    ),
+    "experiments without end": ("mlflow", lambda: endless("experiments", '{"experiment_id":"' + "e" * 190 + '#"}')),
     "100,000 runs": (
         "tensorboard",
         lambda: b'{"debug":0' + b"".join(b',"r%d":{"t":1}' % n for n in range(200_000)) + b"}",
@@ -679,7 +767,7 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(attacked(name)))
         return
     body = ATTACKS[name][1]()
-    made = server(lambda _path: (200, body))
+    made = server(lambda path: (200, body if isinstance(body, bytes) else body(path)))
     print(made.server_port, flush=True)
     threading.Event().wait()
 

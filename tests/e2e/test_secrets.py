@@ -264,6 +264,8 @@ def modules_of(stage: Stage) -> Iterator[tuple[str, dict[str, Any]]]:
         if "hostname" in options:
             needed |= {"hostname": stage.lab.env["VMWARE_HOST"], "port": int(stage.lab.env["VMWARE_PORT"])}
             needed |= {"ca_path": stage.lab.env["SSL_CERT_FILE"], "username": stage.lab.env["VMWARE_USER"]}
+        if "hooks" in options:
+            needed |= {"hooks": stage.hooks()}
         if "experiments" not in options:
             yield name, needed
             continue
