@@ -103,7 +103,7 @@ def _option(variable: str, spec: Spec) -> Option:
 
 def is_empty(value: Any) -> bool:
     """Whether nothing was given: null, or a text without a character that shows."""
-    return value is None or (isinstance(value, str) and not value.strip())
+    return value is None or (isinstance(value, str) and not any(c.isprintable() and not c.isspace() for c in value))
 
 
 def value_of(option: Option, given: Any, default: Any = None) -> Any:

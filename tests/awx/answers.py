@@ -41,6 +41,17 @@ ANSWERS = (
     "!unsafe '{\"a\": [1]}'",
     "!unsafe ' '",
     "!unsafe ',,'",
+    "~",
+    "!unsafe 'None'",
+    "!unsafe 'NULL'",
+    "!unsafe 'nan'",
+    "!unsafe '1e400'",
+    "!unsafe '-0'",
+    "!unsafe '[null]'",
+    "!unsafe '[[]]'",
+    "!unsafe '{\"a\": NaN}'",
+    '!unsafe "\\t\\u00a0\\u200b\\ufeff"',
+    '!unsafe "\\0"',
 )
 
 

@@ -23,7 +23,7 @@ from tests.measuring import PATIENCE
 
 SURVEYS = ROOT / "awx/config/surveys.yml"
 BIN = Path(sys.executable).parent
-EMPTY = {"!unsafe ''", "null", "!unsafe ' '"}
+EMPTY = {"!unsafe ''", "null", "~", "!unsafe ' '", '!unsafe "\\t\\u00a0\\u200b\\ufeff"'}
 
 
 @pytest.fixture(scope="module")

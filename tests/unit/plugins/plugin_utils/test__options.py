@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 OPTIONS = [option for role in public_roles() for option in options_of(role)]
-EMPTY = (None, "", " ", "\n\t")
+EMPTY = (None, "", " ", "\n\t", "\u00a0\u200b\ufeff")
 
 
 @pytest.mark.parametrize("empty", EMPTY)
