@@ -117,9 +117,11 @@ class Stage:
     def source(self, provider: str) -> dict[str, Any]:
         """The settings of a source without its secrets."""
         url = f"http://127.0.0.1:{self.post.web}/x"
+        # Any parameter may be a secret, whatever its name.
+        page = f"{url}?k={self.canaries.for_place(provider, 'query')}&vm={{vm}}"
         own = {
             "exec": {"command": [sys.executable, str(self.program), str(self.seen)], "signal": "changes"},
-            "prometheus": {"url": url, "metric": "steps_total", "vms": ["ML-cpu-vm-01"]},
+            "prometheus": {"url": page, "metric": "steps_total", "vms": ["ML-cpu-vm-01"]},
             "driverless_ai": {"url": url, "vms": ["ML-cpu-vm-01"]},
         }.get(provider, {"url": url})
         return {"provider": provider, "username": "someone", "advance_timeout": 0.5, **own}
@@ -230,6 +232,13 @@ def roles_of(stage: Stage, state: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     less = {"notify": hooks[3:4], "experiments": stage.experiments("exec", "mlflow")}
     yield moving("restore_host", name="esx-01", **less)
     yield moving("migrate_vm", name="ML-cpu-vm-01", on_failure="stop", **less)
+    yield (
+        "witness",
+        {
+            **shared, "witness_host": "esx-02", "witness_window": 2, "witness_experiments": less["experiments"],
+            "witness_notify": less["notify"], "witness_evidence_upload": copies,
+        },
+    )  # fmt: skip
     yield "fault_domain", {**shared, "fault_domain_name": "nowhere"}
     yield "hardware_event", {**shared, "hardware_event_host": "esx-01"}
     yield "report_state", shared
