@@ -61,6 +61,7 @@ from .probe import (
     Endpoint,
     Limits,
     Probe,
+    server_of,
     tls_of,
     unanswered,
 )
@@ -148,8 +149,7 @@ class H2o3(Source):
         return Probe(self._endpoint_of(experiment), DISCOVERY_SECONDS, limits)
 
     def _endpoint_of(self, experiment: Experiment) -> Endpoint:
-        address, port = experiment.url.split("://", 1)[1].split("/", 1)[0].rsplit(":", 1)
-        return self._endpoint(address.strip("[]"), int(port))
+        return self._endpoint(*server_of(experiment.url))
 
     def session(self, experiment: Experiment) -> Session:
         """See the port ``Source``."""

@@ -161,8 +161,27 @@ def address_in(template: str, url: str) -> str | None:
     """
     server = re.escape(re.sub(r":\d+$", "", urlsplit(template).netloc).lower())
     pattern = server.replace(re.escape("{address}"), "(?P<address>.+)", 1)
-    match = re.fullmatch(pattern, urlsplit(url).hostname or "")
+    try:
+        match = re.fullmatch(pattern, urlsplit(url).hostname or "")
+    except ValueError:
+        return None
     return None if match is None else match.groupdict().get("address", "")
+
+
+def server_of(url: str) -> tuple[str, int]:
+    """Address and port in the URL of an experiment. Raises InvalidInput for a URL that no source made."""
+    try:
+        parts = urlsplit(url)
+        address, port = parts.hostname, parts.port
+    except ValueError:
+        address, port = None, None
+    if not address or not port or "@" in url:
+        raise InvalidInput(
+            f"An experiment has the URL {without_secrets(url)!r}, which is not that of a server",
+            hint="Use the journal or the artifact as the run wrote it",
+            option="experiments",
+        )
+    return address, port
 
 
 def endpoint_of(url: str, settings: Mapping[str, Any], option: str, *, page: bool = False) -> Endpoint:

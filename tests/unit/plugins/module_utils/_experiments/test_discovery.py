@@ -77,6 +77,36 @@ def test_an_experiment_of_the_journal_finds_its_server_again() -> None:
         providers(h2o3=False)._session(known)
 
 
+@pytest.mark.parametrize("login", [{}, {"username": "u", "password": "p"}], ids=["anonymous", "login"])
+@pytest.mark.parametrize("provider", ["h2o3", "mlflow", "prometheus", "tensorboard"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "x",
+        "",
+        "//",
+        "http://",
+        "http://[::1",
+        "http://x:y",
+        "exec:x",
+        "http://x:9999999",
+        "\ud800",
+        "http://x:1@y:2",
+    ],
+    ids=ascii,
+)
+def test_a_url_that_no_source_made_is_one_sentence(url: str, provider: str, login: dict[str, str]) -> None:
+    """It is in a journal or an artifact that somebody edited."""
+    page = (
+        {"url": "http://{address}:1/x?a={vm}", "metric": "m"}
+        if provider == "prometheus"
+        else {"url": "http://{address}:1"}
+    )
+    options = {"sources": [source(provider, **page, **login)]} if provider != "h2o3" else login
+    with pytest.raises(InvalidInput, match=r"URL|no credentials may go"):
+        providers(h2o3=provider == "h2o3", **options)._session(Experiment("vm-1", "ML-1", provider, "id", "", url))
+
+
 @pytest.mark.parametrize(("settings", "processors"), [({}, 4), ({"h2o3": False}, 0)])
 def test_processors_count_where_the_vm_answers(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], processors: int
