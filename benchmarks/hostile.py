@@ -362,6 +362,22 @@ def journal_cases(draw: st.DrawFn, folder: Path) -> Case:
 
 
 @st.composite
+def artifact_cases(draw: st.DrawFn, folder: Path) -> Case:
+    """An artifact of another job that somebody edited."""
+    usual = {
+        "vm": {"moid": "vm-0", "name": "ml"}, "provider": "h2o3", "id": "j", "process": "1", "url": "http://127.0.0.1:1",
+        "description": "", "cluster": "", "nodes": [], "metric": "m", "exact_id": "", "source": "",
+    }  # fmt: skip
+    changes = draw(
+        st.dictionaries(st.sampled_from(sorted(usual)), JSON | ADDRESS.map("http://{}:1".format), max_size=2)
+    )
+    listed = draw(st.just([{**usual, **changes}]) | JSON)
+    artifact = {"version": draw(st.just(1) | SCALAR), "experiments": listed}
+    arguments = {"state_dir": str(folder), "artifact": artifact, "wait_timeout": 0}
+    return "artifact", lambda: called("experiment_wait", arguments)
+
+
+@st.composite
 def request_cases(draw: st.DrawFn, folder: Path) -> Case:
     """A request of anybody who may write to the repository."""
     keys = ["host", "fault_domain", "action", "window", "policy", "limits", "approval", "reason", "version", "kind"]
@@ -563,7 +579,7 @@ def options_of_hook() -> Mapping[str, Any]:
     return found
 
 
-CASES = (module_cases, plan_cases, journal_cases, request_cases, answer_cases, role_cases, hook_cases)
+CASES = (module_cases, plan_cases, journal_cases, artifact_cases, request_cases, answer_cases, role_cases, hook_cases)
 
 
 def tried(inputs: int, number: int, say: Callable[[str], None] = lambda _text: None) -> Findings:

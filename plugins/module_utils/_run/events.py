@@ -566,8 +566,10 @@ def experiment_to_json(experiment: Experiment) -> dict[str, Any]:
     return {"vm": {"moid": data.pop("vm"), "name": data.pop("vm_name")}, **data}
 
 
-def experiment_from_json(data: Mapping[str, Any]) -> Experiment:
+def experiment_from_json(data: Any) -> Experiment:
     """The experiment of a journal's line or of a run's artifact. Raises Malformed."""
+    if not isinstance(data, Mapping):
+        raise Malformed("Experiment is not an object")
     vm = decoded(Ref, data.get("vm"))
     return decoded(Experiment, {**data, "vm": vm.moid, "vm_name": vm.name})
 

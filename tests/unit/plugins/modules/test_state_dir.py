@@ -136,3 +136,11 @@ def test_planning_waits_for_a_run_in_progress_and_plans_do_not_wait_for_each_oth
     ):
         pass
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "experiments", [None, 5, "x", [None], [["a"]], ["x"], [{}], [{"vm": "x"}], [{"vm": {"moid": 1}}]], ids=str
+)
+def test_an_artifact_that_no_run_wrote_is_one_error(experiments: Any) -> None:
+    with pytest.raises(InvalidInput, match="artifact cannot be read"):
+        experiment_wait.experiments_of_artifact({"version": 1, "experiments": experiments})
