@@ -91,7 +91,7 @@ class Controller:
         """The host is empty, and each move is an event of the job."""
         leaving = len(self._lab.on(HOST))
         wrong = self._job("evacuate_host")
-        shown = len(re.findall(r'"stdout": "  \d\d:\d\d:\d\d  [^"]*switched over to', self._events("evacuate_host")))
+        shown = len(re.findall(r'"stdout": "  \d\d:\d\d:\d\d  [^"]*\bmoved to ', self._events("evacuate_host")))
         if not wrong and shown != leaving:
             wrong = f"{shown} of {leaving} moves were shown"
         return wrong or ("" if not self._lab.on(HOST) else f"{HOST} is not empty")
