@@ -124,7 +124,7 @@ func (b *builder) buildHosts() error {
 		if vmotion {
 			config.Vmotion = &types.HostVMotionInfo{IpConfig: &types.HostIpConfig{IpAddress: fmt.Sprintf("192.0.2.%d", i+1)}}
 		}
-		config.Network = b.network(config.Network, spec)
+		config.Network = b.network(config.Network, spec, i)
 		config.SharedPassthruGpuTypes = spec.VGPUProfiles
 		product := *host.Summary.Config.Product
 		product.Version = spec.ESXi
@@ -143,7 +143,8 @@ func (b *builder) buildHosts() error {
 	return nil
 }
 
-func (b *builder) network(base *types.HostNetworkInfo, spec Host) *types.HostNetworkInfo {
+// network is the network of the host with that index: its NIC, its address for management, and its DNS name.
+func (b *builder) network(base *types.HostNetworkInfo, spec Host, index int) *types.HostNetworkInfo {
 	link := spec.LinkMbit
 	if link == 0 {
 		link = b.config.LinkMbit
@@ -156,6 +157,13 @@ func (b *builder) network(base *types.HostNetworkInfo, spec Host) *types.HostNet
 		Device: "vmnic0", Key: "key-vim.host.PhysicalNic-vmnic0", Pci: "0000:0b:00.0", Mac: "00:50:56:00:00:01",
 		LinkSpeed: &types.PhysicalNicLinkInfo{SpeedMb: int32(link), Duplex: true},
 	}}
+	address := fmt.Sprintf("10.2.%d.%d", index/250, index%250+11)
+	network.Vnic = []types.HostVirtualNic{{
+		Device: "vmk0", Key: "key-vim.host.VirtualNic-vmk0", Portgroup: "Management Network",
+		Spec: types.HostVirtualNicSpec{Ip: &types.HostIpConfig{IpAddress: address, SubnetMask: "255.255.0.0"}},
+	}}
+	name, domain, _ := strings.Cut(spec.Name, ".")
+	network.DnsConfig = &types.HostDnsConfig{HostName: name, DomainName: domain}
 	return &network
 }
 
@@ -210,7 +218,7 @@ func (b *builder) references(names []string, kind string) []types.ManagedObjectR
 	var found []types.ManagedObjectReference
 	for _, name := range names {
 		for _, entity := range b.registry.All(kind) {
-			if entity.Entity().Name == name {
+			if entity.Entity().Name == escaped(name) {
 				found = append(found, entity.Reference())
 			}
 		}

@@ -133,7 +133,8 @@ func virtualDisk(
 }
 
 func (b *builder) size(vm *simulator.VirtualMachine, spec *VM) {
-	vm.Name, vm.Config.Name, vm.Summary.Config.Name = spec.Name, spec.Name, spec.Name
+	name := escaped(spec.Name)
+	vm.Name, vm.Config.Name, vm.Summary.Config.Name = name, name, name
 	megabytes := int32(spec.MemoryGB * 1024)
 	vm.Config.Hardware.MemoryMB, vm.Summary.Config.MemorySizeMB = megabytes, megabytes
 	vm.Config.Hardware.NumCPU, vm.Summary.Config.NumCpu = int32(spec.CPUs), int32(spec.CPUs)

@@ -383,7 +383,7 @@ func (c *control) actOnVM(r *request) error {
 		}
 		inventory.remove(ctx, vm)
 	case "rename":
-		ctx.WithLock(vm, func() { ctx.Update(vm, []types.PropertyChange{{Name: "name", Val: name}}) })
+		ctx.WithLock(vm, func() { ctx.Update(vm, []types.PropertyChange{{Name: "name", Val: escaped(name)}}) })
 	case "move":
 		return c.move(vm, target, instant)
 	}

@@ -30,6 +30,7 @@ var overridden = []string{
 	"RelocateVM_Task", "MigrateVM_Task", "EnterMaintenanceMode_Task", "ExitMaintenanceMode_Task", "HasPrivilegeOnEntities",
 	"FetchUserPrivilegeOnEntities", "SetEntityPermissions", "ListProcessesInGuest", "RetrievePropertiesEx",
 	"ContinueRetrievePropertiesEx", "CreateFilter", "WaitForUpdatesEx", "RefreshRecommendation", "ApplyRecommendation",
+	"AddHost_Task", "UnregisterVM", "RegisterVM_Task",
 }
 
 // install handles every call before the simulator does: it counts the call, checks privileges, and answers some calls itself.
@@ -62,6 +63,10 @@ func (v *vcenter) answers(method *simulator.Method) bool {
 	switch body := method.Body.(type) {
 	case *types.CancelTask:
 		return v.tasks.find(method.This) != nil
+	case *types.Destroy_Task:
+		return v.inventory.host(method.This) != nil
+	case *types.Rename_Task:
+		body.NewName = escaped(body.NewName)
 	case *types.ReconfigureComputeResource_Task:
 		return v.cluster.answers(body)
 	}

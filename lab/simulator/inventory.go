@@ -19,7 +19,9 @@ type inventory struct {
 	// Written only while the inventory is built.
 	clusters     []*simulator.ClusterComputeResource
 	clusterSpecs map[string]*Cluster // by MoID of the cluster
-	specs        map[string]*VM      // by VM MoID
+
+	specsLock sync.Mutex
+	specs     map[string]*VM // by VM MoID
 
 	load sync.Mutex // held while the load of the hosts is counted: an older count must not overwrite a newer one
 }
@@ -75,7 +77,10 @@ func (i *inventory) hostSpec(name string) *Host {
 
 // vmSpec is the VM's entry in the topology; for a VM that was created later, only its size.
 func (i *inventory) vmSpec(vm *simulator.VirtualMachine) *VM {
-	if spec := i.specs[vm.Self.Value]; spec != nil {
+	i.specsLock.Lock()
+	spec := i.specs[vm.Self.Value]
+	i.specsLock.Unlock()
+	if spec != nil {
 		return spec
 	}
 	return &VM{Name: vm.Name, MemoryGB: float64(vm.Summary.Config.MemorySizeMB) / 1024}
@@ -160,7 +165,7 @@ func (i *inventory) datacenterOf(entity mo.Entity) *simulator.Datacenter {
 func (i *inventory) view(vm *simulator.VirtualMachine) vmView {
 	var view vmView
 	i.as("").WithLock(vm, func() {
-		view = vmView{name: vm.Name, power: vm.Runtime.PowerState}
+		view = vmView{name: unescaped(vm.Name), power: vm.Runtime.PowerState}
 		if vm.Runtime.Host != nil {
 			view.host = *vm.Runtime.Host
 		}
@@ -182,7 +187,7 @@ func (i *inventory) nameOf(ref types.ManagedObjectReference) string {
 // findVM finds a VM by name or MoID; nil when there is none.
 func (i *inventory) findVM(name string) *simulator.VirtualMachine {
 	for _, vm := range i.vms() {
-		if vm.Self.Value == name || i.view(vm).name == name {
+		if vm.Self.Value == name || i.view(vm).name == unescaped(name) {
 			return vm
 		}
 	}
@@ -295,6 +300,29 @@ func (i *inventory) remove(ctx *simulator.Context, vm *simulator.VirtualMachine)
 		i.registry.RemoveReference(ctx, pool, &pool.Vm, vm.Self)
 	}
 	i.registry.Remove(ctx, vm.Self)
+	i.refreshLoad()
+}
+
+// readd puts a VM that was removed into the inventory again, with a new MoID and without custom attributes.
+func (i *inventory) readd(
+	vm *simulator.VirtualMachine, folder *simulator.Folder, host *simulator.HostSystem, pool types.ManagedObjectReference, name string,
+) {
+	ctx, spec := i.as(""), i.vmSpec(vm)
+	i.registry.NewEntity(vm)
+	i.specsLock.Lock()
+	i.specs[vm.Self.Value] = spec
+	i.specsLock.Unlock()
+	if name != "" {
+		vm.Name = escaped(name)
+	}
+	vm.Summary.Vm, vm.ResourcePool, vm.CustomValue, vm.Value, vm.RecentTask = &vm.Self, &pool, nil, nil, nil
+	vm.Runtime.Host, vm.Summary.Runtime.Host = &host.Self, &host.Self
+	i.registry.PutEntity(folder, vm)
+	ctx.WithLock(folder, func() { i.registry.AppendReference(ctx, folder, &folder.ChildEntity, vm.Self) })
+	ctx.WithLock(host, func() { i.registry.AppendReference(ctx, host, &host.Vm, vm.Self) })
+	if above, ok := i.registry.Get(pool).(*simulator.ResourcePool); ok {
+		ctx.WithLock(above, func() { i.registry.AppendReference(ctx, above, &above.Vm, vm.Self) })
+	}
 	i.refreshLoad()
 }
 

@@ -33,6 +33,7 @@ type vcenter struct {
 	maintenance *maintenance
 	moves       *moves
 	drs         map[string]*drs // by MoID of the cluster
+	membership  *membership
 }
 
 // newVCenter joins the parts around an inventory that has been built.
@@ -57,6 +58,7 @@ func newVCenter(config *Config, service *simulator.Service, inventory *inventory
 	for _, cluster := range inventory.clusters {
 		v.drs[cluster.Self.Value] = newDRS(v, cluster)
 	}
+	v.membership = newMembership(v)
 	return v
 }
 

@@ -42,7 +42,7 @@ options:
     default: []
   patterns:
     description:
-      - Shell patterns of VM names, for example V(ML-gpu-*).
+      - Shell patterns of VM names, for example V(ML-gpu-*). A pattern that fits no VM of the vCenter is an error.
     type: list
     elements: str
     default: []
@@ -55,6 +55,7 @@ options:
   attributes:
     description:
       - Custom attributes, by name, and the values that a VM must have.
+      - An attribute that no VM of the vCenter has, or has with this value, is an error.
     type: dict
     default: {}
   destination:

@@ -229,6 +229,13 @@ def test_bad_input_gives_one_clear_sentence(fast_lab: Lab, run_module: RunModule
     cases = {
         "vCenter has no host named esx-55": ("host_info", {"host": "esx-55"}),
         "Did you mean esx-05?": ("host_info", {"host": "esx-50"}),
+        "vCenter shows the host 10.2.0.15 as esx-05. Set host to that name.": ("host_info", {"host": "10.2.0.15"}),
+        "as esx-05. Set fault_domains to that name": (
+            "migration_plan",
+            {"host": HOST, "fault_domains": {"10.2.0.15": "a"}},
+        ),
+        "Did you mean /DC-west/vm/": ("migration_plan", {"vms": ["/DC-west/vm/none/ML-cpu-vm-05"]}),
+        "No VM has a custom attribute named nothing.": ("migration_plan", {"attributes": {"nothing": "x"}}),
         "is a virtual machine": ("migration_plan", {"host": "ML-cpu-vm-04"}),
         "refused the login": ("host_info", {"password": "wrong-secret"}),
         "cannot be reached": ("host_info", {"port": 1}),

@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from .._vsphere.estate import (
     Connection,
     Estate,
+    HostState,
     Maintenance,
     VmState,
+    known_as,
 )
 from .._vsphere.home_attribute import ATTRIBUTE, Home, HomeFile, decode_home
 from .model import Move
@@ -29,28 +31,48 @@ def recorded_home(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> H
 
     Another controller may have written the attribute. Hosts that were added again are found by their names.
     """
+    known = _known_homes(estate, vm, journal)
+    return known[0] if known else None
+
+
+def _known_homes(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> list[Home]:
+    """The homes of a VM in its attribute and in the journal, the newest one first."""
     attribute = decode_home(vm.moid, vm.attributes.get(ATTRIBUTE, ""))
     known = [home for home in (attribute, _journalled(estate, vm, journal)) if home is not None]
-    return _with_present_hosts(estate, max(known, key=lambda home: home.recorded_at)) if known else None
+    known.sort(key=lambda home: home.recorded_at, reverse=True)
+    return [_with_present_hosts(estate, home) for home in known]
 
 
 def _journalled(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> Home | None:
-    """The VM's home in the journal. A VM that was registered again has a new MoID, and keeps its instance UUID."""
+    """The VM's home in the journal. A VM that was registered again has a new MoID, and usually keeps its instance UUID.
+
+    If no VM has the recorded UUID any more, as after a restore from a backup, the name decides if it is unique.
+    """
     if vm.moid in journal:
         return journal[vm.moid]
     lost = [home for home in journal.values() if home.vm not in estate.vms]
     same = [home for home in lost if home.vm_uuid and home.vm_uuid == vm.instance_uuid]
     if not same and sum(other.name == vm.name for other in estate.vms.values()) == 1:
-        same = [home for home in lost if not home.vm_uuid and home.vm_name == vm.name]
+        present = {other.instance_uuid for other in estate.vms.values()}
+        same = [home for home in lost if home.vm_name == vm.name and home.vm_uuid not in present - {""}]
     return same[0] if len(same) == 1 else None
 
 
 def _with_present_hosts(estate: Estate, home: Home) -> Home:
-    """The home with the MoIDs that its hosts have now: a host that was added to vCenter again has a new one."""
+    """The home with the MoIDs and names that its hosts have now: a host that was added to vCenter again has a new MoID."""
     host, target = _present(estate, home.host, home.host_name), _present(estate, home.target, home.target_name)
     now = {home.host: host, home.target: target}
     files = tuple(replace(file, home=_present_datastore(estate, file.home, file.home_name)) for file in home.files)
-    return replace(home, host=host, target=target, start=now.get(home.start, home.start), files=files)
+    names = estate.host_names
+    return replace(
+        home,
+        host=host,
+        host_name=names.get(host, home.host_name),
+        target=target,
+        target_name=names.get(target, home.target_name),
+        start=now.get(home.start, home.start),
+        files=files,
+    )
 
 
 def _present_datastore(estate: Estate, moid: str, name: str) -> str:
@@ -62,11 +84,18 @@ def _present_datastore(estate: Estate, moid: str, name: str) -> str:
 
 
 def _present(estate: Estate, moid: str, name: str) -> str:
-    """The MoID of the only host of that name if the recorded MoID is gone; else the recorded one."""
-    if moid in estate.hosts:
+    """The MoID of the only host that is known by that name if the recorded MoID is gone; else the recorded one.
+
+    A host may have been added again by its full name, its short name or its address.
+    """
+    if moid in estate.hosts or not name:
         return moid
-    named = [host.moid for host in estate.hosts.values() if name and host.name == name]
-    return named[0] if len(named) == 1 else moid
+    hosts = estate.hosts.values()
+    for fits in (lambda host: host.name == name, lambda host: known_as(host, name)):
+        named = [host.moid for host in hosts if fits(host)]
+        if named:
+            return named[0] if len(named) == 1 else moid
+    return moid
 
 
 def next_home(vm: VmState, move: Move, earlier: Home | None, *, run_id: str, recorded_at: str) -> Home:
@@ -103,7 +132,8 @@ def _files(move: Move, earlier: Home | None) -> tuple[HomeFile, ...]:
 class Placement:
     """A VM with a recorded home. ``outcome``: home, away, moved_by_person, home_unhealthy or gone.
 
-    ``vm`` is the VM's MoID now; ``home.vm`` is the one under which the home was recorded.
+    ``vm`` is the VM's MoID now; ``home.vm`` is the one under which the home was recorded. ``unhealthy`` says what is wrong with
+    the home. ``superseded`` is the name of another home that an older run recorded, usually on another controller.
     """
 
     vm: str
@@ -111,16 +141,24 @@ class Placement:
     home: Home
     host_name: str
     outcome: str
+    unhealthy: str = ""
+    superseded: str = ""
 
     @property
     def sentence(self) -> str:
         """The placement for an operator."""
+        older = (
+            f" An older run recorded {self.superseded} as its home; the newer one counts." if self.superseded else ""
+        )
+        return self._where() + older
+
+    def _where(self) -> str:
         where = f"{self.vm_name} is on {self.host_name or 'a host that vCenter does not show'}"
         return {
             "home": f"{self.vm_name} is home on {self.home.host_name}.",
             "away": self._away(where),
             "moved_by_person": f"{where} and stays there: it was moved after its evacuation to {self.home.target_name}.",
-            "home_unhealthy": f"{where}: its home {self.home.host_name} is in maintenance mode, disconnected or gone.",
+            "home_unhealthy": f"{where}: its home {self.home.host_name} is {self.unhealthy}.",
             "gone": f"{self.vm_name} no longer exists.",
         }[self.outcome]
 
@@ -143,7 +181,11 @@ def placements(
 
     ``mover``: who moved a VM to a host last, ``DRS`` or a user. Only what a person moved away stays there.
     """
-    homes = {moid: home for moid, vm in estate.vms.items() if (home := recorded_home(estate, vm, journal)) is not None}
+    known = {moid: its for moid, vm in estate.vms.items() if (its := _known_homes(estate, vm, journal))}
+    homes = {moid: newest for moid, (newest, *_older) in known.items()}
+    superseded = {
+        moid: home.host_name for moid, (newest, *older) in known.items() for home in older if home.host != newest.host
+    }
     taken = {home.vm for home in homes.values()}
     homes |= {
         moid: _with_present_hosts(estate, home)
@@ -157,8 +199,22 @@ def placements(
         vm = estate.vms.get(moid)
         place = estate.hosts.get(vm.host) if vm is not None else None
         name = vm.name if vm is not None else home.vm_name or moid
-        found.append(Placement(moid, name, home, place.name if place else "", _outcome(estate, vm, home, mover)))
+        outcome = _outcome(estate, vm, home, mover)
+        wrong = _wrong_with(estate.hosts.get(home.host))
+        found.append(Placement(moid, name, home, place.name if place else "", outcome, wrong, superseded.get(moid, "")))
     return tuple(sorted(found, key=lambda placement: (placement.vm_name, placement.vm)))
+
+
+def without_home_host(estate: Estate, found: Iterable[Placement], cluster: str) -> tuple[Placement, ...]:
+    """VMs in a cluster (MoID) that are still where the evacuation put them, and whose home host vCenter no longer has."""
+    return tuple(
+        placement
+        for placement in found
+        if placement.outcome == "home_unhealthy"
+        and placement.home.host not in estate.hosts
+        and (place := estate.hosts.get(estate.vms[placement.vm].host)) is not None
+        and place.cluster == cluster
+    )
 
 
 def moves_under_way(
@@ -194,6 +250,17 @@ def _outcome(estate: Estate, vm: VmState | None, home: Home, mover: Callable[[st
     # A VM that a restore is moving away from its target is still where the evacuation put it.
     if vm.host not in (*home.places, home.host) and mover(vm.moid, vm.host) != DRS:
         return "moved_by_person"
-    host = estate.hosts.get(home.host)
-    healthy = host is not None and host.connection is Connection.CONNECTED and host.maintenance is Maintenance.NORMAL
-    return "away" if healthy else "home_unhealthy"
+    return "home_unhealthy" if _wrong_with(estate.hosts.get(home.host)) else "away"
+
+
+def _wrong_with(host: HostState | None) -> str:
+    """Why nothing can come home to a host; "" if it is in service."""
+    if host is None:
+        return "no longer in vCenter"
+    if host.connection is Connection.UNKNOWN:
+        return "in a state that vCenter does not show"
+    if host.connection is not Connection.CONNECTED:
+        return "disconnected"
+    return {Maintenance.NORMAL: "", Maintenance.ENTERING: "entering maintenance mode"}.get(
+        host.maintenance, "in maintenance mode"
+    )

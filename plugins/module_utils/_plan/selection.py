@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from unicodedata import normalize
 
 from .._core.errors import Ambiguous, InvalidInput, NotFound
-from .._core.similar import similar_names
+from .._core.similar import MAX_NAMES, similar_names, spellings
 from .._core.untrusted import shortened
-from .._vsphere.estate import Estate, HostState, Power, VmState, unescaped
+from .._vsphere.estate import Estate, HostState, Power, VmState, known_as, unescaped
 
 
 def find_host(estate: Estate, name: str, *, option: str = "host") -> HostState:
@@ -25,7 +26,7 @@ def find_host(estate: Estate, name: str, *, option: str = "host") -> HostState:
     Raises NotFound with similar names, Ambiguous with MoIDs, or InvalidInput if the name is empty.
     """
     _check_not_empty(name, option)
-    places = {host.moid: (host.name, f"/{host.datacenter}/host/{host.cluster_name}") for host in estate.hosts.values()}
+    places = _host_places(estate)
     found = _fitting(name, places)
     if not found:
         raise NotFound(f"vCenter has no host named {name}", hint=_host_hint(estate, name, option), option=option)
@@ -36,13 +37,19 @@ def _fitting(text: str, places: Mapping[str, tuple[str, str]]) -> list[str]:
     """MoIDs of the objects that an operator may mean. ``places``: MoID -> name, and path of the folder.
 
     vCenter escapes three characters in its names, so the escaped form of a name fits as well. A name is known as it is shown.
+    If nothing fits, other encodings of the same characters do: keyboards of some systems write an accent as a second character.
     """
     wanted = {spelling for each in (text, unescaped(text)) for spelling in (each, shortened(each))}
-    return sorted(
-        moid
-        for moid, (name, folder) in places.items()
-        if text == moid or name in wanted or f"{folder.rstrip('/')}/{name}" in wanted
-    )
+    whole = {moid: (name, f"{folder.rstrip('/')}/{name}") for moid, (name, folder) in places.items()}
+    found = sorted(moid for moid, names in whole.items() if text == moid or not wanted.isdisjoint(names))
+    if found or all(map(str.isascii, wanted)):
+        return found
+    composed = set(map(_composed, wanted))
+    return sorted(moid for moid, names in whole.items() if not composed.isdisjoint(map(_composed, names)))
+
+
+def _composed(name: str) -> str:
+    return normalize("NFC", name)
 
 
 def _only_one(found: Sequence[str], places: Mapping[str, tuple[str, str]], text: str, kind: str, option: str) -> str:
@@ -117,7 +124,23 @@ def _host_hint(estate: Estate, name: str, option: str) -> str:
     inside = sorted(host.name for host in estate.hosts.values() if host.fault_domain == name)
     if inside:
         return f"{name} is a fault domain. Set {option} to the name of one host in it, for example {inside[0]}"
-    return _similar_names(name, (host.name for host in estate.hosts.values()), option, "host")
+    clusters = {host.cluster_name for host in estate.hosts.values()} - {host.name for host in estate.hosts.values()}
+    if name in clusters:
+        return f"{name} is a cluster. Set {option} to the name of one host in it"
+    return _alias_hint(estate, name, option) or _similar_objects(name, _host_places(estate), option, "host")
+
+
+def _alias_hint(estate: Estate, name: str, option: str) -> str:
+    """A hint for the DNS name or an address of one host that vCenter shows under another name; "" for any other text."""
+    hosts = [host for host in estate.hosts.values() if known_as(host, name)]
+    if len(hosts) != 1 or spellings(hosts[0].name) & spellings(name):
+        return ""
+    return f"vCenter shows the host {name} as {hosts[0].name}. Set {option} to that name"
+
+
+def _host_places(estate: Estate) -> dict[str, tuple[str, str]]:
+    """MoID -> name, and path of the cluster: ``/DC/host/ml-cluster``."""
+    return {host.moid: (host.name, f"/{host.datacenter}/host/{host.cluster_name}") for host in estate.hosts.values()}
 
 
 def _fault_domain_hint(estate: Estate, name: str, option: str) -> str:
@@ -146,7 +169,12 @@ def find_vm(estate: Estate, name: str, *, option: str = "vms") -> VmState:
     if any(host.name == name for host in estate.hosts.values()):
         hint = f"{name} is an ESXi host. Set {option} to the name of a VM"
     else:
-        hint = _similar_names(name, (vm.name for vm in estate.vms.values()), option, "VM")
+        at = sorted(display_name(estate, vm.moid) for vm in estate.vms.values() if vm.guest_address == name)
+        hint = (
+            f"{name} is the address of the guest of {' and '.join(at)}. Set {option} to the name of the VM"
+            if at
+            else _similar_objects(name, places, option, "VM")
+        )
     raise NotFound(f"vCenter has no VM named {name}", hint=hint, option=option)
 
 
@@ -183,12 +211,22 @@ def _similar_names(name: str, known: Iterable[str], option: str, kind: str) -> s
     return f"Did you mean {' or '.join(found)}? Correct {option}"
 
 
+def _similar_objects(name: str, places: Mapping[str, tuple[str, str]], option: str, kind: str) -> str:
+    """The same for objects with paths: a path may be wrong although its last part is a name."""
+    last = name.rstrip("/").rpartition("/")[2]
+    paths = sorted(f"{folder}/{known}" for known, folder in places.values() if "/" in name and known == last)
+    if paths:
+        return f"Did you mean {' or '.join(paths[:MAX_NAMES])}? Correct {option}"
+    names = [known for known, _folder in places.values()]
+    return _similar_names(name if similar_names(name, names) else last, names, option, kind)
+
+
 def check_fault_domains(estate: Estate, names: Iterable[str], *, option: str = "fault_domains") -> None:
     """Raise NotFound for names in a map of fault domains that no host has: the policy would not count for the hosts meant."""
     known = {host.name for host in estate.hosts.values()}
     for name in names:
         if name not in known:
-            hint = _similar_names(name, known, option, "host")
+            hint = _alias_hint(estate, name, option) or _similar_names(name, known, option, "host")
             raise NotFound(f"vCenter has no host named {name}, which {option} mentions", hint=hint, option=option)
 
 
@@ -205,43 +243,66 @@ def select_vms(
 
     ``host`` is a host's MoID. A VM must fit one of ``names``, one of ``patterns`` (shell globs), one of ``folders`` and all
     ``attributes``. A folder is a path below the datacenter's VM folder (``ml/vision``), or a whole path (``/DC/vm/ml``).
-    Raises NotFound or Ambiguous that lists every name that does not fit exactly one VM; NotFound for a pattern or folder that
-    fits no VM at all, because an empty selection would look like success.
+    Raises NotFound or Ambiguous that lists every name that does not fit exactly one VM; NotFound for a pattern, folder or
+    attribute that fits no VM at all, because an empty selection would look like success.
     """
     named = {vm.moid for vm in find_vms(estate, names)}
     globs, paths = tuple(patterns), tuple(folders)
+    wanted = {key: str(value) for key, value in (attributes or {}).items()}  # YAML has numbers, attributes only text
     _check_criteria(estate, globs, paths)
+    _check_attributes(estate, wanted)
 
     def fits(vm: VmState) -> bool:
         return (
             (host is None or vm.host == host)
             and (not named or vm.moid in named)
-            and (not globs or any(fnmatchcase(vm.name, glob) for glob in globs))
+            and (not globs or any(_fits_glob(vm, glob) for glob in globs))
             and (not paths or any(_is_below(vm, path) for path in paths))
-            and all(vm.attributes.get(key) == value for key, value in (attributes or {}).items())
+            and all(vm.attributes.get(key) == value for key, value in wanted.items())
         )
 
     return tuple(vm.moid for vm in sorted(estate.vms.values(), key=lambda vm: (vm.name, vm.moid)) if fits(vm))
+
+
+def _fits_glob(vm: VmState, glob: str) -> bool:
+    """Whether a VM's name fits a shell glob, which may have vCenter's escapes and any encoding of its characters."""
+    name = _composed(vm.name)
+    return fnmatchcase(name, _composed(glob)) or fnmatchcase(name, _composed(unescaped(glob)))
 
 
 def _is_below(vm: VmState, path: str) -> bool:
     """Whether the VM is in this folder or in one below it."""
     whole = path.startswith("/") and path.strip("/").partition("/")[2].partition("/")[0] == "vm"
     place = f"/{vm.datacenter}/vm/{vm.folder}/" if whole else f"/{vm.folder}/"
-    return place.startswith(f"/{unescaped(path).strip('/')}/")
+    return _composed(place).startswith(_composed(f"/{unescaped(path).strip('/')}/"))
 
 
 def _check_criteria(estate: Estate, globs: Sequence[str], paths: Sequence[str]) -> None:
     """Raise NotFound for a pattern or folder that no VM of the vCenter fits."""
     vms = estate.vms.values()
     for glob in globs:
-        if not any(fnmatchcase(vm.name, glob) for vm in vms):
+        if not any(_fits_glob(vm, glob) for vm in vms):
             hint = _similar_names(glob.strip("*?"), (vm.name for vm in vms), "patterns", "VM")
             raise NotFound(f"No VM has a name that fits the pattern {glob}", hint=hint, option="patterns")
     for path in paths:
         if not any(_is_below(vm, path) for vm in vms):
             hint = _similar_names(path.strip("/"), (vm.folder for vm in vms if vm.folder), "folders", "folder with VMs")
             raise NotFound(f"No VM is in the folder {path}", hint=hint, option="folders")
+
+
+def _check_attributes(estate: Estate, attributes: Mapping[str, str]) -> None:
+    """Raise NotFound for a custom attribute that no VM of the vCenter has, or that no VM has with this value."""
+    for key, value in attributes.items():
+        values = {vm.attributes[key] for vm in estate.vms.values() if key in vm.attributes}
+        if not values:
+            known = {name for vm in estate.vms.values() for name in vm.attributes}
+            hint = _similar_names(key, known, "attributes", "custom attribute")
+            raise NotFound(f"No VM has a custom attribute named {key}", hint=hint, option="attributes")
+        if value not in values:
+            hint = _similar_names(value, values, "attributes", "value that a VM has")
+            raise NotFound(
+                f"No VM has the custom attribute {key} with the value {value}", hint=hint, option="attributes"
+            )
 
 
 @dataclass(frozen=True, slots=True)

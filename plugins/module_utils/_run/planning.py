@@ -7,14 +7,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .._core.errors import InvalidInput, PlanRefused
+from .._core.errors import InvalidInput, NotFound, PlanRefused
 from .._plan.codec import plan_from_dict
 from .._plan.drift import deviations_from_approved
-from .._plan.homes import files_under_way, moves_under_way, nobody, placements
+from .._plan.homes import (
+    Placement,
+    files_under_way,
+    moves_under_way,
+    nobody,
+    placements,
+    without_home_host,
+)
 from .._plan.model import DrsOption, Plan, PlanRequest, Policy, Scope, StorageRequest
 from .._plan.selection import (
     find_datastores,
@@ -61,6 +68,8 @@ def request_of(
     if params["use_homes"]:
         for host in hosts:
             refuse_unreadable(state, run_key(uuid, host.moid), host.name)
+        if not found:
+            _refuse_unknown_homes(estate, hosts, placements(estate, homes, None, mover))
         destinations = {
             placement.vm: host for host, placement in found if placement.outcome in ("away", "home_unhealthy", "home")
         }
@@ -148,6 +157,25 @@ def datastores_to_ask(estate: Estate, storage: StorageRequest) -> frozenset[str]
     if storage.scope is not Scope.COMPUTE and not storage.datastores:
         named |= estate.datastores.keys()
     return named & estate.datastores.keys()
+
+
+def _refuse_unknown_homes(estate: Estate, hosts: Sequence[HostState], found: Iterable[Placement]) -> None:
+    """Raise NotFound if nobody is at home on these hosts, and the home of a VM is a host that vCenter no longer has.
+
+    Such a host may have been added again under a name that does not resemble the recorded one.
+    """
+    lost = [
+        p for cluster in sorted({host.cluster for host in hosts}) for p in without_home_host(estate, found, cluster)
+    ]
+    if lost:
+        named = ", ".join(f"{p.vm_name} ({p.home.host_name}, {p.home.host})" for p in lost)
+        raise NotFound(
+            f"No home is recorded on {' or '.join(host.name for host in hosts)}. The homes of these VMs are hosts that vCenter no "
+            f"longer has: {named}",
+            hint="If one of these hosts has a new name, move its VMs with liveml.vsphere.migrate_vm. If they stay where they are, "
+            "clear their homes with liveml.vsphere.placement (state: absent, outcomes: [home_unhealthy])",
+            option="host",
+        )
 
 
 def selection(params: Mapping[str, Any], estate: Estate, hosts: tuple[HostState, ...]) -> tuple[str, ...]:

@@ -108,6 +108,7 @@ class HostState:
     quarantined: bool = False  # proactive HA or DRS empties it
     red: bool = False  # an alarm of the host is red
     failover: bool = False  # HA keeps it free as a dedicated failover host
+    aliases: frozenset[str] = frozenset()  # its DNS name and the addresses of its VMkernel adapters
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +306,17 @@ def assume_in_service(estate: Estate, *hosts: str) -> Estate:
         host: replace(estate.hosts[host], maintenance=Maintenance.NORMAL, maintenance_task=None) for host in hosts
     }
     return replace(estate, hosts={**estate.hosts, **states})
+
+
+def known_as(host: HostState, name: str) -> bool:
+    """Whether a name or address is one of the host: in any case, short or with its domain, or one of its aliases."""
+    return any(_same_host(name.casefold(), known.casefold()) for known in (host.name, *host.aliases))
+
+
+def _same_host(one: str, other: str) -> bool:
+    """Whether two lower-case names are equal, or one is the short name of the other. An address has no short name."""
+    short, long = sorted((one, other), key=len)
+    return one == other or ("." not in short and not short.isdecimal() and long.startswith(f"{short}."))
 
 
 def unescaped(name: str) -> str:

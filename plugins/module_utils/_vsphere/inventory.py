@@ -51,11 +51,12 @@ except ImportError:
 
 MIB = 1024**2
 _PAGE = 500
-# They do not decide whether a VM may move, but how its move is guarded: see Drs.
+# They do not decide whether a VM may move, but how its move is guarded: see Drs. A host's addresses are for hints.
 _DRS, _DRS_OVERRIDES = DRS_PATHS = ("configurationEx.drsConfig", "configurationEx.drsVmConfig")
 # They do not decide whether a VM may move, but whether its files may.
 SPACE_PATHS = ("summary.capacity", "summary.freeSpace", "summary.maintenanceMode", "parent")
 _FILES, _LAYOUT = STORAGE_PATHS = ("config.files.vmPathName", "layoutEx")
+_VNIC, _DNS = ADDRESS_PATHS = ("config.network.vnic", "config.network.dnsConfig")
 PATHS = {
     "Datacenter": ["name", "vmFolder"],
     "Folder": ["name", "parent"],
@@ -89,6 +90,7 @@ PATHS = {
         "config.sharedPassthruGpuTypes",
         "config.vsanHostConfig.faultDomainInfo.name",
         "config.network.pnic",
+        *ADDRESS_PATHS,
         "datastore",
         "network",
         "recentTask",
@@ -198,7 +200,11 @@ def read_estate(
             moid: unread
             for kind in DECIDING
             for moid, row in rows[kind].items()
-            if (unread := row.unreadable.difference(DRS_PATHS, SPACE_PATHS if kind == "Datastore" else ()))
+            if (
+                unread := row.unreadable.difference(
+                    DRS_PATHS, ADDRESS_PATHS, SPACE_PATHS if kind == "Datastore" else ()
+                )
+            )
         },
         drs={m: _drs(rows["ClusterComputeResource"].get(m)) for m in clusters},
     )
@@ -417,7 +423,20 @@ def _host(
         vgpu_profiles=frozenset(map(str, row.get("config.sharedPassthruGpuTypes") or ())),
         quarantined=bool(row.get("runtime.inQuarantineMode")),
         red=str(row.get("overallStatus")) == "red",
+        aliases=_aliases(row),
         failover=moid in _failover_hosts(rows["ClusterComputeResource"].get(cluster, Row())),
+    )
+
+
+def _aliases(row: Row) -> frozenset[str]:
+    """The host's own DNS name, with and without its domain, and the addresses of its VMkernel adapters."""
+    dns = row.get(_DNS)
+    name, domain = (str(getattr(dns, field, "") or "") for field in ("hostName", "domainName"))
+    known = {name, f"{name}.{domain}"} if name and domain else {name}
+    known |= {str(nic.spec.ip.ipAddress or "") for nic in row.get(_VNIC) or () if nic.spec.ip}
+    unset = ("", "localhost", "localhost.localdomain")
+    return frozenset(
+        shortened(each) for each in known if each not in unset and not each.startswith(("127.", "169.254."))
     )
 
 

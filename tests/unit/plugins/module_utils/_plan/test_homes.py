@@ -6,10 +6,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import moves_under_way, next_home, placements
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Connection,
+    HostState,
+    Maintenance,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import (
     ATTRIBUTE,
     Home,
@@ -117,13 +123,89 @@ def test_a_home_that_no_single_host_fits_is_not_guessed(hosts: list[HostState]) 
 
 @pytest.mark.parametrize(
     ("uuid", "name", "outcome"),
-    [("u7", "renamed", "away"), ("other", "ml-1", "gone"), ("", "ml-1", "away"), ("", "renamed", "gone")],
+    [
+        ("u7", "renamed", "away"),
+        ("other", "ml-1", "away"),  # from a backup, or registered as a copy
+        ("other", "renamed", "gone"),
+        ("", "ml-1", "away"),
+        ("", "renamed", "gone"),
+    ],
 )
 def test_a_vm_that_was_registered_again_keeps_the_home_of_the_journal(uuid: str, name: str, outcome: str) -> None:
     home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", vm_name="ml-1", vm_uuid=uuid)
     world = estate([host(1), host(2)], [vm(7, on=2, name=name)])
     (found,) = placements(world, {"vm-1": home})
     assert (found.outcome, found.vm) == (outcome, "vm-7" if outcome == "away" else "vm-1")
+
+
+def test_a_name_decides_only_if_it_is_unique_and_no_other_vm_has_the_recorded_uuid() -> None:
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", vm_name="ml-1", vm_uuid="u8")
+    twins = estate([host(1), host(2)], [vm(6, on=2, name="ml-1"), vm(7, on=2, name="ml-1")])
+    assert [p.outcome for p in placements(twins, {"vm-1": home})] == ["gone"]
+    renamed = estate([host(1), host(2)], [vm(7, on=2, name="ml-1"), vm(8, on=2, name="renamed")])
+    assert [p.vm for p in placements(renamed, {"vm-1": home})] == ["vm-8"]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "now", "aliases", "found"),
+    [
+        ("esx-1", "ESX-1", (), True),
+        ("esx-1", "esx-1.example.com", (), True),
+        ("esx-1.example.com", "esx-1", (), True),
+        ("10.2.0.11", "esx-1.example.com", ("10.2.0.11",), True),
+        ("esx-1.example.com", "10.2.0.11", ("esx-1", "esx-1.example.com"), True),
+        ("esx-1.a.example.com", "esx-1.b.example.com", (), False),
+        ("10", "10.2.0.11", (), False),
+        ("10.2.0.1", "10.2.0.11", (), False),
+        ("", "esx-1", (), False),
+    ],
+)
+def test_a_host_that_was_added_again_under_another_spelling_is_still_home(
+    recorded: str, now: str, aliases: tuple[str, ...], found: bool
+) -> None:
+    home = Home("vm-1", "host-1", recorded, "host-2", "esx-2", "r1", "now", start="host-1")
+    world = estate([host(9, name=now, aliases=frozenset(aliases)), host(2)], [vm(1, on=2)])
+    (placed,) = placements(world, {"vm-1": home})
+    assert (placed.outcome, placed.home.host) == (("away", "host-9") if found else ("home_unhealthy", "host-1"))
+    assert placed.home.host_name == (now if found else recorded), "commands need the present name"
+    if not found:
+        assert placed.sentence == f"ml-1 is on esx-2: its home {recorded} is no longer in vCenter."
+
+
+def test_the_same_name_comes_before_another_spelling_of_it() -> None:
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
+    world = estate([host(8, name="esx-1"), host(9, name="esx-1.example.com"), host(2)], [vm(1, on=2)])
+    (placed,) = placements(world, {"vm-1": home})
+    assert placed.home.host == "host-8"
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"maintenance": Maintenance.IN}, "in maintenance mode"),
+        ({"maintenance": Maintenance.ENTERING}, "entering maintenance mode"),
+        ({"connection": Connection.NOT_RESPONDING}, "disconnected"),
+        ({"connection": Connection.UNKNOWN}, "in a state that vCenter does not show"),
+    ],
+)
+def test_what_is_wrong_with_a_home_is_said(changes: dict[str, object], wrong: str) -> None:
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
+    (placed,) = placements(estate([host(1, **changes), host(2)], [vm(1, on=2)]), {"vm-1": home})
+    assert placed.outcome == "home_unhealthy"
+    assert placed.sentence == f"ml-1 is on esx-2: its home esx-1 is {wrong}."
+
+
+def test_the_home_of_an_older_run_is_named() -> None:
+    theirs = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "1")
+    ours = Home("vm-1", "host-3", "esx-3", "host-2", "esx-2", "r2", "2")
+    machine = vm(1, on=2, attributes={ATTRIBUTE: encode_home(theirs)})
+    world = estate([host(1), host(2), host(3)], [machine])
+    (found,) = placements(world, {"vm-1": ours})
+    assert found.sentence == (
+        "ml-1 is on esx-2, away from its home esx-3. An older run recorded esx-1 as its home; the newer one counts."
+    )
+    (same,) = placements(world, {"vm-1": replace(ours, host="host-1", host_name="esx-1")})
+    assert same.superseded == ""
 
 
 @pytest.mark.parametrize(("attribute", "journal", "expected"), [("1", "2", "host-3"), ("2", "1", "host-1")])

@@ -307,7 +307,8 @@ def test_names_must_mean_one_object() -> None:
     assert select_vms(world, patterns=["ml-[23]"]) == ("vm-3",)
     assert select_vms(world, folders=["ml"]) == ("vm-2",)
     assert select_vms(world, host="host-2") == ("vm-3",)
-    assert select_vms(world, attributes={"owner": "x"}) == ()
+    with pytest.raises(NotFound, match="No VM has a custom attribute named owner"):
+        select_vms(world, attributes={"owner": "x"})
 
 
 @pytest.mark.parametrize("key", ["org.openstack.compute", "com.vmware.vcloud", "VirtualCenterOfSomebody"])

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+from unicodedata import normalize
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, NotFound
@@ -27,7 +29,7 @@ TWO_DATACENTERS = estate(
         replace(vm(1), name="train", folder="ml/vision", datacenter="DC0"),
         replace(vm(2), name="train", folder="ml", datacenter="DC1"),
         replace(vm(3), name="base/gpu 50%", folder="proj/x", datacenter="DC0"),
-        replace(vm(4), name="top", folder="", datacenter="DC0"),
+        replace(vm(4), name="top", folder="", datacenter="DC0", attributes={"Owner": "Alice", "tier": "5"}),
     ],
 )
 
@@ -94,9 +96,14 @@ def test_folders_select_in_every_datacenter_or_in_one(folder: str, moids: set[st
         ({"folders": ["m"]}, "No VM is in the folder m. "),
         ({"folders": ["/DC2/vm/ml"]}, "/DC2/vm/ml"),
         ({"folders": ["nosuch"]}, "No VM is in the folder nosuch"),
+        ({"attributes": {"owner": "x"}}, "No VM has a custom attribute named owner. Did you mean Owner"),
+        (
+            {"attributes": {"Owner": "Alise"}},
+            "No VM has the custom attribute Owner with the value Alise. Did you mean Alice",
+        ),
     ],
 )
-def test_a_criterion_that_fits_nothing_is_an_error(wanted: dict[str, list[str]], text: str) -> None:
+def test_a_criterion_that_fits_nothing_is_an_error(wanted: dict[str, Any], text: str) -> None:
     with pytest.raises(NotFound, match=text):
         select_vms(TWO_DATACENTERS, **wanted)
 
@@ -151,3 +158,73 @@ def test_a_map_of_fault_domains_with_an_unknown_host_is_an_error() -> None:
 )
 def test_names_are_shown_as_people_write_them(name: str, plain: str) -> None:
     assert unescaped(name) == plain
+
+
+@pytest.mark.parametrize(("attributes", "moids"), [({"Owner": "Alice"}, ("vm-4",)), ({"tier": 5}, ("vm-4",))])
+def test_attributes_select_by_text_also_if_yaml_reads_a_number(
+    attributes: dict[str, Any], moids: tuple[str, ...]
+) -> None:
+    assert select_vms(TWO_DATACENTERS, attributes=attributes) == moids
+
+
+@pytest.mark.parametrize("glob", ["base/*", "base%2f*", "base%2F*%25", "base?gpu 50%"])
+def test_a_pattern_fits_names_as_people_or_vcenter_write_them(glob: str) -> None:
+    assert select_vms(TWO_DATACENTERS, patterns=[glob]) == ("vm-3",)
+
+
+COMPOSED, DECOMPOSED = "Zürich-gpu", normalize("NFD", "Zürich-gpu")
+
+
+@pytest.mark.parametrize(("stored", "typed"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), (COMPOSED, COMPOSED)])
+def test_an_accent_may_be_a_second_character(stored: str, typed: str) -> None:
+    world = estate([host(1, name=f"{stored}-host")], [vm(1, name=stored, folder=f"ml/{stored}")])
+    assert find_vm(world, typed).moid == "vm-1"
+    assert find_vm(world, f"/dc/vm/ml/{typed}/{typed}").moid == "vm-1"
+    assert find_host(world, f"{typed}-host").moid == "host-1"
+    assert select_vms(world, patterns=[f"{typed[:-3]}*"]) == ("vm-1",)
+    assert select_vms(world, folders=[f"ml/{typed}"]) == ("vm-1",)
+
+
+def test_two_names_that_look_the_same_are_told_apart() -> None:
+    world = estate([host(1)], [vm(1, name=COMPOSED), vm(2, name=DECOMPOSED)])
+    assert find_vm(world, COMPOSED).moid == "vm-1"
+    assert find_vm(world, DECOMPOSED).moid == "vm-2"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("10.2.0.11", r"vCenter shows the host 10\.2\.0\.11 as esx-05\.example\.com\. Set host to that name"),
+        ("esx-06.example.com", r"vCenter shows the host esx-06\.example\.com as 10\.2\.0\.12\. Set host to that name"),
+        ("ESX-06", r"vCenter shows the host ESX-06 as 10\.2\.0\.12"),
+        ("esx-05", r"Did you mean esx-05\.example\.com"),
+        ("10.2.0.99", r"Set host to the name of a host|Did you mean 10\.2\.0\.12"),
+        ("/DC/host/wrong/esx-05.example.com", r"Did you mean /dc/host/c/esx-05\.example\.com"),
+        ("c", r"c is a cluster\. Set host to the name of one host in it"),
+    ],
+)
+def test_an_address_or_dns_name_of_a_host_gets_a_hint(text: str, hint: str) -> None:
+    world = estate(
+        [
+            host(1, name="esx-05.example.com", aliases=frozenset({"10.2.0.11"})),
+            host(2, name="10.2.0.12", aliases=frozenset({"esx-06", "esx-06.example.com"})),
+        ],
+        [],
+    )
+    with pytest.raises(NotFound, match=hint):
+        find_host(world, text)
+    if "shows" in hint:
+        with pytest.raises(NotFound, match=hint.replace("Set host", "Set fault_domains")):
+            check_fault_domains(world, [text])
+
+
+def test_an_address_of_a_guest_and_a_wrong_path_get_a_hint() -> None:
+    world = estate([host(1)], [vm(1, guest_address="10.0.0.7", folder="ml"), vm(2, folder="ml")])
+    with pytest.raises(
+        NotFound, match=r"10\.0\.0\.7 is the address of the guest of ml-1\. Set vms to the name of the VM"
+    ):
+        find_vm(world, "10.0.0.7")
+    with pytest.raises(NotFound, match=r"Did you mean /dc/vm/ml/ml-2\? Correct vms"):
+        find_vm(world, "/dc/vm/nlp/ml-2")
+    with pytest.raises(NotFound, match=r"Did you mean ml-2\? Correct vms"):
+        find_vm(world, "/dc/vm/ml/ML-2")
