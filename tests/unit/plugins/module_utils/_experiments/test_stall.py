@@ -10,6 +10,7 @@ A server is asked 10 times per second at 0.0, 0.1, 0.2, ... and answers after 10
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -25,6 +26,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall 
     silences,
     usual_quiet,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 CHANGES = Capabilities("run", "changes")
 
@@ -204,6 +207,58 @@ def test_a_guests_clock_shows_what_of_a_silence_was_a_freeze() -> None:
     silence = the_silence_by_the_clock(1.3, at(10.1, 1.9, deaf_since=10.15, deaf=11.5, awake=11.6), after=12.1)
     assert (silence.low, silence.seconds) == (near(1.28), near(1.3))
     assert silence.freeze == (near(1.3), near(1.28), near(1.6))
+
+
+def after_a_move(
+    start: float, freeze: float, path: float, wake: float, ahead: Callable[[float], float]
+) -> list[Sample]:
+    """The samples of a VM that is frozen from ``start`` on, then not found for ``path`` s, and whose server answers ``wake`` s later.
+
+    ``ahead`` says by how much the guest's clock is ahead of the controller's at a time.
+    """
+
+    def answer(sent: float, received: float, **more: float) -> Sample:
+        clock = received - 0.003
+        return replace(at(sent, received - sent, **more), clock=1000.0 + clock + ahead(clock))
+
+    found = [answer(n / 10, n / 10 + 0.006) for n in range(int(start * 10))]
+    sent = len(found) / 10
+    reached = start + freeze + path
+    received = max(reached + wake, sent) + 0.006
+    knocks = [knock for n in range(1000) if (knock := sent + 0.12 + n * 0.02) < reached]
+    heard = {"deaf_since": knocks[0], "deaf": knocks[-1], "awake": knocks[-1] + 0.021} if knocks else {}
+    found.append(answer(sent, max(received, knocks[-1] + 0.022 if knocks else 0.0), **heard))
+    again = found[-1].received + 0.03
+    return [*found, *(answer(again + n / 10, again + n / 10 + 0.006) for n in range(80))]
+
+
+@given(
+    start=st.floats(6, 7),
+    freeze=st.floats(0.03, 6),
+    late=st.floats(0, 0.31),
+    share=st.floats(0, 1),
+    corrected=st.one_of(st.none(), st.floats(0, 8)),
+    partly=st.floats(0, 1.5),
+)
+def test_bounds_hold_a_freeze_whatever_the_guests_clock_shows(
+    start: float, freeze: float, late: float, share: float, corrected: float | None, partly: float
+) -> None:
+    """The clock stands still with its VM, and somebody may set it forward at any time after that, or by too much."""
+    end = start + freeze
+
+    def ahead(time: float) -> float:
+        stood = min(max(0.0, time - start), freeze)
+        return partly * freeze - stood if corrected is not None and time >= end + corrected else -stood
+
+    path, wake = share * late, (1 - share) * late
+    if corrected is not None:
+        wake = min(wake, 0.06)  # then nothing shows that the whole VM stood still
+    found = longest_silence(silences(after_a_move(start, freeze, path, wake, ahead)))
+    assert found is not None
+    assert found.low <= freeze <= found.high
+    assert found.low <= found.seconds <= found.high
+    if corrected is None and path > 0.15:
+        assert freeze - found.low < 0.2 or found.low == 0
 
 
 @pytest.mark.parametrize("lag", [0.0, -0.5, 0.5])
