@@ -6,13 +6,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_OPTIONS, SOURCE_OPTIONS
-from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import complaints_about, option_named, value_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.similar import similar_names
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import (
+    EXPERIMENT_OPTIONS,
+    EXPERIMENT_SPEC,
+    SOURCE_OPTIONS,
+)
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import (
+    complaints_about,
+    has_keys_of,
+    option_named,
+    value_of,
+)
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import (
     COLLECTION,
     complaints,
@@ -46,6 +59,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             wrong += complaints_about(variables, role, self._templar.template, AnsibleUndefinedVariable)
         if not wrong:
             wrong = infinite_variables(self._values(variables, ours), ours, NUMBERS)
+        if not wrong:
+            given = self._values(variables, ours)
+            wrong = [sentence for name in given for sentence in complaints_about_experiments(name, given[name])]
         if wrong:
             return {**result, "failed": True, "msg": " ".join([*dict.fromkeys(wrong), "Nothing was done."])}
         return {**result, "changed": False}
@@ -59,6 +75,37 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             with suppress(ValueError, KeyError):  # no option of a survey, or not templated
                 values[name] = value_of(option_named(name), values[name])
         return values
+
+
+def complaints_about_experiments(variable: str, given: Any) -> list[str]:
+    """Sentences about a variable that the modules get as ``experiments``; none for other variables."""
+    if not has_keys_of(variable, "experiments") or not isinstance(given, Mapping):
+        return []
+    sources = given.get("sources")
+    places = [(variable, given, EXPERIMENT_OPTIONS)]
+    places += [
+        (f"{variable}.sources", source, SOURCE_OPTIONS)
+        for source in (sources if isinstance(sources, list) else [])
+        if isinstance(source, Mapping)
+    ]
+    unknown = [
+        f"{place}.{key} is not an option.{question_about(str(key), options)}"
+        for place, written, options in places
+        for key in written
+        if key not in options
+    ]
+    spec = {variable: {**EXPERIMENT_SPEC["experiments"], "apply_defaults": False}}
+    if unknown:
+        return unknown
+    result = ArgumentSpecValidator(spec).validate({variable: given})
+    wrong = [remove_values(each, result._no_log_values) for each in result.error_messages]
+    return [f"{each}." if variable in each else f"{variable}: {each}." for each in wrong]
+
+
+def question_about(key: str, options: Iterable[str]) -> str:
+    """The names that are similar, and all of them if none is."""
+    close = similar_names(key, options, min_ratio=0.7)
+    return f" Did you mean {' or '.join(close)}?" if close else f" Known are {', '.join(sorted(options))}."
 
 
 def called_role(variables: dict[str, Any]) -> list[str]:

@@ -15,10 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.similar import similar_names
 
-from ._options import SITE, is_empty, is_option, specs_of, variable_of
+from ._options import SITE, is_empty, is_option, specs_of, variable_of, yaml_of
 
 COLLECTION = "liveml.vsphere."
 SHARED = SITE
@@ -39,7 +38,7 @@ ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 @cache
 def options_of(role: str) -> Mapping[str, Mapping[str, Any]]:
     """The options of a role by name, of all its entry points. Argument specs do not have the types of all."""
-    specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    specs = yaml_of(ROLES / role / "meta" / "argument_specs.yml")
     written = [entry.get("options", {}) for entry in specs["argument_specs"].values()]
     typed = specs_of(role)
     return {name: typed.get(name, option) for options in written for name, option in options.items()}
