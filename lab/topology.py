@@ -110,6 +110,8 @@ HOST = {
     "esxi": TEXT.optional("8.0.2"),
     "quarantine": BOOLEAN.optional(False),
     "vgpu_profiles": NAMES,
+    "cpu_features": NAMES,
+    "standby": BOOLEAN.optional(False),
 }
 VM = {
     "name": TEXT,
@@ -132,6 +134,7 @@ VM = {
     "cpu_affinity": list_of(WHOLE),
     "managed_by": TEXT.optional(""),
     "hardware_version": COUNT.optional(19),
+    "cpu_features": NAMES,
     "guest_number": nullable(Field("a number from 1 to 254", lambda v: WHOLE.check(v) and v in GUEST_NUMBERS)),
     "stun_seconds": nullable(POSITIVE),
     "tools": BOOLEAN.optional(True),
@@ -156,6 +159,7 @@ TOPOLOGY = {
     "time_scale": POSITIVE.optional(1.0),
     "link_mbit": COUNT.optional(10_000),
     "storage_mb_s": COUNT.optional(1000),
+    "language": one_of("en", "de").optional("en"),
     "datacenter": TEXT.optional("DC-west"),
     "datacenters": list_of(MAPPING),
     "clusters": list_of(MAPPING),

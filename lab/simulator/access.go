@@ -69,6 +69,10 @@ var required = map[string]string{
 	"ReadNextEvents":                  read,
 	"DestroyCollector":                read,
 	"CancelTask":                      read,
+
+	"QueryVMotionCompatibilityEx_Task": read,
+	"CheckRelocate_Task":               read,
+	"CheckMigrate_Task":                read,
 }
 
 // withheld are the privileges that the restricted user does not have, as CloudAdmin of VMware Cloud on AWS.

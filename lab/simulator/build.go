@@ -126,12 +126,22 @@ func (b *builder) buildHosts() error {
 		}
 		config.Network = b.network(config.Network, spec, i)
 		config.SharedPassthruGpuTypes = spec.VGPUProfiles
+		config.FeatureCapability = nil
+		for _, feature := range spec.CPUFeatures {
+			config.FeatureCapability = append(config.FeatureCapability, types.HostFeatureCapability{
+				Key: feature, FeatureName: feature, Value: "1",
+			})
+		}
 		product := *host.Summary.Config.Product
 		product.Version = spec.ESXi
 		host.Summary.Config.Product, config.Product = &product, product
 		host.Config = &config
 		host.Runtime.InMaintenanceMode = spec.Maintenance
 		host.Runtime.InQuarantineMode = types.NewBool(spec.Quarantine)
+		host.Runtime.StandbyMode = string(types.HostStandbyModeNone)
+		if spec.Standby {
+			host.Runtime.StandbyMode, host.Runtime.PowerState = string(types.HostStandbyModeIn), types.HostSystemPowerStateStandBy
+		}
 		if spec.Connection != "" {
 			host.Runtime.ConnectionState = types.HostSystemConnectionState(spec.Connection)
 		}

@@ -64,7 +64,7 @@ func (b *builder) buildFolders(dc *simulator.Datacenter, paths []string) (map[st
 			return nil, fmt.Errorf("folder %q: list its parent %q before it", path, parent)
 		}
 		folder := &simulator.Folder{}
-		folder.Name, folder.ChildType = name, above.ChildType
+		folder.Name, folder.ChildType = escaped(name), above.ChildType
 		b.registry.PutEntity(above, b.registry.NewEntity(folder))
 		above.ChildEntity = append(above.ChildEntity, folder.Self)
 		folders[path] = folder

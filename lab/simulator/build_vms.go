@@ -148,6 +148,12 @@ func (b *builder) size(vm *simulator.VirtualMachine, spec *VM) {
 		vm.Config.ManagedBy = &types.ManagedByInfo{ExtensionKey: spec.ManagedBy, Type: "instance"}
 	}
 	vm.Config.Version = fmt.Sprintf("vmx-%d", spec.HardwareVersion)
+	vm.Runtime.FeatureRequirement = nil
+	for _, feature := range spec.CPUFeatures {
+		vm.Runtime.FeatureRequirement = append(vm.Runtime.FeatureRequirement, types.VirtualMachineFeatureRequirement{
+			Key: feature, FeatureName: feature, Value: "Bool:Min:1",
+		})
+	}
 	vm.DisabledMethod = append(vm.DisabledMethod, spec.DisabledMethods...)
 	b.power(vm, map[string]types.VirtualMachinePowerState{
 		"": "poweredOn", "on": "poweredOn", "off": "poweredOff", "suspended": "suspended",

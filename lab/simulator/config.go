@@ -95,6 +95,8 @@ type Host struct {
 	ESXi         string   `json:"esxi"`
 	Quarantine   bool     `json:"quarantine"`
 	VGPUProfiles []string `json:"vgpu_profiles"`
+	CPUFeatures  []string `json:"cpu_features"` // that it offers to VMs, such as cpuid.avx512f
+	Standby      bool     `json:"standby"`      // powered down by power management
 }
 
 // Guest is what runs in a VM: an address that VMware Tools report, and perhaps a real process or a real VM.
@@ -143,6 +145,7 @@ type VM struct {
 	CPUAffinity         []int32           `json:"cpu_affinity"`
 	ManagedBy           string            `json:"managed_by"`
 	HardwareVersion     int               `json:"hardware_version"`
+	CPUFeatures         []string          `json:"cpu_features"` // that it has used since it was powered on
 	Guest               Guest             `json:"guest"`
 	Tools               *bool             `json:"tools"`
 }
@@ -169,6 +172,7 @@ type Config struct {
 	GuestLogin  Login        `json:"guest_login"`
 	LinkMbit    int          `json:"link_mbit"`
 	StorageMBs  int          `json:"storage_mb_s"` // at which a disk is copied, in MB/s
+	Language    string       `json:"language"`     // of the texts of faults: en or de
 	Datacenters []Datacenter `json:"datacenters"`
 	Clusters    []Cluster    `json:"clusters"`
 	Datastores  []Attached   `json:"datastores"`
@@ -182,7 +186,7 @@ func readConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := &Config{TimeScale: 1, LinkMbit: 10000, StorageMBs: 1000}
+	config := &Config{TimeScale: 1, LinkMbit: 10000, StorageMBs: 1000, Language: "en"}
 	if err := json.Unmarshal(data, config); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

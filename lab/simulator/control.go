@@ -63,6 +63,7 @@ func (c *control) routes() []route {
 		post("/v1/sessions/expire", `{}`, c.expireSessions),
 		post("/v1/outage", `{"how": "unavailable", "seconds": 5}`, c.breakConnections),
 		post("/v1/calls/fail", `{"call": "RelocateVM_Task", "how": "lost", "times": 1}`, c.failCalls),
+		post("/v1/calls/refuse", `{"call": "CheckRelocate_Task", "fault": "NotSupported", "times": 1}`, c.refuseCalls),
 		post("/v1/restart", `{"seconds": 30}`, c.restart),
 		post("/v1/hide", `{"object": "esx-01", "paths": ["runtime.connectionState"], "fault": "NoPermission"}`, c.hide),
 		post("/v1/shutdown", `{}`, c.shutdown),
@@ -470,6 +471,19 @@ func (c *control) failCalls(r *request) error {
 		return err
 	}
 	c.vcenter.outages.add(&failure{how: how, call: call, times: times})
+	return nil
+}
+
+// refuseCalls makes the next calls of one method end with a fault.
+func (c *control) refuseCalls(r *request) error {
+	call, fault, times := r.text("call"), r.text("fault"), r.count("times", maxTimes, 1)
+	if err := r.check(); err != nil {
+		return err
+	}
+	if newFault(fault, c.vcenter.inventory.rootFolder()) == nil {
+		return badRequest("fault is %.100q, which is not a fault class of vSphere; use one such as NotSupported", fault)
+	}
+	c.vcenter.faults.add(callFaults(call), fault, times)
 	return nil
 }
 

@@ -30,7 +30,7 @@ var overridden = []string{
 	"RelocateVM_Task", "MigrateVM_Task", "EnterMaintenanceMode_Task", "ExitMaintenanceMode_Task", "HasPrivilegeOnEntities",
 	"FetchUserPrivilegeOnEntities", "SetEntityPermissions", "ListProcessesInGuest", "RetrievePropertiesEx",
 	"ContinueRetrievePropertiesEx", "CreateFilter", "WaitForUpdatesEx", "RefreshRecommendation", "ApplyRecommendation",
-	"AddHost_Task", "UnregisterVM", "RegisterVM_Task",
+	"QueryVMotionCompatibilityEx_Task", "CheckRelocate_Task", "CheckMigrate_Task", "AddHost_Task", "UnregisterVM", "RegisterVM_Task",
 }
 
 // install handles every call before the simulator does: it counts the call, checks privileges, and answers some calls itself.
@@ -49,6 +49,9 @@ func (v *vcenter) install() {
 		}
 		v.sessions.note(ctx.Session.Key)
 		if fault := v.access.refusal(ctx.Session.UserName, method); fault != nil {
+			return nil, fault
+		}
+		if fault := v.faults.take(callFaults(method.Name), method.This); fault != nil {
 			return nil, fault
 		}
 		if v.answers(method) {

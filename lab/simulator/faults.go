@@ -7,11 +7,14 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// faultQueue holds the faults with which the next relocations of a VM fail.
+// faultQueue holds the faults with which the next relocations of a VM fail, or the next calls of a method.
 type faultQueue struct {
 	mu     sync.Mutex
-	queued map[string][]string // fault classes by VM MoID
+	queued map[string][]string // fault classes by VM MoID, or by callFaults
 }
+
+// callFaults is the key of the faults of a method.
+func callFaults(method string) string { return "call " + method }
 
 func newFaultQueue() *faultQueue { return &faultQueue{queued: map[string][]string{}} }
 

@@ -9,89 +9,159 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// obstacle is the fault with which a vCenter would fail the move now; nil if the move is possible.
+// obstacle is the first fault with which a vCenter would fail the move now; nil if the move is possible.
 func (m *moves) obstacle(plan relocation) types.BaseMethodFault {
-	if fault := m.hostObstacle(plan); fault != nil {
-		return fault
-	}
-	arriving, _ := m.storage.transferOf(plan)
-	if fault := m.storage.obstacle(plan.to.host, arriving); fault != nil {
-		return fault
-	}
-	for _, disk := range disks(plan.vm) {
-		backing, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
-		if ok && m.storage.moves(plan, disk.Key) && backing.Sharing == multiWriter {
-			return &types.MultiWriterNotSupported{DeviceNotSupported: types.DeviceNotSupported{
-				Device: disk.DeviceInfo.GetDescription().Label,
-			}}
-		}
-	}
-	return nil
+	return first(m.obstacles(plan))
 }
 
 // hostObstacle is the part of it that does not lie in the datastores that take something.
 func (m *moves) hostObstacle(plan relocation) types.BaseMethodFault {
-	vm, source := plan.vm, plan.source
-	switch {
-	case m.inventory.vm(vm.Self) == nil:
-		return &types.ManagedObjectNotFound{Obj: vm.Self}
-	case vm.Config.Template:
-		return &types.NotSupported{}
-	case source.Runtime.ConnectionState != types.HostSystemConnectionStateConnected:
-		return &types.HostNotConnected{}
-	case !plan.changesHost():
-		return nil
-	}
-	return m.targetObstacle(plan)
+	return first(m.hostObstacles(plan))
 }
 
-// targetObstacle is the part of it that lies in a new host.
-func (m *moves) targetObstacle(plan relocation) types.BaseMethodFault {
-	vm, source, target := plan.vm, plan.source, plan.to.host
-	switch {
-	case target.Runtime.ConnectionState != types.HostSystemConnectionStateConnected:
-		return &types.HostNotConnected{}
-	case target.Runtime.InMaintenanceMode || m.maintenance.isEntering(target.Self.Value):
-		return &types.InvalidHostState{Host: &target.Self}
-	case !target.Summary.Config.VmotionEnabled, !source.Summary.Config.VmotionEnabled:
-		return &types.VMotionNotConfigured{}
-	case m.inventory.isFailoverHost(target):
-		return &types.DisallowedOperationOnFailoverHost{Host: target.Self, Hostname: target.Name}
-	case vm.Config.Hardware.NumCPU > int32(target.Summary.Hardware.NumCpuThreads):
-		return &types.NumVirtualCpusExceedsLimit{MaxSupportedVcpus: int32(target.Summary.Hardware.NumCpuThreads)}
-	case m.inventory.vmSpec(vm).HardwareVersion > newestHardware(target.Summary.Config.Product.Version):
-		return &types.VirtualHardwareVersionNotSupported{HostName: target.Name, Host: target.Self}
+func first(faults []types.BaseMethodFault) types.BaseMethodFault {
+	if len(faults) > 0 {
+		return faults[0]
 	}
-	for _, datastore := range plan.datastores() {
-		if !slices.Contains(target.Datastore, datastore) || !m.storage.reaches(target, datastore) {
-			return &types.CannotAccessVmConfig{Reason: types.LocalizedMethodFault{Fault: &types.InvalidDatastore{Datastore: &datastore}}}
+	return nil
+}
+
+// obstacles are all faults with which a vCenter would fail the move now.
+func (m *moves) obstacles(plan relocation) []types.BaseMethodFault {
+	found := m.hostObstacles(plan)
+	if m.inventory.vm(plan.vm.Self) == nil {
+		return found
+	}
+	return append(found, m.fileObstacles(plan)...)
+}
+
+func (m *moves) hostObstacles(plan relocation) []types.BaseMethodFault {
+	if m.inventory.vm(plan.vm.Self) == nil {
+		return []types.BaseMethodFault{&types.ManagedObjectNotFound{Obj: plan.vm.Self}}
+	}
+	var found []types.BaseMethodFault
+	if plan.vm.Config.Template {
+		found = append(found, &types.NotSupported{})
+	}
+	if plan.source.Runtime.ConnectionState != types.HostSystemConnectionStateConnected {
+		found = append(found, &types.HostNotConnected{})
+	}
+	if plan.changesHost() {
+		found = append(found, m.stateObstacles(plan.to.host)...)
+		found = append(found, m.generalObstacles(plan)...)
+		found = append(found, m.connectivityObstacles(plan)...)
+		found = append(found, m.capacityObstacles(plan)...)
+	}
+	return found
+}
+
+// fileObstacles lie in what changes its datastore, and in the datastores that take it.
+func (m *moves) fileObstacles(plan relocation) (found []types.BaseMethodFault) {
+	arriving, _ := m.storage.transferOf(plan)
+	if fault := m.storage.obstacle(plan.to.host, arriving); fault != nil {
+		found = append(found, fault)
+	}
+	for _, disk := range disks(plan.vm) {
+		backing, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
+		if ok && m.storage.moves(plan, disk.Key) && backing.Sharing == multiWriter {
+			found = append(found, &types.MultiWriterNotSupported{DeviceNotSupported: types.DeviceNotSupported{
+				Device: disk.DeviceInfo.GetDescription().Label,
+			}})
 		}
 	}
-	for _, card := range cards(vm) {
-		if isUnplugged(vm, card) {
+	return found
+}
+
+// stateObstacles lie in the state of the target, which may change in a moment.
+func (m *moves) stateObstacles(target *simulator.HostSystem) (found []types.BaseMethodFault) {
+	if target.Runtime.ConnectionState != types.HostSystemConnectionStateConnected {
+		found = append(found, &types.HostNotConnected{})
+	}
+	standby := target.Runtime.PowerState == types.HostSystemPowerStateStandBy
+	if target.Runtime.InMaintenanceMode || m.maintenance.isEntering(target.Self.Value) || standby {
+		found = append(found, &types.InvalidHostState{Host: &target.Self})
+	}
+	if m.inventory.isFailoverHost(target) {
+		found = append(found, &types.DisallowedOperationOnFailoverHost{Host: target.Self, Hostname: target.Name})
+	}
+	return found
+}
+
+// generalObstacles lie in what the VM and the hosts are: configuration, versions, processors and devices.
+func (m *moves) generalObstacles(plan relocation) (found []types.BaseMethodFault) {
+	vm, source, target := plan.vm, plan.source, plan.to.host
+	if !target.Summary.Config.VmotionEnabled || !source.Summary.Config.VmotionEnabled {
+		found = append(found, &types.VMotionNotConfigured{})
+	}
+	if threads := int32(target.Summary.Hardware.NumCpuThreads); vm.Config.Hardware.NumCPU > threads {
+		found = append(found, &types.NumVirtualCpusExceedsLimit{MaxSupportedVcpus: threads})
+	}
+	if m.inventory.vmSpec(vm).HardwareVersion > newestHardware(target.Summary.Config.Product.Version) {
+		found = append(found, &types.VirtualHardwareVersionNotSupported{HostName: target.Name, Host: target.Self})
+	}
+	if fault := m.missingFeatures(vm, target); fault != nil {
+		found = append(found, fault)
+	}
+	if fault := m.attachedDevice(vm); fault != nil {
+		found = append(found, fault)
+	}
+	if fault := m.missingProfile(vm, target); fault != nil {
+		found = append(found, fault)
+	}
+	return found
+}
+
+// connectivityObstacles are datastores and networks of the VM that the target cannot reach.
+func (m *moves) connectivityObstacles(plan relocation) (found []types.BaseMethodFault) {
+	target := plan.to.host
+	for _, datastore := range plan.datastores() {
+		if !slices.Contains(target.Datastore, datastore) || !m.storage.reaches(target, datastore) {
+			found = append(found, &types.CannotAccessVmConfig{
+				Reason: types.LocalizedMethodFault{Fault: &types.InvalidDatastore{Datastore: &datastore}},
+			})
+		}
+	}
+	for _, card := range cards(plan.vm) {
+		if isUnplugged(plan.vm, card) {
 			continue
 		}
 		if network, name := m.inventory.networkAt(plan.to, card); network == nil {
-			return &types.CannotAccessNetwork{CannotAccessVmDevice: types.CannotAccessVmDevice{
+			found = append(found, &types.CannotAccessNetwork{CannotAccessVmDevice: types.CannotAccessVmDevice{
 				Device: card.DeviceInfo.GetDescription().Label, Backing: name,
-			}}
+			}})
 		}
 	}
-	if fault := m.attachedDevice(vm); fault != nil {
-		return fault
-	}
-	if fault := m.missingProfile(vm, target); fault != nil {
-		return fault
-	}
+	return found
+}
+
+// capacityObstacles are rules and memory.
+func (m *moves) capacityObstacles(plan relocation) (found []types.BaseMethodFault) {
+	vm, target := plan.vm, plan.to.host
 	if fault := m.violatedRule(vm, target); fault != nil {
-		return fault
+		found = append(found, fault)
 	}
 	free := target.Hardware.MemorySize - int64(target.Summary.QuickStats.OverallMemoryUsage)<<20
 	needed := int64(m.inventory.vmSpec(vm).memoryUsed() * gib)
 	if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn && needed > free {
-		return &types.InsufficientMemoryResourcesFault{Unreserved: free, Requested: needed}
+		found = append(found, &types.InsufficientMemoryResourcesFault{Unreserved: free, Requested: needed})
 	}
-	return nil
+	return found
+}
+
+// missingFeatures is the fault of processor features that the VM uses and the target does not offer.
+func (m *moves) missingFeatures(vm *simulator.VirtualMachine, target *simulator.HostSystem) types.BaseMethodFault {
+	var missing []types.VirtualMachineFeatureRequirement
+	for _, needed := range vm.Runtime.FeatureRequirement {
+		if !slices.ContainsFunc(target.Config.FeatureCapability, func(offered types.HostFeatureCapability) bool {
+			return offered.Key == needed.Key
+		}) {
+			missing = append(missing, needed)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return &types.FeatureRequirementsNotMet{FeatureRequirement: missing, Vm: &vm.Self, Host: &target.Self}
 }
 
 // datastores are those of the VM after the relocation.

@@ -256,7 +256,7 @@ func (m *moves) conclude(work *move, fault types.BaseMethodFault) {
 	if failed {
 		m.events.post(work.ctx, work.chain(), &types.VmFailedMigrateEvent{
 			VmEvent: m.events.ofVM(work.vm, work.source), DestHost: *hostArgument(work.to.host),
-			Reason: types.LocalizedMethodFault{Fault: fault, LocalizedMessage: faultName(fault)},
+			Reason: m.inventory.config.localized(fault),
 		})
 	}
 }

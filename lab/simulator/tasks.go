@@ -155,11 +155,10 @@ func (o *operation) finish(fault types.BaseMethodFault) {
 		changes = append(changes, types.PropertyChange{Name: "info.state", Val: types.TaskInfoStateSuccess})
 	} else {
 		_, cancelled := fault.(*types.RequestCanceled)
+		reported := o.tasks.inventory.config.localized(fault)
 		changes = append(changes,
 			types.PropertyChange{Name: "info.cancelled", Val: cancelled},
-			types.PropertyChange{Name: "info.error", Val: &types.LocalizedMethodFault{
-				Fault: fault, LocalizedMessage: faultName(fault),
-			}},
+			types.PropertyChange{Name: "info.error", Val: &reported},
 			types.PropertyChange{Name: "info.state", Val: types.TaskInfoStateError},
 		)
 	}

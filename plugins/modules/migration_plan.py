@@ -284,6 +284,29 @@ plan:
       type: list
       elements: str
       sample: []
+    checks:
+      description:
+        - What vCenter's own checks of the planned moves found. Moves that vCenter rejects are not planned.
+        - vCenter is asked for each move that has not begun. It reserves nothing, so a checked move can still fail.
+      type: dict
+      contains:
+        checked:
+          description: Number of moves of which vCenter found that they are possible now.
+          type: int
+          sample: 10
+        unchecked:
+          description: Number of moves for which vCenter did not answer. They are planned nevertheless.
+          type: int
+          sample: 0
+        why_unchecked:
+          description: Why it did not answer, or an empty text.
+          type: str
+          sample: ""
+        warnings:
+          description: What vCenter warns of, one sentence for each warning of a planned move.
+          type: list
+          elements: str
+          sample: []
     drs:
       description:
         - How DRS is handled, with one entry for each cluster of the evacuated hosts, and for each other cluster whose DRS may move one of
@@ -333,6 +356,7 @@ hosts:
 lines:
   description:
     - "One line per move, C(vm: source → target), with datastores if files move, C(vm: source [local] → target [shared])."
+    - Then what vCenter's own checks of the moves found, and whether some moves could not be checked.
     - Then one line for each cluster whose DRS moves VMs of the plan by itself, or for which that could not be read.
   returned: always
   type: list
@@ -489,7 +513,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_ent
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_lines, plan_to_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drs import pinnable_clusters
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import DrsOption, Plan, Policy, Scope
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import check_fault_domains
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import between_runs
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
@@ -500,8 +523,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning impor
     refuse_departure,
     request_of,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.server_checks import checked_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_to_read
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import assume_in_service
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Maintenance, assume_in_service
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 SPEC: dict[str, Any] = {
@@ -562,9 +586,11 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     # Only devices: VMs may have moved since they were selected.
     moved = [move.vm for move in approved.moves if move.parts] if approved is not None else []
     estate = vcenter.devices(estate, (*request.vms, *moved))
+    assumed = list[str]()
     if module.check_mode and params["assume_in_service"]:
+        assumed = [host.moid for host in hosts if estate.hosts[host.moid].maintenance is not Maintenance.NORMAL]
         estate = assume_in_service(estate, *(host.moid for host in hosts))
-    plan = make_plan(estate, request)
+    plan = checked_plan(vcenter, estate, request, assumed)
     refuse_departure(params["plan_id"], approved, plan, estate, hosts)
     return {**result_of(plan), "hosts": [host.name for host in hosts]}
 

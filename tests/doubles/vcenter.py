@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Automation,
+    Checked,
     Connection,
     Datastore,
     Drs,
@@ -22,6 +23,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Maintenance,
     Part,
     Power,
+    Relocation,
     VmState,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE, Home, encode_home
@@ -41,6 +43,16 @@ STORES = ("ds-1", "ds-2")
 
 class Killed(BaseException):
     """The process is gone; nothing of it runs any more."""
+
+
+class Agreeing:
+    """A vCenter whose own checks find no fault."""
+
+    def compatible(self, *_vms_and_hosts: Any) -> dict[tuple[str, str], Checked]:
+        return {}
+
+    def check_moves(self, moves: Sequence[Relocation]) -> list[Checked]:
+        return [Checked() for _move in moves]
 
 
 class World:

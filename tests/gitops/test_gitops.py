@@ -31,6 +31,7 @@ HOST = "esx-01"
 READS = {
     "Login", "Logout", "RetrieveServiceContent", "RetrievePropertiesEx", "ContinueRetrievePropertiesEx", "RetrieveProperties",
     "CreateContainerView", "DestroyView", "CurrentTime", "HasPrivilegeOnEntities",
+    "QueryVMotionCompatibilityEx_Task", "CheckRelocate_Task",  # they change nothing
     "Fetch",  # pyVmomi reads a single property with it
 }  # fmt: skip
 

@@ -249,6 +249,11 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the hosts",
             "The host is in or entering maintenance mode. Take it back into service, or choose another target",
         ),
+        "target_standby": Blocker(
+            "Power management has switched the host to standby.",
+            "the hosts",
+            "Power on the host, or choose another target",
+        ),
         "target_vmotion_off": Blocker(
             "The host does not have a VMkernel adapter with vMotion.",
             "the hosts",
@@ -258,6 +263,11 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "The VM has more virtual CPUs than the host has logical processors.",
             "the hosts",
             "The VM has {cpus} virtual CPUs, more than these hosts have logical processors. Choose a larger host",
+        ),
+        "vcenter_check": Blocker(
+            "vCenter's own check of the move finds a fault, for example in processor features, admission control or encryption.",
+            "the hosts, each with the faults",
+            "vCenter would reject the move. Remove the cause that it names, or choose another target",
         ),
         "vm_host_rule": Blocker(
             "A mandatory VM-host rule forbids the host.",

@@ -17,8 +17,11 @@ from typing import Any
 
 from .._core.codec import Malformed, decoded, encoded
 from .._core.errors import InvalidInput
+from .._core.wording import plural
 from .._vsphere.estate import VcenterInfo
-from .model import DrsDecision, DrsHandling, Move, PartMove, Plan, Reason, Refusal
+from .model import DrsDecision, DrsHandling, Move, PartMove, Plan, Reason, Refusal, ServerChecks
+
+MAX_WARNINGS = 3  # of vCenter that the lines of a plan show; the plan has all
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
@@ -29,6 +32,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "moves": [asdict(move) for move in plan.moves],
         "refusals": [asdict(refusal) | {"reasons": [asdict(r) for r in refusal.reasons]} for refusal in plan.refusals],
         "settled": list(plan.settled),
+        "checks": encoded(plan.checks),
         "drs": [encoded(decision) for decision in plan.drs],
     }
 
@@ -48,6 +52,7 @@ def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
                 for refusal in data["refusals"]
             ),
             settled=tuple(data["settled"]),
+            checks=_checks_from(data.get("checks") or {}),
             # AWX passes an empty text on as null.
             drs=tuple(decoded(DrsDecision, {**each, "why": each.get("why") or ""}) for each in data.get("drs") or ()),
         )
@@ -70,11 +75,18 @@ def _move(data: Mapping[str, Any]) -> Move:
     return Move(**{**data, "parts": tuple(PartMove(**part) for part in data.get("parts") or ())})
 
 
+def _checks_from(data: Mapping[str, Any]) -> ServerChecks:
+    """AWX passes an empty text on as null."""
+    return decoded(
+        ServerChecks, {**encoded(ServerChecks()), **{key: each for key, each in data.items() if each is not None}}
+    )
+
+
 def plan_id_of(plan: Plan) -> str:
     """The SHA-256 of what the plan decides: which VM moves where, with which files, which VM stays, how DRS is handled.
 
-    Predictions, explanations and the order of moves are left out, because they change with the load every minute. DRS that is
-    left alone is left out, too. It has 64 hexadecimal digits.
+    Predictions, explanations, vCenter's checks and the order of moves are left out, because they change every minute. DRS that
+    is left alone is left out, too. It has 64 hexadecimal digits.
     """
     content: dict[str, Any] = {
         "vcenter": plan.vcenter.instance_uuid,
@@ -89,11 +101,12 @@ def plan_id_of(plan: Plan) -> str:
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """One line per move, ``vm: source → target``, in the order of numbers; then one per cluster whose DRS matters.
+    """One line per move, ``vm: source → target``, in the order of numbers; then what vCenter's checks found, and DRS that matters.
 
     Datastores are named if files move: ``vm: source [local] → target [shared]``.
     """
-    return [*(f"{m.vm_name}: {source_text(m)} → {target_text(m)}" for m in plan.moves), *_drs_lines(plan)]
+    moves = (f"{m.vm_name}: {source_text(m)} → {target_text(m)}" for m in plan.moves)
+    return [*moves, *_check_lines(plan.checks), *_drs_lines(plan)]
 
 
 def source_text(move: Move) -> str:
@@ -110,6 +123,21 @@ def place_text(host: str, datastores: Iterable[str]) -> str:
     """A host, with the names of datastores if there are any."""
     names = ", ".join(dict.fromkeys(datastores))
     return f"{host} [{names}]" if names else host
+
+
+def _check_lines(checks: ServerChecks) -> list[str]:
+    """What vCenter answered, on one line. An answer that is missing is not a yes."""
+    parts = [f"vCenter checked {plural(checks.checked, 'move')}, and found no fault."] if checks.checked else []
+    if checks.warnings:
+        more = len(checks.warnings) - MAX_WARNINGS
+        shown = "; ".join(checks.warnings[:MAX_WARNINGS])
+        parts.append(f"It warns of {shown}{f'; and {more} more' if more > 0 else ''}.")
+    if checks.unchecked:
+        parts.append(
+            f"vCenter did not check {plural(checks.unchecked, 'move')}: {checks.why_unchecked.rstrip('.')}. "
+            "What only vCenter knows may still prevent them."
+        )
+    return [" ".join(parts)] if parts else []
 
 
 def _drs_lines(plan: Plan) -> list[str]:

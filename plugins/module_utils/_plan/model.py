@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .._vsphere.estate import Automation, VcenterInfo
+from .._vsphere.estate import Automation, Checked, VcenterInfo
 
 
 class Policy(StrEnum):
@@ -195,10 +195,22 @@ class PlanRequest:
     inferred: frozenset[str] = frozenset()  # VMs of ``moving`` whose task is in no journal
     # VM MoID -> privileges that the user needs to move it and does not have
     not_permitted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # (VM, host), both MoIDs -> what vCenter's own check of this move found
+    checked: Mapping[tuple[str, str], Checked] = field(default_factory=dict)
     evacuated: frozenset[str] = frozenset()  # hosts (MoIDs) that are fenced while their VMs leave
     drs: DrsOption = DrsOption.AUTO
     storage: StorageRequest = field(default_factory=StorageRequest)
     editable_clusters: frozenset[str] = frozenset()  # clusters (MoIDs) of which it is known that the user may edit them
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChecks:
+    """What vCenter said when it was asked about the moves of a plan. It reserves nothing."""
+
+    checked: int = 0  # moves of which vCenter found that they are possible now
+    unchecked: int = 0
+    why_unchecked: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +222,7 @@ class Plan:
     moves: tuple[Move, ...]
     refusals: tuple[Refusal, ...] = ()
     settled: tuple[str, ...] = ()  # names of VMs that are at their destination already
+    checks: ServerChecks = ServerChecks()
     drs: tuple[DrsDecision, ...] = ()  # for each cluster of the evacuated hosts, and for others whose DRS moves a VM
 
 

@@ -59,7 +59,7 @@ def make_plan(estate: Estate, request: PlanRequest) -> Plan:
     refusals = tuple(sorted(planner.refusals, key=lambda refusal: (refusal.vm_name, refusal.vm)))
     settled = tuple(sorted(planner.settled))
     drs = decisions(estate, request, numbered)
-    plan = Plan("", estate.vcenter, numbered, refusals, settled, drs)
+    plan = Plan("", estate.vcenter, numbered, refusals, settled, drs=drs)
     return replace(plan, plan_id=plan_id_of(plan))
 
 
@@ -218,6 +218,8 @@ class _Planner:
         self, vm: VmState, host: HostState, parts: Sequence[PartMove], storage: Sequence[Blocked]
     ) -> Iterator[Blocked]:
         """The checks that a host fails; those of the datastores for the VM's files are in ``storage`` already."""
+        if (checked := self._request.checked.get((vm.moid, host.moid))) is not None and checked.errors:
+            yield "vcenter_check", f"{host.name}: {', '.join(checked.errors)}"
         if host.moid == vm.host:
             return  # only files move
         yield from self._host_blockers(vm, host)
@@ -242,6 +244,8 @@ class _Planner:
             yield "target_disconnected", host.name
         if not host.vmotion_enabled and host.moid not in self._estate.unreadable:
             yield "target_vmotion_off", host.name
+        if host.standby:
+            yield "target_standby", host.name
         if host.failover:
             yield "failover_host", host.name
         if source is not None and source.cluster != host.cluster:

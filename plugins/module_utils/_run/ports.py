@@ -10,14 +10,14 @@ by scripted doubles in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, Self
 
 from .._experiments.model import Conclusion, Experiment, Judgement, ProgressListener, Sample
 from .._experiments.so_far import Seen
-from .._vsphere.estate import DrsOverride, Estate, HostState
+from .._vsphere.estate import Checked, DrsOverride, Estate, HostState, Relocation
 from .._vsphere.guest import GuestLogin, GuestProcess
 from .._vsphere.home_attribute import Home
 from .._vsphere.lease_attribute import Lease
@@ -43,6 +43,19 @@ class Vcenter(Protocol):
         """Start ``RelocateVM_Task`` and return the task's MoID. Without a host the VM keeps its own.
 
         ``files`` are the datastores (MoIDs) of all parts of the VM by their keys; without them its files stay.
+        """
+
+    def compatible(self, vms: Iterable[str], hosts: Iterable[str]) -> Mapping[tuple[str, str], Checked]:
+        """What vCenter finds when it compares each VM with each host (``QueryVMotionCompatibilityEx_Task``), in one task.
+
+        It takes every host for connected and in service, and does not look at storage, networks or free memory. Raises
+        CallFailed, PermissionMissing or TaskTimeout.
+        """
+
+    def check_moves(self, moves: Sequence[Relocation]) -> Sequence[Checked]:
+        """What vCenter finds in all its checks of each move as it would be now (``CheckRelocate_Task``).
+
+        Raises as :meth:`compatible` does.
         """
 
     def cancel(self, task: str) -> None:

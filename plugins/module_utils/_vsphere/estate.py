@@ -105,6 +105,7 @@ class HostState:
     threads: int | None = None  # logical processors; None if unknown
     version: str = ""  # of ESXi, "8.0.2"; "" if unknown
     vgpu_profiles: frozenset[str] = frozenset()
+    standby: bool = False  # power management has switched it off
     quarantined: bool = False  # proactive HA or DRS empties it
     red: bool = False  # an alarm of the host is red
     failover: bool = False  # HA keeps it free as a dedicated failover host
@@ -227,6 +228,27 @@ class VmHostRule:
     def forbids(self, vm: str, host: str) -> bool:
         """Whether the VM breaks the rule on that host. Both are MoIDs."""
         return vm in self.vms and (host in self.hosts) is not self.affine
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What vCenter's own check of a move found: faults that would prevent it, and warnings, each with its class name."""
+
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Relocation:
+    """What vCenter is asked to do with a VM; all are MoIDs. ``host`` is ``None`` if only files move.
+
+    ``files`` are key and datastore of all its parts, if one of them moves.
+    """
+
+    vm: str
+    host: str | None
+    pool: str | None = None
+    files: tuple[tuple[int, str], ...] = ()
 
 
 class Automation(StrEnum):

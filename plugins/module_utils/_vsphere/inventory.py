@@ -78,6 +78,7 @@ PATHS = {
         "runtime.connectionState",
         "runtime.inMaintenanceMode",
         "runtime.inQuarantineMode",
+        "runtime.powerState",
         "overallStatus",
         "hardware.memorySize",
         "summary.hardware.numCpuCores",
@@ -126,6 +127,7 @@ PATHS = {
 STOCK_SIMULATOR = "dbed6e0c-bd88-4ef6-b594-21283e1c677f"  # instanceUuid of govmomi's simulator, whatever its name
 TASK_PATHS = ["info.state", "info.descriptionId"]
 DEVICE_PATHS = ["config.hardware.device", "config.cpuAffinity", "config.memoryAffinity", *STORAGE_PATHS]
+CHECKING_TASKS = "vm.check."  # they lock nothing
 MOVING_TASKS = ("relocate", "migrate", "executevmotion")  # the last one is DRS: Drm.ExecuteVMotionLRO
 
 BEHAVIORS = {  # DrsBehavior
@@ -421,6 +423,7 @@ def _host(
         threads=_whole(row.get("summary.hardware.numCpuThreads")),
         version=str(row.get("summary.config.product.version") or ""),
         vgpu_profiles=frozenset(map(str, row.get("config.sharedPassthruGpuTypes") or ())),
+        standby=str(row.get("runtime.powerState")) == "standBy",
         quarantined=bool(row.get("runtime.inQuarantineMode")),
         red=str(row.get("overallStatus")) == "red",
         aliases=_aliases(row),
@@ -556,7 +559,8 @@ def _connected(device: Any) -> bool:
 def _vm(moid: str, row: Row, rows: dict[str, Rows], tasks: dict[str, str]) -> VmState:
     running = {t._moId: tasks[t._moId] for t in row.get("recentTask", ()) if t._moId in tasks}
     moving = next((task for task, name in running.items() if is_move(name)), None)
-    busy = next((name for task, name in running.items() if task != moving), "")
+    others = (name for task, name in running.items() if task != moving)
+    busy = next((name for name in others if not name.startswith(CHECKING_TASKS)), "")
     names = {field.key: field.name for field in row.get("availableField") or ()}
     question = row.get("runtime.question")
     memory_mib = int(row.get("summary.config.memorySizeMB") or 0)

@@ -21,8 +21,19 @@ from .._core.errors import (
     TaskTimeout,
 )
 from .._core.untrusted import text
+from .checks import CHECKS_AT_ONCE, read_checks, together
 from .client import Client
-from .estate import EDIT_CLUSTER, OWN_FILES, Alarm, DrsOverride, Estate, HostState, Power
+from .estate import (
+    EDIT_CLUSTER,
+    OWN_FILES,
+    Alarm,
+    Checked,
+    DrsOverride,
+    Estate,
+    HostState,
+    Power,
+    Relocation,
+)
 from .faults import is_over
 from .following import Following
 from .guest import (
@@ -104,22 +115,53 @@ class VcenterSession:
     def relocate(
         self, vm: str, host: str | None, *, pool: str | None, priority: str, files: Mapping[int, str] = NO_FILES
     ) -> str:
-        """See the port. Resource pool and folder are left unset, so the VM keeps them."""
-        spec = vim.vm.RelocateSpec()
-        if host is not None:
-            spec.host = self._client.reference("HostSystem", host)
-        if pool is not None:
-            spec.pool = self._client.reference("ResourcePool", pool)
-        if files:
-            places = {part: self._client.reference("Datastore", datastore) for part, datastore in files.items()}
-            spec.datastore = places.pop(OWN_FILES)
-            # A disk that is not named would follow the VM's own files. Without a backing it stays thin or thick.
-            spec.disk = [vim.vm.RelocateSpec.DiskLocator(diskId=key, datastore=place) for key, place in places.items()]
+        """See the port."""
+        spec = self._spec(Relocation(vm, host, pool, tuple(files.items())))
         machine = self._client.reference("VirtualMachine", vm)
         task = self._client.call(
             "move the VM", lambda: machine.RelocateVM_Task(spec=spec, priority=priority), once=True
         )
         return str(task._moId)
+
+    def compatible(self, vms: Iterable[str], hosts: Iterable[str]) -> dict[tuple[str, str], Checked]:
+        """See the port."""
+        machines = [self._client.reference("VirtualMachine", vm) for vm in vms]
+        targets = [self._client.reference("HostSystem", host) for host in hosts]
+        checker = self._client.content.vmProvisioningChecker
+        task = self._client.call(
+            "check the VMs with the hosts", lambda: checker.QueryVMotionCompatibilityEx_Task(machines, targets)
+        )
+        return read_checks(self._client, [str(task._moId)])[str(task._moId)]
+
+    def check_moves(self, moves: Sequence[Relocation]) -> list[Checked]:
+        """See the port."""
+        found = list[Checked]()
+        for begin in range(0, len(moves), CHECKS_AT_ONCE):
+            tasks = [self._check_move(move) for move in moves[begin : begin + CHECKS_AT_ONCE]]
+            results = read_checks(self._client, tasks)
+            found += [together(results[task].values()) for task in tasks]
+        return found
+
+    def _check_move(self, move: Relocation) -> str:
+        """Start the check of ``RelocateVM_Task``; the task's MoID."""
+        checker = self._client.content.vmProvisioningChecker
+        spec, machine = self._spec(move), self._client.reference("VirtualMachine", move.vm)
+        task = self._client.call("check the move", lambda: checker.CheckRelocate_Task(machine, spec))
+        return str(task._moId)
+
+    def _spec(self, move: Relocation) -> Any:
+        """A ``VirtualMachineRelocateSpec``. Resource pool and folder are left unset if the VM keeps them."""
+        spec = vim.vm.RelocateSpec()
+        if move.host is not None:
+            spec.host = self._client.reference("HostSystem", move.host)
+        if move.pool is not None:
+            spec.pool = self._client.reference("ResourcePool", move.pool)
+        if move.files:
+            places = {part: self._client.reference("Datastore", datastore) for part, datastore in move.files}
+            spec.datastore = places.pop(OWN_FILES)
+            # A disk that is not named would follow the VM's own files. Without a backing it stays thin or thick.
+            spec.disk = [vim.vm.RelocateSpec.DiskLocator(diskId=key, datastore=place) for key, place in places.items()]
+        return spec
 
     def cancel(self, task: str) -> None:
         """See the port."""

@@ -28,6 +28,7 @@ TYPES = (
     vim.option.OptionManager,
     vim.view.View,
     vim.view.ViewManager,
+    vim.vm.check.ProvisioningChecker,
     vim.vm.guest.ProcessManager,
     vmodl.query.PropertyCollector,
     vmodl.query.PropertyCollector.Filter,

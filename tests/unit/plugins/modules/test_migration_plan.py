@@ -26,6 +26,7 @@ from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SP
 
 from tests.builders.estates import estate, host, vm
 from tests.builders.journals import write_run
+from tests.doubles.vcenter import Agreeing
 
 
 def requested(world: Estate, folder: Path, **options: Any) -> PlanRequest:
@@ -49,7 +50,7 @@ def test_only_a_task_that_a_journal_names_is_the_runs_own(upto: int, task: str, 
     assert [(move.target, move.task, move.inferred) for move in plan.moves] == [("host-6", task, inferred)]
 
 
-class Restless:
+class Restless(Agreeing):
     """A vCenter where VM 1 leaves host 1 and VM 2 is deleted as soon as the host's lock is held and the estate was read."""
 
     def __init__(self) -> None:
@@ -132,7 +133,7 @@ def test_a_restore_waits_for_the_moves_of_a_killed_evacuation(tmp_path: Path) ->
     assert [(move.target, move.task) for move in again.moves] == [("host-6", "task-9")]
 
 
-class Asked:
+class Asked(Agreeing):
     """A vCenter that notes for which clusters it was asked whether the user may edit them, and says yes."""
 
     def without_space(self, datastores: Iterable[str]) -> frozenset[str]:

@@ -24,6 +24,7 @@ from ansible_collections.liveml.vsphere.plugins.modules import (
 )
 
 from tests.builders.estates import estate, host, vm
+from tests.doubles.vcenter import Agreeing
 
 WORLD = estate([host(1), host(2)], [vm(1)])
 RUN = {"run_id": None, "vm": None, "experiment": None, "artifact": {}, "purpose": None, "host": None}
@@ -35,7 +36,7 @@ PLAN = {
 }  # fmt: skip
 
 
-class Still:
+class Still(Agreeing):
     def estate(self, **_options: Any) -> Any:
         return WORLD
 
