@@ -65,6 +65,7 @@ func (c *control) routes() []route {
 		post("/v1/calls/fail", `{"call": "RelocateVM_Task", "how": "lost", "times": 1}`, c.failCalls),
 		post("/v1/calls/refuse", `{"call": "CheckRelocate_Task", "fault": "NotSupported", "times": 1}`, c.refuseCalls),
 		post("/v1/restart", `{"seconds": 30}`, c.restart),
+		post("/v1/kill", `{"seconds": 30}`, c.kill),
 		post("/v1/hide", `{"object": "esx-01", "paths": ["runtime.connectionState"], "fault": "NoPermission"}`, c.hide),
 		post("/v1/shutdown", `{}`, c.shutdown),
 	}
@@ -494,6 +495,16 @@ func (c *control) restart(r *request) error {
 		return err
 	}
 	c.vcenter.restart(time.Duration(seconds * float64(time.Second)))
+	return nil
+}
+
+// kill ends the vCenter for some time; the hosts and their VMs continue.
+func (c *control) kill(r *request) error {
+	seconds := r.number("seconds", maxOutageSeconds)
+	if err := r.check(); err != nil {
+		return err
+	}
+	c.vcenter.kill(time.Duration(seconds * float64(time.Second)))
 	return nil
 }
 

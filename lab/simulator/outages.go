@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"regexp"
 	"sync"
@@ -107,6 +110,30 @@ func (n *nowhere) Write(data []byte) (int, error) { return len(data), nil }
 
 // WriteHeader belongs to the interface.
 func (n *nowhere) WriteHeader(int) {}
+
+// kill is a vCenter that dies: what it keeps in memory is gone, and nobody listens on its port until it is started again. The hosts
+// continue the moves.
+func (v *vcenter) kill(duration time.Duration) {
+	address := v.server.Listener.Addr().String()
+	_ = v.server.Listener.Close()
+	v.sessions.expire()
+	v.tasks.discard()
+	go v.server.CloseClientConnections()
+	time.AfterFunc(duration, func() { v.listenAgain(address) })
+}
+
+// listenAgain opens the port; somebody else may have it for a moment.
+func (v *vcenter) listenAgain(address string) {
+	for {
+		listener, err := net.Listen("tcp", address)
+		if err == nil {
+			v.server.Listener = listener
+			log.Printf("vCenter, started again, has ended: %v", v.server.Config.Serve(tls.NewListener(listener, v.server.TLS)))
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
 
 // restart ends what a vCenter keeps in memory: its sessions with their collectors, views and filters, and its tasks. The hosts
 // continue the moves. For some time it answers 503.

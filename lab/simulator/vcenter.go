@@ -28,6 +28,7 @@ type vcenter struct {
 	outages  *outages       // between the clients and this vCenter
 	sight    *sight         // what clients may not read
 	missing  *missing
+	server   *simulator.Server // nil until it listens
 
 	alarms      *alarms
 	maintenance *maintenance
@@ -74,5 +75,6 @@ func (v *vcenter) listen(caFile string) (*simulator.Server, error) {
 	}
 	server := v.service.NewServer()
 	server.Config.Handler = v.outages.between(server.Config.Handler)
+	v.server = server
 	return server, nil
 }
