@@ -9,11 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import printable
-from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_for_a_program
-
-display = Display()
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_for_a_program, say
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -32,5 +29,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         lines = [printable(line) for line in arguments["lines"]]
         if not is_for_a_program():
             for line in lines:
-                display.display(f"  {line}" if line else "")
+                say(f"  {line}" if line else "")
         return {**result, "changed": False, "lines": lines}

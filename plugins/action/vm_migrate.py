@@ -40,7 +40,7 @@ from ansible_collections.liveml.vsphere.plugins.plugin_utils._alarms import Alar
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._apart import Apart
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._courier import Courier, checked_hooks
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, leave_note
-from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_for_a_program
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_a_terminal, is_for_a_program, say
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import with_login
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._vcenter_action import explain
 
@@ -56,8 +56,7 @@ def _terminal_rows() -> int:
     """Number of lines of the terminal; 0 if there is none, or if a program reads it, as AWX's runner does."""
     if os.environ.get("TERM", "dumb") == "dumb" or os.environ.get("LIVEML_VSPHERE_PROGRESS") == "lines":
         return 0
-    # AWX's runner gives Ansible a terminal, and stores each line as an event.
-    if "AWX_ISOLATED_DATA_DIR" in os.environ or not sys.stdout.isatty():
+    if not is_a_terminal():
         return 0
     try:
         return os.get_terminal_size(sys.stdout.fileno()).lines
@@ -160,7 +159,7 @@ class Screen:
         if lines or block != self._drawn:
             self._erase()
             for line in lines:
-                display.display(f"  {line}")
+                say(f"  {line}")
             self._draw(block)
 
     def clear(self) -> None:

@@ -61,6 +61,14 @@ options:
       of M(liveml.vsphere.host_maintenance), V(evidence) of M(liveml.vsphere.evidence_report), and V(home) says whether VMs are not home.
     type: dict
     default: {}
+  ended:
+    description: When it ended (ISO 8601, UTC). It is shown in the zone of the controller and in UTC.
+    type: str
+    default: ""
+  check:
+    description: Whether it is check mode. The lines then say what the plan in O(steps) would do.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

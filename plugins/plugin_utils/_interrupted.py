@@ -24,7 +24,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ansible.utils.display import Display
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import VsphereError
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.own_files import read_own
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.last_lines import last_lines
@@ -32,6 +31,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunOverview, RunStatus, overviews
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import RunFilter, state_to_read, stored_runs
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -85,7 +85,7 @@ class Ending:
             except (VsphereError, OSError) as error:
                 lines = [f"How the run stands cannot be read: {error}"]
             for line in ("", *lines):
-                Display().display(line)
+                say(line)
         self._interrupted = False
 
     def _notes(self) -> Iterator[dict[str, Any]]:

@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .._core.advice import FAILURES, GOOD, Failure, do_of, failure_of_error, reason_of, seen_of, title_of
 from .._core.untrusted import printable
-from .._core.wording import plural
+from .._core.wording import local_moment, plural
 from .._experiments.model import WORST_FIRST
+from .estimate import duration_text
 
 Row = Mapping[str, Any]
 MAX_LINES = 10
+MAX_SLOTS = 8  # vMotions of a host at a time, by vCenter's own limit
 MAX_BAD = 2  # of which each has a line with what to do; the report has all
 
 
@@ -30,14 +33,21 @@ def closing_lines(
     command: str = "",
     experiments: Sequence[Row] = (),
     steps: Mapping[str, Row] | None = None,
+    ended: str = "",
+    check: bool = False,
 ) -> list[str]:
     """The lines from the result of ``vm_migrate``, which is empty if it was not called.
 
     ``host`` is a sentence about the host as it was observed, ``stays`` names VMs that were not to be moved, and ``command`` is
     what to type next. ``experiments`` are those of ``evidence_report``, without which those of ``vm_migrate`` are shown.
-    ``steps`` are the results of other modules: ``plan``, ``maintenance``, ``home`` and ``evidence``.
+    ``steps`` are the results of other modules: ``plan``, ``maintenance``, ``home`` and ``evidence``. ``ended`` is when (ISO 8601, UTC).
+    In check mode (``check``), the lines are about what the plan would do.
     """
-    first = [f"{subject} {'failed' if failed else 'succeeded'}. {moves_text(moved)}"]
+    if check and not failed:
+        plan = (steps or {}).get("plan", {})
+        return [printable(line) for line in _preview(plan, subject=subject, stays=stays, command=command)]
+    at = f" at {local_moment(ended)}" if ended else ""
+    first = [f"{subject} {'failed' if failed else 'succeeded'}{at}. {moves_text(moved)}"]
     first += [f"{host}{f' Still on it, powered off: {_list(stays)}.' if stays else ''}"] if host else []
     last = [f"Next: {FAILURES[failure].text}" for failure in failures(moved, steps or {})[:1]] if failed else []
     last += [f"Report: {report}"] if report else []
@@ -46,6 +56,37 @@ def closing_lines(
     rows = experiments or moved.get("experiments") or ()
     lines = [*first, *_experiments(rows, MAX_LINES - len(first) - len(last)), *last]
     return [printable(line) for line in lines]
+
+
+def _preview(plan: Row, *, subject: str, stays: Sequence[str], command: str) -> Iterator[str]:
+    """What a plan, as ``migration_plan`` returned it, would do."""
+    moves = plan.get("moves") or ()
+    if not moves:
+        yield f"Check mode: {subject} would move no VM."
+        return
+    memory = sum(move["memory_bytes"] for move in moves) / 2**30
+    at_least = duration_text(_shortest([move["predicted_seconds"] for move in moves]))
+    yield (
+        f"Check mode: {subject} would move {plural(len(moves), 'VM')} with {memory:.0f} GiB of memory, in {at_least} or more. "
+        "Nothing was moved."
+    )
+    targets = Counter((move["target_name"], move["target_fault_domain"]) for move in moves)
+    places = [
+        f"{count} to {host}{f' ({domain})' if domain else ''}" for (host, domain), count in sorted(targets.items())
+    ]
+    yield f"Targets: {_list(places)}."
+    blocked = [refusal["vm_name"] for refusal in plan.get("refusals") or () if refusal["blocking"]]
+    if blocked:
+        yield f"Cannot move: {_list(blocked)}."
+    if stays:
+        yield f"Stays, powered off: {_list(stays)}."
+    if command:
+        yield f"To do it: {command}"
+
+
+def _shortest(durations: Sequence[float]) -> float:
+    """Seconds that moves take at least: each alone on the link, and as many at a time as a host permits."""
+    return max(*durations, sum(durations) / MAX_SLOTS)
 
 
 def failures(moved: Row, steps: Mapping[str, Row]) -> list[Failure]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -52,6 +53,42 @@ def test_what_the_evidence_knows_of_an_experiment_is_shown() -> None:
     known = experiment("ML-1", watched_seconds=10800.0)
     lines = closing_lines(moved, subject=SUBJECT, failed=False, experiments=[known])
     assert "Longest stall 0.41 s (0.33 to 0.45 s) of 3.0 h watched" in lines[1]
+
+
+def test_when_it_ended_is_said_in_both_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    (line,) = closing_lines({"moves": []}, subject=SUBJECT, failed=False, ended="2026-01-31T09:00:00Z")
+    monkeypatch.undo()
+    time.tzset()
+    assert line == "Evacuation of esx-05 succeeded at 2026-01-31 10:00:00 CET (09:00:00 UTC). No VM had to move."
+
+
+def planned(vm: str, target: str, seconds: float, domain: str | None = "a") -> dict[str, Any]:
+    return {"vm_name": vm, "target_name": target, "target_fault_domain": domain, "memory_bytes": 8 * 2**30,
+            "predicted_seconds": seconds}  # fmt: skip
+
+
+def test_check_mode_ends_with_what_would_happen() -> None:
+    moves = [planned(f"ML-{n}", f"esx-{n % 2}", 20.0) for n in range(9)]
+    plan = {"moves": moves, "refusals": [{"vm_name": "ML-9", "blocking": False}, {"vm_name": "ML-8", "blocking": True}]}
+    about = {"subject": SUBJECT, "failed": False, "stays": ["ML-9"], "command": "ansible-playbook x", "check": True}
+    assert closing_lines({"changed": True}, steps={"plan": plan}, **about) == [
+        "Check mode: Evacuation of esx-05 would move 9 VMs with 72 GiB of memory, in 22 s or more. Nothing was moved.",
+        "Targets: 5 to esx-0 (a), 4 to esx-1 (a).",
+        "Cannot move: ML-8.",
+        "Stays, powered off: ML-9.",
+        "To do it: ansible-playbook x",
+    ]
+    longest = {"moves": [planned("ML-1", "esx-1", 50.0, None), planned("ML-2", "esx-1", 1.0, None)]}
+    first, second, *_rest = closing_lines({}, steps={"plan": longest}, **about)
+    assert "in 50 s or more" in first
+    assert second == "Targets: 2 to esx-1."
+    assert closing_lines({}, steps={"plan": {"moves": []}}, **about) == [
+        "Check mode: Evacuation of esx-05 would move no VM."
+    ]
+    failed = closing_lines({}, steps={"plan": {"failed": True, "error": "LoginRefused"}}, **{**about, "failed": True})
+    assert failed[0] == "Evacuation of esx-05 failed. This call moved no VM."
 
 
 def test_what_did_not_move_is_named() -> None:
