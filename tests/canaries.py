@@ -60,6 +60,7 @@ ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argum
 SHAPES: Mapping[str, Options | None] = {
     "fields": None,  # of a ticket
     "notify_result": None,  # of a module
+    "notify_excerpts": None,  # paths
     "_experiments": EXPERIMENT_OPTIONS,
     "notify_options": EXPERIMENT_OPTIONS,
     "verify_experiments_options": EXPERIMENT_OPTIONS,

@@ -10,12 +10,9 @@ import platform
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.messages import EVENTS, About, messages
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._courier import Courier, checked_hooks
-from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_for_a_program
-
-display = Display()
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_for_a_program, say
 
 SPEC: dict[str, Any] = {
     "hooks": {"type": "list", "elements": "dict", "required": True},
@@ -25,6 +22,7 @@ SPEC: dict[str, Any] = {
     "result": {"type": "dict", "default": {}},
     "failure": {"type": "str", "default": ""},
     "report": {"type": "str", "default": ""},
+    "excerpts": {"type": "dict", "default": {}},
     "notes": {"type": "list", "elements": "str", "default": []},
     "command": {"type": "str", "default": ""},
 }
@@ -49,6 +47,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             subject=given["subject"],
             failure=given["failure"],
             report=given["report"],
+            excerpts=given["excerpts"],
             controller=platform.node(),
             command=given["command"],
             notes=tuple(given["notes"]),
@@ -66,5 +65,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                     sent.append(message.label)
         if not is_for_a_program():
             for line in not_sent:
-                display.display(f"  NOT SENT: {line}")
+                say(f"  NOT SENT: {line}")
         return {**result, "changed": bool(sent), "sent": sent, "not_sent": not_sent}

@@ -51,6 +51,12 @@ options:
       - The key must not have a passphrase, unless an SSH agent holds it.
       - To verify, run C(ssh-keygen -Y verify -f ALLOWED_SIGNERS -I SIGNER -n liveml.vsphere -s evidence.json.sig < evidence.json).
     type: path
+  excerpts:
+    description:
+      - Whether each owner gets a page with their part of the report, C(report-of-OWNER.html). It shows their experiments, and nothing
+        about VMs of others.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -78,6 +84,12 @@ EXAMPLES = r"""
   liveml.vsphere.evidence_report:
     run_id: 20260131T090000Z-evacuate-esx-05-7f3a
     signing_key: ~/.ssh/id_evidence
+
+- name: Write the report of the newest evacuation, and the part of each owner
+  liveml.vsphere.evidence_report:
+    purpose: evacuate
+    excerpts: true
+  register: report
 
 - name: Fail unless the newest evacuation of a host interrupted no experiment, and its journal is unchanged
   liveml.vsphere.evidence_report:
@@ -108,6 +120,12 @@ index_path:
   returned: when a run was found
   type: str
   sample: /srv/liveml/index.html
+excerpts:
+  description: Path of the page of each owner.
+  returned: when a run was found
+  type: dict
+  sample:
+    vision: /srv/liveml/runs/20260131T090000Z-evacuate-esx-05-7f3a/report-of-vision.html
 journal:
   description: Whether journal and samples are as the run wrote them.
   returned: when a run was found
@@ -275,6 +293,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import printable_data
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import artifact_of, evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.excerpt import file_name, owners_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.files import (
     HTML,
     JSON,
@@ -310,6 +329,7 @@ SPEC: dict[str, Any] = {
     "purpose": {"type": "str", "choices": ["evacuate", "restore", "migrate", "witness"]},
     "host": {"type": "str"},
     "signing_key": {"type": "path"},
+    "excerpts": {"type": "bool", "default": False},
 }
 
 
@@ -328,23 +348,28 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         module.warn(f"{path} is signed, and another version of the collection made it. It stays as it is.")
     if action is Replacing.SET_ASIDE and earlier is not None and not module.check_mode:
         set_aside(path, earlier.lines)
-    changes = write(module, run.folder, evidence, action)
+    owners = owners_of(evidence) if params["excerpts"] else []
+    changes = write(module, run.folder, evidence, action, owners)
     signed = not any(failures) and sign(module, signatures, path, changed=any(c.path == path for c in changes))
     if not any(failures) and not module.check_mode and signatures.fit(path) is Fit.BAD:
         failures.append(
             f"{path}.sig is not the signature of this file. Find out who changed it, or sign it with signing_key."
         )
     result = result_of(run.folder, evidence, artifact_of(run.entries, evidence), changes, signed=signed)
+    result["excerpts"] = {owner: str(run.folder / file_name(owner)) for owner in owners}
     result["index_path"] = write_index_of(module, run.folder.parents[1])
     failure = " ".join(filter(None, failures))
     return {**result, "failure": failure} if failure else result
 
 
-def write(module: AnsibleModule, folder: Path, evidence: Evidence, action: Replacing) -> list[Change]:
+def write(
+    module: AnsibleModule, folder: Path, evidence: Evidence, action: Replacing, owners: list[str]
+) -> list[Change]:
     """Write what may be written."""
     if action is Replacing.REFUSE:
         return []
-    return write_files(folder, evidence, check_mode=module.check_mode, keep_json=action is Replacing.KEEP)
+    keep = action is Replacing.KEEP
+    return write_files(folder, evidence, check_mode=module.check_mode, keep_json=keep, owners=owners)
 
 
 def write_index_of(module: AnsibleModule, state: Path) -> str:

@@ -60,6 +60,11 @@ options:
       - Path of the report. Mail has it as an attachment.
     type: str
     default: ""
+  excerpts:
+    description:
+      - Path of each owner's part of the report, as M(liveml.vsphere.evidence_report) returned it. Mail to owners has it as an attachment.
+    type: dict
+    default: {}
   notes:
     description:
       - Sentences about VMs for the event V(after). Only hooks that get all experiments get them.

@@ -17,6 +17,7 @@ from ansible.plugins.loader import module_loader
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import printable
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.deliveries import (
     MODULES,
+    attachments,
     delivery,
     without_secrets,
 )
@@ -54,7 +55,7 @@ class Courier:
         """Send a message; returns why it was not sent, "" if it was."""
         hook = self._hooks[message.hook]
         # A message without the file is better than none: the report may be gone, or too large for the server.
-        exists = not self._local or Path(message.report).is_file()
+        exists = not self._local or all(Path(path).is_file() for path in attachments(hook, message))
         first = delivery(hook, message, attach=exists)
         why = self._run(first.module, first.arguments)
         if why and first.attached:

@@ -125,7 +125,11 @@ def test_owners_are_told_before_at_harm_and_after(
         assert "1 experiment was uninterrupted. The training continued, and no progress was lost." in content(after)
         assert "net in ML-cpu-vm-01 (owner vision): Longest stall" in content(after)
         assert " watched, progress " in content(after), "the evidence knows for how long it was watched"
-        assert not list(after.iter_attachments()), "the report shows the experiments of all owners"
+        assert content(after).rstrip().endswith("The part of the report about your experiments is attached.")
+        (part,) = after.iter_attachments()
+        assert part.get_filename() == "report-of-vision.html"
+        assert b"ML-cpu-vm-01" in part.get_content()
+        assert b"ML-cpu-vm-02" not in part.get_content(), "the whole report shows the experiments of all owners"
         assert str(tmp_path) not in content(after), "a path on the controller is of no use to them"
         assert "Evacuation of esx-01 is done. 3 of 3 VMs moved." in content(whole)
         assert "esx-01 is in maintenance mode." in content(whole)

@@ -15,7 +15,7 @@ from tests.module_docs import NAMES, docs_of, own_tasks
 
 MIN_EXAMPLES = 3
 # Dictionaries whose keys are names of VMs, hosts, owners or variables, or verdicts: a sample shows one.
-BY_NAME = {"noticed", "owners", "placements", "unobserved", "variables", "verdicts"}
+BY_NAME = {"excerpts", "noticed", "owners", "placements", "unobserved", "variables", "verdicts"}
 ELSEWHERE = ("The same as RV(", "as in RV(")  # described at another place
 
 

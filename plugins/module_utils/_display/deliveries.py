@@ -40,7 +40,7 @@ MAX_JIRA_SUBJECT = 255
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A module and its arguments, which contain secrets. ``attached``: they name a file."""
+    """A module and its arguments, which contain secrets. ``attached``: they name files."""
 
     module: str
     arguments: dict[str, Any]
@@ -48,17 +48,21 @@ class Delivery:
 
 
 def delivery(hook: Hook, message: Message, *, attach: bool = True) -> Delivery:
-    """How to send a message. Without ``attach``, the report is not attached whatever the hook says."""
-    attached = attach and hook["kind"] == "mail" and bool(message.report) and attaches(hook, message)
-    arguments = _ARGUMENTS[hook["kind"]](hook, message, attached)
+    """How to send a message. Without ``attach``, nothing is attached whatever the hook says."""
+    files = attachments(hook, message) if attach else ()
+    arguments = _ARGUMENTS[hook["kind"]](hook, message, files)
     given = {name: value for name, value in arguments.items() if value not in (None, "", [], {})}
-    return Delivery(MODULES[hook["kind"]], given, attached)
+    return Delivery(MODULES[hook["kind"]], given, bool(files))
 
 
-def attaches(hook: Hook, message: Message) -> bool:
-    """Whether a hook wants the report. It shows all experiments, so owners get it only if the hook says so."""
+def attachments(hook: Hook, message: Message) -> tuple[str, ...]:
+    """The files to attach. The report shows all experiments, so owners get their part of it unless the hook says otherwise."""
+    if hook["kind"] != "mail" or not message.report:
+        return ()
     wanted = hook.get("attach")
-    return message.whole if wanted is None else str(wanted).strip().lower() in ("true", "yes", "on", "y", "1")
+    if wanted is None:
+        return (message.report,) if message.whole else message.excerpts
+    return (message.report,) if str(wanted).strip().lower() in ("true", "yes", "on", "y", "1") else ()
 
 
 def complaint(hook: Hook) -> str:
@@ -113,8 +117,9 @@ def _written(value: str) -> Iterator[str]:
         yield from (form, repr(form)[1:-1], json.dumps(form)[1:-1])
 
 
-def _mail(hook: Hook, message: Message, attached: bool) -> dict[str, Any]:
-    report = "The report is attached." if attached else message.report_text
+def _mail(hook: Hook, message: Message, files: tuple[str, ...]) -> dict[str, Any]:
+    part = "The report" if message.report in files else "The part of the report about your experiments"
+    report = f"{part} is attached." if files else message.report_text
     return {
         "host": hook.get("host"),
         "port": hook.get("port"),
@@ -125,11 +130,11 @@ def _mail(hook: Hook, message: Message, attached: bool) -> dict[str, Any]:
         "to": list(message.to),
         "subject": message.subject,
         "body": _text(message, report),
-        "attach": [message.report] if attached else [],
+        "attach": list(files),
     }
 
 
-def _slack(hook: Hook, message: Message, _attached: bool) -> dict[str, Any]:
+def _slack(hook: Hook, message: Message, _files: tuple[str, ...]) -> dict[str, Any]:
     subject, text = (
         part.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         for part in (message.subject, _text(message, message.report_text, MAX_SLACK))
@@ -143,7 +148,7 @@ def _slack(hook: Hook, message: Message, _attached: bool) -> dict[str, Any]:
     }
 
 
-def _teams(hook: Hook, message: Message, _attached: bool) -> dict[str, Any]:
+def _teams(hook: Hook, message: Message, _files: tuple[str, ...]) -> dict[str, Any]:
     return _request(hook, "POST", _fitting(lambda most: _card(message, most), MAX_TEAMS))
 
 
@@ -178,7 +183,7 @@ def _card(message: Message, most: int) -> dict[str, Any]:
     return {"type": "message", "attachments": [attachment]}
 
 
-def _webhook(hook: Hook, message: Message, _attached: bool) -> dict[str, Any]:
+def _webhook(hook: Hook, message: Message, _files: tuple[str, ...]) -> dict[str, Any]:
     method, body = FORMATS[hook.get("format") or "liveml"](message, dict(hook.get("fields") or {}))
     return _request(hook, method, body)
 
@@ -280,7 +285,7 @@ FORMATS: dict[str, Callable[[Message, dict[str, Any]], tuple[str, dict[str, Any]
     "jira_issue": _jira_issue,
     "jira_comment": _jira_comment,
 }
-_ARGUMENTS: dict[str, Callable[[Hook, Message, bool], dict[str, Any]]] = {
+_ARGUMENTS: dict[str, Callable[[Hook, Message, tuple[str, ...]], dict[str, Any]]] = {
     "mail": _mail,
     "slack": _slack,
     "teams": _teams,

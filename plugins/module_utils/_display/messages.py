@@ -32,7 +32,8 @@ class About:
     """What messages are about. ``subject`` is what happens, such as ``Evacuation of esx-05``.
 
     ``failure`` says why it failed, ``notes`` are sentences about VMs, ``command`` is what to type next, and ``result`` is that of
-    the run's module. ``report`` is the path of the report on ``controller``. While the run is ``under_way``, it has no end.
+    the run's module. ``report`` is the path of the report on ``controller``, and ``excerpts`` has the path of each owner's part of it.
+    While the run is ``under_way``, it has no end.
     """
 
     subject: str
@@ -43,6 +44,7 @@ class About:
     notes: tuple[str, ...] = ()
     result: Mapping[str, Any] = field(default_factory=dict)
     under_way: bool = False
+    excerpts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -67,7 +69,7 @@ class About:
 class Message:
     """A message of the hook at a place in the list of hooks. It has no setting of the hook that may be secret.
 
-    ``report`` is the path of the report and ``report_url`` where people find it, each "" if there is none; ``report_text`` is the
+    ``report`` is the path of the report, ``excerpts`` are those of the parts that its owners may see, and ``report_url`` where people find it, each "" if there is none; ``report_text`` is the
     sentence about it for those who do not get the file. ``whole``: it is about all experiments.
     """
 
@@ -80,6 +82,7 @@ class Message:
     experiments: tuple[dict[str, Any], ...]
     run_id: str
     report: str
+    excerpts: tuple[str, ...]
     report_url: str
     report_text: str
     whole: bool
@@ -159,11 +162,18 @@ def _messages_of_hook(
                 experiments=tuple(_facts(each) for each in listed),
                 run_id=about.run_id,
                 report=about.report,
+                excerpts=() if whole else _excerpts(listed, about),
                 report_url=printable(url) if about.report else "",
                 report_text=_report_text(about, url, whole=whole),
                 whole=whole,
                 reported=tuple(_mark(place, each) for each in listed),
             )
+
+
+def _excerpts(experiments: Sequence[Experiment], about: About) -> tuple[str, ...]:
+    """The parts of the report for the owners of these experiments."""
+    owners = sorted({str(each.get("owner") or "") for each in experiments})
+    return tuple(about.excerpts[owner] for owner in owners if owner in about.excerpts)
 
 
 def _is_owned(experiment: Experiment, patterns: Sequence[str]) -> bool:

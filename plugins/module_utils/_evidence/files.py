@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .._core.errors import InvalidInput
 from .._core.files import accessing, replace_file
 from .._core.own_files import open_own, read_own
+from .excerpt import excerpt_of, file_name
 from .model import Evidence
 from .report import render_html, render_markdown
 
@@ -31,8 +33,12 @@ class Change:
     after: str
 
 
-def write_files(folder: Path, evidence: Evidence, *, check_mode: bool, keep_json: bool = False) -> list[Change]:
+def write_files(
+    folder: Path, evidence: Evidence, *, check_mode: bool, keep_json: bool = False, owners: Iterable[str] = ()
+) -> list[Change]:
     """Write the files whose content changes, the JSON not with ``keep_json``; in check mode, only report them.
+
+    Each of ``owners`` gets a page with their part of the report.
 
     Raises InvalidInput if a file cannot be written, and ImportError if a library is missing.
     """
@@ -41,6 +47,7 @@ def write_files(folder: Path, evidence: Evidence, *, check_mode: bool, keep_json
         (JSON, render_json),
         (MARKDOWN, render_markdown),
         (HTML, render_html),
+        *((file_name(owner), partial(_excerpt, owner=owner)) for owner in owners),
     )
     changes = []
     for name, render in renderings[keep_json:]:
@@ -52,6 +59,10 @@ def write_files(folder: Path, evidence: Evidence, *, check_mode: bool, keep_json
                 with accessing(path, "written"):
                     replace_file(path, after.encode())
     return changes
+
+
+def _excerpt(evidence: Evidence, owner: str) -> str:
+    return render_html(excerpt_of(evidence, owner), owner)
 
 
 def is_live(report: Path) -> bool:

@@ -42,8 +42,8 @@ def title_of(purpose: str, window: str, host: str, names: Sequence[str]) -> str:
     return f"{words[purpose]} {subject}"
 
 
-def render_html(evidence: Evidence) -> str:
-    """The self-contained page. Raises ImportError if matplotlib or Jinja2 is missing."""
+def render_html(evidence: Evidence, owner: str = "") -> str:
+    """The self-contained page; with ``owner`` that of their excerpt. Raises ImportError if matplotlib or Jinja2 is missing."""
     from jinja2 import Environment  # noqa: PLC0415 - only reports need it
 
     evidence = printable_data(evidence)
@@ -59,7 +59,7 @@ def render_html(evidence: Evidence) -> str:
         lead=lead(evidence),
         tone=tables.tone(evidence["overall"]["verdict"]),
         todo=[(entry, tables.tone(entry.verdict) if entry.verdict else "open") for entry in entries_of(evidence)],
-        notes=notes(evidence),
+        notes=[*notes(evidence), *excerpt_note(owner)],
         tiles=tiles(evidence),
         t={table.key: table for table in tables.all_tables(evidence)},
         timelines=list(zip(*(plots.timelines(evidence, size) for size in sizes), strict=True)),
@@ -93,6 +93,14 @@ def notes(evidence: Evidence) -> list[tuple[str, bool]]:
         )
         found.append((text, False))
     return found
+
+
+def excerpt_note(owner: str) -> list[tuple[str, bool]]:
+    """What an excerpt must say of itself."""
+    text = (
+        f"This is the part of the report about the experiments of {printable(owner)}. The record of the run has more."
+    )
+    return [(text, False)] if owner else []
 
 
 def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:

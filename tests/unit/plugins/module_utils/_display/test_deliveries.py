@@ -33,7 +33,10 @@ def seen(vm: str = "ML-1", verdict: str = "stalled") -> dict[str, Any]:
 
 
 def sent(hook: dict[str, Any], *, vm: str = "ML-1", attach: bool = True, more: int = 0) -> Delivery:
-    about = About("Move of x", report="/runs/R1/report.html", controller="awx-1", result={"run_id": "R1"})
+    parts = {"a": "/runs/R1/report-of-a.html", "b": "/runs/R1/report-of-b.html"}
+    about = About(
+        "Move of x", report="/runs/R1/report.html", excerpts=parts, controller="awx-1", result={"run_id": "R1"}
+    )
     others = [{**seen(f"VM {number}", "uninterrupted"), "id": str(number)} for number in range(more)]
     (message,) = messages([hook], "after", [seen(vm), *others], about)
     return delivery(hook, message, attach=attach)
@@ -54,23 +57,29 @@ def test_mail_has_the_report_attached_and_says_so() -> None:
 @pytest.mark.parametrize(
     ("more", "attach", "attached"),
     [
-        ({}, True, True),
-        ({}, False, False),
-        ({"attach": False}, True, False),
-        ({"attach": "no"}, True, False),
-        ({"owners": ["a"]}, True, False),
-        ({"to": {"a": "a@example.com"}}, True, False),
-        ({"to": {"a": "a@example.com"}, "attach": True}, True, True),
-        ({"owners": ["a"], "attach": "yes"}, True, True),
+        ({}, True, "report"),
+        ({}, False, ""),
+        ({"attach": False}, True, ""),
+        ({"attach": "no"}, True, ""),
+        ({"owners": ["a"]}, True, "report-of-a"),
+        ({"to": {"a": "a@example.com"}}, True, "report-of-a"),
+        ({"to": {"a": "a@example.com"}}, False, ""),
+        ({"to": {"a": "a@example.com"}, "attach": False}, True, ""),
+        ({"to": {"a": "a@example.com"}, "attach": True}, True, "report"),
+        ({"owners": ["a"], "attach": "yes"}, True, "report"),
     ],
 )
-def test_the_report_of_all_experiments_goes_to_who_gets_all_or_as_the_hook_says(
-    more: dict[str, Any], attach: bool, attached: bool
+def test_owners_get_their_part_of_the_report_and_who_gets_all_the_whole(
+    more: dict[str, Any], attach: bool, attached: str
 ) -> None:
     found = sent({"kind": "mail", "to": "a@example.com", **more}, attach=attach)
-    assert found.attached is attached
-    assert ("attach" in found.arguments) is attached
-    assert ("attached" in found.arguments["body"]) is attached
+    assert found.attached is bool(attached)
+    assert found.arguments.get("attach", []) == ([f"/runs/R1/{attached}.html"] if attached else [])
+    said = {
+        "report": "\n\nThe report is attached.\n",
+        "report-of-a": "The part of the report about your experiments is attached.\n",
+    }
+    assert found.arguments["body"].endswith(said[attached]) if attached else "attached" not in found.arguments["body"]
 
 
 def test_a_webhook_gets_the_facts() -> None:
