@@ -22,7 +22,9 @@ description:
 positional: _input
 options:
   _input:
-    description: The result of the module. It may be empty if the module was not called.
+    description: >-
+      The result of the module. It may be empty if the module was not called. With C(experiments) and C(unobserved) of
+      M(liveml.vsphere.evidence_report) in it, the lines say more.
     type: dict
     required: true
   subject:
@@ -50,11 +52,6 @@ options:
     description: What to type next.
     type: str
     default: ""
-  experiments:
-    description: What M(liveml.vsphere.evidence_report) returned about the experiments. Without them, those of the result are shown.
-    type: list
-    elements: dict
-    default: []
   steps:
     description: >-
       Results of other modules, which say how the playbook failed. V(plan) is that of M(liveml.vsphere.migration_plan), V(maintenance)

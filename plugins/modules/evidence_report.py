@@ -278,6 +278,13 @@ experiments:
           description: When it was seen (ISO 8601, UTC), or null.
           type: str
           sample: "2026-01-31T09:13:00.016Z"
+unobserved:
+  description: >-
+    Names of VMs without an observed experiment, and what was seen instead, of the whole run. The name has the MoID if VMs share it.
+  returned: when a run was found
+  type: dict
+  sample:
+    ML-cpu-vm-07: "http://10.1.4.7:54321: no server listens"
 statements:
   description: What the evidence says about each experiment.
   returned: when a run was found
@@ -313,6 +320,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.integrity
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.model import Artifact, Evidence
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.rows import rows_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.signature import Fit, Signatures, set_aside
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.summary import display_name, shared_names
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import read_samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
@@ -425,7 +433,14 @@ def result_of(
         "artifact": artifact,
         "statements": evidence["statements"],
         "experiments": printable_data(rows_of(evidence)),
+        "unobserved": unobserved_of(evidence),
     }
+
+
+def unobserved_of(evidence: Evidence) -> dict[str, str]:
+    """Why no experiment was observed, by VM."""
+    shared = shared_names(evidence)
+    return {display_name(each["vm"], each["moid"], shared): each["detail"] for each in evidence["unobserved"]}
 
 
 def diff_of(change: Change) -> dict[str, str]:

@@ -139,6 +139,11 @@ runs:
       type: list
       elements: str
       sample: []
+    waiting:
+      description: Names of VMs whose moves were planned and have not begun.
+      type: list
+      elements: str
+      sample: []
     left_behind:
       description: Names of VMs that an ended run did not move.
       type: list

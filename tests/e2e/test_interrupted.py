@@ -38,9 +38,10 @@ def test_the_last_lines_say_what_goes_on_and_it_does(tmp_path: Path, number: sig
 
         lines = text.rstrip().splitlines()
         begin = next(n for n, line in enumerate(lines) if "was interrupted. " in line)
-        assert len(lines) - begin == 7, text
+        assert len(lines) - begin == 8, text
         said = "\n".join(lines[begin:])
         assert f"Evacuation of {HOST} was interrupted. 0 of 10 moves are done, and no other starts." in said
+        assert "Not begun: " in said
         named = re.search(r"In flight: (.*)\.", said)
         assert named is not None
         assert set(named[1].split(", ")) == set(flying(lab)) | finished(lab)

@@ -206,7 +206,7 @@ def test_what_is_said_of_the_fence_is_true(lab: Lab, tmp_path: Path, run_module:
     variables = {"evacuate_host_name": HOST, "evacuate_host_experiments": UNWATCHED}
     out = play("evacuate_host", lab, tmp_path, **variables)
     assert out.returncode != 0
-    assert f"The fence of {HOST} is lifted." in out.stdout
+    assert f"The fence of {HOST} is lifted" in out.stdout
     run_module("host_maintenance", lab, host=HOST, state="fenced")
     out = play("evacuate_host", lab, tmp_path, **variables)
     assert out.returncode != 0
@@ -234,7 +234,7 @@ def test_a_rollback_lifts_the_fence_of_the_killed_run_and_so_it_is_said(tmp_path
             lab.post("faults", vm=vm, times=9, fault="NoPermission")
         out = play("evacuate_host", lab, tmp_path, **given)
         assert out.returncode != 0
-        assert f"The fence of {HOST} is lifted." in out.stdout
+        assert f"The fence of {HOST} is lifted" in out.stdout
         assert lab.get("state")["hosts"][HOST]["maintenance"] == "normal"
 
 

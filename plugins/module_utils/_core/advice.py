@@ -91,6 +91,7 @@ class Failure(StrEnum):
 
     CANNOT_LEAVE = "a VM cannot leave"
     PLAN_REFUSED = "the plan was refused"
+    OPTION = "an option does not fit"
     BUSY = "another run works for the host"
     CONNECTION = "vCenter cannot be used"
     LOGIN = "vCenter refused the login"
@@ -117,6 +118,10 @@ FAILURES: Mapping[Failure, Advice] = {
     Failure.PLAN_REFUSED: Advice(
         "The plan was refused. The message above says why.",
         f"Remove the reason. {_AGAIN}; where plans are approved, have the new plan approved first.",
+    ),
+    Failure.OPTION: Advice(
+        "Nothing was done, because an option does not fit.",
+        "Correct it as the message says, and run the command again.",
     ),
     Failure.BUSY: Advice(
         "Another process works for the same host or VM.",
@@ -181,6 +186,8 @@ FAILURES: Mapping[Failure, Advice] = {
 }
 # By the class of the error with which a module fails.
 _OF_ERRORS = {
+    "Ambiguous": Failure.OPTION,
+    "NotFound": Failure.OPTION,
     "PlanRefused": Failure.PLAN_REFUSED,
     "RunBusy": Failure.BUSY,
     "ConnectError": Failure.CONNECTION,

@@ -12,12 +12,13 @@ from typing import Any
 
 from .._core.advice import FAILURES, GOOD, Failure, do_of, failure_of_error, reason_of, seen_of, title_of
 from .._core.untrusted import printable
-from .._core.wording import local_moment, plural
+from .._core.wording import fitted, local_moment, plural
 from .._experiments.model import WORST_FIRST
 from .estimate import duration_text
 
 Row = Mapping[str, Any]
 MAX_LINES = 10
+MAX_WHY = 400  # characters of a reason
 MAX_SLOTS = 8  # vMotions of a host at a time, by vCenter's own limit
 MAX_BAD = 2  # of which each has a line with what to do; the report has all
 
@@ -31,7 +32,6 @@ def closing_lines(
     stays: Sequence[str] = (),
     report: str = "",
     command: str = "",
-    experiments: Sequence[Row] = (),
     steps: Mapping[str, Row] | None = None,
     ended: str = "",
     check: bool = False,
@@ -39,7 +39,7 @@ def closing_lines(
     """The lines from the result of ``vm_migrate``, which is empty if it was not called.
 
     ``host`` is a sentence about the host as it was observed, ``stays`` names VMs that were not to be moved, and ``command`` is
-    what to type next. ``experiments`` are those of ``evidence_report``, without which those of ``vm_migrate`` are shown.
+    what to type next. The ``experiments`` and ``unobserved`` of ``evidence_report`` may replace those of ``vm_migrate``.
     ``steps`` are the results of other modules: ``plan``, ``maintenance``, ``home`` and ``evidence``. ``ended`` is when (ISO 8601, UTC).
     In check mode (``check``), the lines are about what the plan would do.
     """
@@ -49,12 +49,12 @@ def closing_lines(
     at = f" at {local_moment(ended)}" if ended else ""
     first = [f"{subject} {'failed' if failed else 'succeeded'}{at}. {moves_text(moved)}"]
     first += [f"{host}{f' Still on it, powered off: {_list(stays)}.' if stays else ''}"] if host else []
-    last = [f"Next: {FAILURES[failure].text}" for failure in failures(moved, steps or {})[:1]] if failed else []
+    failure = failures(moved, steps or {})[0] if failed else None
+    last = [*_why(moved, steps or {}), f"Next: {FAILURES[failure].text}"] if failure else []
     last += [f"Report: {report}"] if report else []
-    last += [command] if command else []
+    last += [command] if command and failure is not Failure.OPTION else []
     last = [*unobserved_text(moved.get("unobserved") or {}), *last]
-    rows = experiments or moved.get("experiments") or ()
-    lines = [*first, *_experiments(rows, MAX_LINES - len(first) - len(last)), *last]
+    lines = [*first, *_experiments(moved.get("experiments") or (), MAX_LINES - len(first) - len(last)), *last]
     return [printable(line) for line in lines]
 
 
@@ -89,10 +89,22 @@ def _shortest(durations: Sequence[float]) -> float:
     return max(*durations, sum(durations) / MAX_SLOTS)
 
 
+def _why(moved: Row, steps: Mapping[str, Row]) -> Iterator[str]:
+    """Why a step failed, or which VMs cannot leave, so that nobody has to look for it above."""
+    plan = steps.get("plan", {})
+    ended = [step for step in (plan, moved) if _ended_by_error(step)]
+    ended += [steps[name] for name in ("maintenance", "home", "evidence") if steps.get(name, {}).get("failed")]
+    yield from (f"Why: {fitted(str(step['msg']), MAX_WHY)}" for step in ended[:1] if step.get("msg"))
+    blocked = [refusal for refusal in plan.get("refusals") or () if refusal["blocking"]] if not moved else []
+    yield from (f"Why: {fitted(refusal['text'], MAX_WHY)}" for refusal in blocked[:MAX_BAD])
+    if len(blocked) > MAX_BAD:
+        yield f"Cannot leave either: {_list([refusal['vm_name'] for refusal in blocked[MAX_BAD:]])}."
+
+
 def failures(moved: Row, steps: Mapping[str, Row]) -> list[Failure]:
     """How the playbook failed, the cause before its consequences."""
     plan = steps.get("plan", {})
-    found = [failure_of_error(str(step.get("error", ""))) for step in (plan, moved) if _ended_by_error(step)]
+    found = [_failure_of(step) for step in (plan, moved) if _ended_by_error(step)]
     moves = moved.get("moves") or ()
     back = any(move["back"] for move in moves)
     left = any(move["result"] not in ("moved", "gone") for move in moves if not move["back"])
@@ -108,6 +120,11 @@ def failures(moved: Row, steps: Mapping[str, Row]) -> list[Failure]:
     }
     found += [failure for failure, applies in more.items() if applies]
     return found or [Failure.ERROR]
+
+
+def _failure_of(step: Row) -> Failure:
+    failure = failure_of_error(str(step.get("error", "")))
+    return Failure.ERROR if failure is Failure.OPTION and step.get("run_id") else failure  # a run had begun
 
 
 def _ended_by_error(step: Row) -> bool:

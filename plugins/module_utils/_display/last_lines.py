@@ -27,6 +27,8 @@ def _lines(run: RunOverview) -> Iterator[str]:
         return
     yield f"{run.subject} was interrupted. {run.moved} of {run.vms} moves are done, and no other starts."
     yield f"In flight: {', '.join(run.in_flight)}." if run.in_flight else "No move is in flight."
+    if run.waiting:
+        yield f"Not begun: {', '.join(run.waiting)}."
     if run.host:
         yield (
             f"{run.host} is fenced by this run, and stays fenced."

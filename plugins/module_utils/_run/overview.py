@@ -63,6 +63,7 @@ class RunOverview:
     vms: int
     moved: int
     in_flight: tuple[str, ...]
+    waiting: tuple[str, ...]  # planned, and not begun
     left_behind: tuple[str, ...]
     experiments: tuple[Tally, ...]
     fenced: bool  # this run fenced the host and did not lift the fence
@@ -143,6 +144,7 @@ def _overview(run: StoredRun, pinned: Collection[str], pid: int | None, *, super
         vms=len(moves),
         moved=sum(move.result is MoveResult.MOVED for move in moves),
         in_flight=_names(state.in_flight),
+        waiting=_names([move for move in moves if move.result is None and not move.in_flight]),
         left_behind=_left_behind(entries, moves) if status is RunStatus.FINISHED else (),
         experiments=_experiments(state),
         fenced=state.own_fence,

@@ -51,7 +51,7 @@ def test_a_run_that_went_well_is_six_lines() -> None:
 def test_what_the_evidence_knows_of_an_experiment_is_shown() -> None:
     moved = {"moves": [move("ML-1")], "experiments": [experiment("ML-1")]}
     known = experiment("ML-1", watched_seconds=10800.0)
-    lines = closing_lines(moved, subject=SUBJECT, failed=False, experiments=[known])
+    lines = closing_lines({**moved, "experiments": [known]}, subject=SUBJECT, failed=False)
     assert "Longest stall 0.41 s (0.33 to 0.45 s) of 3.0 h watched" in lines[1]
 
 
@@ -114,6 +114,7 @@ def test_a_run_that_ended_by_an_error_is_not_said_to_have_moved_nothing() -> Non
     lines = closing_lines(moved, subject=SUBJECT, failed=True)
     assert lines == [
         "Evacuation of esx-05 failed. The report says which VMs moved.",
+        "Why: the disk is full",
         f"Next: {FAILURES[Failure.STATE].text}",
     ]
 
@@ -125,9 +126,15 @@ MOVED = {"moves": [move("ML-1")]}
 @pytest.mark.parametrize(
     ("moved", "steps", "failure"),
     [
-        ({}, {"plan": {"refusals": [{"blocking": False}, {"blocking": True}]}}, Failure.CANNOT_LEAVE),
+        (
+            {},
+            {"plan": {"refusals": [{"blocking": False}, {"blocking": True, "text": "ML-9 stays."}]}},
+            Failure.CANNOT_LEAVE,
+        ),
         ({}, {"plan": {**FAILED, "error": "PlanRefused"}}, Failure.PLAN_REFUSED),
         ({}, {"plan": {**FAILED, "error": "LoginRefused"}}, Failure.LOGIN),
+        ({}, {"plan": {**FAILED, "error": "NotFound"}}, Failure.OPTION),
+        ({**FAILED, "error": "NotFound", "run_id": "r1"}, {}, Failure.ERROR),
         ({}, {"plan": FAILED}, Failure.ERROR),
         ({}, {}, Failure.ERROR),
         ({**FAILED, "error": "RunBusy"}, {}, Failure.BUSY),
@@ -143,7 +150,28 @@ MOVED = {"moves": [move("ML-1")]}
 def test_how_it_failed_is_said_with_what_to_do(moved: dict[str, Any], steps: dict[str, Any], failure: Failure) -> None:
     assert failures(moved, steps)[0] is failure
     lines = closing_lines(moved, subject=SUBJECT, failed=True, steps=steps, command="To continue: ansible-playbook x")
-    assert lines[-2:] == [f"Next: {FAILURES[failure].text}", "To continue: ansible-playbook x"]
+    again = [] if failure is Failure.OPTION else ["To continue: ansible-playbook x"]
+    assert lines[len(lines) - 1 - len(again) :] == [f"Next: {FAILURES[failure].text}", *again]
+    reasons = {
+        Failure.CANNOT_LEAVE: "ML-9 stays.",
+        Failure.NOT_HOME: None,
+        Failure.INTERRUPTED: None,
+        Failure.ROLLED_BACK: None,
+    }
+    known = failure in (Failure.CANNOT_LEAVE, Failure.MAINTENANCE, Failure.EVIDENCE) or "msg" in {
+        **steps.get("plan", {}),
+        **moved,
+    }
+    why = [line for line in lines if line.startswith("Why: ")]
+    assert why == ([f"Why: {reasons.get(failure) or 'x'}"] if known and failure is not Failure.INTERRUPTED else [])
+
+
+def test_many_vms_that_cannot_leave_are_named_and_two_with_their_reasons() -> None:
+    refusals = [{"vm_name": f"ML-{n}", "blocking": True, "text": f"ML-{n} stays: {'why ' * 900}"} for n in range(4)]
+    lines = closing_lines({}, subject=SUBJECT, failed=True, steps={"plan": {"refusals": refusals}})
+    assert [line[:16] for line in lines[1:3]] == ["Why: ML-0 stays:", "Why: ML-1 stays:"]
+    assert lines[3] == "Cannot leave either: ML-2, ML-3."
+    assert all(len(line) <= 420 for line in lines)
 
 
 def test_the_worst_experiments_come_first_with_what_to_do() -> None:

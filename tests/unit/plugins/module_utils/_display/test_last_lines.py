@@ -16,7 +16,7 @@ COMMAND = "ansible-playbook liveml.vsphere.evacuate_host -e evacuate_host_name=e
 RUN = RunOverview(
     run_id="r1", purpose=Purpose.EVACUATE, subject="Evacuation of esx-05", host="esx-05", status=RunStatus.RUNNING,
     result="unfinished", started="2026-01-31T09:00:00.000Z", ended=None, vms=10, moved=2, in_flight=("ML-1", "ML-2"),
-    left_behind=(), experiments=(), fenced=True, pinned=("ML-1", "ML-2", "ML-3"), pid=4711, command=COMMAND,
+    waiting=("ML-9",), left_behind=(), experiments=(), fenced=True, pinned=("ML-1", "ML-2", "ML-3"), pid=4711, command=COMMAND,
 )  # fmt: skip
 STATUS = "To see how things stand: ansible-playbook liveml.vsphere.status"
 
@@ -25,6 +25,7 @@ def test_a_run_that_goes_on() -> None:
     assert last_lines([RUN]) == [
         "Evacuation of esx-05 was interrupted. 2 of 10 moves are done, and no other starts.",
         "In flight: ML-1, ML-2.",
+        "Not begun: ML-9.",
         "esx-05 is fenced by this run, and stays fenced.",
         "Excluded from DRS until the run is resumed: ML-1, ML-2, ML-3.",
         "Process 4711 watches the experiments until these moves have ended.",
@@ -34,7 +35,9 @@ def test_a_run_that_goes_on() -> None:
 
 
 def test_a_run_whose_process_has_ended() -> None:
-    lines = last_lines([replace(RUN, status=RunStatus.INTERRUPTED, in_flight=(), fenced=False, pinned=(), pid=None)])
+    lines = last_lines(
+        [replace(RUN, status=RunStatus.INTERRUPTED, in_flight=(), waiting=(), fenced=False, pinned=(), pid=None)]
+    )
     assert lines[1:4] == [
         "No move is in flight.",
         "This run has not fenced esx-05.",

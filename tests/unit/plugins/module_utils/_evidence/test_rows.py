@@ -44,7 +44,7 @@ def test_all_show_the_same_figures_and_the_same_advice(verdict: str) -> None:
     evidence = evidence_of(entries(events), samples, INTACT)
     (row,) = rows_of(evidence)
     moved = {"moves": [{"vm": "ML-cpu-vm-00", "result": "moved", "back": False}]}
-    terminal = closing_lines(moved, subject="Evacuation of esx-05", failed=False, experiments=[row])
+    terminal = closing_lines({**moved, "experiments": [row]}, subject="Evacuation of esx-05", failed=False)
     report = render_html(evidence)
     places = {
         "terminal": " ".join(terminal),
