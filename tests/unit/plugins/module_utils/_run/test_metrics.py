@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import promql_parser
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal
@@ -172,6 +173,31 @@ def test_the_dashboard_shows_metrics_that_exist_and_the_page_describes_all() -> 
     }
     assert shown <= asked
     assert set(re.findall(rf"{PREFIX}\w+(?<!_path)", PAGE)) - {f"{PREFIX}metrics"} >= NAMES
+
+
+QUERIES = [*EXPRESSIONS, *re.findall(r"^ +expr: (.+)$", PAGE, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_prometheus_understands_the_queries(query: str, state: Path) -> None:
+    """Its grammar as a maintained parser has it; and each label is one that the metric has."""
+    tree = promql_parser.parse(query)
+    asked: list[Any] = []
+    promql_parser.walk(
+        tree, lambda node: asked.append(node) if isinstance(node, promql_parser.VectorSelector) else None
+    )
+    assert asked
+    write_run(state, "r1", MOVED, ("verdict", {}), ENDED, **{"host": {"moid": "host-5", "name": "esx-05"}})
+    known = read(state)
+    for selector in asked:
+        (labels,) = {frozenset(name for name, _value in labels) for labels in known[selector.name.removeprefix(PREFIX)]}
+        assert {matcher.name for matcher in selector.matchers.matchers} <= labels, selector.name
+
+
+@pytest.mark.parametrize("broken", ["sum(x[1d]", "sum by result (x)", "rate(x)", "x{host=~$host}"])
+def test_a_query_that_is_not_promql_is_found(broken: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        promql_parser.parse(broken)
 
 
 def test_the_dashboard_can_be_imported() -> None:
