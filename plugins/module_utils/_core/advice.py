@@ -258,6 +258,8 @@ def _restarted(row: Row) -> Iterator[str]:
         yield f"It was seen at {_at(seen)}, and later at {_at(later)}: the work between them was lost, or is done again."
     elif progress and row["progress_before"] <= row["progress_after"] and row.get("progress_claim") != "refuted":
         yield f"No loss of progress was seen: {progress}."
+    else:
+        yield "How much work was lost is not known."
     if row.get("latest"):
         yield f"It was last seen at {_at(row['latest'])}."
 

@@ -140,7 +140,7 @@ def test_a_restarted_training_shows_from_where_to_where_it_fell() -> None:
         "It was last seen at 21 % at 09:12:03 UTC."
     )
     assert advice.seen_of(row("restarted")) == "No loss of progress was seen: 8 % → 21 %."
-    assert advice.seen_of(row("restarted", progress_after=0.05)) == ""
+    assert advice.seen_of(row("restarted", progress_after=0.05)) == "How much work was lost is not known."
 
 
 def test_an_unknown_verdict_says_what_is_proven_and_how_long_the_stall_was_at_most() -> None:
