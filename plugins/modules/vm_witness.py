@@ -69,6 +69,11 @@ options:
     description:
       - Beginning of the subject line of O(hooks), for example V(Evacuation of esx-05).
     type: str
+  live_dir:
+    description:
+      - Directory in which the live page of the run is written, too, as C(RUN_ID/report.html). Use the one to which the evidence is copied
+        after the run.
+    type: path
   progress_path:
     description:
       - File to which each event of the run is appended. The action plugin sets it, and shows the events.
@@ -371,7 +376,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.progress_file import ProgressFile
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.live_writer import LivePage
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.live_writer import LivePage, live_dir_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
@@ -407,6 +412,7 @@ SPEC: dict[str, Any] = {
     "until": {"type": "str", "choices": ["window", "returned"], "default": "window"},
     "hooks": {"type": "list", "elements": "dict", "default": []},  # for the action plugin
     "subject": {"type": "str"},
+    "live_dir": {"type": "path"},
     "progress_path": {"type": "path"},
     "controller_pid": {"type": "int"},
 }
@@ -511,7 +517,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
         select=subject.vms,
         listener=ProgressFile(params["progress_path"]),
         interrupted=Interruption(params["controller_pid"]),
-        onlooker=LivePage(module.warn),
+        onlooker=LivePage(module.warn, published=live_dir_of(module.params)),
     )
     return {**result_of(report), "watched": watched}
 

@@ -215,7 +215,8 @@ def test_what_is_said_of_the_fence_is_true(lab: Lab, tmp_path: Path, run_module:
 
 
 def test_a_rollback_lifts_the_fence_of_the_killed_run_and_so_it_is_said(tmp_path: Path) -> None:
-    variables = {"name": HOST, "experiments": UNWATCHED, "slots": 1, "on_failure": "rollback"}
+    shown = {"kind": "directory", "path": str(tmp_path / "shown")}
+    variables = {"name": HOST, "experiments": UNWATCHED, "slots": 1, "on_failure": "rollback", "evidence_upload": shown}
     given = {f"evacuate_host_{name}": value for name, value in variables.items()}
     with running_lab("--no-guests", "--drs", "full", "--time-scale", "0.3", "--topology", SMALL) as lab:
         process = started_play("evacuate_host", lab, tmp_path, **given)
@@ -228,6 +229,8 @@ def test_a_rollback_lifts_the_fence_of_the_killed_run_and_so_it_is_said(tmp_path
         process.communicate()
         page = journal.with_name("report.html").read_text(encoding="utf-8")
         assert "Under way" in page, "nobody can write any more that the process is gone"
+        (published,) = tmp_path.glob("shown/*/report.html")
+        assert "Under way" in published.read_text(encoding="utf-8")
         assert "This page was written at " in page
         assert "If that is more than a minute ago, nobody writes it any more" in page.replace("\u00a0", " ")
         for vm in ("ML-cpu-vm-02", "ML-cpu-vm-03"):
@@ -236,6 +239,9 @@ def test_a_rollback_lifts_the_fence_of_the_killed_run_and_so_it_is_said(tmp_path
         assert out.returncode != 0
         assert f"The fence of {HOST} is lifted" in out.stdout
         assert lab.get("state")["hosts"][HOST]["maintenance"] == "normal"
+        assert published.read_bytes() == journal.with_name("report.html").read_bytes(), (
+            "the report took the page's place"
+        )
 
 
 def test_each_vm_that_does_not_come_home_is_named(lab: Lab, hook: Hook, tmp_path: Path) -> None:

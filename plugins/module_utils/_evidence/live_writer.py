@@ -13,8 +13,9 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .._core.errors import VsphereError
 from .._core.files import replace_file
@@ -31,20 +32,30 @@ MAX_WORK = 0.001  # seconds
 END_SECONDS = 2.0  # that the end of a run waits for the last page
 
 
+def live_dir_of(params: Mapping[str, Any]) -> Path | None:
+    """Where the page is published, from the options of a module."""
+    return Path(params["live_dir"]) if params["live_dir"] else None
+
+
 class LivePage:
     """Keeps ``report.html`` in the folder of a run up to date; implements the port ``Onlooker``.
 
+    With ``published``, a folder, so is the page in the folder of the run there, until the report replaces it, too.
     Nothing that goes wrong with it ends or delays the run: ``warn`` hears of it once, when the run has ended.
     """
 
-    def __init__(self, warn: Callable[[str], None], *, seconds: float = REFRESH_SECONDS) -> None:
+    def __init__(
+        self, warn: Callable[[str], None], *, published: Path | None = None, seconds: float = REFRESH_SECONDS
+    ) -> None:
         self._warn = warn
+        self._published = published
         self._seconds = seconds
         self._writer: _Writer | None = None
 
     def begin(self, folder: Path) -> None:
         """See the port."""
-        self._writer = _Writer(folder, self._seconds)
+        places = [folder, *([self._published / folder.name] if self._published else [])]
+        self._writer = _Writer(folder, places, self._seconds)
         self._writer.start()
 
     def hear(self, entry: Entry) -> None:
@@ -65,9 +76,10 @@ class LivePage:
 
 
 class _Writer:
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, places: Sequence[Path], seconds: float) -> None:
         self.watch: ExperimentWatch | None = None
         self._folder = folder
+        self._places = places
         self._seconds = seconds
         self._run = LiveRun()
         self._news: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()  # None: the run is over
@@ -125,11 +137,22 @@ class _Writer:
         began = time.thread_time()
         try:
             page = gently(render_live(self._run, self._seen(), Moment(utc_now()), over=over))
-            replace_file(self._folder / HTML, page.encode("utf-8", "replace"), durable=False)
-            self._problem = ""
-        except (OSError, VsphereError) as error:  # the disk may have room again later
+            self._problem = self._put(page.encode("utf-8", "replace"))
+        except VsphereError as error:
             self._problem = str(error)
         return max(self._seconds, (time.thread_time() - began) / MAX_SHARE)
+
+    def _put(self, page: bytes) -> str:
+        """Write the page to each place; returns what went wrong. A disk may have room again later."""
+        problems = []
+        for place in self._places:
+            try:
+                if place != self._folder:
+                    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+                replace_file(place / HTML, page, durable=False)
+            except OSError as error:
+                problems.append(str(error))
+        return "; ".join(problems)
 
     def _seen(self) -> Iterable[Seen]:
         return () if self.watch is None else self.watch.seen()

@@ -71,6 +71,28 @@ def test_the_page_follows_the_run_to_its_end(tmp_path: Path) -> None:
     live.end()
 
 
+def test_the_page_is_published_and_a_place_that_cannot_be_written_does_not_hinder_the_other(tmp_path: Path) -> None:
+    folder, published, warnings = tmp_path / "run-1", tmp_path / "shown" / "evidence", list[str]()
+    folder.mkdir()
+    live = LivePage(warnings.append, published=published, seconds=0.05)
+    journal = Journal(folder / "journal.jsonl", heard_by(lambda _entry: None, live))
+    live.begin(folder)
+    write_event(journal, "run_started")
+    until(lambda: written(published / "run-1", "being prepared"))
+    assert (published / "run-1").stat().st_mode & 0o777 == 0o700
+    assert written(folder, "being prepared")
+    (published / "run-1" / "report.html").unlink()
+    (published / "run-1").rmdir()
+    (published / "run-1").write_text("in the way")
+    write_event(journal, "run_finished")
+    journal.close()
+    live.end()
+    assert written(folder, "The run has ended")
+    (warning,) = warnings
+    assert "The live page of the run could not be written" in warning
+    assert str(published / "run-1") in warning
+
+
 def test_a_resumed_run_knows_what_was_before(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     for kind in ("run_started", "planned", "move_submitting", "move_finished"):
