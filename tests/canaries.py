@@ -70,6 +70,7 @@ SHAPES: Mapping[str, Options | None] = {
     "_approved": None,
     "_artifact": None,
     "_fault_domains": None,
+    "_disk_datastores": None,
     "_aliases": None,
     # of modules
     "addresses": None,
@@ -79,6 +80,7 @@ SHAPES: Mapping[str, Options | None] = {
     "artifact": None,
     "attributes": None,
     "fault_domains": None,
+    "disk_datastores": None,
     "defaults": None,
 }
 
