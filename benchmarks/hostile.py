@@ -643,7 +643,7 @@ def endless(kind: str, entry: str) -> Callable[[str], bytes]:
 
     ``#`` in the entry is its number.
     """
-    many = min(900_000 // len(entry), 35_000 // values_in(entry.encode()))
+    many = min(900_000 // len(entry), 18_000 // values_in(entry.encode()))
     page = ",".join(entry.replace("#", f"{{0}}-{number}") for number in range(many)).replace("{{0}}", "{0}")
     numbers = itertools.count()
     one = b'{"experiments":[{"experiment_id":"1"}]}'
@@ -685,7 +685,7 @@ ATTACKS: Mapping[str, tuple[str, Callable[[], bytes | Callable[[str], bytes]]]] 
             + '#","step":1,"timestamp":1}]}}',
         ),
     ),
-    "experiments without end": ("mlflow", lambda: endless("experiments", '{"experiment_id":"' + "e" * 190 + '#"}')),
+    "experiments without end": ("mlflow", lambda: endless("experiments", '{"experiment_id":"' + "e" * 40 + '#"}')),
     "100,000 runs": (
         "tensorboard",
         lambda: b'{"debug":0' + b"".join(b',"r%d":{"t":1}' % n for n in range(200_000)) + b"}",

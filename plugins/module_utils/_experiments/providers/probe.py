@@ -49,7 +49,7 @@ class Limits:
     values: int
 
 
-SMALL = Limits(1 << 20, 40_000)  # about one thing, or from a server in a VM; a usual answer has a few kB
+SMALL = Limits(1 << 20, 20_000)  # about one thing, or from a server in a VM; a usual answer has a few kB
 WHOLE_MODEL = Limits(8 << 20, 150_000)  # a finished model with its output, a grid or a leaderboard
 LARGE = Limits(16 << 20, 2_000_000)  # lists of a server that the operator named
 
