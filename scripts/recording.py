@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A recording of a terminal as an animated SVG: ``record`` a command, then ``film_of`` what it wrote.
+"""A recording of a terminal as SVG: ``record`` a command, then ``film_of`` what it wrote, or ``still_of`` what it showed last.
 
-The picture is a strip of frames, of which the style sheet shows one at a time, so that it also moves where scripts are not allowed. A reader
+The film is a strip of frames, of which the style sheet shows one at a time, so that it also moves where scripts are not allowed. A reader
 who wants no motion sees the last frame. The screen understands what the collection and Ansible write: colours, carriage returns, and
 going up and clearing for the bars.
 """
@@ -15,11 +15,12 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -53,13 +54,32 @@ class Frame:
 
 
 def record(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path, columns: int, rows: int
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    columns: int,
+    rows: int,
+    *,
+    react: Callable[[str], str] = lambda _text: "",
+    fails: bool = False,
 ) -> list[Written]:
-    """Run a command on a terminal of this size. Raises CalledProcessError if it fails."""
+    """Run a command on a terminal of this size; ``react`` returns what a person types when they see a text.
+
+    Raises CalledProcessError if it fails, or with ``fails`` if it does not.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     began = time.monotonic()
-    process = subprocess.Popen(command, cwd=folder, env=dict(environment), stdin=theirs, stdout=theirs, stderr=theirs)
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=dict(environment),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=_take_terminal,  # noqa: PLW1509  # one thread; Ctrl-C then reaches it as it does for a person
+    )
     os.close(theirs)
     found, rest = [], b""
     while part := _read(ours):
@@ -67,10 +87,16 @@ def record(
         text = (rest + part).decode(errors="ignore")
         rest = (rest + part)[len(text.encode()) :]
         found.append(Written(time.monotonic() - began, text))
+        os.write(ours, react(text).encode())
     os.close(ours)
-    if process.wait():
+    if bool(process.wait()) != fails:
         raise subprocess.CalledProcessError(process.returncode, command, "".join(each.text for each in found))
     return found
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the background of a shell ignores it
 
 
 def _read(terminal: int) -> bytes:
@@ -81,7 +107,7 @@ def _read(terminal: int) -> bytes:
 
 
 class Screen:
-    """The lines of a terminal. Lines that are longer than it are cut; the collection writes none."""
+    """The lines of a terminal. A longer line continues in the next one."""
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
@@ -132,11 +158,12 @@ class Screen:
             self._cells.append([])
 
     def _put(self, text: str) -> None:
-        line = self._cells[self._row]
-        line += [(" ", -1)] * (self._column - len(line))
         for character in text:
-            if self._column < self._columns:
-                line[self._column : self._column + 1] = [(character, self._colour)]
+            if self._column == self._columns:
+                self._down()
+            line = self._cells[self._row]
+            line += [(" ", -1)] * (self._column - len(line))
+            line[self._column : self._column + 1] = [(character, self._colour)]
             self._column += 1
 
 
@@ -166,7 +193,7 @@ def frames_of(written: Iterable[Written], columns: int, rows: int) -> list[Frame
 
 def film_of(frames: Sequence[Frame], columns: int, rows: int, title: str) -> str:
     """The animated SVG. Each different line is in it once."""
-    width, height = round(columns * CELL) + 2 * MARGIN, rows * LINE + 2 * MARGIN
+    width, height = _size(columns, rows)
     known: dict[Line, str] = {}
     for frame in frames:
         for line in frame.lines:
@@ -178,16 +205,49 @@ def film_of(frames: Sequence[Frame], columns: int, rows: int, title: str) -> str
     )
     total = sum(frame.seconds for frame in frames)
     last = f"transform:translateY(-{(len(frames) - 1) * height}px)"
+    motion = (
+        f"@keyframes film{{{''.join(_steps(frames, height, total))}}}"
+        f"#film{{{last};animation:film {total:.2f}s step-end infinite}}"
+        f"@media(prefers-reduced-motion:reduce){{#film{{animation:none}}}}"
+    )
+    return _svg(width, height, title, motion, f"<defs>{drawn}</defs>", f'<g id="film">{film}</g>')
+
+
+def still_of(lines: Sequence[Line], columns: int, title: str) -> str:
+    """The SVG of lines, which does not move."""
+    width, height = _size(columns, len(lines))
+    drawn = "".join(
+        f'<text x="{MARGIN}" y="{_baseline(number)}">{_spans(line)}</text>' for number, line in enumerate(lines) if line
+    )
+    return _svg(width, height, title, "", "", drawn)
+
+
+def last_screen(written: Iterable[Written], columns: int, rows: int) -> tuple[Line, ...]:
+    """The lines that a terminal shows at the end."""
+    screen = Screen(columns)
+    for each in written:
+        screen.write(each.text)
+    return screen.lines(rows)
+
+
+def _size(columns: int, rows: int) -> tuple[int, int]:
+    return round(columns * CELL) + 2 * MARGIN, rows * LINE + 2 * MARGIN
+
+
+def _svg(width: int, height: int, title: str, style: str, defs: str, body: str) -> str:
+    """``body`` on the background of a terminal."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img"'
         f' aria-labelledby="title"><title id="title">{escape(title)}</title>'
         f"<style>text{{font:{SIZE}px ui-monospace,Consolas,Menlo,monospace;fill:{FORE};white-space:pre}}"
-        f"{''.join(f'.c{number}{{fill:{colour}}}' for number, colour in enumerate(COLOURS))}"
-        f"@keyframes film{{{''.join(_steps(frames, height, total))}}}"
-        f"#film{{{last};animation:film {total:.2f}s step-end infinite}}"
-        f"@media(prefers-reduced-motion:reduce){{#film{{animation:none}}}}</style>"
-        f'<defs>{drawn}</defs><rect width="{width}" height="{height}" rx="6" fill="{BACK}"/><g id="film">{film}</g></svg>\n'
+        f"{''.join(f'.c{number}{{fill:{colour}}}' for number, colour in enumerate(COLOURS))}{style}</style>"
+        f'{defs}<rect width="{width}" height="{height}" rx="6" fill="{BACK}"/>{body}</svg>\n'
     )
+
+
+def _baseline(number: int) -> int:
+    """Where a line stands, in pixels from the top."""
+    return MARGIN + LINE * (number + 1) - 4
 
 
 def _spans(line: Line) -> str:
@@ -198,7 +258,7 @@ def _spans(line: Line) -> str:
 
 def _uses(frame: Frame, known: Mapping[Line, str]) -> str:
     return "".join(
-        f'<use href="#{known[line]}" x="{MARGIN}" y="{MARGIN + LINE * (number + 1) - 4}"/>'
+        f'<use href="#{known[line]}" x="{MARGIN}" y="{_baseline(number)}"/>'
         for number, line in enumerate(frame.lines)
         if line
     )

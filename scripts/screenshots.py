@@ -2,16 +2,20 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pictures of the documentation: reports of real runs in the lab, as a browser shows them.
+"""The pictures of the documentation: reports and terminals of real runs in the lab.
 
-``make screenshots`` evacuates a host under real training (10 moves), moves the experiment's VM alone (1 move), evacuates
-a host with 64 VMs without guests, and writes ``docs/images/report-*.png``; with ``1``, ``10`` or
-``64`` only those. ``terminal`` records an evacuation under real training as ``docs/images/evacuate_host.svg``. All take about eight minutes.
+``make screenshots`` makes all in ``docs/images``, in about 15 minutes. Names on the command line make some: ``10`` (an evacuation of
+ten VMs under real training), ``1`` (a move of the experiment's VM) and ``64`` (an evacuation of 64 VMs without guests) are
+``report-*.png``; ``terminal`` is the film ``evacuate_host.svg`` and the last screens ``screen-*.svg``. ``made.json`` keeps what the
+code showed of an invented run when the pictures were made, so that a test sees when they are old.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,18 +25,24 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / ".venv" / "collections")]
 
 import yaml
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.closing import closing_lines
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import RunDisplay
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import render_html
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.rows import rows_of
 from PIL import Image, ImageOps
 from playwright.sync_api import Browser
 
-from scripts.recording import Written, film_of, frames_of, record
+from scripts.recording import Written, film_of, frames_of, still_of
+from scripts.screens import COLUMNS, SHOWN, recordings, screen_of
 from tests.browser.chromium import PAPER, Mode, find_chromium, opened, running_chromium
+from tests.builders.journals import entries, made_evidence, made_run
 from tests.labs import Lab, playbook_command, playbook_environment, running_lab
 
 IMAGES = ROOT / "docs" / "images"
 TERMINAL = "terminal"
-RECORDING = IMAGES / "evacuate_host.svg"
-COLUMNS, ROWS = 110, 32  # of the recorded terminal
-MAX_RECORDING = 400_000
+FILM, FILMED, FILM_ROWS = IMAGES / "evacuate_host.svg", "success", 32
+MADE = IMAGES / "made.json"
+MAX_FILM = 400_000
 MAX_BYTES = 200_000
 COLOURS = 256
 MARGIN = 53  # of paper, 14 mm
@@ -50,32 +60,54 @@ def main() -> None:
     asked = sys.argv[1:] or [*PICTURES, TERMINAL]
     wanted = [name for name in asked if name != TERMINAL]
     if TERMINAL in asked:
-        write_recording()
+        write_terminal()
+        note_made("terminal")
     if wanted:
         write_pictures(wanted)
+    if set(PICTURES) <= set(wanted):
+        note_made("report")
 
 
-def write_recording() -> None:
-    """Record what a person sees of an evacuation."""
-    variables = {"evacuate_host_name": "esx-05"}
-    with tempfile.TemporaryDirectory(prefix="liveml-screenshots-") as folder, running_lab() as lab:
-        command = playbook_command("evacuate_host", Path(folder), **variables)
-        environment = {**playbook_environment(lab), "TERM": "xterm-256color", "ANSIBLE_FORCE_COLOR": "1"}
-        environment.pop("NO_COLOR")
-        written = record(command, environment, ROOT, COLUMNS, ROWS)
-    typed = (
-        f"$ ansible-playbook liveml.vsphere.evacuate_host -e {' '.join(f'{k}={v}' for k, v in variables.items())}\r\n"
-    )
-    svg = film_of(
-        frames_of([Written(0.0, typed), *written], COLUMNS, ROWS),
-        COLUMNS,
-        ROWS,
-        "An evacuation of ten VMs in a terminal",
-    )
-    if len(svg) > MAX_RECORDING:
-        sys.exit(f"{RECORDING.name} has {len(svg)} bytes, more than {MAX_RECORDING}")
-    RECORDING.write_text(svg.replace(folder, "~/.local/state/liveml.vsphere"), encoding="utf-8")
-    print(f"{RECORDING.relative_to(ROOT)}: {len(svg) // 1000} kB")
+def shown_now() -> dict[str, str]:
+    """SHA-256 of what the code shows of an invented run, by kind of picture."""
+    verdicts = ["uninterrupted", "stalled", "lost", "unknown"]
+    evidence = made_evidence(10, verdicts)
+    page = re.sub(r"<svg.*?</svg>", "", render_html(evidence), flags=re.DOTALL)  # figures are drawn by another library
+    display = RunDisplay(bars=False)
+    lines = [line for entry in entries(made_run(10, verdicts)[0]) if (line := display.hear(entry))]
+    lines += closing_lines({"experiments": rows_of(evidence)}, subject="Evacuation of esx-05", failed=True)
+    shown = {"report": page, "terminal": "\n".join(lines)}
+    # Times are those of the machine's zone.
+    without_times = {kind: re.sub(r"\d\d:\d\d:\d\d( [A-Z]+)?", "", text) for kind, text in shown.items()}
+    return {kind: hashlib.sha256(text.encode()).hexdigest() for kind, text in without_times.items()}
+
+
+def note_made(kind: str) -> None:
+    """Note that pictures of this kind show what the code shows now."""
+    made = json.loads(MADE.read_text(encoding="utf-8")) if MADE.exists() else {}
+    text = json.dumps({**made, kind: shown_now()[kind]}, indent=2, sort_keys=True)
+    MADE.write_text(f"{text}\n", encoding="utf-8")
+
+
+def write_terminal() -> None:
+    """Write the last screens, and the film of one of these runs."""
+    for shot, written in recordings():
+        if shot.name not in SHOWN:
+            continue
+        path = IMAGES / f"screen-{shot.name}.svg"
+        path.write_text(still_of(screen_of(written), COLUMNS, shot.title), encoding="utf-8")
+        print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1000} kB")
+        if shot.name == FILMED:
+            write_film(written, shot.title)
+
+
+def write_film(written: list[Written], title: str) -> None:
+    """Write what a person saw from the beginning to the end."""
+    svg = film_of(frames_of(written, COLUMNS, FILM_ROWS), COLUMNS, FILM_ROWS, title)
+    if len(svg) > MAX_FILM:
+        sys.exit(f"{FILM.name} has {len(svg)} bytes, more than {MAX_FILM}")
+    FILM.write_text(svg, encoding="utf-8")
+    print(f"{FILM.relative_to(ROOT)}: {len(svg) // 1000} kB")
 
 
 def write_pictures(wanted: list[str]) -> None:

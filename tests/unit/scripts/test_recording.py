@@ -15,7 +15,19 @@ from xml.etree import ElementTree
 
 import pytest
 
-from scripts.recording import LAST_FRAME, MAX_PAUSE, Frame, Line, Screen, Written, film_of, frames_of, record
+from scripts.recording import (
+    LAST_FRAME,
+    MAX_PAUSE,
+    Frame,
+    Line,
+    Screen,
+    Written,
+    film_of,
+    frames_of,
+    last_screen,
+    record,
+    still_of,
+)
 
 
 def text_of(line: Line) -> str:
@@ -39,7 +51,7 @@ def shown(text: str, rows: int = 10, columns: int = 20) -> list[str]:
         ("a\x1b[0;32mb\x1b[0mc", ["abc"]),
         ("\x1b[?25l\x1b(Bsome\x1b[1A", ["some"]),
         ("→ 17 %", ["→ 17 %"]),
-        ("x" * 25, ["x" * 20]),
+        ("x" * 25, ["x" * 20, "x" * 5]),
         ("\n".join("abcdefghijkl"), list("cdefghijkl")),
     ],
 )
@@ -79,3 +91,24 @@ def test_a_command_is_recorded_on_a_terminal_of_the_size(tmp_path: Path) -> None
     assert "".join(each.text for each in written) == "77 True é→\r\n"
     with pytest.raises(subprocess.CalledProcessError):
         record([sys.executable, "-c", "raise SystemExit(3)"], os.environ, tmp_path, 77, 20)
+
+
+def test_what_is_typed_reaches_the_command_as_from_a_keyboard(tmp_path: Path) -> None:
+    code = "import time\nprint('ready', flush=True)\ntime.sleep(60)"
+    react = {"ready\r\n": "\x03"}
+    written = record(
+        [sys.executable, "-c", code], os.environ, tmp_path, 77, 20, react=lambda text: react.pop(text, ""), fails=True
+    )
+    said = "".join(each.text for each in written)
+    assert "^C" in said
+    assert "KeyboardInterrupt" in said
+
+
+def test_a_still_has_each_line_where_the_terminal_has_it() -> None:
+    lines = last_screen([Written(0.0, "a\r\n\x1b[0;31mred <b>\x1b[0m\r\n"), Written(9.0, "$ ")], 20, 2)
+    root = ElementTree.fromstring(still_of(lines, 20, "The end"))
+    name = "{http://www.w3.org/2000/svg}"
+    texts = list(root.iter(f"{name}text"))
+    assert ["".join(each.itertext()) for each in texts] == ["red <b>", "$ "]
+    assert int(texts[1].get("y", "0")) - int(texts[0].get("y", "0")) == 18
+    assert "@keyframes" not in still_of(lines, 20, "The end")
