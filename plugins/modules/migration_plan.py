@@ -60,8 +60,37 @@ options:
     default: {}
   destination:
     description:
-      - Name or MoID of the host to which all selected VMs move.
+      - Name or MoID of the host to which all selected VMs move. It may be in another cluster or data centre than a VM.
     type: str
+  destination_cluster:
+    description:
+      - Name, inventory path or MoID of the cluster, or of the standalone host, to which all selected VMs move. It may be in another
+        data centre. VMs that are in it already stay.
+      - It cannot be combined with O(destination), O(use_homes), O(scope=storage) and O(drs=follow).
+    type: str
+  pool_map:
+    description:
+      - Resource pools for VMs that move into another cluster, by the pools that they leave. Pools are paths below the root pool, such as
+        V(ml/training); V(/) is the root pool.
+      - A VM whose pool is not mapped gets the pool of the same path. If the cluster does not have it, the VM is refused with the names
+        of the pools that exist.
+    type: dict
+    default: {}
+  folder_map:
+    description:
+      - Folders for VMs that move into another cluster, by the folders that they leave. Folders are paths below the folder of all VMs of
+        the data centre, such as V(ml/vision); V(/) is that folder.
+      - A VM whose folder is not mapped keeps it. In another data centre it gets the folder of the same path, or is refused with the names
+        of the folders that exist.
+    type: dict
+    default: {}
+  network_map:
+    description:
+      - Networks for VMs that move into another cluster, by the names of the networks that they leave.
+      - A network adapter whose network is not mapped gets the network of the same name. If the host does not have it, the VM is refused
+        with the names of the networks that exist.
+    type: dict
+    default: {}
   policy:
     description:
       - Which fault domain a target may be in, compared with the fault domain of the VM's present host.
@@ -212,6 +241,16 @@ EXAMPLES = r"""
     disk_datastores:
       Hard disk 2: nvme-03
 
+- name: Plan the move of the VMs of a folder to another cluster
+  liveml.vsphere.migration_plan:
+    folders:
+      - ml/vision
+    destination_cluster: gpu-cluster
+    pool_map:
+      ml-training: training/gpu
+    network_map:
+      ml-network: ml-network-east
+
 - name: Plan the return of the VMs whose home is this host
   liveml.vsphere.migration_plan:
     host: esx-05.example.com
@@ -355,7 +394,8 @@ hosts:
   sample: [esx-05.example.com]
 lines:
   description:
-    - "One line per move, C(vm: source → target), with datastores if files move, C(vm: source [local] → target [shared])."
+    - "One line per move, C(vm: source → target), with datastores if files move, C(vm: source [local] → target [shared]). A move into another
+      cluster names cluster, resource pool, folder and changed networks."
     - Then what vCenter's own checks of the moves found, and whether some moves could not be checked.
     - Then one line for each cluster whose DRS moves VMs of the plan by itself, or for which that could not be read.
   returned: always
@@ -412,10 +452,59 @@ moves:
       description: Predicted duration of a vMotion that has the link to itself, in seconds.
       type: float
       sample: 40.4
-    pool:
-      description: MoID of the resource pool for the VM if the target is in another cluster, or null.
-      type: str
-      sample: resgroup-8
+    place_after:
+      description: Where the VM will be if its resource pool, folder or networks change, as in a move into another cluster, or null.
+      type: dict
+      contains: &place
+        cluster_name:
+          description: Name of the cluster.
+          type: str
+          sample: gpu-cluster
+        pool:
+          description: MoID of the resource pool.
+          type: str
+          sample: resgroup-8
+        pool_name:
+          description: Path of the resource pool.
+          type: str
+          sample: ml-training
+        folder:
+          description: MoID of the folder, or empty if the VM keeps its folder.
+          type: str
+          sample: group-v12
+        folder_name:
+          description: Path of the folder.
+          type: str
+          sample: ml/vision
+        datastore:
+          description: MoID of the VM's datastore in another data centre, or empty. The VM's files stay where they are.
+          type: str
+          sample: ""
+        plugs:
+          description: The network adapters that get another network.
+          type: list
+          elements: dict
+          contains:
+            adapter:
+              description: Device key of the adapter.
+              type: int
+              sample: 4000
+            network:
+              description: MoID of the network.
+              type: str
+              sample: network-12
+            network_name:
+              description: Name of the network.
+              type: str
+              sample: ml-east
+            kind:
+              description: Class of the network in the vSphere API.
+              type: str
+              sample: Network
+    place_before:
+      description: Where the VM is in the inventory now, in the same form as C(place_after), with all its network adapters, or null.
+      type: dict
+      contains: *place
     task:
       description: MoID of the task that is moving the VM already, or null.
       type: str
@@ -514,6 +603,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drs import pinnable_clusters
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import DrsOption, Plan, Policy, Scope
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import check_fault_domains
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.sites import pools_to_enter
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import between_runs
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import (
@@ -537,6 +627,10 @@ SPEC: dict[str, Any] = {
     "folders": {"type": "list", "elements": "str", "default": []},
     "attributes": {"type": "dict", "default": {}},
     "destination": {"type": "str"},
+    "destination_cluster": {"type": "str"},
+    "pool_map": {"type": "dict", "default": {}},
+    "folder_map": {"type": "dict", "default": {}},
+    "network_map": {"type": "dict", "default": {}},
     "policy": {"type": "str", "choices": [str(policy) for policy in Policy], "default": "same_preferred"},
     "fault_domains": {"type": "dict", "default": {}},
     "exclude_hosts": {"type": "list", "elements": "str", "default": []},
@@ -582,6 +676,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
         storage=replace(
             request.storage, not_permitted=vcenter.without_space(datastores_to_ask(estate, request.storage))
         ),
+        closed_pools=vcenter.closed_pools(pools_to_enter(estate, request)),
     )
     # Only devices: VMs may have moved since they were selected.
     moved = [move.vm for move in approved.moves if move.parts] if approved is not None else []

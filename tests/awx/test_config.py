@@ -42,6 +42,9 @@ EDGES = ("success_nodes", "failure_nodes", "always_nodes")
 TYPES = {"str": "text", "int": "integer", "float": "float", "bool": "multiplechoice", "list": "text"}
 # No survey asks for these: a site sets some once, jobs pass some to later jobs, and surveys cannot ask for dictionaries.
 UNASKED = {
+    "folder_map",
+    "network_map",
+    "pool_map",  # mappings, which a survey cannot ask for
     "state_dir",
     "metrics_path",
     "signing_key",

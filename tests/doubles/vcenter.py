@@ -20,6 +20,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     DrsOverride,
     Estate,
     HostState,
+    InventoryPlace,
     Maintenance,
     Part,
     Power,
@@ -119,7 +120,13 @@ class World:
         return {vm: dict(self.files[vm]) for vm in vms if vm in self.files}
 
     def relocate(
-        self, vm: str, host: str | None, *, pool: str | None, priority: str, files: Mapping[int, str] | None = None
+        self,
+        vm: str,
+        host: str | None,
+        *,
+        place: InventoryPlace | None,
+        priority: str,
+        files: Mapping[int, str] | None = None,
     ) -> str:
         self.count()
         if host == SOURCE and self.maintenance is not Maintenance.NORMAL:
@@ -266,9 +273,15 @@ class ScriptedVcenter:
         return {vm: dict(self.files[vm]) for vm in vms if vm in self.files}
 
     def relocate(
-        self, vm: str, host: str | None, *, pool: str | None, priority: str, files: Mapping[int, str] | None = None
+        self,
+        vm: str,
+        host: str | None,
+        *,
+        place: InventoryPlace | None,
+        priority: str,
+        files: Mapping[int, str] | None = None,
     ) -> str:
-        assert (pool, priority) == (None, "highPriority")
+        assert (place, priority) == (None, "highPriority")
         if vm in self.refuse:
             raise CallFailed("refused", fault=self.refuse[vm])
         self.relocated.append(vm)
@@ -352,7 +365,13 @@ class RestartedVcenter(ScriptedVcenter):
         self.on_the_way: dict[str, str] = {}
 
     def relocate(
-        self, vm: str, host: str | None, *, pool: str | None, priority: str, files: Mapping[int, str] | None = None
+        self,
+        vm: str,
+        host: str | None,
+        *,
+        place: InventoryPlace | None,
+        priority: str,
+        files: Mapping[int, str] | None = None,
     ) -> str:
         if vm in self.lost:
             self.lost.discard(vm)
@@ -361,7 +380,7 @@ class RestartedVcenter(ScriptedVcenter):
                 self.bringing[f"task-{vm}"] = files or {}
                 self.start(f"task-{vm}", vm, host or "host-1")
             raise ConnectError("the answer was lost")
-        return super().relocate(vm, host, pool=pool, priority=priority, files=files)
+        return super().relocate(vm, host, place=place, priority=priority, files=files)
 
     def updates(self, timeout: float) -> tuple[Update, ...]:
         if self.restarts:

@@ -85,7 +85,7 @@ def test_the_lab_checks_as_it_moves(tmp_path: Path) -> None:
         vms, hosts = ({each.name: moid for moid, each in known.items()} for known in (estate.vms, estate.hosts))
         moves = [Relocation(vms["ML-cpu-vm-02"], hosts[f"esx-0{n}"]) for n in (2, 3, 4)]
         for move, found in zip(moves, session.check_moves(moves), strict=True):
-            end = session.wait_for(session.relocate(move.vm, move.host, pool=None, priority="highPriority"), 20)
+            end = session.wait_for(session.relocate(move.vm, move.host, place=None, priority="highPriority"), 20)
             assert end.fault is not None
             assert found.errors[0].startswith(end.fault.name), "the first fault that it names"
         compared = session.compatible([vms["ML-cpu-vm-01"]], list(hosts.values()))

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from .._vsphere.estate import Connection, Estate, Power, VmState
+from .._vsphere.estate import Connection, Datastore, Estate, Power, VmState
 from .model import Reason
 
 POWER_WORDS = {Power.OFF: "powered off", Power.SUSPENDED: "suspended"}
@@ -212,6 +212,26 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the networks",
             "Provide the network on another host of the cluster",
         ),
+        "no_folder": Blocker(
+            "The data centre of the host has no folder of that path for the VM.",
+            "the folder",
+            "Folders there are {folders}. Map the folder with folder_map, or make it",
+        ),
+        "no_network": Blocker(
+            "The host is in another cluster, and has no network of that name.",
+            "the networks",
+            "Networks there are {networks}. Map the network with network_map, or provide it there",
+        ),
+        "no_pool": Blocker(
+            "The cluster of the host has no resource pool of that path.",
+            "the resource pool",
+            "Resource pools there are {pools}. Map the pool with pool_map, or make it",
+        ),
+        "pool_not_permitted": Blocker(
+            "The vCenter user may not assign VMs to the resource pool in the other cluster.",
+            "the resource pool",
+            "Grant the user Resource.AssignVMToPool on this resource pool",
+        ),
         "missing_vgpu_profile": Blocker(
             "The host does not offer a vGPU profile of the VM.",
             "the profiles",
@@ -234,10 +254,10 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the VM",
             "Add a host to the cluster, or set destination",
         ),
-        "other_cluster": Blocker(
-            "The host is in another cluster than the VM.",
-            "the hosts",
-            "Choose a host in the cluster of the VM",
+        "several_datastores": Blocker(
+            "The host is in another data centre, and the VM has files on more than one datastore.",
+            "the datastores",
+            "Move the VM's files to one datastore that both data centres share",
         ),
         "target_disconnected": Blocker(
             "vCenter is not connected to the host.",
@@ -353,6 +373,15 @@ def lock_reasons(vm: VmState) -> Iterator[Reason]:
         yield reason("method_disabled", method)
 
 
+def has_twin(estate: Estate, datastore: Datastore) -> bool:
+    """Whether hosts of another data centre share the datastore's location."""
+    return any(
+        other.url == datastore.url and other.moid != datastore.moid
+        for other in estate.datastores.values()
+        if datastore.url
+    )
+
+
 def _attachment_reasons(estate: Estate, vm: VmState, leaving: Container[str]) -> Iterator[Reason]:
     for device in vm.devices:
         if device.kind in ("pci_passthrough", "sriov"):
@@ -367,5 +396,5 @@ def _attachment_reasons(estate: Estate, vm: VmState, leaving: Container[str]) ->
             continue
         if not datastore.accessible or not datastore.hosts:
             yield reason("datastore_inaccessible", datastore.name)
-        elif datastore.hosts <= {vm.host} and moid not in leaving:
+        elif datastore.hosts <= {vm.host} and moid not in leaving and not has_twin(estate, datastore):
             yield reason("local_datastore", datastore.name)

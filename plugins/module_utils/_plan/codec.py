@@ -18,7 +18,7 @@ from typing import Any
 from .._core.codec import Malformed, decoded, encoded
 from .._core.errors import InvalidInput
 from .._core.wording import plural
-from .._vsphere.estate import VcenterInfo
+from .._vsphere.estate import InventoryPlace, VcenterInfo
 from .model import DrsDecision, DrsHandling, Move, PartMove, Plan, Reason, Refusal, ServerChecks
 
 MAX_WARNINGS = 3  # of vCenter that the lines of a plan show; the plan has all
@@ -72,7 +72,8 @@ def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
 
 
 def _move(data: Mapping[str, Any]) -> Move:
-    return Move(**{**data, "parts": tuple(PartMove(**part) for part in data.get("parts") or ())})
+    places = {key: decoded(InventoryPlace, data[key]) for key in ("place_before", "place_after") if data.get(key)}
+    return Move(**{**data, **places, "parts": tuple(PartMove(**part) for part in data.get("parts") or ())})
 
 
 def _checks_from(data: Mapping[str, Any]) -> ServerChecks:
@@ -90,20 +91,27 @@ def plan_id_of(plan: Plan) -> str:
     """
     content: dict[str, Any] = {
         "vcenter": plan.vcenter.instance_uuid,
-        "moves": sorted([m.vm, m.source, m.target, m.pool or ""] for m in plan.moves),
+        "moves": sorted([m.vm, m.source, m.target, m.place_after.pool if m.place_after else ""] for m in plan.moves),
         "stay": sorted([r.vm, r.blocking] for r in plan.refusals),
     }
     if files := sorted([m.vm, p.key, p.target] for m in plan.moves for p in m.parts):
         content["files"] = files
+    if entered := sorted([m.vm, *_entered(m.place_after)] for m in plan.moves if m.place_after is not None):
+        content["places"] = entered
     if handled := [d for d in plan.drs if d.how is not DrsHandling.IGNORE]:
         content["drs"] = sorted([d.cluster, str(d.how), *sorted(d.pinned)] for d in handled)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _entered(place: InventoryPlace) -> list[Any]:
+    return [place.pool, place.folder, sorted([plug.adapter, plug.network] for plug in place.plugs)]
+
+
 def plan_lines(plan: Plan) -> list[str]:
     """One line per move, ``vm: source → target``, in the order of numbers; then what vCenter's checks found, and DRS that matters.
 
-    Datastores are named if files move: ``vm: source [local] → target [shared]``.
+    Datastores are named if files move: ``vm: source [local] → target [shared]``. A move into another cluster names what the VM gets
+    there.
     """
     moves = (f"{m.vm_name}: {source_text(m)} → {target_text(m)}" for m in plan.moves)
     return [*moves, *_check_lines(plan.checks), *_drs_lines(plan)]
@@ -116,7 +124,11 @@ def source_text(move: Move) -> str:
 
 def target_text(move: Move) -> str:
     """Where a move leads, ``esx-06 [shared]``."""
-    return place_text(move.target_name, (part.target_name for part in move.parts))
+    return place_text(move.target_name, (part.target_name for part in move.parts)) + _around(move.place_after)
+
+
+def _around(place: InventoryPlace | None) -> str:
+    return f" ({place.text})" if place is not None else ""
 
 
 def place_text(host: str, datastores: Iterable[str]) -> str:
@@ -147,7 +159,7 @@ def _drs_lines(plan: Plan) -> list[str]:
 def plan_diff(plan: Plan) -> dict[str, Any]:
     """The placement before and after the moves, and how DRS is handled, in the shape of Ansible's diff."""
     return {
-        "before": "".join(f"{m.vm_name}: {source_text(m)}\n" for m in plan.moves),
+        "before": "".join(f"{m.vm_name}: {source_text(m)}{_around(m.place_before)}\n" for m in plan.moves),
         "after": "".join(f"{line}\n" for line in plan_lines(plan)),
         "before_header": "placement",
         "after_header": "placement (vm: source → target)",

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from .._vsphere.estate import Connection, Estate, Maintenance, VmState
+from .._vsphere.estate import Connection, Estate, HostState, Maintenance, VmState
 from .blockers import vm_reasons
 from .codec import target_text
 from .drs import drs_departures, drs_drift
@@ -51,8 +51,9 @@ def _drift(move: Move, estate: Estate) -> str:
     usable = target.connection is Connection.CONNECTED and target.maintenance is Maintenance.NORMAL
     if move.changes_host and not usable:
         return f"the target {target.name} is {target.connection}, with maintenance mode {target.maintenance}"
-    reasons = vm_reasons(estate, vm, left_datastores(move.parts), stays=not move.changes_host)
-    return "; ".join([*(f"{reason.check} ({reason.object})" for reason in reasons), *_file_drifts(move, vm, estate)])
+    found = vm_reasons(estate, vm, left_datastores(move.parts), stays=not move.changes_host)
+    reasons = (f"{reason.check} ({reason.object})" for reason in found)
+    return "; ".join([*reasons, *_file_drifts(move, vm, estate), *_place_drifts(move, target, estate)])
 
 
 def _file_drifts(move: Move, vm: VmState, estate: Estate) -> Iterator[str]:
@@ -73,6 +74,24 @@ def _file_drifts(move: Move, vm: VmState, estate: Estate) -> Iterator[str]:
             yield f"{move.target_name} cannot put files on the datastore {name}"
         elif known.free_bytes is not None and known.free_bytes < size:
             yield f"the datastore {name} has only {known.free_bytes // GIB} GiB free"
+
+
+def _place_drifts(move: Move, target: HostState, estate: Estate) -> Iterator[str]:
+    """What is gone of the place to which the move leads. Without a place, VM and target must be in one cluster."""
+    place = move.place_after
+    if place is None:
+        source = estate.hosts.get(move.source)
+        if source is not None and source.cluster != target.cluster:
+            yield f"{target.name} is now in another cluster than {source.name}"
+        return
+    pool = estate.pools.get(place.pool)
+    if pool is None or pool.cluster != target.cluster:
+        yield f"the cluster of {target.name} has no resource pool {place.pool_name} any more"
+    if place.folder and place.folder not in estate.folders:
+        yield f"the folder {place.folder_name} no longer exists"
+    for plug in place.plugs:
+        if plug.network not in target.networks:
+            yield f"{target.name} has no network {plug.network_name} any more"
 
 
 def deviations_from_approved(
@@ -106,7 +125,7 @@ def deviations_from_approved(
 def _other_target(move: Move, approved: Move | None) -> str:
     if approved is None:
         return f"it would move to {move.target_name}, which was not approved"
-    if approved.target != move.target or approved.targets != move.targets:
+    if approved.target != move.target or approved.targets != move.targets or approved.place_after != move.place_after:
         return f"it would move to {target_text(move)}; approved is {target_text(approved)}"
     return ""
 

@@ -116,6 +116,7 @@ def next_home(vm: VmState, move: Move, earlier: Home | None, *, run_id: str, rec
         start=move.source,
         vm_uuid=vm.instance_uuid,
         files=_files(move, earlier if keep else None),
+        place=(earlier.place if keep and earlier else None) or move.place_before,
     )
 
 

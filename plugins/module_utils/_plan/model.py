@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .._vsphere.estate import Automation, Checked, VcenterInfo
+from .._vsphere.estate import Automation, Checked, InventoryPlace, VcenterInfo
 
 
 class Policy(StrEnum):
@@ -106,7 +106,7 @@ class PartMove:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One VM and its target. ``pool`` (a MoID) is set only if the compute resource changes.
+    """One VM and its target. ``place_before`` and ``place_after`` are set if resource pool, folder or networks change.
 
     ``parts`` are all parts of the VM if one of them changes its datastore, else none. If only datastores change, ``target`` is
     the host where the VM is.
@@ -123,11 +123,12 @@ class Move:
     predicted_seconds: float
     source_fault_domain: str | None = None
     target_fault_domain: str | None = None
-    pool: str | None = None
     task: str | None = None  # set when a task of an unfinished run is already moving the VM
     inferred: bool = False  # the task may belong to somebody else, or not change the host: wait for it, never cancel it
     why: str = ""  # one sentence: why this target
     parts: tuple[PartMove, ...] = ()
+    place_before: InventoryPlace | None = None
+    place_after: InventoryPlace | None = None
 
     @property
     def changes_host(self) -> bool:
@@ -177,6 +178,15 @@ class StorageRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteMaps:
+    """What the operator maps for VMs that change their cluster or data centre: names there, by names here. Pools and folders are paths."""
+
+    pools: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class PlanRequest:
     """The VMs to plan, and the rules for their targets."""
 
@@ -186,7 +196,11 @@ class PlanRequest:
     destinations: Mapping[str, str] = field(default_factory=dict)
     # VM MoID -> host MoID of an approved plan, taken if the host still fits
     preferred: Mapping[str, str] = field(default_factory=dict)
-    allowed_targets: frozenset[str] | None = None  # None: every host of the VM's cluster
+    cluster: str | None = None  # MoID of the compute resource to which VMs without a destination move; None: their own
+    maps: SiteMaps = field(default_factory=SiteMaps)
+    places: Mapping[str, InventoryPlace] = field(default_factory=dict)  # VM MoID -> the place to which it returns
+    closed_pools: frozenset[str] = frozenset()  # resource pools (MoIDs) to which the user may not assign VMs
+    allowed_targets: frozenset[str] | None = None  # None: every host of that cluster
     excluded_targets: frozenset[str] = frozenset()
     memory_headroom: float = 0.10  # share of a target's memory that stays free
     cpu_headroom: float = 0.10

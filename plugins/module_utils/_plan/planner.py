@@ -35,6 +35,7 @@ from .model import (
     Refusal,
     Scope,
 )
+from .sites import Landing, datastore_on, existing_names, landing, present_place
 from .storage import Blocked, StoragePlanner, left_datastores
 
 GIB = 1024**3
@@ -146,6 +147,8 @@ class _Planner:
         if any(move.vm == vm.moid for move in self.moves):
             return
         destination = self._request.destinations.get(vm.moid)
+        if destination is None and self._is_in_cluster(vm):
+            destination = vm.host
         if self._is_settled(vm, destination):
             self._keep(vm)
             return
@@ -177,6 +180,11 @@ class _Planner:
         leaving = {part.datastore for part in vm.parts} if self._storage.may_move(vm) else ()
         return vm_reasons(self._estate, vm, leaving, stays=[host.moid for host in hosts] == [vm.host])
 
+    def _is_in_cluster(self, vm: VmState) -> bool:
+        """Whether the VM is in the cluster to which it should move, on a host that nobody evacuates."""
+        host = self._estate.hosts.get(vm.host)
+        return host is not None and host.cluster == self._request.cluster and host.moid not in self._request.evacuated
+
     def _keep(self, vm: VmState) -> None:
         """The VM is at its destination. If a task is moving it, nobody knows on which host it will be."""
         moving = tuple(r for r in lock_reasons(vm) if r.check == "already_moving")
@@ -200,6 +208,8 @@ class _Planner:
             for check, found in blocked:
                 objects.setdefault(check, []).append(found)
         figures = self._figures(vm, hosts)
+        if objects.keys() & {"no_pool", "no_folder", "no_network"}:
+            figures = {**figures, **existing_names(self._estate, hosts)}
         return fitting, [
             reason(check, ", ".join(dict.fromkeys(found)), **figures) for check, found in sorted(objects.items())
         ]
@@ -211,7 +221,7 @@ class _Planner:
         if destination is not None:
             return [hosts[destination]] if destination in hosts else []
         source = hosts.get(vm.host)
-        cluster = source.cluster if source else None
+        cluster = self._request.cluster or (source.cluster if source else None)
         return [h for h in sorted(hosts.values(), key=lambda h: h.name) if h.cluster == cluster and h.moid != vm.host]
 
     def _target_blockers(
@@ -248,8 +258,6 @@ class _Planner:
             yield "target_standby", host.name
         if host.failover:
             yield "failover_host", host.name
-        if source is not None and source.cluster != host.cluster:
-            yield "other_cluster", host.name
         if not self._domain_allowed(source, host):
             yield "fault_domain", host.name
 
@@ -265,11 +273,27 @@ class _Planner:
         """``left`` are the datastores (MoIDs) that the VM's files leave."""
         known = self._estate.datastores
         for moid in sorted(vm.datastores.difference(left)):
-            # A host lists a datastore that it mounts but cannot access.
-            if moid not in host.datastores or (moid in known and host.moid not in known[moid].hosts):
+            if not datastore_on(self._estate, moid, host):
                 yield "missing_datastore", known[moid].name if moid in known else moid
-        for moid in sorted(vm.networks - vm.unplugged_networks - host.networks):
-            yield "missing_network", self._estate.networks[moid].name if moid in self._estate.networks else moid
+        if self._leaves_site(vm, host) and len(vm.datastores) > 1:
+            yield "several_datastores", ", ".join(sorted(known[m].name if m in known else m for m in vm.datastores))
+        yield from self._landing(vm, host).blocked
+        if not self._crosses(vm, host):
+            for moid in sorted(vm.networks - vm.unplugged_networks - host.networks):
+                yield "missing_network", self._estate.networks[moid].name if moid in self._estate.networks else moid
+
+    def _leaves_site(self, vm: VmState, host: HostState) -> bool:
+        """Whether the host is in another data centre than the VM."""
+        source = self._estate.hosts.get(vm.host)
+        return source is not None and source.datacenter_moid != host.datacenter_moid
+
+    def _landing(self, vm: VmState, host: HostState) -> Landing:
+        return landing(self._estate, self._request, vm, host)
+
+    def _crosses(self, vm: VmState, host: HostState) -> bool:
+        """Whether the host is in another cluster than the VM."""
+        source = self._estate.hosts.get(vm.host)
+        return source is not None and source.cluster != host.cluster
 
     def _hardware_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
         newest = newest_hardware(host.version)
@@ -394,6 +418,7 @@ class _Planner:
         links = [h.link_mbit for h in (source, target) if h is not None and h.link_mbit is not None]
         size = sum(part.size for part in parts if part.moves)
         changes_host = target.moid != vm.host
+        place = self._landing(vm, target).place
         return Move(
             number=0,
             vm=vm.moid,
@@ -409,4 +434,6 @@ class _Planner:
             task=task,
             why=why,
             parts=parts,
+            place_before=present_place(self._estate, vm) if place is not None else None,
+            place_after=place,
         )

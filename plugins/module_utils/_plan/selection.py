@@ -326,22 +326,32 @@ class Witnessed:
 def find_witnessed(estate: Estate, *, cluster: str | None, host: str | None, vms: Sequence[str]) -> Witnessed:
     """The cluster, the host or the VMs of these names or MoIDs. Raises NotFound or Ambiguous."""
     if cluster is not None:
-        return _find_cluster(estate, cluster)
+        found = find_cluster(estate, cluster)
+        return Witnessed(found.name, found.hosts)
     if host is not None:
-        found = find_host(estate, host)
-        return Witnessed(found.name, (found.moid,))
+        single = find_host(estate, host)
+        return Witnessed(single.name, (single.moid,))
     named = find_vms(estate, vms)
     return Witnessed(", ".join(vm.name for vm in named), named=tuple(vm.moid for vm in named))
 
 
-def _find_cluster(estate: Estate, name: str) -> Witnessed:
-    """The hosts of a cluster."""
-    _check_not_empty(name, "cluster")
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster or standalone host of the estate, with the MoIDs of its hosts, sorted by name."""
+
+    moid: str
+    name: str
+    hosts: tuple[str, ...]
+
+
+def find_cluster(estate: Estate, name: str, *, option: str = "cluster") -> Cluster:
+    """The cluster of that name, path (``/DC/host/cluster``) or MoID. Raises NotFound, Ambiguous or InvalidInput."""
+    _check_not_empty(name, option)
     hosts = sorted(estate.hosts.values(), key=lambda host: (host.name, host.moid))
     places = {host.cluster: (host.cluster_name, f"/{host.datacenter}/host") for host in hosts if host.cluster}
     found = _fitting(name, places)
     if not found:
-        hint = _similar_names(name, (known for known, _folder in places.values()), "cluster", "cluster with hosts")
-        raise NotFound(f"vCenter has no cluster named {name}", hint=hint, option="cluster")
-    moid = _only_one(found, places, name, "clusters", "cluster")
-    return Witnessed(places[moid][0], tuple(host.moid for host in hosts if host.cluster == moid))
+        hint = _similar_names(name, (known for known, _folder in places.values()), option, "cluster with hosts")
+        raise NotFound(f"vCenter has no cluster named {name}", hint=hint, option=option)
+    moid = _only_one(found, places, name, "clusters", option)
+    return Cluster(moid, places[moid][0], tuple(host.moid for host in hosts if host.cluster == moid))

@@ -20,7 +20,7 @@ from .._experiments.model import Experiment, Final, Judgement, Stall, Verdict
 from .._experiments.training_clock import Gap
 from .._plan.codec import place_text
 from .._plan.model import DrsDecision, DrsHandling, Move, PartMove, Reason, Refusal
-from .._vsphere.estate import Automation, DrsOverride, VcenterInfo
+from .._vsphere.estate import Automation, DrsOverride, InventoryPlace, VcenterInfo
 from .._vsphere.home_attribute import HomeFile
 from .model import Ended, MoveResult, Purpose
 
@@ -374,13 +374,16 @@ class MovePlanned(MoveEvent):
     why: str = ""
     back: bool = False
     parts: tuple[PartMove, ...] = ()
+    place_before: InventoryPlace | None = None  # set if resource pool, folder or networks change
+    place_after: InventoryPlace | None = None
 
     @classmethod
     def of(cls, move: Move, *, back: bool = False) -> MovePlanned:
         """The event of a planned move."""
         ends = (source_of(move), target_of(move))
         figures = (move.memory_bytes, move.predicted_seconds)
-        return cls(move.number, vm_of(move), *ends, *figures, move.why, back, move.parts)
+        places = (move.place_before, move.place_after)
+        return cls(move.number, vm_of(move), *ends, *figures, move.why, back, move.parts, *places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -721,6 +724,7 @@ class HomeRecorded(MoveEvent):
     attribute: bool = False
     vm_uuid: str = ""  # instance UUID
     files: tuple[HomeFile, ...] = ()
+    place: InventoryPlace | None = None  # of the home, if the move changes resource pool, folder or networks
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,7 +265,7 @@ class Executor:
         try:
             host = move.target if move.changes_host or not move.parts else None
             priority = self._rules.priority
-            task = self._vcenter.relocate(move.vm, host, pool=move.pool, priority=priority, files=move.targets)
+            task = self._vcenter.relocate(move.vm, host, place=move.place_after, priority=priority, files=move.targets)
         except ConnectError:
             self._decide_unanswered(move, attempt)
             return

@@ -29,7 +29,14 @@ def record_home(vcenter: Vcenter, journal: Recorder, vm: Ref, home: Home) -> Non
     """Record a home in the journal, and in the VM's attribute if the role permits it."""
     target = Ref(home.target, home.target_name)
     event = HomeRecorded(
-        vm, Ref(home.host, home.host_name), target, home.start, attribute=False, vm_uuid=home.vm_uuid, files=home.files
+        vm,
+        Ref(home.host, home.host_name),
+        target,
+        home.start,
+        attribute=False,
+        vm_uuid=home.vm_uuid,
+        files=home.files,
+        place=home.place,
     )
     journal.write(event)
     if vcenter.record_home(home):

@@ -22,13 +22,15 @@ from .._plan.homes import (
     placements,
     without_home_host,
 )
-from .._plan.model import DrsOption, Plan, PlanRequest, Policy, Scope, StorageRequest
+from .._plan.model import DrsOption, Plan, PlanRequest, Policy, Scope, SiteMaps, StorageRequest
 from .._plan.selection import (
+    find_cluster,
     find_datastores,
     find_fault_domain,
     find_host,
     select_vms,
 )
+from .._plan.sites import check_maps
 from .._vsphere.estate import Estate, HostState
 from .home_records import journal_homes
 from .model import run_key
@@ -59,6 +61,9 @@ def request_of(
     for option in ("memory_headroom", "cpu_headroom", "storage_headroom"):
         if not 0 <= params[option] < 100:
             raise InvalidInput(f"{option} is {params[option]}", hint="Give a percentage from 0 to 99", option=option)
+    maps = SiteMaps(params["pool_map"], params["folder_map"], params["network_map"])
+    check_maps(estate, maps)
+    cluster = _destination_cluster(params, estate)
     state = state_to_read(params["state_dir"])
     uuid = estate.vcenter.instance_uuid
     excluded = {find_host(estate, h, option="exclude_hosts").moid for h in params["exclude_hosts"]}
@@ -74,7 +79,9 @@ def request_of(
             placement.vm: host for host, placement in found if placement.outcome in ("away", "home_unhealthy", "home")
         }
         vms = tuple(destinations)
+        places = {p.vm: p.home.place for _host, p in found if p.vm in destinations and p.home.place is not None}
     else:
+        places = {}
         vms = selection(params, estate, hosts)
         wanted = params["destination"]
         target = find_host(estate, wanted, option="destination") if wanted is not None else None
@@ -93,6 +100,9 @@ def request_of(
         vms=vms,
         policy=Policy(params["policy"]),
         destinations=destinations,
+        cluster=cluster,
+        maps=maps,
+        places=places,
         preferred={move.vm: move.target for move in preferred.moves} if preferred else {},
         excluded_targets=frozenset(excluded),
         memory_headroom=params["memory_headroom"] / 100,
@@ -112,6 +122,27 @@ def request_of(
         evacuated=frozenset() if params["use_homes"] else frozenset(host.moid for host in hosts),
         drs=DrsOption(params["drs"]),
     )
+
+
+def _destination_cluster(params: Mapping[str, Any], estate: Estate) -> str | None:
+    """The MoID of the cluster to which VMs move, ``None`` for their own. Raises NotFound, Ambiguous or InvalidInput."""
+    name = params["destination_cluster"]
+    if name is None:
+        return None
+    others = {
+        "use_homes": params["use_homes"],  # VMs return to the cluster of their home
+        "destination": params["destination"] is not None,
+        "scope storage": params["scope"] == Scope.STORAGE,  # the host stays
+        "drs follow": params["drs"] == DrsOption.FOLLOW,  # DRS never moves a VM out of its cluster
+    }
+    for other, given in others.items():
+        if given:
+            raise InvalidInput(
+                f"destination_cluster cannot be combined with {other}",
+                hint="Set only one of them",
+                option="destination_cluster",
+            )
+    return find_cluster(estate, name, option="destination_cluster").moid
 
 
 def storage_of(params: Mapping[str, Any], estate: Estate, preferred: Plan | None) -> StorageRequest:

@@ -17,7 +17,7 @@ from typing import Protocol, Self
 
 from .._experiments.model import Conclusion, Experiment, Judgement, ProgressListener, Sample
 from .._experiments.so_far import Seen
-from .._vsphere.estate import Checked, DrsOverride, Estate, HostState, Relocation
+from .._vsphere.estate import Checked, DrsOverride, Estate, HostState, InventoryPlace, Relocation
 from .._vsphere.guest import GuestLogin, GuestProcess
 from .._vsphere.home_attribute import Home
 from .._vsphere.lease_attribute import Lease
@@ -38,9 +38,9 @@ class Vcenter(Protocol):
         """The estate with the devices of VMs; nothing else is read again."""
 
     def relocate(
-        self, vm: str, host: str | None, *, pool: str | None, priority: str, files: Mapping[int, str] = ...
+        self, vm: str, host: str | None, *, place: InventoryPlace | None, priority: str, files: Mapping[int, str] = ...
     ) -> str:
-        """Start ``RelocateVM_Task`` and return the task's MoID. Without a host the VM keeps its own.
+        """Start ``RelocateVM_Task`` and return the task's MoID. Without a host or a place the VM keeps its own.
 
         ``files`` are the datastores (MoIDs) of all parts of the VM by their keys; without them its files stay.
         """

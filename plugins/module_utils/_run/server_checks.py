@@ -33,7 +33,8 @@ def checked_plan(vcenter: Vcenter, estate: Estate, request: PlanRequest, assumed
         return plan
     answers = Answers()
     try:
-        answers |= vcenter.compatible([move.vm for move in _to_check(plan)], _possible_hosts(estate, plan, early))
+        found = vcenter.compatible([move.vm for move in _to_check(plan)], _possible_hosts(estate, plan, early))
+        answers |= {pair: checked for pair, checked in found.items() if _in_one_cluster(estate, *pair)}
     except NO_ANSWER:
         pass  # the single checks say the same and more
     request = replace(request, checked=answers)
@@ -55,10 +56,16 @@ def checked_plan(vcenter: Vcenter, estate: Estate, request: PlanRequest, assumed
     return replace(plan, checks=_summary(estate, plan, single, why, early))
 
 
+def _in_one_cluster(estate: Estate, vm: str, host: str) -> bool:
+    """Whether the first task's answer counts: it does not know which networks and datastores a VM gets in another cluster."""
+    here, there = estate.hosts.get(estate.vms[vm].host), estate.hosts.get(host)
+    return here is not None and there is not None and here.cluster == there.cluster
+
+
 def relocation_of(move: Move) -> Relocation:
     """What vCenter is asked to do. A VM of which only files move keeps its host."""
     host = move.target if move.changes_host or not move.parts else None
-    return Relocation(move.vm, host, move.pool, tuple(move.targets.items()))
+    return Relocation(move.vm, host, move.place_after, tuple(move.targets.items()))
 
 
 def _to_check(plan: Plan) -> tuple[Move, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 from .._experiments.model import Experiment, Judgement
 from .._experiments.verdict import after_its_move
 from .._plan.model import Move, PartMove
+from .._vsphere.estate import InventoryPlace
 from .._vsphere.home_attribute import Home
 from .events import (
     DrsPinning,
@@ -58,6 +59,7 @@ class MoveRecord:
     fault: str = ""  # class name of the fault that ended it
     ended_at: str = ""  # UTC, ISO 8601
     parts: tuple[PartMove, ...] = ()
+    place_before: InventoryPlace | None = None
 
     @property
     def move(self) -> Move:
@@ -206,6 +208,7 @@ def _planned(state: RunState, event: MovePlanned) -> RunState:
         target=event.target.moid,
         target_name=event.target.name,
         parts=event.parts,
+        place_before=event.place_before,
     )
     known = (state.back if event.back else state.moves).get(record.vm)
     if known is not None and known.in_flight:  # a resumed run plans it again before it adopts its task
@@ -272,6 +275,7 @@ def _with_home(state: RunState, event: HomeRecorded | HomeCleared, at: str) -> R
         vm_name=event.vm.name,
         vm_uuid=event.vm_uuid,
         files=event.files,
+        place=event.place,
     )
     cleared = {moid: when for moid, when in state.homes_cleared.items() if moid != vm}
     return replace(state, homes=(*homes, home), homes_cleared=cleared)

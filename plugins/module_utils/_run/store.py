@@ -346,6 +346,8 @@ def _plan_of(events: list[Event], vcenter: VcenterInfo, plan_id: str) -> Plan:
             memory_bytes=0,
             predicted_seconds=0.0,
             parts=event.parts,
+            place_before=event.place_before,
+            place_after=event.place_after,
         )
         for event in events
         if isinstance(event, MovePlanned)

@@ -55,7 +55,10 @@ class VcenterInfo:
 
 @dataclass(frozen=True, slots=True)
 class Datastore:
-    """A datastore. ``hosts`` are MoIDs of the hosts that can access it; ``accessible``: at least one of them can."""
+    """A datastore. ``hosts`` are MoIDs of the hosts that can access it; ``accessible``: at least one of them can.
+
+    Each data centre has a datastore of its own for a location that its hosts share with others; they have the same ``url``.
+    """
 
     moid: str
     name: str
@@ -66,6 +69,7 @@ class Datastore:
     cluster: str = ""  # name of its datastore cluster (StoragePod)
     in_service: bool = True  # it is not in maintenance mode, and is not entering it
     read_only: frozenset[str] = frozenset()  # hosts that cannot write to it
+    url: str = ""  # "" if unknown
 
     @property
     def local(self) -> bool:
@@ -75,10 +79,61 @@ class Datastore:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network or distributed port group."""
+    """A network or distributed port group. ``kind`` is the class of the API, for example ``DistributedVirtualPortgroup``."""
 
     moid: str
     name: str
+    kind: str = "Network"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A resource pool or vApp. ``path`` is below the root pool of its cluster, "" for the root pool itself."""
+
+    moid: str
+    path: str
+    cluster: str  # MoID of the compute resource
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of VMs. ``path`` is below the folder of all VMs of its data centre, "" for that folder itself."""
+
+    moid: str
+    path: str
+    datacenter: str  # MoID
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """A network adapter of a VM (device key), and the network that it gets or has."""
+
+    adapter: int
+    network: str  # MoID
+    network_name: str = ""
+    kind: str = "Network"  # class of the network
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryPlace:
+    """Where a VM is in the inventory, besides its host and datastores. ``pool`` and ``folder`` are MoIDs; names are paths.
+
+    Of a VM that enters the place, ``folder`` is "" if it keeps its folder, and ``plugs`` are the adapters that get another network.
+    """
+
+    cluster_name: str
+    pool: str
+    pool_name: str
+    folder: str
+    folder_name: str
+    plugs: tuple[Plug, ...] = ()
+    datastore: str = ""  # MoID of the VM's datastore in another data centre; its files stay where they are
+
+    @property
+    def text(self) -> str:
+        """The place for people."""
+        networks = "".join(f", network {plug.network_name or plug.network}" for plug in self.plugs)
+        return f"cluster {self.cluster_name}, resource pool {self.pool_name}, folder {self.folder_name}{networks}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +165,7 @@ class HostState:
     red: bool = False  # an alarm of the host is red
     failover: bool = False  # HA keeps it free as a dedicated failover host
     aliases: frozenset[str] = frozenset()  # its DNS name and the addresses of its VMkernel adapters
+    datacenter_moid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +209,17 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """A network adapter of a VM. ``network`` is a MoID, "" if unknown."""
+
+    key: int  # of the device
+    network: str
+    connected: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class VmState:
-    """A VM. ``devices``, ``cpu_affinity``, ``unplugged_networks`` and ``parts`` are set only after ``read_devices``.
+    """A VM. ``adapters``, ``devices``, ``cpu_affinity``, ``unplugged_networks`` and ``parts`` are set only after ``read_devices``.
 
     Without ``parts`` it is not known where the VM's files are.
     """
@@ -188,6 +253,8 @@ class VmState:
     datacenter: str = ""  # name
     hardware_version: int | None = None  # 21 for vmx-21; None if unknown
     unplugged_networks: frozenset[str] = frozenset()  # only disconnected adapters use them: a target may lack them
+    folder_moid: str = ""
+    adapters: tuple[Adapter, ...] = ()
     parts: tuple[Part, ...] = ()
 
     @property
@@ -240,14 +307,14 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Relocation:
-    """What vCenter is asked to do with a VM; all are MoIDs. ``host`` is ``None`` if only files move.
+    """What vCenter is asked to do with a VM; all are MoIDs. ``host`` is ``None`` if only files move, ``place`` if the VM keeps its own.
 
     ``files`` are key and datastore of all its parts, if one of them moves.
     """
 
     vm: str
     host: str | None
-    pool: str | None = None
+    place: InventoryPlace | None = None
     files: tuple[tuple[int, str], ...] = ()
 
 
@@ -311,6 +378,8 @@ class Estate:
     vm_host_rules: tuple[VmHostRule, ...] = ()
     unreadable: Mapping[str, frozenset[str]] = field(default_factory=dict)
     drs: Mapping[str, Drs] = field(default_factory=dict)  # by MoID of the compute resource
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    folders: Mapping[str, Folder] = field(default_factory=dict)
 
     def drs_of(self, host: HostState) -> Drs:
         """DRS of the host's cluster."""

@@ -10,9 +10,12 @@ A restore can read the attribute from any controller.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from .._core.untrusted import mapping, parsed, printable
+from .estate import InventoryPlace, Plug
 
 ATTRIBUTE = "liveml_home"
 
@@ -28,6 +31,10 @@ def encode_home(home: Home) -> str:
     }
     if home.files:
         fields["f"] = [[file.part, file.home, file.home_name, file.target] for file in home.files]
+    if home.place is not None:  # MoIDs alone: the journal has the names
+        fields |= {"p": home.place.pool, "d": home.place.folder}
+        if home.place.plugs:
+            fields["w"] = {str(plug.adapter): plug.network for plug in home.place.plugs}
     return json.dumps({**fields, "r": home.run_id, "at": home.recorded_at}, separators=(",", ":"))
 
 
@@ -42,6 +49,7 @@ def decode_home(vm: str, text: str) -> Home | None:
             HomeFile(int(part), *(printable(str(each)) for each in (place, name, target)))
             for part, place, name, target in data.get("f", ())
         )
+        place = _decode_place(data) if "p" in data else None
     except (
         KeyError,
         ValueError,
@@ -49,7 +57,7 @@ def decode_home(vm: str, text: str) -> Home | None:
         RecursionError,
     ):  # a number of thousands of digits or a deep list is not a host
         return None
-    return Home(vm, host, name, target, target_name, run_id, at, start, files=files)
+    return Home(vm, host, name, target, target_name, run_id, at, start, files=files, place=place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,18 @@ class HomeFile:
     home: str
     home_name: str
     target: str
+
+
+def _decode_place(data: Mapping[str, Any]) -> InventoryPlace:
+    plugs = mapping(data.get("w") or {})
+    return InventoryPlace(
+        cluster_name="",
+        pool=printable(str(data["p"])),
+        pool_name="",
+        folder=printable(str(data.get("d", ""))),
+        folder_name="",
+        plugs=tuple(Plug(int(key), printable(str(network))) for key, network in plugs.items()),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +104,7 @@ class Home:
     vm_name: str = field(default="", compare=False)  # from a journal, for a VM that no longer exists
     vm_uuid: str = field(default="", compare=False)  # instance UUID, from a journal
     files: tuple[HomeFile, ...] = ()  # of all parts of the VM, if an evacuation moved one of them
+    place: InventoryPlace | None = None  # of the home, if a move changed resource pool, folder or networks
 
     @property
     def places(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from .._core.untrusted import printable, shortened, text
 from .client import Client, ReadBroken, SessionEnded
 from .estate import (
     OWN_FILES,
+    Adapter,
     AffinityRule,
     Alarm,
     AntiAffinityRule,
@@ -32,10 +33,12 @@ from .estate import (
     Drs,
     DrsOverride,
     Estate,
+    Folder,
     HostState,
     Maintenance,
     Network,
     Part,
+    Pool,
     Power,
     VcenterInfo,
     VmHostRule,
@@ -68,8 +71,9 @@ PATHS = {
         "configurationEx.dasConfig.admissionControlPolicy",
         *DRS_PATHS,
     ],
+    "ResourcePool": ["name", "parent", "owner"],
     "VirtualApp": ["parentFolder", "parentVApp"],
-    "Datastore": ["name", "host", "summary.accessible", *SPACE_PATHS],
+    "Datastore": ["name", "host", "summary.accessible", "summary.url", *SPACE_PATHS],
     "StoragePod": ["name"],
     "Network": ["name"],
     "HostSystem": [
@@ -142,21 +146,23 @@ DECIDING = ("HostSystem", "VirtualMachine", "ClusterComputeResource", "Datastore
 
 
 class Row(dict[str, Any]):
-    """Properties of one object by path. ``unreadable`` are the paths that vCenter did not give."""
+    """Properties of one object by path. ``unreadable`` are the paths that vCenter did not give, ``kind`` is the object's class."""
 
-    def __init__(self, values: Mapping[str, Any] | None = None, unreadable: Iterable[str] = ()) -> None:
+    def __init__(self, values: Mapping[str, Any] | None = None, unreadable: Iterable[str] = (), kind: str = "") -> None:
         super().__init__(values or {})
         self.unreadable = frozenset(unreadable)
+        self.kind = kind
 
     def only(self, paths: Iterable[str]) -> Row:
         """The row with these paths alone."""
         wanted = frozenset(paths)
-        return Row({path: value for path, value in self.items() if path in wanted}, self.unreadable & wanted)
+        return Row({path: value for path, value in self.items() if path in wanted}, self.unreadable & wanted, self.kind)
 
     def merge(self, other: Row) -> None:
         """Add the properties of another answer about the same object."""
         self.update(other)
         self.unreadable |= other.unreadable
+        self.kind = other.kind
 
 
 Rows = dict[str, Row]
@@ -194,7 +200,7 @@ def read_estate(
         hosts={m: _host(m, row, clusters, rows, tasks, fault_domains or {}) for m, row in rows["HostSystem"].items()},
         vms={m: _vm(m, row, rows, tasks) for m, row in rows["VirtualMachine"].items()},
         datastores={m: _datastore(m, row, rows["StoragePod"]) for m, row in rows["Datastore"].items()},
-        networks={m: Network(m, _name(row, m)) for m, row in rows["Network"].items()},
+        networks={m: Network(m, _name(row, m), row.kind) for m, row in rows["Network"].items()},
         anti_affinity=tuple(_anti_affinity(rows["ClusterComputeResource"])),
         affinity=tuple(_affinity(rows["ClusterComputeResource"])),
         vm_host_rules=tuple(_vm_host_rules(rows["ClusterComputeResource"])),
@@ -209,6 +215,8 @@ def read_estate(
             )
         },
         drs={m: _drs(rows["ClusterComputeResource"].get(m)) for m in clusters},
+        pools={m: _pool(m, row, rows["ResourcePool"]) for m, row in rows["ResourcePool"].items()},
+        folders={m: folder for m in rows["Folder"] if (folder := _vm_folder(m, rows)) is not None},
     )
     return read_devices(client, estate, devices_of_vms)
 
@@ -296,7 +304,7 @@ def _row(item: Any) -> Row | None:
         raise SessionEnded
     if any(isinstance(fault, vmodl.fault.ManagedObjectNotFound) for fault in faults.values()):
         return None
-    return Row({p.name: p.val for p in item.propSet or ()}, faults)
+    return Row({p.name: p.val for p in item.propSet or ()}, faults, type(item.obj).__name__.rpartition(".")[2])
 
 
 def read_objects(client: Client, kind: str, moids: Iterable[str], paths: list[str]) -> Rows:
@@ -428,6 +436,7 @@ def _host(
         red=str(row.get("overallStatus")) == "red",
         aliases=_aliases(row),
         failover=moid in _failover_hosts(rows["ClusterComputeResource"].get(cluster, Row())),
+        datacenter_moid=_datacenter_moid(clusters.get(cluster, Row()), rows),
     )
 
 
@@ -465,10 +474,34 @@ def _name(row: Row, moid: str) -> str:
 
 def _datacenter(row: Row, rows: dict[str, Rows]) -> str:
     """The name of the datacenter above an object that is in a folder."""
+    moid = _datacenter_moid(row, rows)
+    return _name(rows["Datacenter"][moid], moid) if moid else ""
+
+
+def _datacenter_moid(row: Row, rows: dict[str, Rows]) -> str:
     parent = _moid(row.get("parent"))
     while parent in rows["Folder"]:
         parent = _moid(rows["Folder"][parent].get("parent"))
-    return _name(rows["Datacenter"][parent], parent) if parent in rows["Datacenter"] else ""
+    return parent if parent in rows["Datacenter"] else ""
+
+
+def _pool(moid: str, row: Row, rows: Rows) -> Pool:
+    """A resource pool with its path: the root pool has a parent that is not a pool."""
+    names, here = list[str](), row
+    while (parent := _moid(here.get("parent"))) in rows:
+        names.append(_name(here, moid))
+        here = rows[parent]
+    return Pool(moid, "/".join(reversed(names)), _moid(row.get("owner")))
+
+
+def _vm_folder(moid: str, rows: dict[str, Rows]) -> Folder | None:
+    """A folder of VMs with its path; ``None`` for a folder of hosts, datastores or networks, and above data centres."""
+    roots = {_moid(datacenter.get("vmFolder")): name for name, datacenter in rows["Datacenter"].items()}
+    names, here = list[str](), moid
+    while here in rows["Folder"] and here not in roots:
+        names.append(_name(rows["Folder"][here], here))
+        here = _moid(rows["Folder"][here].get("parent"))
+    return Folder(moid, "/".join(reversed(names)), roots[here]) if here in roots else None
 
 
 def _with_devices(vm: VmState, row: Row, datastores: Mapping[str, Datastore]) -> VmState:
@@ -480,6 +513,11 @@ def _with_devices(vm: VmState, row: Row, datastores: Mapping[str, Datastore]) ->
         cpu_affinity=any(getattr(affinity, "affinitySet", None) for affinity in affinities),
         unplugged_networks=_networks(devices, connected=False) - _networks(devices, connected=True),
         parts=_parts(row, {d.name: d.moid for d in datastores.values() if d.moid in vm.datastores}),
+        adapters=tuple(
+            Adapter(int(d.key), _network_of(d.backing), _connected(d))
+            for d in devices
+            if isinstance(d, vim.vm.device.VirtualEthernetCard)
+        ),
     )
 
 
@@ -595,6 +633,7 @@ def _vm(moid: str, row: Row, rows: dict[str, Rows], tasks: dict[str, str]) -> Vm
         busy=busy,
         datacenter=_datacenter(_above(row, rows), rows),
         hardware_version=int(version) if version.isdecimal() else None,
+        folder_moid=_moid(_above(row, rows).get("parent")),
     )
 
 
@@ -663,6 +702,7 @@ def _datastore(moid: str, row: Row, clusters: Rows) -> Datastore:
         name=_name(row, moid),
         hosts=frozenset(m.key._moId for m in mounts),
         accessible=bool(row.get("summary.accessible", True)),
+        url=str(row.get("summary.url") or ""),
         capacity_bytes=int(row.get("summary.capacity") or 0),
         free_bytes=None if unread or "summary.freeSpace" not in row else int(row["summary.freeSpace"]),
         cluster=_name(clusters[cluster], cluster) if cluster in clusters else "",

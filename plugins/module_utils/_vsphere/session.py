@@ -21,6 +21,7 @@ from .._core.errors import (
     TaskTimeout,
 )
 from .._core.untrusted import text
+from .adapters import plugged
 from .checks import CHECKS_AT_ONCE, read_checks, together
 from .client import Client
 from .estate import (
@@ -31,6 +32,7 @@ from .estate import (
     DrsOverride,
     Estate,
     HostState,
+    InventoryPlace,
     Power,
     Relocation,
 )
@@ -73,6 +75,7 @@ OVERRIDE_SECONDS = 120.0  # for a change of DRS overrides
 MIGRATED = ["VmMigratedEvent", "DrsVmMigratedEvent"]  # types of events
 MOVE_PRIVILEGES = ("Resource.HotMigrate", "Resource.ColdMigrate")
 ALLOCATE_SPACE = "Datastore.AllocateSpace"
+ASSIGN_TO_POOL = "Resource.AssignVMToPool"
 
 
 class VcenterSession:
@@ -113,10 +116,16 @@ class VcenterSession:
         return read_alarms(self._client, tuple(hosts))
 
     def relocate(
-        self, vm: str, host: str | None, *, pool: str | None, priority: str, files: Mapping[int, str] = NO_FILES
+        self,
+        vm: str,
+        host: str | None,
+        *,
+        place: InventoryPlace | None,
+        priority: str,
+        files: Mapping[int, str] = NO_FILES,
     ) -> str:
         """See the port."""
-        spec = self._spec(Relocation(vm, host, pool, tuple(files.items())))
+        spec = self._spec(Relocation(vm, host, place, tuple(files.items())))
         machine = self._client.reference("VirtualMachine", vm)
         task = self._client.call(
             "move the VM", lambda: machine.RelocateVM_Task(spec=spec, priority=priority), once=True
@@ -150,17 +159,20 @@ class VcenterSession:
         return str(task._moId)
 
     def _spec(self, move: Relocation) -> Any:
-        """A ``VirtualMachineRelocateSpec``. Resource pool and folder are left unset if the VM keeps them."""
+        """A ``VirtualMachineRelocateSpec``. What is left unset, the VM keeps."""
         spec = vim.vm.RelocateSpec()
         if move.host is not None:
             spec.host = self._client.reference("HostSystem", move.host)
-        if move.pool is not None:
-            spec.pool = self._client.reference("ResourcePool", move.pool)
+        if (place := move.place) is not None:
+            spec.pool = self._client.reference("ResourcePool", place.pool)
+            spec.folder = self._client.reference("Folder", place.folder) if place.folder else None
+            spec.datastore = self._client.reference("Datastore", place.datastore) if place.datastore else None
+            spec.deviceChange = plugged(self._client, move.vm, place.plugs)
         if move.files:
-            places = {part: self._client.reference("Datastore", datastore) for part, datastore in move.files}
-            spec.datastore = places.pop(OWN_FILES)
+            stores = {part: self._client.reference("Datastore", datastore) for part, datastore in move.files}
+            spec.datastore = stores.pop(OWN_FILES)
             # A disk that is not named would follow the VM's own files. Without a backing it stays thin or thick.
-            spec.disk = [vim.vm.RelocateSpec.DiskLocator(diskId=key, datastore=place) for key, place in places.items()]
+            spec.disk = [vim.vm.RelocateSpec.DiskLocator(diskId=key, datastore=store) for key, store in stores.items()]
         return spec
 
     def cancel(self, task: str) -> None:
@@ -298,6 +310,10 @@ class VcenterSession:
     def without_space(self, datastores: Iterable[str]) -> frozenset[str]:
         """Those of the datastores (MoIDs) on which the logged-in user may not put files, in one call; without datastores, in none."""
         return frozenset(self._missing("Datastore", sorted(datastores), (ALLOCATE_SPACE,)))
+
+    def closed_pools(self, pools: Iterable[str]) -> frozenset[str]:
+        """Those of the resource pools (MoIDs) to which the logged-in user may not assign VMs, in one call; without pools, in none."""
+        return frozenset(self._missing("ResourcePool", sorted(pools), (ASSIGN_TO_POOL,)))
 
     def editable_clusters(self, clusters: Iterable[str]) -> frozenset[str]:
         """Those of the clusters (MoIDs) that the logged-in user may edit, in one call; without clusters, in none."""

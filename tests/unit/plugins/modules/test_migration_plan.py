@@ -36,6 +36,17 @@ def requested(world: Estate, folder: Path, **options: Any) -> PlanRequest:
 
 
 @pytest.mark.parametrize(
+    "other",
+    [{"destination": "esx-2"}, {"scope": "storage", "datastore": "shared"}, {"drs": "follow"}, {"use_homes": True}],
+)
+def test_a_destination_cluster_excludes_what_keeps_a_vm_in_its_cluster(other: dict[str, Any], tmp_path: Path) -> None:
+    world = estate([host(1), host(2)], [vm(1)])
+    with pytest.raises(InvalidInput, match="destination_cluster cannot be combined with"):
+        requested(world, tmp_path, host="esx-1", destination_cluster="c", **other)
+    assert requested(world, tmp_path, host="esx-1", destination_cluster="c").cluster == "c"
+
+
+@pytest.mark.parametrize(
     ("upto", "task", "inferred"),
     [
         (5, "task-9", False),
@@ -66,6 +77,9 @@ class Restless(Agreeing):
 
     def missing_to_move(self, _vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
         return {}
+
+    def closed_pools(self, _pools: Iterable[str]) -> frozenset[str]:
+        return frozenset()
 
     def without_space(self, _datastores: Iterable[str]) -> frozenset[str]:
         return frozenset()
@@ -155,6 +169,9 @@ class Asked(Agreeing):
 
     def missing_to_move(self, _vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
         return {}
+
+    def closed_pools(self, _pools: Iterable[str]) -> frozenset[str]:
+        return frozenset()
 
     def editable_clusters(self, clusters: Iterable[str]) -> frozenset[str]:
         self.asked.append(set(clusters))

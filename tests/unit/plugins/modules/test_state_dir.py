@@ -30,7 +30,8 @@ WORLD = estate([host(1), host(2)], [vm(1)])
 RUN = {"run_id": None, "vm": None, "experiment": None, "artifact": {}, "purpose": None, "host": None}
 PLAN = {
     "host": "esx-1", "fault_domain": None, "vms": [], "patterns": [], "folders": [], "attributes": {}, "destination": None,
-    "policy": "any", "fault_domains": {}, "exclude_hosts": [], "memory_headroom": 10, "cpu_headroom": 10,
+    "policy": "any", "fault_domains": {}, "exclude_hosts": [], "pool_map": {}, "folder_map": {}, "network_map": {},
+    "destination_cluster": None, "memory_headroom": 10, "cpu_headroom": 10,
     "storage_headroom": 10, "scope": "compute", "datastore": None, "disk_datastores": {},
     "use_homes": False, "drs": "auto", "assume_in_service": False, "approved": {}, "plan_id": "0" * 64, "lock_timeout": 0.0,
 }  # fmt: skip
@@ -45,6 +46,9 @@ class Still(Agreeing):
 
     def missing_to_move(self, _vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
         return {}
+
+    def closed_pools(self, _pools: Iterable[str]) -> frozenset[str]:
+        return frozenset()
 
     def without_space(self, _datastores: Iterable[str]) -> frozenset[str]:
         return frozenset()

@@ -16,7 +16,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, PartMove, Plan, SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Outcome, Rules
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState, Power, VcenterInfo
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    HostState,
+    InventoryPlace,
+    Power,
+    VcenterInfo,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home, HomeFile
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate, Update
 from hypothesis import given
@@ -69,9 +74,11 @@ def test_the_journal_announces_each_call_before_it_is_made() -> None:
     notes = Notes()
     original = vcenter.relocate
 
-    def relocate(vm: str, host: str, *, pool: str | None, priority: str, files: Mapping[int, str] | None = None) -> str:
+    def relocate(
+        vm: str, host: str, *, place: InventoryPlace | None, priority: str, files: Mapping[int, str] | None = None
+    ) -> str:
         assert notes.of("move_submitting")[-1]["vm"]["moid"] == vm
-        return original(vm, host, pool=pool, priority=priority)
+        return original(vm, host, place=place, priority=priority)
 
     vcenter.relocate = relocate  # type: ignore[method-assign]
     clock = Clock()
@@ -293,9 +300,15 @@ def test_a_task_that_ignores_its_cancellation_is_given_up() -> None:
 def test_a_move_whose_answer_was_lost_is_the_task_that_runs() -> None:
     class Deaf(ScriptedVcenter):
         def relocate(
-            self, vm: str, host: str, *, pool: str | None, priority: str, files: Mapping[int, str] | None = None
+            self,
+            vm: str,
+            host: str,
+            *,
+            place: InventoryPlace | None,
+            priority: str,
+            files: Mapping[int, str] | None = None,
         ) -> str:
-            super().relocate(vm, host, pool=pool, priority=priority)
+            super().relocate(vm, host, place=place, priority=priority)
             raise ConnectError("the connection broke")
 
         def moving(self, vms: Iterable[str]) -> dict[str, str]:
@@ -492,7 +505,9 @@ def test_a_verdict_stops_the_moves_of_others_only_if_the_operator_wants_it() -> 
 def test_a_missing_privilege_is_named() -> None:
     vcenter = ScriptedVcenter()
 
-    def relocate(vm: str, host: str, *, pool: str | None, priority: str, files: Mapping[int, str] | None = None) -> str:
+    def relocate(
+        vm: str, host: str, *, place: InventoryPlace | None, priority: str, files: Mapping[int, str] | None = None
+    ) -> str:
         raise PermissionMissing(
             "The vCenter user is not allowed to move the VM",
             privilege="Resource.HotMigrate",
