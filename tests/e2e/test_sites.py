@@ -31,7 +31,7 @@ def topology(folder: Path) -> str:
     for vm in document["vms"]:
         vm.pop("datastores", None)
         if vm["name"] == TRAINS:
-            vm["h2o3"] = {"heap_mb": 1024, "threads": 1, "train": {"algorithm": "gbm", "seconds": 150}}
+            vm["h2o3"] = {"heap_mb": 1024, "train": {"algorithm": "gbm", "seconds": 150}}
     path = folder / "sites.yml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return str(path)
