@@ -244,10 +244,9 @@ class Plan:
 class SlotLimits:
     """Concurrent moves per host, counted on source and target. ``by_host`` (MoID) has lower limits, as 4 on 1GbE.
 
-    ``storage_per_host`` and ``storage_per_datastore`` limit the moves among them that change datastores.
+    A move that changes datastores takes as much of a host as several others; ``storage_per_datastore`` limits these moves.
     """
 
     per_host: int = 8
     by_host: Mapping[str, int] = field(default_factory=dict)
-    storage_per_host: int = 2
     storage_per_datastore: int = 8

@@ -55,7 +55,7 @@ def next_moves(pending: Sequence[Move], in_flight: Collection[Move], limits: Slo
 
 
 class _Used:
-    """What moves take: by host their number, the storage moves among them and their cost; by datastore the storage moves."""
+    """What moves take: their number and their cost by host, and the storage moves by datastore."""
 
     def __init__(self, limits: SlotLimits) -> None:
         self._limits = limits
@@ -70,18 +70,13 @@ class _Used:
             self._moves[host] < limit and self._cost[host] + cost <= max(MAX_SLOTS, limit)
             for host, limit in most.items()
         )
-        if not hosts or not move.parts:
-            return hosts
-        return all(self._storage[host] < limits.storage_per_host for host in _hosts(move)) and all(
-            self._storage[datastore] < limits.storage_per_datastore for datastore in _datastores(move)
-        )
+        return hosts and all(self._storage[datastore] < limits.storage_per_datastore for datastore in _datastores(move))
 
     def take(self, move: Move) -> None:
         self._moves.update(_hosts(move))
         for host in _hosts(move):
             self._cost[host] += _cost(move)
-        if move.parts:
-            self._storage.update(_hosts(move) | _datastores(move))
+        self._storage.update(_datastores(move))
 
 
 def _cost(move: Move) -> int:

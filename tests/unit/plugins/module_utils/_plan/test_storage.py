@@ -135,6 +135,12 @@ def test_a_datastore_that_cannot_take_the_files_is_a_reason(
     assert "local_datastore" not in found
 
 
+def test_a_datastore_that_the_target_mounts_and_cannot_access_takes_nothing() -> None:
+    here = world([store("a", "1"), store("b", "2")], stored(1, ("a", 1)), hosts=2)
+    lost = replace(here, datastores={**here.datastores, "b": store("b", "")})
+    assert set(refused(plan_all(lost, storage=BOTH))) == {"no_datastore"}
+
+
 def test_the_shortage_is_given_in_figures() -> None:
     here = world([store("a", "1"), store("b", "2", 130)], stored(1, ("a", 1), ("a", 50)), hosts=2)
     (reason,) = plan_all(here, storage=BOTH).refusals[0].reasons
