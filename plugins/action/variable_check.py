@@ -20,6 +20,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec imp
     EXPERIMENT_SPEC,
     SOURCE_OPTIONS,
 )
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import begin_if_playbook
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import (
     complaints_about,
     has_keys_of,
@@ -37,6 +38,8 @@ from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import (
 NUMBERS = frozenset(
     name for name, option in {**EXPERIMENT_OPTIONS, **SOURCE_OPTIONS}.items() if option["type"] == "float"
 )
+
+begin_if_playbook()  # this plugin is the first one of a role, so it is loaded before anything is planned
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types

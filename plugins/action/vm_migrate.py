@@ -23,14 +23,12 @@ import json
 import os
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from ansible import context
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import RunDisplay
@@ -39,7 +37,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import 
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._alarms import Alarms
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._apart import Apart
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._courier import Courier, checked_hooks
-from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, leave_note
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import begin_if_playbook, leave_note
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import is_a_terminal, is_for_a_program, say
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import with_login
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._vcenter_action import explain
@@ -71,10 +69,7 @@ def _lines_wanted() -> bool:
 
 # Ansible loads this file before it starts the task's process, in which the terminal is no longer known.
 _ROWS = _terminal_rows()
-if (
-    context.CLIARGS and threading.current_thread() is threading.main_thread()
-):  # not where somebody only imports this file
-    Ending().begin()
+begin_if_playbook()
 
 
 class ActionModule(ActionBase):

@@ -134,6 +134,10 @@ runs:
       description: Number of VMs that moved.
       type: int
       sample: 8
+    stopping:
+      description: Whether the run was interrupted, so that its process starts no further move.
+      type: bool
+      sample: false
     in_flight:
       description: Names of VMs whose moves had begun and whose end the run has not seen.
       type: list

@@ -18,12 +18,16 @@ import json
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
-from functools import partial
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ansible import context
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import VsphereError
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.own_files import read_own
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.last_lines import last_lines
@@ -33,7 +37,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview impor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import RunFilter, state_to_read, stored_runs
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import say
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE_SECONDS = 3.0  # for the answer of the run's process that it starts no further move
+_POLL_SECONDS = 0.05
 
 
 def _prefix(pid: int) -> str:
@@ -46,6 +52,13 @@ def leave_note(pid: int, state_dir: str, host: str | None) -> None:
     fd, _path = tempfile.mkstemp(prefix=_prefix(pid), suffix=".json")
     with os.fdopen(fd, "w", encoding="utf-8") as stream:
         json.dump({"state_dir": state_dir, "host": host, "at": utc_now()}, stream)
+
+
+@cache
+def begin_if_playbook() -> None:
+    """Begin the ending of a playbook's main process, once, and not where somebody only imports an action plugin."""
+    if context.CLIARGS and threading.current_thread() is threading.main_thread():
+        Ending().begin()
 
 
 class Ending:
@@ -64,8 +77,10 @@ class Ending:
         atexit.register(self._end)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._interrupted:
+            return  # Ansible is ending; another signal would cut off what it says last
         self._interrupted = True
-        if number == signal.SIGTERM:  # the process ends without its exit handlers
+        if number != signal.SIGINT:  # the process ends without its exit handlers
             self._end()
         earlier: Any = self._earlier[signal.Signals(number)]
         if callable(earlier):
@@ -79,14 +94,14 @@ class Ending:
         if os.getpid() != self._pid:
             return
         notes = list(self._notes())
-        if self._interrupted and notes:
+        if self._interrupted:
             try:
-                lines = last_lines([run for note in notes for run in runs_of_note(note)])
+                lines = last_lines(stopped_runs(notes))
             except (VsphereError, OSError) as error:
                 lines = [f"How the run stands cannot be read: {error}"]
-            for line in ("", *lines):
-                say(line)
-        self._interrupted = False
+            with suppress(OSError):  # such as a terminal that is gone
+                for line in ("", *lines):
+                    say(line)
 
     def _notes(self) -> Iterator[dict[str, Any]]:
         """The notes of this process's tasks, the first one for each host; they are removed."""
@@ -99,6 +114,30 @@ class Ending:
             known = first.setdefault((note["state_dir"], note["host"]), note)
             known["at"] = min(known["at"], note["at"])
         yield from first.values()
+
+
+def stopped_runs(notes: Sequence[dict[str, Any]]) -> list[RunOverview]:
+    """The runs of the notes, once their processes start no further move. They learn it here: not everybody signals all processes."""
+    deadline, told = time.monotonic() + PATIENCE_SECONDS, set[int]()
+    while True:
+        runs = [run for note in notes for run in runs_of_note(note)]
+        waiting = [run for run in runs if run.status is RunStatus.RUNNING and not run.stopping]
+        for pid in {run.pid for run in waiting if run.pid} - told:
+            told.add(pid)
+            if _is_module(pid):
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGTERM)
+        if not waiting or time.monotonic() > deadline:
+            return runs
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_module(pid: int) -> bool:
+    """Whether a process is a module of Ansible on this machine. A state directory may be shared with a container."""
+    try:
+        return b"AnsiballZ_vm_" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def runs_of_note(note: dict[str, Any]) -> list[RunOverview]:

@@ -65,6 +65,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "run_started": {"run_id": "r1", "plan_id": "p1", "purpose": "evacuate", "key": "u.host-5", "host": _HOST,
                     "vcenter": VCENTER},
     "run_resumed": {"run_id": "r1", "plan_id": "p1"},
+    "run_stopping": {"detail": "the run was interrupted"},
     "run_interrupted": {"detail": "the run was interrupted"},
     "vcenter_silence": {"seconds": 12.5},
     "run_finished": {"result": "success", "moved": 1, "failed": 0, "left_behind": 0},

@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.labs import Lab, play, running_lab, started_play
+from tests.labs import ROOT, Lab, play, playbook_command, playbook_environment, running_lab, started_play
 from tests.measuring import until
 
 pytestmark = pytest.mark.long
@@ -89,4 +91,38 @@ def test_a_playbook_that_is_interrupted_before_its_run_says_nothing_of_a_run(fas
     text, _errors = process.communicate(timeout=60)
     assert process.returncode == 99, text
     assert "was interrupted. " not in text
+    assert "The playbook was interrupted before its run began. No move is in flight, it has not fenced a host" in text
     assert fast_lab.get("state")["moves"] == []
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("everybody", [True, False])
+@pytest.mark.parametrize("again", [0.0, 0.2])
+def test_a_signal_in_the_first_moment_of_the_moves_starts_no_other(
+    tmp_path: Path, number: signal.Signals, everybody: bool, again: float
+) -> None:
+    """As Ctrl-C and ``kill`` do: all processes of the terminal get the signal, or the main one alone, perhaps twice."""
+    with running_lab("--no-guests", "--drs", "full", "--time-scale", "0.4") as lab:
+        command = playbook_command("evacuate_host", tmp_path, evacuate_host_name=HOST)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=playbook_environment(lab), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        until(lambda: bool(flying(lab)))
+        for pause in (again, 0.0) if again else (0.0,):
+            if everybody:
+                os.killpg(process.pid, number)
+            else:
+                process.send_signal(number)
+            time.sleep(pause)
+        sent = time.monotonic()
+        text, _errors = process.communicate(timeout=60)
+        assert time.monotonic() - sent < MAX_SECONDS
+        named = re.search(r"In flight: (.*)\.", text)
+        assert named is not None, text
+        assert " moves are done, and no other starts." in text
+        assert f"{HOST} is fenced by this run, and stays fenced." in text
+        assert "ansible-playbook liveml.vsphere.status" in text.rstrip().splitlines()[-1]
+        until(lambda: "run_interrupted" in "".join(path.read_text() for path in tmp_path.glob("runs/*/journal.jsonl")))
+        assert set(named[1].split(", ")) == {move["vm"] for move in lab.get("state")["moves"]}

@@ -11,30 +11,33 @@ from collections.abc import Iterator, Sequence
 from .._core.untrusted import printable
 from .._run.overview import RunOverview, RunStatus
 
+NOTHING = (
+    "The playbook was interrupted before its run began. No move is in flight, it has not fenced a host, and no process watches. "
+    "To continue, run the same command again."
+)
 STATUS = "ansible-playbook liveml.vsphere.status"
 
 
 def last_lines(runs: Sequence[RunOverview]) -> list[str]:
     """The lines for the runs that the playbook began. Without any, none had begun."""
-    lines = [line for run in runs for line in _lines(run)] or ["The playbook was interrupted before its run began."]
+    lines = [line for run in runs for line in _lines(run)] or [NOTHING]
     return [printable(line) for line in (*lines, f"To see how things stand: {STATUS}")]
 
 
 def _lines(run: RunOverview) -> Iterator[str]:
     if run.status is RunStatus.FINISHED:
         yield f"{run.text} The playbook was interrupted after that."
+        yield "No move is in flight, and no process watches the experiments: their verdicts are reached."
+        yield from _fence(run)
         yield f"To finish it: {run.command}" if run.command else "Its evidence may not be written."
         return
-    yield f"{run.subject} was interrupted. {run.moved} of {run.vms} moves are done, and no other starts."
+    certain = run.stopping or run.status is not RunStatus.RUNNING
+    rest = "and no other starts" if certain else "and its process was asked to start no other"
+    yield f"{run.subject} was interrupted. {run.moved} of {run.vms} moves are done, {rest}."
     yield f"In flight: {', '.join(run.in_flight)}." if run.in_flight else "No move is in flight."
     if run.waiting:
         yield f"Not begun: {', '.join(run.waiting)}."
-    if run.host:
-        yield (
-            f"{run.host} is fenced by this run, and stays fenced."
-            if run.fenced
-            else f"This run has not fenced {run.host}."
-        )
+    yield from _fence(run)
     if run.pinned:
         yield f"Excluded from DRS until the run is resumed: {', '.join(run.pinned)}."
     if run.status is RunStatus.RUNNING:
@@ -43,3 +46,11 @@ def _lines(run: RunOverview) -> Iterator[str]:
         yield "No process watches the experiments."
     if run.command:
         yield f"To continue: {run.command}"
+
+
+def _fence(run: RunOverview) -> Iterator[str]:
+    """Whether the host of the run is fenced."""
+    if run.host and run.fenced:
+        yield f"{run.host} is fenced by this run, and stays fenced."
+    elif run.host:
+        yield f"This run has not fenced {run.host}."

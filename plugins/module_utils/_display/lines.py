@@ -39,6 +39,7 @@ from .._run.events import (
     RunInterrupted,
     RunResumed,
     RunStarted,
+    RunStopping,
     VcenterSilence,
     VerdictReached,
     VmRefused,
@@ -251,6 +252,8 @@ def _text_of_run(event: Event) -> str | None:
             return "vCenter answers again"
         case VcenterSilence(seconds=seconds):
             return f"vCenter has not answered for {seconds:.0f} s; moves in flight continue, and it is asked again"
+        case RunStopping(detail=detail):
+            return f"{detail}: no further move is started"
         case RunInterrupted(detail=detail):
             return f"run interrupted: {detail}; run the same playbook again to resume it"
         case RunFinished():

@@ -156,6 +156,15 @@ class VcenterSilence(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RunStopping(Event):
+    """The controller that asked for the run is gone: no further move is started. Moves in flight are followed to their end."""
+
+    kind = "run_stopping"
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunInterrupted(Event):
     """The controller that asked for the run is gone; moves in flight were followed to their end. The run can be resumed."""
 
@@ -794,6 +803,7 @@ KINDS: dict[str, type[Event]] = {
         ExperimentConcluded,
         SamplesSealed,
         LeftBehind,
+        RunStopping,
         RunInterrupted,
         VcenterSilence,
         RunFinished,

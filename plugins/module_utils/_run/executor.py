@@ -35,6 +35,7 @@ from .events import (
     MoveProgressed,
     MoveSubmitted,
     MoveSubmitting,
+    RunStopping,
     SwitchedOver,
     VerdictReached,
     vm_of,
@@ -205,6 +206,8 @@ class Executor:
         # A move may have waited long for its slot or its next attempt. People or DRS may have moved the VM since.
         seen = self._vcenter.placement(tuple(move.vm for move in moves)) if moves else {}
         for move in moves:
+            if self._interrupted():
+                return
             self._pending.remove(move)
             self._start(move, seen.get(move.vm, PlacementUpdate(move.vm, None)))
 
@@ -503,6 +506,7 @@ class Executor:
 
     def _heed_interruption(self) -> None:
         if self._interrupted() and not self._stopped:
+            self._note(RunStopping("the run was interrupted"))
             self._stopped = "the run was interrupted; moves in flight were completed, no further move was started"
 
     def _drop_pending_when_stopped(self) -> None:

@@ -62,6 +62,7 @@ class RunOverview:
     ended: str | None  # of the last event, unless a process still works on it
     vms: int
     moved: int
+    stopping: bool  # its process starts no further move
     in_flight: tuple[str, ...]
     waiting: tuple[str, ...]  # planned, and not begun
     left_behind: tuple[str, ...]
@@ -143,6 +144,7 @@ def _overview(run: StoredRun, pinned: Collection[str], pid: int | None, *, super
         ended=None if status is RunStatus.RUNNING else entries[-1].at,
         vms=len(moves),
         moved=sum(move.result is MoveResult.MOVED for move in moves),
+        stopping=state.stopping,
         in_flight=_names(state.in_flight),
         waiting=_names([move for move in moves if move.result is None and not move.in_flight]),
         left_behind=_left_behind(entries, moves) if status is RunStatus.FINISHED else (),

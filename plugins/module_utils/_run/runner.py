@@ -266,7 +266,8 @@ class _Run:
         outcome = Outcome((), (), self._rolling_back)
         if not self._rolling_back:
             homes = self._recorded_homes(estate, plan)
-            self._set_guard(plan)
+            if not self._interrupted():  # else no move starts, and nothing is guarded
+                self._set_guard(plan)
             executor = Executor(
                 self._vcenter,
                 watch,

@@ -37,6 +37,7 @@ from .events import (
     RunFinished,
     RunResumed,
     RunStarted,
+    RunStopping,
     VerdictReached,
 )
 from .model import MoveResult, Purpose
@@ -102,6 +103,7 @@ class RunState:
     started_at: str
     host: str | None = None  # MoID of the host that is evacuated or restored
     host_name: str = ""
+    stopping: bool = False  # the process that carries it out starts no further move
     finished: bool = False
     result: str = "unfinished"
     moves: Mapping[str, MoveRecord] = field(default_factory=dict)
@@ -162,7 +164,9 @@ def _applied(state: RunState, entry: Entry) -> RunState:
     """The state after one more entry."""
     match entry.event:
         case RunResumed(plan_id=plan_id):
-            return replace(state, plan_id=plan_id)
+            return replace(state, plan_id=plan_id, stopping=False)
+        case RunStopping():
+            return replace(state, stopping=True)
         case RollingBack(reason=reason):
             return replace(state, rolling_back=reason)
         case RunFinished(result=result):

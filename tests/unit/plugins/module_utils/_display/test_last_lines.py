@@ -15,8 +15,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview impor
 COMMAND = "ansible-playbook liveml.vsphere.evacuate_host -e evacuate_host_name=esx-05"
 RUN = RunOverview(
     run_id="r1", purpose=Purpose.EVACUATE, subject="Evacuation of esx-05", host="esx-05", status=RunStatus.RUNNING,
-    result="unfinished", started="2026-01-31T09:00:00.000Z", ended=None, vms=10, moved=2, in_flight=("ML-1", "ML-2"),
-    waiting=("ML-9",), left_behind=(), experiments=(), fenced=True, pinned=("ML-1", "ML-2", "ML-3"), pid=4711, command=COMMAND,
+    result="unfinished", started="2026-01-31T09:00:00.000Z", ended=None, vms=10, moved=2, stopping=True,
+    in_flight=("ML-1", "ML-2"), waiting=("ML-9",), left_behind=(), experiments=(), fenced=True, pinned=("ML-1", "ML-2", "ML-3"), pid=4711, command=COMMAND,
 )  # fmt: skip
 STATUS = "To see how things stand: ansible-playbook liveml.vsphere.status"
 
@@ -30,6 +30,21 @@ def test_a_run_that_goes_on() -> None:
         "Excluded from DRS until the run is resumed: ML-1, ML-2, ML-3.",
         "Process 4711 watches the experiments until these moves have ended.",
         f"To continue: {COMMAND}",
+        STATUS,
+    ]
+
+
+def test_a_process_that_has_not_answered_is_not_said_to_have_stopped() -> None:
+    first = last_lines([replace(RUN, stopping=False)])[0]
+    assert first == (
+        "Evacuation of esx-05 was interrupted. 2 of 10 moves are done, and its process was asked to start no other."
+    )
+
+
+def test_before_a_run_all_four_things_are_said() -> None:
+    assert last_lines([]) == [
+        "The playbook was interrupted before its run began. No move is in flight, it has not fenced a host, and no process "
+        "watches. To continue, run the same command again.",
         STATUS,
     ]
 
@@ -55,12 +70,12 @@ def test_a_run_that_had_ended_is_told_as_it_ended() -> None:
     ended = replace(
         RUN, status=RunStatus.FINISHED, result="success", ended="2026-01-31T09:12:31.000Z", moved=10, pinned=()
     )
-    first, second, _status = last_lines([replace(ended, in_flight=())])
+    first, *middle, last, _status = last_lines([replace(ended, in_flight=())])
     assert first == (
         "Evacuation of esx-05: succeeded at 2026-01-31 09:12:31 UTC. 10 of 10 VMs moved. The playbook was interrupted after that."
     )
-    assert second == f"To finish it: {COMMAND}"
-
-
-def test_no_run_had_begun() -> None:
-    assert last_lines([]) == ["The playbook was interrupted before its run began.", STATUS]
+    assert middle == [
+        "No move is in flight, and no process watches the experiments: their verdicts are reached.",
+        "esx-05 is fenced by this run, and stays fenced.",
+    ]
+    assert last == f"To finish it: {COMMAND}"

@@ -475,7 +475,7 @@ def test_a_vm_that_a_task_took_elsewhere_is_reported_there() -> None:
 
 
 def test_an_interrupted_run_lands_its_flights_and_stays_open() -> None:
-    gone = iter([False] + [True] * 99)
+    gone = iter([False, False] + [True] * 99)  # asked at the beginning, and again before the first move
     outcome, notes = carry_out(
         [move(n) for n in range(1, 4)],
         ScriptedVcenter(),
@@ -485,6 +485,20 @@ def test_an_interrupted_run_lands_its_flights_and_stays_open() -> None:
     assert outcome.interrupted
     assert list(results(outcome).values()) == [MoveResult.NOT_STARTED, MoveResult.NOT_STARTED, MoveResult.MOVED]
     assert [e["result"] for e in notes.of("move_finished")] == ["moved"]
+    assert len(notes.of("run_stopping")) == 1
+
+
+def test_no_move_starts_after_an_interruption_even_if_slots_are_free() -> None:
+    gone = iter([False, False, False] + [True] * 99)  # while the second of three moves is about to start
+    outcome, notes = carry_out(
+        [move(n) for n in range(1, 4)],
+        ScriptedVcenter(),
+        rules=Rules(slots=SlotLimits(per_host=8)),
+        interrupted=lambda: next(gone),
+    )
+    assert outcome.interrupted
+    assert len(notes.of("move_submitting")) == 2
+    assert len(notes.of("run_stopping")) == 1
 
 
 def test_a_verdict_stops_the_moves_of_others_only_if_the_operator_wants_it() -> None:
