@@ -147,7 +147,7 @@ def test_other_sites_a_manual_project_a_private_registry_a_vcenter_of_its_own() 
     assert environment["pull"] == "always", "an image without a tag changes"
     assert store.one("credentials", environment["credential"])["name"] == "liveml.vsphere registry"
     assert store.found("inventory_sources", []) == []
-    assert len(store.found("job_templates", [])) == 11
+    assert len(store.found("job_templates", [])) == 12
     assert [team["name"] for team in store.found("teams", [])] == [
         "liveml.vsphere operators",
         "liveml.vsphere approvers",
@@ -172,7 +172,7 @@ def test_a_first_sync_that_fails_is_made_up_for_by_the_next_run() -> None:
         store.reachable = True
         done = attempt(url, login, **GIVEN)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(store.found("job_templates", [])) == 11
+    assert len(store.found("job_templates", [])) == 12
     (project,) = store.found("projects", [])
     assert store.one("credentials", project["credential"])["name"] == "liveml.vsphere source control"
     sources = store.found("inventory_sources", [])
