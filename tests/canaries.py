@@ -71,6 +71,9 @@ SHAPES: Mapping[str, Options | None] = {
     "_artifact": None,
     "_fault_domains": None,
     "_disk_datastores": None,
+    "_folder_map": None,
+    "_network_map": None,
+    "_pool_map": None,
     "_aliases": None,
     # of modules
     "addresses": None,
@@ -81,6 +84,9 @@ SHAPES: Mapping[str, Options | None] = {
     "attributes": None,
     "fault_domains": None,
     "disk_datastores": None,
+    "folder_map": None,
+    "network_map": None,
+    "pool_map": None,
     "defaults": None,
 }
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import folded
 
 from tests.labs import ROOT, play, playbook_command, playbook_environment, running_lab
 from tests.measuring import PATIENCE
@@ -92,7 +93,7 @@ def test_a_terminal_has_bars_and_a_pipe_has_plain_lines(tmp_path: Path) -> None:
         assert re.search(r"of 3 moved \(\d+ %\), 3 moving, about \d+ s left", written)
         standing = left_standing(written)
         assert not [text for text in standing if "█" in text or "░" in text]
-        expected = transitions(tmp_path, "evacuate")
+        expected = [part for told in transitions(tmp_path, "evacuate") for part in folded(told, COLUMNS - 1)]
         assert [text for text in standing if text in expected] == expected
 
         out = play("restore_host", lab, tmp_path, restore_host_name=HOST)

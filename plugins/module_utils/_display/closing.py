@@ -74,12 +74,11 @@ def _preview(plan: Row, *, subject: str, stays: Sequence[str], command: str) -> 
     places = [
         f"{count} to {host}{f' ({domain})' if domain else ''}" for (host, domain), count in sorted(targets.items())
     ]
-    yield f"Targets: {_list(places)}."
+    others = f" Stays, powered off: {_list(stays)}." if stays else ""
+    yield f"Targets: {_list(places)}.{others}"
     blocked = [refusal["vm_name"] for refusal in plan.get("refusals") or () if refusal["blocking"]]
     if blocked:
         yield f"Cannot move: {_list(blocked)}."
-    if stays:
-        yield f"Stays, powered off: {_list(stays)}."
     if command:
         yield f"To do it: {command}"
 

@@ -69,8 +69,9 @@ class About:
 class Message:
     """A message of the hook at a place in the list of hooks. It has no setting of the hook that may be secret.
 
-    ``report`` is the path of the report, ``excerpts`` are those of the parts that its owners may see, and ``report_url`` where people find it, each "" if there is none; ``report_text`` is the
-    sentence about it for those who do not get the file. ``whole``: it is about all experiments.
+    ``report`` is the path of the report, ``excerpts`` are those of the parts that its owners may see, and ``report_url`` where
+    people find it, each "" if there is none; ``report_text`` is the sentence about it for those who do not get the file.
+    ``whole``: it is about all experiments.
     """
 
     hook: int

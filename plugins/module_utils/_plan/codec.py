@@ -71,13 +71,17 @@ def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
     return plan
 
 
-def _move(data: Mapping[str, Any]) -> Move:
+def _move(data: Any) -> Move:
+    if not isinstance(data, Mapping):
+        raise TypeError("a move is not a dictionary")
     places = {key: decoded(InventoryPlace, data[key]) for key in ("place_before", "place_after") if data.get(key)}
     return Move(**{**data, **places, "parts": tuple(PartMove(**part) for part in data.get("parts") or ())})
 
 
-def _checks_from(data: Mapping[str, Any]) -> ServerChecks:
+def _checks_from(data: Any) -> ServerChecks:
     """AWX passes an empty text on as null."""
+    if not isinstance(data, Mapping):
+        raise TypeError("checks is not a dictionary")
     return decoded(
         ServerChecks, {**encoded(ServerChecks()), **{key: each for key, each in data.items() if each is not None}}
     )
@@ -138,7 +142,9 @@ def place_text(host: str, datastores: Iterable[str]) -> str:
 
 
 def _check_lines(checks: ServerChecks) -> list[str]:
-    """What vCenter answered, on one line. An answer that is missing is not a yes."""
+    """What vCenter warns of and what it did not check, on one line. An answer that is missing is not a yes."""
+    if not checks.warnings and not checks.unchecked:
+        return []
     parts = [f"vCenter checked {plural(checks.checked, 'move')}, and found no fault."] if checks.checked else []
     if checks.warnings:
         more = len(checks.warnings) - MAX_WARNINGS
@@ -149,7 +155,7 @@ def _check_lines(checks: ServerChecks) -> list[str]:
             f"vCenter did not check {plural(checks.unchecked, 'move')}: {checks.why_unchecked.rstrip('.')}. "
             "What only vCenter knows may still prevent them."
         )
-    return [" ".join(parts)] if parts else []
+    return [" ".join(parts)]
 
 
 def _drs_lines(plan: Plan) -> list[str]:

@@ -75,15 +75,14 @@ def test_check_mode_ends_with_what_would_happen() -> None:
     about = {"subject": SUBJECT, "failed": False, "stays": ["ML-9"], "command": "ansible-playbook x", "check": True}
     assert closing_lines({"changed": True}, steps={"plan": plan}, **about) == [
         "Check mode: Evacuation of esx-05 would move 9 VMs with 72 GiB of memory, in 22 s or more. Nothing was moved.",
-        "Targets: 5 to esx-0 (a), 4 to esx-1 (a).",
+        "Targets: 5 to esx-0 (a), 4 to esx-1 (a). Stays, powered off: ML-9.",
         "Cannot move: ML-8.",
-        "Stays, powered off: ML-9.",
         "To do it: ansible-playbook x",
     ]
     longest = {"moves": [planned("ML-1", "esx-1", 50.0, None), planned("ML-2", "esx-1", 1.0, None)]}
     first, second, *_rest = closing_lines({}, steps={"plan": longest}, **about)
     assert "in 50 s or more" in first
-    assert second == "Targets: 2 to esx-1."
+    assert second == "Targets: 2 to esx-1. Stays, powered off: ML-9."
     assert closing_lines({}, steps={"plan": {"moves": []}}, **about) == [
         "Check mode: Evacuation of esx-05 would move no VM."
     ]
