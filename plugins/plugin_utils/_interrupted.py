@@ -38,6 +38,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import R
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING_SECONDS = 10.0  # in which Ansible ends; a signal after that is one more request to end
 PATIENCE_SECONDS = 3.0  # for the answer of the run's process that it starts no further move
 _POLL_SECONDS = 0.05
 
@@ -66,7 +67,7 @@ class Ending:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._interrupted = False
+        self._interrupted: float | None = None  # monotonic time
         self._earlier = {number: signal.getsignal(number) for number in SIGNALS}
 
     def begin(self) -> None:
@@ -77,9 +78,10 @@ class Ending:
         atexit.register(self._end)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._interrupted:
+        now = time.monotonic()
+        if self._interrupted is not None and now < self._interrupted + ENDING_SECONDS:
             return  # Ansible is ending; another signal would cut off what it says last
-        self._interrupted = True
+        self._interrupted = now
         if number != signal.SIGINT:  # the process ends without its exit handlers
             self._end()
         earlier: Any = self._earlier[signal.Signals(number)]
@@ -94,7 +96,7 @@ class Ending:
         if os.getpid() != self._pid:
             return
         notes = list(self._notes())
-        if self._interrupted:
+        if self._interrupted is not None:
             try:
                 lines = last_lines(stopped_runs(notes))
             except (VsphereError, OSError) as error:

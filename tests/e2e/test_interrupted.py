@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.labs import ROOT, Lab, play, playbook_command, playbook_environment, running_lab, started_play
-from tests.measuring import until
+from tests.measuring import PATIENCE, until
 
 pytestmark = pytest.mark.long
 
@@ -34,7 +34,7 @@ def test_the_last_lines_say_what_goes_on_and_it_does(tmp_path: Path, number: sig
         until(lambda: len(flying(lab)) == 8)
         process.send_signal(number)
         sent = time.monotonic()
-        text, _errors = process.communicate(timeout=60)
+        text, _errors = process.communicate(timeout=PATIENCE)
         assert time.monotonic() - sent < MAX_SECONDS
         assert process.returncode == code, text
 
@@ -88,7 +88,7 @@ def test_a_playbook_that_is_interrupted_before_its_run_says_nothing_of_a_run(fas
     # While a module runs: Python ignores the exception of a signal that arrives while Ansible starts a process.
     until(lambda: list(modules.glob("*/AnsiballZ_migration_plan.py")))
     process.send_signal(signal.SIGINT)
-    text, _errors = process.communicate(timeout=60)
+    text, _errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 99, text
     assert "was interrupted. " not in text
     assert "The playbook was interrupted before its run began. No move is in flight, it has not fenced a host" in text
@@ -117,7 +117,7 @@ def test_a_signal_in_the_first_moment_of_the_moves_starts_no_other(
                 process.send_signal(number)
             time.sleep(pause)
         sent = time.monotonic()
-        text, _errors = process.communicate(timeout=60)
+        text, _errors = process.communicate(timeout=PATIENCE)
         assert time.monotonic() - sent < MAX_SECONDS
         named = re.search(r"In flight: (.*)\.", text)
         assert named is not None, text

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import JOURNAL, state_path
-from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import runs_of_note
+from ansible_collections.liveml.vsphere.plugins.plugin_utils import _interrupted
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, runs_of_note
 
 from tests.builders.journals import write_event
 from tests.labs import ROOT
@@ -84,3 +85,15 @@ def test_a_run_that_had_ended_before_the_playbook_began_its_own_is_not_its_run(
     written.close()
     note = {"state_dir": str(tmp_path), "host": "esx-05", "at": "2026-01-31T09:00:00.000Z"}
     assert len(runs_of_note(note)) == seen
+
+
+def test_a_signal_long_after_the_first_one_is_one_more_request_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ansible may lose an interruption, and nobody may be left with a playbook that hears no more signals."""
+    now, heard = [100.0], []
+    monkeypatch.setattr(_interrupted.time, "monotonic", lambda: now[0])
+    ending = Ending()
+    ending._earlier[signal.SIGINT] = lambda *_given: heard.append(now[0])  # type: ignore[assignment]
+    for at in (100.0, 101.0, 109.9, 110.0):
+        now[0] = at
+        ending._interrupt(signal.SIGINT, None)
+    assert heard == [100.0, 110.0]
