@@ -61,10 +61,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         for role in ours:
             wrong += complaints_about(variables, role, self._templar.template, AnsibleUndefinedVariable)
         if not wrong:
-            wrong = infinite_variables(self._values(variables, ours), ours, NUMBERS)
-        if not wrong:
             given = self._values(variables, ours)
-            wrong = [sentence for name in given for sentence in complaints_about_experiments(name, given[name])]
+            wrong = infinite_variables(given, ours, NUMBERS)
+            wrong = wrong or [each for name in given for each in complaints_about_experiments(name, given[name])]
         if wrong:
             return {**result, "failed": True, "msg": " ".join([*dict.fromkeys(wrong), "Nothing was done."])}
         return {**result, "changed": False}
@@ -97,9 +96,9 @@ def complaints_about_experiments(variable: str, given: Any) -> list[str]:
         for key in written
         if key not in options
     ]
-    spec = {variable: {**EXPERIMENT_SPEC["experiments"], "apply_defaults": False}}
     if unknown:
         return unknown
+    spec = {variable: {**EXPERIMENT_SPEC["experiments"], "apply_defaults": False}}
     result = ArgumentSpecValidator(spec).validate({variable: given})
     wrong = [remove_values(each, result._no_log_values) for each in result.error_messages]
     return [f"{each}." if variable in each else f"{variable}: {each}." for each in wrong]
