@@ -63,13 +63,11 @@ func (o *overrides) ReconfigureComputeResourceTask(
 	config := o.vcenter.cluster
 	cluster := config.inventory.cluster(req.This)
 	work := config.tasks.begin(ctx.Session.UserName, cluster, "ReconfigureComputeResource_Task", "reconfigureEx")
-	work.pointOfNoReturn()
-	work.running()
-	go work.run(func() types.BaseMethodFault {
+	task := work.runAtOnce(func() types.BaseMethodFault {
 		return config.change(cluster, req.Spec.(*types.ClusterConfigSpecEx), req.Modify)
 	})
 	return &methods.ReconfigureComputeResource_TaskBody{
-		Res: &types.ReconfigureComputeResource_TaskResponse{Returnval: work.task.Self},
+		Res: &types.ReconfigureComputeResource_TaskResponse{Returnval: task},
 	}
 }
 

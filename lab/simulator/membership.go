@@ -33,10 +33,8 @@ func (o *overrides) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task)
 	m := o.vcenter.membership
 	host := m.inventory.host(req.This)
 	work := m.tasks.begin(ctx.Session.UserName, host, "Destroy_Task", "destroy")
-	work.pointOfNoReturn()
-	work.running()
-	go work.run(func() types.BaseMethodFault { return m.removeHost(host) })
-	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{Returnval: work.task.Self}}
+	task := work.runAtOnce(func() types.BaseMethodFault { return m.removeHost(host) })
+	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{Returnval: task}}
 }
 
 // AddHostTask adds a host that was removed from a cluster.
@@ -48,10 +46,8 @@ func (o *overrides) AddHostTask(ctx *simulator.Context, req *types.AddHost_Task)
 		return body
 	}
 	work := m.tasks.begin(ctx.Session.UserName, cluster, "AddHost_Task", "addHost")
-	work.pointOfNoReturn()
-	work.running()
-	go work.run(func() types.BaseMethodFault { return m.addHost(cluster, req.Spec.HostName, req.AsConnected) })
-	body.Res = &types.AddHost_TaskResponse{Returnval: work.task.Self}
+	task := work.runAtOnce(func() types.BaseMethodFault { return m.addHost(cluster, req.Spec.HostName, req.AsConnected) })
+	body.Res = &types.AddHost_TaskResponse{Returnval: task}
 	return body
 }
 
@@ -79,10 +75,8 @@ func (o *overrides) RegisterVMTask(ctx *simulator.Context, req *types.RegisterVM
 		return body
 	}
 	work := m.tasks.begin(ctx.Session.UserName, folder, "RegisterVM_Task", "registerVm")
-	work.pointOfNoReturn()
-	work.running()
-	go work.run(func() types.BaseMethodFault { return m.register(folder, req) })
-	body.Res = &types.RegisterVM_TaskResponse{Returnval: work.task.Self}
+	task := work.runAtOnce(func() types.BaseMethodFault { return m.register(folder, req) })
+	body.Res = &types.RegisterVM_TaskResponse{Returnval: task}
 	return body
 }
 

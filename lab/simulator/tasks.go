@@ -112,6 +112,14 @@ func (o *operation) run(work func() types.BaseMethodFault) {
 	fault = work()
 }
 
+// runAtOnce carries out the task now, and nobody can cancel it. It returns the task.
+func (o *operation) runAtOnce(work func() types.BaseMethodFault) types.ManagedObjectReference {
+	o.pointOfNoReturn()
+	o.running()
+	go o.run(work)
+	return o.task.Self
+}
+
 // chain joins the events of this task.
 func (o *operation) chain() int32 { return o.task.Info.EventChainId }
 
