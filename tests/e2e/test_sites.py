@@ -16,7 +16,7 @@ import yaml
 from lab.paths import TOPOLOGIES
 from tests.labs import Lab, play, running_lab
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.thorough]  # make test has the same by modules, without a training
 HOST, TRAINS = "esx-01", "ML-cpu-vm-03"
 ELSEWHERE = {
     "GPU-cluster": {"pool_map": {"batch": "ml-training"}, "network_map": {"west-storage": "ml-network"}},
@@ -48,7 +48,7 @@ def experiment(state_dir: Path, purpose: str) -> dict[str, Any]:
     return dict(found)
 
 
-@pytest.mark.parametrize("cluster", ["GPU-cluster", pytest.param("East-cluster", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("cluster", ["GPU-cluster", "East-cluster"])
 def test_a_host_is_evacuated_into_another_cluster_under_training(cluster: str, tmp_path: Path) -> None:
     options = {f"evacuate_host_{name}": value for name, value in ELSEWHERE[cluster].items()}
     options |= {"evacuate_host_name": HOST, "evacuate_host_destination_cluster": cluster}
