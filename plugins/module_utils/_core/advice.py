@@ -47,11 +47,11 @@ VERDICTS: Mapping[str, Advice] = {
     ),
     "stalled": Advice(
         "The training stood still for longer than allowed. No restart and no loss of progress was seen.",
-        "Do not start it again. Check that it still makes progress, and that no program that waits for it has given up.",
+        "Do not start it again. Check that it still makes progress, and that scripts that wait for it still run.",
     ),
     "restarted": Advice(
         "The training did not continue as it was: another process took over, or work is done again.",
-        "Check where it continued. If that is too early, stop it and start it again from a newer checkpoint.",
+        "Check where it continued. If it has a newer checkpoint than that, stop it and start it again from there.",
     ),
     "lost": Advice(
         "The training stopped, and nothing continued it while it was watched.",
@@ -63,8 +63,7 @@ VERDICTS: Mapping[str, Advice] = {
     ),
     "unknown": Advice(
         "It is not known whether the training was interrupted.",
-        "Look at the training itself. If it makes progress, let it run. If it does not run, start it again, from a checkpoint if it "
-        "has one.",
+        "Look at the training itself. If it makes progress, let it run. If not, start it again, from a checkpoint if it has one.",
     ),
 }
 # Of one experiment, and of several.
@@ -113,7 +112,7 @@ _AGAIN = "Then run the same command again"
 FAILURES: Mapping[Failure, Advice] = {
     Failure.CANNOT_LEAVE: Advice(
         "A VM cannot leave, and the others were not moved without it.",
-        f"Remove the reasons above. {_AGAIN}.",
+        f"Change what keeps the VM there, as the line above says. {_AGAIN}.",
     ),
     Failure.PLAN_REFUSED: Advice(
         "The plan was refused. The message above says why.",
@@ -128,11 +127,11 @@ FAILURES: Mapping[Failure, Advice] = {
         f"Wait until it has ended; ansible-playbook liveml.vsphere.status shows it. {_AGAIN}.",
     ),
     Failure.CONNECTION: Advice(
-        "vCenter could not be used. That does not stop a training; a move that had begun may still end.",
+        "vCenter could not be used. Trainings continue without it; a move that had begun may still end.",
         f"Restore the connection. {_AGAIN}: it continues where it stopped.",
     ),
     Failure.LOGIN: Advice(
-        "vCenter refused the login. That does not stop a training.",
+        "vCenter refused the login. Trainings continue without it.",
         f"Correct user and password first, because more attempts may lock the account. {_AGAIN}.",
     ),
     Failure.STATE: Advice(
@@ -157,7 +156,7 @@ FAILURES: Mapping[Failure, Advice] = {
     ),
     Failure.INTERRUPTED: Advice(
         "An experiment was interrupted, so the run counts as failed.",
-        f"Inform its owner. {_AGAIN}: it does the rest.",
+        f"Inform its owner first. {_AGAIN}: it does what is left.",
     ),
     Failure.MAINTENANCE: Advice(
         "The moves are done, but the host did not enter maintenance mode.",
@@ -243,6 +242,8 @@ def do_of(row: Row) -> str:
 def _continued(row: Row) -> Iterator[str]:
     progress = _progress(row)
     yield f"{_stall_sentence(row)}{f', progress {progress}' if progress else ''}."
+    if row.get("unwatched_seconds"):
+        yield f"Nothing watched it for {seconds(row['unwatched_seconds'])}, so a stall in that time is not known."
 
 
 def _stalled(row: Row) -> Iterator[str]:

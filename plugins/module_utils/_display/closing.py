@@ -68,7 +68,7 @@ def _preview(plan: Row, *, subject: str, stays: Sequence[str], command: str) -> 
     at_least = duration_text(_shortest([move["predicted_seconds"] for move in moves]))
     yield (
         f"Check mode: {subject} would move {plural(len(moves), 'VM')} with {memory:.0f} GiB of memory, in {at_least} or more. "
-        "Nothing was moved."
+        "Nothing was moved or fenced."
     )
     targets = Counter((move["target_name"], move["target_fault_domain"]) for move in moves)
     places = [
@@ -155,7 +155,9 @@ def _experiments(experiments: Sequence[Row], room: int) -> Iterator[str]:
     ordered = sorted(experiments, key=lambda each: (WORST_FIRST.index(each["verdict"]), title_of(each)))
     lines: list[list[str]] = []
     for number, each in enumerate(ordered):
-        own = [" ".join(filter(None, (f"{title_of(each)}: {each['verdict']}.", seen_of(each), reason_of(each))))]
+        owner = f"Owner: {each['owner']}." if each.get("owner") and each["verdict"] not in GOOD else ""
+        said = (f"{title_of(each)}: {each['verdict']}.", owner, seen_of(each), reason_of(each))
+        own = [" ".join(filter(None, said))]
         own += [f"  What to do: {do_of(each)}"] if each["verdict"] not in GOOD and number < MAX_BAD else []
         lines.append(own)
     shown = len(lines)
@@ -171,7 +173,7 @@ def _experiments(experiments: Sequence[Row], room: int) -> Iterator[str]:
 def unobserved_text(details: Mapping[str, str]) -> Iterator[str]:
     """In how many VMs no experiment was observed."""
     if details:
-        yield f"No experiment was observed in {plural(len(details), 'VM')}, so nothing is proven about these."
+        yield f"In {plural(len(details), 'other VM')} no experiment was found, so nothing is proven about trainings there."
 
 
 def _list(names: Sequence[str]) -> str:

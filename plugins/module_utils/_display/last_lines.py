@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .._core.untrusted import printable
+from .._run.model import Purpose
 from .._run.overview import RunOverview, RunStatus
 
 NOTHING = (
@@ -16,6 +17,7 @@ NOTHING = (
     "To continue, run the same command again."
 )
 STATUS = "ansible-playbook liveml.vsphere.status"
+RESTORE = "ansible-playbook liveml.vsphere.restore_host"
 
 
 def last_lines(runs: Sequence[RunOverview]) -> list[str]:
@@ -45,12 +47,15 @@ def _lines(run: RunOverview) -> Iterator[str]:
     else:
         yield "No process watches the experiments."
     if run.command:
-        yield f"To continue: {run.command}"
+        when = ", once these moves have ended" if run.status is RunStatus.RUNNING and run.in_flight else ""
+        yield f"To continue{when}: {run.command}"
+        if run.purpose is Purpose.EVACUATE and run.host:
+            yield f"To bring the VMs back instead{when}: {RESTORE} -e restore_host_name={run.host}"
 
 
 def _fence(run: RunOverview) -> Iterator[str]:
     """Whether the host of the run is fenced."""
     if run.host and run.fenced:
-        yield f"{run.host} is fenced by this run, and stays fenced."
+        yield f"{run.host} is fenced by this run, and stays fenced: DRS and people cannot place VMs on it."
     elif run.host:
         yield f"This run has not fenced {run.host}."

@@ -126,7 +126,7 @@ class RunDisplay:
         return f"{clock(at.isoformat())}  {self.summary(now)}"
 
     def summary(self, now: float) -> str:
-        """``3 of 10 moved (47 %), 5 moving, about 24 s left``."""
+        """``3 of 10 moved (47 % of the work), 5 moving, about 24 s left``."""
         flights = self._flights.values()
         parts_done = [
             MoveProgress(flight.predicted, 1.0 if flight.result else flight.percent / 100) for flight in flights
@@ -134,7 +134,7 @@ class RunDisplay:
         started = min((flight.started for flight in flights if flight.started is not None), default=now)
         moved = sum(flight.result is MoveResult.MOVED for flight in flights)
         failed = sum(flight.result not in (None, MoveResult.MOVED) for flight in flights)
-        parts = [f"{moved} of {len(flights)} moved ({100 * share_done(parts_done):.0f} %)"]
+        parts = [f"{moved} of {len(flights)} moved ({100 * share_done(parts_done):.0f} % of the work)"]
         parts += [f"{len(self._in_flight())} moving"]
         parts += [f"{failed} not moved"] if failed else []
         left = seconds_left(parts_done, now - started)
@@ -215,8 +215,10 @@ def text_of(event: Event) -> str | None:
 
 def _text_of_move(event: Event) -> str | None:
     match event:
-        case VmRefused(reasons=reasons):
-            return "refused: " + "; ".join(f"{r.check} ({r.object}): {r.hint}" for r in reasons)
+        case VmRefused(reasons=reasons, blocking=blocking):
+            return f"{'refused' if blocking else 'stays'}: " + "; ".join(
+                f"{r.check} ({r.object}): {r.hint}" for r in reasons
+            )
         case MoveSubmitting(source=source, target=target):
             return f"moving {source.name} → {target.name}"
         case MoveCancelling():

@@ -139,7 +139,7 @@ def statement(experiment: model.Experiment, shared: frozenset[str] = frozenset()
         "uninterrupted": f"{name}: {none}; {same}{', same job' if knows_process else ''}, progress kept; {stall}",
         "completed": f"{name}: {none}; the experiment ran to completion; {stall}",
         "stalled": f"{name}: {f'{same}, but ' if proven else ''}it stalled beyond the budget; {stall}",
-        "restarted": f"{name}: the experiment was restarted: its process, job or progress is not the same as before",
+        "restarted": f"{name}: the experiment was restarted: {_restart(experiment)}",
         "lost": f"{name}: the experiment is lost, and nothing continues it",
         "failed": f"{name}: the experiment failed",
         "unknown": f"{name}: it is not known whether the experiment was interrupted",
@@ -147,6 +147,14 @@ def statement(experiment: model.Experiment, shared: frozenset[str] = frozenset()
     detail = f" ({experiment['detail']})" if experiment["detail"] else ""
     owner = f" Owner: {experiment['owner']}." if experiment["owner"] else ""
     return f"{sentences[experiment['verdict']]}{detail}.{owner}"
+
+
+def _restart(experiment: model.Experiment) -> str:
+    """What shows that an experiment was restarted."""
+    claims = experiment["claims"]
+    if claims["identity"] == "refuted":
+        return "another process or job took over"
+    return "its progress went back" if claims["progress"] == "refuted" else "it did not continue as it was"
 
 
 def artifact_of(entries: Sequence[Entry], evidence: model.Evidence) -> model.Artifact:

@@ -27,11 +27,11 @@ p{margin:.4rem 0}a{color:var(--move)}.lead{color:var(--soft);max-width:50rem}h1+
 .verdict strong{display:block;text-wrap:balance;font-size:1.35rem;line-height:1.3}.verdict strong::first-letter{text-transform:uppercase}
 .verdict .said{color:var(--text);overflow-wrap:anywhere}
 .verdict.good{color:var(--good);background:var(--goodbg)}.verdict.bad{color:var(--bad);background:var(--badbg)}
-.verdict.open{color:var(--open);background:var(--openbg)}.verdict.live{color:var(--move);background:var(--panel)}
+.verdict.open,.verdict.warn{color:var(--open);background:var(--openbg)}.verdict.live{color:var(--move);background:var(--panel)}
 .note{border-left:.3rem solid var(--open);background:var(--panel);padding:.6rem 1rem;margin:.8rem 0;border-radius:0 .4rem .4rem 0;overflow-wrap:anywhere}
 .note.bad{border-color:var(--bad)}
 .todo{list-style:none;margin:.4rem 0 0;padding:0}.todo li{border-left:.3rem solid;padding:.1rem 0 .1rem .9rem;margin:.7rem 0;overflow-wrap:anywhere}
-.todo li.good{border-color:var(--good)}.todo li.bad{border-color:var(--bad)}.todo li.open{border-color:var(--open)}
+.todo li.good{border-color:var(--good)}.todo li.bad{border-color:var(--bad)}.todo li.open,.todo li.warn{border-color:var(--open)}
 .todo .said,.todo .do{display:block}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(10rem,1fr));gap:.8rem;margin:.8rem 0 0;padding:0}
 .tiles div{background:var(--panel);border-radius:.6rem;padding:.7rem 1rem}
@@ -45,7 +45,7 @@ tbody th{font-weight:600;overflow-wrap:anywhere}td.number,th.number{text-align:r
 .nb{white-space:nowrap}.dense th,.dense td{padding:.22rem .6rem}
 .bar{display:block;width:6rem;max-width:100%;height:.45rem;margin:.3rem 0;border-radius:.2rem;background:var(--line)}
 .bar span{display:block;height:100%;border-radius:.2rem;background:var(--move)}td.number .bar{margin-left:auto}
-.is-good{color:var(--good)}.is-bad{color:var(--bad);font-weight:600}.is-open{color:var(--open);font-weight:600}
+.is-good{color:var(--good)}.is-bad{color:var(--bad);font-weight:600}.is-open,.is-warn{color:var(--open);font-weight:600}
 figure{margin:.6rem 0 0}figure svg{width:100%;height:auto;display:block;overflow:visible}
 figure svg *{stroke-linejoin:round;stroke-linecap:butt}figure svg text{font-family:inherit}
 figcaption{color:var(--soft);font-size:.875rem;margin-top:.3rem;overflow-wrap:anywhere}
@@ -82,7 +82,7 @@ thead{display:table-header-group}.verdict,.tiles div{border:1px solid var(--line
 
 MACROS = """\
 {% macro mark(tone) -%}
-{% if tone %}<span aria-hidden="true">{{ {'good': '✓', 'bad': '✕', 'open': '?'}[tone] }}</span>&nbsp;{% endif %}
+{% if tone %}<span aria-hidden="true">{{ {'good': '✓', 'warn': '!', 'bad': '✕', 'open': '?'}[tone] }}</span>&nbsp;{% endif %}
 {%- endmacro %}
 {% macro cell(c) -%}
 {% if c.share is not none %}<span class="bar" aria-hidden="true"><span style="width:{{ '%.0f' % (100 * c.share) }}%"></span></span>{% endif %}

@@ -88,8 +88,8 @@ def notes(evidence: Evidence) -> list[tuple[str, bool]]:
     found = [(sentence, True) for sentence in damage(evidence["journal"])]
     if evidence["vcenter"]["simulated"]:
         text = (
-            "The vCenter is simulated, and so are the durations of moves, except of VMs that a hypervisor moved "
-            "(Moved by). Stalls and progress of experiments were measured."
+            "This was an exercise: the vCenter is simulated, and so are the durations of moves, except where a hypervisor "
+            "moved the VM. What is said about trainings was measured."
         )
         found.append((text, False))
     return found
@@ -113,6 +113,8 @@ def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
         note = tables.stall_cell(stall, watched_seconds(where)).note
         interval = f"{note}; {label(where, shared_names(evidence))}"
     duration = wording.span(run["started"], run["finished"])
+    # Beside a training that was lost, "success" would be read as that of the training.
+    result = "" if run["result"] == "success" else run["result"]
     moved = sum(m["result"] == "moved" for m in moves)
     stay, unseen = len(evidence["refusals"]), len(evidence["unobserved"])
     return [
@@ -125,7 +127,7 @@ def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
         ),
         ("Experiments observed", str(len(experiments)), f"{wording.plural(unseen, 'VM')} without an experiment"),
         ("Longest stall", f"{stall['seconds']:.2f} s" if stall else "not measured", interval),
-        ("Duration of the run", wording.seconds(duration) if duration is not None else "not ended", run["result"]),
+        ("Duration of the run", wording.seconds(duration) if duration is not None else "not ended", result),
     ]
 
 

@@ -22,11 +22,12 @@ SAME_PROCESS = (
     "(for trackers without process information: the same run)."
 )
 _TONES = {"proven": "good", "refuted": "bad", "moved": "good"}
+_VERDICT_TONES = {"unknown": "open", "stalled": "warn", "restarted": "warn"}
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Text of a cell, a smaller ``note`` under it, and a ``tone``: good, bad, open or "" (none).
+    """Text of a cell, a smaller ``note`` under it, and a ``tone``: good, warn, bad, open or "" (none).
 
     ``share`` (0..1) is shown as a bar, and ``link`` is the relative address to which the text leads.
     """
@@ -61,8 +62,8 @@ def printed(table: Table, max_rows: int) -> Table:
 
 
 def tone(verdict: str) -> str:
-    """The tone of a verdict: good, open or bad."""
-    return "good" if verdict in GOOD else "open" if verdict == "unknown" else "bad"
+    """The tone of a verdict: good, open, warn (the training may continue) or bad (it does not)."""
+    return "good" if verdict in GOOD else _VERDICT_TONES.get(verdict, "bad")
 
 
 def experiments_table(evidence: Evidence) -> Table | None:

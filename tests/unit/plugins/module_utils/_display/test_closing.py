@@ -42,7 +42,7 @@ def test_a_run_that_went_well_is_six_lines() -> None:
         "Evacuation of esx-05 succeeded. 2 of 2 VMs moved.",
         "esx-05 is in maintenance mode. Still on it, powered off: ML-9.",
         "GBM gbm_1 in ML-1: uninterrupted. Longest stall 0.41 s (0.33 to 0.45 s), progress 8 % → 21 %.",
-        "No experiment was observed in 1 VM, so nothing is proven about these.",
+        "In 1 other VM no experiment was found, so nothing is proven about trainings there.",
         "Report: /runs/r1/report.html",
         "After the repair: ansible-playbook x",
     ]
@@ -74,7 +74,7 @@ def test_check_mode_ends_with_what_would_happen() -> None:
     plan = {"moves": moves, "refusals": [{"vm_name": "ML-9", "blocking": False}, {"vm_name": "ML-8", "blocking": True}]}
     about = {"subject": SUBJECT, "failed": False, "stays": ["ML-9"], "command": "ansible-playbook x", "check": True}
     assert closing_lines({"changed": True}, steps={"plan": plan}, **about) == [
-        "Check mode: Evacuation of esx-05 would move 9 VMs with 72 GiB of memory, in 22 s or more. Nothing was moved.",
+        "Check mode: Evacuation of esx-05 would move 9 VMs with 72 GiB of memory, in 22 s or more. Nothing was moved or fenced.",
         "Targets: 5 to esx-0 (a), 4 to esx-1 (a). Stays, powered off: ML-9.",
         "Cannot move: ML-8.",
         "To do it: ansible-playbook x",

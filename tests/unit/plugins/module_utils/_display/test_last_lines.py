@@ -18,6 +18,7 @@ RUN = RunOverview(
     result="unfinished", started="2026-01-31T09:00:00.000Z", ended=None, vms=10, moved=2, stopping=True,
     in_flight=("ML-1", "ML-2"), waiting=("ML-9",), left_behind=(), experiments=(), fenced=True, pinned=("ML-1", "ML-2", "ML-3"), pid=4711, command=COMMAND,
 )  # fmt: skip
+BACK = "ansible-playbook liveml.vsphere.restore_host -e restore_host_name=esx-05"
 STATUS = "To see how things stand: ansible-playbook liveml.vsphere.status"
 
 
@@ -26,10 +27,11 @@ def test_a_run_that_goes_on() -> None:
         "Evacuation of esx-05 was interrupted. 2 of 10 moves are done, and no other starts.",
         "In flight: ML-1, ML-2.",
         "Not begun: ML-9.",
-        "esx-05 is fenced by this run, and stays fenced.",
+        "esx-05 is fenced by this run, and stays fenced: DRS and people cannot place VMs on it.",
         "Excluded from DRS until the run is resumed: ML-1, ML-2, ML-3.",
         "Process 4711 watches the experiments until these moves have ended.",
-        f"To continue: {COMMAND}",
+        f"To continue, once these moves have ended: {COMMAND}",
+        f"To bring the VMs back instead, once these moves have ended: {BACK}",
         STATUS,
     ]
 
@@ -58,6 +60,7 @@ def test_a_run_whose_process_has_ended() -> None:
         "This run has not fenced esx-05.",
         "No process watches the experiments.",
     ]
+    assert lines[4:6] == [f"To continue: {COMMAND}", f"To bring the VMs back instead: {BACK}"]
 
 
 def test_a_move_of_vms_fences_nothing_and_a_witness_has_no_command() -> None:
@@ -76,6 +79,6 @@ def test_a_run_that_had_ended_is_told_as_it_ended() -> None:
     )
     assert middle == [
         "No move is in flight, and no process watches the experiments: their verdicts are reached.",
-        "esx-05 is fenced by this run, and stays fenced.",
+        "esx-05 is fenced by this run, and stays fenced: DRS and people cannot place VMs on it.",
     ]
     assert last == f"To finish it: {COMMAND}"

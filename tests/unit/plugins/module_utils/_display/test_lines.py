@@ -98,7 +98,7 @@ def test_the_heartbeat_counts_and_foretells() -> None:
     assert text is not None
     assert text.startswith(f"09:01:00  {moved} of 10 moved (")
     begun = sum(event["event"] == "move_submitting" for event in half)
-    assert f" %), {begun - moved} moving, about " in text
+    assert f" % of the work), {begun - moved} moving, about " in text
     assert text.endswith(" left")
 
 
@@ -107,7 +107,7 @@ def test_what_failed_is_counted_apart() -> None:
     board = RunDisplay()
     for event in events:
         board.hear(*entries([event]))
-    assert board.summary(ORIGIN + 100) == "1 of 2 moved (100 %), 0 moving, 1 not moved, about 1 s left"
+    assert board.summary(ORIGIN + 100) == "1 of 2 moved (100 % of the work), 0 moving, 1 not moved, about 1 s left"
 
 
 def test_a_vm_on_its_way_back_is_moving_and_no_longer_moved() -> None:

@@ -122,7 +122,7 @@ def test_the_end_says_what_happened_the_worst_first_and_what_to_do_next() -> Non
         f"  What to do: {unknown.do}\n\n"
         f"1 experiment was uninterrupted. {good.text}\n"
         f"- job-1 in ML-1 (owner a): Longest stall {stall}, progress 12 % → 40 %.\n\n"
-        "No experiment was observed in 1 VM, so nothing is proven about these.\n\n- esx-05 is fenced.\n\n"
+        "In 1 other VM no experiment was found, so nothing is proven about trainings there.\n\n- esx-05 is fenced.\n\n"
         "To continue: ansible-playbook x\n"
     )
     assert message.report_text == "The report is on awx-1: /runs/R1/report.html"

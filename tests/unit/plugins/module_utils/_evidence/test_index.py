@@ -69,7 +69,7 @@ def test_a_row_says_what_the_report_says(state: Path) -> None:
     (row,) = rows(state)
     said = text(render_index([row], zone=ZONE))
     assert f"Evacuation of esx-05 {NAME} 2026-01-31 10:00:00 CET (09:00:00 UTC) 74 s ✓ success" in said
-    assert "✕ 1 stalled, 2 uninterrupted 7.50 s 7.47 to 7.53 s" in said
+    assert "! 1 stalled, 2 uninterrupted 7.50 s 7.47 to 7.53 s" in said
     assert f'href="runs/{NAME}/report.html"' in render_index([row])
 
 
@@ -247,7 +247,7 @@ def test_a_maintenance_counts_the_worst_verdict_of_each_experiment() -> None:
     )
     said = text(render_index([back, out], zone=ZONE))
     assert "esx-05 us-west-2b ✓ 2026-01-01 10:00:00 CET (09:00:00 UTC) success" in said
-    assert "49.0 h 8 moved, 7 moved back ✕ 1 stalled, 1 uninterrupted 6.00 s 5.90 to 6.20 s" in said
+    assert "49.0 h 8 moved, 7 moved back ! 1 stalled, 1 uninterrupted 6.00 s 5.90 to 6.20 s" in said
     unknown = text(render_index([a_run("restore", 3, verdicts=None, judged=(), stall=None), out], zone=ZONE))
     assert "? 2 uninterrupted 1 run without evidence" in unknown
     assert "? not in these runs not ended 8 moved" in text(render_index([out], zone=ZONE))
