@@ -67,9 +67,9 @@ def _file_drifts(move: Move, vm: VmState, estate: Estate) -> Iterator[str]:
             yield f"{part.label} is on another datastore than {part.source_name}"
         if part.moves and place != part.target:
             arriving[part.target] += part.size
+    names = {part.target: part.target_name for part in move.parts}
     for moid, size in arriving.items():
-        known = estate.datastores.get(moid)
-        name = next(part.target_name for part in move.parts if part.target == moid)
+        known, name = estate.datastores.get(moid), names[moid]
         if known is None or move.target not in known.hosts or not known.in_service:
             yield f"{move.target_name} cannot put files on the datastore {name}"
         elif known.free_bytes is not None and known.free_bytes < size:
