@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 import requests
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import driverless_ai
 
 from tests.builders.sources import observed, settings
 from tests.doubles.servers import Answering, serving
@@ -69,6 +70,8 @@ def other() -> Iterator[tuple[type[Recorder], str]]:
 def client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "driverlessai", SimpleNamespace(Client=Client))
     monkeypatch.setattr(requests.Session, "send", requests.Session.send)
+    # A port may be one that a server of an earlier test had.
+    monkeypatch.setattr(driverless_ai, "_allowed", set())
 
 
 def detail(url: str) -> str:
