@@ -30,7 +30,7 @@ from typing import Any
 from ansible import context
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import VsphereError
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.own_files import read_own
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.last_lines import last_lines
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.interrupted import last_lines
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import utc_now
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunOverview, RunStatus, overviews

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The state directory: one folder per run, and a lock so that one process at a time works for a host.
+"""The state directory: one folder per run, and what its journals say together. ``locks.py`` has the locks.
 
 ``<state_dir>/runs/<run_id>/journal.jsonl`` and ``samples.jsonl``; ``<state_dir>/locks/<key>.lock``;
 ``<state_dir>/homes_cleared.jsonl``, one line per home that an operator cleared, because journals are evidence and never change.

@@ -15,9 +15,8 @@ from typing import Any
 
 from .._core.errors import CallFailed, TaskTimeout
 from .._core.untrusted import text
-from .client import Client
+from .client import Client, fault_name
 from .estate import Checked
-from .following import fault_name
 from .inventory import Rows, read_objects
 
 CHECKS_AT_ONCE = 8  # of vCenter's tasks

@@ -316,11 +316,16 @@ def translated(what: str, error: Exception) -> Exception:
             else "vCenter does not say which privilege is missing",
         )
     if isinstance(error, vmodl.MethodFault):
-        name = type(error).__name__.rsplit(".", 1)[-1]
+        name = fault_name(error)
         return CallFailed(f"vCenter could not {what}: {name} ({short(error)})", fault=name)
     if _is_no_answer(error):
         return ConnectError(f"The connection to vCenter was lost ({short(error)})", hint="Run the same playbook again")
     return error
+
+
+def fault_name(error: Any) -> str:
+    """The class name of a fault, ``InvalidState``."""
+    return type(error).__name__.rsplit(".", 1)[-1]
 
 
 def missing_privileges(error: Any) -> str:

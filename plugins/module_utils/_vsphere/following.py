@@ -15,7 +15,7 @@ from typing import Any
 
 from .._core.errors import CallFailed, ConnectError, LoginRefused
 from .._core.untrusted import printable
-from .client import Client, missing_privileges
+from .client import Client, fault_name, missing_privileges
 from .estate import Power
 from .faults import MISSING_PRIVILEGE, is_gone
 from .news import Fault, PlacementUpdate, TaskUpdate, Update
@@ -178,8 +178,3 @@ def _message(error: Any) -> str:
     """The server's message; of a missing permission the privileges, which the message may not name."""
     privileges = missing_privileges(error) if isinstance(error, vim.fault.NoPermission) else ""
     return f"{MISSING_PRIVILEGE} {privileges}" if privileges else printable(str(error.msg or "")[:MAX_MESSAGE])
-
-
-def fault_name(error: Any) -> str:
-    """The class name of a fault, ``InvalidState``."""
-    return type(error).__name__.rsplit(".", 1)[-1]

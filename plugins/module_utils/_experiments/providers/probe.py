@@ -26,8 +26,8 @@ from ..._core.servers import is_host, is_number
 from ..._core.untrusted import parsed, quoted, text, values_in
 from ..._core.urls import without_secrets
 from ..model import Sample
+from .connection import BLOCK, Address, Line, Rest
 from .credentials import without_repeated, written_forms
-from .lines import BLOCK, Address, Line, Rest
 from .questions import LOST, PATIENCE, Asking, Wait
 
 MAX_BYTES = 1 << 20  # of one line of a program

@@ -32,7 +32,6 @@ from ..model import (
 )
 from .base import Seen, Target, advancing, progress_at
 from .over_http import HttpSession, UnusableAnswer, UrlSource, sampled, unusable
-from .pages import kept_url, mark_of, whole_url
 from .probe import (
     JSON,
     REQUEST_SECONDS,
@@ -44,6 +43,7 @@ from .probe import (
     UnusableAddress,
     endpoint_of,
 )
+from .queries import kept_url, mark_of, whole_url
 
 try:
     from prometheus_client.parser import text_string_to_metric_families

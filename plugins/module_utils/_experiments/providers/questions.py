@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .lines import Line, is_whole, tcp_info
+from .connection import Line, is_whole, tcp_info
 
 PATIENCE = 0.12  # seconds before a question is asked again; more at a server that usually takes longer
 KNOCK_SECONDS = 0.02  # between two connections that are not accepted

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import lines, questions
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import connection, questions
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import Endpoint, Probe
 
 from tests.builders.certificates import pem
@@ -328,19 +328,19 @@ def test_an_interrupted_question_ends(guest: Callable[..., Guest]) -> None:
     ],
 )
 def test_whether_an_answer_is_whole(data: bytes, whole: bool) -> None:
-    assert lines.is_whole(data) is whole
+    assert connection.is_whole(data) is whole
 
 
 def test_tcp_info_counts_nothing_sent_again_on_a_calm_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         one = socket.create_connection(listener.getsockname())
-        known = lines.tcp_info(one)
+        known = connection.tcp_info(one)
         one.close()
     if known is None:
         pytest.skip("this operating system does not report TCP_INFO")
     assert known.resent == 0
     assert 0 <= known.round_trip < 1
-    assert lines.tcp_info(one) is None, "a closed socket"
+    assert connection.tcp_info(one) is None, "a closed socket"
 
 
 class Knock:

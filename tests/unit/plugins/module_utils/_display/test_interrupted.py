@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.last_lines import last_lines
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.interrupted import last_lines
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunOverview, RunStatus
 
