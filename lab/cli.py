@@ -20,6 +20,7 @@ from lab.errors import LabError
 from lab.lifecycle import current, down, up
 from lab.live.bridge import run_inside
 from lab.paths import DEFAULT_STATE, DEFAULT_TOPOLOGY
+from lab.simulator_client import of_vcenter
 from lab.topology import DRS_LEVELS
 
 USERS = ("vcenter", "restricted", "operator")
@@ -61,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     start.add_argument("--no-guests", action="store_true", help="start no H2O-3 servers")
     env = commands.add_parser("env", help="print the environment of a running lab as shell commands")
     env.add_argument("--user", choices=USERS, default="vcenter", help="whose login (default: %(default)s)")
+    env.add_argument("--vcenter", metavar="NAME", help="of another vCenter of the lab (default: the first one)")
     stop = commands.add_parser(
         "down", help="stop the lab and remove its state folder; does nothing if no lab is running"
     )
@@ -85,6 +87,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.command == "env":
         found = current(state)
+        if options.vcenter is not None:
+            found = of_vcenter(found, options.vcenter)
         login = {"VMWARE_USER": found[options.user]["user"], "VMWARE_PASSWORD": found[options.user]["password"]}
         print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in {**found["env"], **login}.items()))
         return 0

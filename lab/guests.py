@@ -32,13 +32,15 @@ class Launcher:
 class Server:
     """A server of the lab: its VM, the address it answers on, the folder of all its files, and what it trains.
 
-    ``nodes`` are the addresses of all nodes of its cloud, including its own; empty if it is a cloud of its own.
+    ``nodes`` are the addresses of all nodes of its cloud, including its own; empty if it is a cloud of its own. ``vcenter`` is
+    the name of the vCenter where the VM is at first.
     """
 
     vm: str
     address: str
     folder: Path
     spec: Guest
+    vcenter: str
     nodes: tuple[str, ...] = ()
 
     @property
@@ -67,12 +69,13 @@ class Server:
 
 @dataclass(frozen=True)
 class Machine:
-    """A real VM of the lab: the VM it stands for, the address it answers on, its folder, and what runs in it."""
+    """A real VM of the lab: the VM it stands for and its vCenter, the address it answers on, its folder, and what runs in it."""
 
     vm: str
     address: str
     folder: Path
     spec: LiveSpec
+    vcenter: str
 
     @property
     def url(self) -> str:
@@ -151,25 +154,25 @@ def cloud_nodes(topology: Topology, claim: Claim) -> dict[str | None, tuple[str,
 def place_guests(
     topology: Topology, claim: Claim, state: Path, supply: Supply
 ) -> tuple[list[dict[str, Any]], list[Server], list[Machine]]:
-    """Give every VM its guest: an address, a name, and what really runs in it if ``supply`` has what that needs.
+    """Give every VM of a vCenter its guest: an address, a name, and what really runs in it if ``supply`` has what that needs.
 
     Returns the VMs of the simulator's configuration, the servers, and the real VMs.
     """
     vms, servers, machines = [], [], []
-    clouds = cloud_nodes(topology, claim)
+    clouds, vcenter = cloud_nodes(topology, claim), topology.sddc["name"]
     for vm, number, spec in zip(topology.vms, topology.numbers, topology.guests, strict=True):
         address = GUEST if is_bridged(spec) else claim.address(number)
         plain = dict(vm)
         guest = {"address": address, "hostname": hostname(vm["name"]), "stun_seconds": plain.pop("stun_seconds")}
         folder = state / "guests" / address
         if isinstance(spec, Guest) and supply.launcher is not None:
-            server = Server(vm["name"], address, folder, spec, clouds.get(spec.cloud, ()))
+            server = Server(vm["name"], address, folder, spec, vcenter, clouds.get(spec.cloud, ()))
             server.prepare()
             servers.append(server)
             guest |= process_entry(supply.launcher, server, state)
         elif isinstance(spec, LiveSpec) and spec in supply.live:
             folder.mkdir(mode=0o700, parents=True)
-            machines.append(Machine(vm["name"], address, folder, spec))
+            machines.append(Machine(vm["name"], address, folder, spec, vcenter))
             equipment, kept = supply.live[spec]
             guest |= live_entry(equipment, spec, folder, state, kept)
         vms.append({**plain, "guest": guest})

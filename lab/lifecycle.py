@@ -131,13 +131,15 @@ def start(state: Path, requested: dict[str, Any], topology: Topology) -> dict[st
     # The folder may be inside a checkout; git must ignore it.
     folder.write_private(state / ".gitignore", "*\n")
     cache = cache_dir()
-    if requested["guests"] and any(map(is_bridged, topology.guests)):
+    if requested["guests"] and any(map(is_bridged, topology.all_guests)):
         check_taps()
     supply = supplied(topology, cache, state) if requested["guests"] else Supply()
     binary = simulator_binary(cache, state)
     with claimed(topology) as claim:
-        vms, servers, machines = place_guests(topology, claim, state, supply)
-        config = configuration(topology, vms, state, requested["time_scale"])
+        placed = [place_guests(each, claim, state, supply) for each in topology.vcenters]
+        servers = [server for _, found, _ in placed for server in found]
+        machines = [machine for _, _, found in placed for machine in found]
+        config = configuration(topology, [vms for vms, _, _ in placed], state, requested["time_scale"])
         folder.write_private(state / folder.CONFIG, json.dumps(config, indent=1))
         command = [str(binary), "--config", str(state / folder.CONFIG)]
         process = start_detached(command, state, state / folder.LOG, claim.fds())
@@ -149,7 +151,9 @@ def start(state: Path, requested: dict[str, Any], topology: Topology) -> dict[st
         work = [partial(start_trainings, server, flights_csv(cache), check) for server in servers]
         await_all([*work, *(partial(await_training, machine, check) for machine in machines)], state)
     except LabError as error:
-        raise LabError(f"{error}{logs(state, [guest.log for guest in (*servers, *machines)])}") from error
+        raise LabError(
+            f"{error}{logs(state, [*(each.log for each in servers), *(each.log for each in machines)])}"
+        ) from error
     folder.write_marker(state, folder.Marker(marker.up_pid, marker.up_started, requested, answer))
     say(f"up after {time.monotonic() - began:.1f} s")
     return answer
@@ -157,7 +161,7 @@ def start(state: Path, requested: dict[str, Any], topology: Topology) -> dict[st
 
 def supplied(topology: Topology, cache: Path, state: Path) -> Supply:
     """Everything that the real guests of a topology start from; what is missing is made."""
-    specs = [spec for spec in topology.guests if spec is not None]
+    specs = topology.all_guests
     launcher = None
     if any(isinstance(spec, Guest) for spec in specs):
         flights_csv(cache)
@@ -173,8 +177,8 @@ def supplied(topology: Topology, cache: Path, state: Path) -> Supply:
 @contextmanager
 def claimed(topology: Topology) -> Iterator[Any]:
     """Claim guest addresses; at the end this process releases them, and processes that inherited the claim keep it."""
-    real = {spec.port for spec in topology.guests if isinstance(spec, LiveSpec)}
-    claim = claim_addresses(list(topology.numbers), sorted({API_PORT, *real}))
+    real = {spec.port for spec in topology.all_guests if isinstance(spec, LiveSpec)}
+    claim = claim_addresses(topology.all_numbers, sorted({API_PORT, *real}))
     try:
         yield claim
     finally:
@@ -201,7 +205,7 @@ def await_ready(process: subprocess.Popen[bytes], state: Path) -> dict[str, Any]
 def check_guest(process: subprocess.Popen[bytes], control: str, guest: Server | Machine) -> None:
     """Fail if the simulated vCenter, the server or the real VM has ended."""
     check_alive(process)
-    if guest_state(control, guest.vm) == "dead":
+    if guest_state(control, guest.vcenter, guest.vm) == "dead":
         raise LabError(f"the {'H2O-3 server' if isinstance(guest, Server) else 'real VM'} of {guest.vm} ended")
 
 

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import secrets
 import ssl
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -29,13 +31,24 @@ def password() -> str:
     return "Aa1-" + secrets.token_urlsafe(18)
 
 
-def configuration(topology: Topology, vms: list[dict[str, Any]], state: Path, time_scale: float) -> dict[str, Any]:
-    """The ``--config`` document. ``vms`` have their guests."""
+def configuration(
+    topology: Topology, vms: list[list[dict[str, Any]]], state: Path, time_scale: float
+) -> dict[str, Any]:
+    """The ``--config`` document. ``vms`` has the VMs of each vCenter, with their guests."""
+    common = {
+        "state_dir": str(state),
+        "time_scale": time_scale,
+        "guest_login": {"user": GUEST_USER, "password": password()},
+    }
+    first, *others = ({**one_vcenter(each, own), **common} for each, own in zip(topology.vcenters, vms, strict=True))
+    return {**first, "control": {"listen": "127.0.0.1:0"}, "vcenters": others}
+
+
+def one_vcenter(topology: Topology, vms: list[dict[str, Any]]) -> dict[str, Any]:
+    """The part of the document that describes one vCenter. Its passwords are its own, also of users with the same name."""
     sddc = {key: value for key, value in topology.sddc.items() if key not in ("name", "time_scale")}
     return {
         **sddc,
-        "state_dir": str(state),
-        "time_scale": time_scale,
         "vcenter": {
             "name": topology.sddc["name"],
             "user": ADMINISTRATOR,
@@ -44,16 +57,13 @@ def configuration(topology: Topology, vms: list[dict[str, Any]], state: Path, ti
         },
         "restricted": {"user": RESTRICTED, "password": password()},
         "operator": {"user": OPERATOR, "password": password()},
-        "control": {"listen": "127.0.0.1:0"},
-        "guest_login": {"user": GUEST_USER, "password": password()},
         "vms": vms,
     }
 
 
-def connection_details(ready: dict[str, Any], state: Path) -> dict[str, Any]:
-    """What ``up`` prints, made from ``ready.json``."""
-    vcenter = ready["vcenter"]
-    env = {
+def environment(vcenter: dict[str, Any]) -> dict[str, str]:
+    """The variables with which playbooks use a vCenter."""
+    return {
         "VMWARE_HOST": vcenter["host"],
         "VMWARE_USER": vcenter["user"],
         "VMWARE_PASSWORD": vcenter["password"],
@@ -63,16 +73,35 @@ def connection_details(ready: dict[str, Any], state: Path) -> dict[str, Any]:
         # The guests are processes of this machine. Real guests are not, so without this they are not asked.
         "LIVEML_VSPHERE_ALLOWED_NETWORKS": "127.0.0.0/8",
     }
+
+
+def connection_details(ready: dict[str, Any], state: Path) -> dict[str, Any]:
+    """What ``up`` prints, made from ``ready.json``."""
     return {
-        "vcenter": {key: vcenter[key] for key in ("host", "port", "user", "password", "ca_file")},
+        "vcenter": ready["vcenter"],
         "restricted": {key: ready["restricted"][key] for key in ("user", "password")},
         "operator": {key: ready["operator"][key] for key in ("user", "password")},
         "guest": {key: ready["guest"][key] for key in ("user", "password")},
+        "vcenters": ready["vcenters"],
         "control": ready["control"],
-        "env": env,
+        "env": environment(ready["vcenter"]),
         "pid": ready["pid"],
         "state": str(state),
     }
+
+
+def of_vcenter(answer: dict[str, Any], name: str) -> dict[str, Any]:
+    """What ``up`` printed, with another vCenter and its users in the place of the first one.
+
+    Raises:
+        LabError: there is no other vCenter with this name.
+    """
+    other = answer["vcenters"].get(name)
+    if other is None:
+        known = ", ".join(sorted(answer["vcenters"])) or "none"
+        raise LabError(f"the lab has no other vCenter {name!r}; it has {known}")
+    users = {user: other[user] for user in ("restricted", "operator")}
+    return {**answer, "vcenter": other, **users, "env": environment(other)}
 
 
 def get(url: str, ca_file: str | None, timeout: float) -> bytes:
@@ -100,12 +129,25 @@ def check_answers(answer: dict[str, Any], timeout: float = 10.0) -> None:
             get(url, ca_file, timeout)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise LabError(f"{url} does not answer: {error}") from error
+    for name, other in answer["vcenters"].items():
+        check_certificate(name, other, timeout)
 
 
-def guest_state(control: str, vm: str) -> str:
+def check_certificate(name: str, vcenter: dict[str, Any], timeout: float) -> None:
+    """Check that a vCenter shows its certificate, which may have expired."""
+    where = (vcenter["host"], vcenter["port"])
+    try:
+        shown = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(where, timeout=timeout))
+    except OSError as error:
+        raise LabError(f"the vCenter {name} does not answer: {error}") from error
+    if hashlib.sha256(shown).hexdigest() != vcenter["thumbprint_sha256"].replace(":", "").lower():
+        raise LabError(f"another program answers on port {vcenter['port']} in the place of the vCenter {name}")
+
+
+def guest_state(control: str, vcenter: str, vm: str) -> str:
     """State of the process in a VM: running, frozen, dead or none."""
     try:
-        state = json.loads(get(f"{control}/v1/state", None, 10.0))
+        state = json.loads(get(f"{control}/v1/state?vcenter={urllib.parse.quote(vcenter)}", None, 10.0))
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise LabError(f"{control}/v1/state does not answer: {error}") from error
     return str(state["vms"][vm]["guest"]["state"])

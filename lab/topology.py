@@ -45,6 +45,8 @@ DEVICES = (
 )  # fmt: skip
 MAX_REAL_VMS = 2  # each emulates a processor
 GUEST_NUMBERS = range(1, 255)
+VERSION = re.compile(r"\d+\.\d+\.\d+")
+SHORT = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")  # it is a part of file names
 
 RULE = {
     "name": TEXT,
@@ -154,9 +156,11 @@ H2O3 = {
     "cloud": nullable(TEXT),
     "train": Field("a mapping or a list of mappings", lambda v: isinstance(v, dict | list)).optional([]),
 }
-TOPOLOGY = {
+VCENTER = {
     "name": TEXT.optional("vcenter.lab"),
-    "time_scale": POSITIVE.optional(1.0),
+    "version": Field("a version such as 8.0.3", lambda v: isinstance(v, str) and bool(VERSION.fullmatch(v))).optional(
+        "8.0.3"
+    ),
     "link_mbit": COUNT.optional(10_000),
     "storage_mb_s": COUNT.optional(1000),
     "language": one_of("en", "de").optional("en"),
@@ -171,6 +175,21 @@ TOPOLOGY = {
     "hosts": list_of(MAPPING),
     "vms": list_of(MAPPING),
 }
+TOPOLOGY = {
+    "name": VCENTER["name"],
+    "time_scale": POSITIVE.optional(1.0),
+    **VCENTER,
+    "vcenters": list_of(MAPPING),
+}
+OTHER = {
+    **VCENTER,
+    "name": Field(
+        "a name of small letters, digits and hyphens", lambda v: isinstance(v, str) and bool(SHORT.fullmatch(v))
+    ),
+    "certificate": one_of("valid", "expired").optional("valid"),
+    "wan": MAPPING.optional({}),
+}
+WAN = {"mbit": COUNT.optional(10_000), "latency_ms": NOT_NEGATIVE.optional(10)}
 DEFAULTS = {"host": MAPPING.optional({}), "vm": MAPPING.optional({})}
 
 
@@ -187,12 +206,31 @@ class Guest:
 
 @dataclass(frozen=True)
 class Topology:
-    """A checked topology. ``vms[i]`` has guest number ``numbers[i]``, and the server or real VM ``guests[i]`` or None."""
+    """A checked topology. ``vms[i]`` has guest number ``numbers[i]``, and the server or real VM ``guests[i]`` or None.
+
+    All of it belongs to the first vCenter; ``others`` are the topologies of the others.
+    """
 
     sddc: dict[str, Any]
     vms: tuple[dict[str, Any], ...]
     numbers: tuple[int, ...]
     guests: tuple[Guest | LiveSpec | None, ...]
+    others: tuple[Topology, ...] = ()
+
+    @property
+    def vcenters(self) -> tuple[Topology, ...]:
+        """One topology for each vCenter; that of the first one is first."""
+        return self, *self.others
+
+    @property
+    def all_guests(self) -> list[Guest | LiveSpec]:
+        """Servers and real VMs of all vCenters."""
+        return [guest for each in self.vcenters for guest in each.guests if guest is not None]
+
+    @property
+    def all_numbers(self) -> list[int]:
+        """Guest numbers of all vCenters."""
+        return [number for each in self.vcenters for number in each.numbers]
 
     @property
     def drs(self) -> str:
@@ -200,7 +238,7 @@ class Topology:
         return str(self.sddc["clusters"][0]["drs"])
 
     def with_drs(self, level: str) -> Topology:
-        """The topology with another automation of DRS, the same in all clusters."""
+        """The topology with another automation of DRS, the same in all clusters of the first vCenter."""
         clusters = [each if each["standalone"] else {**each, "drs": level} for each in self.sddc["clusters"]]
         return replace(self, sddc={**self.sddc, "clusters": clusters})
 
@@ -223,6 +261,33 @@ def load(path: Path) -> Topology:
 def parse(document: Any) -> Topology:
     """Check a topology that has been parsed; see :func:`load`."""
     top = read("the file", document, TOPOLOGY)
+    given = read_all("vcenters", top.pop("vcenters"), OTHER)
+    topology = replace(parse_vcenter(top), others=tuple(parse_other(index, each) for index, each in enumerate(given)))
+    check_unique("names of vCenters", [each.sddc["name"] for each in topology.vcenters], "rename one")
+    check_unique("guest numbers", topology.all_numbers, "set guest_number")
+    check_real(
+        [
+            (vm["name"], guest)
+            for each in topology.vcenters
+            for vm, guest in zip(each.vms, each.guests, strict=True)
+            if isinstance(guest, LiveSpec)
+        ]
+    )
+    return topology
+
+
+def parse_other(index: int, given: dict[str, Any]) -> Topology:
+    """The SDDC of another vCenter. Errors name the vCenter after the place in it."""
+    place = name_place("vcenters", index, given)
+    given["wan"] = read(f"{place}.wan", given["wan"], WAN)
+    try:
+        return parse_vcenter(given)
+    except LabError as error:
+        raise LabError(f"{error} (in {place})") from error
+
+
+def parse_vcenter(top: dict[str, Any]) -> Topology:
+    """Check the SDDC of one vCenter, whose keys have been read."""
     defaults = read("defaults", top.pop("defaults"), DEFAULTS)
     check_keys("defaults.host", defaults["host"], HOST)
     check_keys("defaults.vm", defaults["vm"], VM)
@@ -239,9 +304,7 @@ def parse(document: Any) -> Topology:
         vm["disks"] = read_disks(vm)
     check_whole(top, vms)
     guests = tuple(read_real(vm["name"], vm.pop("h2o3"), vm.pop("qemu")) for vm in vms)
-    check_bridged(vm["name"] for vm, guest in zip(vms, guests, strict=True) if is_bridged(guest))
     numbers = tuple(guest_number(vm) for vm in vms)
-    check_unique("guest numbers", numbers, "set guest_number")
     for vm in vms:
         if vm["memory_used_gb"] is None:
             vm["memory_used_gb"] = vm["memory_gb"] if vm["power"] == "on" else 0
@@ -332,11 +395,14 @@ def is_bridged(guest: Guest | LiveSpec | None) -> bool:
     return isinstance(guest, LiveSpec) and guest.bridged
 
 
-def check_bridged(names: Iterable[str]) -> None:
-    """Fail on several VMs on the bridge."""
-    found = list(names)
-    if len(found) > 1:
-        raise LabError(f"topology: {len(found)} VMs have network: bridge, at most one may: {', '.join(found)}")
+def check_real(machines: list[tuple[str, LiveSpec]]) -> None:
+    """Fail on too many real VMs, and on several of them on the bridge."""
+    names = [name for name, _ in machines]
+    bridged = [name for name, spec in machines if spec.bridged]
+    if len(names) > MAX_REAL_VMS:
+        raise LabError(f"topology: {len(names)} VMs have qemu, at most {MAX_REAL_VMS} may: {', '.join(names)}")
+    if len(bridged) > 1:
+        raise LabError(f"topology: {len(bridged)} VMs have network: bridge, at most one may: {', '.join(bridged)}")
 
 
 def guest_number(vm: dict[str, Any]) -> int:
@@ -432,9 +498,6 @@ def check_vms(top: dict[str, Any], vms: list[dict[str, Any]], sites: dict[str, s
                 raise LabError(f"topology: {place} has {kind} but is not powered on; set power: on")
         if vm["h2o3"] is not None and vm["qemu"] is not None:
             raise LabError(f"topology: {place} has h2o3 and qemu; choose one")
-    real = [vm["name"] for vm in vms if vm["qemu"] is not None]
-    if len(real) > MAX_REAL_VMS:
-        raise LabError(f"topology: {len(real)} VMs have qemu, at most {MAX_REAL_VMS} may: {', '.join(real)}")
 
 
 def check_rules(top: dict[str, Any], vms: list[str], hosts: list[str]) -> None:

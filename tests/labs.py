@@ -22,6 +22,7 @@ import pytest
 from ansible.module_utils import basic
 
 from lab.control import Control
+from lab.simulator_client import of_vcenter
 from tests.measuring import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,12 +31,16 @@ ENVIRONMENT = dict(os.environ)
 
 
 class Lab(Control):
-    """A running lab: its environment variables and its control endpoint."""
+    """A running lab: its environment variables and its control endpoint, as one of its vCenters is reached."""
 
-    def __init__(self, answer: dict[str, Any]) -> None:
-        super().__init__(answer["control"])
+    def __init__(self, answer: dict[str, Any], vcenter: str | None = None) -> None:
+        super().__init__(answer["control"], vcenter)
         self.answer = answer
         self.env: dict[str, str] = answer["env"]
+
+    def other(self, name: str) -> Lab:
+        """The same lab with another of its vCenters in the place of the first one."""
+        return Lab(of_vcenter(self.answer, name), name)
 
     def where(self) -> dict[str, str]:
         """Host by VM name, as the lab's own account has it."""

@@ -75,9 +75,13 @@ func (b *builder) build() error {
 func (b *builder) describe() {
 	about := &b.content().About
 	about.Name = "VMware vCenter Server (simulator)"
-	about.FullName = fmt.Sprintf("VMware vCenter Server 8.0.3 (%s)", strings.Join(b.movers(), "; "))
+	version := b.config.Version
+	if version == "" {
+		version = defaultVersion
+	}
+	about.FullName = fmt.Sprintf("VMware vCenter Server %s (%s)", version, strings.Join(b.movers(), "; "))
 	about.InstanceUuid = uuid.NewString()
-	about.Version, about.Build, about.ApiVersion = "8.0.3", "24022515", "8.0.3.0"
+	about.Version, about.Build, about.ApiVersion = version, "24022515", version+".0"
 }
 
 // movers names what moves VMs: the simulator, and the hypervisors of real VMs.

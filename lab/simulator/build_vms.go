@@ -25,6 +25,7 @@ func (b *builder) buildVMs(ctx *simulator.Context) error {
 			return fmt.Errorf("VM %q: unknown folder %q or pool %q", spec.Name, spec.Folder, spec.Pool)
 		}
 		b.specs[vm.Self.Value] = spec
+		identify(vm)
 		b.size(vm, spec)
 		b.report(vm, spec)
 		vm.Runtime.Host, vm.Summary.Runtime.Host = &host.Self, &host.Self
@@ -130,6 +131,13 @@ func virtualDisk(
 	}
 	made.Backing = backing
 	return &made
+}
+
+// identify gives the VM UUIDs of its own: the simulator gives the first VM of every vCenter the same ones.
+func identify(vm *simulator.VirtualMachine) {
+	instance, bios := uuid.NewString(), uuid.NewString()
+	vm.Config.InstanceUuid, vm.Summary.Config.InstanceUuid = instance, instance
+	vm.Config.Uuid, vm.Summary.Config.Uuid = bios, bios
 }
 
 func (b *builder) size(vm *simulator.VirtualMachine, spec *VM) {

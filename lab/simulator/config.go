@@ -161,7 +161,13 @@ func (v *VM) memoryUsed() float64 {
 // hasTools reports whether VMware Tools run in the VM.
 func (v *VM) hasTools() bool { return v.Tools == nil || *v.Tools }
 
-// Config is the whole simulated SDDC.
+// WAN is the line between a vCenter's site and the site of the first vCenter.
+type WAN struct {
+	Mbit      int     `json:"mbit"`
+	LatencyMS float64 `json:"latency_ms"` // of a round trip
+}
+
+// Config is the whole simulated SDDC of one vCenter. That of the first one has those of the others.
 type Config struct {
 	StateDir    string       `json:"state_dir"`
 	TimeScale   float64      `json:"time_scale"`
@@ -173,6 +179,10 @@ type Config struct {
 	LinkMbit    int          `json:"link_mbit"`
 	StorageMBs  int          `json:"storage_mb_s"` // at which a disk is copied, in MB/s
 	Language    string       `json:"language"`     // of the texts of faults: en or de
+	Version     string       `json:"version"`      // of the vCenter
+	Certificate string       `json:"certificate"`  // valid or expired
+	WAN         *WAN         `json:"wan"`          // nil for the first vCenter
+	VCenters    []*Config    `json:"vcenters"`
 	Datacenters []Datacenter `json:"datacenters"`
 	Clusters    []Cluster    `json:"clusters"`
 	Datastores  []Attached   `json:"datastores"`
@@ -186,12 +196,22 @@ func readConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := &Config{TimeScale: 1, LinkMbit: 10000, StorageMBs: 1000, Language: "en"}
+	config := &Config{TimeScale: 1, LinkMbit: 10000, StorageMBs: 1000, Language: "en", Version: defaultVersion}
 	if err := json.Unmarshal(data, config); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return config, config.check()
+	for _, each := range config.all() {
+		if err := each.check(); err != nil {
+			return nil, fmt.Errorf("vCenter %s: %w", each.VCenter.Name, err)
+		}
+	}
+	return config, nil
 }
+
+const defaultVersion = "8.0.3"
+
+// all are the configurations of all vCenters.
+func (c *Config) all() []*Config { return append([]*Config{c}, c.VCenters...) }
 
 func (c *Config) check() error {
 	switch {

@@ -25,7 +25,7 @@ const (
 	maxNameCharacters = 80 // vCenter's own limit
 )
 
-// control is the control API: it does what a person or a broken cable would do, and reports what truly happened.
+// control is the control API of one vCenter: it does what a person or a broken cable would do, and reports what truly happened.
 type control struct {
 	vcenter *vcenter
 	stop    func()
@@ -34,45 +34,46 @@ type control struct {
 // route is one path of the API. A POST gets an example of its body, which errors show.
 type route struct {
 	method, path, example string
-	answer                func(*request) (any, error)
+	answer                func(*control, *request) (any, error)
 }
 
-func (c *control) routes() []route {
-	get := func(path string, read func() any) route {
-		return route{http.MethodGet, path, "", func(r *request) (any, error) { return read(), nil }}
+func routes() []route {
+	get := func(path string, read func(*control) any) route {
+		return route{http.MethodGet, path, "", func(c *control, r *request) (any, error) { return read(c), nil }}
 	}
-	post := func(path, example string, act func(*request) error) route {
-		return route{http.MethodPost, path, example, func(r *request) (any, error) {
-			return map[string]bool{"ok": true}, act(r)
+	post := func(path, example string, act func(*control, *request) error) route {
+		return route{http.MethodPost, path, example, func(c *control, r *request) (any, error) {
+			return map[string]bool{"ok": true}, act(c, r)
 		}}
 	}
 	return []route{
-		get("/v1/state", c.state),
-		get("/v1/calls", func() any { return c.vcenter.calls.counted() }),
-		get("/v1/privileges", func() any { return c.vcenter.access.demandedPrivileges() }),
-		post("/v1/calls/reset", `{}`, c.resetCalls),
-		post("/v1/faults", `{"vm": "ML-cpu-vm-01", "fault": "NoPermission", "times": 1}`, c.injectFault),
-		post("/v1/hosts/{name}", `{"connection": "disconnected"}`, c.connectHost),
-		post("/v1/hosts/{name}/alarm", `{"alarm": "red", "times": 1}`, c.setAlarm),
-		{http.MethodGet, "/v1/guests/{name}/gaps", "", c.gapsOfGuest},
-		post("/v1/guests/{name}", `{"action": "stun", "seconds": 0.5}`, c.actOnGuest),
-		post("/v1/vms/{name}", `{"action": "move", "target": "esx-01"}`, c.actOnVM),
-		post("/v1/drs", `{}`, c.runDRS),
-		post("/v1/datastores/{name}", `{"free_gb": 10}`, c.fillDatastore),
-		post("/v1/link", `{"mbit": 10000}`, c.setLink),
-		post("/v1/sessions/expire", `{}`, c.expireSessions),
-		post("/v1/outage", `{"how": "unavailable", "seconds": 5}`, c.breakConnections),
-		post("/v1/calls/fail", `{"call": "RelocateVM_Task", "how": "lost", "times": 1}`, c.failCalls),
-		post("/v1/calls/refuse", `{"call": "CheckRelocate_Task", "fault": "NotSupported", "times": 1}`, c.refuseCalls),
-		post("/v1/restart", `{"seconds": 30}`, c.restart),
-		post("/v1/kill", `{"seconds": 30}`, c.kill),
-		post("/v1/hide", `{"object": "esx-01", "paths": ["runtime.connectionState"], "fault": "NoPermission"}`, c.hide),
-		post("/v1/shutdown", `{}`, c.shutdown),
+		get("/v1/state", (*control).state),
+		get("/v1/calls", func(c *control) any { return c.vcenter.calls.counted() }),
+		get("/v1/privileges", func(c *control) any { return c.vcenter.access.demandedPrivileges() }),
+		post("/v1/calls/reset", `{}`, (*control).resetCalls),
+		post("/v1/faults", `{"vm": "ML-cpu-vm-01", "fault": "NoPermission", "times": 1}`, (*control).injectFault),
+		post("/v1/hosts/{name}", `{"connection": "disconnected"}`, (*control).connectHost),
+		post("/v1/hosts/{name}/alarm", `{"alarm": "red", "times": 1}`, (*control).setAlarm),
+		{http.MethodGet, "/v1/guests/{name}/gaps", "", (*control).gapsOfGuest},
+		post("/v1/guests/{name}", `{"action": "stun", "seconds": 0.5}`, (*control).actOnGuest),
+		post("/v1/vms/{name}", `{"action": "move", "target": "esx-01"}`, (*control).actOnVM),
+		post("/v1/drs", `{}`, (*control).runDRS),
+		post("/v1/datastores/{name}", `{"free_gb": 10}`, (*control).fillDatastore),
+		post("/v1/link", `{"mbit": 10000}`, (*control).setLink),
+		post("/v1/sessions/expire", `{}`, (*control).expireSessions),
+		post("/v1/outage", `{"how": "unavailable", "seconds": 5}`, (*control).breakConnections),
+		post("/v1/calls/fail", `{"call": "RelocateVM_Task", "how": "lost", "times": 1}`, (*control).failCalls),
+		post("/v1/calls/refuse", `{"call": "CheckRelocate_Task", "fault": "NotSupported", "times": 1}`, (*control).refuseCalls),
+		post("/v1/restart", `{"seconds": 30}`, (*control).restart),
+		post("/v1/kill", `{"seconds": 30}`, (*control).kill),
+		post("/v1/hide", `{"object": "esx-01", "paths": ["runtime.connectionState"], "fault": "NoPermission"}`, (*control).hide),
+		post("/v1/shutdown", `{}`, (*control).shutdown),
 	}
 }
 
-func (c *control) handler() http.Handler {
-	mux, routes := http.NewServeMux(), c.routes()
+// controlHandler is the control API of all vCenters.
+func controlHandler(peers *peers, stop func()) http.Handler {
+	mux, routes := http.NewServeMux(), routes()
 	var known []string
 	for _, route := range routes {
 		known = append(known, route.method+" "+route.path)
@@ -83,7 +84,7 @@ func (c *control) handler() http.Handler {
 				fail(w, &problem{http.StatusMethodNotAllowed, text})
 				return
 			}
-			answer, err := perform(route, w, r)
+			answer, err := perform(peers, stop, route, w, r)
 			if err != nil {
 				fail(w, err)
 				return
@@ -119,12 +120,21 @@ func recovering(handle http.HandlerFunc) http.Handler {
 	})
 }
 
-func perform(route route, w http.ResponseWriter, r *http.Request) (any, error) {
+func perform(peers *peers, stop func(), route route, w http.ResponseWriter, r *http.Request) (any, error) {
 	parsed, err := parse(route, w, r)
 	if err != nil {
 		return nil, err
 	}
-	return route.answer(parsed)
+	vcenter := peers.named(parsed.vcenter)
+	if vcenter == nil {
+		var known []string
+		for _, each := range peers.all {
+			known = append(known, each.config.VCenter.Name)
+		}
+		text := fmt.Sprintf("no vCenter %.100q; use one of: %s", parsed.vcenter, strings.Join(known, ", "))
+		return nil, &problem{http.StatusNotFound, text}
+	}
+	return route.answer(&control{vcenter: vcenter, stop: stop}, parsed)
 }
 
 func serveControl(listener net.Listener, handler http.Handler) {

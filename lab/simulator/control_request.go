@@ -37,6 +37,7 @@ func conflict(format string, values ...any) error {
 // reports the problem, or a field that nobody read.
 type request struct {
 	name    string // of the VM or host in the path
+	vcenter string // of which vCenter: from the query, or a field of the body; "" for the first
 	example string
 	fields  map[string]json.RawMessage
 	read    []string
@@ -45,7 +46,7 @@ type request struct {
 
 // parse reads the body; none is an empty object.
 func parse(route route, w http.ResponseWriter, r *http.Request) (*request, error) {
-	parsed := &request{name: r.PathValue("name"), example: route.example}
+	parsed := &request{name: r.PathValue("name"), vcenter: r.URL.Query().Get("vcenter"), example: route.example}
 	if route.method == http.MethodGet {
 		return parsed, nil
 	}
@@ -63,7 +64,10 @@ func parse(route route, w http.ResponseWriter, r *http.Request) (*request, error
 	if err := json.Unmarshal(data, &parsed.fields); err != nil || parsed.fields == nil {
 		return nil, badRequest("the body is not a JSON object; send one such as %s", route.example)
 	}
-	return parsed, nil
+	if _, given := parsed.fields["vcenter"]; given {
+		parsed.vcenter = parsed.text("vcenter")
+	}
+	return parsed, parsed.problem
 }
 
 // check reports the first problem; a field that was not read is one too, because it may be misspelt.

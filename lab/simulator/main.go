@@ -1,4 +1,4 @@
-// Command simulator is the lab's simulated vCenter: govmomi's simulator, made to behave like a vCenter where that matters.
+// Command simulator is the lab's simulated vCenters: govmomi's simulator, made to behave like a vCenter where that matters.
 package main
 
 import (
@@ -7,11 +7,9 @@ import (
 	"flag"
 	"log"
 	"net"
-	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"syscall"
 )
 
@@ -30,29 +28,31 @@ func run(path string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	vcenter, err := build(config)
+	peers, err := buildAll(config)
 	if err != nil {
 		return err
 	}
-	defer vcenter.guests.kill()
-	if err := vcenter.guests.start(); err != nil {
+	for _, vcenter := range peers.all {
+		defer vcenter.guests.kill()
+		if err := vcenter.guests.start(); err != nil {
+			return err
+		}
+	}
+	if err := peers.listen(); err != nil {
 		return err
 	}
-	caFile := filepath.Join(config.StateDir, "ca.pem")
-	server, err := vcenter.listen(caFile)
-	if err != nil {
-		return err
-	}
-	defer server.Close()
 	listener, err := net.Listen("tcp", listenAddress(config.Control.Listen))
 	if err != nil {
 		return err
 	}
-	for _, drs := range vcenter.drs {
-		go drs.run(ctx)
+	for _, vcenter := range peers.all {
+		defer vcenter.server.Close()
+		for _, drs := range vcenter.drs {
+			go drs.run(ctx)
+		}
 	}
-	go serveControl(listener, (&control{vcenter: vcenter, stop: stop}).handler())
-	if err := announce(config, server.URL, listener.Addr().String(), caFile); err != nil {
+	go serveControl(listener, controlHandler(peers, stop))
+	if err := announce(config, peers, listener.Addr().String()); err != nil {
 		return err
 	}
 	<-ctx.Done()
@@ -67,19 +67,26 @@ func listenAddress(address string) string {
 }
 
 // announce writes ready.json in one step: a reader never sees half of it.
-func announce(config *Config, vcenter *url.URL, control, caFile string) error {
-	port, err := strconv.Atoi(vcenter.Port())
+func announce(config *Config, peers *peers, control string) error {
+	first, err := peers.all[0].address(true)
 	if err != nil {
 		return err
 	}
+	others := map[string]any{}
+	for _, each := range peers.all[1:] {
+		address, err := each.address(false)
+		if err != nil {
+			return err
+		}
+		address["operator"], address["restricted"] = login(each.config.Operator), login(each.config.Restricted)
+		others[each.config.VCenter.Name] = address
+	}
 	data, err := json.Marshal(map[string]any{
-		"vcenter": map[string]any{
-			"host": vcenter.Hostname(), "port": port, "user": config.VCenter.User,
-			"password": config.VCenter.Password, "ca_file": caFile,
-		},
-		"restricted": map[string]string{"user": config.Restricted.User, "password": config.Restricted.Password},
-		"operator":   map[string]string{"user": config.Operator.User, "password": config.Operator.Password},
-		"guest":      map[string]string{"user": config.GuestLogin.User, "password": config.GuestLogin.Password},
+		"vcenter":    first,
+		"restricted": login(config.Restricted),
+		"operator":   login(config.Operator),
+		"guest":      login(config.GuestLogin),
+		"vcenters":   others,
 		"control":    "http://" + control,
 		"pid":        os.Getpid(),
 	})
@@ -91,4 +98,8 @@ func announce(config *Config, vcenter *url.URL, control, caFile string) error {
 		return err
 	}
 	return os.Rename(ready+".new", ready)
+}
+
+func login(of Login) map[string]string {
+	return map[string]string{"user": of.User, "password": of.Password}
 }

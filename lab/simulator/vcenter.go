@@ -7,11 +7,12 @@ import (
 )
 
 // vcenter is one simulated vCenter, made of one part for each subject, with a state and a lock of its own. A part uses only
-// parts above it. Nothing is global, so a process can hold several vCenters.
+// parts above it. Nothing is global: the process holds several vCenters.
 type vcenter struct {
 	config    *Config
 	service   *simulator.Service
 	inventory *inventory // the managed objects, and their entries in the topology
+	peers     *peers     // all vCenters of the lab, itself included
 
 	clock    clock
 	events   events
@@ -29,6 +30,7 @@ type vcenter struct {
 	sight    *sight         // what clients may not read
 	missing  *missing
 	server   *simulator.Server // nil until it listens
+	shown    []byte            // its certificate in DER; nil until it listens
 
 	alarms      *alarms
 	maintenance *maintenance
@@ -40,6 +42,7 @@ type vcenter struct {
 // newVCenter joins the parts around an inventory that has been built.
 func newVCenter(config *Config, service *simulator.Service, inventory *inventory) *vcenter {
 	v := &vcenter{config: config, service: service, inventory: inventory, clock: clock{scale: config.TimeScale}}
+	v.peers = &peers{all: []*vcenter{v}}
 	v.events = events{inventory}
 	v.tasks = newTasks(inventory)
 	v.links = newLinks(inventory, config.LinkMbit)
@@ -65,11 +68,11 @@ func newVCenter(config *Config, service *simulator.Service, inventory *inventory
 
 // listen starts to answer the vSphere API.
 func (v *vcenter) listen(caFile string) (*simulator.Server, error) {
-	certificate, err := makeCertificate(caFile, v.config.VCenter.Name)
+	certificate, err := makeCertificate(caFile, v.config.Certificate == "expired", v.config.VCenter.Name)
 	if err != nil {
 		return nil, err
 	}
-	v.service.TLS = certificate
+	v.service.TLS, v.shown = certificate, certificate.Certificates[0].Certificate[0]
 	v.service.Listen = &url.URL{
 		Host: listenAddress(v.config.VCenter.Listen), User: url.UserPassword(v.config.VCenter.User, v.config.VCenter.Password),
 	}

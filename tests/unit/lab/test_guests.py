@@ -99,7 +99,7 @@ def test_hostnames() -> None:
 
 
 def test_configuration_has_new_passwords_and_the_chosen_time_scale(tmp_path: Path) -> None:
-    one, two = (configuration(topology(), [], tmp_path, 0.5) for _ in range(2))
+    one, two = (configuration(topology(), [[]], tmp_path, 0.5) for _ in range(2))
     parts = ("vcenter", "restricted", "operator", "guest_login")
     passwords = [config[part]["password"] for config in (one, two) for part in parts]
     assert len(set(passwords)) == 8

@@ -34,7 +34,7 @@ subprocess.Popen(["sleep", "60"])
 user = {{key: config["vcenter"][key] for key in ("user", "password")}}
 ready = {{"vcenter": {{"host": "127.0.0.1", "port": 1, "ca_file": "ca", **user}},
          "restricted": config["restricted"], "operator": config["operator"], "guest": config["guest_login"],
-         "control": "http://127.0.0.1:1", "pid": os.getpid()}}
+         "vcenters": {{}}, "control": "http://127.0.0.1:1", "pid": os.getpid()}}
 with open(state + "/part", "w") as file:
     json.dump(ready, file)
 os.replace(state + "/part", state + "/ready.json")
@@ -209,7 +209,8 @@ def test_down_stops_a_running_up(lab: Lab) -> None:
 def test_command_line_prints_one_json_object(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["up", "--topology", GIVEN["topology"], "--state", str(lab.state)]) == 0
     out = capsys.readouterr().out
-    assert set(json.loads(out)) == {"vcenter", "restricted", "operator", "guest", "control", "env", "pid", "state"}
+    keys = {"vcenter", "restricted", "operator", "guest", "vcenters", "control", "env", "pid", "state"}
+    assert set(json.loads(out)) == keys
     assert cli.main(["env", "--user", "restricted", "--state", str(lab.state)]) == 0
     lines = dict(line.removeprefix("export ").split("=", 1) for line in capsys.readouterr().out.splitlines())
     answer = json.loads(out)

@@ -176,6 +176,52 @@ def test_mistakes_between_data_centres_are_named(change: Callable[[dict[str, Any
         parse(document)
 
 
+def with_cloud(**cloud: Any) -> dict[str, Any]:
+    """The minimal file with another vCenter, whose VM has a number of its own."""
+    other = copy.deepcopy(MINIMAL) | {"name": "cloud"}
+    other["vms"][0]["name"] = "vm-08"
+    return {**copy.deepcopy(MINIMAL), "vcenters": [other | cloud]}
+
+
+def test_another_vcenter_has_keys_and_defaults_of_its_own() -> None:
+    topology = parse({**with_cloud(datacenter="east", wan={"mbit": 500}), "folders": ["ml"]})
+    (cloud,) = topology.others
+    assert [each.sddc["name"] for each in topology.vcenters] == ["vcenter.lab", "cloud"]
+    assert cloud.sddc["datacenters"] == [{"name": "east", "folders": []}]
+    assert (cloud.sddc["wan"], cloud.sddc["version"]) == ({"mbit": 500, "latency_ms": 10}, "8.0.3")
+    assert cloud.sddc["certificate"] == "valid"
+    assert topology.all_numbers == [7, 8]
+    assert cloud.with_drs("full").drs == "full"
+    assert topology.with_drs("full").others[0].drs == "off"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "message"),
+    [
+        ({"name": "a b"}, "vcenters[0] (a b).name must be a name of small letters"),
+        ({"name": "vcenter.lab"}, "vcenters[0] (vcenter.lab).name must be a name of small letters"),
+        ({"hosts": []}, "there are no hosts; add one (in vcenters[0] (cloud))"),
+        ({"wan": {"mbit": 0}}, "vcenters[0] (cloud).wan.mbit must be a whole number above 0, not 0"),
+        ({"version": "8"}, "vcenters[0] (cloud).version must be a version such as 8.0.3, not '8'"),
+        ({"time_scale": 1}, "unknown key 'time_scale' in vcenters[0] (cloud)"),
+        ({"vms": MINIMAL["vms"]}, "guest numbers must differ, 7 occurs twice"),
+    ],
+)
+def test_mistakes_in_another_vcenter_are_named(cloud: dict[str, Any], message: str) -> None:
+    with pytest.raises(LabError, match=re.escape(message)):
+        parse(with_cloud(**cloud))
+
+
+def test_real_vms_of_all_vcenters_are_counted_together() -> None:
+    document = with_cloud()
+    one, two = document, document["vcenters"][0]
+    for number, place in ((1, one), (2, one), (3, two)):
+        real = {**MINIMAL["vms"][0], "name": f"vm-{number}", "qemu": {"run": "light"}}
+        place["vms"] = [*(vm for vm in place["vms"] if vm.get("qemu")), real]
+    with pytest.raises(LabError, match="3 VMs have qemu, at most 2 may: vm-1, vm-2, vm-3"):
+        parse(document)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -276,14 +322,14 @@ def test_missing_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(TOPOLOGIES.glob("*.yml")), ids=lambda path: path.stem)
 def test_shipped_topologies_fit(path: Path) -> None:
     """No host holds more memory than it has, and every VM reaches its datastores and networks where it is."""
-    topology = load(path)
-    for host in topology.sddc["hosts"]:
-        used = [vm["memory_used_gb"] for vm in topology.vms if vm["host"] == host["name"]]
-        assert host["memory_used_gb"] + sum(used) < host["memory_gb"]
-    reach = {item["name"]: item["hosts"] for kind in ("datastores", "networks") for item in topology.sddc[kind]}
-    for vm in topology.vms:
-        for name in vm["datastores"] + vm["networks"]:
-            assert reach[name] == ["*"] or vm["host"] in reach[name]
+    for topology in load(path).vcenters:
+        for host in topology.sddc["hosts"]:
+            used = [vm["memory_used_gb"] for vm in topology.vms if vm["host"] == host["name"]]
+            assert host["memory_used_gb"] + sum(used) < host["memory_gb"]
+        reach = {item["name"]: item["hosts"] for kind in ("datastores", "networks") for item in topology.sddc[kind]}
+        for vm in topology.vms:
+            for name in vm["datastores"] + vm["networks"]:
+                assert reach[name] == ["*"] or vm["host"] in reach[name]
 
 
 def test_default_is_the_seed_scenario() -> None:
