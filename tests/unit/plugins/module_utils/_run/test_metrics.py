@@ -22,6 +22,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.metrics import PREFIX, families_of, metrics_text
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import JOURNAL, state_path, stored_runs
 from ansible_collections.liveml.vsphere.plugins.modules import run_metrics
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.builders.journals import write_event
@@ -198,6 +200,24 @@ def test_prometheus_understands_the_queries(query: str, state: Path) -> None:
 def test_a_query_that_is_not_promql_is_found(broken: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         promql_parser.parse(broken)
+
+
+def lost(given: Any, known: Any, place: str = "") -> list[str]:
+    """The places of a document that are not in another one, or are not the same there. Unset fields do not count."""
+    if isinstance(given, dict) and isinstance(known, dict):
+        named = [(given[key], known.get(key), f"{place}.{key}") for key in given if given[key] is not None]
+    elif isinstance(given, list) and isinstance(known, list) and len(given) == len(known):
+        named = [(*pair, f"{place}[{number}]") for number, pair in enumerate(zip(given, known, strict=True))]
+    else:
+        return [] if given == known else [place]
+    return [each for mine, its, where in named for each in lost(mine, its, where)]
+
+
+def test_grafanas_own_model_knows_all_of_the_dashboard() -> None:
+    known = json.loads(JSONEncoder().encode(dashboard.Dashboard.from_json(DASHBOARD)))
+    unknown = lost(DASHBOARD, known)
+    # What Grafana shows as the query of a variable; the model has the query itself.
+    assert [place for place in unknown if not place.endswith(".definition")] == []
 
 
 def test_the_dashboard_can_be_imported() -> None:
