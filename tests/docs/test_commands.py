@@ -37,13 +37,15 @@ NOT_RUN = {
     r"^make (demo|test)$": "they run everything, this test included",
     r"^make live$": "tests/live runs a sample of it, and all of it by that command",
     r"^make lab(-stop)?$": "the lab of the test stands for it",
-    r"^git clone |awx|CONTROLLER_": "there is no AWX; tests/awx applies it to a double of its API",
+    r"^git clone ": "the checkout of the test stands for it",
+    r"awx|CONTROLLER_": "there is no AWX; tests/awx applies it to a double of its API",
     r"^ansible-builder |^podman |^docker ": "no image can be built or pushed here",
     r"^pip install |^ansible-galaxy collection (build|install)": "the environment of the tests has it installed",
 }
 # Names in the documentation, and what stands for them here. Users and their names are those of the lab already.
 MEANT = {
     "esx-05.example.com": "esx-05",
+    "esx-10.example.com": "esx-05",
     "vcenter.example.com": "127.0.0.1",
     "https://chat.example.com": "$CHAT",
     "=ml-cluster": "=ML-cluster",
