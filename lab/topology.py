@@ -40,9 +40,13 @@ from lab.training_spec import Training, read_trainings
 NAMES = list_of(TEXT)
 EVERYWHERE = NAMES.optional(["*"])
 DEVICES = (
-    "passthrough", "vgpu", "cdrom_host", "cdrom_iso", "usb_host", "usb_remote", "serial_uri", "serial_proxy", "scsi_host",
+    "passthrough", "cdrom_host", "cdrom_iso", "usb_host", "usb_remote", "serial_uri", "serial_proxy", "scsi_host",
     "shared_bus",
 )  # fmt: skip
+DEVICE = Field(
+    f"one of {', '.join(DEVICES)}, vgpu and vgpu:PROFILE",
+    lambda v: isinstance(v, str) and (v in DEVICES or v == "vgpu" or bool(re.fullmatch(r"vgpu:\S+", v))),
+)
 MAX_REAL_VMS = 2  # each emulates a processor
 GUEST_NUMBERS = range(1, 255)
 VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -70,6 +74,7 @@ CLUSTER = {
         lambda v: isinstance(v, dict) and all(TEXT.check(name) and OVERRIDE.check(level) for name, level in v.items()),
     ).optional({}),
     "drs_allow_overrides": BOOLEAN.optional(True),
+    "drs_moves_vgpus": BOOLEAN.optional(False),
     "drs_vmotion_rate": Field("a whole number from 1 to 5", lambda v: COUNT.check(v) and v <= 5).optional(3),
     "drs_interval": NOT_NEGATIVE.optional(300),
     "rules": list_of(MAPPING),
@@ -95,6 +100,19 @@ DISK = {
 }
 DEFAULT_DISK = {"size_gb": 40, "used_gb": 10}
 NETWORK = {"name": TEXT, "datacenter": nullable(TEXT), "hosts": EVERYWHERE}
+GPU = {"model": TEXT, "memory_gb": POSITIVE, "vgpu_mode": one_of("sameSize", "mixedSize").optional("sameSize")}
+ESTIMATES = Field(
+    "a mapping of vGPU profiles to pairs of Mbit/s and seconds",
+    lambda v: (
+        isinstance(v, dict)
+        and all(
+            TEXT.check(profile)
+            and isinstance(pairs, list)
+            and all(isinstance(pair, list) and len(pair) == 2 and all(map(COUNT.check, pair)) for pair in pairs)
+            for profile, pairs in v.items()
+        )
+    ),
+)
 HOST = {
     "name": TEXT,
     "cluster": nullable(TEXT),
@@ -111,7 +129,10 @@ HOST = {
     "vmotion": BOOLEAN.optional(True),
     "esxi": TEXT.optional("8.0.2"),
     "quarantine": BOOLEAN.optional(False),
+    "gpus": list_of(MAPPING),
     "vgpu_profiles": NAMES,
+    "vgpu_assignment": one_of("performance", "consolidation").optional("performance"),
+    "stun_estimates": ESTIMATES.optional({}),
     "cpu_features": NAMES,
     "standby": BOOLEAN.optional(False),
 }
@@ -130,7 +151,8 @@ VM = {
     "datastores": NAMES,
     "disks": list_of(MAPPING),
     "networks": NAMES,
-    "devices": list_of(one_of(*DEVICES)),
+    "devices": list_of(DEVICE),
+    "vgpu_used_gb": nullable(NOT_NEGATIVE),
     "disabled_methods": NAMES,
     "attributes": TEXTS.optional({}),
     "cpu_affinity": list_of(WHOLE),
@@ -298,6 +320,10 @@ def parse_vcenter(top: dict[str, Any]) -> Topology:
     top["datastores"] = read_all("datastores", top["datastores"], DATASTORE)
     top["networks"] = read_all("networks", top["networks"], NETWORK)
     top["hosts"] = read_all("hosts", top["hosts"], HOST, defaults["host"])
+    for host in top["hosts"]:
+        host["gpus"] = read_all(f"gpus of {host['name']}", host["gpus"], GPU)
+        if host["gpus"] and not host["vgpu_profiles"]:
+            raise LabError(f"topology: host {host['name']} has GPUs and offers no profile; set vgpu_profiles")
     divide(top)
     vms = read_all("vms", top.pop("vms"), VM, defaults["vm"])
     for vm in vms:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +37,7 @@ func build(config *Config) (*vcenter, error) {
 		config: config, root: model.Service.Context.Context, registry: model.Map(), specs: map[string]*VM{},
 		clusterSpecs: map[string]*Cluster{},
 	}
+	inventory.graphics = newGraphics(inventory)
 	b := &builder{inventory: inventory, sites: map[string]*site{}, computes: map[string]*compute{}}
 	if err := b.build(); err != nil {
 		return nil, err
@@ -68,7 +70,9 @@ func (b *builder) build() error {
 		b.buildRules(cluster)
 	}
 	b.describe()
-	b.refreshLoad()
+	if unfitting := b.refreshLoad(); len(unfitting) > 0 {
+		return fmt.Errorf("VM %q: the GPUs of its host have no room for its vGPUs", unfitting[0])
+	}
 	return nil
 }
 
@@ -130,6 +134,10 @@ func (b *builder) buildHosts() error {
 		}
 		config.Network = b.network(config.Network, spec, i)
 		config.SharedPassthruGpuTypes = spec.VGPUProfiles
+		config.GraphicsConfig = &types.HostGraphicsConfig{
+			HostDefaultGraphicsType:        string(types.HostGraphicsConfigGraphicsTypeSharedDirect),
+			SharedPassthruAssignmentPolicy: cmp.Or(spec.VGPUAssignment, "performance"),
+		}
 		config.FeatureCapability = nil
 		for _, feature := range spec.CPUFeatures {
 			config.FeatureCapability = append(config.FeatureCapability, types.HostFeatureCapability{

@@ -227,17 +227,16 @@ func (b *builder) attribute(ctx *simulator.Context, vm *simulator.VirtualMachine
 	return nil
 }
 
-const vgpuProfile = "grid_v100-16q"
-
 func device(kind string, key int32) types.BaseVirtualDevice {
 	connected := &types.VirtualDeviceConnectInfo{Connected: true, StartConnected: true}
 	base := types.VirtualDevice{Key: key, DeviceInfo: &types.Description{Label: kind, Summary: kind}, Connectable: connected}
+	if profile := vgpuOf(kind); profile != "" {
+		base.Backing = &types.VirtualPCIPassthroughVmiopBackingInfo{Vgpu: profile}
+		return &types.VirtualPCIPassthrough{VirtualDevice: base}
+	}
 	switch kind {
 	case "passthrough":
 		base.Backing = &types.VirtualPCIPassthroughDeviceBackingInfo{Id: "0000:3b:00.0", DeviceId: "1db4", SystemId: "lab", VendorId: 0x10de}
-		return &types.VirtualPCIPassthrough{VirtualDevice: base}
-	case "vgpu":
-		base.Backing = &types.VirtualPCIPassthroughVmiopBackingInfo{Vgpu: vgpuProfile}
 		return &types.VirtualPCIPassthrough{VirtualDevice: base}
 	case "cdrom_host":
 		base.Backing = &types.VirtualCdromAtapiBackingInfo{

@@ -41,6 +41,7 @@ type Cluster struct {
 	DRSAllowOverrides bool              `json:"drs_allow_overrides"`
 	DRSVmotionRate    int32             `json:"drs_vmotion_rate"`
 	DRSInterval       float64           `json:"drs_interval"` // simulated seconds; 0: never
+	DRSMovesVGPUs     bool              `json:"drs_moves_vgpus"`
 	Rules             []Rule            `json:"rules"`
 	// Hosts that HA keeps free for a failure; HA is on if there are any.
 	FailoverHosts []string `json:"failover_hosts"`
@@ -97,6 +98,11 @@ type Host struct {
 	VGPUProfiles []string `json:"vgpu_profiles"`
 	CPUFeatures  []string `json:"cpu_features"` // that it offers to VMs, such as cpuid.avx512f
 	Standby      bool     `json:"standby"`      // powered down by power management
+	GPUs         []GPU    `json:"gpus"`
+	// How ESXi chooses a card: performance (the least used one) or consolidation.
+	VGPUAssignment string `json:"vgpu_assignment"`
+	// What the host expects of vMotions, by vGPU profile: bandwidth (Mbit/s) and stun (s).
+	StunEstimates map[string][][2]int64 `json:"stun_estimates"`
 }
 
 // Guest is what runs in a VM: an address that VMware Tools report, and perhaps a real process or a real VM.
@@ -146,6 +152,7 @@ type VM struct {
 	ManagedBy           string            `json:"managed_by"`
 	HardwareVersion     int               `json:"hardware_version"`
 	CPUFeatures         []string          `json:"cpu_features"` // that it has used since it was powered on
+	VGPUUsedGB          *float64          `json:"vgpu_used_gb"` // framebuffer in use of each vGPU; all of it if it is not set
 	Guest               Guest             `json:"guest"`
 	Tools               *bool             `json:"tools"`
 }

@@ -27,6 +27,9 @@ func (b *builder) automation(spec *Cluster) (types.ClusterDrsConfigInfo, []types
 		info.Enabled, info.DefaultVmBehavior = types.NewBool(true), behaviour
 	}
 	info.VmotionRate = spec.DRSVmotionRate
+	if spec.DRSMovesVGPUs {
+		info.Option = []types.BaseOptionValue{&types.OptionValue{Key: "PassthroughDrsAutomation", Value: "1"}}
+	}
 	var overrides []types.ClusterDrsVmConfigInfo
 	for _, vm := range b.vms() {
 		level, ok := spec.DRSOverrides[vm.Name]

@@ -59,11 +59,12 @@ func (d *drs) hostNow(host *simulator.HostSystem) *drsHost {
 	}
 }
 
-// immovable are VMs that DRS does not move, though a person may move some of them: with a graphics card or another device that
-// is passed through, and with disabled methods.
+// immovable are VMs that DRS does not move, though a person may move some of them: with a vGPU (unless
+// its option for that is set), with another device that is passed through, and with disabled methods.
 func (d *drs) immovable(vm *simulator.VirtualMachine) bool {
 	devices := d.inventory.vmSpec(vm).Devices
-	return vm.Config.Template || slices.Contains(devices, "vgpu") || slices.Contains(devices, "passthrough") ||
+	vgpu := len(d.inventory.vmSpec(vm).vgpus()) > 0 && !d.inventory.clusterSpec(d.cluster).DRSMovesVGPUs
+	return vm.Config.Template || vgpu || slices.Contains(devices, "passthrough") ||
 		reaches(vm.DisabledMethod, "MigrateVM_Task") || reaches(vm.DisabledMethod, "RelocateVM_Task")
 }
 

@@ -23,6 +23,8 @@ type inventory struct {
 	specsLock sync.Mutex
 	specs     map[string]*VM // by VM MoID
 
+	graphics *graphics
+
 	load sync.Mutex // held while the load of the hosts is counted: an older count must not overwrite a newer one
 }
 
@@ -326,8 +328,9 @@ func (i *inventory) readd(
 	i.refreshLoad()
 }
 
-// refreshLoad sets the quickStats of the hosts to the load of the VMs that live on them.
-func (i *inventory) refreshLoad() {
+// refreshLoad sets the quickStats of the hosts to the load of the VMs that live on them, and what the hosts say about their GPUs.
+// It returns the VMs that do not fit on GPUs.
+func (i *inventory) refreshLoad() []string {
 	i.load.Lock()
 	defer i.load.Unlock()
 	memory, cpu := map[string]float64{}, map[string]int{}
@@ -344,6 +347,7 @@ func (i *inventory) refreshLoad() {
 		quick.OverallMemoryUsage = int32((spec.MemoryUsedGB + memory[host.Self.Value]) * 1024)
 		quick.OverallCpuUsage = int32(spec.CPUUsedMHz + cpu[host.Self.Value])
 	}
+	return i.graphics.refresh()
 }
 
 func (i *inventory) content() *types.ServiceContent {

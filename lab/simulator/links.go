@@ -37,6 +37,13 @@ func (l *links) of(host string) int {
 	return l.mbit
 }
 
+// slower is the bandwidth of the slower of two hosts in Mbit/s.
+func (l *links) slower(one, other string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return min(l.of(one), l.of(other))
+}
+
 // slotBudget is how many slots a resource has: fewer if it is a slow network.
 func (l *links) slotBudget(resource string) int {
 	kind, name, _ := strings.Cut(resource, " ")

@@ -134,10 +134,13 @@ func (m *moves) connectivityObstacles(plan relocation) (found []types.BaseMethod
 	return found
 }
 
-// capacityObstacles are rules and memory.
+// capacityObstacles are rules, memory and GPUs.
 func (m *moves) capacityObstacles(plan relocation) (found []types.BaseMethodFault) {
 	vm, target := plan.vm, plan.to.host
 	if fault := m.violatedRule(vm, target); fault != nil {
+		found = append(found, fault)
+	}
+	if fault := m.inventory.graphics.obstacle(target, vm); fault != nil {
 		found = append(found, fault)
 	}
 	free := target.Hardware.MemorySize - int64(target.Summary.QuickStats.OverallMemoryUsage)<<20
@@ -193,8 +196,8 @@ func newestHardware(esxi string) int {
 
 // missingProfile is the fault of a vGPU profile that the target does not offer.
 func (m *moves) missingProfile(vm *simulator.VirtualMachine, target *simulator.HostSystem) types.BaseMethodFault {
-	for _, kind := range m.inventory.vmSpec(vm).Devices {
-		if kind == "vgpu" && !slices.Contains(target.Config.SharedPassthruGpuTypes, vgpuProfile) {
+	for _, profile := range m.inventory.vmSpec(vm).vgpus() {
+		if !slices.Contains(target.Config.SharedPassthruGpuTypes, profile) {
 			return &types.InsufficientGraphicsResourcesFault{}
 		}
 	}

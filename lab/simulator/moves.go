@@ -276,6 +276,12 @@ func (m *moves) vmotion(work *move) types.BaseMethodFault {
 	if fault := m.obstacle(work.relocation); fault != nil {
 		return fault
 	}
+	if work.changesHost() {
+		if fault := m.inventory.graphics.claim(work.to.host, work.vm); fault != nil {
+			return fault
+		}
+		defer m.inventory.graphics.ended(work.vm)
+	}
 	arriving, leaving := m.storage.transferOf(work.relocation)
 	// What arrives takes its space from now on; what leaves gives its space back at the end.
 	if fault := m.storage.claim(work.ctx, work.to.host, arriving); fault != nil {
@@ -419,6 +425,9 @@ func (m *moves) place(ctx *simulator.Context, vm *simulator.VirtualMachine, sour
 func (m *moves) switchOver(work *move) {
 	spec := m.inventory.vmSpec(work.vm)
 	stun := stunBase + stunPerGB*spec.MemoryGB
+	if work.changesHost() {
+		stun = max(stun, vgpuStun(spec, m.links.slower(work.source.Name, work.to.host.Name)))
+	}
 	if spec.Guest.StunSeconds != nil {
 		stun = *spec.Guest.StunSeconds
 	}

@@ -277,6 +277,13 @@ def test_real_vms_of_all_vcenters_are_counted_together() -> None:
         (lambda d: d["vms"][0].update(datastores=["y"]), "vms[0] (vm-07) refers to datastore 'y'"),
         (lambda d: d["vms"][0].update(folder="y"), "vms[0] (vm-07) refers to folder 'y'"),
         (lambda d: d["vms"][0].update(devices=["floppy"]), "devices must be a list, each one of passthrough"),
+        (lambda d: d["vms"][0].update(devices=["vgpu:"]), "cdrom_host, cdrom_iso, usb_host, usb_remote, serial_uri, "),
+        (lambda d: d["hosts"][0].update(gpus=[{"model": "V100"}]), "gpus of esx-01[0] has no 'memory_gb'"),
+        (
+            lambda d: d["hosts"][0].update(gpus=[{"model": "V100", "memory_gb": 16}]),
+            "host esx-01 has GPUs and offers no profile; set vgpu_profiles",
+        ),
+        (lambda d: d["hosts"][0].update(stun_estimates={"p": [[10000]]}), "pairs of Mbit/s and seconds"),
         (lambda d: d["vms"][0].update(power=False), "power must be one of on, off, suspended, not False"),
         (lambda d: d["vms"][0].update(name="web"), "VM web has no number from 1 to 254 at the end of its name"),
         (lambda d: d["vms"][0].update(name="web-300"), "VM web-300 has no number from 1 to 254 at the end of its name"),
