@@ -115,7 +115,9 @@ func (a *access) needs(method *simulator.Method) []need {
 		if vm := a.inventory.vm(body.This); vm != nil && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
 			found = append(found, need{body.This, "Resource.HotMigrate"})
 		}
-		found = append(found, placeNeeds(body.Spec)...)
+		if body.Spec.Service == nil { // otherwise the places are in another vCenter, where another user needs more
+			found = append(found, placeNeeds(body.Spec)...)
+		}
 	case *types.SetField:
 		found[0].on = body.Entity
 	case *types.SetEntityPermissions:
@@ -172,6 +174,19 @@ func (a *access) refusal(user string, method *simulator.Method) types.BaseMethod
 		}
 	}
 	return nil
+}
+
+// missing are the faults of privileges that a user of another vCenter lacks here.
+func (a *access) missing(user string, needs []need) []types.BaseMethodFault {
+	var found []types.BaseMethodFault
+	for _, need := range needs {
+		a.note(user, need.privilege)
+		if !a.granted(user, need.on, need.privilege) {
+			object := a.inventory.abroad(need.on)
+			found = append(found, &types.NoPermission{Object: &object, PrivilegeId: need.privilege})
+		}
+	}
+	return found
 }
 
 func (a *access) note(user, privilege string) {
@@ -338,12 +353,23 @@ func (a *access) validLogin(req *types.Login) bool {
 
 // withoutPermission is the fault of a correct login by a user who has no permission at all; nil for every other call.
 func (a *access) withoutPermission(method *simulator.Method) types.BaseMethodFault {
-	root := a.inventory.rootFolder()
 	login, ok := method.Body.(*types.Login)
-	if !ok || !a.validLogin(login) || a.granted(login.UserName, root, read) {
+	if !ok || !a.validLogin(login) {
 		return nil
 	}
-	return &types.NoPermission{Object: &root, PrivilegeId: read}
+	return a.loginFault(login)
+}
+
+// loginFault is the fault of a login; nil if it succeeds.
+func (a *access) loginFault(login *types.Login) types.BaseMethodFault {
+	root := a.inventory.rootFolder()
+	switch {
+	case !a.validLogin(login):
+		return &types.InvalidLogin{}
+	case !a.granted(login.UserName, root, read):
+		return &types.NoPermission{Object: &root, PrivilegeId: read}
+	}
+	return nil
 }
 
 // demandedPrivileges are the privileges that calls have required so far, by user.

@@ -88,7 +88,7 @@ func (c *clusterConfig) change(
 	return fault
 }
 
-// discard removes the overrides of a VM that is gone, or that has left for another cluster.
+// discard removes the overrides of a VM that has left for another cluster.
 func (c *clusterConfig) discard(vm types.ManagedObjectReference) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,6 +104,56 @@ func (c *clusterConfig) discard(vm types.ManagedObjectReference) {
 			c.set(cluster, &config)
 		}
 	}
+}
+
+// remove deletes a VM that is gone from everything that names it. A rule for which no VM is left is gone, too.
+func (c *clusterConfig) remove(vm types.ManagedObjectReference) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cluster := range c.inventory.clusters {
+		if config, named := without(*c.current(cluster), vm); named {
+			c.set(cluster, &config)
+		}
+	}
+}
+
+// without is the configuration without a VM, and whether that is a change.
+func without(config types.ClusterConfigInfoEx, vm types.ManagedObjectReference) (types.ClusterConfigInfoEx, bool) {
+	before := len(config.DrsVmConfig) + len(config.DasVmConfig) + len(config.VmOrchestration)
+	config.DrsVmConfig = slices.DeleteFunc(slices.Clone(config.DrsVmConfig), func(each types.ClusterDrsVmConfigInfo) bool { return each.Key == vm })
+	config.DasVmConfig = slices.DeleteFunc(slices.Clone(config.DasVmConfig), func(each types.ClusterDasVmConfigInfo) bool { return each.Key == vm })
+	config.VmOrchestration = slices.DeleteFunc(slices.Clone(config.VmOrchestration), func(each types.ClusterVmOrchestrationInfo) bool { return each.Vm == vm })
+	named := len(config.DrsVmConfig)+len(config.DasVmConfig)+len(config.VmOrchestration) < before
+	left := func(vms []types.ManagedObjectReference) []types.ManagedObjectReference {
+		named = named || slices.Contains(vms, vm)
+		return slices.DeleteFunc(slices.Clone(vms), func(each types.ManagedObjectReference) bool { return each == vm })
+	}
+	var rules []types.BaseClusterRuleInfo
+	for _, rule := range config.Rule {
+		switch known := rule.(type) {
+		case *types.ClusterAntiAffinityRuleSpec:
+			changed := *known
+			changed.Vm, rule = left(known.Vm), &changed
+			if len(changed.Vm) == 0 {
+				continue
+			}
+		case *types.ClusterAffinityRuleSpec:
+			changed := *known
+			changed.Vm, rule = left(known.Vm), &changed
+			if len(changed.Vm) == 0 {
+				continue
+			}
+		}
+		rules = append(rules, rule)
+	}
+	config.Rule, config.Group = rules, slices.Clone(config.Group)
+	for i, group := range config.Group {
+		if known, ok := group.(*types.ClusterVmGroup); ok {
+			changed := *known
+			changed.Vm, config.Group[i] = left(known.Vm), &changed
+		}
+	}
+	return config, named
 }
 
 // reconfigured is the configuration after a change. Without modify, what the specification does not set is reset.
@@ -301,9 +351,9 @@ func (c *clusterConfig) PutObject(*simulator.Context, mo.Reference) {}
 // UpdateObject belongs to the interface.
 func (c *clusterConfig) UpdateObject(*simulator.Context, mo.Reference, []types.PropertyChange) {}
 
-// RemoveObject drops the overrides of a VM, later: its caller may hold the lock of the cluster.
+// RemoveObject deletes a VM, later: its caller may hold the lock of the cluster.
 func (c *clusterConfig) RemoveObject(_ *simulator.Context, ref types.ManagedObjectReference) {
 	if ref.Type == "VirtualMachine" {
-		go c.discard(ref)
+		go c.remove(ref)
 	}
 }

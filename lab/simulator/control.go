@@ -22,6 +22,7 @@ const (
 	maxStunSeconds    = 3600
 	maxMbit           = 100_000_000
 	maxGB             = 1_000_000_000
+	maxLatencyMS      = 60_000
 	maxNameCharacters = 80 // vCenter's own limit
 )
 
@@ -60,6 +61,7 @@ func routes() []route {
 		post("/v1/drs", `{}`, (*control).runDRS),
 		post("/v1/datastores/{name}", `{"free_gb": 10}`, (*control).fillDatastore),
 		post("/v1/link", `{"mbit": 10000}`, (*control).setLink),
+		post("/v1/wan", `{"vcenter": "cloud", "state": "down", "mbit": 5000, "latency_ms": 20}`, (*control).setWAN),
 		post("/v1/sessions/expire", `{}`, (*control).expireSessions),
 		post("/v1/outage", `{"how": "unavailable", "seconds": 5}`, (*control).breakConnections),
 		post("/v1/calls/fail", `{"call": "RelocateVM_Task", "how": "lost", "times": 1}`, (*control).failCalls),
@@ -184,8 +186,12 @@ func (c *control) state() any {
 		slices.Sort(names[host.Name])
 		hosts[host.Name] = c.hostState(host, names[host.Name])
 	}
+	var wan any
+	if c.vcenter.wan != nil {
+		wan = c.vcenter.wan.state()
+	}
 	return map[string]any{
-		"vcenter": c.vcenter.config.VCenter.Name, "time_scale": c.vcenter.config.TimeScale,
+		"vcenter": c.vcenter.config.VCenter.Name, "wan": wan, "time_scale": c.vcenter.config.TimeScale,
 		"hosts": hosts, "vms": vms, "moves": moves, "datastores": c.datastores(),
 	}
 }
@@ -439,6 +445,38 @@ func (c *control) setLink(r *request) error {
 		return err
 	}
 	c.vcenter.links.set(mbit)
+	return nil
+}
+
+// setWAN changes the line to the first vCenter: what the request does not name stays as it is.
+func (c *control) setWAN(r *request) error {
+	state, mbit, latency := "", 0, -1.0
+	if r.has("state") {
+		state = r.choice("state", "up", "down")
+	}
+	if r.has("mbit") {
+		mbit = r.count("mbit", maxMbit, 0)
+	}
+	if r.has("latency_ms") {
+		latency = r.number("latency_ms", maxLatencyMS)
+	}
+	if err := r.check(); err != nil {
+		return err
+	}
+	if c.vcenter.wan == nil {
+		return conflict("vCenter %s has no line to itself; name another one in vcenter", c.vcenter.config.VCenter.Name)
+	}
+	c.vcenter.wan.change(func(w *wan) {
+		if state != "" {
+			w.down = state == "down"
+		}
+		if mbit > 0 {
+			w.mbit = mbit
+		}
+		if latency >= 0 {
+			w.latency = time.Duration(latency * float64(time.Millisecond))
+		}
+	})
 	return nil
 }
 

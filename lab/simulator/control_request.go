@@ -160,6 +160,15 @@ func (r *request) count(field string, highest, preset int) int {
 	return int(number)
 }
 
+// has reports whether the request gives a field; one that may be missing is read only then.
+func (r *request) has(field string) bool {
+	_, given := r.fields[field]
+	if !given {
+		r.read = append(r.read, field)
+	}
+	return given
+}
+
 // flag is false when the field is missing.
 func (r *request) flag(field string) bool {
 	flag, ok := value[bool](r, field)

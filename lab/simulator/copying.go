@@ -43,47 +43,50 @@ func (c *copying) ofMemory(percent int) {
 	c.progress(int((100*c.files + float64(percent)*c.memory()) / c.total))
 }
 
-// copyFiles copies the parts that change their datastore; the memory is not touched yet. It reports false when cancelled.
-func (m *moves) copyFiles(work *move, copied *copying) bool {
+// copyFiles copies the parts that change their datastore; the memory is not touched yet.
+func (m *moves) copyFiles(work *move, copied *copying) types.BaseMethodFault {
 	if copied.files == 0 {
-		return true
+		return nil
 	}
 	rate := func() float64 { return float64(m.inventory.config.StorageMBs) * 8e6 }
 	if work.changesHost() { // then the vMotion network carries the disks, too
-		source, target := work.source.Name, work.to.host.Name
-		m.links.occupy(1, source, target)
-		defer m.links.occupy(-1, source, target)
+		line := m.line(work.relocation)
+		line.occupy(1)
+		defer line.occupy(-1)
 		disks := rate
-		rate = func() float64 { return min(disks(), m.links.bandwidth(source, target)) }
+		rate = func() float64 { return min(disks(), line.bandwidth()) }
 	}
 	return m.stream(work, copied.files, m.clock.scaled(setupSeconds), rate, copied.done)
 }
 
-// copyMemory is the pre-copy: consumed memory over this move's share of both links. It reports false when cancelled.
-func (m *moves) copyMemory(work *move, copied *copying) bool {
+// copyMemory is the pre-copy: consumed memory over this move's share of the line.
+func (m *moves) copyMemory(work *move, copied *copying) types.BaseMethodFault {
 	if work.vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
-		return true
+		return nil
 	}
-	source, target := work.source.Name, work.to.host.Name
-	m.links.occupy(1, source, target)
-	defer m.links.occupy(-1, source, target)
-	rate := func() float64 { return m.links.bandwidth(source, target) }
+	line := m.line(work.relocation)
+	line.occupy(1)
+	defer line.occupy(-1)
 	done := func(bits float64) { copied.done(copied.files + bits) }
-	return m.stream(work, copied.memory(), m.clock.scaled(setupSeconds), rate, done)
+	return m.stream(work, copied.memory(), m.clock.scaled(setupSeconds), line.bandwidth, done)
 }
 
-// stream copies bits at a rate (bit/s) that may change. It reports false when cancelled.
+// stream copies bits at a rate (bit/s) that may change. It ends early when the move is cancelled or the WAN breaks.
 func (m *moves) stream(
 	work *move, total float64, setup time.Duration, rate func() float64, done func(bits float64),
-) bool {
+) types.BaseMethodFault {
+	line := m.line(work.relocation)
 	left, last := total, time.Now()
 	ticker := time.NewTicker(min(tick, max(time.Millisecond, m.clock.scaled(0.5))))
 	defer ticker.Stop()
 	for left > 0 || setup > 0 {
 		select {
 		case <-work.cancel:
-			return false
+			return &types.RequestCanceled{}
 		case now := <-ticker.C:
+			if fault := line.broken(); fault != nil {
+				return fault
+			}
 			passed := now.Sub(last)
 			last = now
 			if setup > 0 {
@@ -94,5 +97,5 @@ func (m *moves) stream(
 			done(total - left)
 		}
 	}
-	return true
+	return nil
 }

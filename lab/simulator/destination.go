@@ -23,7 +23,7 @@ func invalid(property string) types.BaseMethodFault {
 
 // destination reads a specification as RelocateVM_Task does, or returns the fault with which the call ends.
 func (m *moves) destination(vm *simulator.VirtualMachine, spec types.VirtualMachineRelocateSpec) (*destination, types.BaseMethodFault) {
-	to := &destination{backings: map[int32]types.BaseVirtualDeviceBackingInfo{}}
+	to := &destination{backings: backings(spec)}
 	if spec.Pool != nil {
 		pool, ok := m.inventory.registry.Get(*spec.Pool).(*simulator.ResourcePool)
 		if !ok {
@@ -49,13 +49,19 @@ func (m *moves) destination(vm *simulator.VirtualMachine, spec types.VirtualMach
 			return nil, fault
 		}
 	}
+	return to, nil
+}
+
+// backings are the networks that a specification gives to adapters, by the key of the adapter.
+func backings(spec types.VirtualMachineRelocateSpec) map[int32]types.BaseVirtualDeviceBackingInfo {
+	found := map[int32]types.BaseVirtualDeviceBackingInfo{}
 	for _, change := range spec.DeviceChange {
 		device := change.GetVirtualDeviceConfigSpec().Device
 		if card, ok := device.(types.BaseVirtualEthernetCard); ok {
-			to.backings[card.GetVirtualEthernetCard().Key] = card.GetVirtualEthernetCard().Backing
+			found[card.GetVirtualEthernetCard().Key] = card.GetVirtualEthernetCard().Backing
 		}
 	}
-	return to, nil
+	return found
 }
 
 // targetHost is the host of the specification, or the one that vCenter chooses: the VM's own host, the standalone host of the

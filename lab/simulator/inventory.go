@@ -290,6 +290,41 @@ func (i *inventory) leave(ctx *simulator.Context, ref, vm types.ManagedObjectRef
 	}
 }
 
+// enter adds a VM to the list of a datastore or network.
+func (i *inventory) enter(ctx *simulator.Context, ref, vm types.ManagedObjectReference) {
+	switch entity := i.registry.Get(ref).(type) {
+	case *simulator.Datastore:
+		ctx.WithLock(entity, func() { i.registry.AppendReference(ctx, entity, &entity.Vm, vm) })
+	case *mo.Network:
+		ctx.WithLock(entity, func() { i.registry.AppendReference(ctx, entity, &entity.Vm, vm) })
+	}
+}
+
+// fieldsOfVMs are the custom attributes that a VM can have.
+func (i *inventory) fieldsOfVMs() []types.CustomFieldDef {
+	manager := i.registry.CustomFieldsManager()
+	var found []types.CustomFieldDef
+	i.as("").WithLock(manager, func() {
+		for _, field := range manager.Field {
+			if field.ManagedObjectType == "" || field.ManagedObjectType == "VirtualMachine" {
+				found = append(found, field)
+			}
+		}
+	})
+	return found
+}
+
+// browserOf is the environment browser of the compute resource of a host; nil if it has none.
+func (i *inventory) browserOf(host *simulator.HostSystem) *types.ManagedObjectReference {
+	if cluster := i.clusterOf(host); cluster != nil {
+		return cluster.EnvironmentBrowser
+	}
+	if resource, ok := i.registry.Get(*host.Parent).(*mo.ComputeResource); ok {
+		return resource.EnvironmentBrowser
+	}
+	return nil
+}
+
 // remove deletes a VM from every list that names it.
 func (i *inventory) remove(ctx *simulator.Context, vm *simulator.VirtualMachine) {
 	if host := i.host(*vm.Runtime.Host); host != nil {
@@ -305,12 +340,15 @@ func (i *inventory) remove(ctx *simulator.Context, vm *simulator.VirtualMachine)
 	i.refreshLoad()
 }
 
-// readd puts a VM that was removed into the inventory again, with a new MoID and without custom attributes.
+// readd puts a VM that was removed into the inventory, with a new MoID and without custom attributes.
 func (i *inventory) readd(
-	vm *simulator.VirtualMachine, folder *simulator.Folder, host *simulator.HostSystem, pool types.ManagedObjectReference, name string,
+	vm *simulator.VirtualMachine, spec *VM, folder *simulator.Folder, host *simulator.HostSystem,
+	pool types.ManagedObjectReference, name string,
 ) {
-	ctx, spec := i.as(""), i.vmSpec(vm)
-	i.registry.NewEntity(vm)
+	ctx, old := i.as(""), vm.Self
+	for vm.Self == old { // another vCenter may have given the VM the MoID that is next here
+		i.registry.NewEntity(vm)
+	}
 	i.specsLock.Lock()
 	i.specs[vm.Self.Value] = spec
 	i.specsLock.Unlock()

@@ -61,20 +61,15 @@ func (l *links) slotBudget(resource string) int {
 }
 
 // occupy counts a move that starts (+1) or stops (-1) to copy memory.
-func (l *links) occupy(by int, hosts ...string) {
+func (l *links) occupy(by int, host string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, host := range hosts {
-		l.moving[host] += by
-	}
+	l.moving[host] += by
 }
 
-// bandwidth is one move's share of the slower end, in bit/s.
-func (l *links) bandwidth(source, target string) float64 {
+// share is one move's share of the link of a host, in bit/s.
+func (l *links) share(host string) float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	share := func(host string) float64 {
-		return linkShare * float64(l.of(host)) * 1e6 / float64(max(1, l.moving[host]))
-	}
-	return min(share(source), share(target))
+	return linkShare * float64(l.of(host)) * 1e6 / float64(max(1, l.moving[host]))
 }

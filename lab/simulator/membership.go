@@ -55,6 +55,10 @@ func (o *overrides) AddHostTask(ctx *simulator.Context, req *types.AddHost_Task)
 func (o *overrides) UnregisterVM(_ *simulator.Context, req *types.UnregisterVM) soap.HasFault {
 	m, body := o.vcenter.membership, &methods.UnregisterVMBody{}
 	vm := m.inventory.vm(req.This)
+	if vm == nil {
+		body.Fault_ = simulator.Fault("", &types.ManagedObjectNotFound{Obj: req.This})
+		return body
+	}
 	if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
 		body.Fault_ = simulator.Fault("", &types.InvalidPowerState{
 			RequestedState: types.VirtualMachinePowerStatePoweredOff, ExistingState: vm.Runtime.PowerState,
@@ -185,6 +189,6 @@ func (m *membership) register(folder *simulator.Folder, req *types.RegisterVM_Ta
 	if vm == nil {
 		return &types.NotFound{}
 	}
-	m.inventory.readd(vm, folder, host, *req.Pool, req.Name)
+	m.inventory.readd(vm, m.inventory.vmSpec(vm), folder, host, *req.Pool, req.Name)
 	return nil
 }

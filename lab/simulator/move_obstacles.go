@@ -47,10 +47,13 @@ func (m *moves) hostObstacles(plan relocation) []types.BaseMethodFault {
 		found = append(found, &types.HostNotConnected{})
 	}
 	if plan.changesHost() {
-		found = append(found, m.stateObstacles(plan.to.host)...)
+		found = append(found, plan.at(m).stateObstacles(plan.to.host)...)
 		found = append(found, m.generalObstacles(plan)...)
 		found = append(found, m.connectivityObstacles(plan)...)
 		found = append(found, m.capacityObstacles(plan)...)
+	}
+	if plan.cross != nil {
+		found = append(found, m.crossingObstacles(plan)...)
 	}
 	return found
 }
@@ -58,7 +61,7 @@ func (m *moves) hostObstacles(plan relocation) []types.BaseMethodFault {
 // fileObstacles lie in what changes its datastore, and in the datastores that take it.
 func (m *moves) fileObstacles(plan relocation) (found []types.BaseMethodFault) {
 	arriving, _ := m.storage.transferOf(plan)
-	if fault := m.storage.obstacle(plan.to.host, arriving); fault != nil {
+	if fault := plan.at(m).storage.obstacle(plan.to.host, arriving); fault != nil {
 		found = append(found, fault)
 	}
 	for _, disk := range disks(plan.vm) {
@@ -113,9 +116,9 @@ func (m *moves) generalObstacles(plan relocation) (found []types.BaseMethodFault
 
 // connectivityObstacles are datastores and networks of the VM that the target cannot reach.
 func (m *moves) connectivityObstacles(plan relocation) (found []types.BaseMethodFault) {
-	target := plan.to.host
+	target, far := plan.to.host, plan.at(m)
 	for _, datastore := range plan.datastores() {
-		if !slices.Contains(target.Datastore, datastore) || !m.storage.reaches(target, datastore) {
+		if !slices.Contains(target.Datastore, datastore) || !far.storage.reaches(target, datastore) {
 			found = append(found, &types.CannotAccessVmConfig{
 				Reason: types.LocalizedMethodFault{Fault: &types.InvalidDatastore{Datastore: &datastore}},
 			})
@@ -125,7 +128,7 @@ func (m *moves) connectivityObstacles(plan relocation) (found []types.BaseMethod
 		if isUnplugged(plan.vm, card) {
 			continue
 		}
-		if network, name := m.inventory.networkAt(plan.to, card); network == nil {
+		if network, name := far.inventory.networkAt(plan.to, card); network == nil {
 			found = append(found, &types.CannotAccessNetwork{CannotAccessVmDevice: types.CannotAccessVmDevice{
 				Device: card.DeviceInfo.GetDescription().Label, Backing: name,
 			}})
@@ -137,8 +140,10 @@ func (m *moves) connectivityObstacles(plan relocation) (found []types.BaseMethod
 // capacityObstacles are rules, memory and GPUs.
 func (m *moves) capacityObstacles(plan relocation) (found []types.BaseMethodFault) {
 	vm, target := plan.vm, plan.to.host
-	if fault := m.violatedRule(vm, target); fault != nil {
-		found = append(found, fault)
+	if plan.cross == nil { // the rules of another vCenter do not know the VM
+		if fault := m.violatedRule(vm, target); fault != nil {
+			found = append(found, fault)
+		}
 	}
 	if fault := m.inventory.graphics.obstacle(target, vm); fault != nil {
 		found = append(found, fault)
@@ -171,7 +176,7 @@ func (m *moves) missingFeatures(vm *simulator.VirtualMachine, target *simulator.
 func (r relocation) datastores() []types.ManagedObjectReference {
 	left := slices.Collect(maps.Values(r.from))
 	found := slices.DeleteFunc(slices.Clone(r.vm.Datastore), func(ref types.ManagedObjectReference) bool {
-		return slices.Contains(left, ref)
+		return r.cross != nil || slices.Contains(left, ref)
 	})
 	for _, part := range slices.Sorted(maps.Keys(r.wanted)) {
 		found = added(found, r.wanted[part])

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,9 +21,13 @@ const (
 
 // MoveRecord is what truly happened in one relocation. Tests compare measurements with it.
 type MoveRecord struct {
-	VM       string     `json:"vm"`
-	Source   string     `json:"source"`
-	Target   string     `json:"target"`
+	VM     string `json:"vm"`
+	Source string `json:"source"`
+	Target string `json:"target"`
+	// The names of both vCenters; "" for a move within one.
+	SourceVCenter string `json:"source_vcenter"`
+	TargetVCenter string `json:"target_vcenter"`
+
 	By       string     `json:"by"` // who started it: a user, or DRS
 	Queued   *time.Time `json:"queued"`
 	Started  *time.Time `json:"started"`
@@ -43,6 +48,7 @@ type Transfer struct {
 
 // moves carries out relocations as a vMotion does, and records each of them.
 type moves struct {
+	vcenter     *vcenter // for moves to another one
 	inventory   *inventory
 	events      events
 	tasks       *tasks
@@ -62,7 +68,7 @@ type moves struct {
 
 func newMoves(v *vcenter) *moves {
 	return &moves{
-		inventory: v.inventory, events: v.events, tasks: v.tasks, clock: v.clock, links: v.links, slots: v.slots, storage: v.storage,
+		vcenter: v, inventory: v.inventory, events: v.events, tasks: v.tasks, clock: v.clock, links: v.links, slots: v.slots, storage: v.storage,
 		guests: v.guests, faults: v.faults, maintenance: v.maintenance, cluster: v.cluster,
 		busy: map[string]flight{},
 	}
@@ -102,6 +108,7 @@ type relocation struct {
 	source       *simulator.HostSystem
 	to           *destination
 	from, wanted layout
+	cross        *crossing // nil within one vCenter
 }
 
 // changesHost reports whether the VM changes its host.
@@ -136,26 +143,36 @@ func (o *overrides) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_T
 func (m *moves) start(
 	by starter, vmRef types.ManagedObjectReference, spec types.VirtualMachineRelocateSpec,
 ) (types.ManagedObjectReference, types.BaseMethodFault) {
+	if spec.Service != nil {
+		return m.startAcross(by, vmRef, spec)
+	}
 	plan, fault := m.relocation(vmRef, spec)
 	if fault != nil {
 		return vmRef, fault
 	}
-	target := plan.to.host
-	if task, busy := m.claim(vmRef.Value, target.Self.Value); busy {
-		return vmRef, &types.TaskInProgress{Task: task}
+	work := &move{relocation: plan, by: by}
+	record := &MoveRecord{Target: plan.to.host.Name, Storage: m.storage.transfers(plan)}
+	return m.launch(work, plan.to.host.Self, record, func() types.BaseMethodFault { return m.vmotion(work) })
+}
+
+// launch begins the task of a move and carries it out, unless another move has the VM. The VM counts for target until it has moved.
+func (m *moves) launch(
+	work *move, target types.ManagedObjectReference, record *MoveRecord, carry func() types.BaseMethodFault,
+) (types.ManagedObjectReference, types.BaseMethodFault) {
+	key := work.vm.Self.Value
+	if task, busy := m.claim(key, target.Value); busy {
+		return work.vm.Self, &types.TaskInProgress{Task: task}
 	}
 	now := time.Now()
-	work := &move{relocation: plan, by: by}
-	work.operation = m.begin(by, work.vm)
-	work.record = &MoveRecord{
-		VM: m.inventory.view(work.vm).name, Source: work.source.Name, Target: target.Name, By: by.name(), Queued: &now,
-		Result: "queued", Storage: m.storage.transfers(plan),
-	}
+	work.operation = m.begin(work.by, work.vm)
+	work.record = record
+	record.VM, record.Source, record.By = m.inventory.view(work.vm).name, work.source.Name, work.by.name()
+	record.Queued, record.Result = &now, "queued"
 	m.mu.Lock()
-	m.busy[vmRef.Value] = flight{work.task.Self, target.Self.Value}
-	m.records = append(m.records, work.record)
+	m.busy[key] = flight{work.task.Self, target.Value}
+	m.records = append(m.records, record)
 	m.mu.Unlock()
-	go work.run(func() types.BaseMethodFault { return m.migrate(work) })
+	go work.run(func() types.BaseMethodFault { return m.migrate(work, carry) })
 	return work.task.Self, nil
 }
 
@@ -171,7 +188,7 @@ func (m *moves) relocation(
 	if fault != nil {
 		return relocation{}, fault
 	}
-	if reaches(vm.DisabledMethod, "RelocateVM_Task") || reaches(vm.DisabledMethod, "MigrateVM_Task") {
+	if isDisabled(vm) {
 		return relocation{}, &types.MethodDisabled{}
 	}
 	from := m.storage.layout(vm)
@@ -180,6 +197,11 @@ func (m *moves) relocation(
 		return relocation{}, fault
 	}
 	return relocation{vm: vm, source: m.inventory.host(*vm.Runtime.Host), to: to, from: from, wanted: wanted}, nil
+}
+
+// isDisabled reports whether a program, such as one for backups, forbids moves of the VM.
+func isDisabled(vm *simulator.VirtualMachine) bool {
+	return reaches(vm.DisabledMethod, "RelocateVM_Task") || reaches(vm.DisabledMethod, "MigrateVM_Task")
 }
 
 // begin makes the task, which shows whether DRS moves the VM.
@@ -231,10 +253,10 @@ func (m *moves) recorded() []MoveRecord {
 }
 
 // migrate carries out the move and completes its record.
-func (m *moves) migrate(work *move) types.BaseMethodFault {
+func (m *moves) migrate(work *move, carry func() types.BaseMethodFault) types.BaseMethodFault {
 	fault := types.BaseMethodFault(&types.SystemError{})
 	defer func() { m.conclude(work, fault) }()
-	fault = m.vmotion(work)
+	fault = carry()
 	return fault
 }
 
@@ -253,20 +275,20 @@ func (m *moves) conclude(work *move, fault types.BaseMethodFault) {
 	}
 	delete(m.busy, work.vm.Self.Value)
 	m.mu.Unlock()
-	if failed {
+	if failed && work.to != nil { // otherwise nobody knows where the VM was to go
 		m.events.post(work.ctx, work.chain(), &types.VmFailedMigrateEvent{
-			VmEvent: m.events.ofVM(work.vm, work.source), DestHost: *hostArgument(work.to.host),
+			VmEvent: m.events.ofVM(work.vm, work.source), DestHost: work.targetArgument(),
 			Reason: m.inventory.config.localized(fault),
 		})
 	}
 }
 
 func (m *moves) vmotion(work *move) types.BaseMethodFault {
-	taken := m.cost(work.relocation)
-	if !m.slots.acquire(taken, work.cancel) {
+	release := m.occupy(work)
+	if release == nil {
 		return &types.RequestCanceled{}
 	}
-	defer m.slots.release(taken)
+	defer release()
 	now := time.Now()
 	m.note(work.record, func(record *MoveRecord) { record.Started, record.Result = &now, "running" })
 	work.running()
@@ -284,12 +306,13 @@ func (m *moves) vmotion(work *move) types.BaseMethodFault {
 	}
 	arriving, leaving := m.storage.transferOf(work.relocation)
 	// What arrives takes its space from now on; what leaves gives its space back at the end.
-	if fault := m.storage.claim(work.ctx, work.to.host, arriving); fault != nil {
+	far := work.at(m)
+	if fault := far.storage.claim(far.inventory.as(""), work.to.host, arriving); fault != nil {
 		return fault
 	}
 	m.announce(work)
 	if fault := m.carry(work, arriving); fault != nil {
-		m.storage.take(work.ctx, arriving, -1)
+		far.storage.take(far.inventory.as(""), arriving, -1)
 		return fault
 	}
 	m.storage.take(work.ctx, leaving, -1)
@@ -297,33 +320,69 @@ func (m *moves) vmotion(work *move) types.BaseMethodFault {
 	return nil
 }
 
-// cost is what the move takes of each resource.
-func (m *moves) cost(plan relocation) slots {
+// occupy waits for the slots of the move on both sides, and returns what releases them; nil if the move was cancelled first. The
+// vCenter that is first in the lab comes first, so that moves in both directions never wait for each other.
+func (m *moves) occupy(work *move) func() {
+	here, there := m.cost(work.relocation)
+	claims := []struct {
+		queue *slotQueue
+		slots slots
+	}{{m.slots, here}, {work.at(m).slots, there}}
+	if work.cross != nil && work.cross.there == m.vcenter.peers.all[0] {
+		slices.Reverse(claims)
+	}
+	var releases []func()
+	release := func() {
+		for _, each := range releases {
+			each()
+		}
+	}
+	for _, claim := range claims {
+		if len(claim.slots) == 0 {
+			continue
+		}
+		if !claim.queue.acquire(claim.slots, work.cancel) {
+			release()
+			return nil
+		}
+		releases = append(releases, func() { claim.queue.release(claim.slots) })
+	}
+	return release
+}
+
+// cost is what the move takes of each resource here, and in the other vCenter if it leads there.
+func (m *moves) cost(plan relocation) (here, there slots) {
 	onHost, onDatastore := vmotionCost, 1
 	if m.storage.movesFiles(plan) {
 		onHost, onDatastore = storageCost, datastoreCost
 	}
-	taken := slots{hostSlots(plan.source.Name): onHost, hostSlots(plan.to.host.Name): onHost}
-	if plan.changesHost() {
-		taken[networkSlots(plan.source.Name)], taken[networkSlots(plan.to.host.Name)] = 1, 1
+	here, there = slots{}, slots{}
+	far := here
+	if plan.cross != nil {
+		far = there
 	}
-	for part, ref := range plan.from {
-		if to := plan.wanted[part]; ref != to || !m.storage.movesFiles(plan) {
-			for _, end := range []types.ManagedObjectReference{ref, to} {
-				if datastore := m.storage.datastore(end); datastore != nil {
-					taken[datastoreSlots(datastore.Name)] = onDatastore
-				}
+	here[hostSlots(plan.source.Name)], far[hostSlots(plan.to.host.Name)] = onHost, onHost
+	if plan.changesHost() {
+		here[networkSlots(plan.source.Name)], far[networkSlots(plan.to.host.Name)] = 1, 1
+	}
+	for part := range plan.from {
+		if m.storage.moves(plan, part) || !m.storage.movesFiles(plan) {
+			if datastore := m.storage.datastore(plan.from[part]); datastore != nil {
+				here[datastoreSlots(datastore.Name)] = onDatastore
+			}
+			if datastore := plan.storage(m.storage).datastore(plan.wanted[part]); datastore != nil {
+				far[datastoreSlots(datastore.Name)] = onDatastore
 			}
 		}
 	}
-	return taken
+	return here, there
 }
 
 // announce posts the event of a move that begins.
 func (m *moves) announce(work *move) {
 	event := m.events.ofVM(work.vm, work.source)
 	if work.changesHost() {
-		m.events.post(work.ctx, work.chain(), &types.VmBeingHotMigratedEvent{VmEvent: event, DestHost: *hostArgument(work.to.host)})
+		m.events.post(work.ctx, work.chain(), &types.VmBeingHotMigratedEvent{VmEvent: event, DestHost: work.targetArgument()})
 		return
 	}
 	m.events.post(work.ctx, work.chain(), &types.VmBeingRelocatedEvent{
@@ -331,8 +390,36 @@ func (m *moves) announce(work *move) {
 	})
 }
 
+// targetArgument names the target host in an event of the vCenter that the VM leaves.
+func (r relocation) targetArgument() types.HostEventArgument {
+	argument := *hostArgument(r.to.host)
+	if r.cross != nil {
+		argument.Host = r.cross.there.inventory.abroad(argument.Host)
+	}
+	return argument
+}
+
+// reportCrossing posts the events of a move that is over: the VM is removed here, and has come there. That these are the events is
+// assumed.
+func (m *moves) reportCrossing(work *move) {
+	m.events.post(work.ctx, work.chain(), &types.VmRemovedEvent{VmEvent: m.events.ofVM(work.vm, work.source)})
+	there, arrived := work.cross.there, work.cross.arrived
+	if arrived == nil {
+		return
+	}
+	source := *hostArgument(work.source)
+	source.Host = m.inventory.abroad(source.Host)
+	there.events.post(there.inventory.as(work.cross.user), 0, &types.VmMigratedEvent{
+		VmEvent: there.events.ofVM(arrived, work.to.host), SourceHost: source,
+	})
+}
+
 // report posts the event of a move that is over.
 func (m *moves) report(work *move) {
+	if work.cross != nil {
+		m.reportCrossing(work)
+		return
+	}
 	migrated := types.VmMigratedEvent{VmEvent: m.events.ofVM(work.vm, work.to.host), SourceHost: *hostArgument(work.source)}
 	switch {
 	case !work.changesHost():
@@ -349,8 +436,8 @@ func (m *moves) report(work *move) {
 // carry copies the parts that move, and then the memory of the VM if its host changes.
 func (m *moves) carry(work *move, arriving map[types.ManagedObjectReference]int64) types.BaseMethodFault {
 	copied := newCopying(work, arriving, m.inventory.vmSpec(work.vm).memoryUsed())
-	if !m.copyFiles(work, copied) {
-		return &types.RequestCanceled{}
+	if fault := m.copyFiles(work, copied); fault != nil {
+		return fault
 	}
 	guest := m.guests.live(work.vm.Self)
 	if guest != nil && guest.runs() && work.changesHost() {
@@ -361,8 +448,10 @@ func (m *moves) carry(work *move, arriving map[types.ManagedObjectReference]int6
 
 // imitate is a vMotion of a VM that does not really run: the copy takes as long as it would, and the guest is frozen.
 func (m *moves) imitate(work *move, copied *copying) types.BaseMethodFault {
-	if work.changesHost() && !m.copyMemory(work, copied) {
-		return &types.RequestCanceled{}
+	if work.changesHost() {
+		if fault := m.copyMemory(work, copied); fault != nil {
+			return fault
+		}
 	}
 	if fault := m.hostObstacle(work.relocation); fault != nil {
 		return fault
@@ -370,19 +459,18 @@ func (m *moves) imitate(work *move, copied *copying) types.BaseMethodFault {
 	if !work.pointOfNoReturn() {
 		return &types.RequestCanceled{}
 	}
-	m.switchOver(work)
-	return nil
+	return m.switchOver(work)
 }
 
 // migrateLive moves a real VM by a live migration of its hypervisor.
 func (m *moves) migrateLive(work *move, guest *liveGuest, copied *copying) types.BaseMethodFault {
-	source, target := work.source.Name, work.to.host.Name
-	m.links.occupy(1, source, target)
-	defer m.links.occupy(-1, source, target)
+	line := m.line(work.relocation)
+	line.occupy(1)
+	defer line.occupy(-1)
 	var obstacle types.BaseMethodFault
 	freeze, err := guest.migrate(transfer{
 		progress: copied.ofMemory, cancel: work.cancel, pointOfNoReturn: work.pointOfNoReturn,
-		bandwidth: func() float64 { return m.links.bandwidth(source, target) },
+		bandwidth: line.bandwidth,
 		possible: func() bool {
 			obstacle = m.hostObstacle(work.relocation)
 			return obstacle == nil
@@ -407,6 +495,10 @@ func (m *moves) migrateLive(work *move, guest *liveGuest, copied *copying) types
 
 // arrive changes where the VM is, and the datastores of its parts.
 func (m *moves) arrive(work *move) {
+	if work.cross != nil {
+		m.handOver(work)
+		return
+	}
 	if !maps.Equal(work.from, work.wanted) {
 		m.storage.place(work.ctx, work.relocation)
 	}
@@ -421,9 +513,9 @@ func (m *moves) place(ctx *simulator.Context, vm *simulator.VirtualMachine, sour
 	}
 }
 
-// switchOver freezes the guest, changes the VM's host, and thaws the guest.
-func (m *moves) switchOver(work *move) {
-	spec := m.inventory.vmSpec(work.vm)
+// switchOver freezes the guest, changes the VM's host, and thaws the guest. If the WAN breaks meanwhile, the VM stays at the source.
+func (m *moves) switchOver(work *move) types.BaseMethodFault {
+	line, spec := m.line(work.relocation), m.inventory.vmSpec(work.vm)
 	stun := stunBase + stunPerGB*spec.MemoryGB
 	if work.changesHost() {
 		stun = max(stun, vgpuStun(spec, m.links.slower(work.source.Name, work.to.host.Name)))
@@ -431,6 +523,7 @@ func (m *moves) switchOver(work *move) {
 	if spec.Guest.StunSeconds != nil {
 		stun = *spec.Guest.StunSeconds
 	}
+	stun += stunRoundTrips * line.latency().Seconds()
 	guest := m.guests.of(work.vm.Self)
 	frozen := guest != nil && guest.freeze()
 	if frozen {
@@ -438,11 +531,17 @@ func (m *moves) switchOver(work *move) {
 	} else {
 		time.Sleep(m.clock.scaled(stun))
 	}
-	m.arrive(work)
+	fault := line.broken()
+	if fault == nil {
+		m.arrive(work)
+	}
 	if frozen {
 		seconds := guest.thaw("vmotion")
 		m.note(work.record, func(record *MoveRecord) { record.Freeze = &seconds })
 	}
-	now := time.Now()
-	m.note(work.record, func(record *MoveRecord) { record.Switched = &now })
+	if fault == nil {
+		now := time.Now()
+		m.note(work.record, func(record *MoveRecord) { record.Switched = &now })
+	}
+	return fault
 }

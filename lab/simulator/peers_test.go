@@ -19,10 +19,14 @@ func one(name, prefix, folder string) *Config {
 		StateDir: folder, TimeScale: 0.001, LinkMbit: 10_000, StorageMBs: 1000, VCenter: Login{Name: name, User: "admin", Password: prefix},
 		Restricted: Login{User: "cloudadmin", Password: prefix}, Operator: Login{User: "operator", Password: prefix},
 		Datacenters: []Datacenter{{Name: prefix + "-dc", Folders: []string{prefix + "-folder"}}},
-		Clusters:    []Cluster{{Name: prefix + "-cluster", Datacenter: prefix + "-dc", ResourcePools: []string{prefix + "-pool"}}},
-		Datastores:  []Attached{{Name: prefix + "-store", CapacityGB: 100, FreeGB: 50, Hosts: []string{"*"}}},
-		Networks:    []Attached{{Name: prefix + "-net", Datacenter: prefix + "-dc", Hosts: []string{"*"}}},
-		Hosts:       []Host{{Name: prefix + "-host", Cluster: prefix + "-cluster", Cores: 4, MHz: 2000, MemoryGB: 16, ESXi: "8.0.2"}},
+		Clusters: []Cluster{{
+			Name: prefix + "-cluster", Datacenter: prefix + "-dc", ResourcePools: []string{prefix + "-pool"},
+			DRSOverrides: map[string]string{prefix + "-vm": "manual"},
+			Rules:        []Rule{{Name: "apart", Kind: "anti_affinity", VMs: []string{prefix + "-vm"}}},
+		}},
+		Datastores: []Attached{{Name: prefix + "-store", CapacityGB: 100, FreeGB: 50, Hosts: []string{"*"}}},
+		Networks:   []Attached{{Name: prefix + "-net", Datacenter: prefix + "-dc", Hosts: []string{"*"}}},
+		Hosts:      []Host{{Name: prefix + "-host", Cluster: prefix + "-cluster", Cores: 4, MHz: 2000, MemoryGB: 16, ESXi: "8.0.2"}},
 		VMs: []VM{{
 			Name: prefix + "-vm", Host: prefix + "-host", MemoryGB: 1, MemoryReservationGB: 1, CPUs: 1, HardwareVersion: 19,
 			Folder: prefix + "-folder", Pool: prefix + "-pool", Networks: []string{prefix + "-net"}, Datastores: []string{prefix + "-store"},

@@ -113,6 +113,8 @@ func (o *overrides) CreateFilter(ctx *simulator.Context, req *types.CreateFilter
 	if len(missing) > 0 && !told {
 		return &methods.CreateFilterBody{Fault_: simulator.Fault("", &types.ManagedObjectNotFound{Obj: missing[0]})}
 	}
+	// An object that is deleted later leaves the filter; the simulator would let the whole filter fail.
+	req.Spec.ReportMissingObjectsInResults = types.NewBool(true)
 	answer := collector.CreateFilter(ctx, req)
 	if body, ok := answer.(*methods.CreateFilterBody); ok && body.Res != nil && len(missing) > 0 {
 		o.vcenter.missing.note(req.This, body.Res.Returnval, missing)

@@ -105,7 +105,7 @@ func (s *storage) transfers(plan relocation) map[string]Transfer {
 	found := map[string]Transfer{}
 	for part, ref := range plan.from {
 		if to := plan.wanted[part]; s.moves(plan, part) {
-			found[s.partName(plan.vm, part)] = Transfer{s.datastore(ref).Name, s.datastore(to).Name}
+			found[s.partName(plan.vm, part)] = Transfer{s.datastore(ref).Name, plan.storage(s).datastore(to).Name}
 		}
 	}
 	return found
@@ -153,7 +153,7 @@ func (s *storage) size(vm *simulator.VirtualMachine, part int32) int64 {
 
 // moves reports whether a part is copied to another location. A location that several data centres reach has an object in each.
 func (s *storage) moves(plan relocation, part int32) bool {
-	from, to := s.datastore(plan.from[part]), s.datastore(plan.wanted[part])
+	from, to := s.datastore(plan.from[part]), plan.storage(s).datastore(plan.wanted[part])
 	return from != to && (from == nil || to == nil || from.Summary.Url != to.Summary.Url)
 }
 

@@ -155,7 +155,7 @@ func TestAStorageMoveTakesHalfOfAHost(t *testing.T) {
 	if fault != nil {
 		t.Fatal(faultName(fault))
 	}
-	taken := v.moves.cost(plan)
+	taken, _ := v.moves.cost(plan)
 	if taken[hostSlots("esx-01")] != 4 || taken[datastoreSlots("shared")] != 16 || taken[networkSlots("esx-01")] != 0 {
 		t.Errorf("it takes %v", taken)
 	}

@@ -13,6 +13,7 @@ type vcenter struct {
 	service   *simulator.Service
 	inventory *inventory // the managed objects, and their entries in the topology
 	peers     *peers     // all vCenters of the lab, itself included
+	wan       *wan       // to the site of the first vCenter; nil for the first one
 
 	clock    clock
 	events   events
@@ -42,7 +43,7 @@ type vcenter struct {
 // newVCenter joins the parts around an inventory that has been built.
 func newVCenter(config *Config, service *simulator.Service, inventory *inventory) *vcenter {
 	v := &vcenter{config: config, service: service, inventory: inventory, clock: clock{scale: config.TimeScale}}
-	v.peers = &peers{all: []*vcenter{v}}
+	v.peers, v.wan = &peers{all: []*vcenter{v}}, newWAN(config.WAN)
 	v.events = events{inventory}
 	v.tasks = newTasks(inventory)
 	v.links = newLinks(inventory, config.LinkMbit)

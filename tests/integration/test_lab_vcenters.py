@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from pyVim.connect import SmartConnect
-from pyVmomi import vim
+from pyVim.task import WaitForTask
+from pyVmomi import vim, vmodl
 
 from lab.paths import TOPOLOGIES
 from lab.simulator_client import check_answers
 from tests.labs import Lab, running_lab
-from tests.sdk import content_of
+from tests.sdk import content_of, find
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +64,100 @@ def test_the_control_api_is_asked_about_one_vcenter(site: Lab, cloud: Lab) -> No
     cloud.post("hosts/esx-c2", connection="disconnected")
     assert cloud.get("state")["hosts"]["esx-c2"]["connection"] == "disconnected"
     cloud.post("hosts/esx-c2", connection="connected")
+
+
+CLOUD = {"host": "esx-c1", "pool": "Compute-ResourcePool", "folder": "Workloads", "datastore": "WorkloadDatastore"}
+SITE = {"host": "esx-02", "pool": "ml-training", "folder": "ml", "datastore": "vsanDatastore"}
+
+
+def named(content: Any, kind: type, name: str) -> Any:
+    """An object, with the instance UUID of its vCenter, as a program passes it to another vCenter."""
+    return kind(find(content, kind, name)._moId, None, content.about.instanceUuid)
+
+
+def locator(lab: Lab, user: str = "vcenter", **changed: Any) -> Any:
+    login, vcenter = lab.answer[user], lab.answer["vcenter"]
+    given = {
+        "instanceUuid": vcenter["instance_uuid"],
+        "url": f"https://{vcenter['host']}:{vcenter['port']}/sdk",
+        "sslThumbprint": vcenter["thumbprint_sha1"],
+        "credential": vim.ServiceLocator.NamePassword(username=login["user"], password=login["password"]),
+    }
+    return vim.ServiceLocator(**{**given, **changed})
+
+
+def across(lab: Lab, content: Any, to: dict[str, str], networks: dict[int, str], user: str = "vcenter") -> Any:
+    """The specification of a move to another vCenter, whose content is given. ``networks`` are by key of the adapter."""
+    changes = []
+    for key, name in networks.items():
+        backing = vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName=name)
+        card = vim.vm.device.VirtualVmxnet3(key=key, backing=backing)
+        changes.append(vim.vm.device.VirtualDeviceSpec(operation="edit", device=card))
+    return vim.vm.RelocateSpec(
+        service=locator(lab, user),
+        host=named(content, vim.HostSystem, to["host"]),
+        pool=named(content, vim.ResourcePool, to["pool"]),
+        folder=named(content, vim.Folder, to["folder"]),
+        datastore=named(content, vim.Datastore, to["datastore"]),
+        deviceChange=changes,
+    )
+
+
+def events_of(content: Any, name: str) -> list[tuple[str, str]]:
+    """Class and user of each event of a VM."""
+    events = sorted(content.eventManager.QueryEvents(vim.event.EventFilterSpec()), key=lambda each: each.key)
+    return [(type(each).__name__, each.userName) for each in events if each.vm and each.vm.name == name]
+
+
+def test_a_vm_moves_to_the_other_vcenter_and_home(site: Lab, cloud: Lab) -> None:
+    with content_of(site) as near, content_of(cloud) as far:
+        vm = find(near, vim.VirtualMachine, "ML-cpu-vm-02")
+        before = vm.config.instanceUuid, vm.config.uuid, vm.runtime.bootTime, vm.guest.ipAddress
+        spec = vmodl.query.PropertyCollector.FilterSpec(
+            objectSet=[vmodl.query.PropertyCollector.ObjectSpec(obj=vm)],
+            propSet=[vmodl.query.PropertyCollector.PropertySpec(type=vim.VirtualMachine, pathSet=["runtime.host"])],
+        )
+        collector = near.propertyCollector.CreatePropertyCollector()
+        collector.CreateFilter(spec, False)
+        version = collector.WaitForUpdatesEx("", None).version
+        networks = {4000: "ml-segment", 4001: "infra-network"}
+        task = vm.RelocateVM_Task(across(cloud, far, CLOUD, networks))
+        WaitForTask(task)
+        assert (task.info.descriptionId, task.info.entity._moId) == ("VirtualMachine.relocate", vm._moId)
+        assert task.info.entityName == "ML-cpu-vm-02"
+        left = collector.WaitForUpdatesEx(version, vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=5))
+        assert [(each.kind, each.obj) for each in left.filterSet[0].objectSet] == [("leave", vm)]
+        with pytest.raises(vmodl.fault.ManagedObjectNotFound):
+            assert vm.runtime.host
+        arrived = find(far, vim.VirtualMachine, "ML-cpu-vm-02")
+        after = arrived.config.instanceUuid, arrived.config.uuid, arrived.runtime.bootTime, arrived.guest.ipAddress
+        assert after == before
+        assert arrived._moId != vm._moId
+        assert (arrived.runtime.host.name, arrived.resourcePool.name, arrived.parent.name) == (
+            "esx-c1",
+            *list(CLOUD.values())[1:3],
+        )
+        assert {each.name for each in arrived.network} == {"ml-segment", "infra-network"}
+        assert [each.name for each in arrived.datastore] == ["WorkloadDatastore"]
+        assert (list(arrived.customValue), list(arrived.availableField)) == ([], [])
+        assert arrived in find(far, vim.Datastore, "WorkloadDatastore").vm
+        assert arrived in arrived.runtime.host.vm
+        by = site.answer["vcenter"]["user"]
+        assert events_of(near, "ML-cpu-vm-02")[-2:] == [
+            ("vim.event.VmBeingHotMigratedEvent", by), ("vim.event.VmRemovedEvent", by),
+        ]  # fmt: skip
+        assert events_of(far, "ML-cpu-vm-02") == [("vim.event.VmMigratedEvent", by)]
+
+        # Reconfigured there, as an ordinary VM.
+        WaitForTask(arrived.ReconfigVM_Task(vim.vm.ConfigSpec(annotation="from the site")))
+        WaitForTask(arrived.RelocateVM_Task(across(site, near, SITE, {4000: "ml-network", 4001: "infra-network"})))
+        home = find(near, vim.VirtualMachine, "ML-cpu-vm-02")
+        assert (home.config.instanceUuid, home.config.annotation, home.runtime.host.name) == (
+            before[0],
+            "from the site",
+            "esx-02",
+        )
+    moves = [*site.get("state")["moves"], *cloud.get("state")["moves"]]
+    assert [(move["source_vcenter"], move["target_vcenter"], move["result"]) for move in moves] == [
+        ("vcenter.lab", "cloud", "success"), ("cloud", "vcenter.lab", "success"),
+    ]  # fmt: skip
