@@ -21,6 +21,7 @@ description:
   - The module changes nothing.
 extends_documentation_fragment:
   - liveml.vsphere.connection
+  - liveml.vsphere.destination_vcenter
   - liveml.vsphere.attributes
   - liveml.vsphere.attributes.info_module
 options:
@@ -67,6 +68,8 @@ options:
       - Name, inventory path or MoID of the cluster, or of the standalone host, to which all selected VMs move. It may be in another
         data centre. VMs that are in it already stay.
       - It cannot be combined with O(destination), O(use_homes), O(scope=storage) and O(drs=follow).
+      - With O(destination_vcenter), it is a cluster of that vCenter, and so is the host in O(destination). If neither is set, it is the
+        only cluster there.
     type: str
   pool_map:
     description:
@@ -91,6 +94,16 @@ options:
         with the names of the networks that exist.
     type: dict
     default: {}
+  wan_mbit:
+    description:
+      - Bandwidth between the two vCenters for vMotion, in Mbit/s. vSphere needs 250 Mbit/s for each move. With less, VMs are refused.
+      - The plan predicts durations with it, and M(liveml.vsphere.vm_migrate) starts only as many moves between the vCenters as it can
+        carry.
+    type: float
+  wan_latency_ms:
+    description:
+      - Round-trip time between the two vCenters, in milliseconds. vSphere supports at most 150. With more, VMs are refused.
+    type: float
   policy:
     description:
       - Which fault domain a target may be in, compared with the fault domain of the VM's present host.
@@ -130,6 +143,7 @@ options:
         O(datastore) or O(disk_datastores) asks for another one. A VM on a datastore that only its own host mounts can then leave.
       - V(storage) leaves each VM on its host, and moves its files to O(datastore) or O(disk_datastores).
       - With O(use_homes), files go back to the datastores that the evacuation recorded, whatever the scope is.
+      - Into another vCenter, files always move.
       - A disk stays thin or thick. The plan counts what its earlier moves bring to a datastore. What they take away is not counted,
         because that space is free only when the move has ended.
     type: str
@@ -251,6 +265,21 @@ EXAMPLES = r"""
     network_map:
       ml-network: ml-network-east
 
+- name: Plan the evacuation of a host into another vCenter
+  liveml.vsphere.migration_plan:
+    host: esx-05.example.com
+    destination_vcenter:
+      hostname: vcenter.cloud.example.com
+      username: automation@vsphere.local
+      password: "{{ cloud_password }}"
+    destination_cluster: Cluster-1
+    pool_map:
+      ml-training: Compute-ResourcePool
+    network_map:
+      ml-network: ml-segment
+    wan_mbit: 2000
+    wan_latency_ms: 20
+
 - name: Plan the return of the VMs whose home is this host
   liveml.vsphere.migration_plan:
     host: esx-05.example.com
@@ -289,7 +318,7 @@ plan:
     vcenter:
       description: The vCenter for which the plan was made.
       type: dict
-      contains:
+      contains: &vcenter
         name:
           description: Product name.
           type: str
@@ -310,6 +339,31 @@ plan:
           description: Product name with version and build.
           type: str
           sample: VMware vCenter Server 8.0.3 build-24022515
+        address:
+          description: Name or address under which it was reached.
+          type: str
+          sample: vcenter.example.com
+    second:
+      description: The other vCenter, in the same form as C(vcenter), if O(destination_vcenter) is set, else null.
+      type: dict
+      contains: *vcenter
+    wan:
+      description: The network between the two vCenters as the options state it.
+      type: dict
+      contains:
+        mbit:
+          description: Bandwidth in Mbit/s, or null.
+          type: float
+          sample: 2000.0
+        latency_ms:
+          description: Round-trip time in milliseconds, or null.
+          type: float
+          sample: 20.0
+    notes:
+      description: Sentences about the moves between the two vCenters, for example that a certificate is not verified.
+      type: list
+      elements: str
+      sample: []
     moves:
       description: The same as RV(moves).
       type: list
@@ -395,9 +449,10 @@ hosts:
 lines:
   description:
     - "One line per move, C(vm: source → target), with datastores if files move, C(vm: source [local] → target [shared]). A move into another
-      cluster names cluster, resource pool, folder and changed networks."
+      cluster names cluster, resource pool, folder and changed networks, and a move into another vCenter names both vCenters."
     - Then what vCenter's own checks of the moves found, and whether some moves could not be checked.
-    - Then one line for each cluster whose DRS moves VMs of the plan by itself, or for which that could not be read.
+    - Then one line for each cluster whose DRS moves VMs of the plan by itself, or for which that could not be read, and the notes of
+      the plan.
   returned: always
   type: list
   elements: str
@@ -413,13 +468,22 @@ moves:
       type: int
       sample: 1
     vm:
-      description: MoID of the VM.
+      description: MoID of the VM. With O(destination_vcenter) its instance UUID, because its MoID changes with the vCenter, and the IDs of
+        other objects in that vCenter have its instance UUID behind the MoID, C(host-12@0c6dd2a5-...).
       type: str
       sample: vm-42
     vm_name:
       description: Name of the VM.
       type: str
       sample: ML-cpu-vm-04
+    source_vcenter:
+      description: Address of the vCenter of the present host, or empty if the plan is for one vCenter.
+      type: str
+      sample: ""
+    target_vcenter:
+      description: Address of the vCenter of the target host, or empty if the plan is for one vCenter.
+      type: str
+      sample: ""
     source:
       description: MoID of the host on which the VM runs now.
       type: str
@@ -597,9 +661,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import (
+    DESTINATION_VCENTER_SPEC,
+    STATE_DIR_SPEC,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_lines, plan_to_dict
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.crossing import to_enter
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drs import pinnable_clusters
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import DrsOption, Plan, Policy, Scope
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import check_fault_domains
@@ -616,10 +684,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning impor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.server_checks import checked_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Maintenance, assume_in_service
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.pair import AnyVcenter
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
+    **DESTINATION_VCENTER_SPEC,
     "host": {"type": "str"},
     "fault_domain": {"type": "str"},
     "vms": {"type": "list", "elements": "str", "default": []},
@@ -631,6 +700,8 @@ SPEC: dict[str, Any] = {
     "pool_map": {"type": "dict", "default": {}},
     "folder_map": {"type": "dict", "default": {}},
     "network_map": {"type": "dict", "default": {}},
+    "wan_mbit": {"type": "float"},
+    "wan_latency_ms": {"type": "float"},
     "policy": {"type": "str", "choices": [str(policy) for policy in Policy], "default": "same_preferred"},
     "fault_domains": {"type": "dict", "default": {}},
     "exclude_hosts": {"type": "list", "elements": "str", "default": []},
@@ -649,7 +720,7 @@ SPEC: dict[str, Any] = {
 }
 
 
-def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
+def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     """Wait for runs of the same hosts, read vCenter, and plan."""
     params = module.params
     domains = params["fault_domains"]
@@ -678,6 +749,11 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
         ),
         closed_pools=vcenter.closed_pools(pools_to_enter(estate, request)),
     )
+    networks, folders = to_enter(estate, request)
+    if networks or folders:
+        request = replace(
+            request, closed_networks=vcenter.closed_networks(networks), closed_folders=vcenter.closed_folders(folders)
+        )
     # Only devices: VMs may have moved since they were selected.
     moved = [move.vm for move in approved.moves if move.parts] if approved is not None else []
     estate = vcenter.devices(estate, (*request.vms, *moved))
@@ -686,6 +762,8 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
         assumed = [host.moid for host in hosts if estate.hosts[host.moid].maintenance is not Maintenance.NORMAL]
         estate = assume_in_service(estate, *(host.moid for host in hosts))
     plan = checked_plan(vcenter, estate, request, assumed)
+    if any(move.changes_vcenter for move in plan.moves):
+        plan = replace(plan, notes=(*plan.notes, *vcenter.notes()))
     refuse_departure(params["plan_id"], approved, plan, estate, hosts)
     return {**result_of(plan), "hosts": [host.name for host in hosts]}
 

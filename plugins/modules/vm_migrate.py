@@ -21,6 +21,7 @@ description:
     module only warns if it is missing. M(liveml.vsphere.evidence_report) replaces the page by the report.
 extends_documentation_fragment:
   - liveml.vsphere.connection
+  - liveml.vsphere.destination_vcenter
   - liveml.vsphere.attributes
   - liveml.vsphere.experiments
 options:
@@ -479,11 +480,16 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.live_writ
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import (
+    DESTINATION_VCENTER_SPEC,
+    EXPERIMENT_SPEC,
+    STATE_DIR_SPEC,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import as_sentence, show_warnings
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.interruption import Interruption
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_from_dict
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.crossing import moves_at_a_time
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import limits_from
@@ -497,6 +503,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
     RunReport,
     RunRequest,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import refuse_other_second
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import (
     carry_out,
     refuse_drift,
@@ -506,10 +513,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path, state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState, assume_in_service
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import guest_login
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.pair import AnyVcenter
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.qualified import part_of
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
+    **DESTINATION_VCENTER_SPEC,
     **EXPERIMENT_SPEC,
     "plan": {"type": "dict", "required": True},
     "purpose": {"type": "str", "choices": ["evacuate", "restore", "migrate"], "default": "migrate"},
@@ -557,7 +566,7 @@ def request_of(module: AnsibleModule, plan: Plan, host: HostState | None, hosts:
         host=host,
         state=(state_to_read if module.check_mode else state_path)(params["state_dir"]),
         rules=Rules(
-            slots=limits_from(hosts, params["slots"]),
+            slots=replace(limits_from(hosts, params["slots"]), between_vcenters=moves_at_a_time(plan.wan)),
             priority=params["priority"],
             max_failures=params["max_failures"],
             stop_on_failure=params["on_failure"] != "continue",
@@ -590,6 +599,8 @@ def move_of(ended: Ended, *, back: bool) -> dict[str, Any]:
         "moid": move.vm,
         "source": move.source_name,
         "target": move.target_name,
+        "source_vcenter": move.source_vcenter,
+        "target_vcenter": move.target_vcenter,
         "source_datastores": datastore_names(part.source_name for part in move.parts),
         "target_datastores": datastore_names(part.target_name for part in move.parts),
         "result": str(ended.result),
@@ -648,7 +659,7 @@ def warn_unrecoverable(module: AnsibleModule, experiments: Iterable[Experiment])
             module.warn(f"An experiment could not be recovered from a checkpoint if it were lost: {sentence}")
 
 
-def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
+def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     """Check that the plan is up to date, then carry it out."""
     plan = plan_from_dict(module.params["plan"])
     estate = vcenter.estate(devices_of_vms=[move.vm for move in plan.moves])
@@ -658,7 +669,9 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
             hint="Create a new plan with the same login as here",
             option="plan",
         )
-    host = find_host(estate, module.params["host"]) if module.params["host"] is not None else None
+    refuse_other_second(plan, estate, "plan")
+    first = part_of(estate, second=False)
+    host = find_host(first, module.params["host"]) if module.params["host"] is not None else None
     request = request_of(module, plan, host, list(estate.hosts.values()))
     providers = Providers(module.params["experiments"])
     show_warnings(module, providers.warnings)

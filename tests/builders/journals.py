@@ -49,8 +49,8 @@ _HOST = {"moid": "host-5", "name": "esx-05"}
 _MOVE = {
     "number": 1,
     "vm": _VM,
-    "source": {**_HOST, "fault_domain": "us-west-2b"},
-    "target": {"moid": "host-6", "name": "esx-06", "fault_domain": "us-west-2b"},
+    "source": {**_HOST, "fault_domain": "us-west-2b", "vcenter": ""},
+    "target": {"moid": "host-6", "name": "esx-06", "fault_domain": "us-west-2b", "vcenter": ""},
 }
 _JOB = {"vm": _VM, "id": "job-1"}
 VCENTER = {
@@ -59,6 +59,7 @@ VCENTER = {
     "version": "8.0.3",
     "simulated": True,
     "product": "VMware vCenter Server 8.0.3 build-1",
+    "address": "vc.example.com",
 }
 # An event of each kind as a journal holds it; tests change the fields that matter to them.
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -88,7 +89,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "window_closed": {"seconds": 600.4, "cut": "", "unread": ""},
     "maintenance_seen": {"host": _HOST, "entered": True},
     "noticed": {"vm": _VM, "detail": "the VM came during the window, and was not watched"},
-    "move_seen": {"number": 1, "vm": _VM, "source": {**_HOST, "fault_domain": "us-west-2b"}, "task": "task-9", "within": 1.0},
+    "move_seen": {"number": 1, "vm": _VM, "source": {**_MOVE["source"]}, "task": "task-9", "within": 1.0},
     "move_submitting": {**_MOVE, "attempt": 1, "adopted": False},
     "move_submitted": {"number": 1, "vm": _VM, "task": "task-9"},
     "move_progress": {"number": 1, "vm": _VM, "percent": 40},

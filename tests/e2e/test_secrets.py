@@ -271,8 +271,9 @@ def modules_of(stage: Stage) -> Iterator[tuple[str, dict[str, Any]]]:
         options = module_options(name)
         needed = dict(NEEDED.get(name, {}))
         if "hostname" in options:
-            needed |= {"hostname": stage.lab.env["VMWARE_HOST"], "port": int(stage.lab.env["VMWARE_PORT"])}
-            needed |= {"ca_path": stage.lab.env["SSL_CERT_FILE"], "username": stage.lab.env["VMWARE_USER"]}
+            login = {"hostname": stage.lab.env["VMWARE_HOST"], "port": int(stage.lab.env["VMWARE_PORT"])}
+            login |= {"ca_path": stage.lab.env["SSL_CERT_FILE"], "username": stage.lab.env["VMWARE_USER"]}
+            needed |= login | ({"destination_vcenter": login} if "destination_vcenter" in options else {})
         if "hooks" in options:
             needed |= {"hooks": stage.hooks()}
         if "experiments" not in options:

@@ -20,13 +20,14 @@ UTILS = TESTS.parent / "plugins" / "module_utils"
 MAY_IMPORT = {
     "_core": (),
     "_vsphere": ("_core",),
-    "_plan": ("_core", "_vsphere.estate", "_vsphere.home_attribute"),
+    "_plan": ("_core", "_vsphere.estate", "_vsphere.home_attribute", "_vsphere.qualified"),
     "_experiments": ("_core", "_vsphere.estate"),
     "_run": (
         "_core",
         "_plan",
         "_experiments",
         "_vsphere.estate",
+        "_vsphere.qualified",
         "_vsphere.news",
         "_vsphere.faults",
         "_vsphere.home_attribute",

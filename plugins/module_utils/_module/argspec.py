@@ -24,6 +24,18 @@ CONNECTION_SPEC: dict[str, Any] = {
     },
 }
 
+# The login of another vCenter. It has no variables of the environment: those are of the first one.
+OTHER_VCENTER_OPTIONS: dict[str, Any] = {
+    "hostname": {"type": "str", "required": True},
+    "username": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+    "port": {"type": "int", "default": 443},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+}
+
+DESTINATION_VCENTER_SPEC: dict[str, Any] = {"destination_vcenter": {"type": "dict", "options": OTHER_VCENTER_OPTIONS}}
+
 STATE_DIR_SPEC: dict[str, Any] = {"state_dir": {"type": "path", "default": "~/.local/state/liveml.vsphere"}}
 _TLS_OPTIONS: dict[str, Any] = {
     "validate_certs": {"type": "bool", "default": True},

@@ -48,6 +48,17 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the task's type",
             "Another task locks the VM. Wait until it ends, then plan again",
         ),
+        "other_vcenter": Blocker(
+            "An evacuation moved the VM to another vCenter, which this login does not show. Whether it is still there is not known.",
+            "the address of the other vCenter",
+            "Set destination_vcenter to a login of that vCenter, so that the VM can be found there and brought home",
+            prevents_maintenance=False,
+        ),
+        "twin": Blocker(
+            "VMs of both vCenters have the same instance UUID, and none of them is being moved. It is not known which one is meant.",
+            "the address of the other vCenter",
+            "The other vCenter has a VM with the same instance UUID. Remove the one that is not needed, then plan again",
+        ),
         "cpu_affinity": Blocker(
             "The VM is bound to processors or NUMA nodes of its host.",
             "the VM",
@@ -232,6 +243,32 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the resource pool",
             "Grant the user Resource.AssignVMToPool on this resource pool",
         ),
+        "folder_not_permitted": Blocker(
+            "The vCenter user may not register VMs in the folder in the other vCenter.",
+            "the folder",
+            "Grant the user VirtualMachine.Inventory.Register on this folder, or map another one with folder_map",
+        ),
+        "network_not_permitted": Blocker(
+            "The vCenter user may not connect VMs to the network in the other vCenter.",
+            "the networks",
+            "Grant the user Network.Assign on this network, or map another one with network_map",
+        ),
+        "vcenter_version": Blocker(
+            "The vCenter of the host is older than the vCenter of the VM. vSphere moves VMs to the same or to a newer version only "
+            "(Broadcom KB 2106952).",
+            "both versions",
+            "Update the older vCenter, or choose a host in a vCenter that is not older",
+        ),
+        "wan_bandwidth": Blocker(
+            "The stated bandwidth between the vCenters is less than the 250 Mbit/s that vSphere needs for each move.",
+            "the bandwidth",
+            "Provide at least 250 Mbit/s between the sites, or correct wan_mbit",
+        ),
+        "wan_latency": Blocker(
+            "The stated round-trip time between the vCenters is more than the 150 ms that vSphere supports.",
+            "the round-trip time",
+            "Shorten the way between the sites, or correct wan_latency_ms",
+        ),
         "missing_vgpu_profile": Blocker(
             "The host does not offer a vGPU profile of the VM.",
             "the profiles",
@@ -359,6 +396,8 @@ def _state_reasons(vm: VmState) -> Iterator[Reason]:
         yield reason("fault_tolerance", vm.name)
     if vm.cpu_affinity:
         yield reason("cpu_affinity", vm.name)
+    if vm.twin:
+        yield reason("twin", vm.twin)
 
 
 def lock_reasons(vm: VmState) -> Iterator[Reason]:

@@ -19,7 +19,7 @@ from .._core.codec import Malformed, decoded, encoded
 from .._core.errors import InvalidInput
 from .._core.wording import plural
 from .._vsphere.estate import InventoryPlace, VcenterInfo
-from .model import DrsDecision, DrsHandling, Move, PartMove, Plan, Reason, Refusal, ServerChecks
+from .model import DrsDecision, DrsHandling, Move, PartMove, Plan, Reason, Refusal, ServerChecks, Wan
 
 MAX_WARNINGS = 3  # of vCenter that the lines of a plan show; the plan has all
 
@@ -34,6 +34,9 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "settled": list(plan.settled),
         "checks": encoded(plan.checks),
         "drs": [encoded(decision) for decision in plan.drs],
+        "second": None if plan.second is None else asdict(plan.second),
+        "wan": asdict(plan.wan),
+        "notes": list(plan.notes),
     }
 
 
@@ -55,6 +58,9 @@ def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
             checks=_checks_from(data.get("checks") or {}),
             # AWX passes an empty text on as null.
             drs=tuple(decoded(DrsDecision, {**each, "why": each.get("why") or ""}) for each in data.get("drs") or ()),
+            second=VcenterInfo(**data["second"]) if data.get("second") else None,
+            wan=decoded(Wan, data.get("wan") or {}),
+            notes=tuple(str(note) for note in data.get("notes") or ()),
         )
     except (KeyError, TypeError, Malformed) as error:
         raise InvalidInput(
@@ -115,30 +121,35 @@ def plan_lines(plan: Plan) -> list[str]:
     """One line per move, ``vm: source → target``, in the order of numbers; then what vCenter's checks found, and DRS that matters.
 
     Datastores are named if files move: ``vm: source [local] → target [shared]``. A move into another cluster names what the VM gets
-    there.
+    there, and a move into another vCenter names both vCenters.
     """
     moves = (f"{m.vm_name}: {source_text(m)} → {target_text(m)}" for m in plan.moves)
-    return [*moves, *_check_lines(plan.checks), *_drs_lines(plan)]
+    return [*moves, *_check_lines(plan.checks), *_drs_lines(plan), *plan.notes]
 
 
 def source_text(move: Move) -> str:
     """Where a move starts, ``esx-05 [esx-05-local]``."""
-    return place_text(move.source_name, (part.source_name for part in move.parts))
+    return place_text(move.source_name, (part.source_name for part in move.parts), _abroad(move, move.source_vcenter))
 
 
 def target_text(move: Move) -> str:
     """Where a move leads, ``esx-06 [shared]``."""
-    return place_text(move.target_name, (part.target_name for part in move.parts)) + _around(move.place_after)
+    names = (part.target_name for part in move.parts)
+    return place_text(move.target_name, names, _abroad(move, move.target_vcenter)) + _around(move.place_after)
 
 
 def _around(place: InventoryPlace | None) -> str:
     return f" ({place.text})" if place is not None else ""
 
 
-def place_text(host: str, datastores: Iterable[str]) -> str:
-    """A host, with the names of datastores if there are any."""
+def _abroad(move: Move, vcenter: str) -> str:
+    return vcenter if move.changes_vcenter else ""
+
+
+def place_text(host: str, datastores: Iterable[str], vcenter: str = "") -> str:
+    """A host, with the names of datastores if there are any, and with the address of its vCenter if that matters."""
     names = ", ".join(dict.fromkeys(datastores))
-    return f"{host} [{names}]" if names else host
+    return (f"{host} [{names}]" if names else host) + (f" in vCenter {vcenter}" if vcenter else "")
 
 
 def _check_lines(checks: ServerChecks) -> list[str]:

@@ -20,7 +20,8 @@ from .._vsphere.estate import (
     VmState,
     known_as,
 )
-from .._vsphere.home_attribute import ATTRIBUTE, Home, HomeFile, decode_home
+from .._vsphere.home_attribute import ATTRIBUTE, Home, HomeFile, decode_home, of_vcenter, seen_from
+from .._vsphere.qualified import crosses, knows, vcenter_of
 from .model import Move
 
 DRS = "DRS"  # as the mover of a VM
@@ -37,10 +38,19 @@ def recorded_home(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> H
 
 def _known_homes(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> list[Home]:
     """The homes of a VM in its attribute and in the journal, the newest one first."""
-    attribute = decode_home(vm.moid, vm.attributes.get(ATTRIBUTE, ""))
+    attribute = _in_attribute(estate, vm)
     known = [home for home in (attribute, _journalled(estate, vm, journal)) if home is not None]
     known.sort(key=lambda home: home.recorded_at, reverse=True)
     return [_with_present_hosts(estate, home) for home in known]
+
+
+def _in_attribute(estate: Estate, vm: VmState) -> Home | None:
+    """The home in the VM's custom attribute, with ids of this estate. What names no vCenter is in that of the VM."""
+    home = decode_home(vm.moid, vm.attributes.get(ATTRIBUTE, ""))
+    if home is None:
+        return None
+    first = estate.vcenter.instance_uuid
+    return seen_from(of_vcenter(home, vcenter_of(vm.host) or first), first)
 
 
 def _journalled(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> Home | None:
@@ -79,7 +89,8 @@ def _present_datastore(estate: Estate, moid: str, name: str) -> str:
     """The same of a datastore."""
     if moid in estate.datastores:
         return moid
-    named = [datastore.moid for datastore in estate.datastores.values() if name and datastore.name == name]
+    same = (datastore for datastore in estate.datastores.values() if not crosses(datastore.moid, moid))
+    named = [datastore.moid for datastore in same if name and datastore.name == name]
     return named[0] if len(named) == 1 else moid
 
 
@@ -88,9 +99,9 @@ def _present(estate: Estate, moid: str, name: str) -> str:
 
     A host may have been added again by its full name, its short name or its address.
     """
-    if moid in estate.hosts or not name:
+    if moid in estate.hosts or not name or not knows(estate, moid):
         return moid
-    hosts = estate.hosts.values()
+    hosts = [host for host in estate.hosts.values() if not crosses(host.moid, moid)]
     for fits in (lambda host: host.name == name, lambda host: known_as(host, name)):
         named = [host.moid for host in hosts if fits(host)]
         if named:
@@ -117,6 +128,8 @@ def next_home(vm: VmState, move: Move, earlier: Home | None, *, run_id: str, rec
         vm_uuid=vm.instance_uuid,
         files=_files(move, earlier if keep else None),
         place=(earlier.place if keep and earlier else None) or move.place_before,
+        home_vcenter=(earlier.home_vcenter if keep and earlier else "") or move.source_vcenter,
+        target_vcenter=move.target_vcenter,
     )
 
 
@@ -131,7 +144,7 @@ def _files(move: Move, earlier: Home | None) -> tuple[HomeFile, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A VM with a recorded home. ``outcome``: home, away, moved_by_person, home_unhealthy or gone.
+    """A VM with a recorded home. ``outcome``: home, away, moved_by_person, home_unhealthy, gone or other_vcenter.
 
     ``vm`` is the VM's MoID now; ``home.vm`` is the one under which the home was recorded. ``unhealthy`` says what is wrong with
     the home. ``superseded`` is the name of another home that an older run recorded, usually on another controller.
@@ -161,7 +174,23 @@ class Placement:
             "moved_by_person": f"{where} and stays there: it was moved after its evacuation to {self.home.target_name}.",
             "home_unhealthy": f"{where}: its home {self.home.host_name} is {self.unhealthy}.",
             "gone": f"{self.vm_name} no longer exists.",
+            "other_vcenter": self._abroad(where),
         }[self.outcome]
+
+    @property
+    def other_vcenter(self) -> str:
+        """The address of the vCenter that is not in the estate, and has the VM or its home; "" if there is none."""
+        if self.outcome != "other_vcenter":
+            return ""
+        return (self.home.home_vcenter if self.host_name else self.home.target_vcenter) or "another vCenter"
+
+    def _abroad(self, where: str) -> str:
+        if self.host_name:
+            return f"{where}. Its home {self.home.host_name} is in vCenter {self.other_vcenter}, which this login does not show."
+        return (
+            f"{self.vm_name} was moved to {self.home.target_name} in vCenter {self.other_vcenter}. This login does not show whether "
+            "it is still there."
+        )
 
     def _away(self, where: str) -> str:
         if self.home.files and self.host_name == self.home.host_name:
@@ -245,7 +274,9 @@ def files_under_way(found: Iterable[Placement], *, homeward: bool = False) -> di
 
 def _outcome(estate: Estate, vm: VmState | None, home: Home, mover: Callable[[str, str], str]) -> str:
     if vm is None:
-        return "gone"
+        return "gone" if knows(estate, home.target) and knows(estate, home.start) else "other_vcenter"
+    if not knows(estate, home.host):
+        return "other_vcenter"
     if vm.host == home.host and home.has_files_back(vm.datastores):
         return "home"
     # A VM that a restore is moving away from its target is still where the evacuation put it.

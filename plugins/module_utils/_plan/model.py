@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .._vsphere.estate import Automation, Checked, InventoryPlace, VcenterInfo
+from .._vsphere.qualified import crosses
 
 
 class Policy(StrEnum):
@@ -129,6 +130,13 @@ class Move:
     parts: tuple[PartMove, ...] = ()
     place_before: InventoryPlace | None = None
     place_after: InventoryPlace | None = None
+    source_vcenter: str = ""  # address, if the plan is for two vCenters
+    target_vcenter: str = ""
+
+    @property
+    def changes_vcenter(self) -> bool:
+        """Whether the VM changes its vCenter."""
+        return crosses(self.source, self.target)
 
     @property
     def changes_host(self) -> bool:
@@ -187,6 +195,23 @@ class SiteMaps:
 
 
 @dataclass(frozen=True, slots=True)
+class Wan:
+    """The network between two vCenters, as the operator states it: Mbit/s, and milliseconds for a round trip. ``None``: not stated."""
+
+    mbit: float | None = None
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """A VM that a run moved to another vCenter, which is not in the estate: its id and name, and the address of that vCenter."""
+
+    vm: str
+    vm_name: str
+    vcenter: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlanRequest:
     """The VMs to plan, and the rules for their targets."""
 
@@ -200,6 +225,10 @@ class PlanRequest:
     maps: SiteMaps = field(default_factory=SiteMaps)
     places: Mapping[str, InventoryPlace] = field(default_factory=dict)  # VM MoID -> the place to which it returns
     closed_pools: frozenset[str] = frozenset()  # resource pools (MoIDs) to which the user may not assign VMs
+    closed_networks: frozenset[str] = frozenset()  # networks of the other vCenter to which the user may not connect VMs
+    closed_folders: frozenset[str] = frozenset()  # folders of the other vCenter in which the user may not register VMs
+    wan: Wan = field(default_factory=Wan)
+    away: tuple[Away, ...] = ()
     allowed_targets: frozenset[str] | None = None  # None: every host of that cluster
     excluded_targets: frozenset[str] = frozenset()
     memory_headroom: float = 0.10  # share of a target's memory that stays free
@@ -238,6 +267,9 @@ class Plan:
     settled: tuple[str, ...] = ()  # names of VMs that are at their destination already
     checks: ServerChecks = ServerChecks()
     drs: tuple[DrsDecision, ...] = ()  # for each cluster of the evacuated hosts, and for others whose DRS moves a VM
+    second: VcenterInfo | None = None  # the other vCenter, if the plan is for two
+    wan: Wan = field(default_factory=Wan)
+    notes: tuple[str, ...] = ()  # sentences about the moves between vCenters
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,3 +282,4 @@ class SlotLimits:
     per_host: int = 8
     by_host: Mapping[str, int] = field(default_factory=dict)
     storage_per_datastore: int = 8
+    between_vcenters: int | None = None  # of all hosts together; None: no limit

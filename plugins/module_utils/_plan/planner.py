@@ -22,8 +22,10 @@ from .._vsphere.estate import (
     Maintenance,
     VmState,
 )
+from .._vsphere.qualified import crosses
 from .blockers import BLOCKERS, lock_reasons, reason, unreadable, vm_reasons
 from .codec import plan_id_of
+from .crossing import crossing_blockers, notes_about
 from .drs import decisions
 from .model import (
     Move,
@@ -57,10 +59,14 @@ def make_plan(estate: Estate, request: PlanRequest) -> Plan:
         planner.place(vm)
     moves = sorted(planner.moves, key=lambda move: (-move.predicted_seconds, move.vm_name, move.vm))
     numbered = tuple(replace(move, number=number) for number, move in enumerate(moves, 1))
-    refusals = tuple(sorted(planner.refusals, key=lambda refusal: (refusal.vm_name, refusal.vm)))
+    away = (Refusal(a.vm, a.vm_name, (reason("other_vcenter", a.vcenter),), blocking=False) for a in request.away)
+    refusals = tuple(sorted((*planner.refusals, *away), key=lambda refusal: (refusal.vm_name, refusal.vm)))
     settled = tuple(sorted(planner.settled))
     drs = decisions(estate, request, numbered)
-    plan = Plan("", estate.vcenter, numbered, refusals, settled, drs=drs)
+    notes = tuple(notes_about(estate, request.wan, numbered))
+    plan = Plan(
+        "", estate.vcenter, numbered, refusals, settled, drs=drs, second=estate.second, wan=request.wan, notes=notes
+    )
     return replace(plan, plan_id=plan_id_of(plan))
 
 
@@ -70,7 +76,7 @@ def utilization(host: HostState) -> tuple[float, float]:
 
 
 def predicted_seconds(
-    vm: VmState, link_mbit: int | None, storage_bytes: int = 0, *, changes_host: bool = True
+    vm: VmState, link_mbit: float | None, storage_bytes: int = 0, *, changes_host: bool = True
 ) -> float:
     """Expected duration of a move that has the link to itself: set-up, plus consumed memory and files over usable bandwidth."""
     memory = (vm.memory_used_bytes or vm.memory_bytes) if changes_host else 0
@@ -260,6 +266,8 @@ class _Planner:
             yield "failover_host", host.name
         if not self._domain_allowed(source, host):
             yield "fault_domain", host.name
+        if source is not None:
+            yield from crossing_blockers(self._estate, request, source, host)
 
     def _domain_allowed(self, source: HostState | None, host: HostState) -> bool:
         policy = self._request.policy
@@ -275,8 +283,9 @@ class _Planner:
         for moid in sorted(vm.datastores.difference(left)):
             if not datastore_on(self._estate, moid, host):
                 yield "missing_datastore", known[moid].name if moid in known else moid
-        if self._leaves_site(vm, host) and len(vm.datastores) > 1:
-            yield "several_datastores", ", ".join(sorted(known[m].name if m in known else m for m in vm.datastores))
+        kept = vm.datastores.difference(left)
+        if self._leaves_site(vm, host) and len(kept) > 1:
+            yield "several_datastores", ", ".join(sorted(known[m].name if m in known else m for m in kept))
         yield from self._landing(vm, host).blocked
         if not self._crosses(vm, host):
             for moid in sorted(vm.networks - vm.unplugged_networks - host.networks):
@@ -415,7 +424,9 @@ class _Planner:
         self, vm: VmState, target: HostState, why: str, parts: tuple[PartMove, ...], task: str | None = None
     ) -> Move:
         source = self._estate.hosts.get(vm.host)
-        links = [h.link_mbit for h in (source, target) if h is not None and h.link_mbit is not None]
+        links: list[float] = [h.link_mbit for h in (source, target) if h is not None and h.link_mbit is not None]
+        if self._request.wan.mbit is not None and crosses(vm.host, target.moid):
+            links.append(self._request.wan.mbit)
         size = sum(part.size for part in parts if part.moves)
         changes_host = target.moid != vm.host
         place = self._landing(vm, target).place
@@ -436,4 +447,6 @@ class _Planner:
             parts=parts,
             place_before=present_place(self._estate, vm) if place is not None else None,
             place_after=place,
+            source_vcenter=source.vcenter if source else "",
+            target_vcenter=target.vcenter,
         )

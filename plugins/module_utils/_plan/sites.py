@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from .._core.errors import NotFound
 from .._core.similar import similar_names
 from .._vsphere.estate import Estate, HostState, InventoryPlace, Plug, VmState
+from .._vsphere.qualified import crosses as in_other_vcenters
 from .model import PlanRequest, SiteMaps
 
 ROOT = "/"  # how people write the root of resource pools, and of the folders of a data centre
@@ -59,9 +60,12 @@ def landing(estate: Estate, request: PlanRequest, vm: VmState, host: HostState) 
         blocked.append(("pool_not_permitted", _shown(estate.pools[pool].path)))
     if folder is None:
         blocked.append(("no_folder", _wanted_folder(request.maps, vm, wanted)))
+    elif folder in request.closed_folders:
+        blocked.append(("folder_not_permitted", _shown(estate.folders[folder].path)))
     plugs, missing = _plugs(estate, request.maps, vm, host, wanted)
     if crosses:
         blocked += [("no_network", name) for name in missing]
+        blocked += [("network_not_permitted", p.network_name) for p in plugs if p.network in request.closed_networks]
     if blocked or pool is None or folder is None:
         return Landing(blocked=tuple(blocked))
     if (pool, folder) == (vm.pool, vm.folder_moid) and not plugs:
@@ -149,6 +153,8 @@ def _folder(estate: Estate, maps: SiteMaps, vm: VmState, host: HostState, wanted
         return known.moid
     own = estate.folders.get(vm.folder_moid)
     path = _plain(_wanted_folder(maps, vm, wanted))
+    if own is None and in_other_vcenters(vm.host, host.moid):
+        return None
     if own is None or (own.datacenter == host.datacenter_moid and path == own.path):
         return vm.folder_moid  # also if the folder cannot be read: the VM then stays where it is
     found = [f.moid for f in estate.folders.values() if f.datacenter == host.datacenter_moid and f.path == path]
@@ -175,7 +181,7 @@ def _plugs(
         if network not in host.networks:
             network = network_on(estate, maps, adapter.network, host)
         if not network:
-            if adapter.connected:
+            if adapter.connected or in_other_vcenters(vm.host, host.moid):
                 missing.append(_goal(estate, maps, adapter.network))
         elif network != adapter.network:
             plugs.append(_plug(estate, adapter.key, network))

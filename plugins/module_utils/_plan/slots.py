@@ -55,16 +55,20 @@ def next_moves(pending: Sequence[Move], in_flight: Collection[Move], limits: Slo
 
 
 class _Used:
-    """What moves take: their number and their cost by host, and the storage moves by datastore."""
+    """What moves take: their number and their cost by host, the storage moves by datastore, and those between vCenters."""
 
     def __init__(self, limits: SlotLimits) -> None:
         self._limits = limits
+        self._crossing = 0
         self._moves = Counter[str]()
         self._storage = Counter[str]()
         self._cost = Counter[str]()
 
     def has_room(self, move: Move) -> bool:
         limits, cost = self._limits, _cost(move)
+        across = limits.between_vcenters
+        if across is not None and move.changes_vcenter and self._crossing >= across:
+            return False
         most = {host: limits.by_host.get(host, limits.per_host) for host in _hosts(move)}
         hosts = all(
             self._moves[host] < limit and self._cost[host] + cost <= max(MAX_SLOTS, limit)
@@ -73,6 +77,7 @@ class _Used:
         return hosts and all(self._storage[datastore] < limits.storage_per_datastore for datastore in _datastores(move))
 
     def take(self, move: Move) -> None:
+        self._crossing += move.changes_vcenter
         self._moves.update(_hosts(move))
         for host in _hosts(move):
             self._cost[host] += _cost(move)
@@ -102,4 +107,6 @@ def move_timeout(move: Move, limits: SlotLimits, *, per_gib: float | None, floor
     if per_gib is not None:
         return max(floor, per_gib * gib)
     sharing = max(limits.by_host.get(host, limits.per_host) for host in (move.source, move.target))
+    if move.changes_vcenter:  # moves of all hosts share the network between the vCenters
+        sharing = limits.between_vcenters or max(sharing, MAX_SLOTS)
     return max(floor, MIN_PER_GIB * gib, TIMEOUT_MARGIN * sharing * move.predicted_seconds)

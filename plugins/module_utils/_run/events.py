@@ -37,11 +37,12 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A host at one end of a move."""
+    """A host at one end of a move. ``vcenter`` is the address of its vCenter if the run is over two."""
 
     moid: str
     name: str
     fault_domain: str | None = None
+    vcenter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +104,12 @@ def vm_of(move: Move) -> Ref:
 
 def source_of(move: Move) -> Place:
     """Where a move starts."""
-    return Place(move.source, move.source_name, move.source_fault_domain)
+    return Place(move.source, move.source_name, move.source_fault_domain, move.source_vcenter)
 
 
 def target_of(move: Move) -> Place:
     """Where a move leads."""
-    return Place(move.target, move.target_name, move.target_fault_domain)
+    return Place(move.target, move.target_name, move.target_fault_domain, move.target_vcenter)
 
 
 # --- the run
@@ -132,6 +133,8 @@ class RunStarted(Event):
     stall_budget: float | None = None
     collection: str | None = None  # version of the collection
     format: int = FORMAT
+    second: VcenterInfo | None = None  # the other vCenter, if the run is over two
+    notes: tuple[str, ...] = ()  # of the plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -540,7 +543,8 @@ class MoveFinished(MoveEvent):
     @property
     def target_text(self) -> str:
         """Where the move leads, with the datastores if files move."""
-        return place_text(self.target.name, (part.target_name for part in self.parts))
+        vcenter = self.target.vcenter if self.source.vcenter != self.target.vcenter else ""
+        return place_text(self.target.name, (part.target_name for part in self.parts), vcenter)
 
     @classmethod
     def of(cls, ended: Ended) -> MoveFinished:
@@ -734,6 +738,8 @@ class HomeRecorded(MoveEvent):
     vm_uuid: str = ""  # instance UUID
     files: tuple[HomeFile, ...] = ()
     place: InventoryPlace | None = None  # of the home, if the move changes resource pool, folder or networks
+    home_vcenter: str = ""  # address of the vCenter of ``home``, if ``target`` is in another one
+    target_vcenter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

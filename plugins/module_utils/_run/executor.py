@@ -304,11 +304,19 @@ class Executor:
         stayed = ended.result is not MoveResult.MOVED and bool(move.parts)
         if ended.host != home.target or stayed:
             files = tuple(replace(file, target=move.sources.get(file.part, file.target)) for file in home.files)
-            kept = replace(home, target=ended.host, target_name=ended.host_name, files=files if stayed else home.files)
-            try:
-                record_home(self._vcenter, self._journal, vm_of(move), kept)
-            except StateUnwritable as error:
-                self._stop_writing(error)
+            home = replace(
+                home,
+                target=ended.host,
+                target_name=ended.host_name,
+                target_vcenter=self._vcenter_of(ended.host),
+                files=files if stayed else home.files,
+            )
+        elif ended.result is not MoveResult.MOVED or not move.changes_vcenter:
+            return
+        try:  # custom attributes do not travel to another vCenter, so that the home is recorded there once more
+            record_home(self._vcenter, self._journal, vm_of(move), home)
+        except StateUnwritable as error:
+            self._stop_writing(error)
 
     # news
 
@@ -427,7 +435,18 @@ class Executor:
         known = self._hosts.get(host)
         domain = known.fault_domain if known is not None else None
         name = self._names.get(host, host)
-        return replace(move, target=host, target_name=name, target_fault_domain=domain, parts=())
+        return replace(
+            move,
+            target=host,
+            target_name=name,
+            target_fault_domain=domain,
+            target_vcenter=self._vcenter_of(host),
+            parts=(),
+        )
+
+    def _vcenter_of(self, host: str) -> str:
+        """The address of the vCenter of a host, if the run is over two."""
+        return self._hosts[host].vcenter if host in self._hosts else ""
 
     def _write_switch(self, move: Move, host: str | None) -> None:
         self._note(SwitchedOver(move.number, vm_of(move), self._names.get(host or "", host or "")))

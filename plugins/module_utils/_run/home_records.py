@@ -37,6 +37,8 @@ def record_home(vcenter: Vcenter, journal: Recorder, vm: Ref, home: Home) -> Non
         vm_uuid=home.vm_uuid,
         files=home.files,
         place=home.place,
+        home_vcenter=home.home_vcenter,
+        target_vcenter=home.target_vcenter,
     )
     journal.write(event)
     if vcenter.record_home(home):
@@ -52,13 +54,16 @@ def journal_homes(state: Path, vcenter_uuid: str, runs: Sequence[RunState] | Non
     facts = _cleared_homes(state, vcenter_uuid)
     for run in reversed(runs_of(state, vcenter_uuid) if runs is None else runs):
         facts += _home_facts(run)  # the newest run's last, so that it counts if times are equal
+    # A VM has its instance UUID as id in runs over two vCenters, and its MoID in others.
+    uuids = {fact.vm: fact.home.vm_uuid for fact in facts if fact.home is not None and fact.home.vm_uuid}
     homes: dict[str, Home] = {}
     for fact in sorted(facts, key=lambda fact: (fact.at, fact.home is None)):
+        vm = uuids.get(fact.vm, fact.vm)
         if fact.home is not None:
-            homes[fact.vm] = fact.home
-        elif fact.vm in homes and fact.host in ("", homes[fact.vm].host):
-            del homes[fact.vm]
-    return homes
+            homes[vm] = fact.home
+        elif vm in homes and fact.host in ("", homes[vm].host):
+            del homes[vm]
+    return {home.vm: home for home in homes.values()}
 
 
 @dataclass(frozen=True, slots=True)

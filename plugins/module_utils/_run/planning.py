@@ -22,7 +22,7 @@ from .._plan.homes import (
     placements,
     without_home_host,
 )
-from .._plan.model import DrsOption, Plan, PlanRequest, Policy, Scope, SiteMaps, StorageRequest
+from .._plan.model import Away, DrsOption, Plan, PlanRequest, Policy, Scope, SiteMaps, StorageRequest, Wan
 from .._plan.selection import (
     find_cluster,
     find_datastores,
@@ -32,6 +32,7 @@ from .._plan.selection import (
 )
 from .._plan.sites import check_maps
 from .._vsphere.estate import Estate, HostState
+from .._vsphere.qualified import part_of
 from .home_records import journal_homes
 from .model import run_key
 from .store import (
@@ -66,7 +67,8 @@ def request_of(
     cluster = _destination_cluster(params, estate)
     state = state_to_read(params["state_dir"])
     uuid = estate.vcenter.instance_uuid
-    excluded = {find_host(estate, h, option="exclude_hosts").moid for h in params["exclude_hosts"]}
+    targets = part_of(estate, second=not params["use_homes"])  # without a second vCenter, all there is
+    excluded = {find_host(targets, h, option="exclude_hosts").moid for h in params["exclude_hosts"]}
     runs = runs_of(state, uuid, warn)
     homes = journal_homes(state, uuid, runs)
     found = [(host.moid, placement) for host in hosts for placement in placements(estate, homes, host.moid, mover)]
@@ -80,11 +82,12 @@ def request_of(
         }
         vms = tuple(destinations)
         places = {p.vm: p.home.place for _host, p in found if p.vm in destinations and p.home.place is not None}
+        away = tuple(Away(p.vm, p.vm_name, p.other_vcenter) for _host, p in found if p.outcome == "other_vcenter")
     else:
-        places = {}
+        places, away = {}, ()
         vms = selection(params, estate, hosts)
         wanted = params["destination"]
-        target = find_host(estate, wanted, option="destination") if wanted is not None else None
+        target = find_host(targets, wanted, option="destination") if wanted is not None else None
         # Without a destination, a VM that a killed run moved to its target while nobody watched stays there.
         arrived = arrivals(runs, estate) if not hosts else {}
         destinations = dict.fromkeys(vms, target.moid) if target else {vm: arrived[vm] for vm in vms if vm in arrived}
@@ -103,6 +106,8 @@ def request_of(
         cluster=cluster,
         maps=maps,
         places=places,
+        wan=_wan(params),
+        away=away,
         preferred={move.vm: move.target for move in preferred.moves} if preferred else {},
         excluded_targets=frozenset(excluded),
         memory_headroom=params["memory_headroom"] / 100,
@@ -127,8 +132,9 @@ def request_of(
 def _destination_cluster(params: Mapping[str, Any], estate: Estate) -> str | None:
     """The MoID of the cluster to which VMs move, ``None`` for their own. Raises NotFound, Ambiguous or InvalidInput."""
     name = params["destination_cluster"]
+    _refuse_with_second(params, estate)
     if name is None:
-        return None
+        return _only_cluster(params, estate)
     others = {
         "use_homes": params["use_homes"],  # VMs return to the cluster of their home
         "destination": params["destination"] is not None,
@@ -142,7 +148,43 @@ def _destination_cluster(params: Mapping[str, Any], estate: Estate) -> str | Non
                 hint="Set only one of them",
                 option="destination_cluster",
             )
-    return find_cluster(estate, name, option="destination_cluster").moid
+    return find_cluster(part_of(estate, second=True), name, option="destination_cluster").moid
+
+
+def _refuse_with_second(params: Mapping[str, Any], estate: Estate) -> None:
+    """Raise InvalidInput for what cannot be combined with a move to another vCenter."""
+    others = {"scope storage": params["scope"] == Scope.STORAGE, "drs follow": params["drs"] == DrsOption.FOLLOW}
+    for other, given in others.items():
+        if given and estate.second is not None and not params["use_homes"]:
+            raise InvalidInput(
+                f"destination_vcenter cannot be combined with {other}",
+                hint="Set only one of them",
+                option="destination_vcenter",
+            )
+
+
+def _only_cluster(params: Mapping[str, Any], estate: Estate) -> str | None:
+    """The cluster of the second vCenter to which VMs move if none is named. Raises InvalidInput if it has several."""
+    if estate.second is None or params["use_homes"] or params["destination"] is not None:
+        return None
+    hosts = part_of(estate, second=True).hosts.values()
+    clusters = {host.cluster: host.cluster_name for host in hosts}
+    if len(clusters) != 1:
+        names = ", ".join(sorted(clusters.values())) or "none that this login shows"
+        raise InvalidInput(
+            f"The cluster in vCenter {estate.second.address} is not named",
+            hint=f"Set destination_cluster to one of its clusters: {names}",
+            option="destination_cluster",
+        )
+    return next(iter(clusters))
+
+
+def _wan(params: Mapping[str, Any]) -> Wan:
+    """The network between the vCenters. 0 means that it is not stated. Raises InvalidInput."""
+    for option in ("wan_mbit", "wan_latency_ms"):
+        if params[option] is not None and params[option] < 0:
+            raise InvalidInput(f"{option} is {params[option]:g}", hint="Set it to a number above 0", option=option)
+    return Wan(params["wan_mbit"] or None, params["wan_latency_ms"] or None)
 
 
 def storage_of(params: Mapping[str, Any], estate: Estate, preferred: Plan | None) -> StorageRequest:
@@ -150,6 +192,9 @@ def storage_of(params: Mapping[str, Any], estate: Estate, preferred: Plan | None
     if params["use_homes"]:  # then homes say where the files go
         return StorageRequest(preferred=_preferred(preferred))
     scope, wanted, disks = Scope(params["scope"]), params["datastore"], params["disk_datastores"]
+    if estate.second is not None and scope is Scope.COMPUTE:
+        scope = Scope.BOTH  # another vCenter has other datastores
+    targets = part_of(estate, second=True)
     if scope is Scope.COMPUTE and (wanted is not None or disks):
         raise InvalidInput(
             "datastore and disk_datastores need scope",
@@ -169,8 +214,8 @@ def storage_of(params: Mapping[str, Any], estate: Estate, preferred: Plan | None
             )
     return StorageRequest(
         scope=scope,
-        datastores=find_datastores(estate, wanted) if wanted is not None else frozenset(),
-        disks={label: find_datastores(estate, str(name), option="disk_datastores") for label, name in disks.items()},
+        datastores=find_datastores(targets, wanted) if wanted is not None else frozenset(),
+        disks={label: find_datastores(targets, str(name), option="disk_datastores") for label, name in disks.items()},
         preferred=_preferred(preferred),
         headroom=params["storage_headroom"] / 100,
     )
@@ -186,7 +231,7 @@ def datastores_to_ask(estate: Estate, storage: StorageRequest) -> frozenset[str]
     homes = frozenset(moid for home in storage.homes.values() for moid in home.values())
     named = storage.datastores.union(homes, *storage.disks.values())
     if storage.scope is not Scope.COMPUTE and not storage.datastores:
-        named |= estate.datastores.keys()
+        named |= part_of(estate, second=True).datastores.keys()
     return named & estate.datastores.keys()
 
 
@@ -234,6 +279,7 @@ def selection(params: Mapping[str, Any], estate: Estate, hosts: tuple[HostState,
 
 def hosts_of(params: Mapping[str, Any], estate: Estate) -> tuple[HostState, ...]:
     """The hosts to evacuate or to restore. Raises NotFound, Ambiguous or InvalidInput."""
+    estate = part_of(estate, second=False)
     if params["fault_domain"] is not None:
         return find_fault_domain(estate, params["fault_domain"])
     return (find_host(estate, params["host"]),) if params["host"] is not None else ()
@@ -267,7 +313,21 @@ def approved_plan(params: Mapping[str, Any], estate: Estate) -> Plan | None:
             hint="Create a new plan on this vCenter",
             option="approved",
         )
+    refuse_other_second(plan, estate, "approved")
     return plan
+
+
+def refuse_other_second(plan: Plan, estate: Estate, option: str) -> None:
+    """Raise InvalidInput if a plan is not for the second vCenter of the estate."""
+    wanted, found = plan.second, estate.second
+    if (wanted.instance_uuid if wanted else "") == (found.instance_uuid if found else ""):
+        return
+    if wanted is None:
+        what, hint = "not for two vCenters", "Omit destination_vcenter, or create a new plan"
+    else:
+        address = wanted.address or wanted.instance_uuid
+        what, hint = f"also for the vCenter {address}", f"Set destination_vcenter to the login of {address}"
+    raise InvalidInput(f"The plan in {option} is {what}", hint=hint, option="destination_vcenter")
 
 
 def refuse_departure(

@@ -154,6 +154,8 @@ class RunRecord(WatchRecord):
                 slots=request.rules.slots.per_host,
                 stall_budget=request.stall_budget,
                 collection=VERSION,
+                second=request.plan.second,
+                notes=request.plan.notes,
             )
         )
 

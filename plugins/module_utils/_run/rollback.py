@@ -126,7 +126,8 @@ def home_after(home: Home, record: MoveRecord) -> Home | None:
         return None
     sources = record.move.sources
     files = tuple(replace(file, target=sources.get(file.part, file.target)) for file in home.files)
-    return replace(home, target=record.source, target_name=record.source_name, files=files)
+    source = record.source_vcenter
+    return replace(home, target=record.source, target_name=record.source_name, target_vcenter=source, files=files)
 
 
 class Rollback:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .._core.errors import PlanRefused, VsphereError
+from .._core.errors import InvalidInput, PlanRefused, VsphereError
 from .._experiments.model import Experiment
 from .._plan.drift import revalidate
 from .._plan.homes import next_home, recorded_home
@@ -20,9 +20,10 @@ from .._plan.model import DrsHandling, Move, Plan, Refusal
 from .._plan.selection import display_name
 from .._vsphere.estate import Estate
 from .._vsphere.faults import OwnReason
-from .._vsphere.home_attribute import Home
+from .._vsphere.home_attribute import ATTRIBUTE, Home
 from .._vsphere.news import Fault
-from .events import Entry, Pin, vm_of
+from .._vsphere.qualified import crosses
+from .events import Entry, Pin, Ref, vm_of
 from .executor import SOMEBODY, Executor, failures_of
 from .guard import Guard
 from .home_records import journal_homes, record_home
@@ -108,6 +109,7 @@ def carry_out(
         for key in sorted({request.key, found[1].key if found else request.key}):
             locks.enter_context(run_lock(request.state, key, timeout=request.lock_timeout))
         earlier = _earlier_run(request)
+        _refuse_other_vcenters(earlier[1] if earlier else None, request.plan)
         if earlier is not None and request.host is None and _is_over(earlier[1], request):
             run(replace(request, plan=replace(request.plan, moves=(), refusals=())), *earlier)
             earlier = None
@@ -132,10 +134,32 @@ def _earlier_run(request: RunRequest) -> tuple[Path, RunState] | None:
     return unfinished_run(request.state, request.key, request.purpose, request.subject)
 
 
+def _same_vcenters(run: RunState, plan: Plan) -> bool:
+    """Whether a run is over the vCenters of the plan. Otherwise its VMs have other ids."""
+    return (run.second.instance_uuid if run.second else None) == (plan.second.instance_uuid if plan.second else None)
+
+
+def _refuse_other_vcenters(earlier: RunState | None, plan: Plan) -> None:
+    """Raise InvalidInput if the run to resume is over other vCenters: its VMs could not be found."""
+    if earlier is None or _same_vcenters(earlier, plan):
+        return
+    if earlier.second is None:
+        what, hint = "is in one vCenter alone", "Omit destination_vcenter, and finish that run first"
+    else:
+        what = f"moves VMs between this vCenter and {earlier.second.address}"
+        hint = f"Set destination_vcenter to the login of {earlier.second.address}, to finish that run first"
+    raise InvalidInput(
+        f"The run {earlier.run_id} was interrupted, and {what}; this call moved no VM",
+        hint=hint,
+        option="destination_vcenter",
+    )
+
+
 def _pins_to_take_back(request: RunRequest) -> dict[str, Pin]:
     """The VMs (MoIDs) of the request, or of earlier runs for the same host, that are still excluded from DRS by an earlier run."""
     planned = {move.vm for move in request.plan.moves}
-    left = pins_left(runs_of(request.state, request.plan.vcenter.instance_uuid))
+    runs = runs_of(request.state, request.plan.vcenter.instance_uuid)
+    left = pins_left([run for run in runs if _same_vcenters(run, request.plan)])
     return {vm: pin for vm, (run, pin) in left.items() if vm in planned or run.key == request.key}
 
 
@@ -223,6 +247,7 @@ class _Run:
         self._vcenter.on_silence(self._record.silence)
         plan = self._remaining(estate)
         before = self._unseen_ends(estate, plan)
+        self._record_homes_there(estate)
         self._record.plan(plan)
         vms = self._subjects(estate, plan)
         experiments, unobserved = self._experiments(estate, vms)
@@ -345,6 +370,14 @@ class _Run:
                 ends.append(end)
         return tuple(ends)
 
+    def _record_homes_there(self, estate: Estate) -> None:
+        """Record the homes of VMs that reached another vCenter before the process was killed: custom attributes do not travel."""
+        for home in self._earlier.homes if self._earlier is not None and not self._rolling_back else ():
+            vm = estate.vms.get(home.vm)
+            arrived = vm is not None and vm.host == home.target and crosses(home.start, home.target)
+            if vm is not None and arrived and not vm.attributes.get(ATTRIBUTE):
+                record_home(self._vcenter, self._journal, Ref(vm.moid, vm.name), home)
+
     def _has_left(self, end: Ended) -> bool:
         """Whether somebody else has moved the VM off the host that it has to leave, while no process watched."""
         meanwhile = end.fault is not None and end.fault.name == OwnReason.VM_MOVED_MEANWHILE
@@ -353,11 +386,19 @@ class _Run:
     def _left_by_others(self, end: Ended, estate: Estate) -> Ended:
         """Such a move is done, as in the executor. The VM's home is recorded with the host where the VM is."""
         host = end.host or ""
-        domain = estate.hosts[host].fault_domain if host in estate.hosts else None
-        move = replace(end.move, target=host, target_name=end.host_name, target_fault_domain=domain, parts=())
+        known = estate.hosts.get(host)
+        domain, vcenter = (known.fault_domain, known.vcenter) if known is not None else (None, "")
+        move = replace(
+            end.move,
+            target=host,
+            target_name=end.host_name,
+            target_fault_domain=domain,
+            target_vcenter=vcenter,
+            parts=(),
+        )
         for home in self._earlier.homes if self._earlier is not None else ():
             if home.vm == move.vm:
-                kept = replace(home, target=host, target_name=end.host_name)
+                kept = replace(home, target=host, target_name=end.host_name, target_vcenter=vcenter)
                 record_home(self._vcenter, self._journal, vm_of(move), kept)
         by = self._vcenter.mover(move.vm, host) or SOMEBODY
         return Ended(move, MoveResult.MOVED, host, end.host_name, by=by)

@@ -13,7 +13,7 @@ from typing import Any
 from .._experiments.model import Experiment, Judgement
 from .._experiments.verdict import after_its_move
 from .._plan.model import Move, PartMove
-from .._vsphere.estate import InventoryPlace
+from .._vsphere.estate import InventoryPlace, VcenterInfo
 from .._vsphere.home_attribute import Home
 from .events import (
     DrsPinning,
@@ -61,6 +61,8 @@ class MoveRecord:
     ended_at: str = ""  # UTC, ISO 8601
     parts: tuple[PartMove, ...] = ()
     place_before: InventoryPlace | None = None
+    source_vcenter: str = ""
+    target_vcenter: str = ""
 
     @property
     def move(self) -> Move:
@@ -76,6 +78,8 @@ class MoveRecord:
             memory_bytes=0,
             predicted_seconds=0.0,
             parts=self.parts,
+            source_vcenter=self.source_vcenter,
+            target_vcenter=self.target_vcenter,
         )
 
     @property
@@ -116,6 +120,7 @@ class RunState:
     rolling_back: str = ""
     back: Mapping[str, MoveRecord] = field(default_factory=dict)
     verdicts: Mapping[tuple[str, str], VerdictReached] = field(default_factory=dict)
+    second: VcenterInfo | None = None  # the other vCenter, if the run is over two
 
     def is_of(self, vcenter_uuid: str) -> bool:
         """Whether the run is of this vCenter, with whose instance UUID its key begins."""
@@ -157,6 +162,7 @@ def _started(event: RunStarted, at: str) -> RunState:
         started_at=at,
         host=event.host.moid if event.host else None,
         host_name=event.host.name if event.host else "",
+        second=event.second,
     )
 
 
@@ -213,6 +219,8 @@ def _planned(state: RunState, event: MovePlanned) -> RunState:
         target_name=event.target.name,
         parts=event.parts,
         place_before=event.place_before,
+        source_vcenter=event.source.vcenter,
+        target_vcenter=event.target.vcenter,
     )
     known = (state.back if event.back else state.moves).get(record.vm)
     if known is not None and known.in_flight:  # a resumed run plans it again before it adopts its task
@@ -280,6 +288,8 @@ def _with_home(state: RunState, event: HomeRecorded | HomeCleared, at: str) -> R
         vm_uuid=event.vm_uuid,
         files=event.files,
         place=event.place,
+        home_vcenter=event.home_vcenter,
+        target_vcenter=event.target_vcenter,
     )
     cleared = {moid: when for moid, when in state.homes_cleared.items() if moid != vm}
     return replace(state, homes=(*homes, home), homes_cleared=cleared)

@@ -348,6 +348,8 @@ def _plan_of(events: list[Event], vcenter: VcenterInfo, plan_id: str) -> Plan:
             parts=event.parts,
             place_before=event.place_before,
             place_after=event.place_after,
+            source_vcenter=event.source.vcenter,
+            target_vcenter=event.target.vcenter,
         )
         for event in events
         if isinstance(event, MovePlanned)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._core.errors import CallFailed
@@ -22,10 +22,11 @@ except ImportError:
 _DEVICES = "config.hardware.device"
 
 
-def plugged(client: Client, vm: str, plugs: Iterable[Plug]) -> list[Any]:
+def plugged(client: Client, vm: str, plugs: Iterable[Plug], target: Client | None = None) -> list[Any]:
     """The changes of the VM's adapters, ``vim.vm.device.VirtualDeviceSpec``. Without plugs, vCenter is not asked.
 
-    Raises CallFailed if an adapter or a network no longer exists.
+    ``target`` is the client of the vCenter of the networks, if that is another one. Raises CallFailed if an adapter or a network no
+    longer exists.
     """
     wanted = {plug.adapter: plug for plug in plugs}
     if not wanted:
@@ -37,7 +38,8 @@ def plugged(client: Client, vm: str, plugs: Iterable[Plug]) -> list[Any]:
         raise CallFailed(
             f"The VM has no network adapter {', '.join(map(str, sorted(gone)))} any more", fault="NotFound"
         )
-    return [_change(adapters[key], _backing(client, plug)) for key, plug in sorted(wanted.items())]
+    there, refer = (client, client.reference) if target is None else (target, target.reference_abroad)
+    return [_change(adapters[key], _backing(there, refer, plug)) for key, plug in sorted(wanted.items())]
 
 
 def _change(adapter: Any, backing: Any) -> Any:
@@ -45,7 +47,7 @@ def _change(adapter: Any, backing: Any) -> Any:
     return vim.vm.device.VirtualDeviceSpec(operation="edit", device=adapter)
 
 
-def _backing(client: Client, plug: Plug) -> Any:
+def _backing(client: Client, refer: Callable[[str, str], Any], plug: Plug) -> Any:
     """The backing of an adapter in a network: a port group of a distributed switch is named by keys, a standard one by its name."""
     card = vim.vm.device.VirtualEthernetCard
     if plug.kind == "DistributedVirtualPortgroup":
@@ -55,7 +57,7 @@ def _backing(client: Client, plug: Plug) -> Any:
         connection = vim.dvs.PortConnection(switchUuid=uuid, portgroupKey=group[key])
         return card.DistributedVirtualPortBackingInfo(port=connection)
     name = str(_only(client, "Network", plug.network, ["name"])["name"])
-    return card.NetworkBackingInfo(deviceName=name, network=client.reference("Network", plug.network))
+    return card.NetworkBackingInfo(deviceName=name, network=refer("Network", plug.network))
 
 
 def _only(client: Client, kind: str, moid: str, paths: list[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import random
 import socket
@@ -43,7 +44,7 @@ _NO_SESSION_HINT = "Check vCenter's limits for sessions, and what is between it 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where vCenter is and who logs in."""
+    """Where vCenter is and who logs in. ``within`` is the option that contains the login, "" if the module's own options do."""
 
     host: str
     user: str
@@ -51,6 +52,25 @@ class Endpoint:
     port: int = 443
     validate_certs: bool = True
     ca_path: str | None = None
+    within: str = ""
+
+    @property
+    def place(self) -> str:
+        """The server for people."""
+        return f"vCenter {self.host_in_url}:{self.port}"
+
+    @property
+    def host_in_url(self) -> str:
+        """The name or address as URLs have it."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    def named(self, option: str, variable: str) -> str:
+        """An option of the login for people."""
+        return f"{self.within}.{option}" if self.within else f"{option} ({variable})"
+
+    def option(self, name: str) -> str:
+        """The module's option that has to be corrected."""
+        return self.within or name
 
 
 class NoAnswer(ConnectError):
@@ -86,9 +106,54 @@ class Client:
         """The ServiceContent."""
         return self._content
 
+    @property
+    def address(self) -> str:
+        """The name or address of the server."""
+        return self._connection.host
+
     def reference(self, kind: str, moid: str) -> Any:
         """The managed object of a class (``VirtualMachine``, ``alarm.Alarm``) and MoID; nothing is read."""
         return attrgetter(kind)(vim)(moid, self._instance._stub)
+
+    def reference_abroad(self, kind: str, moid: str) -> Any:
+        """The same for a call to another vCenter: the reference names this one."""
+        return attrgetter(kind)(vim)(moid, self._instance._stub, self._content.about.instanceUuid)
+
+    def locator(self) -> Any:
+        """A ``ServiceLocator``: how another vCenter reaches this one, logs in, and knows its certificate. Raises ConnectError."""
+        server = self._connection
+        login = vim.ServiceLocator.NamePassword(username=server.user, password=server.password)
+        return vim.ServiceLocator(
+            instanceUuid=self._content.about.instanceUuid,
+            url=f"https://{server.host_in_url}:{server.port}",
+            credential=login,
+            sslThumbprint=self.thumbprint(),
+        )
+
+    def thumbprint(self) -> str:
+        """SHA-1 of the certificate that a connection of this session accepted, ``AB:CD:...``, as vCenter writes it.
+
+        Raises ConnectError.
+        """
+        certificate = self.call("read the certificate", self._certificate)
+        digest = hashlib.sha1(certificate, usedforsecurity=False).hexdigest().upper()
+        return ":".join(digest[place : place + 2] for place in range(0, len(digest), 2))
+
+    @property
+    def verifies(self) -> bool:
+        """Whether the certificate of the server is verified."""
+        return self._connection.validate_certs
+
+    def _certificate(self) -> bytes:
+        """The server's certificate (DER), as it is on a connection that the session uses."""
+        stub = self._instance._stub
+        connection = stub.GetConnection()
+        try:
+            if connection.sock is None:  # the server closed it meanwhile
+                connection.connect()
+            return bytes(connection.sock.getpeercert(binary_form=True))
+        finally:
+            stub.ReturnConnection(connection)
 
     def silence(self) -> Silence:
         """How long this client bears that vCenter does not answer."""
@@ -240,26 +305,26 @@ def _log_in(connection: Endpoint) -> Any:
 @contextmanager
 def _as_connect_error(connection: Endpoint) -> Iterator[None]:
     """Raise whatever goes wrong during the login as ConnectError."""
-    place = f"vCenter {f'[{connection.host}]' if ':' in connection.host else connection.host}:{connection.port}"
+    place, named, option = connection.place, connection.named, connection.option
     try:
         yield
     except vim.fault.InvalidLogin as error:
         raise LoginRefused(
             f"{place} refused the login of {connection.user}",
-            hint="Check username (VMWARE_USER) and password (VMWARE_PASSWORD)",
-            option="password",
+            hint=f"Check {named('username', 'VMWARE_USER')} and {named('password', 'VMWARE_PASSWORD')}",
+            option=option("password"),
         ) from error
     except vim.fault.NoPermission as error:
         raise LoginRefused(
             f"{connection.user} can log in to {place} but has no permissions there",
             hint="Give the user a role, for example with the playbook liveml.vsphere.create_role",
-            option="username",
+            option=option("username"),
         ) from error
     except ssl.SSLCertVerificationError as error:
         raise ConnectError(
             f"The certificate of {place} cannot be verified ({error.verify_message})",
-            hint="Set ca_path (SSL_CERT_FILE) to the certificate of the CA; validate_certs=false turns verification off",
-            option="ca_path",
+            hint=f"Set {named('ca_path', 'SSL_CERT_FILE')} to the certificate of the CA; validate_certs=false turns verification off",
+            option=option("ca_path"),
         ) from error
     except Exception as error:
         if not _is_no_answer(error) and not isinstance(error, vmodl.MethodFault):
@@ -267,8 +332,8 @@ def _as_connect_error(connection: Endpoint) -> Iterator[None]:
         kind = ConnectError if isinstance(error, socket.gaierror) else NoAnswer
         raise kind(
             f"{place} cannot be reached ({short(error)})",
-            hint="Check hostname (VMWARE_HOST), port (VMWARE_PORT) and the network",
-            option="hostname",
+            hint=f"Check {named('hostname', 'VMWARE_HOST')}, {named('port', 'VMWARE_PORT')} and the network",
+            option=option("hostname"),
         ) from error
 
 
@@ -299,8 +364,8 @@ def _tls(connection: Endpoint) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise ConnectError(
             f"The CA file {connection.ca_path} cannot be used ({short(error)})",
-            hint="Set ca_path (SSL_CERT_FILE) to a PEM file",
-            option="ca_path",
+            hint=f"Set {connection.named('ca_path', 'SSL_CERT_FILE')} to a PEM file",
+            option=connection.option("ca_path"),
         ) from error
 
 

@@ -44,13 +44,17 @@ class Power(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VcenterInfo:
-    """A vCenter. ``simulated`` is true if it says that it is a simulator; ``product`` is its full name with its build."""
+    """A vCenter. ``simulated`` is true if it says that it is a simulator; ``product`` is its full name with its build.
+
+    ``address`` is the name or address under which it was reached.
+    """
 
     name: str
     instance_uuid: str
     version: str
     simulated: bool
     product: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,7 @@ class HostState:
     failover: bool = False  # HA keeps it free as a dedicated failover host
     aliases: frozenset[str] = frozenset()  # its DNS name and the addresses of its VMkernel adapters
     datacenter_moid: str = ""
+    vcenter: str = ""  # address of its vCenter, if the estate has two
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +261,7 @@ class VmState:
     folder_moid: str = ""
     adapters: tuple[Adapter, ...] = ()
     parts: tuple[Part, ...] = ()
+    twin: str = ""  # address of the other vCenter, if a VM there has the same instance UUID
 
     @property
     def places(self) -> dict[int, str]:
@@ -366,6 +372,8 @@ class Estate:
 
     ``unreadable`` are the property paths that vCenter did not give, by MoID of the host, VM, cluster or datastore. What
     could not be read is unknown, never none: the planner refuses where it decides.
+
+    An estate may be of two vCenters: see ``qualified``. ``vcenter`` is the first one.
     """
 
     vcenter: VcenterInfo
@@ -380,6 +388,7 @@ class Estate:
     drs: Mapping[str, Drs] = field(default_factory=dict)  # by MoID of the compute resource
     pools: Mapping[str, Pool] = field(default_factory=dict)
     folders: Mapping[str, Folder] = field(default_factory=dict)
+    second: VcenterInfo | None = None
 
     def drs_of(self, host: HostState) -> Drs:
         """DRS of the host's cluster."""

@@ -10,18 +10,25 @@ A restore can read the attribute from any controller.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .._core.untrusted import mapping, parsed, printable
+from .._core.untrusted import items, mapping, parsed, printable
 from .estate import InventoryPlace, Plug
+from .qualified import SIGN, qualified, relative, vcenter_of
 
 ATTRIBUTE = "liveml_home"
 
 
 def encode_home(home: Home) -> str:
-    """The attribute's value. Its keys are short, because vCenter limits the length of custom attributes."""
+    """The attribute's value. Its keys are short, because vCenter limits the length of custom attributes.
+
+    Each id of a home over two vCenters must name its vCenter. The text names the vCenters once, that of the home first: ``host-12`` is
+    there, ``host-12@1`` is in the other one.
+    """
+    uuids = tuple(dict.fromkeys(filter(None, map(vcenter_of, (home.host, home.target, home.start)))))
+    home = _with_ids(home, lambda each: _shortened(each, uuids))
     fields: dict[str, object] = {
         "h": home.host,
         "n": home.host_name,
@@ -35,6 +42,8 @@ def encode_home(home: Home) -> str:
         fields |= {"p": home.place.pool, "d": home.place.folder}
         if home.place.plugs:
             fields["w"] = {str(plug.adapter): plug.network for plug in home.place.plugs}
+    if uuids:
+        fields |= {"v": list(uuids), "hv": home.home_vcenter, "tv": home.target_vcenter}
     return json.dumps({**fields, "r": home.run_id, "at": home.recorded_at}, separators=(",", ":"))
 
 
@@ -50,6 +59,8 @@ def decode_home(vm: str, text: str) -> Home | None:
             for part, place, name, target in data.get("f", ())
         )
         place = _decode_place(data) if "p" in data else None
+        uuids = tuple(printable(str(each)) for each in items(data.get("v") or []))
+        addresses = [printable(str(data.get(key) or "")) for key in ("hv", "tv")]
     except (
         KeyError,
         ValueError,
@@ -57,7 +68,58 @@ def decode_home(vm: str, text: str) -> Home | None:
         RecursionError,
     ):  # a number of thousands of digits or a deep list is not a host
         return None
-    return Home(vm, host, name, target, target_name, run_id, at, start, files=files, place=place)
+    home = Home(
+        vm, host, name, target, target_name, run_id, at, start, "", "", files, place, addresses[0], addresses[1]
+    )
+    return _with_ids(home, lambda each: _in_full(each, uuids)) if uuids else home
+
+
+def _shortened(identifier: str, uuids: tuple[str, ...]) -> str:
+    """An id with the place of its vCenter in a list instead of the instance UUID; without it for the first one."""
+    vcenter = vcenter_of(identifier)
+    if vcenter not in uuids:
+        return identifier
+    place = uuids.index(vcenter)
+    return identifier.partition(SIGN)[0] + (f"{SIGN}{place}" if place else "")
+
+
+def _in_full(identifier: str, uuids: tuple[str, ...]) -> str:
+    """The opposite."""
+    moid, _sign, place = identifier.partition(SIGN)
+    found = int(place) if place.isdecimal() and len(place) == 1 else 0
+    return qualified(moid, uuids[found]) if found < len(uuids) and (not place or found) else identifier
+
+
+def of_vcenter(home: Home, vcenter: str) -> Home:
+    """The home whose ids name their vCenter; those that did not are of the one with this instance UUID."""
+    return _with_ids(home, lambda each: qualified(each, vcenter))
+
+
+def seen_from(home: Home, vcenter: str) -> Home:
+    """The home with ids as in an estate whose first vCenter has this instance UUID."""
+    return _with_ids(home, lambda each: relative(each, vcenter))
+
+
+def spans_vcenters(home: Home) -> bool:
+    """Whether an id of the home names its vCenter."""
+    return any(map(vcenter_of, (home.host, home.target, home.start)))
+
+
+def _with_ids(home: Home, name: Callable[[str], str]) -> Home:
+    """The home with other ids of hosts, datastores, resource pool, folder and networks."""
+    place = home.place
+    if place is not None:
+        plugs = tuple(replace(plug, network=name(plug.network)) for plug in place.plugs)
+        place = replace(place, pool=name(place.pool), folder=name(place.folder), plugs=plugs)
+    files = tuple(replace(file, home=name(file.home), target=name(file.target)) for file in home.files)
+    return replace(
+        home,
+        host=name(home.host),
+        target=name(home.target),
+        start=name(home.start),
+        files=files,
+        place=place,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +167,8 @@ class Home:
     vm_uuid: str = field(default="", compare=False)  # instance UUID, from a journal
     files: tuple[HomeFile, ...] = ()  # of all parts of the VM, if an evacuation moved one of them
     place: InventoryPlace | None = None  # of the home, if a move changed resource pool, folder or networks
+    home_vcenter: str = ""  # address of the vCenter of ``host``, if ``target`` is in another one
+    target_vcenter: str = ""
 
     @property
     def places(self) -> tuple[str, ...]:

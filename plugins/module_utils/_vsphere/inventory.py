@@ -178,6 +178,7 @@ def read_vcenter(client: Client) -> VcenterInfo:
         version=text(about.version),
         simulated="simulator" in names or "vcsim" in names or about.instanceUuid == STOCK_SIMULATOR,
         product=text(about.fullName),
+        address=client.address,
     )
 
 

@@ -33,6 +33,7 @@ from .estate import (
     Estate,
     HostState,
     InventoryPlace,
+    Network,
     Power,
     Relocation,
 )
@@ -76,6 +77,8 @@ MIGRATED = ["VmMigratedEvent", "DrsVmMigratedEvent"]  # types of events
 MOVE_PRIVILEGES = ("Resource.HotMigrate", "Resource.ColdMigrate")
 ALLOCATE_SPACE = "Datastore.AllocateSpace"
 ASSIGN_TO_POOL = "Resource.AssignVMToPool"
+ASSIGN_NETWORK = "Network.Assign"
+REGISTER = "VirtualMachine.Inventory.Register"  # in a folder, for a VM that comes from another vCenter
 
 
 class VcenterSession:
@@ -123,9 +126,10 @@ class VcenterSession:
         place: InventoryPlace | None,
         priority: str,
         files: Mapping[int, str] = NO_FILES,
+        abroad: Client | None = None,
     ) -> str:
-        """See the port."""
-        spec = self._spec(Relocation(vm, host, place, tuple(files.items())))
+        """See the port. ``abroad`` is the client of another vCenter, if host, place and datastores are there."""
+        spec = self._spec(Relocation(vm, host, place, tuple(files.items())), abroad)
         machine = self._client.reference("VirtualMachine", vm)
         task = self._client.call(
             "move the VM", lambda: machine.RelocateVM_Task(spec=spec, priority=priority), once=True
@@ -142,34 +146,37 @@ class VcenterSession:
         )
         return read_checks(self._client, [str(task._moId)])[str(task._moId)]
 
-    def check_moves(self, moves: Sequence[Relocation]) -> list[Checked]:
-        """See the port."""
+    def check_moves(self, moves: Sequence[Relocation], abroad: Client | None = None) -> list[Checked]:
+        """See the port, and ``relocate``."""
         found = list[Checked]()
         for begin in range(0, len(moves), CHECKS_AT_ONCE):
-            tasks = [self._check_move(move) for move in moves[begin : begin + CHECKS_AT_ONCE]]
+            tasks = [self._check_move(move, abroad) for move in moves[begin : begin + CHECKS_AT_ONCE]]
             results = read_checks(self._client, tasks)
             found += [together(results[task].values()) for task in tasks]
         return found
 
-    def _check_move(self, move: Relocation) -> str:
+    def _check_move(self, move: Relocation, abroad: Client | None) -> str:
         """Start the check of ``RelocateVM_Task``; the task's MoID."""
         checker = self._client.content.vmProvisioningChecker
-        spec, machine = self._spec(move), self._client.reference("VirtualMachine", move.vm)
+        spec, machine = self._spec(move, abroad), self._client.reference("VirtualMachine", move.vm)
         task = self._client.call("check the move", lambda: checker.CheckRelocate_Task(machine, spec))
         return str(task._moId)
 
-    def _spec(self, move: Relocation) -> Any:
+    def _spec(self, move: Relocation, abroad: Client | None) -> Any:
         """A ``VirtualMachineRelocateSpec``. What is left unset, the VM keeps."""
         spec = vim.vm.RelocateSpec()
+        refer = self._client.reference
+        if abroad is not None:
+            spec.service, refer = abroad.locator(), abroad.reference_abroad
         if move.host is not None:
-            spec.host = self._client.reference("HostSystem", move.host)
+            spec.host = refer("HostSystem", move.host)
         if (place := move.place) is not None:
-            spec.pool = self._client.reference("ResourcePool", place.pool)
-            spec.folder = self._client.reference("Folder", place.folder) if place.folder else None
-            spec.datastore = self._client.reference("Datastore", place.datastore) if place.datastore else None
-            spec.deviceChange = plugged(self._client, move.vm, place.plugs)
+            spec.pool = refer("ResourcePool", place.pool)
+            spec.folder = refer("Folder", place.folder) if place.folder else None
+            spec.datastore = refer("Datastore", place.datastore) if place.datastore else None
+            spec.deviceChange = plugged(self._client, move.vm, place.plugs, abroad)
         if move.files:
-            stores = {part: self._client.reference("Datastore", datastore) for part, datastore in move.files}
+            stores = {part: refer("Datastore", datastore) for part, datastore in move.files}
             spec.datastore = stores.pop(OWN_FILES)
             # A disk that is not named would follow the VM's own files. Without a backing it stays thin or thick.
             spec.disk = [vim.vm.RelocateSpec.DiskLocator(diskId=key, datastore=store) for key, store in stores.items()]
@@ -315,16 +322,54 @@ class VcenterSession:
         """Those of the resource pools (MoIDs) to which the logged-in user may not assign VMs, in one call; without pools, in none."""
         return frozenset(self._missing("ResourcePool", sorted(pools), (ASSIGN_TO_POOL,)))
 
+    def closed_networks(self, networks: Iterable[Network]) -> frozenset[str]:
+        """Those of the networks (MoIDs) to which the logged-in user may not connect VMs, in one call; without networks, in none."""
+        kinds = {network.moid: network.kind for network in networks}
+        entities = [(f"dvs.{k}" if k.startswith("Distributed") else k, moid) for moid, k in sorted(kinds.items())]
+        return frozenset(self._without(entities, (ASSIGN_NETWORK,)))
+
+    def closed_folders(self, folders: Iterable[str]) -> frozenset[str]:
+        """Those of the folders (MoIDs) in which the logged-in user may not register VMs, in one call; without folders, in none."""
+        return frozenset(self._missing("Folder", sorted(folders), (REGISTER,)))
+
+    def vm_with(self, instance_uuid: str) -> str | None:
+        """The MoID of the VM with that instance UUID; ``None`` if vCenter shows none."""
+        index = self._client.content.searchIndex
+        found = self._client.call("find a VM", lambda: index.FindByUuid(None, instance_uuid, True, True))
+        return None if found is None else str(found._moId)
+
+    def extensions(self) -> frozenset[str] | None:
+        """The keys of vCenter's extensions; ``None`` if it does not show them."""
+        manager = self._client.content.extensionManager
+        try:
+            found = self._client.call("read the extensions", lambda: manager.extensionList)
+        except (CallFailed, PermissionMissing):
+            return None
+        return frozenset(str(extension.key) for extension in found or ())
+
+    def notes(self) -> tuple[str, ...]:
+        """See ``VcenterPair``."""
+        return ()
+
+    @property
+    def client(self) -> Client:
+        """The client of this session."""
+        return self._client
+
     def editable_clusters(self, clusters: Iterable[str]) -> frozenset[str]:
         """Those of the clusters (MoIDs) that the logged-in user may edit, in one call; without clusters, in none."""
         asked = frozenset(clusters)
         return asked - self._missing("ClusterComputeResource", sorted(asked), (EDIT_CLUSTER,)).keys()
 
     def _missing(self, kind: str, moids: Sequence[str], privileges: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        if not moids:
+        return self._without([(kind, moid) for moid in moids], privileges)
+
+    def _without(self, objects: Sequence[tuple[str, str]], privileges: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The privileges that the user does not have on objects (class and MoID), by MoID; objects without one are left out."""
+        if not objects:
             return {}
         content = self._client.content
-        entities = [self._client.reference(kind, moid) for moid in moids]
+        entities = [self._client.reference(*each) for each in objects]
 
         def ask() -> Any:
             session = content.sessionManager.currentSession

@@ -188,7 +188,12 @@ def test_a_vm_that_has_left_is_done_whoever_moved_it(mover: str) -> None:
     (ended,) = outcome.ended
     assert (ended.result, ended.host, ended.by) == (MoveResult.MOVED, "host-9", mover or "somebody else")
     assert vcenter.relocated == []
-    assert notes.of("move_finished")[0]["target"] == {"moid": "host-9", "name": "esx-9", "fault_domain": "a"}
+    assert notes.of("move_finished")[0]["target"] == {
+        "moid": "host-9",
+        "name": "esx-9",
+        "fault_domain": "a",
+        "vcenter": "",
+    }
 
 
 def test_drs_is_followed_and_what_it_leaves_is_moved() -> None:
