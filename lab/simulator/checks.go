@@ -113,17 +113,40 @@ func (o *overrides) check(
 // checked is the result for one VM and a specification.
 func (m *moves) checked(vmRef types.ManagedObjectReference, spec types.VirtualMachineRelocateSpec) types.CheckResult {
 	result, localized := types.CheckResult{Vm: &vmRef, Host: spec.Host}, m.inventory.config.localized
-	plan, fault := m.relocation(vmRef, spec)
-	if fault != nil {
-		result.Error = []types.LocalizedMethodFault{localized(fault)}
+	plan, faults := m.checkedPlan(vmRef, spec)
+	if plan.to != nil {
+		faults = append(faults, m.obstacles(plan)...)
+	}
+	for _, fault := range faults {
+		result.Error = append(result.Error, localized(fault))
+	}
+	if plan.to == nil {
 		return result
 	}
-	result.Host = &plan.to.host.Self
-	for _, fault := range m.obstacles(plan) {
-		result.Error = append(result.Error, localized(fault))
+	if plan.cross == nil {
+		result.Host = &plan.to.host.Self
 	}
 	if slices.Contains(m.inventory.vmSpec(plan.vm).Devices, "cdrom_iso") {
 		result.Warning = append(result.Warning, localized(&types.CannotAccessVmDevice{Device: "CD/DVD drive 1", Backing: "image.iso"}))
 	}
 	return result
+}
+
+// checkedPlan reads a specification within this vCenter or to another one, and what is wrong with it; without a destination if it
+// cannot be read.
+func (m *moves) checkedPlan(
+	vmRef types.ManagedObjectReference, spec types.VirtualMachineRelocateSpec,
+) (relocation, []types.BaseMethodFault) {
+	if spec.Service == nil {
+		plan, fault := m.relocation(vmRef, spec)
+		if fault != nil {
+			return relocation{}, []types.BaseMethodFault{fault}
+		}
+		return plan, nil
+	}
+	vm, fault := m.leaving(vmRef, spec)
+	if fault != nil {
+		return relocation{}, []types.BaseMethodFault{fault}
+	}
+	return m.across(vm, spec)
 }

@@ -18,6 +18,7 @@ from pyVmomi import vim, vmodl
 from lab.paths import TOPOLOGIES
 from lab.simulator_client import check_answers
 from tests.labs import Lab, running_lab
+from tests.measuring import until
 from tests.sdk import content_of, find
 
 
@@ -109,6 +110,50 @@ def events_of(content: Any, name: str) -> list[tuple[str, str]]:
     return [(type(each).__name__, each.userName) for each in events if each.vm and each.vm.name == name]
 
 
+def errors(near: Any, vm: Any, spec: Any) -> list[str]:
+    """Classes of the faults that the check of a move finds."""
+    task = near.vmProvisioningChecker.CheckRelocate_Task(vm, spec)
+    WaitForTask(task)
+    return [type(error).__name__.rsplit(".")[-1] for result in task.info.result for error in result.error]
+
+
+def test_what_is_wrong_with_the_other_vcenter_fails_the_task_and_its_check(site: Lab, cloud: Lab) -> None:
+    with content_of(site) as near, content_of(cloud) as far:
+        vm = find(near, vim.VirtualMachine, "ML-cpu-vm-03")
+        spec = across(cloud, far, CLOUD, {4000: "ml-segment"}, "restricted")
+        assert errors(near, vm, spec) == []
+        spec.deviceChange = []
+        assert errors(near, vm, spec) == ["CannotAccessNetwork"]
+        spec.service = locator(cloud, "operator")
+        assert errors(near, vm, spec) == ["NoPermission"]
+        spec.service = locator(cloud, sslThumbprint=site.answer["vcenter"]["thumbprint_sha256"])
+        assert errors(near, vm, spec) == ["SSLVerifyFault"]
+        with pytest.raises(vim.fault.SSLVerifyFault) as fault:
+            WaitForTask(vm.RelocateVM_Task(spec))
+        assert fault.value.thumbprint == cloud.answer["vcenter"]["thumbprint_sha1"]
+        spec.pool = None
+        with pytest.raises(vmodl.fault.InvalidArgument) as missing:
+            vm.RelocateVM_Task(spec)
+        assert missing.value.invalidProperty == "spec.pool"
+        assert vm.runtime.host.name == "esx-02"
+
+
+def test_a_wan_that_breaks_leaves_the_vm_where_it_was(site: Lab, cloud: Lab) -> None:
+    with content_of(site) as near, content_of(cloud) as far:
+        vm = find(near, vim.VirtualMachine, "ML-cpu-vm-03")
+        cloud.post("wan", mbit=1)
+        task = vm.RelocateVM_Task(across(cloud, far, CLOUD, {4000: "ml-segment"}, "restricted"))
+        until(lambda: cloud.get("state")["wan"]["moves"] == 1)
+        cloud.post("wan", state="down")
+        with pytest.raises(vim.fault.GenericVmConfigFault):
+            WaitForTask(task)
+        assert vm.runtime.host.name == "esx-02"
+        assert cloud.where() == {"web-21": "esx-c1"}
+        cloud.post("wan", state="up", mbit=5000)
+    with pytest.raises(OSError, match="409"):
+        site.post("wan", state="down")
+
+
 def test_a_vm_moves_to_the_other_vcenter_and_home(site: Lab, cloud: Lab) -> None:
     with content_of(site) as near, content_of(cloud) as far:
         vm = find(near, vim.VirtualMachine, "ML-cpu-vm-02")
@@ -158,6 +203,7 @@ def test_a_vm_moves_to_the_other_vcenter_and_home(site: Lab, cloud: Lab) -> None
             "esx-02",
         )
     moves = [*site.get("state")["moves"], *cloud.get("state")["moves"]]
+    moves = [move for move in moves if move["vm"] == "ML-cpu-vm-02"]
     assert [(move["source_vcenter"], move["target_vcenter"], move["result"]) for move in moves] == [
         ("vcenter.lab", "cloud", "success"), ("cloud", "vcenter.lab", "success"),
     ]  # fmt: skip
