@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"path"
+	"strings"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
@@ -142,20 +144,23 @@ func (b *builder) buildCompute(
 	return &compute{spec: spec, resource: &cluster.ComputeResource, entity: cluster, cluster: cluster}, nil
 }
 
+// buildPools makes the resource pools of a cluster. A name may be a path, whose parents come before it.
 func (b *builder) buildPools(ctx *simulator.Context, near *compute) (map[string]*simulator.ResourcePool, error) {
 	root := b.registry.Get(*near.resource.ResourcePool).(*simulator.ResourcePool)
 	root.Vm = nil
 	pools := map[string]*simulator.ResourcePool{"": root}
 	for _, name := range near.spec.ResourcePools {
-		spec := types.DefaultResourceConfigSpec()
-		body := root.CreateResourcePool(ctx, &types.CreateResourcePool{This: root.Self, Name: name, Spec: spec})
-		if fault := body.Fault(); fault != nil {
-			return nil, fmt.Errorf("resource pool %q: %s", name, fault.String)
+		above, own := path.Split(name)
+		parent, known := pools[strings.TrimSuffix(above, "/")]
+		if !known {
+			return nil, fmt.Errorf("resource pool %q: its parent is not listed before it", name)
 		}
-	}
-	for _, ref := range root.ResourcePool.ResourcePool {
-		pool := b.registry.Get(ref).(*simulator.ResourcePool)
-		pools[pool.Name] = pool
+		request := &types.CreateResourcePool{This: parent.Self, Name: own, Spec: types.DefaultResourceConfigSpec()}
+		made, ok := parent.CreateResourcePool(ctx, request).(*methods.CreateResourcePoolBody)
+		if !ok || made.Fault() != nil {
+			return nil, fmt.Errorf("resource pool %q: %v", name, made.Fault())
+		}
+		pools[name] = b.registry.Get(made.Res.Returnval).(*simulator.ResourcePool)
 	}
 	return pools, nil
 }
