@@ -7,22 +7,33 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.labs import ROOT
-
-FOLDER = ROOT / "plugins" / "modules"
+FOLDER = Path(__file__).resolve().parent.parent / "plugins" / "modules"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
 PREFIX = "liveml.vsphere."
 DOCUMENTS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 BLOCKS = ("block", "rescue", "always")
 
 Task = dict[str, Any]
+
+# What any module may return, and what Ansible adds.
+_USUAL = {
+    "ansible_facts", "changed", "deprecations", "diff", "error", "exception", "failed", "failed_when_result", "invocation", "msg",
+    "option", "skipped", "warnings",
+}  # fmt: skip
+_OF_A_FILE = {"gid", "group", "mode", "owner", "size", "state", "uid"}  # what Ansible adds to the path of a file
+_REFERENCE = re.compile(r"as in RV\(liveml\.vsphere\.(\w+)#module:(\w+)\)")
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str, "path": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict, "raw": object,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +74,30 @@ def own_tasks(tasks: list[Task]) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, arguments in task.items():
             if key.startswith(PREFIX):
                 yield key.removeprefix(PREFIX), arguments or {}
+
+
+def undocumented(name: str, result: Mapping[str, Any]) -> list[str]:
+    """What a module returned and does not document: keys, and values of another type."""
+    usual = _USUAL | (_OF_A_FILE if isinstance(result.get("path"), str) else set())
+    shown = {key: value for key, value in result.items() if key not in usual and not key.startswith("_")}
+    return list(_undocumented(shown, docs_of(name).returned, ""))
+
+
+def _undocumented(values: Mapping[str, Any], returned: Mapping[str, Any], place: str) -> Iterator[str]:
+    for key, value in values.items():
+        where, entry = f"{place}{key}", returned.get(key)
+        if entry is None:
+            yield where
+            continue
+        if value is not None and not isinstance(value, _TYPES[entry["type"]]):
+            yield f"{where} is {type(value).__name__}, not {entry['type']}"
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, dict) and "contains" in entry:
+                yield from _undocumented(item, _keys_of(entry), f"{where}.")
+
+
+def _keys_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The documented keys of a value, with those to which its description refers."""
+    reference = _REFERENCE.search(str(entry["description"]))
+    referred = docs_of(reference[1]).returned[reference[2]].get("contains", {}) if reference else {}
+    return {**referred, **entry["contains"]}

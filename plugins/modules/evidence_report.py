@@ -278,6 +278,22 @@ experiments:
           description: When it was seen (ISO 8601, UTC), or null.
           type: str
           sample: "2026-01-31T09:13:00.016Z"
+    recoverable:
+      description: Whether a checkpoint limits the loss if the training is lost, V(yes), V(no) or V(unknown).
+      type: str
+      sample: "no"
+    recovery:
+      description: Which checkpoint, or why there is none.
+      type: str
+      sample: no in_training_checkpoints_dir and no auto-recovery
+    names_process:
+      description: Whether answers about the experiment identify its process.
+      type: bool
+      sample: true
+    stall_budget:
+      description: Maximum time in seconds that the run allowed the experiment to stall.
+      type: float
+      sample: 5.0
 unobserved:
   description: >-
     Names of VMs without an observed experiment, and what was seen instead, of the whole run. The name has the MoID if VMs share it.

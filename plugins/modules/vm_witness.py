@@ -338,6 +338,10 @@ experiments:
       description: Seconds during which the experiment was not watched.
       type: float
       sample: 0.0
+    description:
+      description: Name of the experiment as its owner knows it, or empty.
+      type: str
+      sample: GBM gbm_arr_delay_1
     detail:
       description: What was seen, if the verdict needs an explanation.
       type: str

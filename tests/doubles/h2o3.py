@@ -107,3 +107,47 @@ class TwoNodes:
             threading.Timer(self._thaw_after, event.set).start()
             self._thaw_after = None
         event.wait(FROZEN_SECONDS)
+
+
+class Gbm:
+    """A server that trains a model, 50 trees per second, until ``finished`` is set; then it has the model."""
+
+    trees = 1_000_000
+
+    def __init__(self, archive: bytes) -> None:
+        self._began = time.monotonic()
+        self.finished = threading.Event()
+        self.logins: set[str | None] = set()
+        self._archive = archive
+        outer = self
+
+        class Handler(Answering):
+            def do_GET(self) -> None:
+                outer.logins.add(self.headers.get("Authorization"))
+                status, body = outer.answer(unquote(self.path.partition("?")[0]))
+                self.answer(status, body, **outer.headers)
+
+            def do_OPTIONS(self) -> None:
+                self.answer(200, b"", **outer.headers)
+
+        self.handler = Handler
+        self.headers = {"X-h2o-cluster-id": "77", "X-h2o-build-project-version": "3.46.0.12"}
+
+    def answer(self, path: str) -> tuple[int, Any]:
+        """Status and body for a path without its query."""
+        found: dict[str, Any] = {
+            "/3/Cloud": {"__meta": {"schema_name": "CloudV3"}, "locked": True},
+            "/3/Jobs": self._jobs(),
+            "/3/Jobs/$03_gbm": self._jobs(),
+            "/3/Models/gbm_1": {"models": [{"algo": "gbm", "have_mojo": True, "parameters": []}]},
+            "/3/ModelMetrics/models/gbm_1": {"model_metrics": [{"model_checksum": 7}]},
+        }
+        if self.finished.is_set():
+            found |= {"/3/Models/gbm_1/mojo": self._archive, "/3/Models.fetch.bin/gbm_1": b"binary model"}
+        return (200, found[path]) if path in found else (404, {"msg": "not found"})
+
+    def _jobs(self) -> dict[str, Any]:
+        done = self.trees if self.finished.is_set() else int(50 * (time.monotonic() - self._began))
+        status = "DONE" if self.finished.is_set() else "RUNNING"
+        shown = {"progress": done / self.trees, "progress_msg": f"{done} of {self.trees} trees", "description": "GBM"}
+        return {"jobs": [job("$03_gbm", status=status, **shown)]}
