@@ -49,3 +49,41 @@ def reconfigure(cluster: Any, *overrides: Any, **spec: Any) -> None:
 
 def overrides_of(cluster: Any) -> dict[str, tuple[bool | None, str | None]]:
     return {each.key.name: (each.enabled, each.behavior) for each in cluster.configurationEx.drsVmConfig}
+
+
+# Where a VM goes in the topology cloud.yml.
+CLOUD = {"host": "esx-c1", "pool": "Compute-ResourcePool", "folder": "Workloads", "datastore": "WorkloadDatastore"}
+SITE = {"host": "esx-02", "pool": "ml-training", "folder": "ml", "datastore": "vsanDatastore"}
+
+
+def named(content: Any, kind: type, name: str) -> Any:
+    """An object, with the instance UUID of its vCenter, as a program passes it to another vCenter."""
+    return kind(find(content, kind, name)._moId, None, content.about.instanceUuid)
+
+
+def locator(lab: Lab, user: str = "vcenter", **changed: Any) -> Any:
+    login, vcenter = lab.answer[user], lab.answer["vcenter"]
+    given = {
+        "instanceUuid": vcenter["instance_uuid"],
+        "url": f"https://{vcenter['host']}:{vcenter['port']}/sdk",
+        "sslThumbprint": vcenter["thumbprint_sha1"],
+        "credential": vim.ServiceLocator.NamePassword(username=login["user"], password=login["password"]),
+    }
+    return vim.ServiceLocator(**{**given, **changed})
+
+
+def across(lab: Lab, content: Any, to: dict[str, str], networks: dict[int, str], user: str = "vcenter") -> Any:
+    """The specification of a move to another vCenter, whose content is given. ``networks`` are by key of the adapter."""
+    changes = []
+    for key, name in networks.items():
+        backing = vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName=name)
+        card = vim.vm.device.VirtualVmxnet3(key=key, backing=backing)
+        changes.append(vim.vm.device.VirtualDeviceSpec(operation="edit", device=card))
+    return vim.vm.RelocateSpec(
+        service=locator(lab, user),
+        host=named(content, vim.HostSystem, to["host"]),
+        pool=named(content, vim.ResourcePool, to["pool"]),
+        folder=named(content, vim.Folder, to["folder"]),
+        datastore=named(content, vim.Datastore, to["datastore"]),
+        deviceChange=changes,
+    )

@@ -19,7 +19,7 @@ from lab.paths import TOPOLOGIES
 from lab.simulator_client import check_answers
 from tests.labs import Lab, running_lab
 from tests.measuring import until
-from tests.sdk import content_of, find
+from tests.sdk import CLOUD, SITE, across, content_of, find, locator
 
 
 @pytest.fixture(scope="module")
@@ -65,43 +65,6 @@ def test_the_control_api_is_asked_about_one_vcenter(site: Lab, cloud: Lab) -> No
     cloud.post("hosts/esx-c2", connection="disconnected")
     assert cloud.get("state")["hosts"]["esx-c2"]["connection"] == "disconnected"
     cloud.post("hosts/esx-c2", connection="connected")
-
-
-CLOUD = {"host": "esx-c1", "pool": "Compute-ResourcePool", "folder": "Workloads", "datastore": "WorkloadDatastore"}
-SITE = {"host": "esx-02", "pool": "ml-training", "folder": "ml", "datastore": "vsanDatastore"}
-
-
-def named(content: Any, kind: type, name: str) -> Any:
-    """An object, with the instance UUID of its vCenter, as a program passes it to another vCenter."""
-    return kind(find(content, kind, name)._moId, None, content.about.instanceUuid)
-
-
-def locator(lab: Lab, user: str = "vcenter", **changed: Any) -> Any:
-    login, vcenter = lab.answer[user], lab.answer["vcenter"]
-    given = {
-        "instanceUuid": vcenter["instance_uuid"],
-        "url": f"https://{vcenter['host']}:{vcenter['port']}/sdk",
-        "sslThumbprint": vcenter["thumbprint_sha1"],
-        "credential": vim.ServiceLocator.NamePassword(username=login["user"], password=login["password"]),
-    }
-    return vim.ServiceLocator(**{**given, **changed})
-
-
-def across(lab: Lab, content: Any, to: dict[str, str], networks: dict[int, str], user: str = "vcenter") -> Any:
-    """The specification of a move to another vCenter, whose content is given. ``networks`` are by key of the adapter."""
-    changes = []
-    for key, name in networks.items():
-        backing = vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName=name)
-        card = vim.vm.device.VirtualVmxnet3(key=key, backing=backing)
-        changes.append(vim.vm.device.VirtualDeviceSpec(operation="edit", device=card))
-    return vim.vm.RelocateSpec(
-        service=locator(lab, user),
-        host=named(content, vim.HostSystem, to["host"]),
-        pool=named(content, vim.ResourcePool, to["pool"]),
-        folder=named(content, vim.Folder, to["folder"]),
-        datastore=named(content, vim.Datastore, to["datastore"]),
-        deviceChange=changes,
-    )
 
 
 def events_of(content: Any, name: str) -> list[tuple[str, str]]:

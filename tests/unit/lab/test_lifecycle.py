@@ -219,6 +219,8 @@ def test_command_line_prints_one_json_object(lab: Lab, capsys: pytest.CaptureFix
         "VMWARE_USER": answer["restricted"]["user"],
         "VMWARE_PASSWORD": answer["restricted"]["password"],
     }
+    assert cli.main(["env", "--vcenter", "moon", "--state", str(lab.state)]) == 1
+    assert "the lab has no other vCenter 'moon'; it has none" in capsys.readouterr().err
     assert cli.main(["down", "--state", str(lab.state)]) == 0
     assert capsys.readouterr().out == ""
     assert cli.main(["env", "--state", str(lab.state)]) == 1
