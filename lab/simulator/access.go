@@ -69,6 +69,7 @@ var required = map[string]string{
 	"ReadNextEvents":                  read,
 	"DestroyCollector":                read,
 	"CancelTask":                      read,
+	"FindByUuid":                      read,
 	"QueryConfigTarget":               read,
 
 	"QueryVMotionCompatibilityEx_Task": read,

@@ -169,11 +169,11 @@ func (m *moves) landing(spec types.VirtualMachineRelocateSpec) (*destination, ty
 }
 
 // missingPrivileges are the faults of what the user of the other vCenter may not do here. The privileges on host, pool and
-// datastore are those of a relocation; that on the folder is assumed.
+// datastore are those of a relocation; that on the folder is in the reference of RelocateVM_Task.
 func (m *moves) missingPrivileges(plan relocation, spec types.VirtualMachineRelocateSpec) []types.BaseMethodFault {
 	needs := []need{
 		{plan.to.host.Self, "Resource.AssignVMToPool"}, {plan.to.pool.Self, "Resource.AssignVMToPool"},
-		{plan.to.folder.Self, "VirtualMachine.Inventory.CreateFromExisting"}, {*spec.Datastore, "Datastore.AllocateSpace"},
+		{plan.to.folder.Self, "VirtualMachine.Inventory.Register"}, {*spec.Datastore, "Datastore.AllocateSpace"},
 	}
 	for _, disk := range spec.Disk {
 		needs = append(needs, need{disk.Datastore, "Datastore.AllocateSpace"})

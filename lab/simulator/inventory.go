@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/vmware/govmomi/simulator"
@@ -176,6 +177,22 @@ func (i *inventory) view(vm *simulator.VirtualMachine) vmView {
 		}
 	})
 	return view
+}
+
+// withUUID finds a VM by its instance UUID or its BIOS UUID; nil if there is none.
+func (i *inventory) withUUID(uuid string, instance bool) *simulator.VirtualMachine {
+	for _, vm := range i.vms() {
+		var own string
+		i.as("").WithLock(vm, func() {
+			if own = vm.Config.Uuid; instance {
+				own = vm.Config.InstanceUuid
+			}
+		})
+		if strings.EqualFold(own, uuid) {
+			return vm
+		}
+	}
+	return nil
 }
 
 // nameOf is the name of an object; "" if there is none.

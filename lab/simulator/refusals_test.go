@@ -224,7 +224,7 @@ func (v *vcenter) allow(t *testing.T, privileges []string) {
 
 func TestTheUserOfTheOtherVCenterNeedsPrivilegesThere(t *testing.T) {
 	needed := []string{
-		"Resource.AssignVMToPool", "VirtualMachine.Inventory.CreateFromExisting", "Datastore.AllocateSpace", "Network.Assign",
+		"Resource.AssignVMToPool", "VirtualMachine.Inventory.Register", "Datastore.AllocateSpace", "Network.Assign",
 	}
 	here, there := two(t, nil)
 	spec := crossingSpec(there)

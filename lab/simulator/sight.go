@@ -68,6 +68,19 @@ func collectorOf(ctx *simulator.Context, ref types.ManagedObjectReference) (*sim
 	return collector, nil
 }
 
+// FindByUuid finds VMs. That of the simulator takes the lab's own objects for VMs.
+func (o *overrides) FindByUuid(_ *simulator.Context, req *types.FindByUuid) soap.HasFault {
+	body := &methods.FindByUuidBody{Res: &types.FindByUuidResponse{}}
+	if !req.VmSearch {
+		body.Fault_ = simulator.Fault("", &types.NotSupported{})
+		return body
+	}
+	if vm := o.vcenter.inventory.withUUID(req.Uuid, req.InstanceUuid != nil && *req.InstanceUuid); vm != nil {
+		body.Res.Returnval = &vm.Self
+	}
+	return body
+}
+
 // RetrievePropertiesEx is the simulator's, without what may not be read.
 func (o *overrides) RetrievePropertiesEx(ctx *simulator.Context, req *types.RetrievePropertiesEx) soap.HasFault {
 	collector, fault := collectorOf(ctx, req.This)
