@@ -1,0 +1,149 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Moves to another vCenter and home again, by the modules, against the lab's two vCenters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.paths import TOPOLOGIES
+from tests.labs import Lab, RunModule, running_lab
+
+MAPS = {
+    "pool_map": {"ml-training": "Compute-ResourcePool"},
+    "folder_map": {"ml": "Workloads", "ml/vision": "Workloads/vision"},
+    "network_map": {"ml-network": "ml-segment"},
+}
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Lab]:
+    with running_lab("--no-guests", "--time-scale", "0.02", "--topology", str(TOPOLOGIES / "cloud.yml")) as lab:
+        yield lab
+
+
+@pytest.fixture
+def cloud(site: Lab) -> Lab:
+    return site.other("cloud")
+
+
+def login(lab: Lab, user: str = "vcenter", **changed: Any) -> dict[str, Any]:
+    """The login of a vCenter as the option ``destination_vcenter`` takes it."""
+    server, who = lab.answer["vcenter"], lab.answer[user]
+    found = {"hostname": server["host"], "port": server["port"], "username": who["user"], "password": who["password"]}
+    return {**found, "ca_path": lab.env["SSL_CERT_FILE"], **changed}
+
+
+def places(*labs: Lab) -> dict[str, tuple[str, ...]]:
+    """Host, resource pool, folder and datastores of each VM; a VM that is in two vCenters fails."""
+    found: dict[str, tuple[str, ...]] = {}
+    for lab in labs:
+        for name, vm in lab.get("state")["vms"].items():
+            assert name not in found, name
+            found[name] = (vm["host"], vm["pool"], vm["folder"], *sorted(set(vm["storage"].values())))
+    return found
+
+
+def test_a_host_is_evacuated_into_the_cloud_and_its_vms_come_home(
+    site: Lab, cloud: Lab, run_module: RunModule, tmp_path: Path
+) -> None:
+    both = {"state_dir": str(tmp_path), "destination_vcenter": login(cloud)}
+
+    def run(name: str, **options: Any) -> dict[str, Any]:
+        return run_module(name, site, **{**both, **options})
+
+    before = places(site, cloud)
+    refused = run("migration_plan", host="esx-01")
+    texts = {refusal["vm_name"]: refusal["text"] for refusal in refused["refusals"]}
+    assert (
+        "no_pool (ml-training): Resource pools there are /, Compute-ResourcePool, Mgmt-ResourcePool."
+        in texts["ML-cpu-vm-01"]
+    )
+    assert "no_folder (ml/vision): Folders there are /, Workloads, Workloads/vision." in texts["ML-cpu-vm-01"]
+    assert "no_network (ml-network): Networks there are infra-network, ml-segment." in texts["ML-cpu-vm-01"]
+
+    plan = run("migration_plan", host="esx-01", wan_mbit=5000, wan_latency_ms=20, **MAPS)
+    assert [each["text"] for each in plan["refusals"]] == []
+    assert plan["plan"]["checks"] == {"checked": 2, "unchecked": 0, "why_unchecked": "", "warnings": []}
+    shown = next(line for line in plan["lines"] if line.startswith("ML-cpu-vm-01"))
+    here, there = site.answer["vcenter"]["host"], cloud.answer["vcenter"]["host"]
+    assert shown.startswith(f"ML-cpu-vm-01: esx-01 [vsanDatastore] in vCenter {here} → esx-c")
+    assert f" [WorkloadDatastore] in vCenter {there} (cluster Cluster-1, resource pool Compute-ResourcePool" in shown
+    assert places(site, cloud) == before
+
+    alone = run_module(
+        "vm_migrate", site, state_dir=str(tmp_path), plan=plan["plan"], purpose="evacuate", host="esx-01"
+    )
+    assert f"Set destination_vcenter to the login of {there}" in alone["msg"]
+    assert places(site, cloud) == before
+
+    moved = run("vm_migrate", plan=plan["plan"], purpose="evacuate", host="esx-01", fence=True)
+    assert moved.get("left_behind") == [], moved
+    assert {(move["source_vcenter"], move["target_vcenter"], move["result"]) for move in moved["moves"]} == {
+        (here, there, "moved")
+    }
+    now = places(site, cloud)
+    assert now["ML-cpu-vm-01"][1:] == ("Compute-ResourcePool", "vision", "WorkloadDatastore")
+    assert set(cloud.where()) == {"web-21", "ML-cpu-vm-01", "ML-cpu-vm-02"}
+    assert run("migration_plan", host="esx-01", **MAPS)["moves"] == []
+
+    homes = run_module("placement", site, state_dir=str(tmp_path))["placements"]
+    assert {(each["vm"], each["outcome"]) for each in homes} == {
+        ("ML-cpu-vm-01", "other_vcenter"),
+        ("ML-cpu-vm-02", "other_vcenter"),
+    }
+    from_there = run_module("placement", cloud, state_dir=str(tmp_path / "nowhere"))["placements"]
+    assert {(each["vm"], each["home"], each["outcome"]) for each in from_there} == {
+        ("ML-cpu-vm-01", "esx-01", "other_vcenter"),
+        ("ML-cpu-vm-02", "esx-01", "other_vcenter"),
+    }
+    run_module("host_maintenance", site, host="esx-01", state="normal")
+    alone = run_module("migration_plan", site, state_dir=str(tmp_path), host="esx-01", use_homes=True)
+    assert {refusal["reasons"][0]["check"] for refusal in alone["refusals"]} == {"other_vcenter"}
+
+    # From another controller: the attributes in the cloud know the homes.
+    both["state_dir"] = str(tmp_path / "other")
+    way_home = run("migration_plan", host="esx-01", use_homes=True, policy="any")
+    assert len(way_home["moves"]) == 2, way_home
+    back = run("vm_migrate", plan=way_home["plan"], purpose="restore", host="esx-01")
+    assert back.get("left_behind") == [], back
+    assert places(site, cloud) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"password": "wrong"}, "Check destination_vcenter.username and destination_vcenter.password"),
+        ({"ca_path": None}, "Set destination_vcenter.ca_path"),
+    ],
+)
+def test_a_wrong_login_of_the_cloud_is_named(
+    changes: dict[str, Any], words: str, site: Lab, cloud: Lab, run_module: RunModule, tmp_path: Path
+) -> None:
+    if changes == {"ca_path": None}:
+        changes = {"ca_path": site.env["SSL_CERT_FILE"]}  # that of the other vCenter
+    there = login(cloud, **changes)
+    out = run_module("migration_plan", site, state_dir=str(tmp_path), host="esx-01", destination_vcenter=there, **MAPS)
+    assert words in out["msg"]
+    assert out["option"] == "destination_vcenter"
+
+
+def test_the_same_vcenter_twice_is_refused(site: Lab, run_module: RunModule, tmp_path: Path) -> None:
+    out = run_module("migration_plan", site, state_dir=str(tmp_path), host="esx-01", destination_vcenter=login(site))
+    assert "is the same vCenter as" in out["msg"]
+
+
+def test_a_certificate_that_is_not_verified_is_pinned_and_stated(
+    site: Lab, cloud: Lab, run_module: RunModule, tmp_path: Path
+) -> None:
+    there = login(cloud, ca_path=None, validate_certs=False)
+    plan = run_module("migration_plan", site, state_dir=str(tmp_path), host="esx-01", destination_vcenter=there, **MAPS)
+    assert plan["plan"]["checks"]["checked"] == 2
+    thumbprint = cloud.answer["vcenter"]["thumbprint_sha1"]
+    assert any(f"the SHA-1 thumbprint {thumbprint}" in line for line in plan["lines"])
