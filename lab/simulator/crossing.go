@@ -191,6 +191,9 @@ func (m *moves) crossingObstacles(plan relocation) (found []types.BaseMethodFaul
 	if fault := m.line(plan).broken(); fault != nil {
 		found = append(found, fault)
 	}
+	if !plan.cross.there.isUp() {
+		found = append(found, &types.HostCommunication{})
+	}
 	if len(m.inventory.vmSpec(plan.vm).vgpus()) > 0 { // the cards of another vCenter know no VM of this one
 		found = append(found, &types.NotSupported{})
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 )
@@ -68,6 +69,15 @@ func (o *outages) take(call string) *failure {
 	return met
 }
 
+// last reports whether no call is answered now.
+func (o *outages) last() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.ContainsFunc(o.active, func(each *failure) bool {
+		return each.call == "" && each.times == 0 && time.Now().Before(each.until)
+	})
+}
+
 // between puts the outages in front of the vCenter.
 func (o *outages) between(vcenter http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -115,6 +125,7 @@ func (n *nowhere) WriteHeader(int) {}
 // continue the moves.
 func (v *vcenter) kill(duration time.Duration) {
 	address := v.server.Listener.Addr().String()
+	v.dead.Store(true)
 	_ = v.server.Listener.Close()
 	v.sessions.expire()
 	v.tasks.discard()
@@ -128,12 +139,16 @@ func (v *vcenter) listenAgain(address string) {
 		listener, err := net.Listen("tcp", address)
 		if err == nil {
 			v.server.Listener = listener
+			v.dead.Store(false)
 			log.Printf("vCenter, started again, has ended: %v", v.server.Config.Serve(tls.NewListener(listener, v.server.TLS)))
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 }
+
+// isUp reports whether clients get answers now.
+func (v *vcenter) isUp() bool { return !v.dead.Load() && !v.outages.last() }
 
 // restart ends what a vCenter keeps in memory: its sessions with their collectors, views and filters, and its tasks. The hosts
 // continue the moves. For some time it answers 503.

@@ -293,6 +293,37 @@ func TestAWANThatBreaksEndsTheMove(t *testing.T) {
 	}
 }
 
+func TestAVCenterThatDoesNotAnswerTakesNoVM(t *testing.T) {
+	for name, outage := range map[string]func(*vcenter){
+		"killed":    func(v *vcenter) { v.kill(time.Minute) },
+		"restarted": func(v *vcenter) { v.restart(time.Minute) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			here, there := two(t, nil)
+			record := underway(t, here, there)
+			outage(there)
+			there.wan.change(func(w *wan) { w.mbit = 100_000 })
+			if fault := here.ended(t, record); fault != "HostCommunication" {
+				t.Errorf("the move ends with %q", fault)
+			}
+			here.intact(t, there, 50)
+		})
+	}
+}
+
+func TestAMoveAcrossContinuesWithoutItsTask(t *testing.T) {
+	here, there := two(t, nil)
+	record := underway(t, here, there)
+	here.restart(time.Minute)
+	there.wan.change(func(w *wan) { w.mbit = 100_000 })
+	if fault := here.ended(t, record); fault != "" {
+		t.Errorf("the move ends with %s", fault)
+	}
+	if here.inventory.findVM("west-vm") != nil || there.inventory.findVM("west-vm") == nil {
+		t.Error("the VM is not in the other vCenter, and only there")
+	}
+}
+
 func TestAMoveAcrossCanBeCancelled(t *testing.T) {
 	here, there := two(t, nil)
 	record := underway(t, here, there)
@@ -316,8 +347,11 @@ func TestAWANThatBreaksInTheFreezeLeavesTheVMAtItsSource(t *testing.T) {
 	eventually(t, "the freeze does not begin", func() bool {
 		here.moves.mu.Lock()
 		defer here.moves.mu.Unlock()
-		operation := here.tasks.find(here.moves.busy[vm.Self.Value].task)
-		return operation != nil && !operation.task.Info.Cancelable
+		operation, past := here.tasks.find(here.moves.busy[vm.Self.Value].task), false
+		if operation != nil {
+			operation.ctx.WithLock(operation.task, func() { past = !operation.task.Info.Cancelable })
+		}
+		return past
 	})
 	there.wan.change(func(w *wan) { w.down = true })
 	if fault := here.ended(t, record); fault != "GenericVmConfigFault" || record.Switched != nil {

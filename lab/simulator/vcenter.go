@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"sync/atomic"
 
 	"github.com/vmware/govmomi/simulator"
 )
@@ -32,6 +33,7 @@ type vcenter struct {
 	missing  *missing
 	server   *simulator.Server // nil until it listens
 	shown    []byte            // its certificate in DER; nil until it listens
+	dead     atomic.Bool       // nobody listens on its port for some time
 
 	alarms      *alarms
 	maintenance *maintenance
