@@ -204,7 +204,9 @@ options:
         choices: [never, warn, refuse]
         default: never
       stall_budget:
-        description: Maximum stall, in seconds. The verdict on an experiment with a longer stall is V(stalled).
+        description:
+          - Maximum stall, in seconds. The verdict on an experiment with a longer stall is V(stalled).
+          - A plan whose VMs may stand still for longer because of their vGPUs is not carried out.
         type: float
         default: 5.0
       settle_timeout:

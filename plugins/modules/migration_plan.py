@@ -173,6 +173,13 @@ options:
       - Plan the return of the VMs that an evacuation moved away from O(host) or O(fault_domain).
     type: bool
     default: false
+  stall_budget:
+    description:
+      - Maximum time in seconds that a VM with a vGPU may stand still, as O(liveml.vsphere.vm_migrate#module:experiments.stall_budget).
+      - A VM that may stand still for longer, with all memory of its vGPUs in use, is refused.
+      - The time is the host's own estimate (vSphere 8.0.2 and newer), else that of the table that VMware published for 10GbE.
+    type: float
+    default: 5.0
   drs:
     description:
       - How to guard the moves against DRS that moves the VMs by itself.
@@ -449,7 +456,8 @@ hosts:
 lines:
   description:
     - "One line per move, C(vm: source → target), with datastores if files move, C(vm: source [local] → target [shared]). A move into another
-      cluster names cluster, resource pool, folder and changed networks, and a move into another vCenter names both vCenters."
+      cluster names cluster, resource pool, folder and changed networks, and a move into another vCenter names both vCenters. A move of a
+      VM with a vGPU says how long the VM may stand still."
     - Then what vCenter's own checks of the moves found, and whether some moves could not be checked.
     - Then one line for each cluster whose DRS moves VMs of the plan by itself, or for which that could not be read, and the notes of
       the plan.
@@ -516,6 +524,21 @@ moves:
       description: Predicted duration of a vMotion that has the link to itself, in seconds.
       type: float
       sample: 40.4
+    vgpus:
+      description: Profiles of the VM's vGPUs if it changes its host, else empty.
+      type: list
+      elements: str
+      sample: [grid_v100-4q]
+    predicted_stun:
+      description:
+        - Longest time in seconds for which the vGPUs make the VM stand still, with all their memory in use.
+        - Null if the VM does not have a vGPU, or if that is not known.
+      type: float
+      sample: 6.0
+    free_vgpus_known:
+      description: Whether it is known that the target has free vGPUs for the VM. Otherwise only vCenter's own check decides.
+      type: bool
+      sample: true
     place_after:
       description: Where the VM will be if its resource pool, folder or networks change, as in a move into another cluster, or null.
       type: dict
@@ -712,6 +735,7 @@ SPEC: dict[str, Any] = {
     "disk_datastores": {"type": "dict", "default": {}},
     "storage_headroom": {"type": "int", "default": 10},
     "use_homes": {"type": "bool", "default": False},
+    "stall_budget": {"type": "float", "default": 5.0},
     "drs": {"type": "str", "choices": [str(option) for option in DrsOption], "default": "auto"},
     "assume_in_service": {"type": "bool", "default": False},
     "approved": {"type": "dict", "default": {}},
@@ -761,6 +785,8 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     if module.check_mode and params["assume_in_service"]:
         assumed = [host.moid for host in hosts if estate.hosts[host.moid].maintenance is not Maintenance.NORMAL]
         estate = assume_in_service(estate, *(host.moid for host in hosts))
+    if profiles := estate.vgpus_of(request.vms):
+        estate = vcenter.graphics(estate, profiles)
     plan = checked_plan(vcenter, estate, request, assumed)
     if any(move.changes_vcenter for move in plan.moves):
         plan = replace(plan, notes=(*plan.notes, *vcenter.notes()))

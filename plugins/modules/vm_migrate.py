@@ -60,6 +60,7 @@ options:
       - At most 2 of them move files to another datastore, and each of these takes as much of a host as 4 others. At most 8 move files
         from or to the same datastore.
       - Hosts with a vMotion network below 10GbE have at most 4.
+      - A VM with a vGPU moves alone on its hosts, because it stands still while the memory of its vGPU is copied.
     type: int
     default: 8
   max_failures:
@@ -679,7 +680,7 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     if module.check_mode:
         if module.params["assume_in_service"] and host is not None:
             estate = assume_in_service(estate, host.moid)
-        refuse_drift(plan, estate)
+        refuse_drift(plan, estate, request.stall_budget)
         if request.require_checkpoint != "never":
             found, _unobserved = providers.discover(estate, tuple(move.vm for move in plan.moves))
             refuse_unrecoverable(found, request.require_checkpoint)

@@ -273,7 +273,7 @@ class Sites:
 OPTIONS: dict[str, Any] = {
     "host": "near-1", "fault_domain": None, "vms": [], "patterns": [], "folders": [], "attributes": {}, "destination": None,
     "destination_cluster": None, "policy": "any", "exclude_hosts": [], "pool_map": {}, "folder_map": {}, "network_map": {},
-    "memory_headroom": 10, "cpu_headroom": 10, "storage_headroom": 10, "scope": "compute", "datastore": None,
+    "memory_headroom": 10, "cpu_headroom": 10, "stall_budget": 5.0, "storage_headroom": 10, "scope": "compute", "datastore": None,
     "disk_datastores": {}, "use_homes": False, "drs": "auto", "wan_mbit": None, "wan_latency_ms": None,
 }  # fmt: skip
 

@@ -31,7 +31,7 @@ def test_each_reference_page_is_in_the_table_of_contents() -> None:
 
 def test_the_page_of_blockers_lists_just_the_checks_that_the_code_makes() -> None:
     folder = ROOT / "plugins" / "module_utils" / "_plan"
-    code = "".join((folder / name).read_text() for name in ("blockers.py", "crossing.py", "planner.py"))
+    code = "".join((folder / name).read_text() for name in ("blockers.py", "crossing.py", "graphics.py", "planner.py"))
     checks = set(re.findall(r'(?:\breason\(|\byield )"(\w+)"', code))
     for name in ("sites.py", "storage.py"):
         checks |= set(re.findall(r'(?:\byield |\()"(\w+)", ', (folder / name).read_text()))

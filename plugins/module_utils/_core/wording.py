@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
+from math import ceil
 from typing import Any
 
 MAX_NAME = 60  # characters of an experiment's name in a sentence
@@ -45,6 +46,16 @@ def fitted(name: str, max_length: int) -> str:
 def plural(count: int, noun: str) -> str:
     """A number with its noun, ``1 VM`` or ``8 VMs``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def stun_text(vgpus: Sequence[str], stun: float | None) -> str:
+    """How long vGPUs of these profiles make their VM stand still, at most; "" without one. ``stun`` in seconds."""
+    if not vgpus:
+        return ""
+    names = ", ".join(dict.fromkeys(name or "of an unknown profile" for name in vgpus))
+    if stun is None:
+        return f"it is not known how long it stands still (vGPU {names})"
+    return f"stands still for up to {ceil(stun)} s (vGPU {names})"
 
 
 def repeated(count: int) -> str:

@@ -134,6 +134,10 @@ class Move(VmName, MoveEnds):
     error: str | None
     by: NotRequired[str]  # who moved the VM, if it was not the run: DRS, or a user
     storage: NotRequired[list[PartMoved]]
+    vgpus: NotRequired[list[str]]  # profiles of the VM's vGPUs
+    predicted_stun: NotRequired[
+        float | None
+    ]  # seconds for which they make the VM stand still, at most; None if unknown
 
 
 class Stall(TypedDict):

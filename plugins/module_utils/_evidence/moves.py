@@ -121,6 +121,8 @@ def _new_move(
         "error": None,
         "by": "",
         "storage": _storage(event),
+        "vgpus": list(event.vgpus),
+        "predicted_stun": event.predicted_stun,
     }
 
 
@@ -146,6 +148,7 @@ def _seen_move(
 def _replan(move: model.Move, event: MovePlanned) -> None:
     """Set what may have changed since an earlier plan of the run."""
     move["number"], move["storage"] = event.number, _storage(event)
+    move["vgpus"], move["predicted_stun"] = list(event.vgpus), event.predicted_stun
     move["source"], move["source_fault_domain"] = event.source.name, event.source.fault_domain
     move["target"], move["target_fault_domain"] = event.target.name, event.target.fault_domain
 

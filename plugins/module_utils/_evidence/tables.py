@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from .._core.advice import GOOD
 from .._core.untrusted import printable
-from .._core.wording import after, experiment_name, local_moment, percent, plural, repeated, seconds, span
+from .._core.wording import after, experiment_name, local_moment, percent, plural, repeated, seconds, span, stun_text
 from .model import Claim, Evidence, Experiment, Move, Rate, Stall, Throughput, Window
 from .summary import display_name, label, outbound_moves, shared_names, vms_of, worst_first
 
@@ -158,7 +158,7 @@ def moves_table(evidence: Evidence) -> Table:
             Cell(_result(m), note=m["error"] or "", tone=_TONES.get(m["result"], "open" if is_open(m) else "bad")),
             Cell(after(origin, m["started"]), number=True),
             Cell(after(origin, m["switched_over"]), number=True),
-            Cell(seconds(m["predicted_seconds"]), number=True),
+            Cell(seconds(m["predicted_seconds"]), stun_text(m.get("vgpus", ()), m.get("predicted_stun")), number=True),
             Cell(seconds(took(m)), number=True),
             powered_cell(m),
         )

@@ -286,6 +286,13 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "{memory_needed} GiB needed; most free above the headroom: {memory_host} with {memory_free} GiB. "
             "Free memory, or lower memory_headroom",
         ),
+        "no_vgpu_slot": Blocker(
+            "The GPUs of the host do not have enough free vGPUs of the VM's profile. Earlier moves of the plan are counted. A GPU holds "
+            "vGPUs of one profile, unless its mode is mixedSize. A GPU with a VM whose profile could not be read counts as full.",
+            "the hosts",
+            "{vgpus_needed} needed; most free: {vgpu_host} with {vgpus_free}. Free a GPU that offers this profile, or choose another "
+            "target",
+        ),
         "no_target": Blocker(
             "The cluster does not have another host.",
             "the VM",
@@ -325,6 +332,19 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "vCenter's own check of the move finds a fault, for example in processor features, admission control or encryption.",
             "the hosts, each with the faults",
             "vCenter would reject the move. Remove the cause that it names, or choose another target",
+        ),
+        "vgpu_stun": Blocker(
+            "The VM has a vGPU and may stand still for longer than the stall budget. All memory of the vGPU counts as in use.",
+            "the hosts",
+            "It may stand still for up to {stun} s; the stall budget is {stall_budget} s. Raise stall_budget to {stun}, or move it when "
+            "nothing trains",
+        ),
+        "vgpu_stun_limit": Blocker(
+            "The VM has a vGPU and may stand still for longer than vSphere by default lets a VM stand still in a vMotion. All memory of "
+            "the vGPU counts as in use.",
+            "the hosts",
+            "It may stand still for up to {stun} s; vSphere by default ends a vMotion after {stun_limit} s. Give both hosts a faster "
+            "vMotion network, or shut down the VM",
         ),
         "vm_host_rule": Blocker(
             "A mandatory VM-host rule forbids the host.",

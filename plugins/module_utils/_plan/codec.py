@@ -17,7 +17,7 @@ from typing import Any
 
 from .._core.codec import Malformed, decoded, encoded
 from .._core.errors import InvalidInput
-from .._core.wording import plural
+from .._core.wording import plural, stun_text
 from .._vsphere.estate import InventoryPlace, VcenterInfo
 from .model import DrsDecision, DrsHandling, Move, PartMove, Plan, Reason, Refusal, ServerChecks, Wan
 
@@ -81,7 +81,8 @@ def _move(data: Any) -> Move:
     if not isinstance(data, Mapping):
         raise TypeError("a move is not a dictionary")
     places = {key: decoded(InventoryPlace, data[key]) for key in ("place_before", "place_after") if data.get(key)}
-    return Move(**{**data, **places, "parts": tuple(PartMove(**part) for part in data.get("parts") or ())})
+    parts = tuple(PartMove(**part) for part in data.get("parts") or ())
+    return Move(**{**data, **places, "parts": parts, "vgpus": tuple(v or "" for v in data.get("vgpus") or ())})
 
 
 def _checks_from(data: Any) -> ServerChecks:
@@ -121,10 +122,23 @@ def plan_lines(plan: Plan) -> list[str]:
     """One line per move, ``vm: source → target``, in the order of numbers; then what vCenter's checks found, and DRS that matters.
 
     Datastores are named if files move: ``vm: source [local] → target [shared]``. A move into another cluster names what the VM gets
-    there, and a move into another vCenter names both vCenters.
+    there, and a move into another vCenter names both vCenters. A move of a VM with a vGPU says how long the VM may stand still.
     """
-    moves = (f"{m.vm_name}: {source_text(m)} → {target_text(m)}" for m in plan.moves)
-    return [*moves, *_check_lines(plan.checks), *_drs_lines(plan), *plan.notes]
+    moves = (f"{m.vm_name}: {source_text(m)} → {target_text(m)}{_stun(m)}" for m in plan.moves)
+    return [*moves, *_check_lines(plan.checks), *_vgpu_lines(plan.moves), *_drs_lines(plan), *plan.notes]
+
+
+def _stun(move: Move) -> str:
+    text = stun_text(move.vgpus, move.predicted_stun)
+    return f"; {text}" if text else ""
+
+
+def _vgpu_lines(moves: Iterable[Move]) -> list[str]:
+    """On which targets it is not known whether they have a free vGPU."""
+    hosts = sorted({move.target_name for move in moves if not move.free_vgpus_known})
+    if not hosts:
+        return []
+    return [f"It is not known whether {', '.join(hosts)} has free vGPUs. vCenter's own check of each move decides."]
 
 
 def source_text(move: Move) -> str:

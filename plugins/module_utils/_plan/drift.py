@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from math import ceil
 
 from .._vsphere.estate import Connection, Estate, HostState, Maintenance, VmState
 from .blockers import vm_reasons
@@ -28,16 +29,16 @@ class Drift:
     what: str
 
 
-def revalidate(plan: Plan, estate: Estate) -> tuple[Drift, ...]:
-    """The moves of the plan that are no longer possible, or that DRS would now do itself.
+def revalidate(plan: Plan, estate: Estate, stall_budget: float | None = None) -> tuple[Drift, ...]:
+    """The moves of the plan that are no longer possible, that take a longer stun than the budget, or that DRS would now do itself.
 
     A VM that is on its target already, or that the plan's own task is moving there, has not drifted.
     """
-    moves = (Drift(move.vm_name, what) for move in plan.moves if (what := _drift(move, estate)))
+    moves = (Drift(move.vm_name, what) for move in plan.moves if (what := _drift(move, estate, stall_budget)))
     return (*moves, *(Drift(vm, what) for vm, what in drs_drift(plan, estate)))
 
 
-def _drift(move: Move, estate: Estate) -> str:
+def _drift(move: Move, estate: Estate, stall_budget: float | None) -> str:
     vm, target = estate.vms.get(move.vm), estate.hosts.get(move.target)
     if vm is None:
         return "the VM no longer exists"
@@ -51,9 +52,21 @@ def _drift(move: Move, estate: Estate) -> str:
     usable = target.connection is Connection.CONNECTED and target.maintenance is Maintenance.NORMAL
     if move.changes_host and not usable:
         return f"the target {target.name} is {target.connection}, with maintenance mode {target.maintenance}"
-    found = vm_reasons(estate, vm, left_datastores(move.parts), stays=not move.changes_host)
-    reasons = (f"{reason.check} ({reason.object})" for reason in found)
-    return "; ".join([*reasons, *_file_drifts(move, vm, estate), *_place_drifts(move, target, estate)])
+    blocked = vm_reasons(estate, vm, left_datastores(move.parts), stays=not move.changes_host)
+    reasons = (f"{reason.check} ({reason.object})" for reason in blocked)
+    found = [*reasons, *_file_drifts(move, vm, estate), *_place_drifts(move, target, estate)]
+    return "; ".join([*found, *_vgpu_drifts(move, vm, target, stall_budget)])
+
+
+def _vgpu_drifts(move: Move, vm: VmState, target: HostState, stall_budget: float | None) -> Iterator[str]:
+    """What is different about the vGPUs of the VM. Without a budget a VM may stand still for any time."""
+    if move.changes_host and sorted(vm.vgpus) != sorted(move.vgpus):
+        had, has = (", ".join(sorted(vgpus)) or "none" for vgpus in (move.vgpus, vm.vgpus))
+        yield f"its vGPUs are {has}, in the plan {had}"
+    for profile in sorted(set(move.vgpus) - target.vgpu_profiles):
+        yield f"{target.name} does not offer the vGPU profile {profile} any more"
+    if stall_budget is not None and move.predicted_stun is not None and move.predicted_stun > stall_budget:
+        yield f"it may stand still for up to {ceil(move.predicted_stun)} s, and stall_budget is {stall_budget:g} s"
 
 
 def _file_drifts(move: Move, vm: VmState, estate: Estate) -> Iterator[str]:

@@ -132,6 +132,10 @@ class Move:
     place_after: InventoryPlace | None = None
     source_vcenter: str = ""  # address, if the plan is for two vCenters
     target_vcenter: str = ""
+    vgpus: tuple[str, ...] = ()  # profiles of its vGPUs, if it changes its host
+    # Seconds for which the vGPUs make the VM stand still, if all their memory is in use; None if unknown, or without a vGPU
+    predicted_stun: float | None = None
+    free_vgpus_known: bool = True  # else only vCenter knows whether the target has a free vGPU
 
     @property
     def changes_vcenter(self) -> bool:
@@ -243,6 +247,7 @@ class PlanRequest:
     evacuated: frozenset[str] = frozenset()  # hosts (MoIDs) that are fenced while their VMs leave
     drs: DrsOption = DrsOption.AUTO
     storage: StorageRequest = field(default_factory=StorageRequest)
+    stall_budget: float | None = None  # seconds that a VM with a vGPU may stand still; None: any
     editable_clusters: frozenset[str] = frozenset()  # clusters (MoIDs) of which it is known that the user may edit them
 
 

@@ -27,6 +27,7 @@ from .blockers import BLOCKERS, lock_reasons, reason, unreadable, vm_reasons
 from .codec import plan_id_of
 from .crossing import crossing_blockers, notes_about
 from .drs import decisions
+from .graphics import GraphicsPlanner
 from .model import (
     Move,
     PartMove,
@@ -123,6 +124,7 @@ class _Planner:
         self._arrivals: Counter[str] = Counter()
         self._where = {vm.moid: vm.host for vm in estate.vms.values()}
         self._storage = StoragePlanner(estate, request.storage)
+        self._graphics = GraphicsPlanner(estate, request.stall_budget, request.wan.mbit)
         self.moves: list[Move] = []
         self.refusals: list[Refusal] = []
         self.settled: list[str] = []
@@ -310,9 +312,7 @@ class _Planner:
             yield "hardware_version", host.name
         if host.threads is not None and vm.cpus > host.threads:
             yield "too_few_processors", host.name
-        for device in vm.devices:
-            if device.kind == "vgpu" and device.profile not in host.vgpu_profiles:
-                yield "missing_vgpu_profile", device.profile or device.label
+        yield from self._graphics.blockers(vm, host)
 
     def _capacity_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
         if memory_demand(vm) > self._free_memory(host):
@@ -357,6 +357,7 @@ class _Planner:
             "storage_needed": f"{ceil(10 * storage / GIB) / 10:g}",
             "datastore": datastore.name if datastore else "none",
             "datastore_free": f"{max(0, floor(10 * room / GIB)) / 10:g}",
+            **self._graphics.figures(vm, hosts),
         }
 
     def _rank(
@@ -407,6 +408,7 @@ class _Planner:
         self._storage.book(parts)
         if host.moid == vm.host:
             return
+        self._graphics.book(vm, host)
         load = self._ledger[host.moid]
         self._ledger[host.moid] = _Load(load.memory + memory_demand(vm), load.cpu + vm.cpu_used_mhz)
         self._arrivals[host.moid] += 1
@@ -430,6 +432,8 @@ class _Planner:
         size = sum(part.size for part in parts if part.moves)
         changes_host = target.moid != vm.host
         place = self._landing(vm, target).place
+        stun = self._graphics.stun(vm, target) if changes_host else None
+        seconds = predicted_seconds(vm, min(links, default=None), size, changes_host=changes_host)
         return Move(
             number=0,
             vm=vm.moid,
@@ -439,7 +443,7 @@ class _Planner:
             target=target.moid,
             target_name=target.name,
             memory_bytes=vm.memory_bytes,
-            predicted_seconds=predicted_seconds(vm, min(links, default=None), size, changes_host=changes_host),
+            predicted_seconds=round(seconds + (stun or 0.0), 1),
             source_fault_domain=source.fault_domain if source else None,
             target_fault_domain=target.fault_domain,
             task=task,
@@ -449,4 +453,7 @@ class _Planner:
             place_after=place,
             source_vcenter=source.vcenter if source else "",
             target_vcenter=target.vcenter,
+            vgpus=vm.vgpus if changes_host else (),
+            predicted_stun=stun,
+            free_vgpus_known=not (changes_host and vm.vgpus) or self._graphics.slots_known(vm, target),
         )

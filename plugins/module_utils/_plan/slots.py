@@ -85,6 +85,9 @@ class _Used:
 
 
 def _cost(move: Move) -> int:
+    """Slots of a host. A VM with a vGPU has the link to itself, because it stands still as long as its vGPU is copied."""
+    if move.vgpus:
+        return MAX_SLOTS
     return STORAGE_COST if move.parts else 1
 
 

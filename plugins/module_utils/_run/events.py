@@ -388,6 +388,8 @@ class MovePlanned(MoveEvent):
     parts: tuple[PartMove, ...] = ()
     place_before: InventoryPlace | None = None  # set if resource pool, folder or networks change
     place_after: InventoryPlace | None = None
+    vgpus: tuple[str, ...] = ()  # profiles
+    predicted_stun: float | None = None  # because of the vGPUs
 
     @classmethod
     def of(cls, move: Move, *, back: bool = False) -> MovePlanned:
@@ -395,7 +397,8 @@ class MovePlanned(MoveEvent):
         ends = (source_of(move), target_of(move))
         figures = (move.memory_bytes, move.predicted_seconds)
         places = (move.place_before, move.place_after)
-        return cls(move.number, vm_of(move), *ends, *figures, move.why, back, move.parts, *places)
+        vgpus = (move.vgpus, move.predicted_stun)
+        return cls(move.number, vm_of(move), *ends, *figures, move.why, back, move.parts, *places, *vgpus)
 
 
 @dataclass(frozen=True, slots=True)

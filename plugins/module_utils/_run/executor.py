@@ -24,7 +24,7 @@ from .._plan.homes import DRS
 from .._plan.model import Move, Plan
 from .._plan.slots import move_timeout, next_moves
 from .._vsphere.estate import HostState, Power
-from .._vsphere.faults import MISSING_PRIVILEGE, OwnReason, is_transient
+from .._vsphere.faults import MISSING_PRIVILEGE, OwnReason, advice_on, is_transient
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import Fault, PlacementUpdate, TaskUpdate
 from .events import (
@@ -96,12 +96,13 @@ def reason_not_to_start(move: Move, seen: PlacementUpdate, hosts: Mapping[str, H
 
 
 def _fault_text(fault: Fault | None) -> str:
-    """A fault in a few words. A missing privilege is named, because somebody has to grant it."""
+    """A fault in a few words, with a missing privilege, because somebody has to grant it, and with what the name does not say."""
     if fault is None:
         return ""
     if fault.name == PermissionMissing.__name__:
         return fault.message
-    return f"{fault.name}, {fault.message}" if fault.message.startswith(MISSING_PRIVILEGE) else fault.name
+    known = fault.message if fault.message.startswith(MISSING_PRIVILEGE) else advice_on(fault.name)
+    return f"{fault.name}, {known}" if known else fault.name
 
 
 def _result_text(result: MoveResult, fault: str) -> str:

@@ -126,6 +126,7 @@ def request_of(
         ),
         evacuated=frozenset() if params["use_homes"] else frozenset(host.moid for host in hosts),
         drs=DrsOption(params["drs"]),
+        stall_budget=params["stall_budget"],
     )
 
 

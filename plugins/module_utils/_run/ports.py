@@ -10,7 +10,7 @@ by scripted doubles in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, Self
@@ -36,6 +36,9 @@ class Vcenter(Protocol):
 
     def devices(self, estate: Estate, vms: Iterable[str]) -> Estate:
         """The estate with the devices of VMs; nothing else is read again."""
+
+    def graphics(self, estate: Estate, profiles: Collection[str]) -> Estate:
+        """The estate with what is known of the GPUs of hosts that offer these vGPU profiles; without profiles as it is."""
 
     def relocate(
         self, vm: str, host: str | None, *, place: InventoryPlace | None, priority: str, files: Mapping[int, str] = ...

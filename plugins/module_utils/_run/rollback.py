@@ -157,6 +157,8 @@ class Rollback:
             self._journal.write(RollingBack(reason))
         fence = self._lift_fence()
         estate = self._vcenter.estate(devices_of_vms=tuple(state.moves))
+        if profiles := estate.vgpus_of(state.moves):
+            estate = self._vcenter.graphics(estate, profiles)
         plan = plan_return(estate, state)
         for move in plan.moves:
             self._journal.write(MovePlanned.of(move, back=True))

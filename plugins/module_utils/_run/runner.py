@@ -48,9 +48,9 @@ from .store import JOURNAL, new_run, pins_left, runs_of, unfinished_run, unfinis
 UNOBSERVED = Fault(OwnReason.END_NOT_OBSERVED, "the move ended while no process watched it")
 
 
-def refuse_drift(plan: Plan, estate: Estate) -> None:
-    """Raise PlanRefused with everything that has changed since the plan was made."""
-    drifts = revalidate(plan, estate)
+def refuse_drift(plan: Plan, estate: Estate, stall_budget: float) -> None:
+    """Raise PlanRefused with everything that has changed since the plan was made, and with stuns above the budget in seconds."""
+    drifts = revalidate(plan, estate, stall_budget)
     if drifts:
         what = "; ".join(f"{drift.vm_name}: {drift.what}" for drift in drifts)
         raise PlanRefused(f"The plan is out of date; no VM was moved ({what})", hint="Create a new plan", option="plan")
@@ -242,7 +242,7 @@ class _Run:
         """Open, watch, move, judge, roll back if that is configured, close."""
         estate = self._vcenter.estate(devices_of_vms=self._vms_to_read())
         if not self._rolling_back:
-            refuse_drift(self._request.plan, estate)
+            refuse_drift(self._request.plan, estate, self._request.stall_budget)
         self._record.begin()
         self._vcenter.on_silence(self._record.silence)
         plan = self._remaining(estate)
@@ -488,7 +488,7 @@ class _Run:
 
 
 def _followed(plan: Plan) -> frozenset[str]:
-    """The VMs (MoIDs) that DRS moves."""
+    """The VMs (MoIDs) whose moves are left to DRS."""
     if not any(decision.how is DrsHandling.FOLLOW for decision in plan.drs):
         return frozenset()
     return frozenset(move.vm for move in plan.moves)

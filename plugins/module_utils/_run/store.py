@@ -350,6 +350,8 @@ def _plan_of(events: list[Event], vcenter: VcenterInfo, plan_id: str) -> Plan:
             place_after=event.place_after,
             source_vcenter=event.source.vcenter,
             target_vcenter=event.target.vcenter,
+            vgpus=event.vgpus,
+            predicted_stun=event.predicted_stun,
         )
         for event in events
         if isinstance(event, MovePlanned)

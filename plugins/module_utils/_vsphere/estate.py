@@ -9,7 +9,7 @@ Objects are identified by MoID (``host-31``, ``vm-42``); names are for people. M
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -140,6 +140,40 @@ class InventoryPlace:
         return f"cluster {self.cluster_name}, resource pool {self.pool_name}, folder {self.folder_name}{networks}"
 
 
+class VgpuMode(StrEnum):
+    """How the vGPUs of a card may differ (``HostGraphicsInfoVgpuMode``)."""
+
+    SAME_SIZE = "sameSize"  # also what a host older than 8.0.3 does, which does not say it
+    MIXED_SIZE = "mixedSize"
+    MULTI_INSTANCE = "multiInstanceGpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A graphics card that VMs share by vGPUs. ``vms`` are the MoIDs of the VMs that use it."""
+
+    name: str
+    memory_bytes: int  # 0 if unknown
+    mode: VgpuMode = VgpuMode.SAME_SIZE
+    vms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StunEstimate:
+    """How long a host expects that a full vGPU makes its VM stand still in a vMotion over a link."""
+
+    link_mbit: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class VgpuProfile:
+    """What a host says of a vGPU profile. ``framebuffer_gib`` is 0 if it does not say it."""
+
+    framebuffer_gib: int
+    stuns: tuple[StunEstimate, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class HostState:
     """An ESXi host. ``fault_domain`` is ``None`` if it has none."""
@@ -171,6 +205,9 @@ class HostState:
     aliases: frozenset[str] = frozenset()  # its DNS name and the addresses of its VMkernel adapters
     datacenter_moid: str = ""
     vcenter: str = ""  # address of its vCenter, if the estate has two
+    environment: str = ""  # MoID of the environment browser of its compute resource
+    gpus: tuple[Gpu, ...] | None = None  # that VMs share by vGPUs; None: could not be read
+    consolidates_vgpus: bool = False  # a new vGPU goes to the card with the most vGPUs, else to the one with the fewest
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +299,11 @@ class VmState:
     adapters: tuple[Adapter, ...] = ()
     parts: tuple[Part, ...] = ()
     twin: str = ""  # address of the other vCenter, if a VM there has the same instance UUID
+
+    @property
+    def vgpus(self) -> tuple[str, ...]:
+        """The profiles of the VM's vGPUs, "" for one that is unknown."""
+        return tuple(device.profile for device in self.devices if device.kind == "vgpu")
 
     @property
     def places(self) -> dict[int, str]:
@@ -371,7 +413,8 @@ class Estate:
     """Everything that the planner may know. Keys are MoIDs.
 
     ``unreadable`` are the property paths that vCenter did not give, by MoID of the host, VM, cluster or datastore. What
-    could not be read is unknown, never none: the planner refuses where it decides.
+    could not be read is unknown, never none: the planner refuses where it decides. ``vgpus`` are the profiles of the vGPUs of VMs
+    that are on GPUs; a VM that is not in it has unknown ones. ``vgpu_profiles`` is what hosts say of the profiles that they offer.
 
     An estate may be of two vCenters: see ``qualified``. ``vcenter`` is the first one.
     """
@@ -389,6 +432,12 @@ class Estate:
     pools: Mapping[str, Pool] = field(default_factory=dict)
     folders: Mapping[str, Folder] = field(default_factory=dict)
     second: VcenterInfo | None = None
+    vgpus: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    vgpu_profiles: Mapping[str, Mapping[str, VgpuProfile]] = field(default_factory=dict)  # by host, by name
+
+    def vgpus_of(self, vms: Iterable[str]) -> frozenset[str]:
+        """The profiles of the vGPUs of these VMs, whose devices were read."""
+        return frozenset(profile for vm in vms if vm in self.vms for profile in self.vms[vm].vgpus)
 
     def drs_of(self, host: HostState) -> Drs:
         """DRS of the host's cluster."""

@@ -22,6 +22,7 @@ class FaultKind(StrEnum):
     GONE = "gone"
     WRONG_STATE = "wrong_state"
     UNSUPPORTED = "unsupported"
+    NO_RESOURCES = "no_resources"
 
 
 # What a run does about each kind.
@@ -29,6 +30,7 @@ CONSEQUENCES = {
     FaultKind.TRANSIENT: "The move is submitted again after a pause, as often as the retries of the run permit.",
     FaultKind.GONE: "The object counts as deleted.",
     FaultKind.WRONG_STATE: "Cancelling counts as done. A change of maintenance mode is tried once more.",
+    FaultKind.NO_RESOURCES: "The move ends, and the VM stays where it is.",
     FaultKind.UNSUPPORTED: "Cancelling counts as done. Any other call fails.",
 }
 
@@ -52,6 +54,10 @@ FAULTS = {
     "MigrationNotReady": KnownFault(FaultKind.TRANSIENT, "A host is not ready for the migration yet."),
     "ManagedObjectNotFound": KnownFault(FaultKind.GONE, "The VM, task or filter no longer exists."),
     "InvalidState": KnownFault(FaultKind.WRONG_STATE, "The task or host is not in a state that permits the call."),
+    "InsufficientGraphicsResourcesFault": KnownFault(
+        FaultKind.NO_RESOURCES,
+        "The target has no free vGPU of the VM's profile. Free one of its GPUs, or plan again: another host may have one.",
+    ),
     "NotSupported": KnownFault(FaultKind.UNSUPPORTED, "The task or host does not support the call."),
 }
 
@@ -101,6 +107,11 @@ def is_over(fault: str) -> bool:
 def is_wrong_state(fault: str) -> bool:
     """Whether a fault (class name) says that the present state of the object does not permit the call."""
     return _kind(fault) is FaultKind.WRONG_STATE
+
+
+def advice_on(fault: str) -> str:
+    """What a fault (class name) means and what to do, if its name alone does not say it; otherwise ""."""
+    return FAULTS[fault].meaning.rstrip(".") if _kind(fault) is FaultKind.NO_RESOURCES else ""
 
 
 def _kind(fault: str) -> FaultKind | None:

@@ -9,7 +9,7 @@ The number of pages of an answer grows with the inventory: one per 500 objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC
@@ -34,13 +34,17 @@ from .estate import (
     DrsOverride,
     Estate,
     Folder,
+    Gpu,
     HostState,
     Maintenance,
     Network,
     Part,
     Pool,
     Power,
+    StunEstimate,
     VcenterInfo,
+    VgpuMode,
+    VgpuProfile,
     VmHostRule,
     VmState,
     unescaped,
@@ -60,10 +64,12 @@ _DRS, _DRS_OVERRIDES = DRS_PATHS = ("configurationEx.drsConfig", "configurationE
 SPACE_PATHS = ("summary.capacity", "summary.freeSpace", "summary.maintenanceMode", "parent")
 _FILES, _LAYOUT = STORAGE_PATHS = ("config.files.vmPathName", "layoutEx")
 _VNIC, _DNS = ADDRESS_PATHS = ("config.network.vnic", "config.network.dnsConfig")
+# They decide only about VMs with a vGPU, and vCenter's own check of a move decides without them.
+_GPUS, _VGPU_ASSIGNMENT = GPU_PATHS = ("config.graphicsInfo", "config.graphicsConfig.sharedPassthruAssignmentPolicy")
 PATHS = {
     "Datacenter": ["name", "vmFolder"],
     "Folder": ["name", "parent"],
-    "ComputeResource": ["name", "parent"],
+    "ComputeResource": ["name", "parent", "environmentBrowser"],
     "ClusterComputeResource": [
         "configurationEx.rule",
         "configurationEx.group",
@@ -96,6 +102,7 @@ PATHS = {
         "config.vsanHostConfig.faultDomainInfo.name",
         "config.network.pnic",
         *ADDRESS_PATHS,
+        *GPU_PATHS,
         "datastore",
         "network",
         "recentTask",
@@ -130,7 +137,8 @@ PATHS = {
 }
 STOCK_SIMULATOR = "dbed6e0c-bd88-4ef6-b594-21283e1c677f"  # instanceUuid of govmomi's simulator, whatever its name
 TASK_PATHS = ["info.state", "info.descriptionId"]
-DEVICE_PATHS = ["config.hardware.device", "config.cpuAffinity", "config.memoryAffinity", *STORAGE_PATHS]
+_DEVICE = "config.hardware.device"
+DEVICE_PATHS = [_DEVICE, "config.cpuAffinity", "config.memoryAffinity", *STORAGE_PATHS]
 CHECKING_TASKS = "vm.check."  # they lock nothing
 MOVING_TASKS = ("relocate", "migrate", "executevmotion")  # the last one is DRS: Drm.ExecuteVMotionLRO
 
@@ -139,6 +147,7 @@ BEHAVIORS = {  # DrsBehavior
     Automation.PARTIAL: "partiallyAutomated",
     Automation.FULL: "fullyAutomated",
 }
+_VGPU_MODES = {str(mode): mode for mode in VgpuMode}
 _AUTOMATION = {name: automation for automation, name in BEHAVIORS.items()}
 
 # Objects of which an unreadable property decides whether a VM may move.
@@ -211,7 +220,7 @@ def read_estate(
             for moid, row in rows[kind].items()
             if (
                 unread := row.unreadable.difference(
-                    DRS_PATHS, ADDRESS_PATHS, SPACE_PATHS if kind == "Datastore" else ()
+                    DRS_PATHS, ADDRESS_PATHS, GPU_PATHS, SPACE_PATHS if kind == "Datastore" else ()
                 )
             )
         },
@@ -235,6 +244,45 @@ def read_devices(client: Client, estate: Estate, vms: Iterable[str]) -> Estate:
         vms={**estate.vms, **{m: _with_devices(estate.vms[m], row, estate.datastores) for m, row in rows.items()}},
         unreadable={**estate.unreadable, **unreadable},
     )
+
+
+def _read_vgpus(client: Client, estate: Estate) -> dict[str, tuple[str, ...]]:
+    """The profiles of the vGPUs of the VMs that are on GPUs. A VM of which vCenter does not show the devices is left out."""
+    users = {vm for host in estate.hosts.values() for gpu in host.gpus or () for vm in gpu.vms}
+    rows = _read_existing_vms(client, sorted(users), [_DEVICE])
+    return {
+        moid: tuple(device.profile for device in _devices(row[_DEVICE]) if device.kind == "vgpu")
+        for moid, row in rows.items()
+        if _DEVICE in row
+    }
+
+
+def read_graphics(client: Client, estate: Estate, profiles: Collection[str]) -> Estate:
+    """The estate with the vGPUs of the VMs on GPUs, and with what hosts say of their profiles.
+
+    Only hosts that offer one of these profiles are asked, in one call for each. What a host does not say stays unknown.
+    """
+    offering = [
+        host
+        for host in estate.hosts.values()
+        if host.vgpu_profiles.intersection(profiles) and host.environment and host.connection is Connection.CONNECTED
+    ]
+    said = dict[str, Mapping[str, VgpuProfile]]()
+    for host in offering:
+        browser = client.reference("EnvironmentBrowser", host.environment)
+        machine = client.reference("HostSystem", host.moid)
+        with suppress(CallFailed, PermissionMissing):
+            target = client.call("read the vGPU profiles of a host", partial(browser.QueryConfigTarget, machine))
+            infos = getattr(target, "vgpuProfileInfo", ()) or ()
+            said[host.moid] = {text(info.profileName): _vgpu_profile(info) for info in infos}
+    return replace(estate, vgpus=_read_vgpus(client, estate), vgpu_profiles=said)
+
+
+def _vgpu_profile(info: Any) -> VgpuProfile:
+    estimates = (
+        StunEstimate(int(each.migrationBW), int(each.stunTime)) for each in getattr(info, "stunTimeEstimates", ()) or ()
+    )
+    return VgpuProfile(int(info.fbSizeInGib or 0), tuple(each for each in estimates if each.link_mbit > 0))
 
 
 def _read_inventory(client: Client) -> dict[str, Rows]:
@@ -431,13 +479,32 @@ def _host(
         maintenance_task=entering,
         threads=_whole(row.get("summary.hardware.numCpuThreads")),
         version=str(row.get("summary.config.product.version") or ""),
-        vgpu_profiles=frozenset(map(str, row.get("config.sharedPassthruGpuTypes") or ())),
+        vgpu_profiles=frozenset(map(text, row.get("config.sharedPassthruGpuTypes") or ())),
         standby=str(row.get("runtime.powerState")) == "standBy",
         quarantined=bool(row.get("runtime.inQuarantineMode")),
         red=str(row.get("overallStatus")) == "red",
         aliases=_aliases(row),
         failover=moid in _failover_hosts(rows["ClusterComputeResource"].get(cluster, Row())),
         datacenter_moid=_datacenter_moid(clusters.get(cluster, Row()), rows),
+        gpus=_gpus(row),
+        consolidates_vgpus=row.get(_VGPU_ASSIGNMENT) == "consolidation",
+        environment=_moid(clusters.get(cluster, Row()).get("environmentBrowser")),
+    )
+
+
+def _gpus(row: Row) -> tuple[Gpu, ...] | None:
+    """The cards of a host that VMs share by vGPUs, ``None`` if they could not be read."""
+    if _GPUS in row.unreadable:
+        return None
+    cards = [card for card in row.get(_GPUS) or () if str(card.graphicsType) == "sharedDirect"]
+    return tuple(
+        Gpu(
+            text(str(card.deviceName)),
+            int(card.memorySizeInKB or 0) * 1024,
+            _VGPU_MODES.get(str(getattr(card, "vgpuMode", None)), VgpuMode.SAME_SIZE),
+            tuple(sorted(_moids(card.vm))),
+        )
+        for card in cards
     )
 
 
@@ -507,7 +574,7 @@ def _vm_folder(moid: str, rows: dict[str, Rows]) -> Folder | None:
 
 def _with_devices(vm: VmState, row: Row, datastores: Mapping[str, Datastore]) -> VmState:
     affinities = [row.get(path) for path in ("config.cpuAffinity", "config.memoryAffinity")]
-    devices = row.get("config.hardware.device") or ()
+    devices = row.get(_DEVICE) or ()
     return replace(
         vm,
         devices=tuple(_devices(devices)),
@@ -527,7 +594,7 @@ def read_places(client: Client, vms: Iterable[str]) -> dict[str, dict[int, str]]
 
     VMs that no longer exist are left out.
     """
-    rows = _read_existing_vms(client, list(vms), ["config.hardware.device", "datastore", _FILES])
+    rows = _read_existing_vms(client, list(vms), [_DEVICE, "datastore", _FILES])
     used = {moid: _moids(row.get("datastore")) for moid, row in rows.items()}
     names = read_objects(client, "Datastore", frozenset[str]().union(*used.values()), ["name"])
     return {
@@ -555,11 +622,11 @@ def _parts(row: Row, datastores: Mapping[str, str]) -> tuple[Part, ...]:
 
 def _files(row: Row, datastores: Mapping[str, str], taken: Mapping[int, int]) -> tuple[Part, ...]:
     """The parts of a VM that takes so many bytes for each; a thick disk takes its capacity. None if they cannot be read."""
-    if _FILES not in row or "config.hardware.device" not in row:
+    if _FILES not in row or _DEVICE not in row:
         return ()
     name = str(row[_FILES]).removeprefix("[").partition("] ")[0]
     parts = [Part(OWN_FILES, "files", datastores.get(shortened(unescaped(name)), ""), taken.get(OWN_FILES, 0))]
-    for device in row["config.hardware.device"] or ():
+    for device in row[_DEVICE] or ():
         if isinstance(device, vim.vm.device.VirtualDisk):
             backing = device.backing
             size = taken.get(device.key, 0)
@@ -666,7 +733,7 @@ def _devices(devices: Iterable[Any]) -> Iterator[Device]:
         kind = _device_kind(device, backing)
         if kind and (_connected(device) or kind in ("pci_passthrough", "sriov", "vgpu")):
             label = getattr(device.deviceInfo, "label", "") if device.deviceInfo else ""
-            profile = str(getattr(backing, "vgpu", None) or "") if kind == "vgpu" else ""
+            profile = text(getattr(backing, "vgpu", None)) if kind == "vgpu" else ""
             yield Device(kind, label or f"device {device.key}", profile)
 
 

@@ -11,7 +11,7 @@ the other one by its instance UUID. See ``qualified`` for the ids.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
@@ -113,6 +113,20 @@ class VcenterPair:
                     **estate.unreadable,
                     **{here[m]: paths for m, paths in side.raw.unreadable.items() if m in here},
                 },
+            )
+        return estate
+
+    def graphics(self, estate: Estate, profiles: Collection[str]) -> Estate:
+        """See the port."""
+        for side in self.sides:
+            if side.raw is None:
+                continue
+            side.raw = side.session.graphics(side.raw, profiles)
+            known = side.names.estate(side.raw)
+            estate = replace(
+                estate,
+                vgpus={**estate.vgpus, **known.vgpus},
+                vgpu_profiles={**estate.vgpu_profiles, **known.vgpu_profiles},
             )
         return estate
 

@@ -125,6 +125,8 @@ class Names:
                 )
                 for m, drs in estate.drs.items()
             },
+            vgpus={self.vm(m): profiles for m, profiles in estate.vgpus.items()},
+            vgpu_profiles={self.of(m): profiles for m, profiles in estate.vgpu_profiles.items()},
         )
 
     def _host(self, host: HostState, estate: Estate) -> HostState:
@@ -137,6 +139,10 @@ class Names:
             networks=self.all(host.networks),
             maintenance_task=None if host.maintenance_task is None else self.of(host.maintenance_task),
             vcenter=estate.vcenter.address,
+            environment=self.of(host.environment),
+            gpus=None
+            if host.gpus is None
+            else tuple(replace(gpu, vms=tuple(sorted(self.all_vms(gpu.vms)))) for gpu in host.gpus),
         )
 
 
@@ -161,6 +167,8 @@ def joined(first: Estate, second: Estate) -> tuple[Estate, Names, Names]:
         vm_host_rules=(*one.vm_host_rules, *two.vm_host_rules),
         unreadable={**one.unreadable, **two.unreadable},
         drs={**one.drs, **two.drs},
+        vgpus={**one.vgpus, **two.vgpus},
+        vgpu_profiles={**one.vgpu_profiles, **two.vgpu_profiles},
         second=second.vcenter,
     )
     return estate, here, there

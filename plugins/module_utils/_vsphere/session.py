@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -56,6 +56,7 @@ from .inventory import (
     read_devices,
     read_drs_overrides,
     read_estate,
+    read_graphics,
     read_objects,
     read_placement,
     read_places,
@@ -113,6 +114,10 @@ class VcenterSession:
     def devices(self, estate: Estate, vms: Iterable[str]) -> Estate:
         """See the port."""
         return read_devices(self._client, estate, vms)
+
+    def graphics(self, estate: Estate, profiles: Collection[str]) -> Estate:
+        """See the port."""
+        return read_graphics(self._client, estate, profiles) if profiles else estate
 
     def alarms(self, hosts: Iterable[str]) -> dict[str, tuple[Alarm, ...]]:
         """The triggered alarms of hosts (MoIDs)."""

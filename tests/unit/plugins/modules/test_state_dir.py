@@ -33,7 +33,7 @@ PLAN = {
     "policy": "any", "fault_domains": {}, "exclude_hosts": [], "pool_map": {}, "folder_map": {}, "network_map": {},
     "wan_mbit": None, "wan_latency_ms": None, "destination_cluster": None, "memory_headroom": 10, "cpu_headroom": 10,
     "storage_headroom": 10, "scope": "compute", "datastore": None, "disk_datastores": {},
-    "use_homes": False, "drs": "auto", "assume_in_service": False, "approved": {}, "plan_id": "0" * 64, "lock_timeout": 0.0,
+    "use_homes": False, "drs": "auto", "stall_budget": 5.0, "assume_in_service": False, "approved": {}, "plan_id": "0" * 64, "lock_timeout": 0.0,
 }  # fmt: skip
 
 

@@ -34,6 +34,12 @@ def test_predicted_stands_beside_measured() -> None:
     table = _tables.moves_table(made_evidence(1, result="timed_out"))
     row = dict(zip(table.heads, table.rows[0], strict=True))
     assert (row["Predicted"].text, row["Took"].text) == ("20 s", "23 s")
+    assert row["Predicted"].note == ""
+    (move,) = made_evidence(1)["moves"]
+    for stun, words in ((21.7, "stands still for up to 22 s"), (None, "it is not known how long it stands still")):
+        shown = {**made_evidence(1), "moves": [{**move, "vgpus": ["grid_v100-16q"], "predicted_stun": stun}]}
+        (cells,) = _tables.moves_table(shown).rows
+        assert f"{words} (vGPU grid_v100-16q)" in {cell.note for cell in cells}
     assert (row["Started"].text, row["Switched over"].text) == ("+3.0 s", "not seen")
     assert (row["Result"].text, row["Result"].tone) == ("timed out", "bad")
     assert row["Result"].note == "Timedout: the copy did not converge"

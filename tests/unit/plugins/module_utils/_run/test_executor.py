@@ -227,6 +227,13 @@ def test_a_task_that_fails_after_the_vm_arrived_is_a_move() -> None:
     assert len(notes.of("switched_over")) == 1
 
 
+def test_a_target_without_a_free_vgpu_is_explained() -> None:
+    fault = "InsufficientGraphicsResourcesFault"
+    outcome, _notes = carry_out([move(1)], ScriptedVcenter({"vm-1": [fault]}))
+    (sentence,) = failures_of(outcome)
+    assert f"(failed: {fault}, The target has no free vGPU of the VM's profile. Free one of its GPUs, " in sentence
+
+
 def test_transient_faults_are_tried_again_and_others_are_not() -> None:
     vcenter = ScriptedVcenter({"vm-1": ["TaskInProgress", "Timedout", None], "vm-2": ["NoPermission", None]})
     outcome, _notes = carry_out([move(1), move(2)], vcenter, rules=Rules(stop_on_failure=False))
