@@ -443,6 +443,13 @@ plan:
           type: list
           elements: str
           sample: [vm-42]
+        not_moved:
+          description:
+            - With V(follow), MoIDs of the VMs that DRS does not move by itself, such as those with a vGPU. The run moves them without waiting
+              for DRS.
+          type: list
+          elements: str
+          sample: []
         why:
           description: One sentence that says so, or an empty text if there is nothing to say.
           type: str

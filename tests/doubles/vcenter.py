@@ -169,7 +169,7 @@ class World:
         busy = {vm for vm, _target, _ticks in self.tasks.values()}
         drs = Drs(self.drs, True, self.overrides)
         for vm, host in self.where.items():
-            if host == SOURCE and vm not in busy and drs.of(vm) is Automation.FULL:
+            if host == SOURCE and vm not in busy and drs.level_of(vm) is Automation.FULL:
                 self.where[vm], self.movers[vm] = "host-3", "DRS"
 
     def follow(self, task: str, vm: str | None = None) -> None:

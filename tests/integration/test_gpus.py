@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import FOLLOW_SECONDS
 from pyVim.task import WaitForTask
 from pyVmomi import vim
 
 from lab.paths import TOPOLOGIES
-from tests.labs import Lab, running_lab
+from tests.labs import Lab, RunModule, running_lab
+from tests.measuring import until
 from tests.sdk import content_of, find
 
 HALF, WHOLE = "grid_v100-8q", "grid_v100-16q"
@@ -75,3 +78,53 @@ def test_vcenter_says_who_is_on_a_gpu_and_moves_a_vm_only_to_a_free_vgpu(tmp_pat
         (there,) = users(target)
         assert there - {ON(6)} in ({ON(1)}, {ON(2)})
         assert users(source) == [{ON(1), ON(2)} - there]
+
+
+def planned(run_module: RunModule, lab: Lab, state: Path, **options: Any) -> dict[str, Any]:
+    plan = run_module("migration_plan", lab, host="esx-01", policy="any", state_dir=str(state), **options)
+    assert not plan.get("failed"), plan["msg"]
+    return plan
+
+
+def reasons(plan: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """The hints by VM and check, of the VMs that prevent maintenance mode."""
+    return {r["vm_name"]: {x["check"]: x["hint"] for x in r["reasons"]} for r in plan["refusals"] if r["blocking"]}
+
+
+def test_an_evacuation_plans_vgpus_and_moves_them_itself_while_drs_moves_the_others(
+    tmp_path: Path, run_module: RunModule
+) -> None:
+    with gpu_lab(tmp_path) as lab:
+        tight = reasons(planned(run_module, lab, tmp_path, stall_budget=3))
+        assert tight.keys() == {ON(1), ON(2)}
+        assert "up to 4 s; the stall budget is 3 s. Raise stall_budget to 4" in tight[ON(1)]["vgpu_stun"]
+        assert lab.get("calls")["QueryConfigTarget"] == 3, "once for each host that offers the profile"
+
+        lab.post("calls/refuse", call="QueryConfigTarget", fault="NoPermission", times=3)
+        assert "up to 12 s" in reasons(planned(run_module, lab, tmp_path))[ON(1)]["vgpu_stun"], "from the table"
+
+        lab.post("hide", object="esx-03", paths=["config.graphicsInfo"], fault="NoPermission")
+        hidden = planned(run_module, lab, tmp_path)
+        assert {move["vm_name"]: move["target_name"] for move in hidden["moves"] if move["vgpus"]} == {
+            ON(1): "esx-03", ON(2): "esx-03",
+        }, "vCenter checks each VM alone, and reserves nothing"  # fmt: skip
+        assert "It is not known whether esx-03 has free vGPUs." in " ".join(hidden["lines"])
+        lab.post("hide", object="esx-03", paths=["config.graphicsInfo"], fault="none")
+
+        plan = planned(run_module, lab, tmp_path, drs="follow")
+        (moving,) = [move for move in plan["moves"] if move["vgpus"]]
+        (left,) = {ON(1), ON(2)} - {moving["vm_name"]}
+        assert (moving["target_name"], moving["predicted_stun"]) == ("esx-03", 4.0)
+        assert f"{moving['vm_name']}: esx-01 → esx-03; stands still for up to 4 s (vGPU {HALF})" in plan["lines"]
+        assert "with 0. Free a GPU" in reasons(plan)[left]["no_vgpu_slot"]
+        assert "does not move 1 VM with a vGPU by itself (Broadcom KB 313479); this run does." in plan["lines"][-1]
+
+        began = time.monotonic()
+        moved = run_module(
+            "vm_migrate", lab, plan=plan["plan"], host="esx-01", purpose="evacuate", fence=True, state_dir=str(tmp_path),
+            experiments={"enabled": False},
+        )  # fmt: skip
+        assert not moved.get("failed"), moved["msg"]
+        assert {move["vm"]: move["by"] for move in moved["moves"]} == {moving["vm_name"]: "", ON(3): "DRS"}
+        assert time.monotonic() - began < FOLLOW_SECONDS, "nobody waited for DRS to move it"
+        until(lambda: lab.where()[moving["vm_name"]] == "esx-03")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from .._core.wording import plural
 from .._vsphere.estate import EDIT_CLUSTER, Automation, Drs, Estate, HostState
 from .model import DrsDecision, DrsHandling, DrsOption, Move, Plan, PlanRequest
 
@@ -43,16 +44,21 @@ def _decision(
 ) -> DrsDecision:
     """How DRS of the host's cluster is handled while VMs (MoIDs) move."""
     drs = estate.drs_of(host)
-    automated = tuple(sorted(vm for vm in vms if drs.of(vm) is Automation.FULL))
-    how, why = DrsHandling.IGNORE, ""
-    if any(drs.of(vm) is Automation.UNKNOWN for vm in vms):
-        how, why = _UNPINNED[evacuated][0], _unknown(host, _UNPINNED[evacuated][1])
+    levels = {vm: drs.of(estate.vms[vm]) for vm in sorted(vms)}
+    automated = tuple(vm for vm, level in levels.items() if level is Automation.FULL)
+    how, why = DrsHandling.IGNORE, list[str]()
+    if Automation.UNKNOWN in levels.values():
+        how, why = _UNPINNED[evacuated][0], [_unknown(host, _UNPINNED[evacuated][1])]
     elif automated:
         may_edit = host.cluster in request.editable_clusters
         how, reason = _handling(drs, request.drs, may_edit=may_edit, evacuated=evacuated)
-        why = f"DRS of cluster {host.cluster_name} is fully automated for {len(automated)} of {len(vms)} VMs{reason}."
+        why = [f"DRS of cluster {host.cluster_name} is fully automated for {len(automated)} of {len(vms)} VMs{reason}."]
+    with_vgpus = [vm for vm, level in levels.items() if level is not drs.level_of(vm)]
+    if with_vgpus:
+        why.append(_with_vgpus(host, len(with_vgpus)))
     pinned = automated if how is DrsHandling.PIN else ()
-    return DrsDecision(host.cluster, host.cluster_name, drs.automation, how, pinned, why)
+    not_moved = tuple(vm for vm in levels if vm not in automated) if how is DrsHandling.FOLLOW else ()
+    return DrsDecision(host.cluster, host.cluster_name, drs.automation, how, pinned, " ".join(why), not_moved)
 
 
 def _handling(drs: Drs, option: DrsOption, *, may_edit: bool, evacuated: bool) -> tuple[DrsHandling, str]:
@@ -69,6 +75,13 @@ def _handling(drs: Drs, option: DrsOption, *, may_edit: bool, evacuated: bool) -
     if not may_edit:
         return unpinned, f", and you may not edit the cluster ({EDIT_CLUSTER}), {so}"
     return DrsHandling.PIN, ". They are excluded from DRS while they move"
+
+
+def _with_vgpus(host: HostState, number: int) -> str:
+    return (
+        f"DRS of cluster {host.cluster_name} does not move {plural(number, 'VM')} with a vGPU by itself (Broadcom KB 313479); this run "
+        f"does."
+    )
 
 
 def _unknown(host: HostState, so: str) -> str:
@@ -89,7 +102,7 @@ def pinnable_clusters(estate: Estate, request: PlanRequest) -> frozenset[str]:
         for vm, source in sources
         if request.drs is DrsOption.AUTO
         and estate.drs_of(source).overrides_allowed
-        and estate.drs_of(source).of(vm.moid) is Automation.FULL
+        and estate.drs_of(source).of(vm) is Automation.FULL
     )
 
 
@@ -119,7 +132,7 @@ def drs_drift(plan: Plan, estate: Estate) -> Iterator[tuple[str, str]]:
         if vm is None or source is None or decision is None or vm.host != move.source:
             continue
         guarded = move.vm in decision.pinned or decision.how not in (DrsHandling.IGNORE, DrsHandling.PIN)
-        found = estate.drs_of(source).of(move.vm)
+        found = estate.drs_of(source).of(vm)
         if not guarded and found is Automation.FULL:
             yield move.vm_name, f"DRS of cluster {source.cluster_name} now moves the VM by itself"
         if not guarded and found is Automation.UNKNOWN:

@@ -55,14 +55,18 @@ class DrsHandling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DrsDecision:
-    """How DRS of one cluster is handled. ``pinned`` are MoIDs of the VMs to exclude from DRS; without ``pin`` there are none."""
+    """How DRS of one cluster is handled. ``pinned`` are MoIDs of the VMs to exclude from DRS; without ``pin`` there are none.
+
+    ``not_moved`` are MoIDs of the VMs that DRS does not move by itself with ``follow``, so that nobody waits for it.
+    """
 
     cluster: str
     cluster_name: str
     automation: Automation  # of the cluster; single VMs may differ
     how: DrsHandling
     pinned: tuple[str, ...] = ()
-    why: str = ""  # one sentence for people; "" if there is nothing to say
+    why: str = ""  # sentences for people; "" if there is nothing to say
+    not_moved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -428,16 +428,18 @@ class DrsPlanned(Event):
     how: DrsHandling
     pinned: tuple[str, ...] = ()
     why: str = ""
+    not_moved: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, decision: DrsDecision) -> DrsPlanned:
         """The event of a decision."""
         cluster = Ref(decision.cluster, decision.cluster_name)
-        return cls(cluster, decision.automation, decision.how, decision.pinned, decision.why)
+        return cls(cluster, decision.automation, decision.how, decision.pinned, decision.why, decision.not_moved)
 
     def decision(self) -> DrsDecision:
         """The decision again."""
-        return DrsDecision(self.cluster.moid, self.cluster.name, self.automation, self.how, self.pinned, self.why)
+        cluster = (self.cluster.moid, self.cluster.name)
+        return DrsDecision(*cluster, self.automation, self.how, self.pinned, self.why, self.not_moved)
 
 
 # --- moves

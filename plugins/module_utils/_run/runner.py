@@ -491,7 +491,8 @@ def _followed(plan: Plan) -> frozenset[str]:
     """The VMs (MoIDs) whose moves are left to DRS."""
     if not any(decision.how is DrsHandling.FOLLOW for decision in plan.drs):
         return frozenset()
-    return frozenset(move.vm for move in plan.moves)
+    not_moved = {vm for decision in plan.drs for vm in decision.not_moved}
+    return frozenset(move.vm for move in plan.moves) - not_moved
 
 
 def _host_name(estate: Estate, host: str) -> str:

@@ -394,9 +394,16 @@ class Drs:
     automation: Automation = Automation.UNKNOWN
     overrides_allowed: bool | None = None  # None: could not be read. If not allowed, DRS ignores the overrides
     overrides: Mapping[str, DrsOverride] | None = None  # None: could not be read
+    moves_vgpus: bool = False  # an advanced option makes it treat VMs with a vGPU as others
 
-    def of(self, vm: str) -> Automation:
-        """What DRS does with a VM (MoID)."""
+    def of(self, vm: VmState) -> Automation:
+        """What DRS does with a VM whose devices were read. A VM with a vGPU it does not move by itself (Broadcom KB 313479)."""
+        level = self.level_of(vm.moid)
+        leaves_it = bool(vm.vgpus) and not self.moves_vgpus and self.automation is not Automation.UNKNOWN
+        return Automation.PARTIAL if leaves_it and level in (Automation.FULL, Automation.UNKNOWN) else level
+
+    def level_of(self, vm: str) -> Automation:
+        """The automation level of a VM (MoID)."""
         if self.automation in (Automation.DISABLED, Automation.UNKNOWN) or self.overrides_allowed is False:
             return self.automation
         if self.overrides is None:

@@ -817,7 +817,14 @@ def _drs(cluster: Row | None) -> Drs:
         automation=_automation(config),
         overrides_allowed=getattr(config, "enableVmBehaviorOverrides", None),
         overrides=None if _DRS_OVERRIDES in cluster.unreadable else overrides,
+        moves_vgpus=any(_moves_vgpus(option) for option in getattr(config, "option", None) or ()),
     )
+
+
+def _moves_vgpus(option: Any) -> bool:
+    """Whether an advanced option makes DRS move VMs with a vGPU: the one of 8.0 U2, or that of 7.0 U3f (Broadcom KB 313479, 88271)."""
+    key, value = str(option.key).lower(), str(option.value).strip()
+    return (key == "passthroughdrsautomation" and value == "1") or key == "vgpummautomationtimeoutsecs"
 
 
 def _automation(config: Any) -> Automation:

@@ -32,6 +32,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Automation,
+    Device,
     Drs,
     DrsOverride,
     Estate,
@@ -97,7 +98,7 @@ def decision_of(drs: Drs | None, /, **changes: Any) -> DrsDecision:
     ],
 )
 def test_what_drs_does_with_a_vm(drs: Drs, expected: Automation) -> None:
-    assert drs.of("vm-1") is expected
+    assert drs.of(vm(1)) is drs.level_of("vm-1") is expected
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,43 @@ def test_how_an_evacuation_is_guarded(
     assert bool(words) is bool(decision.why)
 
 
+@pytest.mark.parametrize(
+    ("drs", "option", "how", "pinned", "not_moved", "words"),
+    [
+        (FULL, "auto", "pin", ("vm-2",), (), "for 1 of 2 VMs. They are excluded"),
+        (FULL, "follow", "follow", (), ("vm-1",), "for 1 of 2 VMs. It chooses their targets"),
+        (replace(FULL, moves_vgpus=True), "auto", "pin", ("vm-1", "vm-2"), (), "for 2 of 2 VMs."),
+        (replace(FULL, moves_vgpus=True), "follow", "follow", (), (), "for 2 of 2 VMs."),
+        (replace(FULL, overrides={"vm-2": EXCLUDED}), "follow", "ignore", (), (), ""),
+        (replace(FULL, overrides=None), "auto", "fence_last", (), (), "It could not be read"),
+        (
+            replace(MANUAL, overrides={"vm-2": DrsOverride(True, Automation.FULL)}),
+            "follow",
+            "follow",
+            (),
+            ("vm-1",),
+            "",
+        ),
+        (MANUAL, "auto", "ignore", (), (), ""),
+        (Drs(), "auto", "fence_last", (), (), "It could not be read"),
+    ],
+)
+def test_drs_leaves_a_vm_with_a_vgpu_to_the_run(
+    drs: Drs, option: str, how: str, pinned: tuple[str, ...], not_moved: tuple[str, ...], words: str
+) -> None:
+    gpus = {"vgpu_profiles": frozenset({"grid_t4-4q"})}
+    vms = [vm(1, devices=(Device("vgpu", "GPU", "grid_t4-4q"),)), vm(2)]
+    world = estate([host(n, **gpus) for n in (1, 2, 3)], vms, drs={"c": drs})
+    plan = evacuation(world, drs=DrsOption(option))
+    (decision,) = plan.drs
+    assert (decision.how, decision.pinned, decision.not_moved) == (how, pinned, not_moved)
+    assert words in decision.why
+    leaves_it = drs.of(vms[0]) is not drs.level_of("vm-1")
+    assert ("does not move 1 VM with a vGPU by itself (Broadcom KB 313479)" in decision.why) is leaves_it
+    assert revalidate(plan, world) == ()
+    assert plan_from_dict(json.loads(json.dumps(plan_to_dict(plan)))) == plan
+
+
 def test_drs_moves_what_it_may_if_it_is_followed() -> None:
     assert decision_of(FULL, drs=DrsOption.FOLLOW).how is DrsHandling.FOLLOW
     assert decision_of(FULL, drs=DrsOption.FOLLOW, editable=False).how is DrsHandling.FOLLOW
@@ -144,7 +182,7 @@ def test_each_vm_that_drs_may_move_is_guarded(drs: Drs, editable: bool, option: 
     world = world_of(drs, vms=3)
     plan = evacuation(world, editable=editable, drs=option)
     (decision,) = plan.drs
-    behaviors = {vm: drs.of(vm) for vm in VMS}
+    behaviors = {vm: drs.level_of(vm) for vm in VMS}
     may_move = {vm for vm, found in behaviors.items() if found in (Automation.FULL, Automation.UNKNOWN)}
     assert (decision.how is DrsHandling.IGNORE) is (not may_move)
     assert bool(decision.pinned) is (decision.how is DrsHandling.PIN)

@@ -9,8 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation, Drs, DrsOverride
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory import Row, _drs, is_move
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Automation,
+    Drs,
+    DrsOverride,
+    Gpu,
+    VgpuMode,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory import Row, _drs, _gpus, is_move
 from pyVmomi import vim
 
 CONFIG, OVERRIDES = "configurationEx.drsConfig", "configurationEx.drsVmConfig"
@@ -37,6 +43,42 @@ def override(vm: str, **values: Any) -> Any:
 )
 def test_the_automation_of_a_cluster(found: Any, automation: Automation) -> None:
     assert _drs(Row({CONFIG: found})) == Drs(automation, overrides_allowed=True, overrides={})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "moves"),
+    [
+        ("PassthroughDrsAutomation", "1", True),
+        ("passthroughdrsautomation", 1, True),
+        ("PassthroughDrsAutomation", "0", False),
+        ("VgpuMMAutomationTimeoutSecs", "-1", True),
+        ("LBMaxVmotionPerHost", "1", False),
+    ],
+)
+def test_an_advanced_option_makes_drs_move_vms_with_vgpus(key: str, value: object, moves: bool) -> None:
+    option = vim.option.OptionValue(key=key, value=value)
+    assert _drs(Row({CONFIG: config(enabled=True, option=[option])})).moves_vgpus is moves
+
+
+def card(**values: Any) -> Any:
+    known = {
+        "deviceName": "NVIDIA Tesla V100",
+        "vendorName": "NVIDIA",
+        "pciId": "0000:3b:00.0",
+        "memorySizeInKB": 16 * 1024**2,
+    }
+    return vim.host.GraphicsInfo(**{**known, "graphicsType": "sharedDirect", **values})
+
+
+def test_the_gpus_of_a_host() -> None:
+    vms = [vim.VirtualMachine("vm-2", None), vim.VirtualMachine("vm-1", None)]
+    found = [card(vm=vms, vgpuMode="mixedSize"), card(graphicsType="basic"), card(memorySizeInKB=0, vgpuMode="none")]
+    assert _gpus(Row({"config.graphicsInfo": found})) == (
+        Gpu("NVIDIA Tesla V100", 16 * 2**30, VgpuMode.MIXED_SIZE, ("vm-1", "vm-2")),
+        Gpu("NVIDIA Tesla V100", 0),
+    )
+    assert _gpus(Row({})) == ()
+    assert _gpus(Row({}, unreadable=["config.graphicsInfo"])) is None
 
 
 def test_overrides_keep_what_is_not_set() -> None:

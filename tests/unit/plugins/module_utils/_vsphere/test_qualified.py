@@ -17,9 +17,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Drs,
     DrsOverride,
     Estate,
+    Gpu,
     InventoryPlace,
     Plug,
     Power,
+    VgpuProfile,
     VmHostRule,
     VmState,
 )
@@ -43,6 +45,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.qualified 
     vcenter_of,
 )
 
+from tests.builders import estates
 from tests.doubles.sites import HERE, THERE, Site, machine
 
 
@@ -100,7 +103,23 @@ def test_rules_and_drs_have_ids_too() -> None:
     assert [found.anti_affinity[0].vms, found.affinity[0].vms, found.vm_host_rules[0].vms] == [ids] * 3
     assert found.vm_host_rules[0].hosts == {f"host-2@{THERE}"}
     assert found.unreadable.keys() == {"u7", f"host-1@{THERE}"}
-    assert found.drs[f"c@{THERE}"].of("u7") is Automation.DISABLED
+    assert found.drs[f"c@{THERE}"].level_of("u7") is Automation.DISABLED
+
+
+def test_gpus_and_their_users_have_ids_too() -> None:
+    users = [machine(1, instance_uuid="u7")]
+    card = Gpu("NVIDIA T4", 16 * 2**30, vms=("vm-1",))
+    said = {"host-1": {"grid_t4-4q": VgpuProfile(4)}}
+    found = world(
+        [], users, hosts={"host-1": estates.host(1, gpus=(card,), environment="envbrowser-1")}, vgpus={"vm-1": ("grid_t4-4q",)},
+        vgpu_profiles=said,
+    )  # fmt: skip
+    there = found.hosts[f"host-1@{THERE}"]
+    assert [card.vms for card in there.gpus or ()] == [("u7",)]
+    assert there.environment == f"envbrowser-1@{THERE}"
+    assert found.vgpus == {"u7": ("grid_t4-4q",)}
+    assert found.vgpu_profiles == {there.moid: said["host-1"]}
+    assert found.hosts["host-1"].gpus is None, "nothing was read of that host"
 
 
 @pytest.mark.parametrize(
