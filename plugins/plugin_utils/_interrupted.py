@@ -9,6 +9,9 @@
 Ansible ends at once after Ctrl-C or SIGTERM, and the module that moves VMs works until its moves in flight have ended. The
 process of a task cannot show anything then: it has no terminal, and it is killed. So it leaves a note, and Ansible's main
 process, which loads the action plugins before it starts tasks, reads the note and speaks. After SIGKILL nobody can.
+
+Ansible may not end after Ctrl-C. It waits forever if the signal ended a task's process that held the lock of the queue between them,
+and it continues if the interruption was raised where Python ignores exceptions, such as while a process starts. So a timer ends it.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import atexit
 import json
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -39,6 +43,8 @@ from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ENDING_SECONDS = 10.0  # in which Ansible ends; a signal after that is one more request to end
+MAX_ENDING_SECONDS = 4.0  # after Ctrl-C, until the process is ended from here
+INTERRUPTED = 99  # Ansible's exit code after Ctrl-C
 PATIENCE_SECONDS = 3.0  # for the answer of the run's process that it starts no further move
 _POLL_SECONDS = 0.05
 
@@ -68,6 +74,7 @@ class Ending:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._interrupted: float | None = None  # monotonic time
+        self._ending = False
         self._earlier = {number: signal.getsignal(number) for number in SIGNALS}
 
     def begin(self) -> None:
@@ -75,6 +82,7 @@ class Ending:
         for number, earlier in self._earlier.items():
             if earlier != signal.SIG_IGN:
                 signal.signal(number, self._interrupt)
+        signal.signal(signal.SIGALRM, self._cut_off)
         atexit.register(self._end)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
@@ -84,6 +92,8 @@ class Ending:
         self._interrupted = now
         if number != signal.SIGINT:  # the process ends without its exit handlers
             self._end()
+        elif os.getpid() == self._pid:
+            signal.setitimer(signal.ITIMER_REAL, MAX_ENDING_SECONDS)
         earlier: Any = self._earlier[signal.Signals(number)]
         if callable(earlier):
             earlier(number, frame)
@@ -91,10 +101,18 @@ class Ending:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
+    def _cut_off(self, _number: int, _frame: FrameType | None) -> None:
+        """Ansible has not ended."""
+        if os.getpid() == self._pid and not self._ending:
+            self._end()
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)
+
     def _end(self) -> None:
         """Only in the main process: its forks inherit the handlers."""
         if os.getpid() != self._pid:
             return
+        self._ending = True
         notes = list(self._notes())
         if self._interrupted is not None:
             try:

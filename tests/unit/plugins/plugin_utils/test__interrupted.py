@@ -53,6 +53,37 @@ def test_only_an_interrupted_playbook_speaks_and_no_note_stays(tmp_path: Path, n
     assert list(temporary.glob("liveml-run-*")) == []
 
 
+STUCK = """
+import multiprocessing, os, signal, sys, time
+from ansible_collections.liveml.vsphere.plugins.plugin_utils import _interrupted
+_interrupted.MAX_ENDING_SECONDS = 0.3
+_interrupted.Ending().begin()
+queue = multiprocessing.get_context("fork").Lock()  # of the queue between Ansible and the processes of tasks
+if os.fork() == 0:
+    queue.acquire()
+    os._exit(1)
+os.wait()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+except KeyboardInterrupt:
+    if sys.argv[1] == "waits":
+        queue.acquire()
+time.sleep(10)
+"""
+
+
+@pytest.mark.parametrize("how", ["waits", "continues"])
+def test_a_playbook_that_does_not_end_after_ctrl_c_is_ended(tmp_path: Path, how: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STUCK, how],
+        cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT / ".venv" / "collections")},
+        capture_output=True, text=True, timeout=8, check=False,
+    )  # fmt: skip
+    assert done.stdout.count("The playbook was interrupted before its run began.") == 1, done.stderr
+    assert done.returncode == 99
+
+
 def test_a_signal_that_was_ignored_stays_ignored_and_nobody_speaks(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path), str(int(signal.SIGINT)), "ignored"],
@@ -90,6 +121,7 @@ def test_a_run_that_had_ended_before_the_playbook_began_its_own_is_not_its_run(
 def test_a_signal_long_after_the_first_one_is_one_more_request_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ansible may lose an interruption, and nobody may be left with a playbook that hears no more signals."""
     now, heard = [100.0], []
+    monkeypatch.setattr(_interrupted.signal, "setitimer", lambda *_given: None)
     monkeypatch.setattr(_interrupted.time, "monotonic", lambda: now[0])
     ending = Ending()
     ending._earlier[signal.SIGINT] = lambda *_given: heard.append(now[0])  # type: ignore[assignment]
