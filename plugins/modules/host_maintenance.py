@@ -213,7 +213,10 @@ def compare_and_act(module: AnsibleModule, vcenter: VcenterSession, *, acted: bo
     If the answer to the call or its task was lost, the host shows what happened; ``acted``: that is so now.
     """
     params = module.params
-    host = find_host(vcenter.estate(), params["host"])
+    try:
+        host = find_host(vcenter.estate_of_hosts(), params["host"])
+    except NotFound:
+        host = find_host(vcenter.estate(), params["host"])  # says if it is the name of a VM
     if host.maintenance in SATISFIED[params["state"]]:
         return answer(host, host.maintenance, changed=acted)
     if vcenter.misses_privilege(host.moid, MAINTENANCE):

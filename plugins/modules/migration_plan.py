@@ -690,7 +690,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, NotFound
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import (
     DESTINATION_VCENTER_SPEC,
     STATE_DIR_SPEC,
@@ -755,20 +755,22 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     """Wait for runs of the same hosts, read vCenter, and plan."""
     params = module.params
     domains = params["fault_domains"]
-    estate = vcenter.estate(fault_domains=domains)
-    check_fault_domains(estate, domains)
-    hosts = hosts_of(params, estate)
+    known = vcenter.estate_of_hosts(fault_domains=domains)
+    check_fault_domains(known, domains)
+    try:
+        hosts = hosts_of(params, known)
+    except NotFound:
+        hosts = hosts_of(params, vcenter.estate(fault_domains=domains))  # says if it is the name of a VM
     if params["use_homes"] and not hosts:
         raise InvalidInput(
             "use_homes needs host or fault_domain", hint="Set host to the host to which VMs return", option="host"
         )
-    if hosts:
-        with ExitStack() as locks:
-            for host in hosts:
-                key = run_key(estate.vcenter.instance_uuid, host.moid)
-                state = state_to_read(params["state_dir"])
-                locks.enter_context(between_runs(state, key, timeout=params["lock_timeout"], waiting=module.warn))
-            estate = vcenter.estate(fault_domains=domains)
+    with ExitStack() as locks:
+        for host in hosts:
+            key = run_key(known.vcenter.instance_uuid, host.moid)
+            state = state_to_read(params["state_dir"])
+            locks.enter_context(between_runs(state, key, timeout=params["lock_timeout"], waiting=module.warn))
+        estate = vcenter.estate(fault_domains=domains)
     approved = approved_plan(params, estate)
     request = request_of(params, estate, hosts, approved, module.warn, vcenter.mover)
     request = replace(

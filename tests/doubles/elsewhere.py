@@ -39,6 +39,9 @@ class Elsewhere:
     def on_silence(self, listener: Callable[[float], None]) -> None:
         """Nothing breaks here, unless a step raises an error."""
 
+    def estate_of_hosts(self, **_options: Any) -> Estate:
+        return self.estate(**_options)
+
     def estate(self, **_options: Any) -> Estate:
         return estate([host(1), host(2), host(3)], [vm(int(moid[3:]), int(at[5:])) for moid, at in self.at.items()])
 

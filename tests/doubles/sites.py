@@ -100,6 +100,9 @@ class Site:
         """Host by the name of each VM, as an onlooker sees it."""
         return {each.name: self.hosts[each.host].name for each in self.vms.values()}
 
+    def estate_of_hosts(self, **_options: Any) -> Estate:
+        return self.estate(**_options)
+
     def estate(self, **_options: Any) -> Estate:
         self.count()
         flying = {each[0]: task for task, each in self.tasks.items()}

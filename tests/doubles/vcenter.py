@@ -87,6 +87,9 @@ class World:
     def on_silence(self, listener: Callable[[float], None]) -> None:
         """Nothing breaks here."""
 
+    def estate_of_hosts(self, **_options: Any) -> Estate:
+        return self.estate(**_options)
+
     def estate(self, **_options: Any) -> Estate:
         self.count()
         hosts = {
@@ -342,6 +345,9 @@ class ScriptedVcenter:
 
     def mover(self, vm: str, host: str) -> str:
         return self.movers.get(vm, "")
+
+    def estate_of_hosts(self, **_arguments: Any) -> Any:
+        return self.estate(**_arguments)
 
     def estate(self, **_arguments: Any) -> Any:
         raise AssertionError("the executor reads no estate")

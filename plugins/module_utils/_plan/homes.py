@@ -9,6 +9,7 @@ A home is stored in a custom attribute of the VM and in the run's journal.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -32,40 +33,49 @@ def recorded_home(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> H
 
     Another controller may have written the attribute. Hosts that were added again are found by their names.
     """
-    known = _known_homes(estate, vm, journal)
+    known = _known_homes(estate, vm, _Journalled(estate, journal))
     return known[0] if known else None
 
 
-def _known_homes(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> list[Home]:
+def _known_homes(estate: Estate, vm: VmState, journal: _Journalled) -> list[Home]:
     """The homes of a VM in its attribute and in the journal, the newest one first."""
     attribute = _in_attribute(estate, vm)
-    known = [home for home in (attribute, _journalled(estate, vm, journal)) if home is not None]
+    known = [home for home in (attribute, journal.home_of(vm)) if home is not None]
     known.sort(key=lambda home: home.recorded_at, reverse=True)
     return [_with_present_hosts(estate, home) for home in known]
 
 
 def _in_attribute(estate: Estate, vm: VmState) -> Home | None:
     """The home in the VM's custom attribute, with ids of this estate. What names no vCenter is in that of the VM."""
-    home = decode_home(vm.moid, vm.attributes.get(ATTRIBUTE, ""))
+    value = vm.attributes.get(ATTRIBUTE, "")
+    home = decode_home(vm.moid, value) if value else None
     if home is None:
         return None
     first = estate.vcenter.instance_uuid
     return seen_from(of_vcenter(home, vcenter_of(vm.host) or first), first)
 
 
-def _journalled(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> Home | None:
-    """The VM's home in the journal. A VM that was registered again has a new MoID, and usually keeps its instance UUID.
+class _Journalled:
+    """The homes in the journal, for the VMs of an estate.
 
-    If no VM has the recorded UUID any more, as after a restore from a backup, the name decides if it is unique.
+    A VM that was registered again has a new MoID, and usually keeps its instance UUID. If no VM has the recorded UUID any more, as
+    after a restore from a backup, the name decides if it is unique. With ten thousand VMs, each one must not be compared with all.
     """
-    if vm.moid in journal:
-        return journal[vm.moid]
-    lost = [home for home in journal.values() if home.vm not in estate.vms]
-    same = [home for home in lost if home.vm_uuid and home.vm_uuid == vm.instance_uuid]
-    if not same and sum(other.name == vm.name for other in estate.vms.values()) == 1:
-        present = {other.instance_uuid for other in estate.vms.values()}
-        same = [home for home in lost if home.vm_name == vm.name and home.vm_uuid not in present - {""}]
-    return same[0] if len(same) == 1 else None
+
+    def __init__(self, estate: Estate, journal: Mapping[str, Home]) -> None:
+        self._journal = journal
+        self._lost = [home for home in journal.values() if home.vm not in estate.vms]
+        self._names: Counter[str] = Counter(vm.name for vm in estate.vms.values()) if self._lost else Counter()
+        self._present = {vm.instance_uuid for vm in estate.vms.values()} - {""} if self._lost else set()
+
+    def home_of(self, vm: VmState) -> Home | None:
+        """The VM's home in the journal."""
+        if vm.moid in self._journal or not self._lost:
+            return self._journal.get(vm.moid)
+        same = [home for home in self._lost if home.vm_uuid and home.vm_uuid == vm.instance_uuid]
+        if not same and self._names[vm.name] == 1:
+            same = [home for home in self._lost if home.vm_name == vm.name and home.vm_uuid not in self._present]
+        return same[0] if len(same) == 1 else None
 
 
 def _with_present_hosts(estate: Estate, home: Home) -> Home:
@@ -73,16 +83,20 @@ def _with_present_hosts(estate: Estate, home: Home) -> Home:
     host, target = _present(estate, home.host, home.host_name), _present(estate, home.target, home.target_name)
     now = {home.host: host, home.target: target}
     files = tuple(replace(file, home=_present_datastore(estate, file.home, file.home_name)) for file in home.files)
-    names = estate.host_names
     return replace(
         home,
         host=host,
-        host_name=names.get(host, home.host_name),
+        host_name=_name_of(estate, host, home.host_name),
         target=target,
-        target_name=names.get(target, home.target_name),
+        target_name=_name_of(estate, target, home.target_name),
         start=now.get(home.start, home.start),
         files=files,
     )
+
+
+def _name_of(estate: Estate, host: str, recorded: str) -> str:
+    """The present name of a host (MoID), the recorded one if it is gone."""
+    return estate.hosts[host].name if host in estate.hosts else recorded
 
 
 def _present_datastore(estate: Estate, moid: str, name: str) -> str:
@@ -211,7 +225,8 @@ def placements(
 
     ``mover``: who moved a VM to a host last, ``DRS`` or a user. Only what a person moved away stays there.
     """
-    known = {moid: its for moid, vm in estate.vms.items() if (its := _known_homes(estate, vm, journal))}
+    recorded = _Journalled(estate, journal)
+    known = {moid: its for moid, vm in estate.vms.items() if (its := _known_homes(estate, vm, recorded))}
     homes = {moid: newest for moid, (newest, *_older) in known.items()}
     superseded = {
         moid: home.host_name for moid, (newest, *older) in known.items() for home in older if home.host != newest.host

@@ -53,7 +53,7 @@ class Fence:
 
     def set(self) -> None:
         """Fence the host, unless it is fenced already or the user may not do it. Raises CallFailed or ConnectError."""
-        host = self._vcenter.estate().hosts[self._host]
+        host = self._vcenter.estate_of_hosts().hosts[self._host]
         if host.maintenance is not Maintenance.NORMAL:
             self._journal.write(FenceFound(f"{host.name} is {STATES[host.maintenance]}", own=self.own))
             return
@@ -73,13 +73,13 @@ class Fence:
             raise
         except (ConnectError, CallFailed) as error:
             wrong = isinstance(error, CallFailed) and not is_wrong_state(error.fault)
-            if wrong or self._vcenter.estate().hosts[host.moid].maintenance is Maintenance.NORMAL:
+            if wrong or self._vcenter.estate_of_hosts().hosts[host.moid].maintenance is Maintenance.NORMAL:
                 self.own = False
                 raise
 
     def lift(self) -> str:
         """Lift the run's own fence, so that the host accepts VMs. Returns what went wrong, or ""."""
-        host = self._vcenter.estate().hosts.get(self._host) if self.own else None
+        host = self._vcenter.estate_of_hosts().hosts.get(self._host) if self.own else None
         if host is None or host.maintenance is Maintenance.NORMAL:
             return ""
         self._journal.write(FenceLifting(host.name))

@@ -34,6 +34,9 @@ class Vcenter(Protocol):
     def estate(self, *, devices_of_vms: Iterable[str] = ()) -> Estate:
         """Read hosts, VMs, datastores, networks and rules in a constant number of calls."""
 
+    def estate_of_hosts(self) -> Estate:
+        """Read the hosts and their clusters alone. It takes a fraction of the time of ``estate`` if there are many VMs."""
+
     def devices(self, estate: Estate, vms: Iterable[str]) -> Estate:
         """The estate with the devices of VMs; nothing else is read again."""
 

@@ -135,6 +135,7 @@ PATHS = {
         "recentTask",
     ],
 }
+HOST_KINDS = ("Datacenter", "Folder", "ComputeResource", "ClusterComputeResource", "HostSystem")
 STOCK_SIMULATOR = "dbed6e0c-bd88-4ef6-b594-21283e1c677f"  # instanceUuid of govmomi's simulator, whatever its name
 TASK_PATHS = ["info.state", "info.descriptionId"]
 _DEVICE = "config.hardware.device"
@@ -202,12 +203,22 @@ def read_estate(
     ``devices_of_vms`` are MoIDs of the VMs whose devices are read. ``fault_domains`` (host name -> fault domain) takes
     precedence over the fault domains of vSAN. Raises CallFailed or PermissionMissing.
     """
-    rows = client.whole(lambda: _read_inventory(client))
+    return read_devices(client, _read(client, PATHS, fault_domains or {}), devices_of_vms)
+
+
+def read_hosts(client: Client, *, fault_domains: Mapping[str, str] | None = None) -> Estate:
+    """Read the hosts and their clusters alone: an estate without VMs, datastores, networks, pools and folders of VMs."""
+    return _read(client, HOST_KINDS, fault_domains or {})
+
+
+def _read(client: Client, kinds: Collection[str], fault_domains: Mapping[str, str]) -> Estate:
+    """The estate with the objects of these kinds."""
+    rows = client.whole(lambda: _read_inventory(client, kinds))
     tasks = _read_tasks(client, rows)
     clusters = rows["ComputeResource"]
-    estate = Estate(
+    return Estate(
         vcenter=read_vcenter(client),
-        hosts={m: _host(m, row, clusters, rows, tasks, fault_domains or {}) for m, row in rows["HostSystem"].items()},
+        hosts={m: _host(m, row, clusters, rows, tasks, fault_domains) for m, row in rows["HostSystem"].items()},
         vms={m: _vm(m, row, rows, tasks) for m, row in rows["VirtualMachine"].items()},
         datastores={m: _datastore(m, row, rows["StoragePod"]) for m, row in rows["Datastore"].items()},
         networks={m: Network(m, _name(row, m), row.kind) for m, row in rows["Network"].items()},
@@ -226,9 +237,8 @@ def read_estate(
         },
         drs={m: _drs(rows["ClusterComputeResource"].get(m)) for m in clusters},
         pools={m: _pool(m, row, rows["ResourcePool"]) for m, row in rows["ResourcePool"].items()},
-        folders={m: folder for m in rows["Folder"] if (folder := _vm_folder(m, rows)) is not None},
+        folders=_vm_folders(rows) if "VirtualMachine" in kinds else {},
     )
-    return read_devices(client, estate, devices_of_vms)
 
 
 def read_devices(client: Client, estate: Estate, vms: Iterable[str]) -> Estate:
@@ -285,11 +295,11 @@ def _vgpu_profile(info: Any) -> VgpuProfile:
     return VgpuProfile(int(info.fbSizeInGib or 0), tuple(each for each in estimates if each.link_mbit > 0))
 
 
-def _read_inventory(client: Client) -> dict[str, Rows]:
-    kinds = [getattr(vim, kind) for kind in PATHS]
-    content = client.content
+def _read_inventory(client: Client, kinds: Collection[str]) -> dict[str, Rows]:
+    wanted, content = {kind: PATHS[kind] for kind in kinds}, client.content
+    types = [getattr(vim, kind) for kind in kinds]
     view = client.call(
-        "list the inventory", lambda: content.viewManager.CreateContainerView(content.rootFolder, kinds, True)
+        "list the inventory", lambda: content.viewManager.CreateContainerView(content.rootFolder, types, True)
     )
     rows = {kind: Rows() for kind in PATHS}
     try:
@@ -297,8 +307,8 @@ def _read_inventory(client: Client) -> dict[str, Rows]:
             name="view", type=vim.view.ContainerView, path="view", skip=False
         )
         start = vmodl.query.PropertyCollector.ObjectSpec(obj=view, skip=True, selectSet=[traversal])
-        for moid, row, found in _retrieve(client, [start], PATHS):
-            for kind, paths in PATHS.items():
+        for moid, row, found in _retrieve(client, [start], wanted):
+            for kind, paths in wanted.items():
                 if isinstance(found, getattr(vim, kind)):
                     rows[kind].setdefault(moid, Row()).merge(row.only(paths))
     finally:
@@ -562,9 +572,14 @@ def _pool(moid: str, row: Row, rows: Rows) -> Pool:
     return Pool(moid, "/".join(reversed(names)), _moid(row.get("owner")))
 
 
-def _vm_folder(moid: str, rows: dict[str, Rows]) -> Folder | None:
-    """A folder of VMs with its path; ``None`` for a folder of hosts, datastores or networks, and above data centres."""
+def _vm_folders(rows: dict[str, Rows]) -> dict[str, Folder]:
+    """The folders of VMs by MoID."""
     roots = {_moid(datacenter.get("vmFolder")): name for name, datacenter in rows["Datacenter"].items()}
+    return {moid: folder for moid in rows["Folder"] if (folder := _vm_folder(moid, rows, roots)) is not None}
+
+
+def _vm_folder(moid: str, rows: dict[str, Rows], roots: Mapping[str, str]) -> Folder | None:
+    """A folder of VMs with its path; ``None`` for a folder of hosts, datastores or networks, and above data centres."""
     names, here = list[str](), moid
     while here in rows["Folder"] and here not in roots:
         names.append(_name(rows["Folder"][here], here))

@@ -92,6 +92,10 @@ class VcenterPair:
         self._gone -= self._at.keys()
         return self.devices(estate, devices_of_vms)
 
+    def estate_of_hosts(self, *, fault_domains: Mapping[str, str] | None = None) -> Estate:
+        """See the port. Without the VMs of both it is not known which ids name objects of which vCenter, so all is read."""
+        return self.estate(fault_domains=fault_domains)
+
     def devices(self, estate: Estate, vms: Iterable[str]) -> Estate:
         """See the port."""
         wanted = set(vms) & estate.vms.keys()

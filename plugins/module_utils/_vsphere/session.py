@@ -57,6 +57,7 @@ from .inventory import (
     read_drs_overrides,
     read_estate,
     read_graphics,
+    read_hosts,
     read_objects,
     read_placement,
     read_places,
@@ -106,6 +107,10 @@ class VcenterSession:
             devices_of_vms=devices_of_vms,
             fault_domains=fault_domains,
         )
+
+    def estate_of_hosts(self, *, fault_domains: Mapping[str, str] | None = None) -> Estate:
+        """See the port."""
+        return read_hosts(self._client, fault_domains=fault_domains)
 
     def places(self, vms: Iterable[str]) -> dict[str, dict[int, str]]:
         """See the port."""

@@ -35,6 +35,9 @@ class Changing:
     def __init__(self, *readings: Maintenance) -> None:
         self.readings = list(readings)
 
+    def estate_of_hosts(self) -> Estate:
+        return self.estate()
+
     def estate(self) -> Estate:
         host = HostState(
             moid="host-1", name="esx-1", cluster="c", cluster_name="c", datacenter="dc", fault_domain="a",

@@ -69,6 +69,9 @@ class Restless(Agreeing):
         first = estate(hosts, [vm(1), vm(2), vm(3)])
         self.readings = [first, first, estate(hosts, [vm(1, on=2), vm(3)])]
 
+    def estate_of_hosts(self, **_options: Any) -> Estate:
+        return self.estate(**_options)
+
     def estate(self, **_options: Any) -> Estate:
         return self.readings.pop(0)
 
@@ -157,6 +160,9 @@ class Asked(Agreeing):
     def __init__(self, world: Estate) -> None:
         self.world = world
         self.asked: list[set[str]] = []
+
+    def estate_of_hosts(self, **_options: Any) -> Estate:
+        return self.estate(**_options)
 
     def estate(self, **_options: Any) -> Estate:
         return self.world

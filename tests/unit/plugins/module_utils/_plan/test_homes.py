@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -136,6 +137,16 @@ def test_a_vm_that_was_registered_again_keeps_the_home_of_the_journal(uuid: str,
     world = estate([host(1), host(2)], [vm(7, on=2, name=name)])
     (found,) = placements(world, {"vm-1": home})
     assert (found.outcome, found.vm) == (outcome, "vm-7" if outcome == "away" else "vm-1")
+
+
+def test_the_homes_of_thousands_of_vms_are_found_at_once() -> None:
+    """Not each VM is compared with all others: 10,000 VMs would take minutes."""
+    lost = Home("vm-0", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", vm_name="ml-7", vm_uuid="gone")
+    world = estate([host(1), host(2)], [vm(number, on=2) for number in range(1, 5001)])
+    began = time.process_time()
+    for journal in ({}, {"vm-0": lost}):
+        assert [p.vm for p in placements(world, journal)] == ["vm-7"] * len(journal)
+    assert time.process_time() - began < 1.0, "0.01 s were seen, and 4.8 s when each was compared with all"
 
 
 def test_a_name_decides_only_if_it_is_unique_and_no_other_vm_has_the_recorded_uuid() -> None:
