@@ -186,6 +186,7 @@ VCENTER = {
     "link_mbit": COUNT.optional(10_000),
     "storage_mb_s": COUNT.optional(1000),
     "language": one_of("en", "de").optional("en"),
+    "task_seconds": POSITIVE.optional(600),
     "datacenter": TEXT.optional("DC-west"),
     "datacenters": list_of(MAPPING),
     "clusters": list_of(MAPPING),

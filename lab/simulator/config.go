@@ -186,6 +186,7 @@ type Config struct {
 	LinkMbit    int          `json:"link_mbit"`
 	StorageMBs  int          `json:"storage_mb_s"` // at which a disk is copied, in MB/s
 	Language    string       `json:"language"`     // of the texts of faults: en or de
+	TaskSeconds float64      `json:"task_seconds"` // simulated, for which a task that has ended can be read
 	Version     string       `json:"version"`      // of the vCenter
 	Certificate string       `json:"certificate"`  // valid or expired
 	WAN         *WAN         `json:"wan"`          // nil for the first vCenter
@@ -203,7 +204,7 @@ func readConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := &Config{TimeScale: 1, LinkMbit: 10000, StorageMBs: 1000, Language: "en", Version: defaultVersion}
+	config := &Config{TimeScale: 1, LinkMbit: 10000, StorageMBs: 1000, Language: "en", Version: defaultVersion, TaskSeconds: 600}
 	if err := json.Unmarshal(data, config); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -39,7 +39,7 @@ func (v *vcenter) install() {
 	receiver := &overrides{Self: types.ManagedObjectReference{Type: "LabOverrides", Value: "lab-overrides"}, vcenter: v}
 	registry := v.inventory.registry
 	registry.Put(receiver)
-	registry.AddHandler(&taskGuard{types.ManagedObjectReference{Type: "LabTaskGuard", Value: "lab-task-guard"}})
+	registry.AddHandler(&taskGuard{types.ManagedObjectReference{Type: "LabTaskGuard", Value: "lab-task-guard"}, v.tasks})
 	registry.AddHandler(v.cluster)
 	registry.SessionManager().ValidLogin = v.access.validLogin
 	registry.Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {

@@ -114,8 +114,9 @@ func (o *overrides) CreateFilter(ctx *simulator.Context, req *types.CreateFilter
 	if fault != nil {
 		return &methods.CreateFilterBody{Fault_: fault}
 	}
-	var missing []types.ManagedObjectReference
+	var missing, all []types.ManagedObjectReference
 	req.Spec.ObjectSet = slices.DeleteFunc(req.Spec.ObjectSet, func(spec types.ObjectSpec) bool {
+		all = append(all, spec.Obj)
 		if ctx.Session.Get(spec.Obj) == nil {
 			missing = append(missing, spec.Obj)
 			return true
@@ -129,39 +130,69 @@ func (o *overrides) CreateFilter(ctx *simulator.Context, req *types.CreateFilter
 	// An object that is deleted later leaves the filter; the simulator would let the whole filter fail.
 	req.Spec.ReportMissingObjectsInResults = types.NewBool(true)
 	answer := collector.CreateFilter(ctx, req)
-	if body, ok := answer.(*methods.CreateFilterBody); ok && body.Res != nil && len(missing) > 0 {
-		o.vcenter.missing.note(req.This, body.Res.Returnval, missing)
+	if body, ok := answer.(*methods.CreateFilterBody); ok && body.Res != nil {
+		o.vcenter.missing.note(req.This, body.Res.Returnval, all)
 	}
 	return answer
 }
 
-// missing are objects that filters asked for and that do not exist, by collector, until its client knows.
+// missing are the objects that filters asked for and of which their clients have heard nothing yet, by collector and filter. One of
+// them may be gone before the first update.
 type missing struct {
-	mu      sync.Mutex
-	updates map[types.ManagedObjectReference][]types.PropertyFilterUpdate
+	mu     sync.Mutex
+	silent map[types.ManagedObjectReference]map[types.ManagedObjectReference][]types.ManagedObjectReference
 }
 
 func newMissing() *missing {
-	return &missing{updates: map[types.ManagedObjectReference][]types.PropertyFilterUpdate{}}
+	return &missing{silent: map[types.ManagedObjectReference]map[types.ManagedObjectReference][]types.ManagedObjectReference{}}
 }
 
 func (m *missing) note(collector, filter types.ManagedObjectReference, objects []types.ManagedObjectReference) {
-	update := types.PropertyFilterUpdate{Filter: filter}
-	for _, object := range objects {
-		fault := types.LocalizedMethodFault{Fault: &types.ManagedObjectNotFound{Obj: object}, LocalizedMessage: "ManagedObjectNotFound"}
-		update.MissingSet = append(update.MissingSet, types.MissingObject{Obj: object, Fault: fault})
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.updates[collector] = append(m.updates[collector], update)
+	if m.silent[collector] == nil {
+		m.silent[collector] = map[types.ManagedObjectReference][]types.ManagedObjectReference{}
+	}
+	m.silent[collector][filter] = objects
 }
 
-func (m *missing) take(collector types.ManagedObjectReference) []types.PropertyFilterUpdate {
+// take are the updates about objects that do not exist, each once.
+func (m *missing) take(ctx *simulator.Context, collector types.ManagedObjectReference) (updates []types.PropertyFilterUpdate) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	updates := m.updates[collector]
-	delete(m.updates, collector)
+	for filter, objects := range m.silent[collector] {
+		if ctx.Session.Get(filter) == nil {
+			delete(m.silent[collector], filter)
+			continue
+		}
+		update := types.PropertyFilterUpdate{Filter: filter}
+		m.silent[collector][filter] = slices.DeleteFunc(objects, func(object types.ManagedObjectReference) bool {
+			if ctx.Session.Get(object) != nil {
+				return false
+			}
+			fault := types.LocalizedMethodFault{Fault: &types.ManagedObjectNotFound{Obj: object}, LocalizedMessage: "ManagedObjectNotFound"}
+			update.MissingSet = append(update.MissingSet, types.MissingObject{Obj: object, Fault: fault})
+			return true
+		})
+		if len(update.MissingSet) > 0 {
+			updates = append(updates, update)
+		}
+	}
 	return updates
+}
+
+// heard notes that the client knows these objects.
+func (m *missing) heard(collector types.ManagedObjectReference, updates []types.PropertyFilterUpdate) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.silent[collector] == nil {
+		return
+	}
+	for _, update := range updates {
+		m.silent[collector][update.Filter] = slices.DeleteFunc(m.silent[collector][update.Filter], func(object types.ManagedObjectReference) bool {
+			return slices.ContainsFunc(update.ObjectSet, func(each types.ObjectUpdate) bool { return each.Obj == object })
+		})
+	}
 }
 
 // WaitForUpdatesEx is the simulator's, and reports which objects are missing.
@@ -170,16 +201,21 @@ func (o *overrides) WaitForUpdatesEx(ctx *simulator.Context, req *types.WaitForU
 	if fault != nil {
 		return &methods.WaitForUpdatesExBody{Fault_: fault}
 	}
-	updates := o.vcenter.missing.take(req.This)
+	updates := o.vcenter.missing.take(ctx, req.This)
 	if len(updates) > 0 {
 		now := int32(0)
 		req.Options = &types.WaitOptions{MaxWaitSeconds: &now}
 	}
 	answer := collector.WaitForUpdatesEx(ctx, req)
-	if body, ok := answer.(*methods.WaitForUpdatesExBody); ok && body.Res != nil && len(updates) > 0 {
-		if body.Res.Returnval == nil {
-			body.Res.Returnval = &types.UpdateSet{Version: req.Version}
-		}
+	body, ok := answer.(*methods.WaitForUpdatesExBody)
+	if !ok || body.Res == nil {
+		return answer
+	}
+	if body.Res.Returnval == nil && len(updates) > 0 {
+		body.Res.Returnval = &types.UpdateSet{Version: req.Version}
+	}
+	if body.Res.Returnval != nil {
+		o.vcenter.missing.heard(req.This, body.Res.Returnval.FilterSet)
 		body.Res.Returnval.FilterSet = append(body.Res.Returnval.FilterSet, updates...)
 	}
 	return answer

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,13 +17,15 @@ import (
 type tasks struct {
 	inventory *inventory
 
+	lifetime time.Duration // after which a task that has ended is gone
+
 	mu      sync.Mutex
 	running map[types.ManagedObjectReference]*operation
 	counter int32
 }
 
-func newTasks(inventory *inventory) *tasks {
-	return &tasks{inventory: inventory, running: map[types.ManagedObjectReference]*operation{}}
+func newTasks(inventory *inventory, lifetime time.Duration) *tasks {
+	return &tasks{inventory: inventory, lifetime: lifetime, running: map[types.ManagedObjectReference]*operation{}}
 }
 
 // begin registers a queued task of a call. Its description is the type of the object and a word, as in a vCenter.
@@ -89,6 +92,27 @@ func (t *tasks) discard() {
 	}
 	manager := t.inventory.registry.Get(*t.inventory.content().TaskManager)
 	ctx.WithLock(manager, func() { ctx.Update(manager, none) })
+}
+
+// expire removes a task that has ended a while ago, as a vCenter does. The task is in the lists of its object and of the manager.
+func (t *tasks) expire(task *simulator.Task) {
+	time.AfterFunc(t.lifetime, func() {
+		ctx, registry := t.inventory.as("lab"), t.inventory.registry
+		registry.Remove(ctx, task.Self)
+		if task.Info.Entity != nil {
+			if entity, ok := registry.Get(*task.Info.Entity).(mo.Entity); ok {
+				ctx.WithLock(entity, func() { ctx.Update(entity, withoutTask(entity.Entity().RecentTask, task.Self)) })
+			}
+		}
+		manager := registry.Get(*t.inventory.content().TaskManager).(*simulator.TaskManager)
+		ctx.WithLock(manager, func() { ctx.Update(manager, withoutTask(manager.RecentTask, task.Self)) })
+	})
+}
+
+// withoutTask is the change of a list of recent tasks from which one is removed.
+func withoutTask(recent []types.ManagedObjectReference, task types.ManagedObjectReference) []types.PropertyChange {
+	left := slices.DeleteFunc(slices.Clone(recent), func(ref types.ManagedObjectReference) bool { return ref == task })
+	return []types.PropertyChange{{Name: "recentTask", Val: left}}
 }
 
 // operation is one task of the lab: a relocation, a host that enters or leaves maintenance mode, or a change of the cluster.
@@ -172,12 +196,14 @@ func (o *operation) finish(fault types.BaseMethodFault) {
 	}
 	o.update(changes...)
 	o.tasks.end(o.task.Self)
+	o.tasks.expire(o.task)
 }
 
 // taskGuard turns a panic in one of the simulator's own tasks into a fault of that task. Without it the panic would end
-// the lab, because such a task runs in a goroutine of its own.
+// the lab, because such a task runs in a goroutine of its own. Such tasks expire like those of the lab.
 type taskGuard struct {
-	self types.ManagedObjectReference
+	self  types.ManagedObjectReference
+	tasks *tasks
 }
 
 // Reference makes it a handler of the registry.
@@ -191,6 +217,7 @@ func (g *taskGuard) PutObject(_ *simulator.Context, object mo.Reference) {
 	}
 	execute := task.Execute
 	task.Execute = func(task *simulator.Task) (result types.AnyType, fault types.BaseMethodFault) {
+		defer g.tasks.expire(task)
 		defer func() {
 			if cause := recover(); cause != nil {
 				log.Printf("panic in %s (%s): %v\n%s", task.Self.Value, task.Info.DescriptionId, cause, debug.Stack())

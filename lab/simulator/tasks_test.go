@@ -1,7 +1,9 @@
 package main
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
@@ -10,7 +12,7 @@ import (
 func smallVCenter(t *testing.T) *vcenter {
 	t.Helper()
 	v, err := build(&Config{
-		TimeScale: 0.01, LinkMbit: 10_000, Datacenters: []Datacenter{{Name: "dc"}},
+		TimeScale: 0.01, LinkMbit: 10_000, TaskSeconds: 600, Datacenters: []Datacenter{{Name: "dc"}},
 		Clusters:   []Cluster{{Name: "cluster", Datacenter: "dc"}},
 		Datastores: []Attached{{Name: "ds", CapacityGB: 10, FreeGB: 5, Hosts: []string{"*"}}},
 		Networks:   []Attached{{Name: "net", Datacenter: "dc", Hosts: []string{"*"}}},
@@ -43,6 +45,34 @@ func TestAPanicInATaskOfTheSimulatorFailsThatTask(t *testing.T) {
 	task.Wait()
 	if task.Info.State != types.TaskInfoStateError {
 		t.Errorf("the task is in state %s, not error", task.Info.State)
+	}
+}
+
+func TestATaskThatHasEndedExpires(t *testing.T) {
+	v := smallVCenter(t)
+	v.tasks.lifetime = 20 * time.Millisecond
+	host := v.inventory.findHost("esx-01")
+	ended := v.tasks.begin("somebody", host, "EnterMaintenanceMode_Task", "enterMaintenanceMode")
+	running := v.tasks.begin("somebody", host, "EnterMaintenanceMode_Task", "enterMaintenanceMode")
+	own := simulator.CreateTask(host, "own", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) { return nil, nil })
+	own.Run(v.inventory.as("somebody"))
+	ended.run(func() types.BaseMethodFault { return nil })
+	listed := func() []types.ManagedObjectReference {
+		var found []types.ManagedObjectReference
+		v.inventory.as("").WithLock(host, func() { found = slices.Clone(host.RecentTask) })
+		return found
+	}
+	for _, each := range []*simulator.Task{ended.task, own} {
+		deadline := time.Now().Add(5 * time.Second)
+		for v.inventory.registry.Get(each.Self) != nil || slices.Contains(listed(), each.Self) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s has not expired", each.Info.DescriptionId)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	if v.inventory.registry.Get(running.task.Self) == nil || !slices.Contains(listed(), running.task.Self) {
+		t.Error("the task that runs has expired, too")
 	}
 }
 

@@ -47,7 +47,7 @@ func newVCenter(config *Config, service *simulator.Service, inventory *inventory
 	v := &vcenter{config: config, service: service, inventory: inventory, clock: clock{scale: config.TimeScale}}
 	v.peers, v.wan = &peers{all: []*vcenter{v}}, newWAN(config.WAN)
 	v.events = events{inventory}
-	v.tasks = newTasks(inventory)
+	v.tasks = newTasks(inventory, v.clock.scaled(config.TaskSeconds))
 	v.links = newLinks(inventory, config.LinkMbit)
 	v.slots = newSlotQueue(v.links.slotBudget)
 	v.storage = &storage{inventory: inventory}

@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import Client, Endpoint, connected
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory import read_estate, read_placement
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import TaskUpdate
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
-from tests.labs import Lab, RunModule
+from lab.paths import TOPOLOGIES
+from tests.labs import Lab, RunModule, running_lab
 
 HOST = "esx-05"
 MIGRATE = {"host": HOST, "purpose": "evacuate", "experiments": {"enabled": False}}
@@ -102,6 +104,34 @@ def test_one_call_without_an_answer_changes_nothing(
     moved = run_module("vm_migrate", fast_lab, plan=plan["plan"], state_dir=str(tmp_path), **MIGRATE)
     assert {m["result"] for m in moved["moves"]} == {"moved"}, moved
     moved_once(fast_lab, leaving)
+
+
+def test_tasks_that_are_gone_as_soon_as_they_have_ended_change_nothing(run_module: RunModule, tmp_path: Path) -> None:
+    """As for a run that cannot ask vCenter for ten minutes: what is done is seen, and nothing is done twice."""
+    topology = yaml.safe_load((TOPOLOGIES / "small.yml").read_text(encoding="utf-8"))
+    topology["task_seconds"] = 0.001
+    path, state = tmp_path / "forgetful.yml", {"state_dir": str(tmp_path)}
+    path.write_text(yaml.safe_dump(topology), encoding="utf-8")
+    with running_lab("--no-guests", "--time-scale", "0.02", "--drs", "full", "--topology", str(path)) as lab:
+        away = lab.where()
+        leaving = lab.on("esx-01")
+        plan = run_module("migration_plan", lab, host="esx-01", **state)
+        assert [each["how"] for each in plan["plan"]["drs"]] == ["pin"], "two more tasks that change the overrides"
+        for purpose, homes in (("evacuate", False), ("restore", True)):
+            if homes:
+                plan = run_module("migration_plan", lab, host="esx-01", use_homes=True, **state)
+            moved = run_module(
+                "vm_migrate", lab, plan=plan["plan"], host="esx-01", purpose=purpose, fence=not homes,
+                experiments={"enabled": False}, **state,
+            )  # fmt: skip
+            assert not moved.get("failed"), moved["msg"]
+            assert {move["result"] for move in moved["moves"]} == {"moved"}
+            if not homes:
+                for wanted in ("maintenance", "normal"):
+                    now = run_module("host_maintenance", lab, host="esx-01", state=wanted)
+                    assert now.get("maintenance", now) == {"maintenance": "in", "normal": "normal"}[wanted]
+        assert lab.where() == away
+        assert Counter(move["vm"] for move in lab.get("state")["moves"]) == dict.fromkeys(leaving, 2)
 
 
 def test_rules_that_nobody_may_read_forbid_the_move(fast_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:

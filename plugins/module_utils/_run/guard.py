@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from .._core.errors import CallFailed, ConnectError, LoginRefused, VsphereError
+from .._core.errors import CallFailed, ConnectError, LoginRefused, NotFound, VsphereError
 from .._plan.model import DrsHandling, Plan
 from .._vsphere.estate import DrsOverride, HostState, Maintenance
 from .._vsphere.faults import is_wrong_state
@@ -86,11 +86,22 @@ class Fence:
         try:
             self._vcenter.end_maintenance(host, FENCE_SECONDS)
         except VsphereError as error:
-            self._journal.write(FenceKept(host.name, error.message))
-            return f"the fence of {host.name} could not be lifted: {error.message}"
+            if not self._is_lifted(error):
+                self._journal.write(FenceKept(host.name, error.message))
+                return f"the fence of {host.name} could not be lifted: {error.message}"
         self._journal.write(FenceLifted(host.name))
         self.own, self.lifted = False, True
         return ""
+
+    def _is_lifted(self, error: VsphereError) -> bool:
+        """Whether the host is in service although vCenter no longer knows the task that was to bring it there."""
+        if not isinstance(error, NotFound):
+            return False
+        try:
+            now = self._vcenter.estate_of_hosts().hosts.get(self._host)
+        except VsphereError:
+            return False
+        return now is not None and now.maintenance is Maintenance.NORMAL
 
 
 class Pins:
@@ -137,7 +148,7 @@ class Pins:
             del self._pins[pin.vm.moid]
 
     def _change(self, cluster: str, changes: Mapping[str, DrsOverride | None]) -> None:
-        """Change overrides. If the answer is lost, the cluster shows whether they were changed."""
+        """Change overrides. If the answer is lost or vCenter no longer knows the task, the cluster shows whether they were changed."""
         present = self._vcenter.drs_overrides(cluster)
         due = {vm: override for vm, override in changes.items() if present.get(vm) != override}
         if not due:
@@ -146,7 +157,7 @@ class Pins:
             self._vcenter.set_drs_overrides(cluster, due, frozenset(present))
         except LoginRefused:
             raise
-        except ConnectError:
+        except (ConnectError, NotFound):
             present = self._vcenter.drs_overrides(cluster)
             if any(present.get(vm) != override for vm, override in due.items()):
                 raise

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError, NotFound
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Rules
@@ -20,6 +20,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import p
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Automation,
     DrsOverride,
+    HostState,
     Maintenance,
 )
 
@@ -267,11 +268,30 @@ def test_overrides_that_cannot_be_set_back_are_a_failure_that_names_the_vms(stat
     assert "drs_kept" in kinds(state)
 
 
+NO_TASK = NotFound("vCenter no longer knows task task-1")
+
+
+@pytest.mark.parametrize("error", [ConnectError("the answer was lost"), NO_TASK])
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_lost_answer_is_decided_by_the_overrides(state: Path, number: int) -> None:
-    world = Stubborn(3, number, ConnectError("the answer was lost"), done=True)
+def test_a_lost_answer_or_task_is_decided_by_the_overrides(state: Path, number: int, error: Exception) -> None:
+    world = Stubborn(3, number, error, done=True)
     assert run(world, state).failures == ()
     assert world.overrides == OWN
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_lost_task_that_lifts_the_fence_is_decided_by_the_host(state: Path, done: bool) -> None:
+    class Forgetful(World):
+        def end_maintenance(self, host: HostState, timeout: float) -> None:
+            if done:
+                super().end_maintenance(host, timeout)
+            raise NO_TASK
+
+    world = Forgetful(2, faults={("vm-2", "host-2"): "NoPermission", ("vm-2", "host-3"): "NoPermission"})
+    report = run(world, state, rules=Rules(retries=0))
+    assert report.fence_lifted is done
+    assert any("the fence of esx-1 could not be lifted" in failure for failure in report.failures) is not done
+    assert ("fence_kept" in kinds(state)) is not done
 
 
 class WithoutAnswer(World):
