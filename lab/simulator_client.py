@@ -22,6 +22,7 @@ from lab.topology import Topology
 ADMINISTRATOR = "administrator@vsphere.local"
 RESTRICTED = "cloudadmin@vmc.local"
 OPERATOR = "operator@vsphere.local"
+OPERATORS = "operators@vsphere.local"  # a group
 GUEST_USER = "trainer"
 MAX_ANSWER_BYTES = 1 << 20
 
@@ -56,7 +57,7 @@ def one_vcenter(topology: Topology, vms: list[dict[str, Any]]) -> dict[str, Any]
             "listen": "127.0.0.1:0",
         },
         "restricted": {"user": RESTRICTED, "password": password()},
-        "operator": {"user": OPERATOR, "password": password()},
+        "operator": {"user": OPERATOR, "password": password(), "groups": [OPERATORS]},
         "vms": vms,
     }
 

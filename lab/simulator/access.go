@@ -168,13 +168,22 @@ func (a *access) refusal(user string, method *simulator.Method) types.BaseMethod
 	if _, known := required[method.Name]; restricted && !known {
 		return nil
 	}
+	var missing []types.NoPermissionEntityPrivileges
 	for _, need := range a.needs(method) {
 		a.note(user, need.privilege)
 		if !a.granted(user, need.on, need.privilege) {
-			return &types.NoPermission{Object: &need.on, PrivilegeId: need.privilege}
+			missing = append(missing, types.NoPermissionEntityPrivileges{Entity: need.on, PrivilegeIds: []string{need.privilege}})
 		}
 	}
-	return nil
+	if missing == nil {
+		return nil
+	}
+	return lacking(missing...)
+}
+
+// lacking is the fault of missing privileges. Since vSphere 8 it lists all of them, and privilegeId is not set.
+func lacking(missing ...types.NoPermissionEntityPrivileges) types.BaseMethodFault {
+	return &types.NoPermission{MissingPrivileges: missing}
 }
 
 // missing are the faults of privileges that a user of another vCenter lacks here.
@@ -184,7 +193,7 @@ func (a *access) missing(user string, needs []need) []types.BaseMethodFault {
 		a.note(user, need.privilege)
 		if !a.granted(user, need.on, need.privilege) {
 			object := a.inventory.abroad(need.on)
-			found = append(found, &types.NoPermission{Object: &object, PrivilegeId: need.privilege})
+			found = append(found, lacking(types.NoPermissionEntityPrivileges{Entity: object, PrivilegeIds: []string{need.privilege}}))
 		}
 	}
 	return found
@@ -234,9 +243,21 @@ func (a *access) hasPermission(user string) bool {
 		body := manager.RetrieveAllPermissions(&types.RetrieveAllPermissions{})
 		all = slices.Clone(body.(*methods.RetrieveAllPermissionsBody).Res.Returnval)
 	})
-	return slices.ContainsFunc(all, func(permission types.Permission) bool {
-		return !permission.Group && sameUser(permission.Principal, user)
+	return slices.ContainsFunc(all, func(permission types.Permission) bool { return a.isFor(permission, user) })
+}
+
+// isFor reports whether a permission is given to a user, or to a group of theirs.
+func (a *access) isFor(permission types.Permission, user string) bool {
+	if !permission.Group {
+		return sameUser(permission.Principal, user)
+	}
+	return slices.ContainsFunc(a.logins(), func(login Login) bool {
+		return sameUser(login.User, user) && isOneOf(permission.Principal, login.Groups)
 	})
+}
+
+func isOneOf(group string, groups []string) bool {
+	return slices.ContainsFunc(groups, func(other string) bool { return sameUser(group, other) })
 }
 
 func (a *access) nearest(user string, on types.ManagedObjectReference) []string {
@@ -245,10 +266,26 @@ func (a *access) nearest(user string, on types.ManagedObjectReference) []string 
 		entity = a.inventory.registry.Get(a.inventory.rootFolder()).(mo.Entity)
 	}
 	for here := true; ; here = false {
+		// A permission of the user themselves is stronger than those of their groups, which add up.
+		var own, ofGroups []types.Permission
 		for _, permission := range a.permissions(entity.Reference()) {
-			if sameUser(permission.Principal, user) && !permission.Group && (here || permission.Propagate) {
-				return a.role(permission.RoleId)
+			switch {
+			case !a.isFor(permission, user) || !here && !permission.Propagate:
+			case permission.Group:
+				ofGroups = append(ofGroups, permission)
+			default:
+				own = append(own, permission)
 			}
+		}
+		if own == nil {
+			own = ofGroups
+		}
+		if own != nil {
+			var privileges []string
+			for _, permission := range own {
+				privileges = append(privileges, a.role(permission.RoleId)...)
+			}
+			return privileges
 		}
 		parent := entity.Entity().Parent
 		if parent == nil {
@@ -318,7 +355,7 @@ func (o *overrides) FetchUserPrivilegeOnEntities(_ *simulator.Context, req *type
 	return body
 }
 
-// SetEntityPermissions adds or replaces the permissions of the named users; the simulator would drop all others.
+// SetEntityPermissions adds or replaces the permissions of the named users and groups; the simulator would drop all others.
 func (o *overrides) SetEntityPermissions(ctx *simulator.Context, req *types.SetEntityPermissions) soap.HasFault {
 	body := &methods.SetEntityPermissionsBody{}
 	if _, ok := o.vcenter.inventory.registry.Get(req.Entity).(mo.Entity); !ok {
@@ -328,13 +365,13 @@ func (o *overrides) SetEntityPermissions(ctx *simulator.Context, req *types.SetE
 	access := o.vcenter.access
 	merged := access.permissions(req.Entity)
 	for _, permission := range req.Permission {
-		if permission.Group || !access.isUser(permission.Principal) {
+		if !access.isPrincipal(permission) {
 			body.Fault_ = simulator.Fault("", &types.UserNotFound{Principal: permission.Principal})
 			return body
 		}
 		permission.Entity = &req.Entity
 		merged = slices.DeleteFunc(merged, func(old types.Permission) bool {
-			return !old.Group && sameUser(old.Principal, permission.Principal)
+			return old.Group == permission.Group && sameUser(old.Principal, permission.Principal)
 		})
 		merged = append(merged, permission)
 	}
@@ -368,7 +405,7 @@ func (a *access) loginFault(login *types.Login) types.BaseMethodFault {
 	case !a.validLogin(login):
 		return &types.InvalidLogin{}
 	case !a.granted(login.UserName, root, read):
-		return &types.NoPermission{Object: &root, PrivilegeId: read}
+		return lacking(types.NoPermissionEntityPrivileges{Entity: root, PrivilegeIds: []string{read}})
 	}
 	return nil
 }
@@ -386,6 +423,14 @@ func (a *access) demandedPrivileges() map[string][]string {
 
 func (a *access) isUser(principal string) bool {
 	return slices.ContainsFunc(a.logins(), func(login Login) bool { return sameUser(login.User, principal) })
+}
+
+// isPrincipal reports whether there is the user or group of a permission.
+func (a *access) isPrincipal(permission types.Permission) bool {
+	if !permission.Group {
+		return a.isUser(permission.Principal)
+	}
+	return slices.ContainsFunc(a.logins(), func(login Login) bool { return isOneOf(permission.Principal, login.Groups) })
 }
 
 func (a *access) logins() []Login {

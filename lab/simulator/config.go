@@ -12,6 +12,8 @@ type Login struct {
 	User     string `json:"user"`
 	Password string `json:"password"`
 	Listen   string `json:"listen"`
+	// Of the user. A permission of a group counts for its users.
+	Groups []string `json:"groups"`
 }
 
 // Rule is a DRS rule: anti_affinity, affinity or vm_host.

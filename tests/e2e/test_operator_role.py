@@ -9,10 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pyVmomi import vim
 
 from tests.labs import Lab, RunModule, play
+from tests.sdk import content_of
 
 PRINCIPAL = r"VSPHERE.LOCAL\operator"
+MOVES = ("Resource.HotMigrate", "Resource.ColdMigrate", "Resource.AssignVMToPool")
 LEAST = {"operator_role_principal": PRINCIPAL, "operator_role_maintenance": False, "operator_role_homes": False}
 
 
@@ -37,6 +40,26 @@ def test_the_role_is_made_changed_and_left_alone(tmp_path: Path, fast_lab: Lab, 
 
     out = play("create_role", fast_lab, tmp_path, operator_role_principal=r"VSPHERE.LOCAL\nobody")
     assert out.returncode != 0
+
+
+def test_a_role_that_a_group_has_is_enough(fast_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
+    """The permission of the user themselves is stronger than the one of their group."""
+    login = fast_lab.answer["operator"]
+    who = {"username": login["user"], "password": login["password"]}
+    with content_of(fast_lab) as content:
+        roles, manager = content.authorizationManager, vim.AuthorizationManager.Permission
+        enough = roles.AddAuthorizationRole("movers", ["System.Read", "System.View", "System.Anonymous", *MOVES])
+        group = manager(principal=r"VSPHERE.LOCAL\operators", group=True, roleId=enough, propagate=True)
+        roles.SetEntityPermissions(content.rootFolder, [group])
+        plan = run_module("migration_plan", fast_lab, host="esx-05", state_dir=str(tmp_path), **who)
+        assert len(plan["moves"]) == 10
+        own = manager(principal=PRINCIPAL, group=False, roleId=-2, propagate=True)  # read-only
+        roles.SetEntityPermissions(content.rootFolder, [own])
+    refused = run_module(
+        "vm_migrate", fast_lab, plan=plan["plan"], state_dir=str(tmp_path), experiments={"enabled": False}, **who
+    )
+    assert "Resource.HotMigrate" in refused["msg"], refused
+    assert fast_lab.get("state")["moves"] == []
 
 
 @pytest.mark.parametrize(("drs", "how"), [(True, "pin"), pytest.param(False, "fence_last", marks=pytest.mark.thorough)])
