@@ -79,7 +79,11 @@ CLUSTER = {
     "drs_interval": NOT_NEGATIVE.optional(300),
     "rules": list_of(MAPPING),
     "failover_hosts": NAMES,
+    "failover_percent": nullable(Field("a whole number from 1 to 100", lambda v: COUNT.check(v) and v <= 100)),
+    "failover_level": nullable(COUNT),
+    "failover_slots": nullable(COUNT),
 }
+FAILOVER = ("failover_hosts", "failover_percent", "failover_level", "failover_slots")
 DATASTORE = {
     "name": TEXT,
     "capacity_gb": POSITIVE,
@@ -145,6 +149,7 @@ VM = {
     "memory_reservation_gb": NOT_NEGATIVE.optional(0),
     "cpus": COUNT,
     "cpu_used_mhz": WHOLE.optional(0),
+    "cpu_reservation_mhz": WHOLE.optional(0),
     "memory_used_gb": nullable(NOT_NEGATIVE),
     "power": one_of("on", "off", "suspended").optional("on"),
     "template": BOOLEAN.optional(False),
@@ -487,12 +492,20 @@ def check_whole(top: dict[str, Any], vms: list[dict[str, Any]]) -> None:
     for index, item in enumerate(top["networks"]):
         near = [name for name, site in sites.items() if site == item["datacenter"]]
         check_known(name_place("networks", index, item), item["hosts"], [*near, "*"], "host")
-    for index, item in enumerate(top["clusters"]):
-        check_known(name_place("clusters", index, item), item["failover_hosts"], names["hosts"], "host")
+    check_failover(top["clusters"], names["hosts"])
     check_vms(top, vms, sites)
     places = [(sites[vm["host"]], vm["folder"], vm["name"]) for vm in vms]
     check_unique("VMs of one folder", places, "rename one")
     check_rules(top, [vm["name"] for vm in vms], names["hosts"])
+
+
+def check_failover(clusters: list[dict[str, Any]], hosts: list[str]) -> None:
+    """Check what HA keeps free in each cluster."""
+    for index, item in enumerate(clusters):
+        place = name_place("clusters", index, item)
+        check_known(place, item["failover_hosts"], hosts, "host")
+        if len(given := [key for key in FAILOVER if item[key]]) > 1:
+            raise LabError(f"topology: {place} has {' and '.join(given)}; set one of them")
 
 
 def resource_of(top: dict[str, Any], host: str) -> dict[str, Any]:

@@ -189,20 +189,47 @@ func (b *builder) network(base *types.HostNetworkInfo, spec Host, index int) *ty
 	return &network
 }
 
-// availability is the configuration of HA of a cluster, with its dedicated failover hosts.
+// availability is the configuration of HA of a cluster.
 func (b *builder) availability(spec *Cluster) types.ClusterDasConfigInfo {
-	names := spec.FailoverHosts
-	info := types.ClusterDasConfigInfo{Enabled: types.NewBool(len(names) > 0), AdmissionControlEnabled: types.NewBool(len(names) > 0)}
-	if len(names) > 0 {
+	policy := b.admissionPolicy(spec)
+	on := policy != nil
+	return types.ClusterDasConfigInfo{
+		Enabled: types.NewBool(on), AdmissionControlEnabled: types.NewBool(on), AdmissionControlPolicy: policy,
+	}
+}
+
+// admissionPolicy says what HA keeps free; nil for nothing.
+func (b *builder) admissionPolicy(spec *Cluster) types.BaseClusterDasAdmissionControlPolicy {
+	switch {
+	case len(spec.FailoverHosts) > 0:
 		policy := &types.ClusterFailoverHostAdmissionControlPolicy{}
 		for _, host := range b.hosts() {
-			if slices.Contains(names, host.Name) {
+			if slices.Contains(spec.FailoverHosts, host.Name) {
 				policy.FailoverHosts = append(policy.FailoverHosts, host.Self)
 			}
 		}
-		info.AdmissionControlPolicy = policy
+		return policy
+	case spec.FailoverPercent > 0:
+		return &types.ClusterFailoverResourcesAdmissionControlPolicy{
+			CpuFailoverResourcesPercent: spec.FailoverPercent, MemoryFailoverResourcesPercent: spec.FailoverPercent,
+			AutoComputePercentages: types.NewBool(false),
+		}
+	case spec.FailoverLevel > 0:
+		hosts := 0
+		for _, host := range b.config.Hosts {
+			if host.Cluster == spec.Name {
+				hosts++
+			}
+		}
+		percent := 100 * spec.FailoverLevel / int32(max(1, hosts))
+		return &types.ClusterFailoverResourcesAdmissionControlPolicy{
+			CpuFailoverResourcesPercent: percent, MemoryFailoverResourcesPercent: percent,
+			FailoverLevel: spec.FailoverLevel, AutoComputePercentages: types.NewBool(true),
+		}
+	case spec.FailoverSlots > 0:
+		return &types.ClusterFailoverLevelAdmissionControlPolicy{FailoverLevel: spec.FailoverSlots}
 	}
-	return info
+	return nil
 }
 
 func (b *builder) buildRules(cluster *simulator.ClusterComputeResource) {

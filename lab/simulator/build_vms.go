@@ -148,6 +148,7 @@ func (b *builder) size(vm *simulator.VirtualMachine, spec *VM) {
 	vm.Config.Hardware.NumCPU, vm.Summary.Config.NumCpu = int32(spec.CPUs), int32(spec.CPUs)
 	reservation := int64(spec.MemoryReservationGB * 1024)
 	vm.Config.MemoryAllocation = &types.ResourceAllocationInfo{Reservation: &reservation}
+	vm.Config.CpuAllocation = &types.ResourceAllocationInfo{Reservation: types.NewInt64(int64(spec.CPUReservationMHz))}
 	vm.Config.Template, vm.Summary.Config.Template = spec.Template, spec.Template
 	if len(spec.CPUAffinity) > 0 {
 		vm.Config.CpuAffinity = &types.VirtualMachineAffinityInfo{AffinitySet: spec.CPUAffinity}

@@ -45,8 +45,11 @@ type Cluster struct {
 	DRSInterval       float64           `json:"drs_interval"` // simulated seconds; 0: never
 	DRSMovesVGPUs     bool              `json:"drs_moves_vgpus"`
 	Rules             []Rule            `json:"rules"`
-	// Hosts that HA keeps free for a failure; HA is on if there are any.
-	FailoverHosts []string `json:"failover_hosts"`
+	// What HA keeps free for a failure; HA is on if one of them is set. At most one is.
+	FailoverHosts   []string `json:"failover_hosts"`
+	FailoverPercent int32    `json:"failover_percent"` // of processor and memory
+	FailoverLevel   int32    `json:"failover_level"`   // hosts that may fail; the percentage follows from them
+	FailoverSlots   int32    `json:"failover_slots"`   // hosts that may fail, counted in slots
 }
 
 // Attached is a datastore or network with the hosts that reach it ("*" means all; of a network, all of its data centre).
@@ -141,6 +144,7 @@ type VM struct {
 	MemoryReservationGB float64           `json:"memory_reservation_gb"`
 	CPUs                int               `json:"cpus"`
 	CPUUsedMHz          int               `json:"cpu_used_mhz"`
+	CPUReservationMHz   int               `json:"cpu_reservation_mhz"`
 	MemoryUsedGB        float64           `json:"memory_used_gb"`
 	Power               string            `json:"power"`
 	Template            bool              `json:"template"`

@@ -122,7 +122,7 @@ func (d *drs) decide(evacuationOnly bool) bool {
 	}
 	for _, host := range d.inventory.hostsOf(d.cluster) {
 		if now := cluster.hosts[host.Self.Value]; now != nil && now.entersMaintenance {
-			d.reportStuck(host, cluster.evacuate(host.Self.Value))
+			d.reportStuck(host, d.evacuate(cluster, host.Self.Value))
 		}
 	}
 	if !evacuationOnly {
@@ -138,6 +138,18 @@ func (d *drs) decide(evacuationOnly bool) bool {
 	}
 	d.publish(recommended)
 	return true
+}
+
+// evacuate plans moves of all VMs away from a host. It plans none while too little would be left for a failure: then somebody has to
+// move the VMs.
+func (d *drs) evacuate(cluster *drsCluster, host string) (stuck []string) {
+	if d.moves.admissible(d.cluster, nil, nil) {
+		return cluster.evacuate(host)
+	}
+	for _, vm := range cluster.on(host) {
+		stuck = append(stuck, vm.key)
+	}
+	return stuck
 }
 
 // start starts a move. A move that is refused is tried again in the next pass.

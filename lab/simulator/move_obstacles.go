@@ -145,6 +145,9 @@ func (m *moves) capacityObstacles(plan relocation) (found []types.BaseMethodFaul
 			found = append(found, fault)
 		}
 	}
+	if fault := m.overcommitted(plan); fault != nil {
+		found = append(found, fault)
+	}
 	if fault := m.inventory.graphics.obstacle(target, vm); fault != nil {
 		found = append(found, fault)
 	}

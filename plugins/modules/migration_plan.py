@@ -367,7 +367,9 @@ plan:
           type: float
           sample: 20.0
     notes:
-      description: Sentences about the moves between the two vCenters, for example that a certificate is not verified.
+      description:
+        - Sentences about the moves between the two vCenters, for example that a certificate is not verified.
+        - And about what else the maintenance changes, for example that HA's admission control is violated meanwhile.
       type: list
       elements: str
       sample: []

@@ -17,7 +17,7 @@ from pyVim.task import WaitForTask
 from pyVmomi import vim, vmodl
 
 from lab.paths import TOPOLOGIES
-from tests.labs import Lab, running_lab
+from tests.labs import Lab, RunModule, running_lab
 from tests.measuring import until
 from tests.sdk import content_of, find, override, overrides_of, reconfigure
 
@@ -98,6 +98,33 @@ def test_full_automation_empties_a_host_and_leaves_an_overridden_vm(tmp_path: Pa
         reconfigure(cluster, override("edit", find(content, vim.VirtualMachine, VM(3)), enabled=True))
         WaitForTask(task)
         assert moved(lab)[VM(3)] == "DRS"
+
+
+def test_drs_empties_no_host_while_ha_would_keep_too_little_free(run_module: RunModule, tmp_path: Path) -> None:
+    """Moves by others are permitted. A run says it before, and does not wait for a DRS that would do nothing."""
+    with drs_lab(tmp_path, drs="full", failover_percent=100) as lab, content_of(lab) as content:
+        policy = cluster_of(content).configurationEx.dasConfig.admissionControlPolicy
+        assert (policy.cpuFailoverResourcesPercent, policy.memoryFailoverResourcesPercent) == (100, 100)
+        task, none = (
+            enter(content, "esx-01"),
+            vim.event.EventFilterSpec(eventTypeId=["NoMaintenanceModeDrsRecommendationForVM"]),
+        )
+        until(lambda: len(content.eventManager.QueryEvents(none)) == 3)
+        assert moved(lab) == {}
+        task.CancelTask()
+        until(lambda: lab.get("state")["hosts"]["esx-01"]["maintenance"] == "normal")
+        plan = run_module("migration_plan", lab, host="esx-01", drs="follow", policy="any", state_dir=str(tmp_path))
+        [decision] = plan["plan"]["drs"]
+        assert decision["how"] == "fence_last"
+        [note] = plan["plan"]["notes"]
+        assert "HA's admission control of cluster ML-cluster is violated: at most 99." in note
+        assert note in plan["diff"]["after"]
+        done = run_module(
+            "vm_migrate", lab, plan=plan["plan"], host="esx-01", purpose="evacuate", fence=True,
+            experiments={"enabled": False}, state_dir=str(tmp_path),
+        )  # fmt: skip
+        assert [move["result"] for move in done["moves"]] == ["moved"] * 3, done
+        assert lab.on("esx-01") == set()
 
 
 @pytest.mark.parametrize("automation", ["partial", "manual"])

@@ -119,7 +119,7 @@ def _entered(place: InventoryPlace) -> list[Any]:
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """One line per move, ``vm: source → target``, in the order of numbers; then what vCenter's checks found, and DRS that matters.
+    """One line per move, ``vm: source → target``, in the order of numbers; then what vCenter's checks found, DRS that matters, and notes.
 
     Datastores are named if files move: ``vm: source [local] → target [shared]``. A move into another cluster names what the VM gets
     there, and a move into another vCenter names both vCenters. A move of a VM with a vGPU says how long the VM may stand still.

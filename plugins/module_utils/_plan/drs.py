@@ -10,7 +10,7 @@ other time it may move the VM to balance the load.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from .._core.wording import plural
 from .._vsphere.estate import EDIT_CLUSTER, Automation, Drs, Estate, HostState
@@ -23,8 +23,13 @@ _UNPINNED = {
 }
 
 
-def decisions(estate: Estate, request: PlanRequest, moves: Iterable[Move]) -> tuple[DrsDecision, ...]:
-    """One decision for each cluster of the evacuated hosts, and for each other one that may move a VM by itself, sorted by MoID."""
+def decisions(
+    estate: Estate, request: PlanRequest, moves: Iterable[Move], unsafe: Container[str] = ()
+) -> tuple[DrsDecision, ...]:
+    """One decision for each cluster of the evacuated hosts, and for each other one that may move a VM by itself, sorted by MoID.
+
+    In the clusters (MoIDs) in ``unsafe`` DRS does not empty a host, because HA would keep too little free.
+    """
     evacuated = {estate.hosts[moid].cluster for moid in request.evacuated if moid in estate.hosts}
     clusters = {host.cluster: host for moid in request.evacuated if (host := estate.hosts.get(moid))}
     leaving: dict[str, list[str]] = {cluster: [] for cluster in clusters}
@@ -33,16 +38,18 @@ def decisions(estate: Estate, request: PlanRequest, moves: Iterable[Move]) -> tu
             clusters.setdefault(source.cluster, source)
             leaving.setdefault(source.cluster, []).append(move.vm)
     found = (
-        _decision(estate, clusters[moid], leaving[moid], request, evacuated=moid in evacuated)
+        _decision(
+            estate, clusters[moid], leaving[moid], request, evacuated=moid in evacuated, empties=moid not in unsafe
+        )
         for moid in sorted(clusters)
     )
     return tuple(each for each in found if each.cluster in evacuated or each.how is not DrsHandling.IGNORE)
 
 
 def _decision(
-    estate: Estate, host: HostState, vms: Sequence[str], request: PlanRequest, *, evacuated: bool
+    estate: Estate, host: HostState, vms: Sequence[str], request: PlanRequest, *, evacuated: bool, empties: bool
 ) -> DrsDecision:
-    """How DRS of the host's cluster is handled while VMs (MoIDs) move."""
+    """How DRS of the host's cluster is handled while VMs (MoIDs) move; ``empties``: whether it empties a host that is fenced."""
     drs = estate.drs_of(host)
     levels = {vm: drs.of(estate.vms[vm]) for vm in sorted(vms)}
     automated = tuple(vm for vm, level in levels.items() if level is Automation.FULL)
@@ -51,7 +58,7 @@ def _decision(
         how, why = _UNPINNED[evacuated][0], [_unknown(host, _UNPINNED[evacuated][1])]
     elif automated:
         may_edit = host.cluster in request.editable_clusters
-        how, reason = _handling(drs, request.drs, may_edit=may_edit, evacuated=evacuated)
+        how, reason = _handling(drs, request.drs, may_edit=may_edit, evacuated=evacuated, empties=empties)
         why = [f"DRS of cluster {host.cluster_name} is fully automated for {len(automated)} of {len(vms)} VMs{reason}."]
     with_vgpus = [vm for vm, level in levels.items() if level is not drs.level_of(vm)]
     if with_vgpus:
@@ -61,9 +68,13 @@ def _decision(
     return DrsDecision(host.cluster, host.cluster_name, drs.automation, how, pinned, " ".join(why), not_moved)
 
 
-def _handling(drs: Drs, option: DrsOption, *, may_edit: bool, evacuated: bool) -> tuple[DrsHandling, str]:
+def _handling(
+    drs: Drs, option: DrsOption, *, may_edit: bool, evacuated: bool, empties: bool
+) -> tuple[DrsHandling, str]:
     """What is done about VMs that DRS moves by itself, and the rest of the sentence that says so."""
     unpinned, so = _UNPINNED[evacuated]
+    if option is DrsOption.FOLLOW and evacuated and not empties:
+        return unpinned, f", but does not empty a host now, {so}"
     if option is DrsOption.FOLLOW and evacuated:
         return DrsHandling.FOLLOW, ". It chooses their targets and moves them"
     if option is DrsOption.FOLLOW:

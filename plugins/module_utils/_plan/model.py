@@ -278,7 +278,7 @@ class Plan:
     drs: tuple[DrsDecision, ...] = ()  # for each cluster of the evacuated hosts, and for others whose DRS moves a VM
     second: VcenterInfo | None = None  # the other vCenter, if the plan is for two
     wan: Wan = field(default_factory=Wan)
-    notes: tuple[str, ...] = ()  # sentences about the moves between vCenters
+    notes: tuple[str, ...] = ()  # sentences about moves between vCenters, and what else the maintenance changes
 
 
 @dataclass(frozen=True, slots=True)

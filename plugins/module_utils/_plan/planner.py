@@ -23,6 +23,7 @@ from .._vsphere.estate import (
     VmState,
 )
 from .._vsphere.qualified import crosses
+from .availability import violations
 from .blockers import BLOCKERS, lock_reasons, reason, unreadable, vm_reasons
 from .codec import plan_id_of
 from .crossing import crossing_blockers, notes_about
@@ -63,8 +64,9 @@ def make_plan(estate: Estate, request: PlanRequest) -> Plan:
     away = (Refusal(a.vm, a.vm_name, (reason("other_vcenter", a.vcenter),), blocking=False) for a in request.away)
     refusals = tuple(sorted((*planner.refusals, *away), key=lambda refusal: (refusal.vm_name, refusal.vm)))
     settled = tuple(sorted(planner.settled))
-    drs = decisions(estate, request, numbered)
-    notes = tuple(notes_about(estate, request.wan, numbered))
+    unsafe = violations(estate, request.evacuated)
+    drs = decisions(estate, request, numbered, unsafe)
+    notes = (*notes_about(estate, request.wan, numbered), *unsafe.values())
     plan = Plan(
         "", estate.vcenter, numbered, refusals, settled, drs=drs, second=estate.second, wan=request.wan, notes=notes
     )

@@ -278,6 +278,7 @@ class VmState:
     pool: str = ""  # MoID of the resource pool
     memory_used_bytes: int = 0  # consumed host memory
     memory_reservation_bytes: int = 0
+    cpu_reservation_mhz: int = 0
     cpus: int = 1
     cpu_used_mhz: int = 0
     guest_address: str = ""
@@ -416,6 +417,19 @@ class Drs:
 
 
 @dataclass(frozen=True, slots=True)
+class AdmissionControl:
+    """What HA keeps free in one cluster for a failure of hosts. By default nothing.
+
+    ``hosts``: the percentages follow from this number of hosts that may fail. ``slot_hosts`` is that number if HA counts slots.
+    """
+
+    cpu_percent: int = 0
+    memory_percent: int = 0
+    hosts: int = 0
+    slot_hosts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Estate:
     """Everything that the planner may know. Keys are MoIDs.
 
@@ -436,6 +450,7 @@ class Estate:
     vm_host_rules: tuple[VmHostRule, ...] = ()
     unreadable: Mapping[str, frozenset[str]] = field(default_factory=dict)
     drs: Mapping[str, Drs] = field(default_factory=dict)  # by MoID of the compute resource
+    admission: Mapping[str, AdmissionControl] = field(default_factory=dict)  # by MoID of the cluster
     pools: Mapping[str, Pool] = field(default_factory=dict)
     folders: Mapping[str, Folder] = field(default_factory=dict)
     second: VcenterInfo | None = None

@@ -23,6 +23,7 @@ from .client import Client, ReadBroken, SessionEnded
 from .estate import (
     OWN_FILES,
     Adapter,
+    AdmissionControl,
     AffinityRule,
     Alarm,
     AntiAffinityRule,
@@ -74,6 +75,7 @@ PATHS = {
         "configurationEx.rule",
         "configurationEx.group",
         "configurationEx.dasConfig.enabled",
+        "configurationEx.dasConfig.admissionControlEnabled",
         "configurationEx.dasConfig.admissionControlPolicy",
         *DRS_PATHS,
     ],
@@ -114,6 +116,7 @@ PATHS = {
         "config.version",
         "config.managedBy.extensionKey",
         "config.memoryAllocation.reservation",
+        "config.cpuAllocation.reservation",
         "summary.config.memorySizeMB",
         "summary.config.numCpu",
         "summary.quickStats.hostMemoryUsage",
@@ -236,6 +239,7 @@ def _read(client: Client, kinds: Collection[str], fault_domains: Mapping[str, st
             )
         },
         drs={m: _drs(rows["ClusterComputeResource"].get(m)) for m in clusters},
+        admission={m: _admission(row) for m, row in rows["ClusterComputeResource"].items()},
         pools={m: _pool(m, row, rows["ResourcePool"]) for m, row in rows["ResourcePool"].items()},
         folders=_vm_folders(rows) if "VirtualMachine" in kinds else {},
     )
@@ -538,6 +542,24 @@ def _failover_hosts(cluster: Row) -> frozenset[str]:
     return _moids(getattr(policy, "failoverHosts", ()))
 
 
+def _admission(cluster: Row) -> AdmissionControl:
+    """What HA keeps free; dedicated failover hosts are a property of the hosts."""
+    policy = cluster.get("configurationEx.dasConfig.admissionControlPolicy")
+    switches = ("configurationEx.dasConfig.enabled", "configurationEx.dasConfig.admissionControlEnabled")
+    if policy is None or not all(cluster.get(switch) for switch in switches):
+        return AdmissionControl()
+    level = int(getattr(policy, "failoverLevel", None) or 0)
+    if isinstance(policy, vim.cluster.FailoverLevelAdmissionControlPolicy):
+        return AdmissionControl(slot_hosts=level)
+    if not isinstance(policy, vim.cluster.FailoverResourcesAdmissionControlPolicy):
+        return AdmissionControl()
+    return AdmissionControl(
+        cpu_percent=int(policy.cpuFailoverResourcesPercent or 0),
+        memory_percent=int(policy.memoryFailoverResourcesPercent or 0),
+        hosts=level if policy.autoComputePercentages else 0,
+    )
+
+
 def _whole(value: Any) -> int | None:
     return int(value) if value else None
 
@@ -699,6 +721,7 @@ def _vm(moid: str, row: Row, rows: dict[str, Rows], tasks: dict[str, str]) -> Vm
         pool=_moid(row.get("resourcePool")),
         memory_used_bytes=int(row.get("summary.quickStats.hostMemoryUsage") or 0) * MIB,
         memory_reservation_bytes=int(row.get("config.memoryAllocation.reservation") or 0) * MIB,
+        cpu_reservation_mhz=int(row.get("config.cpuAllocation.reservation") or 0),
         cpus=int(row.get("summary.config.numCpu") or 1),
         cpu_used_mhz=int(row.get("summary.quickStats.overallCpuUsage") or 0),
         guest_address=str(row.get("guest.ipAddress") or ""),

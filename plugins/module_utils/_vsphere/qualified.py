@@ -127,6 +127,7 @@ class Names:
             },
             vgpus={self.vm(m): profiles for m, profiles in estate.vgpus.items()},
             vgpu_profiles={self.of(m): profiles for m, profiles in estate.vgpu_profiles.items()},
+            admission={self.of(m): control for m, control in estate.admission.items()},
         )
 
     def _host(self, host: HostState, estate: Estate) -> HostState:
@@ -169,6 +170,7 @@ def joined(first: Estate, second: Estate) -> tuple[Estate, Names, Names]:
         drs={**one.drs, **two.drs},
         vgpus={**one.vgpus, **two.vgpus},
         vgpu_profiles={**one.vgpu_profiles, **two.vgpu_profiles},
+        admission={**one.admission, **two.admission},
         second=second.vcenter,
     )
     return estate, here, there

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    AdmissionControl,
     AffinityRule,
     AntiAffinityRule,
     Automation,
@@ -98,12 +99,14 @@ def test_rules_and_drs_have_ids_too() -> None:
         vm_host_rules=(VmHostRule("c", pair, frozenset({"host-2"}), affine=True),),
         unreadable={"vm-1": frozenset({"x"}), "host-1": frozenset({"y"})},
         drs={"c": Drs(Automation.FULL, True, {"vm-1": DrsOverride(enabled=False)})},
+        admission={"c": AdmissionControl(memory_percent=25)},
     )
     ids = frozenset({"u7", f"vm-8@{THERE}"})
     assert [found.anti_affinity[0].vms, found.affinity[0].vms, found.vm_host_rules[0].vms] == [ids] * 3
     assert found.vm_host_rules[0].hosts == {f"host-2@{THERE}"}
     assert found.unreadable.keys() == {"u7", f"host-1@{THERE}"}
     assert found.drs[f"c@{THERE}"].level_of("u7") is Automation.DISABLED
+    assert found.admission == {f"c@{THERE}": AdmissionControl(memory_percent=25)}
 
 
 def test_gpus_and_their_users_have_ids_too() -> None:
