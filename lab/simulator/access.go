@@ -75,6 +75,9 @@ var required = map[string]string{
 	"QueryVMotionCompatibilityEx_Task": read,
 	"CheckRelocate_Task":               read,
 	"CheckMigrate_Task":                read,
+	"RecommendHostsForVm":              read,
+	"PlaceVm":                          read,
+	"ClusterEnterMaintenanceMode":      read,
 }
 
 // withheld are the privileges that the restricted user does not have, as CloudAdmin of VMware Cloud on AWS.

@@ -31,7 +31,7 @@ var overridden = []string{
 	"FetchUserPrivilegeOnEntities", "SetEntityPermissions", "ListProcessesInGuest", "RetrievePropertiesEx",
 	"ContinueRetrievePropertiesEx", "CreateFilter", "WaitForUpdatesEx", "RefreshRecommendation", "ApplyRecommendation",
 	"QueryVMotionCompatibilityEx_Task", "CheckRelocate_Task", "CheckMigrate_Task", "AddHost_Task", "UnregisterVM", "RegisterVM_Task",
-	"QueryConfigTarget", "FindByUuid",
+	"QueryConfigTarget", "FindByUuid", "RecommendHostsForVm", "ClusterEnterMaintenanceMode",
 }
 
 // install handles every call before the simulator does: it counts the call, checks privileges, and answers some calls itself.
@@ -69,6 +69,8 @@ func (v *vcenter) answers(method *simulator.Method) bool {
 		return v.tasks.find(method.This) != nil
 	case *types.Destroy_Task:
 		return v.inventory.host(method.This) != nil
+	case *types.PlaceVm:
+		return body.PlacementSpec.PlacementType == string(types.PlacementSpecPlacementTypeRelocate)
 	case *types.Rename_Task:
 		body.NewName = escaped(body.NewName)
 	case *types.ReconfigureComputeResource_Task:

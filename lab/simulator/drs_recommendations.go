@@ -35,8 +35,17 @@ func (d *drs) recommend(cluster *drsCluster, move drsMove) advice {
 		}
 	}
 	d.counter++
-	key, now := strconv.Itoa(d.counter), time.Now()
-	vm, target := vmReference(move.vm), d.cluster.Self
+	key, now, target := strconv.Itoa(d.counter), time.Now(), d.cluster.Self
+	return advice{move, types.ClusterRecommendation{
+		Key: key, Type: string(types.RecommendationTypeV1), Time: now, Rating: move.rating,
+		Reason: string(move.reason), ReasonText: reasonTexts[move.reason], Target: &target,
+		Action: []types.BaseClusterAction{migrationOf(cluster, move, key, now)},
+	}}
+}
+
+// migrationOf is a move as a recommendation shows it.
+func migrationOf(cluster *drsCluster, move drsMove, key string, now time.Time) *types.ClusterMigrationAction {
+	vm := vmReference(move.vm)
 	size, from, to := cluster.vms[move.vm], cluster.hosts[move.source], cluster.hosts[move.target]
 	migration := types.ClusterDrsMigration{
 		Key: key, Time: now, Vm: vm, Source: hostReference(move.source), Destination: hostReference(move.target),
@@ -46,13 +55,9 @@ func (d *drs) recommend(cluster *drsCluster, move drsMove) advice {
 	if from != nil {
 		migration.SourceCpuLoad, migration.SourceMemoryLoad = int32(from.cpuReported), int64(from.memReported*gib)
 	}
-	return advice{move, types.ClusterRecommendation{
-		Key: key, Type: string(types.RecommendationTypeV1), Time: now, Rating: move.rating,
-		Reason: string(move.reason), ReasonText: reasonTexts[move.reason], Target: &target,
-		Action: []types.BaseClusterAction{&types.ClusterMigrationAction{
-			ClusterAction: types.ClusterAction{Type: string(types.ActionTypeMigrationV1), Target: &vm}, DrsMigration: &migration,
-		}},
-	}}
+	return &types.ClusterMigrationAction{
+		ClusterAction: types.ClusterAction{Type: string(types.ActionTypeMigrationV1), Target: &vm}, DrsMigration: &migration,
+	}
 }
 
 // standing are the recommendations that are still valid. The model then counts them as made.

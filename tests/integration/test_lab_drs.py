@@ -153,6 +153,52 @@ def test_without_full_automation_drs_recommends(automation: str, tmp_path: Path)
         assert lab.on("esx-01") == {before[second.key]}
 
 
+def test_drs_says_where_a_vm_would_go_and_what_would_empty_a_host(tmp_path: Path) -> None:
+    """It asks the same questions as a move: a host that cannot take a VM is never proposed."""
+    rule = {"name": "not there", "kind": "vm_host", "vms": [VM(1)], "hosts": ["esx-01", "esx-03", "esx-04"]}
+    with drs_lab(tmp_path, drs="manual", rules=[rule], quarantine="esx-04") as lab, content_of(lab) as content:
+        cluster = cluster_of(content)
+        running, off = (find(content, vim.VirtualMachine, VM(number)) for number in (1, 4))
+        source = find(content, vim.HostSystem, "esx-01")
+        rated = {each.host.name: each.rating for each in cluster.RecommendHostsForVm(off, None)}
+        assert max(rated.values()) == 5
+        assert "esx-04" not in rated, "it is in quarantine"
+        with pytest.raises(vmodl.fault.InvalidArgument):
+            cluster.RecommendHostsForVm(running, cluster.resourcePool)
+
+        spec = vim.cluster.PlacementSpec(vm=running, relocateSpec=vim.vm.RelocateSpec(), placementType="relocate")
+        spec.hosts = [host for host in cluster.host if host != source]
+        [placed] = cluster.PlaceVm(spec).recommendations
+        assert placed.action[0].targetHost.name == "esx-03", "the rule forbids esx-02"
+        assert placed.action[0].relocateSpec.host == placed.action[0].targetHost
+        spec.hosts = [find(content, vim.HostSystem, "esx-02")]
+        refused = cluster.PlaceVm(spec)
+        assert refused.recommendations == []
+        [fault] = refused.drsFault.faultsByVm[0].fault
+        assert isinstance(fault, vim.fault.VmHostAffinityRuleViolation)
+
+        answer = cluster.ClusterEnterMaintenanceMode([source], [])
+        [recommended] = answer.recommendations
+        assert [type(action).__name__.rpartition(".")[2] for action in recommended.action] == [
+            "Action", "MigrationAction", "MigrationAction", "MigrationAction",
+        ]  # fmt: skip
+        assert {action.drsMigration.vm.name for action in recommended.action[1:]} == {VM(n) for n in (1, 2, 3)}
+        third = find(content, vim.HostSystem, "esx-03")
+        both = cluster.ClusterEnterMaintenanceMode([source, third], [])
+        assert [each.target for each in both.recommendations] == [source]
+        assert both.fault.faultsByVm[0].vm == running, "no other host is left for it"
+        assert lab.get("state")["hosts"]["esx-01"]["maintenance"] == "normal"
+        reconfigure(cluster, dasConfig=every_share_is_reserved())
+        assert cluster.ClusterEnterMaintenanceMode([source], []).recommendations == []
+
+
+def every_share_is_reserved() -> Any:
+    policy = vim.cluster.FailoverResourcesAdmissionControlPolicy(
+        cpuFailoverResourcesPercent=100, memoryFailoverResourcesPercent=100
+    )
+    return vim.cluster.DasConfigInfo(enabled=True, admissionControlEnabled=True, admissionControlPolicy=policy)
+
+
 def test_overrides_are_changed_by_those_who_may(tmp_path: Path) -> None:
     with drs_lab(tmp_path, drs="full", drs_overrides={VM(1): "manual"}) as lab, content_of(lab) as content:
         cluster = cluster_of(content)
