@@ -175,12 +175,19 @@ def test_a_journal_s_lines_follow_from_each_other_also_over_a_restart(tmp_path: 
     assert chain.head == hashlib.sha256(path.read_bytes().splitlines()[-1]).hexdigest()
 
 
-@given(line=st.integers(0, 5), change=st.sampled_from(["edit", "drop", "swap", "insert", "rewrite"]))
+@given(
+    line=st.integers(0, 5),
+    change=st.sampled_from(["edit", "drop", "swap", "insert", "rewrite", "zeros"]),
+    killed=st.booleans(),
+)
 def test_no_change_of_a_journal_goes_unnoticed(
-    line: int, change: str, tmp_path_factory: pytest.TempPathFactory
+    line: int, change: str, killed: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    """Also if its process was killed, so that nothing was kept of its end: only a last line can be torn."""
     path = tmp_path_factory.mktemp("chain") / "journal.jsonl"
     written(path, 7)
+    if killed:
+        (path.parent / HEAD).unlink()
     lines = path.read_bytes().splitlines(keepends=True)
     if change == "edit":
         lines[line] = lines[line].replace(b'"event": "', b'"event": "x')
@@ -190,13 +197,19 @@ def test_no_change_of_a_journal_goes_unnoticed(
         lines[line], lines[line + 1] = lines[line + 1], lines[line]
     elif change == "insert":
         lines.insert(line, lines[line])
+    elif change == "zeros":  # as a crash of a file system leaves them
+        lines[line] = b"\0" * len(lines[line])
     else:
         lines[line] = b"nonsense\n"
-    path.write_bytes(b"".join(lines))
+    changed = b"".join(lines)
+    path.write_bytes(changed)
     chain = read_journal(path)
     assert chain.broken_at is not None
     assert line + 1 <= chain.broken_at <= line + 2
     assert chain.why
+    with pytest.raises(JournalUnreadable):
+        Journal(path)
+    assert path.read_bytes() == changed
 
 
 def test_threads_write_one_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

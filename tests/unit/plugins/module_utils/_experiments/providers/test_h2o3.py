@@ -350,6 +350,7 @@ def test_wrong_credentials_are_named_so(serve: Serve) -> None:
     ("answer", "outcome"),
     [
         (head(length=1 << 21) + b" " * (1 << 21), "silent"),
+        pytest.param(head(length=75_001) + b"[" + b"[]," * 24_999 + b"[]]", "silent", id="many values"),
         (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "silent"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "invalid"),
         (head(length=50) + b"{", "silent"),

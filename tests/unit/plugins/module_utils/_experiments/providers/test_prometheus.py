@@ -146,6 +146,13 @@ def exporter(serve: Serve, page: str) -> str:
     return serve(answer)
 
 
+def test_a_page_that_takes_too_long_to_read_is_given_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert prometheus.PARSE_SECONDS < prometheus.DISCOVERY_SECONDS
+    monkeypatch.setattr(prometheus, "PARSE_SECONDS", -1.0)
+    url = exporter(serve, 's{pid="1"} {step}\ns{pid="2"} 2\n')
+    assert "its page takes longer than -1 s to read" in observed(settings("prometheus", url=url, metric="s")).detail
+
+
 def test_of_several_series_the_one_that_advances_is_watched(serve: Serve) -> None:
     page = 'steps_total{pid="1"} 900\nsteps_total{pid="2"} {step}\nsteps_total{pid="3"} 7\n'
     source = settings("prometheus", url=exporter(serve, page), metric="steps_total")
