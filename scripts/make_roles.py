@@ -71,7 +71,15 @@ def _represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 _Dumper.add_representer(str, _represent)
 # Limits that a maintenance request may state, and the role whose defaults apply to those it does not state, by its state.
-LIMITS = ("memory_headroom", "cpu_headroom", "exclude_hosts", "slots", "max_failures", "stall_budget")
+LIMITS = (
+    "memory_headroom",
+    "cpu_headroom",
+    "storage_headroom",
+    "exclude_hosts",
+    "slots",
+    "max_failures",
+    "stall_budget",
+)
 STATES = {"evacuated": "evacuate_host", "restored": "restore_host"}
 
 

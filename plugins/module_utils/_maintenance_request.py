@@ -14,8 +14,8 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -29,11 +29,20 @@ MAX_NESTED = 500  # brackets: the time to read YAML grows with the square of the
 # Python's $ also fits before a last line break; JavaScript's, in editors, knows no \Z. So the end is said so that both understand.
 _END = r"$(?!\n)"
 _NAME = rf"^[A-Za-z0-9][A-Za-z0-9 ._-]{{0,126}}{_END}"
+_PATH = rf"^[A-Za-z0-9/][A-Za-z0-9 ._/-]{{0,254}}{_END}"
 _TEXT = rf"^[^\x00-\x1f\x7f`<>|\\]{{1,300}}{_END}"
 _TIME = rf"^\d{{4}}-\d{{2}}-\d{{2}}T\d{{2}}:\d{{2}}(:\d{{2}})?Z{_END}"
 
 _ROLES = {"evacuated": "evacuate_host", "restored": "restore_host"}
-_PLANNING = frozenset({"memory_headroom", "cpu_headroom", "exclude_hosts"})  # the other limits are those of a run
+_PLANNING = frozenset(
+    {"memory_headroom", "cpu_headroom", "exclude_hosts", "storage_headroom"}
+)  # the others are those of a run
+_EVACUATION = frozenset(
+    {"exclude_hosts", "storage_headroom"}
+)  # VMs come home whichever hosts are excluded, and need no headroom
+_SCOPE = "compute"  # the default
+_MAPS = ("pool_map", "folder_map", "network_map")
+_TARGETS = ("scope", "datastore", "destination_cluster", *_MAPS)  # where an evacuation brings VMs and files
 
 
 def _name(description: str) -> dict[str, Any]:
@@ -42,6 +51,11 @@ def _name(description: str) -> dict[str, Any]:
 
 def _percentage(description: str) -> dict[str, Any]:
     return {"type": "integer", "minimum": 0, "maximum": 99, "description": description}
+
+
+def _map(description: str) -> dict[str, Any]:
+    names = {"type": "string", "pattern": _PATH}
+    return {"type": "object", "propertyNames": names, "additionalProperties": names, "description": description}
 
 
 # JSON Schema of a request; gitops/schema/maintenance-request-1.0.json is this, for editors and pipelines. It is Python
@@ -75,6 +89,25 @@ SCHEMA: dict[str, Any] = {
             "enum": ["same_preferred", "other_preferred", "same_only", "other_only", "any"],
             "description": "Fault-domain policy for targets. With fault_domain the policy is always other_only.",
         },
+        "scope": {
+            "enum": ["compute", "both"],
+            "description": "both: files move with their VM if the target does not mount their datastore, or if datastore asks "
+            "for another one. compute, the default: files stay. Moving files alone does not empty a host; use the playbook "
+            "migrate_vm for that.",
+        },
+        "datastore": _name(
+            "Name or MoID of the datastore or datastore cluster for files that move. It needs scope: both."
+        ),
+        "destination_cluster": {
+            "type": "string",
+            "pattern": _PATH,
+            "description": "Name, inventory path or MoID of the cluster to which the VMs of a host move.",
+        },
+        "pool_map": _map(
+            "Resource pool in destination_cluster by the pool that a VM leaves; paths, / is the root pool."
+        ),
+        "folder_map": _map("Folder by the folder that a VM leaves, for destination_cluster; paths."),
+        "network_map": _map("Network in destination_cluster by the network that a VM leaves."),
         "limits": {
             "type": "object",
             "additionalProperties": False,
@@ -98,6 +131,7 @@ SCHEMA: dict[str, Any] = {
                 },
                 "memory_headroom": _percentage("Percentage of a target's memory that stays free."),
                 "cpu_headroom": _percentage("Percentage of a target's CPU that stays free."),
+                "storage_headroom": _percentage("Percentage of a datastore that stays free if files move to it."),
                 "exclude_hosts": {
                     "type": "array",
                     "items": _name("Host."),
@@ -120,6 +154,34 @@ SCHEMA: dict[str, Any] = {
     "oneOf": [{"required": ["host"]}, {"required": ["fault_domain"]}],
     "dependentSchemas": {"fault_domain": {"properties": {"policy": {"const": "other_only"}}}},
 }
+
+# What a request must not have together, beyond its schema: the keys, when they are wrong, and what to do instead.
+_CONFLICTS: tuple[tuple[tuple[str, ...], Callable[[Mapping[str, Any]], bool], str, str], ...] = (
+    (
+        _TARGETS,
+        lambda request: request["state"] == "restored",
+        "a restore brings VMs and files to where they were recorded",
+        "Remove it",
+    ),
+    (
+        ("destination_cluster",),
+        lambda request: "fault_domain" in request,
+        "the VMs of a fault domain stay in its cluster",
+        "Request each host, or remove it",
+    ),
+    (
+        _MAPS,
+        lambda request: "destination_cluster" not in request,
+        "it needs destination_cluster",
+        "Add that, or remove it",
+    ),
+    (
+        ("datastore",),
+        lambda request: request.get("scope", _SCOPE) != "both",
+        "files move only with scope: both",
+        "Add that, or remove it",
+    ),
+)
 
 
 class RequestState(StrEnum):
@@ -153,6 +215,7 @@ class MaintenanceRequest:
     limits: Mapping[str, Any]
     requester: str
     reason: str = ""
+    targets: Mapping[str, Any] = field(default_factory=dict)  # the keys of ``_TARGETS`` that it states
 
     @property
     def subject(self) -> str:
@@ -177,11 +240,17 @@ class MaintenanceRequest:
             found["fault_domain_state"] = self.state
         if self.role == "evacuate_host":
             found["evacuate_host_policy"] = self.policy
+        found |= {f"{self.role}_{name}": value for name, value in self.targets.items()}
         for name, value in self.limits.items():
-            # VMs come home whichever hosts are excluded as targets.
-            if (self.role, name) != ("restore_host", "exclude_hosts"):
+            if self.role != "restore_host" or name not in _EVACUATION:
                 found[f"{self.role if name in _PLANNING else of_hosts}_{name}"] = value
         return found
+
+    @property
+    def destination(self) -> dict[str, Any]:
+        """Where VMs and files may go, with the defaults."""
+        empty = {name: {} if name in _MAPS else "" for name in _TARGETS}
+        return {**empty, "scope": _SCOPE, **self.targets}
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +305,7 @@ def parse_request(text: str, source: str) -> MaintenanceRequest:
         limits=document.get("limits", {}),
         requester=document["requester"],
         reason=document.get("reason", ""),
+        targets={key: document[key] for key in _TARGETS if key in document},
     )
 
 
@@ -382,6 +452,7 @@ def _validated(document: object, source: str) -> dict[str, Any]:
 
     error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(SCHEMA).iter_errors(document))
     if error is None and isinstance(document, dict):
+        _refuse_conflicts(document, source)
         return document
     if not isinstance(document, dict):
         raise _wrong(
@@ -392,3 +463,10 @@ def _validated(document: object, source: str) -> dict[str, Any]:
         raise _wrong(source, "", "it must have exactly one of host and fault_domain", "Remove one, or add one")
     hint = error.schema.get("description") if path and isinstance(error.schema, dict) else None
     raise _wrong(source, path, error.message[:200], hint or f"The keys are {', '.join(SCHEMA['properties'])}")
+
+
+def _refuse_conflicts(document: Mapping[str, Any], source: str) -> None:
+    for keys, wrong, why, remedy in _CONFLICTS:
+        key = next((key for key in keys if key in document), None)
+        if key is not None and wrong(document):
+            raise _wrong(source, key, why, remedy)

@@ -146,6 +146,30 @@ request:
       description: Fault-domain policy for targets.
       type: str
       sample: same_preferred
+    scope:
+      description: V(both) if files may move with their VMs, else V(compute).
+      type: str
+      sample: compute
+    datastore:
+      description: Datastore or datastore cluster for files that move, or empty.
+      type: str
+      sample: ""
+    destination_cluster:
+      description: Cluster to which the VMs move, or empty for their own.
+      type: str
+      sample: gpu-cluster
+    pool_map:
+      description: Resource pool there by the pool that a VM leaves.
+      type: dict
+      sample: {ml-training: training/gpu}
+    folder_map:
+      description: Folder there by the folder that a VM leaves.
+      type: dict
+      sample: {ml: ml/gpu}
+    network_map:
+      description: Network there by the network that a VM leaves.
+      type: dict
+      sample: {ml-network: ml-network-east}
     limits:
       description: Limits of the run. For a limit that is missing, the default of the role counts.
       type: dict
@@ -170,6 +194,10 @@ request:
           description: Percentage of a target's CPU that stays free.
           type: int
           sample: 8
+        storage_headroom:
+          description: Percentage of a datastore that stays free if files move to it.
+          type: int
+          sample: 10
         exclude_hosts:
           description: Hosts that must not become a target.
           type: list
@@ -350,6 +378,7 @@ def described(request: MaintenanceRequest) -> dict[str, Any]:
         "from": request.begins.isoformat(),
         "until": request.ends.isoformat(),
         "policy": request.policy,
+        **request.destination,
         "limits": dict(request.limits),
         "requester": request.requester,
         "reason": request.reason,

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -263,6 +264,40 @@ def test_a_fault_domain_leaves_by_a_request_and_comes_back(lab: Lab, tmp_path: P
     assert out.returncode == 0, out.stdout
     assert lab.where() == home
     assert {host["maintenance"] for host in lab.get("state")["hosts"].values()} == {"normal"}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("topology", "changes", "shown"),
+    [
+        ("storage", {"scope": "both", "datastore": "gold"}, r"`\[gold-[12]\]`"),
+        (
+            "sites",
+            {"destination_cluster": "GPU-cluster", "pool_map": {"batch": "/"}, "limits": {"storage_headroom": 20}},
+            r"- `ML-cpu-vm-02` moves to the cluster `GPU-cluster`, resource pool `/`",
+        ),
+    ],
+    ids=["files", "cluster"],
+)
+def test_a_request_moves_files_or_goes_to_another_cluster_and_comes_back(
+    tmp_path: Path, topology: str, changes: dict[str, Any], shown: str
+) -> None:
+    file = ROOT / "lab" / "topologies" / f"{topology}.yml"
+    with running_lab("--no-guests", "--time-scale", "0.02", "--topology", str(file)) as lab:
+        home = lab.get("state")["vms"]
+        for name, state in (("there", "evacuated"), ("back", "restored")):
+            path = tmp_path / f"{name}.yml"
+            path.write_text(request(state=state, **(changes if state == "evacuated" else {})))
+            for options in (("--check",), ()):
+                out = play("reconcile", lab, tmp_path / "state", *options, reconcile_request=str(path))
+                assert out.returncode == 0, out.stdout
+            if state == "evacuated":
+                assert re.search(shown, (tmp_path / "there.plan.md").read_text())
+                assert lab.on(HOST) == set()
+        for name, vm in lab.get("state")["vms"].items():
+            assert {k: vm[k] for k in ("host", "pool", "folder", "storage")} == {
+                k: home[name][k] for k in ("host", "pool", "folder", "storage")
+            }
 
 
 def test_what_may_not_run_gives_one_error_and_leaves_everything_alone(

@@ -21,12 +21,20 @@ ROLE = ROOT / "roles/reconcile"
 HOSTILE = "x` | [**Approved**](https://evil.example.com) <img src=x> @all"
 
 
-def comment(vm: str = "ML-1", host: str = "esx-05", domain: str = "us-west-2a", cluster: str = "ml") -> str:
+def comment(
+    vm: str = "ML-1", host: str = "esx-05", domain: str = "us-west-2a", cluster: str = "ml", datastore: str = "", place: str = ""
+) -> str:  # fmt: skip
     """The comment of a plan of one move, whose names are given."""
     move = {
         "number": 1, "vm_name": vm, "source_name": host, "source_fault_domain": domain, "target_name": host,
         "target_fault_domain": domain, "predicted_seconds": 9.7,
+        "parts": [{"source_name": "local", "target_name": datastore} for _part in range(2)] if datastore else [],
+        "place_after": None,
     }  # fmt: skip
+    if place:
+        plugs = [{"network_name": place}, {"network_name": "b"}]
+        around = {"cluster_name": place, "pool_name": place, "folder": "group-1", "folder_name": place, "plugs": plugs}
+        move["place_after"] = around
     refusals = [
         {"vm_name": vm, "blocking": blocking, "reasons": [{"check": "no_capacity_memory"}], "text": f"{vm} stays."}
         for blocking in (True, False)
@@ -34,6 +42,7 @@ def comment(vm: str = "ML-1", host: str = "esx-05", domain: str = "us-west-2a", 
     request = {
         "state": "evacuated", "subject": "host esx-05", "requester": "ops@example.com", "reason": "a fan",
         "from": "2026-11-02T22:00:00+00:00", "until": "2026-11-03T04:00:00+00:00",
+        "destination_cluster": place, "scope": "both" if datastore else "compute", "datastore": datastore,
     }  # fmt: skip
     plan = {"hosts": [host, "esx-06"], "moves": [move], "refusals": refusals, "plan_id": "0a1b"}
     plan["plan"] = {"drs": [{"why": f"DRS of cluster {cluster} is fully automated."}, {"why": ""}]}
@@ -48,11 +57,12 @@ def unquoted(text: str) -> str:
     return re.sub(r"`[^`\r\n]*`", "CODE", text)
 
 
-@pytest.mark.parametrize("name", ["vm", "host", "domain", "cluster"])
+@pytest.mark.parametrize("name", ["vm", "host", "domain", "cluster", "datastore", "place"])
 @pytest.mark.parametrize("end", ["", "\n", "\r", "\u2028"])
 def test_a_name_is_no_markup_in_a_plan(name: str, end: str) -> None:
-    hostile = comment(**{name: f"{HOSTILE}{end}## Approved"})
-    assert unquoted(hostile) == unquoted(comment())
+    usual = {"datastore": "gold", "place": "gpu"}
+    hostile = comment(**{**usual, name: f"{HOSTILE}{end}## Approved"})
+    assert unquoted(hostile) == unquoted(comment(**usual))
     assert "Approved" in hostile
 
 
@@ -63,6 +73,17 @@ def test_a_plan_says_from_where_to_where() -> None:
     assert "| 1 | `ML-1` | `esx-05` | `esx-05` | 10 s |\n" in comment(domain="")
     assert text.count("DRS") == 1
     assert "\n\n`DRS of cluster ml is fully automated.`\n" in text
+
+
+def test_a_plan_says_what_changes_beside_the_host() -> None:
+    text = comment(datastore="gold-1")
+    assert "| files | may move to `gold-1` |\n" in text
+    assert "| 1 | `ML-1` | `esx-05` `us-west-2a` `[local]` | `esx-05` `us-west-2a` `[gold-1]` | 10 s |\n" in text
+    assert "cluster" not in text.replace("DRS of cluster", "")
+    text = comment(place="gpu")
+    assert "| cluster | `gpu` |\n" in text
+    assert "| files |" not in text
+    assert "\n\n- `ML-1` moves to the cluster `gpu`, resource pool `gpu`, folder `gpu`, network `gpu`, `b`\n" in text
 
 
 @pytest.mark.parametrize(

@@ -50,22 +50,41 @@ def test_the_shipped_schema_is_the_one_that_is_applied() -> None:
     assert shipped == json.loads(json.dumps(SCHEMA))
 
 
-LIMITS = {"memory_headroom": 20, "exclude_hosts": ["esx-09"], "slots": 2}
+LIMITS = {"memory_headroom": 20, "exclude_hosts": ["esx-09"], "storage_headroom": 5, "slots": 2}
+FILES = {"scope": "both", "datastore": "gold-cluster"}
+ELSEWHERE = {
+    "destination_cluster": "/DC-east/host/gpu-cluster",
+    "pool_map": {"ml-training": "training/gpu"},
+    "folder_map": {"/": "ml/vision"},
+    "network_map": {"ml-network": "ml-network-east"},
+}
 
 
 @pytest.mark.parametrize(
     ("changes", "role", "variables"),
     [
         (
-            {"policy": "any", "limits": LIMITS},
+            {"policy": "any", "limits": LIMITS, **FILES, **ELSEWHERE},
             "evacuate_host",
             {
                 "evacuate_host_name": "esx-05",
                 "evacuate_host_approved": {"moves": []},
                 "evacuate_host_policy": "any",
                 "evacuate_host_memory_headroom": 20,
+                "evacuate_host_storage_headroom": 5,
                 "evacuate_host_exclude_hosts": ["esx-09"],
                 "evacuate_host_slots": 2,
+                **{f"evacuate_host_{name}": value for name, value in (FILES | ELSEWHERE).items()},
+            },
+        ),
+        (
+            {"host": None, "fault_domain": "us-west-2b", **FILES},
+            "fault_domain",
+            {
+                "fault_domain_name": "us-west-2b",
+                "fault_domain_state": "evacuated",
+                "fault_domain_approved": {"moves": []},
+                **{f"fault_domain_{name}": value for name, value in FILES.items()},
             },
         ),
         (
@@ -86,6 +105,7 @@ LIMITS = {"memory_headroom": 20, "exclude_hosts": ["esx-09"], "slots": 2}
                 "fault_domain_state": "restored",
                 "fault_domain_approved": {"moves": []},
                 "fault_domain_memory_headroom": 20,
+                "fault_domain_storage_headroom": 5,
                 "fault_domain_exclude_hosts": ["esx-09"],
                 "restore_host_slots": 2,
             },
@@ -149,6 +169,19 @@ def test_a_request_means_the_same_however_it_is_written() -> None:
         ({"limits": {"slots": 9}}, "request: limits.slots: 9 is greater than the maximum of 8"),
         ({"limits": {"slot": 4}}, "('slot' was unexpected)"),
         ({"requester": "see `reboot`"}, "Who requests the maintenance, in one line without markup."),
+        ({"scope": "storage"}, "request: scope: 'storage' is not one of ['compute', 'both']. both: files move"),
+        ({"scope": "storage"}, "Moving files alone does not empty a host; use the playbook migrate_vm for that."),
+        ({"datastore": "gold"}, "request: datastore: files move only with scope: both. Add that, or remove it."),
+        ({"datastore": "gold`x`", "scope": "both"}, "request: datastore: 'gold`x`' does not match"),
+        ({"network_map": {"a": "b"}}, "request: network_map: it needs destination_cluster. Add that, or remove it."),
+        ({**ELSEWHERE, "pool_map": {"a": 5}}, "request: pool_map.a: 5 is not of type 'string'"),
+        ({**ELSEWHERE, "pool_map": {"a|b": "c"}}, "request: pool_map: 'a|b' does not match"),
+        ({**ELSEWHERE, "destination_cluster": "a\n"}, "request: destination_cluster: 'a\\n' does not match"),
+        (
+            {"state": "restored", **FILES},
+            "request: scope: a restore brings VMs and files to where they were recorded. Remove it.",
+        ),
+        ({"state": "restored", "destination_cluster": "gpu"}, "request: destination_cluster: a restore brings VMs"),
         ({"hots": "esx-05"}, "The keys are version, state, host, fault_domain, window"),
     ],
 )
@@ -191,6 +224,12 @@ def test_no_text_is_more_than_refused(text: str) -> None:
 def test_a_fault_domain_is_left_whatever_policy_would_stay_in_it() -> None:
     domain = {k: v for k, v in GOOD.items() if k != "host"} | {"fault_domain": "us-west-2b", "policy": "same_only"}
     with pytest.raises(InvalidInput, match="policy: 'other_only' was expected"):
+        parse_request(yaml.safe_dump(domain), "request")
+
+
+def test_a_fault_domain_stays_in_its_cluster() -> None:
+    domain = {k: v for k, v in GOOD.items() if k != "host"} | {"fault_domain": "us-west-2b", **ELSEWHERE}
+    with pytest.raises(InvalidInput, match="destination_cluster: the VMs of a fault domain stay in its cluster"):
         parse_request(yaml.safe_dump(domain), "request")
 
 
