@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,9 +19,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_ent
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Checked,
     DrsOverride,
+    Estate,
     InventoryPlace,
     Network,
     Relocation,
+    VgpuProfile,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate, TaskUpdate
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.pair import VcenterPair
@@ -53,6 +56,10 @@ class Talkative(Site):
 
     def missing_to_move(self, vms: Iterable[str]) -> dict[str, tuple[str, ...]]:
         return {vm: ("Resource.HotMigrate",) for vm in vms if vm in self.closed}
+
+    def graphics(self, estate: Estate, profiles: Iterable[str]) -> Estate:
+        said = {"host-1": {name: VgpuProfile(4) for name in profiles}}
+        return replace(estate, vgpus={"vm-1": (*profiles, self.info.address)}, vgpu_profiles=said)
 
     def compatible(self, vms: Iterable[str], hosts: Iterable[str]) -> dict[tuple[str, str], Checked]:
         return {(vm, host): Checked((self.info.address,)) for vm in vms for host in hosts}
@@ -216,3 +223,11 @@ def test_devices_are_read_where_the_vm_is(sites: Sites) -> None:
     sites.near.vms["vm-3"] = machine(3)
     estate = pair.estate()
     assert pair.devices(estate, ["u3", "u99", "nobody"]).vms == estate.vms
+
+
+def test_gpus_are_read_on_both_sides(sites: Sites) -> None:
+    """A VM needs a free vGPU where it goes, and that may be in the other vCenter."""
+    pair = sites.pair()
+    known = pair.graphics(pair.estate(), ("grid_t4-4q",))
+    assert known.vgpus == {"u1": ("grid_t4-4q", "near"), "u99": ("grid_t4-4q", "far")}
+    assert known.vgpu_profiles.keys() == {"host-1", f"host-1@{THERE}"}
