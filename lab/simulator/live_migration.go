@@ -122,6 +122,7 @@ func (m *migration) follow() {
 			case !ok:
 				targetEvents, m.lonely = nil, true
 			case event.name == "RESUME":
+				m.readStop()
 				m.lose(false)
 				m.at, m.resumed = m.target, event.at
 			}
@@ -140,6 +141,16 @@ func (m *migration) follow() {
 		}
 	}
 	m.account()
+}
+
+// readStop reads the VM's stop at the source, which came before the VM resumed at the target and may be unread yet.
+func (m *migration) readStop() {
+	if !m.stopped.IsZero() {
+		return
+	}
+	if event, err := m.source.monitor.await("STOP", eventSeconds); err == nil {
+		m.stop(event.at)
+	}
 }
 
 // stop is the VM's stop at the source: from now on its packets are lost.

@@ -101,6 +101,14 @@ type migrationDouble struct {
 
 func doubledMigration(t *testing.T) *migrationDouble {
 	t.Helper()
+	d := preparedMigration(t)
+	go func() { d.follow(); close(d.followed) }()
+	return d
+}
+
+// preparedMigration has begun, and nobody follows it yet.
+func preparedMigration(t *testing.T) *migrationDouble {
+	t.Helper()
 	source, from := doubledMachine(t)
 	target, to := doubledMachine(t)
 	d := &migrationDouble{
@@ -123,7 +131,6 @@ func doubledMigration(t *testing.T) *migrationDouble {
 	if err := d.begin("socket"); err != nil {
 		t.Fatal(err)
 	}
-	go func() { d.follow(); close(d.followed) }()
 	return d
 }
 
@@ -133,6 +140,25 @@ func (d *migrationDouble) await(t *testing.T) {
 	case <-d.followed:
 	case <-time.After(20 * time.Second):
 		t.Fatal("the migration did not end")
+	}
+}
+
+// On a busy machine both events wait when somebody looks, and nobody knows which one is read first.
+func TestAStopThatIsReadLateStillBeginsTheFreeze(t *testing.T) {
+	for range 8 {
+		d, now := preparedMigration(t), time.Now()
+		d.to.event("RESUME", "", now.Add(-100*time.Millisecond))
+		d.from.event("STOP", "", now.Add(-500*time.Millisecond))
+		eventually(t, "the events do not come", func() bool {
+			return len(d.source.monitor.events) == 1 && len(d.target.monitor.events) == 1
+		})
+		d.follow()
+		if freeze := d.resumed.Sub(d.stopped); freeze.Round(time.Millisecond) != 400*time.Millisecond {
+			t.Fatalf("the freeze lasted %s, not 400 ms", freeze)
+		}
+		if len(d.losses) != 2 || !d.losses[0] || d.losses[1] {
+			t.Fatalf("packets were lost and taken again: %v", d.losses)
+		}
 	}
 }
 
