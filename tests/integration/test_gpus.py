@@ -111,6 +111,15 @@ def test_an_evacuation_plans_vgpus_and_moves_them_itself_while_drs_moves_the_oth
         assert "It is not known whether esx-03 has free vGPUs." in " ".join(hidden["lines"])
         lab.post("hide", object="esx-03", paths=["config.graphicsInfo"], fault="none")
 
+        lab.post("faults", vm=ON(3), times=1, fault="InsufficientGraphicsResourcesFault")
+        failed = run_module(
+            "vm_migrate", lab, plan=planned(run_module, lab, tmp_path)["plan"], on_failure="rollback", state_dir=str(tmp_path),
+            experiments={"enabled": False},
+        )  # fmt: skip
+        assert "has no free vGPU of the VM's profile. Free one of its GPUs" in failed["msg"]
+        back = [move for move in failed["moves"] if move["back"]]
+        assert [(move["target"], move["result"]) for move in back] == [("esx-01", "moved")], "its vGPU there is free"
+
         plan = planned(run_module, lab, tmp_path, drs="follow")
         (moving,) = [move for move in plan["moves"] if move["vgpus"]]
         (left,) = {ON(1), ON(2)} - {moving["vm_name"]}

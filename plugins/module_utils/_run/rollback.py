@@ -17,6 +17,7 @@ from types import MappingProxyType
 from .._plan.model import Plan, PlanRequest, Policy, StorageRequest
 from .._plan.planner import make_plan
 from .._vsphere.estate import Estate
+from .._vsphere.faults import advice_on
 from .._vsphere.home_attribute import Home
 from .events import (
     HomeCleared,
@@ -117,7 +118,9 @@ def account_of(
 
 def _reason(record: MoveRecord) -> str:
     result = str(record.result or MoveResult.NOT_STARTED).replace("_", " ")
-    return f"{result}: {record.fault}" if record.fault else result
+    advice = advice_on(record.fault)
+    fault = f"{record.fault}, {advice}" if advice else record.fault
+    return f"{result}: {fault}" if fault else result
 
 
 def home_after(home: Home, record: MoveRecord) -> Home | None:
