@@ -171,17 +171,7 @@ func (a *access) refusal(user string, method *simulator.Method) types.BaseMethod
 	if _, known := required[method.Name]; restricted && !known {
 		return nil
 	}
-	var missing []types.NoPermissionEntityPrivileges
-	for _, need := range a.needs(method) {
-		a.note(user, need.privilege)
-		if !a.granted(user, need.on, need.privilege) {
-			missing = append(missing, types.NoPermissionEntityPrivileges{Entity: need.on, PrivilegeIds: []string{need.privilege}})
-		}
-	}
-	if missing == nil {
-		return nil
-	}
-	return lacking(missing...)
+	return a.missing(user, a.needs(method), func(ref types.ManagedObjectReference) types.ManagedObjectReference { return ref })
 }
 
 // lacking is the fault of missing privileges. Since vSphere 8 it lists all of them, and privilegeId is not set.
@@ -189,17 +179,21 @@ func lacking(missing ...types.NoPermissionEntityPrivileges) types.BaseMethodFaul
 	return &types.NoPermission{MissingPrivileges: missing}
 }
 
-// missing are the faults of privileges that a user of another vCenter lacks here.
-func (a *access) missing(user string, needs []need) []types.BaseMethodFault {
-	var found []types.BaseMethodFault
+// missing is the fault of the privileges that a user lacks; nil if there are none. The fault names each object as seen says.
+func (a *access) missing(
+	user string, needs []need, seen func(types.ManagedObjectReference) types.ManagedObjectReference,
+) types.BaseMethodFault {
+	var missing []types.NoPermissionEntityPrivileges
 	for _, need := range needs {
 		a.note(user, need.privilege)
 		if !a.granted(user, need.on, need.privilege) {
-			object := a.inventory.abroad(need.on)
-			found = append(found, lacking(types.NoPermissionEntityPrivileges{Entity: object, PrivilegeIds: []string{need.privilege}}))
+			missing = append(missing, types.NoPermissionEntityPrivileges{Entity: seen(need.on), PrivilegeIds: []string{need.privilege}})
 		}
 	}
-	return found
+	if missing == nil {
+		return nil
+	}
+	return lacking(missing...)
 }
 
 func (a *access) note(user, privilege string) {

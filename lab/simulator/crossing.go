@@ -118,7 +118,10 @@ func (m *moves) across(vm *simulator.VirtualMachine, spec types.VirtualMachineRe
 	plan := relocation{
 		vm: vm, source: m.inventory.host(*vm.Runtime.Host), to: to, from: from, wanted: wanted, cross: &crossing{there: there, user: user},
 	}
-	return plan, far.missingPrivileges(plan, spec)
+	if fault := far.missingPrivileges(plan, spec); fault != nil {
+		return plan, []types.BaseMethodFault{fault}
+	}
+	return plan, nil
 }
 
 // local is the specification with the references as this vCenter knows them: clients say to which vCenter they belong.
@@ -168,9 +171,9 @@ func (m *moves) landing(spec types.VirtualMachineRelocateSpec) (*destination, ty
 	return to, m.checkDatastores(spec, datacenter)
 }
 
-// missingPrivileges are the faults of what the user of the other vCenter may not do here. The privileges on host, pool and
+// missingPrivileges is the fault of what the user of the other vCenter may not do here. The privileges on host, pool and
 // datastore are those of a relocation; that on the folder is in the reference of RelocateVM_Task.
-func (m *moves) missingPrivileges(plan relocation, spec types.VirtualMachineRelocateSpec) []types.BaseMethodFault {
+func (m *moves) missingPrivileges(plan relocation, spec types.VirtualMachineRelocateSpec) types.BaseMethodFault {
 	needs := []need{
 		{plan.to.host.Self, "Resource.AssignVMToPool"}, {plan.to.pool.Self, "Resource.AssignVMToPool"},
 		{plan.to.folder.Self, "VirtualMachine.Inventory.Register"}, {*spec.Datastore, "Datastore.AllocateSpace"},
@@ -183,7 +186,7 @@ func (m *moves) missingPrivileges(plan relocation, spec types.VirtualMachineRelo
 			needs = append(needs, need{network.Self, "Network.Assign"})
 		}
 	}
-	return m.vcenter.access.missing(plan.cross.user, needs)
+	return m.vcenter.access.missing(plan.cross.user, needs, m.inventory.abroad)
 }
 
 // crossingObstacles prevent a move between vCenters whatever the VM and the hosts are.

@@ -245,6 +245,11 @@ func TestTheUserOfTheOtherVCenterNeedsPrivilegesThere(t *testing.T) {
 		}
 		refused(t, here, there, spec, "NoPermission")
 	}
+	there.allow(t, []string{"System.View", "Resource.AssignVMToPool", "Network.Assign"})
+	errors := here.moves.checked(here.inventory.findVM("west-vm").Self, spec).Error
+	if len(errors) != 1 || len(errors[0].Fault.(*types.NoPermission).MissingPrivileges) != 2 {
+		t.Errorf("without two privileges the check finds %v", names(errors))
+	}
 	there.allow(t, append([]string{"System.View"}, needed...))
 	if fault := here.ended(t, here.cross(t, "west-vm", spec)); fault != "" {
 		t.Errorf("with all privileges the move ends with %s", fault)
