@@ -39,6 +39,7 @@ BEGIN = f"      # {MADE} {FROM}.\n"
 END = "      # End of what is made.\n"
 BY_HAND = "<!-- What follows is written by hand. -->\n"
 WIDTH = 120
+MAX_LINE = 180  # of YAML
 # Roles with runs: the purpose of the runs, and how the subject of a message begins.
 RUNS = {
     "evacuate_host": ("evacuate", "Evacuation of"),
@@ -270,9 +271,10 @@ def way_home() -> str:
         both = {"evacuate_host", "restore_host"} <= set(option["roles"]) and not name.startswith(SITE)
         if both and option.get("round_trip", True) and "restore_host" not in option.get("except", {}):
             there, back = f"evacuate_host_{name}", f"restore_host_{name}"
-            lines.append(
-                f"{back}: \"{{{{ __way_home.{back} | default(none) | liveml.vsphere.option('{back}', {there}) }}}}\""
-            )
+            line = f"{back}: \"{{{{ __way_home.{back} | default(none) | liveml.vsphere.option('{back}', {there}) }}}}\""
+            if len(line) > MAX_LINE:
+                line = f"{back}: >-\n  {{{{ __way_home.{back} | default(none)\n  | liveml.vsphere.option('{back}', {there}) }}}}"
+            lines.append(line)
     return "\n".join(lines) + "\n"
 
 

@@ -19,7 +19,11 @@ from typing import Any, Self
 from unittest.mock import patch
 from urllib.parse import quote
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC, EXPERIMENT_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import (
+    CONNECTION_SPEC,
+    EXPERIMENT_OPTIONS,
+    OTHER_VCENTER_OPTIONS,
+)
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._variables import options_of
 
 from tests.labs import ROOT
@@ -67,6 +71,7 @@ SHAPES: Mapping[str, Options | None] = {
     "_notify": role_options("notify")["notify_hooks"]["options"],
     "hooks": role_options("notify")["notify_hooks"]["options"],
     "_evidence_upload": role_options("publish_evidence")["publish_evidence_to"]["options"],
+    "_destination_vcenter": OTHER_VCENTER_OPTIONS,
     "_approved": None,
     "_artifact": None,
     "_fault_domains": None,

@@ -16,8 +16,10 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.similar import similar_names
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import (
+    DESTINATION_VCENTER_SPEC,
     EXPERIMENT_OPTIONS,
     EXPERIMENT_SPEC,
+    OTHER_VCENTER_OPTIONS,
     SOURCE_OPTIONS,
 )
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import begin_if_playbook
@@ -63,7 +65,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if not wrong:
             given = self._values(variables, ours)
             wrong = infinite_variables(given, ours, NUMBERS)
-            wrong = wrong or [each for name in given for each in complaints_about_experiments(name, given[name])]
+            wrong = wrong or [
+                each
+                for name in given
+                for find in (complaints_about_experiments, complaints_about_login)
+                for each in find(name, given[name])
+            ]
         if wrong:
             return {**result, "failed": True, "msg": " ".join([*dict.fromkeys(wrong), "Nothing was done."])}
         return {**result, "changed": False}
@@ -90,16 +97,28 @@ def complaints_about_experiments(variable: str, given: Any) -> list[str]:
         for source in (sources if isinstance(sources, list) else [])
         if isinstance(source, Mapping)
     ]
-    unknown = [
-        f"{place}.{key} is not an option.{question_about(str(key), options)}"
-        for place, written, options in places
-        for key in written
-        if key not in options
+    unknown = [each for place in places for each in unknown_keys(*place)]
+    return unknown or _invalid(variable, given, {**EXPERIMENT_SPEC["experiments"], "apply_defaults": False})
+
+
+def complaints_about_login(variable: str, given: Any) -> list[str]:
+    """Sentences about a variable that the modules get as ``destination_vcenter``; none for other variables."""
+    if not has_keys_of(variable, "destination_vcenter") or not isinstance(given, Mapping) or not given:
+        return []
+    unknown = unknown_keys(variable, given, OTHER_VCENTER_OPTIONS)
+    return unknown or _invalid(variable, given, DESTINATION_VCENTER_SPEC["destination_vcenter"])
+
+
+def unknown_keys(place: str, written: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
+    """One sentence for each key of a mapping that is not an option."""
+    return [
+        f"{place}.{key} is not an option.{question_about(str(key), options)}" for key in written if key not in options
     ]
-    if unknown:
-        return unknown
-    spec = {variable: {**EXPERIMENT_SPEC["experiments"], "apply_defaults": False}}
-    result = ArgumentSpecValidator(spec).validate({variable: given})
+
+
+def _invalid(variable: str, given: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:
+    """What Ansible finds wrong with the values."""
+    result = ArgumentSpecValidator({variable: spec}).validate({variable: given})
     wrong = [remove_values(each, result._no_log_values) for each in result.error_messages]
     return [f"{each}." if variable in each else f"{variable}: {each}." for each in wrong]
 

@@ -17,6 +17,7 @@ description:
   - A home is stored in the VM's custom attribute C(liveml_home). If the user may not set it, the home is only in the journal of the run.
 extends_documentation_fragment:
   - liveml.vsphere.connection
+  - liveml.vsphere.destination_vcenter
   - liveml.vsphere.attributes
 options:
   host:
@@ -37,7 +38,7 @@ options:
       - Outcomes whose homes O(state=absent) clears. See RV(placements[].outcome).
     type: list
     elements: str
-    choices: [home, away, moved_by_person, home_unhealthy, gone]
+    choices: [home, away, moved_by_person, home_unhealthy, gone, other_vcenter]
     default: [home]
   state_dir:
     description:
@@ -115,8 +116,14 @@ placements:
         - V(moved_by_person) means that it was moved after its evacuation. A restore leaves it where it is.
         - V(home_unhealthy) means that its home is in maintenance mode, disconnected or gone.
         - V(gone) means that the VM no longer exists.
+        - V(other_vcenter) means that the VM was moved to another vCenter, or that its home is in one, which the logins do not show. Set
+          O(destination_vcenter).
       type: str
       sample: away
+    vcenter:
+      description: Address of the other vCenter, if the VM was moved to another one than that of its home, else empty.
+      type: str
+      sample: ""
     run_id:
       description: ID of the run that recorded the home.
       type: str
@@ -130,7 +137,10 @@ placements:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import (
+    DESTINATION_VCENTER_SPEC,
+    STATE_DIR_SPEC,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import Placement, placements
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
@@ -139,22 +149,24 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import r
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import refuse_unreadable, runs_of, state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.pair import AnyVcenter
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.qualified import part_of
 
-OUTCOMES = ["home", "away", "moved_by_person", "home_unhealthy", "gone"]
+OUTCOMES = ["home", "away", "moved_by_person", "home_unhealthy", "gone", "other_vcenter"]
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
+    **DESTINATION_VCENTER_SPEC,
     "host": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "outcomes": {"type": "list", "elements": "str", "choices": OUTCOMES, "default": ["home"]},
 }
 
 
-def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
+def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     """Read the homes, and clear those that the options select."""
     params = module.params
     estate = vcenter.estate()
-    host = find_host(estate, params["host"]) if params["host"] is not None else None
+    host = find_host(part_of(estate, second=False), params["host"]) if params["host"] is not None else None
     uuid = estate.vcenter.instance_uuid
     state = state_to_read(params["state_dir"])
     if host is not None:
@@ -186,7 +198,7 @@ def may_clear(vm: VmState | None) -> bool:
     return vm is None or vm.moving_task is None
 
 
-def clear_attribute(vm: VmState | None, vcenter: VcenterSession) -> bool:
+def clear_attribute(vm: VmState | None, vcenter: AnyVcenter) -> bool:
     """Clear the VM's home attribute if it has one. Returns whether the VM is now without a home attribute."""
     return vm is None or not vm.attributes.get(ATTRIBUTE) or vcenter.clear_home(vm.moid)
 
@@ -200,6 +212,7 @@ def result_for(placement: Placement) -> dict[str, str]:
         "target": placement.home.target_name,
         "host": placement.host_name,
         "outcome": placement.outcome,
+        "vcenter": placement.vcenter,
         "run_id": placement.home.run_id,
         "text": placement.sentence,
     }

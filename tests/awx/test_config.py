@@ -44,6 +44,7 @@ TYPES = {"str": "text", "int": "integer", "float": "float", "bool": "multiplecho
 UNASKED = {
     "folder_map",
     "network_map",
+    "destination_vcenter",  # a login: a credential of AWX gives it
     "pool_map",  # mappings, which a survey cannot ask for
     "state_dir",
     "metrics_path",

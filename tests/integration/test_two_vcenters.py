@@ -72,7 +72,7 @@ def test_a_host_is_evacuated_into_the_cloud_and_its_vms_come_home(
     assert [each["text"] for each in plan["refusals"]] == []
     assert plan["plan"]["checks"] == {"checked": 2, "unchecked": 0, "why_unchecked": "", "warnings": []}
     shown = next(line for line in plan["lines"] if line.startswith("ML-cpu-vm-01"))
-    here, there = site.answer["vcenter"]["host"], cloud.answer["vcenter"]["host"]
+    here, there = (f"{lab.answer['vcenter']['host']}:{lab.answer['vcenter']['port']}" for lab in (site, cloud))
     assert shown.startswith(f"ML-cpu-vm-01: esx-01 [vsanDatastore] in vCenter {here} → esx-c")
     assert f" [WorkloadDatastore] in vCenter {there} (cluster Cluster-1, resource pool Compute-ResourcePool" in shown
     assert places(site, cloud) == before

@@ -43,6 +43,7 @@ MAY_IMPORT = {
         "_run.state",
         "_run.store",
         "_experiments",
+        "_vsphere.estate",
         "_vsphere.guest",
     ),
     "_display": ("_core", "_experiments.model", "_run.events", "_run.model", "_run.overview"),

@@ -15,7 +15,7 @@ from .._core.wording import plural
 Row = Mapping[str, Any]
 _HEAD = ("host", "fault domain", "state", "CPU", "memory", "VMs", "experiments")
 _STATES = {"normal": "in service", "entering": "fenced", "in": "in maintenance mode"}
-_HOME, _AWAY, _UNHEALTHY = "home", "away", "home_unhealthy"  # outcomes of a placement
+_HOME, _AWAY, _UNHEALTHY, _ABROAD = "home", "away", "home_unhealthy", "other_vcenter"  # outcomes of a placement
 
 
 def status_lines(
@@ -74,8 +74,19 @@ def _homes(placements: Sequence[Row], hosts: Sequence[Row]) -> Iterator[str]:
         waiting = [row["vm"] for row in away if row["home"] == home and row["outcome"] in outcomes]
         if waiting:
             yield f"Away from {home}: {', '.join(waiting)}."
-            yield f"  Bring them home: ansible-playbook liveml.vsphere.restore_host -e restore_host_name={home}"
-        yield from (row["text"] for row in away if row["home"] == home and row["outcome"] not in outcomes)
+            yield _way_home(home, [row for row in away if row["home"] == home and row["outcome"] in outcomes])
+        rest = [row for row in away if row["home"] == home and row["outcome"] not in outcomes]
+        yield from (row["text"] for row in rest)
+        abroad = [row for row in rest if row["outcome"] == _ABROAD]
+        if abroad:
+            yield _way_home(home, abroad)
+
+
+def _way_home(home: str, rows: Iterable[Row]) -> str:
+    """The command that brings VMs home, and which logins it needs."""
+    others = sorted({vcenter for row in rows if (vcenter := row.get("vcenter"))})
+    logins = f", with the login of {' or '.join(others)} in restore_host_destination_vcenter" if others else ""
+    return f"  Bring them home: ansible-playbook liveml.vsphere.restore_host -e restore_host_name={home}{logins}"
 
 
 def _run(run: Row) -> Iterator[str]:

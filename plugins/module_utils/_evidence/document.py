@@ -33,6 +33,7 @@ from .._run.events import (
     WindowOpened,
     experiment_to_json,
 )
+from .._vsphere.estate import VcenterInfo
 from . import model
 from .experiments import Key, experiments_found, experiments_of
 from .moves import moves_of
@@ -65,12 +66,9 @@ def evidence_of(
             "run_id": start.run_id,
             "journal": {**integrity},
             "plan_id": plans[-1],
-            "vcenter": {
-                "name": start.vcenter.name,
-                "simulated": start.vcenter.simulated,
-                "version": start.vcenter.version,
-                "product": start.vcenter.product or None,
-            },
+            "vcenter": _vcenter(start.vcenter),
+            "second_vcenter": None if start.second is None else _vcenter(start.second),
+            "notes": list(start.notes),
             "run": _run(start, begin.at, entries),
             "fence": _fence(entries),
             "moves": moves,
@@ -83,6 +81,16 @@ def evidence_of(
     )
     statements = [statement(e, shared_names(record)) for e in record["experiments"]]
     return {**record, **summary_of(record, statements)}
+
+
+def _vcenter(info: VcenterInfo) -> model.Vcenter:
+    return {
+        "name": info.name,
+        "simulated": info.simulated,
+        "version": info.version,
+        "product": info.product or None,
+        "address": info.address or None,
+    }
 
 
 def _run(start: RunStarted, started: str, entries: Sequence[Entry]) -> model.Run:

@@ -34,12 +34,13 @@ class Integrity(TypedDict):
 
 
 class Vcenter(TypedDict):
-    """The vCenter of the run."""
+    """A vCenter of the run. ``address`` is the name or address under which it was reached."""
 
     name: str
     simulated: bool
     version: str | None
     product: str | None
+    address: NotRequired[str | None]
 
 
 class Run(TypedDict):
@@ -138,6 +139,8 @@ class Move(VmName, MoveEnds):
     predicted_stun: NotRequired[
         float | None
     ]  # seconds for which they make the VM stand still, at most; None if unknown
+    source_vcenter: NotRequired[str]  # address, "" in a run over one vCenter
+    target_vcenter: NotRequired[str]
 
 
 class Stall(TypedDict):
@@ -333,6 +336,8 @@ class Record(TypedDict):
     journal: Integrity
     plan_id: str
     vcenter: Vcenter
+    second_vcenter: NotRequired[Vcenter | None]  # of a run over two
+    notes: NotRequired[list[str]]  # what the plan says about moves between them
     run: Run
     fence: str | None
     moves: list[Move]

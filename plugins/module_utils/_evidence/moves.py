@@ -123,6 +123,8 @@ def _new_move(
         "storage": _storage(event),
         "vgpus": list(event.vgpus),
         "predicted_stun": event.predicted_stun,
+        "source_vcenter": event.source.vcenter,
+        "target_vcenter": event.target.vcenter,
     }
 
 
@@ -151,6 +153,7 @@ def _replan(move: model.Move, event: MovePlanned) -> None:
     move["vgpus"], move["predicted_stun"] = list(event.vgpus), event.predicted_stun
     move["source"], move["source_fault_domain"] = event.source.name, event.source.fault_domain
     move["target"], move["target_fault_domain"] = event.target.name, event.target.fault_domain
+    move["source_vcenter"], move["target_vcenter"] = event.source.vcenter, event.target.vcenter
 
 
 def _apply(move: model.Move, event: MoveEvent, at: str) -> None:
@@ -163,7 +166,7 @@ def _apply(move: model.Move, event: MoveEvent, at: str) -> None:
             what = f"{error.fault}: {error.message}" if error else None
             # Somebody else may have moved the VM to another target.
             move["target"], move["target_fault_domain"] = event.target.name, event.target.fault_domain
-            move["storage"] = _storage(event)
+            move["storage"], move["target_vcenter"] = _storage(event), event.target.vcenter
             move.update(
                 {"finished": at, "result": str(event.result), "host": event.host, "error": what, "by": event.by}
             )

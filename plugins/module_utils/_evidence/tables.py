@@ -139,9 +139,10 @@ def owners_table(evidence: Evidence) -> Table | None:
     return Table("owners", "Verdicts by owner", ("Owner", "Experiments", "Verdicts", "Longest stall"), rows)
 
 
-def _note(domain: str | None, datastores: Iterable[str]) -> str:
-    """What is said beside a host: its fault domain, and the datastores from or to which files moved."""
-    return ", ".join([*filter(None, [domain]), *dict.fromkeys(datastores)])
+def _note(domain: str | None, datastores: Iterable[str], vcenter: str) -> str:
+    """What is said beside a host: fault domain, the datastores from or to which files moved, and vCenter if the run is over two."""
+    there = f"vCenter {vcenter}" if vcenter else None
+    return ", ".join([*filter(None, [domain]), *dict.fromkeys(datastores), *filter(None, [there])])
 
 
 def moves_table(evidence: Evidence) -> Table:
@@ -150,10 +151,17 @@ def moves_table(evidence: Evidence) -> Table:
     rows = tuple(
         (
             Cell(f"{display_name(m['vm'], m['moid'], shared)}{' (back)' if m['back'] else ''}"),
-            Cell(m["source"], note=_note(m["source_fault_domain"], (p["source"] for p in m.get("storage", ())))),
+            Cell(
+                m["source"],
+                note=_note(
+                    m["source_fault_domain"], (p["source"] for p in m.get("storage", ())), m.get("source_vcenter", "")
+                ),
+            ),
             Cell(
                 m["target"] or "not known",
-                note=_note(m["target_fault_domain"], (p["target"] for p in m.get("storage", ()))),
+                note=_note(
+                    m["target_fault_domain"], (p["target"] for p in m.get("storage", ())), m.get("target_vcenter", "")
+                ),
             ),
             Cell(_result(m), note=m["error"] or "", tone=_TONES.get(m["result"], "open" if is_open(m) else "bad")),
             Cell(after(origin, m["started"]), number=True),
@@ -354,6 +362,7 @@ def environment_facts(evidence: Evidence) -> list[tuple[str, str]]:
     return [
         ("vCenter", f"{vcenter['name']}{', simulated' if vcenter['simulated'] else ''}"),
         ("vCenter version", vcenter["version"] or "not known"),
+        *_second_facts(evidence),
         ("Moved by", vcenter["product"] or "not known"),
         ("Collection", f"liveml.vsphere {run['collection'] or '(version not known)'}"),
         ("Purpose", f"{run['purpose']}{' ' + run['host'] if run['host'] else ''}"),
@@ -364,6 +373,20 @@ def environment_facts(evidence: Evidence) -> list[tuple[str, str]]:
         *(_plan_facts(evidence) if run["purpose"] != "witness" else _window_facts(run.get("window"))),
         ("Stall budget", seconds(run["stall_budget"])),
         ("Fence (maintenance mode)", evidence["fence"] or "not recorded"),
+    ]
+
+
+def _second_facts(evidence: Evidence) -> list[tuple[str, str]]:
+    """The other vCenter of a run over two, and what the plan says about moves between them."""
+    second = evidence.get("second_vcenter")
+    if second is None:
+        return []
+    address, version = second.get("address") or second["name"], second["version"] or "not known"
+    notes = [("Between the vCenters", note) for note in evidence.get("notes", ())]
+    return [
+        ("Address", evidence["vcenter"].get("address") or "not known"),
+        ("Other vCenter", f"{address}, {version}"),
+        *notes,
     ]
 
 

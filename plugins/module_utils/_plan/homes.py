@@ -161,7 +161,8 @@ class Placement:
     """A VM with a recorded home. ``outcome``: home, away, moved_by_person, home_unhealthy, gone or other_vcenter.
 
     ``vm`` is the VM's MoID now; ``home.vm`` is the one under which the home was recorded. ``unhealthy`` says what is wrong with
-    the home. ``superseded`` is the name of another home that an older run recorded, usually on another controller.
+    the home. ``superseded`` is the name of another home that an older run recorded, usually on another controller. ``vcenter`` is the
+    address of the other vCenter, if the VM and its home are not in the same one.
     """
 
     vm: str
@@ -171,6 +172,7 @@ class Placement:
     outcome: str
     unhealthy: str = ""
     superseded: str = ""
+    vcenter: str = ""
 
     @property
     def sentence(self) -> str:
@@ -191,18 +193,13 @@ class Placement:
             "other_vcenter": self._abroad(where),
         }[self.outcome]
 
-    @property
-    def other_vcenter(self) -> str:
-        """The address of the vCenter that is not in the estate, and has the VM or its home; "" if there is none."""
-        if self.outcome != "other_vcenter":
-            return ""
-        return (self.home.home_vcenter if self.host_name else self.home.target_vcenter) or "another vCenter"
-
     def _abroad(self, where: str) -> str:
         if self.host_name:
-            return f"{where}. Its home {self.home.host_name} is in vCenter {self.other_vcenter}, which this login does not show."
+            return (
+                f"{where}. Its home {self.home.host_name} is in vCenter {self.vcenter}, which this login does not show."
+            )
         return (
-            f"{self.vm_name} was moved to {self.home.target_name} in vCenter {self.other_vcenter}. This login does not show whether "
+            f"{self.vm_name} was moved to {self.home.target_name} in vCenter {self.vcenter}. This login does not show whether "
             "it is still there."
         )
 
@@ -210,7 +207,8 @@ class Placement:
         if self.home.files and self.host_name == self.home.host_name:
             names = ", ".join(dict.fromkeys(file.home_name for file in self.home.files))
             return f"{where}, its home, but its files are away from {names}."
-        return f"{where}, away from its home {self.home.host_name}."
+        there = f" in vCenter {self.vcenter}" if self.vcenter else ""
+        return f"{where}{there}, away from its home {self.home.host_name}."
 
 
 def nobody(_vm: str, _host: str) -> str:
@@ -246,8 +244,17 @@ def placements(
         name = vm.name if vm is not None else home.vm_name or moid
         outcome = _outcome(estate, vm, home, mover)
         wrong = _wrong_with(estate.hosts.get(home.host))
-        found.append(Placement(moid, name, home, place.name if place else "", outcome, wrong, superseded.get(moid, "")))
+        there = _vcenter_of(home, place, outcome)
+        older = superseded.get(moid, "")
+        found.append(Placement(moid, name, home, place.name if place else "", outcome, wrong, older, there))
     return tuple(sorted(found, key=lambda placement: (placement.vm_name, placement.vm)))
+
+
+def _vcenter_of(home: Home, place: HostState | None, outcome: str) -> str:
+    """The address of the vCenter that has the VM or, if the estate does not show it, its home; "" if it is the same one."""
+    if outcome == "other_vcenter":
+        return (home.home_vcenter if place else home.target_vcenter) or "another vCenter"
+    return place.vcenter if place is not None and crosses(place.moid, home.host) else ""
 
 
 def without_home_host(estate: Estate, found: Iterable[Placement], cluster: str) -> tuple[Placement, ...]:

@@ -22,6 +22,7 @@ from .._plan.codec import place_text
 from .._plan.model import DrsDecision, DrsHandling, Move, PartMove, Reason, Refusal
 from .._vsphere.estate import Automation, DrsOverride, InventoryPlace, VcenterInfo
 from .._vsphere.home_attribute import HomeFile
+from .._vsphere.qualified import crosses
 from .model import Ended, MoveResult, Purpose
 
 FORMAT = 1  # of journals; RunStarted names it
@@ -548,7 +549,7 @@ class MoveFinished(MoveEvent):
     @property
     def target_text(self) -> str:
         """Where the move leads, with the datastores if files move."""
-        vcenter = self.target.vcenter if self.source.vcenter != self.target.vcenter else ""
+        vcenter = self.target.vcenter if crosses(self.source.moid, self.target.moid) else ""
         return place_text(self.target.name, (part.target_name for part in self.parts), vcenter)
 
     @classmethod

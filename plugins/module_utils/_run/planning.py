@@ -82,7 +82,7 @@ def request_of(
         }
         vms = tuple(destinations)
         places = {p.vm: p.home.place for _host, p in found if p.vm in destinations and p.home.place is not None}
-        away = tuple(Away(p.vm, p.vm_name, p.other_vcenter) for _host, p in found if p.outcome == "other_vcenter")
+        away = tuple(Away(p.vm, p.vm_name, p.vcenter) for _host, p in found if p.outcome == "other_vcenter")
     else:
         places, away = {}, ()
         vms = selection(params, estate, hosts)

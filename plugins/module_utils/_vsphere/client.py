@@ -22,6 +22,7 @@ from xml.parsers.expat import ExpatError
 
 from .._core.errors import CallFailed, ConnectError, LoginRefused, PermissionMissing
 from .._core.untrusted import text
+from .address import HTTPS_PORT
 
 PYVMOMI_ERROR: str | None = None
 
@@ -108,8 +109,9 @@ class Client:
 
     @property
     def address(self) -> str:
-        """The name or address of the server."""
-        return self._connection.host
+        """The name or address of the server, with its port if that is not the usual one."""
+        server = self._connection
+        return server.host if server.port == HTTPS_PORT else f"{server.host_in_url}:{server.port}"
 
     def reference(self, kind: str, moid: str) -> Any:
         """The managed object of a class (``VirtualMachine``, ``alarm.Alarm``) and MoID; nothing is read."""

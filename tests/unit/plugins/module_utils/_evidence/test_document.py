@@ -133,6 +133,23 @@ def test_a_journal_without_the_product_is_read() -> None:
     assert evidence["vcenter"]["product"] is None
 
 
+def test_a_run_over_two_vcenters_names_both() -> None:
+    lines = journal(1)
+    lines[0] |= {"second": {**lines[0]["vcenter"], "address": "cloud.example.com"}, "notes": ["A note about both."]}
+    for line in lines:
+        for end, address in (("source", "near.example.com"), ("target", "cloud.example.com")):
+            if line["event"] != "home_recorded" and isinstance(line.get(end), dict):
+                line[end] = {**line[end], "vcenter": address}
+    evidence = evidence_of(entries(lines), samples(10), INTEGRITY)
+    jsonschema.validate(evidence, SCHEMA)
+    (move,) = evidence["moves"]
+    assert (move.get("source_vcenter"), move.get("target_vcenter")) == ("near.example.com", "cloud.example.com")
+    for shown in (render_html(evidence), render_markdown(evidence)):
+        assert "vCenter near.example.com" in shown
+        assert "vCenter cloud.example.com" in shown
+        assert "A note about both." in shown
+
+
 @pytest.mark.parametrize("upto", [1, 2, 5, 8, 12])
 def test_a_killed_run_has_evidence_of_what_it_did(upto: int) -> None:
     evidence = evidence_of(entries(journal(2, upto=upto)), samples(10), INTEGRITY)
