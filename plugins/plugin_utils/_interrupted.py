@@ -34,6 +34,7 @@ from typing import Any
 from ansible import context
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import VsphereError
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.own_files import read_own
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import mapping, parsed
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.interrupted import last_lines
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import utc_now
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of
@@ -73,6 +74,7 @@ class Ending:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
+        self._began = utc_now()
         self._interrupted: float | None = None  # monotonic time
         self._ending = False
         self._earlier = {number: signal.getsignal(number) for number in SIGNALS}
@@ -129,11 +131,19 @@ class Ending:
         for path in sorted(Path(tempfile.gettempdir()).glob(f"{_prefix(self._pid)}*.json")):
             if path.lstat().st_uid != os.geteuid():  # somebody else may put a file there
                 continue
-            note = json.loads(read_own(path))
+            note = _note_in(read_own(path))
             path.unlink()
+            if note is None or note["at"] < self._began:  # of a killed process that had the same number
+                continue
             known = first.setdefault((note["state_dir"], note["host"]), note)
             known["at"] = min(known["at"], note["at"])
         yield from first.values()
+
+
+def _note_in(data: bytes) -> dict[str, Any] | None:
+    """What a note says; ``None`` if it is not a whole note, because its writer was killed."""
+    note = mapping(parsed(data))
+    return dict(note) if note.keys() >= {"state_dir", "host", "at"} and isinstance(note["at"], str) else None
 
 
 def stopped_runs(notes: Sequence[dict[str, Any]]) -> list[RunOverview]:

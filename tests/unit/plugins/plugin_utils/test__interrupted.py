@@ -10,13 +10,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import JOURNAL, state_path
 from ansible_collections.liveml.vsphere.plugins.plugin_utils import _interrupted
-from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, runs_of_note
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, leave_note, runs_of_note
 
 from tests.builders.journals import write_event
 from tests.labs import ROOT
@@ -51,6 +52,23 @@ def test_only_an_interrupted_playbook_speaks_and_no_note_stays(tmp_path: Path, n
     assert done.stdout.count("The playbook was interrupted before its run began.") == spoken, done.stderr
     assert done.returncode == -number, done.stderr
     assert list(temporary.glob("liveml-run-*")) == []
+
+
+def test_notes_of_a_killed_process_that_had_the_same_number_count_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    written = [
+        "",
+        '{"state_dir": "/s", "host": "esx-05"}',
+        '{"state_dir": "/s", "host": null, "at": "2026-01-31T10:00:00.000Z"}',
+    ]
+    for number, text in enumerate(written):
+        (tmp_path / f"liveml-run-{os.getpid()}-{number}.json").write_text(text)
+    ending = Ending()
+    leave_note(os.getpid(), "/s", "esx-06")
+    assert [note["host"] for note in ending._notes()] == ["esx-06"]
+    assert list(tmp_path.iterdir()) == []
 
 
 STUCK = """
