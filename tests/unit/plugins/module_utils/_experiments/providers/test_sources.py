@@ -72,6 +72,7 @@ def serve() -> Iterator[Serve]:
         (settings("mlflow", url="https://a", ca_path="/nowhere.pem"), r"experiments\.sources\.ca_path"),
         (settings("prometheus", url="http://a"), "metric or query"),
         (settings("prometheus", url="http://a", metric="x", query="y"), "metric or query"),
+        (settings("prometheus", url="http://a/metrics?x=1&api_key=b", metric="x"), "contains a secret, which reports"),
     ],
 )
 def test_settings_that_make_no_sense_name_their_option(source: dict[str, Any], named: str) -> None:
