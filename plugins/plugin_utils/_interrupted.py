@@ -115,6 +115,8 @@ class Ending:
         if os.getpid() != self._pid:
             return
         self._ending = True
+        # No handler is left when the interpreter ends, and the timer would kill it.
+        signal.setitimer(signal.ITIMER_REAL, 0)
         notes = list(self._notes())
         if self._interrupted is not None:
             try:

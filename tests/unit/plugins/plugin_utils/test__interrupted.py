@@ -23,10 +23,12 @@ from tests.builders.journals import write_event
 from tests.labs import ROOT
 
 PROGRAM = """
-import os, signal, sys, time
+import atexit, os, signal, sys, time
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._interrupted import Ending, leave_note
 if len(sys.argv) > 3:  # as nohup(1) does, and shells for what they start in the background
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+main = os.getpid()
+atexit.register(lambda: main == os.getpid() and print("timer", signal.getitimer(signal.ITIMER_REAL)[0], file=sys.stderr))
 Ending().begin()
 if os.fork() == 0:  # the process of a task
     leave_note(os.getppid(), sys.argv[1], "esx-05")
@@ -52,6 +54,7 @@ def test_only_an_interrupted_playbook_speaks_and_no_note_stays(tmp_path: Path, n
     assert done.stdout.count("The playbook was interrupted before its run began.") == spoken, done.stderr
     assert done.returncode == -number, done.stderr
     assert list(temporary.glob("liveml-run-*")) == []
+    assert ("timer 0.0" in done.stderr) is (number in (signal.SIGINT, 0)), "a signal that kills leaves no exit handlers"
 
 
 def test_notes_of_a_killed_process_that_had_the_same_number_count_for_nothing(
