@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import chaos, hostile, live, lossy, probing, providers, stall, verdicts, watch
+from benchmarks import chaos, hostile, live, lossy, probing, providers, scale, stall, verdicts, watch
 from benchmarks.report import Report
 from lab.errors import LabError
 
@@ -24,6 +24,7 @@ SUITES: Mapping[str, tuple[Callable[[Report, int], object], int]] = {
     "providers": (providers.run, providers.USUAL_TRIALS),
     "probing": (probing.run, probing.USUAL_BLOCKS),
     "hostile": (hostile.run, hostile.USUAL_INPUTS),
+    "scale": (scale.run, scale.USUAL_ROUNDS),
 }
 
 PARTS: Mapping[str, tuple[Callable[[Report, int], object], int]] = {

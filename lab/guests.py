@@ -161,7 +161,7 @@ def place_guests(
     vms, servers, machines = [], [], []
     clouds, vcenter = cloud_nodes(topology, claim), topology.sddc["name"]
     for vm, number, spec in zip(topology.vms, topology.numbers, topology.guests, strict=True):
-        address = GUEST if is_bridged(spec) else claim.address(number)
+        address = GUEST if is_bridged(spec) else claim.address(number) if number else ""
         plain = dict(vm)
         guest = {"address": address, "hostname": hostname(vm["name"]), "stun_seconds": plain.pop("stun_seconds")}
         folder = state / "guests" / address

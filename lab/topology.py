@@ -202,6 +202,7 @@ VCENTER = {
     "defaults": MAPPING.optional({}),
     "hosts": list_of(MAPPING),
     "vms": list_of(MAPPING),
+    "fleet": nullable(MAPPING),
 }
 TOPOLOGY = {
     "name": VCENTER["name"],
@@ -218,6 +219,8 @@ OTHER = {
     "wan": MAPPING.optional({}),
 }
 WAN = {"mbit": COUNT.optional(10_000), "latency_ms": NOT_NEGATIVE.optional(10)}
+FLEET = {"clusters": COUNT, "hosts": COUNT, "vms": COUNT}
+FLEET_DOMAINS = 3
 DEFAULTS = {"host": MAPPING.optional({}), "vm": MAPPING.optional({})}
 
 
@@ -234,7 +237,7 @@ class Guest:
 
 @dataclass(frozen=True)
 class Topology:
-    """A checked topology. ``vms[i]`` has guest number ``numbers[i]``, and the server or real VM ``guests[i]`` or None.
+    """A checked topology. ``vms[i]`` has guest number ``numbers[i]`` (0: no address), and the server or real VM ``guests[i]`` or None.
 
     All of it belongs to the first vCenter; ``others`` are the topologies of the others.
     """
@@ -257,8 +260,8 @@ class Topology:
 
     @property
     def all_numbers(self) -> list[int]:
-        """Guest numbers of all vCenters."""
-        return [number for each in self.vcenters for number in each.numbers]
+        """Guest numbers of all vCenters, of the VMs that have an address."""
+        return [number for each in self.vcenters for number in each.numbers if number]
 
     @property
     def drs(self) -> str:
@@ -319,6 +322,7 @@ def parse_vcenter(top: dict[str, Any]) -> Topology:
     defaults = read("defaults", top.pop("defaults"), DEFAULTS)
     check_keys("defaults.host", defaults["host"], HOST)
     check_keys("defaults.vm", defaults["vm"], VM)
+    add_fleet(top)
     top["clusters"] = read_all("clusters", top["clusters"], CLUSTER)
     for cluster in top["clusters"]:
         cluster["rules"] = read_all(f"rules of {cluster['name']}", cluster["rules"], RULE)
@@ -341,6 +345,35 @@ def parse_vcenter(top: dict[str, Any]) -> Topology:
         if vm["memory_used_gb"] is None:
             vm["memory_used_gb"] = vm["memory_gb"] if vm["power"] == "on" else 0
     return Topology(top, tuple(vms), numbers, guests)
+
+
+def add_fleet(top: dict[str, Any]) -> None:
+    """Add the clusters, hosts and VMs of the ``fleet``, divided evenly. Its VMs have no Tools, and so no address."""
+    given = top.pop("fleet")
+    if given is None:
+        return
+    fleet = read("fleet", given, FLEET)
+    clusters = [f"fleet-{n:02}" for n in range(1, fleet["clusters"] + 1)]
+    hosts = [f"fleet-esx-{n:04}" for n in range(1, fleet["hosts"] + 1)]
+    top["clusters"] = [*top["clusters"], *({"name": name, "drs_interval": 0} for name in clusters)]
+    top["hosts"] = [
+        *top["hosts"],
+        *(
+            {
+                "name": name,
+                "cluster": clusters[n * len(clusters) // len(hosts)],
+                "fault_domain": f"fleet-{n % FLEET_DOMAINS + 1}",
+            }
+            for n, name in enumerate(hosts)
+        ),
+    ]
+    top["vms"] = [
+        *top["vms"],
+        *(
+            {"name": f"fleet-vm-{n + 1:05}", "host": hosts[n * len(hosts) // fleet["vms"]], "tools": False}
+            for n in range(fleet["vms"])
+        ),
+    ]
 
 
 def divide(top: dict[str, Any]) -> None:
@@ -438,8 +471,13 @@ def check_real(machines: list[tuple[str, LiveSpec]]) -> None:
 
 
 def guest_number(vm: dict[str, Any]) -> int:
-    """The N of the VM's guest address 127.0.1.N: ``guest_number``, or the number at the end of its name."""
+    """The N of the VM's guest address 127.0.1.N: ``guest_number``, or the number at the end of its name.
+
+    0 for none: a VM without Tools needs no address.
+    """
     number = vm.pop("guest_number")
+    if number is None and not vm["tools"]:
+        return 0
     if number is None:
         found = re.search(r"(\d+)$", vm["name"])
         number = int(found[1]) if found else 0

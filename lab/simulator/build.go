@@ -28,7 +28,7 @@ type builder struct {
 func build(config *Config) (*vcenter, error) {
 	model := simulator.VPX()
 	model.Datacenter, model.Cluster, model.Host = 1, 1, 0
-	model.ClusterHost, model.Machine, model.Datastore = len(config.Hosts), len(config.VMs), len(config.storePlaces())
+	model.ClusterHost, model.Machine, model.Datastore = 1, min(1, len(config.VMs)), len(config.storePlaces())
 	model.Portgroup, model.Pool = 0, 0
 	if err := model.Create(); err != nil {
 		return nil, err
@@ -49,6 +49,7 @@ func build(config *Config) (*vcenter, error) {
 
 func (b *builder) build() error {
 	ctx := b.as(b.config.VCenter.User)
+	b.copyModel()
 	first := b.registry.Any("ClusterComputeResource").(*simulator.ClusterComputeResource)
 	if err := b.buildSites(ctx); err != nil {
 		return err

@@ -117,6 +117,34 @@ def test_guest_number_overrides_the_name() -> None:
     assert parse(changed(lambda d: d["vms"][0].update(guest_number=3))).numbers == (3,)
 
 
+def test_a_fleet_is_divided_evenly_over_clusters_and_hosts() -> None:
+    def fleet(d: dict[str, Any]) -> None:
+        d["defaults"] = {
+            "host": {"cores": 4, "mhz": 2000, "memory_gb": 16},
+            "vm": {"memory_gb": 2, "cpus": 1},
+        }
+        d["fleet"] = {"clusters": 2, "hosts": 4, "vms": 8}
+
+    topology = parse(changed(fleet))
+    assert [host["cluster"] for host in topology.sddc["hosts"]] == ["c", *["fleet-01"] * 2, *["fleet-02"] * 2]
+    assert [vm["host"] for vm in topology.vms[1:]] == [f"fleet-esx-{n:04}" for n in (1, 1, 2, 2, 3, 3, 4, 4)]
+    assert topology.numbers == (7, *[0] * 8), "VMs without Tools have no address"
+    assert topology.all_numbers == [7]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"failover_percent": 25, "failover_level": 1}, "has failover_percent and failover_level; set one of them"),
+        ({"failover_hosts": ["esx-09"]}, "refers to host 'esx-09', which does not exist"),
+        ({"failover_percent": 101}, "failover_percent must be a whole number from 1 to 100"),
+    ],
+)
+def test_what_ha_keeps_free_is_checked(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(LabError, match=re.escape(words)):
+        parse(changed(lambda d: d["clusters"][0].update(keys)))
+
+
 def test_two_vms_may_share_a_name_in_different_folders() -> None:
     def twin(d: dict[str, Any]) -> None:
         d["folders"] = ["a", "b"]
