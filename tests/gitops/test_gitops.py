@@ -20,6 +20,7 @@ from urllib.parse import parse_qs
 
 import pytest
 import yaml
+from ansible_collections.liveml.vsphere.plugins.module_utils._maintenance_request import parse_request
 
 from tests.doubles.servers import Answering, serving
 from tests.gitops.pipelines import GITHUB, GITLAB, Runner, git, gitlab_job
@@ -461,7 +462,12 @@ def test_a_comment_holds_only_what_this_run_planned(lab: Lab, origin: Path, tool
     (author / "requests" / "esx-50.plan.md").write_text(FORGED)
     (author / "requests" / "esx-06.yml").write_text(request(host="esx-06"))
     (author / "requests" / "esx-06.plan.md").symlink_to("/proc/self/environ")
-    (author / "requests" / "esx-01.yml").write_text(request(-9))
+    # Of a request that is recorded as applied nothing is planned, and that is not a failure.
+    applied = request()
+    record = {"request_sha256": parse_request(applied, "r").sha256, "plan_id": "0", "at": "2026-01-01T00:00:00Z"}
+    (author / "requests" / "evidence" / "esx-01").mkdir(parents=True)
+    (author / "requests" / "evidence" / "esx-01" / "applied.json").write_text(json.dumps(record))
+    (author / "requests" / "esx-01.yml").write_text(applied)
     (author / "requests" / "esx-01.plan.md").write_text(FORGED)
     (author / "requests" / "esx-02.yml").write_text(request(host="esx-02"))
     (author / "requests" / "esx-02.plan.md").write_text(FORGED)
@@ -491,7 +497,7 @@ def test_a_comment_holds_only_what_this_run_planned(lab: Lab, origin: Path, tool
     assert FORGED not in comment
     assert login["VMWARE_PASSWORD"] not in comment
     assert "Plan: host esx-02 evacuated" in comment
-    assert comment.count("A request could not be planned") == 3
+    assert comment.count("A request could not be planned") == 2
 
 
 @pytest.mark.parametrize("base", ["", "0123456789012345678901234567890123456789"])
