@@ -116,7 +116,9 @@ def rows(draw: st.DrawFn) -> Estate:
             "summary.hardware.numCpuCores": draw(size), "summary.hardware.cpuMhz": draw(size),
             "config.vsanHostConfig.faultDomainInfo.name": draw(TEXT | st.none()),
         }  # fmt: skip
-        hosts[f"host-{number}"] = inventory._host(f"host-{number}", row, {"": {"name": draw(TEXT)}}, empty, {}, {})
+        hosts[f"host-{number}"] = inventory._host(
+            f"host-{number}", inventory.Row(row), {"": inventory.Row({"name": draw(TEXT)})}, empty, {}, {}
+        )
     vms = {}
     for number in range(draw(st.integers(0, 4))):
         moid = f"vm-{number}"
@@ -125,7 +127,7 @@ def rows(draw: st.DrawFn) -> Estate:
             "summary.config.memorySizeMB": draw(size), "summary.config.numCpu": draw(size),
             "summary.config.guestFullName": draw(TEXT),
         }  # fmt: skip
-        known = inventory._vm(moid, row, empty, {})
+        known = inventory._vm(moid, inventory.Row(row), empty, {})
         attributes = {"liveml_home": draw(TEXT | JSON.map(json.dumps)), "owner": draw(TEXT)}
         vms[moid] = known.__class__(
             **{**_fields(known), "host": draw(st.sampled_from([*hosts, "host-9"])), "attributes": attributes}

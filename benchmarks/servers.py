@@ -200,7 +200,7 @@ class Fleet:
         """Start a server that is a single-node cluster, without waiting for it."""
         self._nodes += 1
         address = self._claim.address(self._nodes)
-        server = Server(name, address, self._folder(address), Guest(heap_mb, threads, nice, ()))
+        server = Server(name, address, self._folder(address), Guest(heap_mb, threads, nice, ()), vcenter="")
         server.prepare()
         return self._started(server, h2o_command(self._launcher, server))
 
@@ -211,7 +211,7 @@ class Fleet:
         spec, ports = Guest(heap_mb, threads, nice, ()), free_ports(len(names))
         nodes = []
         for name, port in zip(names, ports, strict=True):
-            server = ClusterServer(name, "127.0.0.1", self._folder(f"port-{port}"), spec, port=port)
+            server = ClusterServer(name, "127.0.0.1", self._folder(f"port-{port}"), spec, vcenter="", port=port)
             server.prepare()
             server.flatfile.write_text("".join(f"127.0.0.1:{each}\n" for each in ports), encoding="ascii")
             given = {"-name": f"{names[0]}-{self._launcher.token}", "-port": str(port), "-port_offset": "1"}

@@ -142,6 +142,7 @@ def test_a_login_in_the_inventory_reaches_modules_and_roles_without_module_defau
 HOSTILE = "{{ 7 * 7 }} <b>$(id)</b> `id` \"'; %x[1](2)"
 
 
+@pytest.mark.thorough
 def test_the_name_of_a_vm_is_text_everywhere(fast_lab: Lab, tmp_path: Path) -> None:
     """Who may rename a VM may write neither to the controller nor into the report."""
     fast_lab.post("vms/ML-cpu-vm-04", action="rename", name=HOSTILE)
@@ -163,8 +164,10 @@ def test_the_name_of_a_vm_is_text_everywhere(fast_lab: Lab, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("role", "subject", "variables"),
     [
-        pytest.param("migrate_vm", "Move of ML-cpu-vm-05", {"name": "ML-cpu-vm-05"}, marks=pytest.mark.thorough),
-        ("evacuate_host", "Evacuation of esx-01", {"name": HOST, "maintenance": False}),
+        ("migrate_vm", "Move of ML-cpu-vm-05", {"name": "ML-cpu-vm-05"}),
+        pytest.param(
+            "evacuate_host", "Evacuation of esx-01", {"name": HOST, "maintenance": False}, marks=pytest.mark.thorough
+        ),
     ],
 )
 def test_who_waits_is_told_when_the_evidence_cannot_be_copied(

@@ -90,7 +90,7 @@ def test_a_terminal_has_bars_and_a_pipe_has_plain_lines(tmp_path: Path) -> None:
         assert f"live page: {report}" in "".join(left_standing(written))
         assert "http-equiv" not in report.read_text(encoding="utf-8"), "the report does not refresh"
         assert re.search(r"ML-cpu-vm-01 +█+░+ +\d+ % → esx-0\d", written), "a bar for the move"
-        assert re.search(r"of 3 moved \(\d+ %\), 3 moving, about \d+ s left", written)
+        assert re.search(r"of 3 moved \(\d+ % of the work\), 3 moving, about \d+ s left", written)
         standing = left_standing(written)
         assert not [text for text in standing if "█" in text or "░" in text]
         expected = [part for told in transitions(tmp_path, "evacuate") for part in folded(told, COLUMNS - 1)]

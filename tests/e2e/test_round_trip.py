@@ -64,7 +64,8 @@ def test_round_trip_under_real_training_then_a_killed_server(tmp_path: Path, mea
         assert process.returncode != 0
         assert f"in {TRAINS} was lost: its process is gone" in text
         last = text[text.rindex("Evacuation of esx-05 failed at ") :]
-        assert f"in {TRAINS}: lost. It was last seen at " in last
+        assert f"in {TRAINS}: lost. " in last
+        assert ". It was last seen at " in last
         assert "What to do: Start it again" in last
         assert FAILURES[Failure.INTERRUPTED].text in last
 

@@ -102,7 +102,7 @@ def test_what_is_typed_reaches_the_command_as_from_a_keyboard(tmp_path: Path) ->
         tmp_path,
         77,
         20,
-        react=lambda text: typed.pop() if "ready" in text else "",
+        react=lambda text: typed.pop() if typed and "ready" in text else "",
         fails=True,
     )
     said = "".join(each.text for each in written)
