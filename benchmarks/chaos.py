@@ -5,8 +5,8 @@
 """Whether a maintenance stays true and converges while everything around it breaks.
 
 Each schedule is a round trip of one host by the real playbooks in a lab of its own. A seed chooses what strikes it and when: faults
-of vCenter and of its answers, moves by DRS and by people, a killed playbook, a second one. After each playbook the lab's own account
-is compared with the exit code, the evidence and the homes; then the same playbook runs without faults and must finish.
+of vCenter and of its answers, moves by DRS and by people, a killed playbook, another controller that begins the same. In half of the
+schedules one VM is on a datastore that only this host has. After each playbook the lab's own account is compared with the exit code, the evidence and the homes; then the same playbook runs without faults and must finish.
 """
 
 from __future__ import annotations
@@ -68,9 +68,14 @@ class Trip:
     endpoint: Endpoint
     state: Path
     chance: random.Random
+    elsewhere: Path  # the state directory of another controller
+    files_move: bool = False  # one VM leaves with its files
+    playbook: str = ""
     moved_by_people: set[str] = field(default_factory=set)
     process: subprocess.Popen[str] | None = None
+    other: subprocess.Popen[str] | None = None  # the playbook of the other controller
     killed: bool = False
+    contended: bool = False  # another controller has begun the same; one of both may fail
     struck: list[str] = field(default_factory=list)
     found: list[tuple[str, str]] = field(default_factory=list)  # (figure, what was seen)
 
@@ -160,9 +165,18 @@ def interrupted(trip: Trip) -> None:
         trip.process.send_signal(signal.SIGINT)
 
 
+def another_controller(trip: Trip) -> None:
+    """Somebody begins the same playbook for the same host on another controller, which does not know of this one."""
+    if trip.other is not None or trip.process is None or trip.process.poll() is not None:
+        return
+    trip.contended = True
+    with (trip.elsewhere / "output").open("w", encoding="utf-8") as output:
+        trip.other = started(trip, trip.elsewhere, output)
+
+
 STRIKES: tuple[Callable[[Trip], None], ...] = (
     restart, unavailable, silent, sessions_end, answer_lost, answer_lost, call_refused, call_refused, move_fails, move_fails,
-    host_drops, person_moves, person_moves, drs_moves, killed, interrupted,
+    host_drops, person_moves, person_moves, drs_moves, killed, interrupted, another_controller,
 )  # fmt: skip
 
 
@@ -175,12 +189,17 @@ def descendants(pid: int) -> Iterator[int]:
                 yield from descendants(int(child))
 
 
-def topology(drs: str | None, folder: Path) -> Path:
-    """A small cluster whose first host has eight VMs, and one that is powered off."""
+def topology(drs: str | None, folder: Path, *, files_move: bool) -> Path:
+    """A small cluster whose first host has eight VMs, and one that is powered off; one may be on a datastore of this host alone."""
     small = yaml.safe_load((ROOT / "lab" / "topologies" / "small.yml").read_text(encoding="utf-8"))
     small["hosts"].append({"name": "esx-05", "fault_domain": "us-west-2a"})
     small["vms"] = [{"name": f"ml-{n}", "host": HOST} for n in range(1, VMS + 1)]
     small["vms"] += [{"name": "off-9", "host": HOST, "power": "off"}, {"name": "other-10", "host": "esx-03"}]
+    if files_move:
+        small["datastores"].append(
+            {"name": "esx-01-local", "capacity_gb": 500, "free_gb": 300, "hosts": [HOST], "local": True}
+        )
+        small["vms"][VMS - 1] |= {"datastores": ["esx-01-local"], "disks": [{"size_gb": 4, "used_gb": 2}]}
     small["time_scale"] = 0.15
     small["clusters"][0] |= {"drs": drs, "drs_overrides": {"ml-2": "disabled", "ml-3": "full"}} if drs else {}
     path = folder / "topology.yml"
@@ -194,7 +213,8 @@ def running_trip(seed: int) -> Iterator[Trip]:
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="liveml-chaos-") as name:
         folder = Path(name)
-        path = topology(chance.choice([None, "manual", "partial", "full", "full"]), folder)
+        drs, files_move = chance.choice([None, "manual", "partial", "full", "full"]), chance.random() < 0.5
+        path = topology(drs, folder, files_move=files_move)
         command = [sys.executable, "-m", "lab"]
         up = subprocess.run(
             [*command, "up", "--topology", str(path), "--state", f"{name}/lab", "--no-guests"],
@@ -206,16 +226,28 @@ def running_trip(seed: int) -> Iterator[Trip]:
             endpoint = Endpoint(
                 login["host"], login["user"], login["password"], login["port"], ca_path=login["ca_file"]
             )
-            state = folder / "state"
-            state.mkdir(mode=0o700)
-            yield Trip(seed, Control(answer["control"]), answer["env"], endpoint, state, chance)
+            state, elsewhere = folder / "state", folder / "elsewhere"
+            for each in (state, elsewhere):
+                each.mkdir(mode=0o700)
+            yield Trip(
+                seed,
+                Control(answer["control"]),
+                answer["env"],
+                endpoint,
+                state,
+                chance,
+                elsewhere,
+                files_move=files_move,
+            )
         finally:
             subprocess.run([*command, "down", "--state", f"{name}/lab"], cwd=ROOT, capture_output=True, check=False)
 
 
-def command_for(name: str, state: Path) -> list[str]:
+def command_for(name: str, state: Path, *, files_move: bool) -> list[str]:
     """The playbook as a person types it."""
     variables: dict[str, Any] = {"liveml_vsphere_state_dir": str(state)}
+    if name == "evacuate_host" and files_move:
+        variables["evacuate_host_scope"] = "both"
     if name != "status":
         variables |= {f"{name}_name": HOST, f"{name}_slots": SLOTS, f"{name}_experiments": {"enabled": False}}
     return [
@@ -225,10 +257,8 @@ def command_for(name: str, state: Path) -> list[str]:
 
 def play(trip: Trip, name: str, strikes: int) -> tuple[int | None, str]:
     """Exit code and output of a playbook under so many strikes; no code if it hung and was killed."""
-    trip.process = subprocess.Popen(
-        command_for(name, trip.state), cwd=ROOT, env={**os.environ, **trip.env, "NO_COLOR": "1"}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    trip.playbook, trip.other, trip.contended = name, None, False
+    trip.process = started(trip, trip.state, subprocess.PIPE)
     planned = sorted((trip.chance.uniform(0.5, 9.0), trip.chance.choice(STRIKES)) for _ in range(strikes))
     striking = threading.Thread(target=strike, args=(trip, planned))
     striking.start()
@@ -241,6 +271,14 @@ def play(trip: Trip, name: str, strikes: int) -> tuple[int | None, str]:
     finally:
         striking.join()
     return trip.process.returncode, text
+
+
+def started(trip: Trip, state: Path, output: Any) -> subprocess.Popen[str]:
+    """The playbook of the trip, on the controller with this state directory."""
+    return subprocess.Popen(
+        command_for(trip.playbook, state, files_move=trip.files_move), cwd=ROOT, text=True, stdout=output,
+        stderr=subprocess.STDOUT, env={**os.environ, **trip.env, "NO_COLOR": "1"},
+    )  # fmt: skip
 
 
 def strike(trip: Trip, planned: list[tuple[float, Callable[[Trip], None]]]) -> None:
@@ -256,11 +294,14 @@ def strike(trip: Trip, planned: list[tuple[float, Callable[[Trip], None]]]) -> N
 
 
 def settled(trip: Trip) -> None:
-    """Wait until no VM moves and no process works on the run any more."""
+    """Wait until no VM moves and no process works on the run any more, neither of the other controller."""
     deadline = time.monotonic() + PATIENCE
+    if trip.other is not None:
+        with suppress(subprocess.TimeoutExpired):
+            trip.other.wait(PATIENCE)
     while time.monotonic() < deadline:
         flying = [move for move in trip.lab.get("state")["moves"] if move["finished"] is None]
-        if not flying and not working(trip.state):
+        if not flying and not working(trip.state) and not working(trip.elsewhere):
             return
         time.sleep(0.1)
     trip.found.append(("chaos_not_converged", "a move or the process of a run did not end"))
@@ -286,22 +327,38 @@ def judge(trip: Trip, name: str, code: int | None, text: str, goal: Callable[[],
         trip.found.append(("chaos_not_converged", f"{name} hung"))
     elif code == 0 and not reached:
         trip.found.append(("chaos_false_success", f"{name} succeeded, and the lab says otherwise"))
-    elif code != 0 and reached and not trip.killed:
+    elif code != 0 and reached and not trip.killed and not trip.contended:
         reason = next((line for line in text.splitlines() if "ERROR" in line), "")
         trip.found.append(("chaos_false_failures", f"{name} failed with everything done: {reason[:300]}"))
     if (
         "Traceback (most recent call last)" in text and not trip.killed
     ):  # Ansible shows one if it is interrupted while it starts
         trip.found.append(("chaos_tracebacks", text[text.index("Traceback") :][:400]))
+    if trip.other is not None:
+        judge_other(trip, name, reached=reached)
     check_statements(trip, name)
     check_limits(trip)
+
+
+def judge_other(trip: Trip, name: str, *, reached: bool) -> None:
+    """The other controller may be refused, because the host is taken. If it succeeds, everything is done."""
+    text = (trip.elsewhere / "output").read_text(encoding="utf-8")
+    code = trip.other.poll() if trip.other is not None else None
+    if code is None:
+        trip.found.append(("chaos_not_converged", f"{name} of the other controller hung"))
+    elif code == 0 and not reached:
+        trip.found.append(
+            ("chaos_false_success", f"{name} of the other controller succeeded, and the lab says otherwise")
+        )
+    if "Traceback (most recent call last)" in text:
+        trip.found.append(("chaos_tracebacks", text[text.index("Traceback") :][:400]))
 
 
 def check_statements(trip: Trip, name: str) -> None:
     """A VM that the evidence calls moved has been on that target; one that it calls failed is not said to be there."""
     moves = trip.lab.get("state")["moves"]
     came = {(move["vm"], move["target"]) for move in moves if move["result"] == "success"}
-    for path in (trip.state / "runs").glob("*/evidence.json"):
+    for path in (*trip.state.glob("runs/*/evidence.json"), *trip.elsewhere.glob("runs/*/evidence.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
         for move in document["moves"]:
             if move["result"] == "moved" and (move["vm"], move["target"]) not in came:
@@ -326,11 +383,16 @@ def check_limits(trip: Trip) -> None:
         trip.found.append(("chaos_limits_exceeded", f"{peak} moves at a time, and {SLOTS} are allowed"))
 
 
-def check_homes(trip: Trip, home: Mapping[str, str]) -> None:
+def places(trip: Trip) -> dict[str, tuple[str, dict[str, str]]]:
+    """The host of each VM and the datastores of its parts, by the lab's account."""
+    return {name: (vm["host"], vm["storage"]) for name, vm in trip.vms().items()}
+
+
+def check_homes(trip: Trip, home: Mapping[str, tuple[str, dict[str, str]]]) -> None:
     """``status`` names each VM that is not at home."""
     code, text = play(trip, "status", 0)
-    where = {name: vm["host"] for name, vm in trip.vms().items()}
-    away = {name for name, host in home.items() if where.get(name) != host} - trip.moved_by_people
+    where = places(trip)
+    away = {name for name, place in home.items() if where.get(name) != place} - trip.moved_by_people
     unnamed = sorted(name for name in away if name not in text)
     if code != 0:
         trip.found.append(("chaos_not_converged", "status failed without a fault"))
@@ -342,11 +404,11 @@ def round_trip(seed: int) -> Trip:
     """One schedule: evacuate and restore the host under strikes, each followed by a run without."""
     with running_trip(seed) as trip:
         before = overrides_of(trip)
-        home = {name: vm["host"] for name, vm in trip.vms().items() if name in trip.on_host()}
+        home = {name: place for name, place in places(trip).items() if name in trip.on_host()}
 
         def all_home() -> bool:
-            where = trip.vms()
-            return all(where[name]["host"] == host for name, host in home.items() if name not in trip.moved_by_people)
+            where = places(trip)
+            return all(where[name] == place for name, place in home.items() if name not in trip.moved_by_people)
 
         for name, goal in (("evacuate_host", trip.emptied), ("restore_host", all_home)):
             trip.killed = False
