@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-demo setup-test setup-frameworks demo test unit integration e2e live chaos frameworks thorough worlds mutants same-model lint sanity importer matrix release docs roles reference bench figures packaging gitops browser screenshots lab lab-stop lock clean
+.PHONY: help setup-demo setup-test setup-frameworks demo demo-cloud test unit integration e2e live chaos frameworks thorough worlds mutants same-model lint sanity importer matrix release docs roles reference bench figures packaging gitops browser screenshots lab lab-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,9 @@ setup-frameworks:
 
 demo: setup-demo ## Evacuate and restore a host of the embedded lab under real training
 	@$(BIN)/python -m lab.demo
+
+demo-cloud: setup-demo ## Move VMs to a second vCenter of the lab and home again under real training
+	@$(BIN)/python -m lab.demo_cloud
 
 test: setup-test ## Run all tests and linters
 	@$(PYTEST) tests --numprocesses 5 --dist loadgroup --no-loadscope-reorder --cov=plugins --cov-report=term:skip-covered --cov-fail-under=85

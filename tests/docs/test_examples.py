@@ -60,7 +60,7 @@ ROLES = (
     "restore_host", "publish_evidence", "restore_host", "fault_domain", "witness", "run_index",
 )  # fmt: skip
 # The pages with plays of their own.
-PAGES = ("howto_local_storage", "howto_clusters")
+PAGES = ("howto_cloud", "howto_local_storage", "howto_clusters")
 RUN = "20260131T090000Z-evacuate-esx-05-7f3a"
 WATCHING = "VMs of ml-cluster for"  # what a witness shows when it has begun
 # What an example takes for granted, by the name of the example.
@@ -167,6 +167,10 @@ class Meant:
     def __init__(self, world: World) -> None:
         web = f"http://127.0.0.1:{world.post.web}"
         self._mail = {"host": "127.0.0.1", "port": world.post.smtp}
+        cloud = world.lab.other("cloud")
+        server = cloud.answer["vcenter"]
+        self._cloud = {"hostname": server["host"], "port": server["port"], "username": server["user"]}
+        self._cloud |= {"password": server["password"], "ca_path": cloud.env["SSL_CERT_FILE"]}
         self._texts = {
             "vcenter.example.com": "127.0.0.1",
             "automation@vsphere.local": world.lab.env["VMWARE_USER"],
@@ -184,6 +188,8 @@ class Meant:
     def __call__(self, value: Any) -> Any:
         """The value with all values in it replaced."""
         if isinstance(value, dict):
+            if value.get("hostname") == "vcenter.cloud.example.com":
+                return self._cloud
             mail = self._mail if value.get("host") == "smtp.example.com" else {}
             returned = any(key.endswith("until") for key in value)
             window = {key: 60 if returned else 1 for key in value if key.endswith("window")}
@@ -353,4 +359,6 @@ def test_every_example_of_a_role_runs(world: World, bucket: tuple[str, Any]) -> 
 def test_every_play_of_a_page_runs(world: World) -> None:
     plays = [play for page in PAGES for play in plays_of_page(page)]
     run(world, [{**usual(world), **play} for play in (*plays, play_of_role("restore_host"))])
-    assert "esx-21.example.com" in {move["target"] for move in world.lab.get("state")["moves"]}
+    moves = world.lab.get("state")["moves"]
+    assert "esx-21.example.com" in {move["target"] for move in moves}
+    assert "cloud" in {move["target_vcenter"] for move in moves}

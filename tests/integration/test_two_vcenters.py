@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lab.paths import TOPOLOGIES
 from tests.labs import Lab, RunModule, running_lab
+from tests.measuring import until
 
 MAPS = {
     "pool_map": {"ml-training": "Compute-ResourcePool"},
@@ -147,3 +150,63 @@ def test_a_certificate_that_is_not_verified_is_pinned_and_stated(
     assert plan["plan"]["checks"]["checked"] == 2
     thumbprint = cloud.answer["vcenter"]["thumbprint_sha1"]
     assert any(f"the SHA-1 thumbprint {thumbprint}" in line for line in plan["lines"])
+
+
+def test_a_line_that_breaks_in_mid_move_leaves_each_vm_on_one_side(
+    site: Lab, cloud: Lab, run_module: RunModule, tmp_path: Path
+) -> None:
+    both = {"state_dir": str(tmp_path), "destination_vcenter": login(cloud)}
+    before = places(site, cloud)
+    cloud.post("wan", mbit=300)
+    began = len(site.get("state")["moves"])
+
+    def cut() -> None:
+        until(lambda: len(site.get("state")["moves"]) > began)
+        cloud.post("wan", state="down")
+
+    plan = run_module("migration_plan", site, host="esx-01", **MAPS, **both)
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    out = run_module(
+        "vm_migrate", site, plan=plan["plan"], purpose="evacuate", host="esx-01", fence=True, retries=0, **both
+    )
+    cutter.join()
+    assert out["failed"], out
+    assert set(out["left_behind"]) == {"ML-cpu-vm-01", "ML-cpu-vm-02"}
+    assert places(site, cloud) == before
+    assert not out["fenced"]
+    refused = run_module("migration_plan", site, host="esx-01", **MAPS, **both)
+    assert all("HostCommunication" in each["text"] for each in refused["refusals"]), refused["refusals"]
+    cloud.post("wan", state="up", mbit=5000)
+    for asked in (both, {"state_dir": str(tmp_path)}):
+        homes = run_module("placement", site, **asked)["placements"]
+        assert {(each["vm"], each["outcome"]) for each in homes} == {
+            ("ML-cpu-vm-01", "home"),
+            ("ML-cpu-vm-02", "home"),
+        }
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"version": "8.0.2"}, "vcenter_version (8.0.2 of"),
+        ({"certificate": "expired"}, "cannot be verified (certificate has expired)"),
+        ({"datastores": [{"name": "WorkloadDatastore", "capacity_gb": 100, "free_gb": 3}]}, "no_capacity_datastore"),
+    ],
+)
+def test_a_cloud_that_cannot_take_the_vms_is_refused(
+    changes: dict[str, Any], words: str, run_module: RunModule, tmp_path: Path
+) -> None:
+    topology = yaml.safe_load((TOPOLOGIES / "cloud.yml").read_text(encoding="utf-8"))
+    topology["vcenters"][0] |= changes
+    path = tmp_path / "cloud.yml"
+    path.write_text(yaml.safe_dump(topology), encoding="utf-8")
+    with running_lab("--no-guests", "--time-scale", "0.02", "--topology", str(path)) as lab:
+        cloud = lab.other("cloud")
+        before = places(lab, cloud)
+        both = {"state_dir": str(tmp_path / "state"), "destination_vcenter": login(cloud)}
+        out = run_module("migration_plan", lab, host="esx-01", **MAPS, **both)
+        texts = [each["text"] for each in out.get("refusals", ())] or [out["msg"]]
+        assert all(words in text for text in texts), texts
+        assert places(lab, cloud) == before
