@@ -15,7 +15,7 @@ import pytest
 from lab.paths import TOPOLOGIES
 from tests.labs import Lab, play, running_lab
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.thorough]  # make test has the same by modules, without a training
 HOST, TRAINS = "esx-01", "ML-cpu-vm-01"
 MAPS = {
     "evacuate_host_pool_map": {"ml-training": "Compute-ResourcePool"},
