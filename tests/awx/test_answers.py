@@ -89,7 +89,7 @@ def test_a_playbook_with_empty_answers_does_what_it_does_without(fast_lab: Lab, 
     playbook, name = ROLES[role]
     found = []
     for number, empty in enumerate(("", "!unsafe ''")):
-        given = "\n".join([name, *(f"{variable}: {empty}" for variable in questions(role) if number)])
+        given = "\n".join([name, *(f"{v}: {empty}" for v in questions(role) if number and f"{v}:" not in name)])
         done = play_with(fast_lab, tmp_path / str(number), playbook, given, "--check")
         shown = done.stdout.replace(str(tmp_path / str(number)), "FOLDER")
         found.append((done.returncode, [line for line in shown.splitlines() if not line.startswith("included: ")]))
