@@ -25,7 +25,7 @@ pytestmark = [
 
 Measured = Callable[[], AbstractContextManager[None]]
 
-MAX_WIDTH = 0.3 + PATH_MARGIN  # seconds, with a margin for a busy machine
+MAX_WIDTH = 0.6 + PATH_MARGIN  # seconds, with a margin for a busy machine
 
 
 @pytest.fixture(scope="module")
