@@ -10,10 +10,10 @@ the other one by its instance UUID. See ``qualified`` for the ids.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from time import monotonic, sleep
 from typing import TypeVar
 
 from .._core.errors import CallFailed
@@ -55,8 +55,8 @@ class VcenterPair:
         first: VcenterSession,
         second: VcenterSession,
         *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], None] = sleep,
     ) -> None:
         self._clock = clock
         self._sleep = sleep
