@@ -51,13 +51,13 @@ def test_a_terminal_shows_nothing_of_the_machine(path: object) -> None:
     [
         ("success", ["Evacuation of esx-05 succeeded at", "10 of 10 VMs moved.", "esx-05 is in maintenance mode.", "uninterrupted",
                      "Report: ~/", "After the repair: ansible-playbook liveml.vsphere.restore_host"]),
-        ("failure", ["Evacuation of esx-05 failed at", ": lost. It was last seen at", "What to do: Start it again", "To continue: "]),
-        ("interruption", ["was interrupted.", "In flight: ", "Not begun: ", "stays fenced", "To continue: "]),
-        ("resumed", ["Evacuation of esx-05 succeeded at", "No experiment was observed in 9 VMs"]),
+        ("failure", ["Evacuation of esx-05 failed at", ": lost. Owner: forecasting. It was last seen at", "What to do: Start it again", "To continue: "]),
+        ("interruption", ["was interrupted.", "In flight: ", "Not begun: ", "stays fenced", "To continue, once these moves have ended: ", "To bring the VMs back instead"]),
+        ("resumed", ["Evacuation of esx-05 succeeded at", "In 9 other VMs no experiment was found"]),
         ("check_mode", ["Check mode: Evacuation of esx-05 would move 10 VMs", "To do it: "]),
         ("restore", ["Restore of esx-05 succeeded at", "10 of 10 VMs moved.", "esx-05 is in service."]),
         ("nothing_to_do", ["No VM had to move.", "esx-05 is in maintenance mode."]),
-        ("cannot_leave", ["This call moved no VM.", "Why: ML-cpu-vm-09 stays", "Remove the reasons"]),
+        ("cannot_leave", ["This call moved no VM.", "Why: ML-cpu-vm-09 stays", "Change what keeps the VM there"]),
         ("unknown_host", ["Why: vCenter has no host named esx-50. Did you mean esx-05?", "Nothing was done"]),
     ],
 )  # fmt: skip
