@@ -142,3 +142,20 @@ def started_play(name: str, lab: Lab, state_dir: Path, **variables: object) -> s
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def login(lab: Lab, user: str = "vcenter", **changed: Any) -> dict[str, Any]:
+    """The login of a lab's vCenter, as the option ``destination_vcenter`` takes it."""
+    server, who = lab.answer["vcenter"], lab.answer[user]
+    found = {"hostname": server["host"], "port": server["port"], "username": who["user"], "password": who["password"]}
+    return {**found, "ca_path": lab.env["SSL_CERT_FILE"], **changed}
+
+
+def places(*labs: Lab) -> dict[str, tuple[str, ...]]:
+    """Host, resource pool, folder and datastores of each VM; a VM that is in two vCenters fails."""
+    found: dict[str, tuple[str, ...]] = {}
+    for lab in labs:
+        for name, vm in lab.get("state")["vms"].items():
+            assert name not in found, name
+            found[name] = (vm["host"], vm["pool"], vm["folder"], *sorted(set(vm["storage"].values())))
+    return found

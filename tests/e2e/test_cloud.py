@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lab.paths import TOPOLOGIES
-from tests.labs import Lab, play, running_lab
+from tests.labs import login, places, play, running_lab
 
 pytestmark = [pytest.mark.alone, pytest.mark.thorough]  # make test has the same by modules, without a training
 HOST, TRAINS = "esx-01", "ML-cpu-vm-01"
@@ -22,23 +22,6 @@ MAPS = {
     "evacuate_host_folder_map": {"ml": "Workloads", "ml/vision": "Workloads/vision"},
     "evacuate_host_network_map": {"ml-network": "ml-segment"},
 }
-
-
-def login(lab: Lab, user: str = "vcenter", **changed: Any) -> dict[str, Any]:
-    """The login of a vCenter as the roles take it."""
-    server, who = lab.answer["vcenter"], lab.answer[user]
-    found = {"hostname": server["host"], "port": server["port"], "username": who["user"], "password": who["password"]}
-    return {**found, "ca_path": lab.env["SSL_CERT_FILE"], **changed}
-
-
-def places(*labs: Lab) -> dict[str, tuple[str, ...]]:
-    """Host, resource pool, folder and datastores of each VM; a VM that is in two vCenters fails."""
-    found: dict[str, tuple[str, ...]] = {}
-    for lab in labs:
-        for name, vm in lab.get("state")["vms"].items():
-            assert name not in found, name
-            found[name] = (vm["host"], vm["pool"], vm["folder"], *sorted(set(vm["storage"].values())))
-    return found
 
 
 def evidence(state_dir: Path, purpose: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from lab.paths import TOPOLOGIES
-from tests.labs import Lab, RunModule, running_lab
+from tests.labs import Lab, RunModule, login, places, running_lab
 from tests.measuring import until
 
 MAPS = {
@@ -34,23 +34,6 @@ def site() -> Iterator[Lab]:
 @pytest.fixture
 def cloud(site: Lab) -> Lab:
     return site.other("cloud")
-
-
-def login(lab: Lab, user: str = "vcenter", **changed: Any) -> dict[str, Any]:
-    """The login of a vCenter as the option ``destination_vcenter`` takes it."""
-    server, who = lab.answer["vcenter"], lab.answer[user]
-    found = {"hostname": server["host"], "port": server["port"], "username": who["user"], "password": who["password"]}
-    return {**found, "ca_path": lab.env["SSL_CERT_FILE"], **changed}
-
-
-def places(*labs: Lab) -> dict[str, tuple[str, ...]]:
-    """Host, resource pool, folder and datastores of each VM; a VM that is in two vCenters fails."""
-    found: dict[str, tuple[str, ...]] = {}
-    for lab in labs:
-        for name, vm in lab.get("state")["vms"].items():
-            assert name not in found, name
-            found[name] = (vm["host"], vm["pool"], vm["folder"], *sorted(set(vm["storage"].values())))
-    return found
 
 
 def test_a_host_is_evacuated_into_the_cloud_and_its_vms_come_home(
