@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from lab.paths import TOPOLOGIES
-from tests.labs import Lab, RunModule, login, places, running_lab
+from tests.labs import Lab, RunModule, login, places, play, running_lab
 from tests.measuring import until
 
 MAPS = {
@@ -193,3 +193,44 @@ def test_a_cloud_that_cannot_take_the_vms_is_refused(
         texts = [each["text"] for each in out.get("refusals", ())] or [out["msg"]]
         assert all(words in text for text in texts), texts
         assert places(lab, cloud) == before
+
+
+@pytest.mark.thorough
+def test_the_roles_of_the_operator_are_enough_to_leave_and_come_home_and_no_more(
+    run_module: RunModule, tmp_path: Path
+) -> None:
+    """Each vCenter has an operator with the role that ``create_role`` makes there."""
+    topology = str(TOPOLOGIES / "cloud.yml")
+    with running_lab("--no-guests", "--time-scale", "0.02", "--topology", topology) as site:
+        cloud = site.other("cloud")
+        made = {"operator_role_principal": r"VSPHERE.LOCAL\operator", "operator_role_other_vcenter": True}
+        who = {key: login(site, "operator")[key] for key in ("username", "password")}
+        both = {"state_dir": str(tmp_path), "destination_vcenter": login(cloud, "operator"), **who}
+        before = places(site, cloud)
+
+        for lab, other_vcenter in ((site, True), (cloud, False)):
+            out = play("create_role", lab, tmp_path, **made | {"operator_role_other_vcenter": other_vcenter})
+            assert out.returncode == 0, out.stdout
+        refused = run_module("migration_plan", site, host="esx-01", **MAPS, **both)
+        texts = [refusal["text"] for refusal in refused["refusals"]]
+        assert len(texts) == 2, refused
+        assert all("VirtualMachine.Inventory.Register" in text or "Datastore.AllocateSpace" in text for text in texts)
+
+        out = play("create_role", cloud, tmp_path, **made)
+        assert out.returncode == 0, out.stdout
+        plan = run_module("migration_plan", site, host="esx-01", **MAPS, **both)
+        moved = run_module("vm_migrate", site, plan=plan["plan"], purpose="evacuate", host="esx-01", fence=True, **both)
+        assert (len(moved["moves"]), moved["left_behind"]) == (2, []), moved
+        assert set(cloud.where()) == {"web-21", "ML-cpu-vm-01", "ML-cpu-vm-02"}
+
+        assert run_module("host_maintenance", site, host="esx-01", state="normal", **who)["changed"]
+        plan = run_module("migration_plan", site, host="esx-01", use_homes=True, policy="any", **both)
+        back = run_module("vm_migrate", site, plan=plan["plan"], purpose="restore", host="esx-01", **both)
+        assert back["left_behind"] == [], back
+        assert places(site, cloud) == before
+
+        move = {"Resource.HotMigrate", "Resource.ColdMigrate", "Resource.AssignVMToPool", "Global.SetCustomField"}
+        arrive = {"Datastore.AllocateSpace", "Network.Assign", "VirtualMachine.Inventory.Register"}
+        for lab, more in ((site, {"Host.Config.Maintenance"}), (cloud, set())):
+            demanded = set(lab.get("privileges")[lab.answer["operator"]["user"]])
+            assert demanded - {"System.View", "System.Anonymous"} == move | arrive | more
