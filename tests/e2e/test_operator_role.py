@@ -62,6 +62,23 @@ def test_a_role_that_a_group_has_is_enough(fast_lab: Lab, run_module: RunModule,
     assert fast_lab.get("state")["moves"] == []
 
 
+@pytest.mark.thorough
+def test_the_role_is_granted_to_a_group(tmp_path: Path, fast_lab: Lab, run_module: RunModule) -> None:
+    login = fast_lab.answer["operator"]
+    who = {"username": login["user"], "password": login["password"]}
+    for sign in ("changed=3", "changed=0"):
+        out = play("create_role", fast_lab, tmp_path, operator_role_group=r"VSPHERE.LOCAL\operators")
+        assert out.returncode == 0, out.stdout
+        assert sign in out.stdout
+    with content_of(fast_lab) as content:
+        granted = content.authorizationManager.RetrieveEntityPermissions(content.rootFolder, False)
+        own = [(each.group, each.propagate) for each in granted if each.principal == r"VSPHERE.LOCAL\operators"]
+    assert own == [(True, True)]
+    assert run_module("host_maintenance", fast_lab, host="esx-05", state="fenced", **who)["maintenance"] == "entering"
+    out = play("create_role", fast_lab, tmp_path, operator_role_group=r"VSPHERE.LOCAL\nobody")
+    assert out.returncode != 0
+
+
 @pytest.mark.parametrize(("drs", "how"), [(True, "pin"), pytest.param(False, "fence_last", marks=pytest.mark.thorough)])
 def test_the_role_may_exclude_vms_from_drs_only_if_it_is_asked_for(
     tmp_path: Path, fast_lab: Lab, run_module: RunModule, drs: bool, how: str
