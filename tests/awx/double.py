@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -502,6 +503,9 @@ class Store:
         unknown = sorted(set(item["inputs"].get("required", [])) - known)
         if unknown:
             raise Refused(400, {"inputs": [f"{unknown} are not fields of this type"]})
+        used = set(re.findall(r"\{\{\s*(\w+)", json.dumps(item["injectors"])))
+        if strange := sorted(used - known):
+            raise Refused(400, {"injectors": [f"{strange} uses an undefined field"]})
         return item
 
     def _notification(self, item: Item, _old: Item) -> Item:

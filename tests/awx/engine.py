@@ -74,7 +74,9 @@ def run_job(
     """Run a job template in a fresh private data directory, its home folder in it."""
     (folder / "env").mkdir(parents=True)
     trusted = json.loads(template["extra_vars"] or "{}")
-    (folder / "env" / "extravars").write_text(written(variables, trusted), encoding="utf-8")
+    # AWX passes what credentials inject in a file of its own; no other variable has the same name.
+    injected = written(credential_variables(store, template), {})
+    (folder / "env" / "extravars").write_text(written(variables, trusted) + injected, encoding="utf-8")
     options = ["--check"] * (template["job_type"] == "check") + ["--diff"] * template["diff_mode"]
     run = ansible_runner.run(
         private_data_dir=str(folder),
@@ -102,10 +104,25 @@ def credential_environment(store: Store, template: Item) -> dict[str, str]:
     found = {}
     for credential in store.associated("job_templates", template["id"], "credentials"):
         kind = store.one("credential_types", credential["credential_type"])
-        injected = VCENTER_ENV if kind["managed"] else kind["injectors"]["env"]
-        for name, text in injected.items():
-            found[name] = Environment(autoescape=False).from_string(text).render(store.secrets[credential["id"]])
+        injected = VCENTER_ENV if kind["managed"] else kind["injectors"].get("env", {})
+        found |= filled(injected, store.secrets[credential["id"]])
     return found
+
+
+def credential_variables(store: Store, template: Item) -> dict[str, Any]:
+    """The extra variables that the template's credentials inject."""
+    found: dict[str, Any] = {}
+    for credential in store.associated("job_templates", template["id"], "credentials"):
+        kind = store.one("credential_types", credential["credential_type"])
+        found |= filled(kind["injectors"].get("extra_vars", {}), store.secrets[credential["id"]])
+    return found
+
+
+def filled(injector: Any, inputs: dict[str, Any]) -> Any:
+    """An injector with the inputs of a credential in it."""
+    if isinstance(injector, dict):
+        return {name: filled(value, inputs) for name, value in injector.items()}
+    return Environment(autoescape=False).from_string(injector).render(inputs)
 
 
 def variables_of(store: Store, template: Item, runtime: dict[str, Any]) -> dict[str, Any]:

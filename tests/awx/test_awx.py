@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from lab.paths import TOPOLOGIES
 from tests.awx.double import LOGIN, Refused, Store, serving
-from tests.awx.engine import Job, Workflow, run_job, variables_of
-from tests.labs import ROOT, Lab, running_lab
+from tests.awx.engine import Job, Workflow, credential_variables, run_job, variables_of
+from tests.labs import ROOT, Lab, login, places, running_lab
 from tests.measuring import PATIENCE
 
 pytestmark = pytest.mark.long
@@ -380,3 +381,45 @@ def test_a_cancelled_job_is_gone_on_with_from_a_disk_that_knows_nothing(applied:
 def results(lab: Lab) -> set[str]:
     """How moves ended so far."""
     return {move["result"] for move in lab.get("state")["moves"]}
+
+
+@pytest.mark.thorough
+def test_jobs_with_the_login_of_the_other_vcenter_move_vms_there_and_home(tmp_path: Path) -> None:
+    """Without that login the same playbook stays in its vCenter."""
+    with running_lab("--no-guests", "--time-scale", "0.02", "--topology", str(TOPOLOGIES / "cloud.yml")) as site:
+        cloud, store = site.other("cloud"), Store(ROOT)
+        there = login(cloud)
+        names = {"OTHER_VMWARE_HOST": "hostname", "OTHER_VMWARE_USER": "username", "OTHER_VMWARE_PASSWORD": "password"}
+        maps = {
+            "evacuate_host_pool_map": {"ml-training": "Compute-ResourcePool"},
+            "evacuate_host_folder_map": {"ml": "Workloads", "ml/vision": "Workloads/vision"},
+            "evacuate_host_network_map": {"ml-network": "ml-segment"},
+        }
+        other = {"awx_other_vcenter_port": there["port"], "awx_other_vcenter_ca_path": there["ca_path"]}
+        with serving(store) as url:
+            done = attempt(
+                url,
+                {name: there[key] for name, key in names.items()},
+                **GIVEN, **other, awx_other_vcenter_extra_vars=maps,
+            )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert there["password"] not in done.stdout + done.stderr
+        assert len(store.found("job_templates", [])) == 18
+        assert there["password"] not in json.dumps(store.items, default=str)
+        own = store.named("job_templates", "liveml.vsphere evacuate a host")
+        assert credential_variables(store, own) == {}
+        connected(store, site)
+
+        before = places(site, cloud)
+        for name, variables, away in (
+            ("plan an evacuation to", {"evacuate_host_name": "esx-01"}, set()),
+            ("evacuate a host to", {"evacuate_host_name": "esx-01"}, {"ML-cpu-vm-01", "ML-cpu-vm-02"}),
+            ("restore a host from", {"restore_host_name": "esx-01"}, set()),
+        ):
+            template = store.named("job_templates", f"liveml.vsphere {name} the other vCenter")
+            folder = tmp_path / name.split()[0]
+            job = run_job(store, template, variables_of(store, template, variables), folder)
+            assert job.status == "successful", job.text
+            assert there["password"] not in job.text
+            assert set(cloud.where()) == {"web-21"} | away
+        assert places(site, cloud) == before

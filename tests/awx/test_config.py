@@ -14,7 +14,11 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC, EXPERIMENT_OPTIONS
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import (
+    CONNECTION_SPEC,
+    EXPERIMENT_OPTIONS,
+    OTHER_VCENTER_OPTIONS,
+)
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import specs_of
 
 from scripts import make_surveys
@@ -35,7 +39,10 @@ def config(name: str) -> dict[str, Any]:
 
 
 SURVEYS = config("surveys")["awx_surveys"]
-TEMPLATES = {template["name"]: template for template in config("job_templates")["awx_templates"]}
+JOBS = config("job_templates")
+OTHER_TEMPLATES = {template["name"]: template for template in JOBS["awx_templates_over_two_vcenters"]}
+TEMPLATES = {template["name"]: template for template in JOBS["awx_own_templates"]} | OTHER_TEMPLATES
+TYPES_OF_CREDENTIALS = {kind["name"]: kind for kind in config("access")["controller_credential_types"]}
 (WORKFLOW,) = config("workflows")["controller_workflows"]
 NODES = WORKFLOW["simplified_workflow_nodes"]
 EDGES = ("success_nodes", "failure_nodes", "always_nodes")
@@ -135,12 +142,30 @@ def test_what_a_job_hands_on_is_not_overridden_by_the_workflows_own_variables() 
 
 
 def test_modules_take_what_credentials_inject() -> None:
-    (own,) = config("access")["controller_credential_types"]
+    own = TYPES_OF_CREDENTIALS["Experiment servers"]
     read = [name for spec in (*CONNECTION_SPEC.values(), *EXPERIMENT_OPTIONS.values()) for name in fallbacks(spec)]
     assert set(own["injectors"]["env"]) | set(VCENTER_ENV) | {"VMWARE_VALIDATE_CERTS"} <= set(read)
     fields = {known["id"]: known.get("secret", False) for known in own["inputs"]["fields"]}
     assert fields == {"username": False, "password": True}
     assert {text.strip("{} ") for text in own["injectors"]["env"].values()} == set(fields)
+
+
+def test_roles_take_the_login_that_a_credential_of_the_other_vcenter_injects() -> None:
+    other = TYPES_OF_CREDENTIALS["Other vCenter"]
+    injected = other["injectors"]["extra_vars"]
+    fields = {known["id"]: known.get("secret", False) for known in other["inputs"]["fields"]}
+    for login in injected.values():
+        assert set(login) <= set(OTHER_VCENTER_OPTIONS)
+        assert {name for name, option in OTHER_VCENTER_OPTIONS.items() if option.get("required")} <= set(login)
+        assert {text.strip("{} ") for text in login.values()} == set(fields)
+    assert [name for name, secret in fields.items() if secret] == ["password"]
+    taken = set()
+    for template in OTHER_TEMPLATES.values():
+        plays = yaml.safe_load((ROOT / template["playbook"]).read_text())
+        taken |= {
+            f"{role['role'].removeprefix('liveml.vsphere.')}_destination_vcenter" for p in plays for role in p["roles"]
+        }
+    assert taken == set(injected), "each role of these templates gets the login"
 
 
 def fallbacks(spec: dict[str, Any]) -> list[str]:
