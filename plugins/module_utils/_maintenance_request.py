@@ -96,18 +96,24 @@ SCHEMA: dict[str, Any] = {
             "migrate_vm for that.",
         },
         "datastore": _name(
-            "Name or MoID of the datastore or datastore cluster for files that move. It needs scope: both."
+            "Name or MoID of the datastore or datastore cluster for files that move. It needs scope: both or destination_vcenter."
         ),
         "destination_cluster": {
             "type": "string",
             "pattern": _PATH,
             "description": "Name, inventory path or MoID of the cluster to which the VMs of a host move.",
         },
-        "pool_map": _map(
-            "Resource pool in destination_cluster by the pool that a VM leaves; paths, / is the root pool."
+        "destination_vcenter": _name(
+            "Name or address of the other vCenter to which the VMs of a host move with their files, or from which they come home. Its "
+            "login is not part of a request; the pipeline has it."
         ),
-        "folder_map": _map("Folder by the folder that a VM leaves, for destination_cluster; paths."),
-        "network_map": _map("Network in destination_cluster by the network that a VM leaves."),
+        "pool_map": _map(
+            "Resource pool in destination_cluster or destination_vcenter by the pool that a VM leaves; paths, / is the root pool."
+        ),
+        "folder_map": _map(
+            "Folder by the folder that a VM leaves, for destination_cluster or destination_vcenter; paths."
+        ),
+        "network_map": _map("Network in destination_cluster or destination_vcenter by the network that a VM leaves."),
         "limits": {
             "type": "object",
             "additionalProperties": False,
@@ -164,20 +170,20 @@ _CONFLICTS: tuple[tuple[tuple[str, ...], Callable[[Mapping[str, Any]], bool], st
         "Remove it",
     ),
     (
-        ("destination_cluster",),
+        ("destination_cluster", "destination_vcenter"),
         lambda request: "fault_domain" in request,
         "the VMs of a fault domain stay in its cluster",
         "Request each host, or remove it",
     ),
     (
         _MAPS,
-        lambda request: "destination_cluster" not in request,
-        "it needs destination_cluster",
+        lambda request: "destination_cluster" not in request and "destination_vcenter" not in request,
+        "it needs destination_cluster or destination_vcenter",
         "Add that, or remove it",
     ),
     (
         ("datastore",),
-        lambda request: request.get("scope", _SCOPE) != "both",
+        lambda request: request.get("scope", _SCOPE) != "both" and "destination_vcenter" not in request,
         "files move only with scope: both",
         "Add that, or remove it",
     ),
@@ -216,6 +222,7 @@ class MaintenanceRequest:
     requester: str
     reason: str = ""
     targets: Mapping[str, Any] = field(default_factory=dict)  # the keys of ``_TARGETS`` that it states
+    destination_vcenter: str = ""  # its name, without a login
 
     @property
     def subject(self) -> str:
@@ -306,6 +313,7 @@ def parse_request(text: str, source: str) -> MaintenanceRequest:
         requester=document["requester"],
         reason=document.get("reason", ""),
         targets={key: document[key] for key in _TARGETS if key in document},
+        destination_vcenter=document.get("destination_vcenter", ""),
     )
 
 

@@ -154,6 +154,10 @@ request:
       description: Datastore or datastore cluster for files that move, or empty.
       type: str
       sample: ""
+    destination_vcenter:
+      description: Other vCenter to which the VMs move, or from which they come home; empty for none.
+      type: str
+      sample: vcenter.cloud.example.com
     destination_cluster:
       description: Cluster to which the VMs move, or empty for their own.
       type: str
@@ -379,6 +383,7 @@ def described(request: MaintenanceRequest) -> dict[str, Any]:
         "until": request.ends.isoformat(),
         "policy": request.policy,
         **request.destination,
+        "destination_vcenter": request.destination_vcenter,
         "limits": dict(request.limits),
         "requester": request.requester,
         "reason": request.reason,

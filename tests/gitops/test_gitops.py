@@ -24,7 +24,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._maintenance_reques
 
 from tests.doubles.servers import Answering, serving
 from tests.gitops.pipelines import GITHUB, GITLAB, Runner, git, gitlab_job
-from tests.labs import ROOT, Lab, RunModule, play, running_lab
+from tests.labs import ROOT, Lab, RunModule, login, places, play, running_lab
 
 pytestmark = pytest.mark.long
 
@@ -105,7 +105,8 @@ def merge(origin: Path, branch: str) -> None:
 def secrets(lab: Lab | None) -> dict[str, str]:
     """Values of the expressions of the secrets; a fork gets empty ones."""
     names = ("VMWARE_HOST", "VMWARE_USER", "VMWARE_PASSWORD")
-    return {f"secrets.{name}": lab.env[name] if lab else "" for name in names}
+    other = dict.fromkeys((f"secrets.OTHER_{name}" for name in names), "")
+    return {f"secrets.{name}": lab.env[name] if lab else "" for name in names} | other
 
 
 def service(lab: Lab) -> dict[str, str]:
@@ -305,6 +306,46 @@ def test_a_request_moves_files_or_goes_to_another_cluster_and_comes_back(
             assert {k: vm[k] for k in ("host", "pool", "folder", "storage")} == {
                 k: home[name][k] for k in ("host", "pool", "folder", "storage")
             }
+
+
+@pytest.mark.thorough
+def test_a_request_goes_to_another_vcenter_and_comes_back_without_a_secret_in_git(tmp_path: Path) -> None:
+    file = ROOT / "lab" / "topologies" / "cloud.yml"
+    with running_lab("--no-guests", "--time-scale", "0.02", "--topology", str(file)) as lab:
+        cloud = lab.other("cloud")
+        home, other = places(lab, cloud), login(cloud)
+        maps = {
+            "pool_map": {"ml-training": "Compute-ResourcePool"},
+            "folder_map": {"ml": "Workloads", "ml/vision": "Workloads/vision"},
+            "network_map": {"ml-network": "ml-segment"},
+        }
+        for name, state, more in (("there", "evacuated", maps), ("back", "restored", {})):
+            path = tmp_path / f"{name}.yml"
+            path.write_text(request(state=state, destination_vcenter=other["hostname"], **more))
+            refused = play("reconcile", lab, tmp_path / "state", "--check", reconcile_request=str(path))
+            assert refused.returncode != 0
+            assert "and the login is missing. Set reconcile_destination_vcenter" in " ".join(refused.stdout.split())
+            wrong = {**other, "hostname": "vc.example.com"}
+            for options, who in ((("--check",), wrong), (("--check",), other), ((), other)):
+                out = play(
+                    "reconcile",
+                    lab,
+                    tmp_path / "state",
+                    *options,
+                    reconcile_request=str(path),
+                    reconcile_destination_vcenter=who,
+                )
+                assert (out.returncode == 0) is (who == other), out.stdout
+                assert other["password"] not in out.stdout
+            if state == "evacuated":
+                assert f"| vCenter | `{other['hostname']}` |" in (tmp_path / "there.plan.md").read_text()
+                assert set(cloud.where()) == {"web-21", "ML-cpu-vm-01", "ML-cpu-vm-02"}
+        assert places(lab, cloud) == home
+        written = [
+            path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(tmp_path / "state")
+        ]
+        assert any(path.name == "applied.json" for path in written)
+        assert not [path for path in written if other["password"].encode() in path.read_bytes()]
 
 
 def test_what_may_not_run_gives_one_error_and_leaves_everything_alone(

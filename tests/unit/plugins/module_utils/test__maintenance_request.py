@@ -173,7 +173,10 @@ def test_a_request_means_the_same_however_it_is_written() -> None:
         ({"scope": "storage"}, "Moving files alone does not empty a host; use the playbook migrate_vm for that."),
         ({"datastore": "gold"}, "request: datastore: files move only with scope: both. Add that, or remove it."),
         ({"datastore": "gold`x`", "scope": "both"}, "request: datastore: 'gold`x`' does not match"),
-        ({"network_map": {"a": "b"}}, "request: network_map: it needs destination_cluster. Add that, or remove it."),
+        (
+            {"network_map": {"a": "b"}},
+            "request: network_map: it needs destination_cluster or destination_vcenter. Add that, or remove it.",
+        ),
         ({**ELSEWHERE, "pool_map": {"a": 5}}, "request: pool_map.a: 5 is not of type 'string'"),
         ({**ELSEWHERE, "pool_map": {"a|b": "c"}}, "request: pool_map: 'a|b' does not match"),
         ({**ELSEWHERE, "destination_cluster": "a\n"}, "request: destination_cluster: 'a\\n' does not match"),
@@ -182,6 +185,11 @@ def test_a_request_means_the_same_however_it_is_written() -> None:
             "request: scope: a restore brings VMs and files to where they were recorded. Remove it.",
         ),
         ({"state": "restored", "destination_cluster": "gpu"}, "request: destination_cluster: a restore brings VMs"),
+        ({"destination_vcenter": {"password": "x"}}, "is not of type 'string'. Name or address of the other vCenter"),
+        (
+            {"destination_vcenter": "vc.example.com/ui"},
+            "request: destination_vcenter: 'vc.example.com/ui' does not match",
+        ),
         ({"hots": "esx-05"}, "The keys are version, state, host, fault_domain, window"),
     ],
 )
@@ -230,6 +238,21 @@ def test_a_fault_domain_is_left_whatever_policy_would_stay_in_it() -> None:
 def test_a_fault_domain_stays_in_its_cluster() -> None:
     domain = {k: v for k, v in GOOD.items() if k != "host"} | {"fault_domain": "us-west-2b", **ELSEWHERE}
     with pytest.raises(InvalidInput, match="destination_cluster: the VMs of a fault domain stay in its cluster"):
+        parse_request(yaml.safe_dump(domain), "request")
+
+
+def test_a_request_names_the_other_vcenter_and_no_login() -> None:
+    maps = {key: value for key, value in ELSEWHERE.items() if key != "destination_cluster"}
+    there = parse_request(yaml.safe_dump({**GOOD, "destination_vcenter": "vc.cloud", "datastore": "gold", **maps}), "r")
+    back = parse_request(yaml.safe_dump({**GOOD, "destination_vcenter": "vc.cloud", "state": "restored"}), "r")
+    assert (there.destination_vcenter, back.destination_vcenter, REQUEST.destination_vcenter) == (
+        "vc.cloud",
+        "vc.cloud",
+        "",
+    )
+    assert "evacuate_host_destination_vcenter" not in there.variables({"moves": []}), "the role adds the login"
+    domain = {k: v for k, v in GOOD.items() if k != "host"} | {"fault_domain": "b", "destination_vcenter": "vc.cloud"}
+    with pytest.raises(InvalidInput, match="destination_vcenter: the VMs of a fault domain stay in its cluster"):
         parse_request(yaml.safe_dump(domain), "request")
 
 
