@@ -25,6 +25,7 @@ var required = map[string]string{
 	"DisconnectHost_Task":             "Host.Config.Connection",
 	"ReconnectHost_Task":              "Host.Config.Connection",
 	"ReconfigureComputeResource_Task": "Host.Inventory.EditCluster",
+	"ReconfigureCluster_Task":         "Host.Inventory.EditCluster",
 	"RefreshRecommendation":           "Host.Inventory.EditCluster",
 	"ApplyRecommendation":             "Resource.ApplyRecommendation",
 	"AddCustomFieldDef":               "Global.ManageCustomFields",
@@ -76,6 +77,7 @@ var required = map[string]string{
 	"CheckRelocate_Task":               read,
 	"CheckMigrate_Task":                read,
 	"RecommendHostsForVm":              read,
+	"GetResourceUsage":                 read,
 	"PlaceVm":                          read,
 	"ClusterEnterMaintenanceMode":      read,
 }

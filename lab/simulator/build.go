@@ -237,6 +237,7 @@ func (b *builder) buildRules(cluster *simulator.ClusterComputeResource) {
 	config, spec := cluster.ConfigurationEx.(*types.ClusterConfigInfoEx), b.clusterSpecs[cluster.Self.Value]
 	config.DrsConfig, config.DrsVmConfig = b.automation(spec)
 	config.DasConfig = b.availability(spec)
+	withServicesOff(config)
 	for i, rule := range spec.Rules {
 		info := types.ClusterRuleInfo{
 			Key: int32(i + 1), Name: rule.Name, Enabled: types.NewBool(rule.Enabled == nil || *rule.Enabled),

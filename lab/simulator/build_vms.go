@@ -215,7 +215,7 @@ func (b *builder) attribute(ctx *simulator.Context, vm *simulator.VirtualMachine
 	manager := b.registry.CustomFieldsManager()
 	for name, value := range spec.Attributes {
 		if _, ok := known[name]; !ok {
-			res := manager.AddCustomFieldDef(ctx, &types.AddCustomFieldDef{Name: name, MoType: "VirtualMachine"})
+			res := addAttribute(ctx, manager, &types.AddCustomFieldDef{Name: name, MoType: "VirtualMachine"})
 			if fault := res.Fault(); fault != nil {
 				return fmt.Errorf("attribute %q: %s", name, fault.String)
 			}

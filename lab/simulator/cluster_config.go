@@ -60,15 +60,29 @@ func (c *clusterConfig) answers(req *types.ReconfigureComputeResource_Task) bool
 func (o *overrides) ReconfigureComputeResourceTask(
 	ctx *simulator.Context, req *types.ReconfigureComputeResource_Task,
 ) soap.HasFault {
-	config := o.vcenter.cluster
-	cluster := config.inventory.cluster(req.This)
-	work := config.tasks.begin(ctx.Session.UserName, cluster, "ReconfigureComputeResource_Task", "reconfigureEx")
-	task := work.runAtOnce(func() types.BaseMethodFault {
-		return config.change(cluster, req.Spec.(*types.ClusterConfigSpecEx), req.Modify)
-	})
+	task := o.reconfigure(ctx, req.This, "ReconfigureComputeResource_Task", "reconfigureEx", req.Spec.(*types.ClusterConfigSpecEx), req.Modify)
 	return &methods.ReconfigureComputeResource_TaskBody{
 		Res: &types.ReconfigureComputeResource_TaskResponse{Returnval: task},
 	}
+}
+
+func (o *overrides) reconfigure(
+	ctx *simulator.Context, this types.ManagedObjectReference, name, id string, spec *types.ClusterConfigSpecEx, modify bool,
+) types.ManagedObjectReference {
+	config := o.vcenter.cluster
+	cluster := config.inventory.cluster(this)
+	work := config.tasks.begin(ctx.Session.UserName, cluster, name, id)
+	return work.runAtOnce(func() types.BaseMethodFault { return config.change(cluster, spec, modify) })
+}
+
+// ReconfigureClusterTask is the older call for the same.
+func (o *overrides) ReconfigureClusterTask(ctx *simulator.Context, req *types.ReconfigureCluster_Task) soap.HasFault {
+	spec := &types.ClusterConfigSpecEx{
+		DasConfig: req.Spec.DasConfig, DasVmConfigSpec: req.Spec.DasVmConfigSpec, DrsConfig: req.Spec.DrsConfig,
+		DrsVmConfigSpec: req.Spec.DrsVmConfigSpec, RulesSpec: req.Spec.RulesSpec,
+	}
+	task := o.reconfigure(ctx, req.This, "ReconfigureCluster_Task", "reconfigure", spec, req.Modify)
+	return &methods.ReconfigureCluster_TaskBody{Res: &types.ReconfigureCluster_TaskResponse{Returnval: task}}
 }
 
 func (c *clusterConfig) change(
@@ -156,6 +170,18 @@ func without(config types.ClusterConfigInfoEx, vm types.ManagedObjectReference) 
 	return config, named
 }
 
+// withServicesOff says of the services that the lab does not have that they are off. A vCenter always says it, so clients rely on it.
+func withServicesOff(config *types.ClusterConfigInfoEx) {
+	off := types.NewBool(false)
+	config.ProactiveDrsConfig = &types.ClusterProactiveDrsConfigInfo{Enabled: off}
+	config.DpmConfigInfo = &types.ClusterDpmConfigInfo{
+		Enabled: off, DefaultDpmBehavior: types.DpmBehaviorAutomated, HostPowerActionRate: defaultVmotionRate,
+	}
+	config.VsanConfigInfo = &types.VsanClusterConfigInfo{
+		Enabled: off, DefaultConfig: &types.VsanClusterConfigInfoHostDefaultInfo{AutoClaimStorage: off},
+	}
+}
+
 // reconfigured is the configuration after a change. Without modify, what the specification does not set is reset.
 func reconfigured(
 	config types.ClusterConfigInfoEx, spec *types.ClusterConfigSpecEx, modify bool,
@@ -174,6 +200,12 @@ func reconfigured(
 	}
 	if spec.DasConfig != nil {
 		config.DasConfig = overlaid(config.DasConfig, *spec.DasConfig)
+	}
+	if spec.ProactiveDrsConfig != nil {
+		config.ProactiveDrsConfig = spec.ProactiveDrsConfig
+	}
+	if spec.DpmConfig != nil {
+		config.DpmConfigInfo = spec.DpmConfig
 	}
 	faults := []types.BaseMethodFault{
 		updated(&config.DrsVmConfig, overrideChanges(spec), func(info types.ClusterDrsVmConfigInfo) any { return info.Key },
@@ -356,4 +388,29 @@ func (c *clusterConfig) RemoveObject(_ *simulator.Context, ref types.ManagedObje
 	if ref.Type == "VirtualMachine" {
 		go c.remove(ref)
 	}
+}
+
+// GetResourceUsage sums up the hosts and the datastores of a cluster.
+func (o *overrides) GetResourceUsage(ctx *simulator.Context, req *types.GetResourceUsage) soap.HasFault {
+	inventory := o.vcenter.inventory
+	cluster := inventory.cluster(req.This)
+	var usage types.ClusterResourceUsageSummary
+	for _, host := range inventory.hostsOf(cluster) {
+		ctx.WithLock(host, func() {
+			hardware, quick := host.Summary.Hardware, host.Summary.QuickStats
+			usage.CpuCapacityMHz += hardware.CpuMhz * int32(hardware.NumCpuCores)
+			usage.CpuUsedMHz += quick.OverallCpuUsage
+			usage.MemCapacityMB += int32(hardware.MemorySize >> 20)
+			usage.MemUsedMB += quick.OverallMemoryUsage
+		})
+	}
+	for _, ref := range cluster.Datastore {
+		if datastore, ok := inventory.registry.Get(ref).(*simulator.Datastore); ok {
+			ctx.WithLock(datastore, func() {
+				usage.StorageCapacityMB += datastore.Summary.Capacity >> 20
+				usage.StorageUsedMB += (datastore.Summary.Capacity - datastore.Summary.FreeSpace) >> 20
+			})
+		}
+	}
+	return &methods.GetResourceUsageBody{Res: &types.GetResourceUsageResponse{Returnval: usage}}
 }

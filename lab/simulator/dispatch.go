@@ -31,7 +31,8 @@ var overridden = []string{
 	"FetchUserPrivilegeOnEntities", "SetEntityPermissions", "ListProcessesInGuest", "RetrievePropertiesEx",
 	"ContinueRetrievePropertiesEx", "CreateFilter", "WaitForUpdatesEx", "RefreshRecommendation", "ApplyRecommendation",
 	"QueryVMotionCompatibilityEx_Task", "CheckRelocate_Task", "CheckMigrate_Task", "AddHost_Task", "UnregisterVM", "RegisterVM_Task",
-	"QueryConfigTarget", "FindByUuid", "RecommendHostsForVm", "ClusterEnterMaintenanceMode",
+	"QueryConfigTarget", "FindByUuid", "RecommendHostsForVm", "ClusterEnterMaintenanceMode", "AddCustomFieldDef", "SetField",
+	"ReconfigureCluster_Task", "GetResourceUsage",
 }
 
 // install handles every call before the simulator does: it counts the call, checks privileges, and answers some calls itself.
