@@ -28,6 +28,15 @@ func (r relocation) at(here *moves) *moves {
 	return here
 }
 
+// gpuUser is the VM for the cards of the host that a relocation leads to.
+func (m *moves) gpuUser(plan relocation) gpuUser {
+	user := m.inventory.graphics.own(plan.vm)
+	if plan.cross != nil {
+		user.key = plan.vm.Config.InstanceUuid
+	}
+	return user
+}
+
 // storage is that of the vCenter that a relocation leads to.
 func (r relocation) storage(here *storage) *storage {
 	if r.cross != nil {
@@ -197,9 +206,6 @@ func (m *moves) crossingObstacles(plan relocation) (found []types.BaseMethodFaul
 	if !plan.cross.there.isUp() {
 		found = append(found, &types.HostCommunication{})
 	}
-	if len(m.inventory.vmSpec(plan.vm).vgpus()) > 0 { // the cards of another vCenter know no VM of this one
-		found = append(found, &types.NotSupported{})
-	}
 	there := plan.cross.there.inventory
 	var siblings []types.ManagedObjectReference
 	there.as("").WithLock(plan.to.folder, func() { siblings = slices.Clone(plan.to.folder.ChildEntity) })
@@ -225,6 +231,7 @@ func (m *moves) handOver(work *move) {
 		return // deleted meanwhile
 	}
 	arrived := m.uprooted(work)
+	there.inventory.graphics.release(m.gpuUser(work.relocation))
 	there.inventory.readd(arrived, m.inventory.vmSpec(vm), work.to.folder, work.to.host, work.to.pool.Self, "")
 	ctx := there.inventory.as(work.cross.user)
 	for _, ref := range slices.Concat(arrived.Datastore, arrived.Network) {

@@ -88,30 +88,54 @@ type graphics struct {
 	inventory *inventory
 
 	mu       sync.Mutex
-	held     map[string]map[string][]int // cards of the VM's vGPUs, by host and VM (MoIDs)
+	held     map[string]map[string][]int // cards of the VM's vGPUs, by host (MoID) and VM
 	arriving map[string]string           // target of each VM that moves
+	foreign  map[string][]string         // profiles of the VMs that come from another vCenter
+}
+
+// gpuUser is a VM with the profiles of its vGPUs. The key is its MoID; that of a VM of another vCenter is its instance UUID.
+type gpuUser struct {
+	key      string
+	profiles []string
 }
 
 func newGraphics(inventory *inventory) *graphics {
-	return &graphics{inventory: inventory, held: map[string]map[string][]int{}, arriving: map[string]string{}}
+	return &graphics{
+		inventory: inventory, held: map[string]map[string][]int{}, arriving: map[string]string{}, foreign: map[string][]string{},
+	}
+}
+
+// own is a VM of this vCenter.
+func (g *graphics) own(vm *simulator.VirtualMachine) gpuUser {
+	return gpuUser{vm.Self.Value, g.inventory.vmSpec(vm).vgpus()}
+}
+
+// profiles are those of a VM with cards. The caller holds the lock.
+func (g *graphics) profiles(key string) []string {
+	if found, ok := g.foreign[key]; ok {
+		return found
+	}
+	if vm := g.inventory.vm(vmReference(key)); vm != nil {
+		return g.inventory.vmSpec(vm).vgpus()
+	}
+	return nil
 }
 
 // cards are the cards for the vGPUs of a VM on a host; false if it does not have room. Without cards in the topology there is
 // room. The caller holds the lock.
-func (g *graphics) cards(host *simulator.HostSystem, vm *simulator.VirtualMachine) ([]int, bool) {
+func (g *graphics) cards(host *simulator.HostSystem, user gpuUser) ([]int, bool) {
 	spec := g.inventory.hostSpec(host.Name)
 	present := make([][]string, len(spec.GPUs))
 	for key, cards := range g.held[host.Self.Value] {
-		other := g.inventory.vm(vmReference(key))
-		if other == nil || other == vm {
+		if key == user.key {
 			continue
 		}
-		for i, profile := range g.inventory.vmSpec(other).vgpus() {
+		for i, profile := range g.profiles(key) {
 			present[cards[i]] = append(present[cards[i]], profile)
 		}
 	}
 	var chosen []int
-	for _, profile := range g.inventory.vmSpec(vm).vgpus() {
+	for _, profile := range user.profiles {
 		best := -1
 		for i, card := range spec.GPUs {
 			more := best >= 0 && len(present[i]) > len(present[best])
@@ -131,45 +155,58 @@ func (g *graphics) cards(host *simulator.HostSystem, vm *simulator.VirtualMachin
 }
 
 // concerns reports whether a VM with vGPUs is or would be on cards of the host.
-func (g *graphics) concerns(host *simulator.HostSystem, vm *simulator.VirtualMachine) bool {
-	return len(g.inventory.vmSpec(vm).vgpus()) > 0 && len(g.inventory.hostSpec(host.Name).GPUs) > 0
+func (g *graphics) concerns(host *simulator.HostSystem, user gpuUser) bool {
+	return len(user.profiles) > 0 && len(g.inventory.hostSpec(host.Name).GPUs) > 0
 }
 
 // obstacle is the fault of a host that has no room for the vGPUs of a VM.
-func (g *graphics) obstacle(host *simulator.HostSystem, vm *simulator.VirtualMachine) types.BaseMethodFault {
+func (g *graphics) obstacle(host *simulator.HostSystem, user gpuUser) types.BaseMethodFault {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, own := g.held[host.Self.Value][vm.Self.Value]; own || !g.concerns(host, vm) {
+	if _, own := g.held[host.Self.Value][user.key]; own || !g.concerns(host, user) {
 		return nil
 	}
-	if _, room := g.cards(host, vm); !room {
+	if _, room := g.cards(host, user); !room {
 		return &types.InsufficientGraphicsResourcesFault{}
 	}
 	return nil
 }
 
 // claim reserves the cards of the target for a VM that moves.
-func (g *graphics) claim(host *simulator.HostSystem, vm *simulator.VirtualMachine) types.BaseMethodFault {
+func (g *graphics) claim(host *simulator.HostSystem, user gpuUser) types.BaseMethodFault {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.concerns(host, vm) {
+	if !g.concerns(host, user) {
 		return nil
 	}
-	cards, room := g.cards(host, vm)
+	cards, room := g.cards(host, user)
 	if !room {
 		return &types.InsufficientGraphicsResourcesFault{}
 	}
-	g.hold(host.Self.Value, vm.Self.Value, cards)
-	g.arriving[vm.Self.Value] = host.Self.Value
+	if g.inventory.vm(vmReference(user.key)) == nil {
+		g.foreign[user.key] = user.profiles
+	}
+	g.hold(host.Self.Value, user.key, cards)
+	g.arriving[user.key] = host.Self.Value
 	return nil
 }
 
 // ended is the end of a move: what was reserved belongs to the VM if it has arrived, and is free otherwise.
-func (g *graphics) ended(vm *simulator.VirtualMachine) {
-	g.mu.Lock()
-	delete(g.arriving, vm.Self.Value)
-	g.mu.Unlock()
+func (g *graphics) ended(user gpuUser) {
+	g.release(user)
 	g.refresh()
+}
+
+// release ends the reservation of a VM. One of another vCenter has a new MoID here, under which it gets its cards.
+func (g *graphics) release(user gpuUser) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	host := g.arriving[user.key]
+	delete(g.arriving, user.key)
+	if _, ok := g.foreign[user.key]; ok {
+		delete(g.held[host], user.key)
+		delete(g.foreign, user.key)
+	}
 }
 
 func (g *graphics) hold(host, vm string, cards []int) {
@@ -201,10 +238,10 @@ func (g *graphics) refresh() (unfitting []string) {
 			}
 		}
 		for _, vm := range g.inventory.vms() {
-			if at[vm.Self.Value] == nil || vm.Runtime.Host.Value != key || g.held[key][vm.Self.Value] != nil || !g.concerns(host, vm) {
+			if at[vm.Self.Value] == nil || vm.Runtime.Host.Value != key || g.held[key][vm.Self.Value] != nil || !g.concerns(host, g.own(vm)) {
 				continue
 			}
-			if cards, room := g.cards(host, vm); room {
+			if cards, room := g.cards(host, g.own(vm)); room {
 				g.hold(key, vm.Self.Value, cards)
 			} else {
 				unfitting = append(unfitting, vm.Name)

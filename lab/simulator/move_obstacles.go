@@ -148,7 +148,7 @@ func (m *moves) capacityObstacles(plan relocation) (found []types.BaseMethodFaul
 	if fault := m.overcommitted(plan); fault != nil {
 		found = append(found, fault)
 	}
-	if fault := m.inventory.graphics.obstacle(target, vm); fault != nil {
+	if fault := plan.at(m).inventory.graphics.obstacle(target, m.gpuUser(plan)); fault != nil {
 		found = append(found, fault)
 	}
 	free := target.Hardware.MemorySize - int64(target.Summary.QuickStats.OverallMemoryUsage)<<20

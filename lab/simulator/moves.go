@@ -299,10 +299,11 @@ func (m *moves) vmotion(work *move) types.BaseMethodFault {
 		return fault
 	}
 	if work.changesHost() {
-		if fault := m.inventory.graphics.claim(work.to.host, work.vm); fault != nil {
+		graphics, user := work.at(m).inventory.graphics, m.gpuUser(work.relocation)
+		if fault := graphics.claim(work.to.host, user); fault != nil {
 			return fault
 		}
-		defer m.inventory.graphics.ended(work.vm)
+		defer graphics.ended(user)
 	}
 	arriving, leaving := m.storage.transferOf(work.relocation)
 	// What arrives takes its space from now on; what leaves gives its space back at the end.
@@ -518,7 +519,7 @@ func (m *moves) switchOver(work *move) types.BaseMethodFault {
 	line, spec := m.line(work.relocation), m.inventory.vmSpec(work.vm)
 	stun := stunBase + stunPerGB*spec.MemoryGB
 	if work.changesHost() {
-		stun = max(stun, vgpuStun(spec, m.links.slower(work.source.Name, work.to.host.Name)))
+		stun = max(stun, vgpuStun(spec, line.mbit()))
 	}
 	if spec.Guest.StunSeconds != nil {
 		stun = *spec.Guest.StunSeconds

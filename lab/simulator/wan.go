@@ -96,6 +96,18 @@ func (l line) bandwidth() float64 {
 	return rate
 }
 
+// mbit is the speed of the narrowest part in Mbit/s, with no other move on it.
+func (l line) mbit() int {
+	slowest := l.ends[0].links.slower(l.ends[0].host, l.ends[0].host)
+	for _, end := range l.ends[1:] {
+		slowest = min(slowest, end.links.slower(end.host, end.host))
+	}
+	for _, each := range l.wans {
+		each.change(func(w *wan) { slowest = min(slowest, w.mbit) })
+	}
+	return slowest
+}
+
 // latency is that of a round trip over the WAN.
 func (l line) latency() time.Duration {
 	var sum time.Duration

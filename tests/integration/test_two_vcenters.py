@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
+from pyVmomi import vim
 
 from lab.paths import TOPOLOGIES
 from tests.labs import Lab, RunModule, login, places, play, running_lab
 from tests.measuring import until
+from tests.sdk import content_of, find
 
 MAPS = {
     "pool_map": {"ml-training": "Compute-ResourcePool"},
@@ -234,3 +236,60 @@ def test_the_roles_of_the_operator_are_enough_to_leave_and_come_home_and_no_more
         for lab, more in ((site, {"Host.Config.Maintenance"}), (cloud, set())):
             demanded = set(lab.get("privileges")[lab.answer["operator"]["user"]])
             assert demanded - {"System.View", "System.Anonymous"} == move | arrive | more
+
+
+@pytest.mark.thorough
+def test_a_vm_with_a_vgpu_goes_to_a_free_card_of_the_cloud_and_comes_home(
+    run_module: RunModule, tmp_path: Path
+) -> None:
+    """Both VMs of the host have a whole card. The cloud has one card only until the second host gets its own."""
+    whole, card = "grid_t4-16q", {"model": "NVIDIA T4", "memory_gb": 16}
+    document = yaml.safe_load((TOPOLOGIES / "cloud.yml").read_text(encoding="utf-8"))
+    for host in document["hosts"]:
+        host |= {"gpus": [card, card], "vgpu_profiles": [whole]}
+    document["vcenters"][0]["hosts"][0] |= {"gpus": [card], "vgpu_profiles": [whole]}
+    for vm in document["vms"][:2]:
+        vm |= {"devices": [f"vgpu:{whole}"], "vgpu_used_gb": 1}
+    path = tmp_path / "gpus.yml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    with running_lab("--no-guests", "--time-scale", "0.02", "--topology", str(path)) as site:
+        cloud = site.other("cloud")
+        both = {
+            "state_dir": str(tmp_path / "state"),
+            "destination_vcenter": login(cloud),
+            "experiments": {"enabled": False, "stall_budget": 60},
+        }
+        planning = {key: both[key] for key in ("state_dir", "destination_vcenter")} | {"wan_mbit": 5000}
+        before = places(site, cloud)
+
+        both_vms = run_module("migration_plan", site, host="esx-01", stall_budget=60, **planning, **MAPS)
+        assert [len(both_vms["moves"]), len(both_vms["refusals"])] == [1, 1], "one card takes one of them"
+        refused = run_module("migration_plan", site, vms=["ML-cpu-vm-01"], **planning, **MAPS)
+        assert "the stall budget is 5 s" in refused["refusals"][0]["text"]
+
+        plan = run_module("migration_plan", site, vms=["ML-cpu-vm-01"], stall_budget=60, **planning, **MAPS)
+        (move,) = plan["moves"]
+        assert (move["target_name"], move["predicted_stun"]) == ("esx-c1", 44.0), (
+            "twice the published 22 s at half the speed"
+        )
+        moved = run_module("vm_migrate", site, host="esx-01", purpose="evacuate", plan=plan["plan"], **both)
+        assert moved.get("left_behind") == [], moved
+        assert users(cloud, "esx-c1") == [{"ML-cpu-vm-01"}]
+        assert users(site, "esx-01") == [set(), {"ML-cpu-vm-02"}] or users(site, "esx-01") == [{"ML-cpu-vm-02"}, set()]
+
+        full = run_module("migration_plan", site, vms=["ML-cpu-vm-02"], stall_budget=60, **planning, **MAPS)
+        assert full["moves"] == []
+        back = run_module(
+            "migration_plan", site, host="esx-01", use_homes=True, policy="any", stall_budget=60, **planning
+        )
+        assert len(back.get("moves", ())) == 1, back
+        home = run_module("vm_migrate", site, host="esx-01", plan=back["plan"], purpose="restore", **both)
+        assert home.get("left_behind") == [], home
+        assert places(site, cloud) == before
+        assert users(cloud, "esx-c1") == [set()]
+
+
+def users(lab: Lab, host: str) -> list[set[str]]:
+    """The names of the VMs on each GPU of a host, as vCenter says."""
+    with content_of(lab) as content:
+        return [{vm.name for vm in gpu.vm} for gpu in find(content, vim.HostSystem, host).config.graphicsInfo]

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from .._core.wording import stun_text
 from .._experiments.model import Experiment, Verdict
 from .._run.events import (
     DrsKept,
@@ -61,7 +62,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """A move. ``percent`` is that of its task, ``host`` the name of the host where it left the VM; times are UTC, ISO 8601."""
+    """A move. ``percent`` is that of its task, ``host`` the name of the host where it left the VM; times are UTC, ISO 8601.
+
+    ``stun`` says how long vGPUs will make the VM stand still; "" without any.
+    """
 
     number: int
     moid: str
@@ -80,6 +84,7 @@ class Flight:
     why: str = ""
     host: str = ""
     by: str = ""
+    stun: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +225,10 @@ class LiveRun:
         if known is not None and known.stage is Stage.UNSEEN:  # planned again before its task is followed
             return
         ends = (event.source.name, event.target.name)
-        self._flights[key] = Flight(event.number, vm, event.vm.name, *ends, event.predicted_seconds, event.back)
+        stun = stun_text(event.vgpus, event.predicted_stun)
+        self._flights[key] = Flight(
+            event.number, vm, event.vm.name, *ends, event.predicted_seconds, event.back, stun=stun
+        )
 
     def _forget_verdicts(self, vm: str) -> None:
         """Verdicts from before a move say nothing about it."""
@@ -232,7 +240,14 @@ def moved_on(flight: Flight, event: MoveEvent, at: str) -> Flight:
     match event:
         case MoveSubmitting(source=source, target=target):
             fresh = Flight(
-                flight.number, flight.moid, flight.vm, source.name, target.name, flight.predicted, flight.back
+                flight.number,
+                flight.moid,
+                flight.vm,
+                source.name,
+                target.name,
+                flight.predicted,
+                flight.back,
+                stun=flight.stun,
             )
             return replace(fresh, stage=Stage.MOVING, started=at)
         case MoveProgressed(percent=percent):

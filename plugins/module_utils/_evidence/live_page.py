@@ -246,7 +246,7 @@ class _View:
                 Cell(f"{flight.source} → {flight.target or '?'}"),
                 _percent_cell(flight),
                 Cell(self._ago(flight.started), note=f"since {self._clock(flight.started)}", number=True),
-                Cell(seconds(flight.predicted) if flight.predicted else "not known", number=True),
+                Cell(seconds(flight.predicted) if flight.predicted else "not known", flight.stun, number=True),
             )
             for flight in flights
         )
@@ -309,7 +309,7 @@ class _View:
             (
                 Cell(self._vm(flight)),
                 Cell(f"{flight.source} → {flight.target}"),
-                Cell(seconds(flight.predicted), number=True),
+                Cell(seconds(flight.predicted), flight.stun, number=True),
             )
             for flight in self._run.at_stage(Stage.WAITING)
         )

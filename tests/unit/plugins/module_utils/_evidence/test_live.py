@@ -78,6 +78,14 @@ def test_it_says_what_moved_what_moves_and_what_does_not_yet() -> None:
     assert rows(document, "refusals")[0][0] == "ML-cpu-vm-98"
 
 
+def test_it_says_how_long_vgpus_make_a_vm_stand_still() -> None:
+    gpus = PLANNED | {"vgpus": ["grid_t4-4q"], "predicted_stun": 5.2}
+    stun = "stands still for up to 6 s (vGPU grid_t4-4q)"
+    for events, table in (((START, gpus), "waiting"), ((START, gpus, SUBMITTING), "moving")):
+        assert rows(page(run_of(*events)), table)[0][-1].endswith(stun)
+    assert "stands still" not in page(run_of(START, PLANNED, SUBMITTING))
+
+
 def test_a_verdict_is_shown_only_when_it_is_final() -> None:
     run = midway(45.0)
     verdicts = {row[0]: row[5] for row in rows(page(run, seen(run)), "experiments")}
