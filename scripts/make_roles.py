@@ -31,7 +31,7 @@ WAY_HOME = ROOT / "playbooks" / "vars" / "way_home.yml"
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / ".venv" / "collections"))
 
-from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import SITE, SOURCE, specs_of
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import SITE, SOURCE, evacuation_only, specs_of
 
 MADE = "Made by scripts/make_roles.py"
 FROM = f"from {SOURCE.relative_to(SOURCE.parents[3])}"
@@ -101,7 +101,7 @@ def argument_specs(role: str) -> str:
         return text
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    specs = {name: _documented(spec) for name, spec in specs_of(role).items()}
+    specs = {name: _documented(spec) for name, spec in _specs(role).items()}
     dumped = yaml.dump(specs, Dumper=_Dumper, sort_keys=False, width=130, allow_unicode=True)
     return before + BEGIN + textwrap.indent(dumped, " " * 6) + END + after
 
@@ -114,8 +114,17 @@ def entry_point(role: str) -> Spec:
 def options_of(role: str) -> dict[str, Spec]:
     """All options of the entry point ``main`` as they are, by variable."""
     written: dict[str, Spec] = entry_point(role)["options"]
-    source = specs_of(role)
+    source = _specs(role)
     return {name: _computed(source[name]) if name in source else spec for name, spec in written.items()}
+
+
+def _specs(role: str) -> dict[str, Spec]:
+    """The options of a role by variable; the description says which of them a restore ignores."""
+    only = evacuation_only(role)
+    return {
+        name: {**spec, "description": f"Evacuation only. {spec['description']}"} if name in only else spec
+        for name, spec in specs_of(role).items()
+    }
 
 
 def _computed(spec: Spec) -> Spec:
@@ -216,7 +225,7 @@ def readme(role: str) -> str:
             of = "each hook in " if spec["type"] == "list" else ""
             parts += [f"Keys of {of}`{name}`:\n", _table("key", spec["options"])]
     if site:
-        parts += ["These variables apply to all roles of the collection:\n", _table("variable", site)]
+        parts += ["Set these variables once for all roles of the collection:\n", _table("variable", site)]
     parts += ["## Behaviour\n", _behaviour(entry["attributes"])]
     return "\n".join(parts) + _by_hand(role)
 
@@ -267,15 +276,22 @@ def request_defaults() -> str:
 def way_home() -> str:
     """Variables of the round trip: the restore gets the options of the evacuation, unless the inventory has others."""
     lines = ["---", f"# {MADE} {FROM}.", '__way_home: "{{ hostvars[inventory_hostname] }}"']
-    for name, option in yaml.safe_load(SOURCE.read_text(encoding="utf-8")).items():
-        both = {"evacuate_host", "restore_host"} <= set(option["roles"]) and not name.startswith(SITE)
-        if both and option.get("round_trip", True) and "restore_host" not in option.get("except", {}):
-            there, back = f"evacuate_host_{name}", f"restore_host_{name}"
-            line = f"{back}: \"{{{{ __way_home.{back} | default(none) | liveml.vsphere.option('{back}', {there}) }}}}\""
-            if len(line) > MAX_LINE:
-                line = f"{back}: >-\n  {{{{ __way_home.{back} | default(none)\n  | liveml.vsphere.option('{back}', {there}) }}}}"
-            lines.append(line)
+    for name in (name for name, passed in options_of_both_ways().items() if passed):
+        there, back = f"evacuate_host_{name}", f"restore_host_{name}"
+        line = f"{back}: \"{{{{ __way_home.{back} | default(none) | liveml.vsphere.option('{back}', {there}) }}}}\""
+        if len(line) > MAX_LINE:
+            line = f"{back}: >-\n  {{{{ __way_home.{back} | default(none)\n  | liveml.vsphere.option('{back}', {there}) }}}}"
+        lines.append(line)
     return "\n".join(lines) + "\n"
+
+
+def options_of_both_ways() -> dict[str, bool]:
+    """The options that evacuation and restore have, and whether the restore of a round trip gets that of the evacuation."""
+    return {
+        name: option.get("round_trip", True) and "default" not in option.get("except", {}).get("restore_host", {})
+        for name, option in yaml.safe_load(SOURCE.read_text(encoding="utf-8")).items()
+        if {"evacuate_host", "restore_host"} <= set(option["roles"]) and not name.startswith(SITE)
+    }
 
 
 def _table(head: str, options: dict[str, Spec]) -> str:

@@ -26,7 +26,7 @@ PATTERN = ROOT / "extensions" / "patterns" / "evacuate_host" / "meta" / "pattern
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / ".venv" / "collections"))
 
-from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import SOURCE, specs_of
+from ansible_collections.liveml.vsphere.plugins.plugin_utils._options import SOURCE, evacuation_only, specs_of
 
 EXECUTION_ENVIRONMENT = "liveml.vsphere"
 # Survey -> role and its options that this survey leaves out.
@@ -41,18 +41,8 @@ SURVEYS: dict[str, tuple[str, frozenset[str]]] = {
     # The playbook sets what is different on the way home.
     "restore_fault_domain": (
         "fault_domain",
-        frozenset(
-            f"fault_domain_{option}"
-            for option in (
-                "state",
-                "exclude_hosts",
-                "memory_headroom",
-                "cpu_headroom",
-                "scope",
-                "datastore",
-                "storage_headroom",
-            )
-        ),
+        evacuation_only("fault_domain")
+        | {f"fault_domain_{option}" for option in ("state", "exclude_hosts", "memory_headroom", "cpu_headroom")},
     ),
     # A person who launches a check does not decide whether an event may evacuate without approval.
     "check_hardware_event": (

@@ -8,19 +8,36 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from scripts.make_roles import SITE, behaviour_of, entry_point, options_of, rows_of
+from scripts.make_roles import (
+    SITE,
+    behaviour_of,
+    entry_point,
+    evacuation_only,
+    options_of,
+    options_of_both_ways,
+    rows_of,
+)
 from scripts.rst import LABEL, beginning, from_markdown, table
 
 FOLDER = Path(__file__).resolve().parent.parent / "playbooks"
 HEAD = ("Variable", "Type", "Default", "Meaning")
 COLLECTION = "liveml.vsphere."
 VARIABLES = "playbook_variables"
+# The playbooks whose variables do not fit into a command, the file of ``docs/examples`` with them, and what a reader has to know.
+FILES = {
+    "round_trip_cloud": (
+        "cloud.yml",
+        "The login and the names of the other vCenter are in ``cloud.yml``, see "
+        f":ref:`to the cloud and back <{LABEL}docsite.howto_cloud>`:",
+    )
+}
 
 Play = dict[str, Any]
 
@@ -40,21 +57,19 @@ def page_of(name: str) -> str:
     """The page of a playbook: what it does, how to call it, the variables of its roles, and how it behaves."""
     play = _play(name)
     roles = [step["role"].removeprefix(COLLECTION) for step in play["roles"]]
+    given = _given(play)
     lines = [*beginning(f"playbook_{name}", f"{name} playbook"), f"{play['name']}.", "", *_call(name, roles[0])]
-    lines += [f"It runs the role{'s' * (len(roles) > 1)} {' and '.join(map(_link, roles))}{_with(_given(play))}.", ""]
-    if "vars_files" in play:
-        lines += [
-            "The second role gets the options of the first one, unless the inventory sets them for the second one.",
-            "",
-        ]
+    lines += [f"It runs the role{'s' * (len(roles) > 1)} {' and '.join(map(_link, roles))}{_with(given)}.", ""]
+    lines += _way_home() if "vars_files" in play else []
     for role in roles:
         entry = entry_point(role)
+        left_out = {*given, *(evacuation_only(role) if "restored" in given.values() else ())}
         own = {
-            option: spec
+            option: {**spec, "required": True} if option in demanded(name) else spec
             for option, spec in options_of(role).items()
-            if not option.startswith(SITE) and option not in _given(play)
+            if not option.startswith(SITE) and option not in left_out
         }
-        lines += [*_title(f"Role {role}"), *_paragraphs(entry["description"])]
+        lines += [*_title(f"Role {role}"), *_paragraphs(entry["description"], given)]
         behaviour = [tuple(map(from_markdown, row)) for row in behaviour_of(entry["attributes"])]
         lines += table((), ((key.capitalize(), answer, text) for key, answer, text in behaviour))
         lines += table(HEAD, (tuple(map(from_markdown, row)) for row in rows_of(own))) if own else []
@@ -81,16 +96,38 @@ def page_of_variables() -> str:
 def _call(name: str, role: str) -> list[str]:
     """The command. If the playbook changes something, it is shown with ``--check``, so that what is typed first changes nothing."""
     given, fixed = _example(role), _given(_play(name))
+    if name in FILES:
+        given = {variable: value for variable, value in given.items() if options_of(role)[variable].get("required")}
     options = [f"-e {shlex.quote(f'{variable}={value}')}" for variable, value in given.items() if variable not in fixed]
+    options += [f"-e @{FILES[name][0]}"] if name in FILES else []
     check = entry_point(role)["attributes"]["check_mode"]["description"]
     changes = not check.startswith("Works the same") and "post_tasks" not in _play(name)
     command = " ".join(
         ["ansible-playbook", f"{COLLECTION}{name}", *options, *(["--check", "--diff"] if changes else [])]
     )
     lines = [".. code-block:: console", "", f"   {command}", ""]
+    if name in FILES:
+        file, sentence = FILES[name]
+        lines += [sentence, "", f".. literalinclude:: examples/{file}", "   :language: yaml", ""]
     if changes:
         lines += ["Look first at what it would do. To do it, run the command without ``--check --diff``.", ""]
     return lines
+
+
+def demanded(name: str) -> set[str]:
+    """The variables without which a playbook ends, although its roles could do without them."""
+    conditions = (task.get("ansible.builtin.assert", {}).get("that", "") for task in _play(name).get("pre_tasks", ()))
+    return {found[0] for condition in conditions if (found := re.match(r"\w+(?= \| default\()", condition))}
+
+
+def _way_home() -> list[str]:
+    """What the second role of a round trip gets from the first one."""
+    own = ", ".join(f"``{name}``" for name, passed in options_of_both_ways().items() if not passed)
+    return [
+        "A variable ``restore_host_*`` that you do not set has the value of the variable ``evacuate_host_*`` with the same ending. "
+        f"Exceptions, which have the default below: {own}.",
+        "",
+    ]
 
 
 def _example(role: str) -> dict[str, Any]:
@@ -117,9 +154,19 @@ def _title(title: str) -> list[str]:
     return [title, "-" * len(title), ""]
 
 
-def _paragraphs(description: str | list[str]) -> list[str]:
+def _paragraphs(description: str | list[str], given: Mapping[str, Any]) -> list[str]:
     texts = [description] if isinstance(description, str) else description
-    return [line for text in texts for line in (_text(text), "")]
+    kept = filter(None, (_of_this_playbook(text, given) for text in texts))
+    return [line for text in kept for line in (_text(text), "")]
+
+
+def _of_this_playbook(text: str, given: Mapping[str, Any]) -> str:
+    """A paragraph that begins with the value of a variable: without that if the playbook gives the value, and empty if it gives another."""
+    found = re.match(r"C\((\w+)=(\w+)\) ", text)
+    if not found or found[1] not in given:
+        return text
+    rest = text[found.end() :]
+    return f"{rest[:1].upper()}{rest[1:]}" if found[2] == str(given[found[1]]) else ""
 
 
 def _text(text: str) -> str:

@@ -51,8 +51,8 @@ options:
     type: path
   vcenter_patience:
     description:
-      - For how many seconds vCenter may give no answer before the module fails. Until then each call is repeated, and a session that
-        has ended is renewed. A restart of vCenter takes several minutes.
+      - Maximum time, in seconds, without an answer of vCenter, after which the module fails. Until then each call is repeated, and a
+        session that has ended is renewed. A restart of vCenter takes several minutes.
       - A call that must not be made twice, for example the start of a move, is not repeated blindly. The module looks whether it was
         carried out.
       - Before vCenter has answered once, the module waits at most 20 seconds, because the address may be wrong.

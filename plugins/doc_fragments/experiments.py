@@ -70,9 +70,9 @@ options:
           - Networks of the guests, for example V(10.1.4.0/24).
           - If it is not set, the environment variable E(LIVEML_VSPHERE_ALLOWED_NETWORKS) is used, with commas between networks.
           - Credentials are only sent to an address that a guest reports if the address is in one of these networks. If the list is
-            not empty, other addresses are not asked at all.
+            not empty, other reported addresses are not asked at all. Addresses and URLs in O(experiments) are always asked.
           - Addresses of the controller itself (loopback), of links (link-local) and of the metadata services of clouds are only asked
-            if a network of that kind is in the list, for example V(127.0.0.0/8). V(0.0.0.0/0) is not.
+            if the list contains a network within that range, such as V(127.0.0.0/8). V(0.0.0.0/0) does not count.
         type: list
         elements: str
         default: []
@@ -119,7 +119,7 @@ options:
           url:
             description:
               - URL of the server. For V(prometheus) with O(experiments.sources[].metric), the URL of the exporter's page, which may
-                have a query such as C(?name[]=training_steps_total). Do not put secrets into a URL, because reports show it.
+                have a query such as C(?name[]=training_steps_total). Do not put secrets into a URL, because reports show its path.
               - C({address}) is replaced by the address of the VM, and C({vm}) by its name.
             type: str
           command:
@@ -193,7 +193,7 @@ options:
       guest_vms:
         description:
           - Names or patterns of the VMs whose guests get this login, for example V(ml-*). Other guests are not asked.
-          - Who administers a guest can read the password that VMware Tools gets.
+          - Anybody who administers a guest can read the password that VMware Tools gets.
         type: list
         elements: str
       require_checkpoint:

@@ -91,12 +91,11 @@ SCHEMA: dict[str, Any] = {
         },
         "scope": {
             "enum": ["compute", "both"],
-            "description": "both: files move with their VM if the target does not mount their datastore, or if datastore asks "
-            "for another one. compute, the default: files stay. Moving files alone does not empty a host; use the playbook "
-            "migrate_vm for that.",
+            "description": "both: files move with their VM if the target does not mount their datastore, or if datastore is set. "
+            "compute, the default: files stay. Moving files alone does not empty a host; use the playbook migrate_vm for that.",
         },
         "datastore": _name(
-            "Name or MoID of the datastore or datastore cluster for files that move. It needs scope: both or destination_vcenter."
+            "Name or MoID of the datastore or datastore cluster to which files move. Requires scope: both or destination_vcenter."
         ),
         "destination_cluster": {
             "type": "string",
@@ -108,12 +107,15 @@ SCHEMA: dict[str, Any] = {
             "login is not part of a request; the pipeline has it."
         ),
         "pool_map": _map(
-            "Resource pool in destination_cluster or destination_vcenter by the pool that a VM leaves; paths, / is the root pool."
+            "Mapping of a VM's present resource pool to its pool in destination_cluster or destination_vcenter. Both are paths below the "
+            "root pool, which is /."
         ),
         "folder_map": _map(
-            "Folder by the folder that a VM leaves, for destination_cluster or destination_vcenter; paths."
+            "Mapping of a VM's present folder to its folder after the move. Both are paths below the folder of all VMs, which is /."
         ),
-        "network_map": _map("Network in destination_cluster or destination_vcenter by the network that a VM leaves."),
+        "network_map": _map(
+            "Mapping of the name of a VM's present network to that of its network in destination_cluster or destination_vcenter."
+        ),
         "limits": {
             "type": "object",
             "additionalProperties": False,
@@ -128,7 +130,7 @@ SCHEMA: dict[str, Any] = {
                 "max_failures": {
                     "type": "integer",
                     "minimum": 1,
-                    "description": "Number of failures after which no further move starts.",
+                    "description": "If failed moves and interrupted experiments together reach this number, no further move starts.",
                 },
                 "stall_budget": {
                     "type": "number",

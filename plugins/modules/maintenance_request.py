@@ -151,7 +151,7 @@ request:
       type: str
       sample: compute
     datastore:
-      description: Datastore or datastore cluster for files that move, or empty.
+      description: Datastore or datastore cluster to which files move, or empty.
       type: str
       sample: ""
     destination_vcenter:
@@ -163,19 +163,19 @@ request:
       type: str
       sample: gpu-cluster
     pool_map:
-      description: Resource pool there by the pool that a VM leaves.
+      description: Mapping of a VM's present resource pool to its pool after the move.
       type: dict
       sample: {ml-training: training/gpu}
     folder_map:
-      description: Folder there by the folder that a VM leaves.
+      description: Mapping of a VM's present folder to its folder after the move.
       type: dict
       sample: {ml: ml/gpu}
     network_map:
-      description: Network there by the network that a VM leaves.
+      description: Mapping of the name of a VM's present network to that of its network after the move.
       type: dict
       sample: {ml-network: ml-network-east}
     limits:
-      description: Limits of the run. For a limit that is missing, the default of the role counts.
+      description: Limits of the run. For a limit that is missing, the default of the role applies.
       type: dict
       contains:
         slots:

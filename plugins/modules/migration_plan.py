@@ -73,24 +73,24 @@ options:
     type: str
   pool_map:
     description:
-      - Resource pools for VMs that move into another cluster, by the pools that they leave. Pools are paths below the root pool, such as
-        V(ml/training); V(/) is the root pool.
-      - A VM whose pool is not mapped gets the pool of the same path. If the cluster does not have it, the VM is refused with the names
+      - Mapping of a VM's present resource pool to its pool in another cluster. Pools are paths below the root pool, such as V(ml/training);
+        V(/) is the root pool.
+      - A VM whose pool is not mapped gets the pool with the same path. If the cluster does not have it, the VM is refused with the names
         of the pools that exist.
     type: dict
     default: {}
   folder_map:
     description:
-      - Folders for VMs that move into another cluster, by the folders that they leave. Folders are paths below the folder of all VMs of
+      - Mapping of a VM's present folder to its folder after a move to another cluster. Folders are paths below the folder of all VMs of
         the data centre, such as V(ml/vision); V(/) is that folder.
-      - A VM whose folder is not mapped keeps it. In another data centre it gets the folder of the same path, or is refused with the names
-        of the folders that exist.
+      - A VM whose folder is not mapped stays in its folder. In another data centre it gets the folder with the same path. If there is none,
+        the VM is refused with the names of the folders that exist.
     type: dict
     default: {}
   network_map:
     description:
-      - Networks for VMs that move into another cluster, by the names of the networks that they leave.
-      - A network adapter whose network is not mapped gets the network of the same name. If the host does not have it, the VM is refused
+      - Mapping of the name of a VM's present network to the name of its network in another cluster.
+      - A network adapter whose network is not mapped gets the network with the same name. If the host does not have it, the VM is refused
         with the names of the networks that exist.
     type: dict
     default: {}
@@ -107,8 +107,8 @@ options:
   policy:
     description:
       - Which fault domain a target may be in, compared with the fault domain of the VM's present host.
-      - V(same_preferred) prefers the same one, and takes another one if no host there fits.
-      - V(other_preferred) prefers another one, and takes the same one if no host elsewhere fits.
+      - V(same_preferred) prefers hosts in the same fault domain, and uses other fault domains if none of these hosts fits.
+      - V(other_preferred) prefers hosts in other fault domains, and uses the same one if none of these hosts fits.
       - V(same_only) and V(other_only) allow nothing else. A host without a fault domain is then never a target.
       - V(any) ignores fault domains.
     type: str
@@ -159,13 +159,13 @@ options:
     type: str
   disk_datastores:
     description:
-      - Datastore or datastore cluster by the label of a disk, such as V(Hard disk 2). It takes precedence over O(datastore) for
-        this disk of each VM.
+      - Mapping of the label of a disk, such as V(Hard disk 2), to its datastore or datastore cluster. For this disk of each VM, it takes
+        precedence over O(datastore).
     type: dict
     default: {}
   storage_headroom:
     description:
-      - Percentage of each datastore that stays free. A way home needs no headroom.
+      - Percentage of each datastore that stays free. Not used with O(use_homes).
     type: int
     default: 10
   use_homes:
@@ -182,7 +182,7 @@ options:
     default: 5.0
   drs:
     description:
-      - How to guard the moves against DRS that moves the VMs by itself.
+      - What to do if DRS is fully automated, so that it moves the VMs by itself.
       - V(auto) excludes the VMs from DRS while they move, if the cluster allows overrides and the user may edit the cluster.
         Otherwise an evacuation fences the host after the VMs have left it, because the fence makes DRS evacuate the host.
       - V(follow) excludes no VM from DRS. In an evacuation of O(host) or O(fault_domain), DRS chooses the targets and moves the VMs.

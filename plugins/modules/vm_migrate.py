@@ -65,8 +65,8 @@ options:
     default: 8
   max_failures:
     description:
-      - After this number of failed moves and interrupted experiments, no further move starts. The minimum is 1.
-      - Used with O(on_failure=stop) and O(on_failure=rollback).
+      - If failed moves and interrupted experiments together reach this number, no further move starts. The minimum is 1.
+      - Used with O(on_failure=stop) and O(on_failure=rollback). With O(on_verdict=continue), only failed moves count.
     type: int
     default: 1
   on_failure:
@@ -81,8 +81,8 @@ options:
     default: stop
   on_verdict:
     description:
-      - Whether an experiment that was stalled, restarted, lost or failed, or was not seen again, counts as a failure.
-      - V(stop) counts it for O(max_failures) and O(on_failure), so that trainings that suffer from moves stop further moves.
+      - What to do if an experiment was stalled, restarted, lost or failed, or was not seen again.
+      - V(stop) counts it like a failed move, for O(max_failures) and O(on_failure). This protects trainings that do not tolerate moves.
       - V(continue) counts failed moves only. Then a guest that lies about its training cannot stop the moves of others. The task does
         not fail because of a verdict, but warns of it and returns it in RV(interrupted). Choose it if you do not control the guests.
     type: str

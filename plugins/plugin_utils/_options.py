@@ -29,7 +29,7 @@ MAX_QUOTED = 60  # characters of a wrong value that a message repeats
 A_TEXT = (
     "a text. Put it into quotes in YAML; in AWX, which reads YAML without quotes, give the MoID instead of such a name"
 )
-_SOURCE_KEYS = ("roles", "except", "round_trip")
+_SOURCE_KEYS = ("roles", "except", "round_trip", "evacuation_only")
 _TRUE = frozenset({"yes", "on", "true", "y", "1"})
 _FALSE = frozenset({"no", "off", "false", "n", "0"})
 
@@ -75,8 +75,16 @@ def specs_of(role: str) -> dict[str, Spec]:
     for name, option in _source().items():
         if role in option["roles"]:
             spec = {key: value for key, value in option.items() if key not in _SOURCE_KEYS}
-            found[variable_of(name, role)] = {**spec, **option.get("except", {}).get(role, {})}
+            spec |= option.get("except", {}).get(role, {})
+            found[variable_of(name, role)] = {**spec, "description": spec["description"].replace("{role}", role)}
     return found
+
+
+def evacuation_only(role: str) -> frozenset[str]:
+    """The options that a role ignores if it restores."""
+    return frozenset(
+        variable_of(name, role) for name, option in _source().items() if role in option.get("evacuation_only", ())
+    )
 
 
 @cache

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,9 +24,10 @@ from threading import Thread
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.docs.pages import Command, Outcome, commands, missing, pages, run
-from tests.labs import ENVIRONMENT, ROOT, Lab, running_lab
+from tests.labs import ENVIRONMENT, ROOT, Lab, login, running_lab
 from tests.thorough import THOROUGH
 
 pytestmark = pytest.mark.long
@@ -42,7 +43,7 @@ NOT_RUN = {
     r"^ansible-builder |^podman |^docker ": "no image can be built or pushed here",
     r"^pip install |^ansible-galaxy collection (build|install)": "the environment of the tests has it installed",
 }
-# Names in the documentation, and what stands for them here. Users and their names are those of the lab already.
+# Names in the documentation, and what stands for them here, unless the lab has such a host. Users and their names are those of the lab already.
 MEANT = {
     "esx-05.example.com": "esx-05",
     "esx-10.example.com": "esx-05",
@@ -65,6 +66,8 @@ LONG = {
     "howto_vmc",
     "howto_witness",
 }
+# Pages that need another lab than the default one.
+TOPOLOGIES = {"playbook_round_trip_cloud": Path(__file__).with_name("examples.yml")}
 # How fast simulated time passes: in the tutorial a run is killed under way.
 TIME_SCALES = {"tutorial_lab": "0.1"}
 
@@ -99,8 +102,8 @@ def reason(command: Command) -> str | None:
 
 SCRIPTS = scripts()
 # The pages about playbooks change nothing, so one lab is enough for all of them; tests/e2e runs the playbooks.
-PLAYBOOKS = [page for page in SCRIPTS if page.startswith("playbook_")]
-LONG |= set(PLAYBOOKS)
+PLAYBOOKS = [page for page in SCRIPTS if page.startswith("playbook_") and page not in TOPOLOGIES]
+LONG |= {*PLAYBOOKS, *TOPOLOGIES}
 FOLLOWS |= dict.fromkeys(PLAYBOOKS[1:], PLAYBOOKS[0])
 
 
@@ -123,13 +126,16 @@ def read_pages(names: list[str], folder: Path) -> dict[str, Reading]:
     (folder / "home").mkdir()
     for example in (ROOT / "docs" / "examples").iterdir():
         shutil.copy(example, folder)
+    topology = ["--topology", str(TOPOLOGIES[names[0]])] if names[0] in TOPOLOGIES else []
     with (
-        running_lab("--no-guests", "--time-scale", TIME_SCALES.get(names[0], "0.01")) as lab,
+        running_lab("--no-guests", "--time-scale", TIME_SCALES.get(names[0], "0.01"), *topology) as lab,
         chat() as (url, messages),
     ):
+        if topology:
+            name_the_cloud(folder / "cloud.yml", lab.other("cloud"))
         for name in names:
             before = lab.get("state")
-            script = [meant(command) for command in SCRIPTS[name]]
+            script = [meant(command, before["hosts"]) for command in SCRIPTS[name]]
             environment = {**reader(lab, folder / "home"), "CHAT": url}
             outcomes = run(script, prelude(lab), folder, environment, seconds=900)
             demanded = set(lab.get("privileges").get(lab.answer["operator"]["user"], ()))
@@ -160,9 +166,18 @@ def chat() -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
-def meant(command: Command) -> Command:
+def name_the_cloud(example: Path, cloud: Lab) -> None:
+    """Write the login of the lab's other vCenter into the example."""
+    variables = yaml.safe_load(example.read_text(encoding="utf-8"))
+    variables["evacuate_host_destination_vcenter"] = login(cloud)
+    example.write_text(yaml.safe_dump(variables), encoding="utf-8")
+
+
+def meant(command: Command, hosts: Collection[str]) -> Command:
     text, shown = command.text, "\n".join(command.shown)
     for name, stands_for in MEANT.items():
+        if name in hosts:
+            continue
         text, shown = text.replace(name, stands_for), shown.replace(name, stands_for)
     return Command(text, tuple(shown.split("\n")) if shown else ())
 

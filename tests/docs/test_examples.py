@@ -245,9 +245,10 @@ def plays_of_page(name: str) -> list[Play]:
 
 
 def restoring(play: Play) -> Play:
-    """The play of a fault domain that brings the VMs home."""
+    """The play of a fault domain that brings the VMs home. It ignores what only an evacuation needs."""
     (role,) = play["roles"]
-    return {**play, "roles": [{**role, "vars": {**role["vars"], "fault_domain_state": "restored"}}]}
+    added = {"fault_domain_state": "restored", "fault_domain_pool_map": {"no-such-pool": "/"}}
+    return {**play, "roles": [{**role, "vars": {**role["vars"], **added}}]}
 
 
 def update_hosts(world: World) -> None:

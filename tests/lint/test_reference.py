@@ -13,12 +13,34 @@ import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.blockers import BLOCKERS
 
 from scripts.make_reference import FOLDER, PAGES
+from scripts.make_roles import evacuation_only, options_of
+from scripts.playbook_pages import playbooks
+from tests.docs.pages import commands
 from tests.labs import ROOT
 
 
 @pytest.mark.parametrize("file", PAGES)
 def test_a_reference_page_is_up_to_date(file: str) -> None:
     assert (FOLDER / file).read_text() == PAGES[file](), "run make reference"
+
+
+@pytest.mark.parametrize("playbook", playbooks())
+def test_the_command_of_a_playbook_gives_what_the_playbook_demands(playbook: str) -> None:
+    (play,) = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text())
+    role, given = play["roles"][0]["role"].removeprefix("liveml.vsphere."), set(play["roles"][0].get("vars", {}))
+    demanded = {name for name, option in options_of(role).items() if option.get("required")}
+    for task in play.get("pre_tasks", ()):
+        demanded |= set(re.findall(rf"\b{role}_\w+", str(task.get("ansible.builtin.assert", ""))))
+    command = commands((FOLDER / f"playbook_{playbook}.rst").read_text())[0].text
+    given |= set(re.findall(r"-e '?(\w+)=", command))
+    for file in re.findall(r"-e @(\S+)", command):
+        given |= set(yaml.safe_load((ROOT / "docs" / "examples" / file).read_text()))
+    assert demanded <= given
+
+
+def test_the_page_of_a_restore_has_no_option_of_an_evacuation() -> None:
+    page = (FOLDER / "playbook_restore_fault_domain.rst").read_text()
+    assert [option for option in evacuation_only("fault_domain") if option in page] == []
 
 
 def test_each_reference_page_is_in_the_table_of_contents() -> None:
