@@ -62,6 +62,7 @@ func routes() []route {
 		post("/v1/datastores/{name}", `{"free_gb": 10}`, (*control).fillDatastore),
 		post("/v1/link", `{"mbit": 10000}`, (*control).setLink),
 		post("/v1/wan", `{"vcenter": "cloud", "state": "down", "mbit": 5000, "latency_ms": 20}`, (*control).setWAN),
+		post("/v1/certificate", `{}`, (*control).renewCertificate),
 		post("/v1/sessions/expire", `{}`, (*control).expireSessions),
 		post("/v1/outage", `{"how": "unavailable", "seconds": 5}`, (*control).breakConnections),
 		post("/v1/calls/fail", `{"call": "RelocateVM_Task", "how": "lost", "times": 1}`, (*control).failCalls),
@@ -534,6 +535,14 @@ func (c *control) refuseCalls(r *request) error {
 	}
 	c.vcenter.faults.add(callFaults(call), fault, times)
 	return nil
+}
+
+// renewCertificate lets the vCenter show another certificate of its CA to new connections.
+func (c *control) renewCertificate(r *request) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	return c.vcenter.identity.renew(false)
 }
 
 // restart restarts the vCenter; the hosts and their VMs continue.

@@ -28,7 +28,7 @@ func crossingSpec(there *vcenter) types.VirtualMachineRelocateSpec {
 			folder = each.Self
 		}
 	}
-	short, _ := thumbprints(there.shown)
+	short, _ := thumbprints(there.identity.shown())
 	return types.VirtualMachineRelocateSpec{
 		Host: abroad(inventory.findHost(prefix + "-host").Self), Pool: abroad(pool), Folder: abroad(folder),
 		Datastore: abroad(there.storage.named(prefix + "-store").Self),

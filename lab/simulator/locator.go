@@ -92,7 +92,7 @@ func untrusted(locator *types.ServiceLocator, shown *x509.Certificate) types.Bas
 
 // showing is the vCenter with that certificate; nil if the lab has no such one.
 func (p *peers) showing(certificate []byte) *vcenter {
-	return p.first(func(v *vcenter) bool { return bytes.Equal(v.shown, certificate) })
+	return p.first(func(v *vcenter) bool { return bytes.Equal(v.identity.shown(), certificate) })
 }
 
 // withInstance is the vCenter with that instance UUID; nil if the lab has no such one.

@@ -68,7 +68,7 @@ func (v *vcenter) address(first bool) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	short, long := thumbprints(v.shown)
+	short, long := thumbprints(v.identity.shown())
 	return map[string]any{
 		"host": at.Hostname(), "port": port, "user": v.config.VCenter.User, "password": v.config.VCenter.Password,
 		"ca_file": v.caFile(first), "thumbprint_sha1": short, "thumbprint_sha256": long,

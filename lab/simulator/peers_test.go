@@ -83,12 +83,44 @@ func TestEachVCenterHasACAOfItsOwn(t *testing.T) {
 
 func TestACertificateMayHaveExpired(t *testing.T) {
 	_, there := two(t, func(cloud *Config) { cloud.Certificate = "expired" })
-	shown, err := x509.ParseCertificate(there.shown)
+	shown, err := x509.ParseCertificate(there.identity.shown())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !shown.NotAfter.Before(time.Now()) {
 		t.Errorf("the certificate is valid until %s", shown.NotAfter)
+	}
+}
+
+func TestARenewedCertificateIsForNewConnections(t *testing.T) {
+	here, there := two(t, nil)
+	address := there.server.Listener.Addr().String()
+	pem, err := os.ReadFile(there.caFile(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	dial := func() *tls.Conn {
+		conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: pool})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	old, spec := dial(), crossingSpec(there)
+	answer := httptest.NewRecorder()
+	controlHandler(here.peers, func() {}).ServeHTTP(
+		answer, httptest.NewRequest(http.MethodPost, "/v1/certificate?vcenter=cloud", strings.NewReader("{}")))
+	if answer.Code != http.StatusOK {
+		t.Fatal(answer.Body)
+	}
+	if bytes.Equal(old.ConnectionState().PeerCertificates[0].Raw, dial().ConnectionState().PeerCertificates[0].Raw) {
+		t.Error("a new connection gets the old certificate")
+	}
+	if _, faults := here.moves.across(here.inventory.findVM("west-vm"), spec); len(faults) != 1 || faultName(faults[0]) != "SSLVerifyFault" {
+		t.Errorf("the old thumbprint gives %v", faults)
 	}
 }
 

@@ -59,10 +59,10 @@ func (v *vcenter) intact(t *testing.T, there *vcenter, free float64) {
 func TestWhatIsWrongWithTheOtherVCenterIsRefused(t *testing.T) {
 	here, there := two(t, nil)
 	pemOf := func(v *vcenter) string {
-		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: v.shown}))
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: v.identity.shown()}))
 	}
-	short, long := thumbprints(there.shown)
-	own, _ := thumbprints(here.shown)
+	short, long := thumbprints(there.identity.shown())
+	own, _ := thumbprints(here.identity.shown())
 	for name, each := range map[string]struct {
 		change func(*types.ServiceLocator)
 		want   string

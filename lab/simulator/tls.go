@@ -14,12 +14,24 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
-// makeCertificate makes a CA of the vCenter's own and a server certificate, and writes the CA's certificate to caFile.
-func makeCertificate(caFile string, expired bool, names ...string) (*tls.Config, error) {
+// identity is how clients know a vCenter: a CA of its own, and the certificate that it shows to new connections.
+type identity struct {
+	names []string
+	ca    *x509.Certificate
+	caKey *ecdsa.PrivateKey
+
+	mu      sync.Mutex
+	current tls.Certificate
+}
+
+// newIdentity makes a CA and a first certificate, and writes the CA's certificate to caFile.
+func newIdentity(caFile string, expired bool, names ...string) (*identity, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -35,28 +47,58 @@ func makeCertificate(caFile string, expired bool, names ...string) (*tls.Config,
 	if ca, err = x509.ParseCertificate(caDER); err != nil {
 		return nil, err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	server := template(names[0])
-	server.KeyUsage = x509.KeyUsageDigitalSignature
-	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	server.DNSNames = append(names, "localhost")
-	server.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	if expired {
-		server.NotBefore, server.NotAfter = server.NotBefore.Add(-90*24*time.Hour), time.Now().Add(-time.Minute)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, server, ca, &key.PublicKey, caKey)
-	if err != nil {
-		return nil, err
-	}
 	data := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})
 	if err := os.WriteFile(caFile, data, 0o600); err != nil {
 		return nil, err
 	}
-	certificate := tls.Certificate{Certificate: [][]byte{der, caDER}, PrivateKey: key}
-	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
+	i := &identity{names: names, ca: ca, caKey: caKey}
+	return i, i.renew(expired)
+}
+
+// renew replaces the certificate. Connections that are open keep the old one.
+func (i *identity) renew(expired bool) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	server := template(i.names[0])
+	server.KeyUsage = x509.KeyUsageDigitalSignature
+	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	server.DNSNames = append(slices.Clone(i.names), "localhost")
+	server.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	if expired {
+		server.NotBefore, server.NotAfter = server.NotBefore.Add(-90*24*time.Hour), time.Now().Add(-time.Minute)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, server, i.ca, &key.PublicKey, i.caKey)
+	if err != nil {
+		return err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.current = tls.Certificate{Certificate: [][]byte{der, i.ca.Raw}, PrivateKey: key}
+	return nil
+}
+
+// shown is the certificate in DER; nil before there is one.
+func (i *identity) shown() []byte {
+	if i == nil {
+		return nil
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.current.Certificate[0]
+}
+
+// config is that of a server that shows the certificate of the moment.
+func (i *identity) config() *tls.Config {
+	now := func() *tls.Config {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		return &tls.Config{Certificates: []tls.Certificate{i.current}, MinVersion: tls.VersionTLS12}
+	}
+	config := now()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return now(), nil }
+	return config
 }
 
 // thumbprint is a hash of a certificate as people and clients write it: AB:CD:...

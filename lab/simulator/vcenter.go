@@ -32,7 +32,7 @@ type vcenter struct {
 	sight    *sight         // what clients may not read
 	missing  *missing
 	server   *simulator.Server // nil until it listens
-	shown    []byte            // its certificate in DER; nil until it listens
+	identity *identity         // nil until it listens
 	dead     atomic.Bool       // nobody listens on its port for some time
 
 	alarms      *alarms
@@ -71,11 +71,11 @@ func newVCenter(config *Config, service *simulator.Service, inventory *inventory
 
 // listen starts to answer the vSphere API.
 func (v *vcenter) listen(caFile string) (*simulator.Server, error) {
-	certificate, err := makeCertificate(caFile, v.config.Certificate == "expired", v.config.VCenter.Name)
-	if err != nil {
+	var err error
+	if v.identity, err = newIdentity(caFile, v.config.Certificate == "expired", v.config.VCenter.Name); err != nil {
 		return nil, err
 	}
-	v.service.TLS, v.shown = certificate, certificate.Certificates[0].Certificate[0]
+	v.service.TLS = v.identity.config()
 	v.service.Listen = &url.URL{
 		Host: listenAddress(v.config.VCenter.Listen), User: url.UserPassword(v.config.VCenter.User, v.config.VCenter.Password),
 	}

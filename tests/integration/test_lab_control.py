@@ -38,6 +38,7 @@ PATHS = (
     "drs",
     "link",
     "wan",
+    "certificate",
     "sessions/expire",
     "shutdown",
 )
