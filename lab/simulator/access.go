@@ -382,6 +382,19 @@ func (o *overrides) SetEntityPermissions(ctx *simulator.Context, req *types.SetE
 	return body
 }
 
+// AddAuthorizationRole returns the ID of the new role; the simulator returns none.
+func (o *overrides) AddAuthorizationRole(ctx *simulator.Context, req *types.AddAuthorizationRole) soap.HasFault {
+	manager := o.vcenter.access.authorization()
+	var answer soap.HasFault
+	ctx.WithLock(manager, func() {
+		answer = manager.AddAuthorizationRole(req)
+		if body := answer.(*methods.AddAuthorizationRoleBody); body.Res != nil {
+			body.Res.Returnval = manager.RoleList[len(manager.RoleList)-1].RoleId
+		}
+	})
+	return answer
+}
+
 func (a *access) validLogin(req *types.Login) bool {
 	return slices.ContainsFunc(a.logins(), func(login Login) bool {
 		return sameUser(req.UserName, login.User) && req.Password == login.Password

@@ -28,7 +28,7 @@ func (o *overrides) Unlock() {}
 // overridden calls are methods of overrides.
 var overridden = []string{
 	"RelocateVM_Task", "MigrateVM_Task", "EnterMaintenanceMode_Task", "ExitMaintenanceMode_Task", "HasPrivilegeOnEntities",
-	"FetchUserPrivilegeOnEntities", "SetEntityPermissions", "ListProcessesInGuest", "RetrievePropertiesEx",
+	"FetchUserPrivilegeOnEntities", "AddAuthorizationRole", "SetEntityPermissions", "ListProcessesInGuest", "RetrievePropertiesEx",
 	"ContinueRetrievePropertiesEx", "CreateFilter", "WaitForUpdatesEx", "RefreshRecommendation", "ApplyRecommendation",
 	"QueryVMotionCompatibilityEx_Task", "CheckRelocate_Task", "CheckMigrate_Task", "AddHost_Task", "UnregisterVM", "RegisterVM_Task",
 	"QueryConfigTarget", "FindByUuid", "RecommendHostsForVm", "ClusterEnterMaintenanceMode", "AddCustomFieldDef", "SetField",
