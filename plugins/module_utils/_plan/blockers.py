@@ -160,7 +160,7 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "The datastore is in or entering maintenance mode. Take it back into service, or choose another datastore",
         ),
         "datastore_not_permitted": Blocker(
-            "The vCenter user may not put files on the datastore to which the VM's files should move.",
+            "The vCenter user may not put files on the datastore to which the VM's files should move, or on any that could take them.",
             "the datastores",
             "Grant the user Datastore.AllocateSpace on this datastore, for example with the playbook liveml.vsphere.create_role",
         ),
@@ -184,7 +184,7 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
         "no_datastore": Blocker(
             "The host mounts no datastore that could take the VM's files.",
             "the hosts",
-            "Mount a datastore on the target host that is in service and on which the user may allocate space",
+            "Mount a datastore on the target host that is in service",
         ),
         # The target hosts
         "anti_affinity": Blocker(

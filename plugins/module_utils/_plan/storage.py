@@ -126,7 +126,10 @@ class StoragePlanner:
         if fitting:
             return fitting, []
         if not given:
-            return (), [("no_datastore", host.name)]
+            denied = [
+                each[0] for each in found.values() if [check for check, _name in each] == ["datastore_not_permitted"]
+            ]
+            return (), denied or [("no_datastore", host.name)]
         gone = [("datastore_gone", moid) for moid in sorted(given - self._estate.datastores.keys())]
         return (), [*gone, *(blocked for datastore in wanted for blocked in found[datastore.moid])]
 
