@@ -6,7 +6,9 @@
 
 Each schedule is a round trip of one host by the real playbooks in a lab of its own. A seed chooses what strikes it and when: faults
 of vCenter and of its answers, moves by DRS and by people, a killed playbook, another controller that begins the same. In half of the
-schedules one VM is on a datastore that only this host has. After each playbook the lab's own account is compared with the exit code, the evidence and the homes; then the same playbook runs without faults and must finish.
+schedules one VM is on a datastore that only this host has. In every third one the VMs go to another vCenter and home; then the faults strike
+either side, and the line between them breaks. After each playbook the accounts of all the lab's vCenters are compared with the exit code, the
+evidence and the homes; then the same playbook runs without faults and must finish.
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -41,21 +44,49 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory 
     read_estate,
 )
 
+from benchmarks.chaos_worlds import CLOUD, HOST, MAPS, ROOT, alone, with_cloud
 from benchmarks.report import Report
 from lab.control import Control
+from lab.simulator_client import of_vcenter
 
-ROOT = Path(__file__).resolve().parent.parent
 USUAL_SCHEDULES = 200
 AT_ONCE = 2
-HOST, VMS, SLOTS = "esx-01", 8, 4
-PATIENCE = 240.0  # seconds for one playbook; more is a run that hangs
+SLOTS = 4
+ACROSS = 3  # in every third schedule the VMs go to another vCenter
+PATIENCE = 600.0  # seconds for one playbook; more is a run that hangs
 MAX_STRIKES = 5
+LAST, LAST_IN_FLIGHT = 9.0, 5.0  # seconds until the last strike
+IN_FLIGHT = (
+    0.6  # share of the strikes that wait for the first move: how long a playbook needs to begin depends on the machine
+)
 IDEMPOTENT = 0.2  # share of the playbooks that run again though they succeeded
 CALLS = (
     "RelocateVM_Task", "EnterMaintenanceMode_Task", "ExitMaintenanceMode_Task", "CreateFilter", "WaitForUpdatesEx",
     "RetrievePropertiesEx", "ReconfigureComputeResource_Task", "SetField", "QueryEvents",
 )  # fmt: skip
+TARGETS = {"": ("esx-02", "esx-03", "esx-04", "esx-05"), CLOUD: ("esx-c1", "esx-c2", "esx-c3")}
 FAULTS = ("Timedout", "HostCommunication", "NoPermission", "InsufficientResourcesFault")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One vCenter of the lab, and how it is reached."""
+
+    name: str
+    control: Control
+    env: Mapping[str, str]
+    endpoint: Endpoint
+
+    @property
+    def login(self) -> dict[str, Any]:
+        """The login as the option ``destination_vcenter`` takes it."""
+        each = self.endpoint
+        names = {"hostname": each.host, "port": each.port, "username": each.user, "password": each.password}
+        return {**names, "ca_path": each.ca_path}
+
+    def state(self) -> dict[str, Any]:
+        """The lab's own account."""
+        return self.control.get("state")
 
 
 @dataclass
@@ -63,9 +94,7 @@ class Trip:
     """One schedule under way: the lab, what has struck so far, and what was found wrong."""
 
     seed: int
-    lab: Control
-    env: Mapping[str, str]
-    endpoint: Endpoint
+    sides: tuple[Side, ...]  # the vCenter of the host first
     state: Path
     chance: random.Random
     elsewhere: Path  # the state directory of another controller
@@ -79,79 +108,112 @@ class Trip:
     struck: list[str] = field(default_factory=list)
     found: list[tuple[str, str]] = field(default_factory=list)  # (figure, what was seen)
 
+    @property
+    def across(self) -> bool:
+        """Whether the VMs go to another vCenter."""
+        return len(self.sides) > 1
+
+    def side(self) -> Side:
+        """The side that is struck."""
+        return self.chance.choice(self.sides) if self.across else self.sides[0]
+
     def vms(self) -> dict[str, dict[str, Any]]:
-        """The VMs by the lab's account."""
-        return dict(self.lab.get("state")["vms"])
+        """The VMs by the lab's account, each with its side."""
+        return {name: {**vm, "side": side} for side in self.sides for name, vm in side.state()["vms"].items()}
+
+    def moves(self) -> list[dict[str, Any]]:
+        """The moves by the lab's account."""
+        return [move for side in self.sides for move in side.state()["moves"]]
 
     def on_host(self) -> set[str]:
         """Names of the powered-on VMs of the host."""
-        return {name for name, vm in self.vms().items() if vm["host"] == HOST and vm["power"] == "poweredOn"}
+        return {
+            name
+            for name, vm in self.sides[0].state()["vms"].items()
+            if vm["host"] == HOST and vm["power"] == "poweredOn"
+        }
+
+    @property
+    def ended(self) -> bool:
+        """Whether the playbook has ended."""
+        return self.process is None or self.process.poll() is not None
 
     def emptied(self) -> bool:
         """Whether what an evacuation is for is done."""
-        return not self.on_host() and self.lab.get("state")["hosts"][HOST]["maintenance"] == "in"
+        return not self.on_host() and self.sides[0].state()["hosts"][HOST]["maintenance"] == "in"
 
 
 def restart(trip: Trip) -> None:
     """vCenter restarts: sessions and tasks are gone."""
-    trip.lab.post("restart", seconds=trip.chance.choice([0.5, 2]))
+    trip.side().control.post("restart", seconds=trip.chance.choice([0.5, 2]))
 
 
 def unavailable(trip: Trip) -> None:
     """Each call gets status 503."""
-    trip.lab.post("outage", how="unavailable", seconds=trip.chance.choice([0.5, 2]))
+    trip.side().control.post("outage", how="unavailable", seconds=trip.chance.choice([0.5, 2]))
 
 
 def silent(trip: Trip) -> None:
     """No call gets an answer."""
-    trip.lab.post("outage", how="silent", seconds=trip.chance.choice([0.5, 2]))
+    trip.side().control.post("outage", how="silent", seconds=trip.chance.choice([0.5, 2]))
 
 
 def sessions_end(trip: Trip) -> None:
     """All sessions end."""
-    trip.lab.post("sessions/expire")
+    trip.side().control.post("sessions/expire")
 
 
 def answer_lost(trip: Trip) -> None:
     """A call is carried out, and its answer is lost."""
-    trip.lab.post("calls/fail", call=trip.chance.choice(CALLS), how="lost", times=1)
+    trip.side().control.post("calls/fail", call=trip.chance.choice(CALLS), how="lost", times=1)
 
 
 def call_refused(trip: Trip) -> None:
     """Some calls of one method get status 503."""
-    trip.lab.post("calls/fail", call=trip.chance.choice(CALLS), how="unavailable", times=trip.chance.randint(1, 3))
+    trip.side().control.post(
+        "calls/fail", call=trip.chance.choice(CALLS), how="unavailable", times=trip.chance.randint(1, 3)
+    )
 
 
 def move_fails(trip: Trip) -> None:
     """The next move of a VM fails."""
-    vm = trip.chance.choice(sorted(trip.vms()))
-    trip.lab.post("faults", vm=vm, fault=trip.chance.choice(FAULTS), times=1)
+    name, vm = trip.chance.choice(sorted(trip.vms().items(), key=lambda each: each[0]))
+    vm["side"].control.post("faults", vm=name, fault=trip.chance.choice(FAULTS), times=1)
 
 
 def host_drops(trip: Trip) -> None:
     """A target host loses its connection to vCenter for a moment."""
-    host = trip.chance.choice(["esx-02", "esx-03"])
-    trip.lab.post(f"hosts/{host}", connection="disconnected")
+    side = trip.side()
+    host = trip.chance.choice(TARGETS[side.name][:2])
+    side.control.post(f"hosts/{host}", connection="disconnected")
     time.sleep(1.0)
-    trip.lab.post(f"hosts/{host}", connection="connected")
+    side.control.post(f"hosts/{host}", connection="connected")
 
 
 def person_moves(trip: Trip) -> None:
     """A person moves a VM to another host."""
     name, vm = trip.chance.choice([(name, vm) for name, vm in sorted(trip.vms().items()) if vm["power"] == "poweredOn"])
-    target = trip.chance.choice([host for host in ("esx-02", "esx-03", "esx-04", "esx-05") if host != vm["host"]])
+    target = trip.chance.choice([host for host in TARGETS[vm["side"].name] if host != vm["host"]])
     trip.moved_by_people.add(name)
-    trip.lab.post(f"vms/{name}", action="move", target=target)
+    vm["side"].control.post(f"vms/{name}", action="move", target=target)
+
+
+def line_breaks(trip: Trip) -> None:
+    """The line between the two vCenters breaks for a moment, and with it every move over it."""
+    line = trip.sides[-1].control
+    line.post("wan", state="down")
+    time.sleep(trip.chance.choice([0.2, 3.0]))
+    line.post("wan", state="up")
 
 
 def drs_moves(trip: Trip) -> None:
     """DRS looks at the cluster now."""
-    trip.lab.post("drs")
+    trip.side().control.post("drs")
 
 
 def killed(trip: Trip) -> None:
     """The playbook is killed, and with it its module."""
-    if trip.process is not None and trip.process.poll() is None:
+    if trip.process is not None and not trip.ended:
         trip.killed = True
         for pid in (*descendants(trip.process.pid), trip.process.pid):
             with suppress(ProcessLookupError):
@@ -160,24 +222,27 @@ def killed(trip: Trip) -> None:
 
 def interrupted(trip: Trip) -> None:
     """A person presses Ctrl-C."""
-    if trip.process is not None and trip.process.poll() is None:
+    if trip.process is not None and not trip.ended:
         trip.killed = True
         trip.process.send_signal(signal.SIGINT)
 
 
 def another_controller(trip: Trip) -> None:
     """Somebody begins the same playbook for the same host on another controller, which does not know of this one."""
-    if trip.other is not None or trip.process is None or trip.process.poll() is not None:
+    if trip.other is not None or trip.ended:
         return
     trip.contended = True
     with (trip.elsewhere / "output").open("w", encoding="utf-8") as output:
         trip.other = started(trip, trip.elsewhere, output)
 
 
+Strike = tuple[float, Callable[[Trip], None]]  # when, in seconds, and what
 STRIKES: tuple[Callable[[Trip], None], ...] = (
     restart, unavailable, silent, sessions_end, answer_lost, answer_lost, call_refused, call_refused, move_fails, move_fails,
     host_drops, person_moves, person_moves, drs_moves, killed, interrupted, another_controller,
 )  # fmt: skip
+
+STRIKES_ACROSS = (*STRIKES, line_breaks, line_breaks, line_breaks)
 
 
 def descendants(pid: int) -> Iterator[int]:
@@ -189,22 +254,12 @@ def descendants(pid: int) -> Iterator[int]:
                 yield from descendants(int(child))
 
 
-def topology(drs: str | None, folder: Path, *, files_move: bool) -> Path:
-    """A small cluster whose first host has eight VMs, and one that is powered off; one may be on a datastore of this host alone."""
-    small = yaml.safe_load((ROOT / "lab" / "topologies" / "small.yml").read_text(encoding="utf-8"))
-    small["hosts"].append({"name": "esx-05", "fault_domain": "us-west-2a"})
-    small["vms"] = [{"name": f"ml-{n}", "host": HOST} for n in range(1, VMS + 1)]
-    small["vms"] += [{"name": "off-9", "host": HOST, "power": "off"}, {"name": "other-10", "host": "esx-03"}]
-    if files_move:
-        small["datastores"].append(
-            {"name": "esx-01-local", "capacity_gb": 500, "free_gb": 300, "hosts": [HOST], "local": True}
-        )
-        small["vms"][VMS - 1] |= {"datastores": ["esx-01-local"], "disks": [{"size_gb": 4, "used_gb": 2}]}
-    small["time_scale"] = 0.15
-    small["clusters"][0] |= {"drs": drs, "drs_overrides": {"ml-2": "disabled", "ml-3": "full"}} if drs else {}
-    path = folder / "topology.yml"
-    path.write_text(yaml.safe_dump(small), encoding="utf-8")
-    return path
+def side_of(answer: dict[str, Any], name: str) -> Side:
+    """One vCenter of what ``up`` printed; the first one without a name."""
+    answer = of_vcenter(answer, name) if name else answer
+    login = answer["vcenter"]
+    endpoint = Endpoint(login["host"], login["user"], login["password"], login["port"], ca_path=login["ca_file"])
+    return Side(name, Control(answer["control"], name or None), answer["env"], endpoint)
 
 
 @contextmanager
@@ -214,7 +269,10 @@ def running_trip(seed: int) -> Iterator[Trip]:
     with tempfile.TemporaryDirectory(prefix="liveml-chaos-") as name:
         folder = Path(name)
         drs, files_move = chance.choice([None, "manual", "partial", "full", "full"]), chance.random() < 0.5
-        path = topology(drs, folder, files_move=files_move)
+        document = alone(drs, files_move=files_move)
+        across = seed % ACROSS == ACROSS - 1
+        path = folder / "topology.yml"
+        path.write_text(yaml.safe_dump(with_cloud(document) if across else document), encoding="utf-8")
         command = [sys.executable, "-m", "lab"]
         up = subprocess.run(
             [*command, "up", "--topology", str(path), "--state", f"{name}/lab", "--no-guests"],
@@ -222,46 +280,40 @@ def running_trip(seed: int) -> Iterator[Trip]:
         )  # fmt: skip
         try:
             answer = json.loads(up.stdout)
-            login = answer["vcenter"]
-            endpoint = Endpoint(
-                login["host"], login["user"], login["password"], login["port"], ca_path=login["ca_file"]
-            )
             state, elsewhere = folder / "state", folder / "elsewhere"
             for each in (state, elsewhere):
                 each.mkdir(mode=0o700)
-            yield Trip(
-                seed,
-                Control(answer["control"]),
-                answer["env"],
-                endpoint,
-                state,
-                chance,
-                elsewhere,
-                files_move=files_move,
-            )
+            sides = tuple(side_of(answer, name) for name in ("", CLOUD)[: 1 + across])
+            yield Trip(seed, sides, state, chance, elsewhere, files_move=files_move)
         finally:
             subprocess.run([*command, "down", "--state", f"{name}/lab"], cwd=ROOT, capture_output=True, check=False)
 
 
-def command_for(name: str, state: Path, *, files_move: bool) -> list[str]:
+def variables_of(trip: Trip, name: str) -> dict[str, Any]:
+    """The variables of a playbook."""
+    role = "report_state" if name == "status" else name
+    across: dict[str, Any] = {f"{role}_destination_vcenter": trip.sides[1].login} if trip.across else {}
+    if name == "status":
+        return across
+    if name == "evacuate_host":
+        across |= {f"{name}_{key}": value for key, value in MAPS.items()} if trip.across else {}
+        across |= {f"{name}_scope": "both"} if trip.files_move and not trip.across else {}
+    return {f"{name}_name": HOST, f"{name}_slots": SLOTS, f"{name}_experiments": {"enabled": False}, **across}
+
+
+def command_for(name: str, state: Path, variables: Mapping[str, Any]) -> list[str]:
     """The playbook as a person types it."""
-    variables: dict[str, Any] = {"liveml_vsphere_state_dir": str(state)}
-    if name == "evacuate_host" and files_move:
-        variables["evacuate_host_scope"] = "both"
-    if name != "status":
-        variables |= {f"{name}_name": HOST, f"{name}_slots": SLOTS, f"{name}_experiments": {"enabled": False}}
-    return [
-        str(Path(sys.executable).parent / "ansible-playbook"), f"liveml.vsphere.{name}", "-e", json.dumps(variables),
-    ]  # fmt: skip
+    extra = json.dumps({"liveml_vsphere_state_dir": str(state), **variables})
+    return [str(Path(sys.executable).parent / "ansible-playbook"), f"liveml.vsphere.{name}", "-e", extra]
 
 
 def play(trip: Trip, name: str, strikes: int) -> tuple[int | None, str]:
     """Exit code and output of a playbook under so many strikes; no code if it hung and was killed."""
     trip.playbook, trip.other, trip.contended = name, None, False
     trip.process = started(trip, trip.state, subprocess.PIPE)
-    planned = sorted((trip.chance.uniform(0.5, 9.0), trip.chance.choice(STRIKES)) for _ in range(strikes))
-    striking = threading.Thread(target=strike, args=(trip, planned))
-    striking.start()
+    threads = [threading.Thread(target=strike, args=(trip, *each)) for each in chosen(trip, strikes)]
+    for thread in threads:
+        thread.start()
     try:
         text, _nothing = trip.process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
@@ -269,28 +321,43 @@ def play(trip: Trip, name: str, strikes: int) -> tuple[int | None, str]:
         text, _nothing = trip.process.communicate()
         return None, text
     finally:
-        striking.join()
+        for thread in threads:
+            thread.join()
     return trip.process.returncode, text
+
+
+def chosen(trip: Trip, strikes: int) -> tuple[tuple[int, list[Strike]], ...]:
+    """What strikes and when: some counted from the start of the playbook, some from the first move after so many that there were."""
+    chance, whats, before = trip.chance, STRIKES_ACROSS if trip.across else STRIKES, len(trip.moves())
+    at_start, at_move = list[Strike](), list[Strike]()
+    for _ in range(strikes):
+        into, last = (at_move, LAST_IN_FLIGHT) if chance.random() < IN_FLIGHT else (at_start, LAST)
+        into.append((chance.uniform(0.2, last), chance.choice(whats)))
+    return (0, sorted(at_start, key=itemgetter(0))), (before + 1, sorted(at_move, key=itemgetter(0)))
 
 
 def started(trip: Trip, state: Path, output: Any) -> subprocess.Popen[str]:
     """The playbook of the trip, on the controller with this state directory."""
     return subprocess.Popen(
-        command_for(trip.playbook, state, files_move=trip.files_move), cwd=ROOT, text=True, stdout=output,
-        stderr=subprocess.STDOUT, env={**os.environ, **trip.env, "NO_COLOR": "1"},
+        command_for(trip.playbook, state, variables_of(trip, trip.playbook)), cwd=ROOT, text=True, stdout=output,
+        stderr=subprocess.STDOUT, env={**os.environ, **trip.sides[0].env, "NO_COLOR": "1"},
     )  # fmt: skip
 
 
-def strike(trip: Trip, planned: list[tuple[float, Callable[[Trip], None]]]) -> None:
-    """Let everything happen at its time, unless the playbook has ended."""
+def strike(trip: Trip, moves: int, planned: list[Strike]) -> None:
+    """Let everything happen at its time after so many moves have begun, unless the playbook has ended."""
+    while planned and len(trip.moves()) < moves and not trip.ended:
+        time.sleep(0.1)
     begun = time.monotonic()
     for at, what in planned:
         time.sleep(max(0.0, begun + at - time.monotonic()))
-        if trip.process is None or trip.process.poll() is not None:
+        if trip.ended:
             return
         with suppress(HTTPError):  # such as a pass of a DRS that is off
             what(trip)
-            trip.struck.append(f"{at:.1f} s {what.__name__}")
+            trip.struck.append(
+                f"{what.__name__} {at:.1f} s after {'the first move' if moves else 'the start'} of {trip.playbook}"
+            )
 
 
 def settled(trip: Trip) -> None:
@@ -300,7 +367,7 @@ def settled(trip: Trip) -> None:
         with suppress(subprocess.TimeoutExpired):
             trip.other.wait(PATIENCE)
     while time.monotonic() < deadline:
-        flying = [move for move in trip.lab.get("state")["moves"] if move["finished"] is None]
+        flying = [move for move in trip.moves() if move["finished"] is None]
         if not flying and not working(trip.state) and not working(trip.elsewhere):
             return
         time.sleep(0.1)
@@ -313,11 +380,25 @@ def working(state: Path) -> bool:
     return any(run.status is RunStatus.RUNNING for run in found)
 
 
-def overrides_of(trip: Trip) -> dict[str, DrsOverride]:
-    """The overrides of DRS in the cluster, by VM MoID."""
-    with connected(trip.endpoint) as client:
-        (cluster,) = {host.cluster for host in read_estate(client).hosts.values()}
-        return dict(read_drs_overrides(client, cluster) or {})
+def overrides_of(trip: Trip) -> dict[tuple[str, str], DrsOverride]:
+    """The overrides of DRS in the clusters, by side and VM."""
+    found: dict[tuple[str, str], DrsOverride] = {}
+    for side in trip.sides:
+        with connected(side.endpoint) as client:
+            estate = read_estate(client)
+            (cluster,) = {host.cluster for host in estate.hosts.values()}
+            known = read_drs_overrides(client, cluster) or {}
+            found |= {(side.name, estate.vms[moid].name): override for moid, override in known.items()}
+    return found
+
+
+def check_overrides(trip: Trip, name: str, before: Mapping[tuple[str, str], DrsOverride], home: Iterable[str]) -> None:
+    """The overrides are as before. Those of a VM stay behind if it goes to another vCenter."""
+    now = overrides_of(trip)
+    travelled = set(home) if trip.across else set()
+    lost = {key for key in before.keys() - now.keys() if key[1] not in travelled}
+    if lost or any(before.get(key) != override for key, override in now.items()):
+        trip.found.append(("chaos_overrides_changed", f"after {name}: {now}"))
 
 
 def judge(trip: Trip, name: str, code: int | None, text: str, goal: Callable[[], bool]) -> None:
@@ -356,8 +437,7 @@ def judge_other(trip: Trip, name: str, *, reached: bool) -> None:
 
 def check_statements(trip: Trip, name: str) -> None:
     """A VM that the evidence calls moved has been on that target; one that it calls failed is not said to be there."""
-    moves = trip.lab.get("state")["moves"]
-    came = {(move["vm"], move["target"]) for move in moves if move["result"] == "success"}
+    came = {(move["vm"], move["target"]) for move in trip.moves() if move["result"] == "success"}
     for path in (*trip.state.glob("runs/*/evidence.json"), *trip.elsewhere.glob("runs/*/evidence.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
         for move in document["moves"]:
@@ -371,9 +451,9 @@ def check_statements(trip: Trip, name: str) -> None:
 
 def check_limits(trip: Trip) -> None:
     """Our own moves never use more slots of the host than they may."""
-    changes = []
-    for move in trip.lab.get("state")["moves"]:
-        if move["by"] == trip.endpoint.user and move["started"] and HOST in (move["source"], move["target"]):
+    changes, users = [], {side.endpoint.user for side in trip.sides}
+    for move in trip.moves():
+        if move["by"] in users and move["started"] and HOST in (move["source"], move["target"]):
             changes += [(move["started"], 1), (move["finished"] or "9999", -1)]
     flying = peak = 0
     for _at, change in sorted(changes):
@@ -383,21 +463,56 @@ def check_limits(trip: Trip) -> None:
         trip.found.append(("chaos_limits_exceeded", f"{peak} moves at a time, and {SLOTS} are allowed"))
 
 
-def places(trip: Trip) -> dict[str, tuple[str, dict[str, str]]]:
+Place = tuple[str, dict[str, str]]
+
+
+def places(trip: Trip) -> dict[str, Place]:
     """The host of each VM and the datastores of its parts, by the lab's account."""
     return {name: (vm["host"], vm["storage"]) for name, vm in trip.vms().items()}
 
 
-def check_homes(trip: Trip, home: Mapping[str, tuple[str, dict[str, str]]]) -> None:
+def check_homes(trip: Trip, home: Mapping[str, Place]) -> None:
     """``status`` names each VM that is not at home."""
     code, text = play(trip, "status", 0)
     where = places(trip)
     away = {name for name, place in home.items() if where.get(name) != place} - trip.moved_by_people
+    say_unnamed(trip, "status", code, text, away)
+
+
+def check_each_side(trip: Trip, home: Mapping[str, Place]) -> None:
+    """Each vCenter alone says which VMs are not at home: that of the home by the journals, the other one by the VMs themselves."""
+    where = {name for name, vm in trip.vms().items() if vm["side"] is trip.sides[1]}
+    there = where & home.keys() - trip.moved_by_people
+    for side, states in ((trip.sides[0], (trip.state, trip.elsewhere)), (trip.sides[1], (trip.state / "nowhere",))):
+        status = [status_of(side, state) for state in states]
+        code, text = max(each.returncode for each in status), "\n".join(each.stdout for each in status)
+        say_unnamed(trip, f"status of {side.name or 'the site'} alone", code, text, there)
+
+
+def status_of(side: Side, state: Path) -> subprocess.CompletedProcess[str]:
+    """The status with the login of one vCenter."""
+    state.mkdir(mode=0o700, exist_ok=True)
+    return subprocess.run(
+        command_for("status", state, {}), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, **side.env, "NO_COLOR": "1"}, check=False,
+    )  # fmt: skip
+
+
+def say_unnamed(trip: Trip, status: str, code: int | None, text: str, away: Iterable[str]) -> None:
+    """Note the VMs that are not at home and that a status does not name."""
     unnamed = sorted(name for name in away if name not in text)
     if code != 0:
-        trip.found.append(("chaos_not_converged", "status failed without a fault"))
+        trip.found.append(("chaos_not_converged", f"{status} failed without a fault"))
     elif unnamed:
-        trip.found.append(("chaos_vms_unaccounted", f"status does not name {', '.join(unnamed)}"))
+        trip.found.append(("chaos_vms_unaccounted", f"{status} does not name {', '.join(unnamed)}"))
+
+
+def check_sides(trip: Trip, home: Iterable[str]) -> None:
+    """Each VM is in exactly one vCenter."""
+    count = Counter(name for side in trip.sides for name in side.state()["vms"])
+    trip.found += [
+        ("chaos_vms_unaccounted", f"{name} is in {count[name]} vCenters") for name in home if count[name] != 1
+    ]
 
 
 def round_trip(seed: int) -> Trip:
@@ -415,6 +530,7 @@ def round_trip(seed: int) -> Trip:
             code, text = play(trip, name, trip.chance.randint(1, MAX_STRIKES))
             settled(trip)
             judge(trip, name, code, text, goal)
+            check_sides(trip, home)
             check_homes(trip, home)
             if code != 0 or trip.chance.random() < IDEMPOTENT:
                 code, text = converge(trip, name)
@@ -422,10 +538,10 @@ def round_trip(seed: int) -> Trip:
             if code != 0 or not goal():
                 reason = next((line for line in text.splitlines() if "ERROR" in line), "")
                 trip.found.append(("chaos_not_converged", f"{name} without faults: {reason[:300]}"))
-            if overrides_of(trip) != before:
-                trip.found.append(("chaos_overrides_changed", f"after {name}: {overrides_of(trip)}"))
-        lost = {name for name in home if name not in trip.vms()}
-        trip.found += [("chaos_vms_unaccounted", f"{name} is on no host") for name in lost]
+            check_overrides(trip, name, before, home)
+            check_sides(trip, home)
+            if trip.across:
+                check_each_side(trip, home)
         return trip
 
 
