@@ -53,6 +53,8 @@ options:
     description:
       - Maximum time, in seconds, without an answer of vCenter, after which the module fails. Until then each call is repeated, and a
         session that has ended is renewed. A restart of vCenter takes several minutes.
+      - The time begins with the first call that gets no answer, and ends with the next answer, whatever is called in between. If the
+        playbook is interrupted, the module waits for at most 10 seconds.
       - A call that must not be made twice, for example the start of a move, is not repeated blindly. The module looks whether it was
         carried out.
       - Before vCenter has answered once, the module waits at most 20 seconds, because the address may be wrong.

@@ -138,6 +138,10 @@ runs:
       description: Whether the run was interrupted, so that its process starts no further move.
       type: bool
       sample: false
+    silent:
+      description: Seconds for which vCenter had not answered when the run was last seen, or 0. Then it is unknown which moves are in flight.
+      type: float
+      sample: 0.0
     in_flight:
       description: Names of VMs whose moves had begun and whose end the run has not seen.
       type: list

@@ -39,6 +39,9 @@ class Elsewhere:
     def on_silence(self, listener: Callable[[float], None]) -> None:
         """Nothing breaks here, unless a step raises an error."""
 
+    def on_interruption(self, interrupted: Callable[[], bool]) -> None:
+        """Nothing breaks here."""
+
     def estate_of_hosts(self, **_options: Any) -> Estate:
         return self.estate(**_options)
 

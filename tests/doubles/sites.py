@@ -123,6 +123,8 @@ class Site:
 
     def on_silence(self, _listener: Any) -> None: ...
 
+    def on_interruption(self, _interrupted: Any) -> None: ...
+
     def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
         self.count()
         there = {m: each for m, each in self.vms.items() if m not in self.hidden}

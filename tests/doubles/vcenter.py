@@ -87,6 +87,9 @@ class World:
     def on_silence(self, listener: Callable[[float], None]) -> None:
         """Nothing breaks here."""
 
+    def on_interruption(self, interrupted: Callable[[], bool]) -> None:
+        """Nothing breaks here."""
+
     def estate_of_hosts(self, **_options: Any) -> Estate:
         return self.estate(**_options)
 

@@ -70,6 +70,26 @@ def test_the_last_lines_say_what_goes_on_and_it_does(tmp_path: Path, number: sig
         assert {vm for vm, host in lab.where().items() if host != before[vm]} == leaving
 
 
+@pytest.mark.thorough
+def test_while_vcenter_is_dead_the_last_lines_say_what_is_unknown_and_no_process_stays(tmp_path: Path) -> None:
+    with running_lab("--no-guests", "--drs", "full", "--time-scale", "0.4") as lab:
+        process = started_play("evacuate_host", lab, tmp_path, evacuate_host_name=HOST)
+        until(lambda: len(flying(lab)) == 8)
+        lab.post("kill", seconds=90)
+        until(lambda: "vcenter_silence" in "".join(path.read_text() for path in tmp_path.glob("runs/*/journal.jsonl")))
+        process.send_signal(signal.SIGINT)
+        sent = time.monotonic()
+        text, _errors = process.communicate(timeout=PATIENCE)
+        assert time.monotonic() - sent < 2 * MAX_SECONDS
+        assert "Traceback" not in text
+        assert "Unknown: vCenter did not answer for " in text
+        said = text[text.index(" was interrupted. ") :]
+        working = re.search(r"Process (\d+) ends in a few seconds unless vCenter answers\.", said)
+        assert working is not None or "No process watches the experiments." in said, said
+        if working is not None:
+            until(lambda: not Path(f"/proc/{working[1]}").exists(), patience=20)
+
+
 def flying(lab: Lab) -> list[str]:
     """VMs that move now, by the lab's account."""
     return [move["vm"] for move in lab.get("state")["moves"] if move["finished"] is None]

@@ -36,13 +36,15 @@ def _lines(run: RunOverview) -> Iterator[str]:
     certain = run.stopping or run.status is not RunStatus.RUNNING
     rest = "and no other starts" if certain else "and its process was asked to start no other"
     yield f"{run.subject} was interrupted. {run.moved} of {run.vms} moves are done, {rest}."
-    yield f"In flight: {', '.join(run.in_flight)}." if run.in_flight else "No move is in flight."
+    yield _in_flight(run)
     if run.waiting:
         yield f"Not begun: {', '.join(run.waiting)}."
     yield from _fence(run)
     if run.pinned:
         yield f"Excluded from DRS until the run is resumed: {', '.join(run.pinned)}."
-    if run.status is RunStatus.RUNNING:
+    if run.status is RunStatus.RUNNING and run.silent:
+        yield f"Process {run.pid or 'of the run'} ends in a few seconds unless vCenter answers."
+    elif run.status is RunStatus.RUNNING:
         yield f"Process {run.pid or 'of the run'} watches the experiments until these moves have ended."
     else:
         yield "No process watches the experiments."
@@ -51,6 +53,14 @@ def _lines(run: RunOverview) -> Iterator[str]:
         yield f"To continue{when}: {run.command}"
         if run.purpose is Purpose.EVACUATE and run.host:
             yield f"To bring the VMs back instead{when}: {RESTORE} -e restore_host_name={run.host}"
+
+
+def _in_flight(run: RunOverview) -> str:
+    """What is moving, as far as that is known."""
+    names = ", ".join(run.in_flight)
+    if run.silent and names:
+        return f"Unknown: vCenter did not answer for {run.silent:.0f} s. In flight when it last answered: {names}."
+    return f"In flight: {names}." if names else "No move is in flight."
 
 
 def _fence(run: RunOverview) -> Iterator[str]:

@@ -63,6 +63,7 @@ class RunOverview:
     vms: int
     moved: int
     stopping: bool  # its process starts no further move
+    silent: float  # seconds for which vCenter had not answered when the run was last seen
     in_flight: tuple[str, ...]
     waiting: tuple[str, ...]  # planned, and not begun
     left_behind: tuple[str, ...]
@@ -145,6 +146,7 @@ def _overview(run: StoredRun, pinned: Collection[str], pid: int | None, *, super
         vms=len(moves),
         moved=sum(move.result is MoveResult.MOVED for move in moves),
         stopping=state.stopping,
+        silent=state.silent,
         in_flight=_names(state.in_flight),
         waiting=_names([move for move in moves if move.result is None and not move.in_flight]),
         left_behind=_left_behind(entries, moves) if status is RunStatus.FINISHED else (),

@@ -31,6 +31,9 @@ class Vcenter(Protocol):
     def on_silence(self, listener: Callable[[float], None]) -> None:
         """Call ``listener`` with the seconds for which vCenter has not answered, and with 0.0 once it answers again."""
 
+    def on_interruption(self, interrupted: Callable[[], bool]) -> None:
+        """As long as ``interrupted`` returns true, wait for a vCenter that does not answer a few seconds only."""
+
     def estate(self, *, devices_of_vms: Iterable[str] = ()) -> Estate:
         """Read hosts, VMs, datastores, networks and rules in a constant number of calls."""
 

@@ -86,6 +86,7 @@ def carry_out(
     One that brought a VM to where this request does not want it is over: the journal is closed, and a new run begins.
     """
 
+    vcenter.on_interruption(interrupted)
     lease = HostLease(vcenter, request.host, partial(owner_of, request.state))
 
     def run(request: RunRequest, folder: Path, earlier: RunState | None) -> RunReport:

@@ -38,6 +38,7 @@ from .events import (
     RunResumed,
     RunStarted,
     RunStopping,
+    VcenterSilence,
     VerdictReached,
 )
 from .model import MoveResult, Purpose
@@ -108,6 +109,7 @@ class RunState:
     host: str | None = None  # MoID of the host that is evacuated or restored
     host_name: str = ""
     stopping: bool = False  # the process that carries it out starts no further move
+    silent: float = 0.0  # seconds for which vCenter had not answered when the run was last seen
     finished: bool = False
     result: str = "unfinished"
     moves: Mapping[str, MoveRecord] = field(default_factory=dict)
@@ -169,10 +171,8 @@ def _started(event: RunStarted, at: str) -> RunState:
 def _applied(state: RunState, entry: Entry) -> RunState:
     """The state after one more entry."""
     match entry.event:
-        case RunResumed(plan_id=plan_id):
-            return replace(state, plan_id=plan_id, stopping=False)
-        case RunStopping():
-            return replace(state, stopping=True)
+        case RunResumed() | RunStopping() | VcenterSilence() as event:
+            return _process(state, event)
         case RollingBack(reason=reason):
             return replace(state, rolling_back=reason)
         case RunFinished(result=result):
@@ -188,6 +188,17 @@ def _applied(state: RunState, entry: Entry) -> RunState:
         case MoveSeen() | MoveSubmitting() | MoveSubmitted() | MoveFinished() as event:
             return _moved_on(state, event, entry.at)
     return _guarded(state, entry.event)
+
+
+def _process(state: RunState, event: RunResumed | RunStopping | VcenterSilence) -> RunState:
+    """The state after an event of the process that carries the run out."""
+    match event:
+        case RunResumed(plan_id=plan_id):
+            return replace(state, plan_id=plan_id, stopping=False, silent=0.0)
+        case RunStopping():
+            return replace(state, stopping=True)
+        case VcenterSilence(seconds=seconds):
+            return replace(state, silent=seconds)
 
 
 def _guarded(state: RunState, event: Event) -> RunState:

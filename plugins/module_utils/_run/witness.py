@@ -179,6 +179,7 @@ class _Witness:
             )
         )
         self._vcenter.on_silence(self._record.silence)
+        self._vcenter.on_interruption(self._interrupted)
 
     def _sightings(self, watch: StartedWatch, places: Mapping[str, str]) -> Sightings:
         return Sightings(

@@ -36,8 +36,10 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 300.0  # without any answer, until the connection counts as lost
 FIRST_PATIENCE_SECONDS = 20.0  # the same, before vCenter has answered once
 NOTICE_SECONDS = 10.0  # without any answer, until the user is informed
+INTERRUPTED_SECONDS = 10.0  # without any answer, until a run that was asked to stop ends
 MAX_REFUSALS = 3  # of a login that was accepted before; vCenter locks an account after five
 _MIN_PAUSE, _MAX_PAUSE = 0.5, 10.0
+_MIN_NAP_SECONDS, _NAP_SECONDS = 1e-6, 1.0  # a pause consists of naps, so that an interruption is noticed
 _TIMEOUT_SECONDS = 90
 _NO_SESSION = "vCenter ended the session or the answer again and again"
 _NO_SESSION_HINT = "Check vCenter's limits for sessions, and what is between it and this machine"
@@ -89,16 +91,14 @@ class SessionEnded(ReadBroken):
 class Client:
     """A logged-in session, and the only policy for broken connections.
 
-    ``patience``: seconds without any answer until the connection counts as lost. ``renewed`` counts new logins: filters, views
-    and pages end with their session. ``on_silence`` gets the number of seconds that vCenter has not answered, first after
-    ``NOTICE_SECONDS``; and then once 0.0, when it answers again.
+    ``patience``: seconds without any answer until the connection counts as lost, whatever was called meanwhile. ``renewed``
+    counts new logins: filters, views and pages end with their session.
     """
 
     def __init__(self, connection: Endpoint, patience: float = PATIENCE_SECONDS) -> None:
         self._connection = connection
-        self._patience = patience
         self.renewed = 0
-        self.on_silence: Callable[[float], None] = lambda _seconds: None
+        self.silence = Silence(patience)
         self._instance = _first_login(connection, patience)
         self._content = self.call("read the service content", self._instance.RetrieveContent)
 
@@ -157,17 +157,13 @@ class Client:
         finally:
             stub.ReturnConnection(connection)
 
-    def silence(self) -> Silence:
-        """How long this client bears that vCenter does not answer."""
-        return Silence(self._patience, self.on_silence)
-
     def call(self, what: str, action: Callable[[], T], *, once: bool = False) -> T:
         """Make one call; log in again if the session has ended; repeat a call that got no answer, until it gets one.
 
         ``once`` is for calls that must not be carried out twice: without an answer they raise ConnectError at once, and the
         caller has to look whether the call was carried out. Raises CallFailed, PermissionMissing or ConnectError.
         """
-        silence, refused = self.silence(), 0
+        refused = 0
         while True:
             try:
                 answer = action()
@@ -178,11 +174,15 @@ class Client:
                 self.renew()
             except Exception as error:
                 problem = translated(what, error)
-                if once or not isinstance(problem, ConnectError):
+                if not isinstance(problem, ConnectError):
+                    self.silence.end()  # a fault is an answer too
                     raise problem from error
-                silence.bear(problem)
+                if once:
+                    self.silence.begin()
+                    raise problem from error
+                self.silence.bear(problem)
             else:
-                silence.end()
+                self.silence.end()
                 return answer
 
     def whole(self, read: Callable[[], T]) -> T:
@@ -206,20 +206,21 @@ class Client:
 
         A vCenter that has just started may refuse a login that it accepted before.
         """
-        silence, refused = self.silence(), 0
+        refused = 0
         while True:
             try:
                 with _as_connect_error(self._connection):
                     self._content.sessionManager.Login(self._connection.user, self._connection.password, None)
             except LoginRefused as error:
                 refused += 1
+                self.silence.end()  # a refusal is an answer too
                 if refused >= MAX_REFUSALS:
                     raise
-                silence.bear(error)
+                self.silence.bear(error)
             except ConnectError as error:
-                silence.bear(error)
+                self.silence.bear(error)
             else:
-                silence.end()
+                self.silence.end()
                 self.renewed += 1
                 return
 
@@ -230,43 +231,62 @@ class Client:
 
 
 class Silence:
-    """The time during which vCenter does not answer: how long to wait before each attempt, and when to give up."""
+    """The time during which vCenter does not answer: how long to wait before each attempt, and when to give up.
+
+    It begins with the first attempt that fails after an answer, and lasts until the next answer, over all calls in between.
+    ``tell`` gets its seconds, first after ``NOTICE_SECONDS``; and then once 0.0, when vCenter answers again. While
+    ``interrupted`` returns true, the patience is ``INTERRUPTED_SECONDS`` at most.
+    """
 
     def __init__(
         self,
         patience: float,
-        tell: Callable[[float], None] = lambda _seconds: None,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._patience, self._tell, self._clock, self._sleep = patience, tell, clock, sleep
+        self.tell: Callable[[float], None] = lambda _seconds: None
+        self.interrupted: Callable[[], bool] = lambda: False
+        self._patience, self._clock, self._sleep = patience, clock, sleep
         self._began: float | None = None
         self._pause = _MIN_PAUSE
         self._told = False
+
+    def begin(self) -> float:
+        """An attempt got no answer. Returns the seconds since the first one that got none."""
+        now = self._clock()
+        if self._began is None:
+            self._began = now
+        return now - self._began
 
     def bear(self, problem: ConnectError, most: float = _MAX_PAUSE) -> None:
         """Wait before the next attempt, each time up to twice as long, but at most ``most`` seconds.
 
         Raises ``problem`` if the patience is used up.
         """
-        now = self._clock()
-        if self._began is None:
-            self._began = now
-        silent = now - self._began
-        if silent >= self._patience:
+        silent = self.begin()
+        if silent >= self._limit():
             raise problem
         if silent >= NOTICE_SECONDS:
             self._told = True
-            self._tell(silent)
+            self.tell(silent)
         # Jitter keeps several controllers from asking a vCenter that starts at the same moments.
-        self._sleep(min(self._pause * random.uniform(0.5, 1.0), self._patience - silent, most))
+        pause = min(self._pause * random.uniform(0.5, 1.0), most)
+        while pause > 0 and (left := self._limit() - self.begin()) > 0:
+            nap = min(pause, max(left, _MIN_NAP_SECONDS), _NAP_SECONDS)
+            self._sleep(nap)
+            pause -= nap
         self._pause = min(2 * self._pause, _MAX_PAUSE)
+
+    def _limit(self) -> float:
+        return min(self._patience, INTERRUPTED_SECONDS) if self.interrupted() else self._patience
 
     def end(self) -> None:
         """vCenter has answered."""
-        if self._told:
-            self._tell(0.0)
+        told = self._told
+        self._began, self._pause, self._told = None, _MIN_PAUSE, False
+        if told:
+            self.tell(0.0)
 
 
 @contextmanager

@@ -40,7 +40,6 @@ class Following:
         self._collector: Any = None
         self._version = ""
         self._logins = client.renewed
-        self._silence = client.silence()
         self._followed: dict[str, tuple[str | None, Any]] = {}  # task -> its VM and its property filter
         self._tasks: dict[str, dict[str, Any]] = {}  # what is known of each task
 
@@ -123,10 +122,8 @@ class Following:
         except LoginRefused:
             raise
         except ConnectError as error:
-            self._silence.bear(error, most=1.0)
+            self._client.silence.bear(error, most=1.0)
             return ()  # asking again loses nothing
-        self._silence.end()
-        self._silence = self._client.silence()
         if change is None:
             return ()
         self._version = change.version

@@ -76,6 +76,11 @@ class VcenterPair:
         for side in self.sides:
             side.session.on_silence(listener)
 
+    def on_interruption(self, interrupted: Callable[[], bool]) -> None:
+        """See the port."""
+        for side in self.sides:
+            side.session.on_interruption(interrupted)
+
     # reading
 
     def estate(self, *, devices_of_vms: Iterable[str] = (), fault_domains: Mapping[str, str] | None = None) -> Estate:

@@ -93,7 +93,11 @@ class VcenterSession:
 
     def on_silence(self, listener: Callable[[float], None]) -> None:
         """See the port."""
-        self._client.on_silence = listener
+        self._client.silence.tell = listener
+
+    def on_interruption(self, interrupted: Callable[[], bool]) -> None:
+        """See the port."""
+        self._client.silence.interrupted = interrupted
 
     def estate(
         self,

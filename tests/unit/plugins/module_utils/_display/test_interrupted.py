@@ -15,7 +15,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview impor
 COMMAND = "ansible-playbook liveml.vsphere.evacuate_host -e evacuate_host_name=esx-05"
 RUN = RunOverview(
     run_id="r1", purpose=Purpose.EVACUATE, subject="Evacuation of esx-05", host="esx-05", status=RunStatus.RUNNING,
-    result="unfinished", started="2026-01-31T09:00:00.000Z", ended=None, vms=10, moved=2, stopping=True,
+    result="unfinished", started="2026-01-31T09:00:00.000Z", ended=None, vms=10, moved=2, stopping=True, silent=0.0,
     in_flight=("ML-1", "ML-2"), waiting=("ML-9",), left_behind=(), experiments=(), fenced=True, pinned=("ML-1", "ML-2", "ML-3"), pid=4711, command=COMMAND,
 )  # fmt: skip
 BACK = "ansible-playbook liveml.vsphere.restore_host -e restore_host_name=esx-05"
@@ -41,6 +41,15 @@ def test_a_process_that_has_not_answered_is_not_said_to_have_stopped() -> None:
     assert first == (
         "Evacuation of esx-05 was interrupted. 2 of 10 moves are done, and its process was asked to start no other."
     )
+
+
+def test_while_vcenter_does_not_answer_what_is_in_flight_is_unknown() -> None:
+    lines = last_lines([replace(RUN, silent=34.6)])
+    assert lines[1] == "Unknown: vCenter did not answer for 35 s. In flight when it last answered: ML-1, ML-2."
+    assert lines[5] == "Process 4711 ends in a few seconds unless vCenter answers."
+    ended = last_lines([replace(RUN, silent=34.6, status=RunStatus.INTERRUPTED, pid=None)])
+    assert ended[1] == lines[1]
+    assert ended[5] == "No process watches the experiments."
 
 
 def test_before_a_run_all_four_things_are_said() -> None:

@@ -7,8 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from http.client import HTTPException
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
@@ -19,6 +22,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere import client as subject
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import (
+    INTERRUPTED_SECONDS,
     MAX_REFUSALS,
     NOTICE_SECONDS,
     Client,
@@ -73,22 +77,20 @@ class Sessions:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(
-        subject,
-        "Silence",
-        lambda patience, tell=lambda _s: None: Silence(patience, tell, clock=clock, sleep=clock.sleep),
-    )
+    monkeypatch.setattr(subject, "Silence", partial(Silence, clock=clock, sleep=clock.sleep))
     return clock
 
 
 def client_of(*refusals: Exception, patience: float = 300.0) -> Client:
-    client = Client.__new__(Client)
-    client._connection = Endpoint("vc", "user", "password")
-    client._patience = patience
-    client.renewed = 0
-    client.on_silence = lambda _seconds: None
-    client._content = type("Content", (), {"sessionManager": Sessions(*refusals)})()
-    return client
+    """A client that has logged in; ``refusals`` are what its next logins get."""
+    content = type("Content", (), {"sessionManager": Sessions(*refusals)})()
+    instance = type("Instance", (), {"RetrieveContent": lambda _self: content})()
+    with patch.object(subject, "SmartConnect", lambda **_login: instance):
+        return Client(Endpoint("vc", "user", "password"), patience)
+
+
+def dead() -> Answers:
+    return Answers(*[ConnectionResetError("reset")] * 1000)
 
 
 BROKEN = [ConnectionResetError("reset"), HTTPException("503 Service Unavailable"), TimeoutError("timed out")]
@@ -117,9 +119,8 @@ def test_a_call_that_a_dead_session_did_not_carry_out_is_repeated(clock: Clock) 
 
 
 def test_patience_ends(clock: Clock) -> None:
-    call = Answers(*[ConnectionResetError("reset")] * 1000)
     with pytest.raises(ConnectError, match="reset"):
-        client_of(patience=60).call("read", call)
+        client_of(patience=60).call("read", dead())
     assert clock.now == pytest.approx(160)
     assert max(clock.slept) <= 10
 
@@ -130,10 +131,65 @@ def test_an_answer_ends_the_silence(clock: Clock) -> None:
         assert client.call("read", Answers(ConnectionResetError("reset"))) == "answer"
 
 
+def test_calls_in_a_row_share_the_patience(clock: Clock) -> None:
+    client = client_of(patience=60)
+    for call in (dead(), dead()):
+        with pytest.raises(ConnectError, match="reset"):
+            client.call("read", call)
+        assert clock.now == pytest.approx(160)
+    assert call.asked == 1
+
+
+def test_a_call_that_is_not_repeated_begins_the_silence(clock: Clock) -> None:
+    client = client_of(patience=60)
+    with pytest.raises(ConnectError):
+        client.call("move the VM", dead(), once=True)
+    clock.now += 50
+    with pytest.raises(ConnectError):
+        client.call("read", dead())
+    assert clock.now == pytest.approx(160)
+
+
+@pytest.mark.parametrize("answer", [Answers(), Answers(vim.fault.InvalidState())])
+def test_after_an_answer_the_whole_patience_is_there_again(clock: Clock, answer: Answers) -> None:
+    client = client_of(patience=60)
+    with pytest.raises(ConnectError):
+        client.call("read", dead())
+    with suppress(CallFailed):
+        client.call("read", answer)
+    with pytest.raises(ConnectError):
+        client.call("read", dead())
+    assert clock.now == pytest.approx(220)
+
+
+def test_a_client_that_asked_nothing_for_long_has_its_whole_patience(clock: Clock) -> None:
+    client = client_of(patience=60)
+    clock.now += 3600
+    with pytest.raises(ConnectError):
+        client.call("read", dead())
+    assert clock.now == pytest.approx(3760)
+
+
+def test_a_login_that_gets_no_answer_counts_to_the_same_silence(clock: Clock) -> None:
+    client = client_of(*[ConnectionResetError("reset")] * 1000, patience=60)
+    with pytest.raises(ConnectError):
+        client.call("read", Answers(*[ConnectionResetError("reset")] * 5, vim.fault.NotAuthenticated()))
+    assert clock.now == pytest.approx(160)
+
+
+@pytest.mark.parametrize("at", [0.0, 5.0, 100.0])
+def test_an_interruption_ends_the_silence_within_seconds(clock: Clock, at: float) -> None:
+    client = client_of()
+    client.silence.interrupted = lambda: clock.now >= 100 + at
+    with pytest.raises(ConnectError):
+        client.call("read", dead())
+    assert clock.now - 100 == pytest.approx(max(at, INTERRUPTED_SECONDS), abs=1.0)
+
+
 def test_the_user_is_told_of_a_long_silence_and_of_its_end(clock: Clock) -> None:
     told: list[float] = []
     client = client_of()
-    client.on_silence = told.append
+    client.silence.tell = told.append
     client.call("read", Answers(*[ConnectionResetError("reset")] * 3))
     assert told == []
     client.call("read", Answers(*[ConnectionResetError("reset")] * 12))

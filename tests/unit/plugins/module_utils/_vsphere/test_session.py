@@ -24,9 +24,7 @@ class RefusedClient:
 
     def __init__(self) -> None:
         self.asked = 0
-
-    def silence(self) -> Silence:
-        return Silence(60)
+        self.silence = Silence(60)
 
     def call(self, what: str, action: Callable[[], Any], *, once: bool = False) -> Any:
         if what != "wait for updates of tasks":
@@ -55,9 +53,6 @@ class AskedClient:
             sessionManager=SimpleNamespace(currentSession=SimpleNamespace(key="key")),
             authorizationManager=SimpleNamespace(HasPrivilegeOnEntities=self.answer),
         )
-
-    def silence(self) -> Silence:
-        return Silence(60)
 
     def reference(self, _kind: str, moid: str) -> Any:
         return SimpleNamespace(_moId=moid)
