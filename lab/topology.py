@@ -95,12 +95,14 @@ DATASTORE = {
     "datastore_cluster": TEXT.optional(""),
     "maintenance": BOOLEAN.optional(False),
 }
+POLICY = {"name": TEXT, "datastores": NAMES}
 DISK = {
     "size_gb": POSITIVE,
     "used_gb": nullable(NOT_NEGATIVE),
     "thin": BOOLEAN.optional(True),
     "datastore": nullable(TEXT),
     "multi_writer": BOOLEAN.optional(False),
+    "storage_policy": nullable(TEXT),
 }
 DEFAULT_DISK = {"size_gb": 40, "used_gb": 10}
 NETWORK = {"name": TEXT, "datacenter": nullable(TEXT), "hosts": EVERYWHERE}
@@ -155,6 +157,7 @@ VM = {
     "template": BOOLEAN.optional(False),
     "datastores": NAMES,
     "disks": list_of(MAPPING),
+    "storage_policy": TEXT.optional(""),
     "networks": NAMES,
     "devices": list_of(DEVICE),
     "vgpu_used_gb": nullable(NOT_NEGATIVE),
@@ -196,6 +199,8 @@ VCENTER = {
     "datacenters": list_of(MAPPING),
     "clusters": list_of(MAPPING),
     "datastores": list_of(MAPPING),
+    "storage_policies": list_of(MAPPING),
+    "policy_service": BOOLEAN.optional(True),
     "networks": list_of(MAPPING),
     "folders": NAMES,
     "resource_pools": NAMES,
@@ -328,6 +333,7 @@ def parse_vcenter(top: dict[str, Any]) -> Topology:
         cluster["rules"] = read_all(f"rules of {cluster['name']}", cluster["rules"], RULE)
         cluster["drs"] = {False: "off", True: "manual"}.get(cluster["drs"], cluster["drs"])
     top["datastores"] = read_all("datastores", top["datastores"], DATASTORE)
+    top["storage_policies"] = read_all("storage_policies", top["storage_policies"], POLICY)
     top["networks"] = read_all("networks", top["networks"], NETWORK)
     top["hosts"] = read_all("hosts", top["hosts"], HOST, defaults["host"])
     for host in top["hosts"]:
@@ -408,7 +414,7 @@ def own_or(own: Any, common: Any) -> Any:
 
 
 def read_disks(vm: dict[str, Any]) -> list[dict[str, Any]]:
-    """The disks of a VM; one if none is listed. A disk without a datastore is on the first one of the VM.
+    """The disks of a VM; one if none is listed. A disk without a datastore is on the first one of the VM, and has its storage policy.
 
     Datastores of disks become datastores of the VM.
     """
@@ -420,6 +426,7 @@ def read_disks(vm: dict[str, Any]) -> list[dict[str, Any]]:
         if disk["datastore"] is None and not vm["datastores"]:
             raise LabError(f"topology: {place}[{index}] has no datastore; set datastore, or datastores of the VM")
         disk["datastore"] = disk["datastore"] or vm["datastores"][0]
+        disk["storage_policy"] = own_or(disk["storage_policy"], vm["storage_policy"])
         if disk["used_gb"] is None:
             disk["used_gb"] = disk["size_gb"]
         if disk["used_gb"] > disk["size_gb"]:
@@ -527,6 +534,9 @@ def check_whole(top: dict[str, Any], vms: list[dict[str, Any]]) -> None:
     for index, item in enumerate(top["datastores"]):
         check_known(name_place("datastores", index, item), item["hosts"], [*names["hosts"], "*"], "host")
         check_known(name_place("datastores", index, item), item["dead_on"], names["hosts"], "host")
+    check_unique("names of storage policies", [item["name"] for item in top["storage_policies"]], "rename one")
+    for index, item in enumerate(top["storage_policies"]):
+        check_known(name_place("storage_policies", index, item), item["datastores"], names["datastores"], "datastore")
     for index, item in enumerate(top["networks"]):
         near = [name for name, site in sites.items() if site == item["datacenter"]]
         check_known(name_place("networks", index, item), item["hosts"], [*near, "*"], "host")
@@ -560,12 +570,15 @@ def site_of(top: dict[str, Any], host: str) -> str:
 def check_vms(top: dict[str, Any], vms: list[dict[str, Any]], sites: dict[str, str]) -> None:
     """Check the names that VMs refer to. ``sites`` are the data centres of the hosts."""
     datastores = [item["name"] for item in top["datastores"]]
+    policies = [item["name"] for item in top["storage_policies"]]
     for index, vm in enumerate(vms):
         place = name_place("vms", index, vm)
         check_known(place, [vm["host"]], sites, "host")
         site = next(item for item in top["datacenters"] if item["name"] == sites[vm["host"]])
         networks = [item["name"] for item in top["networks"] if item["datacenter"] == site["name"]]
         check_known(place, vm["datastores"], datastores, "datastore")
+        assigned = [vm["storage_policy"], *(disk["storage_policy"] for disk in vm["disks"])]
+        check_known(place, filter(None, assigned), policies, "storage policy")
         check_known(place, vm["networks"], networks, "network")
         check_known(place, filter(None, [vm["folder"]]), site["folders"], "folder")
         check_known(place, filter(None, [vm["pool"]]), resource_of(top, vm["host"])["resource_pools"], "resource pool")

@@ -73,6 +73,12 @@ var required = map[string]string{
 	"FindByUuid":                      read,
 	"QueryConfigTarget":               read,
 
+	"PbmRetrieveServiceContent":  "System.Anonymous",
+	"PbmQueryProfile":            viewPolicies,
+	"PbmRetrieveContent":         viewPolicies,
+	"PbmQueryAssociatedProfiles": viewPolicies,
+	"PbmCheckCompatibility":      viewPolicies,
+
 	"QueryVMotionCompatibilityEx_Task": read,
 	"CheckRelocate_Task":               read,
 	"CheckMigrate_Task":                read,

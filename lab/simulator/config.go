@@ -67,6 +67,12 @@ type Attached struct {
 	Maintenance      bool   `json:"maintenance"`
 }
 
+// Policy is a storage policy, and the names of the datastores that fit it.
+type Policy struct {
+	Name       string   `json:"name"`
+	Datastores []string `json:"datastores"`
+}
+
 // Disk is a virtual disk. A thin one takes the space that is used, a thick one takes all of it.
 type Disk struct {
 	SizeGB      float64 `json:"size_gb"`
@@ -74,6 +80,8 @@ type Disk struct {
 	Thin        bool    `json:"thin"`
 	Datastore   string  `json:"datastore"`
 	MultiWriter bool    `json:"multi_writer"` // other VMs may write to it, too
+
+	StoragePolicy string `json:"storage_policy"` // "" for none
 }
 
 // takesGB is the space that the disk takes on its datastore.
@@ -150,6 +158,7 @@ type VM struct {
 	Template            bool              `json:"template"`
 	Datastores          []string          `json:"datastores"`
 	Disks               []Disk            `json:"disks"`
+	StoragePolicy       string            `json:"storage_policy"` // of its own files; "" for none
 	Networks            []string          `json:"networks"`
 	Devices             []string          `json:"devices"`
 	DisabledMethods     []string          `json:"disabled_methods"`
@@ -201,8 +210,12 @@ type Config struct {
 	Clusters    []Cluster    `json:"clusters"`
 	Datastores  []Attached   `json:"datastores"`
 	Networks    []Attached   `json:"networks"`
-	Hosts       []Host       `json:"hosts"`
-	VMs         []VM         `json:"vms"`
+	// The policy service answers unless it is false.
+	PolicyService   *bool    `json:"policy_service"`
+	StoragePolicies []Policy `json:"storage_policies"`
+
+	Hosts []Host `json:"hosts"`
+	VMs   []VM   `json:"vms"`
 }
 
 func readConfig(path string) (*Config, error) {

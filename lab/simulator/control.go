@@ -175,7 +175,7 @@ func (c *control) state() any {
 			"folder": inventory.nameOf(view.folder), "pool": inventory.nameOf(view.pool),
 			"guest_address": inventory.vmSpec(vm).Guest.Address,
 			"freezes":       []Freeze{}, "guest": map[string]any{"state": "none"},
-			"storage": c.storageOf(vm),
+			"storage": c.storageOf(vm), "policies": c.vcenter.policies.state(vm),
 		}
 		if guest := c.vcenter.guests.of(vm.Self); guest != nil {
 			entry["guest"], entry["freezes"] = guest.state(), guest.recorded()

@@ -56,6 +56,7 @@ type moves struct {
 	links       *links
 	slots       *slotQueue
 	storage     *storage
+	policies    *policies
 	guests      *guests
 	faults      *faultQueue
 	maintenance *maintenance
@@ -68,7 +69,7 @@ type moves struct {
 
 func newMoves(v *vcenter) *moves {
 	return &moves{
-		vcenter: v, inventory: v.inventory, events: v.events, tasks: v.tasks, clock: v.clock, links: v.links, slots: v.slots, storage: v.storage,
+		vcenter: v, inventory: v.inventory, events: v.events, tasks: v.tasks, clock: v.clock, links: v.links, slots: v.slots, storage: v.storage, policies: v.policies,
 		guests: v.guests, faults: v.faults, maintenance: v.maintenance, cluster: v.cluster,
 		busy: map[string]flight{},
 	}
@@ -108,7 +109,8 @@ type relocation struct {
 	source       *simulator.HostSystem
 	to           *destination
 	from, wanted layout
-	cross        *crossing // nil within one vCenter
+	policies     map[int32]string // ids by part; of a part that is not in it, nothing is asked
+	cross        *crossing        // nil within one vCenter
 }
 
 // changesHost reports whether the VM changes its host.
@@ -196,7 +198,13 @@ func (m *moves) relocation(
 	if fault != nil {
 		return relocation{}, fault
 	}
-	return relocation{vm: vm, source: m.inventory.host(*vm.Runtime.Host), to: to, from: from, wanted: wanted}, nil
+	policies, fault := m.policies.wanted(spec)
+	if fault != nil {
+		return relocation{}, fault
+	}
+	return relocation{
+		vm: vm, source: m.inventory.host(*vm.Runtime.Host), to: to, from: from, wanted: wanted, policies: policies,
+	}, nil
 }
 
 // isDisabled reports whether a program, such as one for backups, forbids moves of the VM.
@@ -500,6 +508,7 @@ func (m *moves) arrive(work *move) {
 		m.handOver(work)
 		return
 	}
+	m.policies.moved(work.relocation)
 	if !maps.Equal(work.from, work.wanted) {
 		m.storage.place(work.ctx, work.relocation)
 	}

@@ -22,6 +22,7 @@ type vcenter struct {
 	links    *links     // vMotion bandwidth, and who shares it
 	slots    *slotQueue // how many moves run on a host, a network and a datastore at the same time
 	storage  *storage   // where the files of VMs are, and the free space of datastores
+	policies *policies  // storage policies, and which of them VMs have
 	guests   *guests    // the real processes in the VMs
 	faults   *faultQueue
 	access   *access // users, roles, privileges
@@ -51,6 +52,7 @@ func newVCenter(config *Config, service *simulator.Service, inventory *inventory
 	v.links = newLinks(inventory, config.LinkMbit)
 	v.slots = newSlotQueue(v.links.slotBudget)
 	v.storage = &storage{inventory: inventory}
+	v.policies = newPolicies(v.storage, config)
 	v.guests = newGuests(inventory)
 	v.faults = newFaultQueue()
 	v.access = newAccess(inventory, config)
@@ -66,6 +68,9 @@ func newVCenter(config *Config, service *simulator.Service, inventory *inventory
 		v.drs[cluster.Self.Value] = newDRS(v, cluster)
 	}
 	v.membership = newMembership(v)
+	if config.PolicyService == nil || *config.PolicyService {
+		v.servePolicies()
+	}
 	return v
 }
 

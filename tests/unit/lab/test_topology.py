@@ -99,11 +99,27 @@ def test_a_disk_is_on_the_first_datastore_of_its_vm_unless_it_names_another() ->
         ({"datastores": ["ds"], "disks": [{"size_gb": 4, "used_gb": 5}]}, "[0].used_gb must be at most size_gb, 4"),
         ({"disks": [{"size_gb": 4, "datastore": "x"}]}, "refers to datastore 'x', which does not exist"),
         ({"disks": [{}]}, "disks of vm-07[0] has no 'size_gb'; set it to a number above 0"),
+        ({"storage_policy": "x"}, "refers to storage policy 'x', which does not exist"),
     ],
 )
 def test_wrong_disks_are_named(vm: dict[str, Any], words: str) -> None:
     with pytest.raises(LabError, match=re.escape(words)):
         parse(changed(lambda d: d["vms"][0].update(vm)))
+
+
+def test_a_disk_has_the_storage_policy_of_its_vm_unless_it_names_another() -> None:
+    def policies(d: dict[str, Any]) -> None:
+        d["storage_policies"] = [{"name": "gold", "datastores": ["ds"]}, {"name": "silver", "datastores": []}]
+        d["vms"][0] |= {
+            "datastores": ["ds"],
+            "storage_policy": "gold",
+            "disks": [{"size_gb": 4}, {"size_gb": 4, "storage_policy": "silver"}],
+        }
+
+    (vm,) = parse(changed(policies)).vms
+    assert [disk["storage_policy"] for disk in vm["disks"]] == ["gold", "silver"]
+    with pytest.raises(LabError, match="refers to datastore 'gone'"):
+        parse(changed(lambda d: d.update(storage_policies=[{"name": "gold", "datastores": ["gone"]}])))
 
 
 def test_a_real_vm_has_the_memory_that_its_training_needs() -> None:
