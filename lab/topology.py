@@ -93,6 +93,7 @@ DATASTORE = {
     "type": one_of("vsan", "VMFS", "NFS").optional("VMFS"),
     "dead_on": NAMES,
     "datastore_cluster": TEXT.optional(""),
+    "latency_ms": NOT_NEGATIVE.optional(0),
     "maintenance": BOOLEAN.optional(False),
 }
 POLICY = {"name": TEXT, "datastores": NAMES}
@@ -200,6 +201,7 @@ VCENTER = {
     "clusters": list_of(MAPPING),
     "datastores": list_of(MAPPING),
     "storage_policies": list_of(MAPPING),
+    "storage_drs": NAMES,
     "policy_service": BOOLEAN.optional(True),
     "networks": list_of(MAPPING),
     "folders": NAMES,
@@ -534,6 +536,9 @@ def check_whole(top: dict[str, Any], vms: list[dict[str, Any]]) -> None:
     for index, item in enumerate(top["datastores"]):
         check_known(name_place("datastores", index, item), item["hosts"], [*names["hosts"], "*"], "host")
         check_known(name_place("datastores", index, item), item["dead_on"], names["hosts"], "host")
+    check_known(
+        "storage_drs", top["storage_drs"], (d["datastore_cluster"] for d in top["datastores"]), "datastore cluster"
+    )
     check_unique("names of storage policies", [item["name"] for item in top["storage_policies"]], "rename one")
     for index, item in enumerate(top["storage_policies"]):
         check_known(name_place("storage_policies", index, item), item["datastores"], names["datastores"], "datastore")

@@ -86,6 +86,7 @@ var required = map[string]string{
 	"GetResourceUsage":                 read,
 	"PlaceVm":                          read,
 	"ClusterEnterMaintenanceMode":      read,
+	"RecommendDatastores":              read,
 }
 
 // withheld are the privileges that the restricted user does not have, as CloudAdmin of VMware Cloud on AWS.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/vmware/govmomi/simulator"
@@ -278,6 +279,9 @@ func (b *builder) intoPod(ctx *simulator.Context, datastore *simulator.Datastore
 	pod.ChildEntity = append(pod.ChildEntity, datastore.Self)
 	datastore.Parent = &pod.Self
 	pod.Summary.Name = name
+	pod.PodStorageDrsEntry = &types.PodStorageDrsEntry{StorageDrsConfig: types.StorageDrsConfigInfo{PodConfig: types.StorageDrsPodConfigInfo{
+		Enabled: slices.Contains(b.config.StorageDRS, name), DefaultVmBehavior: "manual",
+	}}}
 	pod.Summary.Capacity += datastore.Summary.Capacity
 	pod.Summary.FreeSpace += datastore.Summary.FreeSpace
 	return nil

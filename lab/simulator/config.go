@@ -63,8 +63,9 @@ type Attached struct {
 	Type       string   `json:"type"`
 	DeadOn     []string `json:"dead_on"` // hosts that mount the datastore and cannot access it
 	// The datastore cluster (StoragePod) in which the datastore is; "" for none.
-	DatastoreCluster string `json:"datastore_cluster"`
-	Maintenance      bool   `json:"maintenance"`
+	DatastoreCluster string  `json:"datastore_cluster"`
+	LatencyMS        float64 `json:"latency_ms"` // that Storage DRS sees
+	Maintenance      bool    `json:"maintenance"`
 }
 
 // Policy is a storage policy, and the names of the datastores that fit it.
@@ -213,6 +214,7 @@ type Config struct {
 	// The policy service answers unless it is false.
 	PolicyService   *bool    `json:"policy_service"`
 	StoragePolicies []Policy `json:"storage_policies"`
+	StorageDRS      []string `json:"storage_drs"` // datastore clusters that have it enabled
 
 	Hosts []Host `json:"hosts"`
 	VMs   []VM   `json:"vms"`

@@ -72,6 +72,8 @@ func (v *vcenter) answers(method *simulator.Method) bool {
 		return v.inventory.host(method.This) != nil
 	case *types.PlaceVm:
 		return body.PlacementSpec.PlacementType == string(types.PlacementSpecPlacementTypeRelocate)
+	case *types.RecommendDatastores:
+		return body.StorageSpec.Type == string(types.StoragePlacementSpecPlacementTypeRelocate)
 	case *types.Rename_Task:
 		body.NewName = escaped(body.NewName)
 	case *types.ReconfigureComputeResource_Task:

@@ -221,7 +221,7 @@ func described(id pbm.PbmProfileId, policy Policy) *pbm.PbmCapabilityProfile {
 	}
 }
 
-// PbmQueryAssociatedProfiles tells the policy of each VM (of its own files) and disk. An object that does not exist has a fault.
+// PbmQueryAssociatedProfiles returns the policy of each VM (of its own files) and disk. An object that does not exist has a fault.
 func (s *policyService) PbmQueryAssociatedProfiles(req *pbm.PbmQueryAssociatedProfiles) soap.HasFault {
 	body := &pbmmethods.PbmQueryAssociatedProfilesBody{Res: &pbm.PbmQueryAssociatedProfilesResponse{}}
 	for _, entity := range req.Entities {

@@ -149,6 +149,24 @@ func TestADatastoreClusterHoldsItsDatastores(t *testing.T) {
 	}
 }
 
+func TestStorageDRSRecommendsTheFastestDatastoreWithRoom(t *testing.T) {
+	v := storageVCenter(t)
+	v.config.Datastores[0].LatencyMS = 5
+	pod := v.storage.pod(v.storage.named("shared").Parent)
+	pod.ChildEntity = append(pod.ChildEntity, v.storage.named("local-1").Self, v.storage.named("closed").Self)
+	vm, host := v.inventory.findVM("vm-01"), v.inventory.findHost("esx-01")
+	if best, fault := v.storage.bestIn(pod, vm, host); best == nil || best.Name != "shared" {
+		t.Errorf("it recommends %v (%v)", best, fault)
+	}
+	v.storage.setFree(v.inventory.as("lab"), v.storage.named("shared"), func(int64) int64 { return 0 })
+	if best, _ := v.storage.bestIn(pod, vm, host); best == nil || best.Name != "local-1" {
+		t.Errorf("without room on the fastest one it recommends %v", best)
+	}
+	if best, fault := v.storage.bestIn(pod, vm, v.inventory.findHost("esx-02")); best != nil || fault == nil {
+		t.Errorf("where nothing fits it recommends %v", best)
+	}
+}
+
 func TestAStorageMoveTakesHalfOfAHost(t *testing.T) {
 	v := storageVCenter(t)
 	plan, fault := v.moves.relocation(v.inventory.findVM("vm-01").Self, to(v, "", "shared", nil))
