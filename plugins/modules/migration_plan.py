@@ -154,6 +154,8 @@ options:
       - Name or MoID of the datastore for the files of the VMs, or name of a datastore cluster. Of a datastore cluster, each VM gets the
         datastore with the largest share of free space, after the moves planned so far. All files of a VM go to one datastore if one
         has the room.
+      - If Storage DRS is enabled in the datastore cluster, each VM gets the datastore that it recommends, if that has the room after the
+        moves planned so far.
       - If it is not set, files that must move may go to each datastore that the target mounts. Datastores that other hosts mount too
         are preferred.
     type: str
@@ -163,6 +165,16 @@ options:
         precedence over O(datastore).
     type: dict
     default: {}
+  storage_policy:
+    description:
+      - Name of the storage policy (SPBM) that the files of the VMs get. They move only to datastores that fit it, as the policy service of
+        vCenter says. With O(datastore) and O(disk_datastores), those must fit it too.
+      - A VM whose files are all on datastores that fit it keeps its files where they are, and its storage policies.
+      - If it is not set, files keep their storage policies, and move only to datastores that fit them. If the policies cannot be read, the
+        plan says so, and files may move to any datastore.
+      - With O(use_homes), files get the storage policies back that they had at home.
+      - It needs O(scope=both) or O(scope=storage), and the privilege StorageProfile.View.
+    type: str
   storage_headroom:
     description:
       - Percentage of each datastore that stays free. Not used with O(use_homes).
@@ -261,6 +273,12 @@ EXAMPLES = r"""
     datastore: gold-cluster
     disk_datastores:
       Hard disk 2: nvme-03
+
+- name: Plan the evacuation of a host, its files only to datastores that fit a storage policy
+  liveml.vsphere.migration_plan:
+    host: esx-05.example.com
+    scope: both
+    storage_policy: gold
 
 - name: Plan the move of the VMs of a folder to another cluster
   liveml.vsphere.migration_plan:
@@ -464,8 +482,8 @@ hosts:
   sample: [esx-05.example.com]
 lines:
   description:
-    - "One line per move, C(vm: source → target), with datastores if files move, C(vm: source [local] → target [shared]). A move into another
-      cluster names cluster, resource pool, folder and changed networks, and a move into another vCenter names both vCenters. A move of a
+    - "One line per move, C(vm: source → target), with datastores if files move, C(vm: source [local] → target [shared]), and with
+      the storage policies of these files. A move into another cluster names cluster, resource pool, folder and changed networks, and a move into another vCenter names both vCenters. A move of a
       VM with a vGPU says how long the VM may stand still."
     - Then what vCenter's own checks of the moves found, and whether some moves could not be checked.
     - Then one line for each cluster whose DRS moves VMs of the plan by itself, or for which that could not be read, and the notes of
@@ -642,6 +660,18 @@ moves:
           description: Space that the part takes on its datastore, in bytes.
           type: int
           sample: 42949672960
+        policy:
+          description: ID of the storage policy that the part gets or keeps, or empty.
+          type: str
+          sample: aa6d5a82-1c88-45da-85d3-3d74b91a5bad
+        policy_name:
+          description: Name of that policy.
+          type: str
+          sample: gold
+        policy_before:
+          description: ID of the storage policy that the part has now, or empty.
+          type: str
+          sample: aa6d5a82-1c88-45da-85d3-3d74b91a5bad
     why:
       description: Why this target was chosen.
       type: str
@@ -710,10 +740,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning impor
     approved_plan,
     datastores_to_ask,
     hosts_of,
+    moves_files,
     refuse_departure,
     request_of,
+    with_policy,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.server_checks import checked_plan
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.storage_drs import with_recommendations
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Maintenance, assume_in_service
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.pair import AnyVcenter
@@ -742,6 +775,7 @@ SPEC: dict[str, Any] = {
     "scope": {"type": "str", "choices": [str(scope) for scope in Scope], "default": "compute"},
     "datastore": {"type": "str"},
     "disk_datastores": {"type": "dict", "default": {}},
+    "storage_policy": {"type": "str"},
     "storage_headroom": {"type": "int", "default": 10},
     "use_homes": {"type": "bool", "default": False},
     "stall_budget": {"type": "float", "default": 5.0},
@@ -792,6 +826,11 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     # Only devices: VMs may have moved since they were selected.
     moved = [move.vm for move in approved.moves if move.parts] if approved is not None else []
     estate = vcenter.devices(estate, (*request.vms, *moved))
+    if moves_files(request.storage):
+        wanted = params["storage_policy"]
+        estate = vcenter.policies(estate, request.vms, wanted or "")
+        request = replace(request, storage=with_policy(request.storage, wanted, estate))
+        request = with_recommendations(vcenter, estate, request)
     assumed = list[str]()
     if module.check_mode and params["assume_in_service"]:
         assumed = [host.moid for host in hosts if estate.hosts[host.moid].maintenance is not Maintenance.NORMAL]

@@ -159,6 +159,7 @@ class Site:
         priority: str,
         files: Mapping[int, str],
         abroad: Any = None,
+        policies: Mapping[int, str] | None = None,
     ) -> str:
         self.count()
         target: Site = abroad.site if abroad is not None else self
@@ -279,7 +280,7 @@ OPTIONS: dict[str, Any] = {
     "host": "near-1", "fault_domain": None, "vms": [], "patterns": [], "folders": [], "attributes": {}, "destination": None,
     "destination_cluster": None, "policy": "any", "exclude_hosts": [], "pool_map": {}, "folder_map": {}, "network_map": {},
     "memory_headroom": 10, "cpu_headroom": 10, "stall_budget": 5.0, "storage_headroom": 10, "scope": "compute", "datastore": None,
-    "disk_datastores": {}, "use_homes": False, "drs": "auto", "wan_mbit": None, "wan_latency_ms": None,
+    "disk_datastores": {}, "storage_policy": None, "use_homes": False, "drs": "auto", "wan_mbit": None, "wan_latency_ms": None,
 }  # fmt: skip
 
 

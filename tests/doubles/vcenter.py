@@ -133,6 +133,7 @@ class World:
         place: InventoryPlace | None,
         priority: str,
         files: Mapping[int, str] | None = None,
+        policies: Mapping[int, str] | None = None,
     ) -> str:
         self.count()
         if host == SOURCE and self.maintenance is not Maintenance.NORMAL:
@@ -286,6 +287,7 @@ class ScriptedVcenter:
         place: InventoryPlace | None,
         priority: str,
         files: Mapping[int, str] | None = None,
+        policies: Mapping[int, str] | None = None,
     ) -> str:
         assert (place, priority) == (None, "highPriority")
         if vm in self.refuse:
@@ -381,6 +383,7 @@ class RestartedVcenter(ScriptedVcenter):
         place: InventoryPlace | None,
         priority: str,
         files: Mapping[int, str] | None = None,
+        policies: Mapping[int, str] | None = None,
     ) -> str:
         if vm in self.lost:
             self.lost.discard(vm)
@@ -389,7 +392,7 @@ class RestartedVcenter(ScriptedVcenter):
                 self.bringing[f"task-{vm}"] = files or {}
                 self.start(f"task-{vm}", vm, host or "host-1")
             raise ConnectError("the answer was lost")
-        return super().relocate(vm, host, place=place, priority=priority, files=files)
+        return super().relocate(vm, host, place=place, priority=priority, files=files, policies=policies)
 
     def updates(self, timeout: float) -> tuple[Update, ...]:
         if self.restarts:

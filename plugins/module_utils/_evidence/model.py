@@ -116,6 +116,7 @@ class PartMoved(TypedDict):
     source: str
     target: str
     size: int  # bytes
+    policy: NotRequired[str]  # name of the storage policy that it gets or keeps, "" if there is none
 
 
 class Move(VmName, MoveEnds):

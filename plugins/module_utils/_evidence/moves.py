@@ -131,7 +131,13 @@ def _new_move(
 def _storage(event: MovePlanned | MoveFinished) -> list[model.PartMoved]:
     """The parts of the VM that change their datastore."""
     return [
-        {"part": part.label, "source": part.source_name, "target": part.target_name, "size": part.size}
+        {
+            "part": part.label,
+            "source": part.source_name,
+            "target": part.target_name,
+            "size": part.size,
+            "policy": part.policy_name,
+        }
         for part in event.parts
         if part.moves
     ]

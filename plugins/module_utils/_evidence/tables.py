@@ -160,7 +160,9 @@ def moves_table(evidence: Evidence) -> Table:
             Cell(
                 m["target"] or "not known",
                 note=_note(
-                    m["target_fault_domain"], (p["target"] for p in m.get("storage", ())), m.get("target_vcenter", "")
+                    m["target_fault_domain"],
+                    (*(p["target"] for p in m.get("storage", ())), *_policies(m)),
+                    m.get("target_vcenter", ""),
                 ),
             ),
             Cell(_result(m), note=m["error"] or "", tone=_TONES.get(m["result"], "open" if is_open(m) else "bad")),
@@ -178,6 +180,12 @@ def moves_table(evidence: Evidence) -> Table:
         "Predictions assume that no other move shares the link."
     )
     return Table("moves", "Moves: predicted and measured", heads, rows, lead=lead)
+
+
+def _policies(move: Move) -> list[str]:
+    """The storage policies of the files that moved."""
+    names = sorted({part.get("policy", "") for part in move.get("storage", ())} - {""})
+    return [f"storage policy {name}" for name in names]
 
 
 def is_open(move: Move) -> bool:

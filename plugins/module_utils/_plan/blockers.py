@@ -164,6 +164,12 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the datastores",
             "Grant the user Datastore.AllocateSpace on this datastore, for example with the playbook liveml.vsphere.create_role",
         ),
+        "datastore_policy": Blocker(
+            "The datastore does not fit the storage policy of the VM's files, or the one that they should get (``storage_policy``), as "
+            "vCenter's policy service says.",
+            "the datastores, each with the policy",
+            "Choose a datastore that fits this storage policy, or set storage_policy to one that a datastore of the target fits",
+        ),
         "datastore_unreached": Blocker(
             "The host does not mount the datastore to which the VM's files should move, or cannot write to it.",
             "the datastores",

@@ -81,7 +81,10 @@ def _move(data: Any) -> Move:
     if not isinstance(data, Mapping):
         raise TypeError("a move is not a dictionary")
     places = {key: decoded(InventoryPlace, data[key]) for key in ("place_before", "place_after") if data.get(key)}
-    parts = tuple(PartMove(**part) for part in data.get("parts") or ())
+    texts = ("policy", "policy_name", "policy_before")
+    parts = tuple(
+        PartMove(**{**part, **{key: part.get(key) or "" for key in texts}}) for part in data.get("parts") or ()
+    )
     return Move(**{**data, **places, "parts": parts, "vgpus": tuple(v or "" for v in data.get("vgpus") or ())})
 
 
@@ -107,6 +110,8 @@ def plan_id_of(plan: Plan) -> str:
     }
     if files := sorted([m.vm, p.key, p.target] for m in plan.moves for p in m.parts):
         content["files"] = files
+    if policies := sorted([m.vm, p.key, p.policy] for m in plan.moves for p in m.parts if p.policy):
+        content["policies"] = policies
     if entered := sorted([m.vm, *_entered(m.place_after)] for m in plan.moves if m.place_after is not None):
         content["places"] = entered
     if handled := [d for d in plan.drs if d.how is not DrsHandling.IGNORE]:
@@ -149,7 +154,14 @@ def source_text(move: Move) -> str:
 def target_text(move: Move) -> str:
     """Where a move leads, ``esx-06 [shared]``."""
     names = (part.target_name for part in move.parts)
-    return place_text(move.target_name, names, _abroad(move, move.target_vcenter)) + _around(move.place_after)
+    there = place_text(move.target_name, names, _abroad(move, move.target_vcenter))
+    return there + policy_text(part.policy_name for part in move.parts) + _around(move.place_after)
+
+
+def policy_text(names: Iterable[str]) -> str:
+    """The storage policies that files get or keep, for people; "" if there are none."""
+    known = sorted({name for name in names if name})
+    return f" (storage {'policies' if len(known) > 1 else 'policy'} {', '.join(known)})" if known else ""
 
 
 def _around(place: InventoryPlace | None) -> str:

@@ -138,7 +138,8 @@ def deviations_from_approved(
 def _other_target(move: Move, approved: Move | None) -> str:
     if approved is None:
         return f"it would move to {move.target_name}, which was not approved"
-    if approved.target != move.target or approved.targets != move.targets or approved.place_after != move.place_after:
+    leads_elsewhere = approved.target != move.target or approved.place_after != move.place_after
+    if leads_elsewhere or approved.targets != move.targets or approved.policies != move.policies:
         return f"it would move to {target_text(move)}; approved is {target_text(approved)}"
     return ""
 

@@ -23,7 +23,7 @@ from .._vsphere.estate import (
 )
 from .._vsphere.home_attribute import ATTRIBUTE, Home, HomeFile, decode_home, of_vcenter, seen_from
 from .._vsphere.qualified import crosses, knows, vcenter_of
-from .model import Move
+from .model import Move, PartMove
 
 DRS = "DRS"  # as the mover of a VM
 
@@ -152,8 +152,15 @@ def _files(move: Move, earlier: Home | None) -> tuple[HomeFile, ...]:
     if not move.parts:
         return earlier.files if earlier is not None else ()
     known = {file.part: file for file in (earlier.files if earlier is not None else ())}
-    here = (HomeFile(part.key, part.source, part.source_name, part.target) for part in move.parts)
-    return tuple(replace(known.get(file.part, file), target=file.target) for file in here)
+    return tuple(_file(part, known.get(part.key)) for part in move.parts)
+
+
+def _file(part: PartMove, earlier: HomeFile | None) -> HomeFile:
+    """The home of a part. Its storage policy there counts from the first move that changes it."""
+    policy = part.policy_before if part.policy not in ("", part.policy_before) else ""
+    if earlier is None:
+        return HomeFile(part.key, part.source, part.source_name, part.target, policy)
+    return replace(earlier, target=part.target, policy=earlier.policy or policy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class PartMove:
-    """A part of a VM in a move that changes datastores (MoIDs and names); a part that stays has equal ends. ``size`` in bytes."""
+    """A part of a VM in a move that changes datastores (MoIDs and names); a part that stays has equal ends. ``size`` in bytes.
+
+    ``policy`` is the storage policy that it gets or keeps (id), ``policy_before`` the one that it has now; "" for none, and if it is
+    not known.
+    """
 
     key: int
     label: str
@@ -102,6 +106,9 @@ class PartMove:
     target: str
     target_name: str
     size: int = 0
+    policy: str = ""
+    policy_name: str = ""
+    policy_before: str = ""
 
     @property
     def moves(self) -> bool:
@@ -166,6 +173,11 @@ class Move:
         """The same after the move."""
         return {part.key: part.target for part in self.parts}
 
+    @property
+    def policies(self) -> dict[int, str]:
+        """The storage policy (id) of each part that gets or keeps one, by the part's key."""
+        return {part.key: part.policy for part in self.parts if part.policy}
+
     def has_arrived(self, host: str | None, places: Mapping[int, str]) -> bool:
         """Whether a VM on this host, with its parts on these datastores (MoIDs), is where the move leads."""
         return host == self.target and places.items() >= self.targets.items()
@@ -191,6 +203,13 @@ class StorageRequest:
     moving: Mapping[str, Mapping[int, str]] = field(default_factory=dict)  # targets of moves in flight, by VM
     headroom: float = 0.10  # share of a datastore that stays free
     not_permitted: frozenset[str] = frozenset()  # datastores on which the user may not allocate space
+    policy: str = (
+        ""  # storage policy (id) that files get, and that their datastores must fit; "": each part keeps its own
+    )
+    # of Storage DRS, by VM and by the key of the part, taken if they fit; and what an operator should know of that
+    recommended: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    advice: tuple[str, ...] = ()
+    home_policies: Mapping[str, Mapping[int, str]] = field(default_factory=dict)  # what parts in ``homes`` had before
 
 
 @dataclass(frozen=True, slots=True)

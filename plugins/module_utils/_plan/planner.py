@@ -40,7 +40,7 @@ from .model import (
     Scope,
 )
 from .sites import Landing, datastore_on, existing_names, landing, present_place
-from .storage import Blocked, StoragePlanner, left_datastores
+from .storage import Blocked, StoragePlanner, left_datastores, policy_notes
 
 GIB = 1024**3
 SETUP_SECONDS = 6.0  # of a vMotion: preparation before the copy of memory, and switch-over after it
@@ -66,7 +66,12 @@ def make_plan(estate: Estate, request: PlanRequest) -> Plan:
     settled = tuple(sorted(planner.settled))
     unsafe = violations(estate, request.evacuated)
     drs = decisions(estate, request, numbered, unsafe)
-    notes = (*notes_about(estate, request.wan, numbered), *unsafe.values())
+    notes = (
+        *notes_about(estate, request.wan, numbered),
+        *policy_notes(estate, request.storage, numbered),
+        *request.storage.advice,
+        *unsafe.values(),
+    )
     plan = Plan(
         "", estate.vcenter, numbered, refusals, settled, drs=drs, second=estate.second, wan=request.wan, notes=notes
     )

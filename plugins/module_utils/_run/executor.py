@@ -269,7 +269,10 @@ class Executor:
         try:
             host = move.target if move.changes_host or not move.parts else None
             priority = self._rules.priority
-            task = self._vcenter.relocate(move.vm, host, place=move.place_after, priority=priority, files=move.targets)
+            files, policies = move.targets, move.policies
+            task = self._vcenter.relocate(
+                move.vm, host, place=move.place_after, priority=priority, files=files, policies=policies
+            )
         except ConnectError:
             self._decide_unanswered(move, attempt)
             return

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .._core.errors import InvalidInput, NotFound, PlanRefused
+from .._core.errors import Ambiguous, InvalidInput, NotFound, PlanRefused
 from .._plan.codec import plan_from_dict
 from .._plan.drift import deviations_from_approved
 from .._plan.homes import (
@@ -119,6 +119,11 @@ def request_of(
             homes={p.vm: p.home.datastores for _host, p in found if p.home.files and p.vm in destinations}
             if params["use_homes"]
             else {},
+            home_policies={
+                p.vm: {file.part: file.policy for file in p.home.files if file.policy}
+                for _host, p in found
+                if params["use_homes"]
+            },
             moving={
                 **files_under_way([p for _host, p in found if p.vm in moving], homeward=params["use_homes"]),
                 **{vm: files for vm, files in files_in_flight(runs).items() if vm in moving},
@@ -196,6 +201,8 @@ def storage_of(params: Mapping[str, Any], estate: Estate, preferred: Plan | None
     if estate.second is not None and scope is Scope.COMPUTE:
         scope = Scope.BOTH  # another vCenter has other datastores
     targets = part_of(estate, second=True)
+    if params["storage_policy"] is not None:
+        _check_policy_option(params, estate, scope)
     if scope is Scope.COMPUTE and (wanted is not None or disks):
         raise InvalidInput(
             "datastore and disk_datastores need scope",
@@ -203,9 +210,11 @@ def storage_of(params: Mapping[str, Any], estate: Estate, preferred: Plan | None
             option="scope",
         )
     if scope is Scope.STORAGE:
-        if wanted is None and not disks:
+        if wanted is None and not disks and params["storage_policy"] is None:
             raise InvalidInput(
-                "scope storage needs a datastore", hint="Set datastore or disk_datastores", option="datastore"
+                "scope storage needs a datastore or a storage policy",
+                hint="Set datastore, disk_datastores or storage_policy",
+                option="datastore",
             )
         if params["destination"] is not None:
             raise InvalidInput(
@@ -220,6 +229,46 @@ def storage_of(params: Mapping[str, Any], estate: Estate, preferred: Plan | None
         preferred=_preferred(preferred),
         headroom=params["storage_headroom"] / 100,
     )
+
+
+def _check_policy_option(params: Mapping[str, Any], estate: Estate, scope: Scope) -> None:
+    """Raise InvalidInput for what the storage policy cannot be combined with, and for an empty one."""
+    if not params["storage_policy"]:
+        wrong, hint = "storage_policy is empty", "Set storage_policy to a name, or omit it"
+    elif estate.second is not None:
+        wrong, hint = "storage_policy cannot be combined with destination_vcenter", "Set only one of them"
+    elif scope is Scope.COMPUTE:
+        wrong, hint = "storage_policy needs scope", "Set scope to storage or both, or omit storage_policy"
+    else:
+        return
+    raise InvalidInput(wrong, hint=hint, option="storage_policy")
+
+
+def with_policy(storage: StorageRequest, name: str | None, estate: Estate) -> StorageRequest:
+    """The request with the storage policy of that name. Raises NotFound with the names that exist, or Ambiguous."""
+    if name is None or storage.homes:
+        return storage
+    found = [policy for policy, known in estate.policies.names.items() if known == name]
+    if not found:
+        names = ", ".join(sorted(estate.policies.names.values())) or "none that this login shows"
+        raise NotFound(
+            f"vCenter has no storage policy named {name}",
+            hint=f"Set storage_policy to one of its policies: {names}",
+            option="storage_policy",
+        )
+    if len(found) > 1:
+        raise Ambiguous(
+            f"Several storage policies are named {name}",
+            candidates=tuple(sorted(found)),
+            hint="Rename one of them",
+            option="storage_policy",
+        )
+    return replace(storage, policy=found[0])
+
+
+def moves_files(storage: StorageRequest) -> bool:
+    """Whether the request may move files, so that their storage policies must be known."""
+    return storage.scope is not Scope.COMPUTE or bool(storage.homes)
 
 
 def _preferred(approved: Plan | None) -> dict[str, dict[int, str]]:

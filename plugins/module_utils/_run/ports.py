@@ -47,11 +47,19 @@ class Vcenter(Protocol):
         """The estate with what is known of the GPUs of hosts that offer these vGPU profiles; without profiles as it is."""
 
     def relocate(
-        self, vm: str, host: str | None, *, place: InventoryPlace | None, priority: str, files: Mapping[int, str] = ...
+        self,
+        vm: str,
+        host: str | None,
+        *,
+        place: InventoryPlace | None,
+        priority: str,
+        files: Mapping[int, str] = ...,
+        policies: Mapping[int, str] = ...,
     ) -> str:
         """Start ``RelocateVM_Task`` and return the task's MoID. Without a host or a place the VM keeps its own.
 
-        ``files`` are the datastores (MoIDs) of all parts of the VM by their keys; without them its files stay.
+        ``files`` are the datastores (MoIDs) of all parts of the VM by their keys; without them its files stay. ``policies`` are the
+        storage policies (ids) of those that get or keep one.
         """
 
     def compatible(self, vms: Iterable[str], hosts: Iterable[str]) -> Mapping[tuple[str, str], Checked]:
@@ -65,6 +73,12 @@ class Vcenter(Protocol):
         """What vCenter finds in all its checks of each move as it would be now (``CheckRelocate_Task``).
 
         Raises as :meth:`compatible` does.
+        """
+
+    def recommended_datastores(self, move: Relocation, cluster: str) -> Mapping[int, str]:
+        """The datastores (MoIDs) of a datastore cluster (MoID) that Storage DRS recommends, by part (``RecommendDatastores``).
+
+        None if it recommends none. Raises CallFailed, PermissionMissing or ConnectError.
         """
 
     def cancel(self, task: str) -> None:

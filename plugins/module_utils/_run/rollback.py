@@ -78,6 +78,7 @@ def plan_return(estate: Estate, state: RunState) -> Plan:
         storage=StorageRequest(
             homes={record.vm: record.move.sources for record in away if record.parts},
             moving={record.vm: record.move.sources for record in away if record.parts and record.vm in tasks},
+            home_policies={record.vm: {part.key: part.policy_before for part in record.parts} for record in away},
         ),
         places={record.vm: record.place_before for record in away if record.place_before is not None},
         moving={r.vm: (r.source, tasks[r.vm]) for r in away if r.vm in tasks},

@@ -65,7 +65,7 @@ def _in_one_cluster(estate: Estate, vm: str, host: str) -> bool:
 def relocation_of(move: Move) -> Relocation:
     """What vCenter is asked to do. A VM of which only files move keeps its host."""
     host = move.target if move.changes_host or not move.parts else None
-    return Relocation(move.vm, host, move.place_after, tuple(move.targets.items()))
+    return Relocation(move.vm, host, move.place_after, tuple(move.targets.items()), tuple(move.policies.items()))
 
 
 def _to_check(plan: Plan) -> tuple[Move, ...]:

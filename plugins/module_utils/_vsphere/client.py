@@ -28,7 +28,7 @@ PYVMOMI_ERROR: str | None = None
 
 try:
     from pyVim.connect import Disconnect, SmartConnect
-    from pyVmomi import vim, vmodl
+    from pyVmomi import SoapStubAdapter, pbm, vim, vmodl
 except ImportError:
     PYVMOMI_ERROR = traceback.format_exc()
 
@@ -41,6 +41,8 @@ MAX_REFUSALS = 3  # of a login that was accepted before; vCenter locks an accoun
 _MIN_PAUSE, _MAX_PAUSE = 0.5, 10.0
 _MIN_NAP_SECONDS, _NAP_SECONDS = 1e-6, 1.0  # a pause consists of naps, so that an interruption is noticed
 _TIMEOUT_SECONDS = 90
+VIEW_POLICIES = "StorageProfile.View"  # that every call of the policy service needs
+_SECURITY = "SecurityError"
 _NO_SESSION = "vCenter ended the session or the answer again and again"
 _NO_SESSION_HINT = "Check vCenter's limits for sessions, and what is between it and this machine"
 
@@ -101,6 +103,7 @@ class Client:
         self.silence = Silence(patience)
         self._instance = _first_login(connection, patience)
         self._content = self.call("read the service content", self._instance.RetrieveContent)
+        self._policies: Any = None
 
     @property
     def content(self) -> Any:
@@ -156,6 +159,42 @@ class Client:
             return bytes(connection.sock.getpeercert(binary_form=True))
         finally:
             stub.ReturnConnection(connection)
+
+    def policy_service(self) -> Any:
+        """The ``ServiceInstance`` of the policy service (SPBM). Its objects are for :meth:`ask_policies`."""
+        if self._policies is None:
+            self._policies = pbm.ServiceInstance("ServiceInstance", _policy_stub(self._connection))
+        return self._policies
+
+    def ask_policies(self, what: str, question: Callable[[], T]) -> T:
+        """Make one call of the policy service, whose calls name the session of the vSphere API in their header. Raises as :meth:`call`.
+
+        The service can be down while vCenter answers, so the patience of :meth:`call` is not for it. To pyVmomi, a missing privilege
+        and a session that has ended are the same fault here: ``SecurityError``, the class above both.
+        """
+        stub = self.policy_service()._stub
+
+        def ask() -> T:
+            stub.requestContext = {"vcSessionCookie": _session_key(self._instance._stub.cookie)}
+            return question()
+
+        try:
+            return self.call(what, ask, once=True)
+        except CallFailed as error:
+            if error.fault != _SECURITY:
+                raise
+        if self.call("read the session", lambda: self._content.sessionManager.currentSession) is None:
+            self.renew()
+        try:
+            return self.call(what, ask, once=True)
+        except CallFailed as error:
+            if error.fault != _SECURITY:
+                raise
+            raise PermissionMissing(
+                f"The vCenter user is not allowed to {what}",
+                privilege=VIEW_POLICIES,
+                hint=f"Grant the privilege {VIEW_POLICIES} on the vCenter",
+            ) from error
 
     def call(self, what: str, action: Callable[[], T], *, once: bool = False) -> T:
         """Make one call; log in again if the session has ended; repeat a call that got no answer, until it gets one.
@@ -322,6 +361,22 @@ def _log_in(connection: Endpoint) -> Any:
             sslContext=_tls(connection),
             httpConnectionTimeout=_TIMEOUT_SECONDS,
         )
+
+
+def _policy_stub(connection: Endpoint) -> Any:
+    return SoapStubAdapter(
+        host=connection.host,
+        port=connection.port,
+        path="/pbm/sdk",
+        version="pbm.version.version2",
+        sslContext=_tls(connection),
+        httpConnectionTimeout=_TIMEOUT_SECONDS,
+    )
+
+
+def _session_key(cookie: str) -> str:
+    """The key of a session in its cookie, ``vmware_soap_session="KEY"; Path=/``."""
+    return cookie.partition("=")[2].partition(";")[0].strip().strip('"')
 
 
 @contextmanager

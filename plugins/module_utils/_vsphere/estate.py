@@ -74,6 +74,7 @@ class Datastore:
     in_service: bool = True  # it is not in maintenance mode, and is not entering it
     read_only: frozenset[str] = frozenset()  # hosts that cannot write to it
     url: str = ""  # "" if unknown
+    storage_drs: str = ""  # MoID of its datastore cluster, if Storage DRS is enabled there
 
     @property
     def local(self) -> bool:
@@ -358,13 +359,15 @@ class Checked:
 class Relocation:
     """What vCenter is asked to do with a VM; all are MoIDs. ``host`` is ``None`` if only files move, ``place`` if the VM keeps its own.
 
-    ``files`` are key and datastore of all its parts, if one of them moves.
+    ``files`` are key and datastore of all its parts, if one of them moves; ``policies`` are key and storage policy of those that
+    get or keep one.
     """
 
     vm: str
     host: str | None
     place: InventoryPlace | None = None
     files: tuple[tuple[int, str], ...] = ()
+    policies: tuple[tuple[int, str], ...] = ()
 
 
 class Automation(StrEnum):
@@ -430,6 +433,28 @@ class AdmissionControl:
 
 
 @dataclass(frozen=True, slots=True)
+class StoragePolicies:
+    """What was read of storage policies, which are ids of vCenter's policy service. By default nothing is known.
+
+    ``of_vms`` is the policy of each part of a VM (MoID) by the key of the part, "" if it has none; a part that is left out has an
+    unknown one. ``fitting`` are the datastores (MoIDs) that fit a policy, as the policy service says.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)  # of all policies
+    of_vms: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    fitting: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    why_unknown: str = ""  # why they could not be read
+
+    def of(self, vm: str, part: int) -> str | None:
+        """The policy of a part, ``None`` if it is unknown."""
+        return self.of_vms.get(vm, {}).get(part)
+
+    def fits(self, policy: str, datastore: str) -> bool:
+        """Whether a datastore fits a policy. One of which that is not known does not."""
+        return datastore in self.fitting.get(policy, frozenset())
+
+
+@dataclass(frozen=True, slots=True)
 class Estate:
     """Everything that the planner may know. Keys are MoIDs.
 
@@ -456,6 +481,7 @@ class Estate:
     second: VcenterInfo | None = None
     vgpus: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     vgpu_profiles: Mapping[str, Mapping[str, VgpuProfile]] = field(default_factory=dict)  # by host, by name
+    policies: StoragePolicies = field(default_factory=StoragePolicies)
 
     def vgpus_of(self, vms: Iterable[str]) -> frozenset[str]:
         """The profiles of the vGPUs of these VMs, whose devices were read."""

@@ -37,7 +37,7 @@ def encode_home(home: Home) -> str:
         "tn": home.target_name,
     }
     if home.files:
-        fields["f"] = [[file.part, file.home, file.home_name, file.target] for file in home.files]
+        fields["f"] = [[f.part, f.home, f.home_name, f.target, *([f.policy] if f.policy else [])] for f in home.files]
     if home.place is not None:  # MoIDs alone: the journal has the names
         fields |= {"p": home.place.pool, "d": home.place.folder}
         if home.place.plugs:
@@ -55,8 +55,8 @@ def decode_home(vm: str, text: str) -> Home | None:
             printable(str(data[key])) for key in ("h", "n", "t", "tn", "r", "at", "s")
         )
         files = tuple(
-            HomeFile(int(part), *(printable(str(each)) for each in (place, name, target)))
-            for part, place, name, target in data.get("f", ())
+            HomeFile(int(part), *(printable(str(each)) for each in (place, name, target, *policy[:1])))
+            for part, place, name, target, *policy in data.get("f", ())
         )
         place = _decode_place(data) if "p" in data else None
         uuids = tuple(printable(str(each)) for each in items(data.get("v") or []))
@@ -126,13 +126,14 @@ def _with_ids(home: Home, name: Callable[[str], str]) -> Home:
 class HomeFile:
     """The datastore where a part of a VM lived before evacuation, and the one to which the evacuation moves it. Both are MoIDs.
 
-    ``part`` is the key of the part.
+    ``part`` is the key of the part. ``policy`` is the storage policy (id) that it had, "" if the evacuation does not change it.
     """
 
     part: int
     home: str
     home_name: str
     target: str
+    policy: str = ""
 
 
 def _decode_place(data: Mapping[str, Any]) -> InventoryPlace:

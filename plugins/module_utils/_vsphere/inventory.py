@@ -63,6 +63,9 @@ _PAGE = 500
 _DRS, _DRS_OVERRIDES = DRS_PATHS = ("configurationEx.drsConfig", "configurationEx.drsVmConfig")
 # They do not decide whether a VM may move, but whether its files may.
 SPACE_PATHS = ("summary.capacity", "summary.freeSpace", "summary.maintenanceMode", "parent")
+_POD_DRS = (
+    "podStorageDrsEntry.storageDrsConfig.podConfig.enabled"  # decides only who ranks the datastores of the cluster
+)
 _FILES, _LAYOUT = STORAGE_PATHS = ("config.files.vmPathName", "layoutEx")
 _VNIC, _DNS = ADDRESS_PATHS = ("config.network.vnic", "config.network.dnsConfig")
 # They decide only about VMs with a vGPU, and vCenter's own check of a move decides without them.
@@ -82,7 +85,7 @@ PATHS = {
     "ResourcePool": ["name", "parent", "owner"],
     "VirtualApp": ["parentFolder", "parentVApp"],
     "Datastore": ["name", "host", "summary.accessible", "summary.url", *SPACE_PATHS],
-    "StoragePod": ["name"],
+    "StoragePod": ["name", _POD_DRS],
     "Network": ["name"],
     "HostSystem": [
         "name",
@@ -812,6 +815,7 @@ def _datastore(moid: str, row: Row, clusters: Rows) -> Datastore:
         capacity_bytes=int(row.get("summary.capacity") or 0),
         free_bytes=None if unread or "summary.freeSpace" not in row else int(row["summary.freeSpace"]),
         cluster=_name(clusters[cluster], cluster) if cluster in clusters else "",
+        storage_drs=cluster if cluster in clusters and clusters[cluster].get(_POD_DRS) else "",
         in_service=str(row.get("summary.maintenanceMode") or "normal") == "normal",
         read_only=frozenset(m.key._moId for m in mounts if str(m.mountInfo.accessMode) == "readOnly"),
     )

@@ -17,7 +17,7 @@ from time import monotonic, sleep
 from typing import TypeVar
 
 from .._core.errors import CallFailed
-from .estate import Checked, DrsOverride, Estate, HostState, InventoryPlace, Network, Relocation
+from .estate import Checked, DrsOverride, Estate, HostState, InventoryPlace, Network, Relocation, StoragePolicies
 from .guest import GuestLogin, GuestProcess
 from .home_attribute import Home, of_vcenter, spans_vcenters
 from .lease_attribute import Lease
@@ -138,6 +138,25 @@ class VcenterPair:
                 vgpu_profiles={**estate.vgpu_profiles, **known.vgpu_profiles},
             )
         return estate
+
+    def policies(self, estate: Estate, vms: Iterable[str], wanted: str = "") -> Estate:
+        """The estate with the storage policies of VMs, each read from the vCenter where the VM is. See ``read_policies``."""
+        known, ids = StoragePolicies(), set(vms)
+        for side in self.sides:
+            here = {moid: identifier for moid, identifier in side.names.vms.items() if identifier in ids}
+            if side.raw is None or not here:
+                continue
+            found = side.session.policies(side.raw, here, wanted).policies
+            known = StoragePolicies(
+                {**known.names, **found.names},
+                {**known.of_vms, **{here[moid]: parts for moid, parts in found.of_vms.items()}},
+                {
+                    **known.fitting,
+                    **{policy: frozenset(map(side.names.of, stores)) for policy, stores in found.fitting.items()},
+                },
+                known.why_unknown or found.why_unknown,
+            )
+        return replace(estate, policies=known)
 
     def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
         """See the port. A VM counts as gone when neither vCenter has shown it for ``ARRIVAL_SECONDS``."""
@@ -272,11 +291,12 @@ class VcenterPair:
         place: InventoryPlace | None,
         priority: str,
         files: Mapping[int, str] = NO_FILES,
+        policies: Mapping[int, str] = NO_FILES,
     ) -> str:
         """See the port. Raises CallFailed if a move to the other vCenter does not name what vCenter needs for it."""
         side, moid = self._vm(vm)
         target = side if host is None else self._side(host)
-        spec = _local(Relocation(moid, host, place, tuple(files.items())))
+        spec = _local(Relocation(moid, host, place, tuple(files.items()), tuple(policies.items())))
         if target is not side:
             _check_complete(spec)
         task = side.session.relocate(
@@ -285,6 +305,7 @@ class VcenterPair:
             place=spec.place,
             priority=priority,
             files=dict(spec.files),
+            policies=dict(spec.policies),
             abroad=None if target is side else target.session.client,
         )
         return side.names.of(task)
@@ -316,6 +337,10 @@ class VcenterPair:
         here, moid = self._at[move.vm]
         there = here if move.host is None else self._side(move.host)
         return _local(replace(move, vm=moid)) if here is side and there is target else None
+
+    def recommended_datastores(self, move: Relocation, cluster: str) -> dict[int, str]:
+        """See the port. Storage DRS does not know VMs of another vCenter, so it is not asked."""
+        raise CallFailed("With two vCenters Storage DRS is not asked", fault="NotSupported")
 
     def cancel(self, task: str) -> None:
         """See the port."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -65,6 +66,7 @@ from .inventory import (
 )
 from .lease_attribute import LEASE, Lease, decode_lease, encode_lease
 from .news import PlacementUpdate, TaskUpdate, Update
+from .policies import read_policies
 
 try:
     from pyVmomi import vim
@@ -72,7 +74,7 @@ except ImportError:
     pass
 
 _ENDED = ("success", "error")
-NO_FILES: Mapping[int, str] = MappingProxyType({})
+NO_FILES: Mapping[int, str] = MappingProxyType({})  # also no policies
 # RelocateVM_Task asks for one or the other, by the VM's power state and the version of vCenter.
 OVERRIDE_SECONDS = 120.0  # for a change of DRS overrides
 MIGRATED = ["VmMigratedEvent", "DrsVmMigratedEvent"]  # types of events
@@ -128,6 +130,10 @@ class VcenterSession:
         """See the port."""
         return read_graphics(self._client, estate, profiles) if profiles else estate
 
+    def policies(self, estate: Estate, vms: Iterable[str], wanted: str = "") -> Estate:
+        """The estate with the storage policies of VMs whose devices were read. See ``read_policies``."""
+        return replace(estate, policies=read_policies(self._client, estate, vms, wanted))
+
     def alarms(self, hosts: Iterable[str]) -> dict[str, tuple[Alarm, ...]]:
         """The triggered alarms of hosts (MoIDs)."""
         return read_alarms(self._client, tuple(hosts))
@@ -140,10 +146,11 @@ class VcenterSession:
         place: InventoryPlace | None,
         priority: str,
         files: Mapping[int, str] = NO_FILES,
+        policies: Mapping[int, str] = NO_FILES,
         abroad: Client | None = None,
     ) -> str:
         """See the port. ``abroad`` is the client of another vCenter, if host, place and datastores are there."""
-        spec = self._spec(Relocation(vm, host, place, tuple(files.items())), abroad)
+        spec = self._spec(Relocation(vm, host, place, tuple(files.items()), tuple(policies.items())), abroad)
         machine = self._client.reference("VirtualMachine", vm)
         task = self._client.call(
             "move the VM", lambda: machine.RelocateVM_Task(spec=spec, priority=priority), once=True
@@ -193,8 +200,31 @@ class VcenterSession:
             stores = {part: refer("Datastore", datastore) for part, datastore in move.files}
             spec.datastore = stores.pop(OWN_FILES)
             # A disk that is not named would follow the VM's own files. Without a backing it stays thin or thick.
-            spec.disk = [vim.vm.RelocateSpec.DiskLocator(diskId=key, datastore=store) for key, store in stores.items()]
+            profiles = {part: [vim.vm.DefinedProfileSpec(profileId=policy)] for part, policy in move.policies}
+            spec.profile = profiles.get(OWN_FILES, [])
+            spec.disk = [
+                vim.vm.RelocateSpec.DiskLocator(diskId=key, datastore=store, profile=profiles.get(key, []))
+                for key, store in stores.items()
+            ]
         return spec
+
+    def recommended_datastores(self, move: Relocation, cluster: str) -> dict[int, str]:
+        """See the port."""
+        spec = self._spec(replace(move, files=(), policies=()), None)
+        policy = dict(move.policies).get(OWN_FILES)
+        spec.profile = [vim.vm.DefinedProfileSpec(profileId=policy)] if policy else []
+        placement = vim.storageDrs.StoragePlacementSpec(
+            type="relocate",
+            vm=self._client.reference("VirtualMachine", move.vm),
+            podSelectionSpec=vim.storageDrs.PodSelectionSpec(storagePod=self._client.reference("StoragePod", cluster)),
+            relocateSpec=spec,
+            host=spec.host,
+            resourcePool=spec.pool,
+            disallowPrerequisiteMoves=True,  # it would move other VMs first
+        )
+        manager = self._client.content.storageResourceManager
+        answer = self._client.call("ask Storage DRS", lambda: manager.RecommendDatastores(placement))
+        return _recommended(answer, [part for part, _store in move.files])
 
     def cancel(self, task: str) -> None:
         """See the port."""
@@ -517,6 +547,16 @@ class VcenterSession:
                     if last == "gone":
                         raise NotFound(f"vCenter no longer knows task {task}", hint="Run the same playbook again")
         raise TaskTimeout(f"Task {task} did not end within {timeout:.0f} s", last_state=last)
+
+
+def _recommended(answer: Any, parts: Iterable[int]) -> dict[int, str]:
+    """The datastore (MoID) for each part in the first recommendation of a ``StoragePlacementResult``; none if there is none."""
+    first = next(iter(answer.recommendations or ()), None)
+    for action in first.action or () if first is not None else ():
+        if isinstance(action, vim.storageDrs.StoragePlacementAction):
+            disks = {disk.diskId: str(disk.datastore._moId) for disk in action.relocateSpec.disk or ()}
+            return {part: disks.get(part, str(action.destination._moId)) for part in parts}
+    return {}
 
 
 def _placement(vm: str, row: Row | None) -> PlacementUpdate:

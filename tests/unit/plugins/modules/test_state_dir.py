@@ -32,7 +32,7 @@ PLAN = {
     "host": "esx-1", "fault_domain": None, "vms": [], "patterns": [], "folders": [], "attributes": {}, "destination": None,
     "policy": "any", "fault_domains": {}, "exclude_hosts": [], "pool_map": {}, "folder_map": {}, "network_map": {},
     "wan_mbit": None, "wan_latency_ms": None, "destination_cluster": None, "memory_headroom": 10, "cpu_headroom": 10,
-    "storage_headroom": 10, "scope": "compute", "datastore": None, "disk_datastores": {},
+    "storage_headroom": 10, "scope": "compute", "datastore": None, "disk_datastores": {}, "storage_policy": None,
     "use_homes": False, "drs": "auto", "stall_budget": 5.0, "assume_in_service": False, "approved": {}, "plan_id": "0" * 64, "lock_timeout": 0.0,
 }  # fmt: skip
 

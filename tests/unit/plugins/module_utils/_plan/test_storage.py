@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, InvalidInput, NotFound
@@ -36,45 +35,16 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection imp
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Datastore,
     Estate,
-    Part,
     VmState,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import decode_home, encode_home
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders.estates import GIB, estate, host, plan_all, vm
+from tests.builders.estates import GIB, plan_all
+from tests.builders.storage import refused, store, stored, world
 
 BOTH = StorageRequest(scope=Scope.BOTH)
-
-
-def store(moid: str, hosts: str, free: int = 500, **changes: Any) -> Datastore:
-    """A datastore that hosts of these numbers reach; sizes in GiB."""
-    reached = frozenset(f"host-{number}" for number in hosts)
-    values = {"capacity_bytes": 1000 * GIB, "free_bytes": free * GIB, **changes}
-    return Datastore(moid, f"name-{moid}", reached, **values)
-
-
-def stored(number: int, *parts: tuple[str, int], **changes: Any) -> VmState:
-    """A VM whose own files and disks are on these datastores, with their sizes in GiB."""
-    made = tuple(
-        Part(1999 + n if n else 0, f"Hard disk {n}" if n else "files", moid, size * GIB)
-        for n, (moid, size) in enumerate(parts)
-    )
-    return vm(number, datastores=frozenset(part.datastore for part in made), parts=made, **changes)
-
-
-def world(stores: list[Datastore], *vms: VmState, hosts: int = 3) -> Estate:
-    known = {each.moid: each for each in stores}
-    made = [
-        host(n, datastores=frozenset(d.moid for d in stores if f"host-{n}" in d.hosts)) for n in range(1, hosts + 1)
-    ]
-    return estate(made, list(vms), datastores=known)
-
-
-def refused(plan: Plan) -> dict[str, str]:
-    assert plan.moves == ()
-    return {reason.check: reason.object for reason in plan.refusals[0].reasons}
 
 
 LOCAL = [store("a", "1"), store("b", "2"), store("c", "3", 900)]

@@ -75,7 +75,7 @@ def test_the_journal_announces_each_call_before_it_is_made() -> None:
     original = vcenter.relocate
 
     def relocate(
-        vm: str, host: str, *, place: InventoryPlace | None, priority: str, files: Mapping[int, str] | None = None
+        vm: str, host: str, *, place: InventoryPlace | None, priority: str, **_stores: Mapping[int, str]
     ) -> str:
         assert notes.of("move_submitting")[-1]["vm"]["moid"] == vm
         return original(vm, host, place=place, priority=priority)
@@ -318,7 +318,7 @@ def test_a_move_whose_answer_was_lost_is_the_task_that_runs() -> None:
             *,
             place: InventoryPlace | None,
             priority: str,
-            files: Mapping[int, str] | None = None,
+            **_stores: Mapping[int, str],
         ) -> str:
             super().relocate(vm, host, place=place, priority=priority)
             raise ConnectError("the connection broke")
@@ -532,7 +532,7 @@ def test_a_missing_privilege_is_named() -> None:
     vcenter = ScriptedVcenter()
 
     def relocate(
-        vm: str, host: str, *, place: InventoryPlace | None, priority: str, files: Mapping[int, str] | None = None
+        vm: str, host: str, *, place: InventoryPlace | None, priority: str, **_stores: Mapping[int, str]
     ) -> str:
         raise PermissionMissing(
             "The vCenter user is not allowed to move the VM",
