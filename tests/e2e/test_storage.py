@@ -104,3 +104,56 @@ def test_a_host_with_local_datastores_is_emptied_and_filled_again_under_training
     assert lab.where()[TRAINS] == "esx-04"
     assert stored(lab)[TRAINS] <= {"gold-1", "gold-2"}
     proved(evidence(tmp_path, "migrate"), stored(lab))
+
+
+@pytest.fixture(scope="module")
+def policy_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Another topology, with storage policies; the tests of modules against it are the sample."""
+    topology = yaml.safe_load((ROOT / "lab" / "topologies" / "policies.yml").read_text(encoding="utf-8"))
+    next(vm for vm in topology["vms"] if vm["name"] == TRAINS)["h2o3"] = H2O3
+    path = tmp_path_factory.mktemp("topology") / "policies.yml"
+    path.write_text(yaml.safe_dump(topology), encoding="utf-8")
+    with running_lab("--topology", str(path), "--time-scale", "0.02") as running:
+        yield running
+
+
+def policies(lab: Lab) -> dict[str, dict[str, str]]:
+    return {
+        name: {part: each["policy"] for part, each in vm["policies"].items()}
+        for name, vm in lab.get("state")["vms"].items()
+    }
+
+
+@pytest.mark.thorough
+def test_a_host_is_emptied_to_datastores_that_fit_a_policy_and_filled_again(policy_lab: Lab, tmp_path: Path) -> None:
+    lab = policy_lab
+    before = stored(lab), policies(lab), lab.where()
+    unknown = play(
+        "evacuate_host",
+        lab,
+        tmp_path,
+        evacuate_host_name=HOST,
+        evacuate_host_scope="both",
+        evacuate_host_storage_policy="x",
+    )
+    assert unknown.returncode != 0
+    assert "one of its policies: gold, platinum, silver" in " ".join(unknown.stdout.split()), unknown.stdout
+    evacuate = {
+        "evacuate_host_name": HOST, "evacuate_host_scope": "both", "evacuate_host_storage_policy": "gold",
+    }  # fmt: skip
+    out = play("evacuate_host", lab, tmp_path, **evacuate)
+    assert out.returncode == 0, out.stdout
+    assert "(storage policy gold)" in out.stdout
+    assert lab.on(HOST) == set()
+    document = evidence(tmp_path, "evacuate")
+    proved(document, stored(lab))
+    assert {part["policy"] for move in document["moves"] for part in move["storage"]} == {"gold"}
+    moved = [move["vm"] for move in document["moves"]]
+    assert {policy for vm in moved for policy in policies(lab)[vm].values()} == {"gold"}
+
+    out = play("restore_host", lab, tmp_path, restore_host_name=HOST)
+    assert out.returncode == 0, out.stdout
+    proved(evidence(tmp_path, "restore"), stored(lab))
+    after = policies(lab)
+    assert (stored(lab), lab.where()) == (before[0], before[2])
+    assert {vm: after[vm] for vm in moved if before[1][vm]} == {vm: before[1][vm] for vm in moved if before[1][vm]}
