@@ -243,7 +243,7 @@ def _continued(row: Row) -> Iterator[str]:
     progress = _progress(row)
     yield f"{_stall_sentence(row)}{f', progress {progress}' if progress else ''}."
     if row.get("unwatched_seconds"):
-        yield f"Nothing watched it for {seconds(row['unwatched_seconds'])}, so a stall in that time is not known."
+        yield f"It was not watched for {seconds(row['unwatched_seconds'])}: a stall in that time was not seen."
 
 
 def _stalled(row: Row) -> Iterator[str]:
@@ -283,7 +283,7 @@ def _unknown(row: Row) -> Iterator[str]:
     if stall:
         yield f"While it was watched, it stood still for at most {stall['high']:.2f} s."
     if gap:
-        yield f"Nothing watched it for {seconds(gap)}, so it may have stood still for as long as that."
+        yield f"It was not watched for {seconds(gap)}, and may have stood still for as long as that."
     yield from _last_seen(row)
 
 

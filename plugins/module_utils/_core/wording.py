@@ -26,8 +26,8 @@ def stall_text(stall: Mapping[str, Any] | None, watched: float | None = None) ->
     """
     if stall is None:
         return "longest stall not measured"
-    scale = f" of {seconds(watched)} watched" if watched else ""
-    return f"longest stall {stall['seconds']:.2f} s ({stall['low']:.2f} to {stall['high']:.2f} s){scale}"
+    scale = f", watched for {seconds(watched)}" if watched else ""
+    return f"longest stall about {stall['seconds']:.2f} s (between {stall['low']:.2f} and {stall['high']:.2f} s){scale}"
 
 
 def experiment_name(description: str, experiment_id: str) -> str:

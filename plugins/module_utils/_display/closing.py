@@ -53,7 +53,7 @@ def closing_lines(
     last = [*_why(moved, steps or {}), f"Next: {FAILURES[failure].text}"] if failure else []
     last += [f"Report: {report}"] if report else []
     last += [command] if command and failure is not Failure.OPTION else []
-    last = [*unobserved_text(moved.get("unobserved") or {}), *last]
+    last = [*unobserved_text(moved.get("unobserved") or {}, others=bool(moved.get("experiments"))), *last]
     lines = [*first, *_experiments(moved.get("experiments") or (), MAX_LINES - len(first) - len(last)), *last]
     return [printable(line) for line in lines]
 
@@ -170,10 +170,13 @@ def _experiments(experiments: Sequence[Row], room: int) -> Iterator[str]:
         yield f"{plural(len(more), 'more experiment')}, {good} of them uninterrupted or completed: see the report."
 
 
-def unobserved_text(details: Mapping[str, str]) -> Iterator[str]:
-    """In how many VMs no experiment was observed."""
-    if details:
-        yield f"In {plural(len(details), 'other VM')} no experiment was found, so nothing is proven about trainings there."
+def unobserved_text(unobserved: Mapping[str, str], *, others: bool) -> Iterator[str]:
+    """In how many VMs no experiment was observed, and what that means. ``others``: in other VMs there was one."""
+    count = len(unobserved)
+    if count:
+        rest = "the other VM" if count == 1 else f"the other {count} VMs"
+        vms = rest if others else plural(count, "VM")
+        yield f"In {vms} no experiment was found. If one runs there, it was not watched."
 
 
 def _list(names: Sequence[str]) -> str:

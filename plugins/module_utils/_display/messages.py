@@ -214,7 +214,8 @@ def _text(event: str, experiments: Sequence[Experiment], about: About, *, whole:
         moved = f" {moves_text(about.result)}" if whole and "moves" in about.result else ""
         begin = [f"{about.subject} {'failed' if about.failure else 'is done'}.{moved}"]
         begin += [about.failure] if about.failure and whole else []
-    unobserved = list(unobserved_text(about.result.get("unobserved") or {})) if whole and event == "after" else []
+    missing = about.result.get("unobserved") or {}
+    unobserved = list(unobserved_text(missing, others=bool(experiments))) if whole and event == "after" else []
     paragraphs = [begin, *_experiments(experiments, event), unobserved]
     if not experiments and not unobserved:
         paragraphs.append(["No experiment was observed in the VMs."])

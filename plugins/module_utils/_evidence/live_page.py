@@ -13,8 +13,9 @@ from datetime import tzinfo
 from functools import cache
 from typing import TYPE_CHECKING
 
+from .._core.codec import encoded
 from .._core.untrusted import printable, printable_data
-from .._core.wording import local_moment, percent, plural, seconds, span
+from .._core.wording import local_moment, percent, plural, seconds, span, stall_text
 from .._experiments.model import Experiment
 from .._experiments.so_far import Seen
 from .._run.events import VerdictReached, VmRefused
@@ -380,6 +381,5 @@ def _percent_cell(flight: Flight) -> Cell:
 def _verdict_cell(verdict: VerdictReached | None) -> Cell:
     if verdict is None:
         return Cell("not yet")
-    stall = verdict.longest_stall
-    note = f"longest stall {stall.seconds:.2f} s ({stall.low:.2f} to {stall.high:.2f} s)" if stall else ""
+    note = stall_text(encoded(verdict.longest_stall)) if verdict.longest_stall else ""
     return Cell(str(verdict.verdict), note=note, tone=tone(verdict.verdict))

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from .._core.advice import GOOD, VERDICT_WORDS, title_of
-from .._core.wording import plural, stall_text
+from .._core.wording import plural, seconds, stall_text
 from .._experiments.model import WORST_FIRST, worst
 from .model import Claim, Experiment, Gap, Move, Overall, Owner, Place, Record, Stall, Summary, VmName
 
@@ -72,8 +72,8 @@ def vms_of(experiment: Experiment, shared: frozenset[str]) -> list[str]:
 def watched_seconds(experiment: Experiment) -> float | None:
     """For how long progress was seen, without the time when nothing watched; ``None`` if it was seen less than twice."""
     points = experiment["curve"]
-    seconds = points[-1][0] - points[0][0] - experiment["unwatched_seconds"] if points else 0.0
-    return round(seconds, 1) if seconds > 0 else None
+    watched = points[-1][0] - points[0][0] - experiment["unwatched_seconds"] if points else 0.0
+    return round(watched, 1) if watched > 0 else None
 
 
 def worst_first(experiments: Iterable[Experiment]) -> list[Experiment]:
@@ -81,8 +81,8 @@ def worst_first(experiments: Iterable[Experiment]) -> list[Experiment]:
 
     def order(experiment: Experiment) -> tuple[int, float, str, str]:
         stall = experiment["longest_stall"]
-        seconds = stall["high"] if stall else float("inf")
-        return WORST_FIRST.index(experiment["verdict"]), -seconds, experiment["vm"], experiment["id"]
+        longest = stall["high"] if stall else float("inf")
+        return WORST_FIRST.index(experiment["verdict"]), -longest, experiment["vm"], experiment["id"]
 
     return sorted(experiments, key=order)
 
@@ -255,9 +255,9 @@ def _unproven(record: Record) -> Iterable[Found]:
 
 def _unwatched(record: Record) -> Iterable[Found]:
     for experiment in record["experiments"]:
-        seconds = experiment["unwatched_seconds"]
-        if seconds:
-            yield "Part of the run", f"nothing watched the experiment for {seconds:.0f} s", experiment
+        gap = experiment["unwatched_seconds"]
+        if gap:
+            yield "Part of the run", f"the experiment was not watched for {seconds(gap)}", experiment
 
 
 def _unseen(record: Record) -> Iterable[Found]:

@@ -446,7 +446,7 @@ def stall_cell(stall: Stall | None, watched: float | None = None) -> Cell:
     """A stall with the interval that contains its true length, never a bare zero, and for how long was watched."""
     if stall is None:
         return Cell("not measured")
-    scale = f" of {seconds(watched)} watched" if watched else ""
+    scale = f", watched for {seconds(watched)}" if watched else ""
     return Cell(f"{stall['seconds']:.2f} s", note=f"{stall['low']:.2f} to {stall['high']:.2f} s{scale}")
 
 

@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
+from .._core.wording import seconds
 from .identity import Identity, identity_of, is_foreign, was_refused
 from .model import (
     Experiment,
@@ -220,7 +221,7 @@ def after_its_move(settled: Judgement, later: Judgement) -> Judgement:
     stalled = later.verdict is Verdict.STALLED and settled.verdict is not Verdict.STALLED
     notes = [
         settled.detail,
-        f"after its move, nothing watched it for {gap:.0f} s" if gap else "",
+        f"not watched for {seconds(gap)} after its move" if gap else "",
         f"after its move, it stalled for {stall.seconds:.2f} s" if stalled and stall else "",
     ]
     return replace(

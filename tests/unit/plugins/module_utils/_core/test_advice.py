@@ -95,7 +95,7 @@ def test_no_more_is_said_than_was_seen(row: dict[str, Any]) -> None:
     assert ("every answer came from the same process" in seen) <= (row["identity"] == "proven")
     assert ("its progress continued" in seen) <= (row["progress_claim"] == "proven")
     assert (" UTC" in seen) <= any((row.get(key) or {}).get("at") for key in ("last_seen", "fell_to", "latest"))
-    assert ("of 34 s watched" in seen) <= (row.get("watched_seconds") == 34.0)
+    assert ("watched for 34 s" in seen) <= (row.get("watched_seconds") == 34.0)
     assert ("were allowed" in seen) <= (row.get("stall_budget") is not None)
     assert ("not saved is lost" in seen) <= (row.get("recoverable") == "no")
     assert ("since the newest one is lost" in seen) <= (row.get("recoverable") == "yes")
@@ -153,7 +153,7 @@ def test_an_unknown_verdict_says_what_is_proven_and_how_long_the_stall_was_at_mo
     assert advice.seen_of(gap) == (
         "Proven all the same: every answer came from the same process and job, and its progress continued, 8 % → 21 %. "
         "While it was watched, it stood still for at most 0.45 s. "
-        "Nothing watched it for 26 s, so it may have stood still for as long as that. "
+        "It was not watched for 26 s, and may have stood still for as long as that. "
         "It was last seen at 21 % at 09:12:03 UTC."
     )
     assert "If it is further than 21 %, let it run." in advice.do_of(gap)
@@ -164,10 +164,10 @@ def test_an_unknown_verdict_says_what_is_proven_and_how_long_the_stall_was_at_mo
 
 def test_a_stall_is_shown_beside_what_was_watched_and_what_was_allowed() -> None:
     assert advice.seen_of(row("uninterrupted", watched_seconds=10800.0)) == (
-        "Longest stall 0.41 s (0.33 to 0.45 s) of 3.0 h watched, progress 8 % → 21 %."
+        "Longest stall about 0.41 s (between 0.33 and 0.45 s), watched for 3.0 h, progress 8 % → 21 %."
     )
     assert advice.seen_of(row("stalled", stall_budget=0.2)) == (
-        "Longest stall 0.41 s (0.33 to 0.45 s); 0.20 s were allowed. Progress 8 % → 21 %."
+        "Longest stall about 0.41 s (between 0.33 and 0.45 s); 0.20 s were allowed. Progress 8 % → 21 %."
     )
 
 

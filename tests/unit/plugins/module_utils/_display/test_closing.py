@@ -41,8 +41,8 @@ def test_a_run_that_went_well_is_six_lines() -> None:
     assert lines == [
         "Evacuation of esx-05 succeeded. 2 of 2 VMs moved.",
         "esx-05 is in maintenance mode. Still on it, powered off: ML-9.",
-        "GBM gbm_1 in ML-1: uninterrupted. Longest stall 0.41 s (0.33 to 0.45 s), progress 8 % → 21 %.",
-        "In 1 other VM no experiment was found, so nothing is proven about trainings there.",
+        "GBM gbm_1 in ML-1: uninterrupted. Longest stall about 0.41 s (between 0.33 and 0.45 s), progress 8 % → 21 %.",
+        "In the other VM no experiment was found. If one runs there, it was not watched.",
         "Report: /runs/r1/report.html",
         "After the repair: ansible-playbook x",
     ]
@@ -52,7 +52,7 @@ def test_what_the_evidence_knows_of_an_experiment_is_shown() -> None:
     moved = {"moves": [move("ML-1")], "experiments": [experiment("ML-1")]}
     known = experiment("ML-1", watched_seconds=10800.0)
     lines = closing_lines({**moved, "experiments": [known]}, subject=SUBJECT, failed=False)
-    assert "Longest stall 0.41 s (0.33 to 0.45 s) of 3.0 h watched" in lines[1]
+    assert "Longest stall about 0.41 s (between 0.33 and 0.45 s), watched for 3.0 h" in lines[1]
 
 
 def test_when_it_ended_is_said_in_both_zones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +183,7 @@ def test_the_worst_experiments_come_first_with_what_to_do() -> None:
         "GBM gbm_1 in ML-4: lost. It was last seen at 30 %. "
         "It has checkpoints (/ckpt): the work since the newest one is lost. What was seen: its process is gone.",
         "  What to do: Start it again from its newest checkpoint.",
-        "GBM gbm_1 in ML-7, ML-8: stalled. Longest stall 0.41 s (0.33 to 0.45 s); 0.20 s were allowed. Progress 8 % → 21 %.",
+        "GBM gbm_1 in ML-7, ML-8: stalled. Longest stall about 0.41 s (between 0.33 and 0.45 s); 0.20 s were allowed. Progress 8 % → 21 %.",
         f"  What to do: {VERDICTS['stalled'].do}",
     ]
     assert lines[-2] == "2 more experiments, 2 of them uninterrupted or completed: see the report."

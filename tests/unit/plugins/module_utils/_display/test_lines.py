@@ -196,4 +196,6 @@ def test_times_are_those_of_the_machine_and_the_first_line_names_its_zone(monkey
 
 def test_a_verdict_names_its_experiment() -> None:
     (entry,) = entries([{"event": "verdict", "description": "GBM gbm_1"}])
-    assert " GBM gbm_1 uninterrupted: ? % → ? %, longest stall 0.40 s (0.30 to 0.50 s)" in str(line(entry))
+    assert " GBM gbm_1 uninterrupted: ? % → ? %, longest stall about 0.40 s (between 0.30 and 0.50 s)" in str(
+        line(entry)
+    )

@@ -72,7 +72,7 @@ def test_harm_is_told_only_when_there_was_some() -> None:
     (message,) = messages([hook], "stall", [judged(1, "a"), judged(2, "a", "stalled")], ABOUT)
     assert [e["id"] for e in message.experiments] == ["job-2"]
     assert message.subject == "Move of x: job-2 stalled beyond the budget"
-    assert "- job-2 in ML-2 (owner a): Longest stall 0.40 s (0.30 to 0.50 s)." in message.text
+    assert "- job-2 in ML-2 (owner a): Longest stall about 0.40 s (between 0.30 and 0.50 s)." in message.text
 
 
 def test_harm_that_was_reported_while_the_run_was_under_way_is_not_reported_again() -> None:
@@ -107,7 +107,7 @@ def test_the_end_says_what_happened_the_worst_first_and_what_to_do_next() -> Non
     ]
     (message,) = messages([{"kind": "mail", "to": ["a@example.com"]}], "after", seen, about)
     assert message.subject == "Evacuation of esx-05: failed, 2 experiments were lost"
-    stall = "0.40 s (0.30 to 0.50 s)"
+    stall = "about 0.40 s (between 0.30 and 0.50 s)"
     lost, unknown, good = (ADVICE[verdict] for verdict in ("lost", "unknown", "uninterrupted"))
     assert message.text == (
         "Evacuation of esx-05 failed. 1 of 2 VMs moved. Not moved: ML-9.\nIt burned.\n\n"
@@ -122,7 +122,7 @@ def test_the_end_says_what_happened_the_worst_first_and_what_to_do_next() -> Non
         f"  What to do: {unknown.do}\n\n"
         f"1 experiment was uninterrupted. {good.text}\n"
         f"- job-1 in ML-1 (owner a): Longest stall {stall}, progress 12 % → 40 %.\n\n"
-        "In 1 other VM no experiment was found, so nothing is proven about trainings there.\n\n- esx-05 is fenced.\n\n"
+        "In the other VM no experiment was found. If one runs there, it was not watched.\n\n- esx-05 is fenced.\n\n"
         "To continue: ansible-playbook x\n"
     )
     assert message.report_text == "The report is on awx-1: /runs/R1/report.html"

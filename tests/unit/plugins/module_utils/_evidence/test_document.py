@@ -111,7 +111,7 @@ def test_evidence_fits_its_schema_and_renders(moves: int) -> None:
     assert {m["attempts"] for m in evidence["moves"]} == {2}
     assert evidence["statements"] == [
         "GBM in ML-cpu-vm-00: no restart; same process, same job, progress kept; "
-        "longest stall 0.40 s (0.37 to 0.43 s) of 100 s watched."
+        "longest stall about 0.40 s (between 0.37 and 0.43 s), watched for 100 s."
     ]
     curve = evidence["experiments"][0]["curve"]
     assert len(curve) <= MAX_POINTS

@@ -89,7 +89,9 @@ def test_it_says_how_long_vgpus_make_a_vm_stand_still() -> None:
 def test_a_verdict_is_shown_only_when_it_is_final() -> None:
     run = midway(45.0)
     verdicts = {row[0]: row[5] for row in rows(page(run, seen(run)), "experiments")}
-    assert verdicts["GBM gbm_0 ML-cpu-vm-00"].startswith("✓ uninterrupted longest stall 0.40 s (0.37 to 0.43 s)")
+    assert verdicts["GBM gbm_0 ML-cpu-vm-00"].startswith(
+        "✓ uninterrupted longest stall about 0.40 s (between 0.37 and 0.43 s)"
+    )
     assert verdicts["GBM gbm_1 ML-cpu-vm-01"].startswith("! stalled")
     assert verdicts["GBM gbm_2 ML-cpu-vm-02"] == verdicts["GBM gbm_3 ML-cpu-vm-03"] == "not yet"
 

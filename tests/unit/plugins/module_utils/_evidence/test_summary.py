@@ -68,7 +68,7 @@ def test_the_worst_stands_first_and_among_equals_the_longest_stall() -> None:
         ("uninterrupted", "ML-cpu-vm-00"),
     ]
     assert (
-        "longest stall 7.50 s (7.47 to 7.53 s) of 74 s watched: GBM gbm_3 in ML-cpu-vm-03"
+        "longest stall about 7.50 s (between 7.47 and 7.53 s), watched for 74 s: GBM gbm_3 in ML-cpu-vm-03"
         in evidence["overall"]["statement"]
     )
 

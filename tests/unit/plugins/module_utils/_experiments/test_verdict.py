@@ -184,7 +184,7 @@ def test_the_verdict_of_a_finished_move_is_final(
     assert whole.unwatched_seconds == later.unwatched_seconds
     if verdict is Verdict.UNINTERRUPTED:
         assert whole.longest_stall == SETTLED.longest_stall
-        assert ("nothing watched it for 5 s" in whole.detail) is bool(unwatched)
+        assert ("not watched for 5.00 s after its move" in whole.detail) is bool(unwatched)
 
 
 def test_what_was_unknown_after_the_move_may_be_known_later() -> None:

@@ -297,7 +297,7 @@ def test_the_verdict_of_a_finished_move_survives_a_killed_run(tmp_path: Path, la
     assert told[-1]["verdict"] == verdict
     if verdict == "uninterrupted":
         assert (told[-1]["stall_claim"], told[-1]["unwatched_seconds"]) == ("proven", 600.0)
-        assert "nothing watched it for 600 s" in told[-1]["detail"]
+        assert "not watched for 10 min after its move" in told[-1]["detail"]
 
 
 @settings(deadline=None, max_examples=60)
