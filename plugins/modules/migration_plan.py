@@ -714,7 +714,7 @@ refusals:
     text:
       description: All reasons in one sentence.
       type: str
-      sample: "ML-cpu-vm-09 stays: missing_network (ml-training-9): Provide the network on another host of the cluster."
+      sample: "ML-cpu-vm-09 stays because of ml-training-9: Provide the network on another host of the cluster [missing_network]."
 """
 
 from contextlib import ExitStack
@@ -723,6 +723,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import stays_text
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import (
     DESTINATION_VCENTER_SPEC,
     STATE_DIR_SPEC,
@@ -848,8 +849,8 @@ def result_of(plan: Plan) -> dict[str, Any]:
     """The module's result."""
     refusals = plan_to_dict(plan)["refusals"]
     for refusal in refusals:
-        reasons = "; ".join(f"{r['check']} ({r['object']}): {r['hint']}" for r in refusal["reasons"])
-        refusal["text"] = f"{refusal['vm_name']} stays: {reasons}."
+        reasons = [(r["check"], r["object"], r["hint"]) for r in refusal["reasons"]]
+        refusal["text"] = f"{refusal['vm_name']} {stays_text(refusal['vm_name'], reasons)}."
     data = plan_to_dict(plan)
     return {
         "plan_id": plan.plan_id,

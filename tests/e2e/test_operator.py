@@ -267,7 +267,7 @@ def test_each_vm_that_does_not_come_home_is_named(lab: Lab, hook: Hook, tmp_path
     for text in (shown, failure, told["text"]):
         assert f"ML-cpu-vm-01 is on {person} and stays there: it was moved after its evacuation to esx-0" in text
         assert "ML-cpu-vm-02 no longer exists." in text
-        assert "ML-cpu-vm-03 stays: not_powered_on" in text
+        assert "ML-cpu-vm-03 stays: The VM is powered off." in text
 
 
 @pytest.mark.thorough

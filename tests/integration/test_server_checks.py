@@ -58,7 +58,9 @@ def test_a_plan_asks_vcenter_and_says_what_it_answered(run_module: RunModule, tm
         )
         assert "esx-02" in next(r["object"] for r in refusal["reasons"] if r["check"] == "target_standby")
         [said] = [line for line in plan["lines"] if line.startswith("vCenter checked ")]
-        assert said.startswith(f"vCenter checked {len(to)} moves, and found no fault. It warns of ML-cpu-vm-03 → ")
+        assert said.startswith(
+            f"vCenter checked {len(to)} moves, and prevents none of them. It warns, which does not prevent a move: ML-cpu-vm-03 → "
+        )
         assert lab.get("state")["hosts"][HOST]["maintenance"] == "normal"
 
         for call in CHECKS:

@@ -53,8 +53,8 @@ def test_a_host_is_evacuated_into_the_cloud_and_its_vms_come_home(
         "no_pool (ml-training): Resource pools there are /, Compute-ResourcePool, Mgmt-ResourcePool."
         in texts["ML-cpu-vm-01"]
     )
-    assert "no_folder (ml/vision): Folders there are /, Workloads, Workloads/vision." in texts["ML-cpu-vm-01"]
-    assert "no_network (ml-network): Networks there are infra-network, ml-segment." in texts["ML-cpu-vm-01"]
+    assert "because of ml/vision: Folders there are /, Workloads, Workloads/vision." in texts["ML-cpu-vm-01"]
+    assert "because of ml-network: Networks there are infra-network, ml-segment." in texts["ML-cpu-vm-01"]
 
     plan = run("migration_plan", host="esx-01", wan_mbit=5000, wan_latency_ms=20, **MAPS)
     assert [each["text"] for each in plan["refusals"]] == []

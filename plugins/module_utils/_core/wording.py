@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from math import ceil
 from typing import Any
@@ -56,6 +56,19 @@ def stun_text(vgpus: Sequence[str], stun: float | None) -> str:
     if stun is None:
         return f"it is not known how long it stands still (vGPU {names})"
     return f"stands still for up to {ceil(stun)} s (vGPU {names})"
+
+
+def stays_text(vm: str, reasons: Iterable[tuple[str, str, str]], verb: str = "stays") -> str:
+    """Why a VM stays, from the check, the object and the hint of each reason: ``stays because of cdrom_host: Remove it [host_device]``.
+
+    The object is not named if it is the VM. The check is the name under which the reference of blockers explains it.
+    """
+    parts = [
+        f"{'' if about in ('', vm) else f'because of {about}: '}{hint.rstrip('.')} [{check}]"
+        for check, about, hint in reasons
+    ]
+    text = "; ".join(parts)
+    return f"{verb}{' ' if text.startswith('because of ') else ': '}{text}"
 
 
 def repeated(count: int) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from .._core.codec import encoded
 from .._core.untrusted import printable
-from .._core.wording import clock, experiment_name, percent, plural, stall_text, zone_name
+from .._core.wording import clock, experiment_name, percent, plural, stall_text, stays_text, zone_name
 from .._experiments.model import Experiment
 from .._run.events import (
     DrsKept,
@@ -215,9 +215,9 @@ def text_of(event: Event) -> str | None:
 
 def _text_of_move(event: Event) -> str | None:
     match event:
-        case VmRefused(reasons=reasons, blocking=blocking):
-            return f"{'refused' if blocking else 'stays'}: " + "; ".join(
-                f"{r.check} ({r.object}): {r.hint}" for r in reasons
+        case VmRefused(vm=vm, reasons=reasons, blocking=blocking):
+            return stays_text(
+                vm.name, [(r.check, r.object, r.hint) for r in reasons], "refused" if blocking else "stays"
             )
         case MoveSubmitting(source=source, target=target):
             return f"moving {source.name} → {target.name}"

@@ -104,7 +104,7 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
         "not_powered_on": Blocker(
             "The VM is powered off or suspended.",
             "the VM",
-            "The VM is {power}, which does not prevent maintenance mode. Power it on to move it live",
+            "The VM is {power}. It may stay on its host, also in maintenance mode. Only a VM that is powered on moves live",
             prevents_maintenance=False,
         ),
         "passthrough_device": Blocker(

@@ -182,11 +182,11 @@ def _check_lines(checks: ServerChecks) -> list[str]:
     """What vCenter warns of and what it did not check, on one line. An answer that is missing is not a yes."""
     if not checks.warnings and not checks.unchecked:
         return []
-    parts = [f"vCenter checked {plural(checks.checked, 'move')}, and found no fault."] if checks.checked else []
+    parts = [f"vCenter checked {plural(checks.checked, 'move')}, and prevents none of them."] if checks.checked else []
     if checks.warnings:
         more = len(checks.warnings) - MAX_WARNINGS
         shown = "; ".join(checks.warnings[:MAX_WARNINGS])
-        parts.append(f"It warns of {shown}{f'; and {more} more' if more > 0 else ''}.")
+        parts.append(f"It warns, which does not prevent a move: {shown}{f'; and {more} more' if more > 0 else ''}.")
     if checks.unchecked:
         parts.append(
             f"vCenter did not check {plural(checks.unchecked, 'move')}: {checks.why_unchecked.rstrip('.')}. "

@@ -10,7 +10,12 @@ from datetime import UTC, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import clock, local_moment, zone_name
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import (
+    clock,
+    local_moment,
+    stays_text,
+    zone_name,
+)
 
 AT = "2026-07-31T22:12:03.120Z"
 
@@ -28,6 +33,16 @@ AT = "2026-07-31T22:12:03.120Z"
 def test_a_time_is_shown_on_the_clock_of_the_reader_and_in_utc(zone: timezone | ZoneInfo, text: str) -> None:
     assert local_moment(AT, zone) == text
     assert f" {clock(AT, zone)} {zone_name(AT, zone)}" in f" {text}"
+
+
+def test_a_vm_that_stays_is_named_once_and_each_reason_is_a_sentence_with_its_check() -> None:
+    off = ("not_powered_on", "ML-1", "The VM is powered off. It may stay")
+    drive = ("host_device", "CD/DVD drive 1", "It uses a device of the host. Remove it.")
+    assert stays_text("ML-1", [off]) == "stays: The VM is powered off. It may stay [not_powered_on]"
+    assert stays_text("ML-1", [drive, off], "refused") == (
+        "refused because of CD/DVD drive 1: It uses a device of the host. Remove it [host_device]; "
+        "The VM is powered off. It may stay [not_powered_on]"
+    )
 
 
 def test_the_zone_of_the_machine_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def test_checks_do_not_change_the_id_of_a_plan_and_survive_json() -> None:
     older = {key: value for key, value in plan_to_dict(checked).items() if key != "checks"}
     assert plan_from_dict(older).checks.checked == 0
     assert said(checked) == [
-        "vCenter checked 1 move, and found no fault. It warns of ml-1 → esx-2: DeviceNotSupported."
+        "vCenter checked 1 move, and prevents none of them. It warns, which does not prevent a move: ml-1 → esx-2: DeviceNotSupported."
     ]
 
 
