@@ -36,7 +36,7 @@ options:
     type: bool
     required: true
   host:
-    description: A sentence about the host as it was observed.
+    description: A line about the host as it was observed.
     type: str
     default: ""
   stays:
@@ -49,7 +49,19 @@ options:
     type: str
     default: ""
   command:
-    description: What to type next.
+    description: What to type next after a success.
+    type: str
+    default: ""
+  again:
+    description: The command of this call.
+    type: str
+    default: ""
+  others:
+    description: The command that moves only the VMs that can leave.
+    type: str
+    default: ""
+  goal:
+    description: What the playbook does after the moves.
     type: str
     default: ""
   steps:

@@ -236,11 +236,12 @@ def compare_and_act(module: AnsibleModule, vcenter: VcenterSession, *, acted: bo
             if acted:
                 raise
             return compare_and_act(module, vcenter, acted=True)
-    return answer(host, REACHED[params["state"]], changed=True)
+    return answer(host, REACHED[params["state"]], changed=True, check=module.check_mode)
 
 
-def answer(host: HostState, now: Maintenance, *, changed: bool) -> dict[str, Any]:
-    """The module's result."""
+def answer(host: HostState, now: Maintenance, *, changed: bool, check: bool = False) -> dict[str, Any]:
+    """The module's result. In check mode (``check``), the change is only planned."""
+    planned = " (planned)" if check and changed else ""
     return {
         "changed": changed,
         "host": host.name,
@@ -248,7 +249,10 @@ def answer(host: HostState, now: Maintenance, *, changed: bool) -> dict[str, Any
         "maintenance": str(now),
         "permitted": True,
         "message": f"{host.name} is {STATES[now]}",
-        "diff": {"before": f"maintenance: {host.maintenance}\n", "after": f"maintenance: {now}\n"},
+        "diff": {
+            "before": f"{host.name}: {STATES[host.maintenance]}\n",
+            "after": f"{host.name}: {STATES[now]}{planned}\n",
+        },
     }
 
 

@@ -430,10 +430,44 @@ owners:
         verdict: uninterrupted
 unobserved:
   description: Names of VMs without an observed experiment, and what was seen instead. The name has the MoID if VMs share it.
-  returned: when it is not check mode
+  returned: always
   type: dict
   sample:
     ML-cpu-vm-07: "http://10.1.4.7:54321: no server listens"
+found:
+  description: The experiments that train in the VMs of the plan now. They are looked for as in a run, but not watched.
+  returned: in check mode
+  type: list
+  elements: dict
+  contains:
+    vm_name:
+      description: Name of the VM.
+      type: str
+      sample: ML-cpu-vm-04
+    provider:
+      description: Provider that found the experiment.
+      type: str
+      sample: h2o3
+    id:
+      description: ID of the experiment on its server.
+      type: str
+      sample: $03017f00000132d4ffffffff$_adf5
+    description:
+      description: Name of the experiment as its owner knows it, or empty.
+      type: str
+      sample: GBM gbm_arr_delay_1
+    owner:
+      description: Owner of the experiment, or empty if nobody is known.
+      type: str
+      sample: vision
+    cluster:
+      description: Name of the cluster that trains the experiment, or empty for a single server.
+      type: str
+      sample: ""
+    progress:
+      description: Progress from 0 to 1, or null if it is not known.
+      type: float
+      sample: 0.08
 left_behind:
   description: Names of VMs that were not moved.
   returned: when it is not check mode
@@ -492,7 +526,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_ent
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_diff, plan_from_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.crossing import moves_at_a_time
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import display_name, find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import limits_from
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import VerdictReached
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import failures_of
@@ -660,6 +694,12 @@ def warn_unrecoverable(module: AnsibleModule, experiments: Iterable[Experiment])
             module.warn(f"An experiment could not be recovered from a checkpoint if it were lost: {sentence}")
 
 
+def found_in(experiment: Experiment) -> dict[str, Any]:
+    """An experiment that check mode found."""
+    keys = ("vm_name", "provider", "id", "description", "owner", "cluster", "progress")
+    return {key: getattr(experiment, key) for key in keys}
+
+
 def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     """Check that the plan is up to date, then carry it out."""
     plan = plan_from_dict(module.params["plan"])
@@ -681,11 +721,17 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
         if module.params["assume_in_service"] and host is not None:
             estate = assume_in_service(estate, host.moid)
         refuse_drift(plan, estate, request.stall_budget)
-        if request.require_checkpoint != "never":
-            found, _unobserved = providers.discover(estate, tuple(move.vm for move in plan.moves))
-            refuse_unrecoverable(found, request.require_checkpoint)
-            warn_unrecoverable(module, found)
-        return {"changed": bool(plan.moves), "run_id": "", "resumed": False, "diff": plan_diff(plan)}
+        found, unobserved = providers.discover(estate, tuple(move.vm for move in plan.moves))
+        refuse_unrecoverable(found, request.require_checkpoint)
+        warn_unrecoverable(module, found)
+        return {
+            "changed": bool(plan.moves),
+            "run_id": "",
+            "resumed": False,
+            "found": [found_in(experiment) for experiment in found if experiment.vm in {m.vm for m in plan.moves}],
+            "unobserved": {display_name(estate, vm): why for vm, why in unobserved.items()},
+            "diff": plan_diff(plan),
+        }
     report = carry_out(
         vcenter,
         providers,

@@ -49,16 +49,16 @@ def test_a_terminal_shows_nothing_of_the_machine(path: object) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("success", ["Evacuation of esx-05 succeeded at", "10 of 10 VMs moved.", "esx-05 is in maintenance mode.", "uninterrupted",
+        ("success", ["Evacuation of esx-05 succeeded at", "10 of 10 VMs moved: ", "esx-05 is in maintenance mode. On it: 0 VMs running, 1 powered off (ML-cpu-vm-15).", "uninterrupted",
                      "Report: ~/", "After the repair: ansible-playbook liveml.vsphere.restore_host"]),
-        ("failure", ["Evacuation of esx-05 failed at", ": lost. Owner: forecasting. It was last seen at", "What to do: Start it again", "To continue: "]),
-        ("interruption", ["was interrupted.", "In flight: ", "Not begun: ", "stays fenced", "To continue, once these moves have ended: ", "To bring the VMs back instead"]),
-        ("resumed", ["Evacuation of esx-05 succeeded at", "In 9 other VMs no experiment was found"]),
-        ("check_mode", ["Check mode: Evacuation of esx-05 would move 10 VMs", "To do it: "]),
-        ("restore", ["Restore of esx-05 succeeded at", "10 of 10 VMs moved.", "esx-05 is in service."]),
-        ("nothing_to_do", ["No VM had to move.", "esx-05 is in maintenance mode."]),
-        ("cannot_leave", ["This call moved no VM.", "Why: ML-cpu-vm-09 stays", "Change what keeps the VM there"]),
-        ("unknown_host", ["Why: vCenter has no host named esx-50. Did you mean esx-05?", "Nothing was done"]),
+        ("failure", ["Evacuation of esx-05 failed at", "because an experiment was lost.", ": lost. Owner: forecasting. It was last seen at", "What its owner has to do: Start it again", "Run again: "]),
+        ("interruption", ["was interrupted.", "In flight: ", "Not begun: ", "stays fenced", "were not cancelled", "See when these moves have ended: ", "Then either continue: ", "or bring the VMs back: "]),
+        ("resumed", ["Evacuation of esx-05 succeeded at", "(9 earlier, 1 now)", "In the other 9 VMs no experiment was found"]),
+        ("check_mode", ["Check mode: Evacuation of esx-05 would move 10 VMs", "1 experiment in 1 of 10 VMs: ", "To do it: "]),
+        ("restore", ["Restore of esx-05 succeeded at", "10 of 10 VMs moved to esx-05.", "esx-05 is in service: "]),
+        ("nothing_to_do", ["No VM had to move.", "esx-05 is in maintenance mode. On it: 0 VMs running"]),
+        ("cannot_leave", ["was not started at", "No VM was moved.", "Why: ML-cpu-vm-09 stays", "Change what keeps the VM there", "Or move only the other VM; "]),
+        ("unknown_host", ["Why: vCenter has no host named esx-50. Did you mean esx-05?", "If you mean esx-05: ansible-playbook "]),
     ],
 )  # fmt: skip
 def test_a_last_screen_says_what_happened_and_what_to_type(name: str, words: list[str]) -> None:

@@ -67,7 +67,8 @@ def test_check_mode_shows_moves_and_makes_none_and_a_second_run_changes_nothing(
     assert "ML-cpu-vm-04: esx-05 → esx-0" in out.stdout
     assert lines(out) <= 35, out.stdout
     last = out.stdout[out.stdout.rindex("Check mode: Evacuation of esx-05 would move 10 VMs with ") :]
-    assert "Stays, powered off: ML-cpu-vm-15." in last
+    assert "Not moved, because they do not prevent maintenance mode: ML-cpu-vm-15." in last
+    assert "No experiment was found in 10 VMs. If one trains there, a run would not watch it." in last
     assert "To do it: ansible-playbook liveml.vsphere.evacuate_host -e evacuate_host_name=esx-05" in last
     assert fast_lab.get("state")["moves"] == []
     assert fast_lab.get("state")["hosts"][HOST]["maintenance"] == "normal"

@@ -99,7 +99,7 @@ class Failure(StrEnum):
     NOT_MOVED = "VMs were not moved"
     GONE = "a VM no longer exists"
     ROLLED_BACK = "the run was rolled back"
-    INTERRUPTED = "an experiment was interrupted"
+    INTERRUPTED = "the verdict of an experiment"
     MAINTENANCE = "maintenance mode was not entered"
     FENCE = "the fence could not be lifted"
     NOT_HOME = "not every VM is home"
@@ -119,7 +119,7 @@ FAILURES: Mapping[Failure, Advice] = {
         f"Remove the reason. {_AGAIN}; where plans are approved, have the new plan approved first.",
     ),
     Failure.OPTION: Advice(
-        "Nothing was done, because an option does not fit.",
+        "Nothing was changed, because an option does not fit.",
         "Correct it as the message says, and run the command again.",
     ),
     Failure.BUSY: Advice(
@@ -155,12 +155,12 @@ FAILURES: Mapping[Failure, Advice] = {
         f"Remove the cause. {_AGAIN}.",
     ),
     Failure.INTERRUPTED: Advice(
-        "An experiment was interrupted, so the run counts as failed.",
-        f"Inform its owner first. {_AGAIN}: it does what is left.",
+        "The verdict of an experiment makes the run fail. The line of the experiment says which.",
+        "Inform its owner. Do not wait for that, but run the same command again now: it does what is left.",
     ),
     Failure.MAINTENANCE: Advice(
         "The moves are done, but the host did not enter maintenance mode.",
-        f"The message above says what prevents it. Remove that. {_AGAIN}.",
+        f"Remove what prevents it, as the message above says. {_AGAIN}.",
     ),
     Failure.FENCE: Advice(
         "The fence of the host could not be lifted, so no VM can move there.",
@@ -172,7 +172,7 @@ FAILURES: Mapping[Failure, Advice] = {
     ),
     Failure.EVIDENCE: Advice(
         "The evidence could not be written, signed or verified, so do not rely on it as a proof.",
-        "The message above says why. The journal is still in the folder of the run.",
+        "Read above why. The journal is still in the folder of the run.",
     ),
     Failure.CHANGED: Advice(
         "The record was changed after the run, so it does not prove anything about a training.",

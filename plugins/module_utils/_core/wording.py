@@ -71,6 +71,11 @@ def stays_text(vm: str, reasons: Iterable[tuple[str, str, str]], verb: str = "st
     return f"{verb}{' ' if text.startswith('because of ') else ': '}{text}"
 
 
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names, at most ``most`` of them."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def repeated(count: int) -> str:
     """How often something happened, ``once``, ``twice`` or ``3 times``."""
     return {1: "once", 2: "twice"}.get(count, f"{count} times")

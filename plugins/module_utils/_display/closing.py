@@ -6,21 +6,35 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .._core.advice import FAILURES, GOOD, Failure, do_of, failure_of_error, reason_of, seen_of, title_of
+from .._core.advice import FAILURES, GOOD, VERDICT_WORDS, Failure, do_of, failure_of_error, reason_of, seen_of, title_of
 from .._core.untrusted import printable
-from .._core.wording import fitted, local_moment, plural
-from .._experiments.model import WORST_FIRST
-from .estimate import duration_text
+from .._core.wording import fitted, listed, local_moment, plural
+from .._experiments.model import WORST_FIRST, worst
+from .preview import preview
 
 Row = Mapping[str, Any]
 MAX_LINES = 10
 MAX_WHY = 400  # characters of a reason
-MAX_SLOTS = 8  # vMotions of a host at a time, by vCenter's own limit
 MAX_BAD = 2  # of which each has a line with what to do; the report has all
+MAX_PLACES = 4  # hosts that are named with the number of VMs that moved there
+# What these mean is said by the line above them.
+_TOLD = (
+    Failure.CANNOT_LEAVE,
+    Failure.PLAN_REFUSED,
+    Failure.OPTION,
+    Failure.ERROR,
+    Failure.NOT_MOVED,
+    Failure.NOT_HOME,
+    Failure.INTERRUPTED,
+    Failure.MAINTENANCE,
+)
+# Of these it is not known what an earlier process did, or does.
+_UNSEEN = (Failure.BUSY, Failure.CONNECTION, Failure.LOGIN)
 
 
 def closing_lines(
@@ -32,60 +46,97 @@ def closing_lines(
     stays: Sequence[str] = (),
     report: str = "",
     command: str = "",
+    again: str = "",
+    others: str = "",
+    goal: str = "",
     steps: Mapping[str, Row] | None = None,
     ended: str = "",
     check: bool = False,
 ) -> list[str]:
     """The lines from the result of ``vm_migrate``, which is empty if it was not called.
 
-    ``host`` is a sentence about the host as it was observed, ``stays`` names VMs that were not to be moved, and ``command`` is
-    what to type next. The ``experiments`` and ``unobserved`` of ``evidence_report`` may replace those of ``vm_migrate``.
-    ``steps`` are the results of other modules: ``plan``, ``maintenance``, ``home`` and ``evidence``. ``ended`` is when (ISO 8601, UTC).
-    In check mode (``check``), the lines are about what the plan would do.
+    ``host`` is a line about the host as it was observed, ``stays`` names VMs that were not to be moved, ``command`` is what to type
+    after a success, ``again`` the command of this call, ``others`` the command that moves only what can leave, and
+    ``goal`` what the playbook does after the moves. The ``experiments`` and ``unobserved`` of ``evidence_report`` may replace
+    those of ``vm_migrate``. ``steps`` are the results of other modules: ``plan``, ``maintenance``, ``home`` and ``evidence``. ``ended`` is
+    when (ISO 8601, UTC). In check mode (``check``), the lines are about what the plan would do.
     """
+    steps = steps or {}
     if check and not failed:
-        plan = (steps or {}).get("plan", {})
-        return [printable(line) for line in _preview(plan, subject=subject, stays=stays, command=command)]
+        return [
+            printable(line)
+            for line in preview(steps.get("plan", {}), moved, subject=subject, stays=stays, goal=goal, command=again)
+        ]
     at = f" at {local_moment(ended)}" if ended else ""
-    first = [f"{subject} {'failed' if failed else 'succeeded'}{at}. {moves_text(moved)}"]
-    first += [f"{host}{f' Still on it, powered off: {_list(stays)}.' if stays else ''}"] if host else []
-    failure = failures(moved, steps or {})[0] if failed else None
-    last = [*_why(moved, steps or {}), f"Next: {FAILURES[failure].text}"] if failure else []
+    failure = failures(moved, steps)[0] if failed else None
+    first = [f"{subject} {_outcome(moved, failure)}{at}{_cause(moved, failure)}. {_moves(moved, steps, failure)}"]
+    first += [host] if host else []
+    last = [*unobserved_text(moved.get("unobserved") or {}, others=bool(moved.get("experiments")))]
+    last += _what_to_do(moved, steps, failure, again=again, others=others, goal=goal) if failure else []
     last += [f"Report: {report}"] if report else []
-    last += [command] if command and failure is not Failure.OPTION else []
-    last = [*unobserved_text(moved.get("unobserved") or {}, others=bool(moved.get("experiments"))), *last]
-    lines = [*first, *_experiments(moved.get("experiments") or (), MAX_LINES - len(first) - len(last)), *last]
+    last += [f"Run again: {again}"] if again and failure and failure is not Failure.OPTION else []
+    last += [command] if command and not failed else []
+    lines = [*first, *_experiments(moved, MAX_LINES - len(first) - len(last)), *last]
     return [printable(line) for line in lines]
 
 
-def _preview(plan: Row, *, subject: str, stays: Sequence[str], command: str) -> Iterator[str]:
-    """What a plan, as ``migration_plan`` returned it, would do."""
-    moves = plan.get("moves") or ()
-    if not moves:
-        yield f"Check mode: {subject} would move no VM."
-        return
-    memory = sum(move["memory_bytes"] for move in moves) / 2**30
-    at_least = duration_text(_shortest([move["predicted_seconds"] for move in moves]))
-    yield (
-        f"Check mode: {subject} would move {plural(len(moves), 'VM')} with {memory:.0f} GiB of memory, in {at_least} or more. "
-        "Nothing was moved or fenced."
-    )
-    targets = Counter((move["target_name"], move["target_fault_domain"]) for move in moves)
-    places = [
-        f"{count} to {host}{f' ({domain})' if domain else ''}" for (host, domain), count in sorted(targets.items())
-    ]
-    others = f" Stays, powered off: {_list(stays)}." if stays else ""
-    yield f"Targets: {_list(places)}.{others}"
-    blocked = [refusal["vm_name"] for refusal in plan.get("refusals") or () if refusal["blocking"]]
-    if blocked:
-        yield f"Cannot move: {_list(blocked)}."
-    if command:
-        yield f"To do it: {command}"
+def _outcome(moved: Row, failure: Failure | None) -> str:
+    """How it ended. Without a run, nothing was started."""
+    if failure is None:
+        return "succeeded"
+    return "failed" if "moves" in moved or moved.get("run_id") else "was not started"
 
 
-def _shortest(durations: Sequence[float]) -> float:
-    """Seconds that moves take at least: each alone on the link, and as many at a time as a host permits."""
-    return max(*durations, sum(durations) / MAX_SLOTS)
+def _cause(moved: Row, failure: Failure | None) -> str:
+    """The verdict that made the run fail."""
+    bad = [str(each["verdict"]) for each in moved.get("experiments") or () if each["verdict"] not in GOOD]
+    if failure is not Failure.INTERRUPTED or not bad:
+        return ""
+    count = bad.count(verdict := str(worst(bad)))
+    return f", because {'an experiment' if count == 1 else f'{count} experiments'} {VERDICT_WORDS[verdict][count > 1]}"
+
+
+def _what_to_do(
+    moved: Row, steps: Mapping[str, Row], failure: Failure, *, again: str, others: str, goal: str
+) -> Iterator[str]:
+    """Why it failed, and what to do next, which begins with a verb."""
+    why = list(_why(moved, steps))
+    advice = FAILURES[failure]
+    if failure not in _TOLD or (not why and failure is Failure.ERROR):
+        why = [" ".join([*why[:1], advice.means]), *why[1:]]
+    yield from (f"Why: {line}" for line in why)
+    left = _left(moved, goal) if failure is Failure.INTERRUPTED else ""
+    yield f"Next: {advice.do}{left}"
+    if failure is Failure.CANNOT_LEAVE and others:
+        yield from _without_blocked(steps.get("plan", {}), others)
+    if failure is Failure.OPTION:
+        yield from _corrected(steps, again)
+
+
+def _without_blocked(plan: Row, command: str) -> Iterator[str]:
+    """The command that moves what can leave, and what the host cannot do then."""
+    names = listed([refusal["vm_name"] for refusal in plan.get("refusals") or () if refusal["blocking"]])
+    if count := len(plan.get("moves") or ()):
+        only = "Or move only the other VM" if count == 1 else f"Or move only the other {count} VMs"
+        yield f"{only}; the host cannot enter maintenance mode while {names} is on it: {command}"
+
+
+def _left(moved: Row, goal: str) -> str:
+    """What another call does."""
+    names = [m["vm"] for m in moved.get("moves") or () if not m["back"] and m["result"] not in ("moved", "gone")]
+    if names:
+        return f" That is to move {listed(names)}{f', and then {goal}' if goal else ''}."
+    return f" That is only {goal}; no VM is left to move." if goal else " No VM is left to move."
+
+
+def _corrected(steps: Mapping[str, Row], again: str) -> Iterator[str]:
+    """The command with each name that may be meant, if the name of the host or VM was the error, and the command ends with it."""
+    wrong = next((step for step in steps.values() if step.get("failed") and step.get("option") in ("host", "vms")), {})
+    found = re.search(r"Did you mean (.+?)\? ", str(wrong.get("msg", "")))
+    begin, equals, value = again.rpartition("=")
+    for name in found[1].split(" or ") if found and equals and " " not in value else ():
+        if not re.search(r"[^\w./-]", name):
+            yield f"If you mean {name}: {begin}={name}"
 
 
 def _why(moved: Row, steps: Mapping[str, Row]) -> Iterator[str]:
@@ -93,17 +144,18 @@ def _why(moved: Row, steps: Mapping[str, Row]) -> Iterator[str]:
     plan = steps.get("plan", {})
     ended = [step for step in (plan, moved) if _ended_by_error(step)]
     ended += [steps[name] for name in ("maintenance", "home", "evidence") if steps.get(name, {}).get("failed")]
-    yield from (f"Why: {fitted(str(step['msg']), MAX_WHY)}" for step in ended[:1] if step.get("msg"))
+    yield from (fitted(str(step["msg"]), MAX_WHY) for step in ended[:1] if step.get("msg"))
     blocked = [refusal for refusal in plan.get("refusals") or () if refusal["blocking"]] if not moved else []
-    yield from (f"Why: {fitted(refusal['text'], MAX_WHY)}" for refusal in blocked[:MAX_BAD])
+    yield from (fitted(refusal["text"], MAX_WHY) for refusal in blocked[:MAX_BAD])
     if len(blocked) > MAX_BAD:
-        yield f"Cannot leave either: {_list([refusal['vm_name'] for refusal in blocked[MAX_BAD:]])}."
+        yield f"{listed([refusal['vm_name'] for refusal in blocked[MAX_BAD:]])} cannot leave either."
 
 
 def failures(moved: Row, steps: Mapping[str, Row]) -> list[Failure]:
     """How the playbook failed, the cause before its consequences."""
-    plan = steps.get("plan", {})
-    found = [_failure_of(step) for step in (plan, moved) if _ended_by_error(step)]
+    plan, maintenance = steps.get("plan", {}), steps.get("maintenance", {})
+    before = [maintenance] if maintenance.get("failed") and not moved else []  # a restore begins with it
+    found = [_failure_of(step) for step in (*before, plan, moved) if _ended_by_error(step)]
     moves = moved.get("moves") or ()
     back = any(move["back"] for move in moves)
     left = any(move["result"] not in ("moved", "gone") for move in moves if not move["back"])
@@ -113,7 +165,7 @@ def failures(moved: Row, steps: Mapping[str, Row]) -> list[Failure]:
         Failure.INTERRUPTED: bool(moved.get("interrupted")),
         Failure.NOT_MOVED: left and not back,
         Failure.GONE: any(move["result"] == "gone" for move in moves),
-        Failure.MAINTENANCE: bool(steps.get("maintenance", {}).get("failed")),
+        Failure.MAINTENANCE: bool(maintenance.get("failed")),
         Failure.NOT_HOME: bool(steps.get("home", {}).get("failed")),
         Failure.EVIDENCE: bool(steps.get("evidence", {}).get("failed")),
     }
@@ -131,34 +183,58 @@ def _ended_by_error(step: Row) -> bool:
     return bool(step.get("failed")) and "moves" not in step
 
 
-def moves_text(result: Row) -> str:
-    """How many VMs moved, and which did not."""
-    if "moves" not in result:  # the module was not called, failed before its run, or failed in it
-        return "The report says which VMs moved." if result.get("run_id") else "This call moved no VM."
+def _moves(moved: Row, steps: Mapping[str, Row], failure: Failure | None) -> str:
+    """How many VMs moved and where to, and how many of them before this call."""
+    if "moves" not in moved and not moved.get("run_id"):
+        return "This call moved no VM." if failure in _UNSEEN else "No VM was moved."
+    return moves_text(moved, frozenset(move["vm"] for move in steps.get("plan", {}).get("moves") or ()))
+
+
+def moves_text(result: Row, planned: frozenset[str] | None = None) -> str:
+    """How many VMs moved, where to, and which did not. ``planned`` are VMs (MoIDs) that the call of a resumed run had to move."""
+    if "moves" not in result:  # the module failed in its run
+        return "The report says which VMs moved."
     moves = result["moves"]
     outbound = [move for move in moves if not move["back"]]
     if not outbound:
         return "No VM had to move."
-    moved = sum(move["result"] == "moved" for move in outbound)
+    moved = [move for move in outbound if move["result"] == "moved"]
     left = [move["vm"] for move in outbound if move["result"] not in ("moved", "gone")]
     gone = [move["vm"] for move in outbound if move["result"] == "gone"]
     back = [move["vm"] for move in moves if move["back"] and move["result"] == "moved"]
-    parts = [f"{moved} of {plural(len(outbound), 'VM')} moved."]
-    parts += [f"Not moved: {_list(left)}."] if left else []
-    parts += [f"No longer existing: {_list(gone)}."] if gone else []
-    parts += [f"Moved back: {_list(back)}."] if back else []
+    earlier = sum(move["moid"] not in planned for move in moved) if planned is not None and result.get("resumed") else 0
+    when = f" ({earlier} earlier, {len(moved) - earlier} now)" if earlier else ""
+    parts = [f"{len(moved)} of {plural(len(outbound), 'VM')} moved{when}{'' if back else _places(moved)}."]
+    parts += [f"Not moved: {listed(left)}."] if left else []
+    parts += [f"No longer existing: {listed(gone)}."] if gone else []
+    parts += [f"Moved back: {listed(back)}."] if back else []
     return " ".join(parts)
 
 
-def _experiments(experiments: Sequence[Row], room: int) -> Iterator[str]:
+def _places(moved: Sequence[Row]) -> str:
+    """Where VMs arrived: ``: 6 on esx-04, 4 on esx-06``. Moves of files alone have no new host."""
+    hosts = Counter(move["target"] for move in moved if move.get("target") not in (None, "", move.get("source")))
+    if sum(hosts.values()) < len(moved) or not moved:
+        return ""
+    if len(hosts) == 1:
+        return f" to {next(iter(hosts))}"
+    places = [f"{count} to {host}" for host, count in sorted(hosts.items())]
+    return f": {listed(places, MAX_PLACES)}" if len(places) <= MAX_PLACES else f" to {len(places)} hosts"
+
+
+def _experiments(moved: Row, room: int) -> Iterator[str]:
     """A line for each experiment, the worst first, and for the worst ones also what to do; at most ``room`` lines."""
+    experiments = moved.get("experiments") or ()
+    hosts = {move["vm"]: move.get("target") for move in moved.get("moves") or () if move["result"] == "moved"}
     ordered = sorted(experiments, key=lambda each: (WORST_FIRST.index(each["verdict"]), title_of(each)))
     lines: list[list[str]] = []
     for number, each in enumerate(ordered):
-        owner = f"Owner: {each['owner']}." if each.get("owner") and each["verdict"] not in GOOD else ""
-        said = (f"{title_of(each)}: {each['verdict']}.", owner, seen_of(each), reason_of(each))
+        bad = each["verdict"] not in GOOD
+        owner = f"Owner: {each['owner']}." if each.get("owner") and bad else ""
+        place = f" (now on {host})" if bad and (host := hosts.get(each["vm"]["name"])) else ""
+        said = (f"{title_of(each)}{place}: {each['verdict']}.", owner, seen_of(each), reason_of(each))
         own = [" ".join(filter(None, said))]
-        own += [f"  What to do: {do_of(each)}"] if each["verdict"] not in GOOD and number < MAX_BAD else []
+        own += [f"  What its owner has to do: {do_of(each)}"] if bad and number < MAX_BAD else []
         lines.append(own)
     shown = len(lines)
     while shown and sum(map(len, lines[:shown])) + (shown < len(lines)) > room:
@@ -177,8 +253,3 @@ def unobserved_text(unobserved: Mapping[str, str], *, others: bool) -> Iterator[
         rest = "the other VM" if count == 1 else f"the other {count} VMs"
         vms = rest if others else plural(count, "VM")
         yield f"In {vms} no experiment was found. If one runs there, it was not watched."
-
-
-def _list(names: Sequence[str]) -> str:
-    """Names, at most ten of them."""
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

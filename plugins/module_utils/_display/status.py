@@ -11,10 +11,10 @@ from typing import Any
 
 from .._core.untrusted import printable
 from .._core.wording import plural
+from .host_line import STATES
 
 Row = Mapping[str, Any]
 _HEAD = ("host", "fault domain", "state", "CPU", "memory", "VMs", "experiments")
-_STATES = {"normal": "in service", "entering": "fenced", "in": "in maintenance mode"}
 _HOME, _AWAY, _UNHEALTHY, _ABROAD = "home", "away", "home_unhealthy", "other_vcenter"  # outcomes of a placement
 
 
@@ -56,7 +56,7 @@ def _cells(host: Row, experiments: Sequence[Row] | None) -> tuple[str, ...]:
 
 def _state(host: Row) -> str:
     """Connection and maintenance mode; the connection only if something is wrong with it."""
-    state = _STATES.get(host["maintenance"], str(host["maintenance"]))
+    state = STATES.get(host["maintenance"], str(host["maintenance"]))
     red = sum(alarm["status"] == "red" for alarm in host["alarms"])
     parts = [] if host["connection"] == "connected" else [str(host["connection"])]
     return ", ".join([*parts, state, *([plural(red, "red alarm")] if red else [])])

@@ -1,0 +1,39 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a host is, in one line of the same form wherever a playbook ends. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .._core.untrusted import printable
+from .._core.wording import listed, plural
+
+Row = Mapping[str, Any]
+STATES = {"normal": "in service", "entering": "fenced", "in": "in maintenance mode"}
+_MEANS = {"normal": ": DRS and people may place VMs on it", "entering": ": no VM can be placed on it"}
+_OTHERS = {"poweredOff": "powered off", "suspended": "suspended", "unknown": "whose power is not known"}
+
+
+def host_line(seen: Row, name: str) -> str:
+    """The line from the result of ``host_info`` for the host of this name; "" if the host was not read."""
+    if not seen.get("hosts"):
+        why = seen.get("msg")
+        return printable(f"How {name} is now was not seen: {str(why).rstrip('.')}.") if why else ""
+    host = seen["hosts"][0]
+    mode = str(host["maintenance"])
+    lost = "" if host["connection"] == "connected" else f" ({host['connection']})"
+    return printable(f"{name} is {STATES.get(mode, mode)}{lost}{_MEANS.get(mode, '')}. On it: {_vms(host['vms'])}.")
+
+
+def _vms(vms: Sequence[Row]) -> str:
+    """How many VMs run, and which do not: ``3 VMs running, 1 powered off (ML-9)``."""
+    parts = [f"{plural(sum(vm['power'] == 'poweredOn' for vm in vms), 'VM')} running"]
+    for power, words in _OTHERS.items():
+        names = [vm["name"] for vm in vms if vm["power"] == power]
+        if names or power == "poweredOff":
+            parts.append(f"{len(names)} {words}{f' ({listed(names)})' if names else ''}")
+    return ", ".join(parts)
