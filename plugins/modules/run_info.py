@@ -174,6 +174,10 @@ runs:
           description: The last verdict about it, or null without one.
           type: str
           sample: uninterrupted
+        progress:
+          description: Its last known progress, from 0 to 1, or null.
+          type: float
+          sample: 0.12
     fenced:
       description: Whether the run fenced the host and did not lift the fence. The host may have left maintenance mode since.
       type: bool

@@ -35,10 +35,11 @@ from ansible import context
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import VsphereError
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.own_files import read_own
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import mapping, parsed
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.interrupted import last_lines
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.interrupted import Shown, last_lines
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.files import HTML
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import utc_now
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunOverview, RunStatus, overviews
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunStatus, overviews
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import RunFilter, state_to_read, stored_runs
 from ansible_collections.liveml.vsphere.plugins.plugin_utils._output import say
 
@@ -148,12 +149,12 @@ def _note_in(data: bytes) -> dict[str, Any] | None:
     return dict(note) if note.keys() >= {"state_dir", "host", "at"} and isinstance(note["at"], str) else None
 
 
-def stopped_runs(notes: Sequence[dict[str, Any]]) -> list[RunOverview]:
+def stopped_runs(notes: Sequence[dict[str, Any]]) -> list[Shown]:
     """The runs of the notes, once their processes start no further move. They learn it here: not everybody signals all processes."""
     deadline, told = time.monotonic() + PATIENCE_SECONDS, set[int]()
     while True:
         runs = [run for note in notes for run in runs_of_note(note)]
-        waiting = [run for run in runs if run.status is RunStatus.RUNNING and not run.stopping]
+        waiting = [run for run, _page in runs if run.status is RunStatus.RUNNING and not run.stopping]
         for pid in {run.pid for run in waiting if run.pid} - told:
             told.add(pid)
             if _is_module(pid):
@@ -172,12 +173,18 @@ def _is_module(pid: int) -> bool:
         return False
 
 
-def runs_of_note(note: dict[str, Any]) -> list[RunOverview]:
-    """The newest run for the host of the note, or the newest one if the note names no host; not one that had ended before the note."""
+def runs_of_note(note: dict[str, Any]) -> list[Shown]:
+    """The newest run for the host of the note, or the newest one if the note names no host; not one that had ended before the note.
+
+    With the path of its page, "" if there is none.
+    """
     state = state_to_read(note["state_dir"])
     wanted = RunFilter(host=note["host"])
     stored = list(stored_runs(state))
     found = zip(stored, overviews(stored, partial(holder_of, state)), strict=True)
-    newest = next((overview for run, overview in found if wanted.fits(run)), None)
-    ended = newest.ended if newest is not None and newest.status is RunStatus.FINISHED else None
-    return [] if newest is None or (ended is not None and ended < note["at"]) else [newest]
+    for run, overview in found:
+        if wanted.fits(run):
+            ended = overview.ended if overview.status is RunStatus.FINISHED else None
+            page = run.folder / HTML
+            return [] if ended is not None and ended < note["at"] else [(overview, str(page) if page.exists() else "")]
+    return []

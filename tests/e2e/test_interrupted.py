@@ -41,17 +41,23 @@ def test_the_last_lines_say_what_goes_on_and_it_does(tmp_path: Path, number: sig
         lines = text.rstrip().splitlines()
         begin = next(n for n, line in enumerate(lines) if "was interrupted. " in line)
         assert len(lines) - begin == 9, text
+        assert "These moves were not cancelled: vCenter finishes them. Not begun: " in text
         said = "\n".join(lines[begin:])
         assert f"Evacuation of {HOST} was interrupted. 0 of 10 moves are done, and no other starts." in said
         assert "Not begun: " in said
-        named = re.search(r"In flight: (.*)\.", said)
+        named = re.search(r"In flight: (.*?)\.", said)
         assert named is not None
         assert set(named[1].split(", ")) == set(flying(lab)) | finished(lab)
         assert f"{HOST} is fenced by this run, and stays fenced: " in said
         assert lab.get("state")["hosts"][HOST]["maintenance"] == "entering"
-        assert re.search(r"Process \d+ watches the experiments until these moves have ended\.", said)
+        watches = r"Process \d+ on this machine watches the experiments until these moves have ended, also if this terminal is closed\."
+        assert re.search(watches, said)
         assert f": ansible-playbook liveml.vsphere.evacuate_host -e evacuate_host_name={HOST}" in said
-        assert "ansible-playbook liveml.vsphere.status" in lines[-1]
+        assert lines[-3] == "See when these moves have ended: ansible-playbook liveml.vsphere.status"
+        assert (
+            lines[-1]
+            == f"or bring the VMs back: ansible-playbook liveml.vsphere.restore_host -e restore_host_name={HOST}"
+        )
 
         until(lambda: "run_interrupted" in "".join(path.read_text() for path in tmp_path.glob("runs/*/journal.jsonl")))
         assert len(lab.get("state")["moves"]) == 8, "no other move started"
@@ -139,10 +145,10 @@ def test_a_signal_in_the_first_moment_of_the_moves_starts_no_other(
         sent = time.monotonic()
         text, _errors = process.communicate(timeout=PATIENCE)
         assert time.monotonic() - sent < MAX_SECONDS
-        named = re.search(r"In flight: (.*)\.", text)
+        named = re.search(r"In flight: (.*?)\.", text)
         assert named is not None, text
         assert " moves are done, and no other starts." in text
         assert f"{HOST} is fenced by this run, and stays fenced: " in text
-        assert "ansible-playbook liveml.vsphere.status" in text.rstrip().splitlines()[-1]
+        assert "ansible-playbook liveml.vsphere.status" in "".join(text.rstrip().splitlines()[-3:])
         until(lambda: "run_interrupted" in "".join(path.read_text() for path in tmp_path.glob("runs/*/journal.jsonl")))
         assert set(named[1].split(", ")) == {move["vm"] for move in lab.get("state")["moves"]}

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from .._core.wording import local_moment, plural
 from .._experiments.model import Verdict
-from .events import Entry, LeftBehind, RunResumed, RunStarted
+from .events import Entry, ExperimentProgress, LeftBehind, RunResumed, RunStarted
 from .model import MoveResult, Purpose
 from .state import MoveRecord, RunState
 from .store import StoredRun, pins_left
@@ -41,11 +41,12 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """An experiment of the run, and the last verdict about it; "" if none was reached."""
+    """An experiment of the run, the last verdict about it, and its last progress (0 to 1); ``None`` without one."""
 
     vm: str
     name: str
     verdict: Verdict | None
+    progress: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _overview(run: StoredRun, pinned: Collection[str], pid: int | None, *, super
         in_flight=_names(state.in_flight),
         waiting=_names([move for move in moves if move.result is None and not move.in_flight]),
         left_behind=_left_behind(entries, moves) if status is RunStatus.FINISHED else (),
-        experiments=_experiments(state),
+        experiments=_experiments(state, entries),
         fenced=state.own_fence,
         pinned=tuple(sorted(pinned)),
         pid=pid if status is RunStatus.RUNNING else None,
@@ -179,10 +180,18 @@ def _left_behind(entries: Sequence[Entry], moves: Sequence[MoveRecord]) -> tuple
     )
 
 
-def _experiments(state: RunState) -> tuple[Tally, ...]:
+def _experiments(state: RunState, entries: Sequence[Entry]) -> tuple[Tally, ...]:
+    seen = {
+        (event.vm.moid, event.id): event.progress
+        for entry in entries
+        if isinstance(event := entry.event, ExperimentProgress)
+    }
     found = []
     for experiment in state.experiments:
-        reached = state.verdicts.get((experiment.vm, experiment.id))
+        key = (experiment.vm, experiment.id)
+        reached = state.verdicts.get(key)
         name = experiment.description or experiment.id
-        found.append(Tally(experiment.vm_name, name, reached.verdict if reached else None))
+        found.append(
+            Tally(experiment.vm_name, name, reached.verdict if reached else None, seen.get(key, experiment.progress))
+        )
     return tuple(sorted(found, key=lambda tally: (tally.vm, tally.name)))

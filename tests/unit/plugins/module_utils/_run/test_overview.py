@@ -72,13 +72,14 @@ def test_a_run_that_has_ended(state: Path) -> None:
     write_run(
         state, "r1", move("planned", 1), move("planned", 2), move("move_finished", 1),
         move("move_finished", 2, result="failed", error={"fault": "Timedout", "message": "too slow"}, host="esx-05"),
-        ("experiment_found", {"vm": vm(1)}), ("experiment_found", {"vm": vm(2)}), ("verdict", {"vm": vm(1)}),
+        ("experiment_found", {"vm": vm(1)}), ("experiment_found", {"vm": vm(2)}), ("experiment_progress", {"vm": vm(1), "progress": 0.3}), ("verdict", {"vm": vm(1)}),
         ("run_finished", {"result": "failed"}),
     )  # fmt: skip
     (run,) = seen(state, pid=7)
     assert (run.status, run.result, run.vms, run.moved, run.left_behind) == ("finished", "failed", 2, 1, ("ML-2",))
     assert (run.pid, run.command, run.fenced, run.in_flight) == (None, RESUME, False, ())
     assert [(tally.vm, tally.verdict) for tally in run.experiments] == [("ML-1", "uninterrupted"), ("ML-2", None)]
+    assert [tally.progress for tally in run.experiments] == [0.3, 0.1]
     assert run.text.startswith("Evacuation of esx-05: failed at 20")
     assert run.text.endswith("1 of 2 VMs moved. Not moved: ML-2.")
 
