@@ -233,7 +233,7 @@ experiments:
     reason:
       description: What led to a verdict that is not good, in words, or empty.
       type: str
-      sample: "What was seen: its process is gone: its port refuses connections."
+      sample: "What was seen: port 54321 refuses connections."
     what_to_do:
       description: What to do about it.
       type: str

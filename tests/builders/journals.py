@@ -36,9 +36,9 @@ _CLAIMS = {
     "uninterrupted": ("proven", "proven", "proven", ""),
     "completed": ("proven", "proven", "proven", ""),
     "stalled": ("proven", "proven", "refuted", ""),
-    "lost": ("unknown", "unknown", "unknown", "its process is gone: its port refuses connections"),
+    "lost": ("unknown", "unknown", "unknown", "port 54321 refuses connections"),
     "restarted": ("refuted", "refuted", "unknown", "a different server process now answers in this VM"),
-    "failed": ("unknown", "unknown", "unknown", "the server process is gone: its port refuses connections"),
+    "failed": ("unknown", "unknown", "unknown", "port 54321 refuses connections"),
     "unknown": ("unknown", "unknown", "unknown", "the server could not be observed at the end"),
 }
 Samples = dict[tuple[str, str], list[Sample]]

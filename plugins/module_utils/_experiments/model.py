@@ -16,7 +16,7 @@ from .training_clock import Gap
 class Verdict(StrEnum):
     """What the evidence says about an experiment.
 
-    ``lost``: its process is gone and nothing continues it. ``restarted``: it runs, but not as before. ``failed``: the job
+    ``lost``: nobody answers at its port or knows it, and nothing continues it. ``restarted``: it runs, but not as before. ``failed``: the job
     itself reports that it ended without a result.
     """
 

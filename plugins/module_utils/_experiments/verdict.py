@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from .._core.wording import seconds
 from .identity import Identity, identity_of, is_foreign, was_refused
@@ -70,7 +71,7 @@ def judge(
     notes = [
         why,
         identity.why,
-        why_progress if identity.claim != "refuted" else "",
+        why_progress if identity.claim != "refuted" and verdict is not Verdict.LOST else "",
         why_stall if verdict is Verdict.UNKNOWN else "",
         finding.note if finding is not None and stall is not None else "",
         CLOCK_NOTE if experiment.clock_progress else "",
@@ -164,7 +165,7 @@ def _verdict(
         return Verdict.UNKNOWN, "no sample was taken"
     last = samples[-1]
     if was_refused(samples, len(samples) - 1) and experiment.capabilities.signal == "answers":
-        return Verdict.LOST, "its process is gone: its port refuses connections"
+        return Verdict.LOST, f"{_port(experiment)} refuses connections"
     if identity.claim == "refuted" and last.outcome == "job_missing":
         return Verdict.LOST, "the process that answers now does not know the job"
     if identity.claim == "refuted":
@@ -181,6 +182,14 @@ def _verdict(
     if identity.good and (progress, stall, last.status) == ("proven", "proven", "RUNNING"):
         return Verdict.UNINTERRUPTED, ""
     return Verdict.UNKNOWN, ""
+
+
+def _port(experiment: Experiment) -> str:
+    try:
+        port = urlsplit(experiment.url).port
+    except ValueError:
+        port = None
+    return "its port" if port is None else f"port {port}"
 
 
 def _ending(experiment: Experiment, last: Sample, identity: Identity, stall: str) -> tuple[Verdict, str] | None:
