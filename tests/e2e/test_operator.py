@@ -49,7 +49,7 @@ def sentences(text: str) -> str:
 
 
 UNWATCHED = {"enabled": False}
-IN_SERVICE = rf"{HOST} is in service: DRS and people may place VMs on it\. On it: \d VMs? running, 0 powered off\."
+IN_SERVICE = rf"{HOST} is in service: DRS and people may place VMs on it\. On it: \d VMs? running, \d powered off"
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_what_is_said_of_the_fence_is_true(lab: Lab, tmp_path: Path, run_module:
     run_module("host_maintenance", lab, host=HOST, state="fenced")
     out = play("evacuate_host", lab, tmp_path, **variables)
     assert out.returncode != 0
-    kept = rf"{HOST} is fenced: no VM can be placed on it\. On it: \d VMs? running, 0 powered off\. This call did not set the fence"
+    kept = rf"{HOST} is fenced: no VM can be placed on it\. On it: \d VMs? running, \d powered off( \(\S+\))?\. This call did not set the fence"
     assert re.search(kept, sentences(out.stdout)), out.stdout
     assert lab.get("state")["hosts"][HOST]["maintenance"] == "entering"
 

@@ -262,6 +262,7 @@ def never_recoverable(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
         experiments={"require_checkpoint": "warn"},
     )  # fmt: skip
     assert told["changed"], told
+    assert [(each["vm_name"], each["owner"], each["id"]) for each in told["found"]] == [(VM, "vision", found["id"])]
     assert "An experiment could not be recovered from a checkpoint if it were lost: ML-cpu-vm-01" in str(
         told["warnings"]
     )

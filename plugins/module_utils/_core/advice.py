@@ -120,7 +120,7 @@ FAILURES: Mapping[Failure, Advice] = {
     ),
     Failure.OPTION: Advice(
         "Nothing was changed, because an option does not fit.",
-        "Correct it as the message says, and run the command again.",
+        "Correct the option that the message names, and run the command again.",
     ),
     Failure.BUSY: Advice(
         "Another process works for the same host or VM.",

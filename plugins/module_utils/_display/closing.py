@@ -15,7 +15,7 @@ from .._core.advice import FAILURES, GOOD, VERDICT_WORDS, Failure, do_of, failur
 from .._core.untrusted import printable
 from .._core.wording import fitted, listed, local_moment, plural
 from .._experiments.model import WORST_FIRST, worst
-from .preview import preview
+from .preview import NOT_ASKED, preview
 
 Row = Mapping[str, Any]
 MAX_LINES = 10
@@ -102,6 +102,8 @@ def _what_to_do(
     """Why it failed, and what to do next, which begins with a verb."""
     why = list(_why(moved, steps))
     advice = FAILURES[failure]
+    if failure is Failure.NOT_MOVED and moved.get("msg"):
+        why = [fitted(str(moved["msg"]), MAX_WHY)]
     if failure not in _TOLD or (not why and failure is Failure.ERROR):
         why = [" ".join([*why[:1], advice.means]), *why[1:]]
     yield from (f"Why: {line}" for line in why)
@@ -118,7 +120,8 @@ def _without_blocked(plan: Row, command: str) -> Iterator[str]:
     names = listed([refusal["vm_name"] for refusal in plan.get("refusals") or () if refusal["blocking"]])
     if count := len(plan.get("moves") or ()):
         only = "Or move only the other VM" if count == 1 else f"Or move only the other {count} VMs"
-        yield f"{only}; the host cannot enter maintenance mode while {names} is on it: {command}"
+        yield f"{only}; the host cannot enter maintenance mode while {names} is on it:"
+        yield f"  {command}"
 
 
 def _left(moved: Row, goal: str) -> str:
@@ -249,7 +252,9 @@ def _experiments(moved: Row, room: int) -> Iterator[str]:
 def unobserved_text(unobserved: Mapping[str, str], *, others: bool) -> Iterator[str]:
     """In how many VMs no experiment was observed, and what that means. ``others``: in other VMs there was one."""
     count = len(unobserved)
-    if count:
+    if unobserved and set(unobserved.values()) == {NOT_ASKED}:
+        yield "Experiments were not looked for, because experiments.enabled is false. So none was watched."
+    elif count:
         rest = "the other VM" if count == 1 else f"the other {count} VMs"
         vms = rest if others else plural(count, "VM")
         yield f"In {vms} no experiment was found. If one runs there, it was not watched."

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from .estimate import duration_text
 
 Row = Mapping[str, Any]
 MAX_SLOTS = 8  # vMotions of a host at a time, by vCenter's own limit
+NOT_ASKED = "experiments.enabled is false"  # as discovery says it
 MAX_NAMED = 3  # experiments and warnings
 
 
@@ -58,16 +60,17 @@ def _experiments(checked: Row, vms: int) -> Iterator[str]:
     if found is None:
         yield "Whether experiments train in these VMs was not looked at."
     elif not found:
-        why = set((checked.get("unobserved") or {}).values())
+        asked = set((checked.get("unobserved") or {}).values()) != {NOT_ASKED}
         yield (
             f"No experiment was found in {plural(vms, 'VM')}. If one trains there, a run would not watch it."
-            if why != {"experiments.enabled is false"}
+            if asked
             else "Whether experiments train in these VMs was not looked at: experiments.enabled is false."
         )
     else:
         names = [f"{title_of(each)} at {percent(each.get('progress'))}" for each in found]
         count = len({each["vm_name"] for each in found})
-        yield f"{plural(len(found), 'experiment')} in {count} of {plural(vms, 'VM')}: {listed(names, MAX_NAMED)}."
+        rest = " In the others none was found." if count < vms else ""
+        yield f"{plural(len(found), 'experiment')} in {count} of {plural(vms, 'VM')}: {listed(names, MAX_NAMED)}.{rest}"
 
 
 def _warnings(checks: Row) -> Iterator[str]:
@@ -75,6 +78,8 @@ def _warnings(checks: Row) -> Iterator[str]:
     warnings = checks.get("warnings") or ()
     if warnings:
         permits = f"vCenter permits {plural(checks.get('checked', 0), 'move')}, and warns of {len(warnings)}"
-        yield f"{permits}: {listed(warnings, MAX_NAMED)}"
+        # The message of a warning often begins with "The operation failed", which it has not.
+        named = [re.sub(r"( → .+: \w+) \(.*\)$", r"\1", warning) for warning in warnings]
+        yield f"{permits}: {listed(named, MAX_NAMED)}."
     if checks.get("unchecked"):
         yield f"vCenter did not check {plural(checks['unchecked'], 'move')}, so it may still prevent them."

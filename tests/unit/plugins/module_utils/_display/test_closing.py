@@ -81,7 +81,7 @@ def test_check_mode_ends_with_what_would_happen() -> None:
         "Targets: 5 to esx-0 (a), 4 to esx-1 (a). At the full speed of the links this takes at least 22 s. "
         "Not moved, because they do not prevent maintenance mode: ML-9.",
         "Cannot move: ML-8.",
-        "2 experiments in 1 of 9 VMs: GBM 1 in ML-1 at 10 %, GBM 2 in ML-1 at 10 %.",
+        "2 experiments in 1 of 9 VMs: GBM 1 in ML-1 at 10 %, GBM 2 in ML-1 at 10 %. In the others none was found.",
         "To do it: ansible-playbook x",
     ]
     longest = {"moves": [planned("ML-1", "esx-1", 50.0, None), planned("ML-2", "esx-1", 1.0, None)]}
@@ -114,11 +114,15 @@ def test_check_mode_says_whether_it_looked_for_experiments(checked: dict[str, An
 
 
 def test_warnings_of_vcenter_are_in_the_last_lines_of_check_mode() -> None:
-    checks = {"checked": 9, "unchecked": 1, "warnings": ["ML-1 → esx-1: CannotAccessVmDevice"]}
+    checks = {
+        "checked": 9,
+        "unchecked": 1,
+        "warnings": ["ML-1 (vm-4) → esx-1: CannotAccessVmDevice (The operation failed (x).)"],
+    }
     plan = {"moves": [planned("ML-1", "esx-1", 5.0)], "plan": {"checks": checks}}
     lines = closing_lines({}, subject=SUBJECT, failed=False, check=True, steps={"plan": plan})
     assert lines[-2:] == [
-        "vCenter permits 9 moves, and warns of 1: ML-1 → esx-1: CannotAccessVmDevice",
+        "vCenter permits 9 moves, and warns of 1: ML-1 (vm-4) → esx-1: CannotAccessVmDevice.",
         "vCenter did not check 1 move, so it may still prevent them.",
     ]
 
@@ -132,6 +136,22 @@ def test_what_did_not_move_is_named() -> None:
     ]
     line, *_next = closing_lines({"moves": [move("ML-1"), move("ML-1", back=True)]}, subject=SUBJECT, failed=True)
     assert line.endswith("1 of 1 VM moved. Moved back: ML-1.")
+
+
+def test_why_vms_did_not_move_is_said() -> None:
+    moved = {
+        "moves": [move("ML-1", "failed")],
+        "failed": True,
+        "msg": "ML-1 was left on esx-05 (failed: NoPermission).",
+    }
+    assert closing_lines(moved, subject=SUBJECT, failed=True)[1] == f"Why: {moved['msg']}"
+
+
+def test_where_nobody_looked_it_is_not_said_that_nothing_was_found() -> None:
+    moved = {"moves": [move("ML-1")], "unobserved": {"ML-1": "experiments.enabled is false"}}
+    assert closing_lines(moved, subject=SUBJECT, failed=False)[1] == (
+        "Experiments were not looked for, because experiments.enabled is false. So none was watched."
+    )
 
 
 def test_without_a_run_nothing_was_moved() -> None:
@@ -207,7 +227,8 @@ def test_what_cannot_leave_and_what_can_are_told_apart() -> None:
         "Evacuation of esx-05 was not started. No VM was moved.",
         "Why: ML-9 stays because of CD/DVD drive 1: Remove it [host_device].",
         f"Next: {FAILURES[Failure.CANNOT_LEAVE].do}",
-        f"Or move only the other VM; the host cannot enter maintenance mode while ML-9 is on it: {AGAIN} -e x=y",
+        "Or move only the other VM; the host cannot enter maintenance mode while ML-9 is on it:",
+        f"  {AGAIN} -e x=y",
         f"Run again: {AGAIN}",
     ]
 
