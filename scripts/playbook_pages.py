@@ -39,6 +39,12 @@ FILES = {
     )
 }
 
+# Playbooks that change nothing by default, without check mode too.
+PLANS_ONLY = {
+    "hardware_event": "The command only plans. To evacuate without approval, add ``-e hardware_event_action=evacuate``, and leave out "
+    "``--check --diff``."
+}
+
 Play = dict[str, Any]
 
 
@@ -74,7 +80,7 @@ def page_of(name: str) -> str:
         lines += table((), ((key.capitalize(), answer, text) for key, answer, text in behaviour))
         lines += table(HEAD, (tuple(map(from_markdown, row)) for row in rows_of(own))) if own else []
     lines += [
-        f"The login, the directory of journals and more are in :ref:`variables of all playbooks <{LABEL}docsite.{VARIABLES}>`."
+        f"For the login, the directory of the journals and other common settings, see :ref:`variables of all playbooks <{LABEL}docsite.{VARIABLES}>`."
     ]
     return "\n".join(lines) + "\n"
 
@@ -109,7 +115,9 @@ def _call(name: str, role: str) -> list[str]:
     if name in FILES:
         file, sentence = FILES[name]
         lines += [sentence, "", f".. literalinclude:: examples/{file}", "   :language: yaml", ""]
-    if changes:
+    if name in PLANS_ONLY:
+        lines += [PLANS_ONLY[name], ""]
+    elif changes:
         lines += ["Look first at what it would do. To do it, run the command without ``--check --diff``.", ""]
     return lines
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vm_witness
-short_description: Watch experiments while somebody else moves their VMs
+short_description: Watch experiments while other people or programs move the VMs
 version_added: 0.1.0
 author:
   - liveml.vsphere contributors (@liveml)
@@ -27,11 +27,11 @@ extends_documentation_fragment:
 options:
   cluster:
     description:
-      - Name or MoID of a cluster whose VMs to watch.
+      - Name or MoID of the vSphere cluster. The VMs that are powered on in it at the beginning are watched.
     type: str
   host:
     description:
-      - Name or MoID of a host. The VMs that are on it at the beginning are watched, wherever they move.
+      - Name or MoID of a host. The VMs that are powered on there at the beginning are watched, wherever they move.
     type: str
   vms:
     description:
@@ -41,14 +41,15 @@ options:
     default: []
   window:
     description:
-      - How long to watch, in seconds. A move that is in flight then is watched to its end, for at most 600 seconds more.
+      - How long to watch, in seconds; above 0. If a VM is moving then, the module waits until the move has ended and its experiments have
+        settled, but not longer than 600 seconds after O(window).
     type: float
     required: true
   until:
     description:
       - V(window) watches until O(window) is over.
-      - V(returned) stops earlier, as soon as O(host), or each host of O(cluster), was in maintenance mode and came back. The task fails if
-        that is not seen within O(window).
+      - V(returned) stops earlier, when O(host), or every host of O(cluster), has been in maintenance mode and has left it. The task fails if
+        that does not happen within O(window). It cannot be combined with O(vms).
     type: str
     choices: [window, returned]
     default: window

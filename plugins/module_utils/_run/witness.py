@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The witness: watches experiments while somebody else moves their VMs, from ``window_opened`` to ``run_finished``.
+"""The witness: watches experiments while other people or programs move the VMs, from ``window_opened`` to ``run_finished``.
 
 It needs no privilege but to read. Nothing is moved, fenced, pinned or recorded in vCenter.
 """
