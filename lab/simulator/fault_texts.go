@@ -53,7 +53,11 @@ func faultText(fault types.BaseMethodFault, language string) string {
 	if text, ok := faultTexts[language][name]; ok {
 		return text
 	}
-	return fmt.Sprintf(otherFaults[language], strings.TrimSpace(inWords(name)))
+	what := strings.TrimSpace(inWords(name))
+	if generic, ok := fault.(*types.GenericVmConfigFault); ok && generic.Reason != "" {
+		what = generic.Reason
+	}
+	return fmt.Sprintf(otherFaults[language], what)
 }
 
 // inWords splits a class name: "HostNotConnected" is "host not connected".
