@@ -134,9 +134,9 @@ def converges(site: Lab, cloud: Lab, before: dict[str, tuple[str, ...]], tmp_pat
 @pytest.mark.parametrize(
     ("name", "changed", "words"),
     [
-        ("cloud", {"network_map": {}}, "no_network (ml-network)"),
+        ("cloud", {"network_map": {}}, "because of ml-network: "),
         ("full", {}, "no_capacity_datastore"),
-        ("older", {}, "vcenter_version (8.0.2 of"),
+        ("older", {}, "because of 8.0.2 of"),
         ("expired", {}, "cannot be verified (certificate has expired)"),
     ],
 )

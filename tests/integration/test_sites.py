@@ -48,7 +48,7 @@ def test_a_host_is_evacuated_into_another_cluster_and_its_vms_come_home(
     refused = run("migration_plan", host="esx-01", destination_cluster=SECOND)
     texts = {refusal["vm_name"]: refusal["text"] for refusal in refused["refusals"]}
     assert texts["ML-cpu-vm-02"].endswith(
-        "no_pool (batch): Resource pools there are /, ml-training. Map the pool with pool_map, or make it."
+        "because of batch: Resource pools there are /, ml-training. Map the pool with pool_map, or make it [no_pool]."
     )
     assert "because of west-storage: Networks there are gpu-storage, ml-network." in texts["ML-cpu-vm-03"]
     assert places(sites_lab) == before

@@ -50,7 +50,7 @@ def test_a_host_is_evacuated_into_the_cloud_and_its_vms_come_home(
     refused = run("migration_plan", host="esx-01")
     texts = {refusal["vm_name"]: refusal["text"] for refusal in refused["refusals"]}
     assert (
-        "no_pool (ml-training): Resource pools there are /, Compute-ResourcePool, Mgmt-ResourcePool."
+        "because of ml-training: Resource pools there are /, Compute-ResourcePool, Mgmt-ResourcePool."
         in texts["ML-cpu-vm-01"]
     )
     assert "because of ml/vision: Folders there are /, Workloads, Workloads/vision." in texts["ML-cpu-vm-01"]
@@ -175,7 +175,7 @@ def test_a_line_that_breaks_in_mid_move_leaves_each_vm_on_one_side(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"version": "8.0.2"}, "vcenter_version (8.0.2 of"),
+        ({"version": "8.0.2"}, "because of 8.0.2 of"),
         ({"certificate": "expired"}, "cannot be verified (certificate has expired)"),
         ({"datastores": [{"name": "WorkloadDatastore", "capacity_gb": 100, "free_gb": 3}]}, "no_capacity_datastore"),
     ],
