@@ -74,10 +74,10 @@ var required = map[string]string{
 	"QueryConfigTarget":               read,
 
 	"PbmRetrieveServiceContent":  "System.Anonymous",
-	"PbmQueryProfile":            viewPolicies,
-	"PbmRetrieveContent":         viewPolicies,
-	"PbmQueryAssociatedProfiles": viewPolicies,
-	"PbmCheckCompatibility":      viewPolicies,
+	"PbmQueryProfile":            "StorageProfile.View",
+	"PbmRetrieveContent":         "StorageProfile.View",
+	"PbmQueryAssociatedProfiles": "StorageProfile.View",
+	"PbmCheckCompatibility":      "StorageProfile.View",
 
 	"QueryVMotionCompatibilityEx_Task": read,
 	"CheckRelocate_Task":               read,

@@ -18,9 +18,8 @@ import (
 )
 
 const (
-	policyPath   = "/pbm"
-	viewPolicies = "StorageProfile.View" // of every call, in the API's own metadata
-	requirement  = "REQUIREMENT"
+	policyPath  = "/pbm"
+	requirement = "REQUIREMENT"
 )
 
 // policies are the storage policies of a vCenter: which datastores fit them, and which of them VMs and their disks have.

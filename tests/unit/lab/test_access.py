@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from pyVmomi import vim, vmodl
+from pyVmomi import pbm, vim, vmodl
 
 from lab.paths import GO_SOURCE
 
 TYPES = (
+    pbm.ServiceInstance,
+    pbm.placement.PlacementSolver,
+    pbm.profile.ProfileManager,
     vim.AuthorizationManager,
     vim.ClusterComputeResource,
     vim.CustomFieldsManager,
@@ -22,6 +25,7 @@ TYPES = (
     vim.HostSystem,
     vim.SearchIndex,
     vim.ServiceInstance,
+    vim.StorageResourceManager,
     vim.SessionManager,
     vim.Task,
     vim.VirtualMachine,
