@@ -483,8 +483,8 @@ hosts:
 lines:
   description:
     - "One line per move, C(vm: source → target), with datastores if files move, C(vm: source [local] → target [shared]), and with
-      the storage policies of these files. A move into another cluster names cluster, resource pool, folder and changed networks, and a move into another vCenter names both vCenters. A move of a
-      VM with a vGPU says how long the VM may stand still."
+      the storage policies of these files. A move into another cluster names cluster, resource pool, folder and changed networks, and a
+      move into another vCenter names both vCenters. A move of a VM with a vGPU says how long the VM may stand still."
     - Then what vCenter's own checks of the moves found, and whether some moves could not be checked.
     - Then one line for each cluster whose DRS moves VMs of the plan by itself, or for which that could not be read, and the notes of
       the plan.
