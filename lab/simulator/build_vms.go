@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -228,9 +229,16 @@ func (b *builder) attribute(ctx *simulator.Context, vm *simulator.VirtualMachine
 	return nil
 }
 
+// deviceLabels are what a vCenter calls the devices in a VM's settings.
+var deviceLabels = map[string]string{
+	"passthrough": "PCI device 0", "cdrom_host": "CD/DVD drive 1", "cdrom_iso": "CD/DVD drive 1", "usb_host": "USB 1", "usb_remote": "USB 1",
+	"serial_uri": "Serial port 1", "serial_proxy": "Serial port 1", "scsi_host": "SCSI device 1", "shared_bus": "SCSI controller 1",
+}
+
 func device(kind string, key int32) types.BaseVirtualDevice {
 	connected := &types.VirtualDeviceConnectInfo{Connected: true, StartConnected: true}
-	base := types.VirtualDevice{Key: key, DeviceInfo: &types.Description{Label: kind, Summary: kind}, Connectable: connected}
+	label := cmp.Or(deviceLabels[kind], kind)
+	base := types.VirtualDevice{Key: key, DeviceInfo: &types.Description{Label: label, Summary: kind}, Connectable: connected}
 	if profile := vgpuOf(kind); profile != "" {
 		base.Backing = &types.VirtualPCIPassthroughVmiopBackingInfo{Vgpu: profile}
 		return &types.VirtualPCIPassthrough{VirtualDevice: base}

@@ -42,6 +42,11 @@ var faultTexts = map[string]map[string]string{
 // otherFaults are the texts of all other faults, with the words of the class name.
 var otherFaults = map[string]string{"en": "The operation failed: %s.", "de": "Der Vorgang ist fehlgeschlagen: %s."}
 
+var deviceTexts = map[string]string{
+	"en": "%s uses %s, which the target host cannot access.",
+	"de": "%s verwendet %s. Der Zielhost hat darauf keinen Zugriff.",
+}
+
 // localized is a fault as a task or a check reports it, with a text for people in the language of the vCenter. No program may
 // depend on the text.
 func (c *Config) localized(fault types.BaseMethodFault) types.LocalizedMethodFault {
@@ -52,6 +57,9 @@ func faultText(fault types.BaseMethodFault, language string) string {
 	name := reflect.TypeOf(fault).Elem().Name()
 	if text, ok := faultTexts[language][name]; ok {
 		return text
+	}
+	if device, ok := fault.(*types.CannotAccessVmDevice); ok {
+		return fmt.Sprintf(deviceTexts[language], device.Device, device.Backing)
 	}
 	what := strings.TrimSpace(inWords(name))
 	if generic, ok := fault.(*types.GenericVmConfigFault); ok && generic.Reason != "" {

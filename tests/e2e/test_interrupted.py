@@ -53,10 +53,10 @@ def test_the_last_lines_say_what_goes_on_and_it_does(tmp_path: Path, number: sig
         watches = r"Process \d+ on this machine watches the experiments until these moves have ended, also if this terminal is closed\."
         assert re.search(watches, said)
         assert f": ansible-playbook liveml.vsphere.evacuate_host -e evacuate_host_name={HOST}" in said
-        assert lines[-3] == "See when these moves have ended: ansible-playbook liveml.vsphere.status"
+        assert lines[-3] == "See how far these moves are: ansible-playbook liveml.vsphere.status"
         assert (
             lines[-1]
-            == f"or bring the VMs back: ansible-playbook liveml.vsphere.restore_host -e restore_host_name={HOST}"
+            == f"or lift the fence and bring the VMs back (waits likewise): ansible-playbook liveml.vsphere.restore_host -e restore_host_name={HOST}"
         )
 
         until(lambda: "run_interrupted" in "".join(path.read_text() for path in tmp_path.glob("runs/*/journal.jsonl")))

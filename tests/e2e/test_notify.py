@@ -133,7 +133,9 @@ def test_owners_are_told_before_at_harm_and_after(
         assert str(tmp_path) not in content(after), "a path on the controller is of no use to them"
         assert "Evacuation of esx-01 is done. 3 of 3 VMs moved" in content(whole)
         assert "esx-01 is in maintenance mode." in content(whole)
-        assert "After the repair: ansible-playbook liveml.vsphere.restore_host" in content(whole)
+        assert "After the repair, to end the maintenance mode and bring the VMs home: ansible-playbook" in content(
+            whole
+        )
         assert content(whole).rstrip().endswith("The report is attached.")
         (report,) = whole.iter_attachments()
         assert report.get_filename() == "report.html"

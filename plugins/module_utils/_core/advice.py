@@ -51,11 +51,11 @@ VERDICTS: Mapping[str, Advice] = {
     ),
     "restarted": Advice(
         "The training did not continue as it was: another process took over, or work is done again.",
-        "Check where it continued. If it has a newer checkpoint than that, stop it and start it again from there.",
+        "Check from where it continues. If there is a checkpoint of later work, stop the training and start it again from that checkpoint.",
     ),
     "lost": Advice(
         "The training stopped, and nothing continued it while it was watched.",
-        "Start it again, from a checkpoint if it has one.",
+        "Make sure that its process is gone. Then start it again, from a checkpoint if it has one.",
     ),
     "failed": Advice(
         "The training ended with an error or was cancelled, as its server reports. Whether the move was the cause is not known.",
@@ -63,7 +63,7 @@ VERDICTS: Mapping[str, Advice] = {
     ),
     "unknown": Advice(
         "It is not known whether the training was interrupted.",
-        "Look at the training itself. If it makes progress, let it run. If not, start it again, from a checkpoint if it has one.",
+        "Look at the training itself. If it makes progress, let it run. If not, stop it and start it again, from a checkpoint if it has one.",
     ),
 }
 # Of one experiment, and of several.
@@ -243,7 +243,7 @@ def _continued(row: Row) -> Iterator[str]:
     progress = _progress(row)
     yield f"{_stall_sentence(row)}{f', progress {progress}' if progress else ''}."
     if row.get("unwatched_seconds"):
-        yield f"It was not watched for {seconds(row['unwatched_seconds'])}: a stall in that time was not seen."
+        yield f"It was not watched for {seconds(row['unwatched_seconds'])}: a stall in that time would not have been seen."
 
 
 def _stalled(row: Row) -> Iterator[str]:

@@ -59,7 +59,7 @@ def stun_text(vgpus: Sequence[str], stun: float | None) -> str:
 
 
 def stays_text(vm: str, reasons: Iterable[tuple[str, str, str]], verb: str = "stays") -> str:
-    """Why a VM stays, from the check, the object and the hint of each reason: ``stays because of cdrom_host: Remove it [host_device]``.
+    """Why a VM stays, from the check, the object and the hint of each reason: ``stays because of CD/DVD drive 1: Remove it [host_device]``.
 
     The object is not named if it is the VM. The check is the name under which the reference of blockers explains it.
     """

@@ -84,19 +84,21 @@ def _experiments(run: RunOverview) -> Iterator[str]:
 def _commands(run: RunOverview) -> Iterator[str]:
     """How to see how things stand, and the commands that continue."""
     moving = run.status is RunStatus.RUNNING and bool(run.in_flight) and not run.silent
-    yield f"See {'when these moves have ended' if moving else 'how things stand'}: {STATUS}"
+    yield f"See {'how far these moves are' if moving else 'how things stand'}: {STATUS}"
     if not run.command:
         return
     back = run.purpose is Purpose.EVACUATE and bool(run.host)
     how = "either continue" if back else "continue"
-    yield f"{f'Then {how}' if moving else how.capitalize()}: {run.command}"
+    waits = " (waits for these moves, at most 10 minutes)" if moving else ""
+    yield f"{how.capitalize()}{waits}: {run.command}"
     if back:
-        yield f"or bring the VMs back: {RESTORE} -e restore_host_name={run.host}"
+        lift = "lift the fence and " if run.fenced else ""
+        yield f"or {lift}bring the VMs back{' (waits likewise)' if moving else ''}: {RESTORE} -e restore_host_name={run.host}"
 
 
 def _fence(run: RunOverview) -> Iterator[str]:
     """Whether the host of the run is fenced, by the journal."""
     if run.host and run.fenced:
-        yield f"{run.host} is fenced by this run, and stays fenced: no VM can be placed on it. The VMs on it were not counted."
+        yield f"{run.host} is fenced by this run, and stays fenced: no VM can be placed on it."
     elif run.host:
         yield f"This run has not fenced {run.host}. How it is now was not read."

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -77,9 +76,7 @@ def _warnings(checks: Row) -> Iterator[str]:
     """What vCenter's own checks of the moves warn of, or did not answer."""
     warnings = checks.get("warnings") or ()
     if warnings:
-        permits = f"vCenter permits {plural(checks.get('checked', 0), 'move')}, and warns of {len(warnings)}"
-        # The message of a warning often begins with "The operation failed", which it has not.
-        named = [re.sub(r"( → .+: \w+) \(.*\)$", r"\1", warning) for warning in warnings]
-        yield f"{permits}: {listed(named, MAX_NAMED)}."
+        permits = f"vCenter permits {plural(checks.get('checked', 0), 'move')}. A warning does not prevent a move"
+        yield f"{permits}: {listed([warning.rstrip('.') for warning in warnings], MAX_NAMED)}."
     if checks.get("unchecked"):
         yield f"vCenter did not check {plural(checks['unchecked'], 'move')}, so it may still prevent them."

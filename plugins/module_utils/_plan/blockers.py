@@ -77,7 +77,8 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
         "host_device": Blocker(
             "A CD/DVD drive, floppy drive, USB device, serial port or parallel port of the VM uses a device of its host.",
             "the device",
-            "It uses a device of the host. Set it to a client device or an image file, or remove it from the VM",
+            "It uses a device of the host. Set a CD/DVD or floppy drive to Client Device or to an image file in the VM's settings; the VM can "
+            "stay powered on. Remove a USB device or a port that uses the host",
         ),
         "local_datastore": Blocker(
             "No other host mounts a datastore of the VM.",

@@ -114,11 +114,11 @@ def test_a_lost_training_has_a_time_and_a_place_to_start_again() -> None:
         "It was last seen at 30 % at 09:12:03 UTC. "
         "It has checkpoints (checkpoint /c): the work since the newest one is lost."
     )
-    assert advice.do_of(lost) == "Start it again from its newest checkpoint."
+    assert advice.do_of(lost) == "Make sure that its process is gone. Then start it again from its newest checkpoint."
     lost |= {"recoverable": "no", "recovery": "", "last_seen": None}
     assert advice.seen_of(lost).startswith("It was last seen at 21 %. ")
     assert advice.seen_of(lost).endswith("It has no checkpoint to continue from: what it has not saved is lost.")
-    assert advice.do_of(lost) == "Start it again from the beginning."
+    assert advice.do_of(lost) == "Make sure that its process is gone. Then start it again from the beginning."
     assert advice.do_of(row("lost")) == VERDICTS["lost"].do
 
 

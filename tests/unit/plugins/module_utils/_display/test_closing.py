@@ -117,12 +117,12 @@ def test_warnings_of_vcenter_are_in_the_last_lines_of_check_mode() -> None:
     checks = {
         "checked": 9,
         "unchecked": 1,
-        "warnings": ["ML-1 (vm-4) → esx-1: CannotAccessVmDevice (The operation failed (x).)"],
+        "warnings": ["ML-1 (vm-4) → esx-1: CannotAccessVmDevice (CD/DVD drive 1 uses x)."],
     }
     plan = {"moves": [planned("ML-1", "esx-1", 5.0)], "plan": {"checks": checks}}
     lines = closing_lines({}, subject=SUBJECT, failed=False, check=True, steps={"plan": plan})
     assert lines[-2:] == [
-        "vCenter permits 9 moves, and warns of 1: ML-1 (vm-4) → esx-1: CannotAccessVmDevice.",
+        "vCenter permits 9 moves. A warning does not prevent a move: ML-1 (vm-4) → esx-1: CannotAccessVmDevice (CD/DVD drive 1 uses x).",
         "vCenter did not check 1 move, so it may still prevent them.",
     ]
 
@@ -298,7 +298,7 @@ def test_the_worst_experiments_come_first_with_what_to_do() -> None:
     assert lines[1:5] == [
         "GBM gbm_1 in ML-4: lost. It was last seen at 30 %. "
         "It has checkpoints (/ckpt): the work since the newest one is lost. What was seen: its process is gone.",
-        "  What its owner has to do: Start it again from its newest checkpoint.",
+        "  What its owner has to do: Make sure that its process is gone. Then start it again from its newest checkpoint.",
         "GBM gbm_1 in ML-7, ML-8: stalled. Longest stall about 0.41 s (between 0.33 and 0.45 s); 0.20 s were allowed. Progress 8 % → 21 %.",
         f"  What its owner has to do: {VERDICTS['stalled'].do}",
     ]

@@ -21,7 +21,7 @@ RUN = RunOverview(
 )  # fmt: skip
 BACK = "ansible-playbook liveml.vsphere.restore_host -e restore_host_name=esx-05"
 STATUS = "See how things stand: ansible-playbook liveml.vsphere.status"
-FENCED = "esx-05 is fenced by this run, and stays fenced: no VM can be placed on it. The VMs on it were not counted."
+FENCED = "esx-05 is fenced by this run, and stays fenced: no VM can be placed on it."
 PAGE = "/runs/r1/report.html"
 
 
@@ -35,9 +35,9 @@ def test_a_run_that_goes_on() -> None:
         "Experiments, as last seen: GBM gbm_1 in ML-1 at 12 %.",
         "Process 4711 on this machine watches the experiments until these moves have ended, also if this terminal is closed.",
         f"Live page: {PAGE}",
-        "See when these moves have ended: ansible-playbook liveml.vsphere.status",
-        f"Then either continue: {COMMAND}",
-        f"or bring the VMs back: {BACK}",
+        "See how far these moves are: ansible-playbook liveml.vsphere.status",
+        f"Either continue (waits for these moves, at most 10 minutes): {COMMAND}",
+        f"or lift the fence and bring the VMs back (waits likewise): {BACK}",
     ]
 
 

@@ -114,7 +114,7 @@ def test_the_end_says_what_happened_the_worst_first_and_what_to_do_next() -> Non
         f"2 experiments were lost. {lost.means}\n"
         "- GBM gbm_4 in ML-4 (owner a): It was last seen at 30 %. It has no checkpoint to continue from: what it has not saved is "
         "lost. What was seen: its port refuses connections.\n"
-        "  What to do: Start it again from the beginning.\n"
+        "  What to do: Make sure that its process is gone. Then start it again from the beginning.\n"
         "- job-3 in ML-3: Whether it has a checkpoint is not known.\n"
         f"  What to do: {lost.do}\n\n"
         f"1 experiment could not be judged. {unknown.means}\n"
