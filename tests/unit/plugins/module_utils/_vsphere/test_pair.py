@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, InvalidInput
@@ -26,7 +26,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     VgpuProfile,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate, TaskUpdate
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.pair import VcenterPair
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.pair import VcenterPair, _notes
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 from tests.doubles.sites import HERE, THERE, Site, Sites, machine
 
@@ -231,3 +232,26 @@ def test_gpus_are_read_on_both_sides(sites: Sites) -> None:
     known = pair.graphics(pair.estate(), ("grid_t4-4q",))
     assert known.vgpus == {"u1": ("grid_t4-4q", "near"), "u99": ("grid_t4-4q", "far")}
     assert known.vgpu_profiles.keys() == {"host-1", f"host-1@{THERE}"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (frozenset({"com.vmware.vsan.health"}), None),
+        (frozenset({"com.vmware.hcx.plugin"}), "has an extension of HCX. These moves are vMotions"),
+        (frozenset({"com.vmware.hybridity"}), "has an extension of HCX. These moves are vMotions"),
+        (None, "It is not known whether vCenter vc.lab has HCX"),
+    ],
+)
+def test_hcx_is_said_and_unknown_is_not_none(keys: frozenset[str] | None, said: str | None) -> None:
+    client = SimpleNamespace(address="vc.lab", verifies=True)
+    notes = list(_notes(cast(VcenterSession, SimpleNamespace(client=client, extensions=lambda: keys))))
+    assert len(notes) == (said is not None)
+    assert all(said in note for note in notes if said is not None)
+
+
+def test_a_certificate_that_is_not_verified_is_said_with_its_thumbprint() -> None:
+    client = SimpleNamespace(address="vc.lab", verifies=False, thumbprint=lambda: "AB:CD")
+    (note,) = _notes(cast(VcenterSession, SimpleNamespace(client=client, extensions=frozenset)))
+    assert "is not verified" in note
+    assert note.endswith("SHA-1 thumbprint AB:CD.")
