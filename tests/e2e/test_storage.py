@@ -21,14 +21,20 @@ HOST, TRAINS = "esx-01", "ML-cpu-vm-01"
 H2O3 = {"heap_mb": 1024, "threads": 1, "train": {"algorithm": "gbm", "seconds": 300}}
 
 
+def with_training(name: str, folder: Path) -> str:
+    """The path of a topology of the lab with a real training in the VM that moves."""
+    topology = yaml.safe_load((ROOT / "lab" / "topologies" / name).read_text(encoding="utf-8"))
+    next(vm for vm in topology["vms"] if vm["name"] == TRAINS)["h2o3"] = H2O3
+    path = folder / name
+    path.write_text(yaml.safe_dump(topology), encoding="utf-8")
+    return str(path)
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The topology of the how-to with a real training in the VM that moves."""
-    topology = yaml.safe_load((ROOT / "lab" / "topologies" / "storage.yml").read_text(encoding="utf-8"))
-    next(vm for vm in topology["vms"] if vm["name"] == TRAINS)["h2o3"] = H2O3
-    path = tmp_path_factory.mktemp("topology") / "storage.yml"
-    path.write_text(yaml.safe_dump(topology), encoding="utf-8")
-    with running_lab("--topology", str(path), "--time-scale", "0.02", "--drs", "full") as running:
+    """The topology of the how-to."""
+    topology = with_training("storage.yml", tmp_path_factory.mktemp("topology"))
+    with running_lab("--topology", topology, "--time-scale", "0.02", "--drs", "full") as running:
         yield running
 
 
@@ -113,11 +119,8 @@ def test_a_host_with_local_datastores_is_emptied_and_filled_again_under_training
 @pytest.fixture(scope="module")
 def policy_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Another topology, with storage policies; the tests of modules against it are the sample."""
-    topology = yaml.safe_load((ROOT / "lab" / "topologies" / "policies.yml").read_text(encoding="utf-8"))
-    next(vm for vm in topology["vms"] if vm["name"] == TRAINS)["h2o3"] = H2O3
-    path = tmp_path_factory.mktemp("topology") / "policies.yml"
-    path.write_text(yaml.safe_dump(topology), encoding="utf-8")
-    with running_lab("--topology", str(path), "--time-scale", "0.02") as running:
+    topology = with_training("policies.yml", tmp_path_factory.mktemp("topology"))
+    with running_lab("--topology", topology, "--time-scale", "0.02") as running:
         yield running
 
 
