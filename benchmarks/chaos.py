@@ -401,14 +401,22 @@ def check_overrides(trip: Trip, name: str, before: Mapping[tuple[str, str], DrsO
         trip.found.append(("chaos_overrides_changed", f"after {name}: {now}"))
 
 
-def judge(trip: Trip, name: str, code: int | None, text: str, goal: Callable[[], bool]) -> None:
+@dataclass(frozen=True)
+class Goal:
+    """What a playbook must have done if it says success, and all that was asked of it: only then may it not say failure."""
+
+    required: Callable[[], bool]
+    asked: Callable[[], bool]
+
+
+def judge(trip: Trip, name: str, code: int | None, text: str, goal: Goal) -> None:
     """Compare what was said with what is."""
-    reached = goal()
+    reached = goal.required()
     if code is None:
         trip.found.append(("chaos_not_converged", f"{name} hung"))
     elif code == 0 and not reached:
         trip.found.append(("chaos_false_success", f"{name} succeeded, and the lab says otherwise"))
-    elif code != 0 and reached and not trip.killed and not trip.contended:
+    elif code != 0 and goal.asked() and not trip.killed and not trip.contended:
         reason = next((line for line in text.splitlines() if "ERROR" in line), "")
         trip.found.append(("chaos_false_failures", f"{name} failed with everything done: {reason[:300]}"))
     if (
@@ -521,11 +529,13 @@ def round_trip(seed: int) -> Trip:
         before = overrides_of(trip)
         home = {name: place for name, place in places(trip).items() if name in trip.on_host()}
 
-        def all_home() -> bool:
+        def all_home(excused: Iterable[str] = ()) -> bool:
             where = places(trip)
-            return all(where[name] == place for name, place in home.items() if name not in trip.moved_by_people)
+            return all(where[name] == place for name, place in home.items() if name not in excused)
 
-        for name, goal in (("evacuate_host", trip.emptied), ("restore_host", all_home)):
+        # What a person moves meanwhile is left there.
+        restored = Goal(lambda: all_home(trip.moved_by_people), all_home)
+        for name, goal in (("evacuate_host", Goal(trip.emptied, trip.emptied)), ("restore_host", restored)):
             trip.killed = False
             code, text = play(trip, name, trip.chance.randint(1, MAX_STRIKES))
             settled(trip)
@@ -535,7 +545,7 @@ def round_trip(seed: int) -> Trip:
             if code != 0 or trip.chance.random() < IDEMPOTENT:
                 code, text = converge(trip, name)
                 judge(trip, name, code, text, goal)
-            if code != 0 or not goal():
+            if code != 0 or not goal.required():
                 reason = next((line for line in text.splitlines() if "ERROR" in line), "")
                 trip.found.append(("chaos_not_converged", f"{name} without faults: {reason[:300]}"))
             check_overrides(trip, name, before, home)
