@@ -48,7 +48,7 @@ browser: setup-test ## Run the tests of the report in Chromium
 worlds: setup-test ## Try verdicts in generated worlds: make worlds [COUNT=100000]
 	@PYTHONPATH=$(BIN)/../collections:. $(BIN)/python -m tests.worlds $(or $(COUNT),100000)
 
-mutants: setup-test ## Change the code and see its unit tests fail: make mutants [SAMPLE=20] [FILE=plugins/...]
+mutants: setup-test ## Change the code and see its unit tests fail: make mutants [SAMPLE=20] [FILE="plugins/... [...]"]
 	@nice $(BIN)/python -m scripts.mutants $(or $(SAMPLE),0) $(FILE)
 
 frameworks: setup-frameworks ## Watch real TensorFlow by MLflow, old and new, TensorBoard and Prometheus (installs 2 GB)

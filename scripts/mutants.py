@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether tests notice single changes of the code: ``python -m scripts.mutants [SAMPLE] [FILE...]``.
+"""Whether tests notice single changes of the code: ``python -m scripts.mutants [SAMPLE] [FILE or FOLDER...]``.
 
 cosmic-ray changes one operator, comparison, condition or number of a file, and the file's own tests must then fail. It
 all happens in a copy of the checkout. Each mutant is tested in a fork of a process that has loaded all libraries, so it
@@ -50,8 +50,8 @@ COMPARISONS = ({"Eq", "NotEq"}, {"Is", "IsNot"}, {"Lt", "LtE", "Gt", "GtE"})
 UNUSED = ("RemoveDecorator", "VariableReplacer", "VariableInserter", "ExceptionReplacer")
 DECLARATION = re.compile(r"^@dataclass|^\s*\*,$|, \*, \w+: |^def .*\*, ")  # not what the code does
 MIN_SECONDS = 10.0  # of a test before it counts as hanging
-# No plugins and no conftest: these are tests of pure code, and loading the lab takes longer than they do.
-PYTEST = "-x -q --no-header --import-mode=importlib --noconftest -p no:cacheprovider -o addopts= -o required_plugins="
+# No plugins, and no conftest but that of the tests' own folder: these are tests of pure code, and loading the lab takes longer.
+PYTEST = "-x -q --no-header --import-mode=importlib -p no:cacheprovider -o addopts= -o required_plugins="
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +105,15 @@ def _mutant(source: str, text: str) -> Mutant:
 
 
 def tests_of(file: Path) -> list[Path]:
-    """The tests of a file: at the same path below ``tests/unit``."""
+    """The tests of a file: at the same path below ``tests/unit``, else all of its package."""
     folder = Path("tests/unit") / file.parent
-    return [folder / f"{name}.py" for name in TESTS.get(file.stem, (f"test_{file.stem}",))]
+    own = [folder / f"{name}.py" for name in TESTS.get(file.stem, (f"test_{file.stem}",))]
+    return own if all(test.exists() for test in own) else sorted(folder.glob("test_*.py"))
+
+
+def files_in(path: Path) -> list[Path]:
+    """The file, or the modules of a folder."""
+    return sorted(p for p in path.glob("*.py") if p.name != "__init__.py") if path.is_dir() else [path]
 
 
 @contextlib.contextmanager
@@ -133,7 +139,7 @@ def fails(tests: list[Path], seconds: float, modules: Path | None = None) -> boo
         quiet = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(quiet, stream)
-        code = pytest.main([*PYTEST.split(), *map(str, tests)])
+        code = pytest.main([*PYTEST.split(), f"--confcutdir={tests[0].parent}", *map(str, tests)])
         if modules is not None:
             modules.write_text("\n".join(sys.modules))
         os._exit(code)
@@ -157,8 +163,8 @@ def load_libraries(names: list[str]) -> None:
                 importlib.import_module(name)
 
 
-def report(file: Path, sample: int) -> None:
-    """Test the mutants of a file and print the figures and the survivors."""
+def report(file: Path, sample: int) -> tuple[int, int]:
+    """Test the mutants of a file and print the figures and the survivors; returns how many were tested and killed."""
     tests, source = tests_of(file), file.read_text()
     modules = Path("modules")
     if fails(tests, 600, modules):
@@ -182,19 +188,21 @@ def report(file: Path, sample: int) -> None:
     for survivor in sorted(survivors, key=lambda mutant: mutant.line):
         print(survivor)
     sys.stdout.flush()
+    return len(chosen), killed
 
 
 def main() -> None:
     """Test the files that are named, else those on which every verdict depends."""
-    sample, files = int((sys.argv[1:2] or ["0"])[0]), [Path(name) for name in sys.argv[2:]]
+    sample, paths = int((sys.argv[1:2] or ["0"])[0]), [Path(name) for name in sys.argv[2:]]
     phases = (Phase.explicit, Phase.generate)  # nobody reads the example
     settings.register_profile("mutants", max_examples=20, deadline=None, database=None, derandomize=True, phases=phases)
     settings.load_profile("mutants")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     sys.dont_write_bytecode = True
     with copied():
-        for file in files or HEART:
-            report(file, sample)
+        counts = [report(file, sample) for path in paths or HEART for file in files_in(path)]
+    tested, killed = (sum(column) for column in zip(*counts, strict=True))
+    print(f"all: mutants={tested} killed={killed} survived={tested - killed} ({100 * killed / max(tested, 1):.0f} %)")
 
 
 if __name__ == "__main__":
