@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, InvalidInput, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict, plan_lines, plan_to_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import deviations_from_approved, revalidate
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest, Policy
@@ -20,7 +20,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner impor
     memory_demand,
     newest_hardware,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host, find_vm, select_vms
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     AffinityRule,
     Automation,
@@ -284,31 +283,6 @@ def test_an_edited_plan_is_refused(edit: object) -> None:
     with pytest.raises(InvalidInput) as caught:
         plan_from_dict(data)
     assert caught.value.option == "plan"
-
-
-def test_two_swapped_digits_suggest_the_name_that_was_meant() -> None:
-    world = estate([host(n) for n in (12, 21, 22, 31)], [])
-    with pytest.raises(NotFound) as caught:
-        find_host(world, "esx-13", option="destination")
-    assert str(caught.value) == "vCenter has no host named esx-13. Did you mean esx-31? Correct destination."
-
-
-def test_names_must_mean_one_object() -> None:
-    world = estate([host(1), host(2)], [vm(1), replace(vm(2), name="ml-1", folder="ml/vision"), vm(3, on=2)])
-    with pytest.raises(Ambiguous, match="vm-2 \\(/dc/vm/ml/vision/ml-1\\)"):
-        find_vm(world, "ml-1")
-    with pytest.raises(NotFound, match="Did you mean ml-3"):
-        find_vm(world, "ml-33")
-    with pytest.raises(NotFound, match="is a virtual machine"):
-        find_host(world, "ml-3")
-    with pytest.raises(NotFound, match="is an ESXi host"):
-        find_vm(world, "esx-1")
-    assert find_host(world, "host-2").name == "esx-2"
-    assert select_vms(world, patterns=["ml-[23]"]) == ("vm-3",)
-    assert select_vms(world, folders=["ml"]) == ("vm-2",)
-    assert select_vms(world, host="host-2") == ("vm-3",)
-    with pytest.raises(NotFound, match="No VM has a custom attribute named owner"):
-        select_vms(world, attributes={"owner": "x"})
 
 
 @pytest.mark.parametrize("key", ["org.openstack.compute", "com.vmware.vcloud", "VirtualCenterOfSomebody"])

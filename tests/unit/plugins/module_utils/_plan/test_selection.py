@@ -11,17 +11,25 @@ from typing import Any
 from unicodedata import normalize
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, InvalidInput, NotFound
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import (
+    Witnessed,
     check_fault_domains,
+    display_name,
+    find_cluster,
+    find_datastores,
     find_fault_domain,
     find_host,
     find_vm,
+    find_vms,
+    find_witnessed,
     select_vms,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import unescaped
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, unescaped
 
 from tests.builders.estates import estate, host, vm
+from tests.builders.storage import store
+from tests.builders.storage import world as world_of_stores
 
 TWO_DATACENTERS = estate(
     [host(1, name="esx-05.example.com", cluster_name="ML"), host(2, name="10.2.0.11")],
@@ -228,3 +236,182 @@ def test_an_address_of_a_guest_and_a_wrong_path_get_a_hint() -> None:
         find_vm(world, "/dc/vm/nlp/ml-2")
     with pytest.raises(NotFound, match=r"Did you mean ml-2\? Correct vms"):
         find_vm(world, "/dc/vm/ml/ML-2")
+
+
+def test_two_swapped_digits_suggest_the_name_that_was_meant() -> None:
+    world = estate([host(n) for n in (12, 21, 22, 31)], [])
+    with pytest.raises(NotFound) as caught:
+        find_host(world, "esx-13", option="destination")
+    assert str(caught.value) == "vCenter has no host named esx-13. Did you mean esx-31? Correct destination."
+
+
+def test_names_must_mean_one_object() -> None:
+    world = estate([host(1), host(2)], [vm(1), replace(vm(2), name="ml-1", folder="ml/vision"), vm(3, on=2)])
+    with pytest.raises(Ambiguous, match="vm-2 \\(/dc/vm/ml/vision/ml-1\\)"):
+        find_vm(world, "ml-1")
+    with pytest.raises(NotFound, match="Did you mean ml-3"):
+        find_vm(world, "ml-33")
+    with pytest.raises(NotFound, match="is a virtual machine"):
+        find_host(world, "ml-3")
+    with pytest.raises(NotFound, match="is an ESXi host"):
+        find_vm(world, "esx-1")
+    assert find_host(world, "host-2").name == "esx-2"
+    assert select_vms(world, patterns=["ml-[23]"]) == ("vm-3",)
+    assert select_vms(world, folders=["ml"]) == ("vm-2",)
+    assert select_vms(world, host="host-2") == ("vm-3",)
+    with pytest.raises(NotFound, match="No VM has a custom attribute named owner"):
+        select_vms(world, attributes={"owner": "x"})
+
+
+def test_datastores_are_found_by_name_moid_and_cluster() -> None:
+    stores = [store("a", "1", cluster="gold"), store("b", "1", cluster="gold"), store("c", "1", cluster="name-a")]
+    here = world_of_stores(stores)
+    assert find_datastores(here, "name-b") == {"b"}
+    assert find_datastores(here, "c") == {"c"}
+    assert find_datastores(here, "gold") == {"a", "b"}
+    with pytest.raises(Ambiguous, match="A datastore and a datastore cluster are named name-a"):
+        find_datastores(here, "name-a")
+    with pytest.raises(NotFound) as missing:
+        find_datastores(here, "golt")
+    assert "gold" in missing.value.hint
+    with pytest.raises(InvalidInput):
+        find_datastores(here, "")
+
+
+CLUSTERS = estate(
+    [
+        host(1, cluster="c-1", cluster_name="ml"),
+        host(2, cluster="c-1", cluster_name="ml"),
+        host(3, cluster="c-2", cluster_name="ml", datacenter="dc2"),
+        host(4, cluster="c-3", cluster_name="web", name="a-first"),
+        host(5, cluster="c-3", cluster_name="web", name="Z-last"),
+        host(6, cluster="", cluster_name=""),
+    ],
+    [vm(1), vm(2, on=2), vm(3, on=2, power=Power.OFF), vm(4, on=4, name="ml-1")],
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "moid", "hosts"),
+    [
+        ("web", "c-3", ("host-5", "host-4")),
+        ("c-1", "c-1", ("host-1", "host-2")),
+        ("/dc2/host/ml", "c-2", ("host-3",)),
+        ("/dc/host/ml", "c-1", ("host-1", "host-2")),
+    ],
+)
+def test_a_cluster_is_found_with_its_hosts_in_the_order_of_their_names(
+    text: str, moid: str, hosts: tuple[str, ...]
+) -> None:
+    found = find_cluster(CLUSTERS, text)
+    assert (found.moid, found.hosts) == (moid, hosts)
+
+
+def test_a_cluster_that_is_not_one_gets_a_hint() -> None:
+    with pytest.raises(Ambiguous, match="2 clusters are named ml") as twins:
+        find_cluster(CLUSTERS, "ml")
+    assert "the MoID or the path of one of them: c-1 (/dc/host/ml), c-2 (/dc2/host/ml)" in str(twins.value)
+    with pytest.raises(NotFound, match=r"vCenter has no cluster named wbe\. Did you mean web"):
+        find_cluster(CLUSTERS, "wbe")
+    with pytest.raises(InvalidInput, match="cluster is empty"):
+        find_cluster(CLUSTERS, "")
+
+
+def test_twins_in_one_folder_are_told_apart_by_their_moids_alone() -> None:
+    """Names of VMs are unique in a folder, those of hosts that vCenter shows twice are not."""
+    with pytest.raises(Ambiguous) as caught:
+        find_host(estate([host(1, name="esx"), host(2, name="esx")], []), "esx")
+    assert "Set host to the MoID of one of them" in caught.value.hint
+
+
+def test_a_moid_that_is_also_the_name_of_a_twin_leaves_no_way_but_another_name() -> None:
+    world = estate([host(1), host(2)], [vm(1, name="vm-2"), vm(2, name="vm-2")])
+    with pytest.raises(Ambiguous) as caught:
+        find_vm(world, "vm-2")
+    assert "Set vms to a name that no MoID has of one of them" in caught.value.hint
+
+
+def test_each_name_that_does_not_fit_is_reported_at_once() -> None:
+    with pytest.raises(NotFound) as missing:
+        find_vms(CLUSTERS, ["ml-2", "web-1", "ml-33"])
+    assert missing.value.message == "vCenter has no VM named web-1; vCenter has no VM named ml-33"
+    with pytest.raises(Ambiguous) as twins:
+        find_vms(CLUSTERS, ["web-1", "ml-1"])
+    assert twins.value.candidates == ("vm-1", "vm-4")
+    assert "no VM named web-1; 2 VMs are named ml-1" in twins.value.message
+    assert [each.moid for each in find_vms(CLUSTERS, ["ml-3", "vm-1"])] == ["vm-3", "vm-1"]
+
+
+def test_a_vm_is_shown_with_its_moid_only_if_another_one_has_its_name() -> None:
+    assert [display_name(CLUSTERS, moid) for moid in ("vm-1", "vm-2")] == ["ml-1 (vm-1)", "ml-2"]
+
+
+def test_a_vm_must_fit_every_criterion() -> None:
+    one, other = vm(1, attributes={"owner": "a", "tier": "1"}), vm(2, on=2, attributes={"owner": "a", "tier": "2"})
+    world = estate([host(1), host(2)], [one, replace(other, folder="ml"), vm(3, on=2)])
+    assert select_vms(world) == ("vm-1", "vm-2", "vm-3")
+    assert select_vms(world, attributes={"owner": "a"}) == ("vm-1", "vm-2")
+    assert select_vms(world, attributes={"owner": "a", "tier": "2"}) == ("vm-2",)
+    assert select_vms(world, names=["ml-1", "ml-3"], host="host-2") == ("vm-3",)
+    assert select_vms(world, patterns=["ml-1", "ml-2"], folders=["ml"]) == ("vm-2",)
+    assert select_vms(world, names=["ml-1"], patterns=["ml-2"]) == ()
+
+
+def test_vms_with_one_name_are_selected_in_the_order_of_their_moids() -> None:
+    world = estate([host(1)], [vm(2, name="b"), vm(1, name="b"), vm(3, name="a")])
+    assert select_vms(world) == ("vm-3", "vm-1", "vm-2")
+
+
+@pytest.mark.parametrize(
+    ("folder", "moids"),
+    [
+        ("/DC0/vm/ml", ("vm-1",)),
+        ("/ml/vm/old", ("vm-2",)),
+        ("ml/vm/old", ("vm-3",)),
+        ("vm", ("vm-4",)),
+    ],
+)
+def test_a_folder_is_a_whole_path_only_if_it_begins_as_one(folder: str, moids: tuple[str, ...]) -> None:
+    """``/ml/vm/old`` is in the data centre ml; without the first slash it is a folder of every data centre."""
+    vms = [
+        vm(1, folder="ml", datacenter="DC0"),
+        vm(2, folder="old", datacenter="ml"),
+        vm(3, folder="ml/vm/old", datacenter="DC1"),
+        vm(4, folder="vm", datacenter="DC2"),
+    ]
+    assert select_vms(estate([host(1)], vms), folders=[folder]) == moids
+
+
+def test_a_fault_domain_has_its_hosts_in_the_order_of_their_names() -> None:
+    world = estate([host(3, "az"), host(1, "az"), host(2, None), host(4, "b")], [])
+    assert [each.moid for each in find_fault_domain(world, "az")] == ["host-1", "host-3"]
+    with pytest.raises(NotFound, match="Set fault_domain to the name of a fault domain"):
+        find_fault_domain(world, "somewhere")
+    with pytest.raises(NotFound, match=r"No host is in a fault domain named esx-2\. Set fault_domain"):
+        find_fault_domain(world, "esx-2")  # a host without a domain
+    with pytest.raises(InvalidInput, match="fault_domain is empty"):
+        find_fault_domain(world, "")
+
+
+def test_a_name_that_two_hosts_are_known_by_gets_no_hint_of_one_of_them() -> None:
+    shared = frozenset({"10.0.0.9"})
+    with pytest.raises(NotFound) as caught:
+        find_host(estate([host(1, aliases=shared), host(2, aliases=shared)], []), "10.0.0.9")
+    assert "shows" not in caught.value.hint
+
+
+def test_a_witness_watches_a_cluster_a_host_or_vms() -> None:
+    none: dict[str, Any] = {"cluster": None, "host": None, "vms": ()}
+    web = find_witnessed(CLUSTERS, **{**none, "cluster": "web"})
+    assert web == Witnessed("web", ("host-5", "host-4"))
+    one = find_witnessed(CLUSTERS, **{**none, "host": "esx-2"})
+    assert one == Witnessed("esx-2", ("host-2",))
+    assert one.vms(CLUSTERS) == ("vm-2",), "a VM that is powered off trains nothing"
+    named = find_witnessed(CLUSTERS, **{**none, "vms": ("ml-3", "vm-1")})
+    assert (named.name, named.named) == ("ml-3, ml-1", ("vm-3", "vm-1"))
+    assert named.vms(CLUSTERS) == ("vm-1", "vm-3")
+
+
+@pytest.mark.parametrize("typed", ["a%2fb", "a/b"])
+def test_a_datastore_is_found_as_vcenter_or_people_write_it(typed: str) -> None:
+    assert find_datastores(world_of_stores([replace(store("q", "1"), name="a/b"), store("r", "1")]), typed) == {"q"}

@@ -10,7 +10,6 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, InvalidInput, NotFound
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import (
     plan_diff,
     plan_from_dict,
@@ -31,7 +30,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import 
     StorageRequest,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_datastores
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Datastore,
     Estate,
@@ -298,18 +296,3 @@ def test_a_datastore_that_was_added_again_is_found_by_its_name() -> None:
     found = recorded_home(estate_now, replace(here.vms["vm-1"], attributes={"liveml_home": encode_home(home)}), {})
     assert found is not None
     assert found.datastores == {0: "new", 2000: "new"}
-
-
-def test_datastores_are_found_by_name_moid_and_cluster() -> None:
-    stores = [store("a", "1", cluster="gold"), store("b", "1", cluster="gold"), store("c", "1", cluster="name-a")]
-    here = world(stores)
-    assert find_datastores(here, "name-b") == {"b"}
-    assert find_datastores(here, "c") == {"c"}
-    assert find_datastores(here, "gold") == {"a", "b"}
-    with pytest.raises(Ambiguous, match="A datastore and a datastore cluster are named name-a"):
-        find_datastores(here, "name-a")
-    with pytest.raises(NotFound) as missing:
-        find_datastores(here, "golt")
-    assert "gold" in missing.value.hint
-    with pytest.raises(InvalidInput):
-        find_datastores(here, "")
