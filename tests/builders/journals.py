@@ -12,10 +12,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.advice import GOOD
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import KINDS, Entry
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import after_its_move
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
+    KINDS,
+    Entry,
+    VerdictReached,
+    experiment_from_json,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
+
+from tests.builders.trainings import BUDGET, SETTLED, Training, judged, settled_at, training
 
 INTACT = {
     "head": "a" * 64,
@@ -30,17 +39,7 @@ SLOTS = 8
 BEGIN = datetime(2026, 1, 31, 9, 0, 0, tzinfo=UTC)
 ORIGIN = 1000.0  # the controller's monotonic clock at BEGIN
 BASELINE = 3.0
-STALL = 0.4
 OWNERS = ("forecasting", "fraud", "vision")
-_CLAIMS = {
-    "uninterrupted": ("proven", "proven", "proven", ""),
-    "completed": ("proven", "proven", "proven", ""),
-    "stalled": ("proven", "proven", "refuted", ""),
-    "lost": ("unknown", "unknown", "unknown", "port 54321 refuses connections"),
-    "restarted": ("refuted", "refuted", "unknown", "a different server process now answers in this VM"),
-    "failed": ("unknown", "unknown", "unknown", "port 54321 refuses connections"),
-    "unknown": ("unknown", "unknown", "unknown", "the server could not be observed at the end"),
-}
 Samples = dict[tuple[str, str], list[Sample]]
 
 
@@ -164,7 +163,7 @@ def made_run(
     book, samples = Book(), {}
     host = {"moid": "host-5", "name": "esx-05"}
     book.add(0, "run_started", run_id="r1", plan_id="0" * 64, purpose="evacuate", key="u.host-5", host=host,
-             vcenter=VCENTER, priority="highPriority", slots=SLOTS, stall_budget=5.0, collection="0.1.0")  # fmt: skip
+             vcenter=VCENTER, priority="highPriority", slots=SLOTS, stall_budget=BUDGET, collection="0.1.0")  # fmt: skip
     vms = [vm(n, prefix) for n in range(moves)]
     ends = [_ends(host, n) for n in range(moves)]
     predicted = [20.0 + 13 * n % 40 for n in range(moves)]
@@ -173,10 +172,11 @@ def made_run(
                  predicted_seconds=predicted[n])  # fmt: skip
     reason = {"check": "host_cdrom", "object": "CD/DVD drive 1", "hint": "Disconnect the host's drive"}
     book.add(0, "refused", vm=vm(98, prefix), blocking=True, reasons=[reason])
-    _find_experiments(book, vms, verdicts)
     times = {one["moid"]: "2026-01-01T00:00:00.000Z" for one in vms}
     book.add(0, "power_on", when="before", times=times)
     spans = _flights([1.15 * p for p in predicted])
+    trainings = [training(verdict, n, spans[n][1]) for n, verdict in enumerate(verdicts)]
+    _find_experiments(book, vms, trainings)
     for n, (start, end) in enumerate(spans):
         one, outcome = vms[n], result if n == moves - 1 else "moved"
         book.add(start, "move_submitting", number=n + 1, vm=one, **ends[n], attempt=1)
@@ -188,12 +188,27 @@ def made_run(
         error = None if outcome == "moved" else {"fault": "Timedout", "message": "the copy did not converge"}
         book.add(end, "move_finished", number=n + 1, vm=one, **ends[n], result=outcome, error=error,
                  host=None if outcome == "gone" else ends[n]["target" if outcome == "moved" else "source"]["name"])  # fmt: skip
-    over = max(end for _start, end in spans) + 3
-    for n, verdict in enumerate(verdicts):
-        samples[vms[n]["moid"], f"job-{n}"] = _sampled(n, spans[n][1], over, verdict)
-        _judge(book, vms[n], n, spans[n][1], verdict, over)
+    judged_at = [settled_at(verdict, spans[n][1]) for n, verdict in enumerate(verdicts)]
+    over = max([*(end + SETTLED for _start, end in spans), *judged_at]) + 1
+    for n, made in enumerate(trainings):
+        found = experiment_from_json(_found(vms[n], n, made))
+        samples[found.vm, found.id] = seen = made.watched(over, ORIGIN)
+        settled, later = (
+            judged(found, seen, *(ORIGIN + at for at in (*spans[n], now))) for now in (judged_at[n], over)
+        )
+        for at, judgement in ((judged_at[n], settled), (over, after_its_move(settled, later))):
+            book.add(at, "verdict", **VerdictReached.of(judgement).to_json())
     book.add(over, "power_on", when="after", times=times)
-    book.add(over, "run_finished", result="success", moved=moves, failed=0, left_behind=0)
+    left = int(result != "moved")
+    failed = left or any(verdict not in GOOD for verdict in verdicts)
+    book.add(
+        over,
+        "run_finished",
+        result="failed" if failed else "success",
+        moved=moves - left,
+        failed=left,
+        left_behind=left,
+    )
     return book.events(), samples
 
 
@@ -215,16 +230,23 @@ def _ends(source: dict[str, str], number: int) -> dict[str, Any]:
     }
 
 
-def _find_experiments(book: Book, vms: list[dict[str, str]], verdicts: Sequence[str]) -> None:
+def _find_experiments(book: Book, vms: list[dict[str, str]], trainings: Sequence[Training]) -> None:
     for n, one in enumerate(vms):
-        if n < len(verdicts):
-            book.add(0, "experiment_found", vm=one, provider="h2o3", id=f"job-{n}", process="1", url="http://x",
-                     description=f"GBM gbm_{n}", progress=0.1, clock_progress=False, owner=OWNERS[n % len(OWNERS)],
-                     cluster="", recoverable="yes", recovery="checkpoints in /exports",
-                     capabilities={"identity": "process", "signal": "answers", "freshness": 0.0,
-                                   "note": "answers of the server in the VM, at most 32 per second"})  # fmt: skip
+        if n < len(trainings):
+            book.add(0, "experiment_found", **_found(one, n, trainings[n]))
         else:
             book.add(0, "no_experiment", vm=one, detail=f"http://192.0.2.{n}:54321: no server listens")
+
+
+def _found(one: dict[str, str], number: int, made: Training) -> dict[str, Any]:
+    """An experiment as a journal holds it."""
+    return {
+        "vm": one, "provider": "h2o3", "id": f"job-{number}", "process": "1", "url": f"http://192.0.2.{number}:54321",
+        "description": f"GBM gbm_{number}", "progress": made.progress(0.0), "clock_progress": False,
+        "owner": OWNERS[number % len(OWNERS)], "cluster": "", "recoverable": "yes", "recovery": "checkpoints in /exports",
+        "capabilities": {"identity": "process", "signal": "answers", "freshness": 0.0,
+                         "note": "answers of the server in the VM, at most 32 per second"},
+    }  # fmt: skip
 
 
 def _flights(durations: list[float]) -> list[tuple[float, float]]:
@@ -235,29 +257,6 @@ def _flights(durations: list[float]) -> list[tuple[float, float]]:
         heapq.heappush(free, start + duration)
         spans.append((start, start + duration))
     return spans
-
-
-def _sampled(number: int, end: float, over: float, verdict: str) -> list[Sample]:
-    """Samples at 5 Hz with a gap just before the switch-over. A job that does not continue makes no progress after it."""
-    points, at = [], 0.0
-    while at < over:
-        if end - 0.2 - STALL <= at < end - 0.2:
-            at = end - 0.2
-        worked = at if verdict in ("uninterrupted", "completed", "stalled") or at < end - 1 else end - 1
-        progress = min(1.0, 0.1 + worked / (200 + 30 * number))
-        points.append(Sample(ORIGIN + at, ORIGIN + at + 0.002, "answered", "1", "RUNNING", round(progress, 4)))
-        at += 0.2
-    return points
-
-
-def _judge(book: Book, one: dict[str, str], number: int, end: float, verdict: str, over: float) -> None:
-    identity, progress, stall, detail = _CLAIMS[verdict]
-    seconds = 7.5 if verdict == "stalled" else STALL + number / 100
-    measured = {"seconds": seconds, "low": seconds - 0.03, "high": seconds + 0.03, "at_mono": ORIGIN + end - 0.6}
-    book.add(min(end + 2, over), "verdict", vm=one, provider="h2o3", id=f"job-{number}", verdict=verdict,
-             identity=identity, progress_claim=progress, stall_claim=stall,
-             longest_stall=None if verdict in ("failed", "lost", "restarted", "unknown") else measured, resolution=0.21,
-             progress_before=0.12, progress_after=0.4, samples=1000, unwatched_seconds=0.0, detail=detail)  # fmt: skip
 
 
 VM = {"moid": "vm-4", "name": "ML-cpu-vm-04"}

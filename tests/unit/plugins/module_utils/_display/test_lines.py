@@ -31,8 +31,9 @@ def heard(board: RunDisplay, events: list[dict[str, Any]]) -> list[tuple[str, st
 def test_every_transition_has_exactly_one_line(moves: int, bars: bool) -> None:
     events, _samples = made_run(moves, ["uninterrupted"])
     told = heard(RunDisplay(bars=bars), events)
-    expected = [event for event in events if event["event"] in TRANSITIONS]
-    assert [line(*entries([event])) for event in expected] == [text for name, text in told if name in TRANSITIONS]
+    lines = [str(line(*entries([event]))) for event in events if event["event"] in TRANSITIONS]
+    without_times = dict.fromkeys(text[len("09:00:00") :] for text in lines)  # a verdict may be repeated at the end
+    assert [text[len("09:00:00") :] for name, text in told if name in TRANSITIONS] == list(without_times)
     assert all("\n" not in text for _name, text in told)
 
 

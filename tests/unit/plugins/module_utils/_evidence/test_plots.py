@@ -88,13 +88,13 @@ def test_the_curve_shows_progress_move_and_stall() -> None:
     svg = plots.curve(evidence, experiment, plots.WIDE)
     (line,), (move,), (stall,) = (groups(svg, name) for name in ("curve", "move", "stall"))
     assert len(groups(svg, "stall-mark")) == 1
-    assert "stall 0.40 s" in texts(svg)
+    assert "stall 0.50 s" in texts(svg)
     first, last = ends(line)
     scale = (last - first) / (experiment["curve"][-1][0] - experiment["curve"][0][0])
     ((start, end),) = experiment["moving"]
     assert ends(move) == pytest.approx((first + scale * start, first + scale * end), abs=0.3)
     at = first + scale * experiment["stall_at"]
-    assert ends(stall) == pytest.approx((at, at + scale * 0.4), abs=0.3)
+    assert ends(stall) == pytest.approx((at, at + scale * 0.5), abs=0.3)
 
 
 @pytest.mark.parametrize("change", [{"longest_stall": None}, {"stall_at": None}])

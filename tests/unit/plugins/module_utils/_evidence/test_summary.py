@@ -68,7 +68,7 @@ def test_the_worst_stands_first_and_among_equals_the_longest_stall() -> None:
         ("uninterrupted", "ML-cpu-vm-00"),
     ]
     assert (
-        "longest stall about 7.50 s (between 7.47 and 7.53 s), watched for 74 s: GBM gbm_3 in ML-cpu-vm-03"
+        "longest stall about 7.55 s (between 7.35 and 7.65 s), watched for 74 s: GBM gbm_3 in ML-cpu-vm-03"
         in evidence["overall"]["statement"]
     )
 
@@ -123,9 +123,8 @@ def test_gaps_name_each_limit_once_with_its_vms() -> None:
             "vms": ["ML-cpu-vm-02", "ML-cpu-vm-03"],
         },
         {
-            "what": "Whether process and job are the same, whether progress was kept, "
-            "whether the longest stall is within the budget",
-            "why": "the server could not be observed at the end",
+            "what": "Whether process and job are the same, whether progress was kept",
+            "why": "the server could not be observed at the end; the last question was not answered",
             "vms": ["ML-cpu-vm-00"],
         },
     ]
