@@ -22,12 +22,12 @@ extends_documentation_fragment:
 options:
   host:
     description:
-      - Name or MoID of a host. Only VMs whose home it is are returned or cleared.
+      - Name or MoID of a host. Only VMs whose home it is, or may be, are returned or cleared.
     type: str
   state:
     description:
       - V(present) reads the homes.
-      - V(absent) clears the homes of VMs with one of O(outcomes). VMs that are currently being moved are skipped. If the user may
+      - V(absent) clears the homes of VMs with one of O(outcomes). VMs that are being moved, or may be, are skipped. If the user may
         not clear a VM's custom attribute, its home is kept, with a warning.
       - Journals are never changed. O(state_dir) has a separate file of the homes that were cleared.
     type: str
@@ -38,7 +38,7 @@ options:
       - Outcomes whose homes O(state=absent) clears. See RV(placements[].outcome).
     type: list
     elements: str
-    choices: [home, away, moved_by_person, home_unhealthy, gone, other_vcenter]
+    choices: [home, away, moved_by_person, home_unhealthy, gone, other_vcenter, unreadable]
     default: [home]
   state_dir:
     description:
@@ -99,7 +99,7 @@ placements:
       type: str
       sample: vm-42
     home:
-      description: Name of the host that is the VM's home.
+      description: Name of the host that is the VM's home, or empty if it is not known.
       type: str
       sample: esx-05.example.com
     target:
@@ -118,6 +118,8 @@ placements:
         - V(gone) means that the VM no longer exists.
         - V(other_vcenter) means that the VM was moved to another vCenter, or that its home is in one, which the logins do not show. Set
           O(destination_vcenter).
+        - V(unreadable) means that vCenter does not show on which host the VM is, or does not show its custom attributes, so that its home
+          is not known and may be any host. A restore fails and names the VM. Grant the user System.Read on it.
       type: str
       sample: away
     vcenter:
@@ -147,12 +149,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection imp
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import clear_homes, journal_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import refuse_unreadable, runs_of, state_to_read
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import ATTRIBUTES, Estate
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.pair import AnyVcenter
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.qualified import part_of
 
-OUTCOMES = ["home", "away", "moved_by_person", "home_unhealthy", "gone", "other_vcenter"]
+OUTCOMES = ["home", "away", "moved_by_person", "home_unhealthy", "gone", "other_vcenter", "unreadable"]
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
     **DESTINATION_VCENTER_SPEC,
@@ -175,8 +177,8 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     found = placements(estate, homes, host.moid if host is not None else None, vcenter.mover)
     if params["state"] == "present":
         return {"changed": False, "placements": [result_for(p) for p in found]}
-    selected = [p for p in found if p.outcome in params["outcomes"] and may_clear(estate.vms.get(p.vm))]
-    cleared = [p for p in selected if module.check_mode or clear_attribute(estate.vms.get(p.vm), vcenter)]
+    selected = [p for p in found if p.outcome in params["outcomes"] and may_clear(estate, p.vm)]
+    cleared = [p for p in selected if module.check_mode or clear_attribute(estate, p.vm, vcenter)]
     journalled = [homes[p.home.vm] for p in cleared if p.home.vm in homes]
     if journalled and not module.check_mode:
         clear_homes(state, uuid, journalled)
@@ -193,14 +195,17 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     }
 
 
-def may_clear(vm: VmState | None) -> bool:
-    """Whether the VM's home may be cleared. A VM that is being moved may need it again on the host where it arrives."""
-    return vm is None or vm.moving_task is None
+def may_clear(estate: Estate, vm: str) -> bool:
+    """Whether the home of a VM (MoID) may be cleared. A VM that may be moving needs it again on the host where it arrives."""
+    known = estate.vms.get(vm)
+    return known is None or (known.moving_task is None and not estate.hides(vm, "recentTask"))
 
 
-def clear_attribute(vm: VmState | None, vcenter: AnyVcenter) -> bool:
-    """Clear the VM's home attribute if it has one. Returns whether the VM is now without a home attribute."""
-    return vm is None or not vm.attributes.get(ATTRIBUTE) or vcenter.clear_home(vm.moid)
+def clear_attribute(estate: Estate, vm: str, vcenter: AnyVcenter) -> bool:
+    """Clear the home attribute of a VM (MoID) if it has or may have one. Returns whether it is now without one."""
+    known = estate.vms.get(vm)
+    may_have = known is not None and (bool(known.attributes.get(ATTRIBUTE)) or estate.hides(vm, *ATTRIBUTES))
+    return not may_have or vcenter.clear_home(vm)
 
 
 def result_for(placement: Placement) -> dict[str, str]:

@@ -55,6 +55,6 @@ def test_the_page_of_blockers_lists_just_the_checks_that_the_code_makes() -> Non
     folder = ROOT / "plugins" / "module_utils" / "_plan"
     code = "".join((folder / name).read_text() for name in ("blockers.py", "crossing.py", "graphics.py", "planner.py"))
     checks = set(re.findall(r'(?:\breason\(|\byield )"(\w+)"', code))
-    for name in ("sites.py", "storage.py"):
+    for name in ("homes.py", "sites.py", "storage.py"):
         checks |= set(re.findall(r'(?:\byield |\()"(\w+)", ', (folder / name).read_text()))
     assert checks == set(BLOCKERS)

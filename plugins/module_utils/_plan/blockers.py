@@ -13,7 +13,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from .._vsphere.estate import Connection, Datastore, Estate, Power, VmState
+from .._vsphere.estate import PLACE, Connection, Datastore, Estate, Power, VmState, has_unknown_place
 from .model import Reason
 
 POWER_WORDS = {Power.OFF: "powered off", Power.SUSPENDED: "suspended"}
@@ -389,6 +389,8 @@ def unreadable(estate: Estate, moid: str, name: str) -> str:
 
 def _unreadable_reasons(estate: Estate, vm: VmState) -> Iterator[Reason]:
     source = estate.hosts.get(vm.host)
+    if has_unknown_place(estate, vm) and not estate.hides(vm.moid, PLACE):  # it runs, and vCenter leaves the host out
+        yield reason("unreadable", f"{vm.name}: {PLACE}")
     objects = [(vm.moid, vm.name)]
     if source is not None:
         objects.append((source.cluster, source.cluster_name))

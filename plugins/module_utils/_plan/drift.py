@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from .._vsphere.estate import Connection, Estate, HostState, Maintenance, VmState
+from .._vsphere.estate import Connection, Estate, HostState, Maintenance, VmState, has_unknown_place
 from .blockers import vm_reasons
 from .codec import target_text
 from .drs import drs_departures, drs_drift
@@ -45,8 +45,7 @@ def _drift(move: Move, estate: Estate, stall_budget: float | None) -> str:
     if move.has_arrived(vm.host, vm.places) or (move.task is not None and vm.moving_task == move.task):
         return ""
     if vm.host != move.source:
-        place = estate.hosts[vm.host].name if vm.host in estate.hosts else vm.host
-        return f"the VM is on {place}, not on {move.source_name}"
+        return f"the VM is on {_place(vm, estate)}, not on {move.source_name}"
     if target is None:
         return f"the target {move.target_name} no longer exists"
     usable = target.connection is Connection.CONNECTED and target.maintenance is Maintenance.NORMAL
@@ -155,8 +154,14 @@ def _not_done(move: Move, now: Plan, estate: Estate) -> str:
         return f"it cannot move to {move.target_name} any more ({_checks(refusal)})"
     if vm.host == move.source:
         return f"its move to {move.target_name} is no longer in the plan"
-    place = estate.hosts[vm.host].name if vm.host in estate.hosts else vm.host
-    return f"it is on {place}, not on {move.source_name}"
+    return f"it is on {_place(vm, estate)}, not on {move.source_name}"
+
+
+def _place(vm: VmState, estate: Estate) -> str:
+    """The name of the host where the VM is, for the sentence that it is not where it should be."""
+    if not vm.host:
+        return "a host that vCenter does not show" if has_unknown_place(estate, vm) else "no host"
+    return estate.hosts[vm.host].name if vm.host in estate.hosts else vm.host
 
 
 def _checks(refusal: Refusal) -> str:

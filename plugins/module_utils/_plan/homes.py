@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from .._vsphere.estate import (
+    ATTRIBUTES,
+    PLACE,
     Connection,
     Estate,
     HostState,
@@ -165,7 +167,10 @@ def _file(part: PartMove, earlier: HomeFile | None) -> HomeFile:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A VM with a recorded home. ``outcome``: home, away, moved_by_person, home_unhealthy, gone or other_vcenter.
+    """A VM with a recorded home. ``outcome``: home, away, moved_by_person, home_unhealthy, gone, other_vcenter or unreadable.
+
+    ``unreadable``: vCenter does not show what decides, the property of the vSphere API in ``hidden``. Without the custom attributes of
+    a VM its home is not known: then each name and MoID in ``home`` may be empty.
 
     ``vm`` is the VM's MoID now; ``home.vm`` is the one under which the home was recorded. ``unhealthy`` says what is wrong with
     the home. ``superseded`` is the name of another home that an older run recorded, usually on another controller. ``vcenter`` is the
@@ -180,6 +185,15 @@ class Placement:
     unhealthy: str = ""
     superseded: str = ""
     vcenter: str = ""
+    hidden: str = ""
+
+    @property
+    def blocker(self) -> tuple[str, str] | None:
+        """Why the VM cannot come home whatever the planner finds: the check (see ``BLOCKERS``) and its object."""
+        return {
+            "other_vcenter": ("other_vcenter", self.vcenter),
+            "unreadable": ("unreadable", f"{self.vm_name}: {self.hidden}"),
+        }.get(self.outcome)
 
     @property
     def sentence(self) -> str:
@@ -198,7 +212,13 @@ class Placement:
             "home_unhealthy": f"{where}: its home {self.home.host_name} is {self.unhealthy}.",
             "gone": f"{self.vm_name} no longer exists.",
             "other_vcenter": self._abroad(where),
+            "unreadable": self._unreadable(),
         }[self.outcome]
+
+    def _unreadable(self) -> str:
+        if self.hidden == PLACE:
+            return f"vCenter does not show on which host {self.vm_name} is. Its home is {self.home.host_name}."
+        return f"vCenter does not show the custom attributes of {self.vm_name} ({self.hidden}), so that its home is not known."
 
     def _abroad(self, where: str) -> str:
         if self.host_name:
@@ -226,7 +246,7 @@ def nobody(_vm: str, _host: str) -> str:
 def placements(
     estate: Estate, journal: Mapping[str, Home], host: str | None = None, mover: Callable[[str, str], str] = nobody
 ) -> tuple[Placement, ...]:
-    """Every VM with a recorded home, sorted by name; with ``host`` (a MoID) only VMs whose home it is.
+    """Every VM with a recorded home, sorted by name; with ``host`` (a MoID) only VMs whose home it is, or may be.
 
     ``mover``: who moved a VM to a host last, ``DRS`` or a user. Only what a person moved away stays there.
     """
@@ -243,18 +263,31 @@ def placements(
         if moid not in estate.vms and moid not in taken
     }
     found = []
+    hidden = {moid: paths for moid in estate.vms if (paths := _hidden_attributes(estate, moid))}
+    homes |= {moid: _no_home(moid) for moid in hidden.keys() - homes.keys()}
     for moid, home in homes.items():
-        if host is not None and home.host != host:
+        if host not in (None, home.host) and moid not in hidden:
             continue
         vm = estate.vms.get(moid)
         place = estate.hosts.get(vm.host) if vm is not None else None
         name = vm.name if vm is not None else home.vm_name or moid
-        outcome = _outcome(estate, vm, home, mover)
+        unread = hidden.get(moid) or (PLACE if vm is not None and not vm.host else "")
+        outcome = "unreadable" if unread else _outcome(estate, vm, home, mover)
         wrong = _wrong_with(estate.hosts.get(home.host))
         there = _vcenter_of(home, place, outcome)
         older = superseded.get(moid, "")
-        found.append(Placement(moid, name, home, place.name if place else "", outcome, wrong, older, there))
+        found.append(Placement(moid, name, home, place.name if place else "", outcome, wrong, older, there, unread))
     return tuple(sorted(found, key=lambda placement: (placement.vm_name, placement.vm)))
+
+
+def _hidden_attributes(estate: Estate, vm: str) -> str:
+    """The properties with the custom attributes of a VM that vCenter does not show, "" if it shows all."""
+    return ", ".join(path for path in ATTRIBUTES if estate.hides(vm, path))
+
+
+def _no_home(vm: str) -> Home:
+    """Stands for the home of a VM of which it is not known."""
+    return Home(vm, host="", host_name="", target="", target_name="", run_id="", recorded_at="")
 
 
 def _vcenter_of(home: Home, place: HostState | None, outcome: str) -> str:

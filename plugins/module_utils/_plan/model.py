@@ -231,11 +231,12 @@ class Wan:
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """A VM that a run moved to another vCenter, which is not in the estate: its id and name, and the address of that vCenter."""
+    """A VM (id and name) that may have to come home and cannot, whatever the planner finds: the check that says why, and its object."""
 
     vm: str
     vm_name: str
-    vcenter: str
+    check: str
+    object: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from .._vsphere.estate import (
     HostState,
     Maintenance,
     VmState,
+    has_unknown_place,
 )
 from .._vsphere.qualified import crosses
 from .availability import violations
@@ -61,7 +62,7 @@ def make_plan(estate: Estate, request: PlanRequest) -> Plan:
         planner.place(vm)
     moves = sorted(planner.moves, key=lambda move: (-move.predicted_seconds, move.vm_name, move.vm))
     numbered = tuple(replace(move, number=number) for number, move in enumerate(moves, 1))
-    away = (Refusal(a.vm, a.vm_name, (reason("other_vcenter", a.vcenter),), blocking=False) for a in request.away)
+    away = (Refusal(a.vm, a.vm_name, (reason(a.check, a.object),), blocking=False) for a in request.away)
     refusals = tuple(sorted((*planner.refusals, *away), key=lambda refusal: (refusal.vm_name, refusal.vm)))
     settled = tuple(sorted(planner.settled))
     unsafe = violations(estate, request.evacuated)
@@ -173,7 +174,7 @@ class _Planner:
             *(reason("not_permitted", privilege) for privilege in self._request.not_permitted.get(vm.moid, ())),
         ]
         fitting, causes = self._targets(vm, hosts)
-        if not fitting:
+        if not fitting and not has_unknown_place(self._estate, vm):  # then it is not known which hosts could take it
             reasons += causes
         if reasons:
             blocking = all(BLOCKERS[r.check].prevents_maintenance for r in reasons)

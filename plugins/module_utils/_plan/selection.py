@@ -17,7 +17,19 @@ from unicodedata import normalize
 from .._core.errors import Ambiguous, InvalidInput, NotFound
 from .._core.similar import MAX_NAMES, similar_names, spellings
 from .._core.untrusted import shortened
-from .._vsphere.estate import Estate, HostState, Power, VmState, known_as, unescaped
+from .._vsphere.estate import (
+    ATTRIBUTES,
+    Estate,
+    HostState,
+    Power,
+    VmState,
+    has_unknown_place,
+    known_as,
+    unescaped,
+)
+from .._vsphere.qualified import crosses, vcenter_of
+
+_PARENTS = ("parent", "parentVApp")  # properties of a VM: where it is in the inventory
 
 
 def find_host(estate: Estate, name: str, *, option: str = "host") -> HostState:
@@ -241,7 +253,8 @@ def select_vms(
 ) -> tuple[str, ...]:
     """MoIDs of the VMs that fit every given criterion, sorted by name.
 
-    ``host`` is a host's MoID. A VM must fit one of ``names``, one of ``patterns`` (shell globs), one of ``folders`` and all
+    ``host`` is a host's MoID. A VM of which vCenter does not show whether it fits counts as one that does, so that it is refused by
+    name and does not vanish. A VM must fit one of ``names``, one of ``patterns`` (shell globs), one of ``folders`` and all
     ``attributes``. A folder is a path below the datacenter's VM folder (``ml/vision``), or a whole path (``/DC/vm/ml``).
     Raises NotFound or Ambiguous that lists every name that does not fit exactly one VM; NotFound for a pattern, folder or
     attribute that fits no VM at all, because an empty selection would look like success.
@@ -254,14 +267,28 @@ def select_vms(
 
     def fits(vm: VmState) -> bool:
         return (
-            (host is None or vm.host == host)
+            (host is None or may_be_on(estate, vm, host))
             and (not named or vm.moid in named)
-            and (not globs or any(_fits_glob(vm, glob) for glob in globs))
-            and (not paths or any(_is_below(vm, path) for path in paths))
-            and all(vm.attributes.get(key) == value for key, value in wanted.items())
+            and (not globs or estate.hides(vm.moid, "name") or any(_fits_glob(vm, glob) for glob in globs))
+            and (not paths or estate.hides(vm.moid, *_PARENTS) or any(_is_below(vm, path) for path in paths))
+            and (estate.hides(vm.moid, *ATTRIBUTES) or all(vm.attributes.get(k) == v for k, v in wanted.items()))
         )
 
     return tuple(vm.moid for vm in sorted(estate.vms.values(), key=lambda vm: (vm.name, vm.moid)) if fits(vm))
+
+
+def may_be_on(estate: Estate, vm: VmState, host: str) -> bool:
+    """Whether a VM is on a host (MoID), or nothing shows that it is elsewhere.
+
+    If vCenter does not show its host, its resource pool can show another cluster, and each of its ids another vCenter.
+    """
+    if not has_unknown_place(estate, vm):
+        return vm.host == host
+    pool, there = estate.pools.get(vm.pool), estate.hosts.get(host)
+    if pool is not None and there is not None:
+        return pool.cluster == there.cluster
+    known = (vm.moid, vm.pool, vm.folder_moid, *vm.datastores)
+    return not any(crosses(each, host) for each in known if vcenter_of(each))
 
 
 def _fits_glob(vm: VmState, glob: str) -> bool:

@@ -75,14 +75,15 @@ def request_of(
     if params["use_homes"]:
         for host in hosts:
             refuse_unreadable(state, run_key(uuid, host.moid), host.name)
-        if not found:
+        if all(placement.outcome == "unreadable" for _host, placement in found):
             _refuse_unknown_homes(estate, hosts, placements(estate, homes, None, mover))
         destinations = {
             placement.vm: host for host, placement in found if placement.outcome in ("away", "home_unhealthy", "home")
         }
         vms = tuple(destinations)
         places = {p.vm: p.home.place for _host, p in found if p.vm in destinations and p.home.place is not None}
-        away = tuple(Away(p.vm, p.vm_name, p.vcenter) for _host, p in found if p.outcome == "other_vcenter")
+        stays = {p.vm: Away(p.vm, p.vm_name, *p.blocker) for _host, p in found if p.blocker is not None}
+        away = tuple(stays.values())
     else:
         places, away = {}, ()
         vms = selection(params, estate, hosts)
@@ -313,7 +314,7 @@ def selection(params: Mapping[str, Any], estate: Estate, hosts: tuple[HostState,
             option="vms",
         )
     places: list[str | None] = [host.moid for host in hosts] or [None]
-    return tuple(
+    found = (
         vm
         for place in places
         for vm in select_vms(
@@ -325,6 +326,7 @@ def selection(params: Mapping[str, Any], estate: Estate, hosts: tuple[HostState,
             attributes=params["attributes"],
         )
     )
+    return tuple(dict.fromkeys(found))  # of a VM whose host is not known, each of the hosts may be the one
 
 
 def hosts_of(params: Mapping[str, Any], estate: Estate) -> tuple[HostState, ...]:

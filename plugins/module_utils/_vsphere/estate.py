@@ -491,10 +491,24 @@ class Estate:
         """DRS of the host's cluster."""
         return self.drs.get(host.cluster, Drs())
 
+    def hides(self, moid: str, *paths: str) -> bool:
+        """Whether vCenter did not give one of these properties of an object."""
+        return not self.unreadable.get(moid, frozenset()).isdisjoint(paths)
+
     @property
     def host_names(self) -> dict[str, str]:
         """Names of all hosts by MoID."""
         return {host.moid: host.name for host in self.hosts.values()}
+
+
+# Properties of a VM: the host where it is, and its custom attributes with their names.
+PLACE, ATTRIBUTES = "runtime.host", ("customValue", "availableField")
+
+
+def has_unknown_place(estate: Estate, vm: VmState) -> bool:
+    """Whether vCenter does not show on which host a VM is. Only a VM that does not run can be on none."""
+    idle = vm.power in (Power.OFF, Power.SUSPENDED)
+    return not vm.host and (not idle or estate.hides(vm.moid, PLACE))
 
 
 def assume_in_service(estate: Estate, *hosts: str) -> Estate:

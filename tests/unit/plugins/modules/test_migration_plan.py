@@ -22,6 +22,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import P
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import hosts_of, request_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import new_run, state_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation, Drs, Estate
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE, Home, encode_home
 from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC, body
 
 from tests.builders.estates import estate, host, vm
@@ -44,6 +45,32 @@ def test_a_destination_cluster_excludes_what_keeps_a_vm_in_its_cluster(other: di
     with pytest.raises(InvalidInput, match="destination_cluster cannot be combined with"):
         requested(world, tmp_path, host="esx-1", destination_cluster="c", **other)
     assert requested(world, tmp_path, host="esx-1", destination_cluster="c").cluster == "c"
+
+
+@pytest.mark.parametrize("property_", ["runtime.host", "customValue"])
+def test_a_restore_refuses_by_name_what_it_cannot_see(property_: str, tmp_path: Path) -> None:
+    """Without a refusal the run would say that no VM has to come home, and succeed."""
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
+    hides_place = property_ == "runtime.host"
+    lost = vm(1, on=2, attributes={ATTRIBUTE: encode_home(home)} if hides_place else {})
+    if hides_place:
+        lost = replace(lost, host="")
+    world = estate([host(1), host(2)], [lost, vm(2)], unreadable={"vm-1": frozenset({property_})})
+    for where in ({"host": "esx-1"}, {"fault_domain": "a"}):
+        plan = make_plan(world, requested(world, tmp_path, use_homes=True, **where))
+        assert plan.moves == ()
+        refused = [(refusal.vm, [(r.check, r.object) for r in refusal.reasons]) for refusal in plan.refusals]
+        assert refused == [("vm-1", [("unreadable", f"ml-1: {property_}")])]
+
+
+def test_each_evacuation_refuses_once_a_vm_whose_host_is_not_shown(tmp_path: Path) -> None:
+    world = estate([host(1), host(2), host(3, "b")], [replace(vm(1), host=""), vm(2)])
+    for where in ({"host": "esx-1"}, {"fault_domain": "a"}):
+        plan = make_plan(world, requested(world, tmp_path, **where))
+        assert [(r.vm, r.blocking, [x.object for x in r.reasons]) for r in plan.refusals][:1] == [
+            ("vm-1", True, ["ml-1: runtime.host"])
+        ]
+        assert len({refusal.vm for refusal in plan.refusals}) == len(plan.refusals)
 
 
 @pytest.mark.parametrize(

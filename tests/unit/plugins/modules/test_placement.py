@@ -158,3 +158,12 @@ def test_a_home_whose_attribute_cannot_be_cleared_is_kept_and_told(tmp_path: Pat
         "cleared. Check that the user has the privilege Global.SetCustomField on the VM."
     ]
     assert journal_homes(tmp_path, INFO.instance_uuid).keys() == {"vm-1"}
+
+
+def test_a_home_that_nobody_sees_is_cleared_only_with_its_attribute(tmp_path: Path) -> None:
+    world = estate([host(1), host(2)], [vm(1, on=2)], unreadable={"vm-1": frozenset({"customValue"})})
+    vcenter = Clearing(world)
+    assert body(Module(tmp_path, host="esx-1", outcomes=["unreadable"]), vcenter)["changed"]
+    assert vcenter.cleared == ["vm-1"], "the attribute may hold a home"
+    moving = Clearing(replace(world, unreadable={"vm-1": frozenset({"customValue", "recentTask"})}))
+    assert body(Module(tmp_path, host="esx-1", outcomes=["unreadable"]), moving)["changed"] is False

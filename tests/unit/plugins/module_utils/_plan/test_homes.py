@@ -16,6 +16,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Connection,
     HostState,
     Maintenance,
+    Power,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import (
     ATTRIBUTE,
@@ -262,3 +263,32 @@ def test_what_drs_moved_after_the_evacuation_is_still_to_come_home(mover: str, o
     asked.clear()
     placements(estate([host(1), host(2)], [vm(1, on=2)]), {"vm-1": home}, "host-1", who)
     assert asked == [], "the VM is where the evacuation put it"
+
+
+@pytest.mark.parametrize("power", [Power.ON, Power.OFF, Power.UNKNOWN])
+def test_a_vm_whose_host_vcenter_does_not_show_was_not_moved_by_a_person(power: Power) -> None:
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
+    lost = replace(vm(1, attributes={ATTRIBUTE: encode_home(home)}, power=power), host="")
+    world = estate([host(1), host(2)], [lost], unreadable={"vm-1": frozenset({"runtime.host"})})
+    (found,) = placements(world, {}, "host-1")
+    assert (found.outcome, found.blocker) == ("unreadable", ("unreadable", "ml-1: runtime.host"))
+    assert found.sentence == "vCenter does not show on which host ml-1 is. Its home is esx-1."
+    assert placements(world, {}, "host-2") == (), "its home is known"
+
+
+@pytest.mark.parametrize("path", ["customValue", "availableField"])
+@pytest.mark.parametrize("place", [1, 2])
+def test_attributes_that_vcenter_does_not_show_may_hold_a_home_on_each_host(path: str, place: int) -> None:
+    world = estate([host(1), host(2)], [vm(1, on=place), vm(2)], unreadable={"vm-1": frozenset({path})})
+    (found,) = placements(world, {}, "host-1")
+    assert (found.vm, found.outcome, found.blocker) == ("vm-1", "unreadable", ("unreadable", f"ml-1: {path}"))
+    assert found.sentence == (
+        f"vCenter does not show the custom attributes of ml-1 ({path}), so that its home is not known."
+    )
+
+
+def test_the_journal_does_not_decide_while_the_attribute_may_hold_a_newer_home() -> None:
+    """It would be said of the VM that a person moved it, because the onward evacuation is in the attribute alone."""
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
+    world = estate([host(n) for n in (1, 2, 3)], [vm(1, on=3)], unreadable={"vm-1": frozenset({"customValue"})})
+    assert [p.outcome for p in placements(world, {"vm-1": home}, "host-1")] == ["unreadable"]

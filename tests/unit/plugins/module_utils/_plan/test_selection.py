@@ -12,6 +12,8 @@ from unicodedata import normalize
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, InvalidInput, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import (
     Witnessed,
     check_fault_domains,
@@ -25,7 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection imp
     find_witnessed,
     select_vms,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, unescaped
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Pool, Power, unescaped
 
 from tests.builders.estates import estate, host, vm
 from tests.builders.storage import store
@@ -415,3 +417,62 @@ def test_a_witness_watches_a_cluster_a_host_or_vms() -> None:
 @pytest.mark.parametrize("typed", ["a%2fb", "a/b"])
 def test_a_datastore_is_found_as_vcenter_or_people_write_it(typed: str) -> None:
     assert find_datastores(world_of_stores([replace(store("q", "1"), name="a/b"), store("r", "1")]), typed) == {"q"}
+
+
+def hidden(path: str, **changes: Any) -> Estate:
+    """Two VMs, of the first of which vCenter does not show one property."""
+    lost = replace(vm(1), **changes)
+    return estate(
+        [host(1), host(2)], [lost, vm(2, on=2, name="top", folder="ml")], unreadable={"vm-1": frozenset({path})}
+    )
+
+
+@pytest.mark.parametrize(
+    ("world", "criteria"),
+    [
+        (hidden("runtime.host", host=""), {"host": "host-1"}),
+        (hidden("runtime.host", host="", power=Power.OFF), {"host": "host-1"}),
+        (hidden("guest.ipAddress", host=""), {"host": "host-1"}),  # it runs, so it is somewhere
+        (hidden("name", name="vm-1"), {"host": "host-1", "patterns": ["*"]}),
+        (hidden("parent"), {"host": "host-1", "folders": ["ml"]}),
+        (hidden("parentVApp"), {"host": "host-1", "folders": ["ml"]}),
+    ],
+)
+def test_a_vm_that_vcenter_does_not_show_to_fit_or_not_is_refused_by_name(
+    world: Estate, criteria: dict[str, Any]
+) -> None:
+    selected = select_vms(world, **criteria)
+    assert selected == ("vm-1",)
+    plan = make_plan(world, PlanRequest(selected))
+    checks = {reason.check for refusal in plan.refusals for reason in refusal.reasons}
+    off = world.vms["vm-1"].power is Power.OFF
+    assert checks == ({"unreadable", "not_powered_on"} if off else {"unreadable"})
+    assert plan.refusals[0].blocking is not off
+
+
+@pytest.mark.parametrize("path", ["customValue", "availableField"])
+def test_a_vm_whose_attributes_vcenter_does_not_show_may_have_the_wanted_one(path: str) -> None:
+    world = hidden(path)
+    world = replace(world, vms={**world.vms, "vm-2": vm(2, on=2, attributes={"Owner": "Alice"})})
+    assert set(select_vms(world, attributes={"Owner": "Alice"})) == {"vm-1", "vm-2"}
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        estate([host(1), host(2)], [replace(vm(1), host="", power=Power.OFF)]),  # powered off and registered on no host
+        replace(hidden("runtime.host", host="", pool="p"), pools={"p": Pool("p", "ML", "other")}),
+        hidden("runtime.host", host="", moid="vm-1@there"),
+        hidden("runtime.host", host="", pool="p@there"),
+    ],
+)
+def test_a_vm_without_a_host_that_is_elsewhere_for_sure_is_not_selected(world: Estate) -> None:
+    lost = next(each for each in world.vms.values() if not each.host)
+    if world.unreadable:
+        world = replace(world, unreadable={lost.moid: frozenset({"runtime.host"})})
+    assert select_vms(world, host="host-1") == ()
+
+
+def test_a_vm_in_the_cluster_whose_host_vcenter_does_not_show_is_selected() -> None:
+    world = replace(hidden("runtime.host", host="", pool="p"), pools={"p": Pool("p", "ML", "c")})
+    assert select_vms(world, host="host-1") == ("vm-1",)
