@@ -38,41 +38,44 @@ def encoded(value: Any) -> Any:
     return str(value) if isinstance(value, StrEnum) else value
 
 
-def decoded(kind: type[T], data: Any) -> T:
-    """A dataclass of ``kind`` from JSON data. Raises Malformed."""
-    read: Decoder = _decoder(kind)  # type: ignore[arg-type]
+def decoded(kind: type[T], data: Any, *, null_is_empty: bool = False) -> T:
+    """A dataclass of ``kind`` from JSON data; with ``null_is_empty`` a null where a text should be is an empty one. Raises Malformed."""
+    read: Decoder = _decoder(kind, null_is_empty)  # type: ignore[arg-type]
     value: T = read(data, kind.__name__)
     return value
 
 
 @cache
-def _decoder(kind: Any) -> Decoder:
+def _decoder(kind: Any, null_is_empty: bool) -> Decoder:
     """How values of a field's type are read."""
     origin = get_origin(kind)
     if kind is Any:
         return lambda data, _where: data
     if origin in (Union, types.UnionType):
-        return _optional(kind)
+        (inner,) = (part for part in get_args(kind) if part is not types.NoneType)
+        return _optional(_decoder(inner, null_is_empty))
     if origin is tuple:
-        return _many(get_args(kind)[0])
+        return _many(_decoder(get_args(kind)[0], null_is_empty))
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return _mapping(get_args(kind)[1])
+        return _mapping(_decoder(get_args(kind)[1], null_is_empty))
     if is_dataclass(kind):
-        return _record(kind)
+        return _record(kind, null_is_empty)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return _choice(kind)
+    if kind is str and null_is_empty:
+        return _nullable_text(_plain(str))
     return _plain(kind)
 
 
-def _optional(kind: Any) -> Decoder:
-    (inner,) = (part for part in get_args(kind) if part is not types.NoneType)
-    read = _decoder(inner)
+def _optional(read: Decoder) -> Decoder:
     return lambda data, where: None if data is None else read(data, where)
 
 
-def _many(kind: Any) -> Decoder:
-    read = _decoder(kind)
+def _nullable_text(read: Decoder) -> Decoder:
+    return lambda data, where: "" if data is None else read(data, where)
 
+
+def _many(read: Decoder) -> Decoder:
     def decode(data: Any, where: str) -> Any:
         if not isinstance(data, list | tuple):
             raise Malformed(f"{where} is not a list")
@@ -81,9 +84,7 @@ def _many(kind: Any) -> Decoder:
     return decode
 
 
-def _mapping(kind: Any) -> Decoder:
-    read = _decoder(kind)
-
+def _mapping(read: Decoder) -> Decoder:
     def decode(data: Any, where: str) -> Any:
         if not isinstance(data, Mapping):
             raise Malformed(f"{where} is not an object")
@@ -92,9 +93,9 @@ def _mapping(kind: Any) -> Decoder:
     return decode
 
 
-def _record(kind: Any) -> Decoder:
+def _record(kind: Any, null_is_empty: bool) -> Decoder:
     hints = get_type_hints(kind)
-    readers = [(each.name, _decoder(hints[each.name]), _has_default(each)) for each in fields(kind)]
+    readers = [(each.name, _decoder(hints[each.name], null_is_empty), _has_default(each)) for each in fields(kind)]
 
     def decode(data: Any, where: str) -> Any:
         if not isinstance(data, Mapping):

@@ -12,57 +12,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from .._core.codec import Malformed, decoded, encoded
 from .._core.errors import InvalidInput
 from .._core.wording import plural, stun_text
-from .._vsphere.estate import InventoryPlace, VcenterInfo
-from .model import DrsDecision, DrsHandling, Move, PartMove, Plan, Reason, Refusal, ServerChecks, Wan
+from .._vsphere.estate import InventoryPlace
+from .model import DrsHandling, Move, Plan, ServerChecks
 
 MAX_WARNINGS = 3  # of vCenter that the lines of a plan show; the plan has all
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
     """The plan as JSON-safe data, in the shape of the module's return value ``plan``."""
-    return {
-        "plan_id": plan.plan_id,
-        "vcenter": asdict(plan.vcenter),
-        "moves": [asdict(move) for move in plan.moves],
-        "refusals": [asdict(refusal) | {"reasons": [asdict(r) for r in refusal.reasons]} for refusal in plan.refusals],
-        "settled": list(plan.settled),
-        "checks": encoded(plan.checks),
-        "drs": [encoded(decision) for decision in plan.drs],
-        "second": None if plan.second is None else asdict(plan.second),
-        "wan": asdict(plan.wan),
-        "notes": list(plan.notes),
-    }
+    data: dict[str, Any] = encoded(plan)
+    return data
 
 
 def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
-    """The plan that ``plan_to_dict`` wrote; errors name ``option``.
+    """The plan that ``plan_to_dict`` wrote; errors name ``option``. AWX passes an empty text on as null.
 
     Raises InvalidInput if the data is malformed, or if ``plan_id`` does not match the content.
     """
     try:
-        plan = Plan(
-            plan_id=str(data["plan_id"]),
-            vcenter=VcenterInfo(**data["vcenter"]),
-            moves=tuple(_move(move) for move in data["moves"]),
-            refusals=tuple(
-                Refusal(**{**refusal, "reasons": tuple(Reason(**reason) for reason in refusal["reasons"])})
-                for refusal in data["refusals"]
-            ),
-            settled=tuple(data["settled"]),
-            checks=_checks_from(data.get("checks") or {}),
-            # AWX passes an empty text on as null.
-            drs=tuple(decoded(DrsDecision, {**each, "why": each.get("why") or ""}) for each in data.get("drs") or ()),
-            second=VcenterInfo(**data["second"]) if data.get("second") else None,
-            wan=decoded(Wan, data.get("wan") or {}),
-            notes=tuple(str(note) for note in data.get("notes") or ()),
-        )
-    except (KeyError, TypeError, Malformed) as error:
+        plan = decoded(Plan, {key: each for key, each in data.items() if each is not None}, null_is_empty=True)
+    except Malformed as error:
         raise InvalidInput(
             f"{option} is not a plan ({error})",
             hint=f"Set {option} to the plan that migration_plan returned",
@@ -75,26 +49,6 @@ def plan_from_dict(data: Mapping[str, Any], *, option: str = "plan") -> Plan:
             option=option,
         )
     return plan
-
-
-def _move(data: Any) -> Move:
-    if not isinstance(data, Mapping):
-        raise TypeError("a move is not a dictionary")
-    places = {key: decoded(InventoryPlace, data[key]) for key in ("place_before", "place_after") if data.get(key)}
-    texts = ("policy", "policy_name", "policy_before")
-    parts = tuple(
-        PartMove(**{**part, **{key: part.get(key) or "" for key in texts}}) for part in data.get("parts") or ()
-    )
-    return Move(**{**data, **places, "parts": parts, "vgpus": tuple(v or "" for v in data.get("vgpus") or ())})
-
-
-def _checks_from(data: Any) -> ServerChecks:
-    """AWX passes an empty text on as null."""
-    if not isinstance(data, Mapping):
-        raise TypeError("checks is not a dictionary")
-    return decoded(
-        ServerChecks, {**encoded(ServerChecks()), **{key: each for key, each in data.items() if each is not None}}
-    )
 
 
 def plan_id_of(plan: Plan) -> str:

@@ -298,12 +298,6 @@ def test_the_id_holds_how_drs_is_handled() -> None:
         plan_from_dict(edited)
 
 
-def test_a_plan_without_drs_can_still_be_read() -> None:
-    old = plan_to_dict(evacuation(world_of(MANUAL)))
-    del old["drs"]
-    assert plan_from_dict(old).drs == ()
-
-
 def departures(approved: Plan, now: Plan, world: Estate) -> list[str]:
     return [f"{d.vm_name}: {d.what}" for d in deviations_from_approved(approved, now, world)]
 
@@ -349,14 +343,6 @@ def test_a_plan_that_guards_its_vms_guards_them_whatever_drs_does(now: Drs, edit
 def test_the_id_is_that_of_the_content() -> None:
     plan = evacuation(world_of(FULL))
     assert plan_id_of(replace(plan, drs=(replace(plan.drs[0], why="", automation=Automation.PARTIAL),))) == plan.plan_id
-
-
-def test_a_plan_whose_empty_texts_became_null_is_the_same_plan() -> None:
-    plan = evacuation(world_of(MANUAL))
-    data = plan_to_dict(plan)
-    assert [decision["why"] for decision in data["drs"]] == [""]
-    data["drs"][0]["why"] = None
-    assert plan_from_dict(data) == plan
 
 
 @pytest.mark.parametrize("value", [*Automation, *DrsHandling, *DrsOption])
