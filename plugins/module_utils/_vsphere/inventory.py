@@ -590,10 +590,10 @@ def _datacenter_moid(row: Row, rows: dict[str, Rows]) -> str:
 
 def _pool(moid: str, row: Row, rows: Rows) -> Pool:
     """A resource pool with its path: the root pool has a parent that is not a pool."""
-    names, here = list[str](), row
-    while (parent := _moid(here.get("parent"))) in rows:
-        names.append(_name(here, moid))
-        here = rows[parent]
+    names, here = list[str](), moid
+    while (parent := _moid(rows[here].get("parent"))) in rows:
+        names.append(_name(rows[here], here))
+        here = parent
     return Pool(moid, "/".join(reversed(names)), _moid(row.get("owner")))
 
 
