@@ -65,8 +65,9 @@ def decode_home(vm: str, text: str) -> Home | None:
         KeyError,
         ValueError,
         TypeError,
+        OverflowError,
         RecursionError,
-    ):  # a number of thousands of digits or a deep list is not a host
+    ):  # a number of thousands of digits, infinity or a deep list is not a host
         return None
     home = Home(
         vm, host, name, target, target_name, run_id, at, start, "", "", files, place, addresses[0], addresses[1]

@@ -39,6 +39,6 @@ def decode_lease(text: str) -> Lease | None:
     try:
         owner, name = (printable(str(data[key])) for key in ("o", "n"))
         until = datetime.fromisoformat(str(data["u"]))
-    except (KeyError, ValueError, RecursionError):
+        return None if until.tzinfo is None else Lease(owner, name, until.astimezone(UTC))
+    except (KeyError, ValueError, OverflowError, RecursionError):
         return None
-    return Lease(owner, name, until) if until.tzinfo is not None else None
