@@ -83,6 +83,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                     "why": "DRS of cluster ml is fully automated for 1 of 1 VMs."},
     "drs_pinning": {"pins": [{"vm": _VM, "cluster": "domain-c8", "had": True, "enabled": None, "behavior": "full"}]},
     "drs_restored": {"vms": [_VM]},
+    "drs_left": {"vms": [_VM], "detail": "ML-1: no override"},
     "drs_kept": {"vms": [_VM], "detail": "no permission"},
     "window_opened": {"subject": "esx-05", "seconds": 600.0, "vms": 2, "until_returned": True},
     "window_closed": {"seconds": 600.4, "cut": "", "unread": ""},

@@ -73,6 +73,7 @@ class World:
         self.drs = Automation.DISABLED
         self.may_edit = True
         self.overrides: dict[str, DrsOverride] = {}
+        self.slow_changes: list[Mapping[str, DrsOverride | None]] = []  # by tasks that have not ended
         self.movers: dict[str, str] = {}
         self.leases: dict[str, Lease | None] = {}
         self.may_set_attributes = True
@@ -245,6 +246,20 @@ class World:
             else:
                 self.overrides[vm] = override
         self.count()
+
+    def cluster_settled(self, cluster: str, timeout: float) -> bool:
+        self.count()
+        return not self.slow_changes
+
+    def end_changes(self) -> None:
+        """The tasks that change the cluster end."""
+        for changes in self.slow_changes:
+            for vm, override in changes.items():
+                if override is None:
+                    self.overrides.pop(vm, None)
+                else:
+                    self.overrides[vm] = override
+        self.slow_changes.clear()
 
     def mover(self, vm: str, host: str) -> str:
         return self.movers.get(vm, "")

@@ -16,6 +16,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run import executo
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import Client, Endpoint, connected
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory import read_estate
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 from pyVmomi import vim
 
 from tests.drs import administrator, drs_overrides
@@ -220,3 +221,5 @@ def test_the_estate_has_drs_of_each_cluster(fast_lab: Lab) -> None:
         assert read(client) == {Automation.DISABLED}
         configure(fast_lab, automation="fullyAutomated")
         assert read(client) == {Automation.FULL}
+        (cluster,) = {host.cluster for host in read_estate(client).hosts.values()}
+        assert VcenterSession(client).cluster_settled(cluster, 1.0)

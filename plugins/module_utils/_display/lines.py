@@ -15,6 +15,7 @@ from .._core.wording import clock, experiment_name, percent, plural, stall_text,
 from .._experiments.model import Experiment
 from .._run.events import (
     DrsKept,
+    DrsLeft,
     DrsPinning,
     DrsRestored,
     Entry,
@@ -291,6 +292,8 @@ def _text_of_guard(event: Event) -> str | None:
             return f"excluding {plural(len(pins), 'VM')} from DRS while they move"
         case DrsRestored(vms=vms):
             return f"DRS has its earlier overrides of {plural(len(vms), 'VM')} again"
+        case DrsLeft(detail=detail):
+            return f"overrides of DRS that somebody else set are left as they are ({detail})"
         case DrsKept(vms=vms, detail=detail):
             return f"the overrides of DRS could not be set back for {', '.join(vm.name for vm in vms)}: {detail}"
     return None

@@ -314,8 +314,18 @@ class DrsRestored(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DrsLeft(Event):
+    """VMs are not excluded from DRS any more, but have other overrides than before the run: somebody else set them."""
+
+    kind = "drs_left"
+
+    vms: tuple[Ref, ...]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class DrsKept(Event):
-    """VMs do not have their earlier overrides of DRS, and why."""
+    """VMs are still excluded from DRS, or may be, and why."""
 
     kind = "drs_kept"
 
@@ -809,6 +819,7 @@ KINDS: dict[str, type[Event]] = {
         FenceKept,
         DrsPinning,
         DrsRestored,
+        DrsLeft,
         DrsKept,
         HomeClearing,
         HomeCleared,

@@ -10,25 +10,21 @@ the journal before it is changed, so that a resumed run can take it back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import groupby
+from collections.abc import Mapping
 
 from .._core.errors import CallFailed, ConnectError, LoginRefused, NotFound, VsphereError
 from .._plan.model import DrsHandling, Plan
-from .._vsphere.estate import DrsOverride, HostState, Maintenance
+from .._vsphere.estate import HostState, Maintenance
 from .._vsphere.faults import is_wrong_state
 from .events import (
-    DrsKept,
-    DrsPinning,
-    DrsRestored,
     FenceFound,
     FenceKept,
     FenceLifted,
     FenceLifting,
     FenceSetting,
     Pin,
-    Ref,
 )
+from .pins import Pins
 from .ports import Recorder, Vcenter
 
 MAINTENANCE = "Host.Config.Maintenance"  # the privilege to fence a host
@@ -102,70 +98,6 @@ class Fence:
         except VsphereError:
             return False
         return now is not None and now.maintenance is Maintenance.NORMAL
-
-
-class Pins:
-    """The VMs that a run excludes from DRS. ``known`` are pins of a killed process, by VM MoID."""
-
-    def __init__(self, vcenter: Vcenter, journal: Recorder, known: Mapping[str, Pin]) -> None:
-        self._vcenter = vcenter
-        self._journal = journal
-        self._pins = dict(known)
-
-    def set(self, plan: Plan) -> None:
-        """Exclude from DRS what the plan says. Raises CallFailed, PermissionMissing, TaskTimeout or ConnectError."""
-        names = {move.vm: move.vm_name for move in plan.moves}
-        for decision in plan.drs:
-            wanted = [vm for vm in decision.pinned if decision.how is DrsHandling.PIN and vm in names]
-            if not wanted:
-                continue
-            present = self._vcenter.drs_overrides(decision.cluster)
-            pins = [Pin.of(Ref(vm, names[vm]), decision.cluster, present.get(vm)) for vm in wanted]
-            self._journal.write(DrsPinning(tuple(pins)))
-            self._pins = {**{pin.vm.moid: pin for pin in pins}, **self._pins}
-            self._change(decision.cluster, {pin.vm.moid: _pinned(self._pins[pin.vm.moid]) for pin in pins})
-
-    def take_back(self) -> tuple[str, ...]:
-        """Set the earlier overrides again, unless somebody else has changed one. Returns what went wrong, one sentence each."""
-        problems: list[str] = []
-        by_cluster = sorted(self._pins.values(), key=lambda pin: (pin.cluster, pin.vm.moid))
-        for cluster, group in groupby(by_cluster, key=lambda pin: pin.cluster):
-            problems += self._take_back(cluster, list(group))
-        return tuple(problems)
-
-    def _take_back(self, cluster: str, pins: list[Pin]) -> Iterable[str]:
-        vms = tuple(pin.vm for pin in pins)
-        try:
-            present = self._vcenter.drs_overrides(cluster)
-            own = [pin for pin in pins if present.get(pin.vm.moid) == _pinned(pin)]
-            self._change(cluster, {pin.vm.moid: pin.before for pin in own})
-        except VsphereError as error:
-            self._journal.write(DrsKept(vms, error.message))
-            yield f"{', '.join(vm.name for vm in vms)}: the override of DRS could not be set back ({error.message})"
-            return
-        self._journal.write(DrsRestored(vms))
-        for pin in pins:
-            del self._pins[pin.vm.moid]
-
-    def _change(self, cluster: str, changes: Mapping[str, DrsOverride | None]) -> None:
-        """Change overrides. If the answer is lost or vCenter no longer knows the task, the cluster shows whether they were changed."""
-        present = self._vcenter.drs_overrides(cluster)
-        due = {vm: override for vm, override in changes.items() if present.get(vm) != override}
-        if not due:
-            return
-        try:
-            self._vcenter.set_drs_overrides(cluster, due, frozenset(present))
-        except LoginRefused:
-            raise
-        except (ConnectError, NotFound):
-            present = self._vcenter.drs_overrides(cluster)
-            if any(present.get(vm) != override for vm, override in due.items()):
-                raise
-
-
-def _pinned(pin: Pin) -> DrsOverride:
-    """The override that excludes a VM from DRS; its behaviour stays."""
-    return DrsOverride(enabled=False, behavior=pin.behavior)
 
 
 class Guard:

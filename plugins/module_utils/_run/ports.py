@@ -137,7 +137,13 @@ class Vcenter(Protocol):
     ) -> None:
         """Set or remove (``None``) overrides of VMs, and wait; ``present`` are the VMs that have one.
 
-        Raises CallFailed, PermissionMissing, TaskTimeout, or ConnectError if the answer was lost.
+        Raises CallFailed, PermissionMissing, TaskTimeout if its end was not seen, or ConnectError if the answer was lost.
+        """
+
+    def cluster_settled(self, cluster: str, timeout: float) -> bool:
+        """Wait until no task changes a cluster (MoID). False if one still does after ``timeout`` seconds, or if that is unknown.
+
+        Raises CallFailed, PermissionMissing or ConnectError.
         """
 
     def mover(self, vm: str, host: str) -> str:

@@ -324,9 +324,10 @@ class _Run:
         """Pin VMs and fence the host. A run that cannot do that is over before its first move."""
         try:
             self._guard.before(plan)
-        except VsphereError:
+        except VsphereError as error:
             if not self._has_moved:
-                self._guard.release(failed=True)
+                problems = self._guard.release(failed=True)
+                error.message = "; ".join((error.message.rstrip("."), *problems))
                 self._record.refused(len(plan.moves))
             raise
 

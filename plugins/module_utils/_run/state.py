@@ -16,6 +16,7 @@ from .._plan.model import Move, PartMove
 from .._vsphere.estate import InventoryPlace, VcenterInfo
 from .._vsphere.home_attribute import Home
 from .events import (
+    DrsLeft,
     DrsPinning,
     DrsRestored,
     Entry,
@@ -212,7 +213,7 @@ def _guarded(state: RunState, event: Event) -> RunState:
             return replace(state, own_fence=False)
         case DrsPinning(pins=pins):
             return replace(state, pins={**{pin.vm.moid: pin for pin in pins}, **state.pins})
-        case DrsRestored(vms=vms):
+        case DrsRestored(vms=vms) | DrsLeft(vms=vms):
             freed = {vm.moid for vm in vms}
             kept = {moid: pin for moid, pin in state.pins.items() if moid not in freed}
             return replace(state, pins=kept, unpinned=state.unpinned | freed)

@@ -436,7 +436,7 @@ def read_alarms(client: Client, hosts: Iterable[str]) -> dict[str, tuple[Alarm, 
 
 def is_move(description: str) -> bool:
     """Whether a task of this ``descriptionId`` moves a VM, for example ``VirtualMachine.relocate``."""
-    return description.rsplit(".", 1)[-1].lower().startswith(MOVING_TASKS)
+    return _last_word(description).startswith(MOVING_TASKS)
 
 
 def iso_time(value: Any) -> str | None:
@@ -886,6 +886,26 @@ def read_drs_overrides(client: Client, cluster: str) -> dict[str, DrsOverride]:
             hint="Grant the user System.Read on the cluster",
         )
     return {_moid(each.key): _override(each) for each in row.get(_DRS_OVERRIDES) or ()}
+
+
+def read_changes(client: Client, cluster: str) -> tuple[str, ...] | None:
+    """The queued and running tasks (MoIDs) that change a cluster (MoID); ``None`` if vCenter does not show them."""
+    row = read_objects(client, "ClusterComputeResource", (cluster,), ["recentTask"]).get(cluster)
+    if row is None or "recentTask" in row.unreadable:
+        return None
+    tasks = read_objects(client, "Task", [task._moId for task in row.get("recentTask") or ()], TASK_PATHS)
+    if any("info.state" in task.unreadable for task in tasks.values()):
+        return None
+    changes = {
+        moid: str(task.get("info.descriptionId", ""))
+        for moid, task in tasks.items()
+        if task.get("info.state") in ("queued", "running")
+    }
+    return tuple(sorted(moid for moid, what in changes.items() if _last_word(what).startswith("reconfigure")))
+
+
+def _last_word(description: str) -> str:
+    return description.rsplit(".", 1)[-1].lower()
 
 
 def _override(info: Any) -> DrsOverride:

@@ -481,6 +481,10 @@ class VcenterPair:
         here = {moids.get(vm, moid_of(vm)): override for vm, override in changes.items()}
         side.session.set_drs_overrides(moid_of(cluster), here, frozenset(moids.get(vm, moid_of(vm)) for vm in present))
 
+    def cluster_settled(self, cluster: str, timeout: float) -> bool:
+        """See the port."""
+        return self._side(cluster).session.cluster_settled(moid_of(cluster), timeout)
+
     def enter_maintenance(self, host: str) -> str:
         """See the port."""
         side = self._side(host)

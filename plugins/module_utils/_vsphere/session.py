@@ -54,6 +54,7 @@ from .inventory import (
     is_move,
     iso_time,
     read_alarms,
+    read_changes,
     read_devices,
     read_drs_overrides,
     read_estate,
@@ -440,12 +441,31 @@ class VcenterSession:
             lambda: entity.ReconfigureComputeResource_Task(vim.cluster.ConfigSpecEx(drsVmConfigSpec=specs), True),
             once=True,
         )
-        end = self.wait_for(str(task._moId), OVERRIDE_SECONDS)
+        try:
+            end = self.wait_for(str(task._moId), OVERRIDE_SECONDS)
+        except CallFailed as error:
+            raise TaskTimeout(
+                f"The end of the change of DRS overrides was not seen: {error.message}", last_state="unknown"
+            ) from error
         if end.fault is not None:
             raise CallFailed(
                 f"vCenter could not change the DRS overrides of VMs: {end.fault.name} {end.fault.message}",
                 fault=end.fault.name,
             )
+
+    def cluster_settled(self, cluster: str, timeout: float) -> bool:
+        """See the port. A task whose state cannot be read may change anything."""
+        deadline = time.monotonic() + timeout
+        while (tasks := read_changes(self._client, cluster)) is not None:
+            if not tasks:
+                return True
+            try:
+                self.wait_for(tasks[0], deadline - time.monotonic())
+            except NotFound:
+                continue
+            except TaskTimeout:
+                return False
+        return False
 
     def _override(self, vm: str, override: DrsOverride | None, *, known: bool) -> Any:
         """A ``ClusterDrsVmConfigSpec``."""

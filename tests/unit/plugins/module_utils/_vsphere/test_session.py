@@ -11,8 +11,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import LoginRefused
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+    CallFailed,
+    LoginRefused,
+    NotFound,
+    TaskTimeout,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere import inventory, session
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import Silence
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory import Row
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 
@@ -82,3 +89,68 @@ def test_without_a_cluster_nothing_is_asked() -> None:
     client = AskedClient()
     assert VcenterSession(client).editable_clusters([]) == frozenset()  # type: ignore[arg-type]
     assert client.calls == []
+
+
+RUNNING = {"info.state": "running", "info.descriptionId": "vim.ClusterComputeResource.reconfigureEx"}
+
+
+@pytest.mark.parametrize(
+    ("recent", "tasks", "found"),
+    [
+        (Row({"recentTask": ()}), {}, ()),
+        (Row({"recentTask": ("task-1", "task-2")}), {"task-2": Row(RUNNING)}, ("task-2",)),
+        (Row({"recentTask": ("task-1",)}), {"task-1": Row({**RUNNING, "info.state": "success"})}, ()),
+        (Row({"recentTask": ("task-1",)}), {"task-1": Row({**RUNNING, "info.descriptionId": "Drm.Recommend"})}, ()),
+        (Row({"recentTask": ("task-1",)}), {"task-1": Row({}, ["info.state"])}, None),
+        (Row({}, ["recentTask"]), {}, None),
+        (None, {}, None),
+    ],
+)
+def test_what_changes_a_cluster_is_read_or_unknown(
+    monkeypatch: pytest.MonkeyPatch, recent: Row | None, tasks: dict[str, Row], found: tuple[str, ...] | None
+) -> None:
+    if recent:
+        recent["recentTask"] = [SimpleNamespace(_moId=moid) for moid in recent.get("recentTask", ())]
+    rows = {"ClusterComputeResource": {} if recent is None else {"domain-c1": recent}, "Task": tasks}
+    monkeypatch.setattr(inventory, "read_objects", lambda _client, kind, _moids, _paths: rows[kind])
+    assert inventory.read_changes(None, "domain-c1") == found  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "ends", "settled"),
+    [
+        ([()], [], True),
+        ([("task-1",), ()], [None], True),
+        ([("task-1",), ()], [NotFound("gone")], True),
+        ([("task-1",)], [TaskTimeout("late", last_state="running")], False),
+        ([None], [], False),
+    ],
+)
+def test_a_cluster_is_settled_once_no_task_changes_it(
+    monkeypatch: pytest.MonkeyPatch, changes: list[Any], ends: list[Exception | None], settled: bool
+) -> None:
+    def wait_for(_task: str, _timeout: float) -> None:
+        if (end := ends.pop(0)) is not None:
+            raise end
+
+    vsphere = VcenterSession(AskedClient())  # type: ignore[arg-type]
+    monkeypatch.setattr(session, "read_changes", lambda _client, _cluster: changes.pop(0))
+    monkeypatch.setattr(vsphere, "wait_for", wait_for)
+    assert vsphere.cluster_settled("domain-c1", 60.0) is settled
+    assert (changes, ends) == ([], [])
+
+
+def test_a_change_of_overrides_whose_end_cannot_be_read_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait_for(_task: str, _timeout: float) -> None:
+        raise CallFailed("vCenter could not wait for updates of tasks: SystemError", fault="SystemError")
+
+    class Cluster:
+        def ReconfigureComputeResource_Task(self, *_arguments: Any) -> Any:
+            return SimpleNamespace(_moId="task-1")
+
+    client = AskedClient()
+    monkeypatch.setattr(client, "reference", lambda _kind, _moid: Cluster())
+    vsphere = VcenterSession(client)  # type: ignore[arg-type]
+    monkeypatch.setattr(vsphere, "wait_for", wait_for)
+    with pytest.raises(TaskTimeout, match="The end of the change of DRS overrides was not seen"):
+        vsphere.set_drs_overrides("domain-c1", {}, frozenset())

@@ -1,0 +1,242 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Overrides of DRS are stated as they were read, and a pin is open until its VM is seen to be free."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+    CallFailed,
+    ConnectError,
+    LoginRefused,
+    TaskTimeout,
+    VsphereError,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import overviews
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.pins import (
+    STILL_CHANGING,
+    STILL_EXCLUDED,
+    UNHEARD,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
+    pins_left,
+    runs_of,
+    state_path,
+    stored_runs,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation, DrsOverride
+
+from tests.doubles.run import restore, run
+from tests.doubles.vcenter import SOURCE, Killed, World
+
+OWN = {"vm-2": DrsOverride(enabled=True, behavior=Automation.FULL)}
+EXCLUDED = DrsOverride(enabled=False)
+TIMEOUT = TaskTimeout("Task task-9 did not end within 120 s", last_state="running")
+LOST = ConnectError("The connection to vCenter was lost")
+REFUSED = LoginRefused("vCenter refused the login")
+RESTORED = "DRS has its earlier overrides of 2 VMs again"
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(os, "fsync", lambda _fd: None)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return state_path(str(tmp_path))
+
+
+class Late(World):
+    """The end of the change of overrides with that number is not seen. ``runs``: its task still runs, and shows."""
+
+    def __init__(self, number: int, error: BaseException, *, runs: bool = False) -> None:
+        super().__init__(2)
+        self.drs, self.overrides = Automation.FULL, dict(OWN)
+        self.number, self.error, self.runs = number, error, runs
+        self.later: Mapping[str, DrsOverride | None] = {}
+
+    def set_drs_overrides(
+        self, cluster: str, changes: Mapping[str, DrsOverride | None], present: frozenset[str]
+    ) -> None:
+        self.number -= 1
+        if self.number != 0:
+            super().set_drs_overrides(cluster, changes, present)
+            return
+        self.later = dict(changes)
+        if self.runs:
+            self.slow_changes.append(self.later)
+        raise self.error
+
+    def end_late(self) -> None:
+        self.slow_changes[:] = [self.later]
+        self.end_changes()
+
+
+def said(world: World, state: Path) -> list[str]:
+    """What a run says, its error or failures included."""
+    lines: list[str] = []
+    try:
+        report = run(world, state, listener=lambda event: lines.append((line(event) or "")[10:]))  # type: ignore[arg-type]
+    except VsphereError as error:
+        return [*lines, str(error)]
+    return [*lines, *report.failures]
+
+
+def left(state: Path) -> set[str]:
+    """The VMs with an open pin, as status shows and the next run takes them."""
+    shown = {
+        name.replace("ml", "vm")
+        for seen in overviews(list(stored_runs(state)), lambda _key: None)
+        for name in seen.pinned
+    }
+    assert shown == set(pins_left(runs_of(state, "uuid")))
+    return shown
+
+
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize("error", [TIMEOUT, LOST, REFUSED])
+def test_pins_whose_call_was_not_seen_to_end_stay_open(state: Path, error: VsphereError, runs: bool) -> None:
+    world = Late(1, error, runs=runs)
+    told = said(world, state)
+    assert RESTORED not in told
+    assert any("ml-1, ml-2: the override of DRS could not be set back" in sentence for sentence in told[-1:]), told
+    assert left(state) == {"vm-1", "vm-2"}
+    if not runs:
+        assert UNHEARD in told[-1]
+    else:
+        assert STILL_CHANGING in told[-1]
+    world.end_late()
+    assert world.overrides["vm-1"] == EXCLUDED
+    assert restore(world, state).failures == ()
+    assert (world.overrides, left(state)) == (OWN, set())
+
+
+def test_a_pin_whose_late_task_ends_before_it_is_taken_back_is_taken_back(state: Path) -> None:
+    class InTime(Late):
+        def cluster_settled(self, cluster: str, timeout: float) -> bool:
+            self.end_changes()
+            return super().cluster_settled(cluster, timeout)
+
+    world = InTime(1, TIMEOUT, runs=True)
+    told = said(world, state)
+    assert (world.overrides, left(state)) == (OWN, set())
+    assert RESTORED in told
+    assert "did not end within 120 s" in told[-1]
+
+
+def test_the_next_run_waits_for_the_task_of_a_killed_process(state: Path) -> None:
+    world = Late(1, Killed(), runs=True)
+    with pytest.raises(Killed):
+        run(world, state)
+    assert restore(world, state).failures == (
+        f"ml-1, ml-2: the override of DRS could not be set back ({STILL_CHANGING})",
+    )
+    assert left(state) == {"vm-1", "vm-2"}
+    world.end_changes()
+    assert restore(world, state).failures == ()
+    assert (world.overrides, left(state)) == (OWN, set())
+
+
+@pytest.mark.parametrize("error", [TIMEOUT, LOST])
+def test_overrides_whose_setting_back_was_not_seen_to_end_are_open(state: Path, error: VsphereError) -> None:
+    world = Late(2, error)
+    told = said(world, state)
+    assert RESTORED not in told
+    assert told[-1] == f"ml-1, ml-2: the override of DRS could not be set back ({error.message})"
+    assert left(state) == {"vm-1", "vm-2"}
+    world.end_late()
+    assert restore(world, state).failures == ()
+    assert (world.overrides, left(state)) == (OWN, set())
+
+
+def test_an_override_that_vcenter_has_completed_is_set_back(state: Path) -> None:
+    class Completing(World):
+        def set_drs_overrides(
+            self, cluster: str, changes: Mapping[str, DrsOverride | None], present: frozenset[str]
+        ) -> None:
+            super().set_drs_overrides(cluster, changes, present)
+            for vm, override in self.overrides.items():
+                self.overrides[vm] = DrsOverride(override.enabled, override.behavior or Automation.FULL)
+
+    world = Completing(2)
+    world.drs, world.overrides = Automation.FULL, dict(OWN)
+    told = said(world, state)
+    assert (world.overrides, left(state)) == (OWN, set())
+    assert told[-1] != STILL_EXCLUDED and RESTORED in told
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        (DrsOverride(True, Automation.FULL), "ml-1: fully automated"),
+        (DrsOverride(behavior=Automation.MANUAL), "ml-1: manual"),
+        (DrsOverride(True), "ml-1: the level of the cluster"),
+    ],
+)
+def test_an_override_of_somebody_else_is_left_and_named(state: Path, now: DrsOverride, words: str) -> None:
+    world = changed(2, vm=("vm-1", now))
+    told = said(world, state)
+    assert f"overrides of DRS that somebody else set are left as they are ({words})" in told
+    assert "DRS has its earlier overrides of 1 VM again" in told
+    assert (world.overrides, left(state)) == ({**OWN, "vm-1": now}, set())
+
+
+def test_an_override_that_somebody_else_removed_is_left_and_named(state: Path) -> None:
+    world = changed(2, vm=("vm-2", None))
+    assert "overrides of DRS that somebody else set are left as they are (ml-2: no override)" in said(world, state)
+    assert (world.overrides, left(state)) == ({}, set())
+
+
+def changed(vms: int, vm: tuple[str, DrsOverride | None]) -> World:
+    """A world in which a person changes the override of a VM while it moves."""
+
+    class Meddled(World):
+        def updates(self, timeout: float) -> Any:
+            name, override = vm
+            if self.overrides.get(name, OWN.get(name)) != override:
+                self.overrides.pop(name, None)
+                if override is not None:
+                    self.overrides[name] = override
+            return super().updates(timeout)
+
+    world = Meddled(vms)
+    world.drs, world.overrides = Automation.FULL, dict(OWN)
+    return world
+
+
+def test_a_vm_that_is_read_as_excluded_is_not_restored_whatever_the_call_answered(state: Path) -> None:
+    class Deaf(World):
+        def set_drs_overrides(
+            self, cluster: str, changes: Mapping[str, DrsOverride | None], present: frozenset[str]
+        ) -> None:
+            if all(override is not None and override.enabled is False for override in changes.values()):
+                super().set_drs_overrides(cluster, changes, present)
+
+    world = Deaf(2)
+    world.drs = Automation.FULL
+    assert said(world, state)[-1] == f"ml-1, ml-2: the override of DRS could not be set back ({STILL_EXCLUDED})"
+    assert left(state) == {"vm-1", "vm-2"}
+
+
+def test_overrides_that_cannot_be_read_back_are_open(state: Path) -> None:
+    class Blind(World):
+        def drs_overrides(self, cluster: str) -> dict[str, DrsOverride]:
+            if SOURCE not in self.where.values():
+                raise CallFailed("vCenter does not show the DRS overrides of the cluster", fault="Unreadable")
+            return super().drs_overrides(cluster)
+
+    world = Blind(2)
+    world.drs = Automation.FULL
+    assert said(world, state)[-1].endswith("(vCenter does not show the DRS overrides of the cluster)")
+    assert left(state) == {"vm-1", "vm-2"}
