@@ -40,8 +40,12 @@ HEART = [
         for name in ("questions", "lines", "h2o3_sessions", "prometheus", "mlflow", "tensorboard")
     ),
 ]
-# Files without a test file of their own name.
-TESTS = {"lines": ("test_prometheus",), "h2o3_sessions": ("test_h2o3",)}
+# Files without a test file of their own name, or with several.
+TESTS = {
+    "lines": ("test_prometheus",),
+    "h2o3_sessions": ("test_h2o3",),
+    "storage": ("test_storage", "test_policies"),
+}
 # A change to an operator that its operands do not have, or of a type annotation, shows nothing.
 ARITHMETIC = {
     f"ReplaceBinaryOperator_{a}_{b}" for a in ("Add", "Sub", "Mul", "Div") for b in ("Add", "Sub", "Mul", "Div")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import (
@@ -296,3 +297,147 @@ def test_a_datastore_that_was_added_again_is_found_by_its_name() -> None:
     found = recorded_home(estate_now, replace(here.vms["vm-1"], attributes={"liveml_home": encode_home(home)}), {})
     assert found is not None
     assert found.datastores == {0: "new", 2000: "new"}
+
+
+def only_part(plan: Plan) -> str:
+    """The datastore to which all files of the only move go."""
+    (move,) = plan.moves
+    (target,) = set(move.targets.values())
+    return target
+
+
+@pytest.mark.parametrize(
+    ("stores", "chosen"),
+    [
+        # The greatest share counts that stays free, above the headroom and with the files.
+        ([store("b", "2", 500), store("c", "2", 300, capacity_bytes=400 * GIB)], "c"),
+        ([store("b", "2", 500), store("c", "2", 60, capacity_bytes=100 * GIB)], "b"),
+        ([store("b", "2", 500), store("c", "2", 500)], "b"),
+        ([store("b", "2", 900), store("c", "23", 200)], "c"),  # one that a single host reaches comes last
+        ([store("b", "2", 900, capacity_bytes=0), store("c", "2", 900)], "b"),
+    ],
+)
+def test_which_datastore_takes_the_files(stores: list[Datastore], chosen: str) -> None:
+    here = world([store("a", "1"), *stores], stored(1, ("a", 1), ("a", 40)))
+    plan = make_plan(here, PlanRequest(("vm-1",), destinations={"vm-1": "host-2"}, storage=BOTH))
+    assert only_part(plan) == chosen
+
+
+@pytest.mark.parametrize(
+    ("rooms", "sizes", "targets"),
+    [
+        ((152, 140), (1, 30, 50), ["c", "c", "b"]),  # the largest first, else the last one would have no room
+        ((160, 120), (1, 50, 45), None),  # what one part took is gone for the next one
+        ((150, 150), (1, 50, 49), ["c", "b", "c"]),
+    ],
+)
+def test_parts_are_placed_one_after_the_other(
+    rooms: tuple[int, int], sizes: tuple[int, ...], targets: list[str] | None
+) -> None:
+    stores = [store("a", "1"), *(store(moid, "2", room) for moid, room in zip("bc", rooms, strict=True))]
+    plan = plan_all(world(stores, stored(1, *(("a", size) for size in sizes)), hosts=2), storage=BOTH)
+    if targets is None:
+        assert refused(plan) == {"no_capacity_datastore": "name-b, name-c"}
+    else:
+        assert [part.target for part in plan.moves[0].parts] == targets
+
+
+def test_files_of_earlier_moves_take_their_room() -> None:
+    here = world([store("a", "1"), store("b", "2", 180)], stored(1, ("a", 50)), stored(2, ("a", 40)), hosts=2)
+    plan = plan_all(here, storage=BOTH)
+    assert [move.vm for move in plan.moves] == ["vm-1"]
+    assert [reason.check for reason in plan.refusals[0].reasons] == ["no_capacity_datastore"]
+    assert "40 GiB needed; most free above the headroom: name-b with 30 GiB" in plan.refusals[0].reasons[0].hint
+
+
+def test_the_shortage_names_the_roomiest_datastore_of_all_hosts_and_is_rounded_to_the_safe_side() -> None:
+    stores = [store("a", "1"), store("s", "12"), store("b", "2", 110), store("c", "3", 105)]
+    machine = stored(1, ("s", 7), ("a", 50))
+    bigger = replace(machine, parts=(machine.parts[0], replace(machine.parts[1], size=50 * GIB + 1)))
+    full = world([replace(each, free_bytes=100 * GIB) if each.moid == "s" else each for each in stores], bigger)
+    (reason,) = plan_all(full, storage=BOTH).refusals[0].reasons
+    assert reason.object == "name-b, name-s, name-c"
+    assert reason.hint.startswith("57.1 GiB needed; most free above the headroom: name-b with 10 GiB.")
+    odd = replace(full, datastores={**full.datastores, "b": store("b", "2", free_bytes=111 * GIB - 1)})
+    (reason,) = plan_all(odd, storage=BOTH).refusals[0].reasons
+    assert "name-b with 10.9 GiB." in reason.hint
+
+
+@pytest.mark.parametrize(
+    ("storage", "adopted"),
+    [
+        ({}, True),
+        ({"datastores": frozenset({"b", "c"})}, True),
+        ({"datastores": frozenset({"c"})}, False),
+        ({"disks": {"Hard disk 1": frozenset({"c"})}}, False),
+        ({"disks": {"Hard disk 1": frozenset({"b"})}, "datastores": frozenset({"c"})}, False),
+        ({"moving": {}}, True),
+        ({"moving": {}, "scope": Scope.COMPUTE}, True),
+        ({"moving": {}, "scope": Scope.STORAGE, "datastores": frozenset({"b"})}, False),
+        ({"moving": {}, "homes": {"vm-1": {0: "b", 2000: "b"}}}, False),
+        ({"homes": {"vm-1": {0: "b", 2000: "b"}}}, True),
+        ({"homes": {"vm-1": {0: "b", 2000: "c"}}}, False),
+    ],
+)
+def test_a_task_is_adopted_if_it_brings_the_files_where_they_should_go(storage: dict[str, Any], adopted: bool) -> None:
+    here = world([store("a", "12"), store("b", "12"), store("c", "12")], stored(1, ("a", 1), ("a", 40)), hosts=2)
+    flying = replace(here, vms={"vm-1": replace(here.vms["vm-1"], moving_task="task-1")})
+    request = replace(BOTH, **{"moving": {"vm-1": {0: "b", 2000: "b"}}, **storage})
+    plan = plan_all(flying, moving={"vm-1": ("host-2", "task-1")}, storage=request)
+    assert [move.task for move in plan.moves] == (["task-1"] if adopted else [])
+    if adopted and request.moving:
+        assert plan.moves[0].targets == {0: "b", 2000: "b"}
+
+
+def test_the_files_of_a_move_in_flight_take_their_room() -> None:
+    flying = stored(2, ("a", 50), moving_task="task-1")
+    here = world([store("a", "1"), store("b", "2", 180)], stored(1, ("a", 40)), flying, hosts=2)
+    request = PlanRequest(
+        ("vm-1",), moving={"vm-2": ("host-2", "task-1")}, storage=replace(BOTH, moving={"vm-2": {1999: "b", 0: "b"}})
+    )
+    assert refused(make_plan(here, request)) == {"no_capacity_datastore": "name-b"}
+    assert len(make_plan(here, replace(request, moving={})).moves) == 1
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [{"read_only": frozenset({"host-2"})}, {"hosts": frozenset({"host-1"})}],
+)
+def test_files_do_not_stay_where_the_target_cannot_write(lost: dict[str, Any]) -> None:
+    """A host may list a datastore that it has lost, or that it only reads."""
+    here = world([store("s", "12"), store("b", "12")], stored(1, ("s", 1)), hosts=2)
+    now = replace(here, datastores={**here.datastores, "s": replace(here.datastores["s"], **lost)})
+    assert only_part(plan_all(now, storage=BOTH)) == "b"
+
+
+def test_a_disk_goes_to_its_own_datastores_and_other_files_to_the_common_ones() -> None:
+    stores = [store(moid, "12") for moid in "abc"]
+    here = world(stores, stored(1, ("a", 1), ("a", 5), ("c", 5)), hosts=2)
+    request = replace(BOTH, datastores=frozenset({"b"}), disks={"Hard disk 2": frozenset({"c"})})
+    (move,) = plan_all(here, storage=request).moves
+    assert [part.target for part in move.parts] == ["b", "b", "c"]
+    assert move.storage_bytes == 6 * GIB
+
+
+def test_every_reason_against_a_named_datastore_is_given() -> None:
+    broken = store("b", "3", in_service=False, free_bytes=None)
+    here = world([store("a", "1"), broken], stored(1, ("a", 1)), hosts=2)
+    request = replace(BOTH, datastores=frozenset({"b", "z"}), not_permitted=frozenset({"b"}))
+    found = refused(plan_all(here, storage=request))
+    assert found == {
+        "datastore_gone": "z",
+        "datastore_unreached": "name-b",
+        "datastore_maintenance": "name-b",
+        "unreadable": "name-b: its free space",
+        "datastore_not_permitted": "name-b",
+    }
+
+
+def test_an_approved_datastore_is_taken_before_a_better_one_and_only_if_it_has_room() -> None:
+    stores = [store("a", "1"), store("b", "23", 900), store("c", "2", 300), store("d", "23", 100)]
+    here = world(stores, stored(1, ("a", 1), ("a", 40)), hosts=2)
+    for wanted, chosen in (("c", "c"), ("d", "b")):
+        assert (
+            only_part(plan_all(here, storage=replace(BOTH, preferred={"vm-1": dict.fromkeys((0, 2000), wanted)})))
+            == chosen
+        )
