@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict, plan_lines, plan_to_dict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import deviations_from_approved, revalidate
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Away, PlanRequest, Policy
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import (
+    Away,
+    PlanRequest,
+    Policy,
+    Scope,
+    StorageRequest,
+    Wan,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import (
     make_plan,
     memory_demand,
@@ -32,6 +39,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Estate,
     Maintenance,
     Network,
+    Pool,
     Power,
     VmHostRule,
 )
@@ -39,6 +47,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders.estates import GIB, estate, host, plan_all, vm, worlds
+from tests.builders.storage import store, stored
+from tests.builders.storage import world as world_of_stores
 
 
 @given(world=worlds(), policy=st.sampled_from(list(Policy)))
@@ -300,17 +310,11 @@ def test_vms_that_drs_keeps_together_stay_together() -> None:
 @pytest.mark.parametrize(
     ("version", "newest"),
     [
-        ("9.0.1", 22),
-        ("8.0.3", 21),
-        ("8.0.2", 21),
-        ("8.0.1", 20),
-        ("7.0.3", 19),
-        ("7.0.0", 17),
-        ("6.7.0", 15),
-        ("6.0", None),
-        ("", None),
+        ("9.1.0", 22), ("9.0.0", 22), ("8.9.9", 21), ("8.0.2", 21), ("8.0.1", 20), ("8.0.0", 20), ("7.9.9", 19),
+        ("7.0.2", 19), ("7.0.1", 18), ("7.0.0", 17), ("6.9.9", 15), ("6.7.0", 15), ("6.6.9", 13), ("6.5.0", 13), ("6.4.9", None),
+        ("8.0", 20), ("6.0", None), ("", None), ("8.x", None),
     ],
-)
+)  # fmt: skip
 def test_the_newest_hardware_version_of_an_esxi(version: str, newest: int | None) -> None:
     assert newest_hardware(version) == newest
 
@@ -602,6 +606,63 @@ def test_a_vm_on_a_host_that_is_not_shown_is_planned_by_its_destination() -> Non
 
 
 def test_a_vm_that_another_vcenter_has_is_named_with_it() -> None:
-    plan = make_plan(estate([host(1)], [vm(1, gib=1)]), PlanRequest((), away=(Away("vm-7", "ml-7", "vc2"),)))
+    plan = make_plan(estate([host(1)], [vm(1, gib=1)]), PlanRequest((), away=(Away("vm-7", "ml-7", "other_vcenter", "vc2"),)))
     (refusal,) = plan.refusals
     assert (refusal.vm_name, refusal.blocking, refusal.reasons[0].object) == ("ml-7", False, "vc2")
+
+
+def test_the_figures_of_a_storage_shortage_are_rounded_to_the_safe_side() -> None:
+    here = world_of_stores(
+        [store("a", "1"), store("b", "2", free_bytes=115 * GIB - 1)], stored(1, ("a", 41), ("a", 10)), hosts=2
+    )
+    odd = replace(here.vms["vm-1"], parts=tuple(replace(part, size=part.size + 1) for part in here.vms["vm-1"].parts))
+    both = StorageRequest(Scope.BOTH)
+    (reason,) = plan_all(replace(here, vms={"vm-1": odd}), storage=both).refusals[0].reasons
+    assert reason.hint.startswith("51.1 GiB needed; most free above the headroom: name-b with 14.9 GiB.")
+    full = replace(here, datastores={**here.datastores, "b": store("b", "2", 90)})
+    (reason,) = plan_all(full, storage=both).refusals[0].reasons
+    assert reason.hint.startswith("51 GiB needed; most free above the headroom: name-b with 0 GiB.")
+
+
+@pytest.mark.parametrize(
+    ("target", "mbit", "seconds"),
+    [
+        ("host-2", None, 14.0),
+        ("host-2", 1_000, 14.0),
+        ("host-2@other", None, 14.0),
+        ("host-2@other", 1_000, 86.0),
+        ("host-2@other", 50_000, 14.0),
+    ],
+)
+def test_the_line_between_the_vcenters_counts_for_what_crosses_it(
+    target: str, mbit: int | None, seconds: float
+) -> None:
+    hosts = [host(1, link_mbit=10_000), host(2, moid=target, link_mbit=10_000)]
+    flying = vm(1, memory_used_bytes=8 * 10**9, moving_task="task-1")
+    request = PlanRequest(("vm-1",), moving={"vm-1": (target, "task-1")}, wan=Wan(mbit=mbit))
+    (move,) = make_plan(estate(hosts, [flying]), request).moves
+    assert (move.task, move.predicted_seconds) == ("task-1", seconds)
+
+
+def test_a_vgpu_lengthens_the_move_by_its_stun() -> None:
+    gpus: dict[str, Any] = {"vgpu_profiles": frozenset({"grid_t4-4q"}), "link_mbit": 10_000}
+    world = estate([host(1, **gpus), host(2, **gpus)], [vm(1), vm(2, devices=(Device("vgpu", "GPU 1", "grid_t4-4q"),))])
+    moves = {move.vm: move for move in plan_all(world).moves}
+    stun = moves["vm-2"].predicted_stun
+    assert stun is not None
+    assert moves["vm-2"].predicted_seconds == pytest.approx(moves["vm-1"].predicted_seconds + stun, abs=0.051)
+    assert (moves["vm-1"].predicted_stun, moves["vm-1"].vgpus) == (None, ())
+    assert (moves["vm-2"].vgpus, moves["vm-2"].free_vgpus_known) == (("grid_t4-4q",), False)
+    assert moves["vm-1"].free_vgpus_known
+
+
+def test_a_move_between_clusters_knows_where_the_vm_was_and_will_be() -> None:
+    hosts = [host(1), host(2, cluster="d", cluster_name="far"), host(3)]
+    pools = {moid: Pool(moid, "", cluster) for moid, cluster in (("pool-c", "c"), ("pool-d", "d"))}
+    world = estate(hosts, [vm(1, pool="pool-c")], pools=pools)
+    (move,) = make_plan(world, PlanRequest(("vm-1",), Policy.ANY, cluster="d")).moves
+    assert move.place_before is not None
+    assert move.place_after is not None
+    assert (move.place_before.pool, move.place_after.pool) == ("pool-c", "pool-d")
+    (near,) = plan_all(world).moves
+    assert (near.place_before, near.place_after) == (None, None)
