@@ -606,7 +606,9 @@ def test_a_vm_on_a_host_that_is_not_shown_is_planned_by_its_destination() -> Non
 
 
 def test_a_vm_that_another_vcenter_has_is_named_with_it() -> None:
-    plan = make_plan(estate([host(1)], [vm(1, gib=1)]), PlanRequest((), away=(Away("vm-7", "ml-7", "other_vcenter", "vc2"),)))
+    plan = make_plan(
+        estate([host(1)], [vm(1, gib=1)]), PlanRequest((), away=(Away("vm-7", "ml-7", "other_vcenter", "vc2"),))
+    )
     (refusal,) = plan.refusals
     assert (refusal.vm_name, refusal.blocking, refusal.reasons[0].object) == ("ml-7", False, "vc2")
 
