@@ -720,7 +720,7 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     if module.check_mode:
         if module.params["assume_in_service"] and host is not None:
             estate = assume_in_service(estate, host.moid)
-        refuse_drift(plan, estate, request.stall_budget)
+        refuse_drift(plan, estate, request.stall_budget, records_homes=request.record_homes)
         found, unobserved = providers.discover(estate, tuple(move.vm for move in plan.moves))
         refuse_unrecoverable(found, request.require_checkpoint)
         warn_unrecoverable(module, found)

@@ -74,6 +74,13 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the VM",
             "Turn off Fault Tolerance for the VM, or move it manually",
         ),
+        "home_unreadable": Blocker(
+            "The VM's custom attribute ``liveml_home`` has a text that is not a home. It may be a home that was cut or edited, so a restore "
+            "does not ignore it, and an evacuation does not overwrite it.",
+            "the custom attribute and its text",
+            "This text is not a home. Correct it in the VM's custom attribute; or move the VM to where it belongs with "
+            "liveml.vsphere.migrate_vm, and empty the custom attribute",
+        ),
         "host_device": Blocker(
             "A CD/DVD drive, floppy drive, USB device, serial port or parallel port of the VM uses a device of its host.",
             "the device",

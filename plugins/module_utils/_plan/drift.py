@@ -15,6 +15,7 @@ from .._vsphere.estate import Connection, Estate, HostState, Maintenance, VmStat
 from .blockers import vm_reasons
 from .codec import target_text
 from .drs import drs_departures, drs_drift
+from .homes import stray_text
 from .model import Move, Plan, Refusal
 from .storage import left_datastores
 
@@ -29,13 +30,21 @@ class Drift:
     what: str
 
 
-def revalidate(plan: Plan, estate: Estate, stall_budget: float | None = None) -> tuple[Drift, ...]:
+def revalidate(
+    plan: Plan, estate: Estate, stall_budget: float | None = None, *, records_homes: bool = False
+) -> tuple[Drift, ...]:
     """The moves of the plan that are no longer possible, that take a longer stun than the budget, or that DRS would now do itself.
 
-    A VM that is on its target already, or that the plan's own task is moving there, has not drifted.
+    With ``records_homes`` also those of VMs whose home attribute got a text that is not a home. A VM that is on its target already, or that the plan's own task is moving there, has not drifted.
     """
     moves = (Drift(move.vm_name, what) for move in plan.moves if (what := _drift(move, estate, stall_budget)))
-    return (*moves, *(Drift(vm, what) for vm, what in drs_drift(plan, estate)))
+    overwritten = [
+        Drift(move.vm_name, f"home_unreadable ({text})")
+        for move in plan.moves
+        if records_homes and (vm := estate.vms.get(move.vm)) is not None
+        if vm.host == move.source and (text := stray_text(vm))
+    ]
+    return (*moves, *overwritten, *(Drift(vm, what) for vm, what in drs_drift(plan, estate)))
 
 
 def _drift(move: Move, estate: Estate, stall_budget: float | None) -> str:

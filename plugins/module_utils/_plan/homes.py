@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from .._core.untrusted import shortened
 from .._vsphere.estate import (
     ATTRIBUTES,
     PLACE,
@@ -169,8 +170,9 @@ def _file(part: PartMove, earlier: HomeFile | None) -> HomeFile:
 class Placement:
     """A VM with a recorded home. ``outcome``: home, away, moved_by_person, home_unhealthy, gone, other_vcenter or unreadable.
 
-    ``unreadable``: vCenter does not show what decides, the property of the vSphere API in ``hidden``. Without the custom attributes of
-    a VM its home is not known: then each name and MoID in ``home`` may be empty.
+    ``unreadable``: vCenter does not show what decides, the property of the vSphere API in ``hidden``, or the VM's home attribute has
+    another text than a home, which is in ``stray``. Without the attribute the home is not known: ``home`` is the one of the
+    journal, or its names and MoIDs are empty.
 
     ``vm`` is the VM's MoID now; ``home.vm`` is the one under which the home was recorded. ``unhealthy`` says what is wrong with
     the home. ``superseded`` is the name of another home that an older run recorded, usually on another controller. ``vcenter`` is the
@@ -186,13 +188,16 @@ class Placement:
     superseded: str = ""
     vcenter: str = ""
     hidden: str = ""
+    stray: str = ""
 
     @property
     def blocker(self) -> tuple[str, str] | None:
         """Why the VM cannot come home whatever the planner finds: the check (see ``BLOCKERS``) and its object."""
         return {
             "other_vcenter": ("other_vcenter", self.vcenter),
-            "unreadable": ("unreadable", f"{self.vm_name}: {self.hidden}"),
+            "unreadable": ("home_unreadable", self.stray)
+            if self.stray
+            else ("unreadable", f"{self.vm_name}: {self.hidden}"),
         }.get(self.outcome)
 
     @property
@@ -218,7 +223,13 @@ class Placement:
     def _unreadable(self) -> str:
         if self.hidden == PLACE:
             return f"vCenter does not show on which host {self.vm_name} is. Its home is {self.home.host_name}."
-        return f"vCenter does not show the custom attributes of {self.vm_name} ({self.hidden}), so that its home is not known."
+        what = (
+            f"The custom attribute of {self.vm_name} is not a home ({self.stray})"
+            if self.stray
+            else f"vCenter does not show the custom attributes of {self.vm_name} ({self.hidden})"
+        )
+        journal = f" The journal names {self.home.host_name}." if self.home.host_name else ""
+        return f"{what}, so that its home is not known.{journal}"
 
     def _abroad(self, where: str) -> str:
         if self.host_name:
@@ -264,20 +275,32 @@ def placements(
     }
     found = []
     hidden = {moid: paths for moid in estate.vms if (paths := _hidden_attributes(estate, moid))}
-    homes |= {moid: _no_home(moid) for moid in hidden.keys() - homes.keys()}
+    stray = {moid: text for moid, vm in estate.vms.items() if (text := stray_text(vm))}
+    unknown = hidden.keys() | stray.keys()
+    homes |= {moid: _no_home(moid) for moid in unknown - homes.keys()}
     for moid, home in homes.items():
-        if host not in (None, home.host) and moid not in hidden:
+        if host not in (None, home.host) and moid not in unknown:
             continue
         vm = estate.vms.get(moid)
         place = estate.hosts.get(vm.host) if vm is not None else None
         name = vm.name if vm is not None else home.vm_name or moid
         unread = hidden.get(moid) or (PLACE if vm is not None and not vm.host else "")
-        outcome = "unreadable" if unread else _outcome(estate, vm, home, mover)
+        outcome = "unreadable" if unread or moid in stray else _outcome(estate, vm, home, mover)
         wrong = _wrong_with(estate.hosts.get(home.host))
         there = _vcenter_of(home, place, outcome)
         older = superseded.get(moid, "")
-        found.append(Placement(moid, name, home, place.name if place else "", outcome, wrong, older, there, unread))
+        found.append(
+            Placement(
+                moid, name, home, place.name if place else "", outcome, wrong, older, there, unread, stray.get(moid, "")
+            )
+        )
     return tuple(sorted(found, key=lambda placement: (placement.vm_name, placement.vm)))
+
+
+def stray_text(vm: VmState) -> str:
+    """The text in the VM's home attribute if it is not a home, as one that was cut or edited; "" if it is one, or empty."""
+    text = vm.attributes.get(ATTRIBUTE, "").strip()
+    return f"{ATTRIBUTE}: {shortened(text)}" if text and decode_home(vm.moid, text) is None else ""
 
 
 def _hidden_attributes(estate: Estate, vm: str) -> str:

@@ -30,6 +30,7 @@ from .codec import plan_id_of
 from .crossing import crossing_blockers, notes_about
 from .drs import decisions
 from .graphics import GraphicsPlanner
+from .homes import stray_text
 from .model import (
     Move,
     PartMove,
@@ -172,6 +173,7 @@ class _Planner:
         reasons = [
             *self._vm_reasons(vm, *hosts),
             *(reason("not_permitted", privilege) for privilege in self._request.not_permitted.get(vm.moid, ())),
+            *(reason("home_unreadable", text) for text in self._overwritten(vm)),
         ]
         fitting, causes = self._targets(vm, hosts)
         if not fitting and not has_unknown_place(self._estate, vm):  # then it is not known which hosts could take it
@@ -195,6 +197,11 @@ class _Planner:
         """The reasons that lie in the VM itself, if it may move to one of the hosts."""
         leaving = {part.datastore for part in vm.parts} if self._storage.may_move(vm) else ()
         return vm_reasons(self._estate, vm, leaving, stays=[host.moid for host in hosts] == [vm.host])
+
+    def _overwritten(self, vm: VmState) -> Iterator[str]:
+        """The text in the VM's home attribute that is not a home, and that an evacuation would overwrite."""
+        if vm.host in self._request.evacuated and (text := stray_text(vm)):
+            yield text
 
     def _is_in_cluster(self, vm: VmState) -> bool:
         """Whether the VM is in the cluster to which it should move, on a host that nobody evacuates."""

@@ -48,9 +48,9 @@ from .store import JOURNAL, new_run, pins_left, runs_of, unfinished_run, unfinis
 UNOBSERVED = Fault(OwnReason.END_NOT_OBSERVED, "the move ended while no process watched it")
 
 
-def refuse_drift(plan: Plan, estate: Estate, stall_budget: float) -> None:
+def refuse_drift(plan: Plan, estate: Estate, stall_budget: float, *, records_homes: bool = False) -> None:
     """Raise PlanRefused with everything that has changed since the plan was made, and with stuns above the budget in seconds."""
-    drifts = revalidate(plan, estate, stall_budget)
+    drifts = revalidate(plan, estate, stall_budget, records_homes=records_homes)
     if drifts:
         what = "; ".join(f"{drift.vm_name}: {drift.what}" for drift in drifts)
         raise PlanRefused(f"The plan is out of date; no VM was moved ({what})", hint="Create a new plan", option="plan")
@@ -243,7 +243,9 @@ class _Run:
         """Open, watch, move, judge, roll back if that is configured, close."""
         estate = self._vcenter.estate(devices_of_vms=self._vms_to_read())
         if not self._rolling_back:
-            refuse_drift(self._request.plan, estate, self._request.stall_budget)
+            refuse_drift(
+                self._request.plan, estate, self._request.stall_budget, records_homes=self._request.record_homes
+            )
         self._record.begin()
         self._vcenter.on_silence(self._record.silence)
         plan = self._remaining(estate)

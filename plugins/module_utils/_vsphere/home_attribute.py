@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .._core.untrusted import items, mapping, parsed, printable
+from .._core.untrusted import mapping, parsed, printable
 from .estate import InventoryPlace, Plug
 from .qualified import SIGN, qualified, relative, vcenter_of
 
@@ -48,31 +48,37 @@ def encode_home(home: Home) -> str:
 
 
 def decode_home(vm: str, text: str) -> Home | None:
-    """The home in an attribute's value; ``None`` if the text is something else."""
-    data = {"s": "", **mapping(parsed(text.encode("utf-8", "replace")))}
+    """The home in an attribute's value; ``None`` if the text is something else, also a home that was cut or edited."""
+    data = {"s": "", "f": [], "v": [], "hv": "", "tv": "", **mapping(parsed(text.encode("utf-8", "replace")))}
     try:
-        host, name, target, target_name, run_id, at, start = (
-            printable(str(data[key])) for key in ("h", "n", "t", "tn", "r", "at", "s")
+        host, name, target, target_name, run_id, at, start, *addresses = (
+            _word(data[key]) for key in ("h", "n", "t", "tn", "r", "at", "s", "hv", "tv")
         )
-        files = tuple(
-            HomeFile(int(part), *(printable(str(each)) for each in (place, name, target, *policy[:1])))
-            for part, place, name, target, *policy in data.get("f", ())
-        )
+        files = tuple(_decode_file(*_each(file)) for file in _each(data["f"]))
         place = _decode_place(data) if "p" in data else None
-        uuids = tuple(printable(str(each)) for each in items(data.get("v") or []))
-        addresses = [printable(str(data.get(key) or "")) for key in ("hv", "tv")]
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        OverflowError,
-        RecursionError,
-    ):  # a number of thousands of digits, infinity or a deep list is not a host
+        uuids = tuple(map(_word, _each(data["v"])))
+    except (KeyError, ValueError, TypeError):
+        return None
+    if not host or not target:
         return None
     home = Home(
         vm, host, name, target, target_name, run_id, at, start, "", "", files, place, addresses[0], addresses[1]
     )
     return _with_ids(home, lambda each: _in_full(each, uuids)) if uuids else home
+
+
+def _word(value: object) -> str:
+    """A text of the attribute. Raises TypeError if it is something else."""
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return printable(value)
+
+
+def _each(value: object) -> list[object]:
+    """The same of a list."""
+    if not isinstance(value, list):
+        raise TypeError(value)
+    return value
 
 
 def _shortened(identifier: str, uuids: tuple[str, ...]) -> str:
@@ -137,15 +143,25 @@ class HomeFile:
     policy: str = ""
 
 
+def _decode_file(part: object, home: object, home_name: object, target: object, policy: object = "") -> HomeFile:
+    """One of the files in an attribute. Raises TypeError if it is not one."""
+    if type(part) is not int:
+        raise TypeError(part)
+    return HomeFile(part, _word(home), _word(home_name), _word(target), _word(policy))
+
+
 def _decode_place(data: Mapping[str, Any]) -> InventoryPlace:
-    plugs = mapping(data.get("w") or {})
+    """The place of the home in an attribute. Raises TypeError, ValueError or KeyError if it is not one."""
+    plugs = data.get("w", {})
+    if not isinstance(plugs, dict):
+        raise TypeError(plugs)
     return InventoryPlace(
         cluster_name="",
-        pool=printable(str(data["p"])),
+        pool=_word(data["p"]),
         pool_name="",
-        folder=printable(str(data.get("d", ""))),
+        folder=_word(data["d"]),
         folder_name="",
-        plugs=tuple(Plug(int(key), printable(str(network))) for key, network in plugs.items()),
+        plugs=tuple(Plug(int(key), _word(network)) for key, network in plugs.items()),
     )
 
 
