@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from .._core.errors import RunBusy, VsphereError
+from .._core.errors import CallFailed, PermissionMissing, RunBusy, VsphereError
 from .._core.files import accessing
 from .._core.own_files import open_own, read_own
 from .._vsphere.estate import HostState
@@ -63,7 +63,8 @@ class HostLease:
         self._owner = ""
         self._clock = clock
         self._sleep = sleep
-        self._renewed: float | None = None  # by the clock; None without a lease
+        self._renewed: float | None = None  # when it was last tried, by the clock; None without a lease
+        self._sure = 0.0  # until when no other controller can have the lease, by the clock
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -77,29 +78,48 @@ class HostLease:
         self.release()
 
     def take(self) -> None:
-        """Take the lease, if the user may. Raises RunBusy if another controller has it."""
+        """Take the lease, if the user may. Raises RunBusy if another controller has it, and CallFailed if that is not known."""
         if self._host is None:
             return
         self._owner = self._owner_of()
-        self._refuse_rival(self._host)
-        if not self._write(self._host):
+        try:
+            self._take(self._host)
+        except PermissionMissing:
+            return
+        except CallFailed as error:
+            raise CallFailed(
+                f"It is not known whether another controller carries out a run for {self._host.name} "
+                f"({error.message.rstrip('.')}); this call moved no VM",
+                fault=error.fault,
+                hint=f"Run the same playbook again. If no other controller works for the host, empty its custom attribute {LEASE}",
+            ) from error
+
+    def _take(self, host: HostState) -> None:
+        self._refuse_rival(host)
+        now = self._clock()
+        if not self._write(host):
             return
         self._sleep(SETTLE_SECONDS)
-        self._refuse_rival(self._host)
-        self._renewed = self._clock()
+        self._refuse_rival(host)
+        self._renewed, self._sure = now, now + SECONDS
 
     def kept(self) -> bool:
-        """Renew the lease if it is time for that. False if another controller has taken it over meanwhile."""
-        if self._host is None or self._renewed is None or self._clock() - self._renewed < RENEW_SECONDS:
+        """Renew the lease if it is time for that. False if another controller has taken it over meanwhile, or may have.
+
+        A lease that cannot be renewed lasts as long as it was written for.
+        """
+        now = self._clock()
+        if self._host is None or self._renewed is None or now - self._renewed < RENEW_SECONDS:
             return True
-        self._renewed = self._clock()
+        self._renewed = now
         try:
             if self._rival(self._host) is not None:
                 self._renewed = None
                 return False
             self._write(self._host)
         except VsphereError:
-            pass  # a lease that could not be renewed lasts as long as it was written for
+            return now < self._sure
+        self._sure = now + SECONDS
         return True
 
     def release(self) -> None:

@@ -124,10 +124,13 @@ class Vcenter(Protocol):
         """Empty the VM's home attribute; ``False`` if the role does not permit it."""
 
     def lease(self, host: str) -> Lease | None:
-        """Which controller works for a host (MoID), by its custom attribute, read now."""
+        """Which controller works for a host (MoID), by its custom attribute, read now.
+
+        Raises CallFailed if it could not be read or is something else, and PermissionMissing.
+        """
 
     def set_lease(self, host: str, lease: Lease | None) -> bool:
-        """Write or empty that attribute; ``False`` if the role does not permit it."""
+        """Write or empty that attribute; ``False`` if the role does not permit it. Raises CallFailed if that failed."""
 
     def drs_overrides(self, cluster: str) -> Mapping[str, DrsOverride]:
         """The overrides of DRS of a cluster (MoID), by VM MoID, read now. Raises CallFailed if they cannot be read."""

@@ -124,7 +124,7 @@ def carry_out(
 
 
 def _stops(lease: HostLease, interrupted: Callable[[], bool]) -> bool:
-    """Whether no further move may start: the run was interrupted, or another controller works for the host now."""
+    """Whether no further move may start: the run was interrupted, or another controller works for the host now, or may."""
     return interrupted() or not lease.kept()
 
 

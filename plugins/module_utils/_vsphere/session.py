@@ -317,19 +317,22 @@ class VcenterSession:
     def lease(self, host: str) -> Lease | None:
         """See the port."""
         entity = self._client.reference("HostSystem", host)
-        try:
-            fields = self._client.call("read custom attributes", lambda: entity.availableField)
-            values = self._client.call("read the lease of the host", lambda: entity.customValue)
-        except (PermissionMissing, CallFailed):
-            return None  # who may not see a lease may not move VMs either
-        keys = {field.key for field in fields if field.name == LEASE}
-        return next((decode_lease(each.value) for each in values if each.key in keys), None)
+        fields = self._client.call("read custom attributes", lambda: entity.availableField)
+        values = self._client.call("read the lease of the host", lambda: entity.customValue)
+        keys = {field.key for field in fields or () if field.name == LEASE}
+        value = next((str(each.value) for each in values or () if each.key in keys), "")
+        found = decode_lease(value)
+        if found is None and value.strip():
+            raise CallFailed(
+                f"The custom attribute {LEASE} of the host is not a lease: {text(value)}", fault="Unreadable"
+            )
+        return found
 
     def set_lease(self, host: str, lease: Lease | None) -> bool:
         """See the port."""
         try:
             self._set_attribute("HostSystem", host, LEASE, encode_lease(lease) if lease else "")
-        except (PermissionMissing, CallFailed):
+        except PermissionMissing:
             return False
         return True
 

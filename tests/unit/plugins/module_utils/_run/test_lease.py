@@ -11,7 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError, RunBusy
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+    CallFailed,
+    ConnectError,
+    PermissionMissing,
+    RunBusy,
+    VsphereError,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.lease import (
     RENEW_SECONDS,
     SECONDS,
@@ -41,6 +47,8 @@ class Place(World):
         super().__init__(2)
         self.now = NOW
         self.broken = False
+        self.reads: list[VsphereError | None] = []  # how the next reads of a lease end
+        self.writes: list[VsphereError | None] = []
 
     def time(self) -> datetime:
         return self.now
@@ -51,7 +59,14 @@ class Place(World):
     def lease(self, host: str) -> Lease | None:
         if self.broken:
             raise ConnectError("vCenter does not answer")
+        if self.reads and (error := self.reads.pop(0)) is not None:
+            raise error
         return super().lease(host)
+
+    def set_lease(self, host: str, lease: Lease | None) -> bool:
+        if self.writes and (error := self.writes.pop(0)) is not None:
+            raise error
+        return super().set_lease(host, lease)
 
     def of(self, owner: str, sleep: Callable[[float], None] = lambda _seconds: None) -> HostLease:
         return HostLease(
@@ -130,6 +145,53 @@ def test_without_the_privilege_there_is_no_lease_and_no_obstacle() -> None:
     nothing = HostLease(place, None, lambda: "a")  # type: ignore[arg-type]
     with nothing.held():
         assert nothing.kept()
+
+
+FAULT = CallFailed("vCenter could not read the lease of the host: SystemError", fault="SystemError")
+
+
+@pytest.mark.parametrize("reads", [[FAULT], [None, FAULT]])
+@pytest.mark.parametrize("has_rival", [True, False])
+def test_a_lease_that_could_not_be_read_is_not_taken_for_free(
+    reads: list[VsphereError | None], has_rival: bool
+) -> None:
+    place = Place()
+    rival = Lease("b", "other", NOW + timedelta(minutes=9)) if has_rival else None
+    place.leases["host-1"], place.reads = rival, list(reads)
+    with pytest.raises(VsphereError, match="this call moved no VM"):
+        place.of("a").take()
+    assert not has_rival or place.leases["host-1"] == rival
+
+
+def test_a_lease_that_could_not_be_written_is_not_held() -> None:
+    place = Place()
+    place.writes = [FAULT]
+    with pytest.raises(
+        CallFailed, match=r"It is not known whether another controller carries out a run for esx-1 .*SystemError"
+    ):
+        place.of("a").take()
+
+
+def test_who_may_not_read_a_lease_writes_none() -> None:
+    place = Place()
+    rival = Lease("b", "other", NOW + timedelta(minutes=9))
+    place.leases["host-1"], place.reads = rival, [PermissionMissing("no", privilege="System.Read")]
+    with (mine := place.of("a")).held():
+        assert mine.kept()
+    assert place.leases["host-1"] == rival
+
+
+@pytest.mark.parametrize("fails", ["reads", "writes"])
+def test_a_lease_that_ended_because_it_could_not_be_renewed_starts_no_further_move(fails: str) -> None:
+    place = Place()
+    mine = place.of("a")
+    mine.take()
+    setattr(place, fails, [FAULT] * 4)
+    kept = []
+    for _turn in range(5):
+        place.now += timedelta(seconds=RENEW_SECONDS)
+        kept.append(mine.kept())
+    assert kept == [True, True, True, False, True], "it was written for four turns, and is written again in the fifth"
 
 
 def test_a_run_is_refused_before_it_changes_anything_and_gives_the_lease_back(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     CallFailed,
     LoginRefused,
     NotFound,
+    PermissionMissing,
     TaskTimeout,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere import inventory, session
@@ -154,3 +155,53 @@ def test_a_change_of_overrides_whose_end_cannot_be_read_has_not_failed(monkeypat
     monkeypatch.setattr(vsphere, "wait_for", wait_for)
     with pytest.raises(TaskTimeout, match="The end of the change of DRS overrides was not seen"):
         vsphere.set_drs_overrides("domain-c1", {}, frozenset())
+
+
+class Attributes(AskedClient):
+    """Host custom attributes; the calls of ``failing`` fail."""
+
+    def __init__(self, value: str | None, failing: dict[str, Exception] | None = None) -> None:
+        super().__init__()
+        self.failing = failing or {}
+        self.values = [] if value is None else [SimpleNamespace(key=7, value=value)]
+        self.content = SimpleNamespace(customFieldsManager=SimpleNamespace(field=[], SetField=lambda *_all: None))
+
+    def reference(self, _kind: str, moid: str) -> Any:
+        return SimpleNamespace(
+            _moId=moid, availableField=[SimpleNamespace(key=7, name="liveml_lease")], customValue=self.values
+        )
+
+    def call(self, what: str, action: Callable[[], Any], *, once: bool = False) -> Any:
+        if what in self.failing:
+            raise self.failing[what]
+        return action()
+
+
+READ = "read the lease of the host"
+SYSTEM_ERROR = CallFailed("vCenter could not read: SystemError", fault="SystemError")
+
+
+@pytest.mark.parametrize("value", [None, "", " "])
+def test_an_empty_attribute_is_no_lease(value: str | None) -> None:
+    assert VcenterSession(Attributes(value)).lease("host-1") is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("what", ["read custom attributes", READ])
+@pytest.mark.parametrize("error", [SYSTEM_ERROR, PermissionMissing("no", privilege="System.Read")])
+def test_a_lease_that_cannot_be_read_is_not_no_lease(what: str, error: Exception) -> None:
+    with pytest.raises(type(error)):
+        VcenterSession(Attributes("", {what: error})).lease("host-1")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["Bob works here", '{"o": "b", "n": "other", "u": "tomorrow"}', '{"owner": "b"}'])
+def test_an_attribute_that_is_not_a_lease_is_not_no_lease(value: str) -> None:
+    with pytest.raises(CallFailed, match="liveml_lease of the host is not a lease"):
+        VcenterSession(Attributes(value)).lease("host-1")  # type: ignore[arg-type]
+
+
+def test_a_lease_that_could_not_be_written_is_not_a_missing_privilege() -> None:
+    client = Attributes("", {"read custom attributes": SYSTEM_ERROR})
+    with pytest.raises(CallFailed):
+        VcenterSession(client).set_lease("host-1", None)  # type: ignore[arg-type]
+    client.failing = {"read custom attributes": PermissionMissing("no", privilege="Global.SetCustomField")}
+    assert VcenterSession(client).set_lease("host-1", None) is False  # type: ignore[arg-type]
