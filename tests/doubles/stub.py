@@ -81,7 +81,7 @@ class Server:
         """A session with this vCenter."""
         instance = SimpleNamespace(RetrieveContent=lambda: self.content, _stub=self)
         with patch.object(subject, "SmartConnect", lambda **_login: instance):
-            return Client(Endpoint("vc", "user", "password"), patience)
+            return Client(Endpoint("vc", "user", "password", validate_certs=False), patience)
 
     def add(
         self, kind: Any, moid: str, properties: Mapping[str, Any] | None = None, unreadable: Iterable[str] = ()
