@@ -6,12 +6,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from http.client import HTTPException
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
+from xml.parsers.expat import ExpatError
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
@@ -27,12 +34,16 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client imp
     NOTICE_SECONDS,
     Client,
     Endpoint,
+    NoAnswer,
     ReadBroken,
     SessionEnded,
     Silence,
+    connected,
     translated,
 )
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
+
+from tests.doubles.stub import Server
 
 
 class Clock:
@@ -57,7 +68,7 @@ class Answers:
         self.errors = list(errors)
         self.asked = 0
 
-    def __call__(self) -> str:
+    def __call__(self, **_options: Any) -> str:
         self.asked += 1
         if self.errors:
             raise self.errors.pop(0)
@@ -86,7 +97,7 @@ def client_of(*refusals: Exception, patience: float = 300.0) -> Client:
     content = type("Content", (), {"sessionManager": Sessions(*refusals)})()
     instance = type("Instance", (), {"RetrieveContent": lambda _self: content})()
     with patch.object(subject, "SmartConnect", lambda **_login: instance):
-        return Client(Endpoint("vc", "user", "password"), patience)
+        return Client(Endpoint("vc", "user", "password", validate_certs=False), patience)
 
 
 def dead() -> Answers:
@@ -268,3 +279,294 @@ def test_missing_privileges_are_named_as_vsphere_7_and_8_tell_them(fault: Any, n
     assert isinstance(error, PermissionMissing)
     assert error.privilege == named
     assert "None" not in str(error)
+
+
+# logins
+
+
+def login_error(error: Exception, **endpoint: Any) -> Any:
+    """What a login says that fails with this error."""
+    given = {"host": "vc", "user": "anna", "password": "secret", **endpoint}
+    with patch.object(subject, "SmartConnect", Answers(*[error] * 1000)), pytest.raises(ConnectError) as caught:
+        Client(Endpoint(**given))
+    assert "secret" not in f"{caught.value} {caught.value.hint} {Endpoint(**given)}"
+    return caught.value
+
+
+def certificate_error() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError("failed")
+    error.verify_message = "self-signed certificate"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "option", "words", "hint"),
+    [
+        (vim.fault.InvalidLogin(), LoginRefused, "password", "refused the login of anna", "username (VMWARE_USER)"),
+        (vim.fault.NoPermission(), LoginRefused, "username", "has no permissions there", "create_role"),
+        (certificate_error(), ConnectError, "ca_path", "self-signed certificate", "ca_path (SSL_CERT_FILE)"),
+        (socket.gaierror(-2, "Name or service not known"), ConnectError, "hostname", "Name or service", "hostname"),
+        (ConnectionRefusedError("refused"), NoAnswer, "hostname", "cannot be reached (refused)", "port (VMWARE_PORT)"),
+        (ExpatError("syntax error"), NoAnswer, "hostname", "syntax error", "the network"),
+        (Exception("503 Service Unavailable"), NoAnswer, "hostname", "503", "the network"),
+        (vmodl.fault.SystemError(msg="starting"), NoAnswer, "hostname", "starting", "the network"),
+    ],
+)
+def test_a_login_that_fails_says_which_option_to_correct(
+    clock: Clock, error: Exception, kind: type[ConnectError], option: str, words: str, hint: str
+) -> None:
+    found = login_error(error)
+    assert type(found) is kind
+    assert found.option == option
+    assert words in str(found)
+    assert "vCenter vc:443" in str(found) or kind is LoginRefused
+    assert hint in found.hint
+
+
+def test_the_login_of_another_vcenter_names_its_own_option(clock: Clock) -> None:
+    found = login_error(vim.fault.InvalidLogin(), host="2001:db8::1", port=8443, within="destination_vcenter")
+    assert "vCenter [2001:db8::1]:8443" in str(found)
+    assert found.option == "destination_vcenter"
+    assert "destination_vcenter.username" in found.hint
+    assert "VMWARE_" not in found.hint
+
+
+@pytest.mark.parametrize(("patience", "waited"), [(300.0, 20.0), (5.0, 5.0)])
+def test_a_vcenter_that_never_answered_may_be_starting_but_not_for_long(
+    clock: Clock, patience: float, waited: float
+) -> None:
+    login = Answers(*[ConnectionRefusedError("refused")] * 1000)
+    with patch.object(subject, "SmartConnect", login), pytest.raises(NoAnswer):
+        Client(Endpoint("vc", "anna", "secret"), patience)
+    assert clock.now == pytest.approx(100 + waited)
+    assert login.asked > 2
+
+
+@pytest.mark.parametrize(
+    "error", [vim.fault.InvalidLogin(), socket.gaierror(-2, "unknown"), certificate_error(), vim.fault.NoPermission()]
+)
+def test_a_login_that_is_wrong_is_not_repeated(clock: Clock, error: Exception) -> None:
+    login_error(error)
+    assert clock.slept == []
+
+
+def test_a_mistake_of_ours_is_not_taken_for_a_broken_connection(clock: Clock) -> None:
+    for call in (lambda: client_of().call("read", Answers(KeyError("x"))), lambda: client_of(KeyError("x")).renew()):
+        with pytest.raises(KeyError):
+            call()
+
+
+def test_a_login_has_a_time_limit_also_for_the_versions_of_the_api(clock: Clock) -> None:
+    limits = []
+
+    def log_in(**options: Any) -> Any:
+        limits.append((socket.getdefaulttimeout(), options["httpConnectionTimeout"]))
+        return SimpleNamespace(RetrieveContent=lambda: None)
+
+    before = socket.getdefaulttimeout()
+    with patch.object(subject, "SmartConnect", log_in):
+        Client(Endpoint("vc", "anna", "secret"))
+    ((default, connection),) = limits
+    assert default is not None
+    assert default > 0
+    assert connection > 0
+    assert socket.getdefaulttimeout() == before
+
+
+@pytest.mark.parametrize(("validates", "mode"), [(True, ssl.CERT_REQUIRED), (False, ssl.CERT_NONE)])
+def test_certificates_are_verified_unless_the_user_says_otherwise(
+    clock: Clock, validates: bool, mode: ssl.VerifyMode
+) -> None:
+    contexts = []
+
+    def log_in(**options: Any) -> Any:
+        contexts.append(options["sslContext"])
+        return SimpleNamespace(RetrieveContent=lambda: None)
+
+    with patch.object(subject, "SmartConnect", log_in):
+        client = Client(Endpoint("vc", "anna", "secret", validate_certs=validates))
+    assert (contexts[0].verify_mode, contexts[0].check_hostname) == (mode, validates)
+    assert client.verifies is validates
+
+
+def test_certificates_are_verified_by_default() -> None:
+    assert Endpoint("vc", "anna", "secret").validate_certs
+    assert Endpoint("vc", "anna", "secret").port == 443
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_file_of_a_ca_that_cannot_be_used_is_said(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ConnectError, match="cannot be used") as error:
+        Client(Endpoint("vc", "anna", "secret", ca_path=str(file)))
+    assert error.value.option == "ca_path"
+    assert "ca_path (SSL_CERT_FILE)" in str(error.value.hint)
+
+
+# what a client knows of its server
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "address", "url"),
+    [
+        ("vc", 443, "vc", "https://vc:443"),
+        ("vc", 8443, "vc:8443", "https://vc:8443"),
+        ("2001:db8::1", 443, "2001:db8::1", "https://[2001:db8::1]:443"),
+        ("2001:db8::1", 8443, "[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+    ],
+)
+def test_another_vcenter_learns_how_this_one_is_reached(host: str, port: int, address: str, url: str) -> None:
+    client, connection = with_certificate(b"certificate", Endpoint(host, "anna", "secret", port))
+    assert client.address == address
+    found = client.locator()
+    assert (found.url, found.instanceUuid) == (url, "1111aaaa")
+    assert (found.credential.username, found.credential.password) == ("anna", "secret")
+    assert re.fullmatch(r"([0-9A-F]{2}:){19}[0-9A-F]{2}", found.sslThumbprint)
+    assert found.sslThumbprint.replace(":", "").lower() == hashlib.sha1(b"certificate").hexdigest()
+    assert connection.returned == 1
+
+
+class Connection:
+    """A connection of a session. The server may have closed it meanwhile."""
+
+    def __init__(self, certificate: bytes, *, closed: bool = False) -> None:
+        open_socket = SimpleNamespace(getpeercert=lambda binary_form: certificate if binary_form else {})
+        self.sock, self.open_socket, self.returned = None if closed else open_socket, open_socket, 0
+
+    def connect(self) -> None:
+        self.sock = self.open_socket
+
+
+def with_certificate(certificate: bytes, endpoint: Endpoint, *, closed: bool = False) -> tuple[Client, Connection]:
+    connection = Connection(certificate, closed=closed)
+
+    def give_back(_connection: Any) -> None:
+        connection.returned += 1
+
+    stub = SimpleNamespace(GetConnection=lambda: connection, ReturnConnection=give_back)
+    content = SimpleNamespace(about=SimpleNamespace(instanceUuid="1111aaaa"))
+    instance = SimpleNamespace(RetrieveContent=lambda: content, _stub=stub)
+    with patch.object(subject, "SmartConnect", lambda **_login: instance):
+        return Client(endpoint), connection
+
+
+def test_a_closed_connection_is_opened_again_for_the_certificate() -> None:
+    endpoint = Endpoint("vc", "anna", "secret")
+    client, connection = with_certificate(b"x", endpoint, closed=True)
+    assert client.thumbprint() == with_certificate(b"x", endpoint)[0].thumbprint()
+    assert connection.returned == 1
+
+
+def test_references_to_another_vcenter_name_it() -> None:
+    client = Server("2222bbbb").client()
+    here, there = client.reference("alarm.Alarm", "alarm-1"), client.reference_abroad("HostSystem", "host-1")
+    assert (type(here), here._moId, here._serverGuid) == (vim.alarm.Alarm, "alarm-1", None)
+    assert (type(there), there._moId, there._serverGuid) == (vim.HostSystem, "host-1", "2222bbbb")
+
+
+# the policy service
+
+
+def policy_client(*errors: Exception, session: object = None) -> tuple[Client, Answers, Any]:
+    """A client, a question to the policy service whose first answers are errors, and the stub of that service."""
+    server = Server()
+    server.fields["SessionManager", "currentSession"] = session
+    client, stub = server.client(), SimpleNamespace(requestContext=None)
+    with patch.object(subject, "_policy_stub", lambda _connection: stub):
+        assert client.policy_service()._stub is client.policy_service()._stub is stub
+    return client, Answers(*errors), stub
+
+
+def test_a_question_about_policies_names_the_session() -> None:
+    client, question, stub = policy_client()
+    assert client.ask_policies("read the storage policies", question) == "answer"
+    assert stub.requestContext == {"vcSessionCookie": "key"}
+
+
+def test_a_session_that_ended_is_renewed_before_policies_are_asked_for_again() -> None:
+    client, question, _stub = policy_client(vmodl.fault.SecurityError())
+    assert client.ask_policies("read the storage policies", question) == "answer"
+    assert (question.asked, client.renewed) == (2, 1)
+
+
+def test_a_user_who_may_not_see_policies_is_told_the_privilege() -> None:
+    client, question, _stub = policy_client(*[vmodl.fault.SecurityError()] * 2, session=object())
+    with pytest.raises(PermissionMissing, match="not allowed to read the storage policies") as error:
+        client.ask_policies("read the storage policies", question)
+    assert error.value.privilege == "StorageProfile.View"
+    assert (question.asked, client.renewed) == (2, 0)
+
+
+@pytest.mark.parametrize("before", [[], [vmodl.fault.SecurityError()]])
+def test_another_fault_of_the_policy_service_is_an_error(before: list[Exception]) -> None:
+    client, question, _stub = policy_client(*before, vmodl.fault.NotSupported(), session=object())
+    with pytest.raises(CallFailed, match="NotSupported"):
+        client.ask_policies("read the storage policies", question)
+
+
+def test_a_policy_service_that_is_down_is_not_waited_for(clock: Clock) -> None:
+    client, question, _stub = policy_client(ConnectionResetError("reset"))
+    with pytest.raises(ConnectError):
+        client.ask_policies("read the storage policies", question)
+    assert (question.asked, clock.slept) == (1, [])
+
+
+# errors and the end
+
+
+@pytest.mark.parametrize(
+    "error", [None, vim.fault.NotAuthenticated(), ConnectionResetError("reset"), HTTPException("x")]
+)
+def test_a_session_ends_with_its_context_and_may_have_ended_before(error: Exception | None) -> None:
+    ended = Answers(*([error] if error else []))
+    instance = SimpleNamespace(RetrieveContent=lambda: None)
+    with (
+        patch.object(subject, "SmartConnect", lambda **_login: instance),
+        patch.object(subject, "Disconnect", lambda _instance: ended()),
+        suppress(ZeroDivisionError),
+        connected(Endpoint("vc", "anna", "secret")),
+    ):
+        raise ZeroDivisionError
+    assert ended.asked == 1
+
+
+def test_a_fault_is_said_with_its_name_and_on_one_line() -> None:
+    error = translated("move the VM", vim.fault.InvalidState(msg="not\n now  please" + "x" * 500))
+    assert isinstance(error, CallFailed)
+    assert error.fault == "InvalidState"
+    assert str(error).startswith("vCenter could not move the VM: InvalidState (not now please")
+    assert len(str(error)) < 300
+
+
+def test_privileges_are_named_once_and_in_order() -> None:
+    entities = [["B", "A"], ["A"], None]
+    missing = [vim.fault.NoPermission.EntityPrivileges(privilegeIds=ids or []) for ids in entities]
+    error = translated("move the VM", vim.fault.NoPermission(missingPrivileges=missing, privilegeId="C"))
+    assert isinstance(error, PermissionMissing)
+    assert error.privilege == "A, B"
+    assert error.hint == "Grant the privilege A, B"
+
+
+def test_pauses_grow_and_do_not_come_at_the_same_moments(clock: Clock) -> None:
+    pauses = []
+    silence = Silence(1000, clock=clock, sleep=clock.sleep)
+    for _attempt in range(8):
+        before = clock.now
+        silence.bear(ConnectError("no answer"))
+        pauses.append(clock.now - before)
+    bounds = [0.5, 1, 2, 4, 8, 10, 10, 10]
+    assert all(bound / 2 <= pause <= bound for pause, bound in zip(pauses, bounds, strict=True))
+    silence.end()
+    before = clock.now
+    silence.bear(ConnectError("no answer"))
+    assert clock.now - before <= 0.5
+
+
+def test_a_caller_may_ask_for_shorter_pauses(clock: Clock) -> None:
+    silence = Silence(1000, clock=clock, sleep=clock.sleep)
+    for _attempt in range(20):
+        before = clock.now
+        silence.bear(ConnectError("no answer"), most=1.0)
+        assert clock.now - before <= 1.0
