@@ -10,24 +10,33 @@ import time
 from dataclasses import replace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import moves_under_way, next_home, placements
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import (
+    files_under_way,
+    moves_under_way,
+    next_home,
+    placements,
+    without_home_host,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, PartMove
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Connection,
+    Datastore,
     HostState,
+    InventoryPlace,
     Maintenance,
     Power,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import (
     ATTRIBUTE,
     Home,
+    HomeFile,
     decode_home,
     encode_home,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders.estates import estate, host, vm
+from tests.builders.estates import INFO, estate, host, vm
 
 
 @pytest.mark.parametrize(
@@ -292,3 +301,167 @@ def test_the_journal_does_not_decide_while_the_attribute_may_hold_a_newer_home()
     home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
     world = estate([host(n) for n in (1, 2, 3)], [vm(1, on=3)], unreadable={"vm-1": frozenset({"customValue"})})
     assert [p.outcome for p in placements(world, {"vm-1": home}, "host-1")] == ["unreadable"]
+
+
+HERE = InventoryPlace("c", "pool-1", "ml", "folder-1", "vision")
+OUT = PartMove(0, "files", "a", "A", "b", "B", policy="p-new", policy_before="p-old")
+LEAVING = Move(
+    1, "vm-1", "ml-1", "host-1", "esx-1", "host-2", "esx-2", 1, 1.0, parts=(OUT,), place_before=HERE,
+    source_vcenter="vc1", target_vcenter="vc2",
+)  # fmt: skip
+KNOWN = Home(
+    "vm-1", "host-8", "esx-8", "host-1", "esx-1", "r1", "then", start="host-8", files=(HomeFile(0, "x", "X", "a", "p-first"),),
+    place=replace(HERE, pool="pool-8"), home_vcenter="vc8",
+)  # fmt: skip
+
+
+def test_the_first_evacuation_records_where_everything_was() -> None:
+    home = next_home(vm(1), LEAVING, None, run_id="r", recorded_at="now")
+    assert home == Home(
+        "vm-1", "host-1", "esx-1", "host-2", "esx-2", "r", "now", start="host-1", files=(HomeFile(0, "a", "A", "b", "p-old"),),
+        place=HERE, home_vcenter="vc1", target_vcenter="vc2",
+    )  # fmt: skip
+
+
+def test_a_later_evacuation_keeps_the_home_and_knows_the_new_target() -> None:
+    home = next_home(vm(1), LEAVING, KNOWN, run_id="r", recorded_at="now")
+    assert (home.host, home.host_name, home.place, home.home_vcenter) == ("host-8", "esx-8", KNOWN.place, "vc8")
+    assert home.files == (HomeFile(0, "x", "X", "b", "p-first"),)
+    assert (home.target, home.start, home.target_vcenter) == ("host-2", "host-1", "vc2")
+    bare = next_home(
+        vm(1), LEAVING, replace(KNOWN, files=(), place=None, home_vcenter=""), run_id="r", recorded_at="now"
+    )
+    assert (bare.host, bare.files, bare.place, bare.home_vcenter) == (
+        "host-8",
+        (HomeFile(0, "a", "A", "b", "p-old"),),
+        HERE,
+        "vc1",
+    )
+
+
+def test_a_vm_that_a_person_moved_has_its_home_where_it_is_now() -> None:
+    home = next_home(
+        vm(1, on=5), replace(LEAVING, source="host-5", source_name="esx-5"), KNOWN, run_id="r", recorded_at="now"
+    )
+    assert (home.host, home.host_name, home.place, home.home_vcenter) == ("host-5", "esx-5", HERE, "vc1")
+    assert home.files == (HomeFile(0, "a", "A", "b", "p-old"),)
+    stays = next_home(vm(1, on=5), replace(LEAVING, source="host-5", parts=()), KNOWN, run_id="r", recorded_at="now")
+    assert stays.files == ()
+
+
+@pytest.mark.parametrize(
+    ("gets", "has", "first", "recorded"),
+    [
+        ("p-new", "p-old", "", "p-old"),
+        ("p-new", "p-old", "p-first", "p-first"),
+        ("p-same", "p-same", "", ""),
+        ("", "p-old", "", ""),
+        ("", "p-old", "p-first", "p-first"),
+    ],
+)
+def test_the_policy_of_a_home_counts_from_the_first_move_that_changes_it(
+    gets: str, has: str, first: str, recorded: str
+) -> None:
+    move = replace(LEAVING, parts=(replace(OUT, policy=gets, policy_before=has),))
+    earlier = replace(KNOWN, files=(replace(KNOWN.files[0], policy=first),))
+    (file,) = next_home(vm(1), move, earlier, run_id="r", recorded_at="now").files
+    assert file.policy == recorded
+
+
+@pytest.mark.parametrize(
+    ("stores", "name", "found"),
+    [
+        ({"a": "A"}, "A", "a"),
+        ({"a": "renamed", "n": "A"}, "A", "a"),
+        ({"n": "A", "m": "B"}, "A", "n"),
+        ({"n": "A", "m": "A"}, "A", "a"),
+        ({"m": "B"}, "A", "a"),
+        ({"n": ""}, "", "a"),
+    ],
+)
+def test_a_datastore_of_a_home_is_found_again_by_its_only_name(stores: dict[str, str], name: str, found: str) -> None:
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", files=(HomeFile(0, "a", name, "b"),))
+    known = {moid: Datastore(moid, its, frozenset({"host-1"})) for moid, its in stores.items()}
+    world = estate([host(1), host(2)], [vm(1, on=2)], datastores=known)
+    (placed,) = placements(world, {"vm-1": home})
+    assert placed.home.datastores == {0: found}
+
+
+FAR = "host-7@uuid-2"
+
+
+@pytest.mark.parametrize(
+    ("second", "home", "on", "outcome", "vcenter"),
+    [
+        (False, {"host": FAR, "home_vcenter": "vc2"}, 2, "other_vcenter", "vc2"),
+        (False, {"host": FAR}, 2, "other_vcenter", "another vCenter"),
+        (False, {"target": FAR, "target_vcenter": "vc2"}, None, "other_vcenter", "vc2"),
+        (False, {"start": FAR, "target_vcenter": "vc2"}, None, "other_vcenter", "vc2"),
+        (False, {}, None, "gone", ""),
+        (True, {"host": FAR, "home_vcenter": "vc2"}, 2, "away", ""),
+        (True, {"target": FAR, "start": FAR}, None, "gone", ""),
+    ],
+)
+def test_what_a_login_to_one_vcenter_does_not_show_is_not_called_gone(
+    second: bool, home: dict[str, str], on: int | None, outcome: str, vcenter: str
+) -> None:
+    recorded = Home(**{"vm": "vm-1", "host": "host-1", "host_name": "esx-1", "target": "host-2", "target_name": "esx-2",
+                       "run_id": "r", "recorded_at": "now", "vm_name": "ml-1", **home})  # type: ignore[arg-type]  # fmt: skip
+    world = estate([host(1), host(2), host(7, moid=FAR)], [] if on is None else [vm(1, on=on)])
+    world = replace(world, second=replace(INFO, instance_uuid="uuid-2") if second else None)
+    (placed,) = placements(world, {"vm-1": recorded})
+    assert (placed.outcome, placed.vcenter) == (outcome, vcenter)
+    if outcome == "other_vcenter":
+        assert f"in vCenter {vcenter}" in placed.sentence
+        assert ("was moved to" in placed.sentence) is (on is None)
+
+
+def test_a_vm_that_is_in_the_other_vcenter_is_said_to_be_there() -> None:
+    far = host(7, moid=FAR, name="far-7", vcenter="vc2")
+    home = Home("vm-1", "host-1", "esx-1", FAR, "far-7", "r1", "now")
+    (placed,) = placements(estate([host(1), far], [vm(1, host=FAR)]), {"vm-1": home})
+    assert placed.sentence == "ml-1 is on far-7 in vCenter vc2, away from its home esx-1."
+
+
+@pytest.mark.parametrize(
+    ("cluster", "home", "on", "lost"), [("c", 9, 2, True), ("d", 9, 2, False), ("c", 1, 2, False), ("c", 9, 4, False)]
+)
+def test_a_vm_whose_home_host_is_gone_is_known_by_the_cluster_where_it_waits(
+    cluster: str, home: int, on: int, lost: bool
+) -> None:
+    recorded = Home("vm-1", f"host-{home}", f"esx-{home}", f"host-{on}", f"esx-{on}", "r1", "now")
+    world = estate([host(1, maintenance=Maintenance.IN), host(2)], [vm(1, on=on)])
+    found = placements(world, {"vm-1": recorded})
+    assert [placed.outcome for placed in found] == ["home_unhealthy"]
+    assert bool(without_home_host(world, found, cluster)) is lost
+
+
+def test_a_home_in_an_older_record_is_mentioned() -> None:
+    newer = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r2", "2026-02-01")
+    older = replace(newer, host="host-3", host_name="esx-3", recorded_at="2026-01-01", run_id="r1")
+    for attribute, journal in ((newer, older), (older, newer)):
+        world = estate([host(1), host(2), host(3)], [vm(1, on=2, attributes={ATTRIBUTE: encode_home(attribute)})])
+        (placed,) = placements(world, {"vm-1": journal})
+        assert (placed.home.host, placed.superseded) == ("host-1", "esx-3")
+        assert placed.sentence.endswith("An older run recorded esx-3 as its home; the newer one counts.")
+    same = replace(newer, recorded_at="2026-01-01")
+    world = estate([host(1), host(2)], [vm(1, on=2, attributes={ATTRIBUTE: encode_home(newer)})])
+    assert [placed.superseded for placed in placements(world, {"vm-1": same})] == [""]
+
+
+def test_placements_come_in_the_order_of_names_and_for_one_home_alone() -> None:
+    homes = {
+        f"vm-{n}": Home(f"vm-{n}", f"host-{home}", "", "host-3", "", "r", "now") for n, home in ((1, 1), (2, 2), (3, 1))
+    }
+    world = estate([host(1), host(2), host(3)], [vm(1, on=3, name="b"), vm(2, on=3, name="a"), vm(3, on=3, name="b")])
+    assert [placed.vm for placed in placements(world, homes)] == ["vm-2", "vm-1", "vm-3"]
+    assert [placed.vm for placed in placements(world, homes, "host-1")] == ["vm-1", "vm-3"]
+
+
+def test_the_files_of_moves_under_way_lead_out_or_home() -> None:
+    world = estate([host(1), host(2)], [vm(1), vm(2)])
+    homes = {f"vm-{n}": Home(f"vm-{n}", "host-1", "esx-1", "host-2", "esx-2", "r1", "now") for n in (1, 2)}
+    homes["vm-1"] = replace(homes["vm-1"], files=(HomeFile(0, "ds", "shared", "b"), HomeFile(1, "ds", "shared", "c")))
+    found = placements(world, homes)
+    assert files_under_way(found) == {"vm-1": {0: "b", 1: "c"}}
+    assert files_under_way(found, homeward=True) == {"vm-1": {0: "ds", 1: "ds"}}

@@ -119,7 +119,7 @@ def test_more_slots_than_vsphere_has_are_refused(slots: int) -> None:
 def test_a_move_that_shares_its_link_has_time_enough(gib: int, link: int, slots: int) -> None:
     source = host(1, link_mbit=link)
     allowed = limits_from([source], slots)
-    seconds = predicted_seconds(vm(1, gib), link)
+    seconds = predicted_seconds(vm(1, gib=gib), link)
     sharing = allowed.by_host.get("host-1", slots)
     timeout = move_timeout(move(1, "host-1", "host-2", seconds, gib), allowed, per_gib=None, floor=300)
     assert timeout >= max(300, 2 * seconds * sharing)
@@ -129,3 +129,77 @@ def test_an_operators_timeout_is_kept() -> None:
     slow = move(1, "host-1", "host-2", seconds=10_000, gib=64)
     assert move_timeout(slow, SlotLimits(8), per_gib=5, floor=60) == 320
     assert move_timeout(slow, SlotLimits(8), per_gib=5, floor=600) == 600
+
+
+@pytest.mark.parametrize(
+    ("memory", "files", "seconds", "allowed", "timeout"),
+    [
+        (64, 0, 20.0, SlotLimits(8), 640.0),  # the memory
+        (8, 56, 20.0, SlotLimits(8), 640.0),  # memory and files
+        (1, 0, 100.0, SlotLimits(8), 2400.0),  # eight that share the link, three times
+        (1, 0, 100.0, SlotLimits(2), 600.0),
+        (1, 0, 100.0, SlotLimits(2, {"host-1": 1, "host-2": 1}), 300.0),
+        (1, 0, 100.0, SlotLimits(2, {"host-2": 4}), 1200.0),  # the host on which more share it counts
+        (1, 0, 10.0, SlotLimits(1), 60.0),  # never less than the floor
+    ],
+)
+def test_how_long_a_move_may_take(memory: int, files: int, seconds: float, allowed: SlotLimits, timeout: float) -> None:
+    made = move(1, "host-1", "host-2", seconds, memory)
+    parts = (PartMove(0, "files", "a", "a", "b", "b", files * GIB), PartMove(1, "disk", "b", "b", "b", "b", 900 * GIB))
+    assert move_timeout(replace(made, parts=parts if files else ()), allowed, per_gib=None, floor=60.0) == timeout
+    assert move_timeout(replace(made, parts=parts if files else ()), allowed, per_gib=2.0, floor=1.0) == 2.0 * (
+        memory + files
+    )
+
+
+@pytest.mark.parametrize(
+    ("between", "slots", "timeout"), [(None, 2, 2400.0), (None, 12, 3600.0), (1, 8, 300.0), (3, 1, 900.0)]
+)
+def test_moves_of_all_hosts_share_the_network_between_the_vcenters(
+    between: int | None, slots: int, timeout: float
+) -> None:
+    made = move(1, "host-1", "host-2@other", 100.0, 1)
+    assert move_timeout(made, SlotLimits(slots, between_vcenters=between), per_gib=None, floor=60.0) == timeout
+
+
+@pytest.mark.parametrize(("between", "begun", "begin"), [(None, 0, 4), (2, 0, 2), (2, 1, 1), (2, 2, 0), (1, 0, 1)])
+def test_only_so_many_moves_cross_at_a_time(between: int | None, begun: int, begin: int) -> None:
+    crossing = [move(n, f"host-{n}", f"host-{n}@other") for n in range(1, 7)]
+    near = [move(n, f"host-{n}", f"host-{n + 1}") for n in (11, 13)]
+    chosen = next_moves(
+        [*crossing[begun : begun + 4], *near], crossing[:begun], SlotLimits(8, between_vcenters=between)
+    )
+    assert [made.number for made in chosen if made.number > 10] == [11, 13], "moves within a vCenter do not wait"
+    assert len(chosen) - 2 == begin
+
+
+def test_a_vm_with_a_vgpu_has_its_hosts_to_itself() -> None:
+    heavy = replace(move(1, "host-1", "host-2", 99.0), vgpus=("grid_t4-4q",))
+    light = [move(2, "host-1", "host-3"), move(3, "host-4", "host-2"), move(4, "host-4", "host-3")]
+    assert [made.number for made in next_moves([heavy, *light], (), SlotLimits(8))] == [1, 4]
+    assert next_moves([heavy], light[:1], SlotLimits(8)) == ()
+    assert next_moves([heavy], (), SlotLimits(1)) == (heavy,)
+
+
+def test_a_host_carries_a_storage_move_and_four_others() -> None:
+    files = storage_move(1, "host-1", "host-2", ("a", "b"))
+    others = [move(n, "host-1", f"host-{n}") for n in range(3, 10)]
+    assert len(next_moves(others, [files], SlotLimits(8))) == 4
+    assert len(next_moves([files], others[:4], SlotLimits(8))) == 1
+    assert next_moves([files], others[:5], SlotLimits(8)) == ()
+
+
+def test_equal_moves_begin_in_the_order_of_their_numbers() -> None:
+    pending = [move(n, "host-1", "host-2") for n in (3, 1, 2)]
+    assert [made.number for made in next_moves(pending, (), SlotLimits(2))] == [1, 2]
+
+
+@pytest.mark.parametrize(("link", "slots", "limit"), [(9_999, 8, 4), (1_000, 3, 3), (10_000, 8, 8), (None, 8, 8)])
+def test_a_host_below_ten_gigabit_has_four_slots_at_most(link: int | None, slots: int, limit: int) -> None:
+    allowed = limits_from([host(1, link_mbit=link)], slots)
+    assert (allowed.per_host, allowed.by_host.get("host-1", slots)) == (slots, limit)
+
+
+@pytest.mark.parametrize("slots", [1, 8])
+def test_the_slots_that_vsphere_has_may_be_asked_for(slots: int) -> None:
+    assert limits_from([], slots) == SlotLimits(slots)
