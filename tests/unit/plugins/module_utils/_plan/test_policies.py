@@ -8,13 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
-    Ambiguous,
-    CallFailed,
-    NotFound,
-    VsphereError,
-)
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import (
     plan_from_dict,
     plan_id_of,
@@ -31,15 +24,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import 
     StorageRequest,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import with_policy
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.server_checks import relocation_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.storage_drs import with_recommendations
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Relocation, StoragePolicies
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, StoragePolicies
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import decode_home, encode_home
 
 from tests.builders.estates import plan_all
 from tests.builders.storage import refused, store, stored, world
-from tests.doubles.vcenter import Agreeing
 
 BOTH = StorageRequest(scope=Scope.BOTH)
 FILES, DISK = 0, 2000
@@ -163,17 +153,6 @@ def test_the_policy_is_part_of_what_is_approved() -> None:
     assert plan_from_dict(nothing).moves[0].policies == {}
 
 
-def test_a_policy_is_found_by_its_name() -> None:
-    assert with_policy(BOTH, "gold", here()).policy == "p-gold"
-    assert with_policy(BOTH, None, here()) == BOTH
-    with pytest.raises(NotFound, match="storage policy named diamond") as error:
-        with_policy(BOTH, "diamond", here())
-    assert "gold, nothing fits, silver" in error.value.hint
-    twice = replace(POLICIES, names={"p-1": "gold", "p-2": "gold"})
-    with pytest.raises(Ambiguous):
-        with_policy(BOTH, "gold", here(twice))
-
-
 def test_what_storage_drs_recommends_counts_if_it_fits() -> None:
     unknown = here(replace(POLICIES, of_vms={"vm-1": {FILES: "", DISK: ""}}))
     advised = replace(BOTH, datastores=frozenset({"b", "s"}), recommended={"vm-1": {FILES: "s", DISK: "s"}})
@@ -190,50 +169,3 @@ def test_what_storage_drs_recommends_counts_if_it_fits() -> None:
         replace(advised, headroom=0.29),
     ):
         assert placed(plan_all(unknown, storage=wrong))[FILES] == ("b", ""), wrong
-
-
-class Advising(Agreeing):
-    """A vCenter whose Storage DRS recommends one datastore, or fails."""
-
-    def __init__(self, answers: dict[str, dict[int, str]], error: VsphereError | None = None) -> None:
-        super().__init__()
-        self.answers, self.error, self.asked = answers, error, list[tuple[str, str]]()
-
-    def recommended_datastores(self, move: Relocation, cluster: str) -> dict[int, str]:
-        self.asked.append((move.vm, cluster))
-        if self.error is not None:
-            raise self.error
-        return self.answers.get(move.vm, {})
-
-
-def balanced(storage: StorageRequest) -> tuple[Estate, PlanRequest]:
-    """A datastore cluster of b and s with Storage DRS, and a request for the VM."""
-    stores = [replace(each, cluster="pod", storage_drs="group-p1") if each.moid in "bs" else each for each in STORES]
-    made = replace(
-        world(stores, stored(1, ("a", 1), ("a", 40))),
-        policies=replace(POLICIES, of_vms={"vm-1": {FILES: "", DISK: ""}}),
-    )
-    return made, PlanRequest(vms=("vm-1",), policy=Policy.ANY, storage=storage)
-
-
-def test_storage_drs_is_asked_for_the_datastore_cluster_that_was_named() -> None:
-    made, request = balanced(replace(BOTH, datastores=frozenset({"b", "s"})))
-    vcenter = Advising({"vm-1": {FILES: "s", DISK: "s"}})
-    asked = with_recommendations(vcenter, made, request)  # type: ignore[arg-type]
-    assert vcenter.asked == [("vm-1", "group-p1")]
-    plan = make_plan(made, asked)
-    assert placed(plan)[DISK] == ("s", "")
-    assert plan.notes[0].startswith("Storage DRS of pod recommended the datastores.")
-    silent = make_plan(made, with_recommendations(Advising({}), made, request))  # type: ignore[arg-type]
-    assert placed(silent)[DISK] == ("b", "")
-    assert "(it recommended none)" in silent.notes[0]
-    failing = Advising({}, CallFailed("vCenter could not ask", fault="NotSupported"))
-    assert "(vCenter could not ask)" in with_recommendations(failing, made, request).storage.advice[0]  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("named", [set(), {"b"}, {"b", "s", "g"}])
-def test_storage_drs_is_not_asked_for_anything_else(named: set[str]) -> None:
-    made, request = balanced(replace(BOTH, datastores=frozenset(named)))
-    vcenter = Advising({"vm-1": {FILES: "s", DISK: "s"}})
-    assert with_recommendations(vcenter, made, request) == request  # type: ignore[arg-type]
-    assert vcenter.asked == []

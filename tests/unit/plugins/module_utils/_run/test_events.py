@@ -12,17 +12,34 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.codec import Malformed
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+    Experiment,
+    Judgement,
+    Stall,
+    Verdict,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, PartMove
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
+    FORMAT,
     KINDS,
     Entry,
     ExperimentFound,
+    MoveError,
+    MoveFinished,
+    Pin,
+    Ref,
     Unrecognised,
+    VerdictReached,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Ended, MoveResult
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation, DrsOverride
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import Fault
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders.journals import EXAMPLES, entries
 
+PART = PartMove(0, "files", "a", "local", "b", "shared")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
@@ -75,3 +92,72 @@ def test_an_event_of_a_later_version_is_kept_apart() -> None:
 
 def test_a_field_of_a_later_version_is_ignored() -> None:
     assert Entry.from_json({**entries([{"event": "fence"}])[0].to_json(), "colour": "red"}).event.kind == "fence"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_an_older_journal_does_not_say_is_not_claimed(kind: str) -> None:
+    given = {f.name: f.default for f in fields(KINDS[kind]) if f.default is not MISSING}  # type: ignore[arg-type]
+    known = {"attempt": 1, "reason": "timeout", "format": FORMAT}  # what older versions meant without a word
+    assert {name: value for name, value in given.items() if value} == {n: v for n, v in known.items() if given.get(n)}
+
+
+def test_only_what_a_crash_may_take_is_not_waited_for() -> None:
+    assert {kind for kind, event in KINDS.items() if event.volatile} == {
+        "vcenter_silence", "move_progress", "experiment_progress",
+    }  # fmt: skip
+
+
+def test_a_journal_of_the_first_version_can_still_be_read() -> None:
+    assert entries([{"event": "run_started"}])[0].to_json()["format"] == 1
+
+
+@pytest.mark.parametrize(
+    "override", [None, DrsOverride(None), DrsOverride(False), DrsOverride(True, Automation.MANUAL)]
+)
+def test_a_pin_knows_the_override_that_was_there_before(override: DrsOverride | None) -> None:
+    pin = Pin.of(Ref("vm-1", "ml-1"), "c", override)
+    assert pin.before == override
+    assert pin.had is (override is not None)
+    assert not Pin(Ref("vm-1", "ml-1"), "c").had
+
+
+STALL, FREEZE = Stall(0.4, 0.3, 0.5, 7.0), Stall(0.2, 0.1, 0.3)
+
+
+@pytest.mark.parametrize(("stall", "freeze"), [(STALL, FREEZE), (STALL, None), (None, FREEZE), (None, None)])
+def test_a_judgement_is_the_same_from_the_journal(stall: Stall | None, freeze: Stall | None) -> None:
+    experiment = Experiment("vm-1", "ml-1", "h2o3", "job", "1", "http://x", owner="me", description="GBM")
+    made = Judgement(
+        experiment,
+        Verdict.STALLED,
+        "proven",
+        "unknown",
+        "refuted",
+        stall,
+        0.2,
+        0.1,
+        0.3,
+        40,
+        2.5,
+        "late",
+        longest_freeze=freeze,
+    )
+    event = VerdictReached.from_json(json.loads(json.dumps(VerdictReached.of(made).to_json())))
+    assert event.judgement(experiment) == made
+    assert (event.owner, event.description) == ("me", "GBM")
+
+
+@pytest.mark.parametrize(
+    ("target", "parts", "text"),
+    [
+        ("host-2", (), "esx-2"),
+        ("host-2", (PART, PART), "esx-2 [shared]"),
+        ("host-2@other", (PART,), "esx-2 [shared] in vCenter vc2"),
+    ],
+)
+def test_where_a_move_led(target: str, parts: tuple[PartMove, ...], text: str) -> None:
+    made = Move(1, "vm-1", "ml-1", "host-1", "esx-1", target, "esx-2", 1, 1.0, parts=parts, target_vcenter="vc2")
+    done = MoveFinished.of(Ended(made, MoveResult.MOVED, target, "esx-2"))
+    assert (done.target_text, done.error, done.host) == (text, None, "esx-2")
+    lost = MoveFinished.of(Ended(made, MoveResult.FAILED, None, "", Fault("Timedout", "too slow")))
+    assert (lost.error, lost.host) == (MoveError("Timedout", "too slow"), None)
