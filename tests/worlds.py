@@ -37,9 +37,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import Answer, Endpoint
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.questions import Wait
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import judge
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import (
+    after_its_move,
+    judge,
+)
 
-BEGIN, FOCUS, ARRIVED, END = 0.0, 4.0, 10.0, 16.0  # seconds of a watch
+BEGIN, FOCUS, ARRIVED, END = 0.0, 4.0, 10.0, 16.0  # seconds of a watch, until its verdict
+OVER = 40.0  # when the run of a world ends in which something happens after the verdict
 EPOCH = 1_795_000_000.0
 QUICKEST_START = 0.6  # no process starts and does its first step in less
 LATENCY = 0.004
@@ -95,6 +99,8 @@ class World:
     durations: tuple[float, ...]
     history: str  # what MLflow's server reports: part, whole, or nothing
     reload: float  # of TensorBoard
+    later: str  # what happens after the verdict, at ``later_at``: the VM panics, the training hangs, or nothing
+    later_at: float
     log: list[Logged] = field(default_factory=list)
     now: float = 0.0
 
@@ -182,6 +188,8 @@ def made(seed: int) -> World:
         durations=tuple(durations),
         history=chance.choice(["part", "whole", "none"]),
         reload=chance.choice([0.25, 1.0, 3.0]),
+        later=chance.choice(["", "", "panics", "hangs"]),
+        later_at=chance.uniform(END, END + 4.0),
     )
     if world.life(world.ended_at) is None:
         world = replace(world, ended="", ended_at=1000.0)  # nobody was there to end it
@@ -195,12 +203,12 @@ def trained(world: World) -> World:
         now = -8.0 if life.number == 0 else life.born
         step = max(0, step + life.first)
         turn = 0
-        while now < END + 2.0:
+        while now < (OVER if world.later else END + 2.0):
             duration = world.durations[turn % len(world.durations)] / world.repeated
             end = now + duration
             while (left := world.frozen(now, end) - (end - now - duration)) > 1e-9:
                 end += left
-            if end >= min(life.died, world.ended_at, world.hangs_at):
+            if end >= min(life.died, world.ended_at, world.hangs_at, world.later_at if world.later else OVER):
                 break
             turn += 1
             shown = step % world.batches if world.batches else step
@@ -268,6 +276,9 @@ class WorldProbe:
     def _from_guest(self, path: str) -> Answer:
         """From the training process itself, which stands still with the VM."""
         world, asked = self._world, self._world.now
+        if world.later == "panics" and asked >= world.later_at:
+            world.now = asked + 1.0
+            raise TimeoutError
         woken = world.thawed(asked)
         life = world.life(asked)
         world.now = woken + (world.lossy if woken > asked else 0.0)
@@ -395,22 +406,34 @@ def found(world: World) -> Experiment:
 
 
 def watched(world: World) -> list[Sample]:
-    """The samples of a watch, 5 per second and 10 while the VM moves."""
+    """The samples of a watch, 5 per second and 10 while the VM moves; after the verdict 2 per second, if something happens then."""
     samples: list[Sample] = []
     with inside(world):
         session = SESSIONS[world.kind](found(world))
         due = BEGIN
-        while due < END:
+        while due < (OVER if world.later else END):
             world.now = max(world.now, due)
             samples.append(session.sample())
-            hz = min(session.max_hz, 10.0 if FOCUS <= due < ARRIVED else 5.0)
+            hz = min(session.max_hz, 10.0 if FOCUS <= due < ARRIVED else 5.0 if due < END else 2.0)
             due = max(due + 1 / hz, world.now + 0.2 / hz)
     return samples
 
 
-def judged(world: World) -> Judgement:
-    """The verdict on a world."""
-    return judge(found(world), watched(world), stall_budget=world.budget, moved_at=FOCUS, arrived_at=ARRIVED)
+def judged(world: World) -> tuple[Judgement, Judgement]:
+    """The verdict on the move in a world, and the one at the end of its run."""
+    experiment, samples = found(world), watched(world)
+
+    def judge_of(known: list[Sample]) -> Judgement:
+        return judge(experiment, known, stall_budget=world.budget, moved_at=FOCUS, arrived_at=ARRIVED)
+
+    settled = judge_of([sample for sample in samples if sample.sent < END])
+    return settled, after_its_move(settled, judge_of(samples)) if world.later else settled
+
+
+def lies_at_the_end(world: World, final: Judgement) -> list[str]:
+    """What the last judgement claims and is not true."""
+    dead = world.later != "" and final.verdict is Verdict.UNINTERRUPTED
+    return [f"it {world.later} after its move, at {world.later_at:.1f}"] if dead else []
 
 
 def lies(world: World, judgement: Judgement) -> list[str]:
@@ -456,9 +479,9 @@ def tried(seeds: range) -> tuple[Counter[str], list[str]]:
     wrong = []
     for seed in seeds:
         world = made(seed)
-        judgement = judged(world)
+        judgement, final = judged(world)
         verdicts[f"{world.kind} {judgement.verdict}"] += 1
-        if false := lies(world, judgement):
+        if false := [*lies(world, judgement), *lies_at_the_end(world, final)]:
             wrong.append(f"world {seed}: {judgement.verdict} ({judgement.detail}), but {' and '.join(false)}")
     return verdicts, wrong
 

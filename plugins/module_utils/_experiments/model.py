@@ -218,4 +218,5 @@ class Judgement:
     detail: str = ""
     over: bool = False  # the last answer says that the job is done
     longest_freeze: Stall | None = None
+    unseen: str = ""  # why it is not seen to work at the end of the watch; empty if it is, or has ended
     members: tuple[Judgement, ...] = ()  # of a cluster's experiment: the judgement of each node

@@ -171,7 +171,7 @@ def silences(samples: Sequence[Sample], unwatched: Windows = (), *, clock_progre
     for before in range(len(answers.heard)):
         place = answers.places[before]
         following = answers.places[before + 1] if before + 1 < len(answers.heard) else len(samples) - 1
-        if following > place and not _overlaps(unwatched, samples[place].received, samples[following].received):
+        if following > place and not overlaps(unwatched, samples[place].received, samples[following].received):
             found.append(_silence(answers, before, place, following))
     return found
 
@@ -378,7 +378,7 @@ def _reports_an_end(sample: Sample) -> bool:
 
 def _unbroken(samples: Sequence[Sample], unwatched: Windows) -> list[Sequence[Sample]]:
     """The samples, split at times without a watch."""
-    cuts = [i for i in range(1, len(samples)) if _overlaps(unwatched, samples[i - 1].received, samples[i].sent)]
+    cuts = [i for i in range(1, len(samples)) if overlaps(unwatched, samples[i - 1].received, samples[i].sent)]
     return [samples[first:end] for first, end in itertools.pairwise([0, *cuts, len(samples)]) if first < end]
 
 
@@ -435,5 +435,6 @@ def resolution(
     return max((s.high for s in others), default=longest.high if longest else None)
 
 
-def _overlaps(windows: Windows, start: float, end: float) -> bool:
+def overlaps(windows: Windows, start: float, end: float) -> bool:
+    """Whether any of the windows has a part of the time."""
     return any(first < end and last > start for first, last in windows)

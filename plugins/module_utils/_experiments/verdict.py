@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from .._core.wording import seconds
 from .identity import Identity, identity_of, is_foreign, was_refused
+from .last_seen import why_unseen
 from .model import (
     Experiment,
     Judgement,
@@ -76,6 +77,10 @@ def judge(
         finding.note if finding is not None and stall is not None else "",
         CLOCK_NOTE if experiment.clock_progress else "",
     ]
+    over = is_over(answers)
+    unseen = why_unseen(
+        experiment, samples, lambda s: work_of(experiment, s), stall_budget=stall_budget, unwatched=unwatched
+    )
     before = [s.progress for s in answers if moved_at is None or s.received <= moved_at]
     return Judgement(
         experiment=experiment,
@@ -88,7 +93,8 @@ def judge(
         progress_before=next((p for p in reversed(before) if p is not None), experiment.progress),
         progress_after=next((s.progress for s in reversed(answers) if s.progress is not None), None),
         samples=taken,
-        over=is_over(answers),
+        over=over,
+        unseen="" if over else unseen,
         # A run that is resumed on another machine has another monotonic clock; the unwatched time is then unknown.
         unwatched_seconds=sum(max(0.0, end - start) for start, end in unwatched),
         longest_freeze=finding.freeze if finding is not None else None,
@@ -221,24 +227,29 @@ def after_its_move(settled: Judgement, later: Judgement) -> Judgement:
     """The judgement at the end of a run on an experiment whose move was watched to its end.
 
     The verdict of a finished move is final: what nobody saw later, and a later stall, are not the move's. That the
-    experiment was lost, restarted or failed later is seen, and counts.
+    experiment was lost, restarted or failed later is seen, and counts. An experiment that is not seen to work at the end is
+    ``unknown``, with the claims of its move: nobody may take the verdict of the move for an all-clear.
     """
     if settled.verdict is Verdict.UNKNOWN or later.verdict in OVER:
         return later
-    done = settled.verdict is Verdict.UNINTERRUPTED and later.verdict is Verdict.COMPLETED
+    good = settled.verdict is Verdict.UNINTERRUPTED
+    done = good and later.verdict is Verdict.COMPLETED
     gap, stall = later.unwatched_seconds, later.longest_stall
     stalled = later.verdict is Verdict.STALLED and settled.verdict is not Verdict.STALLED
     notes = [
         settled.detail,
         f"not watched for {seconds(gap)} after its move" if gap else "",
         f"after its move, it stalled for {stall.seconds:.2f} s" if stalled and stall else "",
+        f"{'its move did not interrupt it, but ' if good else ''}{later.unseen}" if later.unseen else "",
     ]
+    verdict = Verdict.COMPLETED if done else Verdict.UNKNOWN if good and later.unseen else settled.verdict
     return replace(
         settled,
-        verdict=Verdict.COMPLETED if done else settled.verdict,
+        verdict=verdict,
         progress_after=settled.progress_after if later.progress_after is None else later.progress_after,
         samples=later.samples,
         unwatched_seconds=gap,
         over=later.over,
+        unseen=later.unseen,
         detail="; ".join(dict.fromkeys(note for note in notes if note)),
     )

@@ -167,7 +167,7 @@ SETTLED = judge(EXPERIMENT, moving(0.4), stall_budget=5, moved_at=9)
     ("samples", "unwatched", "verdict"),
     [
         ([answer(25, 25.1, 0.95)], [(20, 25)], Verdict.UNINTERRUPTED),
-        ([Sample(25, 25.1, "silent")], [], Verdict.UNINTERRUPTED),
+        ([Sample(25, 25.1, "silent")], [], Verdict.UNKNOWN),
         ([answer(21, 40, 0.95)], [], Verdict.UNINTERRUPTED),
         ([answer(25, 25.1, 1.0, status="DONE")], [], Verdict.COMPLETED),
         ([answer(25, 25.1, process="101")], [(20, 25)], Verdict.RESTARTED),
@@ -185,6 +185,47 @@ def test_the_verdict_of_a_finished_move_is_final(
     if verdict is Verdict.UNINTERRUPTED:
         assert whole.longest_stall == SETTLED.longest_stall
         assert ("not watched for 5.00 s after its move" in whole.detail) is bool(unwatched)
+
+
+BY_CHANGES = replace(EXPERIMENT, capabilities=Capabilities("process", "changes"))
+LATER = {
+    "no answer": lambda at, _last: Sample(at, at + 0.9, "silent", detail="no answer in time"),
+    "its server no longer knows the job": lambda at, _last: Sample(at, at + 0.1, "job_missing", "100"),
+    "HTTP 502": lambda at, _last: Sample(at, at + 0.1, "invalid", detail="HTTP 502"),
+    "no progress was seen": lambda at, last: replace(last, sent=at, received=at + 0.1),
+}
+
+
+@pytest.mark.parametrize("experiment", [EXPERIMENT, BY_CHANGES])
+@pytest.mark.parametrize("why", LATER)
+@pytest.mark.parametrize("silence", [12, 1800])
+def test_who_is_not_seen_to_work_at_the_end_gets_no_all_clear(experiment: Experiment, why: str, silence: int) -> None:
+    run = moving(0.4)
+    settled = judge(experiment, run, stall_budget=5, moved_at=9)
+    assert settled.verdict is Verdict.UNINTERRUPTED
+    after = [LATER[why](run[-1].received + 1 + second, run[-1]) for second in range(0, silence, max(1, silence // 40))]
+    final = after_its_move(settled, judge(experiment, [*run, *after], stall_budget=5, moved_at=9))
+    assert final.verdict is Verdict.UNKNOWN
+    assert why in final.detail
+    assert "its move did not interrupt it" in final.detail
+    assert not must_stop_run(final)
+    again = answer(after[-1].received + 0.5, after[-1].received + 0.6, 0.95)
+    back = after_its_move(settled, judge(experiment, [*run, *after, again], stall_budget=5, moved_at=9))
+    assert back.verdict is Verdict.UNINTERRUPTED
+
+
+def test_quiet_times_that_are_usual_are_no_reason_to_doubt() -> None:
+    quiet = [answer(20 + 0.2 * i, 20.1 + 0.2 * i, 0.5 + (i // 60) / 100) for i in range(350)]
+    settled = judge(EXPERIMENT, [*moving(0.4)], stall_budget=5, moved_at=9)
+    final = after_its_move(settled, judge(EXPERIMENT, [*moving(0.4), *quiet], stall_budget=5, moved_at=9))
+    assert (final.verdict, final.unseen) == (Verdict.UNINTERRUPTED, "")
+
+
+def test_who_was_not_watched_at_the_end_gets_no_all_clear() -> None:
+    later = judge(EXPERIMENT, moving(0.4), stall_budget=5, moved_at=9, unwatched=[(20.0, 320.0)])
+    final = after_its_move(SETTLED, later)
+    assert final.verdict is Verdict.UNKNOWN
+    assert "it was not watched in the last 5 min" in final.detail
 
 
 def test_what_was_unknown_after_the_move_may_be_known_later() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worlds import judged, lies, made, tried
+from tests.worlds import judged, lies, lies_at_the_end, made, tried
 
 SAMPLE = 800
 
@@ -25,4 +25,6 @@ def test_no_verdict_is_better_than_the_truth() -> None:
 @given(st.integers(10**6, 10**12))
 def test_no_verdict_is_better_than_the_truth_of_any_world(seed: int) -> None:
     world = made(seed)
-    assert lies(world, judged(world)) == []
+    judgement, final = judged(world)
+    assert lies(world, judgement) == []
+    assert lies_at_the_end(world, final) == []
