@@ -28,7 +28,8 @@ Key = tuple[str, str, str]
 
 def key_of(experiment: Experiment) -> Key:
     """The same for all members of one experiment; contains the VM if the experiment is not a cluster's."""
-    return experiment.provider, experiment.id, experiment.cluster or experiment.vm
+    name = experiment.asked_id if experiment.cluster else experiment.id
+    return experiment.provider, name, experiment.cluster or experiment.vm
 
 
 def merged(judgements: Iterable[Judgement]) -> tuple[Judgement, ...]:

@@ -26,6 +26,7 @@ from .finished_models import (
     ExportRequest,
 )
 from .model import Conclusion, Experiment, Final, Judgement, ProgressListener, Sample, Verdict
+from .own_ids import with_own_ids
 from .providers.base import Session, Source, Target
 from .providers.probe import UnusableAddress, addresses_of
 from .providers.sources import Scoped, sources_of, warnings_of
@@ -172,7 +173,9 @@ class Providers:
                 found += [self._completed(scoped, e, vm, end) for e in truncate(experiments, room)]
                 details.append(detail)
         return Observation(
-            vm, tuple(found), "" if found else printable("; ".join(filter(None, details))) or "no source covers this VM"
+            vm,
+            tuple(with_own_ids(found)),
+            "" if found else printable("; ".join(filter(None, details))) or "no source covers this VM",
         )
 
     def _asked(self, scoped: Scoped, vm: VmState, until: float) -> tuple[list[Experiment], str]:

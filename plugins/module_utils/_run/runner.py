@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .._core.errors import InvalidInput, PlanRefused, VsphereError
 from .._experiments.model import Experiment
+from .._experiments.own_ids import newcomers
 from .._plan.drift import revalidate
 from .._plan.homes import next_home, recorded_home
 from .._plan.model import DrsHandling, Move, Plan, Refusal
@@ -431,10 +432,9 @@ class _Run:
         """Experiments known from the journal and found now; each is recorded once."""
         known = self._earlier.experiments if self._earlier else ()
         found, unobserved = self._observer.discover(estate, vms)
-        for experiment in found:
-            if (experiment.vm, experiment.id) not in {(e.vm, e.id) for e in known}:
-                self._record.found(experiment)
-                known = (*known, experiment)
+        for experiment in newcomers(found, known):
+            self._record.found(experiment)
+            known = (*known, experiment)
         observed = {experiment.vm for experiment in known}
         self._record.without_experiment(estate, {vm: why for vm, why in unobserved.items() if vm not in observed})
         return known, {display_name(estate, vm): detail for vm, detail in unobserved.items()}

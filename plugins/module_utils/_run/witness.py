@@ -22,6 +22,7 @@ from .._core.errors import StateUnwritable, VsphereError
 from .._core.version import VERSION
 from .._core.wording import plural
 from .._experiments.model import Experiment, Judgement, Verdict
+from .._experiments.own_ids import newcomers
 from .._experiments.verdict import must_stop_run
 from .._plan.selection import display_name
 from .._vsphere.estate import Estate
@@ -250,18 +251,14 @@ class _Witness:
 
     def _notice_newcomers(self, estate: Estate, experiments: Iterable[Experiment]) -> None:
         """Name VMs and experiments that came during the window. They were not watched."""
-        known = {(experiment.vm, experiment.id) for experiment in experiments}
         vms = dict.fromkeys((*(vm for vm in self._names if vm in estate.vms), *self._select(estate)))
         for vm in vms:
             if vm not in self._names:
                 self._notice(estate, vm, CAME_LATER)
         found, _unobserved = self._observer.discover(estate, tuple(vms))
-        for experiment in found:
-            if (experiment.vm, experiment.id) not in known:
-                what = experiment.description or experiment.id
-                self._notice(
-                    estate, experiment.vm, f"the experiment began during the window, and was not watched: {what}"
-                )
+        for experiment in newcomers(found, experiments):
+            what = experiment.description or experiment.id
+            self._notice(estate, experiment.vm, f"the experiment began during the window, and was not watched: {what}")
 
     def _notice_unseen_moves(self, estate: Estate, sightings: Sightings, since: datetime) -> None:
         """Name VMs of which vCenter's events have more moves than were seen, such as two while vCenter gave no answer."""
