@@ -88,7 +88,7 @@ def watched(vcenter: Any = None, guest: GuestLogin | None = None) -> tuple[Watch
         ([0.0], [0.0]),
     ],
 )
-def test_a_silence_is_told_when_it_begins_every_ten_seconds_and_at_its_end(
+def test_a_silence_is_reported_when_it_begins_every_ten_seconds_and_at_its_end(
     heard: list[float], written: list[float]
 ) -> None:
     record, notes = watched()
@@ -291,7 +291,7 @@ def test_a_run_ends_with_its_figures(failures: tuple[str, ...], rolled_back: boo
 def test_a_run_that_is_over_before_its_first_move_is_not_resumed() -> None:
     record, notes = recorded()
     record.refused(3)
-    record.interrupted("the controller was told to stop")
+    record.interrupted("the controller was asked to stop")
     assert [event["event"] for event in notes.events] == ["run_finished", "run_interrupted"]
     assert (
         notes.events[0]["result"],
