@@ -16,6 +16,7 @@ from itertools import groupby
 from .._core.errors import CallFailed, ConnectError, LoginRefused, NotFound, TaskTimeout, VsphereError
 from .._plan.model import DrsHandling, Plan
 from .._vsphere.estate import Automation, DrsOverride
+from .._vsphere.faults import is_gone
 from .events import DrsKept, DrsLeft, DrsPinning, DrsRestored, Pin, Ref
 from .ports import Recorder, Vcenter
 
@@ -74,6 +75,8 @@ class Pins:
             present = self._vcenter.drs_overrides(cluster)
         except VsphereError as error:
             failed = failed or error.message
+            if isinstance(error, CallFailed) and is_gone(error.fault):
+                present, doubts = {}, {}  # overrides end with their cluster
         why = {
             pin.vm.moid: doubts.get(pin.vm.moid) or failed or STILL_EXCLUDED
             for pin in pins

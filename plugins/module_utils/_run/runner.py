@@ -30,7 +30,7 @@ from .guard import Guard
 from .home_records import journal_homes, record_home
 from .journal import Journal, read_journal, utc_now
 from .lease import HostLease, owner_of
-from .locks import run_lock
+from .locks import holder_of, run_lock
 from .model import (
     Ended,
     MoveResult,
@@ -44,7 +44,7 @@ from .ports import NOBODY, ExperimentWatch, Observer, Onlooker, Vcenter, heard_b
 from .record import RunRecord
 from .rollback import NOWHERE, Rollback, rollback_reason
 from .state import MoveRecord, RunState, replay, with_verdicts_of_moves
-from .store import JOURNAL, new_run, pins_left, runs_of, unfinished_run, unfinished_run_of_vms
+from .store import JOURNAL, new_run, pins_left, pins_of_nobody, runs_of, unfinished_run, unfinished_run_of_vms
 
 UNOBSERVED = Fault(OwnReason.END_NOT_OBSERVED, "the move ended while no process watched it")
 
@@ -158,11 +158,13 @@ def _refuse_other_vcenters(earlier: RunState | None, plan: Plan) -> None:
 
 
 def _pins_to_take_back(request: RunRequest) -> dict[str, Pin]:
-    """The VMs (MoIDs) of the request, or of earlier runs for the same host, that are still excluded from DRS by an earlier run."""
+    """The VMs (MoIDs) that earlier runs excluded from DRS and did not give back: those of the request, and those of nobody else."""
     planned = {move.vm for move in request.plan.moves}
     runs = runs_of(request.state, request.plan.vcenter.instance_uuid)
-    left = pins_left([run for run in runs if _same_vcenters(run, request.plan)])
-    return {vm: pin for vm, (run, pin) in left.items() if vm in planned or run.key == request.key}
+    runs = [run for run in runs if _same_vcenters(run, request.plan)]
+    host = request.host.name if request.host else ""
+    orphans = pins_of_nobody(runs, request.key, host, lambda key: holder_of(request.state, key) is not None)
+    return {**orphans, **{vm: pin for vm, (_run, pin) in pins_left(runs).items() if vm in planned}}
 
 
 def _is_over(earlier: RunState, request: RunRequest) -> bool:

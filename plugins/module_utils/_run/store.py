@@ -282,6 +282,30 @@ def pins_left(runs: Sequence[RunState]) -> dict[str, tuple[RunState, Pin]]:
     return left
 
 
+def pins_of_nobody(
+    runs: Sequence[RunState], key: str, host_name: str, is_held: Callable[[str], bool]
+) -> dict[str, Pin]:
+    """The VMs (MoIDs) in ``pins_left`` that a run for ``key`` has to give back, because no other run will.
+
+    They are those of runs for the same host, by its MoID or its name, because a host that is added again has a new MoID; and those
+    of runs that never ended and that another one followed. VMs are left out if they are excluded by another run that may continue.
+    ``is_held``: whether a process works for a key.
+    """
+    over: set[str] = set()
+    busy: set[str] = set()
+    newer: set[str] = set()
+    for run in runs:
+        subjects = {run.key, run.host_name} - {""}
+        same_name = bool(host_name) and run.host_name == host_name
+        followed = not run.finished and not newer.isdisjoint(subjects)
+        if run.key == key or ((same_name or followed) and not is_held(run.key)):
+            over.add(run.run_id)
+        elif not run.finished:
+            busy |= run.pins.keys()
+        newer |= subjects
+    return {vm: pin for vm, (run, pin) in pins_left(runs).items() if run.run_id in over and vm not in busy}
+
+
 def arrivals(runs: Iterable[RunState], estate: Estate) -> dict[str, str]:
     """VM -> host (MoIDs) of VMs that are on the target of a run that never ended and was not for a host."""
     found = {}

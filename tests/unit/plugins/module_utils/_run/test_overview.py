@@ -21,6 +21,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview impor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
     JOURNAL,
     pins_left,
+    pins_of_nobody,
     state_path,
     stored_runs,
 )
@@ -124,6 +125,29 @@ def test_a_later_run_may_give_vms_back_to_drs(state: Path) -> None:
     assert (newer.pinned, older.pinned) == ((), ("ML-2",))
     write_run(state, "r3", pin(1), start={"key": "other.host-5"})
     assert [run.pinned for run in seen(state)] == [("ML-1",), (), ("ML-2",)], "another vCenter has other VMs"
+
+
+def of_nobody(state: Path, key: str, host: str = "", held: str = "") -> set[str]:
+    """The VMs that a run for a key gives back to DRS."""
+    return set(pins_of_nobody([stored.state for stored in stored_runs(state)], key, host, lambda each: each == held))
+
+
+def test_pins_of_a_host_are_found_by_its_name_unless_a_process_works_for_its_old_moid(state: Path) -> None:
+    write_run(state, "r1", pin(1))
+    assert of_nobody(state, "u.host-5") == of_nobody(state, "u.host-9", "esx-05") == {"vm-1"}
+    assert of_nobody(state, "u.host-9", "esx-06") == of_nobody(state, "u.host-9") == set()
+    assert of_nobody(state, "u.host-9", "esx-05", held="u.host-5") == set()
+    write_run(state, "r2", start={"key": "u.host-9"})
+    assert of_nobody(state, "u.host-6", "esx-06") == {"vm-1"}, "r2 is for the same host, so nobody resumes r1"
+
+
+def test_pins_of_a_run_that_another_one_followed_are_taken_unless_that_one_has_them(state: Path) -> None:
+    write_run(state, "r1", pin(1), pin(2))
+    assert of_nobody(state, "u.host-6", "esx-06") == set(), "r1 can be resumed"
+    write_run(state, "r2", pin(2), start=RESTORE)
+    assert of_nobody(state, "u.host-6", "esx-06") == {"vm-1"}
+    assert of_nobody(state, "u.host-6", "esx-06", held="u.host-5") == set()
+    assert of_nobody(state, "u.host-5", held="u.host-5") == {"vm-1", "vm-2"}
 
 
 def test_the_first_pin_knows_the_earlier_override(state: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,26 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     VsphereError,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, Rules, RunRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import overviews
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.pins import (
     STILL_CHANGING,
     STILL_EXCLUDED,
     UNHEARD,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
     pins_left,
     runs_of,
     state_path,
     stored_runs,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation, DrsOverride
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation, DrsOverride, Estate
 
-from tests.doubles.run import restore, run
+from tests.builders.estates import INFO
+from tests.doubles.run import Watching, restore, run
 from tests.doubles.vcenter import SOURCE, Killed, World
 
 OWN = {"vm-2": DrsOverride(enabled=True, behavior=Automation.FULL)}
@@ -227,6 +232,48 @@ def test_a_vm_that_is_read_as_excluded_is_not_restored_whatever_the_call_answere
     world.drs = Automation.FULL
     assert said(world, state)[-1] == f"ml-1, ml-2: the override of DRS could not be set back ({STILL_EXCLUDED})"
     assert left(state) == {"vm-1", "vm-2"}
+
+
+def test_overrides_end_with_their_cluster(state: Path) -> None:
+    world = Late(1, Killed())
+    with pytest.raises(Killed):
+        run(world, state)
+
+    def gone(_cluster: str) -> dict[str, DrsOverride]:
+        raise CallFailed("vCenter could not read: ManagedObjectNotFound", fault="ManagedObjectNotFound")
+
+    world.drs, world.drs_overrides = Automation.DISABLED, gone  # type: ignore[method-assign]
+    world.where.clear()
+    assert restore(world, state).failures == ()
+    assert left(state) == set()
+
+
+class AddedAgain(Late):
+    """The process is killed while it gives overrides back. Then the host is added again, with another MoID."""
+
+    moid = ""
+
+    def estate(self, **options: Any) -> Estate:
+        estate = super().estate(**options)
+        if not self.moid:
+            return estate
+        host = replace(estate.hosts[SOURCE], moid=self.moid)
+        return replace(estate, hosts={**{m: h for m, h in estate.hosts.items() if m != SOURCE}, self.moid: host})
+
+
+@pytest.mark.parametrize("moid", ["", "host-9"])
+def test_pins_of_a_host_are_taken_back_when_it_has_another_moid(state: Path, moid: str) -> None:
+    world = AddedAgain(2, Killed())
+    with pytest.raises(Killed):
+        run(world, state)
+    assert left(state) == {"vm-1", "vm-2"}
+    world.moid = moid
+    request = RunRequest(
+        plan=Plan("p", INFO, (), ()), purpose=Purpose.RESTORE, host=world.estate().hosts[moid or SOURCE], state=state,
+        rules=Rules(),
+    )  # fmt: skip
+    carry_out(world, Watching(), request, listener=lambda _entry: None, interrupted=lambda: False)  # type: ignore[arg-type]
+    assert (world.overrides, left(state)) == (OWN, set())
 
 
 def test_overrides_that_cannot_be_read_back_are_open(state: Path) -> None:
