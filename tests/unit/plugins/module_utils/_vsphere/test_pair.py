@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, InvalidInput
@@ -21,14 +24,21 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     DrsOverride,
     Estate,
     InventoryPlace,
+    Maintenance,
     Network,
+    Plug,
     Relocation,
+    StoragePolicies,
     VgpuProfile,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import GuestLogin
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home, decode_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.lease_attribute import Lease
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate, TaskUpdate
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.pair import VcenterPair, _notes
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.pair import ARRIVAL_SECONDS, VcenterPair, _notes
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
+from tests.doubles.run import Clock
 from tests.doubles.sites import HERE, THERE, Site, Sites, machine
 
 PLACE = InventoryPlace("c", f"pool-ml@{THERE}", "ml", f"folder-ml@{THERE}", "ml")
@@ -255,3 +265,301 @@ def test_a_certificate_that_is_not_verified_is_said_with_its_thumbprint() -> Non
     (note,) = _notes(cast(VcenterSession, SimpleNamespace(client=client, extensions=frozenset)))
     assert "is not verified" in note
     assert note.endswith("SHA-1 thumbprint AB:CD.")
+
+
+def pair_with(sites: Sites) -> tuple[VcenterPair, Clock]:
+    """A pair that has read its estate, and its clock."""
+    clock = Clock()
+    pair = VcenterPair(sites.near, sites.far, clock=clock, sleep=clock.sleep)  # type: ignore[arg-type]
+    pair.estate()
+    return pair, clock
+
+
+def test_a_vm_that_leaves_one_vcenter_has_some_seconds_to_arrive(sites: Sites) -> None:
+    pair, clock = pair_with(sites)
+    begun = clock.now
+    state = sites.near.vms.pop("vm-1")
+    asked = Mock(wraps=sites.far.vm_with)
+    sites.far.vm_with = asked  # type: ignore[method-assign]
+    assert pair.placement(["u1", "u2"]) == {"u1": PlacementUpdate("u1", None), "u2": PlacementUpdate("u2", "host-1")}
+    assert ARRIVAL_SECONDS <= clock.now - begun < ARRIVAL_SECONDS + 1
+    assert 10 < asked.call_count < 100
+    begun = clock.now
+    assert pair.placement(["u1"])["u1"].host is None
+    assert clock.now - begun < 0.5, "it is known to be gone"
+    sites.near.vms["vm-1"] = state
+    pair.estate()
+    assert pair.placement(["u1"])["u1"].host == "host-1"
+
+
+def test_a_vm_that_arrives_late_is_found_where_it_is(sites: Sites) -> None:
+    pair, clock = pair_with(sites)
+    begun, moved = clock.now, replace(sites.near.vms.pop("vm-1"), moid="vm-77", host="host-3")
+    sleep = clock.sleep
+
+    def sleeping(seconds: float) -> None:
+        sleep(seconds)
+        if clock.now > begun + 3:
+            sites.far.vms["vm-77"] = moved
+
+    pair._sleep = sleeping
+    assert pair.placement(["u1"]) == {"u1": PlacementUpdate("u1", f"host-3@{THERE}")}
+    assert clock.now - begun < 4
+
+
+def test_a_vm_without_an_instance_uuid_of_its_own_is_not_looked_for_elsewhere(sites: Sites) -> None:
+    sites.near.vms = {f"vm-{n}": machine(n, instance_uuid="") for n in (1, 2)}
+    pair, _clock = pair_with(sites)
+    del sites.near.vms["vm-1"]
+    sites.far.vm_with = Mock(side_effect=AssertionError)  # type: ignore[method-assign]
+    assert pair.placement(["vm-1"]) == {"vm-1": PlacementUpdate("vm-1", None)}
+
+
+def test_a_vm_that_nobody_has_has_no_processes_and_no_home(sites: Sites) -> None:
+    pair, _clock = pair_with(sites)
+    login = GuestLogin("ml", re.compile("x"), "secret")
+    with pytest.raises(CallFailed, match="Neither vCenter has the VM u77"):
+        pair.guest_processes("u77", login)
+    assert not pair.record_home(Home("u77", "host-1", "a", "host-2", "b", "r", "now"))
+    assert not pair.clear_home("u77")
+    assert pair.power_on_times(iter(["u1", "u77"])) == {"u1": "booted ml-1", "u77": None}
+    sites.far.guest_processes = lambda vm, given: (vm, given)  # type: ignore[attr-defined]
+    assert pair.guest_processes("u99", login) == ("vm-1", login)
+
+
+def homes_at(site: Site, vm: str) -> Home | None:
+    return decode_home(vm, site.vms[vm].attributes["liveml_home"])
+
+
+def test_a_home_is_recorded_where_the_vm_is_and_names_the_vcenters_only_if_it_must(sites: Sites) -> None:
+    pair, _clock = pair_with(sites)
+    inside = Home("u1", "host-1", "near-1", "host-2", "near-2", "r", "now")
+    assert pair.record_home(inside)
+    assert homes_at(sites.near, "vm-1") == replace(inside, vm="vm-1")
+    across = replace(inside, target=f"host-2@{THERE}")
+    assert pair.record_home(across)
+    assert homes_at(sites.near, "vm-1") == replace(across, vm="vm-1", host=f"host-1@{HERE}")
+    assert pair.record_home(replace(inside, vm="u99"))
+    assert homes_at(sites.far, "vm-1") == replace(inside, vm="vm-1", host=f"host-1@{HERE}", target=f"host-2@{HERE}")
+    assert pair.clear_home("u99")
+    assert sites.far.vms["vm-1"].attributes == {}
+
+
+def test_hosts_are_leased_fenced_and_restored_in_their_vcenter(sites: Sites) -> None:
+    pair, _clock = pair_with(sites)
+    lease = Lease("id", "controller", datetime(2026, 3, 1, tzinfo=UTC))
+    assert pair.set_lease(f"host-1@{THERE}", lease)
+    assert (pair.lease(f"host-1@{THERE}"), pair.lease("host-1"), pair.lease(f"host-1@{HERE}")) == (lease, None, None)
+    sites.far.misses_privilege = lambda host, privilege: (host, privilege) == ("host-1", "x")  # type: ignore[method-assign]
+    assert pair.misses_privilege(f"host-1@{THERE}", "x")
+    assert not pair.misses_privilege("host-1", "x")
+    assert pair.enter_maintenance(f"host-1@{THERE}") == f"task-fence@{THERE}"
+    fenced = pair.estate().hosts[f"host-1@{THERE}"]
+    assert fenced.maintenance_task == f"task-fence@{THERE}"
+    pair.end_maintenance(fenced, 60)
+    assert sites.far.hosts["host-1"].maintenance is Maintenance.NORMAL
+    assert pair.enter_maintenance("host-1") == "task-fence"
+    pair.end_maintenance(pair.estate().hosts["host-1"], 60)
+    pair.end_maintenance(pair.estate().hosts["host-1"], 60)
+    assert sites.near.hosts["host-1"].maintenance is Maintenance.NORMAL
+
+
+def test_what_a_user_may_not_use_is_asked_on_both_sides(sites: Sites) -> None:
+    pair, _clock = pair_with(sites)
+    sites.far.closed = {"x"}
+    for name in ("without_space", "closed_folders", "editable_clusters"):
+        for site in (sites.near, sites.far):
+            setattr(site, name, site.closed_of)
+        assert getattr(pair, name)(["x", f"x@{THERE}", "y", "x@3333cccc"]) == {f"x@{THERE}"}
+
+
+def test_who_moved_a_vm_is_asked_only_where_it_is(sites: Sites) -> None:
+    pair, _clock = pair_with(sites)
+    for site in (sites.near, sites.far):
+        site.mover = lambda vm, host, name=site.info.address: f"{name} {vm} {host}"  # type: ignore[method-assign]
+    assert pair.mover("u1", "host-2") == "near vm-1 host-2"
+    assert pair.mover("u99", f"host-2@{THERE}") == "far vm-1 host-2"
+    assert pair.mover("u1", f"host-2@{THERE}") == ""
+    assert pair.mover("u77", "host-2") == ""
+
+
+def test_migrations_are_those_of_the_first_vcenter(sites: Sites) -> None:
+    pair, _clock = pair_with(sites)
+    sites.near.migrations = lambda _since: {"vm-1": 2, "vm-8": 1}  # type: ignore[attr-defined]
+    assert pair.migrations(datetime(2026, 3, 1, tzinfo=UTC)) == {"u1": 2, "vm-8": 1}
+
+
+def test_storage_drs_is_not_asked_about_moves_between_vcenters(sites: Sites) -> None:
+    with pytest.raises(CallFailed, match="Storage DRS is not asked"):
+        pair_with(sites)[0].recommended_datastores(Relocation("u1", None), "pod")
+
+
+def test_policies_are_read_where_the_vm_is(sites: Sites) -> None:
+    pair, _clock = pair_with(sites)
+    asked = []
+
+    def read(site: Site, why: str) -> Any:
+        def policies(estate: Estate, vms: Iterable[str], wanted: str) -> Estate:
+            asked.append((site.info.address, sorted(vms), wanted))
+            name = site.info.address
+            found = StoragePolicies({name: name.title()}, {vm: {0: name} for vm in vms}, {name: frozenset({"ds"})}, why)
+            return replace(estate, policies=found)
+
+        return policies
+
+    sites.near.policies, sites.far.policies = read(sites.near, ""), read(sites.far, "no answer")  # type: ignore[attr-defined]
+    found = pair.policies(pair.estate(), ["u1", "u99", "nobody"], "Gold").policies
+    assert asked == [("near", ["vm-1"], "Gold"), ("far", ["vm-1"], "Gold")]
+    assert found == StoragePolicies(
+        {"near": "Near", "far": "Far"},
+        {"u1": {0: "near"}, "u99": {0: "far"}},
+        {"near": frozenset({"ds"}), "far": frozenset({f"ds@{THERE}"})},
+        "no answer",
+    )
+    del asked[:]
+    assert pair.policies(pair.estate(), ["u2"]).policies.why_unknown == ""
+    assert [each[0] for each in asked] == ["near"]
+
+
+def test_devices_get_ids_and_what_is_unreadable_too(sites: Sites) -> None:
+    pair, _clock = pair_with(sites)
+
+    def devices(estate: Estate, vms: Iterable[str]) -> Estate:
+        (vm,) = vms
+        changed = replace(estate.vms[vm], cpu_affinity=True, unplugged_networks=frozenset({"net"}))
+        return replace(
+            estate, vms={**estate.vms, vm: changed}, unreadable={vm: frozenset({"x"}), "host-1": frozenset()}
+        )
+
+    sites.far.devices = devices  # type: ignore[method-assign]
+    found = pair.devices(pair.estate(), ["u99"])
+    assert (found.vms["u99"].cpu_affinity, found.vms["u99"].unplugged_networks) == (True, {f"net@{THERE}"})
+    assert found.unreadable == {"u99": {"x"}}
+    assert not found.vms["u1"].cpu_affinity
+
+
+class Speaking:
+    """What one vCenter says, one answer for each question, and for how long it was asked to wait."""
+
+    def __init__(self, *answers: tuple[Any, ...]) -> None:
+        self.answers, self.waits = list(answers), list[float]()
+
+    def __call__(self, timeout: float) -> tuple[Any, ...]:
+        self.waits.append(timeout)
+        return self.answers.pop(0) if self.answers else ()
+
+
+def listening(sites: Sites, near: Speaking, far: Speaking) -> tuple[VcenterPair, Clock]:
+    pair, clock = pair_with(sites)
+    sites.near.updates, sites.far.updates = near, far  # type: ignore[method-assign]
+    return pair, clock
+
+
+def test_one_vcenter_is_waited_for_and_two_are_asked_in_turn(sites: Sites) -> None:
+    near, far = Speaking(), Speaking()
+    pair, clock = listening(sites, near, far)
+    assert pair.updates(5.0) == ()
+    assert (near.waits, far.waits) == ([5.0], [])
+    pair.follow(f"task-1@{THERE}", "u99")
+    assert pair.updates(5.0) == ()
+    assert (near.waits, far.waits) == ([5.0], [5.0])
+    pair.follow("task-1", "u1")
+    begun = clock.now
+    assert pair.updates(5.0) == ()
+    assert 5 <= clock.now - begun < 6
+    assert set(near.waits[1:]) == set(far.waits[1:]) == {0}
+    assert 10 < len(near.waits) < 40
+    near.answers = [(), (), (TaskUpdate("task-1", "running"),)]
+    begun = clock.now
+    assert pair.updates(5.0) == (TaskUpdate("task-1", "running"),)
+    assert clock.now - begun < 1
+    pair.unfollow("task-1")
+    pair.updates(5.0)
+    assert far.waits[-1] == 5.0
+
+
+@pytest.mark.parametrize(("timeout", "longest"), [(0.0, 0.1), (0.05, 0.2)])
+def test_two_vcenters_are_not_asked_for_longer_than_wanted(sites: Sites, timeout: float, longest: float) -> None:
+    pair, clock = listening(sites, Speaking(), Speaking())
+    pair.follow(f"task-1@{THERE}", "u99")
+    pair.follow("task-1", "u1")
+    begun = clock.now
+    assert pair.updates(timeout) == ()
+    assert timeout <= clock.now - begun <= longest
+
+
+def test_an_old_place_of_a_vm_that_has_moved_on_is_not_reported(sites: Sites) -> None:
+    moved = Speaking((PlacementUpdate("vm-1", None),), (PlacementUpdate("vm-1", "host-1"),))
+    pair, _clock = listening(sites, moved, Speaking())
+    sites.far.vms["vm-77"] = replace(sites.near.vms.pop("vm-1"), moid="vm-77", host="host-3")
+    assert pair.updates(1.0) == (PlacementUpdate("u1", f"host-3@{THERE}"),)
+    assert pair.updates(1.0) == ()
+
+
+def test_the_vm_of_a_task_is_followed_only_where_the_task_is(sites: Sites) -> None:
+    pair, _clock = pair_with(sites)
+    followed = []
+    sites.near.follow = lambda task, vm=None: followed.append((task, vm))  # type: ignore[method-assign]
+    pair.follow("task-1", "u1")
+    pair.follow("task-2", "u99")
+    pair.follow("task-3")
+    assert followed == [("task-1", "vm-1"), ("task-2", None), ("task-3", None)]
+    cancelled = []
+    sites.far.cancel = cancelled.append  # type: ignore[attr-defined]
+    pair.cancel(f"task-9@{THERE}")
+    assert cancelled == ["task-9"]
+
+
+def test_a_move_between_vcenters_has_the_moids_of_its_target(sites: Sites) -> None:
+    pair, _clock = pair_with(sites)
+    near: Any = sites.near
+    started = []
+
+    def relocate(vm: str, host: str | None, **further: Any) -> str:
+        started.append((vm, host, further))
+        return "task-1"
+
+    near.relocate = relocate
+    place = replace(PLACE, datastore=f"ds@{THERE}", plugs=(Plug(4000, f"net@{THERE}"),))
+    assert pair.relocate("u1", f"host-2@{THERE}", place=place, priority="p", policies={0: "gold"}) == "task-1"
+    pair.relocate("u1", None, place=None, priority="p", files={0: "ds"})
+    (across, inside) = started
+    assert across[:2] == ("vm-1", "host-2")
+    assert across[2]["abroad"] is sites.far.client
+    assert across[2]["policies"] == {0: "gold"}
+    local = across[2]["place"]
+    assert (local.pool, local.folder, local.datastore, local.plugs) == (
+        "pool-ml",
+        "folder-ml",
+        "ds",
+        (Plug(4000, "net"),),
+    )
+    assert inside == (
+        "vm-1",
+        None,
+        {"place": None, "priority": "p", "files": {0: "ds"}, "policies": {}, "abroad": None},
+    )
+
+
+def test_moves_of_files_alone_are_checked_where_the_vm_is(sites: Sites) -> None:
+    pair, _clock = pair_with(sites)
+    assert [found.errors for found in pair.check_moves([Relocation("u99", None), Relocation("u2", None)])] == [
+        ("vm-1",),
+        ("vm-2",),
+    ]
+    assert pair.check_moves([]) == []
+
+
+def test_what_a_run_hears_of_silence_is_that_of_both(sites: Sites) -> None:
+    pair, _clock = pair_with(sites)
+    heard = []
+    for site in (sites.near, sites.far):
+        site.on_silence = lambda listener, name=site.info.address: heard.append((name, listener))  # type: ignore[method-assign]
+        site.on_interruption = site.on_silence  # type: ignore[method-assign]
+    pair.on_silence(print)
+    pair.on_interruption(all)  # type: ignore[arg-type]
+    assert heard == [("near", print), ("far", print), ("near", all), ("far", all)]
+
+
+def test_the_hosts_alone_are_those_of_both(sites: Sites) -> None:
+    assert len(sites.pair().estate_of_hosts().hosts) == 6
