@@ -26,12 +26,18 @@ def plugged(client: Client, vm: str, plugs: Iterable[Plug], target: Client | Non
     """The changes of the VM's adapters, ``vim.vm.device.VirtualDeviceSpec``. Without plugs, vCenter is not asked.
 
     ``target`` is the client of the vCenter of the networks, if that is another one. Raises CallFailed if an adapter or a network no
-    longer exists.
+    longer exists, or is not shown.
     """
     wanted = {plug.adapter: plug for plug in plugs}
     if not wanted:
         return []
     rows = read_objects(client, "VirtualMachine", (vm,), [_DEVICES])
+    if vm in rows and _DEVICES in rows[vm].unreadable:
+        raise CallFailed(
+            f"vCenter does not show the devices of {vm}",
+            fault="Unreadable",
+            hint="Grant the user System.Read on the VM, and run the same playbook again",
+        )
     devices = rows[vm].get(_DEVICES, ()) if vm in rows else ()
     adapters = {device.key: device for device in devices if device.key in wanted}
     if gone := wanted.keys() - adapters.keys():

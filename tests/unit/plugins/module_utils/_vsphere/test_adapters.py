@@ -73,6 +73,14 @@ def test_an_adapter_that_the_vm_no_longer_has_is_an_error(vm: str, adapters: tup
         plugged(world().client(), vm, [Plug(key, "network-1") for key in adapters])
 
 
+def test_devices_that_are_not_shown_are_not_gone() -> None:
+    server = world()
+    server.add(vim.VirtualMachine, "vm-1", {}, ["config.hardware.device"])
+    with pytest.raises(CallFailed, match="does not show the devices of vm-1") as error:
+        plugged(server.client(), "vm-1", [Plug(4000, "network-1")])
+    assert error.value.fault == "Unreadable"
+
+
 @pytest.mark.parametrize(
     ("gone", "kind"), [("network-1", "Network"), ("dvportgroup-1", DISTRIBUTED), ("dvs-1", DISTRIBUTED)]
 )
