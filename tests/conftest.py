@@ -27,6 +27,7 @@ if (
 
 sys.path.insert(0, str(ROOT))
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)  # pytest-ansible reads it after this file
+os.environ["ANSIBLE_CALLBACK_PLUGINS"] = str(ROOT / "tests" / "callbacks")  # playbooks build each module once
 
 from tests.labs import fast_lab, run_module  # noqa: F401 - fixtures for every folder
 from tests.measuring import measured, pytest_runtest_call  # noqa: F401 - what is true on a slow machine

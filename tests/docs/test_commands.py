@@ -189,6 +189,7 @@ def reader(lab: Lab, home: Path) -> dict[str, str]:
         "HOME": str(home),
         "PATH": f"{BIN}{os.pathsep}{ENVIRONMENT['PATH']}",
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv" / "collections"),
+        "ANSIBLE_CALLBACK_PLUGINS": ENVIRONMENT["ANSIBLE_CALLBACK_PLUGINS"],
         "NO_COLOR": "1",
     }
     return {**kept, **lab.env, **own}
