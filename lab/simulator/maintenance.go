@@ -19,10 +19,11 @@ type maintenance struct {
 
 	mu       sync.Mutex
 	entering map[string]bool // by host MoID
+	exiting  map[string]bool
 }
 
 func newMaintenance(inventory *inventory, events events, tasks *tasks, clock clock) *maintenance {
-	return &maintenance{inventory: inventory, events: events, tasks: tasks, clock: clock, entering: map[string]bool{}}
+	return &maintenance{inventory: inventory, events: events, tasks: tasks, clock: clock, entering: map[string]bool{}, exiting: map[string]bool{}}
 }
 
 func (m *maintenance) isEntering(host string) bool {
@@ -44,6 +45,21 @@ func (m *maintenance) unclaim(host string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.entering, host)
+}
+
+// claimExit reserves the host for the caller's exit task; false if another task is already taking it out of maintenance mode.
+func (m *maintenance) claimExit(host string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	claimed := !m.exiting[host]
+	m.exiting[host] = true
+	return claimed
+}
+
+func (m *maintenance) unclaimExit(host string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.exiting, host)
 }
 
 // EnterMaintenanceModeTask waits until no powered-on VM lives on the host, as an ESXi host does.
@@ -123,12 +139,13 @@ func (m *maintenance) exit(
 	user string, ref types.ManagedObjectReference,
 ) (types.ManagedObjectReference, types.BaseMethodFault) {
 	host := m.inventory.host(ref)
-	if host == nil || !host.Runtime.InMaintenanceMode {
+	if host == nil || !host.Runtime.InMaintenanceMode || !m.claimExit(host.Self.Value) {
 		return ref, &types.InvalidState{}
 	}
 	o := m.tasks.begin(user, host, "ExitMaintenanceMode_Task", "exitMaintenanceMode")
 	o.running()
 	go o.run(func() types.BaseMethodFault {
+		defer m.unclaimExit(host.Self.Value)
 		time.Sleep(m.clock.scaled(1))
 		m.set(o.ctx, host, false)
 		m.events.post(o.ctx, o.chain(), &types.ExitMaintenanceModeEvent{HostEvent: m.events.ofHost(host)})

@@ -163,6 +163,10 @@ func (m *moves) launch(
 ) (types.ManagedObjectReference, types.BaseMethodFault) {
 	key := work.vm.Self.Value
 	if task, busy := m.claim(key, target.Value); busy {
+		if task.Value != "" && m.inventory.registry.Get(task) == nil {
+			// A vCenter that was restarted knows no task that moves the VM. Its host does not accept a second move.
+			return work.vm.Self, &types.InvalidState{}
+		}
 		return work.vm.Self, &types.TaskInProgress{Task: task}
 	}
 	now := time.Now()

@@ -20,7 +20,7 @@ author:
 description:
   - Makes a line from the result of M(liveml.vsphere.host_info) - maintenance mode, and how many VMs run on the host.
   - If the module failed, the line says that the host was not seen, and why. If the module was not called, the line is empty.
-positional: _input, name
+positional: _input, name, fence_unknown
 options:
   _input:
     description: The result of the module.
@@ -30,6 +30,10 @@ options:
     description: Name of the host.
     type: str
     required: true
+  fence_unknown:
+    description: Whether a run did not see if the host is fenced. Then the line does not say that a host is in service.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

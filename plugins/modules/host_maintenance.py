@@ -112,6 +112,7 @@ message:
   sample: esx-05.example.com is fenced
 """
 
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -126,7 +127,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.guard import MAINTENANCE, STATES, not_permitted
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.guard import (
+    MAINTENANCE,
+    STATES,
+    not_permitted,
+    not_seen,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Estate,
     HostState,
@@ -182,14 +188,7 @@ def wait(vcenter: VcenterSession, host: HostState, task: str, timeout: int) -> N
     try:
         end = vcenter.wait_for(task, timeout)
     except TaskTimeout as error:
-        left = blocking_vms(vcenter.estate(), host)
-        raise TaskTimeout(
-            f"{host.name} did not enter maintenance mode within {timeout} s. VMs that are powered on there: "
-            f"{', '.join(left) or 'none'}",
-            last_state=error.last_state,
-            hint="Move or power off these VMs, or increase wait_timeout",
-            option="wait_timeout",
-        ) from error
+        raise not_in_time(vcenter, host, timeout, state=error.last_state) from error
     if end.fault is not None:
         raise CallFailed(
             f"{host.name} did not enter maintenance mode: {end.fault.message} ({end.fault.name})",
@@ -204,7 +203,46 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     except CallFailed as error:
         if not is_wrong_state(error.fault):
             raise
+    try:
         return compare_and_act(module, vcenter)
+    except CallFailed as error:
+        if not is_wrong_state(error.fault):
+            raise
+        return watch(module, vcenter, error)
+
+
+def watch(module: AnsibleModule, vcenter: VcenterSession, error: CallFailed) -> dict[str, Any]:
+    """Wait for maintenance mode that somebody else, or an earlier call, has begun, and that no task shows.
+
+    After a restart, vCenter may not show that a host is still entering maintenance mode. Raises ``error`` or TaskTimeout; if
+    nothing shows whether the host is fenced, they say so.
+    """
+    params = module.params
+    host = find_host(vcenter.estate_of_hosts(), params["host"])
+    if host.maintenance is not Maintenance.NORMAL or params["state"] == "normal":
+        return compare_and_act(module, vcenter)
+    if params["state"] == "maintenance":
+        if vcenter.watch_maintenance(host.moid, True, params["wait_timeout"]):
+            return answer(replace(host, maintenance=Maintenance.IN), Maintenance.IN, changed=False)
+        late = not_in_time(vcenter, host, params["wait_timeout"], f"; {not_seen(host)}")
+        late.fence_unknown = True
+        raise late from error
+    error.message, error.fence_unknown = f"{error.message}; {not_seen(host)}", True
+    raise error
+
+
+def not_in_time(
+    vcenter: VcenterSession, host: HostState, timeout: int, known: str = "", state: str = "unknown"
+) -> TaskTimeout:
+    """The error that names the VMs on a host that did not enter maintenance mode in time. ``known`` is what else is known."""
+    left = blocking_vms(vcenter.estate(), host)
+    return TaskTimeout(
+        f"{host.name} did not enter maintenance mode within {timeout} s{known}. VMs that are powered on there: "
+        f"{', '.join(left) or 'none'}",
+        last_state=state,
+        hint="Move or power off these VMs, or increase wait_timeout",
+        option="wait_timeout",
+    )
 
 
 def compare_and_act(module: AnsibleModule, vcenter: VcenterSession, *, acted: bool = False) -> dict[str, Any]:

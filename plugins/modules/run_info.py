@@ -182,6 +182,10 @@ runs:
       description: Whether the run fenced the host and did not lift the fence. The host may have left maintenance mode since.
       type: bool
       sample: true
+    fence_unknown:
+      description: Whether the run did not see if the host is fenced. vCenter may not show it after a restart.
+      type: bool
+      sample: false
     pinned:
       description: Names of VMs that the run excluded from DRS and that no run has given back.
       type: list

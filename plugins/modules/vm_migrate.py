@@ -480,10 +480,17 @@ fence_lifted:
   type: bool
   sample: false
 fenced:
-  description: Whether O(host) is fenced by this run.
+  description: Whether O(host) is fenced by this run, or may be if RV(fence_unknown) is true.
   returned: when it is not check mode
   type: bool
   sample: true
+fence_unknown:
+  description:
+    - Whether it is unknown if O(host) is fenced, because vCenter did not accept to fence it in its present state and does not show
+      why. After a restart, vCenter may not show that a host is still entering maintenance mode.
+  returned: when it is not check mode
+  type: bool
+  sample: false
 interrupted:
   description: Sentences about experiments that were stalled, restarted, lost or failed, or were not seen again.
   returned: when it is not check mode
@@ -661,6 +668,7 @@ def result_of(report: RunReport, on_verdict: str = "stop") -> dict[str, Any]:
         "interrupted": list(failures_of(replace(outcome, ended=()))),
         "left_behind": list(report.left_behind),
         "fenced": report.fenced,
+        "fence_unknown": report.fence_unknown,
         "fence_lifted": report.fence_lifted,
         "rolled_back": [account.vm_name for account in accounts if account.outcome == "back"],
     }

@@ -14,11 +14,13 @@ class VsphereError(Exception):
     """Base of all errors of this collection.
 
     ``hint`` is the remedy in one sentence. ``option`` is the module option to correct, or ``None``. ``run_id`` is the run that
-    the error ended, or empty. ``fenced``: the host was fenced before the error, and is not in service again.
+    the error ended, or empty. ``fenced``: the host was fenced before the error, or may have been, and was not seen in service
+    again. ``fence_unknown``: vCenter did not show whether it is fenced.
     """
 
     run_id = ""
     fenced = False
+    fence_unknown = False
 
     def __init__(self, message: str, *, hint: str = "", option: str | None = None) -> None:
         super().__init__(message)

@@ -15,17 +15,23 @@ from .._core.wording import listed, plural
 Row = Mapping[str, Any]
 STATES = {"normal": "in service", "entering": "fenced", "in": "in maintenance mode"}
 _MEANS = {"normal": ": DRS and people may place VMs on it", "entering": ": no VM can be placed on it"}
+_HIDDEN = "the run tried to fence it or to lift its fence, and vCenter now shows neither maintenance mode nor a task that enters it"
 _OTHERS = {"poweredOff": "powered off", "suspended": "suspended", "unknown": "whose power is not known"}
 
 
-def host_line(seen: Row, name: str) -> str:
-    """The line from the result of ``host_info`` for the host of this name; "" if the host was not read."""
+def host_line(seen: Row, name: str, fence_unknown: bool = False) -> str:
+    """The line from the result of ``host_info`` for the host of this name; "" if the host was not read.
+
+    ``fence_unknown``: a run did not see whether the host is fenced.
+    """
     if not seen.get("hosts"):
         why = seen.get("msg")
         return printable(f"How {name} is now was not seen: {str(why).rstrip('.')}.") if why else ""
     host = seen["hosts"][0]
     mode = str(host["maintenance"])
     lost = "" if host["connection"] == "connected" else f" ({host['connection']})"
+    if fence_unknown and mode == "normal":
+        return printable(f"Whether {name} is fenced is unknown{lost}: {_HIDDEN}. On it: {_vms(host['vms'])}.")
     return printable(f"{name} is {STATES.get(mode, mode)}{lost}{_MEANS.get(mode, '')}. On it: {_vms(host['vms'])}.")
 
 

@@ -98,7 +98,9 @@ def _commands(run: RunOverview) -> Iterator[str]:
 
 def _fence(run: RunOverview) -> Iterator[str]:
     """Whether the host of the run is fenced, by the journal."""
-    if run.host and run.fenced:
+    if run.host and run.fence_unknown:
+        yield f"Whether {run.host} is fenced is unknown: this run has begun to fence it or to lift its fence, and has not seen the end."
+    elif run.host and run.fenced:
         yield f"{run.host} is fenced by this run, and stays fenced: no VM can be placed on it."
     elif run.host:
         yield f"This run has not fenced {run.host}. How it is now was not read."

@@ -25,20 +25,33 @@ def status_lines(
 
     ``experiments`` is ``None`` if nobody asked for them.
     """
-    lines = [*_table(hosts, experiments), "", *_homes(placements, hosts), ""]
+    lines = [*_table(hosts, experiments, _hidden(runs)), "", *_homes(placements, hosts), ""]
     lines += [line for run in runs for line in _run(run)] or ["No run has a journal in this state directory."]
     return [printable(line) for line in lines]
 
 
-def _table(hosts: Sequence[Row], experiments: Sequence[Row] | None) -> list[str]:
+def _hidden(runs: Sequence[Row]) -> frozenset[str]:
+    """Hosts (names) whose last run has begun to fence them, and did not see how that is now.
+
+    vCenter may not show after a restart that a host is still entering maintenance mode.
+    """
+    last = {run["host"]: run for run in reversed(runs)}
+    return frozenset(
+        host
+        for host, run in last.items()
+        if run["fence_unknown"] or (run["fenced"] and run["status"] in ("running", "interrupted"))
+    )
+
+
+def _table(hosts: Sequence[Row], experiments: Sequence[Row] | None, hidden: frozenset[str]) -> list[str]:
     """One line for each host, under a line of titles."""
     columns = len(_HEAD) - (experiments is None)
-    rows = [_HEAD[:columns], *(_cells(host, experiments)[:columns] for host in hosts)]
+    rows = [_HEAD[:columns], *(_cells(host, experiments, hidden)[:columns] for host in hosts)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _cells(host: Row, experiments: Sequence[Row] | None) -> tuple[str, ...]:
+def _cells(host: Row, experiments: Sequence[Row] | None, hidden: frozenset[str]) -> tuple[str, ...]:
     on = [vm for vm in host["vms"] if vm["power"] == "poweredOn"]
     off = len(host["vms"]) - len(on)
     vms = {vm["moid"] for vm in host["vms"]}
@@ -46,7 +59,7 @@ def _cells(host: Row, experiments: Sequence[Row] | None) -> tuple[str, ...]:
     return (
         str(host["name"]),
         str(host["fault_domain"] or "-"),
-        _state(host),
+        _state(host, hidden=host["name"] in hidden),
         f"{host['cpu_percent']:.0f} %",
         f"{host['memory_percent']:.0f} %",
         f"{len(on)} (+{off} off)" if off else str(len(on)),
@@ -54,9 +67,11 @@ def _cells(host: Row, experiments: Sequence[Row] | None) -> tuple[str, ...]:
     )
 
 
-def _state(host: Row) -> str:
+def _state(host: Row, *, hidden: bool) -> str:
     """Connection and maintenance mode; the connection only if something is wrong with it."""
     state = STATES.get(host["maintenance"], str(host["maintenance"]))
+    if hidden and host["maintenance"] == "normal":
+        state = "unknown if fenced"
     red = sum(alarm["status"] == "red" for alarm in host["alarms"])
     parts = [] if host["connection"] == "connected" else [str(host["connection"])]
     return ", ".join([*parts, state, *([plural(red, "red alarm")] if red else [])])

@@ -19,6 +19,7 @@ from .._run.events import (
     FenceKept,
     FenceLifted,
     FenceLifting,
+    FenceSetting,
     LeftBehind,
     MaintenanceSeen,
     NoExperiment,
@@ -202,11 +203,13 @@ def _last(entries: Sequence[Entry], kind: type[Kind]) -> tuple[str, Kind] | tupl
 
 def _fence(entries: Sequence[Entry]) -> str | None:
     """The fence as the run found or set it, and whether the run lifted it; of a witness, what it saw of maintenance modes."""
-    _at, found = _last(entries, FenceFound)
+    found = next((e.event for e in reversed(entries) if isinstance(e.event, FenceFound | FenceSetting)), None)
     ended = next(
         (e.event for e in reversed(entries) if isinstance(e.event, FenceLifting | FenceLifted | FenceKept)), None
     )
-    parts = [found.detail] if found else []
+    parts = [found.detail] if isinstance(found, FenceFound) else []
+    if isinstance(found, FenceSetting):
+        parts.append(f"the run began to fence {found.host}, and the end of this was not seen")
     parts += [
         f"{e.event.host.name} was seen {'in' if e.event.entered else 'out of'} maintenance mode at {moment(e.at)}"
         for e in entries

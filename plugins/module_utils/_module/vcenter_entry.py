@@ -42,6 +42,7 @@ def run_module(spec: dict[str, Any], body: Callable[[AnsibleModule, Any], dict[s
             "run_id": error.run_id,
             "option": error.option,
             "fenced": error.fenced,
+            "fence_unknown": error.fence_unknown,
         }
         module.fail_json(msg=printable(str(error)), **{name: value for name, value in about.items() if value})
     finish(module, result)

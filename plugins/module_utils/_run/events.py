@@ -224,12 +224,13 @@ class SamplesSealed(Event):
 
 @dataclass(frozen=True, slots=True)
 class FenceFound(Event):
-    """The fence as the run found it; ``own`` means that the host was fenced for this run."""
+    """The fence as the run found it; ``own``: for this run. ``unknown``: vCenter does not show whether the host is fenced."""
 
     kind = "fence"
 
     detail: str
     own: bool = False
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,12 +262,13 @@ class FenceLifted(Event):
 
 @dataclass(frozen=True, slots=True)
 class FenceKept(Event):
-    """The fence could not be lifted, and why."""
+    """The fence could not be lifted, and why. ``unknown``: vCenter does not show whether the host is fenced."""
 
     kind = "fence_kept"
 
     host: str  # name
     detail: str
+    unknown: bool = False
 
 
 # --- DRS

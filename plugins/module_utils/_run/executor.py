@@ -24,7 +24,14 @@ from .._plan.homes import DRS
 from .._plan.model import Move, Plan
 from .._plan.slots import move_timeout, next_moves
 from .._vsphere.estate import HostState, Power
-from .._vsphere.faults import MISSING_PRIVILEGE, OwnReason, advice_on, is_transient
+from .._vsphere.faults import (
+    MISSING_PRIVILEGE,
+    OwnReason,
+    advice_on,
+    is_busy,
+    is_transient,
+    is_unheard,
+)
 from .._vsphere.home_attribute import Home
 from .._vsphere.news import Fault, PlacementUpdate, TaskUpdate
 from .events import (
@@ -155,6 +162,9 @@ class Executor:
         self._pending: list[Move] = []
         self._not_before: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
+        self._unheard: dict[
+            str, float
+        ] = {}  # by VM: until when an earlier submission may move it, without a task that shows it
         self._flights: dict[str, _Flight] = {}
         self._settling: dict[str, Move] = {}
         self._ended: list[Ended] = []
@@ -169,6 +179,8 @@ class Executor:
         """
         self._follow_until = self._clock() + FOLLOW_SECONDS
         for move in plan.moves:
+            if move.vm in self._rules.unheard:
+                self._unheard[move.vm] = self._clock() + self._timeout(move)
             self._names |= {move.source: move.source_name, move.target: move.target_name}
             if move.vm in self._rules.followed:
                 self._watch.focus(move.vm)
@@ -294,10 +306,13 @@ class Executor:
     def _took_off(self, move: Move, task: str, attempt: int) -> None:
         if not move.inferred:  # else a resumed run would treat the task as its own
             self._note(MoveSubmitted(move.number, vm_of(move), task))
-        rules = self._rules
-        timeout = move_timeout(move, rules.slots, per_gib=rules.timeout_per_gib, floor=rules.timeout_floor)
-        self._flights[task] = _Flight(move, self._clock() + timeout, task, attempt)
+        self._flights[task] = _Flight(move, self._clock() + self._timeout(move), task, attempt)
         self._vcenter.follow(task, move.vm)
+
+    def _timeout(self, move: Move) -> float:
+        """Seconds after which the task of a move is cancelled."""
+        rules = self._rules
+        return move_timeout(move, rules.slots, per_gib=rules.timeout_per_gib, floor=rules.timeout_floor)
 
     def _keep_home(self, ended: Ended) -> None:
         """Correct the home of a VM that is not where it was recorded to go."""
@@ -402,7 +417,7 @@ class Executor:
         if otherwise is not MoveResult.TIMED_OUT and move.inferred and left:
             # The task belonged to somebody else; this move is still due.
             self._pending.append(replace(move, task=None, inferred=False))
-        elif otherwise is not MoveResult.TIMED_OUT and left and self._may_retry(fault, attempt):
+        elif otherwise is not MoveResult.TIMED_OUT and left and self._may_retry(move, fault, attempt):
             self._not_before[move.vm] = self._clock() + self._rules.retry_delay * attempt
             self._pending.append(move)
         else:
@@ -455,8 +470,15 @@ class Executor:
     def _write_switch(self, move: Move, host: str | None) -> None:
         self._note(SwitchedOver(move.number, vm_of(move), self._names.get(host or "", host or "")))
 
-    def _may_retry(self, fault: Fault | None, attempt: int) -> bool:
-        return fault is not None and is_transient(fault.name) and attempt <= self._rules.retries and not self._stopped
+    def _may_retry(self, move: Move, fault: Fault | None, attempt: int) -> bool:
+        """Whether a move is submitted again. What an earlier submission may still move is tried until it would be cancelled."""
+        if fault is None or self._stopped:
+            return False
+        if is_unheard(fault.name):
+            self._unheard.setdefault(move.vm, self._clock() + self._timeout(move))
+        elif self._clock() < self._unheard.get(move.vm, 0.0) and is_busy(fault.name):
+            return True
+        return is_transient(fault.name) and attempt <= self._rules.retries
 
     def _finish(self, ended: Ended) -> None:
         move, fault = ended.move, ended.fault

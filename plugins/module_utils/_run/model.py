@@ -47,7 +47,8 @@ class Rules:
 
     With ``stop_on_verdict`` false, only failed moves count as failures that stop or roll back the run. With ``roll_back``, a
     run that stopped brings its VMs back. ``leaving`` is the MoID of the host that VMs have to leave: if anybody moves one of
-    them away, its move is done. ``followed`` are VMs (MoIDs) that DRS moves.
+    them away, its move is done. ``followed`` are VMs (MoIDs) that DRS moves. ``unheard`` are VMs (MoIDs) that a submission of a
+    killed process may still move, although no task shows it.
     """
 
     slots: SlotLimits = field(default_factory=SlotLimits)
@@ -63,6 +64,7 @@ class Rules:
     cancel_grace: float = 60.0
     leaving: str | None = None
     followed: frozenset[str] = frozenset()
+    unheard: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +223,9 @@ class RunReport:
     resumed: bool = False
     unobserved: Mapping[str, str] = field(default_factory=dict)
     rolled_back: RolledBack | None = None
-    fenced: bool = False  # the host is fenced by this run
+    fenced: bool = False  # the host is fenced by this run, or may be
     fence_lifted: bool = False  # the run lifted a fence that it had set
+    fence_unknown: bool = False  # vCenter does not show whether the host is fenced
 
     @property
     def left_behind(self) -> tuple[str, ...]:

@@ -70,6 +70,7 @@ class RunOverview:
     left_behind: tuple[str, ...]
     experiments: tuple[Tally, ...]
     fenced: bool  # this run fenced the host and did not lift the fence
+    fence_unknown: bool  # this run did not see whether the host is fenced
     pinned: tuple[str, ...]  # still excluded from DRS by this run
     pid: int | None  # of the process that carries it out; 0 if its number is not known
     command: str  # that carries it out, also to resume it; "" if somebody else moves the VMs
@@ -87,6 +88,8 @@ class RunOverview:
             )
             if names
         ]
+        if self.host and self.fence_unknown and self.status is not RunStatus.SUPERSEDED:
+            sentences.append(f"Whether {self.host} is fenced was not seen.")
         if self.command and self.status is RunStatus.INTERRUPTED:
             sentences.append(f"To continue: {self.command}")
         return " ".join(sentences)
@@ -153,6 +156,7 @@ def _overview(run: StoredRun, pinned: Collection[str], pid: int | None, *, super
         left_behind=_left_behind(entries, moves) if status is RunStatus.FINISHED else (),
         experiments=_experiments(state, entries),
         fenced=state.own_fence,
+        fence_unknown=state.fence_unknown,
         pinned=tuple(sorted(pinned)),
         pid=pid if status is RunStatus.RUNNING else None,
         command=_PLAYBOOKS.get(state.purpose, "").format(**names),

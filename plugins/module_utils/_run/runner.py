@@ -100,7 +100,7 @@ def carry_out(
         except VsphereError as error:
             if journal.begun:
                 error.run_id = folder.name  # so that its evidence can be found
-            error.fenced = work.fenced
+            error.fenced, error.fence_unknown = work.fenced, work.fence_unknown
             raise
         finally:
             journal.close()
@@ -229,13 +229,19 @@ class _Run:
             journal,
             host=request.host.moid if request.host and (request.fence or (earlier and earlier.own_fence)) else None,
             own=earlier is not None and earlier.own_fence,
+            unknown=earlier is not None and earlier.fence_unknown,
             pins={**(earlier.pins if earlier is not None else {}), **_pins_to_take_back(request)},
         )
 
     @property
     def fenced(self) -> bool:
-        """Whether the host is fenced by this run."""
+        """Whether the host is fenced by this run, or may be."""
         return self._guard.fenced
+
+    @property
+    def fence_unknown(self) -> bool:
+        """Whether vCenter does not show if the host is fenced."""
+        return self._guard.fence_unknown
 
     @property
     def _rolling_back(self) -> str:
@@ -303,7 +309,7 @@ class _Run:
                 self._vcenter,
                 watch,
                 self._journal,
-                replace(request.rules, leaving=self._leaving, followed=_followed(plan)),
+                replace(request.rules, leaving=self._leaving, followed=_followed(plan), unheard=self._unheard),
                 homes=homes,
                 hosts=estate.hosts,
                 interrupted=self._interrupted,
@@ -341,6 +347,12 @@ class _Run:
         """The host (MoID) that the VMs have to leave."""
         request = self._request
         return request.host.moid if request.host and request.purpose is Purpose.EVACUATE else None
+
+    @property
+    def _unheard(self) -> frozenset[str]:
+        """VMs whose submission was announced, and whose end no process has heard."""
+        records = self._earlier.moves.values() if self._earlier is not None else ()
+        return frozenset(record.vm for record in records if record.in_flight)
 
     def _failed(self, outcome: Outcome) -> bool:
         """Whether the run failed; experiments count only if they stop a run."""
@@ -485,6 +497,7 @@ class _Run:
             rolled_back,
             self._guard.fenced,
             self._guard.lifted,
+            self._guard.fence_unknown,
         )
         if last.interrupted:
             self._record.interrupted(last.stopped)

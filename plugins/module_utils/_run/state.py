@@ -23,7 +23,9 @@ from .events import (
     Event,
     ExperimentFound,
     FenceFound,
+    FenceKept,
     FenceLifted,
+    FenceLifting,
     FenceSetting,
     HomeCleared,
     HomeRecorded,
@@ -94,7 +96,8 @@ class MoveRecord:
 class RunState:
     """A run as its journal describes it. ``moves`` is keyed by VM MoID; the latest plan of a VM counts.
 
-    ``own_fence``: the run fenced its host, and did not lift the fence. ``pins``: VMs by MoID that it excluded from DRS, and
+    ``own_fence``: the run fenced its host, and did not lift the fence. ``fence_unknown``: it did not see whether the host is
+    fenced, also because it ended before. ``pins``: VMs by MoID that it excluded from DRS, and
     that do not have their earlier overrides again. ``unpinned``: VMs (MoIDs) that it gave back to DRS, also for an earlier run.
 
     ``rolling_back`` is why the run brings back what it moved, "" when it does not; ``back`` holds these moves by VM MoID.
@@ -118,6 +121,7 @@ class RunState:
     homes: tuple[Home, ...] = ()
     homes_cleared: Mapping[str, str] = field(default_factory=dict)
     own_fence: bool = False
+    fence_unknown: bool = False
     pins: Mapping[str, Pin] = field(default_factory=dict)
     unpinned: frozenset[str] = frozenset()
     rolling_back: str = ""
@@ -205,12 +209,16 @@ def _process(state: RunState, event: RunResumed | RunStopping | VcenterSilence) 
 def _guarded(state: RunState, event: Event) -> RunState:
     """The state after an event of the fence or of DRS."""
     match event:
-        case FenceFound(own=own):
-            return replace(state, own_fence=own)
+        case FenceFound(own=own, unknown=unknown):
+            return replace(state, own_fence=own, fence_unknown=unknown)
         case FenceSetting():
-            return replace(state, own_fence=True)
+            return replace(state, own_fence=True, fence_unknown=True)
+        case FenceLifting():
+            return replace(state, fence_unknown=True)
+        case FenceKept(unknown=unknown):
+            return replace(state, fence_unknown=unknown)
         case FenceLifted():
-            return replace(state, own_fence=False)
+            return replace(state, own_fence=False, fence_unknown=False)
         case DrsPinning(pins=pins):
             return replace(state, pins={**{pin.vm.moid: pin for pin in pins}, **state.pins})
         case DrsRestored(vms=vms) | DrsLeft(vms=vms):

@@ -29,7 +29,10 @@ class FaultKind(StrEnum):
 CONSEQUENCES = {
     FaultKind.TRANSIENT: "The move is submitted again after a pause, as often as the retries of the run permit.",
     FaultKind.GONE: "The object counts as deleted.",
-    FaultKind.WRONG_STATE: "Cancelling counts as done. A change of maintenance mode is tried once more.",
+    FaultKind.WRONG_STATE: (
+        "Cancelling counts as done. A change of maintenance mode is tried once more; then the host is watched, because an earlier "
+        "call may have begun the change. A move is submitted again if an earlier submission may still move the VM."
+    ),
     FaultKind.NO_RESOURCES: "The move ends, and the VM stays where it is.",
     FaultKind.UNSUPPORTED: "Cancelling counts as done. Any other call fails.",
 }
@@ -92,6 +95,16 @@ _PASSING = (OwnReason.NO_ANSWER, OwnReason.TASK_FORGOTTEN)
 def is_transient(fault: str) -> bool:
     """Whether a fault (class name) or own reason passes by itself, so that the same call may succeed a little later."""
     return _kind(fault) is FaultKind.TRANSIENT or fault in _PASSING
+
+
+def is_busy(fault: str) -> bool:
+    """Whether a fault (class name) may be due to an earlier call that is being carried out."""
+    return fault == "TaskInProgress" or is_wrong_state(fault)
+
+
+def is_unheard(fault: str) -> bool:
+    """Whether an own reason says that a submission may still move its VM, although no task shows it."""
+    return fault in _PASSING
 
 
 def is_gone(fault: str) -> bool:

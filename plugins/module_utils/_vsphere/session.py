@@ -17,6 +17,7 @@ from typing import Any
 from .._core.errors import (
     CallFailed,
     ConnectError,
+    LoginRefused,
     NotFound,
     PermissionMissing,
     TaskTimeout,
@@ -34,11 +35,12 @@ from .estate import (
     Estate,
     HostState,
     InventoryPlace,
+    Maintenance,
     Network,
     Power,
     Relocation,
 )
-from .faults import is_over
+from .faults import is_busy, is_over
 from .following import Following
 from .guest import (
     GuestLogin,
@@ -77,6 +79,7 @@ except ImportError:
 _ENDED = ("success", "error")
 NO_FILES: Mapping[int, str] = MappingProxyType({})  # also no policies
 # RelocateVM_Task asks for one or the other, by the VM's power state and the version of vCenter.
+LOOK_SECONDS = 1.0  # between two looks at a host that changes without a task to follow
 OVERRIDE_SECONDS = 120.0  # for a change of DRS overrides
 MIGRATED = ["VmMigratedEvent", "DrsVmMigratedEvent"]  # types of events
 MOVE_PRIVILEGES = ("Resource.HotMigrate", "Resource.ColdMigrate")
@@ -339,18 +342,30 @@ class VcenterSession:
     def _set_attribute(self, kind: str, moid: str, name: str, value: str) -> None:
         """Set a custom attribute, and make it if vCenter does not know it. Raises PermissionMissing, CallFailed or ConnectError."""
         entity, manager = self._client.reference(kind, moid), self._client.content.customFieldsManager
-        if name not in self._fields:
-            fields = self._client.call("read custom attributes", lambda: manager.field)
-            known = next((field.key for field in fields if field.name == name), None)
-            if known is None:
-                made = self._client.call(
-                    f"make the custom attribute {name}",
-                    lambda: manager.AddCustomFieldDef(name=name, moType=type(entity)),
-                )
-                known = made.key
-            self._fields[name] = int(known)
-        key = self._fields[name]
+        key = self._fields.get(name)
+        if key is None:
+            key = self._fields[name] = self._attribute(type(entity), name)
         self._client.call(f"set the custom attribute {name}", lambda: manager.SetField(entity, key, value))
+
+    def _attribute(self, kind: type[Any], name: str) -> int:
+        """The key of a custom attribute for objects of a kind. It is made if vCenter does not know it."""
+        manager = self._client.content.customFieldsManager
+
+        def known() -> int | None:
+            fields = self._client.call("read custom attributes", lambda: manager.field)
+            return next((int(field.key) for field in fields if field.name == name), None)
+
+        if (key := known()) is not None:
+            return key
+        try:
+            made = self._client.call(
+                f"make the custom attribute {name}", lambda: manager.AddCustomFieldDef(name=name, moType=kind)
+            )
+        except CallFailed:  # for example because an earlier call made it, whose answer was lost
+            if (key := known()) is None:
+                raise
+            return key
+        return int(made.key)
 
     # maintenance mode
 
@@ -543,12 +558,43 @@ class VcenterSession:
             if self.wait_for(host.maintenance_task, timeout).fault is not None:
                 return
             # The host was in maintenance mode before the task could be cancelled.
-        end = self.wait_for(self.exit_maintenance(host.moid), timeout)
-        if end.fault is not None:
+        end = self._exit(host, timeout)
+        if end is not None and end.fault is not None:
             raise CallFailed(
                 f"The maintenance mode of {host.name} did not end: {end.fault.name} {end.fault.message}",
                 fault=end.fault.name,
             )
+
+    def _exit(self, host: HostState, timeout: float, *, again: bool = False) -> TaskUpdate | None:
+        """Exit maintenance mode: the end of the task, or ``None`` if the host was seen out of it without the end of a task.
+
+        If the answer or the task is lost, the host shows what happened; ``again``: that was so before. If the state is wrong, an
+        earlier call may be taking the host out of it, and the host is watched.
+        """
+        hidden = host.maintenance is Maintenance.NORMAL  # then nothing would be seen to end
+        try:
+            return self.wait_for(self.exit_maintenance(host.moid), timeout)
+        except LoginRefused:
+            raise
+        except (ConnectError, NotFound):
+            if again or hidden:
+                raise
+            if self.watch_maintenance(host.moid, False, 0.0):
+                return None
+        except CallFailed as error:
+            if hidden or not is_busy(error.fault) or not self.watch_maintenance(host.moid, False, timeout):
+                raise
+            return None
+        return self._exit(host, timeout, again=True)
+
+    def watch_maintenance(self, host: str, inside: bool, timeout: float) -> bool:
+        """Look at the host until it is in maintenance mode, or not, as ``inside`` says. Returns whether it was in time."""
+        deadline = time.monotonic() + timeout
+        while self.in_maintenance((host,)).get(host) is not inside:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(LOOK_SECONDS)
+        return True
 
     def wait_for(self, task: str, timeout: float) -> TaskUpdate:
         """Wait for the end of one task. Raises TaskTimeout, or NotFound if vCenter no longer knows the task."""

@@ -9,7 +9,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+    CallFailed,
+    ConnectError,
+    TaskTimeout,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Connection,
     Estate,
@@ -34,6 +38,8 @@ class Changing:
 
     def __init__(self, *readings: Maintenance) -> None:
         self.readings = list(readings)
+        self.watched: list[float] = []
+        self.arrives = False
 
     def estate_of_hosts(self) -> Estate:
         return self.estate()
@@ -48,6 +54,11 @@ class Changing:
 
     def misses_privilege(self, host: str, privilege: str) -> bool:
         return False
+
+    def watch_maintenance(self, host: str, inside: bool, timeout: float) -> bool:
+        assert (host, inside) == ("host-1", True)
+        self.watched.append(timeout)
+        return self.arrives
 
     def enter_maintenance(self, host: str, **_options: object) -> str:
         raise CallFailed("vCenter could not enter maintenance mode", fault="InvalidState")
@@ -75,6 +86,31 @@ def test_a_call_that_never_gets_an_answer_is_an_error() -> None:
         body(MODULE, Lost(Maintenance.NORMAL, Maintenance.NORMAL))
 
 
-def test_a_host_that_stays_as_it_is_is_an_error() -> None:
-    with pytest.raises(CallFailed, match="could not enter maintenance mode"):
-        body(MODULE, Changing(Maintenance.NORMAL, Maintenance.NORMAL))
+NEVER = (Maintenance.NORMAL,) * 4
+UNKNOWN = "whether esx-1 is fenced is unknown: vCenter answered InvalidState when it was to fence it"
+
+
+def test_a_host_that_shows_no_task_is_watched_until_it_is_in_maintenance_mode() -> None:
+    vcenter = Changing(*NEVER)
+    vcenter.arrives = True
+    result = body(MODULE, vcenter)
+    assert (result["maintenance"], result["changed"], vcenter.watched) == ("in", False, [1])
+    assert result["diff"]["before"] == result["diff"]["after"]
+
+
+def test_a_host_that_shows_nothing_may_be_fenced() -> None:
+    with pytest.raises(TaskTimeout, match=UNKNOWN) as late:
+        body(MODULE, Changing(*NEVER))
+    assert "esx-1 did not enter maintenance mode within 1 s" in late.value.message
+    assert late.value.fence_unknown
+    vcenter = Changing(*NEVER)
+    with pytest.raises(CallFailed, match=f"could not enter maintenance mode; {UNKNOWN}") as refused:
+        body(SimpleNamespace(params={**OPTIONS, "state": "fenced"}, check_mode=False), vcenter)
+    assert refused.value.fence_unknown
+    assert vcenter.watched == []
+
+
+def test_a_task_that_shows_at_last_is_followed() -> None:
+    fenced = SimpleNamespace(params={**OPTIONS, "state": "fenced"}, check_mode=False)
+    seen = (Maintenance.NORMAL, Maintenance.NORMAL, Maintenance.ENTERING, Maintenance.ENTERING)
+    assert body(fenced, Changing(*seen))["maintenance"] == "entering"

@@ -39,3 +39,14 @@ def seen(maintenance: str, powers: dict[str, str], connection: str = "connected"
 )  # fmt: skip
 def test_a_host_is_described_as_it_was_read(result: dict[str, Any], line: str) -> None:
     assert host_line(result, "esx-05") == line
+
+
+@pytest.mark.parametrize("maintenance", ["normal", "entering", "in"])
+def test_a_host_whose_fence_was_not_seen_is_in_service_only_if_nothing_else_is_possible(maintenance: str) -> None:
+    result = seen(maintenance, {"ML-1": "poweredOn"}, "notResponding")
+    known = host_line(result, "esx-05")
+    assert (host_line(result, "esx-05", True) == known) is (maintenance != "normal")
+    assert host_line(seen("normal", {}, "notResponding"), "esx-05", True) == (
+        "Whether esx-05 is fenced is unknown (notResponding): the run tried to fence it or to lift its fence, and vCenter now shows "
+        "neither maintenance mode nor a task that enters it. On it: 0 VMs running, 0 powered off."
+    )

@@ -17,7 +17,7 @@ COMMAND = "ansible-playbook liveml.vsphere.evacuate_host -e evacuate_host_name=e
 RUN = RunOverview(
     run_id="r1", purpose=Purpose.EVACUATE, subject="Evacuation of esx-05", host="esx-05", status=RunStatus.RUNNING,
     result="unfinished", started="2026-01-31T09:00:00.000Z", ended=None, vms=10, moved=2, stopping=True, silent=0.0,
-    in_flight=("ML-1", "ML-2"), waiting=("ML-9",), left_behind=(), experiments=(), fenced=True, pinned=("ML-1", "ML-2", "ML-3"), pid=4711, command=COMMAND,
+    in_flight=("ML-1", "ML-2"), waiting=("ML-9",), left_behind=(), experiments=(), fenced=True, fence_unknown=False, pinned=("ML-1", "ML-2", "ML-3"), pid=4711, command=COMMAND,
 )  # fmt: skip
 BACK = "ansible-playbook liveml.vsphere.restore_host -e restore_host_name=esx-05"
 STATUS = "See how things stand: ansible-playbook liveml.vsphere.status"
@@ -78,6 +78,15 @@ def test_a_run_whose_process_has_ended() -> None:
         f"Either continue: {COMMAND}",
         f"or bring the VMs back: {BACK}",
     ]
+
+
+def test_a_fence_whose_end_was_not_seen_is_unknown() -> None:
+    for fenced in (True, False):
+        lines = last_lines([(replace(RUN, fenced=fenced, fence_unknown=True), "")])
+        assert [line for line in lines if "fenced" in line] == [
+            "Whether esx-05 is fenced is unknown: this run has begun to fence it or to lift its fence, and has not seen the end."
+        ]
+    assert not any("fenced" in line for line in last_lines([(replace(RUN, host="", fence_unknown=True), "")]))
 
 
 def test_a_move_of_vms_fences_nothing_and_a_witness_has_no_command() -> None:

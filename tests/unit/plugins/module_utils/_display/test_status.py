@@ -26,6 +26,7 @@ def home(vm: str, outcome: str, of: str = "esx-5") -> dict[str, str]:
 def run(**changes: Any) -> dict[str, Any]:
     return {
         "run_id": "r1", "text": "Evacuation of esx-5: succeeded.", "report_path": "/runs/r1/report.html", "live": False,
+        "host": "esx-5", "status": "finished", "fenced": False, "fence_unknown": False,
         "experiments": [{"name": "GBM delays", "vm": "ML-1", "verdict": "uninterrupted"}], **changes,
     }  # fmt: skip
 
@@ -40,6 +41,19 @@ def test_a_table_has_one_line_for_each_host() -> None:
         "esx-22  -             in maintenance mode  12 %  57 %    0    0",
         "esx-3   zone-a        fenced               12 %  57 %    0    0",
     ]
+
+
+def test_a_host_that_shows_nothing_of_the_fence_of_its_last_run_is_not_in_service() -> None:
+    def state(*runs: dict[str, Any], maintenance: str = "normal") -> str:
+        return status_lines([host(5, maintenance=maintenance)], [], runs)[1]
+
+    assert "unknown if fenced" in state(run(fence_unknown=True))
+    for status in ("running", "interrupted"):
+        assert "unknown if fenced" in state(run(fenced=True, status=status), run())
+    for shown in (run(fenced=True), run(fenced=True, status="superseded"), run(host="esx-6", fence_unknown=True)):
+        assert "in service" in state(shown)
+    assert "in service" in state(run(), run(fence_unknown=True)), "another run came after it"
+    assert "fenced" in state(run(fence_unknown=True), maintenance="entering")
 
 
 def test_what_nobody_looked_for_is_not_counted() -> None:

@@ -11,7 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError, PermissionMissing
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+    CallFailed,
+    ConnectError,
+    PermissionMissing,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, PartMove, Plan, SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of
@@ -422,6 +426,47 @@ def test_a_submission_without_an_answer_that_did_not_begin_is_repeated() -> None
     outcome, _notes = carry_out([move(1)], vcenter)
     assert results(outcome) == {"vm-1": MoveResult.MOVED}
     assert vcenter.relocated == ["vm-1", "vm-1"]
+
+
+class Busy(RestartedVcenter):
+    """Every submission meets ``fault``; after so many refusals the VM arrives by an earlier one, of which no task is shown."""
+
+    def __init__(self, arrives_after: int, fault: str = "InvalidState", lost: Iterable[str] = ()) -> None:
+        super().__init__(lost=lost)
+        self.arrives_after, self.fault, self.refused = arrives_after, fault, 0
+
+    def relocate(self, vm: str, host: str | None, **options: Any) -> str:
+        if vm in self.lost:
+            return super().relocate(vm, host, **options)
+        self.refused += 1
+        if self.refused == self.arrives_after:
+            self.hosts[vm] = host
+        raise CallFailed("refused", fault=self.fault)
+
+
+@pytest.mark.parametrize("fault", ["InvalidState", "TaskInProgress"])
+@pytest.mark.parametrize(("lost", "unheard"), [(["vm-1"], []), ([], ["vm-1"])])
+def test_what_an_unheard_submission_may_move_is_not_given_up(fault: str, lost: list[str], unheard: list[str]) -> None:
+    vcenter = Busy(6, fault, lost)
+    outcome, _notes = carry_out([move(1)], vcenter, rules=Rules(unheard=frozenset(unheard)))
+    assert results(outcome) == {"vm-1": MoveResult.MOVED}
+    assert vcenter.refused == 6
+
+
+def test_what_an_unheard_submission_does_not_move_is_given_up_at_last() -> None:
+    vcenter = Busy(-1, lost=["vm-1"])
+    outcome, notes = carry_out([move(1)], vcenter)
+    assert results(outcome) == {"vm-1": MoveResult.FAILED}
+    assert notes.of("move_finished")[0]["error"]["fault"] == "InvalidState"
+    assert 6 < vcenter.refused < 99
+
+
+@pytest.mark.parametrize(("fault", "unheard"), [("InvalidState", ["vm-2"]), ("NoPermission", ["vm-1"])])
+def test_other_refusals_are_final(fault: str, unheard: list[str]) -> None:
+    vcenter = Busy(-1, fault)
+    outcome, _notes = carry_out([move(1)], vcenter, rules=Rules(unheard=frozenset(unheard)))
+    assert results(outcome) == {"vm-1": MoveResult.FAILED}
+    assert vcenter.refused == 1
 
 
 def test_a_move_that_vcenter_forgets_each_time_fails_and_names_why() -> None:

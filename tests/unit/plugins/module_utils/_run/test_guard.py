@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError, NotFound
-from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+    CallFailed,
+    ConnectError,
+    LoginRefused,
+    NotFound,
+    PermissionMissing,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor, guard
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import replay
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import pins_left, runs_of, state_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Automation,
     DrsOverride,
+    Estate,
     HostState,
     Maintenance,
 )
@@ -34,6 +44,7 @@ OWN = {"vm-2": DrsOverride(enabled=True, behavior=Automation.FULL), "vm-3": DrsO
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(guard, "LOOKS", (0.0, 0.0))
     monkeypatch.setattr(os, "fsync", lambda _fd: None)
 
 
@@ -271,7 +282,9 @@ def test_overrides_that_cannot_be_set_back_are_a_failure_that_names_the_vms(stat
 NO_TASK = NotFound("vCenter no longer knows task task-1")
 
 
-@pytest.mark.parametrize("error", [ConnectError("the answer was lost"), NO_TASK])
+@pytest.mark.parametrize(
+    "error", [ConnectError("the answer was lost"), NO_TASK, CallFailed("exists", fault="InvalidArgument")]
+)
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_lost_answer_or_task_is_decided_by_the_overrides(state: Path, number: int, error: Exception) -> None:
     world = Stubborn(3, number, error, done=True)
@@ -311,8 +324,11 @@ def test_a_lost_fence_is_decided_by_the_host(state: Path) -> None:
     assert (report.failures, report.fenced) == ((), True)
     lost = WithoutAnswer(2)
     lost.done = False
-    with pytest.raises(ConnectError):
+    with pytest.raises(ConnectError) as raised:
         run(lost, state_path(str(state / "other")))
+    assert (raised.value.fenced, raised.value.fence_unknown) == (False, False), (
+        "the run has seen that it lifted its fence"
+    )
     assert lost.maintenance is Maintenance.NORMAL
     assert set(lost.where.values()) == {SOURCE}
 
@@ -322,3 +338,120 @@ def test_a_fence_of_somebody_else_is_kept(state: Path) -> None:
     world.maintenance = Maintenance.ENTERING
     report = run(world, state, rules=Rules(retries=0))
     assert (report.fenced, report.fence_lifted, world.maintenance) == (False, False, Maintenance.ENTERING)
+
+
+class Restarted(World):
+    """vCenter was restarted, and does not show that its host is entering maintenance mode. Empty, the host ``arrives`` in it."""
+
+    arrives = True
+    lost = 0  # answers to the call for maintenance mode
+
+    def estate(self, **options: Any) -> Estate:
+        estate = super().estate(**options)
+        there = self.arrives and self.maintenance is Maintenance.ENTERING and SOURCE not in self.where.values()
+        now = Maintenance.IN if there else Maintenance.NORMAL
+        host = replace(estate.hosts[SOURCE], maintenance=now, maintenance_task=None)
+        return replace(estate, hosts={**estate.hosts, SOURCE: host})
+
+    def enter_maintenance(self, host: str) -> str:
+        entering = self.maintenance is Maintenance.ENTERING
+        if not entering:
+            super().enter_maintenance(host)
+        if self.lost:
+            self.lost -= 1
+            raise ConnectError("the answer was lost")
+        if entering:
+            raise CallFailed("vCenter could not enter maintenance mode", fault="InvalidState")
+        return "task-fence"
+
+    def end_maintenance(self, host: HostState, timeout: float) -> None:
+        raise CallFailed("vCenter could not exit maintenance mode", fault="InvalidState")
+
+
+def fences(state: Path) -> list[tuple[str, bool, bool]]:
+    """Each fence of the journal: what it says, whether it is the run's own, and whether it is unknown."""
+    return [(row["detail"], row["own"], row["unknown"]) for row in events(state) if row["event"] == "fence"]
+
+
+NOT_SEEN = "whether esx-1 is fenced is unknown: vCenter answered InvalidState when it was to fence it"
+STUCK = {("vm-1", "host-2"): "NoPermission", ("vm-1", "host-3"): "NoPermission"}
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_fence_that_vcenter_does_not_show_is_unknown_until_the_host_is_seen(state: Path, lost: int) -> None:
+    world = Restarted(2)
+    world.maintenance, world.lost = Maintenance.ENTERING, lost
+    report = run(world, state)
+    assert (report.failures, report.fenced, report.fence_unknown) == ((), bool(lost), False)
+    assert SOURCE not in world.where.values()
+    (first, own, unknown), last = fences(state)
+    assert first.startswith(NOT_SEEN)
+    assert (own, unknown) == (bool(lost), True), "after a lost answer it may be the run's"
+    assert last == ("esx-1 is in maintenance mode", bool(lost), False)
+
+
+def test_the_fence_of_a_killed_run_stays_its_own_though_vcenter_does_not_show_it(state: Path) -> None:
+    class Dying(Restarted):
+        def enter_maintenance(self, host: str) -> str:
+            super().enter_maintenance(host)
+            raise Killed
+
+    dying = Dying(2)
+    with pytest.raises(Killed):
+        run(dying, state)
+    assert replay(read_journal(next((state / "runs").glob("*/journal.jsonl"))).entries).fence_unknown
+    world = Restarted(2)
+    world.maintenance = Maintenance.ENTERING
+    report = run(world, state)
+    assert (report.failures, report.fenced, report.fence_unknown) == ((), True, False)
+    assert fences(state)[-1] == ("esx-1 is in maintenance mode", True, False)
+
+
+def test_a_host_that_never_shows_its_fence_stays_unknown(state: Path) -> None:
+    world = Restarted(2)
+    world.maintenance, world.arrives = Maintenance.ENTERING, False
+    report = run(world, state)
+    assert (report.failures, report.fenced, report.fence_unknown) == ((), False, True)
+    [folder] = (state / "runs").iterdir()
+    assert replay(read_journal(folder / "journal.jsonl").entries).fence_unknown
+
+
+def test_a_failed_run_says_that_its_fence_may_still_be_there(state: Path) -> None:
+    world = Restarted(2, dict(STUCK))
+    world.lost = 1
+    report = run(world, state, rules=Rules(retries=0))
+    assert (report.fenced, report.fence_unknown, report.fence_lifted) == (True, True, False)
+    assert [failure for failure in report.failures if "fence" in failure] == [
+        "whether esx-1 is fenced is unknown: vCenter shows neither maintenance mode nor a task that enters it, so there is nothing "
+        "to end (vCenter could not exit maintenance mode)"
+    ]
+    assert [row["unknown"] for row in events(state) if row["event"] == "fence_kept"] == [True]
+
+
+def test_a_failed_run_leaves_a_hidden_fence_of_somebody_else(state: Path) -> None:
+    world = Restarted(2, dict(STUCK))
+    world.maintenance = Maintenance.ENTERING
+    report = run(world, state, rules=Rules(retries=0))
+    assert (report.fenced, report.fence_unknown) == (False, True)
+    assert "fence_lifting" not in kinds(state)
+
+
+def test_a_run_that_got_no_answer_about_its_fence_says_that_it_is_unknown(state: Path) -> None:
+    world = Restarted(2)
+    world.lost = 2
+    with pytest.raises(ConnectError) as raised:
+        run(world, state)
+    assert (raised.value.fenced, raised.value.fence_unknown) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "error", [CallFailed("no", fault="HostNotConnected"), PermissionMissing("no", privilege="x"), LoginRefused("no")]
+)
+def test_a_fence_that_vcenter_refuses_is_none(state: Path, error: Exception) -> None:
+    class Refusing(World):
+        def enter_maintenance(self, host: str) -> str:
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        run(Refusing(2), state)
+    assert (raised.value.fenced, raised.value.fence_unknown) == (False, False)
