@@ -39,6 +39,11 @@ from lab.training_spec import Training, read_trainings
 
 NAMES = list_of(TEXT)
 EVERYWHERE = NAMES.optional(["*"])
+EVC_MODES = {
+    "intel": "merom penryn nehalem westmere sandybridge ivybridge haswell broadwell skylake cascadelake icelake sapphirerapids",
+    "amd": "bulldozer piledriver steamroller zen zen2 zen3 zen4",
+}
+EVC = one_of("", *(f"{vendor}-{mode}" for vendor, modes in EVC_MODES.items() for mode in modes.split())).optional("")
 DEVICES = (
     "passthrough", "cdrom_host", "cdrom_iso", "usb_host", "usb_remote", "serial_uri", "serial_proxy", "scsi_host",
     "shared_bus",
@@ -75,6 +80,7 @@ CLUSTER = {
     ).optional({}),
     "drs_allow_overrides": BOOLEAN.optional(True),
     "drs_moves_vgpus": BOOLEAN.optional(False),
+    "evc": EVC,
     "drs_vmotion_rate": Field("a whole number from 1 to 5", lambda v: COUNT.check(v) and v <= 5).optional(3),
     "drs_interval": NOT_NEGATIVE.optional(300),
     "rules": list_of(MAPPING),
@@ -141,6 +147,7 @@ HOST = {
     "vgpu_assignment": one_of("performance", "consolidation").optional("performance"),
     "stun_estimates": ESTIMATES.optional({}),
     "cpu_features": NAMES,
+    "evc_max": EVC,
     "standby": BOOLEAN.optional(False),
 }
 VM = {
@@ -168,6 +175,7 @@ VM = {
     "managed_by": TEXT.optional(""),
     "hardware_version": COUNT.optional(19),
     "cpu_features": NAMES,
+    "evc": EVC,
     "guest_number": nullable(Field("a number from 1 to 254", lambda v: WHOLE.check(v) and v in GUEST_NUMBERS)),
     "stun_seconds": nullable(POSITIVE),
     "tools": BOOLEAN.optional(True),

@@ -100,6 +100,16 @@ func (b *builder) movers() []string {
 	return names
 }
 
+// evcOf is the EVC mode of a cluster.
+func (b *builder) evcOf(cluster string) string {
+	for _, spec := range b.config.Clusters {
+		if spec.Name == cluster {
+			return spec.EVC
+		}
+	}
+	return ""
+}
+
 func (b *builder) buildHosts() error {
 	b.byName = map[string]*simulator.HostSystem{}
 	for i, host := range b.hosts() {
@@ -145,6 +155,7 @@ func (b *builder) buildHosts() error {
 				Key: feature, FeatureName: feature, Value: "1",
 			})
 		}
+		host.Summary.MaxEVCModeKey, host.Summary.CurrentEVCModeKey = spec.EVCMax, b.evcOf(spec.Cluster)
 		product := *host.Summary.Config.Product
 		product.Version = spec.ESXi
 		host.Summary.Config.Product, config.Product = &product, product

@@ -158,6 +158,7 @@ func (b *builder) size(vm *simulator.VirtualMachine, spec *VM) {
 		vm.Config.ManagedBy = &types.ManagedByInfo{ExtensionKey: spec.ManagedBy, Type: "instance"}
 	}
 	vm.Config.Version = fmt.Sprintf("vmx-%d", spec.HardwareVersion)
+	vm.Runtime.MinRequiredEVCModeKey = spec.EVC
 	vm.Runtime.FeatureRequirement = nil
 	for _, feature := range spec.CPUFeatures {
 		vm.Runtime.FeatureRequirement = append(vm.Runtime.FeatureRequirement, types.VirtualMachineFeatureRequirement{

@@ -44,6 +44,7 @@ type Cluster struct {
 	DRSVmotionRate    int32             `json:"drs_vmotion_rate"`
 	DRSInterval       float64           `json:"drs_interval"` // simulated seconds; 0: never
 	DRSMovesVGPUs     bool              `json:"drs_moves_vgpus"`
+	EVC               string            `json:"evc"` // key of its EVC mode; "" without EVC
 	Rules             []Rule            `json:"rules"`
 	// What HA keeps free for a failure; HA is on if one of them is set. At most one is.
 	FailoverHosts   []string `json:"failover_hosts"`
@@ -111,6 +112,7 @@ type Host struct {
 	Quarantine   bool     `json:"quarantine"`
 	VGPUProfiles []string `json:"vgpu_profiles"`
 	CPUFeatures  []string `json:"cpu_features"` // that it offers to VMs, such as cpuid.avx512f
+	EVCMax       string   `json:"evc_max"`      // key of the highest EVC mode that it supports; "" is not known
 	Standby      bool     `json:"standby"`      // powered down by power management
 	GPUs         []GPU    `json:"gpus"`
 	// How ESXi chooses a card: performance (the least used one) or consolidation.
@@ -168,6 +170,7 @@ type VM struct {
 	ManagedBy           string            `json:"managed_by"`
 	HardwareVersion     int               `json:"hardware_version"`
 	CPUFeatures         []string          `json:"cpu_features"` // that it has used since it was powered on
+	EVC                 string            `json:"evc"`          // key of the EVC mode that it needs since it was powered on
 	VGPUUsedGB          *float64          `json:"vgpu_used_gb"` // framebuffer in use of each vGPU; all of it if it is not set
 	Guest               Guest             `json:"guest"`
 	Tools               *bool             `json:"tools"`

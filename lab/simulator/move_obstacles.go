@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -168,6 +169,12 @@ func (m *moves) missingFeatures(vm *simulator.VirtualMachine, target *simulator.
 		}) {
 			missing = append(missing, needed)
 		}
+	}
+	offered := cmp.Or(target.Summary.CurrentEVCModeKey, target.Summary.MaxEVCModeKey)
+	if lacksEVC(offered, vm.Runtime.MinRequiredEVCModeKey) {
+		missing = append(missing, types.VirtualMachineFeatureRequirement{
+			Key: vm.Runtime.MinRequiredEVCModeKey, FeatureName: "EVC " + vm.Runtime.MinRequiredEVCModeKey, Value: "Bool:Min:1",
+		})
 	}
 	if len(missing) == 0 {
 		return nil

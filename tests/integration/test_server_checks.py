@@ -26,16 +26,21 @@ CHECKS = ("QueryVMotionCompatibilityEx_Task", "CheckRelocate_Task")
 
 @contextmanager
 def mixed_lab(folder: Path) -> Iterator[Lab]:
-    """Only esx-04 has the processor feature that ML-cpu-vm-01 uses, and no host has that of ML-cpu-vm-02. esx-02 is in standby."""
+    """Only esx-04 has the processor feature that ML-cpu-vm-01 uses, and no host has that of ML-cpu-vm-02. esx-02 is in standby.
+
+    The processors of esx-03 are older than ML-cpu-vm-03 needs.
+    """
     topology = yaml.safe_load((TOPOLOGIES / "small.yml").read_text(encoding="utf-8"))
     hosts = {host["name"]: host for host in topology["hosts"]}
     hosts[HOST]["cpu_features"] = [AVX, "cpuid.amx"]
     hosts["esx-04"]["cpu_features"] = [AVX]
     hosts["esx-02"]["standby"] = True
+    hosts["esx-03"]["evc_max"] = "intel-haswell"
+    hosts["esx-04"]["memory_used_gb"] = 40  # esx-03 has the most room
     vms = {vm["name"]: vm for vm in topology["vms"]}
     vms["ML-cpu-vm-01"]["cpu_features"] = [AVX]
     vms["ML-cpu-vm-02"]["cpu_features"] = ["cpuid.amx"]
-    vms["ML-cpu-vm-03"]["devices"] = ["cdrom_iso"]
+    vms["ML-cpu-vm-03"] |= {"devices": ["cdrom_iso"], "evc": "intel-skylake"}
     topology["language"] = "de"
     path = folder / "mixed.yml"
     path.write_text(yaml.safe_dump(topology), encoding="utf-8")
@@ -49,7 +54,9 @@ def test_a_plan_asks_vcenter_and_says_what_it_answered(run_module: RunModule, tm
         plan = run_module("migration_plan", lab, host=HOST, **state)
         to = {move["vm_name"]: move["target_name"] for move in plan["moves"]}
         assert to["ML-cpu-vm-01"] == "esx-04", "the only host with its processor feature"
-        assert to["ML-cpu-vm-03"] in ("esx-03", "esx-04"), "esx-02 is in standby"
+        assert to["ML-cpu-vm-03"] == "esx-04", (
+            "esx-02 is in standby, and the processors of esx-03 are older than the VM needs"
+        )
         [refusal] = [refusal for refusal in plan["refusals"] if refusal["blocking"]]
         [reason] = [r for r in refusal["reasons"] if r["check"] == "vcenter_check"]
         assert refusal["vm_name"] == "ML-cpu-vm-02"
@@ -70,6 +77,8 @@ def test_a_plan_asks_vcenter_and_says_what_it_answered(run_module: RunModule, tm
         assert "NotSupported" in line
         assert "What only vCenter knows may still prevent them." in line
         assert unanswered["plan"]["checks"]["checked"] == 0
+        to = {move["vm_name"]: move["target_name"] for move in unanswered["moves"]}
+        assert to["ML-cpu-vm-03"] == "esx-04", "EVC modes are known without vCenter's checks"
 
         moved = run_module(
             "vm_migrate", lab, plan=plan["plan"], host=HOST, purpose="evacuate", experiments={"enabled": False},
@@ -86,6 +95,7 @@ def test_the_lab_checks_as_it_moves(tmp_path: Path) -> None:
         session, estate = VcenterSession(client), read_estate(client)
         vms, hosts = ({each.name: moid for moid, each in known.items()} for known in (estate.vms, estate.hosts))
         moves = [Relocation(vms["ML-cpu-vm-02"], hosts[f"esx-0{n}"]) for n in (2, 3, 4)]
+        moves.append(Relocation(vms["ML-cpu-vm-03"], hosts["esx-03"]))  # its processors are too old
         for move, found in zip(moves, session.check_moves(moves), strict=True):
             end = session.wait_for(session.relocate(move.vm, move.host, place=None, priority="highPriority"), 20)
             assert end.fault is not None

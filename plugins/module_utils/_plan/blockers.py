@@ -206,6 +206,13 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the rules",
             "The rule keeps its VMs on different hosts. Add a host, or disable the rule",
         ),
+        "evc_mode": Blocker(
+            "The EVC mode of the host's cluster is lower than the VM needs since it was powered on, or of another vendor. Without EVC, "
+            "the highest mode that the host supports counts. If a mode is not known, vCenter's own check of the move decides.",
+            "the hosts, each with its mode",
+            "The VM needs {evc_mode} since it was powered on. Choose another target. Or give the VM a lower EVC mode of its own, or move "
+            "it while it is powered off: both need a power cycle, which ends what trains in it",
+        ),
         "excluded": Blocker(
             "The operator excluded the host (``exclude_hosts``), or it is in the fault domain that is evacuated.",
             "the hosts",

@@ -29,6 +29,7 @@ from .blockers import BLOCKERS, lock_reasons, reason, unreadable, vm_reasons
 from .codec import plan_id_of
 from .crossing import crossing_blockers, notes_about
 from .drs import decisions
+from .evc import lacks_mode
 from .graphics import GraphicsPlanner
 from .homes import stray_text
 from .model import (
@@ -327,6 +328,8 @@ class _Planner:
             yield "hardware_version", host.name
         if host.threads is not None and vm.cpus > host.threads:
             yield "too_few_processors", host.name
+        if lacks_mode(host.evc_mode, vm.evc_mode):
+            yield "evc_mode", f"{host.name} ({host.evc_mode})"
         yield from self._graphics.blockers(vm, host)
 
     def _capacity_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
@@ -363,6 +366,7 @@ class _Planner:
             "policy": self._request.policy,
             "hardware_version": vm.hardware_version,
             "cpus": vm.cpus,
+            "evc_mode": vm.evc_mode,
             "memory_needed": f"{ceil(10 * demand / GIB) / 10:g}",
             "memory_host": memory.name,
             "memory_free": f"{max(0, floor(10 * self._free_memory(memory) / GIB)) / 10:g}",

@@ -208,6 +208,9 @@ class HostState:
     vcenter: str = ""  # address of its vCenter, if the estate has two
     environment: str = ""  # MoID of the environment browser of its compute resource
     gpus: tuple[Gpu, ...] | None = None  # that VMs share by vGPUs; None: could not be read
+    evc_mode: str = (
+        ""  # key of the EVC mode of its cluster; without EVC, of the highest one that it supports; "" if unknown
+    )
     consolidates_vgpus: bool = False  # a new vGPU goes to the card with the most vGPUs, else to the one with the fewest
 
 
@@ -296,6 +299,7 @@ class VmState:
     busy: str = ""  # descriptionId of another running task that locks the VM
     datacenter: str = ""  # name
     hardware_version: int | None = None  # 21 for vmx-21; None if unknown
+    evc_mode: str = ""  # key of the lowest EVC mode that it needs since it was powered on; "" if unknown
     unplugged_networks: frozenset[str] = frozenset()  # only disconnected adapters use them: a target may lack them
     folder_moid: str = ""
     adapters: tuple[Adapter, ...] = ()

@@ -68,7 +68,12 @@ _POD_DRS = (
 )
 _FILES, _LAYOUT = STORAGE_PATHS = ("config.files.vmPathName", "layoutEx")
 _VNIC, _DNS = ADDRESS_PATHS = ("config.network.vnic", "config.network.dnsConfig")
-# They decide only about VMs with a vGPU, and vCenter's own check of a move decides without them.
+# vCenter's own check of a move decides without these. The last ones decide only about VMs with a vGPU.
+_EVC, _EVC_MAX, _EVC_NEEDED = EVC_PATHS = (
+    "summary.currentEVCModeKey",
+    "summary.maxEVCModeKey",
+    "runtime.minRequiredEVCModeKey",
+)
 _GPUS, _VGPU_ASSIGNMENT = GPU_PATHS = ("config.graphicsInfo", "config.graphicsConfig.sharedPassthruAssignmentPolicy")
 PATHS = {
     "Datacenter": ["name", "vmFolder"],
@@ -108,6 +113,8 @@ PATHS = {
         "config.network.pnic",
         *ADDRESS_PATHS,
         *GPU_PATHS,
+        _EVC,
+        _EVC_MAX,
         "datastore",
         "network",
         "recentTask",
@@ -128,6 +135,7 @@ PATHS = {
         "runtime.powerState",
         "runtime.connectionState",
         "runtime.question",
+        _EVC_NEEDED,
         "runtime.faultToleranceState",
         "guest.ipAddress",
         "parent",
@@ -237,7 +245,7 @@ def _read(client: Client, kinds: Collection[str], fault_domains: Mapping[str, st
             for moid, row in rows[kind].items()
             if (
                 unread := row.unreadable.difference(
-                    DRS_PATHS, ADDRESS_PATHS, GPU_PATHS, SPACE_PATHS if kind == "Datastore" else ()
+                    DRS_PATHS, ADDRESS_PATHS, GPU_PATHS, EVC_PATHS, SPACE_PATHS if kind == "Datastore" else ()
                 )
             )
         },
@@ -504,6 +512,7 @@ def _host(
         failover=moid in _failover_hosts(rows["ClusterComputeResource"].get(cluster, Row())),
         datacenter_moid=_datacenter_moid(clusters.get(cluster, Row()), rows),
         gpus=_gpus(row),
+        evc_mode=text(row.get(_EVC) or row.get(_EVC_MAX) or ""),
         consolidates_vgpus=row.get(_VGPU_ASSIGNMENT) == "consolidation",
         environment=_moid(clusters.get(cluster, Row()).get("environmentBrowser")),
     )
@@ -741,6 +750,7 @@ def _vm(moid: str, row: Row, rows: dict[str, Rows], tasks: dict[str, str]) -> Vm
         moving_task=moving,
         busy=busy,
         datacenter=_datacenter(_above(row, rows), rows),
+        evc_mode=text(row.get(_EVC_NEEDED) or ""),
         hardware_version=int(version) if version.isdecimal() else None,
         folder_moid=_moid(_above(row, rows).get("parent")),
     )
