@@ -31,6 +31,14 @@ NEWEST = (3, 14)
 # A tracking server of 2023 has an environment of its own, with the newest Python that its packages were built for.
 OLD_MLFLOW = VENV / "mlflow-2.2"
 OLD_MLFLOW_PYTHON = (3, 11)
+BUILD = """
+from contextlib import suppress
+from lab.errors import LabError
+from lab.paths import cache_dir
+from lab.toolchain import simulator_binary
+with suppress(LabError):
+    simulator_binary(cache_dir(), cache_dir())
+"""
 # What the collection consists of; the rest of the checkout only builds, tests or shows it.
 PARTS = ("galaxy.yml", "meta", "plugins", "roles", "playbooks", "extensions", "docs", "changelogs", "README.md")
 
@@ -45,6 +53,17 @@ def main() -> None:
     if not (BIN / "python").exists():
         create_environment()
     install("uv")
+    if go() is None:
+        install("go")
+    building = simulator()
+    install_all(group)
+    link_collection()
+    if building:
+        building.wait()
+
+
+def install_all(group: str) -> None:
+    """The packages and programs of a group."""
     install("test" if group == "frameworks" else group)
     if group == "frameworks":
         install(group)
@@ -52,14 +71,11 @@ def main() -> None:
         unpack("awx", "ansible_collections/awx/awx/")
     if java() is None:
         install("java")
-    if go() is None:
-        install("go")
     if group == "test":
         browser()
     if group == "frameworks":
         metrics_server()
         old_tracking_server()
-    link_collection()
 
 
 def create_environment() -> None:
@@ -145,6 +161,16 @@ def go() -> str | None:
     path = shutil.which("go")
     version = tool_version([path, "version"], r"go(\d+)\.(\d+)") if path else None
     return path if version is not None and version >= (1, 25) else None
+
+
+def simulator() -> subprocess.Popen[bytes] | None:
+    """Begin to build the lab's vCenter: while packages are downloaded, the processors have nothing else to do.
+
+    The lab builds what is missing or too old, and says why it cannot.
+    """
+    if (VENV / "lab" / "simulator").exists():
+        return None
+    return subprocess.Popen([str(BIN / "python"), "-c", BUILD], cwd=ROOT)
 
 
 def browser() -> None:

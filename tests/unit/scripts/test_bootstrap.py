@@ -53,6 +53,20 @@ def test_chromium_is_asked_for_once_and_only_where_it_may_be(
     assert told.count("tests in a browser are skipped") == (0 if "chromium" in programs else 2)
 
 
+def test_the_simulator_is_built_beside_only_the_first_time(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bootstrap, "BIN", ROOT / ".venv" / "bin")
+    monkeypatch.setenv("LIVEML_LAB_CACHE", str(tmp_path / "lab"))
+    quickly = "import lab.toolchain\nlab.toolchain.build = lambda binary, *_rest: binary.touch()"
+    monkeypatch.setattr(bootstrap, "BUILD", quickly + bootstrap.BUILD)
+    building = bootstrap.simulator()
+    assert building is not None
+    assert building.wait() == 0
+    assert (tmp_path / "lab" / "simulator").exists()
+    assert bootstrap.simulator() is None
+
+
 APT_GET = 'echo "$@" >> "$CALLS"; touch prometheus_2_amd64.deb'
 DPKG = 'mkdir -p "$3/usr/bin"; touch "$3/usr/bin/prometheus"; chmod +x "$3/usr/bin/prometheus"'
 
