@@ -170,7 +170,7 @@ def _place(vm: VmState, estate: Estate) -> str:
     """The name of the host where the VM is, for the sentence that it is not where it should be."""
     if not vm.host:
         return "a host that vCenter does not show" if has_unknown_place(estate, vm) else "no host"
-    return estate.hosts[vm.host].name if vm.host in estate.hosts else vm.host
+    return estate.host_name(vm.host)
 
 
 def _checks(refusal: Refusal) -> str:

@@ -11,7 +11,7 @@ One loop on one thread: start what the slots allow, hear of tasks and placements
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .._core.advice import VERDICT_WORDS, title_of
@@ -50,6 +50,7 @@ from .events import (
 from .home_records import record_home
 from .model import Ended, MoveResult, Outcome, Rules
 from .ports import ExperimentWatch, Recorder, Vcenter
+from .sight import Sight
 
 _UPDATE_SECONDS = 1.0
 _SETTLE_SECONDS = 0.2
@@ -83,15 +84,21 @@ def failures_of(outcome: Outcome) -> tuple[str, ...]:
 
 def _left(ended: Ended) -> str:
     move, why = ended.move, _result_text(ended.result, _fault_text(ended.fault))
+    if ended.host is None:
+        return f"It is not known on which host {move.vm_name} is ({why})"
     if not move.changes_host:
         return f"The files of {move.vm_name} on {ended.host_name} were left where they were ({why})"
     if ended.host == move.source:
         return f"{move.vm_name} was left on {ended.host_name} ({why})"
+    if ended.host == move.target:
+        return f"{move.vm_name} is on {ended.host_name}, but its files were not seen where they were to go ({why})"
     return f"{move.vm_name} is on {ended.host_name}, not on {move.target_name} ({why})"
 
 
 def reason_not_to_start(move: Move, seen: PlacementUpdate, hosts: Mapping[str, HostState]) -> Fault | None:
     """Why a VM must not be moved any more, ``None`` if it may be. ``hosts`` are by MoID."""
+    if seen.unknown:
+        return Fault(OwnReason.PLACE_UNKNOWN, seen.unknown)
     if seen.host is None:
         return Fault(OwnReason.VM_DELETED, "the VM no longer exists")
     if seen.host != move.source:
@@ -103,10 +110,10 @@ def reason_not_to_start(move: Move, seen: PlacementUpdate, hosts: Mapping[str, H
 
 
 def _fault_text(fault: Fault | None) -> str:
-    """A fault in a few words, with a missing privilege, because somebody has to grant it, and with what the name does not say."""
+    """A fault in a few words; its message where its name does not say what somebody has to know or grant."""
     if fault is None:
         return ""
-    if fault.name == PermissionMissing.__name__:
+    if fault.name in (PermissionMissing.__name__, OwnReason.PLACE_UNKNOWN):
         return fault.message
     known = fault.message if fault.message.startswith(MISSING_PRIVILEGE) else advice_on(fault.name)
     return f"{fault.name}, {known}" if known else fault.name
@@ -156,6 +163,7 @@ class Executor:
         self._interrupted = interrupted
         self._clock = clock
         self._sleep = sleep
+        self._sight = Sight(vcenter, interrupted=interrupted, clock=clock, sleep=sleep)
         self._hosts = hosts or {}
         self._names: dict[str, str] = {moid: host.name for moid, host in self._hosts.items()}
         self._follow_until = 0.0
@@ -217,7 +225,7 @@ class Executor:
         flying = [flight.move for flight in self._flights.values()]
         moves = next_moves(ready, flying, self._rules.slots)
         # A move may have waited long for its slot or its next attempt. People or DRS may have moved the VM since.
-        seen = self._vcenter.placement(tuple(move.vm for move in moves)) if moves else {}
+        seen = self._sight.placement(tuple(move.vm for move in moves)) if moves else {}
         for move in moves:
             if self._interrupted():
                 return
@@ -231,11 +239,11 @@ class Executor:
         elif fault.name == OwnReason.VM_MOVED_MEANWHILE and seen.host is not None and self._may_go_on(move, seen.host):
             self._submit(self._from(move, seen.host))
         else:
-            self._decide(move, seen.host, fault, MoveResult.FAILED)
+            self._decide(move, seen, fault, MoveResult.FAILED)
 
     def _may_go_on(self, move: Move, host: str) -> bool:
         """Whether a VM that is on another host is still to be moved to its target. What a person did is left alone."""
-        return self._rules.leaving is None and host != move.target and self._vcenter.mover(move.vm, host) == DRS
+        return self._rules.leaving is None and host != move.target and self._sight.mover(move.vm, host) == DRS
 
     def _from(self, move: Move, host: str) -> Move:
         """The move from another host than planned."""
@@ -257,17 +265,17 @@ class Executor:
         if not followed:
             return
         vms = tuple(move.vm for move in followed)
-        seen, moving = self._vcenter.placement(vms), self._vcenter.moving(vms)
+        seen, moving = self._sight.placement(vms), self._sight.moving(vms)
         for move in followed:
-            host, task = seen[move.vm].host, moving.get(move.vm, "")
-            if host == move.source and not task:
+            place, task = seen[move.vm], moving.get(move.vm, "")
+            if (place.host == move.source or place.unknown) and not task:
                 continue
             self._pending.remove(move)
             self._follow_until = self._clock() + FOLLOW_SECONDS
-            if host == move.source:
+            if place.host == move.source or place.unknown:
                 self._adopt(replace(move, inferred=True), task)
             else:
-                self._decide(move, host, None, MoveResult.FAILED)
+                self._decide(move, place, None, MoveResult.FAILED)
 
     def _submit(self, move: Move) -> None:
         attempt = self._attempts[move.vm] = self._attempts.get(move.vm, 0) + 1
@@ -296,7 +304,7 @@ class Executor:
 
     def _decide_unanswered(self, move: Move, attempt: int) -> None:
         """The answer to a submission was lost, and perhaps the submission, too: what vCenter shows decides."""
-        task = self._vcenter.moving((move.vm,)).get(move.vm, "")
+        task = self._sight.moving((move.vm,)).get(move.vm, "")
         if task:  # it is this one, because nobody moved the VM a moment ago
             self._took_off(move, task, attempt)
         else:
@@ -307,7 +315,7 @@ class Executor:
         if not move.inferred:  # else a resumed run would treat the task as its own
             self._note(MoveSubmitted(move.number, vm_of(move), task))
         self._flights[task] = _Flight(move, self._clock() + self._timeout(move), task, attempt)
-        self._vcenter.follow(task, move.vm)
+        self._sight.follow(task, move.vm)
 
     def _timeout(self, move: Move) -> float:
         """Seconds after which the task of a move is cancelled."""
@@ -344,7 +352,7 @@ class Executor:
             if self._pending or self._settling:
                 self._sleep(_SETTLE_SECONDS)
             return
-        for update in self._vcenter.updates(_UPDATE_SECONDS if not self._settling else _SETTLE_SECONDS):
+        for update in self._sight.updates(_UPDATE_SECONDS if not self._settling else _SETTLE_SECONDS):
             if isinstance(update, TaskUpdate):
                 self._hear_task(update)
             else:
@@ -366,15 +374,15 @@ class Executor:
     def _forget(self, flight: _Flight) -> None:
         """vCenter no longer knows the task. Unless the VM has arrived, it gets time to be seen on its target."""
         move = flight.move
-        seen = self._vcenter.placement((move.vm,)).get(move.vm)
-        task = self._vcenter.moving((move.vm,)).get(move.vm, "")
-        if seen is None or seen.host != move.source:
+        seen = self._sight.placement((move.vm,)).get(move.vm)
+        task = self._sight.moving((move.vm,)).get(move.vm, "")
+        if seen is None or (seen.host != move.source and not seen.unknown):
             self._end_forgotten(flight)
         elif task and task != flight.task:
             del self._flights[flight.task]
-            self._vcenter.unfollow(flight.task)
+            self._sight.unfollow(flight.task)
             self._flights[task] = replace(flight, task=task)
-            self._vcenter.follow(task, move.vm)
+            self._sight.follow(task, move.vm)
         else:
             flight.forgotten = True
             flight.deadline = min(flight.deadline, self._clock() + FORGOTTEN_SECONDS)
@@ -405,11 +413,11 @@ class Executor:
         self, move: Move, fault: Fault | None, attempt: int, otherwise: MoveResult, *, task: str | None = None
     ) -> None:
         """Decide a move by the observed host of its VM; ``otherwise`` is the result if that is not the target."""
-        seen = self._vcenter.placement((move.vm,)).get(move.vm)
-        host = seen.host if seen is not None else None
+        seen = self._sight.placement((move.vm,)).get(move.vm, PlacementUpdate(move.vm, None))
+        host = seen.host
         if task is not None:
             flight = self._flights.pop(task)
-            self._vcenter.unfollow(task)
+            self._sight.unfollow(task)
             if host not in (None, move.source) and not flight.switched:
                 self._write_switch(move, host)
         arrived = self._has_arrived(move, host)
@@ -421,29 +429,35 @@ class Executor:
             self._not_before[move.vm] = self._clock() + self._rules.retry_delay * attempt
             self._pending.append(move)
         else:
-            self._decide(move, host, fault, otherwise)
+            self._decide(move, seen, fault, otherwise)
 
-    def _has_arrived(self, move: Move, host: str | None) -> bool:
-        """Whether a VM on this host is where the move leads, with its files."""
+    def _has_arrived(self, move: Move, host: str | None) -> bool | None:
+        """Whether a VM on this host is where the move leads, with its files; ``None`` if vCenter does not say where they are."""
         if host != move.target or not move.parts:
             return host == move.target
-        return move.has_arrived(host, self._vcenter.places((move.vm,)).get(move.vm, {}))
+        places = self._sight.places(move.vm)
+        return None if places is None else move.has_arrived(host, places)
 
-    def _decide(self, move: Move, host: str | None, fault: Fault | None, otherwise: MoveResult) -> None:
-        """Decide a move by the host of its VM, and by the datastores of its files."""
-        name = "" if host is None else self._names.get(host, host)
-        arrived = self._has_arrived(move, host)
-        if host is not None and not arrived and self._has_left(move, host):
-            by = self._vcenter.mover(move.vm, host) or SOMEBODY
-            self._finish(Ended(self._to(move, host), MoveResult.MOVED, host, name, by=by))
-        elif arrived and host is not None:
+    def _decide(self, move: Move, seen: PlacementUpdate, fault: Fault | None, otherwise: MoveResult) -> None:
+        self._finish(self._end_of(move, seen, fault, otherwise))
+
+    def _end_of(self, move: Move, seen: PlacementUpdate, fault: Fault | None, otherwise: MoveResult) -> Ended:
+        """How a move ended, decided by the host of its VM, and by the datastores of its files."""
+        host = seen.host
+        if host is None and seen.unknown:
+            return Ended(move, otherwise, None, "", Fault(OwnReason.PLACE_UNKNOWN, seen.unknown))
+        if host is None:
+            return Ended(move, MoveResult.GONE, None, "", fault)
+        name, arrived = self._names.get(host, host), self._has_arrived(move, host)
+        if arrived:
             by_other = move.vm in self._rules.followed and move.vm not in self._attempts
-            by = self._vcenter.mover(move.vm, host) if by_other else ""
-            self._finish(Ended(move, MoveResult.MOVED, host, name, by=by))
-        elif host is None:
-            self._finish(Ended(move, MoveResult.GONE, None, name, fault))
-        else:
-            self._finish(Ended(move, otherwise, host, name, fault))
+            return Ended(move, MoveResult.MOVED, host, name, by=self._sight.mover(move.vm, host) if by_other else "")
+        if self._has_left(move, host):
+            by = self._sight.mover(move.vm, host) or SOMEBODY
+            return Ended(self._to(move, host), MoveResult.MOVED, host, name, by=by)
+        if arrived is None:
+            fault = fault or Fault(OwnReason.PLACE_UNKNOWN, "vCenter does not say where the files of the VM are")
+        return Ended(move, otherwise, host, name, fault)
 
     def _has_left(self, move: Move, host: str) -> bool:
         """Whether somebody else has moved the VM away from the host that it has to leave."""
@@ -515,7 +529,7 @@ class Executor:
             else:
                 flight.cancelling, flight.deadline = True, now + self._rules.cancel_grace
                 self._note(MoveCancelling.of(flight.move))
-                self._vcenter.cancel(flight.task)
+                self._sight.cancel(flight.task)
 
     def _close_settled(self) -> None:
         for vm in [vm for vm in self._settling if self._watch.settled(vm)]:
@@ -557,10 +571,23 @@ class Executor:
     def _drop_pending_when_stopped(self) -> None:
         if not self._stopped:
             return
-        for move in self._pending:
-            ended = Ended(move, MoveResult.NOT_STARTED, move.source, move.source_name)
-            self._ended.append(ended)
-            if not self._interrupted():
+        pending, self._pending = self._pending, []
+        for move, seen in zip(pending, self._seen_now(pending), strict=True):
+            ended = self._end_of(move, seen, None, MoveResult.NOT_STARTED)
+            if self._interrupted():
+                self._ended.append(ended)  # the resumed run decides it
+            elif ended.result is MoveResult.NOT_STARTED:
+                self._ended.append(ended)
                 self._note(MoveFinished.of(ended))
                 self._keep_home(ended)
-        self._pending.clear()
+            else:
+                self._finish(ended)
+
+    def _seen_now(self, moves: Sequence[Move]) -> list[PlacementUpdate]:
+        """Where the VMs of moves are: people or DRS may have moved what was still to be started."""
+        vms = tuple(move.vm for move in moves)
+        try:
+            seen = self._sight.placement(vms) if vms else {}
+        except ConnectError as error:
+            seen = {vm: PlacementUpdate(vm, None, unknown=str(error).rstrip(".")) for vm in vms}
+        return [seen.get(vm, PlacementUpdate(vm, None)) for vm in vms]

@@ -18,7 +18,7 @@ from .._vsphere.estate import HostState, VcenterInfo
 from .._vsphere.guest import GuestLogin
 from .._vsphere.news import Fault
 
-LEFT = ("stayed", "never_left")
+LEFT = ("stayed", "never_left", "may_move", "unknown")
 
 
 class Purpose(StrEnum):
@@ -109,7 +109,8 @@ class Outcome:
 class Account:
     """Where a VM of a rolled-back run is, as observed; ``host`` is a name, "" if the VM no longer exists.
 
-    ``outcome``: back, stayed (where the run put it), never_left, elsewhere (where this run did not put it) or gone.
+    ``outcome``: back, stayed (where the run put it), never_left, may_move (a task of the run may still move it), elsewhere (where
+    this run did not put it), gone, or unknown.
     """
 
     vm: str
@@ -127,7 +128,9 @@ class Account:
             "stayed": f"{self.vm_name} stayed on {self.host}{why}",
             "never_left": f"{self.vm_name} was left on {self.host}{why}",
             "elsewhere": f"{self.vm_name} is on {self.host}, where this run did not put it",
+            "may_move": f"{self.vm_name} is on {self.host} and may still move{why}",
             "gone": f"{self.vm_name} no longer exists",
+            "unknown": f"it is not known on which host {self.vm_name} is{why}",
         }[self.outcome]
 
 

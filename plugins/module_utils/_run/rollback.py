@@ -19,6 +19,7 @@ from .._plan.planner import make_plan
 from .._vsphere.estate import Estate
 from .._vsphere.faults import advice_on
 from .._vsphere.home_attribute import Home
+from .._vsphere.news import PlacementUpdate
 from .events import (
     HomeCleared,
     HomeClearing,
@@ -100,14 +101,20 @@ def account_of(
     host: tuple[str, str] | None,
     refusal: str,
     places: Mapping[int, str] = NOWHERE,
+    *,
+    unknown: str = "",
+    may_move: bool = False,
 ) -> Account:
     """The account of one VM; ``host`` is where it was observed (MoID, name), ``refusal`` is why no way back was planned.
 
-    ``places`` are the datastores (MoIDs) of its parts, by their keys.
+    ``places`` are the datastores (MoIDs) of its parts, by their keys. ``unknown`` is why its host could not be observed;
+    ``may_move``: a task that moves it was not seen to end.
     """
     if host is None:
-        return Account(record.vm, record.vm_name, "", "gone")
+        return Account(record.vm, record.vm_name, "", "unknown" if unknown else "gone", unknown)
     moid, name = host
+    if may_move:
+        return Account(record.vm, record.vm_name, name, "may_move", _reason(back or record))
     if moid == record.source and places.items() >= record.move.sources.items():
         if record.result is MoveResult.MOVED or back is not None:
             return Account(record.vm, record.vm_name, name, "back")
@@ -132,6 +139,12 @@ def home_after(home: Home, record: MoveRecord) -> Home | None:
     files = tuple(replace(file, target=sources.get(file.part, file.target)) for file in home.files)
     source = record.source_vcenter
     return replace(home, target=record.source, target_name=record.source_name, target_vcenter=source, files=files)
+
+
+def _never_ended(state: RunState, seen: Mapping[str, PlacementUpdate]) -> set[str]:
+    """VMs (MoIDs) whose last move was given up while its task may still have run, and that are not on its target."""
+    given_up = [each for each in (state.moves | state.back).values() if each.result is MoveResult.TIMED_OUT]
+    return {each.vm for each in given_up if each.vm in seen and seen[each.vm].host != each.target}
 
 
 class Rollback:
@@ -187,19 +200,29 @@ class Rollback:
 
     def _accounts(self, plan: Plan, estate: Estate, fence: str) -> tuple[Account, ...]:
         state = self._state()
-        hosts = {vm: seen.host for vm, seen in self._vcenter.placement(tuple(state.moves)).items()}
+        vms = tuple(state.moves)
+        seen, moving = self._vcenter.placement(vms), {*self._vcenter.moving(vms)}
+        moving |= _never_ended(state, seen)
         stored = tuple(record.vm for record in state.moves.values() if record.parts)
         places = self._vcenter.places(stored) if stored else {}
-        self._correct_homes(state, hosts, places)
+        # Whoever may still move needs its home.
+        self._correct_homes(state, {vm: place.host for vm, place in seen.items() if vm not in moving}, places)
         refusals = {
             r.vm: fence or "; ".join(f"{x.check} ({x.object}): {x.hint}" for x in r.reasons) for r in plan.refusals
         }
         found = []
         for record in sorted(state.moves.values(), key=lambda r: r.vm_name):
-            moid = hosts.get(record.vm)
-            place = None if moid is None else (moid, estate.hosts[moid].name if moid in estate.hosts else moid)
-            why = refusals.get(record.vm, "")
-            found.append(account_of(record, state.back.get(record.vm), place, why, places.get(record.vm, NOWHERE)))
+            vm, now = record.vm, seen.get(record.vm, PlacementUpdate(record.vm, None))
+            account = account_of(
+                record,
+                state.back.get(vm),
+                None if now.host is None else (now.host, estate.host_name(now.host)),
+                refusals.get(vm, ""),
+                places.get(vm, NOWHERE),
+                unknown=now.unknown,
+                may_move=vm in moving,
+            )
+            found.append(account)
         return tuple(found)
 
     def _correct_homes(

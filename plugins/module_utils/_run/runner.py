@@ -19,7 +19,7 @@ from .._plan.drift import revalidate
 from .._plan.homes import next_home, recorded_home
 from .._plan.model import DrsHandling, Move, Plan, Refusal
 from .._plan.selection import display_name
-from .._vsphere.estate import Estate
+from .._vsphere.estate import Estate, VmState
 from .._vsphere.faults import OwnReason
 from .._vsphere.home_attribute import ATTRIBUTE, Home
 from .._vsphere.news import Fault
@@ -46,6 +46,7 @@ from .rollback import NOWHERE, Rollback, rollback_reason
 from .state import MoveRecord, RunState, replay, with_verdicts_of_moves
 from .store import JOURNAL, new_run, pins_left, pins_of_nobody, runs_of, unfinished_run, unfinished_run_of_vms
 
+UNREAD = "vCenter does not say on which host the VM is. Grant the user System.Read on the VM"
 UNOBSERVED = Fault(OwnReason.END_NOT_OBSERVED, "the move ended while no process watched it")
 
 
@@ -180,16 +181,23 @@ def _continues(earlier: Move, move: Move) -> bool:
 
 
 def unseen_end(
-    record: MoveRecord, host: tuple[str, str] | None, refusal: Refusal | None, places: Mapping[int, str] = NOWHERE
+    record: MoveRecord,
+    host: tuple[str, str] | None,
+    refusal: Refusal | None,
+    places: Mapping[int, str] = NOWHERE,
+    *,
+    unknown: str = "",
 ) -> Ended:
     """How a move of a killed process ended, if its resumed run does not plan the move again.
 
-    ``host`` (MoID and name) is where the VM is observed, ``None`` when it no longer exists; ``places`` are the datastores (MoIDs)
-    of its parts.
+    ``host`` (MoID and name) is where the VM is observed. It is ``None`` if the VM no longer exists, or if it is ``unknown``: then
+    that says why. ``places`` are the datastores (MoIDs) of its parts.
     """
     move = record.move
     if record.result is MoveResult.MOVED:
         return Ended(move, MoveResult.MOVED, record.target, record.target_name)
+    if host is None and unknown:
+        return Ended(move, MoveResult.FAILED, None, "", Fault(OwnReason.PLACE_UNKNOWN, unknown))
     if host is None:
         return Ended(move, MoveResult.GONE, None, "", Fault(OwnReason.VM_DELETED, "the VM no longer exists"))
     if move.has_arrived(host[0], places):
@@ -375,12 +383,13 @@ class _Run:
         refusals = {refusal.vm: refusal for refusal in plan.refusals}
         ends = []
         for record in (*self._earlier.moves.values(), *self._earlier.back.values()):
-            vm = estate.vms.get(record.vm)
+            vm = self._vm_of(record, estate)
             again = record.vm in planned or bool(self._rolling_back)
             if again and not (record.in_flight and (vm is None or vm.moving_task is None)):
                 continue
-            place = None if vm is None else (vm.host, _host_name(estate, vm.host))
-            end = unseen_end(record, place, refusals.get(record.vm), vm.places if vm is not None else NOWHERE)
+            place = None if vm is None or not vm.host else (vm.host, estate.host_name(vm.host))
+            places = vm.places if vm is not None else NOWHERE
+            end = unseen_end(record, place, refusals.get(record.vm), places, unknown=UNREAD if vm is not None else "")
             if self._has_left(end):
                 end = self._left_by_others(end, estate)
             if end.result is not record.result:
@@ -388,6 +397,14 @@ class _Run:
             if not again:
                 ends.append(end)
         return tuple(ends)
+
+    def _vm_of(self, record: MoveRecord, estate: Estate) -> VmState | None:
+        """The VM of an earlier move, by its MoID, else by the instance UUID that was recorded with its home."""
+        homes = self._earlier.homes if self._earlier is not None else ()
+        uuid = next((home.vm_uuid for home in homes if home.vm == record.vm), "")
+        known = estate.vms.get(record.vm)
+        same = (vm for vm in estate.vms.values() if uuid and vm.instance_uuid == uuid)
+        return known if known is not None else next(same, None)
 
     def _record_homes_there(self, estate: Estate) -> None:
         """Record the homes of VMs that reached another vCenter before the process was killed: custom attributes do not travel."""
@@ -512,7 +529,3 @@ def _followed(plan: Plan) -> frozenset[str]:
         return frozenset()
     not_moved = {vm for decision in plan.drs for vm in decision.not_moved}
     return frozenset(move.vm for move in plan.moves) - not_moved
-
-
-def _host_name(estate: Estate, host: str) -> str:
-    return estate.hosts[host].name if host in estate.hosts else host

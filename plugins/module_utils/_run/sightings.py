@@ -136,10 +136,12 @@ class Sightings:
         now = self._clock()
         for vm in present:
             host = seen[vm].host
-            if host is None:
-                self._vanish(vm)
-            else:
+            if host is not None:
                 self._follow(vm, host, moving.get(vm, ""), now - self._looked)
+            elif seen[vm].unknown:
+                self._notice(vm, seen[vm].unknown)
+            else:
+                self._vanish(vm)
         self._looked = now
 
     def _follow(self, vm: str, host: str, task: str, within: float) -> None:
@@ -207,11 +209,16 @@ class Sightings:
         if flight.task:
             self._vcenter.unfollow(flight.task)
 
+    def _notice(self, vm: str, what: str) -> None:
+        """Record once what could not be watched of a VM."""
+        if self.noticed.get(vm) != what:
+            self.noticed[vm] = what
+            self._journal.write(Noticed(Ref(vm, self._vms[vm]), what))
+
     def _vanish(self, vm: str) -> None:
         """The VM no longer exists."""
         del self._at[vm]
-        self.noticed[vm] = VM_DELETED
-        self._journal.write(Noticed(Ref(vm, self._vms[vm]), VM_DELETED))
+        self._notice(vm, VM_DELETED)
         flight = self._flights.get(vm)
         if flight is not None:
             fault = Fault(OwnReason.VM_DELETED, "the VM no longer exists")

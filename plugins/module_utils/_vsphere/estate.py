@@ -491,6 +491,10 @@ class Estate:
         """The profiles of the vGPUs of these VMs, whose devices were read."""
         return frozenset(profile for vm in vms if vm in self.vms for profile in self.vms[vm].vgpus)
 
+    def host_name(self, host: str) -> str:
+        """The name of a host, or its MoID if it is not known."""
+        return self.hosts[host].name if host in self.hosts else host
+
     def drs_of(self, host: HostState) -> Drs:
         """DRS of the host's cluster."""
         return self.drs.get(host.cluster, Drs())

@@ -75,6 +75,7 @@ class OwnReason(StrEnum):
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     NO_ANSWER = "NoAnswer"
     TASK_FORGOTTEN = "TaskForgotten"
+    PLACE_UNKNOWN = "PlaceUnknown"
 
 
 OWN_REASONS = {
@@ -88,6 +89,7 @@ OWN_REASONS = {
         "vCenter no longer knows the task of the move, for example because it was restarted, and the VM is still on its source. "
         "The move is submitted again."
     ),
+    OwnReason.PLACE_UNKNOWN: "vCenter does not say where the VM or its files are. Look there before you do anything with it.",
 }
 _PASSING = (OwnReason.NO_ANSWER, OwnReason.TASK_FORGOTTEN)
 

@@ -258,7 +258,7 @@ def _read(client: Client, kinds: Collection[str], fault_domains: Mapping[str, st
 
 def read_devices(client: Client, estate: Estate, vms: Iterable[str]) -> Estate:
     """The estate with devices, affinities and parts of VMs (MoIDs), read in one call. The rest stays as it was read."""
-    rows = _read_existing_vms(client, [vm for vm in dict.fromkeys(vms) if vm in estate.vms], DEVICE_PATHS)
+    rows = read_existing_vms(client, [vm for vm in dict.fromkeys(vms) if vm in estate.vms], DEVICE_PATHS)
     unreadable = {
         m: estate.unreadable.get(m, frozenset()) | unread
         for m, row in rows.items()
@@ -274,7 +274,7 @@ def read_devices(client: Client, estate: Estate, vms: Iterable[str]) -> Estate:
 def _read_vgpus(client: Client, estate: Estate) -> dict[str, tuple[str, ...]]:
     """The profiles of the vGPUs of the VMs that are on GPUs. A VM of which vCenter does not show the devices is left out."""
     users = {vm for host in estate.hosts.values() for gpu in host.gpus or () for vm in gpu.vms}
-    rows = _read_existing_vms(client, sorted(users), [_DEVICE])
+    rows = read_existing_vms(client, sorted(users), [_DEVICE])
     return {
         moid: tuple(device.profile for device in _devices(row[_DEVICE]) if device.kind == "vgpu")
         for moid, row in rows.items()
@@ -396,15 +396,15 @@ def read_objects(client: Client, kind: str, moids: Iterable[str], paths: list[st
 
 def read_placement(client: Client, moids: Iterable[str]) -> Rows:
     """``runtime.host`` and ``runtime.powerState`` of VMs, by MoID. VMs that no longer exist are left out."""
-    return _read_existing_vms(client, list(moids), ["runtime.host", "runtime.powerState"])
+    return read_existing_vms(client, list(moids), ["runtime.host", "runtime.powerState"])
 
 
 def read_power_on(client: Client, moids: Iterable[str]) -> Rows:
     """``runtime.bootTime`` of VMs, by MoID. VMs that no longer exist are left out."""
-    return _read_existing_vms(client, list(moids), ["runtime.bootTime"])
+    return read_existing_vms(client, list(moids), ["runtime.bootTime"])
 
 
-def _read_existing_vms(client: Client, vms: list[str], paths: list[str]) -> Rows:
+def read_existing_vms(client: Client, vms: list[str], paths: list[str]) -> Rows:
     """Read VMs in one call; if one no longer exists, read each by itself and leave that one out."""
     try:
         return read_objects(client, "VirtualMachine", vms, paths)
@@ -413,7 +413,7 @@ def _read_existing_vms(client: Client, vms: list[str], paths: list[str]) -> Rows
             raise
         if len(vms) == 1:
             return Rows()
-        return {m: row for moid in vms for m, row in _read_existing_vms(client, [moid], paths).items()}
+        return {m: row for moid in vms for m, row in read_existing_vms(client, [moid], paths).items()}
 
 
 def read_alarms(client: Client, hosts: Iterable[str]) -> dict[str, tuple[Alarm, ...]]:
@@ -643,7 +643,7 @@ def read_places(client: Client, vms: Iterable[str]) -> dict[str, dict[int, str]]
 
     VMs that no longer exist are left out.
     """
-    rows = _read_existing_vms(client, list(vms), [_DEVICE, "datastore", _FILES])
+    rows = read_existing_vms(client, list(vms), [_DEVICE, "datastore", _FILES])
     used = {moid: _moids(row.get("datastore")) for moid, row in rows.items()}
     names = read_objects(client, "Datastore", frozenset[str]().union(*used.values()), ["name"])
     return {

@@ -32,11 +32,15 @@ class TaskUpdate:
 
 @dataclass(frozen=True, slots=True)
 class PlacementUpdate:
-    """Where a VM runs now. ``host`` (a MoID) is ``None`` if the VM no longer exists."""
+    """Where a VM runs now. ``host`` (a MoID) is ``None`` if the VM no longer exists, or if vCenter does not say where it is.
+
+    ``unknown`` is why it does not, "" if the host is known or the VM no longer exists.
+    """
 
     vm: str
     host: str | None
     power: Power | None = None
+    unknown: str = ""
 
 
 # pylint of ansible-test does not recognise that these are classes.

@@ -163,13 +163,13 @@ class VcenterPair:
         wanted = tuple(dict.fromkeys(vms))
         found = self._placed(wanted)
         deadline = self._clock() + ARRIVAL_SECONDS
-        while missing := [vm for vm in wanted if found[vm].host is None and vm not in self._gone]:
+        while missing := [vm for vm in wanted if _is_missing(found[vm]) and vm not in self._gone]:
             for vm in missing:
                 self._search(vm)
             found |= self._placed(missing)
             if self._clock() >= deadline:
-                self._gone |= {vm for vm in missing if found[vm].host is None}
-            elif any(found[vm].host is None for vm in missing):
+                self._gone |= {vm for vm in missing if _is_missing(found[vm])}
+            elif any(_is_missing(found[vm]) for vm in missing):
                 self._sleep(_PAUSE)
         return found
 
@@ -179,7 +179,7 @@ class VcenterPair:
         for side, here in self._by_side(found):
             for moid, update in side.session.placement(here).items():
                 host = None if update.host is None else side.names.of(update.host)
-                found[here[moid]] = PlacementUpdate(here[moid], host, update.power)
+                found[here[moid]] = replace(update, vm=here[moid], host=host)
         return found
 
     def _search(self, vm: str) -> bool:
@@ -499,6 +499,11 @@ class VcenterPair:
 
 # pylint of ansible-test does not recognise that these are classes.
 AnyVcenter = VcenterSession | VcenterPair  # pylint: disable=unsupported-binary-operation
+
+
+def _is_missing(seen: PlacementUpdate) -> bool:
+    """Whether no VM was found, so that it may be in the other vCenter."""
+    return seen.host is None and not seen.unknown
 
 
 def _notes(session: VcenterSession) -> Iterator[str]:

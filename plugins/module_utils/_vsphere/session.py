@@ -60,6 +60,7 @@ from .inventory import (
     read_devices,
     read_drs_overrides,
     read_estate,
+    read_existing_vms,
     read_graphics,
     read_hosts,
     read_objects,
@@ -96,6 +97,7 @@ class VcenterSession:
         self._client = client
         self._following = Following(client)
         self._fields: dict[str, int] = {}  # keys of the custom attributes, by name
+        self._uuids: dict[str, str] = {}  # instance UUIDs of the VMs that were read, by MoID
 
     def on_silence(self, listener: Callable[[float], None]) -> None:
         """See the port."""
@@ -112,11 +114,13 @@ class VcenterSession:
         fault_domains: Mapping[str, str] | None = None,
     ) -> Estate:
         """See the port."""
-        return read_estate(
+        found = read_estate(
             self._client,
             devices_of_vms=devices_of_vms,
             fault_domains=fault_domains,
         )
+        self._uuids |= {vm.moid: vm.instance_uuid for vm in found.vms.values() if vm.instance_uuid}
+        return found
 
     def estate_of_hosts(self, *, fault_domains: Mapping[str, str] | None = None) -> Estate:
         """See the port."""
@@ -257,7 +261,13 @@ class VcenterSession:
         """See the port."""
         wanted = tuple(vms)
         rows = read_placement(self._client, wanted)
-        return {vm: _placement(vm, rows.get(vm)) for vm in wanted}
+        return {vm: _placement(vm, rows[vm] if vm in rows else self._registered_anew(vm)) for vm in wanted}
+
+    def _registered_anew(self, vm: str) -> Row | None:
+        """The placement of a VM that has another MoID now, because it was removed from the inventory and registered again."""
+        uuid = self._uuids.get(vm)
+        moid = self.vm_with(uuid) if uuid else None
+        return read_placement(self._client, (moid,)).get(moid) if moid is not None and moid != vm else None
 
     def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
         """See the port."""
@@ -286,7 +296,7 @@ class VcenterSession:
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         """See the port."""
         machines = tuple(vms)
-        recent = read_objects(self._client, "VirtualMachine", machines, ["recentTask"])
+        recent = read_existing_vms(self._client, list(machines), ["recentTask"])
         owners = {task._moId: vm for vm, row in recent.items() for task in row.get("recentTask", ())}
         return {
             owners[task]: task
@@ -629,13 +639,11 @@ def _recommended(answer: Any, parts: Iterable[int]) -> dict[int, str]:
 
 
 def _placement(vm: str, row: Row | None) -> PlacementUpdate:
-    """Where a VM is. Raises CallFailed if vCenter does not say so, because then the VM may be anywhere."""
+    """Where a VM is. If vCenter does not say so, it may be anywhere."""
     if row is None:
         return PlacementUpdate(vm, None)
+    power = Power(str(row.get("runtime.powerState", "unknown")))
     if row.get("runtime.host") is None:
-        raise CallFailed(
-            f"vCenter does not say on which host {vm} is",
-            fault="Unreadable",
-            hint="Grant the user System.Read on the VM, and run the same playbook again",
-        )
-    return PlacementUpdate(vm, row["runtime.host"]._moId, Power(str(row.get("runtime.powerState", "unknown"))))
+        why = f"vCenter does not say on which host {vm} is. Grant the user System.Read on the VM"
+        return PlacementUpdate(vm, None, power, unknown=why)
+    return PlacementUpdate(vm, row["runtime.host"]._moId, power)

@@ -590,3 +590,97 @@ def test_a_missing_privilege_is_named() -> None:
     (failure,) = failures_of(outcome)
     assert failure.startswith("ml-1 was left on esx-1 (failed: ")
     assert "Grant the privilege Resource.HotMigrate" in failure
+
+
+@pytest.mark.parametrize(
+    ("now", "result", "home"),
+    [
+        (PlacementUpdate("vm-3", "host-1", Power.ON), MoveResult.NOT_STARTED, "host-1"),
+        (PlacementUpdate("vm-3", "host-9", Power.ON), MoveResult.NOT_STARTED, "host-9"),
+        (PlacementUpdate("vm-3", "host-2", Power.ON), MoveResult.MOVED, None),
+        (PlacementUpdate("vm-3", None), MoveResult.GONE, None),
+        (PlacementUpdate("vm-3", None, unknown="no permission"), MoveResult.NOT_STARTED, None),
+    ],
+)
+def test_a_move_that_was_not_begun_is_reported_where_its_vm_is(
+    now: PlacementUpdate, result: MoveResult, home: str | None
+) -> None:
+    class Changing(ScriptedVcenter):
+        def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+            return super().placement(vms) | ({"vm-3": now} if "vm-3" in vms else {})
+
+    vcenter = Changing(faults={"vm-1": ["NoPermission"]})
+    homes = {"vm-3": Home("vm-3", "host-1", "esx-1", "host-2", "esx-2", "r", "2026-11-26T02:30:00Z")}
+    rules = Rules(slots=SlotLimits(per_host=1))
+    outcome, notes = carry_out(
+        [move(1), move(2), move(3)], vcenter, rules=rules, homes=homes, hosts=hosts("host-1", "host-2", "host-9")
+    )
+    assert results(outcome)["vm-3"] is result
+    ended = next(e for e in notes.of("move_finished") if e["vm"]["moid"] == "vm-3")
+    assert ended["host"] == {"host-1": "esx-1", "host-2": "host-2", "host-9": "esx-9", None: None}[now.host]
+    assert [h.target for h in vcenter.homes if h.vm == "vm-3"] == ([home] if home else [])
+
+
+@pytest.mark.parametrize("read", ["placement", "updates", "follow", "unfollow"])
+def test_one_read_that_fails_does_not_end_a_run_whose_moves_go_on(read: str) -> None:
+    class Hiccup(ScriptedVcenter):
+        failed = False
+
+    def failing(vcenter: Hiccup) -> Any:
+        whole = getattr(vcenter, read)
+
+        def call(*arguments: Any) -> Any:
+            if vcenter.relocated and not vcenter.failed:
+                vcenter.failed = True
+                raise CallFailed("a general system error occurred", fault="SystemError")
+            return whole(*arguments)
+
+        return call
+
+    vcenter = Hiccup()
+    setattr(vcenter, read, failing(vcenter))
+    outcome, _notes = carry_out([move(1), move(2)], vcenter)
+    assert vcenter.failed
+    assert set(results(outcome).values()) == {MoveResult.MOVED}
+
+
+def test_a_vm_whose_host_cannot_be_read_is_unknown_and_the_others_are_followed() -> None:
+    class Blind(ScriptedVcenter):
+        def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+            seen = super().placement(vms)
+            hidden = PlacementUpdate("vm-1", None, unknown="vCenter does not say on which host vm-1 is")
+            return seen | ({"vm-1": hidden} if "vm-1" in seen and "vm-1" in self.relocated else {})
+
+    outcome, notes = carry_out([move(1), move(2)], Blind())
+    assert results(outcome) == {"vm-1": MoveResult.FAILED, "vm-2": MoveResult.MOVED}
+    assert failures_of(outcome) == (
+        "It is not known on which host ml-1 is (failed: vCenter does not say on which host vm-1 is)",
+    )
+    assert [e["host"] for e in notes.of("move_finished") if e["vm"]["moid"] == "vm-1"] == [None]
+
+
+def test_reads_that_fail_for_good_leave_the_places_unknown_and_say_why() -> None:
+    class Blind(ScriptedVcenter):
+        def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+            if self.relocated:
+                raise CallFailed("a general system error occurred", fault="SystemError")
+            return super().placement(vms)
+
+    outcome, _notes = carry_out([move(1)], Blind())
+    (ended,) = outcome.ended
+    assert (ended.result, ended.host) == (MoveResult.FAILED, None)
+    assert ended.fault is not None
+    assert "a general system error occurred" in ended.fault.message
+
+
+def test_files_that_cannot_be_found_are_not_said_to_have_arrived() -> None:
+    class Blind(ScriptedVcenter):
+        def places(self, vms: Iterable[str]) -> dict[str, dict[int, str]]:
+            raise CallFailed("a general system error occurred", fault="SystemError")
+
+    outcome, _notes = carry_out([with_files(1)], Blind())
+    assert results(outcome) == {"vm-1": MoveResult.FAILED}
+    assert failures_of(outcome) == (
+        "ml-1 is on host-2, but its files were not seen where they were to go"
+        " (failed: vCenter does not say where the files of the VM are)",
+    )

@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Ref
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes, record_home
@@ -31,6 +32,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attri
     decode_home,
     encode_home,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate
 
 from tests.builders.journals import entries, journal_rows, write_event
 from tests.doubles.run import Watching, run
@@ -280,3 +282,56 @@ def test_a_verdict_brings_nothing_back_if_verdicts_do_not_count(state: Path) -> 
     assert report.rolled_back is None
     assert world.where["vm-1"] != SOURCE
     assert report.failures == ("job in ml-1 failed",)
+
+
+class Stuck(World):
+    """The task of vm-1's first move ignores its cancellation. ``hidden``: vCenter no longer shows a task."""
+
+    hidden = False
+
+    def cancel(self, task: str) -> None: ...
+
+    def advance(self) -> tuple[Any, ...]:
+        stuck = {task: each for task, each in self.tasks.items() if each[0] == "vm-1"}
+        self.tasks = {task: each for task, each in self.tasks.items() if task not in stuck}
+        news = super().advance()
+        self.tasks |= stuck
+        return news
+
+    def moving(self, vms: Any) -> dict[str, str]:
+        return {} if self.hidden else super().moving(vms)
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_a_vm_whose_task_was_given_up_keeps_its_home_and_is_said_to_move_perhaps(state: Path, hidden: bool) -> None:
+    world = Stuck(2)
+    world.hidden = hidden
+    rules = Rules(
+        slots=SlotLimits(per_host=2),
+        roll_back=True,
+        retries=0,
+        timeout_floor=0.2,
+        timeout_per_gib=0.0,
+        cancel_grace=0.2,
+    )
+    report = run(world, state, rules=rules)
+    assert report.rolled_back is not None
+    accounts = {account.vm: account for account in report.rolled_back.accounts}
+    assert accounts["vm-1"].outcome == "may_move"
+    assert accounts["vm-1"].sentence == "ml-1 is on esx-1 and may still move (timed out: DeadlineExceeded)"
+    assert "ml-1" in report.left_behind
+    assert decode_home("vm-1", world.attributes["vm-1"]) is not None
+    assert "vm-1" in journal_homes(state, "uuid")
+
+
+def test_a_vm_whose_host_cannot_be_read_is_not_said_to_be_gone(state: Path) -> None:
+    class Blind(World):
+        def placement(self, vms: Any) -> dict[str, PlacementUpdate]:
+            hidden = {"vm-1": PlacementUpdate("vm-1", None, unknown="vCenter does not say it")}
+            return super().placement(vms) | (hidden if len(self.moves) > 1 and "vm-1" in vms else {})
+
+    report = run(Blind(3, {("vm-2", target): "NoPermission" for target in ("host-2", "host-3")}), state)
+    assert report.rolled_back is not None
+    sentences = [account.sentence for account in report.rolled_back.accounts if account.vm == "vm-1"]
+    assert sentences == ["it is not known on which host ml-1 is (vCenter does not say it)"]
+    assert "ml-1" in report.left_behind
