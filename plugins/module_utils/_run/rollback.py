@@ -143,7 +143,7 @@ def home_after(home: Home, record: MoveRecord) -> Home | None:
 
 def _never_ended(state: RunState, seen: Mapping[str, PlacementUpdate]) -> set[str]:
     """VMs (MoIDs) whose last move was given up while its task may still have run, and that are not on its target."""
-    given_up = [each for each in (state.moves | state.back).values() if each.result is MoveResult.TIMED_OUT]
+    given_up = [each for each in {**state.moves, **state.back}.values() if each.result is MoveResult.TIMED_OUT]
     return {each.vm for each in given_up if each.vm in seen and seen[each.vm].host != each.target}
 
 
@@ -205,7 +205,7 @@ class Rollback:
         moving |= _never_ended(state, seen)
         stored = tuple(record.vm for record in state.moves.values() if record.parts)
         places = self._vcenter.places(stored) if stored else {}
-        # Whoever may still move needs its home.
+        # A VM that may still move needs its home.
         self._correct_homes(state, {vm: place.host for vm, place in seen.items() if vm not in moving}, places)
         refusals = {
             r.vm: fence or "; ".join(f"{x.check} ({x.object}): {x.hint}" for x in r.reasons) for r in plan.refusals
