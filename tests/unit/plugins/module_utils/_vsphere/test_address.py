@@ -118,6 +118,11 @@ def test_two_ports_must_agree() -> None:
         address_of("vc:8443", 9443)
 
 
+@pytest.mark.parametrize("port", [1, 65535])
+def test_the_first_and_the_last_port_exist(port: int) -> None:
+    assert address_of("vc", port) == address_of(f"vc:{port}", 443) == ("vc", port)
+
+
 @pytest.mark.parametrize("port", [0, -443, 65536])
 def test_a_port_that_does_not_exist_is_an_error(port: int) -> None:
     with pytest.raises(InvalidInput, match=r"port \(VMWARE_PORT\) is") as caught:

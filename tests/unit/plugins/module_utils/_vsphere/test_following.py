@@ -59,8 +59,9 @@ class Listening:
         return answer
 
     def followed(self) -> list[set[str]]:
-        """The objects of each filter."""
-        return [{each.obj._moId for each in spec.objectSet} for spec, _partial in self.server.asked("CreateFilter")]
+        """The objects of each filter that are heard."""
+        specs = [spec for spec, _partial in self.server.asked("CreateFilter")]
+        return [{each.obj._moId for each in spec.objectSet if not each.skip} for spec in specs]
 
 
 def changes(*objects: Any, gone: tuple[Any, ...] = (), version: str = "1") -> Any:
@@ -154,6 +155,17 @@ def test_a_short_wait_asks_without_making_vcenter_wait(clock: Clock, timeout: fl
     assert timeout <= clock.now - begun <= longest
     assert {options.maxWaitSeconds for _version, options in world.server.asked("WaitForUpdatesEx")} == {0}
     assert len(world.server.asked("WaitForUpdatesEx")) <= 8
+
+
+def test_what_happens_during_a_short_wait_is_heard_soon(clock: Clock) -> None:
+    world, begun = Listening(clock), clock.now
+
+    def wait(_collector: Any, _version: str, _options: Any) -> Any:
+        return changes(change(TASK, info__state="success")) if clock.now > begun + 0.2 else None
+
+    world.server.answers["WaitForUpdatesEx"] = wait
+    assert world.following.updates(0.9) == (TaskUpdate("task-1", "success"),)
+    assert clock.now - begun < 0.5
 
 
 def test_a_task_is_followed_once(clock: Clock) -> None:

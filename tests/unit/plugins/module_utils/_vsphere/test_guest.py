@@ -38,6 +38,11 @@ def test_a_corrected_clock_is_no_restart(seconds: float) -> None:
     assert told["same"] == (abs(round(seconds, 3)) <= 2.0 or abs(seconds) <= 2.0)
 
 
+@pytest.mark.parametrize(("seconds", "same"), [(-2.0, True), (2.0, True), (2.5, False), (-2.5, False)])
+def test_a_clock_that_is_corrected_by_two_seconds_is_no_restart(seconds: float, same: bool) -> None:
+    assert compare_processes(reading([TRAINING]), reading([later(seconds)]))["same"] is same
+
+
 @pytest.mark.parametrize(
     "after", [[], [replace(TRAINING, pid=4712)], [replace(TRAINING, command=command_digest("other"))]]
 )
@@ -80,3 +85,9 @@ def test_the_login_goes_only_to_the_vms_that_were_named() -> None:
         with pytest.raises(InvalidInput, match="guest_vms is empty"):
             guest_login({**LOGIN, "guest_vms": nobody})
     assert guest_login({"guest_username": None}) is None
+
+
+def test_a_pattern_of_processes_that_is_not_one_is_an_error() -> None:
+    with pytest.raises(InvalidInput, match="not a valid regular expression") as error:
+        guest_login({**LOGIN, "guest_vms": ["ml-1"], "guest_process": "("})
+    assert error.value.option == "experiments"

@@ -27,6 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Maintenance,
     Network,
     Plug,
+    Power,
     Relocation,
     StoragePolicies,
     VgpuProfile,
@@ -305,6 +306,19 @@ def test_a_vm_that_arrives_late_is_found_where_it_is(sites: Sites) -> None:
     pair._sleep = sleeping
     assert pair.placement(["u1"]) == {"u1": PlacementUpdate("u1", f"host-3@{THERE}")}
     assert clock.now - begun < 4
+
+
+@pytest.mark.parametrize(("start", "end"), [("near", "far"), ("far", "near")])
+def test_a_vm_that_left_a_vcenter_is_looked_for_first_in_the_other_one(sites: Sites, start: str, end: str) -> None:
+    """A shell of it may stay behind."""
+    pair, _clock = pair_with(sites)
+    left, entered = getattr(sites, start), getattr(sites, end)
+    vm = "u1" if start == "near" else "u99"
+    state = left.vms.pop("vm-1")
+    left.vms["vm-50"] = replace(state, moid="vm-50", power=Power.OFF)
+    entered.vms["vm-77"] = replace(state, moid="vm-77", host="host-3")
+    (found,) = pair.placement([vm]).values()
+    assert found.host == (f"host-3@{THERE}" if end == "far" else "host-3")
 
 
 def test_a_vm_without_an_instance_uuid_of_its_own_is_not_looked_for_elsewhere(sites: Sites) -> None:

@@ -89,6 +89,23 @@ def test_both_vcenters_use_the_same_moids() -> None:
     assert part_of(found, second=False).datastores.keys() == {"ds"}
 
 
+def test_tasks_have_ids_too() -> None:
+    """Who waits for one asks the vCenter that runs it."""
+    fenced = estates.host(1, maintenance_task="task-2")
+    found = world(
+        [machine(1, moving_task="task-1")],
+        [machine(2, moving_task="task-1"), machine(3)],
+        hosts={"host-1": fenced, "host-2": estates.host(2)},
+    )
+    assert {vm.name: vm.moving_task for vm in found.vms.values()} == {
+        "ml-1": "task-1",
+        "ml-2": f"task-1@{THERE}",
+        "ml-3": None,
+    }
+    assert found.hosts[f"host-1@{THERE}"].maintenance_task == f"task-2@{THERE}"
+    assert found.hosts[f"host-2@{THERE}"].maintenance_task is None
+
+
 def test_rules_and_drs_have_ids_too() -> None:
     vms, pair = [machine(1, instance_uuid="u7")], frozenset({"vm-1", "vm-8"})
     found = world(
