@@ -222,3 +222,54 @@ def test_a_lease_is_read_as_it_was_written(owner: str, name: str, until: datetim
 @given(st.text(max_size=50) | st.sampled_from(["{}", "[]", '{"o":1,"n":2,"u":"2026"}', '{"o":"","n":"","u":"x"}']))
 def test_other_text_is_no_lease(text: str) -> None:
     assert decode_lease(text) is None or text.startswith("{")
+
+
+def test_a_lease_is_not_written_again_before_its_time() -> None:
+    place = Place()
+    mine = place.of("a")
+    mine.take()
+    written = place.leases["host-1"]
+    place.now += timedelta(seconds=RENEW_SECONDS - 0.001)
+    assert mine.kept()
+    assert place.leases["host-1"] == written
+    place.now += timedelta(seconds=0.001)
+    assert mine.kept()
+    assert place.leases["host-1"] != written
+
+
+def test_a_lease_survives_several_attempts_that_fail() -> None:
+    assert RENEW_SECONDS * 3 <= SECONDS
+
+
+def test_a_lease_that_could_not_be_renewed_is_sure_until_it_ends() -> None:
+    place = Place()
+    mine = place.of("a")
+    mine.take()
+    place.broken = True
+    for seconds, kept in ((RENEW_SECONDS, True), (SECONDS - 1, True), (SECONDS + RENEW_SECONDS, False)):
+        place.now = NOW + timedelta(seconds=seconds)
+        assert mine.kept() is kept
+
+
+def test_nothing_is_given_back_that_was_not_taken() -> None:
+    place = Place()
+    other = Lease("b", "other", NOW - timedelta(seconds=1))
+    place.leases["host-1"] = other
+    place.of("a").release()
+    assert place.leases["host-1"] == other
+    HostLease(place, None, lambda: "a").release()  # type: ignore[arg-type]
+    mine = place.of("a")
+    mine.take()
+    mine.release()
+    assert place.leases["host-1"] is None
+    place.leases["host-1"] = other
+    mine.release()
+    assert place.leases["host-1"] == other, "once is enough"
+
+
+def test_a_lease_is_given_back_after_an_error_too() -> None:
+    place = Place()
+    with pytest.raises(ZeroDivisionError), place.of("a").held():
+        assert place.leases["host-1"] is not None
+        raise ZeroDivisionError
+    assert place.leases["host-1"] is None

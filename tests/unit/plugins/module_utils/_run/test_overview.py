@@ -196,3 +196,44 @@ def test_a_state_directory_without_runs_is_no_error(tmp_path: Path) -> None:
     assert result(tmp_path / "none") == {"runs": [], "lines": []}
     with pytest.raises(InvalidInput, match="limit is 0"):
         result(tmp_path, limit=0)
+
+
+def test_a_run_shows_what_moved_what_waits_and_when_it_was_last_seen(state: Path) -> None:
+    folder = write_run(
+        state, "r1", move("planned", 3), move("planned", 1), move("planned", 2), move("planned", 4), move("move_submitting", 1), move("move_finished", 1),
+        move("move_submitting", 2), move("move_submitting", 4),
+        move("move_finished", 4, result="failed", error={"fault": "Timedout", "message": ""}),
+    )  # fmt: skip
+    (run,) = seen(state)
+    assert (run.vms, run.moved, run.in_flight, run.waiting, run.left_behind) == (4, 1, ("ML-2",), ("ML-3",), ())
+    assert run.ended == next(stored_runs(state)).entries[-1].at
+    assert run.started == next(stored_runs(state)).entries[0].at
+    assert folder.name == run.run_id
+
+
+def test_what_the_last_process_left_behind_counts_and_not_what_an_earlier_one_did(state: Path) -> None:
+    left = [("left_behind", {"vm": vm(n)}) for n in (1, 2)]
+    write_run(state, "r1", left[0], ("run_resumed", {}), left[1], ("run_finished", {"result": "failed"}))
+    assert [run.left_behind for run in seen(state)] == [("ML-2",)]
+
+
+def test_an_experiment_has_the_name_that_its_owner_gave_it(state: Path) -> None:
+    found = [
+        ("experiment_found", {"vm": vm(n), "id": f"job-{n}", "description": text}) for n, text in ((2, ""), (1, "GBM"))
+    ]
+    write_run(state, "r1", *found)
+    (run,) = seen(state)
+    assert [(tally.vm, tally.name) for tally in run.experiments] == [("ML-1", "GBM"), ("ML-2", "job-2")]
+
+
+def test_a_run_that_moves_vms_is_named_after_them(state: Path) -> None:
+    alone = {"host": None, "key": "u.vm", "purpose": "migrate"}
+    write_run(state, "r1", start=alone)
+    write_run(state, "r2", move("planned", 2), move("planned", 1), start=alone)
+    assert [run.subject for run in seen(state)] == ["Move of ML-1, ML-2", "Move of VMs"]
+
+
+def test_vms_of_another_vcenter_are_given_back_there(state: Path) -> None:
+    write_run(state, "r1", pin(1), start={"key": "a.b"})
+    write_run(state, "r2", ("drs_restored", {"vms": [vm(1)]}), start={"key": "c.b"})
+    assert [run.pinned for run in seen(state)] == [(), ("ML-1",)]

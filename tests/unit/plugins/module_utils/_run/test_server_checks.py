@@ -16,12 +16,22 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     TaskTimeout,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict, plan_lines, plan_to_dict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, PartMove, PlanRequest, Policy
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.server_checks import MAX_ROUNDS, checked_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Checked, Maintenance, Relocation
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.server_checks import (
+    MAX_ROUNDS,
+    checked_plan,
+    relocation_of,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Checked,
+    InventoryPlace,
+    Maintenance,
+    Pool,
+    Relocation,
+)
 
-from tests.builders.estates import estate, host, vm
+from tests.builders.estates import GIB, estate, host, vm
 
 CPU = ("FeatureRequirementsNotMet",)
 Pair = tuple[str, str]
@@ -161,3 +171,64 @@ def test_a_move_under_way_and_an_empty_plan_ask_nothing() -> None:
     assert [move.task for move in plan.moves] == ["task-7"]
     assert (vcenter.asked, vcenter.compared) == ([], [])
     assert said(plan) == []
+
+
+PLACE = InventoryPlace("far", "pool-1", "ml", "", "")
+FILES = (PartMove(0, "files", "a", "A", "b", "B", policy="gold"), PartMove(1, "disk", "a", "A", "a", "A"))
+
+
+@pytest.mark.parametrize(
+    ("target", "parts", "host_"),
+    [("host-2", (), "host-2"), ("host-2", FILES, "host-2"), ("host-1", FILES, None), ("host-1", (), "host-1")],
+)
+def test_vcenter_is_asked_for_exactly_the_move(target: str, parts: tuple[PartMove, ...], host_: str | None) -> None:
+    move = Move(1, "vm-1", "ml-1", "host-1", "", target, "", 1, 1.0, parts=parts, place_after=PLACE)
+    asked = relocation_of(move)
+    assert (asked.vm, asked.host, asked.place) == ("vm-1", host_, PLACE)
+    assert (dict(asked.files), dict(asked.policies)) == (({0: "b", 1: "a"}, {0: "gold"}) if parts else ({}, {}))
+
+
+@pytest.mark.parametrize(
+    ("maintenance", "compared"),
+    [(Maintenance.NORMAL, ["host-1", "host-2", "host-3"]), (Maintenance.IN, ["host-1", "host-2"])],
+)
+def test_hosts_of_the_cluster_that_are_in_service_may_be_targets(maintenance: Maintenance, compared: list[str]) -> None:
+    vcenter = Checking()
+    hosts = [host(1), host(2), host(3, memory_used_bytes=80 * GIB, maintenance=maintenance), host(4, cluster="d")]
+    checked_plan(vcenter, estate(hosts, [vm(1)]), PlanRequest(("vm-1",)))  # type: ignore[arg-type]
+    assert vcenter.compared == [(["vm-1"], compared)]
+
+
+def test_the_comparison_does_not_count_for_another_cluster() -> None:
+    """It does not know which networks a VM gets there; the single check does."""
+    pools = {f"pool-{c}": Pool(f"pool-{c}", "", c) for c in "cd"}
+    world = estate([host(1), host(2, cluster="d", cluster_name="d")], [vm(1, pool="pool-c")], pools=pools)
+    request = PlanRequest(("vm-1",), Policy.ANY, cluster="d")
+    there = ("vm-1", "host-2")
+    plan = checked_plan(Checking(general={there: CPU}), world, request)  # type: ignore[arg-type]
+    assert (targets(plan), plan.checks.checked) == ({"vm-1": "host-2"}, 1)
+    refused = checked_plan(Checking(single={there: CPU}), world, request)  # type: ignore[arg-type]
+    assert [reason.check for reason in refused.refusals[0].reasons] == ["vcenter_check"]
+
+
+def test_what_was_asked_once_is_not_asked_again() -> None:
+    vcenter = Checking(single={("vm-1", "host-2"): CPU, ("vm-1", "host-3"): CPU})
+    plan = planned(vcenter, vms=1)
+    asked = [pair for moves in vcenter.asked for pair in moves]
+    assert len(asked) == len(set(asked)) == 3
+    assert (targets(plan), plan.checks.checked, plan.checks.unchecked) == ({"vm-1": "host-4"}, 1, 0)
+
+
+def test_warnings_and_unchecked_moves_are_counted_by_themselves() -> None:
+    hosts = [host(1), host(2), host(3)]
+    world = estate(hosts, [vm(1), vm(2)])
+    request = PlanRequest(("vm-1", "vm-2"), destinations={"vm-1": "host-2", "vm-2": "host-3"})
+    vcenter = Checking(warnings={("vm-1", "host-2"): ("Old", "Slow"), ("vm-2", "host-3"): ("Never asked",)})
+    plan = checked_plan(vcenter, world, request, assumed=["host-3"])  # type: ignore[arg-type]
+    assert vcenter.asked == [[("vm-1", "host-2")]]
+    assert plan.checks.warnings == ("ml-1 → esx-2: Old", "ml-1 → esx-2: Slow")
+    assert (plan.checks.checked, plan.checks.unchecked, plan.checks.why_unchecked) == (
+        1,
+        1,
+        "esx-3 is not in service yet",
+    )

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import FORGOTTEN_SECONDS
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.sightings import Sightings
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.sightings import HOSTS_SECONDS, Sightings
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import Fault, PlacementUpdate, TaskUpdate
 
 from tests.builders.estates import host
@@ -179,3 +180,105 @@ def test_a_host_has_returned_when_it_was_seen_in_maintenance_mode_and_out_of_it(
         ("esx-1", True), ("esx-2", True), ("esx-1", False), ("esx-2", False),
     ]  # fmt: skip
     assert sightings.returned == {"host-1", "host-2"}
+
+
+def test_a_run_is_busy_while_a_vm_moves_and_until_its_experiments_settled() -> None:
+    class Slow(ScriptedWatch):
+        ready = False
+
+        def settled(self, vm: str) -> bool:
+            return self.ready
+
+    there = Elsewhere(
+        starts("vm-1", "task-1"),
+        arrives("vm-1", "host-2"),
+        nothing,
+        starts("vm-1", "task-2"),
+        arrives("vm-1", "host-3"),
+    )
+    sightings, notes, _watch, _clock = watched(there, vm_1=Verdict.UNINTERRUPTED)
+    watch = sightings._watch = Slow({"vm-1": Verdict.UNINTERRUPTED})
+    busy = []
+    for _look in range(5):
+        sightings.look()
+        busy.append((sightings.busy, len(sightings.in_flight)))
+    assert busy == [(True, 1), (True, 0), (True, 0), (True, 1), (True, 0)]
+    assert notes.of("verdict") == []
+    watch.ready = True
+    sightings.look()
+    assert not sightings.busy
+    assert len(notes.of("verdict")) == 1, "the first move was not settled when the second began"
+
+
+def test_hosts_are_looked_at_every_few_seconds_only() -> None:
+    there = Elsewhere()
+    asked: list[float] = []
+    sightings, _notes, _watch, clock = watched(there)
+    there.in_maintenance = lambda hosts: asked.append(clock.now) or {}  # type: ignore[method-assign, assignment, func-returns-value]
+    for _look in range(60):
+        sightings.look(("host-1",))
+    assert len(asked) > 3
+    gaps = [later - earlier for earlier, later in pairwise(asked)]
+    assert HOSTS_SECONDS <= min(gaps) <= max(gaps) <= HOSTS_SECONDS + 1.2
+    asked.clear()
+    clock.sleep(60)
+    sightings.look()
+    assert asked == []
+
+
+def test_news_of_a_task_or_vm_that_is_not_watched_changes_nothing() -> None:
+    def strange(there: Elsewhere) -> None:
+        there.news += [
+            TaskUpdate("task-9", "success"), PlacementUpdate("vm-9", "host-2"), PlacementUpdate("vm-1", None),
+            TaskUpdate("task-1", "running"),
+        ]  # fmt: skip
+
+    there = Elsewhere(starts("vm-1", "task-1"), strange, nothing)
+    sightings, notes, _watch, _clock = watched(there)
+    looks(sightings, 3)
+    assert sightings.in_flight == ("vm-1",)
+    assert [event["event"] for event in notes.events] == ["move_seen"]
+
+
+def test_how_much_later_than_it_began_a_move_was_seen() -> None:
+    """At most as long as since the look before."""
+    there = Elsewhere(nothing, nothing, starts("vm-1", "task-1"))
+    sightings, notes, _watch, clock = watched(there)
+    looks(sightings, 2)
+    clock.sleep(4.0)
+    looks(sightings, 1)
+    (seen,) = notes.of("move_seen")
+    assert 4.9 < seen["within"] < 5.2
+    assert seen["within"] == round(seen["within"], 3)
+
+
+def test_the_switch_over_is_noted_once() -> None:
+    def switch(there: Elsewhere) -> None:
+        there.at["vm-1"] = "host-2"
+        there.news.append(PlacementUpdate("vm-1", "host-2"))
+
+    there = Elsewhere(starts("vm-1", "task-1"), switch, nothing, arrives("vm-1", "host-2"))
+    sightings, notes, _watch, _clock = watched(there)
+    looks(sightings, 4)
+    assert [event["host"] for event in notes.of("switched_over")] == ["esx-2"]
+    assert moves(notes) == [("ml-1", "esx-1", "esx-2", "moved", "DRS")]
+
+
+def test_moves_at_the_same_time_have_their_own_numbers_and_hosts_their_domains() -> None:
+    there = Elsewhere(
+        lambda there: (starts("vm-1", "task-1")(there), starts("vm-2", "task-2")(there)), arrives("vm-2", "host-9")
+    )
+    sightings, notes, _watch, _clock = watched(there)
+    looks(sightings, 2)
+    assert [(event["number"], event["source"]["fault_domain"]) for event in notes.of("move_seen")] == [
+        (1, "a"),
+        (2, "a"),
+    ]
+    (ended,) = sightings.ended
+    assert (ended.move.number, ended.host, ended.host_name, ended.move.target_fault_domain) == (
+        2,
+        "host-9",
+        "host-9",
+        None,
+    )
+    assert there.followed == ["task-1"]
