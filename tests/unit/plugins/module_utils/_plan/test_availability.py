@@ -111,3 +111,60 @@ def test_the_plan_says_it_and_does_not_leave_the_host_to_drs() -> None:
                 "stay free. Meanwhile vCenter may refuse to power on VMs there, and DRS does not empty a host."
             )
     assert not plan_all(known).notes, "nothing is evacuated"
+
+
+def test_each_cluster_and_all_of_its_evacuated_hosts_are_named() -> None:
+    far = {"cluster": "d", "cluster_name": "far"}
+    hosts = [host(2), host(1), host(3), host(4, **far), host(5, **far)]
+    control = AdmissionControl(memory_percent=50)
+    vms = [vm(1, memory_reservation_bytes=60 * GIB), vm(2, on=4, memory_reservation_bytes=60 * GIB)]
+    world = estate(hosts, vms, admission={"c": control, "d": control})
+    found = violations(world, frozenset({"host-1", "host-2", "host-5", "host-9"}))
+    assert list(found) == ["c", "d"]
+    assert found["c"].startswith("Without esx-1, esx-2, HA's admission control of cluster c is violated: at most 40 %")
+    assert found["d"].startswith("Without esx-5, HA's admission control of cluster far is violated")
+
+
+@pytest.mark.parametrize(("vms", "lacks"), [(156, False), (157, True)])
+def test_a_vm_without_a_reservation_of_processor_counts_as_ha_counts_it(vms: int, lacks: bool) -> None:
+    """With 32 MHz (das.vmCpuMinMHz): 156 of them leave 50.08 % of 10,000 MHz."""
+    control = AdmissionControl(cpu_percent=50)
+    world = estate([host(1), host(2)], [vm(n) for n in range(vms)], admission={"c": control})
+    assert bool(violations(world, FIRST)) is lacks
+
+
+@pytest.mark.parametrize(
+    ("hosts", "failures", "cpu", "said"),
+    [
+        ((10_000, 10_000), 1, 5_000, ""),
+        ((10_000, 9_999), 1, 5_000, "after the failure of 1 host there are at most 1 slot for 2 VMs"),
+        ((10_000, 4_999), 1, 5_000, "there are at most 0 slots for 2 VMs"),  # the largest one fails
+        ((10_000, 10_000, 10_000), 2, 5_000, ""),
+        ((10_000,), 1, 5_000, "there are at most 0 slots for 2 VMs"),
+        ((64, 64), 1, 0, ""),  # without a reservation a slot has 32 MHz
+        ((64, 63), 1, 0, "there are at most 1 slot for 2 VMs"),
+    ],
+)
+def test_slots_are_those_of_the_hosts_that_are_left_if_the_largest_fail(
+    hosts: tuple[int, ...], failures: int, cpu: int, said: str
+) -> None:
+    left = [host(n, cpu_mhz=mhz) for n, mhz in enumerate(hosts, 2)]
+    vms = [vm(1, cpu_reservation_mhz=cpu), vm(2)]
+    world = estate([host(1), *left], vms, admission={"c": AdmissionControl(slot_hosts=failures)})
+    found = violations(world, FIRST)
+    assert said in found.get("c", "")
+    assert bool(found) is bool(said)
+
+
+@pytest.mark.parametrize(("failures", "hosts", "lacks"), [(1, 4, False), (2, 4, True), (1, 3, True)])
+def test_hosts_that_may_fail_are_a_share_of_those_that_are_left(failures: int, hosts: int, lacks: bool) -> None:
+    """60 % of the memory of one host is reserved."""
+    control = AdmissionControl(hosts=failures)
+    vms = [vm(n, memory_reservation_bytes=45 * GIB) for n in (1, 2, 3)]
+    world = estate([host(n) for n in range(1, hosts + 1)], vms, admission={"c": control})
+    assert bool(violations(world, FIRST)) is lacks
+
+
+def test_a_cluster_that_is_left_without_a_host_keeps_nothing_free() -> None:
+    found = violations(estate([host(1)], [], admission={"c": AdmissionControl(memory_percent=1)}), FIRST)
+    assert "at most 0 % of memory is left, and 1 % must stay free" in found["c"]

@@ -12,6 +12,7 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders.journals import entries, journal_rows, write_event, write_run
+from tests.builders.journals import EXAMPLES, entries, journal_rows, write_event, write_run
 
 
 def test_file_is_private_and_numbered(tmp_path: Path) -> None:
@@ -365,3 +366,149 @@ def test_an_event_that_cannot_be_written_is_the_last_attempt(tmp_path: Path, mon
     write_event(again, "run_resumed")
     again.close()
     assert (kinds(path), read_journal(path).problem) == (["run_started", "run_resumed"], "")
+
+
+START = {"event": "run_started", "key": "u.host-5"}
+FINISHED = {"event": "run_finished"}
+
+
+def chained(*events: dict[str, Any]) -> bytes:
+    """The lines of a journal with these events. A field of an event that is given counts, also ``seq`` and ``prev``."""
+    lines, prev = [], "0" * 64
+    for number, event in enumerate(events, 1):
+        clock = {"at": "2026-01-31T09:00:00.000Z", "mono": 1.0}
+        row = {"seq": number, "prev": prev, **clock, **EXAMPLES.get(event.get("event", ""), {}), **event}
+        lines.append(json.dumps({key: value for key, value in row.items() if value != "left out"}).encode())
+        prev = hashlib.sha256(lines[-1]).hexdigest()
+    return b"".join(line + b"\n" for line in lines)
+
+
+def reading_of(folder: Path, data: bytes, **head: Any) -> Reading:
+    path = folder / "journal.jsonl"
+    path.write_bytes(data)
+    if head:
+        (folder / HEAD).write_text(json.dumps(head))
+    for file in folder.iterdir():
+        file.chmod(0o600)
+    return read_journal(path)
+
+
+PLANNED = {"event": "planned"}
+
+
+@pytest.mark.parametrize(
+    ("events", "rest", "broken_at", "why"),
+    [
+        ([START, {**PLANNED, "seq": 5}], b"", 2, "its number is 5, not 2"),
+        ([START, PLANNED, {**PLANNED, "seq": 2}], b"", 3, "its number is 2, not 3"),
+        ([START, {**PLANNED, "prev": "0" * 64}], b"", 2, "it does not follow from the line before"),
+        ([{**START, "prev": "left out"}], b"", 1, "it does not follow from the line before"),
+        ([START, {"event": "left out"}], b"", 2, "it is not an event"),
+        ([START, {**PLANNED, "seq": "left out"}], b"", 2, "it is not an event"),
+        ([START, {**PLANNED, "number": "one"}], b"", 2, "MovePlanned.number is not of type int"),
+        ([START, FINISHED, PLANNED], b"", 3, "it stands after the end of the run"),
+        ([START, FINISHED], b'{"torn', 3, "it stands after the end of the run"),
+        ([START], b"[]\n", 2, "it is not an event"),
+        ([START], b"[" * 99999 + b"\n", 2, "it is not an event"),
+    ],
+)
+def test_what_is_wrong_with_which_line(
+    tmp_path: Path, events: list[dict[str, Any]], rest: bytes, broken_at: int, why: str
+) -> None:
+    reading = reading_of(tmp_path, chained(*events) + rest)
+    assert (reading.broken_at, reading.why) == (broken_at, why)
+    assert reading.problem == f"line {broken_at} is damaged ({why})"
+    assert len(reading.entries) == len(reading.sha256s) == broken_at - 1
+    assert not reading.end_kept
+
+
+@pytest.mark.parametrize(
+    ("first", "broken_at", "key", "why"),
+    [
+        (b'{"event": "coffee_made", "key": "k"}\n', 1, "k", "it does not begin with the start of a run"),
+        (b'{"event": "run_started", "format": 2, "key": 7}\n', None, None, "its format is 2, and this version of"),
+        (b'{"event": "planned", "format": 2}\n', 1, None, "it does not begin with the start of a run"),
+        (b"nonsense\n", 1, None, "it does not begin with the start of a run"),
+    ],
+)
+def test_a_file_that_is_not_a_journal_of_this_version(
+    tmp_path: Path, first: bytes, broken_at: int | None, key: str | None, why: str
+) -> None:
+    reading = reading_of(tmp_path, first)
+    assert (reading.broken_at, reading.key, reading.entries) == (broken_at, key, ())
+    assert reading.why == reading.problem
+    assert reading.why.startswith(why)
+
+
+THREE = chained(START, PLANNED, PLANNED)
+SHA = [hashlib.sha256(line).hexdigest() for line in THREE.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("lines", "sha256", "finished", "broken_at", "why"),
+    [
+        (3, SHA[2], False, None, ""),
+        (2, SHA[1], False, None, ""),
+        (0, "0" * 64, False, None, ""),
+        (4, SHA[2], False, 4, "it is missing: the journal had 4 lines"),
+        (3, SHA[1], False, 3, "its SHA-256 is not the one in journal.head"),
+        (2, SHA[2], False, 2, "its SHA-256 is not the one in journal.head"),
+        (2, SHA[1], True, 3, "it stands after the end of the run"),
+        (3, SHA[2], True, None, ""),
+    ],
+)
+def test_the_head_vouches_for_the_lines_up_to_its_own(
+    tmp_path: Path, lines: int, sha256: str, finished: bool, broken_at: int | None, why: str
+) -> None:
+    reading = reading_of(tmp_path, THREE, lines=lines, sha256=sha256, finished=finished)
+    assert (reading.broken_at, reading.why) == (broken_at, why)
+    assert len(reading.entries) == (3 if broken_at is None else min(broken_at - 1, 3))
+    assert reading.end_kept is (lines == 3 and not why)
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", '{"lines": 3}', "[" * 9999])
+def test_a_head_that_cannot_be_read_vouches_for_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / HEAD).write_text(text)
+    reading = reading_of(tmp_path, THREE)
+    assert reading.why.startswith("journal.head beside it is damaged")
+    assert reading.problem == reading.why
+    assert len(reading.entries) == 3
+
+
+def test_a_whole_last_line_without_its_newline_counts_and_gets_it(tmp_path: Path) -> None:
+    reading = reading_of(tmp_path, THREE[:-1])
+    assert (len(reading.entries), reading.problem, reading.rest) == (3, "", b"")
+    Journal(tmp_path / "journal.jsonl").close()
+    assert (tmp_path / "journal.jsonl").read_bytes() == THREE
+    torn = reading_of(tmp_path, THREE[:-3])
+    assert (len(torn.entries), torn.rest) == (2, THREE[:-3].splitlines()[2])
+
+
+def test_only_an_event_that_may_be_lost_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    assert not journal.begun
+    write_event(journal, "run_started")
+    assert journal.begun
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    for kind, count in (("planned", 1), ("move_progress", 1), ("experiment_progress", 1), ("move_submitting", 2)):
+        write_event(journal, kind)
+        assert len(synced) == count, kind
+    journal.close()
+
+
+def test_a_journal_that_nothing_was_written_to_has_no_head(tmp_path: Path) -> None:
+    Journal(tmp_path / "journal.jsonl").close()
+    assert not (tmp_path / HEAD).exists()
+    assert (tmp_path / "journal.jsonl").read_bytes() == b""
+
+
+def test_an_entry_has_the_time_of_both_clocks(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    before, mono = datetime.now(UTC), time.monotonic()
+    write_event(journal, "run_started")
+    journal.close()
+    (row,) = journal_rows(journal.path)
+    assert row["at"].endswith("Z")
+    assert 0 <= (datetime.fromisoformat(row["at"]) - before).total_seconds() + 0.001 < 5
+    assert 0 <= row["mono"] - mono + 0.000001 < 5

@@ -131,8 +131,9 @@ def test_vms_without_a_host_are_moved_and_no_host_is_evacuated(
 
 
 def test_without_a_criterion_nothing_is_meant(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInput) as caught:
         request_of(params_of(tmp_path, vms=["ml-1"]) | {"vms": []}, NEAR, (), None)
+    assert caught.value.hint == "Set host, fault_domain, vms, patterns, folders or attributes"
 
 
 def test_an_approved_plan_prefers_its_targets_and_datastores(tmp_path: Path) -> None:
@@ -356,6 +357,24 @@ def test_a_plan_is_approved_as_a_whole_or_by_its_id(tmp_path: Path) -> None:
     assert approved(tmp_path) is None
     assert approved(tmp_path, approved=data) == approved(tmp_path, approved=data, plan_id=PLAN.plan_id) == PLAN
     assert approved(tmp_path, plan_id=PLAN.plan_id) is None, "no run has begun it"
+    folder = state_path(str(tmp_path)) / "runs" / "20260101T000000Z-evacuate-esx-1-aaaa"
+    folder.mkdir()
+    journal = Journal(folder / "journal.jsonl")
+    write_event(journal, "run_started", key="uuid.host-1", plan_id=PLAN.plan_id)
+    write_event(journal, "planned")
+    journal.close()
+    begun = approved(tmp_path, plan_id=PLAN.plan_id)
+    assert begun is not None
+    assert [move.target for move in begun.moves] == ["host-6"]
+
+
+def test_hosts_are_meant_in_the_first_vcenter(tmp_path: Path) -> None:
+    world = over_two("far")
+    assert [each.moid for each in hosts_of(params_of(tmp_path, host="esx-1"), world)] == ["host-1"]
+    with pytest.raises(NotFound):
+        hosts_of(params_of(tmp_path, host="far-7"), world)
+    assert [each.moid for each in hosts_of(params_of(tmp_path, fault_domain="a"), world)] == ["host-1", "host-2"]
+    assert hosts_of(params_of(tmp_path, vms=["ml-1"]), world) == ()
 
 
 @pytest.mark.parametrize(
