@@ -127,7 +127,7 @@ def copied() -> Iterator[None]:
         copy = Path(name)
         collection = copy / "collections" / "ansible_collections" / "liveml" / "vsphere"
         collection.mkdir(parents=True)
-        for part in ("plugins", "tests", "lab", "benchmarks", "pyproject.toml"):
+        for part in ("plugins", "tests", "lab", "benchmarks", "docs", "extensions", "pyproject.toml"):
             (shutil.copytree if (ROOT / part).is_dir() else shutil.copy2)(ROOT / part, copy / part)
         (collection / "plugins").symlink_to(copy / "plugins")
         sys.path[:] = [str(copy), str(copy / "collections"), *(p for p in sys.path if p not in ("", str(ROOT)))]

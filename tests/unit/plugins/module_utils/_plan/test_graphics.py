@@ -358,3 +358,60 @@ def test_each_gpu_counts_its_own_vgpus() -> None:
         world_of([with_gpus(1), with_gpus(2, gpu()), with_gpus(3, gpu(), gpu())], [with_vgpus(n, WHOLE) for n in range(4)])
     ).moves)  # fmt: skip
     assert users == {"host-2": 1, "host-3": 2}
+
+
+@pytest.mark.parametrize(("gib", "free"), [(16.0, True), (15.0, True), (14.9, False), (8.0, False)])
+def test_a_card_is_as_large_as_its_largest_profile_if_ecc_explains_the_difference(gib: float, free: bool) -> None:
+    assert bool(single(with_gpus(2, gpu(gib=gib)), WHOLE).moves) is free
+
+
+def test_a_missing_profile_is_named_once_for_each_device_that_has_it() -> None:
+    bare = with_gpus(2, gpu(), vgpu_profiles=frozenset({HALF}))
+    assert single(bare, HALF, WHOLE).refusals[0].reasons[0].object == WHOLE
+    nameless = single(bare, HALF, "").refusals[0].reasons
+    assert [(each.check, each.object) for each in nameless] == [("missing_vgpu_profile", "PCI device 1")]
+
+
+@pytest.mark.parametrize(
+    ("budget", "check"), [(99.9, "vgpu_stun_limit"), (101.0, "vgpu_stun_limit"), (500.0, "vgpu_stun_limit")]
+)
+def test_no_budget_allows_more_than_vsphere_does(budget: float, check: str) -> None:
+    found = budgeted(WHOLE, budget, link_mbit=2_000).refusals[0].reasons
+    assert [each.check for each in found] == [check]
+
+
+def test_a_stun_that_is_exactly_the_budget_is_accepted() -> None:
+    assert budgeted(HALF, 12.0).moves
+    assert budgeted(HALF, 11.9).refusals
+
+
+@pytest.mark.parametrize(
+    ("host_2", "host_3", "figures"),
+    [
+        ((gpu("vm-8"),), (gpu(),), "most free: esx-3 with 4"),
+        ((gpu(),), (gpu("vm-8"),), "most free: esx-2 with 4"),
+        ((gpu("vm-8"), gpu()), (gpu(),), "most free: esx-2 with 7"),
+    ],
+)
+def test_the_hint_names_the_host_with_the_most_free_vgpus(
+    host_2: tuple[Gpu, ...], host_3: tuple[Gpu, ...], figures: str
+) -> None:
+    hosts = [with_gpus(1), with_gpus(2, *host_2), with_gpus(3, *host_3)]
+    plan = plan_all(world_of(hosts, [with_vgpus(1, *[QUARTER] * 9), user(8, QUARTER)]))
+    (reason,) = plan.refusals[0].reasons
+    assert figures in reason.hint
+    assert reason.hint.startswith("9 × grid_v100-4q needed")
+
+
+def test_vgpus_of_earlier_moves_take_their_slots() -> None:
+    hosts = [with_gpus(1), with_gpus(2, gpu(), gpu())]
+    plan = plan_all(world_of(hosts, [with_vgpus(n, WHOLE, gib=9 - n) for n in (1, 2, 3)]))
+    assert [move.vm for move in plan.moves] == ["vm-1", "vm-2"]
+    assert "most free: esx-2 with 0" in plan.refusals[0].reasons[0].hint
+
+
+@pytest.mark.parametrize(
+    ("framebuffer", "seconds"), [(1.5, 3.0), (3.0, 5.0), (6.0, 9.0), (24.0, 30.5), (48.0, 58.5), (0.25, 2.0)]
+)
+def test_between_the_published_points_the_stun_grows_evenly(framebuffer: float, seconds: float) -> None:
+    assert published_stun(framebuffer) == pytest.approx(seconds)
