@@ -119,8 +119,8 @@ placements:
         - V(other_vcenter) means that the VM was moved to another vCenter, or that its home is in one, which the logins do not show. Set
           O(destination_vcenter).
         - V(unreadable) means that vCenter does not show on which host the VM is, or does not show its custom attributes, so that its home
-          is not known and may be any host; or that the custom attribute C(liveml_home) of the VM has a text that is not a home. A
-          restore fails and names the VM. Grant the user System.Read on it, or correct the text.
+          is not known and may be any host; or that the custom attribute C(liveml_home) of the VM has a text that is not a home, or
+          has none any more and it is not known why. A restore fails and names the VM. Grant the user System.Read on it, or correct the text.
       type: str
       sample: away
     vcenter:

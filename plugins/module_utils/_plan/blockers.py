@@ -74,6 +74,13 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the VM",
             "Turn off Fault Tolerance for the VM, or move it manually",
         ),
+        "home_missing": Blocker(
+            "The journal has a home of the VM, which was in the VM's custom attribute, too, and is not there any more. Another controller may "
+            "have brought the VM home and cleared it, or the VM lost its custom attributes.",
+            "the custom attribute",
+            "It had the home that the journal has, and is empty. If the VM has to come home, move it with liveml.vsphere.migrate_vm. Then "
+            "clear its home with liveml.vsphere.placement (state: absent, outcomes: [unreadable])",
+        ),
         "home_unreadable": Blocker(
             "The VM's custom attribute ``liveml_home`` has a text that is not a home. It may be a home that was cut or edited, so a restore "
             "does not ignore it, and an evacuation does not overwrite it.",

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from .._core.untrusted import shortened
 from .._vsphere.estate import (
@@ -24,7 +25,7 @@ from .._vsphere.estate import (
     VmState,
     known_as,
 )
-from .._vsphere.home_attribute import ATTRIBUTE, Home, HomeFile, decode_home, of_vcenter, seen_from
+from .._vsphere.home_attribute import ATTRIBUTE, Home, HomeFile, decode_home, of_vcenter, seen_from, spans_vcenters
 from .._vsphere.qualified import crosses, knows, vcenter_of
 from .model import Move, PartMove
 
@@ -42,20 +43,33 @@ def recorded_home(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> H
 
 def _known_homes(estate: Estate, vm: VmState, journal: _Journalled) -> list[Home]:
     """The homes of a VM in its attribute and in the journal, the newest one first."""
-    attribute = _in_attribute(estate, vm)
-    known = [home for home in (attribute, journal.home_of(vm)) if home is not None]
+    attribute, own = _in_attribute(estate, vm), journal.home_of(vm)
+    if own is not None and journal.attribute_of(vm, own) is _Attribute.CLEARED:
+        own = None
+    known = [home for home in (attribute, own) if home is not None]
     known.sort(key=lambda home: home.recorded_at, reverse=True)
     return [_with_present_hosts(estate, home) for home in known]
 
 
 def _in_attribute(estate: Estate, vm: VmState) -> Home | None:
-    """The home in the VM's custom attribute, with ids of this estate. What names no vCenter is in that of the VM."""
+    """The home in the VM's custom attribute, with ids of this estate. What names no vCenter is in that of the VM.
+
+    A home with another instance UUID is that of the VM of which this one is a clone. Older versions did not record the UUID.
+    """
     value = vm.attributes.get(ATTRIBUTE, "")
     home = decode_home(vm.moid, value) if value else None
-    if home is None:
+    if home is None or (home.vm_uuid and vm.instance_uuid and home.vm_uuid != vm.instance_uuid):
         return None
     first = estate.vcenter.instance_uuid
     return seen_from(of_vcenter(home, vcenter_of(vm.host) or first), first)
+
+
+class _Attribute(StrEnum):
+    """What became of an attribute with a home that a journal says was written to it."""
+
+    PRESENT = "present"  # or it was not written, or was lost with the MoID of the VM, so that the journal alone counts
+    CLEARED = "cleared"  # by another controller
+    UNKNOWN = "unknown"
 
 
 class _Journalled:
@@ -67,6 +81,8 @@ class _Journalled:
 
     def __init__(self, estate: Estate, journal: Mapping[str, Home]) -> None:
         self._journal = journal
+        self._estate = estate
+        self._exists = any(ATTRIBUTE in vm.attributes for vm in estate.vms.values())
         self._lost = [home for home in journal.values() if home.vm not in estate.vms]
         self._names: Counter[str] = Counter(vm.name for vm in estate.vms.values()) if self._lost else Counter()
         self._present = {vm.instance_uuid for vm in estate.vms.values()} - {""} if self._lost else set()
@@ -79,6 +95,20 @@ class _Journalled:
         if not same and self._names[vm.name] == 1:
             same = [home for home in self._lost if home.vm_name == vm.name and home.vm_uuid not in self._present]
         return same[0] if len(same) == 1 else None
+
+    def attribute_of(self, vm: VmState, home: Home) -> _Attribute:
+        """What became of the VM's attribute, which had this home of the journal.
+
+        A VM that was registered again, or that changed its vCenter, has lost its attributes, and all VMs lose one that is removed from
+        vCenter. Over two vCenters it is not known whether a VM was registered again, because its id is its instance UUID.
+        """
+        if not home.in_attribute or vm.attributes.get(ATTRIBUTE, "").strip():
+            return _Attribute.PRESENT
+        if self._estate.second is not None or spans_vcenters(home):
+            return _Attribute.UNKNOWN
+        if home.vm != vm.moid:
+            return _Attribute.PRESENT
+        return _Attribute.CLEARED if self._exists else _Attribute.UNKNOWN
 
 
 def _with_present_hosts(estate: Estate, home: Home) -> Home:
@@ -171,8 +201,8 @@ class Placement:
     """A VM with a recorded home. ``outcome``: home, away, moved_by_person, home_unhealthy, gone, other_vcenter or unreadable.
 
     ``unreadable``: vCenter does not show what decides, the property of the vSphere API in ``hidden``, or the VM's home attribute has
-    another text than a home, which is in ``stray``. Without the attribute the home is not known: ``home`` is the one of the
-    journal, or its names and MoIDs are empty.
+    another text than a home, which is in ``stray``, or is empty for an unknown reason. Without the attribute the home is not known:
+    ``home`` is the one of the journal, or its names and MoIDs are empty.
 
     ``vm`` is the VM's MoID now; ``home.vm`` is the one under which the home was recorded. ``unhealthy`` says what is wrong with
     the home. ``superseded`` is the name of another home that an older run recorded, usually on another controller. ``vcenter`` is the
@@ -193,12 +223,11 @@ class Placement:
     @property
     def blocker(self) -> tuple[str, str] | None:
         """Why the VM cannot come home whatever the planner finds: the check (see ``BLOCKERS``) and its object."""
-        return {
-            "other_vcenter": ("other_vcenter", self.vcenter),
-            "unreadable": ("home_unreadable", self.stray)
-            if self.stray
-            else ("unreadable", f"{self.vm_name}: {self.hidden}"),
-        }.get(self.outcome)
+        if self.outcome == "unreadable":
+            if self.stray:
+                return "home_unreadable", self.stray
+            return ("unreadable", f"{self.vm_name}: {self.hidden}") if self.hidden else ("home_missing", ATTRIBUTE)
+        return ("other_vcenter", self.vcenter) if self.outcome == "other_vcenter" else None
 
     @property
     def sentence(self) -> str:
@@ -223,6 +252,11 @@ class Placement:
     def _unreadable(self) -> str:
         if self.hidden == PLACE:
             return f"vCenter does not show on which host {self.vm_name} is. Its home is {self.home.host_name}."
+        if not self.hidden and not self.stray:
+            return (
+                f"The journal names {self.home.host_name} as the home of {self.vm_name}, but the VM's custom attribute {ATTRIBUTE}, which "
+                "had it too, is empty. Another controller may have cleared it."
+            )
         what = (
             f"The custom attribute of {self.vm_name} is not a home ({self.stray})"
             if self.stray
@@ -277,6 +311,7 @@ def placements(
     hidden = {moid: paths for moid in estate.vms if (paths := _hidden_attributes(estate, moid))}
     stray = {moid: text for moid, vm in estate.vms.items() if (text := stray_text(vm))}
     unknown = hidden.keys() | stray.keys()
+    missing = {moid for moid in known if _is_missing(estate.vms[moid], recorded)} - unknown
     homes |= {moid: _no_home(moid) for moid in unknown - homes.keys()}
     for moid, home in homes.items():
         if host not in (None, home.host) and moid not in unknown:
@@ -285,7 +320,7 @@ def placements(
         place = estate.hosts.get(vm.host) if vm is not None else None
         name = vm.name if vm is not None else home.vm_name or moid
         unread = hidden.get(moid) or (PLACE if vm is not None and not vm.host else "")
-        outcome = "unreadable" if unread or moid in stray else _outcome(estate, vm, home, mover)
+        outcome = "unreadable" if unread or moid in stray or moid in missing else _outcome(estate, vm, home, mover)
         wrong = _wrong_with(estate.hosts.get(home.host))
         there = _vcenter_of(home, place, outcome)
         older = superseded.get(moid, "")
@@ -306,6 +341,12 @@ def stray_text(vm: VmState) -> str:
 def _hidden_attributes(estate: Estate, vm: str) -> str:
     """The properties with the custom attributes of a VM that vCenter does not show, "" if it shows all."""
     return ", ".join(path for path in ATTRIBUTES if estate.hides(vm, path))
+
+
+def _is_missing(vm: VmState, journal: _Journalled) -> bool:
+    """Whether the home of the VM is in the journal alone, and it is not known whether another controller cleared it."""
+    own = journal.home_of(vm)
+    return own is not None and journal.attribute_of(vm, own) is _Attribute.UNKNOWN
 
 
 def _no_home(vm: str) -> Home:

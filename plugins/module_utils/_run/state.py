@@ -293,6 +293,7 @@ def _with_experiment(state: RunState, experiment: Experiment) -> RunState:
 def _with_home(state: RunState, event: HomeRecorded | HomeCleared, at: str) -> RunState:
     vm = event.vm.moid
     homes = tuple(home for home in state.homes if home.vm != vm)
+    written = any(home.in_attribute for home in state.homes if home.vm == vm)
     if isinstance(event, HomeCleared):
         return replace(state, homes=homes, homes_cleared={**state.homes_cleared, vm: at})
     home = Home(
@@ -306,6 +307,7 @@ def _with_home(state: RunState, event: HomeRecorded | HomeCleared, at: str) -> R
         start=event.start,
         vm_name=event.vm.name,
         vm_uuid=event.vm_uuid,
+        in_attribute=event.attribute or written,
         files=event.files,
         place=event.place,
         home_vcenter=event.home_vcenter,

@@ -44,15 +44,17 @@ def encode_home(home: Home) -> str:
             fields["w"] = {str(plug.adapter): plug.network for plug in home.place.plugs}
     if uuids:
         fields |= {"v": list(uuids), "hv": home.home_vcenter, "tv": home.target_vcenter}
+    if home.vm_uuid:  # a clone gets the attributes of its VM, and has another instance UUID
+        fields["u"] = home.vm_uuid
     return json.dumps({**fields, "r": home.run_id, "at": home.recorded_at}, separators=(",", ":"))
 
 
 def decode_home(vm: str, text: str) -> Home | None:
     """The home in an attribute's value; ``None`` if the text is something else, also a home that was cut or edited."""
-    data = {"s": "", "f": [], "v": [], "hv": "", "tv": "", **mapping(parsed(text.encode("utf-8", "replace")))}
+    data = {"s": "", "f": [], "v": [], "hv": "", "tv": "", "u": "", **mapping(parsed(text.encode("utf-8", "replace")))}
     try:
-        host, name, target, target_name, run_id, at, start, *addresses = (
-            _word(data[key]) for key in ("h", "n", "t", "tn", "r", "at", "s", "hv", "tv")
+        host, name, target, target_name, run_id, at, start, uuid, *addresses = (
+            _word(data[key]) for key in ("h", "n", "t", "tn", "r", "at", "s", "u", "hv", "tv")
         )
         files = tuple(_decode_file(*_each(file)) for file in _each(data["f"]))
         place = _decode_place(data) if "p" in data else None
@@ -62,7 +64,7 @@ def decode_home(vm: str, text: str) -> Home | None:
     if not host or not target:
         return None
     home = Home(
-        vm, host, name, target, target_name, run_id, at, start, "", "", files, place, addresses[0], addresses[1]
+        vm, host, name, target, target_name, run_id, at, start, "", uuid, files, place, addresses[0], addresses[1]
     )
     return _with_ids(home, lambda each: _in_full(each, uuids)) if uuids else home
 
@@ -182,11 +184,12 @@ class Home:
     recorded_at: str  # UTC, ISO 8601
     start: str = ""
     vm_name: str = field(default="", compare=False)  # from a journal, for a VM that no longer exists
-    vm_uuid: str = field(default="", compare=False)  # instance UUID, from a journal
+    vm_uuid: str = field(default="", compare=False)  # instance UUID; "" if it was not recorded
     files: tuple[HomeFile, ...] = ()  # of all parts of the VM, if an evacuation moved one of them
     place: InventoryPlace | None = None  # of the home, if a move changed resource pool, folder or networks
     home_vcenter: str = ""  # address of the vCenter of ``host``, if ``target`` is in another one
     target_vcenter: str = ""
+    in_attribute: bool = field(default=False, compare=False)  # a journal says that the VM's attribute has it, too
 
     @property
     def places(self) -> tuple[str, ...]:

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import revalidate
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import placements
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import placements, recorded_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, VcenterInfo, VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import (
     ATTRIBUTE,
     Home,
@@ -103,3 +103,61 @@ def test_every_field_of_a_home_is_read_again() -> None:
     assert [file.policy for file in home.files] == ["", "p"]
     assert home.place is not None
     assert [plug.network for plug in home.place.plugs] == ["n"]
+
+
+WRITTEN = replace(HOME, vm_name="ml-1", vm_uuid="u1", in_attribute=True)
+CLEARED = {ATTRIBUTE: ""}
+FAR = VcenterInfo("far", "there", "8.0.3", False)
+
+
+def test_a_home_that_another_controller_cleared_is_none_although_the_journal_has_it() -> None:
+    """The other one brought the VM home; then a person moved it to the host that was the target of the evacuation."""
+    asked: list[str] = []
+    cleared = estate(HOSTS, [vm(1, on=2, attributes=CLEARED)])
+    assert placements(cleared, {"vm-1": WRITTEN}, None, lambda moid, _host: asked.append(moid) or "alice") == ()
+    assert recorded_home(cleared, cleared.vms["vm-1"], {"vm-1": WRITTEN}) is None, "a next evacuation begins anew"
+    dropped = estate(HOSTS, [vm(1, on=2), vm(2, on=2, attributes=CLEARED)])
+    assert placements(dropped, {"vm-1": WRITTEN}) == (), "vCenter may leave out an empty attribute"
+
+
+@pytest.mark.parametrize(
+    ("machine", "home"),
+    [
+        (vm(1, on=2, attributes=CLEARED), replace(WRITTEN, in_attribute=False)),  # the user may not set attributes
+        (vm(7, on=2, instance_uuid="u1"), WRITTEN),  # registered again, without attributes
+        (vm(7, on=2, instance_uuid="u1", attributes=CLEARED), WRITTEN),
+        (vm(1, on=2, attributes={ATTRIBUTE: encode_home(WRITTEN)}), WRITTEN),
+    ],
+)
+def test_a_home_that_nobody_can_have_cleared_counts(machine: VmState, home: Home) -> None:
+    (found,) = placements(estate(HOSTS, [machine]), {"vm-1": home}, "host-1")
+    assert (found.outcome, found.vm) == ("away", machine.moid)
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        estate(HOSTS, [vm(1, on=2)]),  # the attribute may have been removed from vCenter
+        estate(HOSTS, [vm(1, on=2, attributes=CLEARED, moid="u1")], second=FAR),  # perhaps registered again
+    ],
+)
+def test_a_home_that_was_cleared_or_lost_is_said_and_fails(world: Estate) -> None:
+    (moid,) = world.vms
+    (found,) = placements(world, {moid: replace(WRITTEN, vm=moid)}, "host-1")
+    assert (found.outcome, found.blocker) == ("unreadable", ("home_missing", ATTRIBUTE))
+    assert found.sentence == (
+        "The journal names esx-1 as the home of ml-1, but the VM's custom attribute liveml_home, which had it too, is empty. Another "
+        "controller may have cleared it."
+    )
+    assert placements(world, {moid: replace(WRITTEN, vm=moid)}, "host-2") == ()
+
+
+def test_a_clone_does_not_get_the_home_of_its_vm() -> None:
+    copied = {ATTRIBUTE: encode_home(WRITTEN)}
+    clone = vm(9, on=2, name="clone", attributes=copied)
+    for vms in ([vm(1, on=2, attributes=copied), clone], [clone]):
+        world = estate(HOSTS, vms)
+        assert [p.vm for p in placements(world, {}, "host-1")] == [each.moid for each in vms if each is not clone]
+        assert recorded_home(world, clone, {}) is None
+    old = {ATTRIBUTE: encode_home(HOME)}
+    assert [p.vm for p in placements(estate(HOSTS, [vm(1, on=2, attributes=old)]), {})] == ["vm-1"]

@@ -198,6 +198,18 @@ def test_a_vm_has_one_home_and_may_lose_it() -> None:
     assert state_after(first, event("home_clearing")).homes, "it was only announced"
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"), [([], False), ([False], False), ([False, True], True), ([True, False], True)]
+)
+def test_a_home_that_was_once_written_to_the_attribute_is_there(written: list[bool], expected: bool) -> None:
+    """A later record that could not be written leaves an older home in the attribute, which another controller may clear."""
+    events = [event("home_recorded", attribute=each) for each in written] or [event("home_recorded", attribute=False)]
+    assert state_after(*events).homes[0].in_attribute is expected
+    assert (
+        not state_after(*events, event("home_cleared"), event("home_recorded", attribute=False)).homes[0].in_attribute
+    )
+
+
 def test_an_experiment_is_known_once() -> None:
     found = [event("experiment_found", n, id=job) for n, job in ((1, "a"), (1, "b"), (2, "a"), (1, "a"))]
     assert [(e.vm, e.id) for e in state_after(*found).experiments] == [("vm-1", "a"), ("vm-1", "b"), ("vm-2", "a")]
