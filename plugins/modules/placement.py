@@ -38,7 +38,7 @@ options:
       - Outcomes whose homes O(state=absent) clears. See RV(placements[].outcome).
     type: list
     elements: str
-    choices: [home, away, moved_by_person, home_unhealthy, gone, other_vcenter, unreadable]
+    choices: [home, away, moved_by_person, mover_unknown, home_unhealthy, gone, other_vcenter, unreadable]
     default: [home]
   state_dir:
     description:
@@ -113,7 +113,10 @@ placements:
     outcome:
       description:
         - V(home) means that the VM is home, and V(away) that a restore would bring it home.
-        - V(moved_by_person) means that it was moved after its evacuation. A restore leaves it where it is.
+        - V(moved_by_person) means that a person moved it after its evacuation. A restore leaves it where it is. What DRS moved, or vSphere HA
+          restarted on another host, is V(away).
+        - V(mover_unknown) means that it was moved after its evacuation, and vCenter's events do not say by whom. A restore fails and names
+          the VM.
         - V(home_unhealthy) means that its home is in maintenance mode, disconnected or gone.
         - V(gone) means that the VM no longer exists.
         - V(other_vcenter) means that the VM was moved to another vCenter, or that its home is in one, which the logins do not show. Set
@@ -155,7 +158,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attri
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.pair import AnyVcenter
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.qualified import part_of
 
-OUTCOMES = ["home", "away", "moved_by_person", "home_unhealthy", "gone", "other_vcenter", "unreadable"]
+OUTCOMES = [
+    "home", "away", "moved_by_person", "mover_unknown", "home_unhealthy", "gone", "other_vcenter", "unreadable",
+]  # fmt: skip
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
     **DESTINATION_VCENTER_SPEC,

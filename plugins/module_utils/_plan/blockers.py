@@ -74,6 +74,13 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "the VM",
             "Turn off Fault Tolerance for the VM, or move it manually",
         ),
+        "mover_unknown": Blocker(
+            "The VM is not where the evacuation put it, and vCenter's events do not say who moved it: they may have expired, or the user may "
+            "not read them. Only what a person moved stays where it is.",
+            "the host where the VM is",
+            "Move it home with liveml.vsphere.migrate_vm; or, if it stays there, clear its home with liveml.vsphere.placement (state: absent, "
+            "outcomes: [mover_unknown])",
+        ),
         "home_missing": Blocker(
             "The journal has a home of the VM, which was in the VM's custom attribute, too, and is not there any more. Another controller may "
             "have brought the VM home and cleared it, or the VM lost its custom attributes.",

@@ -30,6 +30,7 @@ from .._vsphere.qualified import crosses, knows, vcenter_of
 from .model import Move, PartMove
 
 DRS = "DRS"  # as the mover of a VM
+MACHINES = (DRS, "vSphere HA")  # movers whose VMs have to come home
 
 
 def recorded_home(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> Home | None:
@@ -65,7 +66,7 @@ def _in_attribute(estate: Estate, vm: VmState) -> Home | None:
 
 
 class _Attribute(StrEnum):
-    """What became of an attribute with a home that a journal says was written to it."""
+    """How an attribute is now that, as a journal says, had a home."""
 
     PRESENT = "present"  # or it was not written, or was lost with the MoID of the VM, so that the journal alone counts
     CLEARED = "cleared"  # by another controller
@@ -97,7 +98,7 @@ class _Journalled:
         return same[0] if len(same) == 1 else None
 
     def attribute_of(self, vm: VmState, home: Home) -> _Attribute:
-        """What became of the VM's attribute, which had this home of the journal.
+        """How the attribute of the VM is now, which had this home of the journal.
 
         A VM that was registered again, or that changed its vCenter, has lost its attributes, and all VMs lose one that is removed from
         vCenter. Over two vCenters it is not known whether a VM was registered again, because its id is its instance UUID.
@@ -198,9 +199,10 @@ def _file(part: PartMove, earlier: HomeFile | None) -> HomeFile:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A VM with a recorded home. ``outcome``: home, away, moved_by_person, home_unhealthy, gone, other_vcenter or unreadable.
+    """A VM with a recorded home. ``outcome``: home, away, moved_by_person, mover_unknown, home_unhealthy, gone, other_vcenter or
+    unreadable.
 
-    ``unreadable``: vCenter does not show what decides, the property of the vSphere API in ``hidden``, or the VM's home attribute has
+    ``mover_unknown``: it is not where the evacuation put it, and vCenter's events do not say who moved it. ``unreadable``: vCenter does not show what decides, the property of the vSphere API in ``hidden``, or the VM's home attribute has
     another text than a home, which is in ``stray``, or is empty for an unknown reason. Without the attribute the home is not known:
     ``home`` is the one of the journal, or its names and MoIDs are empty.
 
@@ -227,7 +229,10 @@ class Placement:
             if self.stray:
                 return "home_unreadable", self.stray
             return ("unreadable", f"{self.vm_name}: {self.hidden}") if self.hidden else ("home_missing", ATTRIBUTE)
-        return ("other_vcenter", self.vcenter) if self.outcome == "other_vcenter" else None
+        return {
+            "other_vcenter": ("other_vcenter", self.vcenter),
+            "mover_unknown": ("mover_unknown", self.host_name or "a host that vCenter does not show"),
+        }.get(self.outcome)
 
     @property
     def sentence(self) -> str:
@@ -243,6 +248,7 @@ class Placement:
             "home": f"{self.vm_name} is home on {self.home.host_name}.",
             "away": self._away(where),
             "moved_by_person": f"{where} and stays there: it was moved after its evacuation to {self.home.target_name}.",
+            "mover_unknown": f"{where}. vCenter does not say who moved it there after its evacuation to {self.home.target_name}.",
             "home_unhealthy": f"{where}: its home {self.home.host_name} is {self.unhealthy}.",
             "gone": f"{self.vm_name} no longer exists.",
             "other_vcenter": self._abroad(where),
@@ -293,7 +299,8 @@ def placements(
 ) -> tuple[Placement, ...]:
     """Every VM with a recorded home, sorted by name; with ``host`` (a MoID) only VMs whose home it is, or may be.
 
-    ``mover``: who moved a VM to a host last, ``DRS`` or a user. Only what a person moved away stays there.
+    ``mover``: who moved a VM to a host last: one of ``MACHINES``, a user, or "" if that is not known. Only what a person moved away
+    stays there.
     """
     recorded = _Journalled(estate, journal)
     known = {moid: its for moid, vm in estate.vms.items() if (its := _known_homes(estate, vm, recorded))}
@@ -406,8 +413,8 @@ def _outcome(estate: Estate, vm: VmState | None, home: Home, mover: Callable[[st
     if vm.host == home.host and home.has_files_back(vm.datastores):
         return "home"
     # A VM that a restore is moving away from its target is still where the evacuation put it.
-    if vm.host not in (*home.places, home.host) and mover(vm.moid, vm.host) != DRS:
-        return "moved_by_person"
+    if vm.host not in (*home.places, home.host) and (by := mover(vm.moid, vm.host)) not in MACHINES:
+        return "moved_by_person" if by else "mover_unknown"
     return "home_unhealthy" if _wrong_with(estate.hosts.get(home.host)) else "away"
 
 

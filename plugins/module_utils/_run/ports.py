@@ -150,7 +150,7 @@ class Vcenter(Protocol):
         """
 
     def mover(self, vm: str, host: str) -> str:
-        """Who moved a VM to a host last, as vCenter's events say: ``DRS``, a user's name, or "" if that is not known."""
+        """Who moved a VM to a host last, as vCenter's events say: ``DRS``, ``vSphere HA``, a user's name, or "" if not known."""
 
     def time(self) -> datetime:
         """vCenter's own time."""

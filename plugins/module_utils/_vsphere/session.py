@@ -83,6 +83,9 @@ NO_FILES: Mapping[int, str] = MappingProxyType({})  # also no policies
 LOOK_SECONDS = 1.0  # between two looks at a host that changes without a task to follow
 OVERRIDE_SECONDS = 120.0  # for a change of DRS overrides
 MIGRATED = ["VmMigratedEvent", "DrsVmMigratedEvent"]  # types of events
+# A VM may start on another host than it was: HA restarts it, or DRS chooses the host when somebody powers it on.
+HA_RESTARTED = ("com.vmware.vc.ha.VmRestartedByHAEvent", "VmRestartedOnAlternateHostEvent")
+STARTED = [*HA_RESTARTED, "DrsVmPoweredOnEvent"]
 MOVE_PRIVILEGES = ("Resource.HotMigrate", "Resource.ColdMigrate")
 ALLOCATE_SPACE = "Datastore.AllocateSpace"
 ASSIGN_TO_POOL = "Resource.AssignVMToPool"
@@ -506,12 +509,12 @@ class VcenterSession:
         return vim.cluster.DrsVmConfigSpec(operation="edit" if known else "add", info=info)
 
     def mover(self, vm: str, host: str) -> str:
-        """See the port. The events are ``VmMigratedEvent`` and ``DrsVmMigratedEvent``."""
+        """See the port. The start of a VM on the host where it was already does not say who brought it there."""
         query = vim.event.EventFilterSpec(
             entity=vim.event.EventFilterSpec.ByEntity(
                 entity=self._client.reference("VirtualMachine", vm), recursion="self"
             ),
-            eventTypeId=MIGRATED,
+            eventTypeId=[*MIGRATED, *STARTED],
         )
         try:
             found = self._client.call(
@@ -519,10 +522,15 @@ class VcenterSession:
             )
         except (CallFailed, PermissionMissing):
             return ""
-        last = max(found or (), key=lambda event: event.key, default=None)
-        if last is None or last.host is None or last.host.host._moId != host:
+        events = sorted(found or (), key=lambda event: int(event.key))
+        while [_event_host(event) for event in events[-2:]] == [host, host] and _event_type(events[-1]) in STARTED:
+            events.pop()
+        if not events or _event_host(events[-1]) != host:
             return ""
-        return "DRS" if isinstance(last, vim.event.DrsVmMigratedEvent) else text(str(last.userName or ""))
+        kind = _event_type(events[-1])
+        if kind in HA_RESTARTED:
+            return "vSphere HA"
+        return "DRS" if kind.startswith("Drs") else text(str(events[-1].userName or ""))
 
     def time(self) -> datetime:
         """See the port."""
@@ -626,6 +634,16 @@ class VcenterSession:
                     if last == "gone":
                         raise NotFound(f"vCenter no longer knows task {task}", hint="Run the same playbook again")
         raise TaskTimeout(f"Task {task} did not end within {timeout:.0f} s", last_state=last)
+
+
+def _event_type(event: Any) -> str:
+    """The name of an event's class, or the type of an ``EventEx``."""
+    return str(getattr(event, "eventTypeId", None) or type(event).__name__.rpartition(".")[2])
+
+
+def _event_host(event: Any) -> str:
+    """The MoID of the host in an event, "" if it names none."""
+    return "" if event.host is None else str(event.host.host._moId)
 
 
 def _recommended(answer: Any, parts: Iterable[int]) -> dict[int, str]:

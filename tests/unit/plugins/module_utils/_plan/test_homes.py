@@ -100,7 +100,7 @@ def test_every_outcome_of_a_restore_is_named() -> None:
     homes = {f"vm-{n}": Home(f"vm-{n}", "host-1", "esx-1", "host-2", "esx-2", "r1", "now") for n in (1, 2, 3)}
     homes["vm-4"] = Home("vm-4", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", vm_name="ml-4")
     homes["vm-5"] = Home("vm-5", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
-    told = {p.vm: p.sentence for p in placements(world, homes, "host-1")}
+    told = {p.vm: p.sentence for p in placements(world, homes, "host-1", lambda _vm, _host: "alice")}
     one, two, three = (world.vms[f"vm-{n}"].name for n in (1, 2, 3))
     assert told == {
         "vm-1": f"{one} is home on esx-1.",
@@ -257,8 +257,11 @@ def test_an_attribute_that_holds_no_home_is_none(value: str) -> None:
     assert decode_home("vm-1", value) is None
 
 
-@pytest.mark.parametrize(("mover", "outcome"), [("DRS", "away"), ("alice", "moved_by_person"), ("", "moved_by_person")])
-def test_what_drs_moved_after_the_evacuation_is_still_to_come_home(mover: str, outcome: str) -> None:
+@pytest.mark.parametrize(
+    ("mover", "outcome"),
+    [("DRS", "away"), ("vSphere HA", "away"), ("alice", "moved_by_person"), ("", "mover_unknown")],
+)
+def test_what_drs_or_ha_moved_after_the_evacuation_is_still_to_come_home(mover: str, outcome: str) -> None:
     home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", start="host-1")
     asked: list[tuple[str, str]] = []
 

@@ -115,7 +115,9 @@ def test_a_home_that_another_controller_cleared_is_none_although_the_journal_has
     asked: list[str] = []
     cleared = estate(HOSTS, [vm(1, on=2, attributes=CLEARED)])
     assert placements(cleared, {"vm-1": WRITTEN}, None, lambda moid, _host: asked.append(moid) or "alice") == ()
-    assert recorded_home(cleared, cleared.vms["vm-1"], {"vm-1": WRITTEN}) is None, "a next evacuation begins anew"
+    assert recorded_home(cleared, cleared.vms["vm-1"], {"vm-1": WRITTEN}) is None, (
+        "a next evacuation records another home"
+    )
     dropped = estate(HOSTS, [vm(1, on=2), vm(2, on=2, attributes=CLEARED)])
     assert placements(dropped, {"vm-1": WRITTEN}) == (), "vCenter may leave out an empty attribute"
 
@@ -161,3 +163,13 @@ def test_a_clone_does_not_get_the_home_of_its_vm() -> None:
         assert recorded_home(world, clone, {}) is None
     old = {ATTRIBUTE: encode_home(HOME)}
     assert [p.vm for p in placements(estate(HOSTS, [vm(1, on=2, attributes=old)]), {})] == ["vm-1"]
+
+
+@pytest.mark.parametrize("place", [3, 9])
+def test_a_vm_that_nobody_knows_to_have_moved_is_not_left_where_it_is(place: int) -> None:
+    (found,) = placements(estate(HOSTS, [vm(1, on=place)]), {"vm-1": HOME}, "host-1")
+    name = "esx-3" if place == 3 else "a host that vCenter does not show"
+    assert (found.outcome, found.blocker) == ("mover_unknown", ("mover_unknown", name))
+    assert found.sentence == (
+        f"ml-1 is on {name}. vCenter does not say who moved it there after its evacuation to esx-2."
+    )

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -740,6 +741,9 @@ def test_a_task_that_vcenter_forgot_or_that_does_not_end(monkeypatch: pytest.Mon
     assert len(server.asked("DestroyPropertyFilter")) == 3
 
 
+HA = partial(vim.event.EventEx, eventTypeId="com.vmware.vc.ha.VmRestartedByHAEvent")
+
+
 def event(key: int, kind: Any = vim.event.VmMigratedEvent, host: str | None = "host-2", user: str = "anna") -> Any:
     argument = vim.event.HostEventArgument(name="x", host=vim.HostSystem(host, None)) if host else None
     made = vim.event.VmMigratedEvent if kind is None else kind
@@ -752,6 +756,11 @@ def event(key: int, kind: Any = vim.event.VmMigratedEvent, host: str | None = "h
     [
         ([event(2, vim.event.DrsVmMigratedEvent), event(1)], "DRS"),
         ([event(1, vim.event.DrsVmMigratedEvent), event(2)], "anna"),
+        ([event(1, host="host-3"), event(2, HA)], "vSphere HA"),
+        ([event(2, vim.event.VmRestartedOnAlternateHostEvent)], "vSphere HA"),
+        ([event(1, host="host-3"), event(2, vim.event.DrsVmPoweredOnEvent)], "DRS"),
+        ([event(1), event(2, HA), event(3, vim.event.DrsVmPoweredOnEvent)], "anna"),  # it was there already
+        ([event(1), event(2, HA, host="host-3")], ""),
         ([event(1), event(2, host="host-3")], ""),
         ([event(1, host=None)], ""),
         ([event(1, user="")], ""),
