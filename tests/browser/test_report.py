@@ -35,7 +35,7 @@ RUNS = {
 TABLET = Mode(768)
 EVERY_MODE = (*MODES[:-1], TABLET, Mode(768, "dark"), Mode(PAPER, "light", "print"), MODES[-1])
 # Curves that have points and a stall that stood out.
-MARKED = {"uninterrupted", "completed", "stalled"}
+MARKED = {"uninterrupted", "completed", "stalled", "unknown"}
 
 
 @pytest.fixture(scope="module")

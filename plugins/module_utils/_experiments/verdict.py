@@ -27,6 +27,7 @@ from .model import (
 )
 from .stall import (
     ANSWERED,
+    HEARD,
     longest_stall,
     news,
     resolution,
@@ -55,7 +56,7 @@ def judge(
     samples = up_to_the_end(experiment, samples)
     answers = [s for s in samples if s.outcome == ANSWERED]
     finding = longest_stall(
-        samples,
+        _up_to_the_last_answer(samples),
         unwatched,
         capabilities=experiment.capabilities,
         clock_progress=experiment.clock_progress,
@@ -64,15 +65,15 @@ def judge(
     stall = finding.stall if finding is not None else None
     identity = identity_of(experiment, samples, unwatched)
     marks = [mark for mark in (finding.since if finding is not None else None, arrived_at) if mark is not None]
-    progress, why_progress = _progress(experiment, samples, max(marks, default=None))
+    progress, why_progress = _progress(experiment, samples, identity, max(marks, default=None))
     stall_claim, why_stall = _stall_claim(samples, stall, stall_budget, bool(unwatched))
     verdict, why = _verdict(experiment, samples, identity, progress, stall_claim)
-    if verdict in (Verdict.LOST, Verdict.RESTARTED):  # the process that trained is dead, and did not stall
+    if verdict in OVER:  # what trained is dead, and did not stall
         stall, stall_claim = None, "unknown"
     notes = [
         why,
         identity.why,
-        why_progress if identity.claim != "refuted" and verdict is not Verdict.LOST else "",
+        why_progress if identity.claim != "refuted" and verdict not in (Verdict.LOST, Verdict.FAILED) else "",
         why_stall if verdict is Verdict.UNKNOWN else "",
         finding.note if finding is not None and stall is not None else "",
         CLOCK_NOTE if experiment.clock_progress else "",
@@ -116,12 +117,22 @@ def up_to_the_end(experiment: Experiment, samples: Sequence[Sample]) -> Sequence
     return samples
 
 
-def _progress(experiment: Experiment, samples: Sequence[Sample], since: float | None) -> tuple[str, str]:
-    """Progress never went back, and continued after the move and after the last gap that stood out, to the last sample."""
-    known = [
-        s for s in samples if s.outcome == ANSWERED and news(s) != (None, None, "") and not is_foreign(experiment, s)
-    ]
-    for before, after in itertools.pairwise(known):
+def _up_to_the_last_answer(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """Without the questions at the end that nobody answered: only an answer shows whether the training or the network stood still."""
+    end = next((place for place in reversed(range(len(samples))) if samples[place].outcome in HEARD), -1)
+    return samples[: end + 1]
+
+
+def _progress(
+    experiment: Experiment, samples: Sequence[Sample], identity: Identity, since: float | None
+) -> tuple[str, str]:
+    """Progress never went back, and continued after the move and after the last gap that stood out, to the last sample.
+
+    Another process may show that progress was lost, but never that it was kept.
+    """
+    answers = [s for s in samples if s.outcome == ANSWERED and news(s) != (None, None, "")]
+    known = [s for s in answers if not is_foreign(experiment, s)]
+    for before, after in itertools.pairwise(answers if identity.claim == "refuted" else known):
         if after.progress is not None and before.progress is not None and after.progress < before.progress:
             return "refuted", f"progress went back from {before.progress:.4f} to {after.progress:.4f}"
         if after.step is not None and before.step is not None and after.step < before.step:
@@ -157,8 +168,10 @@ def _stall_claim(samples: Sequence[Sample], stall: Stall | None, budget: float, 
         return "unknown", "too few answers to measure a stall"
     if stall.low > budget:
         return "refuted", ""
-    if unwatched or samples[-1].outcome != ANSWERED:
+    if unwatched:
         return "unknown", "part of the move was not watched"
+    if samples[-1].outcome != ANSWERED:
+        return "unknown", "the last question was not answered"
     if stall.high > budget:
         return "unknown", "the stall may have been longer than the budget"
     return "proven", ""

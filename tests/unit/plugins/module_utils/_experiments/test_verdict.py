@@ -456,6 +456,28 @@ def test_a_stall_after_the_last_answer_may_still_last() -> None:
     assert (first.stall, first.progress) == ("proven", "proven")
 
 
+@pytest.mark.parametrize("outcome", ["silent", "invalid"])
+def test_questions_that_nobody_answered_at_the_end_are_no_stall(outcome: str) -> None:
+    before = judge(EXPERIMENT, moving(0.4), stall_budget=5)
+    silent = judge(EXPERIMENT, [*moving(0.4), Sample(20.05, 80.0, outcome)], stall_budget=5)
+    assert (silent.verdict, silent.stall) == (Verdict.UNKNOWN, "unknown")
+    assert silent.longest_stall == before.longest_stall
+
+
+def test_what_failed_did_not_stall() -> None:
+    failed = judge(EXPERIMENT, [*moving(7.0), answer(21, 21.002, 0.9, status="FAILED")], stall_budget=5)
+    assert (failed.verdict, failed.stall, failed.longest_stall) == (Verdict.FAILED, "unknown", None)
+    assert failed.detail == "the job is FAILED"
+
+
+@pytest.mark.parametrize(("share", "claim"), [(0.005, "refuted"), (0.9, "unknown")])
+def test_another_process_may_show_that_progress_was_lost_but_not_that_it_was_kept(share: float, claim: str) -> None:
+    other = [answer(21 + n / 10, 21.002 + n / 10, share + n / 1000, process="200") for n in range(5)]
+    judgement = judge(EXPERIMENT, [*moving(0.4), *other], stall_budget=5, moved_at=9, arrived_at=20)
+    assert (judgement.verdict, judgement.identity, judgement.progress) == (Verdict.RESTARTED, "refuted", claim)
+    assert judgement.detail == "a different server process now answers in this VM"
+
+
 def test_details_say_why_and_name_what_was_compared() -> None:
     limited = replace(EXPERIMENT, clock_progress=True)
     assert "progress may follow the wall clock" in judge(limited, moving(0.4), stall_budget=5).detail
