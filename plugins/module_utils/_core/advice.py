@@ -7,7 +7,8 @@
 The last lines of a playbook, report, Markdown and the artifact take their sentences from here. An experiment is given
 as a row, as ``vm_migrate`` returns it. ``evidence_report`` adds what only the samples show: ``description``, ``watched_seconds``,
 ``stall_budget``, ``recoverable`` and ``recovery``, ``names_process``, and ``last_seen``, ``fell_to`` and ``latest``, which are
-progress at a time: before it went back, after that, and at the end.
+progress at a time: before it went back, after that, and at the end. ``reached`` is when the progress of ``latest`` was seen first, and
+``quiet_seconds`` for how long no progress was sampled at the end.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ VERDICTS: Mapping[str, Advice] = {
     ),
     "restarted": Advice(
         "The training did not continue as it was: another process took over, or work is done again.",
-        "Check from where it continues. If there is a checkpoint of later work, stop the training and start it again from that checkpoint.",
+        "Let it run, and check from where it continues. Only if there is a checkpoint of later work, stop the training and start it again "
+        "from that checkpoint.",
     ),
     "lost": Advice(
         "The training stopped, and nothing continued it while it was watched.",
@@ -224,7 +226,7 @@ def seen_of(row: Row) -> str:
         "stalled": _stalled,
         "restarted": _restarted,
         "lost": _ended,
-        "failed": _ended,
+        "failed": _failed,
         "unknown": _unknown,
     }.get(row["verdict"], _continued)
     return " ".join(sentences(row))
@@ -249,7 +251,9 @@ def _continued(row: Row) -> Iterator[str]:
 def _stalled(row: Row) -> Iterator[str]:
     budget, progress = row.get("stall_budget"), _progress(row)
     yield f"{_stall_sentence(row)}{'' if budget is None else f'; {seconds(budget)} were allowed'}."
-    if progress:
+    if progress and row.get("progress_claim") == "proven":
+        yield f"It continued after that: progress {progress}."
+    elif progress:
         yield f"Progress {progress}."
 
 
@@ -261,12 +265,28 @@ def _restarted(row: Row) -> Iterator[str]:
         yield f"No loss of progress was seen: {progress}."
     else:
         yield "How much work was lost is not known."
-    if row.get("latest"):
-        yield f"It was last seen at {_at(row['latest'])}."
+    latest = row.get("latest")
+    if latest:
+        works = "Since then it makes progress: it" if later and latest["progress"] > later["progress"] else "It"
+        yield f"{works} was last seen at {_at(latest)}."
 
 
 def _ended(row: Row) -> Iterator[str]:
     yield from _last_seen(row)
+    yield from _recovery(row)
+
+
+def _failed(row: Row) -> Iterator[str]:
+    """Its server may answer long after the job has failed, so the last time that it was seen says nothing."""
+    reached = row.get("reached")
+    if reached and reached["at"]:
+        yield f"It stopped at {percent(reached['progress'])}: no progress was seen after {local_moment(reached['at'])}."
+    else:
+        yield from _last_seen(row)
+    yield from _recovery(row)
+
+
+def _recovery(row: Row) -> Iterator[str]:
     recovery = f" ({row['recovery']})" if row.get("recovery") else ""
     match row.get("recoverable"):
         case "yes":
@@ -279,12 +299,14 @@ def _ended(row: Row) -> Iterator[str]:
 
 def _unknown(row: Row) -> Iterator[str]:
     yield from _proven(row)
-    stall, gap = row.get("longest_stall"), row.get("unwatched_seconds") or 0.0
+    stall, gap, quiet = row.get("longest_stall"), row.get("unwatched_seconds") or 0.0, row.get("quiet_seconds")
     if stall:
-        yield f"While it was watched, it stood still for at most {stall['high']:.2f} s."
+        yield f"{'Before it was last seen' if quiet else 'While it was watched'}, it stood still for at most {stall['high']:.2f} s."
     if gap:
         yield f"It was not watched for {seconds(gap)}, and may have stood still for as long as that."
     yield from _last_seen(row)
+    if quiet:
+        yield f"No progress was seen in the {seconds(quiet)} after that."
 
 
 def _proven(row: Row) -> Iterator[str]:

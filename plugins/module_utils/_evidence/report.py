@@ -113,8 +113,8 @@ def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
         note = tables.stall_cell(stall, watched_seconds(where)).note
         interval = f"{note}; {label(where, shared_names(evidence))}"
     duration = wording.span(run["started"], run["finished"])
-    # Beside a training that was lost, "success" would be read as that of the training.
-    result = "" if run["result"] == "success" else run["result"]
+    # Beside the verdict of a training, "success" and "failed" would be read as those of the training.
+    result = {"success": "", "failed": "the run failed"}.get(run["result"], run["result"])
     moved = sum(m["result"] == "moved" for m in moves)
     stay, unseen = len(evidence["refusals"]), len(evidence["unobserved"])
     return [

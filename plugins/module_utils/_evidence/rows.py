@@ -18,8 +18,9 @@ from typing import Any
 from .._core.advice import FAILURES, GOOD, NO_EXPERIMENT, VERDICTS, Failure, do_of, reason_of, seen_of, title_of
 from .._core.wording import plural, span
 from .model import Evidence, Experiment
-from .summary import FENCE_KEPT, is_intact, outbound_moves, shared_names, vms_of, watched_seconds, worst_first
+from .summary import FENCE_KEPT, fall_of, is_intact, outbound_moves, shared_names, vms_of, watched_seconds, worst_first
 
+MIN_QUIET = 5.0  # seconds; samples are taken more often than that
 MAX_ENTRIES = 12  # experiments that are described one by one; the tables have all
 
 
@@ -40,7 +41,7 @@ def rows_of(evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def _row(evidence: Evidence, experiment: Experiment, shared: frozenset[str]) -> dict[str, Any]:
-    last_seen, fell_to, latest = _sightings(evidence, experiment)
+    last_seen, fell_to, latest, reached = _sightings(evidence, experiment)
     row: dict[str, Any] = {
         "vm": {"moid": experiment["moid"], "name": experiment["vm"]},
         "vms": vms_of(experiment, shared),
@@ -55,6 +56,8 @@ def _row(evidence: Evidence, experiment: Experiment, shared: frozenset[str]) -> 
         "last_seen": last_seen,
         "fell_to": fell_to,
         "latest": latest,
+        "reached": reached,
+        "quiet_seconds": _quiet_seconds(evidence, experiment),
         **{
             key: experiment[key]
             for key in (
@@ -67,11 +70,20 @@ def _row(evidence: Evidence, experiment: Experiment, shared: frozenset[str]) -> 
 
 
 def _sightings(evidence: Evidence, experiment: Experiment) -> list[dict[str, Any] | None]:
-    """The last progress before it went back, the first one after that, and the last one of all."""
+    """The last progress before it went back, the first one after that, the last one of all, and when that was first seen."""
     points = experiment["curve"]
     latest = points[-1] if points else None
-    before, after = next((pair for pair in itertools.pairwise(points) if pair[1][1] < pair[0][1]), (latest, None))
-    return [_sighting(evidence, point) for point in (before, after, latest)]
+    before, after = fall_of(experiment) or (latest, None)
+    same = list(itertools.takewhile(lambda point: point[1] == points[-1][1], reversed(points)))
+    return [_sighting(evidence, point) for point in (before, after, latest, same[-1] if same else None)]
+
+
+def _quiet_seconds(evidence: Evidence, experiment: Experiment) -> float | None:
+    """Seconds from the last progress that was sampled to the end of the run; ``None`` if they are few or not known."""
+    run, points = evidence["run"], experiment["curve"]
+    end = span(run["started"], run["finished"])
+    quiet = end - points[-1][0] if points and end is not None and points[0][0] >= 0 else 0.0
+    return round(quiet, 1) if quiet > MIN_QUIET else None
 
 
 def _sighting(evidence: Evidence, point: list[float] | None) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ statements.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -74,6 +75,11 @@ def watched_seconds(experiment: Experiment) -> float | None:
     points = experiment["curve"]
     watched = points[-1][0] - points[0][0] - experiment["unwatched_seconds"] if points else 0.0
     return round(watched, 1) if watched > 0 else None
+
+
+def fall_of(experiment: Experiment) -> tuple[list[float], list[float]] | None:
+    """The last point of the curve before progress went back for the first time, and the first one after that."""
+    return next((pair for pair in itertools.pairwise(experiment["curve"]) if pair[1][1] < pair[0][1]), None)
 
 
 def worst_first(experiments: Iterable[Experiment]) -> list[Experiment]:

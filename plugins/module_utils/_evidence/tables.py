@@ -14,7 +14,7 @@ from .._core.advice import GOOD
 from .._core.untrusted import printable
 from .._core.wording import after, experiment_name, local_moment, percent, plural, repeated, seconds, span, stun_text
 from .model import Claim, Evidence, Experiment, Move, Rate, Stall, Throughput, Window
-from .summary import display_name, label, outbound_moves, shared_names, vms_of, worst_first
+from .summary import display_name, fall_of, label, outbound_moves, shared_names, vms_of, worst_first
 
 MAX_NAMED = 12  # VM names in one cell; beyond it a number says more
 SAME_PROCESS = (
@@ -75,7 +75,7 @@ def experiments_table(evidence: Evidence) -> Table | None:
             Cell(x["owner"] or "not known"),
             Cell(x["verdict"], note=x["detail"], tone=tone(x["verdict"])),
             _stall_and_freeze(x),
-            Cell(f"{percent(x['progress_before'])} → {percent(x['progress_after'])}"),
+            _progress(x),
             _claim(x, "identity", note="of the run" if x["capabilities"]["identity"] == "run" else ""),
             _claim(x, "progress"),
             _claim(x, "stall"),
@@ -109,6 +109,14 @@ def _stall_and_freeze(experiment: Experiment) -> Cell:
     if freeze is None or freeze["low"] == 0:
         return cell
     return replace(cell, note=f"{cell.note}; the VM {freeze['low']:.2f} to {freeze['high']:.2f} s")
+
+
+def _progress(experiment: Experiment) -> Cell:
+    """Progress before the move and at the end. That it went back in between is not hidden behind these two."""
+    before, after = (percent(experiment[when]) for when in ("progress_before", "progress_after"))
+    fall = fall_of(experiment)
+    note = f"went back from {percent(fall[0][1])} to {percent(fall[1][1])}" if fall else ""
+    return Cell(f"{before} → {after}", note=note)
 
 
 def _claim(experiment: Experiment, claim: Claim, note: str = "") -> Cell:

@@ -137,8 +137,10 @@ def test_a_restarted_training_shows_from_where_to_where_it_fell() -> None:
     )
     assert advice.seen_of(fallen) == (
         "It was seen at 30 % at 09:12:03 UTC, and later at 10 %: the work between them was lost, or is done again. "
-        "It was last seen at 21 % at 09:12:03 UTC."
+        "Since then it makes progress: it was last seen at 21 % at 09:12:03 UTC."
     )
+    still = {**fallen, "latest": {**latest, "progress": 0.1}}
+    assert advice.seen_of(still).endswith("again. It was last seen at 10 % at 09:12:03 UTC.")
     assert advice.seen_of(row("restarted")) == "No loss of progress was seen: 8 % → 21 %."
     assert advice.seen_of(row("restarted", progress_after=0.05)) == "How much work was lost is not known."
 
@@ -162,12 +164,30 @@ def test_an_unknown_verdict_says_what_is_proven_and_how_long_the_stall_was_at_mo
     assert advice.seen_of(nothing) == "Nothing is proven."
 
 
+def test_a_failed_training_stopped_when_its_progress_did() -> None:
+    reached, latest = {"progress": 0.21, "at": AT}, {"progress": 0.21, "at": "2026-01-31T09:30:00.000Z"}
+    failed = row("failed", reached=reached, latest=latest, last_seen=latest, recoverable="no")
+    assert advice.seen_of(failed).startswith("It stopped at 21 %: no progress was seen after 09:12:03 UTC. It has no")
+    assert advice.seen_of({**failed, "reached": None}).startswith("It was last seen at 21 % at 09:30:00 UTC.")
+
+
+def test_a_training_that_nobody_could_ask_any_more_may_have_worked() -> None:
+    silent = row("unknown", last_seen={"progress": 0.21, "at": AT}, quiet_seconds=61.2)
+    assert advice.seen_of(silent).endswith(
+        "Before it was last seen, it stood still for at most 0.45 s. It was last seen at 21 % at 09:12:03 UTC. "
+        "No progress was seen in the 61 s after that."
+    )
+
+
 def test_a_stall_is_shown_beside_what_was_watched_and_what_was_allowed() -> None:
     assert advice.seen_of(row("uninterrupted", watched_seconds=10800.0)) == (
         "Longest stall about 0.41 s (between 0.33 and 0.45 s), watched for 3.0 h, progress 8 % → 21 %."
     )
     assert advice.seen_of(row("stalled", stall_budget=0.2)) == (
-        "Longest stall about 0.41 s (between 0.33 and 0.45 s); 0.20 s were allowed. Progress 8 % → 21 %."
+        "Longest stall about 0.41 s (between 0.33 and 0.45 s); 0.20 s were allowed. It continued after that: progress 8 % → 21 %."
+    )
+    assert advice.seen_of(row("stalled", progress_claim="unknown")).endswith(
+        "(between 0.33 and 0.45 s). Progress 8 % → 21 %."
     )
 
 

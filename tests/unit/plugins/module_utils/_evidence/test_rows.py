@@ -121,6 +121,19 @@ def test_a_vm_that_is_gone_is_a_failure() -> None:
     assert failures_of(made_evidence(2, result="gone")) == [Failure.GONE]
 
 
+def test_what_became_of_a_training_is_read_from_its_curve() -> None:
+    (failed,) = rows_of(made_evidence(1, ["failed"]))
+    assert failed["reached"]["at"] < failed["latest"]["at"]
+    assert failed["reached"]["progress"] == failed["latest"]["progress"]
+    (silent,) = rows_of(made_evidence(1, ["unknown"]))
+    assert 55 < silent["quiet_seconds"] < 65
+    assert rows_of(made_evidence(1))[0]["quiet_seconds"] is None
+    evidence = made_evidence(1, ["restarted"])
+    (row,) = rows_of(evidence)
+    before, after = (100 * row[key]["progress"] for key in ("last_seen", "fell_to"))
+    assert f"went back from {before:.0f} % to {after:.0f} %" in shown(render_html(evidence))
+
+
 def test_what_is_well_is_said_once() -> None:
     evidence = made_evidence(6, ["uninterrupted"] * 5 + ["lost"])
     found = entries_of(evidence)
