@@ -288,7 +288,7 @@ def test_the_workflow_carries_out_the_approved_plan_and_refuses_a_drifted_one(
         "report_end": "failed",
     }
     assert drifted.status == "failed"
-    assert "The plan has drifted; no VM was moved" in jobs["evacuate"].text
+    assert "The plan has drifted; this call moved no VM" in jobs["evacuate"].text
     assert jobs["plan"].artifacts["evacuate_host_plan_id"] in jobs["evacuate"].text
     assert "No VM is away from a recorded home." in jobs["report_away"].text
     fast_lab.post(f"vms/{stranger}", action="move", target="esx-01", instant=True)

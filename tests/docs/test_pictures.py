@@ -57,7 +57,7 @@ def test_a_terminal_shows_nothing_of_the_machine(path: object) -> None:
         ("check_mode", ["Check mode: Evacuation of esx-05 would move 10 VMs", "1 experiment in 1 of 10 VMs: ", "To do it: "]),
         ("restore", ["Restore of esx-05 succeeded at", "10 of 10 VMs moved to esx-05.", "esx-05 is in service: "]),
         ("nothing_to_do", ["No VM had to move.", "esx-05 is in maintenance mode. On it: 0 VMs running"]),
-        ("cannot_leave", ["was not started at", "No VM was moved.", "Why: ML-cpu-vm-09 stays", "Change what keeps the VM there", "esx-01 is in service: DRS and people may place VMs on it.", "Or move only the other VM; "]),
+        ("cannot_leave", ["was not started at", "This call moved no VM.", "Why: ML-cpu-vm-09 stays", "Change what keeps the VM there", "esx-01 is in service: DRS and people may place VMs on it.", "Or move only the other VM; "]),
         ("unknown_host", ["Why: vCenter has no host named esx-50. Did you mean esx-05?", "If you mean esx-05: ansible-playbook "]),
     ],
 )  # fmt: skip

@@ -197,7 +197,7 @@ def test_a_key_that_cannot_sign_is_refused_before_anything_moves(lab: Lab, tmp_p
     for (role, given), options in zip(variables.items(), ([], ["--check"], []), strict=True):
         out = play(role, lab, tmp_path / "runs", *options, **{f"{role}_{k}": v for k, v in given.items()})
         assert out.returncode != 0, out.stdout
-        assert f"The evidence cannot be signed with {given['signing_key']}; no VM was moved:" in out.stdout
+        assert f"The evidence cannot be signed with {given['signing_key']}; this call moved no VM:" in out.stdout
         assert f"Set {role}_signing_key to an SSH key" in out.stdout
     state = lab.get("state")
     assert state["moves"] == []

@@ -244,7 +244,7 @@ def test_a_fault_domain_is_refused_as_a_whole_or_evacuated_host_by_host(lab: Lab
     moves, domain = len(lab.get("state")["moves"]), {"fault_domain_name": "us-west-2a"}
     out = play("evacuate_fault_domain", lab, tmp_path, **domain, fault_domain_memory_headroom=97)
     assert out.returncode != 0
-    assert "us-west-2a cannot be evacuated; no VM was moved" in out.stdout + out.stderr
+    assert "us-west-2a cannot be evacuated; this call moved no VM" in out.stdout + out.stderr
     assert "no_capacity_memory" in out.stdout + out.stderr
     assert len(lab.get("state")["moves"]) == moves
 

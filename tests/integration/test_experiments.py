@@ -256,7 +256,7 @@ def never_recoverable(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
             "vm_migrate", lab, check=check, plan=plan, purpose="migrate", state_dir=str(tmp_path),
             experiments={"require_checkpoint": "refuse"},
         )  # fmt: skip
-        assert "No checkpoint would save these experiments; no VM was moved (ML-cpu-vm-01" in refused["msg"]
+        assert "No checkpoint would save these experiments; this call moved no VM (ML-cpu-vm-01" in refused["msg"]
     told = run_module(
         "vm_migrate", lab, check=True, plan=plan, purpose="migrate", state_dir=str(tmp_path),
         experiments={"require_checkpoint": "warn"},

@@ -34,7 +34,6 @@ _TOLD = (
     Failure.MAINTENANCE,
 )
 # Of these it is not known what an earlier process did, or does.
-_UNSEEN = (Failure.BUSY, Failure.CONNECTION, Failure.LOGIN)
 
 
 def closing_lines(
@@ -69,7 +68,7 @@ def closing_lines(
         ]
     at = f" at {local_moment(ended)}" if ended else ""
     failure = failures(moved, steps)[0] if failed else None
-    first = [f"{subject} {_outcome(moved, failure)}{at}{_cause(moved, failure)}. {_moves(moved, steps, failure)}"]
+    first = [f"{subject} {_outcome(moved, failure)}{at}{_cause(moved, failure)}. {_moves(moved, steps)}"]
     first += [host] if host else []
     last = [*unobserved_text(moved.get("unobserved") or {}, others=bool(moved.get("experiments")))]
     last += _what_to_do(moved, steps, failure, again=again, others=others, goal=goal) if failure else []
@@ -186,10 +185,12 @@ def _ended_by_error(step: Row) -> bool:
     return bool(step.get("failed")) and "moves" not in step
 
 
-def _moves(moved: Row, steps: Mapping[str, Row], failure: Failure | None) -> str:
+def _moves(moved: Row, steps: Mapping[str, Row]) -> str:
     """How many VMs moved and where to, and how many of them before this call."""
+    if "module_stdout" in moved or moved.get("unreachable"):  # Ansible says so of a process that died
+        return "It is not known whether this call moved a VM: its process ended without an answer."
     if "moves" not in moved and not moved.get("run_id"):
-        return "This call moved no VM." if failure in _UNSEEN else "No VM was moved."
+        return "This call moved no VM."
     return moves_text(moved, frozenset(move["vm"] for move in steps.get("plan", {}).get("moves") or ()))
 
 

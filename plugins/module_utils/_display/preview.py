@@ -32,7 +32,7 @@ def preview(plan: Row, checked: Row, *, subject: str, stays: Sequence[str], goal
     memory = sum(move["memory_bytes"] for move in moves) / 2**30
     then = f", and end with {goal}" if goal else ""
     at_least = duration_text(_shortest([move["predicted_seconds"] for move in moves]))
-    yield f"Check mode: {subject} would move {plural(len(moves), 'VM')} with {memory:.0f} GiB of memory{then}. Nothing was moved or fenced."
+    yield f"Check mode: {subject} would move {plural(len(moves), 'VM')} with {memory:.0f} GiB of memory{then}. This call moved and fenced nothing."
     targets = Counter((move["target_name"], move["target_fault_domain"]) for move in moves)
     places = [
         f"{count} to {host}{f' ({domain})' if domain else ''}" for (host, domain), count in sorted(targets.items())

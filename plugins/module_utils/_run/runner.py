@@ -55,7 +55,7 @@ def refuse_drift(plan: Plan, estate: Estate, stall_budget: float, *, records_hom
     drifts = revalidate(plan, estate, stall_budget, records_homes=records_homes)
     if drifts:
         what = "; ".join(f"{drift.vm_name}: {drift.what}" for drift in drifts)
-        raise PlanRefused(f"The plan is out of date; no VM was moved ({what})", hint="Create a new plan", option="plan")
+        raise PlanRefused(f"The plan is out of date; this call moved no VM ({what})", hint="Create a new plan", option="plan")
 
 
 def unrecoverable(experiments: Iterable[Experiment]) -> list[str]:
@@ -68,7 +68,7 @@ def refuse_unrecoverable(experiments: tuple[Experiment, ...], policy: str) -> No
     lost = unrecoverable(experiments)
     if policy == "refuse" and lost:
         raise PlanRefused(
-            f"No checkpoint would save these experiments; no VM was moved ({'; '.join(lost)})",
+            f"No checkpoint would save these experiments; this call moved no VM ({'; '.join(lost)})",
             hint="Make the trainings write checkpoints, or set require_checkpoint to warn",
             option="experiments",
         )

@@ -77,7 +77,7 @@ def test_check_mode_ends_with_what_would_happen() -> None:
     about = {"subject": SUBJECT, "failed": False, "stays": ["ML-9"], "again": "ansible-playbook x", "check": True}
     found = [{"vm_name": "ML-1", "description": f"GBM {n}", "id": str(n), "progress": 0.1} for n in (1, 2)]
     assert closing_lines({"found": found}, steps={"plan": plan}, **about) == [
-        "Check mode: Evacuation of esx-05 would move 9 VMs with 72 GiB of memory. Nothing was moved or fenced.",
+        "Check mode: Evacuation of esx-05 would move 9 VMs with 72 GiB of memory. This call moved and fenced nothing.",
         "Targets: 5 to esx-0 (a), 4 to esx-1 (a). At the full speed of the links this takes at least 22 s. "
         "Not moved, because they do not prevent maintenance mode: ML-9.",
         "Cannot move: ML-8.",
@@ -86,7 +86,7 @@ def test_check_mode_ends_with_what_would_happen() -> None:
     ]
     longest = {"moves": [planned("ML-1", "esx-1", 50.0, None), planned("ML-2", "esx-1", 1.0, None)]}
     first, second, *_rest = closing_lines({}, steps={"plan": longest}, goal="the maintenance mode of esx-05", **about)
-    assert "with 16 GiB of memory, and end with the maintenance mode of esx-05. Nothing" in first
+    assert "with 16 GiB of memory, and end with the maintenance mode of esx-05. This" in first
     assert second.startswith(
         "Targets: 2 to esx-1. At the full speed of the links this takes at least 50 s. Not moved, "
     )
@@ -156,10 +156,16 @@ def test_where_nobody_looked_it_is_not_said_that_nothing_was_found() -> None:
 
 def test_without_a_run_nothing_was_moved() -> None:
     first = closing_lines({}, subject=SUBJECT, failed=True)[0]
-    assert first == "Evacuation of esx-05 was not started. No VM was moved."
+    assert first == "Evacuation of esx-05 was not started. This call moved no VM."
     assert closing_lines({"moves": []}, subject=SUBJECT, failed=False) == [
         "Evacuation of esx-05 succeeded. No VM had to move."
     ]
+
+
+@pytest.mark.parametrize("died", [{"module_stdout": "", "rc": 137}, {"unreachable": True}])
+def test_a_process_that_died_without_an_answer_may_have_moved_vms(died: dict[str, Any]) -> None:
+    first = closing_lines({"failed": True, "msg": "MODULE FAILURE", **died}, subject=SUBJECT, failed=True)[0]
+    assert "It is not known whether this call moved a VM: its process ended without an answer." in first
 
 
 def test_a_run_that_ended_by_an_error_is_not_said_to_have_moved_nothing() -> None:
@@ -224,7 +230,7 @@ def test_what_cannot_leave_and_what_can_are_told_apart() -> None:
     plan = {"refusals": [refusal], "moves": [planned("ML-1", "esx-1", 5.0)]}
     lines = closing_lines({}, subject=SUBJECT, failed=True, steps={"plan": plan}, again=AGAIN, others=f"{AGAIN} -e x=y")
     assert lines == [
-        "Evacuation of esx-05 was not started. No VM was moved.",
+        "Evacuation of esx-05 was not started. This call moved no VM.",
         "Why: ML-9 stays because of CD/DVD drive 1: Remove it [host_device].",
         f"Next: {FAILURES[Failure.CANNOT_LEAVE].do}",
         "Or move only the other VM; the host cannot enter maintenance mode while ML-9 is on it:",
