@@ -33,6 +33,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Network,
     Part,
     Pool,
+    Power,
     VcenterInfo,
     VmState,
 )
@@ -129,6 +130,9 @@ class Site:
         self.count()
         there = {m: each for m, each in self.vms.items() if m not in self.hidden}
         return {m: PlacementUpdate(m, there[m].host if m in there else None) for m in vms}
+
+    def identities(self) -> dict[str, tuple[str, Power]]:
+        return {m: (each.instance_uuid, each.power) for m, each in self.vms.items()}
 
     def vm_with(self, instance_uuid: str) -> str | None:
         self.count()

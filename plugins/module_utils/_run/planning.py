@@ -395,4 +395,6 @@ def refuse_departure(
         if not found:
             return
         what = f"plan {approved.plan_id} was approved; " + "; ".join(f"{d.vm_name}: {d.what}" for d in found)
-    raise PlanRefused(f"The plan has drifted; this call moved no VM: {what}", hint="Create a new plan and have it approved")
+    raise PlanRefused(
+        f"The plan has drifted; this call moved no VM: {what}", hint="Create a new plan and have it approved"
+    )

@@ -55,7 +55,9 @@ def refuse_drift(plan: Plan, estate: Estate, stall_budget: float, *, records_hom
     drifts = revalidate(plan, estate, stall_budget, records_homes=records_homes)
     if drifts:
         what = "; ".join(f"{drift.vm_name}: {drift.what}" for drift in drifts)
-        raise PlanRefused(f"The plan is out of date; this call moved no VM ({what})", hint="Create a new plan", option="plan")
+        raise PlanRefused(
+            f"The plan is out of date; this call moved no VM ({what})", hint="Create a new plan", option="plan"
+        )
 
 
 def unrecoverable(experiments: Iterable[Experiment]) -> list[str]:

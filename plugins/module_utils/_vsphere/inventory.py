@@ -227,7 +227,7 @@ def read_hosts(client: Client, *, fault_domains: Mapping[str, str] | None = None
 
 def _read(client: Client, kinds: Collection[str], fault_domains: Mapping[str, str]) -> Estate:
     """The estate with the objects of these kinds."""
-    rows = client.whole(lambda: _read_inventory(client, kinds))
+    rows = client.whole(lambda: _read_inventory(client, {kind: PATHS[kind] for kind in kinds}))
     tasks = _read_tasks(client, rows)
     clusters = rows["ComputeResource"]
     return Estate(
@@ -310,9 +310,18 @@ def _vgpu_profile(info: Any) -> VgpuProfile:
     return VgpuProfile(int(info.fbSizeInGib or 0), tuple(each for each in estimates if each.link_mbit > 0))
 
 
-def _read_inventory(client: Client, kinds: Collection[str]) -> dict[str, Rows]:
-    wanted, content = {kind: PATHS[kind] for kind in kinds}, client.content
-    types = [getattr(vim, kind) for kind in kinds]
+def read_identities(client: Client) -> dict[str, tuple[str, Power]]:
+    """Instance UUID ("" if it is not known) and power state of each VM, by MoID, in one call."""
+    paths = {"VirtualMachine": ["config.instanceUuid", "runtime.powerState"]}
+    rows = client.whole(lambda: _read_inventory(client, paths))["VirtualMachine"]
+    return {
+        moid: (str(row.get("config.instanceUuid") or ""), Power(str(row.get("runtime.powerState", "unknown"))))
+        for moid, row in rows.items()
+    }
+
+
+def _read_inventory(client: Client, wanted: Mapping[str, list[str]]) -> dict[str, Rows]:
+    content, types = client.content, [getattr(vim, kind) for kind in wanted]
     view = client.call(
         "list the inventory", lambda: content.viewManager.CreateContainerView(content.rootFolder, types, True)
     )

@@ -27,6 +27,7 @@ from .session import NO_FILES, VcenterSession
 
 T = TypeVar("T")
 ARRIVAL_SECONDS = 10.0  # until a VM that left one vCenter must be in the other one, else it is gone
+MAX_READS = 3  # of both vCenters, until nothing moved between the reads
 _PAUSE = 0.2
 HCX = ("com.vmware.hcx", "com.vmware.hybridity")  # how the keys of its extensions begin
 
@@ -84,12 +85,12 @@ class VcenterPair:
     # reading
 
     def estate(self, *, devices_of_vms: Iterable[str] = (), fault_domains: Mapping[str, str] | None = None) -> Estate:
-        """See the port."""
-        for side in self.sides:
-            side.raw = side.session.estate(fault_domains=fault_domains)
-        first, second = self._first.raw, self._second.raw
-        if first is None or second is None:
-            raise AssertionError("both estates were read")
+        """See the port. Both are read again if a VM may have gone from one to the other between the reads."""
+        for _ in range(MAX_READS):
+            first, second = (side.session.estate(fault_domains=fault_domains) for side in self.sides)
+            if self._first.session.identities() == {m: (vm.instance_uuid, vm.power) for m, vm in first.vms.items()}:
+                break  # else it would seem to be in both vCenters, or in neither
+        self._first.raw, self._second.raw = first, second
         estate, self._first.names, self._second.names = joined(first, second)
         for side in self.sides:
             side.ids.update(side.names.vms)

@@ -63,6 +63,7 @@ from .inventory import (
     read_existing_vms,
     read_graphics,
     read_hosts,
+    read_identities,
     read_objects,
     read_placement,
     read_places,
@@ -407,6 +408,10 @@ class VcenterSession:
     def closed_folders(self, folders: Iterable[str]) -> frozenset[str]:
         """Those of the folders (MoIDs) in which the logged-in user may not register VMs, in one call; without folders, in none."""
         return frozenset(self._missing("Folder", sorted(folders), (REGISTER,)))
+
+    def identities(self) -> dict[str, tuple[str, Power]]:
+        """Instance UUID and power state of each VM, by MoID, in one call."""
+        return read_identities(self._client)
 
     def vm_with(self, instance_uuid: str) -> str | None:
         """The MoID of the VM with that instance UUID; ``None`` if vCenter shows none."""

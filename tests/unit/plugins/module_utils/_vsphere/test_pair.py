@@ -577,3 +577,30 @@ def test_what_a_run_hears_of_silence_is_that_of_both(sites: Sites) -> None:
 
 def test_the_hosts_alone_are_those_of_both(sites: Sites) -> None:
     assert len(sites.pair().estate_of_hosts().hosts) == 6
+
+
+@pytest.mark.parametrize("homeward", [True, False])
+def test_a_vm_that_goes_to_the_other_vcenter_between_two_reads_is_seen_once(sites: Sites, homeward: bool) -> None:
+    start, end = (sites.far, sites.near) if homeward else (sites.near, sites.far)
+    if homeward:
+        sites.far.vms["vm-50"] = replace(sites.near.vms.pop("vm-1"), moid="vm-50")
+    moving = "vm-50" if homeward else "vm-1"
+    read = sites.far.estate
+
+    def late(**options: Any) -> Estate:
+        if moving in start.vms:
+            end.vms["vm-77"] = replace(start.vms.pop(moving), moid="vm-77")
+        return read(**options)
+
+    sites.far.estate = late  # type: ignore[method-assign]
+    estate = sites.pair().estate()
+    (seen,) = [vm for vm in estate.vms.values() if vm.instance_uuid == "u1"]
+    assert seen.twin == ""
+    assert estate.host_name(seen.host) == end.hosts["host-1"].name
+
+
+def test_a_vcenter_that_changes_all_the_time_is_read_in_the_end(sites: Sites) -> None:
+    reads = []
+    sites.near.identities = lambda: reads.append("") or {}  # type: ignore[method-assign,func-returns-value]
+    assert "u1" in sites.pair().estate().vms
+    assert 1 < len(reads) < 5
