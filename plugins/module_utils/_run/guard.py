@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from .._core.errors import CallFailed, ConnectError, LoginRefused, NotFound, VsphereError
+from .._core.errors import CallFailed, ConnectError, LoginRefused, NotFound, StateUnwritable, VsphereError
 from .._plan.model import DrsHandling, Plan
 from .._vsphere.estate import HostState, Maintenance
 from .._vsphere.faults import is_wrong_state
@@ -24,6 +24,7 @@ from .events import (
     FenceLifting,
     FenceSetting,
     Pin,
+    Ref,
 )
 from .pins import Pins
 from .ports import Recorder, Vcenter
@@ -58,7 +59,7 @@ class Fence:
     ``unknown``: vCenter does not show whether the host is fenced; if ``own``, the fence would be the run's.
     """
 
-    def __init__(self, vcenter: Vcenter, journal: Recorder, host: str, *, own: bool, unknown: bool = False) -> None:
+    def __init__(self, vcenter: Vcenter, journal: Recorder, host: Ref, *, own: bool, unknown: bool = False) -> None:
         self._vcenter = vcenter
         self._journal = journal
         self._host = host
@@ -85,12 +86,31 @@ class Fence:
         else:
             self._found(f"{host.name} is {seen}")
 
+    def set_after_moves(self) -> str:
+        """The same after the moves of the run. Returns what went wrong, or ""."""
+        try:
+            self.set()
+        except (LoginRefused, StateUnwritable):
+            raise
+        except VsphereError as error:
+            detail = f"{self._host.name} could not be fenced after its VMs had left: {error.message}"
+            self._found(detail, unknown=self.unknown)
+            return detail
+        return ""
+
     def _found(self, detail: str, *, unknown: bool = False) -> None:
         self.unknown = unknown
         self._journal.write(FenceFound(detail, own=self.own, unknown=unknown))
 
     def _seen(self) -> HostState:
-        return self._vcenter.estate_of_hosts().hosts[self._host]
+        """The host as it is now. Raises NotFound if vCenter does not show it any more."""
+        host = self._vcenter.estate_of_hosts().hosts.get(self._host.moid)
+        if host is None:
+            raise NotFound(
+                f"vCenter does not show {self._host.name} any more",
+                hint="Check in vCenter whether the host was removed, and whether the user may still see it",
+            )
+        return host
 
     def _enter(self, host: HostState, earlier: bool, *, again: bool = False) -> str | None:
         """Enter maintenance mode. Returns how the host is then, or ``None`` if that is unknown.
@@ -120,16 +140,22 @@ class Fence:
         """Note how the host is if that was unknown and can be seen now. An empty host needs a moment to enter maintenance mode."""
         for pause in LOOKS if self.unknown else ():
             time.sleep(pause)
-            host = self._seen()
+            try:
+                host = self._seen()
+            except VsphereError:
+                return  # it stays unknown
             if host.maintenance is not Maintenance.NORMAL:
                 self._found(f"{host.name} is {STATES[host.maintenance]}")
                 return
 
     def lift(self) -> str:
         """Lift the run's own fence, so that the host accepts VMs. Returns what went wrong, or ""."""
-        host = self._vcenter.estate_of_hosts().hosts.get(self._host) if self.own else None
-        if host is None:
+        if not self.own:
             return ""
+        try:
+            host = self._seen()
+        except VsphereError as error:
+            return self._unseen(error)
         self._journal.write(FenceLifting(host.name))
         self.unknown = host.maintenance is Maintenance.NORMAL
         try:
@@ -141,6 +167,12 @@ class Fence:
         self.own = self.unknown = False
         self.lifted = True
         return ""
+
+    def _unseen(self, error: VsphereError) -> str:
+        """Record that it is unknown whether the host is fenced, and return it as a sentence."""
+        detail = f"whether {self._host.name} is fenced is unknown: {error.message}"
+        self._found(detail, unknown=True)
+        return detail
 
     def _kept(self, host: HostState, error: VsphereError) -> str:
         detail = f"{NOTHING_TO_CANCEL} ({error.message})" if self.unknown else error.message
@@ -154,16 +186,15 @@ class Fence:
         if not isinstance(error, NotFound):
             return False
         try:
-            now = self._vcenter.estate_of_hosts().hosts.get(self._host)
+            return self._seen().maintenance is Maintenance.NORMAL
         except VsphereError:
             return False
-        return now is not None and now.maintenance is Maintenance.NORMAL
 
 
 class Guard:
     """Pins and fence of one run, in the order that keeps DRS from moving VMs unwatched.
 
-    ``host`` is the MoID of the host to fence, ``None`` to fence none; for ``own`` and ``unknown`` see ``Fence``.
+    ``host`` is the host to fence, ``None`` to fence none; for ``own`` and ``unknown`` see ``Fence``.
     """
 
     def __init__(
@@ -171,7 +202,7 @@ class Guard:
         vcenter: Vcenter,
         journal: Recorder,
         *,
-        host: str | None,
+        host: Ref | None,
         own: bool,
         pins: Mapping[str, Pin],
         unknown: bool = False,
@@ -185,10 +216,11 @@ class Guard:
         if self.fence is not None and not _fence_last(plan):
             self.fence.set()
 
-    def after(self, plan: Plan) -> None:
-        """Fence the host if VMs had to leave it first."""
-        if self.fence is not None and _fence_last(plan):
-            self.fence.set()
+    def after(self, plan: Plan) -> str:
+        """Fence the host if VMs had to leave it first. Returns what went wrong, or "": the VMs have moved nevertheless."""
+        if self.fence is None or not _fence_last(plan):
+            return ""
+        return self.fence.set_after_moves()
 
     def release(self, *, failed: bool) -> tuple[str, ...]:
         """Take back the pins; before that lift the own fence of a failed run, because it makes DRS empty the host.

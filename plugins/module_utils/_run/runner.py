@@ -234,10 +234,13 @@ class _Run:
         self._earlier = earlier
         self._interrupted = interrupted
         self._record = RunRecord(vcenter, journal, request, folder, earlier)
+        self._not_fenced = ""  # why the host could not be fenced after the moves
         self._guard = Guard(
             vcenter,
             journal,
-            host=request.host.moid if request.host and (request.fence or (earlier and earlier.own_fence)) else None,
+            host=Ref(request.host.moid, request.host.name)
+            if request.host and (request.fence or (earlier and earlier.own_fence))
+            else None,
             own=earlier is not None and earlier.own_fence,
             unknown=earlier is not None and earlier.fence_unknown,
             pins={**(earlier.pins if earlier is not None else {}), **_pins_to_take_back(request)},
@@ -326,7 +329,7 @@ class _Run:
             )
             outcome = self._with_verdicts_of_moves(executor.run(plan, watched))
             if not (self._failed(outcome) or outcome.interrupted):
-                self._guard.after(plan)
+                self._not_fenced = self._guard.after(plan)
         reason = self._rolling_back or rollback_reason(outcome, request.rules)
         if not reason:
             return outcome, None
@@ -496,9 +499,9 @@ class _Run:
         self._record.verdicts(last.judgements)
         failures = failures_of(outcome)
         # A run that is open for a resume keeps its guard.
-        problems = (
-            () if last.interrupted else self._guard.release(failed=self._failed(outcome) or rolled_back is not None)
-        )
+        failed = self._failed(outcome) or rolled_back is not None or bool(self._not_fenced)
+        problems = () if last.interrupted else self._guard.release(failed=failed)
+        problems = tuple(dict.fromkeys(filter(None, (self._not_fenced, *problems))))
         if rolled_back is None:
             self._record.left_behind(outcome)
         else:

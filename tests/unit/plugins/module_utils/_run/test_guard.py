@@ -455,3 +455,64 @@ def test_a_fence_that_vcenter_refuses_is_none(state: Path, error: Exception) -> 
     with pytest.raises(type(error)) as raised:
         run(Refusing(2), state)
     assert (raised.value.fenced, raised.value.fence_unknown) == (False, False)
+
+
+class Vanishing(World):
+    """The host is removed from vCenter once ``moved`` VMs have left it. ``error`` is what vCenter says to a fence."""
+
+    moved = 2
+    error: Exception | None = None
+
+    def estate(self, **options: Any) -> Estate:
+        estate = super().estate(**options)
+        if self.error is not None or sum(host != SOURCE for host in self.where.values()) < self.moved:
+            return estate
+        return replace(estate, hosts={moid: host for moid, host in estate.hosts.items() if moid != SOURCE})
+
+    def enter_maintenance(self, host: str) -> str:
+        if self.error is not None:
+            raise self.error
+        return super().enter_maintenance(host)
+
+
+def test_a_host_that_is_gone_before_its_fence_ends_the_run_before_its_first_move(state: Path) -> None:
+    world = Vanishing(2)
+    original = world.estate_of_hosts
+
+    def estate_of_hosts(**options: Any) -> Estate:
+        world.moved = 0
+        return original(**options)
+
+    world.estate_of_hosts = estate_of_hosts  # type: ignore[method-assign]
+    with pytest.raises(NotFound, match="vCenter does not show esx-1 any more"):
+        run(world, state)
+    assert (world.moves, kinds(state)[-1]) == ([], "run_finished")
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (None, "vCenter does not show esx-1 any more"),
+        (CallFailed("vCenter could not enter maintenance mode", fault="HostNotConnected"), "vCenter could not enter"),
+        (PermissionMissing("The user may not enter maintenance mode", privilege="x"), "The user may not"),
+        (ConnectError("the answer was lost"), "the answer was lost"),
+    ],
+)
+def test_a_host_that_cannot_be_fenced_last_fails_the_run_with_the_accounts_of_its_moves(
+    state: Path, error: Exception | None, why: str
+) -> None:
+    world = Vanishing(2)
+    world.drs, world.may_edit, world.error = Automation.FULL, False, error
+    report = run(world, state)
+    assert [ended.result for ended in report.outcome.ended] == ["moved", "moved"]
+    assert report.failures[0].startswith(f"esx-1 could not be fenced after its VMs had left: {why}")
+    assert (report.fence_lifted, kinds(state)[-1]) == (isinstance(error, ConnectError), "run_finished")
+    assert any(detail.startswith("esx-1 could not be fenced") for detail, _own, _unknown in fences(state))
+
+
+def test_a_fenced_host_that_is_gone_when_the_run_fails_is_not_called_fenced(state: Path) -> None:
+    world = Vanishing(2, {("vm-2", "host-2"): "NoPermission", ("vm-2", "host-3"): "NoPermission"})
+    world.moved = 1
+    report = run(world, state, rules=Rules(retries=0))
+    assert "whether esx-1 is fenced is unknown: vCenter does not show esx-1 any more" in report.failures
+    assert (report.fence_unknown, report.fence_lifted) == (True, False)
