@@ -150,7 +150,7 @@ class World:
 def made(seed: int) -> World:
     """A random world."""
     chance = random.Random(seed)
-    kind = chance.choice(["h2o", "exporter", "exporter", "mlflow", "mlflow", "tensorboard"])
+    kind = chance.choice(["h2o", "exporter", "exporter", "mlflow", "mlflow", "tensorboard", "relay"])
     pace = chance.choice([0.05, 0.2, 0.5, 1.0])
     durations = [pace * chance.uniform(0.8, 1.2) for _number in range(chance.choice([1, 1, 7]))]
     if chance.random() < 0.2:
@@ -164,11 +164,12 @@ def made(seed: int) -> World:
         for start, length in freezes:  # nothing starts in a VM that stands still
             down += max(0.0, min(at + down, start + length) - max(at, start)) if start < at + down else 0.0
             down = max(down, start + length - at + 0.1) if start <= at + down < start + length else down
-        lives.append(Life(1, at + down, 1000.0, -chance.choice([0, 0, 1, 2, 6, 10_000])))
+        skipped = chance.choice([1, 5, 40, 300]) if chance.random() < 0.1 else 0
+        lives.append(Life(1, at + down, 1000.0, skipped or -chance.choice([0, 0, 1, 2, 6, 10_000])))
     ended = chance.choice(["", "", "", "DONE", "FAILED"]) if kind in ("h2o", "mlflow") else ""
     world = World(
         kind=kind,
-        named=kind == "h2o" or (kind != "tensorboard" and chance.random() < 0.5),
+        named=kind == "h2o" or (kind not in ("tensorboard", "relay") and chance.random() < 0.5),
         budget=chance.choice([1.0, 5.0]),
         freezes=freezes,
         lives=tuple(lives),
@@ -187,7 +188,7 @@ def made(seed: int) -> World:
         batches=chance.choice([0, 0, 0, 0, 7]) if kind in ("mlflow", "tensorboard") else 0,
         durations=tuple(durations),
         history=chance.choice(["part", "whole", "none"]),
-        reload=chance.choice([0.25, 1.0, 3.0]),
+        reload=chance.choice([0.25, 0.25, 1.0, 3.0]),
         later=chance.choice(["", "", "panics", "hangs"]),
         later_at=chance.uniform(END, END + 4.0),
     )
@@ -337,6 +338,9 @@ def exported(world: World, life: Life) -> Answer:
 
 def recorded(world: World, path: str) -> Answer:
     """What a server of records answers, which lives elsewhere."""
+    if world.kind == "relay":  # it shows what the training has pushed
+        pushed = world.done(world.now)
+        return Answer(200, {}, None, f"steps_total {pushed.step if pushed is not None else 0}\n".encode())
     if world.kind == "tensorboard":
         shown = world.now - world.now % world.reload
         latest = world.done(shown)
@@ -373,6 +377,7 @@ def listed(world: World, known: list[Logged], path: str) -> Answer:
 SESSIONS: dict[str, Callable[[Experiment], Any]] = {
     "h2o": lambda experiment: h2o3_sessions.JobSession(NOWHERE, experiment.id),
     "exporter": lambda experiment: prometheus.SeriesSession(NOWHERE, experiment, TOTAL),
+    "relay": lambda experiment: prometheus.SeriesSession(NOWHERE, experiment, TOTAL),
     "mlflow": lambda experiment: mlflow.RunSession(NOWHERE, experiment, SETTINGS, 300.0),
     "tensorboard": lambda experiment: tensorboard.SeriesSession(NOWHERE, experiment, TOTAL, 300.0),
 }
@@ -394,13 +399,13 @@ def inside(world: World) -> Iterator[None]:
 
 def found(world: World) -> Experiment:
     """The experiment as its provider finds it before the watch."""
-    direct = world.kind in GUEST
+    direct = world.kind in (*GUEST, "relay")  # nobody knows that a page is not that of the training
     names = {"h2o": "process 0", "exporter": f"started {EPOCH - 100.0:.2f}", "mlflow": "0"}
     freshness = world.reload if world.kind == "tensorboard" else 0.0
     return Experiment(
         "vm-1", "ml-1", world.kind, "run:loss" if world.kind == "tensorboard" else "job",
         names[world.kind] if world.named else "", "http://x", clock_progress=world.clock,
-        metric="steps_total" if world.kind == "exporter" else "loss",
+        metric="steps_total" if world.kind in ("exporter", "relay") else "loss",
         capabilities=Capabilities("process" if world.named else "run", "answers" if direct else "changes", freshness),
     )  # fmt: skip
 
@@ -445,7 +450,7 @@ def lies(world: World, judgement: Judgement) -> list[str]:
         Verdict.UNINTERRUPTED: {
             "it was restarted": same,
             "it is gone": left,
-            f"it stood still for {world.longest} s": world.longest <= world.budget,
+            f"it stood still for {world.longest} s": world.longest <= world.budget or world.kind == "relay",
             "it did nothing after its move": world.worked_after(ARRIVED),
             f"it is {world.ended}": world.ended_at >= END - 1.0,
         },

@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .model import Experiment, Sample
-from .record import RESTART_SECONDS, longest_pause
+from .record import RESTART_SECONDS, excesses, longest_pause
 
 ANSWERED = "answered"
 # How ``providers/probe.py`` names a connection that was cut. A firewall that lost its state does that, too.
 CUT = ("ConnectionResetError", "BrokenPipeError", "RemoteDisconnected", "SSLEOFError", "ConnectionAbortedError")
+MIN_CHANGES = 3  # of the work shown by who answers, so that two gaps between them can be compared
 Windows = Sequence[tuple[float, float]]
 
 
@@ -89,7 +90,7 @@ def _was_gone(experiment: Experiment, samples: Sequence[Sample]) -> bool:
 def _why_broken(experiment: Experiment, samples: Sequence[Sample], unwatched: Windows) -> str:
     """Why another process may have taken over unseen; empty if there was no time for it."""
     if experiment.capabilities.signal == "answers":
-        return _why_not_answered(samples, unwatched)
+        return _why_not_answered(samples, unwatched) or _why_not_worked(experiment, samples)
     return _why_not_logged(experiment, samples)
 
 
@@ -108,6 +109,40 @@ def _why_not_answered(samples: Sequence[Sample], unwatched: Windows) -> str:
     )
 
 
+def _why_not_worked(experiment: Experiment, samples: Sequence[Sample]) -> str:
+    """Who answers may be another process than the one that trains, as a push gateway, or the first of several workers.
+
+    If the figures of a job are asked for apart from its answers, its server runs the job and reports how it ends.
+    """
+    if any(s.asked is not None for s in samples):
+        return ""
+    changes = [
+        i for i in range(1, len(samples)) if _shown(experiment, samples[i]) != _shown(experiment, samples[i - 1])
+    ]
+    if len(changes) < MIN_CHANGES:
+        return "too little work was seen"
+    # A change was between two answers.
+    times = [(samples[i - 1].sent + samples[i].received) / 2 for i in changes]
+    gaps = [
+        (after - before, _steps(samples[i], samples[j]))
+        for (before, after), (i, j) in zip(itertools.pairwise(times), itertools.pairwise(changes), strict=True)
+    ]
+    at_the_ends = max(times[0] - samples[0].sent, samples[-1].received - times[-1])
+    longest = max(*excesses(gaps), at_the_ends - max(gaps)[0])
+    return _pause(longest) if longest >= RESTART_SECONDS else ""
+
+
+def _shown(experiment: Experiment, sample: Sample) -> object:
+    """What shows the work of a training: its steps if they are counted."""
+    if sample.step is not None:
+        return sample.step
+    return (None if experiment.clock_progress else sample.progress), sample.detail
+
+
+def _pause(seconds: float) -> str:
+    return f"no step for {seconds:.2f} s longer than usual, in which another process may have started"
+
+
 def _why_not_logged(experiment: Experiment, samples: Sequence[Sample]) -> str:
     """A new process has to start and to work for its first step, which takes longer than the quickest of the others.
 
@@ -122,13 +157,16 @@ def _why_not_logged(experiment: Experiment, samples: Sequence[Sample]) -> str:
         return "too few steps were logged"
     if any(_seconds(*pair) < 0 for pair in pairs):
         return "the times in its record went back"
+    if experiment.capabilities.freshness >= RESTART_SECONDS:
+        # Only its own clock could show a pause, and somebody may have set that back.
+        return f"its record is up to {experiment.capabilities.freshness:.1f} s old, in which another process may have started"
     quickest = min(_seconds(*pair) / _steps(*pair) for pair in pairs)
     freshness = experiment.capabilities.freshness
     shown_late = max(b.received - a.sent - freshness - _steps(a, b) * quickest for a, b in pairs)
     points = [(s.logged or 0.0, s.step or 0.0) for s in seen]
     longest = max(longest_pause(points), answers[-1].paused or 0.0, shown_late)
     if longest >= RESTART_SECONDS:
-        return f"no step for {longest:.2f} s longer than usual, in which another process may have started"
+        return _pause(longest)
     shown = [after.received - before.sent for before, after in pairs]
     still = samples[-1].received - seen[-1].sent
     late = still >= RESTART_SECONDS + max(shown) + freshness

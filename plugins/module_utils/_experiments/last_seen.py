@@ -4,7 +4,7 @@
 
 """Whether an experiment is seen to work at the end of its watch. Pure.
 
-A training that worked after its move may die later. The verdict of the move is right then, but it is no all-clear.
+A training that worked after its move may die later. The verdict of the move is right then, but says nothing about later.
 """
 
 from __future__ import annotations

