@@ -80,7 +80,7 @@ def test_after_a_rollback_the_vms_count_that_it_did_not_bring_back() -> None:
     accounts = tuple(Account(name, name, "esx", name) for name in names)
     back = RunReport("r", None, outcome, rolled_back=RolledBack(outcome, accounts))
     assert back.left_behind == ("stayed", "never_left")
-    assert not any((forward.failures, forward.resumed, forward.fenced, forward.fence_lifted))
+    assert not any((forward.failures, forward.resumed, forward.fenced, forward.fence_lifted, outcome.interrupted))
 
 
 def test_a_run_works_for_its_host_else_for_its_vms() -> None:
@@ -94,6 +94,7 @@ def test_a_witness_never_blocks_a_run_that_moves() -> None:
     assert seen.key != request().key
     assert seen.key.startswith("uuid.")
     assert not seen.until_returned
+    assert seen.stall_budget == request().stall_budget, "a stall is as long for a witness"
 
 
 @pytest.mark.parametrize(

@@ -232,3 +232,22 @@ def test_warnings_and_unchecked_moves_are_counted_by_themselves() -> None:
         1,
         "esx-3 is not in service yet",
     )
+
+
+@pytest.mark.parametrize(("hint", "why"), [("", "It is down."), ("Start it", "It is down. Start it")])
+def test_after_an_error_vcenter_is_not_asked_again_and_the_reason_is_given(hint: str, why: str) -> None:
+    vcenter = Checking(single=CallFailed("It is down.", fault="X", hint=hint))
+    plan = planned(vcenter)
+    assert len(vcenter.asked) == 1
+    assert (plan.checks.checked, plan.checks.unchecked, plan.checks.why_unchecked) == (0, 2, why)
+
+
+def test_an_answer_for_each_move_is_needed() -> None:
+    """Else the answers would be those of other moves."""
+
+    class Forgetful(Checking):
+        def check_moves(self, moves: Sequence[Relocation]) -> list[Checked]:
+            return super().check_moves(moves)[1:]
+
+    with pytest.raises(ValueError, match="zip"):
+        planned(Forgetful())

@@ -282,3 +282,15 @@ def test_moves_at_the_same_time_have_their_own_numbers_and_hosts_their_domains()
         None,
     )
     assert there.followed == ["task-1"]
+
+
+def test_a_host_that_is_still_in_maintenance_mode_has_not_returned() -> None:
+    there = Elsewhere()
+    sightings, _notes, _watch, clock = watched(there)
+    there.maintenance["host-1"] = True
+    sightings.look(("host-1",))
+    assert sightings.returned == set()
+    there.maintenance["host-1"] = False
+    clock.sleep(60)
+    sightings.look(("host-1",))
+    assert sightings.returned == {"host-1"}
