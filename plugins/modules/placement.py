@@ -38,7 +38,7 @@ options:
       - Outcomes whose homes O(state=absent) clears. See RV(placements[].outcome).
     type: list
     elements: str
-    choices: [home, away, moved_by_person, mover_unknown, home_unhealthy, gone, other_vcenter, unreadable]
+    choices: [home, away, moved_by_person, mover_unknown, home_unhealthy, gone, not_shown, other_vcenter, unreadable]
     default: [home]
   state_dir:
     description:
@@ -118,7 +118,9 @@ placements:
         - V(mover_unknown) means that it was moved after its evacuation, and vCenter's events do not say by whom. A restore fails and names
           the VM.
         - V(home_unhealthy) means that its home is in maintenance mode, disconnected or gone.
-        - V(gone) means that the VM no longer exists.
+        - V(gone) means that the VM no longer exists, as vCenter says of its MoID.
+        - V(not_shown) means that vCenter does not show the VM, for example because the user has no permission on it any more. A restore fails
+          and names the VM. With O(destination_vcenter) a VM that was deleted is V(not_shown), too.
         - V(other_vcenter) means that the VM was moved to another vCenter, or that its home is in one, which the logins do not show. Set
           O(destination_vcenter).
         - V(unreadable) means that vCenter does not show on which host the VM is, or does not show its custom attributes, so that its home
@@ -159,7 +161,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.pair impor
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.qualified import part_of
 
 OUTCOMES = [
-    "home", "away", "moved_by_person", "mover_unknown", "home_unhealthy", "gone", "other_vcenter", "unreadable",
+    "home", "away", "moved_by_person", "mover_unknown", "home_unhealthy", "gone", "not_shown", "other_vcenter",
+    "unreadable",
 ]  # fmt: skip
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
@@ -180,7 +183,7 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     if host is not None:
         refuse_unreadable(state, run_key(uuid, host.moid), host.name)
     homes = journal_homes(state, uuid, runs_of(state, uuid, module.warn))
-    found = placements(estate, homes, host.moid if host is not None else None, vcenter.mover)
+    found = placements(estate, homes, host.moid if host is not None else None, vcenter.mover, vcenter.deleted)
     if params["state"] == "present":
         return {"changed": False, "placements": [result_for(p) for p in found]}
     selected = [p for p in found if p.outcome in params["outcomes"] and may_clear(estate, p.vm)]

@@ -134,6 +134,9 @@ class Site:
     def identities(self) -> dict[str, tuple[str, Power]]:
         return {m: (each.instance_uuid, each.power) for m, each in self.vms.items()}
 
+    def deleted(self, vms: Iterable[str]) -> frozenset[str]:
+        return frozenset(m for m in vms if m not in self.vms)
+
     def vm_with(self, instance_uuid: str) -> str | None:
         self.count()
         found = (m for m, each in self.vms.items() if each.instance_uuid == instance_uuid and m not in self.hidden)

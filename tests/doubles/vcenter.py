@@ -49,6 +49,9 @@ class Killed(BaseException):
 class Agreeing:
     """A vCenter whose own checks find no fault."""
 
+    def deleted(self, vms: Iterable[str]) -> frozenset[str]:
+        return frozenset()
+
     def compatible(self, *_vms_and_hosts: Any) -> dict[tuple[str, str], Checked]:
         return {}
 

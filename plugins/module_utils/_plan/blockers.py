@@ -88,6 +88,13 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "It had the home that the journal has, and is empty. If the VM has to come home, move it with liveml.vsphere.migrate_vm. Then "
             "clear its home with liveml.vsphere.placement (state: absent, outcomes: [unreadable])",
         ),
+        "not_shown": Blocker(
+            "The journal has a home of the VM, and vCenter does not show the VM. It may be that the user has no permission on it any more, or "
+            "that it was deleted. It counts as deleted only if vCenter says so of its MoID.",
+            "the VM",
+            "vCenter does not show the VM. Grant the user a role on it, for example with liveml.vsphere.create_role; or, if it was deleted, "
+            "clear its home with liveml.vsphere.placement (state: absent, outcomes: [not_shown])",
+        ),
         "home_unreadable": Blocker(
             "The VM's custom attribute ``liveml_home`` has a text that is not a home. It may be a home that was cut or edited, so a restore "
             "does not ignore it, and an evacuation does not overwrite it.",

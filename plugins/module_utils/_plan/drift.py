@@ -24,7 +24,7 @@ GIB = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One difference: the name of the VM or cluster, and what is different now (a clause such as ``the VM no longer exists``)."""
+    """One difference: the name of the VM or cluster, and what is different now (a clause such as ``vCenter does not show the VM any more``)."""
 
     vm_name: str
     what: str
@@ -50,7 +50,7 @@ def revalidate(
 def _drift(move: Move, estate: Estate, stall_budget: float | None) -> str:
     vm, target = estate.vms.get(move.vm), estate.hosts.get(move.target)
     if vm is None:
-        return "the VM no longer exists"
+        return "vCenter does not show the VM any more"
     if move.has_arrived(vm.host, vm.places) or (move.task is not None and vm.moving_task == move.task):
         return ""
     if vm.host != move.source:
@@ -155,7 +155,7 @@ def _other_target(move: Move, approved: Move | None) -> str:
 def _not_done(move: Move, now: Plan, estate: Estate) -> str:
     vm = estate.vms.get(move.vm)
     if vm is None:
-        return "the VM no longer exists"
+        return "vCenter does not show the VM any more"
     if move.has_arrived(vm.host, vm.places):
         return ""
     refusal = next((refusal for refusal in now.refusals if refusal.vm == move.vm), None)

@@ -10,7 +10,7 @@ A home is stored in a custom attribute of the VM and in the run's journal.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -199,8 +199,8 @@ def _file(part: PartMove, earlier: HomeFile | None) -> HomeFile:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A VM with a recorded home. ``outcome``: home, away, moved_by_person, mover_unknown, home_unhealthy, gone, other_vcenter or
-    unreadable.
+    """A VM with a recorded home. ``outcome``: home, away, moved_by_person, mover_unknown, home_unhealthy, gone, not_shown,
+    other_vcenter or unreadable.
 
     ``mover_unknown``: it is not where the evacuation put it, and vCenter's events do not say who moved it. ``unreadable``: vCenter does not show what decides, the property of the vSphere API in ``hidden``, or the VM's home attribute has
     another text than a home, which is in ``stray``, or is empty for an unknown reason. Without the attribute the home is not known:
@@ -231,6 +231,7 @@ class Placement:
             return ("unreadable", f"{self.vm_name}: {self.hidden}") if self.hidden else ("home_missing", ATTRIBUTE)
         return {
             "other_vcenter": ("other_vcenter", self.vcenter),
+            "not_shown": ("not_shown", self.vm_name),
             "mover_unknown": ("mover_unknown", self.host_name or "a host that vCenter does not show"),
         }.get(self.outcome)
 
@@ -251,6 +252,7 @@ class Placement:
             "mover_unknown": f"{where}. vCenter does not say who moved it there after its evacuation to {self.home.target_name}.",
             "home_unhealthy": f"{where}: its home {self.home.host_name} is {self.unhealthy}.",
             "gone": f"{self.vm_name} no longer exists.",
+            "not_shown": f"vCenter does not show {self.vm_name}. Its home is {self.home.host_name}.",
             "other_vcenter": self._abroad(where),
             "unreadable": self._unreadable(),
         }[self.outcome]
@@ -294,13 +296,22 @@ def nobody(_vm: str, _host: str) -> str:
     return ""
 
 
+def none_of(_vms: Collection[str]) -> Collection[str]:
+    """The VMs that vCenter says were deleted, if it is not asked."""
+    return ()
+
+
 def placements(
-    estate: Estate, journal: Mapping[str, Home], host: str | None = None, mover: Callable[[str, str], str] = nobody
+    estate: Estate,
+    journal: Mapping[str, Home],
+    host: str | None = None,
+    mover: Callable[[str, str], str] = nobody,
+    deleted: Callable[[Collection[str]], Collection[str]] = none_of,
 ) -> tuple[Placement, ...]:
     """Every VM with a recorded home, sorted by name; with ``host`` (a MoID) only VMs whose home it is, or may be.
 
     ``mover``: who moved a VM to a host last: one of ``MACHINES``, a user, or "" if that is not known. Only what a person moved away
-    stays there.
+    stays there. ``deleted``: those of VMs (MoIDs) of which vCenter says that they do not exist. It does not show each VM to each user.
     """
     recorded = _Journalled(estate, journal)
     known = {moid: its for moid, vm in estate.vms.items() if (its := _known_homes(estate, vm, recorded))}
@@ -320,14 +331,19 @@ def placements(
     unknown = hidden.keys() | stray.keys()
     missing = {moid for moid in known if _is_missing(estate.vms[moid], recorded)} - unknown
     homes |= {moid: _no_home(moid) for moid in unknown - homes.keys()}
+    if host is not None:
+        homes = {moid: home for moid, home in homes.items() if home.host == host or moid in unknown}
+    # Over two vCenters the id of a VM is its instance UUID, for which no vCenter says that a VM was deleted.
+    absent = [moid for moid, home in homes.items() if moid not in estate.vms and moid != home.vm_uuid]
+    gone = frozenset(deleted(absent)) if absent else frozenset[str]()
     for moid, home in homes.items():
-        if host not in (None, home.host) and moid not in unknown:
-            continue
         vm = estate.vms.get(moid)
         place = estate.hosts.get(vm.host) if vm is not None else None
         name = vm.name if vm is not None else home.vm_name or moid
         unread = hidden.get(moid) or (PLACE if vm is not None and not vm.host else "")
         outcome = "unreadable" if unread or moid in stray or moid in missing else _outcome(estate, vm, home, mover)
+        if outcome == "gone" and moid not in gone:
+            outcome = "not_shown"
         wrong = _wrong_with(estate.hosts.get(home.host))
         there = _vcenter_of(home, place, outcome)
         older = superseded.get(moid, "")

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from .._plan.homes import (
     files_under_way,
     moves_under_way,
     nobody,
+    none_of,
     placements,
     without_home_host,
 )
@@ -57,8 +58,9 @@ def request_of(
     preferred: Plan | None,
     warn: Warn = ignore,
     mover: Callable[[str, str], str] = nobody,
+    deleted: Callable[[Collection[str]], Collection[str]] = none_of,
 ) -> PlanRequest:
-    """The request for the planner; ``mover`` as in :func:`placements`. Raises NotFound, Ambiguous, InvalidInput or JournalUnreadable."""
+    """The request for the planner; ``mover`` and ``deleted`` as in :func:`placements`. Raises NotFound, Ambiguous, InvalidInput or JournalUnreadable."""
     for option in ("memory_headroom", "cpu_headroom", "storage_headroom"):
         if not 0 <= params[option] < 100:
             raise InvalidInput(f"{option} is {params[option]}", hint="Give a percentage from 0 to 99", option=option)
@@ -71,7 +73,9 @@ def request_of(
     excluded = {find_host(targets, h, option="exclude_hosts").moid for h in params["exclude_hosts"]}
     runs = runs_of(state, uuid, warn)
     homes = journal_homes(state, uuid, runs)
-    found = [(host.moid, placement) for host in hosts for placement in placements(estate, homes, host.moid, mover)]
+    found = [
+        (host.moid, placement) for host in hosts for placement in placements(estate, homes, host.moid, mover, deleted)
+    ]
     if params["use_homes"]:
         for host in hosts:
             refuse_unreadable(state, run_key(uuid, host.moid), host.name)

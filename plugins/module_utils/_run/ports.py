@@ -96,6 +96,9 @@ class Vcenter(Protocol):
     def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
         """Read where VMs run now, in one call."""
 
+    def deleted(self, vms: Iterable[str]) -> frozenset[str]:
+        """Those of VMs (MoIDs, not instance UUIDs) of which vCenter says that they do not exist: more than that it does not show them."""
+
     def places(self, vms: Iterable[str]) -> dict[str, dict[int, str]]:
         """The datastore (MoID) of each part of VMs, by VM and by the key of the part, read now.
 

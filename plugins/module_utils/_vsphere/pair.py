@@ -174,6 +174,16 @@ class VcenterPair:
                 self._sleep(_PAUSE)
         return found
 
+    def deleted(self, vms: Iterable[str]) -> frozenset[str]:
+        """See the port. The vCenter is asked in which the VM had the MoID."""
+        asked = tuple(vms)
+        return frozenset(
+            vm
+            for side in self.sides
+            for vm in asked
+            if vcenter_of(vm) == side.names.vcenter and side.session.deleted((moid_of(vm),))
+        )
+
     def _placed(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
         """Where VMs are, asked of the vCenter that had each of them last."""
         found = {vm: PlacementUpdate(vm, None) for vm in vms}

@@ -267,6 +267,14 @@ class VcenterSession:
         rows = read_placement(self._client, wanted)
         return {vm: _placement(vm, rows[vm] if vm in rows else self._registered_anew(vm)) for vm in wanted}
 
+    def deleted(self, vms: Iterable[str]) -> frozenset[str]:
+        """See the port."""
+        try:
+            seen = self.placement(vms)
+        except (CallFailed, PermissionMissing):
+            return frozenset()
+        return frozenset(vm for vm, update in seen.items() if update.host is None and not update.unknown)
+
     def _registered_anew(self, vm: str) -> Row | None:
         """The placement of a VM that has another MoID now, because it was removed from the inventory and registered again."""
         uuid = self._uuids.get(vm)

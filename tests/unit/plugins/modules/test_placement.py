@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,9 @@ class Clearing:
 
     def estate(self) -> Estate:
         return self._estate
+
+    def deleted(self, vms: Iterable[str]) -> frozenset[str]:
+        return frozenset(vms)
 
     def mover(self, _vm: str, _host: str) -> str:
         return "alice"

@@ -64,7 +64,7 @@ def departed(change: Mapping[str, object], *hosts: str) -> str:
         ({"vm-1": vm(1, power=Power.OFF)}, "ml-1: it cannot move to esx-2 any more (not_powered_on)"),
         ({"vm-1": vm(1, on=3)}, "ml-1: it is on esx-3, not on esx-1"),
         ({"vm-1": vm(1, on=2)}, ""),
-        ({"vm-1": None}, "ml-1: the VM no longer exists"),
+        ({"vm-1": None}, "ml-1: vCenter does not show the VM any more"),
         ({"vm-3": vm(3, cpu_affinity=True)}, "ml-3: it cannot move (cpu_affinity), which was not approved"),
         ({"vm-3": vm(3, power=Power.OFF)}, ""),
     ],
@@ -89,7 +89,7 @@ def test_drift_is_named() -> None:
     moved = {v.moid: replace(v, host="host-3" if plan.moves[0].target == "host-2" else "host-2") for v in [vm(1)]}
     drifts = revalidate(plan, replace(world, vms=moved))
     assert {d.vm_name for d in drifts} == {"ml-1", "ml-2"}
-    assert any("no longer exists" in d.what for d in drifts)
+    assert any("does not show the VM" in d.what for d in drifts)
     arrived = {m.vm: replace(world.vms[m.vm], host=m.target) for m in plan.moves}
     assert revalidate(plan, replace(world, vms=arrived)) == ()
 
@@ -136,7 +136,7 @@ def test_a_target_that_is_gone_is_named_as_it_was() -> None:
     gone = replace(THREE, hosts={moid: known for moid, known in THREE.hosts.items() if moid != "host-2"})
     assert drifted(plan_all(THREE), gone) == ["the target esx-2 no longer exists"]
     nothing = replace(THREE, vms={})
-    assert drifted(plan_all(THREE), nothing) == ["the VM no longer exists"]
+    assert drifted(plan_all(THREE), nothing) == ["vCenter does not show the VM any more"]
 
 
 def test_the_task_of_the_plan_itself_is_no_drift() -> None:

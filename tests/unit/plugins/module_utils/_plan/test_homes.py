@@ -100,7 +100,7 @@ def test_every_outcome_of_a_restore_is_named() -> None:
     homes = {f"vm-{n}": Home(f"vm-{n}", "host-1", "esx-1", "host-2", "esx-2", "r1", "now") for n in (1, 2, 3)}
     homes["vm-4"] = Home("vm-4", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", vm_name="ml-4")
     homes["vm-5"] = Home("vm-5", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
-    told = {p.vm: p.sentence for p in placements(world, homes, "host-1", lambda _vm, _host: "alice")}
+    told = {p.vm: p.sentence for p in placements(world, homes, "host-1", lambda _vm, _host: "alice", lambda vms: vms)}
     one, two, three = (world.vms[f"vm-{n}"].name for n in (1, 2, 3))
     assert told == {
         "vm-1": f"{one} is home on esx-1.",
@@ -145,7 +145,7 @@ def test_a_home_that_no_single_host_fits_is_not_guessed(hosts: list[HostState]) 
 def test_a_vm_that_was_registered_again_keeps_the_home_of_the_journal(uuid: str, name: str, outcome: str) -> None:
     home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", vm_name="ml-1", vm_uuid=uuid)
     world = estate([host(1), host(2)], [vm(7, on=2, name=name)])
-    (found,) = placements(world, {"vm-1": home})
+    (found,) = placements(world, {"vm-1": home}, deleted=lambda vms: vms)
     assert (found.outcome, found.vm) == (outcome, "vm-7" if outcome == "away" else "vm-1")
 
 
@@ -162,7 +162,7 @@ def test_the_homes_of_thousands_of_vms_are_found_at_once() -> None:
 def test_a_name_decides_only_if_it_is_unique_and_no_other_vm_has_the_recorded_uuid() -> None:
     home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", vm_name="ml-1", vm_uuid="u8")
     twins = estate([host(1), host(2)], [vm(6, on=2, name="ml-1"), vm(7, on=2, name="ml-1")])
-    assert [p.outcome for p in placements(twins, {"vm-1": home})] == ["gone"]
+    assert [p.outcome for p in placements(twins, {"vm-1": home}, deleted=lambda vms: vms)] == ["gone"]
     renamed = estate([host(1), host(2)], [vm(7, on=2, name="ml-1"), vm(8, on=2, name="renamed")])
     assert [p.vm for p in placements(renamed, {"vm-1": home})] == ["vm-8"]
 
@@ -412,7 +412,7 @@ def test_what_a_login_to_one_vcenter_does_not_show_is_not_called_gone(
                        "run_id": "r", "recorded_at": "now", "vm_name": "ml-1", **home})  # type: ignore[arg-type]  # fmt: skip
     world = estate([host(1), host(2), host(7, moid=FAR)], [] if on is None else [vm(1, on=on)])
     world = replace(world, second=replace(INFO, instance_uuid="uuid-2") if second else None)
-    (placed,) = placements(world, {"vm-1": recorded})
+    (placed,) = placements(world, {"vm-1": recorded}, deleted=lambda vms: vms)
     assert (placed.outcome, placed.vcenter) == (outcome, vcenter)
     if outcome == "other_vcenter":
         assert f"in vCenter {vcenter}" in placed.sentence

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -173,3 +174,28 @@ def test_a_vm_that_nobody_knows_to_have_moved_is_not_left_where_it_is(place: int
     assert found.sentence == (
         f"ml-1 is on {name}. vCenter does not say who moved it there after its evacuation to esx-2."
     )
+
+
+def test_a_vm_that_vcenter_does_not_show_was_not_deleted() -> None:
+    """The user may have lost the permission on it; in two vCenters nobody can say that a VM with its UUID was deleted."""
+    named = replace(WRITTEN, in_attribute=False)
+    (found,) = placements(estate(HOSTS, [vm(2)]), {"vm-1": named}, "host-1")
+    assert (found.outcome, found.blocker) == ("not_shown", ("not_shown", "ml-1"))
+    assert found.sentence == "vCenter does not show ml-1. Its home is esx-1."
+    far = replace(named, vm="u1")
+    (found,) = placements(estate(HOSTS, [], second=FAR), {"u1": far}, "host-1", deleted=lambda vms: vms)
+    assert found.outcome == "not_shown"
+
+
+def test_only_vms_with_this_home_that_the_estate_lacks_are_asked_for() -> None:
+    asked: list[list[str]] = []
+
+    def deleted(vms: Collection[str]) -> Collection[str]:
+        asked.append(sorted(vms))
+        return vms
+
+    homes = {f"vm-{n}": replace(HOME, vm=f"vm-{n}") for n in (1, 2, 3)}
+    homes["vm-4"] = replace(HOME, vm="vm-4", host="host-3")
+    found = placements(estate(HOSTS, [vm(1, on=2)]), homes, "host-1", deleted=deleted)
+    assert {p.vm: p.outcome for p in found} == {"vm-1": "away", "vm-2": "gone", "vm-3": "gone"}
+    assert asked == [["vm-2", "vm-3"]], "in one call"

@@ -604,3 +604,12 @@ def test_a_vcenter_that_changes_all_the_time_is_read_in_the_end(sites: Sites) ->
     sites.near.identities = lambda: reads.append("") or {}  # type: ignore[method-assign,func-returns-value]
     assert "u1" in sites.pair().estate().vms
     assert 1 < len(reads) < 5
+
+
+def test_the_vcenter_that_gave_a_moid_says_whether_the_vm_was_deleted() -> None:
+    sites = Sites()
+    pair = sites.pair()
+    pair.estate()
+    sites.far.vms["vm-5"] = machine(5)
+    asked = iter(["vm-1", "vm-5", f"vm-5@{THERE}", f"vm-6@{THERE}", "vm-5@elsewhere"])
+    assert pair.deleted(asked) == {"vm-5", f"vm-6@{THERE}"}

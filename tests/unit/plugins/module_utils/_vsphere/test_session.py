@@ -424,8 +424,9 @@ def test_where_vms_are() -> None:
 def test_a_vm_whose_host_is_not_shown_may_be_anywhere() -> None:
     server = Server()
     server.add(vim.VirtualMachine, "vm-1", {}, ["runtime.host"])
-    with pytest.raises(CallFailed, match="does not say on which host vm-1 is"):
-        session_of(server).placement(["vm-1"])
+    (found,) = session_of(server).placement(["vm-1"]).values()
+    assert found.host is None
+    assert "does not say on which host vm-1 is" in found.unknown
 
 
 def test_when_vms_were_powered_on() -> None:
@@ -848,3 +849,18 @@ def test_an_estate_without_wanted_profiles_is_not_asked_about_gpus() -> None:
     world = estate([host(1)], [])
     assert session_of(server).graphics(world, ()) is world
     assert server.calls == []
+
+
+def test_only_a_vm_of_which_vcenter_says_so_was_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    server.add(vim.VirtualMachine, "vm-1", {"runtime.host": vim.HostSystem("host-1", None)})
+    server.add(vim.VirtualMachine, "vm-3", {}, ["runtime.host"])
+    here = session_of(server)
+    assert here.deleted(iter(["vm-1", "vm-2", "vm-3"])) == {"vm-2"}
+    for error in (SYSTEM_ERROR, PermissionMissing("no", privilege="System.Read")):
+
+        def fails(_vms: Any, error: Exception = error) -> Any:
+            raise error
+
+        monkeypatch.setattr(here, "placement", fails)
+        assert here.deleted(["vm-2"]) == frozenset(), "it is not known"
