@@ -43,6 +43,7 @@ def test_what_passes_by_itself_is_submitted_again(fault: str) -> None:
         (OwnReason.VM_NOT_POWERED_ON, False),
         (OwnReason.END_NOT_OBSERVED, False),
         (OwnReason.DEADLINE_EXCEEDED, False),
+        (OwnReason.PLACE_UNKNOWN, False),
     ],
 )
 def test_a_move_whose_task_is_lost_is_submitted_again_but_never_one_that_may_have_ended(

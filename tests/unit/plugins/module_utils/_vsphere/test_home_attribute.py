@@ -118,6 +118,16 @@ def test_a_home_of_which_a_part_is_missing_is_none(key: str) -> None:
     assert decode_home("vm-1", json.dumps(data)) is None
 
 
+@pytest.mark.parametrize("key", ["h", "t"])
+def test_a_home_without_one_of_its_hosts_is_none(key: str) -> None:
+    assert decode_home("vm-1", recorded(**{key: ""})) is None
+
+
+def test_a_home_is_the_same_whether_a_journal_or_an_attribute_has_it() -> None:
+    """Only a journal has the name and the instance UUID of its VM."""
+    assert replace(HOME, vm_name="ml-1", vm_uuid="u1") == HOME
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=3),

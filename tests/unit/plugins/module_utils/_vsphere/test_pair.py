@@ -308,6 +308,17 @@ def test_a_vm_that_arrives_late_is_found_where_it_is(sites: Sites) -> None:
     assert clock.now - begun < 4
 
 
+def test_a_vm_whose_host_is_not_shown_is_neither_waited_for_nor_gone(sites: Sites) -> None:
+    pair, clock = pair_with(sites)
+    hidden = PlacementUpdate("vm-1", None, Power.ON, unknown="vCenter does not say it")
+    sites.near.placement = lambda _vms: {"vm-1": hidden}  # type: ignore[method-assign]
+    begun = clock.now
+    assert pair.placement(["u1"]) == {"u1": replace(hidden, vm="u1")}
+    assert clock.now - begun < 0.5
+    del sites.near.placement
+    assert pair.placement(["u1"])["u1"].host == "host-1"
+
+
 @pytest.mark.parametrize(("start", "end"), [("near", "far"), ("far", "near")])
 def test_a_vm_that_left_a_vcenter_is_looked_for_first_in_the_other_one(sites: Sites, start: str, end: str) -> None:
     """A shell of it may stay behind."""

@@ -423,10 +423,27 @@ def test_where_vms_are() -> None:
 
 def test_a_vm_whose_host_is_not_shown_may_be_anywhere() -> None:
     server = Server()
-    server.add(vim.VirtualMachine, "vm-1", {}, ["runtime.host"])
-    (found,) = session_of(server).placement(["vm-1"]).values()
-    assert found.host is None
+    server.add(vim.VirtualMachine, "vm-1", {"runtime.powerState": "poweredOn"}, ["runtime.host"])
+    found = session_of(server).placement(["vm-1"])["vm-1"]
+    assert (found.host, found.power) == (None, Power.ON)
     assert "does not say on which host vm-1 is" in found.unknown
+
+
+@pytest.mark.parametrize(
+    ("uuid", "known_as", "host"),
+    [("u1", "vm-9", "host-2"), ("u1", None, None), ("u1", "vm-1", None), ("", "vm-9", None)],
+)
+def test_a_vm_that_was_registered_anew_is_looked_for_by_its_instance_uuid(
+    uuid: str, known_as: str | None, host: str | None
+) -> None:
+    server = Server()
+    server.add(vim.VirtualMachine, "vm-1", {"name": "ml-1", "config.instanceUuid": uuid})
+    session = session_of(server)
+    session.estate()
+    del server.objects["vm-1"]
+    server.add(vim.VirtualMachine, "vm-9", {"runtime.host": vim.HostSystem("host-2", None)})
+    server.answers["FindByUuid"] = vim.VirtualMachine(known_as, None) if known_as else None
+    assert session.placement(["vm-1"])["vm-1"].host == host
 
 
 def test_when_vms_were_powered_on() -> None:
