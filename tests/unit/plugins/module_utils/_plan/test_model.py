@@ -15,10 +15,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import 
     Move,
     PartMove,
     Plan,
+    PlanRequest,
+    Refusal,
     ServerChecks,
     SlotLimits,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import next_moves
+from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC
 
 STAYS, GOES = PartMove(0, "files", "a", "A", "a", "A", 5, "gold"), PartMove(1, "disk", "a", "A", "b", "B", 7)
 
@@ -71,3 +74,14 @@ def test_by_default_hosts_and_datastores_carry_what_vsphere_allows() -> None:
     hosts = [move("host-0", f"host-{n}", n) for n in range(1, 13)]
     stores = [move(f"host-{n}", f"host-{n + 50}", n, parts=(GOES,)) for n in range(1, 13)]
     assert [len(next_moves(moves, (), SlotLimits())) for moves in (hosts, stores)] == [8, 8]
+
+
+def test_a_request_keeps_free_what_the_options_keep_free_by_default() -> None:
+    request = PlanRequest(())
+    shares = (request.memory_headroom, request.cpu_headroom, request.storage.headroom)
+    options = ("memory_headroom", "cpu_headroom", "storage_headroom")
+    assert [100 * share for share in shares] == [SPEC[option]["default"] for option in options]
+
+
+def test_a_vm_that_stays_prevents_maintenance_mode_unless_it_is_known_not_to() -> None:
+    assert Refusal("vm-1", "ml-1", ()).blocking
