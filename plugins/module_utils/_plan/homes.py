@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
+from math import inf
 
 from .._core.untrusted import shortened
 from .._vsphere.estate import (
@@ -34,7 +36,7 @@ MACHINES = (DRS, "vSphere HA")  # movers whose VMs have to come home
 
 
 def recorded_home(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> Home | None:
-    """The VM's home: from its custom attribute or from the journal, whichever was recorded last.
+    """The VM's home: from its custom attribute or from the journal, whichever was recorded later.
 
     Another controller may have written the attribute. Hosts that were added again are found by their names.
     """
@@ -47,9 +49,35 @@ def _known_homes(estate: Estate, vm: VmState, journal: _Journalled) -> list[Home
     attribute, own = _in_attribute(estate, vm), journal.home_of(vm)
     if own is not None and journal.attribute_of(vm, own) is _Attribute.CLEARED:
         own = None
-    known = [home for home in (attribute, own) if home is not None]
-    known.sort(key=lambda home: home.recorded_at, reverse=True)
-    return [_with_present_hosts(estate, home) for home in known]
+    present = [None if home is None else _with_present_hosts(estate, home) for home in (attribute, own)]
+    return _newest_first(*present)
+
+
+def _newest_first(attribute: Home | None, own: Home | None) -> list[Home]:
+    """The homes in a VM's attribute and in the journal. The clocks of two controllers may differ, so times decide last.
+
+    What is now in an attribute that the journal's run has written was written after that. A move that starts where another one led is
+    later than that one.
+    """
+    if attribute is None or own is None:
+        return [home for home in (attribute, own) if home is not None]
+    follows, leads = attribute.start == own.target, own.start == attribute.target
+    if attribute.run_id != own.run_id and own.in_attribute:
+        later = True
+    elif follows is not leads and attribute.run_id != own.run_id:
+        later = follows
+    else:
+        later = _moment(attribute.recorded_at) >= _moment(own.recorded_at)
+    return [attribute, own] if later else [own, attribute]
+
+
+def _moment(text: str) -> tuple[float, str]:
+    """Sorts times in any time zone; one that is not ISO 8601 comes first, and without a time zone it counts as UTC."""
+    try:
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp(), ""
+    except (ValueError, OverflowError):
+        return -inf, text
 
 
 def _in_attribute(estate: Estate, vm: VmState) -> Home | None:

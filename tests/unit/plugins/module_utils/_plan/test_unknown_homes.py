@@ -199,3 +199,34 @@ def test_only_vms_with_this_home_that_the_estate_lacks_are_asked_for() -> None:
     found = placements(estate(HOSTS, [vm(1, on=2)]), homes, "host-1", deleted=deleted)
     assert {p.vm: p.outcome for p in found} == {"vm-1": "away", "vm-2": "gone", "vm-3": "gone"}
     assert asked == [["vm-2", "vm-3"]], "in one call"
+
+
+EARLY, LATE = "2026-11-28T10:00:00.000Z", "2026-11-28T10:10:00.000Z"
+ONWARD = replace(HOME, target="host-3", target_name="esx-3", start="host-2", run_id="theirs", recorded_at=EARLY)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "own", "target"),
+    [
+        (ONWARD, replace(HOME, recorded_at=LATE), "esx-3"),  # this controller's clock is 10 minutes ahead
+        (replace(HOME, run_id="theirs", recorded_at=LATE), replace(ONWARD, run_id="r1"), "esx-3"),
+        (replace(ONWARD, start="host-1"), replace(WRITTEN, recorded_at=LATE), "esx-3"),  # it was overwritten
+        (replace(ONWARD, start="host-1"), replace(HOME, recorded_at=LATE), "esx-2"),  # nothing but the times
+        (replace(ONWARD, start="host-1", recorded_at=LATE), replace(HOME, recorded_at=EARLY), "esx-3"),
+        (
+            replace(ONWARD, start="host-1", recorded_at="2026-11-28T11:05:00+02:00"),
+            replace(HOME, recorded_at=LATE),
+            "esx-2",
+        ),
+        (replace(ONWARD, start="host-1", recorded_at="2026-11-28T10:20:00"), replace(HOME, recorded_at=LATE), "esx-3"),
+        (replace(ONWARD, start="host-1", recorded_at="yesterday"), replace(HOME, recorded_at=EARLY), "esx-2"),
+        (replace(ONWARD, start="host-1", recorded_at="0001-01-01T00:00:00+14:00"), HOME, "esx-2"),
+        # There and back: each one starts where the other one led
+        (replace(ONWARD, target="host-1", target_name="esx-1"), replace(HOME, recorded_at=LATE), "esx-2"),
+        (replace(ONWARD, run_id="r1", start="host-1"), replace(HOME, recorded_at=LATE), "esx-2"),
+    ],
+)
+def test_of_two_homes_the_later_one_counts_whatever_the_clocks_say(attribute: Home, own: Home, target: str) -> None:
+    world = estate(HOSTS, [vm(1, on=3, attributes={ATTRIBUTE: encode_home(attribute)})])
+    (found,) = placements(world, {"vm-1": own})
+    assert found.home.target_name == target
