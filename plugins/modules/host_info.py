@@ -78,6 +78,12 @@ vcenter:
       description: Whether the vCenter says that it is a simulator.
       type: bool
       sample: false
+vms_without_host:
+  description: Names of the VMs of which vCenter does not show the host. They may be on any of the hosts.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 hosts:
   description: The hosts, sorted by name.
   returned: always
@@ -115,7 +121,7 @@ hosts:
       type: str
       sample: connected
     maintenance:
-      description: Maintenance mode, V(normal), V(entering) or V(in).
+      description: Maintenance mode, V(normal), V(entering) or V(in), or V(unknown) if vCenter does not show it.
       type: str
       sample: normal
     memory_percent:
@@ -177,7 +183,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import utilization
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Alarm, Estate, HostState
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Alarm,
+    Estate,
+    HostState,
+    has_unknown_place,
+    hides_mode,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 
@@ -193,7 +205,7 @@ def result_for(estate: Estate, host: HostState, alarms: tuple[Alarm, ...]) -> di
         "datacenter": host.datacenter,
         "fault_domain": host.fault_domain,
         "connection": str(host.connection),
-        "maintenance": str(host.maintenance),
+        "maintenance": "unknown" if hides_mode(estate, host) else str(host.maintenance),
         "memory_percent": round(100 * memory, 1),
         "cpu_percent": round(100 * cpu, 1),
         "link_mbit": host.link_mbit,
@@ -214,6 +226,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     return {
         "vcenter": {"name": info.name, "version": info.version, "simulated": info.simulated},
         "hosts": [result_for(estate, host, alarms.get(host.moid, ())) for host in hosts],
+        "vms_without_host": sorted(vm.name for vm in estate.vms.values() if has_unknown_place(estate, vm)),
     }
 
 

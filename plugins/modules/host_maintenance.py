@@ -138,6 +138,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     HostState,
     Maintenance,
     Power,
+    has_unknown_place,
+    hides_mode,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.faults import is_wrong_state
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
@@ -162,9 +164,22 @@ SATISFIED = {
 REACHED = {"fenced": Maintenance.ENTERING, "maintenance": Maintenance.IN, "normal": Maintenance.NORMAL}
 
 
-def blocking_vms(estate: Estate, host: HostState) -> list[str]:
-    """Names of the powered-on VMs that prevent maintenance mode of the host, sorted."""
-    return sorted(vm.name for vm in estate.vms.values() if vm.host == host.moid and vm.power is Power.ON)
+def blocking_vms(estate: Estate, host: HostState) -> str:
+    """The powered-on VMs that prevent maintenance mode of the host, in words, and those that may be there unseen."""
+    names = sorted(vm.name for vm in estate.vms.values() if vm.host == host.moid and vm.power is Power.ON)
+    hidden = sorted(vm.name for vm in estate.vms.values() if has_unknown_place(estate, vm))
+    unseen = f"; vCenter does not show the host of {', '.join(hidden)}" if hidden else ""
+    return f"{', '.join(names) or 'none that is shown'}{unseen}"
+
+
+def require_known_mode(estate: Estate, host: HostState) -> None:
+    """Raise CallFailed if vCenter does not show whether the host is in maintenance mode."""
+    if hides_mode(estate, host):
+        raise CallFailed(
+            f"vCenter does not show whether {host.name} is in maintenance mode",
+            fault="Unreadable",
+            hint="Grant the user System.Read on the host",
+        )
 
 
 def reach(vcenter: VcenterSession, host: HostState, params: dict[str, Any]) -> None:
@@ -237,8 +252,7 @@ def not_in_time(
     """The error that names the VMs on a host that did not enter maintenance mode in time. ``known`` is what else is known."""
     left = blocking_vms(vcenter.estate(), host)
     return TaskTimeout(
-        f"{host.name} did not enter maintenance mode within {timeout} s{known}. VMs that are powered on there: "
-        f"{', '.join(left) or 'none'}",
+        f"{host.name} did not enter maintenance mode within {timeout} s{known}. VMs that are powered on there: {left}",
         last_state=state,
         hint="Move or power off these VMs, or increase wait_timeout",
         option="wait_timeout",
@@ -252,9 +266,12 @@ def compare_and_act(module: AnsibleModule, vcenter: VcenterSession, *, acted: bo
     """
     params = module.params
     try:
-        host = find_host(vcenter.estate_of_hosts(), params["host"])
+        estate = vcenter.estate_of_hosts()
+        host = find_host(estate, params["host"])
     except NotFound:
-        host = find_host(vcenter.estate(), params["host"])  # says if it is the name of a VM
+        estate = vcenter.estate()
+        host = find_host(estate, params["host"])  # says if it is the name of a VM
+    require_known_mode(estate, host)
     if host.maintenance in SATISFIED[params["state"]]:
         return answer(host, host.maintenance, changed=acted)
     if vcenter.misses_privilege(host.moid, MAINTENANCE):

@@ -61,7 +61,7 @@ def _power_on(entries: Iterable[Entry]) -> dict[str, model.PowerOnProof]:
     """When each VM was powered on, as vCenter says before and after the moves."""
     first, last = _first_and_last((e.event.when, e.event.times) for e in entries if isinstance(e.event, PowerOnTimes))
     return {
-        vm: {"before": at, "after": last.get(vm), "same": None if at is None or vm not in last else at == last[vm]}
+        vm: {"before": at, "after": last.get(vm), "same": None if None in (at, last.get(vm)) else at == last[vm]}
         for vm, at in first.items()
     }
 

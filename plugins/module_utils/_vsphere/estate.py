@@ -519,6 +519,14 @@ def has_unknown_place(estate: Estate, vm: VmState) -> bool:
     return not vm.host and (not idle or estate.hides(vm.moid, PLACE))
 
 
+MODE = "runtime.inMaintenanceMode"
+
+
+def hides_mode(estate: Estate, host: HostState) -> bool:
+    """Whether vCenter does not show if a host is in maintenance mode. A task that enters it shows that it is fenced."""
+    return host.maintenance is Maintenance.NORMAL and estate.hides(host.moid, MODE, "recentTask")
+
+
 def assume_in_service(estate: Estate, *hosts: str) -> Estate:
     """The estate as if hosts (MoIDs) were out of maintenance mode. Check mode plans a restore with it."""
     states = {

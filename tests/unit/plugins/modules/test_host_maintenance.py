@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -21,7 +22,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Maintenance,
     VcenterInfo,
 )
-from ansible_collections.liveml.vsphere.plugins.modules.host_maintenance import body
+from ansible_collections.liveml.vsphere.plugins.modules.host_maintenance import blocking_vms, body
+
+from tests.builders.estates import vm
 
 OPTIONS = {
     "host": "esx-1",
@@ -114,3 +117,22 @@ def test_a_task_that_shows_at_last_is_followed() -> None:
     fenced = SimpleNamespace(params={**OPTIONS, "state": "fenced"}, check_mode=False)
     seen = (Maintenance.NORMAL, Maintenance.NORMAL, Maintenance.ENTERING, Maintenance.ENTERING)
     assert body(fenced, Changing(*seen))["maintenance"] == "entering"
+
+
+@pytest.mark.parametrize("state", ["normal", "fenced", "maintenance"])
+def test_a_host_whose_mode_is_hidden_is_not_said_to_be_in_service(state: str) -> None:
+    class Hidden(Changing):
+        def estate(self) -> Estate:
+            return replace(super().estate(), unreadable={"host-1": frozenset({"runtime.inMaintenanceMode"})})
+
+    module = SimpleNamespace(params={**OPTIONS, "state": state}, check_mode=False)
+    with pytest.raises(CallFailed, match="does not show whether esx-1 is in maintenance mode"):
+        body(module, Hidden(Maintenance.NORMAL))  # type: ignore[arg-type]
+
+
+def test_vms_whose_host_is_hidden_may_be_on_the_host() -> None:
+    estate = replace(Changing(Maintenance.NORMAL).estate(), vms={"vm-1": vm(1), "vm-2": replace(vm(2), host="")})
+    estate = replace(estate, unreadable={"vm-2": frozenset({"runtime.host"})})
+    assert blocking_vms(estate, estate.hosts["host-1"]) == "ml-1; vCenter does not show the host of ml-2"
+    nobody = replace(estate, vms={"vm-2": estate.vms["vm-2"]})
+    assert blocking_vms(nobody, estate.hosts["host-1"]).startswith("none that is shown; ")

@@ -30,8 +30,13 @@ def seen(maintenance: str, powers: dict[str, str], connection: str = "connected"
         ),
         (
             seen("normal", {"ML-1": "poweredOn"}, "notResponding"),
-            "esx-05 is in service (notResponding): DRS and people may place VMs on it. On it: 1 VM running, 0 powered off.",
+            "esx-05 does not answer vCenter (notResponding). It was in service before. On it then: 1 VM running, 0 powered off.",
         ),
+        (
+            {**seen("in", {}), "vms_without_host": ["ML-3"]},
+            "esx-05 is in maintenance mode. On it: 0 VMs running, 0 powered off; the host of ML-3 is not shown.",
+        ),
+        (seen("unknown", {}), "Whether esx-05 is in maintenance mode is not known: vCenter does not show it."),
         ({"msg": "vCenter refused the login.", "failed": False}, "How esx-05 is now was not seen: vCenter refused the login."),
         ({"skipped": True}, ""),
         ({}, ""),

@@ -372,4 +372,6 @@ def test_a_reading_from_before_a_resume_proves_nothing_of_what_came_after() -> N
 
     assert power_on()["same"] is None
     assert power_on({**readings[1], "times": {}})["same"] is None, "vCenter could not be asked"
+    unread = {**readings[1], "times": dict.fromkeys(readings[1]["times"])}
+    assert power_on(unread)["same"] is None, "vCenter does not show when it was powered on"
     assert power_on(readings[1])["same"] is True
