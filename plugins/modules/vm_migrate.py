@@ -498,7 +498,9 @@ interrupted:
   elements: str
   sample: []
 placements:
-  description: Host of each VM after the rollback. The host is empty if the VM no longer exists.
+  description:
+    - Host of each VM after the rollback. The host is empty if the VM no longer exists, or if vCenter does not show its host.
+    - If several VMs have one name, their MoIDs follow in brackets.
   returned: when the run was rolled back
   type: dict
   sample:
@@ -511,6 +513,7 @@ rolled_back:
   sample: []
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -538,6 +541,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.slots import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import VerdictReached
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import failures_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
+    Account,
     Ended,
     MoveResult,
     Purpose,
@@ -651,6 +655,13 @@ def move_of(ended: Ended, *, back: bool) -> dict[str, Any]:
     }
 
 
+def named(accounts: Iterable[Account]) -> dict[str, Account]:
+    """Accounts by the names of their VMs, with the MoID if several have one name."""
+    found = tuple(accounts)
+    count = Counter(account.vm_name for account in found)
+    return {a.vm_name if count[a.vm_name] == 1 else f"{a.vm_name} ({a.vm})": a for a in found}
+
+
 def result_of(report: RunReport, on_verdict: str = "stop") -> dict[str, Any]:
     """The module's result. With ``on_verdict`` continue, verdicts alone do not make it a failure."""
     outcome, rolled_back = report.outcome, report.rolled_back
@@ -670,10 +681,10 @@ def result_of(report: RunReport, on_verdict: str = "stop") -> dict[str, Any]:
         "fenced": report.fenced,
         "fence_unknown": report.fence_unknown,
         "fence_lifted": report.fence_lifted,
-        "rolled_back": [account.vm_name for account in accounts if account.outcome == "back"],
+        "rolled_back": [name for name, account in named(accounts).items() if account.outcome == "back"],
     }
     if rolled_back is not None:
-        result["placements"] = {account.vm_name: account.host for account in accounts}
+        result["placements"] = {name: account.host for name, account in named(accounts).items()}
     if report.folder is not None:
         result["run_dir"] = str(report.folder)
     failures = failures_in(report)

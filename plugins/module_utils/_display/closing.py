@@ -229,13 +229,14 @@ def _places(moved: Sequence[Row]) -> str:
 def _experiments(moved: Row, room: int) -> Iterator[str]:
     """A line for each experiment, the worst first, and for the worst ones also what to do; at most ``room`` lines."""
     experiments = moved.get("experiments") or ()
-    hosts = {move["vm"]: move.get("target") for move in moved.get("moves") or () if move["result"] == "moved"}
+    # By MoID, because two VMs may have one name.
+    hosts = {m.get("moid", m["vm"]): m.get("target") for m in moved.get("moves") or () if m["result"] == "moved"}
     ordered = sorted(experiments, key=lambda each: (WORST_FIRST.index(each["verdict"]), title_of(each)))
     lines: list[list[str]] = []
     for number, each in enumerate(ordered):
         bad = each["verdict"] not in GOOD
         owner = f"Owner: {each['owner']}." if each.get("owner") and bad else ""
-        place = f" (now on {host})" if bad and (host := hosts.get(each["vm"]["name"])) else ""
+        place = f" (now on {host})" if bad and (host := hosts.get(each["vm"].get("moid", each["vm"]["name"]))) else ""
         said = (f"{title_of(each)}{place}: {each['verdict']}.", owner, seen_of(each), reason_of(each))
         own = [" ".join(filter(None, said))]
         own += [f"  What its owner has to do: {do_of(each)}"] if bad and number < MAX_BAD else []

@@ -94,7 +94,8 @@ def test_a_command_is_recorded_on_a_terminal_of_the_size(tmp_path: Path) -> None
 
 
 def test_what_is_typed_reaches_the_command_as_from_a_keyboard(tmp_path: Path) -> None:
-    code = "import time\nprint('ready', flush=True)\ntime.sleep(60)"
+    # One long sleep may begin just after the signal, and then lasts to its end.
+    code = "import time\nprint('ready', flush=True)\nfor _ in range(6000):\n    time.sleep(0.01)"
     typed = ["\x03"]
     written = record(
         [sys.executable, "-c", code],

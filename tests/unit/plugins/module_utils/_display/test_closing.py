@@ -21,13 +21,13 @@ HOST = "esx-05 is in maintenance mode. On it: 0 VMs running, 1 powered off (ML-9
 AGAIN = "ansible-playbook liveml.vsphere.evacuate_host -e evacuate_host_name=esx-50"
 
 
-def move(vm: str, result: str = "moved", back: bool = False, target: str = "esx-06") -> dict[str, Any]:
-    return {"vm": vm, "moid": vm.lower(), "result": result, "back": back, "source": "esx-05", "target": target}
+def move(vm: str, result: str = "moved", back: bool = False, target: str = "esx-06", moid: str = "") -> dict[str, Any]:
+    return {"vm": vm, "moid": moid or vm.lower(), "result": result, "back": back, "source": "esx-05", "target": target}
 
 
-def experiment(vm: str, verdict: str = "uninterrupted", **more: Any) -> dict[str, Any]:
+def experiment(vm: str, verdict: str = "uninterrupted", moid: str = "", **more: Any) -> dict[str, Any]:
     return {
-        "vm": {"moid": "vm-1", "name": vm}, "id": "job", "description": "GBM gbm_1", "verdict": verdict, "detail": "",
+        "vm": {"moid": moid or vm.lower(), "name": vm}, "id": "job", "description": "GBM gbm_1", "verdict": verdict, "detail": "",
         "longest_stall": {"seconds": 0.41, "low": 0.33, "high": 0.45}, "progress_before": 0.08, "progress_after": 0.21, **more,
     }  # fmt: skip
 
@@ -332,3 +332,12 @@ def test_many_names_are_shortened_and_control_characters_removed() -> None:
     line, *_next = closing_lines({"moves": moves}, subject=SUBJECT, failed=True)
     assert line.endswith(" and 2 more.")
     assert "\x1b" not in line
+
+
+def test_an_experiment_is_where_its_own_vm_is_and_not_a_twin() -> None:
+    moved = {
+        "moves": [move("ML-1", moid="vm-57", target="esx-02"), move("ML-1", moid="vm-58", target="esx-03")],
+        "experiments": [experiment("ML-1", "lost", moid="vm-57")],
+    }
+    lines = closing_lines(moved, subject=SUBJECT, failed=True)
+    assert any("in ML-1 (now on esx-02): lost" in line for line in lines)
