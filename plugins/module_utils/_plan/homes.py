@@ -74,7 +74,7 @@ def _newest_first(attribute: Home | None, own: Home | None) -> list[Home]:
 def _moment(text: str) -> tuple[float, str]:
     """Sorts times in any time zone; one that is not ISO 8601 comes first, and without a time zone it counts as UTC."""
     try:
-        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        found = datetime.fromisoformat(text)
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp(), ""
     except (ValueError, OverflowError):
         return -inf, text
