@@ -6,7 +6,7 @@
 
 An exporter in the training process freezes with the VM. If it is asked directly, a stall is a gap between its answers,
 with the resolution of the polling, and ``process_start_time_seconds`` identifies the process. Nothing does without it (as
-in the client's multiprocess mode), or if a node exporter or a push gateway answers for the training. A Prometheus server
+in the client's multiprocess mode), or if a relay answers for the training (``prometheus_relays.py``). A Prometheus server
 always answers, and its samples are as old as its scrape interval. A failed scrape makes the series disappear; that alone
 is not a stall.
 """
@@ -43,6 +43,7 @@ from .probe import (
     UnusableAddress,
     endpoint_of,
 )
+from .prometheus_relays import IN_PROMQL, is_relay, target_of, telling_names
 from .queries import kept_url, mark_of, whole_url
 
 try:
@@ -54,7 +55,6 @@ except ImportError as error:
 
 PROVIDER = "prometheus"
 START = "process_start_time_seconds"
-RELAYS = ("node_exporter_build_info", "pushgateway_build_info")  # who answers for others; its start is its own
 STARTED = "started "  # followed by the process' start in seconds since the epoch
 CLOCK_STEP = 2.0  # seconds by which a correction of the guest clock may shift a process' start
 USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
@@ -69,7 +69,6 @@ PARSE_SECONDS = 2.0  # of the processor, for one page
 GUEST_WAIT = 60.0  # seconds; see LONGEST_WAIT, for a server in a VM
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 SELECTOR = re.compile(r"^(?:[a-zA-Z_:][a-zA-Z0-9_:]*)?(?:\{[^{}]*\})?$")
-TARGET_LABELS = re.compile(r'(?<![a-zA-Z0-9_])(job|instance)\s*=\s*("(?:[^"\\]|\\.)*")')
 # As Prometheus asks; without allow-utf-8 an exporter writes other names.
 EXPOSITIONS = (
     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,"
@@ -316,6 +315,7 @@ class Page:
     def __init__(self, names: Iterable[str]) -> None:
         self._room = dict.fromkeys(names, MAX_KEPT)
         self._lines: list[bytes] = []
+        self.telling: set[str] = set()  # names that say whether it is the page of a relay
         self._rest = b""
         self._size = 0
 
@@ -335,6 +335,7 @@ class Page:
         return b"\n".join(self._lines)
 
     def _keep(self, data: bytes) -> None:
+        self.telling |= telling_names(data)
         for name in [name for name, room in self._room.items() if room > 0]:
             for line in lines_of(data, name):
                 self._room[name] -= len(line) + LINE_COST
@@ -396,13 +397,14 @@ def series_in(result: Mapping[str, Any]) -> Series:
     return Series(labels.pop("__name__", ""), labels, count(value[1]) if len(value) == 2 else None)
 
 
-def start_query(query: str) -> str:
-    """The query for the start of the process that exports the series of ``query``, which names or selects one metric."""
-    labels = query[query.index("{") :] if "{" in query else ""
-    targets = dict(TARGET_LABELS.findall(labels))
-    if len(targets) == 2:  # they name the process; other labels are those of the series
-        return f"{START}{{{','.join(f'{name}={value}' for name, value in targets.items())}}}"
-    return START + labels
+def start_query(labels: Mapping[str, str]) -> str:
+    """The query for the start of the process that exports a series with these labels, and for the names that show a relay.
+
+    Empty if the labels do not say which process that is. The counts are by name, because a relay has many series.
+    """
+    target = ",".join(f"{name}={in_quotes(value)}" for name, value in target_of(labels).items())
+    named = f'count by (__name__) ({{__name__=~"{IN_PROMQL}",{target}}})'
+    return f"{named} or {START}{{{target}}}" if target else ""
 
 
 def why_missing(answer: Answer, data: bytes, wanted: Series, metric: str) -> str:
@@ -476,7 +478,7 @@ class SeriesSession(HttpSession):
         return self._scraped(self._wanted) if self._wanted else self._queried()
 
     def _scraped(self, wanted: Series) -> Reading:
-        page = Page(dict.fromkeys((wanted.name, f"{wanted.name}_total", START, *RELAYS)))
+        page = Page(dict.fromkeys((wanted.name, f"{wanted.name}_total", START)))
         answer = self._probe.download("", page.add)
         if answer.status != 200:
             raise unusable(answer, "an exporter")
@@ -484,7 +486,7 @@ class SeriesSession(HttpSession):
         found = series_of(data, wanted, until)
         if not found:
             raise UnusableAnswer(why_missing(answer, data, wanted, self._query))
-        relayed = any(series_of(data, Series(name, {}, None), until) for name in RELAYS)
+        relayed = is_relay(page.telling)
         return Reading(found, None if relayed else only_value(series_of(data, Series(START, {}, None), until)))
 
     def _queried(self) -> Reading:
@@ -493,9 +495,16 @@ class SeriesSession(HttpSession):
             raise UnusableAnswer("the query returns no series")
         if len(found) > 1 or self.asks_expression:
             return Reading(found, None)
+        return Reading(found, self._start_of(found[0]))
+
+    def _start_of(self, series: Series) -> float | None:
+        """When the process that exports a series started; ``None`` if that is not known, or if it is not the training."""
+        asked = start_query(series.labels)
         with suppress(UnusableAnswer):
-            return Reading(found, only_value(self._values(start_query(self._query))))
-        return Reading(found, None)
+            known = self._values(asked) if asked else []
+            own = [each for each in known if each.name == START]
+            return None if is_relay(each.name for each in known) else only_value(own)
+        return None
 
     def _values(self, query: str) -> list[Series]:
         answer = self._probe.get(f"/api/v1/query?{urlencode({'query': query}, errors='replace')}")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
@@ -19,6 +20,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import UnusableAddress
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus import Series
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus_relays import (
+    telling_names,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,12 +130,14 @@ def test_a_selector_means_its_series(name: str, labels: dict[str, str]) -> None:
         b"steps_total" * 1_400_000,
         b'{"steps_total",' * 1_000_000,
         b"\n" * 16_000_000,
+        b"go_a_build_info 1\n" * 900_000,
     ],
-    ids=["lines", "labels", "names", "braces", "empty"],
+    ids=["lines", "labels", "names", "braces", "empty", "relays"],
 )
 def test_a_page_cannot_keep_the_controller_busy(page: bytes) -> None:
     began = time.process_time()
     values(page, "steps_total")
+    telling_names(page)
     assert time.process_time() - began < 10
 
 
@@ -291,16 +297,92 @@ def test_of_several_series_in_prometheus_the_one_that_advances_is_watched(serve:
     assert observed(settings("prometheus", url=empty, query="s")).detail == f"{empty}: the query returns no series"
 
 
+def estate(serve: Serve, pages: dict[tuple[str, str], dict[str, float]], **labels: str) -> str:
+    """The URL of a Prometheus that has scraped pages of jobs and instances; the series ``s`` with these labels grows."""
+    asked = [0]
+
+    def rows(query: str) -> list[dict[str, Any]]:
+        if not query.startswith("count"):
+            return [{"metric": {"__name__": "s", **labels}, "value": [1, str(asked[0])]}]
+        pattern, chosen = re.findall(r'"((?:[^"])*)"', query), []
+        for (job, instance), page in pages.items():
+            if [job, instance] == pattern[1:3]:
+                named = [name for name in page if re.fullmatch(pattern[0], name)]
+                chosen += [{"metric": {"__name__": name}, "value": [1, "1"]} for name in named]
+                target = {"job": job, "instance": instance}
+                chosen += [
+                    {"metric": {"__name__": name, **target}, "value": [1, str(page[name])]}
+                    for name in page
+                    if name == prometheus.START
+                ]
+        return chosen
+
+    def answer(path: str) -> tuple[int, Any]:
+        if "config" in path:
+            return 200, {"data": {"yaml": "scrape_interval: 10ms\nscrape_timeout: 10ms"}}
+        asked[0] += 1
+        query = parse_qs(urlsplit(path).query)["query"][0]
+        return 200, {"status": "success", "data": {"resultType": "vector", "result": rows(query)}}
+
+    return serve(answer)
+
+
+TRAINING, OTHER = ("train", "ml-1:8000"), ("other", "ml-1:9100")
+STARTED = {prometheus.START: 1000.5}
+
+
 @pytest.mark.parametrize(
-    ("query", "asked"),
+    ("pages", "labels", "process"),
     [
-        ("s", "process_start_time_seconds"),
-        ('s{vm="a"}', 'process_start_time_seconds{vm="a"}'),
-        ('s{job="j",instance="a:1",run="7"}', 'process_start_time_seconds{job="j",instance="a:1"}'),
+        ({TRAINING: STARTED}, {"job": "train", "instance": "ml-1:8000"}, "started 1000.50"),
+        ({TRAINING: STARTED | {"python_info": 1, "my_build_info": 1}}, {"job": "train", "instance": "ml-1:8000"}, "started 1000.50"),
+        ({OTHER: STARTED}, {"job": "train", "instance": "ml-1:8000"}, ""),
+        ({OTHER: STARTED}, {}, ""),
+        ({OTHER: STARTED}, {"vm": "ML-1"}, ""),
+        ({OTHER: STARTED | {"node_exporter_build_info": 1}}, {"job": "other", "instance": "ml-1:9100"}, ""),
+        ({OTHER: STARTED | {"go_goroutines": 9}}, {"job": "other", "instance": "ml-1:9100"}, ""),
+        ({OTHER: STARTED | {"push_time_seconds": 9}}, {"job": "other", "instance": "ml-1:9100"}, ""),
+        ({OTHER: STARTED | {"any_build_info": 1}}, {"job": "other", "instance": "ml-1:9100"}, ""),
+        ({OTHER: STARTED}, {"job": "other", "instance": "ml-1:9100", "exported_job": "train"}, ""),
+        ({("node", "a:1"): STARTED}, {"job": "node", "instance": "a:1"}, ""),
+        ({("Pushgateway", "a:1"): STARTED}, {"job": "Pushgateway", "instance": "a:1"}, ""),
+    ],
+)  # fmt: skip
+def test_only_the_process_that_exports_a_series_may_be_the_training(
+    serve: Serve, pages: dict[tuple[str, str], dict[str, float]], labels: dict[str, str], process: str
+) -> None:
+    source = settings("prometheus", url=estate(serve, pages, **labels), query="s")
+    (experiment,) = observed(source).experiments
+    session = prometheus.Prometheus(source).session(experiment)
+    assert (experiment.process, session.sample().process) == (process, process)
+    session.close()
+
+
+@pytest.mark.parametrize(
+    ("page", "is_relay"),
+    [
+        ("node_exporter_build_info 1", True),
+        ('statsd_exporter_build_info{version="0.26"} 1', True),
+        ('go_info{version="go1.21"} 1', True),
+        ("go_goroutines 9", True),
+        ("go_memstats_sys_bytes 9", True),
+        ('pushgateway_build_info{version="1"} 1', True),
+        ('push_time_seconds{job="train"} 1', True),
+        ('vector_build_info{version="1"} 1', True),
+        ("any_build_info 1", True),
+        ('python_info{version="3"} 1\nany_exporter_build_info 1', True),
+        ('python_info{version="3"} 1\nmy_build_info 1', False),
+        ('python_info{version="3"} 1', False),
+        ("# HELP go_info of a training that says more of itself", False),
+        ('other{of="go_info"} 1', False),
+        ("go_games_total 5", False),
+        ("my_go_info 5", False),
     ],
 )
-def test_the_start_is_that_of_the_process_and_not_of_the_series(query: str, asked: str) -> None:
-    assert prometheus.start_query(query) == asked
+def test_the_page_of_a_relay_is_recognised(serve: Serve, page: str, is_relay: bool) -> None:
+    url = exporter(serve, f"{prometheus.START} 1000\n{page}\ns {{step}}\n")
+    (experiment,) = observed(settings("prometheus", url=url, metric="s")).experiments
+    assert (experiment.process == "") is is_relay
 
 
 @pytest.mark.parametrize("metric", ["s{", 's{run="a"', "s{run=a}", " s", "{}"])

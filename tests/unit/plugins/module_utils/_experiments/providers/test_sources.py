@@ -203,13 +203,6 @@ def test_a_counter_that_decreased_is_a_restart(serve: Serve) -> None:
     session.close()
 
 
-@pytest.mark.parametrize("relay", ["node_exporter_build_info 1\n", 'pushgateway_build_info{version="1"} 1\n'])
-def test_the_process_of_who_answers_for_a_training_is_not_the_training_s(serve: Serve, relay: str) -> None:
-    source = settings("prometheus", url=exporter(serve, [1000.0], [0.0], more=relay), metric="steps_total")
-    (experiment,) = observed(source).experiments
-    assert (experiment.process, experiment.capabilities.identity) == ("", "run")
-
-
 def test_a_metric_that_stands_still_or_is_missing_is_not_an_experiment(serve: Serve) -> None:
     url = serve(lambda _path: (200, "steps_total 5\n"))
     assert "did not advance" in observed(settings("prometheus", url=url, metric="steps_total")).detail
