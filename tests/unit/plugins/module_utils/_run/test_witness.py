@@ -31,7 +31,7 @@ from jsonschema import validate
 
 from tests.builders.estates import INFO
 from tests.builders.journals import INTACT
-from tests.doubles.elsewhere import Elsewhere, Step, arrives, nothing, starts
+from tests.doubles.elsewhere import Elsewhere, Step, arrives, ends, nothing, starts
 from tests.doubles.run import Clock, Watching
 
 SCHEMA = json.loads((Path(__file__).parents[5] / "docs/schema/evidence-1.0.json").read_text())
@@ -194,3 +194,14 @@ def test_one_process_at_a_time_witnesses_the_same(tmp_path: Path, monkeypatch: p
     key = WitnessRequest(INFO, "ml", VMS, (), 1, tmp_path).key
     with run_lock(tmp_path, key, timeout=1), pytest.raises(RunBusy):
         witnessed(Elsewhere(), tmp_path)
+
+
+def test_a_witness_ends_with_the_figures_of_what_it_saw_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    there = Elsewhere(
+        starts("vm-1", "task-1"), arrives("vm-1", "host-3"), starts("vm-2", "task-2"), ends("vm-2", "task-2", state="error"), nothing,
+        arrives("vm-1", "host-2"),
+    )  # fmt: skip
+    report = witnessed(there, tmp_path, seconds=8)
+    assert 8 <= report.seconds < 9.5
+    last = read_journal(report.folder / "journal.jsonl").entries[-1].event.to_json()
+    assert (last["moved"], last["failed"], last["left_behind"]) == (2, 1, 0)
