@@ -431,7 +431,7 @@ func (c *control) move(vm *simulator.VirtualMachine, target string, instant bool
 		if fault != nil {
 			return conflict("vCenter refuses this move now: %s", faultName(fault))
 		}
-		c.vcenter.moves.place(inventory.as(somebody), vm, inventory.host(*vm.Runtime.Host), to)
+		c.vcenter.moves.placeAtOnce(inventory.as(somebody), vm, inventory.host(*vm.Runtime.Host), to)
 		return nil
 	}
 	if _, fault := c.vcenter.moves.start(starter{user: somebody}, vm.Self, spec); fault != nil {
