@@ -165,7 +165,7 @@ FAILURES: Mapping[Failure, Advice] = {
         f"Remove what prevents it, as the message above says. {_AGAIN}.",
     ),
     Failure.FENCE: Advice(
-        "The fence of the host could not be lifted, so no VM can move there.",
+        "The fence of the host was not seen to be lifted. While it is there, no VM can move to the host.",
         "Take the host out of maintenance mode in vCenter, or run the restore of the host.",
     ),
     Failure.NOT_HOME: Advice(

@@ -83,7 +83,9 @@ NO_FILES: Mapping[int, str] = MappingProxyType({})  # also no policies
 # RelocateVM_Task asks for one or the other, by the VM's power state and the version of vCenter.
 LOOK_SECONDS = 1.0  # between two looks at a host that changes without a task to follow
 OVERRIDE_SECONDS = 120.0  # for a change of DRS overrides
-MIGRATED = ["VmMigratedEvent", "DrsVmMigratedEvent"]  # types of events
+RELOCATED = "VmRelocatedEvent"  # files changed their datastore, and the VM perhaps its host
+MIGRATED = ["VmMigratedEvent", "DrsVmMigratedEvent", RELOCATED]  # types of events
+MAX_EVENTS = 1000  # QueryEvents leaves out what is more, without a word
 # A VM may start on another host than it was: HA restarts it, or DRS chooses the host when somebody powers it on.
 HA_RESTARTED = ("com.vmware.vc.ha.VmRestartedByHAEvent", "VmRestartedOnAlternateHostEvent")
 STARTED = [*HA_RESTARTED, "DrsVmPoweredOnEvent"]
@@ -535,7 +537,7 @@ class VcenterSession:
             )
         except (CallFailed, PermissionMissing):
             return ""
-        events = sorted(found or (), key=lambda event: int(event.key))
+        events = sorted(filter(_changes_host, found or ()), key=lambda event: int(event.key))
         while [_event_host(event) for event in events[-2:]] == [host, host] and _event_type(events[-1]) in STARTED:
             events.pop()
         if not events or _event_host(events[-1]) != host:
@@ -556,7 +558,10 @@ class VcenterSession:
         query = vim.event.EventFilterSpec(time=vim.event.EventFilterSpec.ByTime(beginTime=since), eventTypeId=MIGRATED)
         manager = self._client.content.eventManager
         found = self._client.call("read the events of migrations", lambda: manager.QueryEvents(query))
-        return Counter(event.vm.vm._moId for event in found or () if event.vm is not None)
+        if len(found or ()) >= MAX_EVENTS:
+            what = f"vCenter has {MAX_EVENTS} events of migrations or more, and does not show the rest"
+            raise CallFailed(what, fault="Unreadable", hint="Witness a shorter window")
+        return Counter(e.vm.vm._moId for e in found or () if e.vm is not None and _changes_host(e))
 
     def enter_maintenance(
         self,
@@ -657,6 +662,12 @@ def _event_type(event: Any) -> str:
 def _event_host(event: Any) -> str:
     """The MoID of the host in an event, "" if it names none."""
     return "" if event.host is None else str(event.host.host._moId)
+
+
+def _changes_host(event: Any) -> bool:
+    """Whether an event may tell of another host of its VM."""
+    source = getattr(event, "sourceHost", None)
+    return _event_type(event) != RELOCATED or source is None or source.host._moId != _event_host(event)
 
 
 def _recommended(answer: Any, parts: Iterable[int]) -> dict[int, str]:

@@ -762,6 +762,13 @@ def test_a_task_that_vcenter_forgot_or_that_does_not_end(monkeypatch: pytest.Mon
 HA = partial(vim.event.EventEx, eventTypeId="com.vmware.vc.ha.VmRestartedByHAEvent")
 
 
+def files_moved(key: int, source: str) -> Any:
+    """The end of a move of files, by somebody else, that ended on host-2."""
+    made = event(key, vim.event.VmRelocatedEvent, user="bob")
+    made.sourceHost = vim.event.HostEventArgument(name="x", host=vim.HostSystem(source, None))
+    return made
+
+
 def event(key: int, kind: Any = vim.event.VmMigratedEvent, host: str | None = "host-2", user: str = "anna") -> Any:
     argument = vim.event.HostEventArgument(name="x", host=vim.HostSystem(host, None)) if host else None
     made = vim.event.VmMigratedEvent if kind is None else kind
@@ -776,6 +783,8 @@ def event(key: int, kind: Any = vim.event.VmMigratedEvent, host: str | None = "h
         ([event(1, vim.event.DrsVmMigratedEvent), event(2)], "anna"),
         ([event(1, host="host-3"), event(2, HA)], "vSphere HA"),
         ([event(2, vim.event.VmRestartedOnAlternateHostEvent)], "vSphere HA"),
+        ([event(1), files_moved(2, "host-2")], "anna"),
+        ([event(1, host="host-3"), files_moved(2, "host-3")], "bob"),
         ([event(1, host="host-3"), event(2, vim.event.DrsVmPoweredOnEvent)], "DRS"),
         ([event(1), event(2, HA), event(3, vim.event.DrsVmPoweredOnEvent)], "anna"),  # it was there already
         ([event(1), event(2, HA, host="host-3")], ""),
@@ -800,10 +809,22 @@ def test_migrations_are_counted_by_vm() -> None:
     server.answers["QueryEvents"] = [event(1), event(2, vim.event.DrsVmMigratedEvent), lost]
     since = datetime(2026, 3, 1, 12, tzinfo=UTC)
     assert session_of(server).migrations(since) == {"vm-1": 2}
+    server.answers["QueryEvents"] = [event(1), files_moved(2, "host-2"), files_moved(3, "host-4"), lost]
+    assert session_of(server).migrations(since) == {"vm-1": 2}
+    server = Server()
+    server.answers["QueryEvents"] = [event(1), event(2)]
+    session_of(server).migrations(since)
     ((query, *_further),) = server.asked("QueryEvents")
     assert query.time.beginTime == since
     server.answers["QueryEvents"] = None
     assert session_of(server).migrations(since) == {}
+
+
+def test_more_events_than_vcenter_shows_are_not_counted_as_all() -> None:
+    server = Server()
+    server.answers["QueryEvents"] = [event(number) for number in range(1000)]
+    with pytest.raises(CallFailed, match="does not show the rest"):
+        session_of(server).migrations(datetime(2026, 3, 1, 12, tzinfo=UTC))
 
 
 def test_the_time_is_that_of_vcenter() -> None:
