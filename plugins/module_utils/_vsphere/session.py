@@ -665,7 +665,7 @@ def _event_host(event: Any) -> str:
 
 
 def _changes_host(event: Any) -> bool:
-    """Whether an event may tell of another host of its VM."""
+    """Whether an event may be about another host of its VM."""
     source = getattr(event, "sourceHost", None)
     return _event_type(event) != RELOCATED or source is None or source.host._moId != _event_host(event)
 
