@@ -10,9 +10,11 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.faults import (
     OwnReason,
     advice_on,
+    is_busy,
     is_gone,
     is_over,
     is_transient,
+    is_unheard,
     is_wrong_state,
 )
 
@@ -50,6 +52,7 @@ def test_a_move_whose_task_is_lost_is_submitted_again_but_never_one_that_may_hav
     reason: OwnReason, again: bool
 ) -> None:
     assert what_a_run_does(reason) == ({"submits again"} if again else set())
+    assert is_unheard(reason) is again
 
 
 def test_an_object_that_no_longer_exists_cannot_be_cancelled_either() -> None:
@@ -59,6 +62,13 @@ def test_an_object_that_no_longer_exists_cannot_be_cancelled_either() -> None:
 def test_a_task_that_has_ended_needs_no_cancellation() -> None:
     assert what_a_run_does("InvalidState") == {"takes the cancellation for done", "tries the change of mode again"}
     assert what_a_run_does("NotSupported") == {"takes the cancellation for done"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "busy"), [("TaskInProgress", True), ("InvalidState", True), ("NoPermission", False), ("Timedout", False)]
+)
+def test_a_refusal_may_be_due_to_an_earlier_call_without_an_answer(fault: str, busy: bool) -> None:
+    assert is_busy(fault) is busy
 
 
 def test_a_target_without_a_free_vgpu_is_final_and_says_what_to_do() -> None:

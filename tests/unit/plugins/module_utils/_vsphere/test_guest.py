@@ -50,6 +50,7 @@ def test_a_process_that_is_gone_or_another_one_is_told(after: list[GuestProcess]
     told = compare_processes(reading([TRAINING]), reading(after))
     assert told["same"] is False
     assert [p["pid"] for p in told["before"]] == [4711]
+    assert [p["pid"] for p in told["after"]] == [process.pid for process in after]
 
 
 def test_what_was_not_read_proves_nothing() -> None:
@@ -61,6 +62,14 @@ def test_what_was_not_read_proves_nothing() -> None:
         "same": None,
         "detail": "InvalidGuestLogin",
     }
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(reading([TRAINING]), reading((), "GuestOperationsUnavailable")), (reading(()), reading([TRAINING]))],
+)
+def test_a_guest_that_was_read_once_proves_nothing(before: dict[str, object], after: dict[str, object]) -> None:
+    assert compare_processes(before, after)["same"] is None
 
 
 def test_secrets_do_not_leave() -> None:
