@@ -31,6 +31,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Checked,
     DrsOverride,
     InventoryPlace,
+    Maintenance,
     Network,
     Power,
     Relocation,
@@ -902,3 +903,70 @@ def test_only_a_vm_of_which_vcenter_says_so_was_deleted(monkeypatch: pytest.Monk
 
         monkeypatch.setattr(here, "placement", fails)
         assert here.deleted(["vm-2"]) == frozenset(), "it is not known"
+
+
+LOST = ConnectionResetError("reset")
+BUSY = vim.fault.InvalidState(msg="busy")
+
+
+def exiting(
+    refusals: list[Exception], monkeypatch: pytest.MonkeyPatch, *, leaves_after: float = 1e9
+) -> tuple[Server, Any]:
+    """A host in maintenance mode that leaves it after some seconds, and what its first exits are answered."""
+    clock = clock_of(session, monkeypatch)
+    server, begun = Server(), clock.now
+    path = "runtime.inMaintenanceMode"
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if clock.now - begun > leaves_after:
+            server.add(vim.HostSystem, "host-1", {path: False})
+
+    monkeypatch.setattr(session.time, "sleep", sleep)
+    server.add(vim.HostSystem, "host-1", {path: leaves_after > 0})
+    server.answers["ExitMaintenanceMode_Task"] = add_task(server)
+    server.broken["ExitMaintenanceMode_Task"] = list(refusals)
+    ending(server, ["success"])
+    return server, clock
+
+
+def inside(**changes: Any) -> Any:
+    return host(1, maintenance=Maintenance.IN, **changes)
+
+
+def test_a_host_that_was_seen_out_of_maintenance_mode_needs_no_second_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, _clock = exiting([LOST], monkeypatch, leaves_after=0)
+    session_of(server).end_maintenance(inside(), 60)
+    assert exits(server) == 1
+
+
+def test_an_exit_without_an_answer_is_made_once_more_if_the_host_is_still_inside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server, _clock = exiting([LOST], monkeypatch)
+    session_of(server).end_maintenance(inside(), 60)
+    assert exits(server) == 2
+    server, _clock = exiting([LOST, LOST], monkeypatch)
+    with pytest.raises(ConnectError):
+        session_of(server).end_maintenance(inside(), 60)
+
+
+def test_a_host_that_an_earlier_call_takes_out_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, clock = exiting([BUSY], monkeypatch, leaves_after=20)
+    begun = clock.now
+    session_of(server).end_maintenance(inside(), 60)
+    assert 20 <= clock.now - begun < 30
+    server, clock = exiting([BUSY], monkeypatch)
+    begun = clock.now
+    with pytest.raises(CallFailed, match="busy"):
+        session_of(server).end_maintenance(inside(), 60)
+    assert 60 <= clock.now - begun < 63
+
+
+@pytest.mark.parametrize("refusal", [LOST, BUSY])
+def test_a_host_that_is_not_seen_inside_cannot_be_seen_to_leave(
+    monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    server, _clock = exiting([refusal], monkeypatch, leaves_after=0)
+    with pytest.raises((ConnectError, CallFailed)):
+        session_of(server).end_maintenance(host(1), 60)
