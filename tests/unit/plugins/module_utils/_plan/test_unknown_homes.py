@@ -10,11 +10,11 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import revalidate
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import deviations_from_approved, revalidate
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import placements, recorded_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, VcenterInfo, VmState
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Power, VcenterInfo, VmState
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import (
     ATTRIBUTE,
     Home,
@@ -230,3 +230,13 @@ def test_of_two_homes_the_later_one_counts_whatever_the_clocks_say(attribute: Ho
     world = estate(HOSTS, [vm(1, on=3, attributes={ATTRIBUTE: encode_home(attribute)})])
     (found,) = placements(world, {"vm-1": own})
     assert found.home.target_name == target
+
+
+@pytest.mark.parametrize(("power", "place"), [(Power.ON, "a host that vCenter does not show"), (Power.OFF, "no host")])
+def test_a_vm_without_a_host_is_not_said_to_be_on_one(power: Power, place: str) -> None:
+    plan = make_plan(with_text("", on=1), PlanRequest(("vm-1",)))
+    lost = estate(HOSTS, [replace(vm(1), host="", power=power)])
+    assert [drift.what for drift in revalidate(plan, lost)] == [f"the VM is on {place}, not on esx-1"]
+    now = make_plan(lost, PlanRequest(()))
+    (deviation,) = deviations_from_approved(plan, now, lost)
+    assert deviation.what == f"it is on {place}, not on esx-1"
