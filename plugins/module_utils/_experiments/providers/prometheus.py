@@ -34,6 +34,7 @@ from .base import Seen, Target, advancing, progress_at
 from .over_http import HttpSession, UnusableAnswer, UrlSource, sampled, unusable
 from .probe import (
     JSON,
+    PLACES,
     REQUEST_SECONDS,
     SMALL,
     Answer,
@@ -41,7 +42,9 @@ from .probe import (
     Probe,
     TooLong,
     UnusableAddress,
+    addresses_of,
     endpoint_of,
+    server_in,
 )
 from .prometheus_relays import IN_PROMQL, is_relay, target_of, telling_names
 from .queries import kept_url, mark_of, whole_url
@@ -67,6 +70,7 @@ MAX_SERIES = 2000  # of one name
 LINE_COST = 64  # bytes of memory that a line takes beside its own
 PARSE_SECONDS = 2.0  # of the processor, for one page
 GUEST_WAIT = 60.0  # seconds; see LONGEST_WAIT, for a server in a VM
+OF_RELAY = Capabilities("run", "changes", 0.0, "changes of what a program shows that answers for the training")
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 SELECTOR = re.compile(r"^(?:[a-zA-Z_:][a-zA-Z0-9_:]*)?(?:\{[^{}]*\})?$")
 # As Prometheus asks; without allow-utf-8 an exporter writes other names.
@@ -135,7 +139,7 @@ class Prometheus(UrlSource):
         finally:
             session.close()
         if len(search.found) == 1:
-            return [self._identified(search.found[0].experiment)], ""
+            return [self._identified(search.found[0].experiment, self._is_in(endpoint, target))], ""
         what = (
             f"{wanted} did not advance"
             if len(known) == 1
@@ -146,10 +150,18 @@ class Prometheus(UrlSource):
         labels = f"; {labels_to_give(known)}" if len(known) > 1 else ""
         return [], f"{what} in {seconds:.0f} s{labels}{search.detail}"
 
-    def _identified(self, experiment: Experiment) -> Experiment:
-        """The experiment with its process, if the process reports when it started."""
+    def _identified(self, experiment: Experiment, in_vm: bool) -> Experiment:
+        """The experiment with its process, if the process reports when it started; who answers for others is a record."""
         with closing(self.session(experiment, DISCOVERY_SECONDS)) as session:
-            return with_process(experiment, session.read().started)
+            reading = session.read()
+        if self._settings["metric"] and (reading.relayed or (reading.started is None and not in_vm)):
+            return replace(experiment, capabilities=OF_RELAY)
+        return with_process(experiment, reading.started)
+
+    def _is_in(self, endpoint: Endpoint, target: Target) -> bool:
+        """Whether the settings or the address of a server say that it is in the VM."""
+        named = any(place in server_in(self.url) for place in PLACES)
+        return named or target.address in (endpoint.address, *addresses_of(endpoint.address))
 
     def _capabilities(self, endpoint: Endpoint) -> Capabilities:
         if self._settings["metric"]:
@@ -161,7 +173,8 @@ class Prometheus(UrlSource):
     def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> SeriesSession:
         """See the port ``Source``."""
         endpoint = self._endpoint(whole_url(experiment.url, self.url))
-        return SeriesSession(endpoint, experiment, self._settings["total_steps"], timeout)
+        is_page = bool(self._settings["metric"])
+        return SeriesSession(endpoint, experiment, self._settings["total_steps"], timeout, is_page=is_page)
 
 
 def query_for(query: str, target: Target) -> str:
@@ -383,6 +396,7 @@ class Reading:
 
     series: list[Series]
     started: float | None
+    relayed: bool = False  # it is the page of a program that answers for others
 
 
 def only_value(known: list[Series]) -> float | None:
@@ -427,15 +441,19 @@ class SeriesSession(HttpSession):
     max_hz = 32.0
 
     def __init__(
-        self, endpoint: Endpoint, experiment: Experiment, total_steps: int | None, timeout: float = REQUEST_SECONDS
+        self,
+        endpoint: Endpoint,
+        experiment: Experiment,
+        total_steps: int | None,
+        timeout: float = REQUEST_SECONDS,
+        *,
+        is_page: bool = True,
     ) -> None:
-        self._direct = experiment.capabilities.signal == "answers"
-        super().__init__(
-            Probe(endpoint, timeout, SMALL, EXPOSITIONS if self._direct else JSON, asks_again=self._direct)
-        )
+        direct = experiment.capabilities.signal == "answers"
+        super().__init__(Probe(endpoint, timeout, SMALL, EXPOSITIONS if is_page else JSON, asks_again=direct))
         self._query = experiment.metric
-        self._wanted = selector_of(experiment.metric) if self._direct else None
-        self.asks_expression = not self._direct and SELECTOR.match(self._query) is None
+        self._wanted = selector_of(experiment.metric) if is_page else None
+        self.asks_expression = not is_page and SELECTOR.match(self._query) is None
         self._process = experiment.process
         self._total = total_steps
         self._started = number(experiment.process.removeprefix(STARTED)) if experiment.process else None
@@ -486,8 +504,13 @@ class SeriesSession(HttpSession):
         found = series_of(data, wanted, until)
         if not found:
             raise UnusableAnswer(why_missing(answer, data, wanted, self._query))
-        relayed = is_relay(page.telling)
-        return Reading(found, None if relayed else only_value(series_of(data, Series(START, {}, None), until)))
+        starts = series_of(data, Series(START, {}, None), until)
+        relayed = (
+            is_relay(page.telling)
+            or any(each.labels for each in starts)
+            or {"job", "instance"} <= found[0].labels.keys()
+        )
+        return Reading(found, None if relayed else only_value(starts), relayed)
 
     def _queried(self) -> Reading:
         found = self._values(self._query)

@@ -10,12 +10,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import prometheus
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import UnusableAddress
@@ -23,6 +24,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus_relays import (
     telling_names,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import judge
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -383,6 +385,59 @@ def test_the_page_of_a_relay_is_recognised(serve: Serve, page: str, is_relay: bo
     url = exporter(serve, f"{prometheus.START} 1000\n{page}\ns {{step}}\n")
     (experiment,) = observed(settings("prometheus", url=url, metric="s")).experiments
     assert (experiment.process == "") is is_relay
+    assert experiment.capabilities.signal == ("changes" if is_relay else "answers"), (
+        "a gateway does not freeze with the VM"
+    )
+
+
+@pytest.mark.parametrize(
+    ("page", "url", "signal"),
+    [
+        ("s {step}", "http://{address}", "answers"),
+        ("s {step}", "http://127.0.0.1", "answers"),
+        ("s {step}", "http://localhost", "answers"),
+        ("s {step}", "http://127.0.0.2", "changes"),
+        (f"s {{step}}\n{prometheus.START} 1000", "http://127.0.0.2", "answers"),
+        (f's{{job="a",instance="b"}} {{step}}\n{prometheus.START} 1000', "http://127.0.0.2", "changes"),
+        (f's {{step}}\n{prometheus.START}{{job="a",instance="b"}} 1000', "http://127.0.0.2", "changes"),
+    ],
+)
+def test_a_page_of_another_machine_is_a_record_unless_it_names_the_training(page: str, url: str, signal: str) -> None:
+    asked = [0]
+
+    class Handler(Answering):
+        def do_GET(self) -> None:
+            asked[0] += 1
+            self.answer(200, page.replace("{step}", str(asked[0])))
+
+    with serving(Handler, "0.0.0.0") as port:
+        source = settings("prometheus", url=f"{url}:{port}", metric="s")
+        (experiment,) = observed(source).experiments
+        session = prometheus.Prometheus(source).session(experiment)
+        assert (experiment.capabilities.signal, session.sample().outcome) == (signal, "answered")
+        session.close()
+
+
+def test_a_freeze_behind_a_gateway_is_measured_by_what_was_pushed(serve: Serve) -> None:
+    """The gateway answers all the time, also while the VM stands still."""
+    pushed = [0, 1]
+
+    def answer(_path: str) -> tuple[int, str]:
+        pushed[0] += pushed[1]
+        return 200, f's {pushed[0]}\ngo_info{{version="1"}} 1\n'
+
+    source = settings("prometheus", url=serve(answer), metric="s")
+    (experiment,) = observed(source).experiments
+    session = prometheus.Prometheus(source).session(experiment)
+    samples = []
+    for second in range(30):
+        pushed[1] = 0 if 10 <= second < 16 else 1
+        samples.append(replace(session.sample(), sent=second - 0.01, received=float(second)))
+    session.close()
+    judged = judge(experiment, samples, stall_budget=5.0, moved_at=5.0, arrived_at=20.0)
+    stall = judged.longest_stall
+    assert stall is not None
+    assert (judged.verdict, stall.low <= 6.0 <= stall.high) == (Verdict.UNKNOWN, True)
 
 
 @pytest.mark.parametrize("metric", ["s{", 's{run="a"', "s{run=a}", " s", "{}"])
