@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -255,33 +255,45 @@ class ExperimentSession(HttpSession):
         super().__init__(Probe(endpoint, asks_again=True))
         self._endpoint, self._key, self._settings = endpoint, key, settings
         self._experiment: Any = None
+        self._error: Exception | None = None  # of the client's last question
         self._asked = float("-inf")
         self._status: tuple[str, float | None] = ("RUNNING", None)
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
+        if self._experiment is None:
+            self._ask_client(self._found)  # it connects and logs in, which takes longer than a question
         return sampled(self._probe, self._ask)
 
     def _ask(self, sent: float) -> Sample:
+        if self._experiment is not None and sent >= self._asked + STATUS_SECONDS:
+            self._asked = sent
+            self._ask_client(self._read)  # before the health, so that a freeze delays this answer
         answer = self._probe.get(HEALTH)
         received = time.monotonic()
         health = mapping(answer.body)
         if answer.status != 200 or "server_version" not in health:
             return Sample(sent, received, "invalid", detail=f"not a Driverless AI server (HTTP {answer.status})")
-        try:
-            if received >= self._asked + STATUS_SECONDS:
-                self._status, self._asked = progress_of(self._found()), received
-        except LookupError as error:
-            return Sample(sent, received, "job_missing", detail=text(str(error)))
-        except Exception as error:  # the client documents no error classes
-            self._experiment = None
-            detail = self._endpoint.hide(text(f"{type(error).__name__} {error}"))
-            return Sample(sent, time.monotonic(), "silent", detail=detail)
+        if isinstance(self._error, LookupError):
+            return Sample(sent, received, "job_missing", detail=text(str(self._error)))
+        if self._error is not None:
+            detail = self._endpoint.hide(text(f"{type(self._error).__name__} {self._error}"))
+            return Sample(sent, received, "silent", detail=detail)
         status, progress = self._status
         # After a freeze the status may be from before it.
         return Sample(sent, received, "answered", "", status=status, progress=progress, asked=min(sent, self._asked))
 
-    def _found(self) -> Any:
-        if self._experiment is None:
-            self._experiment = found_again(connect(self._endpoint, self._settings), self._key)
-        return self._experiment
+    def _ask_client(self, ask: Callable[[], None]) -> None:
+        """Let the client ask. Its error is kept: whether the server itself answers is asked next."""
+        try:
+            ask()
+            self._error = None
+        except Exception as error:  # the client documents no error classes
+            self._error = error
+            self._experiment = None if not isinstance(error, LookupError) else self._experiment
+
+    def _found(self) -> None:
+        self._experiment = found_again(connect(self._endpoint, self._settings), self._key)
+
+    def _read(self) -> None:
+        self._status = progress_of(self._experiment)

@@ -14,6 +14,7 @@ import codecs
 import json
 import re
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from ..._core.untrusted import mapping
 from .over_http import UnusableAnswer
 from .probe import Answer, Endpoint, Probe, TooLong
+from .questions import Wait
 
 LIST_SECONDS = 60.0  # a busy server needs seconds for a long list
 MAX_BYTES = 256 << 20  # 340,000 jobs
@@ -99,15 +101,17 @@ def used_of(job: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**found, "key": {"name": key.get("name")}, "dest": {name: dest.get(name) for name in ("name", "type")}}
 
 
-def jobs_of(endpoint: Endpoint, seconds: float | None = None) -> Answer:
+def jobs_of(endpoint: Endpoint, seconds: float | None = None, *, waits: deque[Wait] | None = None) -> Answer:
     """The answer to ``GET /3/Jobs`` with only the jobs that have not ended, in at most ``seconds``.
 
-    Raises NO_ANSWER or UnusableAnswer.
+    What was learned while it waited is added to ``waits``. Raises NO_ANSWER or UnusableAnswer.
     """
     jobs, most = JobList(), LIST_SECONDS if seconds is None else max(0.1, min(seconds, LIST_SECONDS))
     try:
         with Probe(endpoint, most) as probe:
             answer = probe.download("/3/Jobs", jobs.add)
+            if waits is not None:
+                waits.extend(probe.waits)
     except TooLong as error:
         raise UnusableAnswer(f"its list of jobs is too long (more than {MAX_BYTES >> 20} MiB)") from error
     except TimeoutError as error:

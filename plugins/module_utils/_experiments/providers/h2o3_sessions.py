@@ -108,18 +108,18 @@ class Child:
         self._asked = now
         child = next(iter(jobs_in(probe.get(job_path(self._key)))), {}) if self._key else {}
         if not is_running(child):
-            child = self._found(probe.endpoint, now)
+            child = self._found(probe, now)
         self._key = key_of(child)
         if self._key:  # another model is work, too
             self.message = f"{text(name_of(child))} {text(child.get('progress_msg'))}".strip()
 
-    def _found(self, endpoint: Endpoint, now: float) -> Job:
+    def _found(self, probe: Probe, now: float) -> Job:
         """A running child in the list of all jobs, which is long and thus rarely asked for."""
         if now < self._looked + LOOK_SECONDS:
             return {}
         self._looked = now
         with suppress(UnusableAnswer, *NO_ANSWER):
-            return next(iter(children(jobs_of(endpoint), self._parent)), {})
+            return next(iter(children(jobs_of(probe.endpoint, waits=probe.waits), self._parent)), {})
         return {}
 
 

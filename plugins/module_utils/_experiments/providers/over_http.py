@@ -32,7 +32,7 @@ from .probe import (
     unanswered,
     url_for,
 )
-from .questions import Wait
+from .questions import PATIENCE, Wait
 
 
 class UrlSource(Source):
@@ -108,16 +108,20 @@ def sampled(probe: Probe, ask: Callable[[float], Sample]) -> Sample:
 
 
 def with_waits(sample: Sample, waits: Sequence[Wait]) -> Sample:
-    """A sample with what its questions showed; the longest wait counts, and the time of the others does not."""
+    """A sample with what its questions showed; the longest wait counts, and the time of the others does not.
+
+    A client or a program of others may also have waited for the server, between these questions.
+    """
     if not waits:
         return sample
-    longest, last = max(waits, key=lambda wait: wait.received - wait.sent), waits[-1]
-    again = last.again if last.again is not None or len(waits) == 1 else last.sent
+    known = (*waits, *unseen_waits(sample.sent, waits))
+    longest, last = max(known, key=lambda wait: wait.received - wait.sent), waits[-1]
+    again = last.again if last.again is not None or len(known) == 1 else last.sent
     return replace(
         sample,
         received=last.received,
         late=round(max(0.0, longest.sent - sample.sent), 6),
-        exact=all(wait.exact for wait in waits),
+        exact=all(wait.exact for wait in known),
         resent=longest.resent,
         unheard=longest.unheard,
         again=again,
@@ -125,6 +129,13 @@ def with_waits(sample: Sample, waits: Sequence[Wait]) -> Sample:
         awake=longest.awake,
         deaf_since=longest.deaf_since,
     )
+
+
+def unseen_waits(sent: float, waits: Sequence[Wait]) -> list[Wait]:
+    """The times since ``sent`` in which none of the questions waited: somebody else may have, as for a frozen server."""
+    ends = [sent, *(wait.received for wait in waits)]
+    found = [Wait(end, wait.sent, exact=False, resent=True) for end, wait in zip(ends, waits, strict=False)]
+    return [wait for wait in found if wait.received - wait.sent > PATIENCE]
 
 
 class HttpSession:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -14,9 +15,10 @@ from typing import Any, ClassVar
 import pytest
 import requests
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import driverless_ai
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import Endpoint
 
 from tests.builders.sources import observed, settings
-from tests.doubles.servers import Answering, serving
+from tests.doubles.servers import Answering, answering, serving
 
 SECRET = "CANARY"
 
@@ -100,3 +102,52 @@ def test_proxies_of_the_environment_get_nothing(server: Any, other: Any, monkeyp
     detail(server[1])
     assert other[0].heard == []
     assert server[0].heard
+
+
+class Trained:
+    """An experiment whose status the client reads; ``frozen`` are the seconds that the next time takes."""
+
+    key, frozen = "k", 0.0
+    error: Exception | None = None
+
+    def status(self, verbose: int) -> str:
+        time.sleep(self.frozen)
+        if self.error is not None:
+            raise self.error
+        return f"Running {verbose}.5% - tuning"
+
+    def is_running(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[driverless_ai.ExperimentSession, Trained, list[int]]]:
+    """A session, what it watches, and the status of the server's health."""
+    trained, health = Trained(), [200]
+    monkeypatch.setattr(driverless_ai, "STATUS_SECONDS", 0.0)
+    monkeypatch.setattr(driverless_ai, "connect", lambda *_settings: SimpleNamespace(experiments=[]))
+    monkeypatch.setattr(driverless_ai, "found_again", lambda _client, _key: trained)
+    with answering(lambda _path: (health[0], {"server_version": "1.10.7"})) as url:
+        endpoint = Endpoint("127.0.0.1", int(url.rpartition(":")[2]))
+        session = driverless_ai.ExperimentSession(endpoint, "k", {})
+        yield session, trained, health
+        session.close()
+
+
+def test_a_freeze_in_a_question_of_the_client_delays_the_answer(session: Any) -> None:
+    asking, trained, _health = session
+    assert asking.sample().waited < 0.5
+    trained.frozen = 0.8
+    sample = asking.sample()
+    assert (sample.outcome, sample.waited >= 0.8, sample.exact) == ("answered", True, False)
+
+
+def test_an_error_of_the_client_does_not_hide_whether_the_server_answers(session: Any) -> None:
+    asking, trained, health = session
+    assert asking.sample().progress == 0.015
+    trained.error = ConnectionError("the client failed")
+    assert (asking.sample().outcome, asking.sample().outcome) == ("silent", "silent")
+    health[0] = 502
+    assert asking.sample().outcome == "invalid"
+    trained.error, health[0] = None, 200
+    assert asking.sample().outcome == "answered"

@@ -21,7 +21,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3_sessions
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_models import job_path
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.over_http import sampled
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.over_http import (
+    sampled,
+    with_waits,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.questions import Wait
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -144,6 +148,42 @@ def test_the_models_of_an_automl_show_its_work(monkeypatch: pytest.MonkeyPatch) 
     assert details[0] == "GBM_1_AutoML_1 [GBM def_5]"
     assert len(set(details)) == 4
     assert details[3].startswith("GBM_1_AutoML_1 [GBM def_5]; GBM_1_AutoML_1 Built ")
+
+
+@pytest.mark.parametrize("slow", ["/3/Jobs", "/3/Jobs/child"])
+def test_a_freeze_in_a_question_for_a_child_is_not_a_delay_of_the_controller(
+    monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    monkeypatch.setattr(h2o3_sessions, "CHILD_SECONDS", 0.0)
+    frozen = {"/3/Jobs": 0.0, "/3/Jobs/child": 0.0}
+
+    class Handler(Answering):
+        def do_GET(self) -> None:
+            time.sleep(frozen.get(self.path, 0.0))
+            frozen[self.path] = 0.0
+            parent, child = job("aml", "Key<AutoML>", dest="aml"), job("child", dest="GBM_1_AutoML_1")
+            jobs = {"/3/Jobs/aml": [parent], "/3/Jobs/child": [child], "/3/Jobs": [parent, child]}
+            self.answer(200, {"jobs": jobs[self.path]}, **PROCESS)
+
+    with serving(Handler) as port:
+        session = h2o3_sessions.JobSession(_http.Endpoint("127.0.0.1", port), "aml")
+        taken = []
+        for turn in range(6):
+            if turn == (1 if slow == "/3/Jobs" else 4):
+                frozen[slow] = 0.8
+            taken.append(session.ask())
+        session.close()
+    assert all(each.outcome == "answered" for each in taken)
+    assert max(each.waited for each in taken) >= 0.8
+
+
+def test_what_a_question_shows_is_not_hidden_by_one_that_nobody_measured() -> None:
+    asked = Sample(10.0, 16.3, "answered")
+    alone = with_waits(asked, [Wait(16.2, 16.3, exact=True, resent=False)])
+    assert (alone.waited, alone.exact, alone.resent) == (pytest.approx(6.3), False, True)
+    assert alone.alive_since == 16.2
+    quick = with_waits(asked, [Wait(10.0, 10.1, exact=True, resent=False), Wait(10.15, 16.3, exact=True, resent=False)])
+    assert (quick.late, quick.exact, quick.resent) == (0.15, True, False)
 
 
 @given(LIKE_H2O, st.dictionaries(st.sampled_from(["x-h2o-cluster-id", "server"]), st.text(), max_size=2))
