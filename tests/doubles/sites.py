@@ -26,6 +26,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Datastore,
     Drs,
     Estate,
+    FenceTask,
     Folder,
     HostState,
     InventoryPlace,
@@ -250,6 +251,10 @@ class Site:
         self.count()
         self.hosts[host] = replace(self.hosts[host], maintenance=Maintenance.ENTERING, maintenance_task="task-fence")
         return "task-fence"
+
+    def fence_task(self, host: str, task: str) -> tuple[FenceTask, str]:
+        runs = self.hosts[host].maintenance_task == task
+        return (FenceTask.RUNNING, "") if runs else (FenceTask.FAILED, "RequestCanceled")
 
     def end_maintenance(self, state: HostState, _timeout: float) -> None:
         assert state.maintenance_task in (None, "task-fence")

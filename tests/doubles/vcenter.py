@@ -19,6 +19,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Drs,
     DrsOverride,
     Estate,
+    FenceTask,
     HostState,
     InventoryPlace,
     Maintenance,
@@ -250,6 +251,15 @@ class World:
             else:
                 self.overrides[vm] = override
         self.count()
+
+    def fence_task(self, host: str, task: str) -> tuple[FenceTask, str]:
+        """Of the task ``task-fence``; another one is not known."""
+        self.count()
+        if task != "task-fence":
+            return FenceTask.HIDDEN, ""
+        ends = {Maintenance.ENTERING: FenceTask.RUNNING, Maintenance.IN: FenceTask.ENTERED}
+        found = ends.get(self.maintenance, FenceTask.FAILED)
+        return found, "RequestCanceled" if found is FenceTask.FAILED else ""
 
     def cluster_settled(self, cluster: str, timeout: float) -> bool:
         self.count()

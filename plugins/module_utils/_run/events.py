@@ -224,13 +224,16 @@ class SamplesSealed(Event):
 
 @dataclass(frozen=True, slots=True)
 class FenceFound(Event):
-    """The fence as the run found it; ``own``: for this run. ``unknown``: vCenter does not show whether the host is fenced."""
+    """The fence as the run found it; ``own``: for this run. ``unknown``: vCenter does not show whether the host is fenced.
+    ``task`` is the MoID of the task that fences the host for this run, "" if that is not known.
+    """
 
     kind = "fence"
 
     detail: str
     own: bool = False
     unknown: bool = False
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)

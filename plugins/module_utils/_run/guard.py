@@ -11,11 +11,12 @@ the journal before it is changed, so that a resumed run can take it back.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from .._core.errors import CallFailed, ConnectError, LoginRefused, NotFound, StateUnwritable, VsphereError
 from .._plan.model import DrsHandling, Plan
-from .._vsphere.estate import HostState, Maintenance
+from .._vsphere.estate import FenceTask, HostState, Maintenance
 from .._vsphere.faults import is_wrong_state
 from .events import (
     FenceFound,
@@ -33,6 +34,7 @@ MAINTENANCE = "Host.Config.Maintenance"  # the privilege to fence a host
 FENCE_SECONDS = 300.0  # for the end of maintenance mode
 # Seconds before each look at a host of which nothing shows whether it is fenced.
 LOOKS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
+NOW = (0.0,)
 NOTHING_TO_CANCEL = "vCenter shows neither maintenance mode nor a task that enters it, so there is nothing to end"
 STATES = {Maintenance.ENTERING: "fenced", Maintenance.IN: "in maintenance mode", Maintenance.NORMAL: "in service"}
 
@@ -53,26 +55,60 @@ def not_permitted(host: HostState) -> str:
     return f"not fenced: the user may not change the maintenance mode of {host.name} ({MAINTENANCE})"
 
 
-class Fence:
-    """The fence of a host (MoID). ``own``: this run has set it, and did not lift it; ``lifted``: it has lifted it.
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A host as it was just read: whether its fence is the run's own, or would be if it is ``unknown`` whether there is one."""
 
-    ``unknown``: vCenter does not show whether the host is fenced; if ``own``, the fence would be the run's.
+    host: HostState
+    own: bool
+    unknown: bool = False
+    running: bool = False  # the run's task is, though the host does not show it
+    why: str = ""  # the fault that ended the run's task
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether no VM can be placed on the host."""
+        return self.running or self.host.maintenance is not Maintenance.NORMAL
+
+    @property
+    def sentence(self) -> str:
+        """What is known of the host."""
+        if self.unknown:
+            return (
+                f"whether {self.host.name} is fenced is unknown: vCenter shows neither maintenance mode nor a task that enters it, "
+                "as after a restart of vCenter"
+            )
+        return f"{self.host.name} is {STATES[Maintenance.ENTERING if self.running else self.host.maintenance]}"
+
+
+class Fence:
+    """The fence of a host. ``own``: this run has set it, and did not lift it; ``lifted``: it has lifted it.
+
+    ``unknown``: vCenter does not show whether the host is fenced; if ``own``, the fence would be the run's. ``task`` is the MoID
+    of the task that a killed process has set it with, "" if that is not known.
     """
 
-    def __init__(self, vcenter: Vcenter, journal: Recorder, host: Ref, *, own: bool, unknown: bool = False) -> None:
+    def __init__(
+        self, vcenter: Vcenter, journal: Recorder, host: Ref, *, own: bool, unknown: bool = False, task: str = ""
+    ) -> None:
         self._vcenter = vcenter
         self._journal = journal
         self._host = host
+        self._task = task
+        self._entered = False  # this process has seen the host in maintenance mode by the run's own fence
+        self._claimed = False  # the journal says that the host is fenced
         self.own = own
         self.unknown = unknown
         self.lifted = False
 
     def set(self) -> None:
-        """Fence the host, unless it is fenced already or the user may not do it. Raises CallFailed or ConnectError."""
-        host = self._seen()
-        if host.maintenance is not Maintenance.NORMAL:
-            self._found(f"{host.name} is {STATES[host.maintenance]}")
+        """Fence the host, unless it is fenced already or the user may not do it. Raises CallFailed, NotFound or ConnectError."""
+        sight = self._look()
+        host = sight.host
+        if sight.is_fenced:
+            self._say(sight)
             return
+        self.own = sight.own
         if self._vcenter.misses_privilege(host.moid, MAINTENANCE):
             self.own = False
             self._found(not_permitted(host))
@@ -80,11 +116,7 @@ class Fence:
         earlier = self.own
         self._journal.write(FenceSetting(host.name))
         self.own = self.unknown = True
-        seen = self._enter(host, earlier)
-        if seen is None:
-            self._found(not_seen(host), unknown=True)
-        else:
-            self._found(f"{host.name} is {seen}")
+        self._enter(host, earlier)
 
     def set_after_moves(self) -> str:
         """The same after the moves of the run. Returns what went wrong, or ""."""
@@ -98,9 +130,14 @@ class Fence:
             return detail
         return ""
 
-    def _found(self, detail: str, *, unknown: bool = False) -> None:
-        self.unknown = unknown
-        self._journal.write(FenceFound(detail, own=self.own, unknown=unknown))
+    def _say(self, sight: Sight) -> None:
+        """Record how the host is."""
+        self.own = sight.own
+        self._found(sight.sentence, unknown=sight.unknown, claimed=sight.is_fenced and not sight.unknown)
+
+    def _found(self, detail: str, *, unknown: bool = False, claimed: bool = False) -> None:
+        self.unknown, self._claimed = unknown, claimed
+        self._journal.write(FenceFound(detail, own=self.own, unknown=unknown, task=self._task if self.own else ""))
 
     def _seen(self) -> HostState:
         """The host as it is now. Raises NotFound if vCenter does not show it any more."""
@@ -112,59 +149,112 @@ class Fence:
             )
         return host
 
-    def _enter(self, host: HostState, earlier: bool, *, again: bool = False) -> str | None:
-        """Enter maintenance mode. Returns how the host is then, or ``None`` if that is unknown.
+    def _look(self) -> Sight:
+        """Read the host, and how the run's own task ended, if it has. Raises what reading raises.
+
+        The fence is the run's own while its task runs, and as long as the host is in maintenance mode by that task. A host in
+        service may be fenced only if nothing shows how its task ended: vCenter discards tasks when it is restarted.
+        """
+        host = self._seen()
+        if not (self.own or self.unknown):
+            return Sight(host, own=False)
+        task, why = self._vcenter.fence_task(host.moid, self._task) if self._task else (FenceTask.HIDDEN, "")
+        hidden = task is FenceTask.HIDDEN
+        if host.maintenance is Maintenance.ENTERING:
+            ours = task is FenceTask.RUNNING or host.maintenance_task == self._task
+            return Sight(host, own=self.own and (ours or not self._task))
+        if host.maintenance is Maintenance.IN:
+            known = task in (FenceTask.RUNNING, FenceTask.ENTERED) or (hidden and (self._entered or not self._task))
+            self._entered = self.own and known
+            return Sight(host, own=self._entered)
+        if task is FenceTask.RUNNING:
+            return Sight(host, own=True, running=True)
+        if hidden and not self._entered:
+            return Sight(host, own=self.own, unknown=True)
+        return Sight(host, own=False, why=why)
+
+    def _enter(self, host: HostState, earlier: bool, *, again: bool = False) -> None:
+        """Enter maintenance mode, and record how the host is then.
 
         If the answer is lost or the state is wrong, the host shows what happened. A restart of vCenter hides it, so that a host
         that shows nothing after a lost answer is asked once more (``again``). ``earlier``: the run may have fenced the host
         before. Raises CallFailed, PermissionMissing or ConnectError.
         """
         try:
-            self._vcenter.enter_maintenance(host.moid)
+            self._task = self._vcenter.enter_maintenance(host.moid)
         except VsphereError as error:
             lost = isinstance(error, ConnectError) and not isinstance(error, LoginRefused)
             if not (lost or (isinstance(error, CallFailed) and is_wrong_state(error.fault))):
-                self.own, self.unknown = earlier, again
+                self.own = earlier
+                self._found(f"{host.name} could not be fenced: {error.message}", unknown=again)
                 raise
-            now = self._seen().maintenance
+            now = self._seen()
             self.own = earlier or lost
-            if now is not Maintenance.NORMAL or not lost:
-                return None if now is Maintenance.NORMAL else STATES[now]
-            if again:
+            if now.maintenance is not Maintenance.NORMAL:
+                self._task = now.maintenance_task or "" if lost else self._task
+                self._say(Sight(now, own=self.own))
+            elif not lost:
+                self._found(not_seen(host), unknown=True)
+            elif again:
                 raise
-        else:
-            return STATES[Maintenance.ENTERING]
-        return self._enter(host, True, again=True)
+            else:
+                self._enter(host, True, again=True)
+            return
+        sight = self._look()
+        if not sight.own:
+            self.own = False
+            what = f"{host.name} could not be fenced: its maintenance mode ended at once{_because(sight.why)}"
+            self._found(what)
+            raise CallFailed(what, fault=sight.why or "Unfenced", hint="See the tasks of the host in vCenter")
+        self._say(sight)
 
-    def look_again(self) -> None:
-        """Note how the host is if that was unknown and can be seen now. An empty host needs a moment to enter maintenance mode."""
-        for pause in LOOKS if self.unknown else ():
+    def look_again(self, pauses: Sequence[float] = LOOKS) -> None:
+        """Note how the host is if that is not what the journal says. An empty host needs a moment to enter maintenance mode.
+
+        ``pauses`` are the seconds before each look if it is unknown whether the host is fenced.
+        """
+        if not (self.own or self.unknown or self._claimed):
+            return
+        for pause in pauses if self.unknown else NOW:
             time.sleep(pause)
             try:
-                host = self._seen()
-            except VsphereError:
-                return  # it stays unknown
-            if host.maintenance is not Maintenance.NORMAL:
-                self._found(f"{host.name} is {STATES[host.maintenance]}")
+                sight = self._look()
+            except LoginRefused:
+                raise
+            except VsphereError as error:
+                self._unseen(error)
                 return
+            if not sight.unknown:
+                break
+        if (sight.own, sight.unknown, sight.is_fenced) == (self.own, self.unknown, self._claimed):
+            return
+        if sight.is_fenced or sight.unknown:
+            self._say(sight)
+            return
+        self.own = False
+        whose = "the fence of this run" if self._task else "its maintenance mode"
+        self._found(f"{sight.host.name} is in service: {whose} ended, and the run did not end it{_because(sight.why)}")
 
     def lift(self) -> str:
         """Lift the run's own fence, so that the host accepts VMs. Returns what went wrong, or ""."""
         if not self.own:
             return ""
         try:
-            host = self._seen()
+            sight = self._look()
         except VsphereError as error:
             return self._unseen(error)
-        self._journal.write(FenceLifting(host.name))
-        self.unknown = host.maintenance is Maintenance.NORMAL
+        if not sight.own:
+            self.look_again()
+            return ""
+        self._journal.write(FenceLifting(sight.host.name))
+        self.unknown = sight.unknown
         try:
-            self._vcenter.end_maintenance(host, FENCE_SECONDS)
+            self._vcenter.end_maintenance(_with_task(sight, self._task), FENCE_SECONDS)
         except VsphereError as error:
-            if self.unknown or not self._is_lifted(error):
-                return self._kept(host, error)
-        self._journal.write(FenceLifted(host.name))
-        self.own = self.unknown = False
+            if not self._is_lifted():
+                return self._kept(sight.host, error)
+        self._journal.write(FenceLifted(sight.host.name))
+        self.own = self.unknown = self._claimed = False
         self.lifted = True
         return ""
 
@@ -181,20 +271,30 @@ class Fence:
             return f"whether {host.name} is fenced is unknown: {detail}"
         return f"the fence of {host.name} could not be lifted: {detail}"
 
-    def _is_lifted(self, error: VsphereError) -> bool:
-        """Whether the host is in service although vCenter no longer knows the task that was to bring it there."""
-        if not isinstance(error, NotFound):
-            return False
+    def _is_lifted(self) -> bool:
+        """Whether the host is seen in service, and the run's task has ended, although the call or task that was to do it failed."""
         try:
-            return self._seen().maintenance is Maintenance.NORMAL
+            sight = self._look()
         except VsphereError:
+            self.unknown = True
             return False
+        self.unknown = sight.unknown
+        return not sight.unknown and not sight.is_fenced
+
+
+def _because(why: str) -> str:
+    return f" ({why})" if why else ""
+
+
+def _with_task(sight: Sight, task: str) -> HostState:
+    """The host with the run's task if only that shows the fence."""
+    return replace(sight.host, maintenance_task=task) if sight.running else sight.host
 
 
 class Guard:
     """Pins and fence of one run, in the order that keeps DRS from moving VMs unwatched.
 
-    ``host`` is the host to fence, ``None`` to fence none; for ``own`` and ``unknown`` see ``Fence``.
+    ``host`` is the host to fence, ``None`` to fence none; for ``own``, ``unknown`` and ``task`` see ``Fence``.
     """
 
     def __init__(
@@ -206,9 +306,10 @@ class Guard:
         own: bool,
         pins: Mapping[str, Pin],
         unknown: bool = False,
+        task: str = "",
     ) -> None:
         self._pins = Pins(vcenter, journal, pins)
-        self.fence = None if host is None else Fence(vcenter, journal, host, own=own, unknown=unknown)
+        self.fence = None if host is None else Fence(vcenter, journal, host, own=own, unknown=unknown, task=task)
 
     def before(self, plan: Plan) -> None:
         """Pin VMs; then fence the host, unless VMs have to leave it first. Raises what ``Pins.set`` and ``Fence.set`` raise."""
@@ -228,11 +329,16 @@ class Guard:
         Returns what went wrong, one sentence each.
         """
         problem = ""
-        if self.fence is not None and failed:
+        if self.fence is not None and failed and self.fence.own:
             problem = self.fence.lift()
         elif self.fence is not None:
             self.fence.look_again()
         return tuple(filter(None, (problem, *self._pins.take_back())))
+
+    def look(self) -> None:
+        """Note how the host of an interrupted run is now."""
+        if self.fence is not None:
+            self.fence.look_again(NOW)
 
     @property
     def fenced(self) -> bool:

@@ -17,7 +17,7 @@ from typing import Protocol, Self
 
 from .._experiments.model import Conclusion, Experiment, Judgement, ProgressListener, Sample
 from .._experiments.so_far import Seen
-from .._vsphere.estate import Checked, DrsOverride, Estate, HostState, InventoryPlace, Relocation
+from .._vsphere.estate import Checked, DrsOverride, Estate, FenceTask, HostState, InventoryPlace, Relocation
 from .._vsphere.guest import GuestLogin, GuestProcess
 from .._vsphere.home_attribute import Home
 from .._vsphere.lease_attribute import Lease
@@ -169,6 +169,9 @@ class Vcenter(Protocol):
 
     def enter_maintenance(self, host: str) -> str:
         """Start ``EnterMaintenanceMode_Task``, which waits for the VMs to leave; the task's MoID."""
+
+    def fence_task(self, host: str, task: str) -> tuple[FenceTask, str]:
+        """How the task (MoID) ended that ``enter_maintenance`` returned for a host (MoID), and the fault that ended it, or ""."""
 
     def end_maintenance(self, host: HostState, timeout: float) -> None:
         """End maintenance mode, or cancel its entering, and wait. Raises TaskTimeout or CallFailed."""

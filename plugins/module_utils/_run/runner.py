@@ -243,6 +243,7 @@ class _Run:
             else None,
             own=earlier is not None and earlier.own_fence,
             unknown=earlier is not None and earlier.fence_unknown,
+            task=earlier.fence_task if earlier is not None else "",
             pins={**(earlier.pins if earlier is not None else {}), **_pins_to_take_back(request)},
         )
 
@@ -500,7 +501,11 @@ class _Run:
         failures = failures_of(outcome)
         # A run that is open for a resume keeps its guard.
         failed = self._failed(outcome) or rolled_back is not None or bool(self._not_fenced)
-        problems = () if last.interrupted else self._guard.release(failed=failed)
+        problems: tuple[str, ...] = ()
+        if last.interrupted:
+            self._guard.look()
+        else:
+            problems = self._guard.release(failed=failed)
         problems = tuple(dict.fromkeys(filter(None, (self._not_fenced, *problems))))
         if rolled_back is None:
             self._record.left_behind(outcome)

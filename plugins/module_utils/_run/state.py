@@ -122,6 +122,7 @@ class RunState:
     homes_cleared: Mapping[str, str] = field(default_factory=dict)
     own_fence: bool = False
     fence_unknown: bool = False
+    fence_task: str = ""  # MoID of the task that set the own fence, "" if it is not known
     pins: Mapping[str, Pin] = field(default_factory=dict)
     unpinned: frozenset[str] = frozenset()
     rolling_back: str = ""
@@ -209,10 +210,10 @@ def _process(state: RunState, event: RunResumed | RunStopping | VcenterSilence) 
 def _guarded(state: RunState, event: Event) -> RunState:
     """The state after an event of the fence or of DRS."""
     match event:
-        case FenceFound(own=own, unknown=unknown):
-            return replace(state, own_fence=own, fence_unknown=unknown)
+        case FenceFound(own=own, unknown=unknown, task=task):
+            return replace(state, own_fence=own, fence_unknown=unknown, fence_task=task)
         case FenceSetting():
-            return replace(state, own_fence=True, fence_unknown=True)
+            return replace(state, own_fence=True, fence_unknown=True, fence_task="")
         case FenceLifting():
             return replace(state, fence_unknown=True)
         case FenceKept(unknown=unknown):

@@ -374,6 +374,16 @@ class Relocation:
     policies: tuple[tuple[int, str], ...] = ()
 
 
+class FenceTask(StrEnum):
+    """How a task that enters maintenance mode has ended, if it has."""
+
+    RUNNING = "running"
+    FAILED = "failed"  # it ended without maintenance mode, for example because somebody cancelled it
+    ENTERED = "entered"  # it brought the host into maintenance mode, and no later task changed that
+    FOLLOWED = "followed"  # it did, and a later task changed the maintenance mode again
+    HIDDEN = "hidden"  # vCenter does not know it any more, or does not show it
+
+
 class Automation(StrEnum):
     """What DRS does with VMs of a cluster, or with one VM."""
 

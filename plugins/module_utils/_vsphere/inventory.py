@@ -19,7 +19,7 @@ from typing import Any
 
 from .._core.errors import CallFailed, ConnectError, PermissionMissing
 from .._core.untrusted import printable, shortened, text
-from .client import Client, ReadBroken, SessionEnded
+from .client import Client, ReadBroken, SessionEnded, fault_name
 from .estate import (
     OWN_FILES,
     Adapter,
@@ -34,6 +34,7 @@ from .estate import (
     Drs,
     DrsOverride,
     Estate,
+    FenceTask,
     Folder,
     Gpu,
     HostState,
@@ -905,6 +906,39 @@ def read_drs_overrides(client: Client, cluster: str) -> dict[str, DrsOverride]:
             hint="Grant the user System.Read on the cluster",
         )
     return {_moid(each.key): _override(each) for each in row.get(_DRS_OVERRIDES) or ()}
+
+
+def read_fence_task(client: Client, host: str, task: str) -> tuple[FenceTask, str]:
+    """How a task (MoID) ended that fences a host (MoID), if it has, and the fault that ended it, "" without one."""
+    recent = read_objects(client, "HostSystem", (host,), ["recentTask"]).get(host, Row())
+    others = {each._moId for each in recent.get("recentTask") or ()} - {task}
+    rows = read_objects(client, "Task", others, [*TASK_PATHS, "info.queueTime"])
+    try:
+        own = read_objects(client, "Task", (task,), [*TASK_PATHS, "info.queueTime", "info.error"]).get(task, Row())
+    except CallFailed as error:
+        if not is_gone(error.fault):
+            raise
+        own = Row()
+    state, cause = str(own.get("info.state", "")), own.get("info.error")
+    if state in ("queued", "running"):
+        return FenceTask.RUNNING, ""
+    if state == "error":
+        return FenceTask.FAILED, "" if cause is None else fault_name(cause)
+    if state != "success":
+        return FenceTask.HIDDEN, ""
+    later = any(
+        "aintenance" in str(row.get("info.descriptionId", ""))
+        and _is_later(row, own)
+        and row.get("info.state") != "error"
+        for row in rows.values()
+    )
+    return FenceTask.FOLLOWED if later else FenceTask.ENTERED, ""
+
+
+def _is_later(row: Row, other: Row) -> bool:
+    """Whether a task was queued after another one."""
+    one, two = row.get("info.queueTime"), other.get("info.queueTime")
+    return one is not None and two is not None and bool(one > two)
 
 
 def read_changes(client: Client, cluster: str) -> tuple[str, ...] | None:

@@ -17,7 +17,17 @@ from time import monotonic, sleep
 from typing import TypeVar
 
 from .._core.errors import CallFailed
-from .estate import Checked, DrsOverride, Estate, HostState, InventoryPlace, Network, Relocation, StoragePolicies
+from .estate import (
+    Checked,
+    DrsOverride,
+    Estate,
+    FenceTask,
+    HostState,
+    InventoryPlace,
+    Network,
+    Relocation,
+    StoragePolicies,
+)
 from .guest import GuestLogin, GuestProcess
 from .home_attribute import Home, of_vcenter, spans_vcenters
 from .lease_attribute import Lease
@@ -500,6 +510,10 @@ class VcenterPair:
         """See the port."""
         side = self._side(host)
         return side.names.of(side.session.enter_maintenance(moid_of(host)))
+
+    def fence_task(self, host: str, task: str) -> tuple[FenceTask, str]:
+        """See the port."""
+        return self._side(host).session.fence_task(moid_of(host), moid_of(task))
 
     def end_maintenance(self, host: HostState, timeout: float) -> None:
         """See the port."""

@@ -33,6 +33,7 @@ from .estate import (
     Checked,
     DrsOverride,
     Estate,
+    FenceTask,
     HostState,
     InventoryPlace,
     Maintenance,
@@ -61,6 +62,7 @@ from .inventory import (
     read_drs_overrides,
     read_estate,
     read_existing_vms,
+    read_fence_task,
     read_graphics,
     read_hosts,
     read_identities,
@@ -580,6 +582,10 @@ class VcenterSession:
             once=True,
         )
         return str(task._moId)
+
+    def fence_task(self, host: str, task: str) -> tuple[FenceTask, str]:
+        """See the port."""
+        return read_fence_task(self._client, host, task)
 
     def exit_maintenance(self, host: str) -> str:
         """Start ``ExitMaintenanceMode_Task``; the task's MoID."""

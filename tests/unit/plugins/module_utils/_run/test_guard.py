@@ -19,17 +19,19 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     LoginRefused,
     NotFound,
     PermissionMissing,
+    TaskTimeout,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor, guard
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Rules, RunReport
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import replay
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import pins_left, runs_of, state_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Automation,
     DrsOverride,
     Estate,
+    FenceTask,
     HostState,
     Maintenance,
 )
@@ -516,3 +518,128 @@ def test_a_fenced_host_that_is_gone_when_the_run_fails_is_not_called_fenced(stat
     report = run(world, state, rules=Rules(retries=0))
     assert "whether esx-1 is fenced is unknown: vCenter does not show esx-1 any more" in report.failures
     assert (report.fence_unknown, report.fence_lifted) == (True, False)
+
+
+def test_a_fence_whose_task_fails_at_once_is_not_called_one(state: Path) -> None:
+    class Quick(World):
+        def enter_maintenance(self, host: str) -> str:
+            return "task-fence"
+
+    with pytest.raises(
+        CallFailed, match=r"esx-1 could not be fenced: its maintenance mode ended at once \(RequestCanceled\)"
+    ) as raised:
+        run(Quick(2), state)
+    assert (raised.value.fenced, raised.value.fence_unknown) == (False, False)
+    assert [(own, unknown) for _detail, own, unknown in fences(state)] == [(False, False)]
+
+
+class Meddled(World):
+    """Somebody ends the maintenance mode while VMs move."""
+
+    def updates(self, timeout: float) -> Any:
+        self.maintenance = Maintenance.NORMAL
+        return super().updates(timeout)
+
+
+@pytest.mark.parametrize("faults", [{}, STUCK])
+def test_a_fence_that_somebody_else_ended_is_not_called_one(state: Path, faults: dict[tuple[str, str], str]) -> None:
+    world = Meddled(2, dict(faults))
+    report = run(world, state, rules=Rules(retries=0))
+    assert (report.fenced, report.fence_unknown, report.fence_lifted) == (False, False, False)
+    assert not any("fence" in failure for failure in report.failures)
+    assert fences(state)[-1] == (
+        "esx-1 is in service: the fence of this run ended, and the run did not end it (RequestCanceled)", False, False,
+    )  # fmt: skip
+
+
+def test_a_fence_of_somebody_else_that_ended_is_not_called_one(state: Path) -> None:
+    world = Meddled(2)
+    world.maintenance = Maintenance.ENTERING
+    assert not run(world, state).fenced
+    assert [own for _detail, own, _unknown in fences(state)] == [False, False]
+    assert fences(state)[-1][0].startswith("esx-1 is in service: its maintenance mode ended")
+
+
+class Killable(World):
+    """The process is killed once the first VM moves. Later ``task`` enters maintenance mode, and ``fate`` is that of the run's task."""
+
+    dies, task, fate = True, "task-fence", FenceTask.RUNNING
+
+    def updates(self, timeout: float) -> Any:
+        if self.dies:
+            raise Killed
+        return super().updates(timeout)
+
+    def estate(self, **options: Any) -> Estate:
+        estate = super().estate(**options)
+        host = estate.hosts[SOURCE]
+        task = self.task if host.maintenance is Maintenance.ENTERING else None
+        return replace(estate, hosts={**estate.hosts, SOURCE: replace(host, maintenance_task=task)})
+
+    def fence_task(self, host: str, task: str) -> tuple[FenceTask, str]:
+        return (self.fate, "") if task == "task-fence" else (FenceTask.RUNNING, "")
+
+
+def resumed(world: Killable, state: Path, now: Maintenance, task: str, fate: FenceTask) -> RunReport:
+    """The report of a failed run that resumes one which was killed after its fence."""
+    with pytest.raises(Killed):
+        run(world, state)
+    world.dies, world.task, world.fate, world.maintenance = False, task, fate, now
+    world.tasks.clear()
+    return run(world, state, rules=Rules(retries=0))
+
+
+@pytest.mark.parametrize(
+    ("now", "task", "fate", "own"),
+    [
+        (Maintenance.ENTERING, "task-fence", FenceTask.RUNNING, True),
+        (Maintenance.IN, "", FenceTask.ENTERED, True),
+        (Maintenance.ENTERING, "task-7", FenceTask.FAILED, False),
+        (Maintenance.ENTERING, "task-7", FenceTask.FOLLOWED, False),
+        (Maintenance.ENTERING, "task-7", FenceTask.HIDDEN, False),
+        (Maintenance.IN, "", FenceTask.FAILED, False),
+        (Maintenance.IN, "", FenceTask.FOLLOWED, False),
+        (Maintenance.IN, "", FenceTask.HIDDEN, False),
+    ],
+)
+def test_a_resumed_run_lifts_its_own_fence_and_not_the_later_one_of_somebody_else(
+    state: Path, now: Maintenance, task: str, fate: FenceTask, own: bool
+) -> None:
+    world = Killable(2, dict(STUCK))
+    report = resumed(world, state, now, task, fate)
+    assert report.failures
+    assert (report.fence_lifted, report.fenced) == (own, False)
+    assert world.maintenance is (Maintenance.NORMAL if own else now)
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectError("the answer was lost"), TaskTimeout("late", last_state="running"), NO_TASK]
+)
+def test_a_fence_whose_end_got_no_answer_is_lifted_if_the_host_is_in_service(state: Path, error: Exception) -> None:
+    class Lossy(World):
+        def end_maintenance(self, host: HostState, timeout: float) -> None:
+            super().end_maintenance(host, timeout)
+            raise error
+
+    world = Lossy(2, dict(STUCK))
+    report = run(world, state, rules=Rules(retries=0))
+    assert (report.fenced, report.fence_unknown, report.fence_lifted) == (False, False, True)
+    assert not any("fence" in failure for failure in report.failures)
+
+
+def test_a_host_that_cannot_be_read_at_the_end_may_be_fenced(state: Path) -> None:
+    class Blind(World):
+        def estate_of_hosts(self, **options: Any) -> Estate:
+            if SOURCE not in self.where.values():
+                raise CallFailed("vCenter could not read the inventory: SystemError", fault="SystemError")
+            return super().estate_of_hosts(**options)
+
+    report = run(Blind(2), state)
+    assert (report.failures, report.fenced, report.fence_unknown) == ((), True, True)
+    assert fences(state)[-1][0].startswith("whether esx-1 is fenced is unknown: vCenter could not read")
+
+
+def test_an_interrupted_run_looks_at_its_fence(state: Path) -> None:
+    report = run(Meddled(3), state, interrupted=lambda: len(kinds(state)) > 16)
+    assert (report.outcome.interrupted, report.fenced) == (True, False)
+    assert fences(state)[-1][0].startswith("esx-1 is in service")

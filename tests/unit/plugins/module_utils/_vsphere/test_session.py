@@ -30,6 +30,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Automation,
     Checked,
     DrsOverride,
+    FenceTask,
     InventoryPlace,
     Maintenance,
     Network,
@@ -970,3 +971,45 @@ def test_a_host_that_is_not_seen_inside_cannot_be_seen_to_leave(
     server, _clock = exiting([refusal], monkeypatch, leaves_after=0)
     with pytest.raises((ConnectError, CallFailed)):
         session_of(server).end_maintenance(host(1), 60)
+
+
+def entering(state: str, minute: int = 1, **more: Any) -> Row:
+    """A task that enters maintenance mode, queued at that minute."""
+    what = {"info.state": state, "info.descriptionId": "HostSystem.enterMaintenanceMode"}
+    return Row({**what, "info.queueTime": datetime(2026, 1, 31, 9, minute, tzinfo=UTC), **more})
+
+
+@pytest.mark.parametrize(
+    ("own", "later", "found"),
+    [
+        (entering("queued"), None, (FenceTask.RUNNING, "")),
+        (entering("running"), None, (FenceTask.RUNNING, "")),
+        (entering("error", **{"info.error": vim.fault.Timedout()}), None, (FenceTask.FAILED, "Timedout")),
+        (entering("error"), None, (FenceTask.FAILED, "")),
+        (entering("success"), None, (FenceTask.ENTERED, "")),
+        (entering("success"), entering("success", 2), (FenceTask.FOLLOWED, "")),
+        (entering("success"), entering("success", 0), (FenceTask.ENTERED, "")),
+        (entering("success"), entering("error", 2), (FenceTask.ENTERED, "")),
+        (
+            entering("success"),
+            entering("success", 2, **{"info.descriptionId": "HostSystem.reconnect"}),
+            (FenceTask.ENTERED, ""),
+        ),
+        (None, None, (FenceTask.HIDDEN, "")),
+        (Row({}, ["info.state"]), None, (FenceTask.HIDDEN, "")),
+    ],
+)
+def test_how_a_task_that_fences_a_host_ended(
+    monkeypatch: pytest.MonkeyPatch, own: Row | None, later: Row | None, found: tuple[FenceTask, str]
+) -> None:
+    rows = {moid: row for moid, row in (("task-1", own), ("task-2", later)) if row is not None}
+
+    def read(_client: Any, kind: str, moids: Any, _paths: Any) -> dict[str, Row]:
+        if kind == "HostSystem":
+            return {"host-1": Row({"recentTask": [SimpleNamespace(_moId=moid) for moid in rows]})}
+        if moids == ("task-1",) and own is None:
+            raise CallFailed("gone", fault="ManagedObjectNotFound")
+        return {moid: rows[moid] for moid in moids}
+
+    monkeypatch.setattr(inventory, "read_objects", read)
+    assert inventory.read_fence_task(None, "host-1", "task-1") == found  # type: ignore[arg-type]
