@@ -360,7 +360,7 @@ def recorded(world: World, path: str) -> Answer:
         best = max(known, key=lambda each: (each.step, each.stamp))
         metrics = [{"key": "loss", "step": best.step, "timestamp": round(1000 * best.stamp)}]
     last = max(life.number for life in world.lives if life.born <= world.now)
-    tags = [{"key": "liveml.pid", "value": str(last)}] if world.named else []
+    tags = [{"key": key, "value": str(last)} for key in mlflow.PROCESS_TAGS] if world.named else []
     status = {"DONE": "FINISHED", "FAILED": "FAILED"}[world.ended] if world.now >= world.ended_at else "RUNNING"
     return Answer(200, {}, {"run": {"info": {"status": status}, "data": {"metrics": metrics, "tags": tags}}})
 
@@ -400,7 +400,7 @@ def inside(world: World) -> Iterator[None]:
 def found(world: World) -> Experiment:
     """The experiment as its provider finds it before the watch."""
     direct = world.kind in (*GUEST, "relay")  # nobody knows that a page is not that of the training
-    names = {"h2o": "process 0", "exporter": f"started {EPOCH - 100.0:.2f}", "mlflow": "0"}
+    names = {"h2o": "process 0", "exporter": f"started {EPOCH - 100.0:.2f}", "mlflow": "0/0"}
     freshness = world.reload if world.kind == "tensorboard" else 0.0
     return Experiment(
         "vm-1", "ml-1", world.kind, "run:loss" if world.kind == "tensorboard" else "job",

@@ -204,7 +204,7 @@ class Mlflow(UrlSource):
             url=endpoint.url,
             description=text(info.get("run_name")) or tags.get("mlflow.runName", ""),
             owner=tags.get("mlflow.user", ""),
-            capabilities=Capabilities("process" if PROCESS_TAGS[0] in tags else "run", "changes", 0.0, NOTE),
+            capabilities=Capabilities("process" if process_of(tags) else "run", "changes", 0.0, NOTE),
         )
 
 
@@ -364,8 +364,12 @@ def points_of(answer: Answer) -> list[Point]:
 
 
 def process_of(tags: Mapping[str, str]) -> str:
-    """The training process if the training reports it in tags; else empty."""
-    return "/".join(tags[tag] for tag in PROCESS_TAGS if tag in tags)
+    """The training process if the training reports it in both tags; else empty.
+
+    A process of a container has the same number after each start.
+    """
+    known = [tags.get(tag, "") for tag in PROCESS_TAGS]
+    return "/".join(known) if all(known) else ""
 
 
 def last_value(point: Mark) -> str:

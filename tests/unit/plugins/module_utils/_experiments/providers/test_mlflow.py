@@ -107,6 +107,23 @@ def test_the_metric_that_advances_is_watched(serve: Serve) -> None:
     assert observed(source(serve(tracking))).experiments == ()
 
 
+@pytest.mark.parametrize(
+    ("tags", "process"),
+    [
+        ({"liveml.pid": "1", "liveml.started": "1700000000.5"}, "1/1700000000.5"),
+        ({"liveml.pid": "1"}, ""),  # each process of a container may be number 1
+        ({"liveml.started": "1700000000.5"}, ""),
+        ({"liveml.pid": "1", "liveml.started": ""}, ""),
+    ],
+)
+def test_only_number_and_start_together_name_a_process(serve: Serve, tags: dict[str, str], process: str) -> None:
+    tracking = Tracking(1)
+    tracking.tags = tags
+    tracking.live[tracking.runs[0]["id"]] = "loss"
+    (experiment,) = observed(source(serve(tracking))).experiments
+    assert (experiment.process, experiment.capabilities.identity) == (process, "process" if process else "run")
+
+
 def test_a_run_that_logs_its_first_step_is_found(serve: Serve) -> None:
     tracking = Tracking(1)
     tracking.runs[0]["metrics"] = {}
