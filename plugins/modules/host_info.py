@@ -137,7 +137,7 @@ hosts:
       type: int
       sample: 25000
     alarms:
-      description: Alarms that are triggered on the host.
+      description: Alarms that are triggered on the host, or null if vCenter does not show them.
       type: list
       elements: dict
       contains:
@@ -193,7 +193,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 
-def result_for(estate: Estate, host: HostState, alarms: tuple[Alarm, ...]) -> dict[str, Any]:
+def result_for(estate: Estate, host: HostState, alarms: tuple[Alarm, ...] | None) -> dict[str, Any]:
     """The module's result for one host."""
     memory, cpu = utilization(host)
     vms = sorted((vm for vm in estate.vms.values() if vm.host == host.moid), key=lambda vm: vm.name)
@@ -209,7 +209,7 @@ def result_for(estate: Estate, host: HostState, alarms: tuple[Alarm, ...]) -> di
         "memory_percent": round(100 * memory, 1),
         "cpu_percent": round(100 * cpu, 1),
         "link_mbit": host.link_mbit,
-        "alarms": [asdict(alarm) for alarm in alarms],
+        "alarms": None if alarms is None else [asdict(alarm) for alarm in alarms],
         "vms": [
             {"name": vm.name, "moid": vm.moid, "power": str(vm.power), "guest_address": vm.guest_address} for vm in vms
         ],
@@ -225,7 +225,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     info = estate.vcenter
     return {
         "vcenter": {"name": info.name, "version": info.version, "simulated": info.simulated},
-        "hosts": [result_for(estate, host, alarms.get(host.moid, ())) for host in hosts],
+        "hosts": [result_for(estate, host, alarms.get(host.moid)) for host in hosts],
         "vms_without_host": sorted(vm.name for vm in estate.vms.values() if has_unknown_place(estate, vm)),
     }
 

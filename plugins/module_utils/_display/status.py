@@ -72,9 +72,10 @@ def _state(host: Row, *, hidden: bool) -> str:
     state = STATES.get(host["maintenance"], str(host["maintenance"]))
     if hidden and host["maintenance"] == "normal":
         state = "unknown if fenced"
-    red = sum(alarm["status"] == "red" for alarm in host["alarms"])
+    red = sum(alarm["status"] == "red" for alarm in host["alarms"] or ())
+    alarms = ["alarms not shown"] if host["alarms"] is None else [plural(red, "red alarm")] if red else []
     parts = [] if host["connection"] == "connected" else [str(host["connection"])]
-    return ", ".join([*parts, state, *([plural(red, "red alarm")] if red else [])])
+    return ", ".join([*parts, state, *alarms])
 
 
 def _homes(placements: Sequence[Row], hosts: Sequence[Row]) -> Iterator[str]:

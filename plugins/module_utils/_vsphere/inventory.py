@@ -426,19 +426,23 @@ def read_existing_vms(client: Client, vms: list[str], paths: list[str]) -> Rows:
         return {m: row for moid in vms for m, row in read_existing_vms(client, [moid], paths).items()}
 
 
-def read_alarms(client: Client, hosts: Iterable[str]) -> dict[str, tuple[Alarm, ...]]:
-    """Alarms triggered on hosts, by host MoID and sorted by name, in two calls. Alarms of a host's VMs are left out."""
+def read_alarms(client: Client, hosts: Iterable[str]) -> dict[str, tuple[Alarm, ...] | None]:
+    """Alarms triggered on hosts, by host MoID and sorted by name, in two calls. Alarms of a host's VMs are left out.
+
+    ``None`` if vCenter does not show the alarms of a host.
+    """
     rows = read_objects(client, "HostSystem", hosts, ["triggeredAlarmState"])
     states = {
         moid: [state for state in row.get("triggeredAlarmState") or () if state.entity._moId == moid]
         for moid, row in rows.items()
+        if "triggeredAlarmState" not in row.unreadable
     }
     known = {state.alarm._moId for found in states.values() for state in found}
     names = {
         moid: shortened(str(row["info.name"]))
         for moid, row in read_objects(client, "alarm.Alarm", known, ["info.name"]).items()
     }
-    return {
+    return dict.fromkeys(rows) | {
         moid: tuple(
             sorted(
                 (

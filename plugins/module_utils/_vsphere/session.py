@@ -150,7 +150,7 @@ class VcenterSession:
         """The estate with the storage policies of VMs whose devices were read. See ``read_policies``."""
         return replace(estate, policies=read_policies(self._client, estate, vms, wanted))
 
-    def alarms(self, hosts: Iterable[str]) -> dict[str, tuple[Alarm, ...]]:
+    def alarms(self, hosts: Iterable[str]) -> dict[str, tuple[Alarm, ...] | None]:
         """The triggered alarms of hosts (MoIDs)."""
         return read_alarms(self._client, tuple(hosts))
 

@@ -1038,6 +1038,12 @@ def test_the_alarms_of_hosts_are_theirs_and_sorted_by_name() -> None:
     }
 
 
+def test_alarms_that_vcenter_does_not_show_are_not_none() -> None:
+    server = world()
+    knows(server, "host-1", unreadable=["triggeredAlarmState"])
+    assert read_alarms(server.client(), ["host-1", "host-2"]) == {"host-1": None, "host-2": ()}
+
+
 def test_times_are_utc_with_milliseconds() -> None:
     at = datetime(2026, 3, 1, 13, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
     assert iso_time(at) == "2026-03-01T11:00:00.123Z"
