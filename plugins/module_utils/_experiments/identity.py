@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from .model import Experiment, Sample
 from .record import RESTART_SECONDS, excesses, longest_pause
+from .stall import overlaps
 
 ANSWERED = "answered"
 # How ``providers/probe.py`` names a connection that was cut. A firewall that lost its state does that, too.
@@ -41,9 +42,10 @@ class Identity:
 
 def identity_of(experiment: Experiment, samples: Sequence[Sample], unwatched: Windows = ()) -> Identity:
     """What the samples say about process and job; the samples end with the job's end, if it ended."""
-    last = next((s for s in reversed(samples) if s.outcome == ANSWERED), None)
-    if last is not None and last.restarted:
-        return Identity("refuted", last.restarted)  # of all that the provider has seen; it may have learned more
+    for session in sessions(samples, unwatched):
+        last = next((s for s in reversed(session) if s.outcome == ANSWERED), None)
+        if last is not None and last.restarted:
+            return Identity("refuted", last.restarted)  # of all that the provider has seen; it may have learned more
     if any(_has_other_name(experiment, s) for s in samples):
         return Identity("refuted", "a different server process now answers in this VM")
     if not samples or samples[-1].outcome != ANSWERED:
@@ -56,6 +58,16 @@ def identity_of(experiment: Experiment, samples: Sequence[Sample], unwatched: Wi
         return Identity("unknown", "the answers no longer name the process")
     why = _why_broken(experiment, samples, unwatched)
     return Identity("unknown", f"nothing names the process that trains{': ' if why else ''}{why}", unbroken=not why)
+
+
+def sessions(samples: Sequence[Sample], unwatched: Windows) -> list[Sequence[Sample]]:
+    """The samples of each watching process. Each may have another clock, if a run is resumed on another machine."""
+    cuts = [
+        i
+        for i in range(1, len(samples))
+        if samples[i].sent < samples[i - 1].sent or overlaps(unwatched, samples[i - 1].received, samples[i].sent)
+    ]
+    return [samples[first:end] for first, end in itertools.pairwise([0, *cuts, len(samples)]) if first < end]
 
 
 def is_foreign(experiment: Experiment, sample: Sample) -> bool:

@@ -280,7 +280,7 @@ def longest_stall(
     lower bounds and the maximum of all upper bounds.
     """
     if capabilities.signal == "changes":
-        return _longest_quiet(samples, unwatched, capabilities.freshness)
+        return _longest_quiet(samples, unwatched, capabilities.freshness, since)
     found = silences(samples, unwatched, clock_progress=clock_progress)
     if since is not None:
         found = [_after(silence, since) for silence in found if silence.end > since]
@@ -324,6 +324,7 @@ def _before_the_first_answer(samples: Sequence[Sample]) -> float:
 # --- signal: changes
 
 FEW = 10  # steps; the fewer are known, the longer an ordinary one may be
+RARE = 100.0  # a training may save a checkpoint or evaluate once in that many times of what this takes
 HEAVY = 3.0  # times the median: steps differ so much that an ordinary one may be twice as long as all others
 
 
@@ -396,17 +397,29 @@ def usual_quiet(others: Sequence[Quiet]) -> float:
     return longest * max(1 + FEW / len(whole), 2.0 if heavy else 1.0)
 
 
-def _longest_quiet(samples: Sequence[Sample], unwatched: Windows, freshness: float) -> Finding | None:
+def _longest_quiet(
+    samples: Sequence[Sample], unwatched: Windows, freshness: float, counted_from: float | None
+) -> Finding | None:
+    """The longest quiet after ``counted_from``; the earlier ones show what is usual.
+
+    Checkpoints and evaluations are rare. So a quiet time after which the training continues is a stall only if the training
+    was seen for much longer without one of that length.
+    """
     watched = _watched_quiets(samples, unwatched, freshness)
-    if not watched:
+    begun = float("-inf") if counted_from is None else counted_from
+    counted = [quiet for quiet in watched if quiet.end > begun]
+    if not counted:
         return None
-    longest = max(watched, key=lambda quiet: quiet.high)
+    most = [min(quiet.high, quiet.end - begun) for quiet in counted]
+    high, longest = max(zip(most, counted, strict=True), key=lambda each: (each[0], each[1].high))
     others = [quiet for quiet in watched if quiet is not longest]
-    low = max(0.0, longest.low - usual_quiet(others))
+    low = min(high, max(0.0, longest.low - usual_quiet(others)))
+    if longest.whole and sum(quiet.high for quiet in others if quiet.whole) < RARE * longest.low:
+        low = 0.0
     since = longest.start if low > 0 else None
     known = sum(quiet.whole for quiet in others)
     note = f"compared with {known} other steps of up to {max((q.high for q in others), default=0.0):.2f} s"
-    return Finding(Stall((longest.high + low) / 2, low, longest.high, since), since, note)
+    return Finding(Stall((high + low) / 2, low, high, since), since, note)
 
 
 def _longest_other(watched: Sequence[Quiet]) -> float | None:

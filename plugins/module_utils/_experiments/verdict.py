@@ -16,7 +16,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from .._core.wording import seconds
-from .identity import Identity, identity_of, is_foreign, was_refused
+from .identity import Identity, identity_of, is_foreign, sessions, was_refused
 from .last_seen import why_unseen
 from .model import (
     Experiment,
@@ -64,8 +64,8 @@ def judge(
     )
     stall = finding.stall if finding is not None else None
     identity = identity_of(experiment, samples, unwatched)
-    marks = [mark for mark in (finding.since if finding is not None else None, arrived_at) if mark is not None]
-    progress, why_progress = _progress(experiment, samples, identity, max(marks, default=None))
+    later = _later(samples, unwatched, finding.since if finding is not None else None, arrived_at)
+    progress, why_progress = _progress(experiment, samples, identity, later)
     stall_claim, why_stall = _stall_claim(samples, stall, stall_budget, bool(unwatched))
     verdict, why = _verdict(experiment, samples, identity, progress, stall_claim)
     if verdict in OVER:  # what trained is dead, and did not stall
@@ -123,14 +123,33 @@ def _up_to_the_last_answer(samples: Sequence[Sample]) -> Sequence[Sample]:
     return samples[: end + 1]
 
 
+def _later(
+    samples: Sequence[Sample], unwatched: Sequence[tuple[float, float]], gap: float | None, arrived_at: float | None
+) -> Sequence[Sample]:
+    """What was asked after the move and the last gap.
+
+    The end of the move is a time of the process that watches now. An earlier one may have had another clock.
+    """
+    watch = sessions(samples, unwatched)[-1] if samples and arrived_at is not None else samples
+    if gap is not None and watch and gap > watch[-1].received:
+        gap = None
+    marks = [mark for mark in (gap, arrived_at) if mark is not None]
+    return [s for s in watch if s.news_from > max(marks)] if marks else watch
+
+
+def _is_figure(sample: Sample) -> bool:
+    """Whether an answer says how far the training is."""
+    return sample.outcome == ANSWERED and news(sample) != (None, None, "")
+
+
 def _progress(
-    experiment: Experiment, samples: Sequence[Sample], identity: Identity, since: float | None
+    experiment: Experiment, samples: Sequence[Sample], identity: Identity, later: Sequence[Sample]
 ) -> tuple[str, str]:
     """Progress never went back, and continued after the move and after the last gap that stood out, to the last sample.
 
-    Another process may show that progress was lost, but never that it was kept.
+    ``later`` is what was asked after these. Another process may show that progress was lost, but never that it was kept.
     """
-    answers = [s for s in samples if s.outcome == ANSWERED and news(s) != (None, None, "")]
+    answers = [s for s in samples if _is_figure(s)]
     known = [s for s in answers if not is_foreign(experiment, s)]
     for before, after in itertools.pairwise(answers if identity.claim == "refuted" else known):
         if after.progress is not None and before.progress is not None and after.progress < before.progress:
@@ -139,9 +158,9 @@ def _progress(
             return "refuted", f"progress went back from step {before.step:g} to step {after.step:g}"
     if not samples or samples[-1].outcome != ANSWERED:
         return "unknown", "the last question was not answered"
-    later = known if since is None else [s for s in known if s.news_from > since]
     # The server may have written the first answer after a gap before the gap; only a change in later answers is work.
-    if is_over(known) or len({work_of(experiment, s) for s in later}) > 1:
+    works = {work_of(experiment, s) for s in later if _is_figure(s) and not is_foreign(experiment, s)}
+    if is_over(known) or len(works) > 1:
         return "proven", ""
     return "unknown", "no progress was seen after the move or the longest gap"
 

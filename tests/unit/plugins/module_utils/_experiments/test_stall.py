@@ -646,14 +646,43 @@ def regular(gap: float, *, at_step: int = 50, count: int = 100) -> list[Sample]:
 
 
 def test_a_step_that_takes_longer_than_others_explain_is_a_stall() -> None:
-    finding = longest_stall(regular(10.0), capabilities=CHANGES)
+    finding = longest_stall(regular(10.0, count=1200), capabilities=CHANGES)
     assert finding is not None
-    # The step of 11 s: low 10.89, high 11.11. 98 others of up to 1.11 s, so one may take 1.11 * (1 + 10 / 98) s.
-    low = 10.89 - 1.11 * (1 + 10 / 98)
+    # The step of 11 s: low 10.89, high 11.11. 1198 others of up to 1.11 s, so one may take 1.11 * (1 + 10 / 1198) s.
+    low = 10.89 - 1.11 * (1 + 10 / 1198)
     assert finding.stall == Stall(near((11.11 + low) / 2), near(low), near(11.11), near(50.01))  # type: ignore[arg-type]
     assert finding.since == near(50.01)
-    assert finding.note == "compared with 98 other steps of up to 1.11 s"
+    assert finding.note == "compared with 1198 other steps of up to 1.11 s"
     assert finding.freeze is None
+
+
+@pytest.mark.parametrize("seconds", [2.0, 12.0, 15.0, 40.0])
+def test_a_rare_checkpoint_is_not_a_stall_if_little_is_known(seconds: float) -> None:
+    for samples in (regular(seconds, count=120), regular(seconds, at_step=20, count=120)):
+        finding = longest_stall(samples, capabilities=CHANGES)
+        assert finding is not None
+        assert (finding.stall.low, finding.since) == (0.0, None)
+        assert finding.stall.high >= seconds
+
+
+def test_a_training_that_does_not_continue_stands_still() -> None:
+    finding = longest_stall(regular(0.0, count=50)[:-1] + steps(until=60.0, first=50.0), capabilities=CHANGES)
+    assert finding is not None
+    assert finding.stall.low > 5
+
+
+@pytest.mark.parametrize("since", [None, 55.0, 70.0, 90.0])
+def test_only_a_quiet_time_after_the_move_began_counts(since: float | None) -> None:
+    """A step of 11 s from 50 to 61 s; what is before the move shows what is usual."""
+    finding = longest_stall(regular(10.0, count=1200), capabilities=CHANGES, since=since)
+    assert finding is not None
+    if since is None or since < 61:
+        assert finding.stall.high == near(11.11 if since is None else 61.01 - since)
+        assert finding.stall.low <= finding.stall.high
+    else:
+        assert (finding.stall.low, finding.stall.high) == (0.0, near(1.11))
+        assert finding.note.endswith("other steps of up to 11.11 s")
+    assert longest_stall(regular(10.0), capabilities=CHANGES, since=10_000.0) is None
 
 
 def test_a_step_as_long_as_others_is_no_stall() -> None:

@@ -337,22 +337,54 @@ def test_work_between_the_last_step_and_the_end_is_not_a_stall() -> None:
 
 @pytest.mark.parametrize("gap", [50.0, 600.0])
 def test_unwatched_time_is_not_a_step_and_hides_no_stall(gap: float) -> None:
-    """A watched stall of one minute, then a second watch."""
-    first = records([0.1], (30.0, 60.0), hz=5, seconds=100)
+    """A watched stall of three seconds, then a second watch."""
+    first = records([0.1], (30.0, 3.0), hz=5, seconds=340)
     second = [
-        replace(s, sent=s.sent + 100 + gap, received=s.received + 100 + gap, step=2000.0 + (s.step or 0))
+        replace(s, sent=s.sent + 340 + gap, received=s.received + 340 + gap, step=9000.0 + (s.step or 0))
         for s in records([0.1], (0.0, 0.0), hz=5, seconds=20)
     ]
     unwatched = [(first[-1].received, second[0].sent)]
-    judgement = judge(RUN, [*first, *second], stall_budget=5, moved_at=9, unwatched=unwatched)
+    judgement = judge(RUN, [*first, *second], stall_budget=2, moved_at=9, unwatched=unwatched)
     assert judgement.verdict is Verdict.STALLED
     assert judgement.longest_stall is not None
-    assert judgement.longest_stall.low <= 60 <= judgement.longest_stall.high < 62
-    frozen_at_its_end = [*first[: 5 * 60], *second]
-    unwatched = [(first[299].received, second[0].sent)]
-    stall = judge(RUN, frozen_at_its_end, stall_budget=5, moved_at=9, unwatched=unwatched).longest_stall
+    assert judgement.longest_stall.low <= 3 <= judgement.longest_stall.high < 4
+    frozen_at_its_end = [*first[: 5 * 32], *second]
+    unwatched = [(first[159].received, second[0].sent)]
+    stall = judge(RUN, frozen_at_its_end, stall_budget=2, moved_at=9, unwatched=unwatched).longest_stall
     assert stall is not None
-    assert stall.low <= 29.8 <= stall.high < 32
+    assert stall.low <= 1.8 <= stall.high < 3
+
+
+@pytest.mark.parametrize("other_clock", [-49_900.0, 0.0, 40_000.0])
+@pytest.mark.parametrize("hangs", [True, False])
+def test_work_from_before_a_resume_proves_nothing_after_it(other_clock: float, hangs: bool) -> None:
+    """The clock of another machine may show anything."""
+    old = [answer(50_000 + i / 10, 50_000 + i / 10 + 0.01, i / 4000) for i in range(100)]
+    start = 50_020 + other_clock
+    new = [answer(start + i / 10, start + i / 10 + 0.01, 0.025 if hangs else 0.025 + i / 4000) for i in range(200)]
+    unwatched = [(old[-1].received, new[0].sent)]
+    found = judge(
+        EXPERIMENT, [*old, *new], stall_budget=5, moved_at=start + 1, arrived_at=start + 5, unwatched=unwatched
+    )
+    assert found.progress == ("unknown" if hangs else "proven")
+
+
+@pytest.mark.parametrize("capabilities", [Capabilities("run", "answers"), Capabilities("process", "changes")])
+@pytest.mark.parametrize("other_clock", [-49_900.0, 0.0, 40_000.0])
+def test_a_restart_that_an_earlier_watch_saw_is_not_forgotten(capabilities: Capabilities, other_clock: float) -> None:
+    nameless = replace(EXPERIMENT, process="", capabilities=capabilities)
+    why = "its counter went back from 40 to 30"
+    old = [
+        answer(50_000 + i / 10, 50_000 + i / 10 + 0.01, None, process="", step=i, restarted=why if i > 50 else "")
+        for i in range(99)
+    ]
+    start = 50_020 + other_clock
+    new = [answer(start + i / 10, start + i / 10 + 0.01, None, process="", step=200 + i) for i in range(99)]
+    for later in (new, [*new, Sample(start + 20, start + 21, "silent")]):
+        found = judge(nameless, [*old, *later], stall_budget=5, unwatched=[(old[-1].received, start)])
+        assert (found.verdict is Verdict.RESTARTED or later is not new, found.identity) == (True, "refuted")
+    seen_wrong = [*old, replace(old[-1], restarted="", sent=50_010, received=50_010.1)]  # it learned more
+    assert judge(nameless, [*seen_wrong, *new], stall_budget=5, unwatched=[(50_010.1, start)]).identity != "refuted"
 
 
 @pytest.mark.parametrize("signal", ["answers", "changes"])
