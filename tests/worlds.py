@@ -51,6 +51,7 @@ TOTAL = 10_000
 NOWHERE = Endpoint("192.0.2.1", 1)
 SETTINGS = {"total_steps": TOTAL}
 GUEST = ("h2o", "exporter")
+BAD = (Verdict.LOST, Verdict.RESTARTED, Verdict.FAILED)
 GOOD = (Verdict.UNINTERRUPTED, Verdict.COMPLETED)
 
 
@@ -99,7 +100,7 @@ class World:
     durations: tuple[float, ...]
     history: str  # what MLflow's server reports: part, whole, or nothing
     reload: float  # of TensorBoard
-    later: str  # what happens after the verdict, at ``later_at``: the VM panics, the training hangs, or nothing
+    later: str  # what happens after the verdict, at ``later_at``: the VM panics, the training hangs or ends, or nothing
     later_at: float
     log: list[Logged] = field(default_factory=list)
     now: float = 0.0
@@ -189,9 +190,12 @@ def made(seed: int) -> World:
         durations=tuple(durations),
         history=chance.choice(["part", "whole", "none"]),
         reload=chance.choice([0.25, 0.25, 1.0, 3.0]),
-        later=chance.choice(["", "", "panics", "hangs"]),
+        later=chance.choice(["", "", "panics", "hangs", "ends"]),
         later_at=chance.uniform(END, END + 4.0),
     )
+    if world.later == "ends":  # with its process, as trainings beside an exporter do
+        until = [replace(life, died=min(life.died, world.later_at)) for life in world.lives]
+        world = replace(world, lives=tuple(life for life in until if life.born < life.died))
     if world.life(world.ended_at) is None:
         world = replace(world, ended="", ended_at=1000.0)  # nobody was there to end it
     return trained(world)
@@ -314,7 +318,7 @@ def answered(world: World, path: str, life: Life) -> Answer:
     done = world.done(world.now)
     step = done.step if done is not None else 0
     over = world.now >= world.ended_at
-    progress = min(1.0, (world.now + 100) / 1000) if world.clock else step / TOTAL
+    progress = min(1.0, (world.guest(world.now) - EPOCH + 100) / 1000) if world.clock else step / TOTAL
     job = {
         "status": world.ended if over else "RUNNING",
         "progress": 1.0 if over and world.ended == "DONE" else progress,
@@ -435,10 +439,15 @@ def judged(world: World) -> tuple[Judgement, Judgement]:
     return settled, after_its_move(settled, judge_of(samples)) if world.later else settled
 
 
-def lies_at_the_end(world: World, final: Judgement) -> list[str]:
+def lies_at_the_end(world: World, settled: Judgement, final: Judgement) -> list[str]:
     """What the last judgement claims and is not true."""
-    dead = world.later != "" and final.verdict is Verdict.UNINTERRUPTED
-    return [f"it {world.later} after its move, at {world.later_at:.1f}"] if dead else []
+    true = {
+        "is not seen": not world.later or final.verdict is not Verdict.UNINTERRUPTED,
+        "was not interrupted": world.later != "ends" or settled.verdict not in GOOD or final.verdict not in BAD,
+        "was completed": settled.verdict is not Verdict.COMPLETED or final.verdict is Verdict.COMPLETED,
+    }
+    event = f"{world.later or 'nothing happens'} at {world.later_at:.1f}"
+    return [f"it {claim} ({event}, finally {final.verdict})" for claim, is_true in true.items() if not is_true]
 
 
 def lies(world: World, judgement: Judgement) -> list[str]:
@@ -486,7 +495,7 @@ def tried(seeds: range) -> tuple[Counter[str], list[str]]:
         world = made(seed)
         judgement, final = judged(world)
         verdicts[f"{world.kind} {judgement.verdict}"] += 1
-        if false := [*lies(world, judgement), *lies_at_the_end(world, final)]:
+        if false := [*lies(world, judgement), *lies_at_the_end(world, judgement, final)]:
             wrong.append(f"world {seed}: {judgement.verdict} ({judgement.detail}), but {' and '.join(false)}")
     return verdicts, wrong
 

@@ -17,7 +17,7 @@ from .model import Experiment, Sample
 from .stall import ANSWERED, overlaps
 
 LONGER = 2.0  # a quiet time that is longer than this times the longest other one is unusual
-WHY = {
+WHY_UNSEEN = {
     "job_missing": "its server no longer knows the job",
     "refused": "its port refuses connections",
     "silent": "no answer",
@@ -41,7 +41,7 @@ def why_unseen(
     if last.outcome != ANSWERED:
         since = next((i for i in reversed(range(len(samples))) if samples[i].outcome == ANSWERED), 0)
         passed = _passed(samples[since:], unwatched)
-        return f"it was not seen in the last {seconds(passed)}: {WHY.get(last.outcome, last.detail or last.outcome)}"
+        return f"it was not seen in the last {seconds(passed)}: {WHY_UNSEEN.get(last.outcome, last.detail or last.outcome)}"
     *others, still = _quiet_times([s for s in samples if s.outcome == ANSWERED], work, unwatched)
     still -= experiment.capabilities.freshness
     if still <= max(stall_budget, LONGER * max(others, default=0.0)):

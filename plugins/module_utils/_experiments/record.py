@@ -96,9 +96,12 @@ def returns(points: Sequence[Point]) -> list[Return]:
 
 
 def repeats(found: Sequence[Return]) -> bool:
-    """Whether the steps repeat by themselves: without a pause for a new process, or each time between the same steps."""
-    turns = [(each.top, each.step) for each in found]
-    return not all(each.paused for each in found) or len(set(turns)) < len(turns)
+    """Whether the steps repeat by themselves: without a pause for a new process, or each time from the same step on.
+
+    Epochs and the parts of a cross-validation may differ in length.
+    """
+    firsts = [each.step for each in found]
+    return not all(each.paused for each in found) or len(set(firsts)) < len(firsts)
 
 
 def restart_in(found: Sequence[Return], since: float) -> str:

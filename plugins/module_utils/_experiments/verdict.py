@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from .._core.wording import seconds
 from .identity import Identity, identity_of, is_foreign, sessions, was_refused
-from .last_seen import why_unseen
+from .last_seen import WHY_UNSEEN, why_unseen
 from .model import (
     Experiment,
     Judgement,
@@ -152,7 +152,7 @@ def _progress(
     answers = [s for s in samples if _is_figure(s)]
     known = [s for s in answers if not is_foreign(experiment, s)]
     for before, after in itertools.pairwise(answers if identity.claim == "refuted" else known):
-        if after.progress is not None and before.progress is not None and after.progress < before.progress:
+        if _went_back(experiment, before, after):
             return "refuted", f"progress went back from {before.progress:.4f} to {after.progress:.4f}"
         if after.step is not None and before.step is not None and after.step < before.step:
             return "refuted", f"progress went back from step {before.step:g} to step {after.step:g}"
@@ -163,6 +163,24 @@ def _progress(
     if is_over(known) or len(works) > 1:
         return "proven", ""
     return "unknown", "no progress was seen after the move or the longest gap"
+
+
+def _went_back(experiment: Experiment, before: Sample, after: Sample) -> bool:
+    """Whether a share of the job was lost, and not only the clock set back that it follows."""
+    if experiment.clock_progress or before.progress is None or after.progress is None:
+        return False
+    return after.progress < before.progress
+
+
+def _all_done(experiment: Experiment, samples: Sequence[Sample]) -> bool:
+    """Whether the last answer says that a running job has done all its work; some trainings end without saying so."""
+    last = next((s for s in reversed(samples) if s.outcome == ANSWERED), None)
+    return (
+        last is not None
+        and not experiment.clock_progress
+        and last.status in ("RUNNING", None)
+        and (last.progress or 0.0) >= 1.0
+    )
 
 
 def work_of(experiment: Experiment, sample: Sample) -> tuple[float | None, float | None, str]:
@@ -203,7 +221,7 @@ def _verdict(
         return Verdict.UNKNOWN, "no sample was taken"
     last = samples[-1]
     if was_refused(samples, len(samples) - 1) and experiment.capabilities.signal == "answers":
-        return Verdict.LOST, f"{_port(experiment)} refuses connections"
+        return _refused(experiment, samples, identity)
     if identity.claim == "refuted" and last.outcome == "job_missing":
         return Verdict.LOST, "the process that answers now does not know the job"
     if identity.claim == "refuted":
@@ -220,6 +238,14 @@ def _verdict(
     if identity.good and (progress, stall, last.status) == ("proven", "proven", "RUNNING"):
         return Verdict.UNINTERRUPTED, ""
     return Verdict.UNKNOWN, ""
+
+
+def _refused(experiment: Experiment, samples: Sequence[Sample], identity: Identity) -> tuple[Verdict, str]:
+    """The verdict if nobody listens at the end where the training itself answered."""
+    gone = f"{_port(experiment)} refuses connections"
+    if identity.claim != "refuted" and _all_done(experiment, samples):
+        return Verdict.UNKNOWN, f"{gone}, but all work was done before: the training may have ended as usual"
+    return Verdict.LOST, gone
 
 
 def _port(experiment: Experiment) -> str:
@@ -259,22 +285,29 @@ def after_its_move(settled: Judgement, later: Judgement) -> Judgement:
     """The judgement at the end of a run on an experiment whose move was watched to its end.
 
     The verdict of a finished move is final: what nobody saw later, and a later stall, are not the move's. That the
-    experiment was lost, restarted or failed later is seen, and counts. An experiment that is not seen to work at the end is
+    experiment was lost, restarted or failed later is seen, and counts. But what was completed cannot be lost or done again,
+    and a refused port alone may also be that of a training that has ended as usual. An experiment that is not seen to work at the end is
     ``unknown``, with the claims of its move: nobody may take the verdict of the move for an all-clear.
     """
-    if settled.verdict is Verdict.UNKNOWN or later.verdict in OVER:
+    if settled.verdict is Verdict.UNKNOWN:
+        return later
+    refused = later.verdict is Verdict.LOST and later.identity != "refuted"
+    if settled.verdict is Verdict.COMPLETED or (settled.verdict is Verdict.UNINTERRUPTED and refused):
+        later = replace(later, verdict=Verdict.UNKNOWN, unseen=later.unseen or WHY_UNSEEN["refused"])
+    if later.verdict in OVER:
         return later
     good = settled.verdict is Verdict.UNINTERRUPTED
     done = good and later.verdict is Verdict.COMPLETED
     gap, stall = later.unwatched_seconds, later.longest_stall
     stalled = later.verdict is Verdict.STALLED and settled.verdict is not Verdict.STALLED
+    unseen = bool(later.unseen) and settled.verdict is not Verdict.COMPLETED
     notes = [
         settled.detail,
         f"not watched for {seconds(gap)} after its move" if gap else "",
         f"after its move, it stalled for {stall.seconds:.2f} s" if stalled and stall else "",
-        f"{'its move did not interrupt it, but ' if good else ''}{later.unseen}" if later.unseen else "",
+        f"{'its move did not interrupt it, but ' if good else ''}{later.unseen}" if unseen else "",
     ]
-    verdict = Verdict.COMPLETED if done else Verdict.UNKNOWN if good and later.unseen else settled.verdict
+    verdict = Verdict.COMPLETED if done else Verdict.UNKNOWN if good and unseen else settled.verdict
     return replace(
         settled,
         verdict=verdict,
@@ -282,6 +315,6 @@ def after_its_move(settled: Judgement, later: Judgement) -> Judgement:
         samples=later.samples,
         unwatched_seconds=gap,
         over=later.over,
-        unseen=later.unseen,
+        unseen=later.unseen if unseen else "",
         detail="; ".join(dict.fromkeys(note for note in notes if note)),
     )

@@ -70,6 +70,26 @@ def test_a_batch_index_repeats_and_is_no_new_start(batches: int, epochs: int, pa
         assert says(points) == ""
 
 
+@given(st.lists(st.integers(3, 60), min_size=3, max_size=6), PACES, st.floats(0.6, 30))
+def test_epochs_and_parts_of_differing_length_repeat(lengths: list[int], pace: float, pause: float) -> None:
+    points: Points = []
+    for length in lengths:
+        points += record(length, pace, start=points[-1][0] + pace + pause if points else 0.0)
+    found = returns(points)
+    if len(found) > 1:
+        assert repeats(found)
+        assert says(points) == ""
+
+
+def test_an_evaluation_may_log_its_batches_by_the_name_of_the_training() -> None:
+    points: Points = []
+    for block in range(4):
+        start = points[-1][0] + 3.0 if points else 0.0
+        points += [(start + i * 0.2, float(block * 100 + i)) for i in range(100)]
+        points += [(points[-1][0] + 2.0 + i * 0.2, float(i)) for i in range(20)]
+    assert says(points) == ""
+
+
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 50).map(float)), max_size=40))
 def test_any_points_are_a_record(points: Points) -> None:
     for each in returns(points):

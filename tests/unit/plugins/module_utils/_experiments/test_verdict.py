@@ -171,7 +171,8 @@ SETTLED = judge(EXPERIMENT, moving(0.4), stall_budget=5, moved_at=9)
         ([answer(21, 40, 0.95)], [], Verdict.UNINTERRUPTED),
         ([answer(25, 25.1, 1.0, status="DONE")], [], Verdict.COMPLETED),
         ([answer(25, 25.1, process="101")], [(20, 25)], Verdict.RESTARTED),
-        ([Sample(25, 25.1, "refused")], [(20, 25)], Verdict.LOST),
+        ([Sample(25, 25.1, "refused")], [(20, 25)], Verdict.UNKNOWN),
+        ([Sample(25, 25.1, "job_missing", "101")], [], Verdict.LOST),
         ([answer(25, 25.1, status="FAILED")], [], Verdict.FAILED),
     ],
 )
@@ -212,6 +213,67 @@ def test_who_is_not_seen_to_work_at_the_end_gets_no_all_clear(experiment: Experi
     again = answer(after[-1].received + 0.5, after[-1].received + 0.6, 0.95)
     back = after_its_move(settled, judge(experiment, [*run, *after, again], stall_budget=5, moved_at=9))
     assert back.verdict is Verdict.UNINTERRUPTED
+
+
+EXPORTER = replace(EXPERIMENT, provider="prometheus")
+
+
+@pytest.mark.parametrize("reached", [0.6, 1.0, None])
+@pytest.mark.parametrize("refusals", [1, 2, 30])
+def test_a_training_that_ends_with_its_port_is_not_lost(reached: float | None, refusals: int) -> None:
+    """Who trains beside an exporter ends without saying so, perhaps before all planned steps."""
+    share = [None if reached is None else min(reached, i / 200) for i in range(201)]
+    run = [answer(i / 10, i / 10 + 0.01, share[i], step=float(i)) for i in range(201)]
+    refused = [
+        Sample(20.1 + i / 10, 20.11 + i / 10, "refused", detail="ConnectionRefusedError") for i in range(refusals)
+    ]
+    settled = judge(EXPORTER, run[:100], stall_budget=5, moved_at=3, arrived_at=5)
+    assert settled.verdict is Verdict.UNINTERRUPTED
+    ended = judge(EXPORTER, [*run, *refused], stall_budget=5, moved_at=3, arrived_at=5)
+    final = after_its_move(settled, ended)
+    assert (final.verdict, must_stop_run(final)) == (Verdict.UNKNOWN, False)
+    assert "its port refuses connections" in final.detail
+    # In its move, only one that had done all its work is not lost.
+    assert ended.verdict is (Verdict.UNKNOWN if reached == 1.0 else Verdict.LOST)
+    limited = replace(EXPORTER, clock_progress=True)
+    assert judge(limited, [*run, *refused], stall_budget=5).verdict is Verdict.LOST
+    unsettled = replace(settled, verdict=Verdict.STALLED)
+    assert after_its_move(unsettled, ended).verdict is (Verdict.STALLED if reached == 1.0 else Verdict.LOST)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        [answer(700 + i, 700.1 + i, 1.0, process="99") for i in range(20)],
+        [answer(700, 700.1, 1.0, process="99"), answer(730, 730.1, 1.0, process="99", status="DONE")],
+        [answer(700, 700.1, 0.2)],
+        [answer(700, 700.1, 1.0, status="FAILED")],
+        [answer(700, 700.1, 1.0), Sample(701, 702, "silent")],
+        [Sample(701, 702, "refused"), Sample(703, 704, "job_missing", "101")],
+    ],
+)
+def test_what_was_completed_stays_completed(later: list[Sample]) -> None:
+    """A finished run may be reopened, to add a figure of a test."""
+    settled = judge(EXPERIMENT, DONE, stall_budget=5, moved_at=9)
+    assert settled.verdict is Verdict.COMPLETED
+    final = after_its_move(settled, judge(EXPERIMENT, [*DONE, *later], stall_budget=5, moved_at=9))
+    assert (final.verdict, final.unseen) == (Verdict.COMPLETED, "")
+    assert "not seen" not in final.detail
+
+
+@pytest.mark.parametrize("step", [-0.5, -3.0, -30.0, 3.0])
+def test_a_clock_that_is_set_back_is_no_lost_work(step: float) -> None:
+    """The progress of an AutoML with a time limit is the guest's clock."""
+    limited = replace(EXPERIMENT, clock_progress=True)
+    samples = [
+        replace(s, progress=(60 + s.received + (step if s.received > 14 else 0)) / 300, detail=f"Built {i} trees")
+        for i, s in enumerate(moving(0.4))
+    ]
+    found = judge(limited, samples, stall_budget=5, moved_at=9, arrived_at=12)
+    assert (found.verdict, found.progress) == (Verdict.UNINTERRUPTED, "proven")
+    assert step > 0 or judge(EXPERIMENT, samples, stall_budget=5, moved_at=9).verdict is Verdict.RESTARTED
+    fewer = [replace(s, step=float(i if s.received < 14 else i - 90)) for i, s in enumerate(samples)]
+    assert judge(limited, fewer, stall_budget=5, moved_at=9).verdict is Verdict.RESTARTED
 
 
 def test_quiet_times_that_are_usual_are_no_reason_to_doubt() -> None:

@@ -28,4 +28,4 @@ def test_no_verdict_is_better_than_the_truth_of_any_world(seed: int) -> None:
     world = made(seed)
     judgement, final = judged(world)
     assert lies(world, judgement) == []
-    assert lies_at_the_end(world, final) == []
+    assert lies_at_the_end(world, judgement, final) == []

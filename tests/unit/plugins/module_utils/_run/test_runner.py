@@ -271,7 +271,8 @@ def test_a_home_in_the_journals_alone_lasts_over_evacuations_until_a_restore(
         (Verdict.UNKNOWN, "uninterrupted"),
         (Verdict.STALLED, "uninterrupted"),
         (Verdict.COMPLETED, "completed"),
-        (Verdict.LOST, "lost"),
+        (Verdict.LOST, "unknown"),  # its port is refused, as that of a training that has ended
+        (Verdict.RESTARTED, "restarted"),
         (Verdict.FAILED, "failed"),
     ],
 )
