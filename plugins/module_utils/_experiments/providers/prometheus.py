@@ -25,6 +25,7 @@ from urllib.parse import urlencode
 
 from ..._core.errors import InvalidInput
 from ..._core.untrusted import count, items, mapping, number, text
+from ..identity import was_refused
 from ..model import (
     Capabilities,
     Experiment,
@@ -449,8 +450,8 @@ class SeriesSession(HttpSession):
         *,
         is_page: bool = True,
     ) -> None:
-        direct = experiment.capabilities.signal == "answers"
-        super().__init__(Probe(endpoint, timeout, SMALL, EXPOSITIONS if is_page else JSON, asks_again=direct))
+        self._direct = experiment.capabilities.signal == "answers"
+        super().__init__(Probe(endpoint, timeout, SMALL, EXPOSITIONS if is_page else JSON, asks_again=self._direct))
         self._query = experiment.metric
         self._wanted = selector_of(experiment.metric) if is_page else None
         self.asks_expression = not is_page and SELECTOR.match(self._query) is None
@@ -458,14 +459,18 @@ class SeriesSession(HttpSession):
         self._total = total_steps
         self._started = number(experiment.process.removeprefix(STARTED)) if experiment.process else None
         self._last: float | None = None
-        self._gone = False  # a question since the last answer was refused, or something else answered it
+        self._before: tuple[Sample, ...] = ()
+        self._gone = False  # nobody listened where the training itself answers, since the last answer
         self._same_start = True
         self._restarted = ""
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
         sample = sampled(self._probe, self._ask)
-        self._gone = sample.outcome != "answered" and (self._gone or sample.outcome != "silent")
+        asked = (*self._before, sample)
+        refused = self._direct and was_refused(asked, len(asked) - 1)
+        self._gone = sample.outcome != "answered" and (self._gone or refused)
+        self._before = (sample,)
         return sample
 
     def _ask(self, sent: float) -> Sample:

@@ -16,11 +16,23 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+    Capabilities,
+    Experiment,
+    Verdict,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import prometheus
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Target
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import UnusableAddress
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus import Series
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.over_http import UnusableAnswer
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+    Endpoint,
+    UnusableAddress,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus import (
+    Reading,
+    Series,
+    SeriesSession,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus_relays import (
     telling_names,
 )
@@ -489,3 +501,45 @@ def test_no_name_ends_the_text_of_a_query(name: str) -> None:
     asked = in_query('steps{vm="{vm}"}', name)
     assert re.fullmatch(r'steps\{vm="(?:[^"\\\n]|\\.)*"\}', asked)
     assert prometheus.selector_of(asked.replace("\\r", "")) is not None or prometheus.PARSER_ERROR
+
+
+@pytest.mark.parametrize("signal", ["answers", "changes"])
+@pytest.mark.parametrize(
+    ("failures", "gone"),
+    [
+        ([ConnectionRefusedError()], True),
+        ([ConnectionResetError(), ConnectionResetError()], True),
+        ([ConnectionRefusedError(), TimeoutError()], True),
+        ([ConnectionResetError()], False),
+        ([TimeoutError(), TimeoutError()], False),
+        ([UnusableAnswer("not an exporter (HTTP 504)")], False),
+        ([UnusableAnswer("no series of steps_total")] * 3, False),
+    ],
+)
+def test_a_clock_that_is_set_while_a_question_fails_is_no_restart(
+    monkeypatch: pytest.MonkeyPatch, signal: str, failures: list[Exception], gone: bool
+) -> None:
+    """A failed scrape, a proxy's HTTP 504 and a Prometheus server that is restarted say nothing of the training's process."""
+    known = Experiment(
+        "vm-1", "ml-1", "prometheus", "steps", "started 1700000000.00", "http://x", metric="steps_total",
+        capabilities=Capabilities("process", signal),
+    )  # fmt: skip
+    session = SeriesSession(Endpoint("192.0.2.1", 1), known, None)
+    readings = iter(
+        [
+            Reading([Series("steps_total", {}, 40.0)], 1.7e9),
+            *failures,
+            Reading([Series("steps_total", {}, 41.0)], 1.7e9 + 12),
+        ]
+    )
+
+    def read() -> Reading:
+        reading = next(readings)
+        if isinstance(reading, Exception):
+            raise reading
+        return reading
+
+    monkeypatch.setattr(session, "read", read)
+    *_others, last = [session.sample() for _question in range(len(failures) + 2)]
+    assert (last.outcome, last.process) == ("answered", "")
+    assert bool(last.restarted) is (gone and signal == "answers")
