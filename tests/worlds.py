@@ -216,11 +216,20 @@ def trained(world: World) -> World:
             if end >= min(life.died, world.ended_at, world.hangs_at, world.later_at if world.later else OVER):
                 break
             turn += 1
-            shown = step % world.batches if world.batches else step
+            shown = batch_of(step, world.batches) if world.batches else step
             world.log.append(Logged(end, world.guest(end), shown, life.number))
             step += turn % world.repeated == 0
             now = end
     return world
+
+
+def batch_of(step: int, batches: int) -> int:
+    """The index of a step in its epoch; epochs differ in length."""
+    lengths = (batches, batches + 2, batches - 1)
+    step %= sum(lengths)
+    while step >= lengths[0]:
+        step, lengths = step - lengths[0], lengths[1:]
+    return step
 
 
 class WorldTime:
@@ -478,6 +487,9 @@ def lies(world: World, judgement: Judgement) -> list[str]:
 
 def looks_like_one(world: World) -> bool:
     """Whether steps start at 0 again after a pause, and only once: a training that restarts from scratch does that."""
+    begun = [each for each in world.log if BEGIN < each.at < END - 2 * world.reload and each.step == 0]
+    if len(begun) > 2 * world.repeated and world.clock_step[1] == 0:
+        return False
     pauses = max(world.durations) >= min(world.durations) + 0.4 or world.longest > 0.4 or world.clock_step[1] != 0
     return bool(world.batches) and pauses
 
