@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -153,10 +154,38 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """A run that advanced, as a later look saw it, and the marks of the series that changed since the first look."""
+    """A run that advanced, as a later look saw it, and the marks of the series that changed since the first look.
+
+    ``before`` are the marks of the first look.
+    """
 
     experiment: Experiment
     changed: Mapping[str, Mark]
+    before: Mapping[str, Mark]
+
+
+# What a monitor beside the training logs: it does not die with the training.
+OF_A_MONITOR = re.compile(
+    r"(?i)(?:^|[^a-z])(?:gpus?|cpus?|v?ram|mem(?:ory)?|disk|net(?:work)?|power|temp(?:erature)?|fan|uptime|heartbeat"
+    r"|util(?:i[sz]ation)?)(?:[^a-z]|$)"
+)
+
+
+def is_clock(before: Mark | None, after: Mark) -> bool:
+    """Whether the steps of a series are the time at which they were done, in any unit: then they show no work."""
+    if before is None:
+        return False
+    (step, at), (later, later_at) = before, after
+    usual = (later_at - at) * later / later_at if later_at > 0 else 0.0
+    return usual > 0.05 and abs(later - step - usual) <= max(1.5, 0.1 * usual)
+
+
+def is_doubtful(name: str, before: Mark | None, after: Mark) -> bool:
+    """Whether a series may be that of a monitor: by its name, or because its steps are the seconds since its start."""
+    if OF_A_MONITOR.search(name) is not None:
+        return True
+    steps, time_units = (after[0] - before[0], after[1] - before[1]) if before is not None else (0.0, 0.0)
+    return steps >= 2 and any(abs(steps - time_units / unit) <= 1 for unit in (1.0, 1000.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +219,9 @@ Look = Callable[[Container[str]], Iterable[Seen]]
 class Runs:
     """What was seen of runs so far, in ``room`` bytes of memory."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, *, is_named: bool = False) -> None:
+        self._is_named = is_named
+        self._doubtful: dict[str, Advance] = {}
         self.first: dict[str, Mapping[str, Mark]] = {}
         self.found: dict[str, Advance] = {}
         self.unread: set[str] = set()
@@ -212,10 +243,19 @@ class Runs:
             self.unread.add(key)
             return True
         before = self.first.setdefault(key, seen.marks)
-        changed = {name: mark for name, mark in seen.marks.items() if before.get(name) != mark}
+        changed = {
+            name: mark
+            for name, mark in seen.marks.items()
+            if before.get(name) != mark and (self._is_named or not is_clock(before.get(name), mark))
+        }
         if changed and key not in self.found:
-            self.found[key] = Advance(seen.experiment, changed)
+            sure = self._is_named or not all(is_doubtful(name, before.get(name), changed[name]) for name in changed)
+            (self.found if sure else self._doubtful)[key] = Advance(seen.experiment, changed, before)
         return True
+
+    def all_found(self) -> tuple[Advance, ...]:
+        """What advanced; of a run of which only a monitor's series may have advanced, that."""
+        return tuple((self._doubtful | self.found).values())
 
     def _has_room(self, key: str, marks: Mapping[str, Mark] | None) -> bool:
         new = 0 if key in self.unread else RUN_BYTES + len(key)
@@ -230,6 +270,7 @@ def advancing(
     *,
     longest: float = LONGEST_LOOK,
     room: int = ROOM,
+    is_named: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Search:
     """The runs whose progress changes between the first look and one that begins up to ``seconds`` after its end.
@@ -237,9 +278,10 @@ def advancing(
     Servers that only keep records show a killed run as running forever, so a run that does not advance is not an
     experiment. There may be tens of thousands of them, so ``look`` reads all with few questions; it may omit those whose
     ids are in the given container. A look ends after ``longest`` seconds, or when ``room`` bytes of memory are used, so the search
-    is bounded. Raises NO_ANSWER if the server stops to answer before a run was found.
+    is bounded. A series whose steps are a clock counts only if the settings name
+    it (``is_named``). Raises NO_ANSWER if the server stops to answer before a run was found.
     """
-    runs = Runs(room)
+    runs = Runs(room, is_named=is_named)
     whole = False
     error: Exception | None = None
     end: float | None = None
@@ -261,7 +303,8 @@ def advancing(
         end = clock() + seconds if end is None else end
         # A look at many runs keeps the server busy, so there is a pause of the same length. The last look is at the end.
         time.sleep(min(max(PAUSE_SECONDS, clock() - began), max(0.0, end - clock())))
-    if error is not None and not runs.found:
+    advanced = runs.all_found()
+    if error is not None and not advanced:
         raise error
     unread = len(runs.unread - runs.first.keys())
-    return Search(tuple(runs.found.values()), len(runs.known), unread, whole and not runs.full, longest, runs.full)
+    return Search(advanced, len(runs.known), unread, whole and not runs.full, longest, runs.full)

@@ -38,6 +38,7 @@ from .base import (
     Session,
     Target,
     advancing,
+    is_doubtful,
     names_one,
     progress_at,
 )
@@ -101,6 +102,7 @@ class Mlflow(UrlSource):
                 seconds,
                 longest=self.longest_look,
                 room=self.room,
+                is_named=bool(self._settings["metric"]),
             )
         found = [self._watched(advance) for advance in search.found]
         return found, self._none_advanced(search, target, seconds)
@@ -185,7 +187,7 @@ class Mlflow(UrlSource):
 
     def _watched(self, advance: Advance) -> Experiment:
         """The experiment with the metric that is watched: the one with the most steps of those that advanced."""
-        metric = busiest_metric(advance.changed)
+        metric = busiest_metric(advance.changed, advance.before)
         described = f"{advance.experiment.description} {text(metric)}".strip()
         return replace(advance.experiment, metric=metric, description=described)
 
@@ -319,9 +321,14 @@ def is_of_training(metric: str) -> bool:
     return not metric.startswith("system/")
 
 
-def busiest_metric(metrics: Mapping[str, Mark]) -> str:
-    """The metric with the most steps; ``epoch`` only if it is the only one."""
-    return max(metrics, key=lambda key: (metrics[key][0], key not in WITH_EVERYTHING), default="")
+def busiest_metric(metrics: Mapping[str, Mark], before: Mapping[str, Mark]) -> str:
+    """The metric with the most steps; that of a monitor or ``epoch`` only if there is no other."""
+
+    def rank(key: str) -> tuple[bool, float, bool]:
+        doubtful = is_doubtful(key, before.get(key), metrics[key])
+        return not doubtful, metrics[key][0], key not in WITH_EVERYTHING
+
+    return max(metrics, key=rank, default="")
 
 
 def history(server: Tracking, run: str, metric: str, first: float, last: float) -> list[Point] | None:

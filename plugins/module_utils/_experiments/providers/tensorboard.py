@@ -35,6 +35,7 @@ from .base import (
     Session,
     Target,
     advancing,
+    is_doubtful,
     names_one,
     progress_at,
 )
@@ -94,6 +95,7 @@ class Tensorboard(UrlSource):
             seconds,
             longest=self.longest_look,
             room=self.room,
+            is_named=bool(self._settings["metric"]),
         )
         found = [watched(advance) for advance in search.found]
         return found, f"none of {search.runs} runs advanced in {seconds:.0f} s{search.detail}"
@@ -211,8 +213,9 @@ def seen(probe: Probe, run: Experiment, tags: list[str]) -> Seen:
 
 
 def watched(advance: Advance) -> Experiment:
-    """The experiment with the series that is watched: the first one that advanced."""
-    run, tag = advance.experiment, next(iter(advance.changed))
+    """The experiment with the series that is watched: the first one that advanced, of a monitor only if there is no other."""
+    marks, before = advance.changed, advance.before
+    run, tag = advance.experiment, min(marks, key=lambda name: is_doubtful(name, before.get(name), marks[name]))
     return replace(run, id=shortened(f"{run.exact_id}:{tag}"), description=f"{run.description} {text(tag)}", metric=tag)
 
 

@@ -130,3 +130,64 @@ def test_runs_that_could_not_be_read_are_counted(now: list[float]) -> None:
 
     search = advancing(look, 5.0, clock=lambda: now[0])
     assert (search.runs, search.unread, search.detail) == (3, 2, "; 2 of them could not be read")
+
+
+MS = 1_795_000_000_000.0  # the time in ms
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "clock"),
+    [
+        ((MS / 1000, MS), (MS / 1000 + 5, MS + 5000), True),
+        ((MS / 250, MS), (MS / 250 + 20, MS + 5000), True),
+        ((MS, MS), (MS + 5003, MS + 5003), True),
+        ((MS / 1000, MS / 1000), (MS / 1000 + 5, MS / 1000 + 5.4), True),  # as TensorBoard writes it
+        ((MS // 1000, MS), (MS // 1000 + 1, MS + 250), True),
+        ((100.0, MS), (110.0, MS + 5000), False),
+        ((1e9, MS), (1e9 + 1e5, MS + 5000), False),  # tokens
+        ((0.0, MS), (0.0, MS + 5000), False),
+        ((5.0, 0.0), (9.0, 0.0), False),
+        (None, (MS, MS), False),
+    ],
+)
+def test_steps_that_are_the_time_are_a_clock(before: base.Mark | None, after: base.Mark, clock: bool) -> None:
+    assert base.is_clock(before, after) is clock
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "ms", "doubtful"),
+    [
+        ("gpu_util", 3, 9000, True),
+        ("monitor/GPU 0 power", 3, 9000, True),
+        ("memory_usage", 3, 9000, True),
+        ("anything", 9, 9020, True),
+        ("loss", 3, 9000, False),
+        ("step_time", 30, 9000, False),
+        ("input/template_loss", 3, 9000, False),
+        ("network_loss", 3, 9000, True),
+        ("loss", 1, 1000, False),
+    ],
+)
+def test_the_series_of_a_monitor_is_doubtful(name: str, steps: float, ms: float, doubtful: bool) -> None:
+    assert base.is_doubtful(name, (100.0, MS), (100.0 + steps, MS + ms)) is doubtful
+
+
+@pytest.mark.parametrize(
+    ("loss_every", "named", "watched"),
+    [(1.0, False, "loss"), (7.0, False, "loss"), (99.0, False, ""), (99.0, True, "t")],
+)
+def test_a_monitor_beside_a_training_is_not_taken_for_it(
+    now: list[float], loss_every: float, named: bool, watched: str
+) -> None:
+    """The monitor logs more often than the training, and the time is its step."""
+
+    def look(_found: Container[str]) -> Iterator[Seen]:
+        run = Experiment("vm-1", "ML-1", "mlflow", "run", "", "http://x")
+        at, losses = MS + 1000 * now[0], now[0] // loss_every
+        loss = (losses, MS + 1000 * losses * loss_every)
+        yield Seen(run, {"t": (at // 1000, at), "gpu": (now[0] * 3, at), "loss": loss})
+
+    search = advancing(look, 15.0, is_named=named, clock=lambda: now[0])
+    (found,) = search.found
+    assert ("loss" in found.changed) is (watched == "loss")
+    assert ("t" in found.changed) is named

@@ -107,6 +107,25 @@ def test_the_metric_that_advances_is_watched(serve: Serve) -> None:
     assert observed(source(serve(tracking))).experiments == ()
 
 
+def test_a_monitor_that_logs_beside_the_training_is_not_watched(serve: Serve) -> None:
+    """It would continue after the training has died. The quickest metric is that of the monitor."""
+    tracking = Tracking(1)
+    run = tracking.runs[0]
+    tracking.live[run["id"]] = "loss"
+    known = tracking.run
+
+    def with_monitor(of: dict[str, Any]) -> dict[str, Any]:
+        shown, at = known(of), round(1000 * time.time())
+        shown["data"]["metrics"] += [{"key": key, "step": at // 250, "timestamp": at} for key in ("gpu_util", "any")]
+        return shown
+
+    tracking.run = with_monitor  # type: ignore[method-assign]
+    (experiment,) = observed(source(serve(tracking))).experiments
+    assert experiment.metric == "loss"
+    (experiment,) = observed(source(serve(tracking), metric="any")).experiments
+    assert experiment.metric == "any"
+
+
 @pytest.mark.parametrize(
     ("tags", "process"),
     [
