@@ -208,7 +208,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     providers = Providers(params["experiments"])
     show_warnings(module, providers.warnings)
     providers.refuse_shared_names(estate.vms.values())
-    seen = providers.observe(vms)
+    seen = providers.observe(vms, among=estate.vms.values())
     return {
         "experiments": [asdict(e) for observation in seen for e in observation.experiments],
         "unobserved": {display_name(estate, o.vm.moid): o.detail for o in seen if not o.experiments},

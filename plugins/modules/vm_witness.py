@@ -441,7 +441,7 @@ def check(params: dict[str, Any]) -> None:
 
 def lines_of(estate: Estate, vms: tuple[str, ...], providers: Providers) -> list[str]:
     """What would be watched in each VM."""
-    seen = providers.observe([estate.vms[vm] for vm in vms])
+    seen = providers.observe([estate.vms[vm] for vm in vms], among=estate.vms.values())
     found = {o.vm.moid: "; ".join(f"{e.description or e.id} ({e.provider})" for e in o.experiments) for o in seen}
     missing = {o.vm.moid: f"no experiment observed: {o.detail}" for o in seen}
     return [

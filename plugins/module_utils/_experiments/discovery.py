@@ -51,15 +51,22 @@ class Observation:
     detail: str
 
 
-def of_one_vm_each(observations: Iterable[Observation]) -> list[Observation]:
-    """The observations, without experiments that were found for several VMs of one name: a tracker knows VMs by their names."""
+def of_one_vm_each(observations: Iterable[Observation], twins: Iterable[Observation] = ()) -> list[Observation]:
+    """The observations, without experiments that were found for several VMs of one name: a tracker knows VMs by their names.
+
+    ``twins`` are what was found for other VMs that have one of these names.
+    """
     seen = list(observations)
     places: dict[tuple[str, ...], set[str]] = {}
-    for vm, each in ((o.vm, e) for o in seen for e in o.experiments):
-        places.setdefault((vm.name, each.provider, each.url, each.id), set()).add(vm.moid)
+
+    def place(vm: VmState, found: Experiment) -> tuple[str, ...]:
+        return (vm.name, found.provider, found.url, found.asked_id, found.metric)
+
+    for vm, each in ((o.vm, e) for o in (*seen, *twins) for e in o.experiments):
+        places.setdefault(place(vm, each), set()).add(vm.moid)
 
     def told_apart(o: Observation) -> Observation:
-        own = tuple(e for e in o.experiments if len(places[o.vm.name, e.provider, e.url, e.id]) == 1)
+        own = tuple(e for e in o.experiments if len(places[place(o.vm, e)]) == 1)
         if len(own) == len(o.experiments):
             return o
         detail = f"several VMs are named {o.vm.name}, and their experiments cannot be distinguished"
@@ -80,12 +87,25 @@ class Providers:
         self._sources = sources_of(settings)
         self.warnings = warnings_of(settings)
 
-    def observe(self, vms: list[VmState]) -> list[Observation]:
-        """Look into each VM, several at a time."""
+    def observe(self, vms: list[VmState], *, among: Iterable[VmState] = ()) -> list[Observation]:
+        """Look into each VM, several at a time. ``among``: all VMs, of which some may have the same name as one of ``vms``."""
         if not self._settings["enabled"]:
             return [Observation(vm, (), "experiments.enabled is false") for vm in vms]
         with ThreadPoolExecutor(_WORKERS) as pool:
-            return of_one_vm_each(pool.map(self._observe, vms))
+            seen = list(pool.map(self._observe, vms))
+            return of_one_vm_each(seen, pool.map(self._known_by_name, self._twins(seen, among)))
+
+    def _twins(self, seen: Iterable[Observation], among: Iterable[VmState]) -> list[VmState]:
+        """The other VMs that run and share the name of one for which a server outside of it knows an experiment."""
+        outside = {scoped.origin for scoped in self._sources if not scoped.source.in_guest}
+        names = {o.vm.name for o in seen if any(e.source in outside for e in o.experiments)}
+        known = {o.vm.moid for o in seen}
+        return [vm for vm in among if vm.name in names and vm.moid not in known and vm.power is Power.ON]
+
+    def _known_by_name(self, vm: VmState) -> Observation:
+        """What servers outside of a VM know of it. The VM itself is not asked."""
+        asked = [scoped for scoped in self._sources if not scoped.source.in_guest and scoped.covers(vm.moid, vm.name)]
+        return Observation(vm, tuple(e for scoped in asked for e in self._asked(scoped, vm, math.inf)[0]), "")
 
     def refuse_shared_names(self, vms: Iterable[VmState]) -> None:
         """Raise Ambiguous if the settings name a VM by a name that several of all ``vms`` have."""
@@ -106,7 +126,7 @@ class Providers:
 
     def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
         """See ``Observer`` in ``_run/ports.py``."""
-        seen = self.observe([estate.vms[vm] for vm in vms])
+        seen = self.observe([estate.vms[vm] for vm in vms], among=estate.vms.values())
         experiments = tuple(e for observation in seen for e in observation.experiments)
         members = self._members_elsewhere(estate, experiments)
         return (*experiments, *members), {o.vm.moid: o.detail for o in seen if not o.experiments}
@@ -116,7 +136,9 @@ class Providers:
         patterns = self._settings["cluster_vms"]
         vms = possible_cluster_members(experiments, estate.vms.values(), given=self._reach.given, patterns=patterns)
         keys = {key_of(experiment) for experiment in experiments}
-        return tuple(e for seen in self.observe(vms) for e in seen.experiments if key_of(e) in keys)
+        return tuple(
+            e for seen in self.observe(vms, among=estate.vms.values()) for e in seen.experiments if key_of(e) in keys
+        )
 
     def watch(
         self, experiments: tuple[Experiment, ...], folder: Path, listener: ProgressListener, *, whole: bool = False

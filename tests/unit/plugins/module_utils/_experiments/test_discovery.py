@@ -208,6 +208,25 @@ def test_what_a_tracker_knows_by_a_shared_name_is_nobodys_experiment(monkeypatch
     assert "several VMs are named twin" in seen["vm-57"].detail
 
 
+@pytest.mark.parametrize(
+    ("url", "power", "found", "asked"),
+    [
+        ("https://mlflow.example.com", Power.ON, 0, {"vm-57", "vm-72"}),
+        ("https://mlflow.example.com", Power.OFF, 1, {"vm-57"}),
+        ("http://{address}:1", Power.ON, 1, {"vm-57"}),  # the VM itself answers, so its twin is not asked
+    ],
+)
+def test_a_twin_that_stays_has_the_experiment_as_well(
+    monkeypatch: pytest.MonkeyPatch, url: str, power: Power, found: int, asked: set[str]
+) -> None:
+    tracker = providers(h2o3=False, sources=[source("mlflow", url=url)])
+    seen = asked_at(monkeypatch, tracker, url=url)
+    first, *others = twins()
+    (alone,) = tracker.observe([first], among=[first, *(replace(each, power=power) for each in others)])
+    assert (len(alone.experiments), set(seen)) == (found, asked)
+    assert ("several VMs are named twin" in alone.detail) is (found == 0)
+
+
 def test_credentials_go_to_no_server_that_the_name_of_a_vm_chooses() -> None:
     with pytest.raises(InvalidInput, match="depends on a VM's name"):
         providers(sources=[source("mlflow", url="https://{vm}:5000", token="a-secret")])
