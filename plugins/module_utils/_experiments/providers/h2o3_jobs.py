@@ -23,8 +23,24 @@ TRAINING = (MODEL, AUTOML, GRID, SEGMENTS)
 # Their progress is the elapsed share of a time limit, if they have one; only their answers do not say whether.
 CLOCKS = (AUTOML, GRID)
 HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts; they also make a model
-COMPOSED = ("rulefit", "infogram", "modelselection", "adaboost", "anovaglm", "gam", "stackedensemble", "upliftdrf")
-MADE_BY_SERVER = re.compile(r"[A-Za-z0-9]+_model_\d+_\d+")  # of a model without a name of its own
+# Algorithms that train other models, and the algorithms of those that the server names itself. RuleFit can also
+# use GBM; then its models are shown, because nothing distinguishes them from a GBM of somebody else.
+COMPOSED = {
+    "rulefit": ("DRF", "GLM"),
+    "infogram": ("GBM", "DRF", "GLM", "XGBoost", "DeepLearning"),
+    "modelselection": ("GLM",),
+    "adaboost": (),
+    "anovaglm": ("GLM",),
+    "gam": ("GLM",),
+    "stackedensemble": (),
+}
+MADE_BY_SERVER = re.compile(r"([A-Za-z0-9]+)_model_\d+_\d+")  # of a model without a name of its own
+# The time of an AutoML is in the names of its models. What follows it is that of a grid, of a selection or of folds.
+MADE_BY_AUTOML = re.compile(
+    r"(?:metalearner_[A-Za-z]+_)?(?:GBM|DRF|XRT|XGBoost|GLM|DeepLearning|StackedEnsemble)(?:_[A-Za-z0-9]+)*"
+    r"_AutoML_\d+(?:_\d{8}_\d{6})?(?:_(?:model|select|selection|grid|cv|lr|annealing|search|\d+))*"
+)
+NUMBERED = re.compile(r"(?:(?:glm|gam|gbm|drf|dt|model|tree|cv)_?)*\d+", re.IGNORECASE)
 
 Job = Mapping[str, Any]
 
@@ -70,8 +86,11 @@ def trainings(answer: Answer) -> list[Job]:
 
 def trains_others(job: Job) -> bool:
     """Whether a job trains models by jobs of their own."""
-    composed = text(job.get("description")).lower().replace(" ", "") in COMPOSED
-    return kind_of(job) in (AUTOML, GRID, SEGMENTS) or (kind_of(job) == MODEL and composed)
+    return kind_of(job) in (AUTOML, GRID, SEGMENTS) or (kind_of(job) == MODEL and _algorithm(job) in COMPOSED)
+
+
+def _algorithm(job: Job) -> str:
+    return text(job.get("description")).lower().replace(" ", "")
 
 
 def children(answer: Answer, parent: Job) -> list[Job]:
@@ -85,12 +104,21 @@ def serves(job: Job, parent: Job) -> bool:
         return False
     name, whole, kind = name_of(job), name_of(parent), kind_of(parent)
     if kind == AUTOML:
-        return "_AutoML_" in name
+        return MADE_BY_AUTOML.fullmatch(name) is not None
     if kind == SEGMENTS:
         return re.fullmatch(re.escape(whole) + r"_\d+", name) is not None
     if kind == GRID:
-        return name.startswith(f"{whole}_model_")
-    return trains_others(parent) and (name.startswith(f"{whole}_") or MADE_BY_SERVER.fullmatch(name) is not None)
+        return re.fullmatch(re.escape(whole) + r"_model_\d+", name) is not None
+    return trains_others(parent) and _is_part(name, whole, COMPOSED[_algorithm(parent)])
+
+
+def _is_part(name: str, whole: str, algorithms: tuple[str, ...]) -> bool:
+    """Whether a model has a name that the server gives to a part of another model."""
+    made = MADE_BY_SERVER.fullmatch(name)
+    if made is not None:
+        return made[1] in algorithms
+    numbered = name.startswith(f"{whole}_") and NUMBERED.fullmatch(name.removeprefix(f"{whole}_")) is not None
+    return numbered or (name.startswith("metalearner_") and name.endswith(f"_{whole}"))
 
 
 def _is_later(job: Job, parent: Job) -> bool:
