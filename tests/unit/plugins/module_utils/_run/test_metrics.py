@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from datetime import datetime
-from itertools import combinations
+from datetime import UTC, datetime
+from itertools import combinations, count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import promql_parser
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.metrics import PREFIX, families_of, metrics_text
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import JOURNAL, state_path, stored_runs
@@ -44,10 +45,10 @@ def state(tmp_path: Path) -> Path:
 def write_run(state: Path, run_id: str, *events: tuple[str, dict[str, Any]], **start: Any) -> None:
     folder = state / "runs" / run_id
     folder.mkdir()
-    journal = Journal(folder / JOURNAL)
+    written = Journal(folder / JOURNAL)
     for kind, fields in (("run_started", {"run_id": run_id, **start}), ("planned", {}), *events):
-        write_event(journal, kind, **fields)
-    journal.close()
+        write_event(written, kind, **fields)
+    written.close()
 
 
 def read(state: Path) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
@@ -88,10 +89,21 @@ def test_the_last_run_and_the_totals_are_measured(state: Path) -> None:
     assert {verdict for verdict, value in verdicts.items() if value} == {"lost"}
     assert len(verdicts) == 7
     assert found["experiment_longest_stall_seconds"] == {at(**own): 0.4}
-    journal = [json.loads(line)["at"] for line in (state / "runs" / "r1" / JOURNAL).read_text().splitlines()]
+    times = [json.loads(line)["at"] for line in (state / "runs" / "r1" / JOURNAL).read_text().splitlines()]
     (success,) = found["last_success_timestamp_seconds"].values()
-    assert success == pytest.approx(run_end(journal), abs=0.01), "that of the run before, which succeeded"
+    assert success == pytest.approx(run_end(times), abs=0.01), "that of the run before, which succeeded"
     assert 0 <= found["last_run_duration_seconds"][at(**HOST)] < 60
+
+
+def test_a_run_lasts_from_its_first_line_to_its_last(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = count(1)
+    monkeypatch.setattr(journal, "utc_now", lambda: f"2026-03-01T{next(hours):02}:00:00.000Z")
+    write_run(state, "r1", MOVED, ("verdict", {}), ENDED)
+    found = read(state)
+    assert found["last_run_duration_seconds"] == {at(**HOST): 4 * 3600}
+    ended = datetime(2026, 3, 1, 5, tzinfo=UTC).timestamp()
+    assert found["last_run_end_timestamp_seconds"] == {at(**HOST): ended}
+    assert list(found["last_success_timestamp_seconds"].values()) == [ended]
 
 
 def run_end(times: list[str]) -> float:
