@@ -204,10 +204,11 @@ def defaults(role: str) -> str:
         if not name.startswith(SITE):
             comment = "".join(f"# {line}\n" for line in textwrap.wrap(_plain(_meaning(spec)), WIDTH - 2))
             value_of = {**spec, **({"default": computed[name]} if name in computed else {})}
-            if "default" in value_of:
-                value = yaml.dump({name: value_of["default"]}, Dumper=_Dumper, width=1000, allow_unicode=True)
-            else:
-                value = f"# {name}:\n"
+            value = (
+                yaml.dump({name: value_of["default"]}, Dumper=_Dumper, width=1000, allow_unicode=True)
+                if "default" in value_of
+                else f"# {name}:\n"
+            )
             parts.append(comment + value)
     return "\n".join(parts)
 

@@ -57,7 +57,8 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
         "twin": Blocker(
             "VMs of both vCenters have the same instance UUID, and none of them is being moved. It is not known which one is meant.",
             "the address of the other vCenter",
-            "The other vCenter has a VM with the same instance UUID. Find out which of the two is used. Remove the other one from its inventory or give it another UUID, then plan again",
+            "The other vCenter has a VM with the same instance UUID. Find out which of the two is used. Remove the other one from its "
+            "inventory or give it another UUID, then plan again",
         ),
         "cpu_affinity": Blocker(
             "The VM is bound to processors or NUMA nodes of its host.",

@@ -35,7 +35,8 @@ def revalidate(
 ) -> tuple[Drift, ...]:
     """The moves of the plan that are no longer possible, that take a longer stun than the budget, or that DRS would now do itself.
 
-    With ``records_homes`` also those of VMs whose home attribute got a text that is not a home. A VM that is on its target already, or that the plan's own task is moving there, has not drifted.
+    With ``records_homes`` also those of VMs whose home attribute got a text that is not a home. A VM that is on its target already, or that the plan's own
+    task is moving there, has not drifted.
     """
     moves = (Drift(move.vm_name, what) for move in plan.moves if (what := _drift(move, estate, stall_budget)))
     overwritten = [

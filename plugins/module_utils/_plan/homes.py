@@ -230,9 +230,10 @@ class Placement:
     """A VM with a recorded home. ``outcome``: home, away, moved_by_person, mover_unknown, home_unhealthy, gone, not_shown,
     other_vcenter or unreadable.
 
-    ``mover_unknown``: it is not where the evacuation put it, and vCenter's events do not say who moved it. ``unreadable``: vCenter does not show what decides, the property of the vSphere API in ``hidden``, or the VM's home attribute has
-    another text than a home, which is in ``stray``, or is empty for an unknown reason. Without the attribute the home is not known:
-    ``home`` is the one of the journal, or its names and MoIDs are empty.
+    ``mover_unknown``: it is not where the evacuation put it, and vCenter's events do not say who moved it. ``unreadable``: vCenter
+    does not show what decides, the property of the vSphere API in ``hidden``, or the VM's home attribute has another text than a
+    home, which is in ``stray``, or is empty for an unknown reason. Without the attribute the home is not known: ``home`` is the one
+    of the journal, or its names and MoIDs are empty.
 
     ``vm`` is the VM's MoID now; ``home.vm`` is the one under which the home was recorded. ``unhealthy`` says what is wrong with
     the home. ``superseded`` is the name of another home that an older run recorded, usually on another controller. ``vcenter`` is the

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import run_lock
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import WitnessReport, WitnessRequest
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.sightings import LOOK_SECONDS
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.sightings import LOOK_SECONDS, VM_DELETED
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import replay
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import moves_in_flight, runs_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.witness import (
@@ -27,6 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.witness import
     shortfalls_of,
     witness,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate
 from jsonschema import validate
 
 from tests.builders.estates import INFO
@@ -138,6 +139,24 @@ def test_a_move_in_flight_when_the_window_ends_is_seen_through(tmp_path: Path) -
     report = witnessed(Elsewhere(*steps), tmp_path, seconds=3 * LOOK_SECONDS)
     assert [str(end.result) for end in report.ended] == ["moved"]
     assert not shortfalls_of(report)
+
+
+def test_a_vm_that_is_deleted_in_the_window_is_named(tmp_path: Path) -> None:
+    report = witnessed(Elsewhere(nothing, lambda there: there.at.pop("vm-2")), tmp_path)
+    assert report.noticed == {"ml-2": (VM_DELETED,)}
+    assert 6 <= report.seconds < 6 + 3 * LOOK_SECONDS
+
+
+def test_a_vm_whose_host_is_hidden_in_the_window_is_named_once_and_not_called_deleted(tmp_path: Path) -> None:
+    class Hiding(Elsewhere):
+        def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+            seen = super().placement(vms)
+            hidden = {"vm-2": PlacementUpdate("vm-2", None, unknown="vCenter does not say it")}
+            return seen | (hidden if not self.steps and "vm-2" in seen else {})
+
+    report = witnessed(Hiding(nothing, nothing), tmp_path)
+    assert report.noticed == {"ml-2": ("vCenter does not say it",)}
+    assert not report.ended
 
 
 def test_what_comes_in_the_window_is_named(tmp_path: Path) -> None:
