@@ -196,7 +196,8 @@ def is_over(answers: Sequence[Sample]) -> bool:
 
 def _done(sample: Sample) -> bool:
     # A finished job that is cancelled gets the status CANCELLED, but keeps its message "Done.".
-    return sample.status == "DONE" or (sample.status == "CANCELLED" and sample.detail == "Done.")
+    # Journals of older releases also have the message of one of its models, after its own.
+    return sample.status == "DONE" or (sample.status == "CANCELLED" and sample.detail.partition("; ")[0] == "Done.")
 
 
 def _stall_claim(samples: Sequence[Sample], stall: Stall | None, budget: float, unwatched: bool) -> tuple[str, str]:

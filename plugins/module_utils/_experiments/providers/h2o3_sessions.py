@@ -74,6 +74,8 @@ class JobSession(HttpSession):
         answer = self._probe.get(job_path(self._job))
         self._child.of(answer)
         job = parse_sample(answer, sent, time.monotonic())
+        if job.status != "RUNNING":
+            return job  # its own message says how it ended
         return replace(job, detail=text("; ".join(filter(None, (job.detail, self._child.message)))))
 
     def _ask_instead(self, liveness: Sample) -> Sample:

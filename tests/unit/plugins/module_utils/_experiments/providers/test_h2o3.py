@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Sample, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3 as _h2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3_sessions
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
@@ -26,6 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     with_waits,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.questions import Wait
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import judge
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -162,6 +164,33 @@ def test_the_models_of_an_automl_show_its_work(monkeypatch: pytest.MonkeyPatch) 
     assert details[0] == "GBM_1_AutoML_1 [GBM def_5]"
     assert len(set(details)) == 4
     assert details[3].startswith("GBM_1_AutoML_1 [GBM def_5]; GBM_1_AutoML_1 Built ")
+
+
+def test_a_finished_automl_that_is_cancelled_was_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message of its last model must not hide its own."""
+    monkeypatch.setattr(h2o3_sessions, "CHILD_SECONDS", 0.0)
+    shown = {"status": "RUNNING", "progress_msg": "GBM_1_AutoML_1 [GBM def_5]"}
+
+    class Handler(Answering):
+        def do_GET(self) -> None:
+            parent = job("aml", "Key<AutoML>", dest="aml", **shown)
+            child = job("child", dest="GBM_1_AutoML_1", progress_msg="Built 5 trees")
+            jobs = {"/3/Jobs/aml": [parent], "/3/Jobs/child": [child], "/3/Jobs": [parent, child]}
+            self.answer(200, {"jobs": jobs[self.path]}, **PROCESS)
+
+    with serving(Handler) as port:
+        session = h2o3_sessions.JobSession(_http.Endpoint("127.0.0.1", port), "aml")
+        samples = [session.ask() for _question in range(3)]
+        assert samples[-1].detail.endswith("; GBM_1_AutoML_1 Built 5 trees")
+        for status in ("DONE", "CANCELLED"):
+            shown.update(status=status, progress_msg="Done.")
+            samples.append(session.ask())
+        session.close()
+    assert [(each.status, each.detail) for each in samples[-2:]] == [("DONE", "Done."), ("CANCELLED", "Done.")]
+    experiment = Experiment("vm-1", "ML-1", "h2o3", "aml", PROCESS["x-h2o-cluster-id"], "http://x", clock_progress=True)
+    older = [*samples[:-1], replace(samples[-1], detail="Done.; GBM_1_AutoML_1 Built 5 trees")]
+    assert judge(experiment, samples, stall_budget=5.0).verdict is Verdict.COMPLETED
+    assert judge(experiment, older, stall_budget=5.0).verdict is Verdict.COMPLETED
 
 
 @pytest.mark.parametrize("slow", ["/3/Jobs", "/3/Jobs/child"])
