@@ -387,7 +387,9 @@ def look(session: SeriesSession, candidate: Experiment, mark: str) -> Iterator[S
     known = session.read().series
     for series in known:
         which = series.selector if len(known) > 1 else candidate.metric
-        experiment = replace(candidate, id=f"{which} at {candidate.url}{mark}", description=which, metric=which)
+        own_id = f"{which} at {candidate.url}{mark}"
+        exact = series.selector if series.labels and not session.asks_expression else ""
+        experiment = replace(candidate, id=own_id, exact_id=exact, description=which, metric=which)
         yield Seen(experiment, {} if series.value is None else {"": (series.value, 0.0)})
 
 
@@ -453,6 +455,7 @@ class SeriesSession(HttpSession):
         self._direct = experiment.capabilities.signal == "answers"
         super().__init__(Probe(endpoint, timeout, SMALL, EXPOSITIONS if is_page else JSON, asks_again=self._direct))
         self._query = experiment.metric
+        self._selectors = {experiment.metric, experiment.exact_id}  # of the series that is watched
         self._wanted = selector_of(experiment.metric) if is_page else None
         self.asks_expression = not is_page and SELECTOR.match(self._query) is None
         self._process = experiment.process
@@ -497,8 +500,13 @@ class SeriesSession(HttpSession):
         )
 
     def read(self) -> Reading:
-        """Ask once. Raises NO_ANSWER or UnusableAnswer."""
+        """Ask once. Of several series, the one that is watched comes alone. Raises NO_ANSWER or UnusableAnswer."""
         return self._scraped(self._wanted) if self._wanted else self._queried()
+
+    def _watched(self, found: list[Series]) -> list[Series]:
+        """The series that is watched, if it is known and found; else all."""
+        own = [series for series in found if series.selector in self._selectors]
+        return own if len(own) == 1 else found
 
     def _scraped(self, wanted: Series) -> Reading:
         page = Page(dict.fromkeys((wanted.name, f"{wanted.name}_total", START)))
@@ -509,6 +517,7 @@ class SeriesSession(HttpSession):
         found = series_of(data, wanted, until)
         if not found:
             raise UnusableAnswer(why_missing(answer, data, wanted, self._query))
+        found = self._watched(found)
         starts = series_of(data, Series(START, {}, None), until)
         relayed = (
             is_relay(page.telling)
@@ -518,7 +527,7 @@ class SeriesSession(HttpSession):
         return Reading(found, None if relayed else only_value(starts), relayed)
 
     def _queried(self) -> Reading:
-        found = self._values(self._query)
+        found = self._watched(self._values(self._query))
         if not found:
             raise UnusableAnswer("the query returns no series")
         if len(found) > 1 or self.asks_expression:

@@ -224,6 +224,33 @@ def test_a_series_that_gets_others_beside_it_is_not_guessed(serve: Serve) -> Non
     )
 
 
+@pytest.mark.parametrize("kind", ["metric", "query"])
+def test_the_series_that_was_found_is_watched_when_others_appear(serve: Serve, kind: str) -> None:
+    """An evaluation counts its steps by the same name and another label."""
+    shown, asked = [{"phase": "train", "job": "j"}], [0]
+
+    def answer(path: str) -> tuple[int, Any]:
+        asked[0] += 1
+        value = {"train": asked[0], "val": 3}
+        if "config" in path:
+            return 200, {"data": {"yaml": "scrape_interval: 10ms\nscrape_timeout: 10ms"}}
+        if "query" in path:
+            rows = [{"metric": {"__name__": "s", **each}, "value": [1, str(value[each["phase"]])]} for each in shown]
+            return 200, {"status": "success", "data": {"resultType": "vector", "result": rows}}
+        return 200, "".join(f's{{phase="{each["phase"]}"}} {value[each["phase"]]}\n' for each in shown)
+
+    source = settings("prometheus", url=serve(answer), **{kind: "s"})
+    (experiment,) = observed(source).experiments
+    assert experiment.description == "s"
+    shown.insert(0, {"phase": "val", "job": "j"})
+    session = prometheus.Prometheus(source).session(experiment)  # as after a resume of the run
+    first, second = session.sample(), session.sample()
+    assert (first.outcome, second.step or 0) == ("answered", pytest.approx((first.step or 0) + 1, abs=1))
+    shown[:] = [{"phase": "val", "job": "j"}]
+    assert session.sample().outcome == "answered", "after a restart it may have other labels"
+    session.close()
+
+
 def test_a_page_is_asked_for_as_its_url_says() -> None:
     asked: list[tuple[str, str]] = []
 
