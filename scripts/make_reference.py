@@ -10,7 +10,6 @@ in ``docs/docsite/extra-docs.yml``.
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
@@ -88,7 +87,7 @@ def events() -> str:
     rows = (
         (
             f"``{kind}``",
-            f"{inspect.cleandoc(event.__doc__ or '')}{' May be lost in a crash.' if event.volatile else ''}",
+            f"{' '.join((event.__doc__ or '').split())}{' May be lost in a crash.' if event.volatile else ''}",
             ", ".join(f"``{each}``" for each in _journalled(event)) or "none",
         )
         for kind, event in KINDS.items()

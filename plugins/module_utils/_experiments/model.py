@@ -53,13 +53,15 @@ class Capabilities:
 
     ``identity``: ``process`` (the answering process is recognised) or ``run`` (only the run's own record is).
     ``signal``: how a stall is measured, by ``answers`` (the server freezes with the VM) or by ``changes`` of step and
-    progress (the server always answers). ``freshness``: seconds by which an answer may be out of date.
+    progress (the server always answers). ``freshness``: seconds by which an answer may be out of date. ``reports_end``: the server
+    stays when a training ends and says how it ended, so that a port which nobody serves any more is a loss.
     """
 
     identity: str
     signal: str
     freshness: float = 0.0
     note: str = ""
+    reports_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

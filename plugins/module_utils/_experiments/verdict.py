@@ -244,7 +244,8 @@ def _verdict(
 def _refused(experiment: Experiment, samples: Sequence[Sample], identity: Identity) -> tuple[Verdict, str]:
     """The verdict if nobody listens at the end where the training itself answered."""
     gone = f"{_port(experiment)} refuses connections"
-    if identity.claim != "refuted" and _all_done(experiment, samples):
+    silent = not experiment.capabilities.reports_end
+    if silent and identity.claim != "refuted" and _all_done(experiment, samples):
         return Verdict.UNKNOWN, f"{gone}, but all work was done before: the training may have ended as usual"
     return Verdict.LOST, gone
 
@@ -287,12 +288,14 @@ def after_its_move(settled: Judgement, later: Judgement) -> Judgement:
 
     The verdict of a finished move is final: what nobody saw later, and a later stall, are not the move's. That the
     experiment was lost, restarted or failed later is seen, and counts. But what was completed cannot be lost or done again,
-    and a refused port alone may also be that of a training that has ended as usual. An experiment that is not seen to work at the end is
-    ``unknown``, with the claims of its move: nobody may take the verdict of the move for an all-clear.
+    and a refused port alone may also be that of a training that has ended as usual, unless its server stays and reports the end.
+    An experiment that is not seen to work at the end is ``unknown``, with the claims of its move: nobody may take the verdict of
+    the move for an all-clear.
     """
     if settled.verdict is Verdict.UNKNOWN:
         return later
-    refused = later.verdict is Verdict.LOST and later.identity != "refuted"
+    ends_silently = not later.experiment.capabilities.reports_end
+    refused = later.verdict is Verdict.LOST and later.identity != "refuted" and ends_silently
     if settled.verdict is Verdict.COMPLETED or (settled.verdict is Verdict.UNINTERRUPTED and refused):
         later = replace(later, verdict=Verdict.UNKNOWN, unseen=later.unseen or WHY_UNSEEN["refused"])
     if later.verdict in OVER:

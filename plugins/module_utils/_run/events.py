@@ -224,9 +224,7 @@ class SamplesSealed(Event):
 
 @dataclass(frozen=True, slots=True)
 class FenceFound(Event):
-    """The fence as the run found it; ``own``: for this run. ``unknown``: vCenter does not show whether the host is fenced.
-    ``task`` is the MoID of the task that fences the host for this run, "" if that is not known.
-    """
+    """The fence as found; ``own``: for this run; ``unknown``: vCenter does not show it; ``task``: what fences the host for this run."""
 
     kind = "fence"
 

@@ -55,7 +55,11 @@ PIPELINES = {"mojo": "mojo_pipeline", "python": "python_pipeline"}  # scoring pi
 OLDEST = (1, 10)  # every release of the client supports it
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 CAPABILITIES = Capabilities(
-    "run", "answers", 0.0, "answers of the server's health API; the experiment's own progress is coarse"
+    "run",
+    "answers",
+    0.0,
+    "answers of the server's health API; the experiment's own progress is coarse",
+    reports_end=True,
 )
 
 

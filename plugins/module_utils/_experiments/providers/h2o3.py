@@ -74,7 +74,10 @@ MAX_MODELS = 20
 METRIC = {"Regression": "RMSE", "Binomial": "AUC", "Multinomial": "logloss", "Ordinal": "logloss"}
 CHECKPOINTS = ("in_training_checkpoints_dir", "export_checkpoints_dir")
 CAPABILITIES = Capabilities(
-    identity="process", signal="answers", note="answers of the server in the VM, at most 32 per second"
+    identity="process",
+    signal="answers",
+    note="answers of the server in the VM, at most 32 per second",
+    reports_end=True,
 )
 
 

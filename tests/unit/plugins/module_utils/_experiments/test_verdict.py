@@ -16,6 +16,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
     Stall,
     Verdict,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import driverless_ai, h2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import Finding, resolution
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import longest_stall as found_stall
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import (
@@ -186,6 +187,17 @@ def test_the_verdict_of_a_finished_move_is_final(
     if verdict is Verdict.UNINTERRUPTED:
         assert whole.longest_stall == SETTLED.longest_stall
         assert ("not watched for 5.00 s after its move" in whole.detail) is bool(unwatched)
+
+
+@pytest.mark.parametrize("capabilities", [h2o3.CAPABILITIES, driverless_ai.CAPABILITIES])
+@pytest.mark.parametrize("reached", [0.6, 1.0])
+def test_a_server_that_reports_the_end_is_lost_with_its_port(capabilities: Capabilities, reached: float) -> None:
+    experiment = replace(EXPERIMENT, capabilities=capabilities)
+    run = [answer(i / 10, i / 10 + 0.01, min(reached, i / 200)) for i in range(201)]
+    settled = judge(experiment, moving(0.4), stall_budget=5, moved_at=9)
+    ended = judge(experiment, [*run, Sample(20.2, 20.21, "refused")], stall_budget=5, moved_at=3, arrived_at=5)
+    final = after_its_move(replace(settled, experiment=experiment), ended)
+    assert (ended.verdict, final.verdict, must_stop_run(final)) == (Verdict.LOST, Verdict.LOST, True)
 
 
 BY_CHANGES = replace(EXPERIMENT, capabilities=Capabilities("process", "changes"))
