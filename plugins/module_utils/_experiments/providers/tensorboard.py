@@ -241,6 +241,7 @@ class SeriesSession(HttpSession):
         self._path = series_path(experiment)
         self._total = total_steps
         self._points: set[Point] = set()  # all that TensorBoard has shown: it drops the steps before a new start
+        self._over: set[Point] = set()  # what was done before the training was resumed, before the first answer
         self._since: float | None = None  # time of the last point at the first answer
         self._paused = 0.0
         self._restarted = ""
@@ -259,7 +260,7 @@ class SeriesSession(HttpSession):
         points = points_of(answer.body)
         self._notice(points)
         # A late point is not a step back; steps that repeat say where in an epoch the training is, and not how far.
-        step = None if self._repeats else max((step for _at, step in self._points), default=None)
+        step = None if self._repeats else max((step for _at, step in self._points - self._over), default=None)
         return Sample(
             sent,
             received,
@@ -278,7 +279,8 @@ class SeriesSession(HttpSession):
         """Look for a new start in all points that were shown so far."""
         if not points or self._points.issuperset(points):
             return
-        self._since = max(points)[0] if self._since is None else self._since
+        if self._since is None:
+            self._since, self._over = max(points)[0], before_the_last_start(points)
         self._points.update(points)
         if len(self._points) > MAX_POINTS:
             self._points = set(sorted(self._points)[-MAX_POINTS // 2 :])
@@ -286,6 +288,18 @@ class SeriesSession(HttpSession):
         self._paused = longest_pause(sorted(point for point in self._points if point[0] >= self._since))
         self._repeats = self._repeats or repeats(found)
         self._restarted = "" if self._repeats else restart_in(found, self._since)
+
+
+def before_the_last_start(points: list[Point]) -> set[Point]:
+    """The points before the steps went back for the last time, in the order in which they were written.
+
+    A writer without ``purge_step`` leaves the steps of an earlier process that are higher than those of a resumed training.
+    """
+    last, top = 0, float("-inf")
+    for place, (_at, step) in enumerate(points):
+        last = place if step < top else last
+        top = step if step < top else max(top, step)
+    return set(points[:last])
 
 
 def points_of(body: list[Any]) -> list[Point]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -139,3 +140,31 @@ def test_runs_that_cannot_be_read_are_counted() -> None:
     with answering(answer) as url:
         seen = observed(source(url, advance_timeout=0.1))
         assert seen.detail.endswith("; 1 of them could not be read")
+
+
+@pytest.mark.parametrize(
+    ("written", "step"),
+    [
+        ([(1.0, 390.0), (2.0, 399.0), (50.0, 100.0), (51.0, 101.0)], 102.0),  # from a checkpoint
+        ([(1.0, 390.0), (2.0, 399.0), (50.0, 205.0), (51.0, 215.0)], 216.0),  # steps that were not logged before
+        ([(900.0, 390.0), (901.0, 399.0), (50.0, 100.0), (51.0, 101.0)], 102.0),  # the clock was set back
+        ([(1.0, 8.0), (2.0, 9.0), (3.0, 8.0), (4.0, 10.0)], 11.0),  # two ranks, or a late value
+        ([(1.0, 8.0), (2.0, 9.0)], 10.0),
+    ],
+)
+def test_a_training_that_was_resumed_before_the_watch_shows_its_own_steps(
+    written: list[tuple[float, float]], step: float
+) -> None:
+    points = [[at, done, 0.5] for at, done in written]
+
+    def answer(_path: str) -> tuple[int, Any]:
+        points.append([points[-1][0] + 1, points[-1][1] + 1, 0.5])
+        return 200, points
+
+    known = Experiment("vm-1", "ML-1", "tensorboard", "run:loss", "", "http://x", metric="loss", exact_id="run")
+    with answering(answer) as url:
+        session = tensorboard.Tensorboard(source(url)).session(replace(known, url=url))
+        samples = [session.sample() for _question in range(3)]
+        session.close()
+    assert [each.step for each in samples] == [step, step + 1, step + 2]
+    assert {each.restarted for each in samples} == {""}
