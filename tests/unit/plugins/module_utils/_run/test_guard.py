@@ -50,11 +50,6 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _fd: None)
 
 
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return state_path(str(tmp_path))
-
-
 def automated(vms: int = 4, **faults: Any) -> World:
     """A world with fully automated DRS; one VM has an override that says the same, and one is manual."""
     world = World(vms, **faults)

@@ -20,7 +20,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records i
     record_home,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import JOURNAL, runs_of, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import JOURNAL, runs_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import Home
 
 from tests.builders.journals import write_event
@@ -39,11 +39,6 @@ class Attributes:
     def record_home(self, home: Home) -> bool:
         self.homes.append(home)
         return self.permitted
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return state_path(str(tmp_path))
 
 
 def write_run(state: Path, run_id: str, *events: tuple[str, dict[str, Any]], **start: Any) -> None:

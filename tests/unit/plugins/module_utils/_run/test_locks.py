@@ -14,14 +14,8 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, RunBusy
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import locks
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import between_runs, holder_of, run_lock
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
 
 KEY = "u.host-5"
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return state_path(str(tmp_path))
 
 
 class Waiting:

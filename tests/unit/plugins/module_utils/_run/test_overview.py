@@ -22,7 +22,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
     JOURNAL,
     pins_left,
     pins_of_nobody,
-    state_path,
     stored_runs,
 )
 from ansible_collections.liveml.vsphere.plugins.modules import run_info
@@ -58,11 +57,6 @@ def write_run(
         write_event(journal, kind, **fields)
     journal.close()
     return folder
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return state_path(str(tmp_path))
 
 
 def seen(state: Path, pid: int | None = None) -> list[RunOverview]:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, Rules, RunRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import overviews
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.pins import (
@@ -34,7 +32,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
     pins_left,
     runs_of,
-    state_path,
     stored_runs,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation, DrsOverride, Estate
@@ -51,15 +48,7 @@ REFUSED = LoginRefused("vCenter refused the login")
 RESTORED = "DRS has its earlier overrides of 2 VMs again"
 
 
-@pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "_SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(os, "fsync", lambda _fd: None)
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return state_path(str(tmp_path))
+pytestmark = pytest.mark.usefixtures("fast")
 
 
 class Late(World):

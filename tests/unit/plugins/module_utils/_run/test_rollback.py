@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter
 from dataclasses import replace
@@ -19,7 +18,6 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
-from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Ref
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes, record_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
@@ -43,15 +41,7 @@ GIB = 2**30
 SCHEMA = json.loads((Path(__file__).parents[5] / "docs/schema/evidence-1.0.json").read_text())
 
 
-@pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "_SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(os, "fsync", lambda _fd: None)
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return state_path(str(tmp_path))
+pytestmark = pytest.mark.usefixtures("fast")
 
 
 def events(state: Path) -> list[dict[str, Any]]:

@@ -24,7 +24,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document 
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
-from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal as _journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
     Entry,
@@ -47,11 +46,7 @@ from tests.builders.journals import INTACT, entries, journal_rows, write_run
 from tests.doubles.run import Watching, run
 from tests.doubles.vcenter import SOURCE, Killed, World
 
-
-@pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "_SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(os, "fsync", lambda _fd: None)
+pytestmark = pytest.mark.usefixtures("fast")
 
 
 def migrate(
