@@ -229,7 +229,7 @@ experiments:
     seen:
       description: What was seen of it, in words.
       type: str
-      sample: It was last seen at 30 % at 2026-01-31 09:12:03 UTC.
+      sample: "Alive: no, last seen at 2026-01-31 09:12:03 UTC, 30 %. Lost: what it has not saved."
     reason:
       description: What led to a verdict that is not good, in words, or empty.
       type: str
@@ -237,7 +237,7 @@ experiments:
     what_to_do:
       description: What to do about it.
       type: str
-      sample: Start it again from its newest checkpoint.
+      sample: Start it again on the server that answers now from the beginning.
     watched_seconds:
       description: For how many seconds its progress was seen, or null.
       type: float

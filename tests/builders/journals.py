@@ -39,6 +39,7 @@ SLOTS = 8
 BEGIN = datetime(2026, 1, 31, 9, 0, 0, tzinfo=UTC)
 ORIGIN = 1000.0  # the controller's monotonic clock at BEGIN
 BASELINE = 3.0
+ERROR = "java.lang.OutOfMemoryError: Java heap space\n\tat hex.tree.SharedTree <script>alert(1)</script>"  # of a guest
 OWNERS = ("forecasting", "fraud", "vision")
 Samples = dict[tuple[str, str], list[Sample]]
 
@@ -199,6 +200,10 @@ def made_run(
         )
         for at, judgement in ((judged_at[n], settled), (over, after_its_move(settled, later))):
             book.add(at, "verdict", **VerdictReached.of(judgement).to_json())
+    for n, verdict in enumerate(verdicts):
+        if verdict == "failed":
+            final = {"status": "FAILED", "metric": "", "score": None, "artifacts": [], "detail": ERROR}
+            book.add(over, "experiment_concluded", vm=vms[n], id=f"job-{n}", final=final, training_clock=None)
     book.add(over, "power_on", when="after", times=times)
     left = int(result != "moved")
     failed = left or any(verdict not in GOOD for verdict in verdicts)

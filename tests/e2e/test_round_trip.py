@@ -70,8 +70,11 @@ def test_round_trip_under_real_training_then_a_killed_server(tmp_path: Path, mea
         last = text[text.rindex("Evacuation of esx-05 failed at ") :]
         assert re.search(rf"in {TRAINS} \(now on esx-0\d\): lost\. ", last)
         assert ", because an experiment was lost. 1 of 1 VM moved to esx-0" in last
-        assert ". It was last seen at " in last
-        assert "What its owner has to do: Make sure that its process is gone. Then start it again" in last
+        assert ". Alive: no, last seen at " in last
+        assert (
+            "What its owner has to do: Start it again: make sure that its old process is gone, start a server first"
+            in last
+        )
         assert (
             f"Next: {FAILURES[Failure.INTERRUPTED].do} That is only the maintenance mode of esx-05; no VM is left to move."
             in last

@@ -8,7 +8,8 @@ The last lines of a playbook, report, Markdown and the artifact take their sente
 as a row, as ``vm_migrate`` returns it. ``evidence_report`` adds what only the samples show: ``description``, ``watched_seconds``,
 ``stall_budget``, ``recoverable`` and ``recovery``, ``names_process``, and ``last_seen``, ``fell_to`` and ``latest``, which are
 progress at a time: before it went back, after that, and at the end. ``reached`` is when the progress of ``latest`` was seen first, and
-``quiet_seconds`` for how long no progress was sampled at the end.
+``quiet_seconds`` for how long no progress was sampled at the end. ``since_move`` is in words how long after the begin of its move it was last
+seen to work, ``lost_seconds`` how long the work took that is done again, and ``error`` what its server says of its end.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from .wording import experiment_name, local_moment, percent, seconds, stall_text
+from .standing import JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE, at_text, facts_of
+from .wording import experiment_name, fitted, percent, seconds, stall_text
 
 Row = Mapping[str, Any]
 GOOD = ("uninterrupted", "completed")
@@ -51,12 +53,12 @@ VERDICTS: Mapping[str, Advice] = {
         "Do not start it again. Check that it still makes progress, and that scripts that wait for it still run.",
     ),
     "restarted": Advice(
-        "The training did not continue as it was: another process took over, or work is done again.",
-        "Let it run, and check from where it continues. Only if there is a checkpoint of later work, stop the training and start it again "
-        "from that checkpoint.",
+        "The training did not continue as it was.",
+        "Let it run. Compare your newest checkpoint with the progress that the training shows when you look: only if the checkpoint is "
+        "further, stop the training and start it again from it.",
     ),
     "lost": Advice(
-        "The training stopped, and nothing continued it while it was watched.",
+        "The training stopped, and nothing continued it while it was watched. Whether the move was the cause is not known.",
         "Make sure that its process is gone. Then start it again, from a checkpoint if it has one.",
     ),
     "failed": Advice(
@@ -65,7 +67,8 @@ VERDICTS: Mapping[str, Advice] = {
     ),
     "unknown": Advice(
         "It is not known whether the training was interrupted.",
-        "Look at the training itself. If it makes progress, let it run. If not, stop it and start it again, from a checkpoint if it has one.",
+        "Look at the training twice, a minute apart. If it makes progress, let it run. If not, stop it and start it again, from a checkpoint "
+        "if it has one. If you cannot reach it either, call the operators.",
     ),
 }
 # Of one experiment, and of several.
@@ -84,7 +87,22 @@ NO_EXPERIMENT = Advice(
 )
 _IF_ALIVE = "If it makes progress, let it run."
 _CHECKPOINT = ", from a checkpoint if it has one"
-_FROM = {"yes": " from its newest checkpoint", "no": " from the beginning"}
+_PROCESS_GONE = "Make sure that its process is gone. Then start it again"
+_START = {
+    REFUSES: "Start it again: make sure that its old process is gone, start a server first, and then the training",
+    JOB_UNKNOWN: "Start it again on the server that answers now",
+}
+_STATES = {
+    "FAILED": "ended with an error (FAILED)",
+    "CANCELLED": "was cancelled (CANCELLED)",
+    "CANCEL_PENDING": "is being cancelled (CANCEL_PENDING)",
+}
+_LAST_QUESTION = {
+    NO_ANSWER: NO_ANSWER,
+    REFUSES: "at the end, its server's port refused connections",
+    UNREADABLE: "the last answer could not be used",
+}
+MAX_ERROR = 160  # characters of what a server says of the end of a job
 
 
 class Failure(StrEnum):
@@ -211,7 +229,7 @@ def title_of(row: Row) -> str:
 
 def stall_of(row: Row) -> str:
     """The longest stall of an experiment, beside the time that it was watched."""
-    return stall_text(row.get("longest_stall"), row.get("watched_seconds"))
+    return stall_text(row.get("longest_stall"), row.get("watched_seconds"), row.get("watched_after_move"))
 
 
 def reason_of(row: Row) -> str:
@@ -220,8 +238,23 @@ def reason_of(row: Row) -> str:
     return f"What was seen: {row['detail']}." if row.get("detail") and row["verdict"] not in GOOD else ""
 
 
+def means_of(row: Row) -> str:
+    """What the verdict means for the training, with what its server reports of its end."""
+    means = VERDICTS[row["verdict"]].means
+    state = next((words for status, words in _STATES.items() if f"{JOB_IS}{status}" in _parts(row)), "")
+    if row["verdict"] != "failed" or not state:
+        return means
+    return means.replace("ended with an error or was cancelled", state)
+
+
 def seen_of(row: Row) -> str:
-    """What was seen of an experiment, beyond its verdict, and with all that is proven although the verdict is not good."""
+    """What was seen of an experiment, beyond its verdict; whether it is alive and what was lost come first if it is not well."""
+    facts = [] if row["verdict"] in GOOD else [f"{name}: {fact}." for name, fact in facts_of(row)]
+    return " ".join(filter(None, (*facts, more_of(row))))
+
+
+def more_of(row: Row) -> str:
+    """What was seen of an experiment beyond the facts, and with all that is proven although the verdict is not good."""
     sentences = {
         "stalled": _stalled,
         "restarted": _restarted,
@@ -234,11 +267,26 @@ def seen_of(row: Row) -> str:
 
 def do_of(row: Row) -> str:
     """What to do about an experiment."""
-    start = _FROM.get(str(row.get("recoverable")))
+    recoverable, recovery = row.get("recoverable"), row.get("recovery") or ""
+    where = f" ({recovery})" if recovery else ""
     text = VERDICTS[row["verdict"]].do
+    text = text.replace(
+        _PROCESS_GONE, next((do for end, do in _START.items() if end in (row.get("detail") or "")), _PROCESS_GONE)
+    )
     if (row.get("last_seen") or {}).get("progress"):
-        text = text.replace(_IF_ALIVE, f"If it is further than {percent(row['last_seen']['progress'])}, let it run.")
-    return text.replace(_CHECKPOINT, start) if start else text
+        further = f"If it is further than {percent(row['last_seen']['progress'])}, or makes progress, let it run."
+        text = text.replace(_IF_ALIVE, further)
+    if recoverable == "no":
+        return text.replace(_CHECKPOINT, " from the beginning")
+    if recoverable == "yes":
+        text = text.replace(_CHECKPOINT, f" from its newest checkpoint, if there is one{where}")
+        return text.replace("your newest checkpoint", f"your newest checkpoint{where}")
+    return text
+
+
+def _parts(row: Row) -> list[str]:
+    """The parts of the reason of a verdict."""
+    return str(row.get("detail") or "").split("; ")
 
 
 def _continued(row: Row) -> Iterator[str]:
@@ -258,43 +306,31 @@ def _stalled(row: Row) -> Iterator[str]:
 
 
 def _restarted(row: Row) -> Iterator[str]:
-    seen, later, progress = row.get("last_seen"), row.get("fell_to"), _progress(row)
+    seen, later, latest = row.get("last_seen"), row.get("fell_to"), row.get("latest")
     if seen and later:
-        yield f"It was seen at {_at(seen)}, and later at {_at(later)}: the work between them was lost, or is done again."
-    elif progress and row["progress_before"] <= row["progress_after"] and row.get("progress_claim") != "refuted":
-        yield f"No loss of progress was seen: {progress}."
-    else:
-        yield "How much work was lost is not known."
-    latest = row.get("latest")
-    if latest:
-        works = "Since then it makes progress: it" if later and latest["progress"] > later["progress"] else "It"
-        yield f"{works} was last seen at {_at(latest)}."
+        works = latest is not None and latest["progress"] > later["progress"]
+        work = "the work between them is done again" if works else "the work between them was lost"
+        yield f"It was seen at {at_text(seen)}, and later at {at_text(later)}: {work}."
 
 
 def _ended(row: Row) -> Iterator[str]:
-    yield from _last_seen(row)
-    yield from _recovery(row)
+    if REFUSES in (row.get("detail") or ""):
+        yield "No server listens at its port any more, and no error of the job was reported."
+    elif JOB_UNKNOWN in (row.get("detail") or ""):
+        yield "Its server was replaced: only another process answers."
+    yield from _since_move(row, "was last seen")
 
 
 def _failed(row: Row) -> Iterator[str]:
     """Its server may answer long after the job has failed, so the last time that it was seen says nothing."""
-    reached = row.get("reached")
-    if reached and reached["at"]:
-        yield f"It stopped at {percent(reached['progress'])}: no progress was seen after {local_moment(reached['at'])}."
-    else:
-        yield from _last_seen(row)
-    yield from _recovery(row)
+    yield from _since_move(row, "stopped")
+    if row.get("error"):
+        yield f'Its server answers, and says of the job: "{fitted(" ".join(row["error"].split()), MAX_ERROR)}".'
 
 
-def _recovery(row: Row) -> Iterator[str]:
-    recovery = f" ({row['recovery']})" if row.get("recovery") else ""
-    match row.get("recoverable"):
-        case "yes":
-            yield f"It has checkpoints{recovery}: the work since the newest one is lost."
-        case "no":
-            yield f"It has no checkpoint to continue from{recovery}: what it has not saved is lost."
-        case _:
-            yield "Whether it has a checkpoint is not known."
+def _since_move(row: Row, what: str) -> Iterator[str]:
+    if row.get("since_move"):
+        yield f"It {what} {row['since_move']}."
 
 
 def _unknown(row: Row) -> Iterator[str]:
@@ -304,23 +340,23 @@ def _unknown(row: Row) -> Iterator[str]:
         yield f"{'Before it was last seen' if quiet else 'While it was watched'}, it stood still for at most {stall['high']:.2f} s."
     if gap:
         yield f"It was not watched for {seconds(gap)}, and may have stood still for as long as that."
-    yield from _last_seen(row)
     if quiet:
-        yield f"No progress was seen in the {seconds(quiet)} after that."
+        why = next((f": {words}" for end, words in _LAST_QUESTION.items() if end in (row.get("detail") or "")), "")
+        yield f"No answer showed its progress in the {seconds(quiet)} after that{why}."
 
 
 def _proven(row: Row) -> Iterator[str]:
-    same = "every answer came from the same process and job" if row.get("names_process", True) else "it is the same run"
+    known = row.get("names_process", True)
+    same = "every answer came from the same process and job" if known else "it is the same record of its tracker"
     proven = [same] if row.get("identity") == "proven" else []
     if row.get("progress_claim") == "proven":
         proven.append(f"its progress continued{f', {_progress(row)}' if _progress(row) else ''}")
-    yield f"Proven all the same: {', and '.join(proven)}." if proven else "Nothing is proven."
-
-
-def _last_seen(row: Row) -> Iterator[str]:
-    last, progress = row.get("last_seen"), row.get("progress_after")
-    if last or progress is not None:
-        yield f"It was last seen at {_at(last or {'progress': progress})}."
+    if proven:
+        yield f"Proven all the same: {', and '.join(proven)}."
+    elif row.get("latest") and not row.get("fell_to") and _progress(row):
+        yield f"Until it was last seen, its progress was {_progress(row)}, and never went back. About the time after that, nothing is proven."
+    else:
+        yield "Nothing is proven."
 
 
 def _stall_sentence(row: Row) -> str:
@@ -332,8 +368,3 @@ def _progress(row: Row) -> str:
     """Progress before and after, ``12 % → 40 %``; empty unless both are known."""
     before, after = row.get("progress_before"), row.get("progress_after")
     return "" if before is None or after is None else f"{percent(before)} → {percent(after)}"
-
-
-def _at(seen: Row) -> str:
-    at = f" at {local_moment(seen['at'])}" if seen.get("at") else ""
-    return f"{percent(seen['progress'])}{at}"

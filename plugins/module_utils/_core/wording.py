@@ -19,15 +19,21 @@ def percent(progress: float | None) -> str:
     return "? %" if progress is None else f"{100 * progress:.0f} %"
 
 
-def stall_text(stall: Mapping[str, Any] | None, watched: float | None = None) -> str:
+def stall_text(stall: Mapping[str, Any] | None, watched: float | None = None, late: float | None = None) -> str:
     """The longest stall with the interval that contains its true length; never a bare zero.
 
-    ``watched`` is for how many seconds the experiment was watched, so that people see whether the stall is long.
+    ``watched`` is for how many seconds the experiment was watched, so that people see whether the stall is long, and ``late``
+    how many of them were after its move.
     """
     if stall is None:
         return "longest stall not measured"
-    scale = f", watched for {seconds(watched)}" if watched else ""
+    scale = f", {watched_text(watched, late)}" if watched else ""
     return f"longest stall about {stall['seconds']:.2f} s (between {stall['low']:.2f} and {stall['high']:.2f} s){scale}"
+
+
+def watched_text(watched: float | None, late: float | None = None) -> str:
+    """For how long an experiment was watched, and for how long after its move if that is known."""
+    return f"watched for {seconds(watched)}{f', {late:.0f} s of them after its move' if late else ''}"
 
 
 def experiment_name(description: str, experiment_id: str) -> str:

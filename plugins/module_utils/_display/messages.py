@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .._core.advice import GOOD, VERDICT_WORDS, VERDICTS, do_of, reason_of, seen_of, title_of
+from .._core.advice import GOOD, VERDICT_WORDS, VERDICTS, do_of, means_of, reason_of, seen_of, title_of
 from .._core.untrusted import printable, printable_data
 from .._core.wording import experiment_name, percent, plural
 from .._experiments.model import WORST_FIRST, worst
@@ -260,8 +260,7 @@ def _facts(experiment: Experiment) -> dict[str, Any]:
     facts = {"title": title_of(experiment), **{key: experiment[key] for key in known if key in experiment}}
     if "verdict" not in experiment:
         return facts
-    means = VERDICTS[experiment["verdict"]].means
-    return {**facts, "means": means, "seen": seen_of(experiment), "what_to_do": do_of(experiment)}
+    return {**facts, "means": means_of(experiment), "seen": seen_of(experiment), "what_to_do": do_of(experiment)}
 
 
 def _report_text(about: About, url: str, *, whole: bool) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from .._core.untrusted import printable_data
-from .._core.wording import moment, stall_text
+from .._core.wording import moment, percent, stall_text
 from .._experiments.model import Sample
 from .._run.events import (
     Entry,
@@ -39,7 +39,7 @@ from . import model
 from .experiments import Key, experiments_found, experiments_of
 from .moves import moves_of
 from .rows import artifact_advice
-from .summary import FENCE_KEPT, label, shared_names, summary_of, watched_seconds
+from .summary import FENCE_KEPT, fall_of, label, shared_names, summary_of, watched_seconds
 
 SCHEMA_VERSION = "1.0"
 ARTIFACT_VERSION = 1
@@ -142,14 +142,14 @@ def statement(experiment: model.Experiment, shared: frozenset[str] = frozenset()
     name = label(experiment, shared)
     stall = stall_text(experiment["longest_stall"], watched_seconds(experiment))
     knows_process = experiment["capabilities"]["identity"] == "process"
-    same, none = ("same process", "no restart") if knows_process else ("same run", "no restart seen")
+    same, none = ("same process", "no restart") if knows_process else ("same record of its tracker", "no restart seen")
     proven = experiment["claims"]["identity"] == "proven"
     sentences = {
         "uninterrupted": f"{name}: {none}; {same}{', same job' if knows_process else ''}, progress kept; {stall}",
-        "completed": f"{name}: {none}; the experiment ran to completion; {stall}",
-        "stalled": f"{name}: {f'{same}, but ' if proven else ''}it stalled beyond the budget; {stall}",
-        "restarted": f"{name}: the experiment was restarted: {_restart(experiment)}",
-        "lost": f"{name}: the experiment is lost, and nothing continues it",
+        "completed": f"{name}: the experiment ran to completion, {none}; {stall}",
+        "stalled": f"{name}: {f'{same}, but ' if proven else ''}it {_standstill(experiment)}; {stall}",
+        "restarted": f"{name}: the experiment was restarted{_restart(experiment)}",
+        "lost": f"{name}: the experiment is lost, and nothing continued it",
         "failed": f"{name}: the experiment failed",
         "unknown": f"{name}: it is not known whether the experiment was interrupted",
     }
@@ -159,11 +159,18 @@ def statement(experiment: model.Experiment, shared: frozenset[str] = frozenset()
 
 
 def _restart(experiment: model.Experiment) -> str:
-    """What shows that an experiment was restarted."""
-    claims = experiment["claims"]
-    if claims["identity"] == "refuted":
-        return "another process or job took over"
-    return "its progress went back" if claims["progress"] == "refuted" else "it did not continue as it was"
+    """What shows that an experiment was restarted, beside the reason of its verdict."""
+    fall = fall_of(experiment)
+    if fall:
+        return f": its progress fell from {percent(fall[0][1])} to {percent(fall[1][1])}"
+    return "" if experiment["detail"] else ": it did not continue as it was"
+
+
+def _standstill(experiment: model.Experiment) -> str:
+    """How long a stalled experiment stood still, and that it continued if that was seen."""
+    stall, continued = experiment["longest_stall"], experiment["claims"]["progress"] == "proven"
+    still = f"stood still for {stall['seconds']:.2f} s" if stall else "stalled beyond the budget"
+    return f"{still}, and continued" if continued else still
 
 
 def artifact_of(entries: Sequence[Entry], evidence: model.Evidence) -> model.Artifact:

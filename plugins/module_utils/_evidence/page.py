@@ -25,7 +25,7 @@ p{margin:.4rem 0}a{color:var(--move)}.lead{color:var(--soft);max-width:50rem}h1+
 .verdict{display:flex;gap:1rem;align-items:flex-start;padding:1rem 1.2rem;border-radius:.6rem;border:1px solid;margin:0}
 .verdict .mark{font-size:1.9rem;line-height:1.1;font-weight:700}
 .verdict strong{display:block;text-wrap:balance;font-size:1.35rem;line-height:1.3}.verdict strong::first-letter{text-transform:uppercase}
-.verdict .said{color:var(--text);overflow-wrap:anywhere}
+.verdict .fact{display:block;color:var(--text);overflow-wrap:anywhere}.verdict .said{color:var(--text);overflow-wrap:anywhere}
 .verdict.good{color:var(--good);background:var(--goodbg)}.verdict.bad{color:var(--bad);background:var(--badbg)}
 .verdict.open,.verdict.warn{color:var(--open);background:var(--openbg)}.verdict.live{color:var(--move);background:var(--panel)}
 .note{border-left:.3rem solid var(--open);background:var(--panel);padding:.6rem 1rem;margin:.8rem 0;border-radius:0 .4rem .4rem 0;overflow-wrap:anywhere}
@@ -72,7 +72,7 @@ td::before{content:attr(data-name);color:var(--soft);font-size:.875rem}
 @page{margin:14mm;@bottom-right{content:counter(page) " / " counter(pages);font:8pt sans-serif}}
 @media print{:root{color-scheme:light;--bg:#fff;--panel:#f6f8fa;--line:#c0c6cc;--text:#000;--soft:#41484f;--good:#004d38;--bad:#8a2d00;
 --open:#5c3d00;--goodbg:#fff;--badbg:#fff;--openbg:#fff;--grid:#c9d1d9;--move:#0060a8;--stall:#9a3300;--curve:#00553f}
-body{font-size:10.5pt}.todo{font-size:8.5pt;line-height:1.3}.todo li{margin:.3rem 0}.todo li+li{margin-top:.4rem}
+body{font-size:10.5pt}.verdict .fact{display:inline}.todo{font-size:8.5pt;line-height:1.3}.todo li{margin:.3rem 0}.todo li+li{margin-top:.4rem}
 .curves{grid-template-columns:repeat(2,minmax(0,1fr))}main{max-width:none;padding:0}
 table{font-size:8pt}.under,thead th{font-size:7.5pt}th,td{padding:.25rem .3rem}.dense th,.dense td{padding:.1rem .3rem}
 h2{margin-top:1.2rem;break-after:avoid}h2+.lead{break-after:avoid}figure,tr,.verdict,.tiles,.note,.lead,.facts,.todo li{break-inside:avoid}
@@ -123,7 +123,8 @@ PAGE = (
 <h1>{{ title }}</h1>
 <p class="lead">{{ lead }}</p>
 <p class="verdict {{ tone }}"><span class="mark">{{ mark(tone) }}</span><span><strong>{{ e.overall.verdict }}</strong>
-<span class="said">{{ e.overall.statement | whole }}</span></span></p>
+{% for name, fact in facts_first %}<span class="fact"><b>{{ name }}:</b> {{ fact | whole }}.</span>
+{% endfor %}<span class="said">{{ e.overall.statement | whole }}</span></span></p>
 <section><h2 id="todo">What to do</h2><ul class="todo" aria-labelledby="todo">
 {% for entry, tone in todo %}<li class="{{ tone }}"><strong>{{ entry.title | whole }}</strong>
 {%- if entry.verdict %} <span class="is-{{ tone }} nb">{{ mark(tone) }}{{ entry.verdict }}</span>{% endif %}

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .._core import wording
+from .._core.advice import GOOD
 from .._core.untrusted import printable, printable_data
 from .._core.wording import percent
 from . import plots, tables
@@ -18,10 +19,20 @@ from .document import statement
 from .integrity import damage
 from .model import Evidence, Experiment
 from .page import PAGE, STYLE
-from .rows import Entry, entries_of
-from .summary import label, longest_stall, moving_windows, outbound_moves, shared_names, watched_seconds, worst_first
+from .rows import Entry, entries_of, headline_facts, rows_of
+from .summary import (
+    label,
+    longest_stall,
+    moving_windows,
+    outbound_moves,
+    shared_names,
+    watched_after_move,
+    watched_seconds,
+    worst_first,
+)
 
 MAX_CURVES = 12  # beyond it a page is scrolled, not read
+_NAMES = {"evacuate": "evacuation", "restore": "restore", "migrate": "move", "witness": "watch"}
 _MARKUP = {ord(character): f"&#{ord(character)};" for character in "&\\`*_{}[]<>|#~$"}
 # Renderers turn some text into links or mentions even with entities; other text begins a list or a rule.
 _LINKS = re.compile(r"(:)(?=//)|(www)(?=\.)|(@)", re.IGNORECASE)
@@ -57,6 +68,7 @@ def render_html(evidence: Evidence, owner: str = "") -> str:
         title=title(evidence),
         style=STYLE,
         lead=lead(evidence),
+        facts_first=headline_facts(evidence),
         tone=tables.tone(evidence["overall"]["verdict"]),
         todo=[(entry, tables.tone(entry.verdict) if entry.verdict else "open") for entry in entries_of(evidence)],
         notes=[*notes(evidence), *excerpt_note(owner)],
@@ -89,7 +101,7 @@ def notes(evidence: Evidence) -> list[tuple[str, bool]]:
     if evidence["vcenter"]["simulated"]:
         text = (
             "This was an exercise: the vCenter is simulated, and so are the durations of moves, except where a hypervisor "
-            "moved the VM. What is said about trainings was measured."
+            "moved the VM. The trainings are not simulated by it: what is said about them was measured."
         )
         found.append((text, False))
     return found
@@ -108,27 +120,46 @@ def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
     moves, experiments, run = outbound_moves(evidence["moves"]), evidence["experiments"], evidence["run"]
     longest = longest_stall(experiments)
     stall, where = longest or (None, None)
-    interval = ""
+    later = _unwatched_note(evidence)
+    interval = tables.why_no_stall(experiments[0]) if len(experiments) == 1 else ""
     if stall and where:
-        note = tables.stall_cell(stall, watched_seconds(where)).note
-        interval = f"{note}; {label(where, shared_names(evidence))}"
+        note = tables.stall_cell(stall, watched_seconds(where), watched_after_move(where)).note
+        name = f"; {label(where, shared_names(evidence))}" if len(experiments) > 1 else ""
+        interval = f"{note}{later}{name}"
     duration = wording.span(run["started"], run["finished"])
-    # Beside the verdict of a training, "success" and "failed" would be read as those of the training.
-    result = {"success": "", "failed": "the run failed"}.get(run["result"], run["result"])
     moved = sum(m["result"] == "moved" for m in moves)
-    stay, unseen = len(evidence["refusals"]), len(evidence["unobserved"])
+    planned, unseen = {m["moid"] for m in moves}, len(evidence["unobserved"])
+    stay = len({refusal["moid"] for refusal in evidence["refusals"]} - planned)
+    total = len(planned) + stay
     return [
         ("Moves seen", str(moved), f"of {wording.plural(len({m['moid'] for m in moves}), 'VM')}")
         if run["purpose"] == "witness"
         else (
             "VMs moved",
             f"{moved} of {len(moves)}",
-            f"{wording.plural(stay, 'other VM')} {'stays' if stay == 1 else 'stay'}" if stay else "",
+            f"of {wording.plural(total, 'VM')} in all, {stay} {'stays' if stay == 1 else 'stay'}" if stay else "",
         ),
         ("Experiments observed", str(len(experiments)), f"{wording.plural(unseen, 'VM')} without an experiment"),
-        ("Longest stall", f"{stall['seconds']:.2f} s" if stall else "not measured", interval),
-        ("Duration of the run", wording.seconds(duration) if duration is not None else "not ended", result),
+        (
+            "Longest stall",
+            f"{stall['seconds']:.2f} s{' while watched' if later else ''}" if stall else "not measured",
+            interval,
+        ),
+        (
+            f"Duration of the {_NAMES[run['purpose']]}",
+            wording.seconds(duration) if duration is not None else "not ended",
+            _result(evidence),
+        ),
     ]
+
+
+def _result(evidence: Evidence) -> str:
+    """How the run ended. Beside the verdict of a training, "success" and "failed" would be read as those of the training."""
+    run, moves = evidence["run"], outbound_moves(evidence["moves"])
+    done = all(move["result"] == "moved" for move in moves) and not evidence["left_behind"] and not run["rolled_back"]
+    judged = any(experiment["verdict"] not in GOOD for experiment in evidence["experiments"])
+    why = "counts as failed because of a verdict" if done and judged else "did not do all that was asked"
+    return {"success": "", "failed": f"the {_NAMES[run['purpose']]} {why}"}.get(run["result"], run["result"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +192,9 @@ def curve_text(experiment: Experiment) -> str:
     sentences = ["No progress was sampled."]
     if points:
         (first, low), (last, high) = points[0], points[-1]
-        sentences = [f"Progress was {percent(low)} at {first:.1f} s and {percent(high)} at {last:.1f} s."]
+        sentences = [
+            f"Progress was {percent(low)} at {first:.1f} s{_at_begin(experiment)} and {percent(high)} at {last:.1f} s."
+        ]
     spans = [
         f"from {start:.1f} s {'on (its end was not seen)' if end is None else f'to {end:.1f} s'}"
         for start, end in moving_windows(experiment)
@@ -170,6 +203,21 @@ def curve_text(experiment: Experiment) -> str:
     if experiment["longest_stall"] and at is not None:
         sentences.append(f"The longest stall began at {at:.1f} s.")
     return " ".join(sentences)
+
+
+def _at_begin(experiment: Experiment) -> str:
+    """Progress at the begin of the first move, as the table has it."""
+    begun = next(moving_windows(experiment), None)
+    if begun is None or experiment["progress_before"] is None:
+        return ""
+    return f", {percent(experiment['progress_before'])} at {begun[0]:.1f} s (begin of the move),"
+
+
+def _unwatched_note(evidence: Evidence) -> str:
+    """That a stall is only of the time that was watched, if the only experiment was not seen until the end."""
+    rows = rows_of(evidence)
+    quiet = rows[0]["quiet_seconds"] if len(rows) == 1 and rows[0]["verdict"] == "unknown" else None
+    return f"; not of the {wording.seconds(quiet)} after that, when it was not seen" if quiet else ""
 
 
 def curves_lead(evidence: Evidence, drawn: int) -> str:
@@ -188,6 +236,8 @@ def render_markdown(evidence: Evidence) -> str:
     """The same statements for a comment on a pull request."""
     whole = evidence["overall"]
     lines = [f"## {_escaped(title(evidence))}", "", f"**{whole['verdict']}**: {_escaped(whole['statement'])}", ""]
+    first = [f"- {name}: {_escaped(fact)}." for name, fact in headline_facts(evidence)]
+    lines += [*first, ""] if first else []
     lines += ["### What to do", "", *map(_markdown_entry, entries_of(evidence)), ""]
     lines += [f"> {_escaped(text)}\n" for text, _bad in notes(evidence)]
     lines += ["### What was proven", ""]

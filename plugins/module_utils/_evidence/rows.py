@@ -10,15 +10,40 @@ Reports and last lines show the same rows, so that their figures are the same.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from .._core.advice import FAILURES, GOOD, NO_EXPERIMENT, VERDICTS, Failure, do_of, reason_of, seen_of, title_of
+from .._core.advice import (
+    FAILURES,
+    GOOD,
+    NO_EXPERIMENT,
+    VERDICTS,
+    Failure,
+    do_of,
+    means_of,
+    more_of,
+    reason_of,
+    seen_of,
+    title_of,
+)
+from .._core.standing import facts_of
 from .._core.wording import plural, span
 from .model import Evidence, Experiment
-from .summary import FENCE_KEPT, fall_of, is_intact, outbound_moves, shared_names, vms_of, watched_seconds, worst_first
+from .summary import (
+    FENCE_KEPT,
+    fall_of,
+    is_intact,
+    moving_windows,
+    outbound_moves,
+    shared_names,
+    vms_of,
+    watched_after_move,
+    watched_seconds,
+    worst_first,
+)
 
 MIN_QUIET = 5.0  # seconds; samples are taken more often than that
 MAX_ENTRIES = 12  # experiments that are described one by one; the tables have all
@@ -49,6 +74,7 @@ def _row(evidence: Evidence, experiment: Experiment, shared: frozenset[str]) -> 
         "progress_claim": experiment["claims"]["progress"],
         "stall_claim": experiment["claims"]["stall"],
         "watched_seconds": watched_seconds(experiment),
+        "watched_after_move": watched_after_move(experiment),
         "stall_budget": evidence["run"]["stall_budget"],
         "recoverable": experiment["recoverable"]["state"],
         "recovery": experiment["recoverable"]["detail"],
@@ -58,6 +84,10 @@ def _row(evidence: Evidence, experiment: Experiment, shared: frozenset[str]) -> 
         "latest": latest,
         "reached": reached,
         "quiet_seconds": _quiet_seconds(evidence, experiment),
+        "still_seconds": _still_seconds(experiment),
+        "since_move": _since_move(evidence, experiment),
+        "lost_seconds": _lost_seconds(experiment),
+        "error": error_of(experiment),
         **{
             key: experiment[key]
             for key in (
@@ -74,7 +104,7 @@ def _sightings(evidence: Evidence, experiment: Experiment) -> list[dict[str, Any
     points = experiment["curve"]
     latest = points[-1] if points else None
     before, after = fall_of(experiment) or (latest, None)
-    same = list(itertools.takewhile(lambda point: point[1] == points[-1][1], reversed(points)))
+    same = _unchanged(experiment)
     return [_sighting(evidence, point) for point in (before, after, latest, same[-1] if same else None)]
 
 
@@ -84,6 +114,46 @@ def _quiet_seconds(evidence: Evidence, experiment: Experiment) -> float | None:
     end = span(run["started"], run["finished"])
     quiet = end - points[-1][0] if points and end is not None and points[0][0] >= 0 else 0.0
     return round(quiet, 1) if quiet > MIN_QUIET else None
+
+
+def _unchanged(experiment: Experiment) -> list[list[float]]:
+    """The last points of the curve that have the same progress, the first one of them at the end."""
+    points = experiment["curve"]
+    return list(itertools.takewhile(lambda point: point[1] == points[-1][1], reversed(points)))
+
+
+def _still_seconds(experiment: Experiment) -> float | None:
+    """For how long the last progress that was sampled had not changed."""
+    same = _unchanged(experiment)
+    return round(same[0][0] - same[-1][0], 1) if same else None
+
+
+def _since_move(evidence: Evidence, experiment: Experiment) -> str:
+    """When it was last seen to work, as words about its move; "" if it was not moved before that or no progress was sampled."""
+    same = _unchanged(experiment)
+    at = None if not same else same[-1 if experiment["verdict"] == "failed" else 0][0]
+    begun = [start for start, _end in moving_windows(experiment) if at is not None and start <= at]
+    if at is None or not begun:
+        return ""
+    moves = [move for move in evidence["moves"] if move["moid"] in experiment["moids"] and move["started"]]
+    switched = span(evidence["run"]["started"], moves[0]["switched_over"]) if len(moves) == 1 else None
+    phase = "" if switched is None else f", {'before' if at < switched else 'after'} the switch-over"
+    return f"{at - begun[-1]:.0f} s after its move began{phase}"
+
+
+def _lost_seconds(experiment: Experiment) -> float | None:
+    """How long the work took that was lost when progress went back, at the pace before the move; ``None`` if it is not known."""
+    fall, throughput = fall_of(experiment), experiment["throughput"]
+    pace = throughput["before"] if throughput else None
+    if fall is None or pace is None or pace["unit"] == "steps" or pace["rate"] <= 0:
+        return None
+    return round(100 * (fall[0][1] - fall[1][1]) / pace["rate"], 1)
+
+
+def error_of(experiment: Experiment) -> str:
+    """What the server of a failed experiment says of its end; "" if it was not asked, or ended otherwise."""
+    final = experiment["final"]
+    return final["detail"] if final and experiment["verdict"] == "failed" else ""
 
 
 def _sighting(evidence: Evidence, point: list[float] | None) -> dict[str, Any] | None:
@@ -133,8 +203,8 @@ def _failed(failure: Failure) -> Entry:
 
 
 def _experiment(row: dict[str, Any], *, reason: bool) -> Entry:
-    """The entry of an experiment. If it is the only one, the statement above gives the reason of its verdict."""
-    parts = (VERDICTS[row["verdict"]].means, row["seen"], row["reason"] if reason else "")
+    """The entry of an experiment. If it is the only one, the headline above gives the facts and the reason of its verdict."""
+    parts = (means_of(row), row["seen"] if reason else more_of(row), row["reason"] if reason else "")
     return Entry(row["title"], row["verdict"], " ".join(filter(None, parts)), row["what_to_do"])
 
 
@@ -149,6 +219,16 @@ def _good(rows: Iterable[dict[str, Any]]) -> list[Entry]:
             advice = VERDICTS[verdict]
             found.append(Entry(plural(len(own), "experiment"), verdict, advice.means, advice.do))
     return found
+
+
+def headline_facts(evidence: Evidence) -> list[tuple[str, str]]:
+    """The facts of the only experiment of a run, and what to do first; none if there are several, or the run is not judged by it."""
+    rows = rows_of(evidence)
+    if len(rows) != 1 or evidence["overall"]["verdict"] != rows[0]["verdict"]:
+        return []
+    first = re.split(r"[.:] ", rows[0]["what_to_do"])[0].removesuffix(".")
+    do = "nothing" if rows[0]["verdict"] == "uninterrupted" else first[:1].lower() + first[1:]
+    return [*facts_of(rows[0]), ("To do", do)]
 
 
 def artifact_advice(evidence: Evidence) -> str:

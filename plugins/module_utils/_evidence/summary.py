@@ -77,6 +77,13 @@ def watched_seconds(experiment: Experiment) -> float | None:
     return round(watched, 1) if watched > 0 else None
 
 
+def watched_after_move(experiment: Experiment) -> float | None:
+    """Seconds from the end of its last move to the last progress that was sampled; ``None`` without an end, or if that was before."""
+    points, ends = experiment["curve"], [end for _start, end in moving_windows(experiment)]
+    after = points[-1][0] - ends[-1] if points and ends and ends[-1] is not None else 0.0
+    return round(after, 1) if after > 0 else None
+
+
 def fall_of(experiment: Experiment) -> tuple[list[float], list[float]] | None:
     """The last point of the curve before progress went back for the first time, and the first one after that."""
     return next((pair for pair in itertools.pairwise(experiment["curve"]) if pair[1][1] < pair[0][1]), None)
@@ -256,7 +263,7 @@ def _unproven(record: Record) -> Iterable[Found]:
         if left:
             yield f"Whether {', whether '.join(left)}", experiment["detail"] or "there were too few samples", experiment
         if experiment["capabilities"]["identity"] == "run":
-            yield "The process in the guest", "the provider knows only the tracker's record of the run", experiment
+            yield "The process in the guest", "the provider knows only the tracker's record of the training", experiment
 
 
 def _unwatched(record: Record) -> Iterable[Found]:

@@ -12,15 +12,28 @@ from dataclasses import dataclass, replace
 
 from .._core.advice import GOOD
 from .._core.untrusted import printable
-from .._core.wording import after, experiment_name, local_moment, percent, plural, repeated, seconds, span, stun_text
+from .._core.wording import (
+    after,
+    experiment_name,
+    local_moment,
+    percent,
+    plural,
+    repeated,
+    seconds,
+    span,
+    stun_text,
+    watched_text,
+)
 from .model import Claim, Evidence, Experiment, Move, Rate, Stall, Throughput, Window
 from .summary import display_name, fall_of, label, outbound_moves, shared_names, vms_of, worst_first
 
 MAX_NAMED = 12  # VM names in one cell; beyond it a number says more
 SAME_PROCESS = (
     '"Same process" means that the process and the job before and after the move are identical '
-    "(for trackers without process information: the same run)."
+    "(for trackers without process information: the same record of the training)."
 )
+_ENDED = ("lost", "failed", "restarted")
+_CLAIMED = {"proven": "yes", "refuted": "no", "unknown": "not known"}
 _TONES = {"proven": "good", "refuted": "bad", "moved": "good"}
 _VERDICT_TONES = {"unknown": "open", "stalled": "warn", "restarted": "warn"}
 
@@ -76,7 +89,7 @@ def experiments_table(evidence: Evidence) -> Table | None:
             Cell(x["verdict"], note=x["detail"], tone=tone(x["verdict"])),
             _stall_and_freeze(x),
             _progress(x),
-            _claim(x, "identity", note="of the run" if x["capabilities"]["identity"] == "run" else ""),
+            _claim(x, "identity", note=_whose_process(x)),
             _claim(x, "progress"),
             _claim(x, "stall"),
         )
@@ -106,26 +119,47 @@ def _named_experiment(experiment: Experiment, shared: frozenset[str]) -> Cell:
 def _stall_and_freeze(experiment: Experiment) -> Cell:
     """The stall of the training, and how long its whole VM stood still if that was seen."""
     cell, freeze = stall_cell(experiment["longest_stall"]), experiment["longest_freeze"]
+    if experiment["verdict"] == "unknown" and experiment["longest_stall"] is not None:
+        return replace(cell, note=f"{cell.note}, while watched")
     if freeze is None or freeze["low"] == 0:
         return cell
     return replace(cell, note=f"{cell.note}; the VM {freeze['low']:.2f} to {freeze['high']:.2f} s")
 
 
 def _progress(experiment: Experiment) -> Cell:
-    """Progress before the move and at the end. That it went back in between is not hidden behind these two."""
+    """Progress before the move and at the end. That it went back or was not seen later is not hidden behind these two."""
     before, after = (percent(experiment[when]) for when in ("progress_before", "progress_after"))
-    fall = fall_of(experiment)
-    note = f"went back from {percent(fall[0][1])} to {percent(fall[1][1])}" if fall else ""
-    return Cell(f"{before} → {after}", note=note)
+    fall, begun = fall_of(experiment), f"{before} at the begin"
+    if fall:
+        return Cell(f"fell from {percent(fall[0][1])} to {percent(fall[1][1])}, now {after}", note=begun)
+    if experiment["verdict"] in ("lost", "failed", "unknown"):
+        return Cell(f"last seen at {after}", note=begun)
+    return Cell(f"{before} → {after}")
+
+
+def why_no_stall(experiment: Experiment) -> str:
+    """Why no stall of an experiment was measured."""
+    ended = experiment["verdict"] in _ENDED
+    return "a process that ended does not stall" if ended else "too few answers"
+
+
+def _whose_process(experiment: Experiment) -> str:
+    """Of what the process is the same, if not of a training that continues."""
+    if experiment["capabilities"]["identity"] == "run":
+        return "of the tracker's record"
+    ended = experiment["verdict"] in ("lost", "failed") and experiment["claims"]["identity"] == "proven"
+    return "of the server" if ended else ""
 
 
 def _claim(experiment: Experiment, claim: Claim, note: str = "") -> Cell:
     state = experiment["claims"][claim]
-    return Cell(state, note=note, tone=_TONES.get(state, "open"))
+    return Cell(_CLAIMED.get(state, state), note=note, tone=_TONES.get(state, "open"))
 
 
 def _budget(evidence: Evidence) -> str:
     interval = "The true length of a stall lies within the interval that is shown with it."
+    if any(x["verdict"] in _ENDED for x in evidence["experiments"]):
+        interval += " A process that ended does not stall."
     budget = evidence["run"]["stall_budget"]
     return interval if budget is None else f"The stall budget is {seconds(budget)}. {interval}"
 
@@ -218,9 +252,11 @@ def placement_table(evidence: Evidence) -> Table | None:
         )
         for p in evidence["placement"]
     )
-    heads = ("Fault domain", "Host", "VMs before", "VMs after")
+    heads = ("Fault domain", "Host", "Planned VMs before", "Planned VMs after")
     title = "Placement before and after the run"
-    return Table("placement", title, heads, rows, lead=crossings(evidence)) if rows else None
+    stay = len({r["moid"] for r in evidence["refusals"]} - {m["moid"] for m in evidence["moves"]})
+    left = f" {plural(stay, 'VM')} that {'stays is' if stay == 1 else 'stay are'} not counted." if stay else ""
+    return Table("placement", title, heads, rows, lead=f"{crossings(evidence)}{left}") if rows else None
 
 
 def crossings(evidence: Evidence) -> str:
@@ -300,7 +336,7 @@ def measurement_table(evidence: Evidence) -> Table | None:
     lead = (
         "Stalls shorter than the resolution cannot be distinguished from normal operation. Throughput is the progress per "
         "unit of time before, during and after the move, ± half the width of its 95 % confidence interval. Recoverable: "
-        "whether a checkpoint would limit the loss after a failure. Cost: training time that the moves took in all, by stall "
+        "whether checkpoints are set up; nobody looked for one. Cost: training time that the moves took in all, by stall "
         f"and slowdown, with its 95 % confidence interval. {_listed(notes)}"
     )
     heads = (*heads, "During / before", "Recoverable")
@@ -317,8 +353,14 @@ def _measured(experiment: Experiment, shared: frozenset[str]) -> tuple[Cell, ...
         Cell(seconds(experiment["resolution"]), number=True),
         *(_rate(rate) for rate in rates),
         _slowdown(throughput),
-        Cell(experiment["recoverable"]["state"], note=experiment["recoverable"]["detail"]),
+        _recoverable(experiment),
     )
+
+
+def _recoverable(experiment: Experiment) -> Cell:
+    """Whether checkpoints are set up. Nobody looks whether one exists."""
+    state, detail = experiment["recoverable"]["state"], experiment["recoverable"]["detail"]
+    return Cell({"yes": "set up", "unknown": "not known"}.get(state, state), note=detail)
 
 
 def same_model_table(evidence: Evidence) -> Table | None:
@@ -450,11 +492,11 @@ def integrity_facts(evidence: Evidence) -> list[tuple[str, str]]:
     ]
 
 
-def stall_cell(stall: Stall | None, watched: float | None = None) -> Cell:
+def stall_cell(stall: Stall | None, watched: float | None = None, late: float | None = None) -> Cell:
     """A stall with the interval that contains its true length, never a bare zero, and for how long was watched."""
     if stall is None:
         return Cell("not measured")
-    scale = f", watched for {seconds(watched)}" if watched else ""
+    scale = f", {watched_text(watched, late)}" if watched else ""
     return Cell(f"{stall['seconds']:.2f} s", note=f"{stall['low']:.2f} to {stall['high']:.2f} s{scale}")
 
 

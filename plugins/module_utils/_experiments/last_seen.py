@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
+from .._core.standing import REFUSES, UNSEEN
 from .._core.wording import seconds
 from .model import Experiment, Sample
 from .stall import ANSWERED, overlaps
@@ -19,7 +20,7 @@ from .stall import ANSWERED, overlaps
 LONGER = 2.0  # a quiet time that is longer than this times the longest other one is unusual
 WHY_UNSEEN = {
     "job_missing": "its server no longer knows the job",
-    "refused": "its port refuses connections",
+    "refused": f"its port {REFUSES}",
     "silent": "no answer",
 }
 Windows = Sequence[tuple[float, float]]
@@ -36,17 +37,17 @@ def why_unseen(
     if not samples:
         return ""
     if unwatched and unwatched[-1][1] > samples[-1].received:
-        return f"it was not watched in the last {seconds(unwatched[-1][1] - samples[-1].received)}"
+        return f"it was not watched{UNSEEN}{seconds(unwatched[-1][1] - samples[-1].received)}"
     last = samples[-1]
     if last.outcome != ANSWERED:
         since = next((i for i in reversed(range(len(samples))) if samples[i].outcome == ANSWERED), 0)
         passed = _passed(samples[since:], unwatched)
-        return f"it was not seen in the last {seconds(passed)}: {WHY_UNSEEN.get(last.outcome, last.detail or last.outcome)}"
+        return f"it was not seen{UNSEEN}{seconds(passed)}: {WHY_UNSEEN.get(last.outcome, last.detail or last.outcome)}"
     *others, still = _quiet_times([s for s in samples if s.outcome == ANSWERED], work, unwatched)
     still -= experiment.capabilities.freshness
     if still <= max(stall_budget, LONGER * max(others, default=0.0)):
         return ""
-    return f"no progress was seen in the last {seconds(still)}"
+    return f"no progress was seen{UNSEEN}{seconds(still)}"
 
 
 def _quiet_times(answers: Sequence[Sample], work: Work, unwatched: Windows) -> list[float]:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from .._core.standing import JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE
 from .._core.wording import seconds
 from .identity import Identity, identity_of, is_foreign, sessions, was_refused
 from .last_seen import WHY_UNSEEN, why_unseen
@@ -157,7 +158,7 @@ def _progress(
         if after.step is not None and before.step is not None and after.step < before.step:
             return "refuted", f"progress went back from step {before.step:g} to step {after.step:g}"
     if not samples or samples[-1].outcome != ANSWERED:
-        return "unknown", "the last question was not answered"
+        return "unknown", _unanswered(samples[-1:])
     # The server may have written the first answer after a gap before the gap; only a change in later answers is work.
     works = {work_of(experiment, s) for s in later if _is_figure(s) and not is_foreign(experiment, s)}
     if is_over(known) or len(works) > 1:
@@ -209,7 +210,7 @@ def _stall_claim(samples: Sequence[Sample], stall: Stall | None, budget: float, 
     if unwatched:
         return "unknown", "part of the move was not watched"
     if samples[-1].outcome != ANSWERED:
-        return "unknown", "the last question was not answered"
+        return "unknown", _unanswered(samples[-1:])
     if stall.high > budget:
         return "unknown", "the stall may have been longer than the budget"
     return "proven", ""
@@ -224,12 +225,12 @@ def _verdict(
     if was_refused(samples, len(samples) - 1) and experiment.capabilities.signal == "answers":
         return _refused(experiment, samples, identity)
     if identity.claim == "refuted" and last.outcome == "job_missing":
-        return Verdict.LOST, "the process that answers now does not know the job"
+        return Verdict.LOST, JOB_UNKNOWN
     if identity.claim == "refuted":
         return Verdict.RESTARTED, ""
     if progress == "refuted" and _done(last):
         return Verdict.RESTARTED, ""
-    ending = _ending(experiment, last, identity, stall)
+    ending = _ending(experiment, samples, identity, stall)
     if ending is not None:
         return ending
     if progress == "refuted":
@@ -243,11 +244,16 @@ def _verdict(
 
 def _refused(experiment: Experiment, samples: Sequence[Sample], identity: Identity) -> tuple[Verdict, str]:
     """The verdict if nobody listens at the end where the training itself answered."""
-    gone = f"{_port(experiment)} refuses connections"
+    gone = f"{_port(experiment)} {REFUSES}"
     silent = not experiment.capabilities.reports_end
     if silent and identity.claim != "refuted" and _all_done(experiment, samples):
         return Verdict.UNKNOWN, f"{gone}, but all work was done before: the training may have ended as usual"
     return Verdict.LOST, gone
+
+
+def _unanswered(last: Sequence[Sample]) -> str:
+    """Why the last question has no answer that can be used."""
+    return UNREADABLE if last and last[0].outcome == "invalid" else NO_ANSWER
 
 
 def _port(experiment: Experiment) -> str:
@@ -258,18 +264,23 @@ def _port(experiment: Experiment) -> str:
     return "its port" if port is None else f"port {port}"
 
 
-def _ending(experiment: Experiment, last: Sample, identity: Identity, stall: str) -> tuple[Verdict, str] | None:
+def _ending(
+    experiment: Experiment, samples: Sequence[Sample], identity: Identity, stall: str
+) -> tuple[Verdict, str] | None:
     """The verdict if the last sample decides."""
+    last = samples[-1]
+    if was_refused(samples, len(samples) - 1):
+        return Verdict.UNKNOWN, f"{_port(experiment)} {REFUSES}"
     if last.outcome in ("silent", "invalid", "refused"):
-        return Verdict.UNKNOWN, "the server could not be observed at the end"
+        return Verdict.UNKNOWN, _unanswered(samples[-1:])
     if last.outcome == "job_missing":
         return Verdict.UNKNOWN, "the server no longer knows the job"
     if _done(last) and stall == "refuted":
         return Verdict.STALLED, ""
     if _done(last):
-        return (Verdict.COMPLETED if identity.good else Verdict.UNKNOWN), "the job is done"
+        return (Verdict.COMPLETED, "") if identity.good else (Verdict.UNKNOWN, "the job is done")
     if last.status in ("FAILED", "CANCELLED", "CANCEL_PENDING"):
-        return Verdict.FAILED, f"the job is {last.status}"
+        return Verdict.FAILED, f"{JOB_IS}{last.status}"
     return None
 
 

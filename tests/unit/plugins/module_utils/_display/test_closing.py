@@ -260,7 +260,8 @@ def test_a_lost_experiment_names_its_host_and_what_is_left() -> None:
     lines = closing_lines(moved, subject=SUBJECT, failed=True, again=AGAIN, goal="the maintenance mode of esx-05")
     assert lines == [
         "Evacuation of esx-05 failed, because an experiment was lost. 2 of 2 VMs moved: 1 to esx-04, 1 to esx-06.",
-        "GBM gbm_1 in ML-1 (now on esx-06): lost. Owner: vision. It was last seen at 28 %. Whether it has a checkpoint is not known.",
+        "GBM gbm_1 in ML-1 (now on esx-06): lost. Owner: vision. Alive: no, last seen at 28 %. Lost: not known, nor whether it has a "
+        "checkpoint.",
         f"  What its owner has to do: {VERDICTS['lost'].do}",
         f"Next: {FAILURES[Failure.INTERRUPTED].do} That is only the maintenance mode of esx-05; no VM is left to move.",
         f"Run again: {AGAIN}",
@@ -302,10 +303,12 @@ def test_the_worst_experiments_come_first_with_what_to_do() -> None:
     found[6] = experiment("ML-7", "stalled", vms=["ML-7", "ML-8"], stall_budget=0.2)
     lines = closing_lines({"moves": [], "experiments": found}, subject=SUBJECT, failed=True)
     assert lines[1:5] == [
-        "GBM gbm_1 in ML-4: lost. It was last seen at 30 %. "
-        "It has checkpoints (/ckpt): the work since the newest one is lost. What was seen: its process is gone.",
-        "  What its owner has to do: Make sure that its process is gone. Then start it again from its newest checkpoint.",
-        "GBM gbm_1 in ML-7, ML-8: stalled. Longest stall about 0.41 s (between 0.33 and 0.45 s); 0.20 s were allowed. Progress 8 % → 21 %.",
+        "GBM gbm_1 in ML-4: lost. Alive: no, last seen at 30 %. Lost: the work since its newest checkpoint; whether there is one "
+        "is not known. What was seen: its process is gone.",
+        "  What its owner has to do: Make sure that its process is gone. Then start it again from its newest checkpoint, if there is one "
+        "(/ckpt).",
+        "GBM gbm_1 in ML-7, ML-8: stalled. Alive: not known, last seen at 21 %. Lost: no progress was seen to be lost; it stood still "
+        "for 0.41 s, and whether it continued is not known. Longest stall about 0.41 s (between 0.33 and 0.45 s); 0.20 s were allowed. Progress 8 % → 21 %.",
         f"  What its owner has to do: {VERDICTS['stalled'].do}",
     ]
     assert lines[-3] == "3 more experiments, 3 of them uninterrupted or completed: see the report."

@@ -72,7 +72,10 @@ def test_harm_is_told_only_when_there_was_some() -> None:
     (message,) = messages([hook], "stall", [judged(1, "a"), judged(2, "a", "stalled")], ABOUT)
     assert [e["id"] for e in message.experiments] == ["job-2"]
     assert message.subject == "Move of x: job-2 stalled beyond the budget"
-    assert "- job-2 in ML-2 (owner a): Longest stall about 0.40 s (between 0.30 and 0.50 s)." in message.text
+    assert (
+        "stood still for 0.40 s, and whether it continued is not known. Longest stall about 0.40 s (between 0.30 and 0.50 s)."
+        in message.text
+    )
 
 
 def test_harm_that_was_reported_while_the_run_was_under_way_is_not_reported_again() -> None:
@@ -112,13 +115,15 @@ def test_the_end_says_what_happened_the_worst_first_and_what_to_do_next() -> Non
     assert message.text == (
         "Evacuation of esx-05 failed. 1 of 2 VMs moved. Not moved: ML-9.\nIt burned.\n\n"
         f"2 experiments were lost. {lost.means}\n"
-        "- GBM gbm_4 in ML-4 (owner a): It was last seen at 30 %. It has no checkpoint to continue from: what it has not saved is "
-        "lost. What was seen: its port refuses connections.\n"
-        "  What to do: Make sure that its process is gone. Then start it again from the beginning.\n"
-        "- job-3 in ML-3: Whether it has a checkpoint is not known.\n"
+        "- GBM gbm_4 in ML-4 (owner a): Alive: no, last seen at 30 %. Lost: what it has not saved, without a checkpoint to continue from. "
+        "No server listens at its port any more, and no error of the job was reported. "
+        "What was seen: its port refuses connections.\n"
+        "  What to do: Start it again: make sure that its old process is gone, start a server first, and then the training from the "
+        "beginning.\n"
+        "- job-3 in ML-3: Alive: no. Lost: not known, nor whether it has a checkpoint.\n"
         f"  What to do: {lost.do}\n\n"
         f"1 experiment could not be judged. {unknown.means}\n"
-        "- job-2 in ML-2 (owner b): Nothing is proven. While it was watched, it stood still for at most 0.50 s.\n"
+        "- job-2 in ML-2 (owner b): Alive: not known. Lost: not known. Nothing is proven. While it was watched, it stood still for at most 0.50 s.\n"
         f"  What to do: {unknown.do}\n\n"
         f"1 experiment was uninterrupted. {good.text}\n"
         f"- job-1 in ML-1 (owner a): Longest stall {stall}, progress 12 % → 40 %.\n\n"

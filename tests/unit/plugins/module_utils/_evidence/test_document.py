@@ -344,7 +344,7 @@ def test_a_vm_that_a_rollback_could_not_bring_back_is_left_behind() -> None:
 
 def test_the_same_process_is_said_only_where_it_was_proved() -> None:
     (experiment,) = extended()["experiments"]
-    assert "same process, but it stalled" in statement(experiment)
+    assert "same process, but it stood still for 7.50 s, and continued; longest" in statement(experiment)
     experiment["claims"]["identity"] = "unknown"
     assert "same process" not in statement(experiment)
 

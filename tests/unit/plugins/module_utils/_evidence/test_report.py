@@ -9,13 +9,16 @@ from __future__ import annotations
 import html
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import tables
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import (
     MAX_CURVES,
+    curve_text,
     render_html,
     render_markdown,
+    tiles,
     title,
 )
 
@@ -175,3 +178,24 @@ def test_no_page_shows_a_character_that_is_hidden_or_moves_others() -> None:
     for text in (render_markdown(evidence), render_html(evidence)):
         assert not [c for c in text if not c.isprintable() and c not in "\n\u00a0"]
     assert evidence["moves"][0]["vm"].isprintable()
+
+
+def test_the_tiles_say_whose_failure_it_is_and_of_how_many_vms() -> None:
+    def tile(evidence: Any, name: str) -> tuple[str, str]:
+        return next((figure, note) for key, figure, note in tiles(evidence) if key == name)
+
+    assert tile(made_evidence(1), "VMs moved") == ("1 of 1", "of 2 VMs in all, 1 stays")
+    assert tile(made_evidence(1), "Duration of the evacuation") == ("29 s", "")
+    lost, left = made_evidence(1, ["lost"]), made_evidence(1, result="timed_out")
+    assert tile(lost, "Duration of the evacuation")[1] == "the evacuation counts as failed because of a verdict"
+    assert tile(left, "Duration of the evacuation")[1] == "the evacuation did not do all that was asked"
+    assert tile(lost, "Longest stall") == ("not measured", "a process that ended does not stall")
+    figure, note = tile(made_evidence(1, ["unknown"]), "Longest stall")
+    assert figure == "0.50 s while watched"
+    assert "watched for 26 s; not of the 61 s after that, when it was not seen" in note
+
+
+def test_the_curve_begins_where_the_table_does() -> None:
+    (experiment,) = made_evidence(1)["experiments"]
+    assert "Progress was 10 % at 0.0 s, 11 % at 3.0 s (begin of the move), and 24 % at " in curve_text(experiment)
+    assert "begin of" not in curve_text({**experiment, "moving": []})

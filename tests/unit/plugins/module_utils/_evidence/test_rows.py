@@ -12,7 +12,14 @@ import re
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.advice import FAILURES, GOOD, VERDICTS, Failure
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.advice import (
+    FAILURES,
+    GOOD,
+    Failure,
+    means_of,
+    more_of,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import facts_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.closing import closing_lines
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import render_html, render_markdown
@@ -20,6 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.rows impo
     MAX_ENTRIES,
     entries_of,
     failures_of,
+    headline_facts,
     rows_of,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import WORST_FIRST
@@ -53,12 +61,18 @@ def test_all_show_the_same_figures_and_the_same_advice(verdict: str) -> None:
     }
     for place, text in places.items():
         assert "GBM gbm_0 in ML-cpu-vm-00" in text, place
-        assert row["seen"] in text, place
+        assert more_of(row) in text, place
+        assert place != "terminal" or row["seen"] in text
+        assert all(f"{name}: {fact}." in text for name, fact in facts_of(row)) or verdict in GOOD, place
         assert row["what_to_do"] in text or (place == "terminal" and verdict in GOOD), place
         figures = set(re.findall(r"\d+\.\d\d s", text))
         assert figures <= {"1.23 s", "1.38 s", "1.17 s", "5.00 s"}, place
         assert ("watched for 29 s" in text) or verdict in ("lost", "failed", "restarted", "unknown"), place
-    assert VERDICTS[verdict].means in places["report"]
+    assert means_of(row) in places["report"]
+    headline = places["report"].partition("What to do")[0]
+    assert (
+        headline.index("Alive: ") < headline.index("Lost: ") < headline.index("To do: ") < headline.index(row["title"])
+    )
 
 
 @pytest.mark.parametrize("verdict", ["lost", "failed"])
@@ -76,6 +90,65 @@ def test_progress_that_went_back_is_seen_from_where_to_where() -> None:
     (row,) = rows_of(evidence)
     assert (row["last_seen"]["progress"], row["fell_to"]["progress"]) == (0.3, 0.05)
     assert "It was seen at 30 % at 2026-01-31 " in row["seen"]
+    assert "progress fell from 30 % to 5 %" in row["seen"]
+
+
+def test_the_work_that_is_done_again_has_a_length_only_if_the_pace_is_known() -> None:
+    evidence = made_evidence(1, ["restarted"])
+    (row,) = rows_of(evidence)
+    assert "about 10 s of work at the pace before the move" in row["seen"], "so old was the checkpoint"
+    evidence["experiments"][0]["throughput"]["before"]["unit"] = "steps"
+    assert rows_of(evidence)[0]["lost_seconds"] is None
+    evidence["experiments"][0]["throughput"] = None
+    assert "of work at the pace" not in rows_of(evidence)[0]["seen"]
+
+
+@pytest.mark.parametrize("verdict", ["restarted", "stalled"])
+def test_a_training_that_hangs_at_the_end_is_not_said_to_be_alive(verdict: str) -> None:
+    evidence = made_evidence(1, [verdict])
+    (experiment,) = evidence["experiments"]
+    assert rows_of(evidence)[0]["seen"].startswith("Alive: yes, last seen at ")
+    last = experiment["curve"][-1]
+    experiment["curve"] += [[last[0] + seconds, last[1]] for seconds in (3.0, 6.0)]
+    assert rows_of(evidence)[0]["seen"].startswith("Alive: not known, last seen at ")
+    del experiment["curve"][-2:]
+    experiment["detail"] = "no progress was seen in the last 30 s"
+    assert rows_of(evidence)[0]["seen"].startswith("Alive: not known, last seen at ")
+
+
+@pytest.mark.parametrize("verdict", ["lost", "failed"])
+def test_what_stopped_says_when_that_was_in_its_move(verdict: str) -> None:
+    evidence = made_evidence(1, [verdict])
+    (row,) = rows_of(evidence)
+    assert row["since_move"] == "15 s after its move began, before the switch-over"
+    evidence["moves"][0]["switched_over"] = evidence["run"]["started"]
+    assert rows_of(evidence)[0]["since_move"].endswith(", after the switch-over")
+    evidence["moves"][0]["switched_over"] = None
+    assert rows_of(evidence)[0]["since_move"] == "15 s after its move began"
+    evidence["experiments"][0]["moving"] = []
+    assert rows_of(evidence)[0]["since_move"] == ""
+
+
+def test_the_error_of_a_guest_is_shown_shortened_and_as_text() -> None:
+    evidence = made_evidence(1, ["failed"])
+    evidence["experiments"][0]["final"]["detail"] = "<script>x</script>\n\x1b[2J" + "y" * 500
+    page = render_html(evidence)
+    assert "<script>x" not in page
+    assert "&lt;script&gt;x" in page
+    assert "y" * 200 not in page
+    assert "\x1b" not in page
+    assert "ended with an error (FAILED)" in shown(page)
+    evidence["experiments"][0]["final"] = None
+    assert "says of the job" not in rows_of(evidence)[0]["seen"]
+
+
+def test_several_experiments_have_their_facts_beside_them() -> None:
+    evidence = made_evidence(2, ["lost", "uninterrupted"])
+    assert headline_facts(evidence) == []
+    assert entries_of(evidence)[0].means.partition("not known. ")[2].startswith("Alive: no, last seen at ")
+    unfinished = made_evidence(1)
+    unfinished["overall"]["verdict"] = "unknown"
+    assert headline_facts(unfinished) == [], "the verdict of the run is not that of its experiment"
 
 
 @pytest.mark.parametrize("offset", [-5.0, 1e6])
@@ -131,7 +204,7 @@ def test_what_became_of_a_training_is_read_from_its_curve() -> None:
     evidence = made_evidence(1, ["restarted"])
     (row,) = rows_of(evidence)
     before, after = (100 * row[key]["progress"] for key in ("last_seen", "fell_to"))
-    assert f"went back from {before:.0f} % to {after:.0f} %" in shown(render_html(evidence))
+    assert f"fell from {before:.0f} % to {after:.0f} %, now " in shown(render_html(evidence))
 
 
 def test_what_is_well_is_said_once() -> None:

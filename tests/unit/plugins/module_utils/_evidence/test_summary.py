@@ -125,7 +125,7 @@ def test_gaps_name_each_limit_once_with_its_vms() -> None:
         {
             "what": "Whether process and job are the same, whether progress was kept, "
             "whether the longest stall is within the budget",
-            "why": "the server could not be observed at the end; the last question was not answered",
+            "why": "the last question was not answered",
             "vms": ["ML-cpu-vm-00"],
         },
     ]

@@ -184,3 +184,65 @@ def test_the_same_model_is_expected_only_of_an_experiment_that_went_on(verdict: 
     table = _tables.same_model_table(evidence)
     assert table is not None
     assert table.rows[0][0].text == answer
+
+
+def cells_of(table: _tables.Table | None) -> dict[str, _tables.Cell]:
+    assert table is not None
+    return dict(zip(table.heads, table.rows[0], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "progress", "identity"),
+    [
+        ("uninterrupted", "11 % → 24 % ()", "yes () good"),
+        ("restarted", "fell from 19 % to 14 %, now 17 % (11 % at the begin)", "no () bad"),
+        ("lost", "last seen at 19 % (11 % at the begin)", "not known () open"),
+        (
+            "failed",
+            "last seen at 19 % (11 % at the begin)",
+            "yes (of the server) good",
+        ),
+        ("unknown", "last seen at 23 % (11 % at the begin)", "not known () open"),
+    ],
+)
+def test_what_was_lost_does_not_look_like_a_gain(verdict: str, progress: str, identity: str) -> None:
+    cells = cells_of(_tables.experiments_table(made_evidence(1, [verdict])))
+    assert f"{cells['Progress'].text} ({cells['Progress'].note})" == progress
+    same = cells["Same process"]
+    assert f"{same.text} ({same.note}) {same.tone}" == identity
+
+
+def test_a_stall_is_of_the_time_that_was_watched_and_its_absence_has_a_reason() -> None:
+    notes = {
+        verdict: cells_of(_tables.experiments_table(made_evidence(1, [verdict])))["Longest stall"].note
+        for verdict in ("unknown", "failed", "stalled")
+    }
+    assert notes == {
+        "unknown": "0.30 to 0.60 s, while watched",
+        "failed": "",
+        "stalled": "7.30 to 7.60 s",
+    }
+
+
+def test_a_checkpoint_that_nobody_saw_is_only_set_up() -> None:
+    evidence = made_evidence(1)
+    cell = cells_of(_tables.measurement_table(evidence))["Recoverable"]
+    assert (cell.text, cell.note) == ("set up", "checkpoints in /exports")
+    table = _tables.measurement_table(evidence)
+    assert table is not None
+    assert "nobody looked for one" in table.lead
+    evidence["experiments"][0]["recoverable"] = {"state": "no", "detail": "no folder"}
+    cell = cells_of(_tables.measurement_table(evidence))["Recoverable"]
+    assert (cell.text, cell.note) == ("no", "no folder")
+
+
+def test_vms_that_stay_are_not_counted_as_gone() -> None:
+    evidence = made_evidence(1)
+    table = _tables.placement_table(evidence)
+    assert table is not None
+    assert table.lead.endswith(" 1 VM that stays is not counted.")
+    assert table.heads[2:] == ("Planned VMs before", "Planned VMs after")
+    evidence["refusals"] = []
+    table = _tables.placement_table(evidence)
+    assert table is not None
+    assert "not counted" not in table.lead

@@ -506,6 +506,28 @@ def test_a_tracking_server_that_is_gone_says_nothing_about_the_training() -> Non
     assert judge(RUN, samples, stall_budget=5, moved_at=29).verdict is Verdict.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("outcome", "detail", "why"),
+    [
+        ("silent", "", "the last question was not answered"),
+        ("invalid", "HTTP 502", "the last answer of the server could not be used"),
+        ("refused", "ConnectionRefusedError", "its port refuses connections; the last question was not answered"),
+        ("refused", "ConnectionResetError", "the last question was not answered"),
+    ],
+)
+def test_how_the_end_was_not_seen_is_part_of_the_reason(outcome: str, detail: str, why: str) -> None:
+    records = replace(EXPERIMENT, capabilities=replace(EXPERIMENT.capabilities, signal="records"))
+    judgement = judge(records, [*moving(0.4), Sample(20.05, 20.1, outcome, detail=detail)], stall_budget=5)
+    assert (judgement.verdict, judgement.detail) == (Verdict.UNKNOWN, why)
+
+
+def test_a_completed_training_needs_no_reason() -> None:
+    assert (judge(EXPERIMENT, DONE, stall_budget=5).verdict, judge(EXPERIMENT, DONE, stall_budget=5).detail) == (
+        Verdict.COMPLETED,
+        "",
+    )
+
+
 def test_a_run_that_stands_still_is_not_uninterrupted() -> None:
     samples = records([0.5], (30.0, 1000.0), hz=4, seconds=60)
     judgement = judge(RUN, samples, stall_budget=5, moved_at=29)
