@@ -17,6 +17,7 @@ import itertools
 import math
 import re
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -72,6 +73,8 @@ LINE_COST = 64  # bytes of memory that a line takes beside its own
 PARSE_SECONDS = 2.0  # of the processor, for one page
 GUEST_WAIT = 60.0  # seconds; see LONGEST_WAIT, for a server in a VM
 OF_RELAY = Capabilities("run", "changes", 0.0, "changes of what a program shows that answers for the training")
+MAX_TOPS = 10_000  # 5 minutes at 32 questions per second
+REPEATS = "the counter repeats in the same process, so it does not show how far the training is"
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 SELECTOR = re.compile(r"^(?:[a-zA-Z_:][a-zA-Z0-9_:]*)?(?:\{[^{}]*\})?$")
 # As Prometheus asks; without allow-utf-8 an exporter writes other names.
@@ -461,7 +464,11 @@ class SeriesSession(HttpSession):
         self._process = experiment.process
         self._total = total_steps
         self._started = number(experiment.process.removeprefix(STARTED)) if experiment.process else None
-        self._last: float | None = None
+        self._freshness = experiment.capabilities.freshness
+        self._top = self._highest = float("-inf")  # as it counts here, and as it was shown
+        self._tops: deque[tuple[float, float]] = deque(maxlen=MAX_TOPS)  # when each highest count was shown
+        self._offset = 0.0
+        self._repeats = False
         self._before: tuple[Sample, ...] = ()
         self._gone = False  # nobody listened where the training itself answers, since the last answer
         self._same_start = True
@@ -486,15 +493,18 @@ class SeriesSession(HttpSession):
         except UnusableAnswer as error:
             return Sample(sent, time.monotonic(), "invalid", detail=text(str(error)))
         received = time.monotonic()
-        step = reading.series[0].value
-        self._notice(step, reading.started)
+        value = reading.series[0].value
+        self._notice(value, reading.started, received)
+        step, detail = self._shown(value)
+        named = self._same_start and reading.started is not None and (self._direct or not self._repeats)
         return Sample(
             sent,
             received,
             "answered",
-            self._process if self._same_start and reading.started is not None else "",
+            self._process if named else "",
             status="RUNNING",
             progress=progress_at(step, self._total),
+            detail=detail,
             step=step,
             restarted=self._restarted,
         )
@@ -555,17 +565,52 @@ class SeriesSession(HttpSession):
             raise UnusableAnswer("the query does not return an instant vector")
         return [series_in(mapping(result)) for result in items(data.get("result"))]
 
-    def _notice(self, step: float | None, started: float | None) -> None:
+    def _notice(self, step: float | None, started: float | None, at: float) -> None:
         """Notice a restart: the counter decreased, or the process started at another time after it was gone.
 
         Some exporters compute their start from the clock at each question, and hypervisors step the clock of a guest.
         So another start alone is not a restart; but the process is no longer known.
         """
-        if step is not None and self._last is not None and step < self._last:
-            self._restarted = self._restarted or f"its counter went back from {self._last:g} to {step:g}"
         if started is not None and self._started is not None and abs(started - self._started) > CLOCK_STEP:
             self._same_start = False
             if self._gone:
                 self._restarted = self._restarted or "it was gone, and then a process with another start time answered"
         self._started = started if started is not None else self._started
-        self._last = step if step is not None else self._last
+        if step is not None:
+            self._count(step, bool(self._process) and self._same_start and started is not None, at)
+
+    def _count(self, step: float, named: bool, at: float) -> None:
+        """Keep the highest count. It fell only if it is below what was shown before an answer may be out of date.
+
+        A process that counts from 0 again without a new start counts batches of an epoch. An expression falls if one of
+        its series is missing; then its growth counts, until it is as high as before.
+        """
+        if self._offset and step >= self._highest:
+            self._offset = 0.0
+        self._highest, count = max(self._highest, step), step + self._offset
+        if count >= self._top:
+            self._top = count
+            self._tops.append((at, count))
+        elif count < self._surely(at) or not (self._same_start or self.asks_expression):
+            if self.asks_expression:
+                self._offset = self._top - step
+            elif named:
+                self._repeats = True
+            else:
+                self._restarted = self._restarted or f"its counter went back from {self._top:g} to {step:g}"
+
+    def _surely(self, at: float) -> float:
+        """The highest count that each answer at a time must have reached."""
+        known = at - self._freshness
+        while len(self._tops) > 1 and self._tops[1][0] <= known:
+            self._tops.popleft()
+        return self._tops[0][1] if self._tops and self._tops[0][0] <= known else float("-inf")
+
+    def _shown(self, step: float | None) -> tuple[float | None, str]:
+        """The step of a sample, and a detail if there is none.
+
+        If only changes show that a training works, a batch index shows that, too.
+        """
+        if self._repeats:
+            return None, REPEATS if self._direct or step is None else f"{REPEATS}; now {step:g}"
+        return (step if step is None or self._restarted else self._top), ""

@@ -570,3 +570,61 @@ def test_a_clock_that_is_set_while_a_question_fails_is_no_restart(
     *_others, last = [session.sample() for _question in range(len(failures) + 2)]
     assert (last.outcome, last.process) == ("answered", "")
     assert bool(last.restarted) is (gone and signal == "answers")
+
+
+def steps_shown(
+    monkeypatch: pytest.MonkeyPatch,
+    query: str,
+    shown: list[tuple[float, float]],
+    process: str = "",
+    started: float = 0.0,
+) -> list[tuple[float | None, bool]]:
+    """(step, whether a restart was seen) of a query's session that is shown each value at its time."""
+    signal = Capabilities("run", "changes", 70.0)
+    known = Experiment("vm-1", "ML-1", "prometheus", "x", process, "http://x", metric=query, capabilities=signal)
+    session = prometheus.SeriesSession(Endpoint("192.0.2.1", 1), known, None, is_page=False)
+    found = []
+    for at, value in shown:
+        reading = prometheus.Reading([Series("s", {}, value)], started or None)
+        monkeypatch.setattr(prometheus.time, "monotonic", lambda at=at: at)
+        monkeypatch.setattr(session, "read", lambda reading=reading: reading)
+        sample = session._ask(at)
+        found.append((sample.step, bool(sample.restarted)))
+    return found
+
+
+REPLICAS = [(0.0, 100.0), (30.0, 160.0), (60.0, 120.0), (90.0, 220.0), (120.0, 180.0), (150.0, 300.0)]
+
+
+def test_a_replica_that_is_behind_is_not_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two servers behind one address have scraped at different times; an answer may be 70 s old."""
+    steps = [step for step, _restarted in steps_shown(monkeypatch, "s", REPLICAS)]
+    assert steps == [100, 160, 160, 220, 220, 300]
+    assert not any(restarted for _step, restarted in steps_shown(monkeypatch, "s", REPLICAS))
+
+
+def test_a_counter_that_stays_below_what_was_shown_is_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [(0.0, 100.0), (60.0, 160.0), (90.0, 150.0), (120.0, 155.0), (140.0, 159.0)]
+    assert [restarted for _step, restarted in steps_shown(monkeypatch, "s", shown)] == [False] * 4 + [True]
+    at_once = [(0.0, 100.0), (71.0, 160.0), (72.0, 0.0)]
+    assert steps_shown(monkeypatch, "s", at_once)[-1] == (0.0, True)
+
+
+def test_a_count_that_falls_with_another_start_is_a_restart_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [(0.0, 100.0), (1.0, 90.0)]
+    assert steps_shown(monkeypatch, "s", shown, "started 1000.00", 1030.0)[-1] == (90.0, True)
+    assert steps_shown(monkeypatch, "s", shown, "started 1000.00", 1000.0)[-1] == (100.0, False)
+
+
+def test_an_expression_that_misses_a_series_is_not_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sum over two ranks, one of which is not scraped for a long time; what the other does counts."""
+    shown = [(0.0, 200.0), (80.0, 300.0), (90.0, 155.0), (100.0, 160.0), (200.0, 200.0), (210.0, 205.0), (300.0, 500.0)]
+    found = steps_shown(monkeypatch, "sum(s)", shown)
+    assert not any(restarted for _step, restarted in found)
+    assert [step for step, _restarted in found] == [200, 300, 300, 305, 345, 350, 500]
+
+
+def test_a_batch_index_in_a_query_shows_work_and_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [(0.0, 100.0), (100.0, 200.0), (101.0, 5.0), (102.0, 6.0)]
+    found = steps_shown(monkeypatch, "s", shown, "started 1000.00", 1000.0)
+    assert found[-2:] == [(None, False), (None, False)]

@@ -199,8 +199,19 @@ def test_another_start_after_a_proxy_answered_is_another_clock_or_another_proces
 def test_a_counter_that_decreased_is_a_restart(serve: Serve) -> None:
     started, steps = [1000.0], [100.0]
     session = watched_exporter(serve, started, steps, [200])
-    steps[0] = 0.0
+    steps[0], started[0] = 0.0, 1030.0
     assert session.sample().restarted.startswith("its counter went back from")
+    session.close()
+
+
+def test_a_batch_index_of_the_same_process_is_not_a_restart(serve: Serve) -> None:
+    started, steps = [1000.0], [100.0]
+    session = watched_exporter(serve, started, steps, [200])
+    for _epoch in range(2):
+        steps[0] = 0.0
+        sample = session.sample()
+        assert (sample.process, sample.restarted, sample.step) == ("started 1000.00", "", None)
+        assert (sample.progress, sample.detail) == (None, prometheus.REPEATS)
     session.close()
 
 
