@@ -153,6 +153,8 @@ def _progress(
     answers = [s for s in samples if _is_figure(s)]
     known = [s for s in answers if not is_foreign(experiment, s)]
     for before, after in itertools.pairwise(answers if identity.claim == "refuted" else known):
+        if _repeats(experiment, before, after):
+            return "unknown", "the steps repeat in the same process, so they do not show how far the training is"
         if _went_back(experiment, before, after):
             return "refuted", f"progress went back from {before.progress:.4f} to {after.progress:.4f}"
         if after.step is not None and before.step is not None and after.step < before.step:
@@ -164,6 +166,18 @@ def _progress(
     if is_over(known) or len(works) > 1:
         return "proven", ""
     return "unknown", "no progress was seen after the move or the longest gap"
+
+
+def _repeats(experiment: Experiment, before: Sample, after: Sample) -> bool:
+    """Whether the process that was found counts from a lower step again, as a batch index does."""
+    if (
+        before.step is None
+        or after.step is None
+        or not experiment.process
+        or experiment.capabilities.signal != "answers"
+    ):
+        return False  # a record that goes back has been written by a process that started again
+    return after.step < before.step and before.process == after.process == experiment.process
 
 
 def _went_back(experiment: Experiment, before: Sample, after: Sample) -> bool:

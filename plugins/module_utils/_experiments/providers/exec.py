@@ -59,7 +59,6 @@ from .probe import (
 )
 
 PROVIDER = "exec"
-REPEATS = "the steps repeat in the same process, so they do not show how far the training is"
 STATUS = ("RUNNING", "DONE", "FAILED", "CANCELLED", "CANCEL_PENDING")
 DISCOVERY_SECONDS = 30.0
 # What a program gets of the environment. It also has passwords of vCenter, clouds and proxies.
@@ -258,9 +257,6 @@ class ProgramSession:
     def __init__(self, program: Program, experiment: Experiment, secrets: Mapping[str, str]) -> None:
         self._program = program
         self._process = experiment.process
-        self._answers = experiment.capabilities.signal == "answers"
-        self._last: tuple[float | None, float | None] = (None, None)  # step and progress of the process that was found
-        self._repeats = self._fell = False
         self._question = {"op": "sample", "id": experiment.asked_id, "vm": experiment.vm_name, "secrets": dict(secrets)}
 
     def sample(self) -> Sample:
@@ -276,33 +272,17 @@ class ProgramSession:
         status = text(answer.get("status")) or "RUNNING"
         if status not in STATUS:
             return Sample(sent, received, "invalid", detail=f"status {status} is not one of {', '.join(STATUS)}")
-        process, step = word(answer.get("process")) if self._process else "", count(answer.get("step"))
-        progress, detail = share(answer.get("progress")), text(answer.get("detail"))
-        self._notice(step, progress, process)
-        if self._repeats:
-            # If only changes show that the training works, its batch index shows that, too.
-            detail = REPEATS if self._answers else text(f"{REPEATS}; now {step} {detail}")
-            process, step = process if self._answers or process != self._process else "", None
         return Sample(
             sent,
             received,
             "answered",
-            process,
+            word(answer.get("process")) if self._process else "",
             status=status,
-            progress=None if self._fell else progress,
-            detail=detail,
-            step=step,
+            progress=share(answer.get("progress")),
+            detail=text(answer.get("detail")),
+            step=count(answer.get("step")),
             logged=count(answer.get("logged")),
         )
-
-    def _notice(self, step: float | None, progress: float | None, process: str) -> None:
-        """Notice that the same process counts from a lower step again, as a batch index in each epoch does."""
-        if not process or process != self._process:
-            return
-        before, share_before = self._last
-        self._fell = self._fell or (progress is not None and share_before is not None and progress < share_before)
-        self._repeats = self._repeats or self._fell or (step is not None and before is not None and step < before)
-        self._last = (before if step is None else step, share_before if progress is None else progress)
 
     def interrupt(self) -> None:
         """See the port ``Session``."""

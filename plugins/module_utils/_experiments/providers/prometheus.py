@@ -74,7 +74,6 @@ PARSE_SECONDS = 2.0  # of the processor, for one page
 GUEST_WAIT = 60.0  # seconds; see LONGEST_WAIT, for a server in a VM
 OF_RELAY = Capabilities("run", "changes", 0.0, "changes of what a program shows that answers for the training")
 MAX_TOPS = 10_000  # 5 minutes at 32 questions per second
-REPEATS = "the counter repeats in the same process, so it does not show how far the training is"
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 SELECTOR = re.compile(r"^(?:[a-zA-Z_:][a-zA-Z0-9_:]*)?(?:\{[^{}]*\})?$")
 # As Prometheus asks; without allow-utf-8 an exporter writes other names.
@@ -495,16 +494,14 @@ class SeriesSession(HttpSession):
         received = time.monotonic()
         value = reading.series[0].value
         self._notice(value, reading.started, received)
-        step, detail = self._shown(value)
-        named = self._same_start and reading.started is not None and (self._direct or not self._repeats)
+        step = self._shown(value)
         return Sample(
             sent,
             received,
             "answered",
-            self._process if named else "",
+            self._process if self._same_start and reading.started is not None else "",
             status="RUNNING",
             progress=progress_at(step, self._total),
-            detail=detail,
             step=step,
             restarted=self._restarted,
         )
@@ -606,11 +603,6 @@ class SeriesSession(HttpSession):
             self._tops.popleft()
         return self._tops[0][1] if self._tops and self._tops[0][0] <= known else float("-inf")
 
-    def _shown(self, step: float | None) -> tuple[float | None, str]:
-        """The step of a sample, and a detail if there is none.
-
-        If only changes show that a training works, a batch index shows that, too.
-        """
-        if self._repeats:
-            return None, REPEATS if self._direct or step is None else f"{REPEATS}; now {step:g}"
-        return (step if step is None or self._restarted else self._top), ""
+    def _shown(self, step: float | None) -> float | None:
+        """The step of a sample: the highest count, or what an answer shows if its counter starts again."""
+        return step if step is None or self._restarted or self._repeats else self._top

@@ -285,7 +285,7 @@ def test_a_clock_that_is_set_back_is_no_lost_work(step: float) -> None:
     assert (found.verdict, found.progress) == (Verdict.UNINTERRUPTED, "proven")
     assert step > 0 or judge(EXPERIMENT, samples, stall_budget=5, moved_at=9).verdict is Verdict.RESTARTED
     fewer = [replace(s, step=float(i if s.received < 14 else i - 90)) for i, s in enumerate(samples)]
-    assert judge(limited, fewer, stall_budget=5, moved_at=9).verdict is Verdict.RESTARTED
+    assert judge(limited, fewer, stall_budget=5, moved_at=9).progress == "unknown", "the same process counts again"
 
 
 def test_quiet_times_that_are_usual_are_no_reason_to_doubt() -> None:
@@ -650,3 +650,23 @@ def test_a_later_stall_and_progress_are_added_to_a_settled_verdict() -> None:
     assert after_its_move(replace(SETTLED, detail=""), replace(stalled, longest_stall=None)).detail == ""
     calm = replace(stalled, verdict=Verdict.UNINTERRUPTED)
     assert after_its_move(replace(SETTLED, detail=""), calm).detail == ""
+
+
+@pytest.mark.parametrize(
+    ("signal", "names", "verdict"),
+    [
+        ("answers", "4711@1", Verdict.UNKNOWN),
+        ("answers", "", Verdict.RESTARTED),
+        ("changes", "4711@1", Verdict.RESTARTED),
+    ],
+)
+def test_a_batch_index_of_the_same_process_says_nothing_of_progress(signal: str, names: str, verdict: Verdict) -> None:
+    known = Experiment("vm-1", "ml-1", "exec", "r", names, "", capabilities=Capabilities("process", signal))
+    seen = [
+        Sample(t / 10, t / 10 + 0.002, "answered", names, "RUNNING", progress=(t % 40) / 100, step=float(t % 40))
+        for t in range(200)
+    ]
+    judged = judge(known, seen, stall_budget=5.0, moved_at=3.0, arrived_at=5.0)
+    assert judged.verdict is verdict
+    if verdict is Verdict.UNKNOWN:
+        assert (judged.identity, judged.progress, must_stop_run(judged)) == ("proven", "unknown", False)

@@ -624,7 +624,7 @@ def test_an_expression_that_misses_a_series_is_not_a_restart(monkeypatch: pytest
     assert [step for step, _restarted in found] == [200, 300, 300, 305, 345, 350, 500]
 
 
-def test_a_batch_index_in_a_query_shows_work_and_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_index_in_a_query_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = [(0.0, 100.0), (100.0, 200.0), (101.0, 5.0), (102.0, 6.0)]
     found = steps_shown(monkeypatch, "s", shown, "started 1000.00", 1000.0)
-    assert found[-2:] == [(None, False), (None, False)]
+    assert found[-2:] == [(5.0, False), (6.0, False)]
