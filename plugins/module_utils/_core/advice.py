@@ -309,7 +309,8 @@ def _restarted(row: Row) -> Iterator[str]:
     seen, later, latest = row.get("last_seen"), row.get("fell_to"), row.get("latest")
     if seen and later:
         works = latest is not None and latest["progress"] > later["progress"]
-        work = "the work between them is done again" if works else "the work between them was lost"
+        between = f"the work from {percent(later['progress'])} to {percent(seen['progress'])}"
+        work = f"{between} is done again" if works else f"{between} was lost"
         yield f"It was seen at {at_text(seen)}, and later at {at_text(later)}: {work}."
 
 

@@ -85,7 +85,9 @@ def _standstill(row: Row) -> str:
     if stall is None:
         return lost
     end = ", and continued" if claim == "proven" else ", and whether it continued is not known"
-    return f"{'no progress' if claim == 'proven' else lost}; it stood still for {stall['seconds']:.2f} s{end}"
+    return (
+        f"{'nothing of its progress' if claim == 'proven' else lost}; it stood still for {stall['seconds']:.2f} s{end}"
+    )
 
 
 def _fall(row: Row) -> str:

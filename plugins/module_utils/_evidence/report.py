@@ -158,7 +158,11 @@ def _result(evidence: Evidence) -> str:
     run, moves = evidence["run"], outbound_moves(evidence["moves"])
     done = all(move["result"] == "moved" for move in moves) and not evidence["left_behind"] and not run["rolled_back"]
     judged = any(experiment["verdict"] not in GOOD for experiment in evidence["experiments"])
-    why = "counts as failed because of a verdict" if done and judged else "did not do all that was asked"
+    why = (
+        "counts as failed, because not every training is proved to have continued"
+        if done and judged
+        else "did not do all that was asked"
+    )
     return {"success": "", "failed": f"the {_NAMES[run['purpose']]} {why}"}.get(run["result"], run["result"])
 
 

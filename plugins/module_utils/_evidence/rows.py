@@ -226,7 +226,7 @@ def headline_facts(evidence: Evidence) -> list[tuple[str, str]]:
     rows = rows_of(evidence)
     if len(rows) != 1 or evidence["overall"]["verdict"] != rows[0]["verdict"]:
         return []
-    first = re.split(r"[.:] ", rows[0]["what_to_do"])[0].removesuffix(".")
+    first = " ".join(re.split(r"(?<=[.:]) ", rows[0]["what_to_do"])[:2]).rstrip(".:")
     do = "nothing" if rows[0]["verdict"] == "uninterrupted" else first[:1].lower() + first[1:]
     return [*facts_of(rows[0]), ("To do", do)]
 

@@ -140,7 +140,7 @@ def _progress(experiment: Experiment) -> Cell:
 def why_no_stall(experiment: Experiment) -> str:
     """Why no stall of an experiment was measured."""
     ended = experiment["verdict"] in _ENDED
-    return "a process that ended does not stall" if ended else "too few answers"
+    return "a job that ended does not stall" if ended else "too few answers"
 
 
 def _whose_process(experiment: Experiment) -> str:
@@ -159,7 +159,7 @@ def _claim(experiment: Experiment, claim: Claim, note: str = "") -> Cell:
 def _budget(evidence: Evidence) -> str:
     interval = "The true length of a stall lies within the interval that is shown with it."
     if any(x["verdict"] in _ENDED for x in evidence["experiments"]):
-        interval += " A process that ended does not stall."
+        interval += " A job that ended does not stall."
     budget = evidence["run"]["stall_budget"]
     return interval if budget is None else f"The stall budget is {seconds(budget)}. {interval}"
 

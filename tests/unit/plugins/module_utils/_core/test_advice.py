@@ -147,11 +147,11 @@ def test_a_restarted_training_shows_from_where_to_where_it_fell() -> None:
     assert advice.seen_of({**fallen, "lost_seconds": 61.0}) == (
         "Alive: yes, last seen at 09:12:03 UTC, 21 %. "
         "Lost: progress fell from 30 % to 10 %, about 61 s of work at the pace before the move. "
-        "It was seen at 30 % at 09:12:03 UTC, and later at 10 %: the work between them is done again."
+        "It was seen at 30 % at 09:12:03 UTC, and later at 10 %: the work from 10 % to 30 % is done again."
     )
     still = {**fallen, "latest": {**latest, "progress": 0.1}}
     assert advice.seen_of(still).startswith("Alive: not known, last seen at 09:12:03 UTC, 10 %. ")
-    assert advice.seen_of(still).endswith("the work between them was lost.")
+    assert advice.seen_of(still).endswith("the work from 10 % to 30 % was lost.")
     assert advice.seen_of(row("restarted")).endswith("Lost: no loss of progress was seen (8 % → 21 %).")
     assert advice.seen_of(row("restarted", progress_after=0.05)).endswith("Lost: how much is not known.")
     kept = row("restarted", recoverable="yes", recovery="/ckpt")
@@ -238,7 +238,7 @@ def test_a_stall_is_shown_beside_what_was_watched_and_what_was_allowed() -> None
         "Longest stall about 0.41 s (between 0.33 and 0.45 s), watched for 3.0 h, progress 8 % → 21 %."
     )
     assert advice.seen_of(row("stalled", stall_budget=0.2)) == (
-        "Alive: yes, last seen at 21 %. Lost: no progress; it stood still for 0.41 s, and continued. Longest stall about 0.41 s (between 0.33 and 0.45 s); 0.20 s were allowed. It continued after that: progress 8 % → 21 %."
+        "Alive: yes, last seen at 21 %. Lost: nothing of its progress; it stood still for 0.41 s, and continued. Longest stall about 0.41 s (between 0.33 and 0.45 s); 0.20 s were allowed. It continued after that: progress 8 % → 21 %."
     )
     assert advice.seen_of(row("stalled", progress_claim="unknown")).endswith(
         "(between 0.33 and 0.45 s). Progress 8 % → 21 %."

@@ -187,9 +187,12 @@ def test_the_tiles_say_whose_failure_it_is_and_of_how_many_vms() -> None:
     assert tile(made_evidence(1), "VMs moved") == ("1 of 1", "of 2 VMs in all, 1 stays")
     assert tile(made_evidence(1), "Duration of the evacuation") == ("29 s", "")
     lost, left = made_evidence(1, ["lost"]), made_evidence(1, result="timed_out")
-    assert tile(lost, "Duration of the evacuation")[1] == "the evacuation counts as failed because of a verdict"
+    assert (
+        tile(lost, "Duration of the evacuation")[1]
+        == "the evacuation counts as failed, because not every training is proved to have continued"
+    )
     assert tile(left, "Duration of the evacuation")[1] == "the evacuation did not do all that was asked"
-    assert tile(lost, "Longest stall") == ("not measured", "a process that ended does not stall")
+    assert tile(lost, "Longest stall") == ("not measured", "a job that ended does not stall")
     figure, note = tile(made_evidence(1, ["unknown"]), "Longest stall")
     assert figure == "0.50 s while watched"
     assert "watched for 26 s; not of the 61 s after that, when it was not seen" in note
