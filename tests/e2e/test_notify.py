@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import subprocess
 import sys
@@ -124,7 +125,9 @@ def test_owners_are_told_before_at_harm_and_after(
         assert after["Subject"] == "Evacuation of esx-01: done"
         assert "1 experiment was uninterrupted. The training continued, and no progress was lost." in content(after)
         assert "net in ML-cpu-vm-01 (owner vision): Longest stall" in content(after)
-        assert " s, progress " in content(after), "the evidence knows for how long it was watched"
+        assert re.search(r"watched for \d[^,]* s, .*progress ", content(after)), (
+            "the evidence knows for how long it was watched"
+        )
         assert content(after).rstrip().endswith("The part of the report about your experiments is attached.")
         (part,) = after.iter_attachments()
         assert part.get_filename() == "report-of-vision.html"
