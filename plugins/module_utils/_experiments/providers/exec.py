@@ -177,6 +177,7 @@ class Program:
         self._hidden = written_forms(value for name, value in secrets.items() if name != "username")
         self._child: subprocess.Popen[bytes] | None = None
         self._rest = b""
+        self._interrupted = False
 
     def ask(self, question: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
         """One answer. Raises OSError, TimeoutError, or EOFError if the program ended or its answer is not an object.
@@ -210,6 +211,8 @@ class Program:
                 stderr=subprocess.DEVNULL,
                 env={name: value for name, value in os.environ.items() if ENVIRONMENT.fullmatch(name)},
             )
+            if self._interrupted:  # while the program was being started
+                self._child.kill()
         return self._child
 
     def _spoke_unasked(self, stream: int) -> bool:
@@ -231,7 +234,8 @@ class Program:
         return line
 
     def interrupt(self) -> None:
-        """End the program, which wakes the thread that waits for it; called from another thread."""
+        """End the program for good, which wakes the thread that waits for it; called from another thread."""
+        self._interrupted = True
         child = self._child
         if child is not None:
             child.kill()

@@ -431,6 +431,14 @@ def test_a_program_that_does_not_listen_is_ended() -> None:
     assert time.monotonic() - began < 60
 
 
+def test_a_program_that_is_interrupted_before_it_has_started_is_ended() -> None:
+    program = _exec.Program(["sleep", "300"], {})
+    program.interrupt()
+    with pytest.raises((EOFError, BrokenPipeError)):
+        program.ask({"op": "sample"}, 60.0)
+    program.close()
+
+
 def test_a_program_that_cannot_run_is_reported() -> None:
     missing = _exec.Exec(settings("exec", command=["/nowhere/provider"]))
     assert "No such file" in missing.discover(TARGET)[1]
