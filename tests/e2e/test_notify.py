@@ -23,6 +23,7 @@ import pytest
 from tests.doubles.messages import Post, content
 from tests.doubles.trainings import EXAMPLE, TRAINING
 from tests.labs import ROOT, Lab, play, running_lab
+from tests.measuring import until
 
 pytestmark = pytest.mark.long
 
@@ -58,22 +59,21 @@ def trainings(folder: Path, owners: dict[str, str]) -> Iterator[tuple[dict[str, 
 
 
 @contextlib.contextmanager
-def stalled(lab: Lab, running: list[subprocess.Popen[bytes]], *, seconds: float) -> Iterator[None]:
-    """The trainings stand still for so long once the next move has begun."""
+def stalled(lab: Lab, running: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """The trainings stand still from the begin of the next move on. A pause that ends could be that of a checkpoint."""
     known = len(lab.get("state")["moves"])
 
     def stand_still() -> None:
-        while len(lab.get("state")["moves"]) == known:
-            time.sleep(0.05)
-        for number in (signal.SIGSTOP, signal.SIGCONT):
-            for process in running:
-                process.send_signal(number)
-            time.sleep(seconds)
+        until(lambda: len(lab.get("state")["moves"]) > known)
+        for process in running:
+            process.send_signal(signal.SIGSTOP)
 
     thread = threading.Thread(target=stand_still, daemon=True)
     thread.start()
     yield
     thread.join()
+    for process in running:
+        process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
@@ -157,12 +157,13 @@ def test_owners_are_told_before_at_harm_and_after(
 
         post.mail.clear()
         post.http.clear()
-        with stalled(lab, running, seconds=4.0):
+        with stalled(lab, running):
             out = play(
                 "restore_host", lab, tmp_path, restore_host_name="esx-01", restore_host_notify=hooks,
                 restore_host_experiments=experiments, restore_host_stall_budget=1.0, restore_host_on_failure="continue",
+                restore_host_settle_timeout=5,
             )  # fmt: skip
-        assert out.returncode != 0, "each stalled for four seconds, beyond a budget of one"
+        assert out.returncode != 0, "each stalled for longer than the budget"
         slack = [body["text"] for path, _headers, body in post.http if path == f"/services/{SLACK}"]
         assert sorted(vm for text in slack for vm in running_vms if f"in {vm} (owner " in text) == running_vms, (
             "once each"
@@ -186,10 +187,11 @@ def test_owners_are_told_before_at_harm_and_after(
 @pytest.mark.thorough
 def test_verdicts_alone_stop_nothing_if_the_operator_says_so(lab: Lab, tmp_path: Path) -> None:
     with trainings(tmp_path / "logs", {"ML-cpu-vm-01": "vision", "ML-cpu-vm-02": "fraud"}) as (experiments, running):
-        with stalled(lab, running, seconds=4.0):
+        with stalled(lab, running):
             out = play(
                 "evacuate_host", lab, tmp_path, evacuate_host_name="esx-01", evacuate_host_experiments=experiments,
                 evacuate_host_stall_budget=1.0, evacuate_host_on_verdict="continue", evacuate_host_slots=1,
+                evacuate_host_settle_timeout=5,
             )  # fmt: skip
         assert lab.on("esx-01") == set(), "every VM left the host"
         assert lab.get("state")["hosts"]["esx-01"]["maintenance"] == "in"
