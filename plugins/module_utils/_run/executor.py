@@ -170,9 +170,8 @@ class Executor:
         self._pending: list[Move] = []
         self._not_before: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
-        self._unheard: dict[
-            str, float
-        ] = {}  # by VM: until when an earlier submission may move it, without a task that shows it
+        # By VM: until when an earlier submission may move it, without a task that shows it.
+        self._unheard: dict[str, float] = {}
         self._flights: dict[str, _Flight] = {}
         self._settling: dict[str, Move] = {}
         self._ended: list[Ended] = []

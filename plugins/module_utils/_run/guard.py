@@ -56,7 +56,7 @@ def not_permitted(host: HostState) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class HostSeen:
     """A host as it was just read: whether its fence is the run's own, or would be if it is ``unknown`` whether there is one."""
 
     host: HostState
@@ -130,7 +130,7 @@ class Fence:
             return detail
         return ""
 
-    def _say(self, sight: Sight) -> None:
+    def _say(self, sight: HostSeen) -> None:
         """Record how the host is."""
         self.own = sight.own
         self._found(sight.sentence, unknown=sight.unknown, claimed=sight.is_fenced and not sight.unknown)
@@ -149,7 +149,7 @@ class Fence:
             )
         return host
 
-    def _look(self) -> Sight:
+    def _look(self) -> HostSeen:
         """Read the host, and how the run's own task ended, if it has. Raises what reading raises.
 
         The fence is the run's own while its task runs, and as long as the host is in maintenance mode by that task. A host in
@@ -157,21 +157,21 @@ class Fence:
         """
         host = self._seen()
         if not (self.own or self.unknown):
-            return Sight(host, own=False)
+            return HostSeen(host, own=False)
         task, why = self._vcenter.fence_task(host.moid, self._task) if self._task else (FenceTask.HIDDEN, "")
         hidden = task is FenceTask.HIDDEN
         if host.maintenance is Maintenance.ENTERING:
             ours = task is FenceTask.RUNNING or host.maintenance_task == self._task
-            return Sight(host, own=self.own and (ours or not self._task))
+            return HostSeen(host, own=self.own and (ours or not self._task))
         if host.maintenance is Maintenance.IN:
             known = task in (FenceTask.RUNNING, FenceTask.ENTERED) or (hidden and (self._entered or not self._task))
             self._entered = self.own and known
-            return Sight(host, own=self._entered)
+            return HostSeen(host, own=self._entered)
         if task is FenceTask.RUNNING:
-            return Sight(host, own=True, running=True)
+            return HostSeen(host, own=True, running=True)
         if hidden and not self._entered:
-            return Sight(host, own=self.own, unknown=True)
-        return Sight(host, own=False, why=why)
+            return HostSeen(host, own=self.own, unknown=True)
+        return HostSeen(host, own=False, why=why)
 
     def _enter(self, host: HostState, earlier: bool, *, again: bool = False) -> None:
         """Enter maintenance mode, and record how the host is then.
@@ -192,7 +192,7 @@ class Fence:
             self.own = earlier or lost
             if now.maintenance is not Maintenance.NORMAL:
                 self._task = now.maintenance_task or "" if lost else self._task
-                self._say(Sight(now, own=self.own))
+                self._say(HostSeen(now, own=self.own))
             elif not lost:
                 self._found(not_seen(host), unknown=True)
             elif again:
@@ -286,7 +286,7 @@ def _because(why: str) -> str:
     return f" ({why})" if why else ""
 
 
-def _with_task(sight: Sight, task: str) -> HostState:
+def _with_task(sight: HostSeen, task: str) -> HostState:
     """The host with the run's task if only that shows the fence."""
     return replace(sight.host, maintenance_task=task) if sight.running else sight.host
 

@@ -82,7 +82,6 @@ except ImportError:
 
 _ENDED = ("success", "error")
 NO_FILES: Mapping[int, str] = MappingProxyType({})  # also no policies
-# RelocateVM_Task asks for one or the other, by the VM's power state and the version of vCenter.
 LOOK_SECONDS = 1.0  # between two looks at a host that changes without a task to follow
 OVERRIDE_SECONDS = 120.0  # for a change of DRS overrides
 RELOCATED = "VmRelocatedEvent"  # files changed their datastore, and the VM perhaps its host
@@ -91,6 +90,7 @@ MAX_EVENTS = 1000  # QueryEvents leaves out what is more, without a word
 # A VM may start on another host than it was: HA restarts it, or DRS chooses the host when somebody powers it on.
 HA_RESTARTED = ("com.vmware.vc.ha.VmRestartedByHAEvent", "VmRestartedOnAlternateHostEvent")
 STARTED = [*HA_RESTARTED, "DrsVmPoweredOnEvent"]
+# RelocateVM_Task asks for one or the other, by the VM's power state and the version of vCenter.
 MOVE_PRIVILEGES = ("Resource.HotMigrate", "Resource.ColdMigrate")
 ALLOCATE_SPACE = "Datastore.AllocateSpace"
 ASSIGN_TO_POOL = "Resource.AssignVMToPool"
