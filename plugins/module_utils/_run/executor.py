@@ -307,7 +307,7 @@ class Executor:
         if task:  # it is this one, because nobody moved the VM a moment ago
             self._took_off(move, task, attempt)
         else:
-            fault = Fault(OwnReason.NO_ANSWER, "vCenter did not answer, and no task moves the VM")
+            fault = Fault(OwnReason.NO_ANSWER, "vCenter did not answer, and shows no task that moves the VM")
             self._close(move, fault, attempt, MoveResult.FAILED)
 
     def _took_off(self, move: Move, task: str, attempt: int) -> None:

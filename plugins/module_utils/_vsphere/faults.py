@@ -84,7 +84,7 @@ OWN_REASONS = {
     OwnReason.VM_NOT_POWERED_ON: "The VM is not powered on any more, so it cannot move live.",
     OwnReason.END_NOT_OBSERVED: "The move ended while no process watched it, and the VM is still on its source.",
     OwnReason.DEADLINE_EXCEEDED: "vCenter did not end the task of the move in time.",
-    OwnReason.NO_ANSWER: "vCenter did not answer the submission, and no task moves the VM. The move is submitted again.",
+    OwnReason.NO_ANSWER: "vCenter did not answer the submission, and shows no task that moves the VM. The move is submitted again.",
     OwnReason.TASK_FORGOTTEN: (
         "vCenter no longer knows the task of the move, for example because it was restarted, and the VM is still on its source. "
         "The move is submitted again."
