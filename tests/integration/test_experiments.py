@@ -299,10 +299,11 @@ def protected(tmp_path: Path) -> Iterator[Protected]:
     """It shows browsers a form, answers all others by basic authentication, and all below a context path."""
     address = "127.0.99.1"
     certificate = keystore(tmp_path, address)
+    # With its offset, the port of the cluster is none that the system gives to a connection of another test.
     (tmp_path / "realm.properties").write_text("alice: right-one, user\n")
     command = [
         find_java(), "-Xmx512m", "-jar", h2o_jar(), "-ip", "127.0.0.1", "-web_ip", address, "-port", "54321",
-        "-port_offset", "4711", "-name", "protected", "-nthreads", "1", "-ice_root", tmp_path / "ice",
+        "-port_offset", "7007", "-name", "protected", "-nthreads", "1", "-ice_root", tmp_path / "ice",
         "-jks", tmp_path / "server.p12", "-jks_pass", "keystore", "-hash_login",
         "-login_conf", tmp_path / "realm.properties", "-flatfile", tmp_path / "flatfile",
         "-form_auth", "-context_path", "ml",
