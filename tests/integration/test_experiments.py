@@ -299,7 +299,7 @@ def protected(tmp_path: Path) -> Iterator[Protected]:
     """It shows browsers a form, answers all others by basic authentication, and all below a context path."""
     address = "127.0.99.1"
     certificate = keystore(tmp_path, address)
-    # With its offset, the port of the cluster is none that the system gives to a connection of another test.
+    # With this offset, the port of the cluster is outside the range for connections of other tests.
     (tmp_path / "realm.properties").write_text("alice: right-one, user\n")
     command = [
         find_java(), "-Xmx512m", "-jar", h2o_jar(), "-ip", "127.0.0.1", "-web_ip", address, "-port", "54321",
