@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -120,6 +121,21 @@ def test_files_carry_their_licence() -> None:
         if path.suffix == ".py" and path.stat().st_size and "SPDX-License-Identifier" not in path.read_text()
     ]
     assert missing == []
+
+
+def test_no_plugin_has_what_the_pylint_of_an_older_ansible_core_refuses() -> None:
+    """`disallowed-name` and `unidiomatic-typecheck`: the newest ansible-core no longer asks for them."""
+    found = []
+    for path in sorted((ROOT / "plugins").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            unnamed = isinstance(node, ast.Name) and node.id == "_" and isinstance(node.ctx, ast.Store)
+            typed = (
+                isinstance(node, ast.Compare)
+                and isinstance(node.left, ast.Call)
+                and ast.unparse(node.left.func) == "type"
+            )
+            found += [f"{path.relative_to(ROOT)}:{node.lineno}"] if unnamed or typed else []
+    assert found == []
 
 
 def test_what_is_run_may_be_run() -> None:

@@ -200,9 +200,9 @@ class StoragePlanner:
                 return None
             arriving[moid] += part.size
         full = any(self.free(vm, self._estate.datastores[moid]) < size for moid, size in arriving.items())
-        return (
-            None if full or vm.moid in self._request.preferred else {part.key: wanted[part.key] for part, _ in choices}
-        )
+        if full or vm.moid in self._request.preferred:
+            return None
+        return {part.key: wanted[part.key] for part, _fitting in choices}
 
     def _rank(self, vm: VmState, part: Part | None, datastore: Datastore, size: int) -> tuple[bool, bool, float, str]:
         """Sorts datastores: the approved one first, one that a single host reaches last, then by their free share afterwards."""

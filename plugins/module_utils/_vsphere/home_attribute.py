@@ -147,7 +147,7 @@ class HomeFile:
 
 def _decode_file(part: object, home: object, home_name: object, target: object, policy: object = "") -> HomeFile:
     """One of the files in an attribute. Raises TypeError if it is not one."""
-    if type(part) is not int:
+    if not isinstance(part, int) or isinstance(part, bool):
         raise TypeError(part)
     return HomeFile(part, _word(home), _word(home_name), _word(target), _word(policy))
 

@@ -96,7 +96,7 @@ class VcenterPair:
 
     def estate(self, *, devices_of_vms: Iterable[str] = (), fault_domains: Mapping[str, str] | None = None) -> Estate:
         """See the port. Both are read again if a VM may have gone from one to the other between the reads."""
-        for _ in range(MAX_READS):
+        for _read in range(MAX_READS):
             first, second = (side.session.estate(fault_domains=fault_domains) for side in self.sides)
             if self._first.session.identities() == {m: (vm.instance_uuid, vm.power) for m, vm in first.vms.items()}:
                 break  # else it would seem to be in both vCenters, or in neither
