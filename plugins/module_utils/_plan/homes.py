@@ -185,13 +185,26 @@ def _present(estate: Estate, moid: str, name: str) -> str:
     return moid
 
 
-def next_home(vm: VmState, move: Move, earlier: Home | None, *, run_id: str, recorded_at: str) -> Home:
-    """The home to record before a move.
+def nobody(_vm: str, _host: str) -> str:
+    """The mover of a VM if nobody knows it."""
+    return ""
 
-    A VM keeps its ``earlier`` home if nothing but evacuations moved it: it is on the target of its last recorded move, or on
-    the host where that move starts.
+
+def next_home(
+    vm: VmState,
+    move: Move,
+    earlier: Home | None,
+    *,
+    run_id: str,
+    recorded_at: str,
+    mover: Callable[[str, str], str] = nobody,
+) -> Home:
+    """The home to record before a move; ``mover`` as in :func:`placements`.
+
+    A VM keeps its ``earlier`` home if nothing but evacuations and machines moved it: it is on the target of its last recorded move, on
+    the host where that move starts, or where DRS or HA brought it. It would have had to come home from there.
     """
-    keep = earlier is not None and vm.host in earlier.places
+    keep = earlier is not None and (vm.host in earlier.places or mover(vm.moid, vm.host) in MACHINES)
     return Home(
         vm=vm.moid,
         host=earlier.host if keep and earlier else move.source,
@@ -318,11 +331,6 @@ class Placement:
             return f"{where}, its home, but its files are away from {names}."
         there = f" in vCenter {self.vcenter}" if self.vcenter else ""
         return f"{where}{there}, away from its home {self.home.host_name}."
-
-
-def nobody(_vm: str, _host: str) -> str:
-    """The mover of a VM if nobody knows it."""
-    return ""
 
 
 def none_of(_vms: Collection[str]) -> Collection[str]:

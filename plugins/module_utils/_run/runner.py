@@ -492,7 +492,9 @@ class _Run:
         for move in plan.moves:
             vm = estate.vms[move.vm]
             earlier = recorded_home(estate, vm, known)
-            homes[vm.moid] = next_home(vm, move, earlier, run_id=self._folder.name, recorded_at=utc_now())
+            homes[vm.moid] = next_home(
+                vm, move, earlier, run_id=self._folder.name, recorded_at=utc_now(), mover=self._vcenter.mover
+            )
         return homes
 
     def _close(self, outcome: Outcome, rolled_back: RolledBack | None, unobserved: dict[str, str]) -> RunReport:

@@ -37,6 +37,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import P
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import request_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path, stored_runs
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import decode_home
 from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC
 from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import result_of
 from hypothesis import example, given, settings
@@ -239,6 +240,21 @@ def is_restored_and_moved_by_hand(world: World, state: Path) -> None:
     migrate(world, state, "ml-1", destination="esx-1", purpose=Purpose.RESTORE)
     assert world.where["vm-1"] == SOURCE
     world.where["vm-1"] = "host-2"
+
+
+@pytest.mark.parametrize(
+    ("mover", "home"), [("DRS", SOURCE), ("vSphere HA", SOURCE), ("alice", "host-3"), ("", "host-3")]
+)
+def test_a_vm_that_a_machine_moved_on_keeps_its_home_when_its_new_host_is_evacuated(
+    tmp_path: Path, mover: str, home: str
+) -> None:
+    world, state = World(1), state_path(str(tmp_path))
+    migrate(world, state, "ml-1", destination="esx-2", purpose=Purpose.EVACUATE)
+    world.where["vm-1"], world.movers["vm-1"] = "host-3", mover
+    migrate(world, state, "ml-1", destination="esx-2", purpose=Purpose.EVACUATE)
+    recorded = decode_home("vm-1", world.attributes["vm-1"])
+    assert recorded is not None
+    assert (recorded.host, recorded.start, recorded.target) == (home, "host-3", "host-2")
 
 
 @pytest.mark.parametrize("foreign", [False, True])
