@@ -67,6 +67,8 @@ options:
     description:
       - If failed moves and interrupted experiments together reach this number, no further move starts. The minimum is 1.
       - Used with O(on_failure=stop) and O(on_failure=rollback). With O(on_verdict=continue), only failed moves count.
+      - In an evacuation, a VM that was deleted, shut down or suspended before its move does not count, because it does not keep the
+        others from leaving the host. The task still fails and names it.
     type: int
     default: 1
   on_failure:

@@ -20,10 +20,11 @@ from .._core.errors import CallFailed, ConnectError, PermissionMissing, StateUnw
 from .._experiments.clusters import merged, vm_list
 from .._experiments.model import Judgement
 from .._experiments.verdict import must_stop_run
+from .._plan.blockers import POWER_WORDS
 from .._plan.homes import DRS
 from .._plan.model import Move, Plan
 from .._plan.slots import move_timeout, next_moves
-from .._vsphere.estate import HostState, Power
+from .._vsphere.estate import HostState
 from .._vsphere.faults import (
     MISSING_PRIVILEGE,
     OwnReason,
@@ -95,6 +96,15 @@ def _left(ended: Ended) -> str:
     return f"{move.vm_name} is on {ended.host_name}, not on {move.target_name} ({why})"
 
 
+def counts_as_failure(ended: Ended, rules: Rules) -> bool:
+    """Whether a move that did not succeed stops the run, or rolls it back.
+
+    A VM that was deleted, shut down or suspended meanwhile does not keep a host from being emptied, so the others still leave it.
+    """
+    idle = ended.result is MoveResult.GONE or (ended.fault and ended.fault.name == OwnReason.VM_NOT_POWERED_ON)
+    return not (idle and ended.move.source == rules.leaving)
+
+
 def reason_not_to_start(move: Move, seen: PlacementUpdate, hosts: Mapping[str, HostState]) -> Fault | None:
     """Why a VM must not be moved any more, ``None`` if it may be. ``hosts`` are by MoID."""
     if seen.unknown:
@@ -104,16 +114,20 @@ def reason_not_to_start(move: Move, seen: PlacementUpdate, hosts: Mapping[str, H
     if seen.host != move.source:
         place = hosts[seen.host].name if seen.host in hosts else seen.host
         return Fault(OwnReason.VM_MOVED_MEANWHILE, f"the VM is on {place}, not on {move.source_name}")
-    if seen.power in (Power.OFF, Power.SUSPENDED):
-        return Fault(OwnReason.VM_NOT_POWERED_ON, f"the VM is {seen.power}")
-    return None
+    return _idle(seen)
+
+
+def _idle(seen: PlacementUpdate) -> Fault | None:
+    """That a VM does not run; ``None`` if it does, or if that is not known."""
+    words = POWER_WORDS.get(seen.power) if seen.power is not None else None
+    return Fault(OwnReason.VM_NOT_POWERED_ON, f"the VM is {words}") if words else None
 
 
 def _fault_text(fault: Fault | None) -> str:
     """A fault in a few words; its message where its name does not say what somebody has to know or grant."""
     if fault is None:
         return ""
-    if fault.name in (PermissionMissing.__name__, OwnReason.PLACE_UNKNOWN):
+    if fault.name in (PermissionMissing.__name__, OwnReason.PLACE_UNKNOWN, OwnReason.VM_NOT_POWERED_ON):
         return fault.message
     known = fault.message if fault.message.startswith(MISSING_PRIVILEGE) else advice_on(fault.name)
     return f"{fault.name}, {known}" if known else fault.name
@@ -456,6 +470,8 @@ class Executor:
             return Ended(self._to(move, host), MoveResult.MOVED, host, name, by=by)
         if arrived is None:
             fault = fault or Fault(OwnReason.PLACE_UNKNOWN, "vCenter does not say where the files of the VM are")
+        if otherwise is MoveResult.FAILED and host == move.source:
+            fault = _idle(seen) or fault  # what the task says of a VM that was shut down is only a consequence
         return Ended(move, otherwise, host, name, fault)
 
     def _has_left(self, move: Move, host: str) -> bool:
@@ -501,7 +517,7 @@ class Executor:
         self._watch.moved(move.vm)
         if self._unwritable is None:
             self._settling[move.vm] = move
-        if ended.result is not MoveResult.MOVED:
+        if ended.result is not MoveResult.MOVED and counts_as_failure(ended, self._rules):
             reason = fault.name if fault is not None else str(ended.result)
             self._failed(f"the move of {move.vm_name} {ended.result} ({reason})")
 

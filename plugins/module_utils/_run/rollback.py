@@ -28,7 +28,7 @@ from .events import (
     RollingBack,
     VmRefused,
 )
-from .executor import Executor, failures_of
+from .executor import Executor, counts_as_failure, failures_of
 from .home_records import record_home
 from .journal import Journal, read_journal
 from .model import (
@@ -48,11 +48,13 @@ def rollback_reason(outcome: Outcome, rules: Rules) -> str:
     """Why a run must be rolled back, "" if it must not.
 
     It stopped, or experiments that were fine after their own move were interrupted while others moved. Without
-    ``stop_on_verdict`` experiments do not count.
+    ``stop_on_verdict`` experiments do not count, and for moves see ``counts_as_failure``.
     """
     if not rules.roll_back or outcome.interrupted:
         return ""
-    failures = failures_of(outcome if rules.stop_on_verdict else replace(outcome, judgements=()))
+    ended = tuple(each for each in outcome.ended if counts_as_failure(each, rules))
+    judgements = outcome.judgements if rules.stop_on_verdict else ()
+    failures = failures_of(replace(outcome, ended=ended, judgements=judgements))
     return outcome.stopped or (failures[0] if failures and len(failures) >= rules.max_failures else "")
 
 

@@ -315,6 +315,7 @@ class _Run:
         """Carry out the plan, and bring VMs back if necessary; a killed rollback continues at once."""
         request = self._request
         outcome = Outcome((), (), self._rolling_back)
+        rules = replace(request.rules, leaving=self._leaving)
         if not self._rolling_back:
             homes = self._recorded_homes(estate, plan)
             if not self._interrupted():  # else no move starts, and nothing is guarded
@@ -323,7 +324,7 @@ class _Run:
                 self._vcenter,
                 watch,
                 self._journal,
-                replace(request.rules, leaving=self._leaving, followed=_followed(plan), unheard=self._unheard),
+                replace(rules, followed=_followed(plan), unheard=self._unheard),
                 homes=homes,
                 hosts=estate.hosts,
                 interrupted=self._interrupted,
@@ -331,7 +332,7 @@ class _Run:
             outcome = self._with_verdicts_of_moves(executor.run(plan, watched))
             if not (self._failed(outcome) or outcome.interrupted):
                 self._not_fenced = self._guard.after(plan)
-        reason = self._rolling_back or rollback_reason(outcome, request.rules)
+        reason = self._rolling_back or rollback_reason(outcome, rules)
         if not reason:
             return outcome, None
         rollback = Rollback(

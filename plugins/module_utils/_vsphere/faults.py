@@ -79,9 +79,12 @@ class OwnReason(StrEnum):
 
 
 OWN_REASONS = {
-    OwnReason.VM_DELETED: "The VM no longer exists.",
+    OwnReason.VM_DELETED: "The VM no longer exists. In an evacuation, the other VMs still leave the host.",
     OwnReason.VM_MOVED_MEANWHILE: "The VM is on a host where neither the plan nor this run put it.",
-    OwnReason.VM_NOT_POWERED_ON: "The VM is not powered on any more, so it cannot move live.",
+    OwnReason.VM_NOT_POWERED_ON: (
+        "The VM is not powered on any more, so it cannot move live. In an evacuation, the other VMs still leave the host: a VM that is "
+        "powered off or suspended may stay on it in maintenance mode."
+    ),
     OwnReason.END_NOT_OBSERVED: "The move ended while no process watched it, and the VM is still on its source.",
     OwnReason.DEADLINE_EXCEEDED: "vCenter did not end the task of the move in time.",
     OwnReason.NO_ANSWER: "vCenter did not answer the submission, and shows no task that moves the VM. The move is submitted again.",

@@ -20,6 +20,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, PartMove, Plan, SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Outcome, Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.rollback import rollback_reason
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     HostState,
     InventoryPlace,
@@ -348,7 +349,7 @@ def test_a_vm_that_did_not_leave_keeps_the_home_that_it_had() -> None:
     ("meanwhile", "result", "message"),
     [
         (PlacementUpdate("vm-2", "host-9"), MoveResult.FAILED, "the VM is on esx-9, not on esx-1"),
-        (PlacementUpdate("vm-2", "host-1", Power.OFF), MoveResult.FAILED, "the VM is poweredOff"),
+        (PlacementUpdate("vm-2", "host-1", Power.OFF), MoveResult.FAILED, "the VM is powered off"),
         (PlacementUpdate("vm-2", None), MoveResult.GONE, "the VM no longer exists"),
         (PlacementUpdate("vm-2", "host-2", Power.ON), MoveResult.MOVED, None),
         (PlacementUpdate("vm-2", "host-1", Power.ON), MoveResult.MOVED, None),
@@ -387,6 +388,39 @@ def test_a_vm_that_a_person_moved_before_the_next_try_is_left_alone() -> None:
     outcome = executor.run(Plan("p", INFO, (move(1),)))
     assert results(outcome) == {"vm-1": MoveResult.FAILED}
     assert vcenter.relocated == ["vm-1"]
+
+
+class Idle(ScriptedVcenter):
+    """``vm-1`` is not there or does not run."""
+
+    def __init__(self, seen: PlacementUpdate, faults: dict[str, list[str | None]] | None = None) -> None:
+        super().__init__(faults)
+        self.seen, self.submitted = seen, bool(faults)
+
+    def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+        found = super().placement(vms)
+        due = "vm-1" in found and ("vm-1" in self.relocated) is self.submitted
+        return found | {"vm-1": self.seen} if due else found
+
+
+@pytest.mark.parametrize("faults", [None, {"vm-1": ["InvalidPowerState"]}])
+@pytest.mark.parametrize(
+    ("seen", "failure"),
+    [
+        (PlacementUpdate("vm-1", "host-1", Power.OFF), "ml-1 was left on esx-1 (failed: the VM is powered off)"),
+        (PlacementUpdate("vm-1", "host-1", Power.SUSPENDED), "ml-1 was left on esx-1 (failed: the VM is suspended)"),
+        (PlacementUpdate("vm-1", None), "ml-1 no longer exists"),
+    ],
+)
+@pytest.mark.parametrize("leaving", ["host-1", None])
+def test_a_vm_that_does_not_run_any_more_keeps_no_other_from_leaving_its_host(
+    seen: PlacementUpdate, failure: str, faults: dict[str, list[str | None]] | None, leaving: str | None
+) -> None:
+    rules = Rules(slots=SlotLimits(per_host=1), leaving=leaving, roll_back=True)
+    outcome, _notes = carry_out([move(1), move(2)], Idle(seen, faults), rules=rules)
+    assert failure in failures_of(outcome)
+    assert (results(outcome)["vm-2"] is MoveResult.MOVED) is (leaving is not None)
+    assert bool(rollback_reason(outcome, rules)) is (leaving is None)
 
 
 def test_a_deleted_vm_is_gone_and_accounted_for() -> None:
