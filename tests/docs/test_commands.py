@@ -58,6 +58,8 @@ ENDS = {r"^timeout --signal=KILL": {137}, r"liveml\.vsphere\.report_failure$": {
 FOLLOWS = {"howto_verify_evidence": "tutorial_lab"}
 # Pages that take long, and whose commands other tests run as well.
 LONG = {
+    "tutorial_lab",
+    "howto_verify_evidence",
     "howto_first_vcenter",
     "howto_gitops",
     "howto_local_storage",

@@ -33,6 +33,7 @@ from lab.paths import cache_dir
 from lab.training_spec import read_training
 from tests.builders.journals import write_event
 from tests.labs import ROOT, Lab, RunModule, running_lab
+from tests.thorough import THOROUGH
 
 pytestmark = pytest.mark.long
 
@@ -42,7 +43,7 @@ TRAINED = ROWS if LONG else 20_000
 FREEZE = 0.6
 PATIENCE = 1800.0 if LONG else 400.0
 EVERY_RECIPE: dict[str, dict[str, Any]] = {
-    "gbm": {"ntrees": 400},
+    "gbm": {"ntrees": 600},
     "drf": {"ntrees": 50},
     "xgboost": {"ntrees": 10},
     "glm": {
@@ -54,7 +55,8 @@ EVERY_RECIPE: dict[str, dict[str, Any]] = {
     },
     "deeplearning": {"hidden": [20], "epochs": 12, "reproducible": True},
 }
-RECIPES = {name: recipe for name, recipe in EVERY_RECIPE.items() if LONG or name in ("gbm", "deeplearning")}
+SAMPLE = ("gbm", "deeplearning") if THOROUGH else ("gbm",)
+RECIPES = {name: recipe for name, recipe in EVERY_RECIPE.items() if LONG or name in SAMPLE}
 QUICK = {"baseline": 0.5, "settle_timeout": 20.0}
 INPUT = {"response_column": "arr_delay", "ignored_columns": ["tailnum", "time_hour", "dest", "late"]}
 

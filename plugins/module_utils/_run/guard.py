@@ -208,14 +208,14 @@ class Fence:
             raise CallFailed(what, fault=sight.why or "Unfenced", hint="See the tasks of the host in vCenter")
         self._say(sight)
 
-    def look_again(self, pauses: Sequence[float] = LOOKS) -> None:
+    def look_again(self, pauses: Sequence[float] | None = None) -> None:
         """Note how the host is if that is not what the journal says. An empty host needs a moment to enter maintenance mode.
 
-        ``pauses`` are the seconds before each look if it is unknown whether the host is fenced.
+        ``pauses`` are the seconds before each look if it is unknown whether the host is fenced; without it, ``LOOKS``.
         """
         if not (self.own or self.unknown or self._claimed):
             return
-        for pause in pauses if self.unknown else NOW:
+        for pause in (LOOKS if pauses is None else pauses) if self.unknown else NOW:
             time.sleep(pause)
             try:
                 sight = self._look()
