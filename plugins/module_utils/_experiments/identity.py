@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from .model import Experiment, Sample
 from .record import RESTART_SECONDS, excesses, longest_pause
-from .stall import overlaps
+from .stall import overlaps, without_times
 
 ANSWERED = "answered"
 # How ``providers/probe.py`` names a connection that was cut. A firewall that lost its state does that, too.
@@ -148,7 +148,7 @@ def _shown(experiment: Experiment, sample: Sample) -> object:
     """What shows the work of a training: its steps if they are counted."""
     if sample.step is not None:
         return sample.step
-    return (None if experiment.clock_progress else sample.progress), sample.detail
+    return (None if experiment.clock_progress else sample.progress), without_times(sample.detail)
 
 
 def _pause(seconds: float) -> str:

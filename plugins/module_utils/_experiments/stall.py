@@ -22,8 +22,10 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import median
 
 from .model import Capabilities, Sample, Stall
@@ -45,11 +47,24 @@ NEARBY = 30.0  # seconds around a silence that show what is usual there
 FASTER = 1.5  # how much faster than usual a training may be after a stall
 MIN_CHANGES = 3  # changes of progress that give its rate
 Windows = Sequence[tuple[float, float]]
+# Clocks and durations in a message: they run while a training hangs.
+TIMES = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]?|\d+:\d\d:\d\d(?:[.,]\d+)?|\d+:\d\d[.,]\d+|(?<=\[)\d+:\d\d(?:<\d+:\d\d)?"
+    r"|(?:\d+(?:[.,]\d+)?\s*(?:ms|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)\b\s*)+"
+    r"|\b(?:elapsed|uptime|eta|runtime|running)\b(?:\s+(?:for|since|time))?\s*[:=]?\s*\d[\d:.,]*",
+    re.IGNORECASE,
+)
 
 
 def news(sample: Sample) -> tuple[float | None, float | None, str]:
-    """What changes while a training works."""
-    return sample.progress, sample.step, sample.detail
+    """What changes while a training works. If its steps are counted, a message beside them is not work."""
+    return sample.progress, sample.step, "" if sample.step else without_times(sample.detail)
+
+
+@lru_cache(maxsize=1024)
+def without_times(message: str) -> str:
+    """A message without the clocks and durations in it."""
+    return TIMES.sub("", message)
 
 
 @dataclass(frozen=True, slots=True)

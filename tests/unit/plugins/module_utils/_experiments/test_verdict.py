@@ -161,6 +161,34 @@ def test_progress_that_follows_the_clock_proves_no_work() -> None:
     assert (judgement.verdict, judgement.progress) == (Verdict.UNKNOWN, "unknown")
 
 
+@pytest.mark.parametrize("signal", ["answers", "changes"])
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (5.0, "gpu at {0:.0f} %"),
+        (5.0, "last seen {0:.1f}"),
+        (None, "epoch 3, running for {0:.1f} s"),
+        (None, "epoch 3 [00:{0:04.1f} elapsed: {0:.0f}, ETA 1 min {0:.1f} sec]"),
+        (None, "2026-01-31 00:00:{0:04.1f} epoch 3"),
+    ],
+)
+def test_a_clock_in_a_message_proves_no_work(signal: str, step: float | None, message: str) -> None:
+    """The training hangs from 10.0 on, and its program still reports, for how long or what a monitor shows."""
+    own = replace(EXPERIMENT, provider="exec", capabilities=Capabilities("process", signal))
+
+    def told(at: float) -> Sample:
+        work = min(at, 10.0)
+        share = None if step is None else 0.01 * work
+        count = None if step is None else step * work
+        return answer(at, at + 0.01, share, step=count, detail=message.format(at) if at > 10 or step else f"{work}")
+
+    samples = [told(n / 10) for n in range(400)]
+    found = judge(own, samples, stall_budget=5, moved_at=8.0, arrived_at=12.0)
+    assert (found.identity, found.progress) == ("proven", "unknown")
+    assert found.verdict is (Verdict.UNKNOWN if signal == "answers" else Verdict.STALLED)
+    assert found.unseen.startswith("no progress was seen")
+
+
 SETTLED = judge(EXPERIMENT, moving(0.4), stall_budget=5, moved_at=9)
 
 
