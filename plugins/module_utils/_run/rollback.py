@@ -10,8 +10,10 @@ like any other move: a source that cannot take a VM back is a refusal with its r
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 from .._plan.model import Plan, PlanRequest, Policy, StorageRequest
@@ -39,8 +41,10 @@ from .model import (
     Rules,
 )
 from .ports import ExperimentWatch, Vcenter
+from .sight import Sight
 from .state import MoveRecord, RunState, replay
 
+FILES_UNKNOWN = "vCenter does not say where its files are"
 NOWHERE: Mapping[int, str] = MappingProxyType({})
 
 
@@ -106,17 +110,18 @@ def account_of(
     *,
     unknown: str = "",
     may_move: bool = False,
+    why_unseen: str = "",
 ) -> Account:
     """The account of one VM; ``host`` is where it was observed (MoID, name), ``refusal`` is why no way back was planned.
 
     ``places`` are the datastores (MoIDs) of its parts, by their keys. ``unknown`` is why its host could not be observed;
-    ``may_move``: a task that moves it was not seen to end.
+    ``may_move``: a task that moves it was not seen to end, or it could not be read whether there is one, which ``why_unseen`` says.
     """
     if host is None:
         return Account(record.vm, record.vm_name, "", "unknown" if unknown else "gone", unknown)
     moid, name = host
     if may_move:
-        return Account(record.vm, record.vm_name, name, "may_move", _reason(back or record))
+        return Account(record.vm, record.vm_name, name, "may_move", why_unseen or _reason(back or record))
     if moid == record.source and places.items() >= record.move.sources.items():
         if record.result is MoveResult.MOVED or back is not None:
             return Account(record.vm, record.vm_name, name, "back")
@@ -168,6 +173,7 @@ class Rollback:
         self._rules = replace(rules, stop_on_failure=False)
         self._lift_fence = lift_fence
         self._interrupted = interrupted
+        self._sight = Sight(vcenter, interrupted=interrupted, clock=time.monotonic, sleep=time.sleep)
 
     def carry_out(self, reason: str, watched: tuple[str, ...]) -> RolledBack:
         """Announce, lift the fence, bring back, correct homes, account for every VM."""
@@ -175,9 +181,10 @@ class Rollback:
         if not state.rolling_back:
             self._journal.write(RollingBack(reason))
         fence = self._lift_fence()
-        estate = self._vcenter.estate(devices_of_vms=tuple(state.moves))
+        moved = tuple(state.moves)
+        estate = self._sight.insist("estate", lambda: self._vcenter.estate(devices_of_vms=moved))
         if profiles := estate.vgpus_of(state.moves):
-            estate = self._vcenter.graphics(estate, profiles)
+            estate = self._sight.insist("graphics", partial(self._vcenter.graphics, estate, profiles))
         plan = plan_return(estate, state)
         for move in plan.moves:
             self._journal.write(MovePlanned.of(move, back=True))
@@ -203,10 +210,11 @@ class Rollback:
     def _accounts(self, plan: Plan, estate: Estate, fence: str) -> tuple[Account, ...]:
         state = self._state()
         vms = tuple(state.moves)
-        seen, moving = self._vcenter.placement(vms), {*self._vcenter.moving(vms)}
-        moving |= _never_ended(state, seen)
-        stored = tuple(record.vm for record in state.moves.values() if record.parts)
-        places = self._vcenter.places(stored) if stored else {}
+        seen = self._sight.placement(vms)
+        moving = {**dict.fromkeys(_never_ended(state, seen), ""), **self._sight.may_move(vms)}
+        stored = [record.vm for record in state.moves.values() if record.parts]
+        places = {vm: parts for vm in stored if (parts := self._sight.places(vm)) is not None}
+        seen |= {vm: PlacementUpdate(vm, None, unknown=FILES_UNKNOWN) for vm in stored if vm not in places}
         # A VM that may still move needs its home.
         self._correct_homes(state, {vm: place.host for vm, place in seen.items() if vm not in moving}, places)
         refusals = {
@@ -223,6 +231,7 @@ class Rollback:
                 places.get(vm, NOWHERE),
                 unknown=now.unknown,
                 may_move=vm in moving,
+                why_unseen=moving.get(vm, ""),
             )
             found.append(account)
         return tuple(found)

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Sight:
-    """Reads of one session, each by the thread of the executor. Every method raises ConnectError only."""
+    """Reads of one session, each by one thread. Every method but ``insist`` raises ConnectError only."""
 
     def __init__(
         self,
@@ -39,21 +39,30 @@ class Sight:
         self._sleep = sleep
         self._failing_since: dict[str, float] = {}  # by what is read
 
-    def _read(self, what: str, call: Callable[[], T]) -> tuple[T | None, str]:
-        """The answer and "", or ``None`` and why there is none."""
+    def insist(self, what: str, call: Callable[[], T]) -> T:
+        """The answer of a read, named ``what``, that is repeated if it fails. Raises ConnectError, and what stays unreadable."""
         while True:
             try:
                 answer = call()
             except ConnectError:
                 raise
-            except VsphereError as error:
+            except VsphereError:
                 since = self._failing_since.setdefault(what, self._clock())
                 if self._interrupted() or self._clock() - since >= PATIENCE:
-                    return None, str(error).rstrip(".")
+                    raise
                 self._sleep(PAUSE)
             else:
                 self._failing_since.pop(what, None)
-                return answer, ""
+                return answer
+
+    def _read(self, what: str, call: Callable[[], T]) -> tuple[T | None, str]:
+        """The answer and "", or ``None`` and why there is none."""
+        try:
+            return self.insist(what, call), ""
+        except ConnectError:
+            raise
+        except VsphereError as error:
+            return None, str(error).rstrip(".")
 
     def updates(self, timeout: float) -> tuple[Update, ...]:
         """See the port of vCenter. Without an answer there is no news, and deadlines end the moves."""
@@ -74,6 +83,12 @@ class Sight:
         """See the port of vCenter; empty if it cannot be read."""
         wanted = tuple(vms)
         return self._read("moving", lambda: self._vcenter.moving(wanted))[0] or {}
+
+    def may_move(self, vms: Iterable[str]) -> dict[str, str]:
+        """Those of the VMs that a task moves, each with ""; all of them if that cannot be read, with the reason."""
+        wanted = tuple(vms)
+        found, why = self._read("moving", lambda: self._vcenter.moving(wanted))
+        return dict.fromkeys(wanted if found is None else found, why)
 
     def mover(self, vm: str, host: str) -> str:
         """See the port of vCenter; "" if it cannot be read."""

@@ -32,6 +32,7 @@ from .events import (
 from .executor import FORGOTTEN_SECONDS, SOMEBODY
 from .model import Ended, MoveResult
 from .ports import ExperimentWatch, Recorder, Vcenter
+from .sight import Sight
 
 LOOK_SECONDS = 1.0  # between two looks at tasks and hosts
 HOSTS_SECONDS = 5.0  # between two looks at maintenance modes
@@ -61,6 +62,7 @@ class Sightings:
         vms: Mapping[str, str],
         at: Mapping[str, str],
         hosts: Mapping[str, HostState],
+        interrupted: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -72,6 +74,7 @@ class Sightings:
         self._hosts = hosts
         self._clock = clock
         self._sleep = sleep
+        self._sight = Sight(vcenter, interrupted=interrupted, clock=clock, sleep=sleep)
         self._looked = clock()
         self._looked_at_hosts = float("-inf")
         self._flights: dict[str, _Flight] = {}
@@ -106,7 +109,7 @@ class Sightings:
         if not any(flight.task for flight in self._flights.values()):
             self._sleep(LOOK_SECONDS)
             return
-        for update in self._vcenter.updates(LOOK_SECONDS):
+        for update in self._sight.insist("updates", lambda: self._vcenter.updates(LOOK_SECONDS)):
             if isinstance(update, PlacementUpdate):
                 self._hear_placement(update)
             else:
@@ -131,8 +134,8 @@ class Sightings:
     def _look_at_vms(self) -> None:
         present = tuple(self._at)
         # In this order: a task that has ended when it is read has put its VM where the VM is read then.
-        moving = self._vcenter.moving(present)
-        seen = self._vcenter.placement(present)
+        moving = self._sight.insist("moving", lambda: self._vcenter.moving(present))
+        seen = self._sight.insist("placement", lambda: self._vcenter.placement(present))
         now = self._clock()
         for vm in present:
             host = seen[vm].host
@@ -173,7 +176,7 @@ class Sightings:
         self._journal.write(MoveSeen(number, vm_of(move), source_of(move), task, round(within, 3)))
         flight = self._flights[vm] = _Flight(move, task)
         if task:
-            self._vcenter.follow(task, vm)
+            self._sight.follow(task, vm)
         return flight
 
     def _note_switch(self, flight: _Flight, host: str) -> None:
@@ -187,7 +190,7 @@ class Sightings:
             self._note_switch(flight, host)
         move = self._to(flight.move, host)
         if host != flight.move.source:
-            by = self._vcenter.mover(vm, host) or SOMEBODY
+            by = self._sight.mover(vm, host) or SOMEBODY
             self._close(flight, Ended(move, MoveResult.MOVED, host, move.target_name, by=by))
         elif end is not None and end.state == "success":  # it moved the storage, or nothing
             self._close(flight, Ended(move, MoveResult.MOVED, host, move.target_name))
@@ -207,7 +210,7 @@ class Sightings:
         self._watch.moved(vm)
         self._settling.add(vm)
         if flight.task:
-            self._vcenter.unfollow(flight.task)
+            self._sight.unfollow(flight.task)
 
     def _notice(self, vm: str, what: str) -> None:
         """Record once what could not be watched of a VM."""
@@ -226,7 +229,8 @@ class Sightings:
 
     def _look_at_hosts(self, hosts: tuple[str, ...]) -> None:
         self._looked_at_hosts = self._clock()
-        for moid, inside in self._vcenter.in_maintenance(hosts).items():
+        found = self._sight.insist("maintenance", lambda: self._vcenter.in_maintenance(hosts))
+        for moid, inside in found.items():
             before = self._maintenance.get(moid)
             self._maintenance[moid] = inside
             if inside == before or (before is None and not inside):

@@ -190,6 +190,7 @@ class _Witness:
             vms=self._names,
             at=places,
             hosts=self._estate.hosts,
+            interrupted=self._interrupted,
             clock=self._clock,
             sleep=self._sleep,
         )

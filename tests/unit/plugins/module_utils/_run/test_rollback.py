@@ -15,16 +15,23 @@ from typing import Any
 
 import jsonschema
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import sight
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Ref
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes, record_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Outcome, Rules
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.rollback import rollback_reason
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState, Maintenance, VcenterInfo
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    Estate,
+    HostState,
+    Maintenance,
+    VcenterInfo,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import (
     Home,
     decode_home,
@@ -325,3 +332,67 @@ def test_a_vm_whose_host_cannot_be_read_is_not_said_to_be_gone(state: Path) -> N
     sentences = [account.sentence for account in report.rolled_back.accounts if account.vm == "vm-1"]
     assert sentences == ["it is not known on which host ml-1 is (vCenter does not say it)"]
     assert "ml-1" in report.left_behind
+
+
+class Flickering(World):
+    """Of each kind of ``reads`` the first one after the run began to roll back fails, or all of them if it is ``dark``."""
+
+    def __init__(self, *reads: str, dark: bool = False) -> None:
+        super().__init__(4, refusing("vm-4"))
+        self.broken = set(reads)
+        self.dark = dark
+
+    def fail(self, what: str) -> None:
+        rolls_back = bool(self.moves) and self.maintenance is Maintenance.NORMAL
+        if what in self.broken and rolls_back:
+            self.broken -= set() if self.dark else {what}
+            raise CallFailed("vCenter could not read the inventory: SystemError", fault="SystemError")
+
+    def estate(self, **options: Any) -> Estate:
+        self.fail("estate")
+        return super().estate(**options)
+
+    def placement(self, vms: Any) -> dict[str, PlacementUpdate]:
+        self.fail("placement")
+        return super().placement(vms)
+
+    def places(self, vms: Any) -> dict[str, dict[int, str]]:
+        self.fail("places")
+        return super().places(vms)
+
+    def moving(self, vms: Any) -> dict[str, str]:
+        self.fail("moving")
+        return super().moving(vms)
+
+
+@pytest.mark.parametrize("files", [False, True])
+@pytest.mark.parametrize("read", ["estate", "placement", "places", "moving"])
+def test_one_read_that_fails_does_not_end_a_rollback(
+    state: Path, monkeypatch: pytest.MonkeyPatch, read: str, files: bool
+) -> None:
+    monkeypatch.setattr(sight, "PAUSE", 0.0)
+    world = Flickering(read)
+    if files:
+        world.files = {vm: {0: "ds-1", 2000: "ds-1"} for vm in world.where}
+    report = run(world, state)
+    assert report.rolled_back is not None
+    assert world.broken == (set() if files or read != "places" else {"places"})
+    assert set(world.where.values()) == {SOURCE}
+    assert set(world.attributes.values()) == {""}
+    assert all("esx-1" in account.sentence for account in report.rolled_back.accounts)
+
+
+@pytest.mark.parametrize(("read", "outcome"), [("moving", "may_move"), ("placement", "unknown"), ("places", "unknown")])
+def test_what_stays_unreadable_in_a_rollback_is_not_known_and_keeps_its_home(
+    state: Path, monkeypatch: pytest.MonkeyPatch, read: str, outcome: str
+) -> None:
+    monkeypatch.setattr(sight, "PAUSE", 0.0)
+    monkeypatch.setattr(sight, "PATIENCE", 0.0)
+    world = Flickering(read, dark=True)
+    world.files = {vm: {0: "ds-1", 2000: "ds-1"} for vm in world.where}
+    report = run(world, state)
+    assert report.rolled_back is not None
+    assert {account.outcome for account in report.rolled_back.accounts} == {outcome}
+    why = "its files are" if read == "places" else "SystemError"
+    assert all(why in account.sentence for account in report.rolled_back.accounts)
+    assert "" not in {world.attributes[vm] for vm, _source, _target in world.moves}

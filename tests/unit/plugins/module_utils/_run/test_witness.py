@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError, RunBusy
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, ConnectError, RunBusy
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import render_html, render_markdown, title
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import run_lock
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import WitnessReport, WitnessRequest
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.sight import PATIENCE
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.sightings import LOOK_SECONDS, VM_DELETED
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import replay
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import moves_in_flight, runs_of
@@ -132,6 +133,18 @@ def test_a_vcenter_that_answers_no_more_cuts_the_window(tmp_path: Path) -> None:
     report = witnessed(Elsewhere(nothing, fail), tmp_path, seconds=600)
     assert report.cut == "vCenter did not answer for 300 s"
     assert evidence(report)["run"]["result"] == "failed"
+
+
+@pytest.mark.parametrize(("failures", "cut"), [(1, ""), (2, ""), (999, "vCenter could not read the inventory")])
+def test_a_read_that_fails_is_repeated_before_it_cuts_the_window(tmp_path: Path, failures: int, cut: str) -> None:
+    def fail(_there: Elsewhere) -> None:
+        raise CallFailed("vCenter could not read the inventory", fault="SystemError")
+
+    report = witnessed(Elsewhere(nothing, *[fail] * failures, arrives("vm-1", "host-2")), tmp_path, seconds=600)
+    assert report.cut == cut
+    assert [str(end.result) for end in report.ended] == ([] if cut else ["moved"])
+    assert report.seconds < 600 + 3 * LOOK_SECONDS
+    assert (report.seconds >= PATIENCE) or not cut
 
 
 def test_a_move_in_flight_when_the_window_ends_is_seen_through(tmp_path: Path) -> None:
