@@ -10,21 +10,39 @@ call whose end was not seen may be carried out later, so what is read too early 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import groupby
+from typing import TypeVar
 
 from .._core.errors import CallFailed, ConnectError, LoginRefused, NotFound, TaskTimeout, VsphereError
 from .._plan.model import DrsHandling, Plan
 from .._vsphere.estate import Automation, DrsOverride
-from .._vsphere.faults import is_gone
+from .._vsphere.faults import is_gone, is_transient
 from .events import DrsKept, DrsLeft, DrsPinning, DrsRestored, Pin, Ref
 from .ports import Recorder, Vcenter
 
+T = TypeVar("T")
+PAUSES = (1.0, 2.0, 4.0)  # in seconds, before a call that met a fault is repeated
+REMEDY = "run the same playbook again, or change the override in vCenter"
 SETTLE_SECONDS = 120.0  # for the end of a call whose end no process has seen
 STILL_CHANGING = "vCenter still changes the cluster, and may yet exclude the VM from DRS"
 UNHEARD = "the end of the call that excludes the VM from DRS was not seen, and vCenter may still carry it out"
 STILL_EXCLUDED = "vCenter shows that the VM is still excluded from DRS"
 _LEVELS = {Automation.FULL: "fully automated", Automation.PARTIAL: "partially automated"}
+
+
+def again(call: Callable[[], T], *, repeats: Callable[[str], bool] = lambda fault: not is_gone(fault)) -> T:
+    """The answer of a call that is repeated after faults (class names), after each of ``PAUSES`` once. Raises the last fault."""
+    for pause in PAUSES:
+        try:
+            return call()
+        except CallFailed as error:
+            if not repeats(error.fault):
+                raise
+            time.sleep(pause)
+    return call()
 
 
 class Pins:
@@ -48,7 +66,8 @@ class Pins:
             pins = [Pin.of(Ref(vm, names[vm]), decision.cluster, present.get(vm)) for vm in wanted]
             self._journal.write(DrsPinning(tuple(pins)))
             self._pins = {**{pin.vm.moid: pin for pin in pins}, **self._pins}
-            self._change(decision.cluster, {pin.vm.moid: _pinned(self._pins[pin.vm.moid]) for pin in pins})
+            changes = {pin.vm.moid: _pinned(self._pins[pin.vm.moid]) for pin in pins}
+            again(partial(self._change, decision.cluster, changes), repeats=is_transient)
 
     def take_back(self) -> tuple[str, ...]:
         """Set the earlier overrides again. Returns what went wrong, one sentence each.
@@ -67,12 +86,12 @@ class Pins:
         failed = ""
         present: Mapping[str, DrsOverride] | None = None
         try:
-            doubts = self._doubts(cluster, pins)
-            self._set_back(cluster, pins)
+            doubts = again(lambda: self._doubts(cluster, pins))
+            again(lambda: self._set_back(cluster, pins))
         except VsphereError as error:
             failed = error.message
         try:
-            present = self._vcenter.drs_overrides(cluster)
+            present = again(lambda: self._vcenter.drs_overrides(cluster))
         except VsphereError as error:
             failed = failed or error.message
             if isinstance(error, CallFailed) and is_gone(error.fault):
@@ -89,7 +108,7 @@ class Pins:
         for reason in dict.fromkeys(why.values()):
             vms = tuple(pin.vm for pin in pins if why.get(pin.vm.moid) == reason)
             self._journal.write(DrsKept(vms, reason))
-            yield f"{', '.join(vm.name for vm in vms)}: the override of DRS could not be set back ({reason})"
+            yield f"{', '.join(vm.name for vm in vms)}: the override of DRS could not be set back ({reason}); {REMEDY}"
 
     def _record_free(self, pins: list[Pin], present: Mapping[str, DrsOverride]) -> None:
         """Close the pins of VMs that are not excluded any more."""

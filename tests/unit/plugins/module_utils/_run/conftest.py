@@ -18,6 +18,7 @@ RUN = "ansible_collections.liveml.vsphere.plugins.module_utils._run"  # cannot b
 @pytest.fixture(autouse=True)
 def _no_rivals_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{RUN}.lease.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(f"{RUN}.pins.PAUSES", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture

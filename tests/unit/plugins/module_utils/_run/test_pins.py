@@ -24,6 +24,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, Rules, RunRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import overviews
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.pins import (
+    PAUSES,
+    REMEDY,
     STILL_CHANGING,
     STILL_EXCLUDED,
     UNHEARD,
@@ -134,7 +136,7 @@ def test_the_next_run_waits_for_the_task_of_a_killed_process(state: Path) -> Non
     with pytest.raises(Killed):
         run(world, state)
     assert restore(world, state).failures == (
-        f"ml-1, ml-2: the override of DRS could not be set back ({STILL_CHANGING})",
+        f"ml-1, ml-2: the override of DRS could not be set back ({STILL_CHANGING}); {REMEDY}",
     )
     assert left(state) == {"vm-1", "vm-2"}
     world.end_changes()
@@ -147,7 +149,7 @@ def test_overrides_whose_setting_back_was_not_seen_to_end_are_open(state: Path, 
     world = Late(2, error)
     told = said(world, state)
     assert RESTORED not in told
-    assert told[-1] == f"ml-1, ml-2: the override of DRS could not be set back ({error.message})"
+    assert told[-1] == f"ml-1, ml-2: the override of DRS could not be set back ({error.message}); {REMEDY}"
     assert left(state) == {"vm-1", "vm-2"}
     world.end_late()
     assert restore(world, state).failures == ()
@@ -219,7 +221,9 @@ def test_a_vm_that_is_read_as_excluded_is_not_restored_whatever_the_call_answere
 
     world = Deaf(2)
     world.drs = Automation.FULL
-    assert said(world, state)[-1] == f"ml-1, ml-2: the override of DRS could not be set back ({STILL_EXCLUDED})"
+    assert (
+        said(world, state)[-1] == f"ml-1, ml-2: the override of DRS could not be set back ({STILL_EXCLUDED}); {REMEDY}"
+    )
     assert left(state) == {"vm-1", "vm-2"}
 
 
@@ -274,5 +278,55 @@ def test_overrides_that_cannot_be_read_back_are_open(state: Path) -> None:
 
     world = Blind(2)
     world.drs = Automation.FULL
-    assert said(world, state)[-1].endswith("(vCenter does not show the DRS overrides of the cluster)")
+    assert said(world, state)[-1].endswith(f"(vCenter does not show the DRS overrides of the cluster); {REMEDY}")
     assert left(state) == {"vm-1", "vm-2"}
+
+
+class Briefly(World):
+    """The ``calls`` of ``broken`` with these numbers, counted from 1, meet a fault."""
+
+    def __init__(self, broken: str, calls: range, fault: str) -> None:
+        super().__init__(2)
+        self.drs, self.overrides = Automation.FULL, dict(OWN)
+        self.broken, self.calls, self.fault, self.asked = broken, calls, fault, 0
+
+    def fail(self, what: str) -> None:
+        self.asked += what == self.broken
+        if what == self.broken and self.asked in self.calls:
+            raise CallFailed("vCenter could not change the overrides", fault=self.fault)
+
+    def drs_overrides(self, cluster: str) -> dict[str, DrsOverride]:
+        self.fail("read")
+        return super().drs_overrides(cluster)
+
+    def set_drs_overrides(
+        self, cluster: str, changes: Mapping[str, DrsOverride | None], present: frozenset[str]
+    ) -> None:
+        self.fail("change")
+        super().set_drs_overrides(cluster, changes, present)
+
+
+@pytest.mark.parametrize(
+    ("broken", "calls"),
+    [("change", range(2, 3)), ("change", range(2, 2 + len(PAUSES))), ("read", range(3, 4)), ("read", range(5, 6))],
+)
+def test_overrides_are_given_back_although_a_call_met_a_fault(state: Path, broken: str, calls: range) -> None:
+    world = Briefly(broken, calls, "SystemError")
+    told = said(world, state)
+    assert RESTORED in told
+    assert not any("could not" in sentence for sentence in told)
+    assert world.overrides == OWN
+    assert world.asked >= calls.stop
+    assert left(state) == set()
+
+
+@pytest.mark.parametrize(("fault", "moves"), [("ConcurrentAccess", 2), ("TaskInProgress", 2), ("NotSupported", 0)])
+def test_vms_are_excluded_from_drs_after_another_change_of_the_cluster(state: Path, fault: str, moves: int) -> None:
+    world = Briefly("change", range(1, 2), fault)
+    if moves:
+        run(world, state)
+    else:
+        with pytest.raises(CallFailed):
+            run(world, state)
+    assert len(world.moves) == moves
+    assert world.overrides == OWN
