@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -94,6 +95,7 @@ STARTED = [*HA_RESTARTED, "DrsVmPoweredOnEvent"]
 MOVE_PRIVILEGES = ("Resource.HotMigrate", "Resource.ColdMigrate")
 ALLOCATE_SPACE = "Datastore.AllocateSpace"
 ASSIGN_TO_POOL = "Resource.AssignVMToPool"
+CANCEL_TASK = "Global.CancelTask"  # of another user
 ASSIGN_NETWORK = "Network.Assign"
 REGISTER = "VirtualMachine.Inventory.Register"  # in a folder, for a VM that comes from another vCenter
 
@@ -244,14 +246,17 @@ class VcenterSession:
 
     def cancel(self, task: str) -> None:
         """See the port."""
+        with suppress(PermissionMissing):  # the task ends by itself, or its move runs into its deadline
+            self._cancel(task)
+
+    def _cancel(self, task: str) -> None:
+        """Cancel a task that has not ended, if it can be cancelled. Raises PermissionMissing."""
         reference = self._client.reference("Task", task)
         try:
             self._client.call("cancel the task", reference.CancelTask)
         except CallFailed as error:
             if not is_over(error.fault):
                 raise
-        except PermissionMissing:
-            pass  # the task ends by itself, or its move runs into its deadline
 
     def follow(self, task: str, vm: str | None = None) -> None:
         """See the port."""
@@ -595,8 +600,18 @@ class VcenterSession:
 
     def end_maintenance(self, host: HostState, timeout: float) -> None:
         """See the port."""
+        try:
+            self._end_maintenance(host, timeout)
+        except TaskTimeout as error:
+            raise TaskTimeout(
+                f"The maintenance mode of {host.name} did not end within {timeout:.0f} s ({error.message.rstrip('.')})",
+                last_state=error.last_state,
+                hint="Look at the tasks of the host in vCenter",
+            ) from error
+
+    def _end_maintenance(self, host: HostState, timeout: float) -> None:
         if host.maintenance_task is not None:
-            self.cancel(host.maintenance_task)
+            self._cancel_entering(host, host.maintenance_task)
             if self.wait_for(host.maintenance_task, timeout).fault is not None:
                 return
             # The host was in maintenance mode before the task could be cancelled.
@@ -606,6 +621,18 @@ class VcenterSession:
                 f"The maintenance mode of {host.name} did not end: {end.fault.name} {end.fault.message}",
                 fault=end.fault.name,
             )
+
+    def _cancel_entering(self, host: HostState, task: str) -> None:
+        """Cancel the task that enters maintenance mode. Raises PermissionMissing: it would not end before the last VM has left the host."""
+        try:
+            self._cancel(task)
+        except PermissionMissing as error:
+            privilege = error.privilege or CANCEL_TASK
+            raise PermissionMissing(
+                f"{host.name} is entering maintenance mode, and the user may not cancel the task that does it ({task})",
+                privilege=privilege,
+                hint=f"Let the one who began it cancel it, or grant the privilege {privilege} on the vCenter",
+            ) from error
 
     def _exit(self, host: HostState, timeout: float, *, again: bool = False) -> TaskUpdate | None:
         """Exit maintenance mode: the end of the task, or ``None`` if the host was seen out of it without the end of a task.

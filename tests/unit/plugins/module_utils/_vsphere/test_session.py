@@ -42,7 +42,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attri
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory import Row
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.lease_attribute import Lease, encode_lease
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import CANCEL_TASK, VcenterSession
 from pyVmomi import vim, vmodl
 
 from tests.builders.estates import estate, host
@@ -852,6 +852,26 @@ def maintained(ends: Sequence[Any], maintenance_task: str | None) -> Server:
     ending(server, ends)
     session_of(server).end_maintenance(host(1, maintenance_task=maintenance_task), 60)
     return server
+
+
+@pytest.mark.parametrize(("privilege", "named"), [("Global.CancelTask", "Global.CancelTask"), (None, CANCEL_TASK)])
+def test_a_task_that_only_somebody_else_may_cancel_is_not_waited_for(privilege: str | None, named: str) -> None:
+    server = Server()
+    server.answers["CancelTask"] = vim.fault.NoPermission(privilegeId=privilege)
+    with pytest.raises(PermissionMissing, match=r"esx-1 is entering maintenance mode.*task-9") as caught:
+        session_of(server).end_maintenance(host(1, maintenance_task="task-9"), 1800)
+    assert named in caught.value.hint
+    assert "WaitForUpdatesEx" not in {name for name, *_rest in server.calls}
+
+
+@pytest.mark.parametrize("maintenance_task", ["task-9", None])
+def test_a_host_whose_maintenance_mode_does_not_end_is_named(maintenance_task: str | None) -> None:
+    server = Server()
+    server.answers |= {"ExitMaintenanceMode_Task": add_task(server), "CancelTask": None}
+    ending(server, ["running"])
+    with pytest.raises(TaskTimeout, match=r"maintenance mode of esx-1 did not end within 0 s \(Task task-\d") as caught:
+        session_of(server).end_maintenance(host(1, maintenance_task=maintenance_task), 0.02)
+    assert caught.value.hint
 
 
 def exits(server: Server) -> int:
