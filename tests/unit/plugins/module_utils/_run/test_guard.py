@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     TaskTimeout,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor, guard
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Ref
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Rules, RunReport
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import replay
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import pins_left, runs_of, state_path
@@ -413,6 +415,72 @@ def test_a_host_that_never_shows_its_fence_stays_unknown(state: Path) -> None:
     assert (report.failures, report.fenced, report.fence_unknown) == ((), False, True)
     [folder] = (state / "runs").iterdir()
     assert replay(read_journal(folder / "journal.jsonl").entries).fence_unknown
+
+
+class TaskOnly(World):
+    """The task of the fence runs, and the host does not show it. ``ended`` are the hosts given to the end of maintenance mode."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.ended: list[HostState] = []
+
+    def estate(self, **options: Any) -> Estate:
+        estate = super().estate(**options)
+        host = replace(estate.hosts[SOURCE], maintenance=Maintenance.NORMAL, maintenance_task=None)
+        return replace(estate, hosts={**estate.hosts, SOURCE: host})
+
+    def end_maintenance(self, host: HostState, timeout: float) -> None:
+        self.ended.append(host)
+        super().end_maintenance(host, timeout)
+
+
+def test_a_fence_that_only_its_task_shows_is_the_run_s_own_and_is_lifted_by_that_task(state: Path) -> None:
+    world = TaskOnly(2, dict(STUCK))
+    report = run(world, state, rules=Rules(retries=0))
+    assert fences(state)[0] == ("esx-1 is fenced", True, False)
+    assert (report.fence_lifted, report.fence_unknown) == (True, False)
+    assert [host.maintenance_task for host in world.ended] == ["task-fence"]
+
+
+def test_a_host_that_cannot_be_read_after_its_fence_was_not_lifted_is_unknown(state: Path) -> None:
+    class Unreadable(World):
+        refused = False
+
+        def end_maintenance(self, host: HostState, timeout: float) -> None:
+            self.refused = True
+            raise CallFailed("vCenter could not end maintenance mode", fault="NoPermission")
+
+        def fence_task(self, host: str, task: str) -> tuple[FenceTask, str]:
+            if self.refused:
+                raise CallFailed("vCenter could not read the task", fault="NoPermission")
+            return super().fence_task(host, task)
+
+    report = run(Unreadable(2, dict(STUCK)), state, rules=Rules(retries=0))
+    assert (report.fenced, report.fence_unknown, report.fence_lifted) == (True, True, False)
+    assert [row["unknown"] for row in events(state) if row["event"] == "fence_kept"] == [True]
+
+
+def test_a_host_that_shows_its_fence_is_not_looked_at_again(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(guard, "LOOKS", (0.0, 1.0, 2.0, 4.0))
+    monkeypatch.setattr(guard.time, "sleep", pauses.append)
+    world = Restarted(2)
+    world.maintenance, world.arrives = Maintenance.ENTERING, False
+    with closing(Journal(state / "journal.jsonl")) as journal:
+        looked(guard.Fence(world, journal, Ref(SOURCE, "esx-1"), own=True, unknown=True), world, pauses)
+
+
+def looked(fence: guard.Fence, world: Restarted, pauses: list[float]) -> None:
+    fence.look_again()
+    assert (pauses, fence.unknown) == ([0.0, 1.0, 2.0, 4.0], True)
+    pauses.clear()
+    world.arrives = True
+    world.where = dict.fromkeys(world.where, "host-2")
+    fence.look_again()
+    assert (pauses, fence.unknown) == ([0.0], False)
+    pauses.clear()
+    fence.look_again()
+    assert pauses == [0.0], "what is known is read once"
 
 
 def test_a_failed_run_says_that_its_fence_may_still_be_there(state: Path) -> None:
