@@ -394,9 +394,10 @@ class _Run:
             again = record.vm in planned or bool(self._rolling_back)
             if again and not (record.in_flight and (vm is None or vm.moving_task is None)):
                 continue
-            place = None if vm is None or not vm.host else (vm.host, estate.host_name(vm.host))
+            host, unknown = self._place_of(record, vm)
+            place = (host, estate.host_name(host)) if host else None
             places = vm.places if vm is not None else NOWHERE
-            end = unseen_end(record, place, refusals.get(record.vm), places, unknown=UNREAD if vm is not None else "")
+            end = unseen_end(record, place, refusals.get(record.vm), places, unknown=unknown)
             if self._has_left(end):
                 end = self._left_by_others(end, estate)
             if end.result is not record.result:
@@ -404,6 +405,13 @@ class _Run:
             if not again:
                 ends.append(end)
         return tuple(ends)
+
+    def _place_of(self, record: MoveRecord, vm: VmState | None) -> tuple[str | None, str]:
+        """The host (MoID) of the VM of an earlier move, and why it is not known. A VM that is not shown is not always deleted."""
+        if vm is not None:
+            return vm.host, UNREAD
+        seen = self._vcenter.placement((record.vm,))[record.vm]
+        return seen.host, seen.unknown
 
     def _vm_of(self, record: MoveRecord, estate: Estate) -> VmState | None:
         """The VM of an earlier move, by its MoID, else by the instance UUID that was recorded with its home."""

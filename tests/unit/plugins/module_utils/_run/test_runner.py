@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -37,7 +38,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import P
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import request_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path, stored_runs
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import decode_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate, Update
 from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC
 from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import result_of
 from hypothesis import example, given, settings
@@ -240,6 +243,46 @@ def is_restored_and_moved_by_hand(world: World, state: Path) -> None:
     migrate(world, state, "ml-1", destination="esx-1", purpose=Purpose.RESTORE)
     assert world.where["vm-1"] == SOURCE
     world.where["vm-1"] = "host-2"
+
+
+class Veiled(World):
+    """Once it is ``veiled``, the login does not see vm-1. ``deleted``: vCenter says that it does not exist."""
+
+    def __init__(self, *, deleted: bool) -> None:
+        super().__init__(2)
+        self.veiled, self.gone = False, deleted
+
+    def estate(self, **options: Any) -> Estate:
+        seen = super().estate(**options)
+        return replace(seen, vms={moid: vm for moid, vm in seen.vms.items() if not self.veiled or moid != "vm-1"})
+
+    def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+        hidden = PlacementUpdate("vm-1", None, unknown="" if self.gone else "vCenter does not say it")
+        return {vm: hidden if self.veiled and vm == "vm-1" else seen for vm, seen in super().placement(vms).items()}
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        if not self.veiled:
+            raise Killed
+        return super().updates(timeout)
+
+
+@pytest.mark.parametrize(
+    ("deleted", "failure"),
+    [
+        (True, "ml-1 no longer exists"),
+        (False, "It is not known on which host ml-1 is (failed: vCenter does not say it)"),
+    ],
+)
+def test_a_vm_of_a_killed_run_that_the_login_does_not_see_is_gone_only_if_vcenter_says_so(
+    tmp_path: Path, deleted: bool, failure: str
+) -> None:
+    world, state = Veiled(deleted=deleted), state_path(str(tmp_path))
+    with suppress(Killed):
+        run(world, state)
+    assert world.tasks
+    world.veiled, world.where["vm-1"] = True, "host-2"
+    world.tasks.clear()
+    assert failure in run(world, state, rules=Rules(retries=0)).failures
 
 
 @pytest.mark.parametrize(
