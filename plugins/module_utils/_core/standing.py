@@ -21,6 +21,7 @@ JOB_UNKNOWN = "the process that answers now does not know the job"
 NO_ANSWER = "the last question was not answered"
 UNREADABLE = "the last answer of the server could not be used"
 JOB_IS = "the job is "
+WORKS = "it works, but its steps repeat, so they do not show how far it is"
 UNSEEN = " in the last "  # of the end of the watch, with the time for which it was not seen to work
 
 

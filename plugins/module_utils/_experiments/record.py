@@ -21,6 +21,8 @@ from statistics import median
 from .training_clock import Point
 
 RESTART_SECONDS = 0.5  # no new process starts, loads its libraries and a checkpoint, and works in less
+LARGE_PART = 4  # returns over less than this part of a record do not hide how far the training is
+REPEATS = "the steps repeat, so they do not show how far the training is"
 REGULAR = 1.5  # times the usual number of steps between two points of a recorder that keeps all
 
 
@@ -102,6 +104,17 @@ def repeats(found: Sequence[Return]) -> bool:
     """
     firsts = [each.step for each in found]
     return not all(each.paused for each in found) or len(set(firsts)) < len(firsts)
+
+
+def hide_progress(found: Sequence[Return], points: Sequence[Point]) -> bool:
+    """Whether steps that repeat do not show how far the training is, as a batch index.
+
+    The ranks of a training log the same steps one after the other, a few steps apart: then the highest one shows it.
+    """
+    if not found or not repeats(found):
+        return False
+    steps = [step for _at, step in points]
+    return LARGE_PART * max(each.top - each.step for each in found) > max(steps) - min(steps)
 
 
 def restart_in(found: Sequence[Return], since: float) -> str:

@@ -47,6 +47,7 @@ NEARBY = 30.0  # seconds around a silence that show what is usual there
 FASTER = 1.5  # how much faster than usual a training may be after a stall
 MIN_CHANGES = 3  # changes of progress that give its rate
 Windows = Sequence[tuple[float, float]]
+News = tuple[float | None, float | None, str, float | None]
 # Clocks and durations in a message: they run while a training hangs.
 TIMES = re.compile(
     r"\d{4}-\d\d-\d\d[T ]?|\d+:\d\d:\d\d(?:[.,]\d+)?|\d+:\d\d[.,]\d+|(?<=\[)\d+:\d\d(?:<\d+:\d\d)?"
@@ -56,9 +57,14 @@ TIMES = re.compile(
 )
 
 
-def news(sample: Sample) -> tuple[float | None, float | None, str]:
-    """What changes while a training works. If its steps are counted, a message beside them is not work."""
-    return sample.progress, sample.step, "" if sample.step else without_times(sample.detail)
+def news(sample: Sample) -> News:
+    """What changes while a training works: progress, step, else its message and the time of its last step.
+
+    If its steps are counted, a message beside them is not work.
+    """
+    if sample.step:
+        return sample.progress, sample.step, "", None
+    return sample.progress, sample.step, without_times(sample.detail), sample.logged
 
 
 @lru_cache(maxsize=1024)

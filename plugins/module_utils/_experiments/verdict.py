@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from .._core.standing import JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE
+from .._core.standing import JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE, WORKS
 from .._core.wording import seconds
 from .identity import Identity, identity_of, is_foreign, sessions, was_refused
 from .last_seen import WHY_UNSEEN, why_unseen
@@ -26,9 +26,11 @@ from .model import (
     Stall,
     Verdict,
 )
+from .record import REPEATS
 from .stall import (
     ANSWERED,
     HEARD,
+    News,
     longest_stall,
     news,
     resolution,
@@ -140,7 +142,7 @@ def _later(
 
 def _is_figure(sample: Sample) -> bool:
     """Whether an answer says how far the training is."""
-    return sample.outcome == ANSWERED and news(sample) != (None, None, "")
+    return sample.outcome == ANSWERED and news(sample) != (None, None, "", None)
 
 
 def _progress(
@@ -152,7 +154,11 @@ def _progress(
     """
     answers = [s for s in samples if _is_figure(s)]
     known = [s for s in answers if not is_foreign(experiment, s)]
+    hidden = False  # how far the training is
     for before, after in itertools.pairwise(answers if identity.claim == "refuted" else known):
+        hidden = after.detail == REPEATS
+        if hidden and identity.claim != "refuted":
+            continue
         if _repeats(experiment, before, after):
             return "unknown", "the steps repeat in the same process, so they do not show how far the training is"
         if _went_back(experiment, before, after):
@@ -163,8 +169,10 @@ def _progress(
         return "unknown", _unanswered(samples[-1:])
     # The server may have written the first answer after a gap before the gap; only a change in later answers is work.
     works = {work_of(experiment, s) for s in later if _is_figure(s) and not is_foreign(experiment, s)}
-    if is_over(known) or len(works) > 1:
+    if is_over(known) or (len(works) > 1 and not hidden):
         return "proven", ""
+    if len(works) > 1:
+        return "unknown", WORKS
     return "unknown", "no progress was seen after the move or the longest gap"
 
 
@@ -198,10 +206,10 @@ def _all_done(experiment: Experiment, samples: Sequence[Sample]) -> bool:
     )
 
 
-def work_of(experiment: Experiment, sample: Sample) -> tuple[float | None, float | None, str]:
+def work_of(experiment: Experiment, sample: Sample) -> News:
     """What changes only while the training works: not its progress, if that may be a clock."""
-    progress, step, detail = news(sample)
-    return (None if experiment.clock_progress else progress), step, detail
+    progress, step, detail, logged = news(sample)
+    return (None if experiment.clock_progress else progress), step, detail, logged
 
 
 def is_over(answers: Sequence[Sample]) -> bool:
@@ -304,7 +312,7 @@ def must_stop_run(judgement: Judgement) -> bool:
     If nothing names the process, work that continued shows that the experiment is there.
     """
     if judgement.verdict is Verdict.UNKNOWN:
-        return "proven" not in (judgement.identity, judgement.progress)
+        return "proven" not in (judgement.identity, judgement.progress) and WORKS not in judgement.detail
     return judgement.verdict in (Verdict.STALLED, *OVER)
 
 

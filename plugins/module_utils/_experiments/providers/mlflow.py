@@ -27,7 +27,7 @@ from ..model import (
     Final,
     Sample,
 )
-from ..record import RESTART_SECONDS, repeats, restart_in, returns
+from ..record import REPEATS, RESTART_SECONDS, hide_progress, repeats, restart_in, returns
 from ..training_clock import Point
 from .base import (
     LONGEST_LOOK,
@@ -76,7 +76,6 @@ MAX_LOOKS = 9
 MAX_POINTS = 2500
 MAX_PAGES = 10  # of a history
 PAGE_POINTS = 25_000
-REPEATS = "the steps repeat, so they do not show how far the training is"
 NOTE = "changes of the run's step, as the tracking server records them"
 
 
@@ -411,6 +410,7 @@ class RunSession(HttpSession):
         self._looks = 0
         self._restarted = ""
         self._repeats = False
+        self._hidden = False  # how far the training is
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
@@ -426,7 +426,7 @@ class RunSession(HttpSession):
             return Sample(sent, received, "job_missing" if missing else "invalid", detail=f"HTTP {answer.status}")
         point = metrics_of(run).get(self._metric)
         self._notice(point, received)
-        step = None if point is None or self._repeats else point[0] or None
+        step = None if point is None or self._hidden else point[0] or None
         return Sample(
             sent,
             received,
@@ -434,7 +434,7 @@ class RunSession(HttpSession):
             process_of(pairs(run, "tags")) if self._tagged else "",  # tags that are set later are not another process
             status=STATUS.get(text(info.get("status")), text(info.get("status"))),
             progress=progress_at(step, self._total),
-            detail=REPEATS if self._repeats else last_value(point) if point else "",
+            detail=REPEATS if self._hidden else last_value(point) if point else "",
             step=step,
             logged=point[1] / 1000 if point else None,
             restarted=self._restarted,
@@ -459,6 +459,8 @@ class RunSession(HttpSession):
         first = max(0, int(step) - LOOK_BACK * 10**self._looks)
         self._looks = min(self._looks + 1, MAX_LOOKS)
         with suppress(*NO_ANSWER), Tracking(Probe(self._probe.endpoint, RECORD_SECONDS, self._limits)) as server:
-            found = returns(history(server, self._run, self._metric, first, step) or [])
+            points = history(server, self._run, self._metric, first, step) or []
+            found = returns(points)
             self._repeats = self._repeats or repeats(found)
+            self._hidden = hide_progress(found, points)
             self._restarted = "" if self._repeats else self._restarted or restart_in(found, since)

@@ -26,7 +26,7 @@ from ..model import (
     Experiment,
     Sample,
 )
-from ..record import longest_pause, repeats, restart_in, returns
+from ..record import REPEATS, hide_progress, longest_pause, repeats, restart_in, returns
 from ..training_clock import Point
 from .base import (
     Advance,
@@ -61,8 +61,8 @@ MAX_POINTS = 20_000  # kept of a series
 ASKERS = 8  # questions at a time
 GUEST_ASKERS = 2  # the same to a server in a VM
 MAX_RUNS = 10_000  # of a VM
+MIN_BETWEEN = 4  # points between two starts of a training, on average
 MAX_TAGS = 8  # of one run; some are written only once, so not just the first one is looked at
-REPEATS = "the steps repeat, so they do not show how far the training is"
 NOTE = "changes of the last step that TensorBoard shows"
 
 
@@ -246,6 +246,7 @@ class SeriesSession(HttpSession):
         self._paused = 0.0
         self._restarted = ""
         self._repeats = False
+        self._hidden = False  # how far the training is
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
@@ -260,7 +261,7 @@ class SeriesSession(HttpSession):
         points = points_of(answer.body)
         self._notice(points)
         # A late point is not a step back; steps that repeat say where in an epoch the training is, and not how far.
-        step = None if self._repeats else max((step for _at, step in self._points - self._over), default=None)
+        step = None if self._hidden else max((step for _at, step in self._points - self._over), default=None)
         return Sample(
             sent,
             received,
@@ -268,7 +269,7 @@ class SeriesSession(HttpSession):
             "",
             status="RUNNING",
             progress=progress_at(step, self._total),
-            detail=REPEATS if self._repeats else last_value(points) if step == 0 else "",
+            detail=REPEATS if self._hidden else last_value(points) if step == 0 else "",
             step=step,
             logged=max((at for at, _step in points), default=None),
             paused=self._paused,
@@ -287,6 +288,7 @@ class SeriesSession(HttpSession):
         found = returns(list(self._points))
         self._paused = longest_pause(sorted(point for point in self._points if point[0] >= self._since))
         self._repeats = self._repeats or repeats(found)
+        self._hidden = hide_progress(found, list(self._points))
         self._restarted = "" if self._repeats else restart_in(found, self._since)
 
 
@@ -294,12 +296,10 @@ def before_the_last_start(points: list[Point]) -> set[Point]:
     """The points before the steps went back for the last time, in the order in which they were written.
 
     A writer without ``purge_step`` leaves the steps of an earlier process that are higher than those of a resumed training.
+    Where they go back all the time, several writers are some steps apart, and none of them has started again.
     """
-    last, top = 0, float("-inf")
-    for place, (_at, step) in enumerate(points):
-        last = place if step < top else last
-        top = step if step < top else max(top, step)
-    return set(points[:last])
+    falls = [place for place in range(1, len(points)) if points[place][1] < points[place - 1][1]]
+    return set(points[: falls[-1]]) if falls and MIN_BETWEEN * len(falls) < len(points) else set()
 
 
 def points_of(body: list[Any]) -> list[Point]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.record import (
     RESTART_SECONDS,
+    hide_progress,
     longest_pause,
     repeats,
     restart_in,
@@ -127,6 +128,23 @@ def test_the_longest_pause_is_what_steps_do_not_explain(points: Points, seconds:
 def test_two_ranks_that_log_the_same_steps_are_no_new_start() -> None:
     first, second = record(30, 1.0), record(30, 1.0, start=1.4)  # the second is one step and a bit behind
     assert says([*first, *second]) == ""
+
+
+@given(st.integers(2, 8), st.floats(0.1, 3), PACES, st.integers(0, 100))
+def test_ranks_that_log_the_same_steps_do_not_hide_how_far_the_training_is(
+    ranks: int, behind: float, pace: float, cut: int
+) -> None:
+    points = sorted(p for rank in range(ranks) for p in record(200, pace, start=rank * (behind + 0.02) * pace))[cut:]
+    assert not hide_progress(returns(points), points)
+
+
+@given(st.integers(5, 40), st.integers(2, 5), PACES, st.floats(0, 0.4))
+def test_a_batch_index_hides_how_far_the_training_is(batches: int, epochs: int, pace: float, evaluation: float) -> None:
+    points: Points = []
+    for _epoch in range(epochs):
+        points += record(batches, pace, start=points[-1][0] + pace + evaluation if points else 0.0)
+    assert hide_progress(returns(points), points)
+    assert not hide_progress([], [])
 
 
 @pytest.mark.parametrize("every", [1, 10])

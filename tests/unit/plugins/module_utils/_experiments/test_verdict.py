@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import WORKS
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     Capabilities,
     Experiment,
@@ -17,6 +18,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
     Verdict,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import driverless_ai, h2o3
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.record import REPEATS
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import Finding, resolution
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import longest_stall as found_stall
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import (
@@ -187,6 +189,23 @@ def test_a_clock_in_a_message_proves_no_work(signal: str, step: float | None, me
     assert (found.identity, found.progress) == ("proven", "unknown")
     assert found.verdict is (Verdict.UNKNOWN if signal == "answers" else Verdict.STALLED)
     assert found.unseen.startswith("no progress was seen")
+
+
+@pytest.mark.parametrize("works", [True, False])
+@pytest.mark.parametrize("names", ["", "4711@1"])
+def test_a_training_whose_steps_repeat_is_seen_to_work_by_their_times(names: str, works: bool) -> None:
+    """A batch index in a record: how far the training is, is not known, but that it works is."""
+    known = replace(EXPERIMENT, provider="mlflow", process=names, capabilities=Capabilities("run", "changes"))
+
+    def shown(at: float) -> Sample:
+        logged = at if works else min(at, 10.0)
+        return answer(at, at + 0.01, None, process=names, detail=REPEATS, logged=float(int(logged)))
+
+    found = judge(known, [shown(n / 10) for n in range(400)], stall_budget=5, moved_at=8.0, arrived_at=12.0)
+    assert (found.progress, WORKS in found.detail) == ("unknown", works)
+    assert found.verdict is (Verdict.UNKNOWN if works else Verdict.STALLED)
+    assert must_stop_run(found) is not works
+    assert found.unseen.startswith("no progress was seen") is not works
 
 
 SETTLED = judge(EXPERIMENT, moving(0.4), stall_budget=5, moved_at=9)

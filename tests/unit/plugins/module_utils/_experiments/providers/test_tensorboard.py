@@ -168,3 +168,22 @@ def test_a_training_that_was_resumed_before_the_watch_shows_its_own_steps(
         session.close()
     assert [each.step for each in samples] == [step, step + 1, step + 2]
     assert {each.restarted for each in samples} == {""}
+
+
+@pytest.mark.parametrize("behind", [1, 3])
+def test_ranks_that_log_one_after_the_other_show_how_far_the_training_is(behind: int) -> None:
+    """Three ranks log all steps, each some steps behind the one before it."""
+    done = [60]
+
+    def answer(_path: str) -> tuple[int, Any]:
+        done[0] += 1
+        shown = [(float(at), at - behind * rank) for at in range(done[0]) for rank in range(3)]
+        return 200, [[at + 0.01 * rank, step, 0.5] for rank, (at, step) in enumerate(shown) if step >= 0]
+
+    known = Experiment("vm-1", "ML-1", "tensorboard", "run:loss", "", "http://x", metric="loss", exact_id="run")
+    with answering(answer) as url:
+        session = tensorboard.Tensorboard(source(url)).session(replace(known, url=url))
+        samples = [session.sample() for _question in range(5)]
+        session.close()
+    assert [each.step for each in samples] == [60, 61, 62, 63, 64]
+    assert {(each.restarted, each.detail) for each in samples} == {("", "")}
