@@ -162,7 +162,7 @@ options:
   disk_datastores:
     description:
       - Mapping of the label of a disk, such as V(Hard disk 2), to its datastore or datastore cluster. For this disk of each VM, it takes
-        precedence over O(datastore).
+        precedence over O(datastore). A label that no VM has is an error.
     type: dict
     default: {}
   storage_policy:
@@ -739,6 +739,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import b
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import (
     approved_plan,
+    check_disks,
     datastores_to_ask,
     hosts_of,
     moves_files,
@@ -827,6 +828,7 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     # Only devices: VMs may have moved since they were selected.
     moved = [move.vm for move in approved.moves if move.parts] if approved is not None else []
     estate = vcenter.devices(estate, (*request.vms, *moved))
+    check_disks(estate, request)
     if moves_files(request.storage):
         wanted = params["storage_policy"]
         estate = vcenter.policies(estate, request.vms, wanted or "")

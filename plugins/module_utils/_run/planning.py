@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._core.errors import Ambiguous, InvalidInput, NotFound, PlanRefused
+from .._core.similar import similar_names
 from .._plan.codec import plan_from_dict
 from .._plan.drift import deviations_from_approved
 from .._plan.homes import (
@@ -32,7 +33,7 @@ from .._plan.selection import (
     select_vms,
 )
 from .._plan.sites import check_maps
-from .._vsphere.estate import Estate, HostState
+from .._vsphere.estate import OWN_FILES, Estate, HostState
 from .._vsphere.qualified import part_of
 from .home_records import journal_homes
 from .model import run_key
@@ -234,6 +235,26 @@ def storage_of(params: Mapping[str, Any], estate: Estate, preferred: Plan | None
         preferred=_preferred(preferred),
         headroom=params["storage_headroom"] / 100,
     )
+
+
+def check_disks(estate: Estate, request: PlanRequest) -> None:
+    """Raise NotFound for a disk in ``disk_datastores`` that no VM of the request has: what was asked for it would not be done.
+
+    The devices of the VMs must have been read. If vCenter does not show those of one, its disks may have any label.
+    """
+    vms = [estate.vms[moid] for moid in request.vms]
+    if not all(vm.parts for vm in vms):
+        return
+    known = {part.label for vm in vms for part in vm.parts}
+    for label in sorted(request.storage.disks.keys() - known):
+        names = ", ".join(sorted(vm.name for vm in vms)) or "the selection"
+        disks = ", ".join(sorted(part.label for vm in vms for part in vm.parts if part.key != OWN_FILES))
+        similar = similar_names(label, known)
+        raise NotFound(
+            f"{names} does not have a disk named {label}, which disk_datastores mentions. Its disks are {disks or 'none'}",
+            hint=f"{f'Did you mean {similar[0]}? ' if similar else ''}Correct disk_datastores",
+            option="disk_datastores",
+        )
 
 
 def _check_policy_option(params: Mapping[str, Any], estate: Estate, scope: Scope) -> None:

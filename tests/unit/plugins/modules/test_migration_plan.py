@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, NotFound
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose
@@ -27,6 +27,8 @@ from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SP
 
 from tests.builders.estates import estate, host, vm
 from tests.builders.journals import write_run
+from tests.builders.storage import store, stored
+from tests.builders.storage import world as world_of_stores
 from tests.doubles.vcenter import Agreeing
 
 
@@ -132,6 +134,22 @@ def test_a_plan_is_made_of_one_reading(tmp_path: Path) -> None:
     told = body(SimpleNamespace(params=params, check_mode=False, warn=print), Restless())
     assert {(move["vm"], move["source"]) for move in told["moves"]} == {("vm-1", "host-1"), ("vm-2", "host-1")}
     assert [refusal["vm"] for refusal in told["refusals"]] == ["vm-3"]
+
+
+def test_a_disk_that_the_vm_does_not_have_is_an_error(tmp_path: Path) -> None:
+    class Still(Restless):
+        def estate(self, **_options: Any) -> Estate:
+            return world_of_stores([store("a", "1"), store("b", "1")], stored(1, ("a", 1), ("a", 5)))
+
+        def devices(self, world: Estate, vms: tuple[str, ...]) -> Estate:
+            return world
+
+    options = {"vms": ["ml-1"], "scope": "storage", "disk_datastores": {"Hard disk 7": "name-b"}}
+    params = (
+        ArgumentSpecValidator(deepcopy(SPEC)).validate({"state_dir": str(tmp_path), **options}).validated_parameters
+    )
+    with pytest.raises(NotFound, match="ml-1 does not have a disk named Hard disk 7"):
+        body(SimpleNamespace(params=params, check_mode=False, warn=print), Still())
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import (
     approved_plan,
+    check_disks,
     datastores_to_ask,
     hosts_of,
     moves_files,
@@ -274,6 +275,21 @@ def storage(folder: Path, world: Estate = STORES, **options: Any) -> StorageRequ
 def test_options_of_storage_that_contradict_each_other(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         storage(tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("label", "hint"),
+    [("hard disk 1", "Did you mean Hard disk 1?"), ("Hard disk 9", "Hard disk"), ("Festplatte 1", "Correct")],
+)
+def test_a_disk_that_no_vm_has_is_named_with_those_that_exist(tmp_path: Path, label: str, hint: str) -> None:
+    """What was asked for it would not be done, and the VM would count as being where it should be."""
+    here = world_of_stores([store("a", "12"), store("b", "12")], stored(1, ("a", 1), ("a", 5)))
+    options = {"scope": "storage", "disk_datastores": {label: "name-b", "Hard disk 1": "name-b"}}
+    with pytest.raises(NotFound, match=f"ml-1 does not have a disk named {label}.*Its disks are Hard disk 1") as caught:
+        check_disks(here, requested(here, tmp_path, vms=["ml-1"], **options))
+    assert hint in caught.value.hint
+    unread = replace(here, vms={moid: replace(machine, parts=()) for moid, machine in here.vms.items()})
+    check_disks(unread, requested(unread, tmp_path, vms=["ml-1"], **options))
 
 
 def test_a_storage_policy_is_of_one_vcenter(tmp_path: Path) -> None:
