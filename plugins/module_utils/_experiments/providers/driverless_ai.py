@@ -74,27 +74,32 @@ class DriverlessAi(UrlSource):
             client = connect(endpoint, self._settings)
             if version_of(client) < OLDEST:
                 return [], f"server {text(str(client.server.version))} is older than 1.10.0"
-            running = [e for e in client.experiments.list() if e.is_running()]
+            listed = list(client.experiments.list())
         except InvalidInput:
             raise
         except Exception as error:  # the client documents no error classes
-            return [], endpoint.hide(text(str(error))) or type(error).__name__
-        found = [
-            Experiment(
-                vm=target.vm,
-                vm_name=target.vm_name,
-                provider=PROVIDER,
-                id=shortened(str(experiment.key)),
-                exact_id=if_shortened(str(experiment.key)),
-                process="",
-                url=endpoint.url,
-                description=text(experiment.name),
-                progress=progress_of(experiment)[1],
-                capabilities=CAPABILITIES,
-            )
-            for experiment in running
-        ]
-        return found, "no experiment runs"
+            return [], _why(error, endpoint)
+        found, why = [], ""
+        for known in listed:
+            try:
+                found += [self._experiment(known, endpoint, target)] if known.is_running() else []
+            except Exception as error:  # such as one that somebody deletes now; the others are found
+                why = _why(error, endpoint)
+        return found, f"no experiment runs{f'; of one it is not known: {why}' if why else ''}"
+
+    def _experiment(self, known: Any, endpoint: Endpoint, target: Target) -> Experiment:
+        return Experiment(
+            vm=target.vm,
+            vm_name=target.vm_name,
+            provider=PROVIDER,
+            id=shortened(str(known.key)),
+            exact_id=if_shortened(str(known.key)),
+            process="",
+            url=endpoint.url,
+            description=text(known.name),
+            progress=progress_of(known)[1],
+            capabilities=CAPABILITIES,
+        )
 
     def export(self, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:
         """See the port ``Exporter``: a scoring pipeline that the server has already built."""
@@ -212,6 +217,10 @@ def progress_of(experiment: Any) -> tuple[str, float | None]:
         "finishing": "RUNNING",
     }
     return known.get(word, "RUNNING" if experiment.is_running() else word.upper()), progress
+
+
+def _why(error: Exception, endpoint: Endpoint) -> str:
+    return endpoint.hide(text(str(error))) or type(error).__name__
 
 
 def fetch_pipeline(client: Any, experiment: Experiment, request: ExportRequest, folder: Path) -> Exported:

@@ -151,3 +151,40 @@ def test_an_error_of_the_client_does_not_hide_whether_the_server_answers(session
     assert asking.sample().outcome == "invalid"
     trained.error, health[0] = None, 200
     assert asking.sample().outcome == "answered"
+
+
+class Deleted:
+    """An experiment that somebody deletes after it was listed; ``failing`` is what the client asks the server for then."""
+
+    key = "k"
+
+    def __init__(self, failing: str) -> None:
+        self.failing = failing
+
+    @property
+    def name(self) -> str:
+        return str(self._asked("name"))
+
+    def is_running(self) -> bool:
+        return bool(self._asked("is_running"))
+
+    def status(self, verbose: int) -> str:
+        return f"{self._asked('status')} {verbose}"
+
+    def _asked(self, what: str) -> str:
+        if what == self.failing:
+            raise RuntimeError("the server does not know k")
+        return what
+
+
+@pytest.mark.parametrize("failing", ["is_running", "name", "status"])
+def test_an_experiment_that_is_deleted_while_it_is_looked_for_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    listed = [Deleted(failing)]
+    client = SimpleNamespace(server=SimpleNamespace(version="1.10.7"), experiments=SimpleNamespace(list=lambda: listed))
+    monkeypatch.setattr(driverless_ai, "connect", lambda *_given: client)
+    source = settings("driverless_ai", url="http://127.0.0.1:1")
+    assert observed(source).detail.endswith("no experiment runs; of one it is not known: the server does not know k")
+    listed.append(Deleted(""))
+    assert len(observed(source).experiments) == 1
