@@ -529,6 +529,7 @@ def has_unknown_place(estate: Estate, vm: VmState) -> bool:
     return not vm.host and (not idle or estate.hides(vm.moid, PLACE))
 
 
+FAULT_DOMAIN = "config.vsanHostConfig.faultDomainInfo.name"
 MODE = "runtime.inMaintenanceMode"
 
 

@@ -21,6 +21,7 @@ from .._core.errors import CallFailed, ConnectError, PermissionMissing
 from .._core.untrusted import printable, shortened, text
 from .client import Client, ReadBroken, SessionEnded, fault_name
 from .estate import (
+    FAULT_DOMAIN,
     OWN_FILES,
     Adapter,
     AdmissionControl,
@@ -110,7 +111,7 @@ PATHS = {
         "summary.config.vmotionEnabled",
         "summary.config.product.version",
         "config.sharedPassthruGpuTypes",
-        "config.vsanHostConfig.faultDomainInfo.name",
+        FAULT_DOMAIN,
         "config.network.pnic",
         *ADDRESS_PATHS,
         *GPU_PATHS,
@@ -429,7 +430,7 @@ def read_existing_vms(client: Client, vms: list[str], paths: list[str]) -> Rows:
 def read_alarms(client: Client, hosts: Iterable[str]) -> dict[str, tuple[Alarm, ...] | None]:
     """Alarms triggered on hosts, by host MoID and sorted by name, in two calls. Alarms of a host's VMs are left out.
 
-    ``None`` if vCenter does not show the alarms of a host.
+    ``None`` if vCenter does not show the alarms of a host, or which alarm one of them is.
     """
     rows = read_objects(client, "HostSystem", hosts, ["triggeredAlarmState"])
     states = {
@@ -438,10 +439,9 @@ def read_alarms(client: Client, hosts: Iterable[str]) -> dict[str, tuple[Alarm, 
         if "triggeredAlarmState" not in row.unreadable
     }
     known = {state.alarm._moId for found in states.values() for state in found}
-    names = {
-        moid: shortened(str(row["info.name"]))
-        for moid, row in read_objects(client, "alarm.Alarm", known, ["info.name"]).items()
-    }
+    definitions = read_objects(client, "alarm.Alarm", known, ["info.name"])
+    names = {moid: shortened(str(row["info.name"])) for moid, row in definitions.items() if "info.name" in row}
+    hidden = definitions.keys() - names.keys()  # the user may see a host, and not the definition of an alarm on it
     return dict.fromkeys(rows) | {
         moid: tuple(
             sorted(
@@ -453,6 +453,7 @@ def read_alarms(client: Client, hosts: Iterable[str]) -> dict[str, tuple[Alarm, 
             )
         )
         for moid, found in states.items()
+        if hidden.isdisjoint(state.alarm._moId for state in found)
     }
 
 
@@ -469,16 +470,29 @@ def iso_time(value: Any) -> str | None:
 
 
 def _read_tasks(client: Client, rows: dict[str, Rows]) -> dict[str, str]:
-    """Task MoID -> descriptionId, for the queued and running tasks of hosts and VMs."""
-    moids = {
-        task._moId for kind in ("HostSystem", "VirtualMachine") for row in rows[kind].values()
-        for task in row.get("recentTask", ())
-    }  # fmt: skip
+    """Task MoID -> descriptionId, for the queued and running tasks of hosts and VMs.
+
+    What vCenter does not show of a task is not known of its host or VM either: it may be about to be fenced or moved.
+    """
+    owners = [row for kind in ("HostSystem", "VirtualMachine") for row in rows[kind].values()]
+    found = read_objects(
+        client, "Task", {task._moId for row in owners for task in row.get("recentTask", ())}, TASK_PATHS
+    )
+    hidden = {moid for moid, row in found.items() if _hides_task(row)}
+    for row in owners:
+        if not hidden.isdisjoint(task._moId for task in row.get("recentTask", ())):
+            row.unreadable |= {"recentTask"}
     return {
         moid: str(row.get("info.descriptionId", ""))
-        for moid, row in read_objects(client, "Task", moids, TASK_PATHS).items()
+        for moid, row in found.items()
         if row.get("info.state") in ("queued", "running")
     }
+
+
+def _hides_task(row: Row) -> bool:
+    """Whether vCenter does not show if a task runs, or what a running task does."""
+    runs = row.get("info.state") in ("queued", "running")
+    return "info.state" in row.unreadable or (runs and "info.descriptionId" in row.unreadable)
 
 
 def _host(
@@ -495,7 +509,7 @@ def _host(
     if row.get("runtime.inMaintenanceMode"):
         maintenance = Maintenance.IN
     name = _name(row, moid)
-    own = row.get("config.vsanHostConfig.faultDomainInfo.name")
+    own = row.get(FAULT_DOMAIN)
     domain = domains.get(str(row.get("name"))) or domains.get(name) or (shortened(str(own)) if own else None)
     links = [nic.linkSpeed.speedMb for nic in row.get("config.network.pnic") or () if nic.linkSpeed is not None]
     return HostState(

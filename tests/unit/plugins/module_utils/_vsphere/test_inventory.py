@@ -36,6 +36,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     VgpuMode,
     VgpuProfile,
     VmHostRule,
+    hides_mode,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory import (
     STOCK_SIMULATOR,
@@ -1042,6 +1043,38 @@ def test_alarms_that_vcenter_does_not_show_are_not_none() -> None:
     server = world()
     knows(server, "host-1", unreadable=["triggeredAlarmState"])
     assert read_alarms(server.client(), ["host-1", "host-2"]) == {"host-1": None, "host-2": ()}
+
+
+def test_an_alarm_whose_name_vcenter_does_not_show_may_be_any() -> None:
+    server = world()
+    states = [alarm(name, server.objects["host-1"][0], "red") for name in ("alarm-1", "alarm-2")]
+    knows(server, "host-1", triggeredAlarmState=states)
+    server.add(vim.alarm.Alarm, "alarm-1", {"info.name": "Fan"})
+    server.add(vim.alarm.Alarm, "alarm-2", {"info.name": "Memory"}, unreadable=["info.name"])
+    assert read_alarms(server.client(), ["host-1", "host-2"]) == {"host-1": None, "host-2": ()}
+
+
+@pytest.mark.parametrize(
+    ("values", "hidden", "unknown"),
+    [
+        ({}, ["info.state", "info.descriptionId"], True),
+        ({"info.descriptionId": "VirtualMachine.relocate"}, ["info.state"], True),
+        ({"info.state": "running"}, ["info.descriptionId"], True),
+        ({"info.state": "success"}, ["info.descriptionId"], False),
+    ],
+)
+def test_a_task_that_vcenter_does_not_show_may_fence_its_host_or_move_its_vm(
+    values: dict[str, Any], hidden: list[str], unknown: bool
+) -> None:
+    server = world()
+    for moid, task in (("host-1", "task-1"), ("vm-1", "task-2")):
+        reference = server.add(vim.Task, task, values, unreadable=hidden)
+        knows(server, moid, recentTask=[reference])
+    found = read_estate(server.client())
+    assert {moid for moid in found.unreadable if found.hides(moid, "recentTask")} == (
+        {"host-1", "vm-1"} if unknown else set()
+    )
+    assert hides_mode(found, found.hosts["host-1"]) is unknown
 
 
 def test_times_are_utc_with_milliseconds() -> None:
