@@ -266,8 +266,7 @@ class _Planner:
 
     def _host_blockers(self, vm: VmState, host: HostState) -> Iterator[Blocked]:
         request, source = self._request, self._estate.hosts.get(vm.host)
-        if what := unreadable(self._estate, host.moid, host.name):
-            yield "unreadable", what
+        yield from self._unread(source, host)
         if host.moid in request.excluded_targets or (
             request.allowed_targets is not None and host.moid not in request.allowed_targets
         ):
@@ -286,6 +285,15 @@ class _Planner:
             yield "fault_domain", host.name
         if source is not None:
             yield from crossing_blockers(self._estate, request, source, host)
+
+    def _unread(self, source: HostState | None, host: HostState) -> Iterator[Blocked]:
+        """What could not be read of the host, and of its cluster if it is another one. That of the VM's own is a reason of the VM."""
+        objects = {host.moid: host.name}
+        if source is not None and source.cluster != host.cluster:
+            objects[host.cluster] = host.cluster_name
+        for moid, name in objects.items():
+            if what := unreadable(self._estate, moid, name):
+                yield "unreadable", what
 
     def _domain_allowed(self, source: HostState | None, host: HostState) -> bool:
         policy = self._request.policy

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from unicodedata import normalize
 
-from .._core.errors import Ambiguous, InvalidInput, NotFound
+from .._core.errors import Ambiguous, CallFailed, InvalidInput, NotFound
 from .._core.similar import MAX_NAMES, similar_names, spellings
 from .._core.untrusted import shortened
 from .._vsphere.estate import (
     ATTRIBUTES,
+    FAULT_DOMAIN,
     Estate,
     HostState,
     Power,
@@ -84,12 +85,24 @@ def _only_one(found: Sequence[str], places: Mapping[str, tuple[str, str]], text:
 
 
 def find_fault_domain(estate: Estate, name: str, *, option: str = "fault_domain") -> tuple[HostState, ...]:
-    """The hosts of a fault domain, sorted by name. Raises NotFound with similar names, or InvalidInput if the name is empty."""
+    """The hosts of a fault domain, sorted by name.
+
+    Raises NotFound with similar names, InvalidInput if the name is empty, or CallFailed if more hosts may be in the fault domain.
+    """
     _check_not_empty(name, option)
     hosts = sorted((h for h in estate.hosts.values() if h.fault_domain == name), key=lambda h: (h.name, h.moid))
     if not hosts:
         raise NotFound(
             f"No host is in a fault domain named {name}", hint=_fault_domain_hint(estate, name, option), option=option
+        )
+    hidden = [h for h in estate.hosts.values() if h.fault_domain is None and estate.hides(h.moid, FAULT_DOMAIN)]
+    if hidden:
+        names = ", ".join(sorted(host.name for host in hidden))
+        raise CallFailed(
+            f"vCenter does not show the fault domain of {names}, which may be {name}",
+            fault="Unreadable",
+            hint="Grant the user System.Read on the host, or name its fault domain in fault_domains",
+            option="fault_domains",
         )
     return tuple(hosts)
 

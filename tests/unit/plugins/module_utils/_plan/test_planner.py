@@ -271,6 +271,17 @@ def test_what_could_not_be_read_is_never_taken_for_none(unreadable: dict[str, se
     assert plan.refusals[0].blocking
 
 
+def test_no_vm_moves_into_a_cluster_of_which_it_is_not_known_what_it_forbids() -> None:
+    """For example which of its hosts HA keeps free."""
+    hosts = [host(1), host(2, cluster="c2", cluster_name="c2", failover=False)]
+    hidden = {"c2": frozenset({"configurationEx.dasConfig.admissionControlPolicy"})}
+    plan = make_plan(estate(hosts, [vm(1)], unreadable=hidden), PlanRequest(("vm-1",), cluster="c2"))
+    (refusal,) = plan.refusals
+    assert ("unreadable", "c2: configurationEx.dasConfig.admissionControlPolicy") in [
+        (each.check, each.object) for each in refusal.reasons
+    ]
+
+
 def test_an_unreadable_cluster_elsewhere_forbids_nothing() -> None:
     world = estate([host(1), host(2)], [vm(1)], unreadable={"other": frozenset({"configurationEx.rule"})})
     assert len(plan_all(world).moves) == 1

@@ -11,7 +11,12 @@ from typing import Any
 from unicodedata import normalize
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import Ambiguous, InvalidInput, NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+    Ambiguous,
+    CallFailed,
+    InvalidInput,
+    NotFound,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import (
@@ -27,7 +32,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection imp
     find_witnessed,
     select_vms,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Pool, Power, unescaped
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    FAULT_DOMAIN,
+    Estate,
+    Pool,
+    Power,
+    unescaped,
+)
 
 from tests.builders.estates import estate, host, vm
 from tests.builders.storage import store
@@ -382,6 +393,18 @@ def test_a_folder_is_a_whole_path_only_if_it_begins_as_one(folder: str, moids: t
         vm(4, folder="vm", datacenter="DC2"),
     ]
     assert select_vms(estate([host(1)], vms), folders=[folder]) == moids
+
+
+def test_a_host_whose_fault_domain_is_hidden_may_be_in_any() -> None:
+    hidden = {"host-2": frozenset({FAULT_DOMAIN}), "host-3": frozenset({FAULT_DOMAIN})}
+    world = estate(
+        [host(1, "az"), host(2, None), host(3, "other")], [], unreadable=hidden
+    )  # the map names that of host 3
+    with pytest.raises(CallFailed, match=r"does not show the fault domain of esx-2, which may be az") as caught:
+        find_fault_domain(world, "az")
+    assert caught.value.option == "fault_domains"
+    with pytest.raises(NotFound):
+        find_fault_domain(world, "nowhere")
 
 
 def test_a_fault_domain_has_its_hosts_in_the_order_of_their_names() -> None:
