@@ -19,7 +19,8 @@ type clusterConfig struct {
 	inventory *inventory
 	tasks     *tasks
 
-	mu sync.Mutex // held during a change
+	queue sync.Mutex // held by the task whose turn it is: a cluster carries out one task after the other
+	mu    sync.Mutex // held during a change
 }
 
 // pyVmomi names a reference in a field of any type, such as the key of an override to remove, ManagedObject. A vCenter accepts it.
@@ -72,7 +73,14 @@ func (o *overrides) reconfigure(
 	config := o.vcenter.cluster
 	cluster := config.inventory.cluster(this)
 	work := config.tasks.begin(ctx.Session.UserName, cluster, name, id)
-	return work.runAtOnce(func() types.BaseMethodFault { return config.change(cluster, spec, modify) })
+	return work.runAtOnce(func() types.BaseMethodFault {
+		config.queue.Lock()
+		defer config.queue.Unlock()
+		if fault := work.befall(); fault != nil {
+			return fault
+		}
+		return config.change(cluster, spec, modify)
+	})
 }
 
 // ReconfigureClusterTask is the older call for the same.

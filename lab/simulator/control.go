@@ -67,6 +67,7 @@ func routes() []route {
 		post("/v1/outage", `{"how": "unavailable", "seconds": 5}`, (*control).breakConnections),
 		post("/v1/calls/fail", `{"call": "RelocateVM_Task", "how": "lost", "times": 1}`, (*control).failCalls),
 		post("/v1/calls/refuse", `{"call": "CheckRelocate_Task", "fault": "NotSupported", "times": 1}`, (*control).refuseCalls),
+		post("/v1/tasks", `{"call": "EnterMaintenanceMode_Task", "how": "fails", "seconds": 5, "fault": "Timedout", "times": 1}`, (*control).troubleTasks),
 		post("/v1/restart", `{"seconds": 30}`, (*control).restart),
 		post("/v1/kill", `{"seconds": 30}`, (*control).kill),
 		post("/v1/hide", `{"object": "esx-01", "paths": ["runtime.connectionState"], "fault": "NoPermission"}`, (*control).hide),
@@ -516,11 +517,35 @@ func (c *control) breakConnections(r *request) error {
 
 // failCalls makes the next calls of one method fail.
 func (c *control) failCalls(r *request) error {
-	call, how, times := r.text("call"), r.choice("how", unavailable, lost), r.count("times", maxTimes, 1)
+	call, how, times := r.text("call"), r.choice("how", unavailable, lost, late), r.count("times", maxTimes, 1)
+	seconds := 0.0
+	if how == late {
+		seconds = r.number("seconds", maxOutageSeconds)
+	}
 	if err := r.check(); err != nil {
 		return err
 	}
-	c.vcenter.outages.add(&failure{how: how, call: call, times: times})
+	c.vcenter.outages.add(&failure{how: how, call: call, times: times, after: time.Duration(seconds * float64(time.Second))})
+	return nil
+}
+
+// troubleTasks lets something befall the next tasks of one call.
+func (c *control) troubleTasks(r *request) error {
+	call, how := r.choice("call", troubled...), r.choice("how", slow, fails, cancelled)
+	seconds, times, fault := r.number("seconds", maxOutageSeconds), r.count("times", maxTimes, 1), ""
+	if how == fails {
+		fault = r.text("fault")
+	}
+	if err := r.check(); err != nil {
+		return err
+	}
+	if how == fails && newFault(fault, c.vcenter.inventory.rootFolder()) == nil {
+		return badRequest("fault is %.100q, which is not a fault class of vSphere; use one such as Timedout", fault)
+	}
+	if how == cancelled && !slices.Contains(cancellable, call) {
+		return badRequest("nobody can cancel a task of %s; use one of %s", call, strings.Join(cancellable, ", "))
+	}
+	c.vcenter.tasks.troubles.add(call, trouble{how: how, after: time.Duration(seconds * float64(time.Second)), fault: fault}, times)
 	return nil
 }
 

@@ -108,6 +108,9 @@ func (m *maintenance) enter(
 		if fault := m.waitUntilEmpty(o, host, timeout); fault != nil {
 			return fault
 		}
+		if fault := o.befall(); fault != nil {
+			return fault
+		}
 		m.set(o.ctx, host, true)
 		m.events.post(o.ctx, o.chain(), &types.EnteredMaintenanceModeEvent{HostEvent: m.events.ofHost(host)})
 		return nil
@@ -152,6 +155,9 @@ func (m *maintenance) exit(
 		return nil
 	})
 	return o.task.Self, nil
+		if fault := o.befall(); fault != nil {
+			return fault
+		}
 }
 
 func (m *maintenance) set(ctx *simulator.Context, host *simulator.HostSystem, in bool) {

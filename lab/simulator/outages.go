@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -16,13 +18,12 @@ import (
 const (
 	maxOutageSeconds = 3600
 	// How a connection fails: 503 before the call is carried out; a call that is carried out and whose answer is lost; no answer
-	// for as long as the outage lasts.
+	// for as long as the outage lasts; a call whose answer is lost and that is carried out later.
 	unavailable = "unavailable"
 	lost        = "lost"
 	silent      = "silent"
+	late        = "late"
 )
-
-var failures = []string{unavailable, lost, silent}
 
 var soapCall = regexp.MustCompile(`<(?:\w+:)?Body[^>]*>\s*<(?:\w+:)?(\w+)`)
 
@@ -31,7 +32,8 @@ type failure struct {
 	how   string
 	call  string // "" means every call
 	until time.Time
-	times int // 0: until then
+	times int           // 0: until then
+	after time.Duration // until a call that is late is carried out
 }
 
 // outages breaks connections between the clients and the vCenter, as proxies, networks and restarts do.
@@ -99,6 +101,11 @@ func (o *outages) between(vcenter http.Handler) http.Handler {
 		case met.how == lost:
 			vcenter.ServeHTTP(&nowhere{http.Header{}}, r)
 			panic(http.ErrAbortHandler) // closes the connection without an answer
+		case met.how == late:
+			again := r.Clone(context.WithoutCancel(r.Context()))
+			again.Body = io.NopCloser(bytes.NewReader(body))
+			time.AfterFunc(met.after, func() { carryOut(vcenter, again) })
+			panic(http.ErrAbortHandler)
 		default:
 			select {
 			case <-r.Context().Done():
@@ -107,6 +114,16 @@ func (o *outages) between(vcenter http.Handler) http.Handler {
 			panic(http.ErrAbortHandler)
 		}
 	})
+}
+
+// carryOut carries out a call whose client does not wait for the answer any more.
+func carryOut(vcenter http.Handler, r *http.Request) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			log.Printf("panic in a call that was late: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	vcenter.ServeHTTP(&nowhere{http.Header{}}, r)
 }
 
 // nowhere takes an answer that the client never gets.

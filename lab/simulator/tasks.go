@@ -16,6 +16,7 @@ import (
 // tasks are the lab's own tasks that are running.
 type tasks struct {
 	inventory *inventory
+	troubles  *troubles // what befalls the next ones
 
 	lifetime time.Duration // after which a task that has ended is gone
 
@@ -25,14 +26,16 @@ type tasks struct {
 }
 
 func newTasks(inventory *inventory, lifetime time.Duration) *tasks {
-	return &tasks{inventory: inventory, lifetime: lifetime, running: map[types.ManagedObjectReference]*operation{}}
+	return &tasks{inventory: inventory, troubles: newTroubles(), lifetime: lifetime, running: map[types.ManagedObjectReference]*operation{}}
 }
 
 // begin registers a queued task of a call. Its description is the type of the object and a word, as in a vCenter.
 func (t *tasks) begin(user string, entity mo.Entity, call, word string) *operation {
 	task := simulator.CreateTask(entity, word, nil)
 	task.Info.Name = call
-	return t.register(user, entity, task)
+	o := t.register(user, entity, task)
+	o.trouble = t.troubles.take(call)
+	return o
 }
 
 // beginInternal registers a queued task that vCenter itself made: it has no name (TaskInfo.name).
@@ -117,11 +120,12 @@ func withoutTask(recent []types.ManagedObjectReference, task types.ManagedObject
 
 // operation is one task of the lab: a relocation, a host that enters or leaves maintenance mode, or a change of the cluster.
 type operation struct {
-	tasks  *tasks
-	ctx    *simulator.Context
-	task   *simulator.Task
-	once   sync.Once
-	cancel chan struct{}
+	tasks   *tasks
+	ctx     *simulator.Context
+	task    *simulator.Task
+	trouble *trouble // nil if nothing befalls it
+	once    sync.Once
+	cancel  chan struct{}
 }
 
 // run carries out the task and finishes it, whatever happens: a panic fails the task and not the lab.

@@ -37,11 +37,13 @@ PATHS = (
     f"vms/{PLAIN}",
     "drs",
     "link",
+    "tasks",
     "wan",
     "certificate",
     "sessions/expire",
     "shutdown",
 )
+ENTER = "EnterMaintenanceMode_Task"
 READS = ("state", "calls", "privileges")
 
 
