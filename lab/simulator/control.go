@@ -54,6 +54,7 @@ func routes() []route {
 		post("/v1/calls/reset", `{}`, (*control).resetCalls),
 		post("/v1/faults", `{"vm": "ML-cpu-vm-01", "fault": "NoPermission", "times": 1}`, (*control).injectFault),
 		post("/v1/hosts/{name}", `{"connection": "disconnected"}`, (*control).connectHost),
+		post("/v1/hosts/{name}/fail", `{"seconds": 60}`, (*control).failHost),
 		post("/v1/hosts/{name}/alarm", `{"alarm": "red", "times": 1}`, (*control).setAlarm),
 		{http.MethodGet, "/v1/guests/{name}/gaps", "", (*control).gapsOfGuest},
 		post("/v1/guests/{name}", `{"action": "stun", "seconds": 0.5}`, (*control).actOnGuest),
@@ -66,8 +67,8 @@ func routes() []route {
 		post("/v1/sessions/expire", `{}`, (*control).expireSessions),
 		post("/v1/outage", `{"how": "unavailable", "seconds": 5}`, (*control).breakConnections),
 		post("/v1/calls/fail", `{"call": "RelocateVM_Task", "how": "lost", "times": 1}`, (*control).failCalls),
-		post("/v1/calls/refuse", `{"call": "CheckRelocate_Task", "fault": "NotSupported", "times": 1}`, (*control).refuseCalls),
 		post("/v1/tasks", `{"call": "EnterMaintenanceMode_Task", "how": "fails", "seconds": 5, "fault": "Timedout", "times": 1}`, (*control).troubleTasks),
+		post("/v1/calls/refuse", `{"call": "CheckRelocate_Task", "fault": "NotSupported", "times": 1}`, (*control).refuseCalls),
 		post("/v1/restart", `{"seconds": 30}`, (*control).restart),
 		post("/v1/kill", `{"seconds": 30}`, (*control).kill),
 		post("/v1/hide", `{"object": "esx-01", "paths": ["runtime.connectionState"], "fault": "NoPermission"}`, (*control).hide),
@@ -172,7 +173,7 @@ func (c *control) state() any {
 			names[host] = append(names[host], view.name)
 		}
 		entry := map[string]any{
-			"host": host, "power": view.power, "moid": vm.Self.Value,
+			"host": host, "power": view.power, "connection": view.connection, "moid": vm.Self.Value,
 			"folder": inventory.nameOf(view.folder), "pool": inventory.nameOf(view.pool),
 			"guest_address": inventory.vmSpec(vm).Guest.Address,
 			"freezes":       []Freeze{}, "guest": map[string]any{"state": "none"},
@@ -194,7 +195,7 @@ func (c *control) state() any {
 	}
 	return map[string]any{
 		"vcenter": c.vcenter.config.VCenter.Name, "wan": wan, "time_scale": c.vcenter.config.TimeScale,
-		"hosts": hosts, "vms": vms, "moves": moves, "datastores": c.datastores(),
+		"hosts": hosts, "vms": vms, "moves": moves, "restarts": c.vcenter.failover.recorded(), "datastores": c.datastores(),
 	}
 }
 
@@ -248,6 +249,7 @@ func (c *control) hostState(host *simulator.HostSystem, vms []string) map[string
 		"cluster":      c.vcenter.inventory.hostSpec(host.Name).Cluster,
 		"connection":   host.Runtime.ConnectionState, "moid": host.Self.Value,
 		"maintenance": maintenance, "slots": map[string]int{"used": used, "peak": peak}, "vms": vms,
+		"failover": c.vcenter.failover.isGoingOn(host),
 	}
 }
 
@@ -284,12 +286,32 @@ func (c *control) connectHost(r *request) error {
 	if err != nil {
 		return err
 	}
+	if connection == "connected" {
+		c.vcenter.failover.boot(host)
+	}
 	ctx, state := c.vcenter.inventory.as("lab"), types.HostSystemConnectionState(connection)
 	ctx.WithLock(host, func() {
 		ctx.Update(host, []types.PropertyChange{
 			{Name: "runtime.connectionState", Val: state}, {Name: "summary.runtime.connectionState", Val: state},
 		})
 	})
+	return nil
+}
+
+// failHost takes the power from a host for some time.
+func (c *control) failHost(r *request) error {
+	seconds := r.number("seconds", maxOutageSeconds)
+	if err := r.check(); err != nil {
+		return err
+	}
+	host, err := c.findHost("the path", r.name)
+	if err != nil {
+		return err
+	}
+	if !c.vcenter.failover.fail(host) {
+		return conflict("host %s does not run now, or has a VM with qemu; choose another one", r.name)
+	}
+	time.AfterFunc(time.Duration(seconds*float64(time.Second)), func() { c.vcenter.failover.boot(host) })
 	return nil
 }
 

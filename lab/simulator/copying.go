@@ -87,6 +87,9 @@ func (m *moves) stream(
 			if fault := line.broken(); fault != nil {
 				return fault
 			}
+			if work.isDown() {
+				return &types.HostCommunication{}
+			}
 			passed := now.Sub(last)
 			last = now
 			if setup > 0 {

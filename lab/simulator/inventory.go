@@ -96,6 +96,8 @@ type vmView struct {
 	folder types.ManagedObjectReference
 	pool   types.ManagedObjectReference
 	power  types.VirtualMachinePowerState
+
+	connection types.VirtualMachineConnectionState
 }
 
 // clusterConfiguration is the configuration of a cluster now. Nobody changes what it points to.
@@ -168,7 +170,7 @@ func (i *inventory) datacenterOf(entity mo.Entity) *simulator.Datacenter {
 func (i *inventory) view(vm *simulator.VirtualMachine) vmView {
 	var view vmView
 	i.as("").WithLock(vm, func() {
-		view = vmView{name: unescaped(vm.Name), power: vm.Runtime.PowerState}
+		view = vmView{name: unescaped(vm.Name), power: vm.Runtime.PowerState, connection: vm.Runtime.ConnectionState}
 		if vm.Runtime.Host != nil {
 			view.host = *vm.Runtime.Host
 		}

@@ -97,6 +97,9 @@ func (m *maintenance) enter(
 	if host == nil {
 		return ref, &types.ManagedObjectNotFound{Obj: ref}
 	}
+	if host.Runtime.ConnectionState == types.HostSystemConnectionStateNotResponding {
+		return ref, &types.HostNotConnected{}
+	}
 	if host.Runtime.InMaintenanceMode || !m.claim(host.Self.Value) {
 		return ref, &types.InvalidState{}
 	}
@@ -105,10 +108,10 @@ func (m *maintenance) enter(
 	m.events.post(o.ctx, o.chain(), &types.EnteringMaintenanceModeEvent{HostEvent: m.events.ofHost(host)})
 	go o.run(func() types.BaseMethodFault {
 		defer m.unclaim(host.Self.Value)
-		if fault := m.waitUntilEmpty(o, host, timeout); fault != nil {
+		if fault := o.befall(); fault != nil {
 			return fault
 		}
-		if fault := o.befall(); fault != nil {
+		if fault := m.waitUntilEmpty(o, host, timeout); fault != nil {
 			return fault
 		}
 		m.set(o.ctx, host, true)
@@ -124,6 +127,9 @@ func (m *maintenance) waitUntilEmpty(o *operation, host *simulator.HostSystem, t
 		expired = time.After(time.Duration(timeout) * time.Second)
 	}
 	for m.inventory.hasPoweredOnVMs(host) {
+		if host.Runtime.ConnectionState == types.HostSystemConnectionStateNotResponding {
+			return &types.HostCommunication{}
+		}
 		select {
 		case <-o.cancel:
 			return &types.RequestCanceled{}
@@ -149,15 +155,15 @@ func (m *maintenance) exit(
 	o.running()
 	go o.run(func() types.BaseMethodFault {
 		defer m.unclaimExit(host.Self.Value)
+		if fault := o.befall(); fault != nil {
+			return fault
+		}
 		time.Sleep(m.clock.scaled(1))
 		m.set(o.ctx, host, false)
 		m.events.post(o.ctx, o.chain(), &types.ExitMaintenanceModeEvent{HostEvent: m.events.ofHost(host)})
 		return nil
 	})
 	return o.task.Self, nil
-		if fault := o.befall(); fault != nil {
-			return fault
-		}
 }
 
 func (m *maintenance) set(ctx *simulator.Context, host *simulator.HostSystem, in bool) {

@@ -44,6 +44,9 @@ func (m *moves) hostObstacles(plan relocation) []types.BaseMethodFault {
 	if plan.vm.Config.Template {
 		found = append(found, &types.NotSupported{})
 	}
+	if m.inventory.view(plan.vm).host != plan.source.Self { // HA has started it on another host
+		found = append(found, &types.HostCommunication{})
+	}
 	if plan.source.Runtime.ConnectionState != types.HostSystemConnectionStateConnected {
 		found = append(found, &types.HostNotConnected{})
 	}
@@ -74,6 +77,13 @@ func (m *moves) fileObstacles(plan relocation) (found []types.BaseMethodFault) {
 		}
 	}
 	return found
+}
+
+// isDown reports whether one of the hosts has failed.
+func (r relocation) isDown() bool {
+	return slices.ContainsFunc([]*simulator.HostSystem{r.source, r.to.host}, func(host *simulator.HostSystem) bool {
+		return host.Runtime.ConnectionState == types.HostSystemConnectionStateNotResponding
+	})
 }
 
 // stateObstacles lie in the state of the target, which may change in a moment.

@@ -466,6 +466,8 @@ func (m *moves) imitate(work *move, copied *copying) types.BaseMethodFault {
 			return fault
 		}
 	}
+	m.vcenter.peers.switching.RLock()
+	defer m.vcenter.peers.switching.RUnlock()
 	if fault := m.hostObstacle(work.relocation); fault != nil {
 		return fault
 	}

@@ -4,14 +4,18 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"sync"
 )
 
 // peers are all vCenters of the lab; the first one is first. The list does not change once they answer.
-type peers struct{ all []*vcenter }
+type peers struct {
+	all       []*vcenter
+	switching *sync.RWMutex // held for reading while a VM comes to its target, so that no host fails in that moment
+}
 
 // buildAll makes all vCenters of a configuration; they do not answer yet.
 func buildAll(config *Config) (*peers, error) {
-	p := &peers{}
+	p := &peers{switching: &sync.RWMutex{}}
 	for _, each := range config.all() {
 		v, err := build(each)
 		if err != nil {
@@ -26,7 +30,7 @@ func buildAll(config *Config) (*peers, error) {
 func (p *peers) join(v *vcenter) {
 	p.all = append(p.all, v)
 	for _, each := range p.all {
-		each.peers.all = p.all
+		each.peers.all, each.peers.switching = p.all, p.switching
 	}
 }
 

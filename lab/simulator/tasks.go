@@ -60,7 +60,7 @@ func (t *tasks) register(user string, entity mo.Entity, task *simulator.Task) *o
 		task.Info.Reason = &types.TaskReasonSystem{}
 	}
 	task.Info.EventChainId = number
-	o := &operation{tasks: t, ctx: t.inventory.as(user), task: task, cancel: make(chan struct{})}
+	o := &operation{tasks: t, ctx: t.inventory.as(user), task: task, cancel: make(chan struct{}), dropped: make(chan struct{})}
 	t.inventory.registry.Put(task)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -81,8 +81,10 @@ func (t *tasks) end(ref types.ManagedObjectReference) {
 	delete(t.running, ref)
 }
 
-// discard removes every task, as a restart of vCenter does. Operations continue, and nobody can ask how they end.
+// discard removes every task, as a restart of vCenter does. What hosts do continues, and nobody can ask how it ends. What vCenter itself
+// was to do later, such as a change of a cluster, is not done; that is assumed.
 func (t *tasks) discard() {
+	t.drop()
 	ctx := t.inventory.as("lab")
 	none := []types.PropertyChange{{Name: "recentTask", Val: []types.ManagedObjectReference(nil)}}
 	for _, task := range t.inventory.registry.All("Task") {
@@ -95,6 +97,18 @@ func (t *tasks) discard() {
 	}
 	manager := t.inventory.registry.Get(*t.inventory.content().TaskManager)
 	ctx.WithLock(manager, func() { ctx.Update(manager, none) })
+}
+
+// drop ends the changes of clusters that have not begun.
+func (t *tasks) drop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, o := range t.running {
+		if o.task.Info.Entity.Type == "ClusterComputeResource" {
+			close(o.dropped)
+			delete(t.running, o.task.Self)
+		}
+	}
 }
 
 // expire removes a task that has ended a while ago, as a vCenter does. The task is in the lists of its object and of the manager.
@@ -126,6 +140,7 @@ type operation struct {
 	trouble *trouble // nil if nothing befalls it
 	once    sync.Once
 	cancel  chan struct{}
+	dropped chan struct{} // closed if vCenter itself carried out the task, and was restarted
 }
 
 // run carries out the task and finishes it, whatever happens: a panic fails the task and not the lab.

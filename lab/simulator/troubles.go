@@ -63,6 +63,8 @@ func (o *operation) befall() types.BaseMethodFault {
 	select {
 	case <-o.cancel:
 		return &types.RequestCanceled{}
+	case <-o.dropped:
+		return &types.SystemError{Reason: "vCenter was restarted"}
 	case <-time.After(o.trouble.after):
 	}
 	if o.trouble.how == fails {

@@ -91,6 +91,23 @@ func TestASlowChangeOfAClusterIsCarriedOutBeforeTheNextOne(t *testing.T) {
 	}
 }
 
+func TestARestartOfVCenterEndsAChangeOfAClusterThatHasNotBegun(t *testing.T) {
+	v := smallVCenter(t)
+	cluster, vm := v.inventory.clusters[0], v.inventory.findVM("vm-01").Self
+	v.tasks.troubles.add("ReconfigureComputeResource_Task", trouble{how: slow, after: moment}, 1)
+	spec := &types.ClusterConfigSpecEx{DrsVmConfigSpec: []types.ClusterDrsVmConfigSpec{{
+		ArrayUpdateSpec: types.ArrayUpdateSpec{Operation: types.ArrayUpdateOperationAdd},
+		Info:            &types.ClusterDrsVmConfigInfo{Key: vm, Enabled: types.NewBool(false)},
+	}}}
+	(&overrides{vcenter: v}).reconfigure(v.inventory.as("somebody"), cluster.Self, "ReconfigureComputeResource_Task", "reconfigureEx", spec, true)
+	v.tasks.discard()
+	v.tasks.discard()
+	time.Sleep(3 * moment)
+	if found := v.cluster.current(cluster).DrsVmConfig; len(found) > 0 {
+		t.Errorf("the overrides are %v", found)
+	}
+}
+
 func TestACallThatIsLateIsCarriedOutAfterItsAnswerIsLost(t *testing.T) {
 	carried := make(chan string, 1)
 	broken := &outages{}

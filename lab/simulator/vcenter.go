@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"sync"
 	"sync/atomic"
 
 	"github.com/vmware/govmomi/simulator"
@@ -41,12 +42,13 @@ type vcenter struct {
 	moves       *moves
 	drs         map[string]*drs // by MoID of the cluster
 	membership  *membership
+	failover    *failover // of hosts that fail
 }
 
 // newVCenter joins the parts around an inventory that has been built.
 func newVCenter(config *Config, service *simulator.Service, inventory *inventory) *vcenter {
 	v := &vcenter{config: config, service: service, inventory: inventory, clock: clock{scale: config.TimeScale}}
-	v.peers, v.wan = &peers{all: []*vcenter{v}}, newWAN(config.WAN)
+	v.peers, v.wan = &peers{all: []*vcenter{v}, switching: &sync.RWMutex{}}, newWAN(config.WAN)
 	v.events = events{inventory}
 	v.tasks = newTasks(inventory, v.clock.scaled(config.TaskSeconds))
 	v.links = newLinks(inventory, config.LinkMbit)
@@ -68,6 +70,7 @@ func newVCenter(config *Config, service *simulator.Service, inventory *inventory
 		v.drs[cluster.Self.Value] = newDRS(v, cluster)
 	}
 	v.membership = newMembership(v)
+	v.failover = newFailover(v)
 	if config.PolicyService == nil || *config.PolicyService {
 		v.servePolicies()
 	}
