@@ -136,12 +136,21 @@ class Pins:
         return {vm: UNHEARD if settled else STILL_CHANGING for vm in not_yet() if vm in self._unheard or not settled}
 
     def _set_back(self, cluster: str, pins: list[Pin]) -> None:
+        """Set the earlier overrides of VMs that are excluded. If the answer is lost, once more: a late first call does the same."""
         present = self._vcenter.drs_overrides(cluster)
-        excluded = [pin for pin in pins if _is_excluded(present.get(pin.vm.moid))]
-        self._change(cluster, {pin.vm.moid: pin.before for pin in excluded})
+        changes = {pin.vm.moid: pin.before for pin in pins if _is_excluded(present.get(pin.vm.moid))}
+        try:
+            self._change(cluster, changes)
+        except LoginRefused:
+            raise
+        except ConnectError:
+            self._change(cluster, changes)
 
     def _change(self, cluster: str, changes: Mapping[str, DrsOverride | None]) -> None:
-        """Change overrides. If that fails or its end is not seen, the cluster shows whether they were changed, also by an earlier call."""
+        """Change overrides. If that fails or its end is not seen, the cluster shows whether they were changed, also by an earlier call.
+
+        A call whose answer was lost may have begun a task, so the end of the cluster's tasks is waited for.
+        """
         present = self._vcenter.drs_overrides(cluster)
         due = {vm: override for vm, override in changes.items() if present.get(vm) != override}
         if not due:
@@ -153,10 +162,17 @@ class Pins:
                 self._unheard |= due.keys()
             if isinstance(error, LoginRefused):
                 raise
+            if _may_run(error):
+                self._vcenter.cluster_settled(cluster, SETTLE_SECONDS)
             present = self._vcenter.drs_overrides(cluster)
             if any(present.get(vm) != override for vm, override in due.items()):
                 raise
         self._unheard -= due.keys()
+
+
+def _may_run(error: VsphereError) -> bool:
+    """Whether a task that nobody has waited for may carry out a change."""
+    return isinstance(error, ConnectError) or (isinstance(error, TaskTimeout) and error.last_state == "unknown")
 
 
 def _pinned(pin: Pin) -> DrsOverride:

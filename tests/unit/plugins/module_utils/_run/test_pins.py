@@ -45,6 +45,7 @@ from tests.doubles.vcenter import SOURCE, Killed, World
 OWN = {"vm-2": DrsOverride(enabled=True, behavior=Automation.FULL)}
 EXCLUDED = DrsOverride(enabled=False)
 TIMEOUT = TaskTimeout("Task task-9 did not end within 120 s", last_state="running")
+UNSEEN = TaskTimeout("The end of the change of DRS overrides was not seen", last_state="unknown")
 LOST = ConnectError("The connection to vCenter was lost")
 REFUSED = LoginRefused("vCenter refused the login")
 RESTORED = "DRS has its earlier overrides of 2 VMs again"
@@ -54,10 +55,11 @@ pytestmark = pytest.mark.usefixtures("fast")
 
 
 class Late(World):
-    """The end of the change of overrides with that number is not seen. ``runs``: its task still runs, and shows."""
+    """The end of the change of overrides with that number, and of so many in all, is not seen. ``runs``: its task still runs, and shows."""
 
-    def __init__(self, number: int, error: BaseException, *, runs: bool = False) -> None:
+    def __init__(self, number: int, error: BaseException, *, runs: bool = False, times: int = 1) -> None:
         super().__init__(2)
+        self.times = times
         self.drs, self.overrides = Automation.FULL, dict(OWN)
         self.number, self.error, self.runs = number, error, runs
         self.later: Mapping[str, DrsOverride | None] = {}
@@ -66,7 +68,7 @@ class Late(World):
         self, cluster: str, changes: Mapping[str, DrsOverride | None], present: frozenset[str]
     ) -> None:
         self.number -= 1
-        if self.number != 0:
+        if not -self.times < self.number <= 0:
             super().set_drs_overrides(cluster, changes, present)
             return
         self.later = dict(changes)
@@ -118,12 +120,36 @@ def test_pins_whose_call_was_not_seen_to_end_stay_open(state: Path, error: Vsphe
     assert (world.overrides, left(state)) == (OWN, set())
 
 
-def test_a_pin_whose_late_task_ends_before_it_is_taken_back_is_taken_back(state: Path) -> None:
-    class InTime(Late):
-        def cluster_settled(self, cluster: str, timeout: float) -> bool:
-            self.end_changes()
-            return super().cluster_settled(cluster, timeout)
+class InTime(Late):
+    """The task ends while it is waited for."""
 
+    def cluster_settled(self, cluster: str, timeout: float) -> bool:
+        self.end_changes()
+        return super().cluster_settled(cluster, timeout)
+
+
+@pytest.mark.parametrize("error", [LOST, UNSEEN])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_change_counts_when_its_task_has_ended_although_its_answer_was_lost(
+    state: Path, number: int, error: VsphereError
+) -> None:
+    world = InTime(number, error, runs=True)
+    told = said(world, state)
+    assert (world.overrides, left(state)) == (OWN, set())
+    assert RESTORED in told
+    assert not any("DRS could not" in sentence for sentence in told)
+    assert len(world.where) == 2 and SOURCE not in world.where.values(), "the run continued"
+
+
+def test_overrides_are_set_back_again_if_nothing_shows_the_call_whose_answer_was_lost(state: Path) -> None:
+    world = Late(2, LOST)
+    assert RESTORED in said(world, state)
+    assert (world.overrides, left(state)) == (OWN, set())
+    world.end_late()
+    assert world.overrides == OWN, "the late call does the same"
+
+
+def test_a_pin_whose_late_task_ends_before_it_is_taken_back_is_taken_back(state: Path) -> None:
     world = InTime(1, TIMEOUT, runs=True)
     told = said(world, state)
     assert (world.overrides, left(state)) == (OWN, set())
@@ -144,9 +170,11 @@ def test_the_next_run_waits_for_the_task_of_a_killed_process(state: Path) -> Non
     assert (world.overrides, left(state)) == (OWN, set())
 
 
-@pytest.mark.parametrize("error", [TIMEOUT, LOST])
-def test_overrides_whose_setting_back_was_not_seen_to_end_are_open(state: Path, error: VsphereError) -> None:
-    world = Late(2, error)
+@pytest.mark.parametrize(("error", "times"), [(TIMEOUT, 1), (LOST, 2)])
+def test_overrides_whose_setting_back_was_not_seen_to_end_are_open(
+    state: Path, error: VsphereError, times: int
+) -> None:
+    world = Late(2, error, times=times)
     told = said(world, state)
     assert RESTORED not in told
     assert told[-1] == f"ml-1, ml-2: the override of DRS could not be set back ({error.message}); {REMEDY}"
