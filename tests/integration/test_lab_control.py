@@ -149,7 +149,12 @@ BAD: list[tuple[str, dict[str, Any] | bytes, int, str]] = [
     ("hosts/esx-99/fail", {"seconds": 1}, 404, 'no host "esx-99" (the path); GET /v1/state lists the hosts'),
     ("calls/fail", {"call": "SetField", "how": "late"}, 400, "seconds is missing; it must be a number above 0"),
     ("calls/fail", {"call": "SetField", "how": "lost", "seconds": 1}, 400, 'unknown field "seconds"'),
-    ("tasks", {"call": "Login", "how": "slow", "seconds": 1}, 400, "call must be one of ReconfigureComputeResource_Task"),
+    (
+        "tasks",
+        {"call": "Login", "how": "slow", "seconds": 1},
+        400,
+        "call must be one of ReconfigureComputeResource_Task",
+    ),
     ("tasks", {"call": ENTER, "how": "fails", "seconds": 1}, 400, "fault is missing; it must be a text"),
     ("tasks", {"call": ENTER, "how": "fails", "seconds": 1, "fault": "Nonsense"}, 400, 'fault is "Nonsense", which is'),
     (

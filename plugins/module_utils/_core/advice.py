@@ -118,6 +118,7 @@ class Failure(StrEnum):
     ERROR = "an error"
     NOT_MOVED = "VMs were not moved"
     GONE = "a VM no longer exists"
+    RESTARTED = "a VM was restarted"
     ROLLED_BACK = "the run was rolled back"
     INTERRUPTED = "the verdict of an experiment"
     MAINTENANCE = "maintenance mode was not entered"
@@ -169,6 +170,10 @@ FAILURES: Mapping[Failure, Advice] = {
     Failure.GONE: Advice(
         "A VM is no longer in vCenter, so nothing is known about a training in it.",
         "Find out who deleted or unregistered it.",
+    ),
+    Failure.RESTARTED: Advice(
+        "vSphere HA restarted a VM, because its host had failed. What ran in the VM has ended.",
+        f"Find out why the host failed, and start in the VM what does not start by itself. {_AGAIN}: it does what is left.",
     ),
     Failure.ROLLED_BACK: Advice(
         "The run failed and moved VMs back to where it had found them.",

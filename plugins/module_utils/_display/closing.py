@@ -13,7 +13,7 @@ from typing import Any
 
 from .._core.advice import FAILURES, GOOD, VERDICT_WORDS, Failure, do_of, failure_of_error, reason_of, seen_of, title_of
 from .._core.untrusted import printable
-from .._core.wording import fitted, listed, local_moment, plural
+from .._core.wording import HA, fitted, listed, local_moment, plural
 from .._experiments.model import WORST_FIRST, worst
 from .preview import NOT_ASKED, preview
 
@@ -167,6 +167,7 @@ def failures(moved: Row, steps: Mapping[str, Row]) -> list[Failure]:
         Failure.INTERRUPTED: bool(moved.get("interrupted")),
         Failure.NOT_MOVED: left and not back,
         Failure.GONE: any(move["result"] == "gone" for move in moves),
+        Failure.RESTARTED: any(map(_is_restarted, moves)),
         Failure.MAINTENANCE: bool(maintenance.get("failed")),
         Failure.NOT_HOME: bool(steps.get("home", {}).get("failed")),
         Failure.EVIDENCE: bool(steps.get("evidence", {}).get("failed")),
@@ -202,17 +203,24 @@ def moves_text(result: Row, planned: frozenset[str] | None = None) -> str:
     outbound = [move for move in moves if not move["back"]]
     if not outbound:
         return "No VM had to move."
-    moved = [move for move in outbound if move["result"] == "moved"]
+    restarted = [move["vm"] for move in outbound if _is_restarted(move)]
+    moved = [move for move in outbound if move["result"] == "moved" and not _is_restarted(move)]
     left = [move["vm"] for move in outbound if move["result"] not in ("moved", "gone")]
     gone = [move["vm"] for move in outbound if move["result"] == "gone"]
     back = [move["vm"] for move in moves if move["back"] and move["result"] == "moved"]
     earlier = sum(move["moid"] not in planned for move in moved) if planned is not None and result.get("resumed") else 0
     when = f" ({earlier} earlier, {len(moved) - earlier} now)" if earlier else ""
     parts = [f"{len(moved)} of {plural(len(outbound), 'VM')} moved{when}{'' if back else _places(moved)}."]
+    parts += [f"Restarted by {HA}: {listed(restarted)}."] if restarted else []
     parts += [f"Not moved: {listed(left)}."] if left else []
     parts += [f"No longer existing: {listed(gone)}."] if gone else []
     parts += [f"Moved back: {listed(back)}."] if back else []
     return " ".join(parts)
+
+
+def _is_restarted(move: Row) -> bool:
+    """Whether HA brought the VM to where it is, by a restart."""
+    return bool(move["result"] == "moved" and move.get("by") == HA)
 
 
 def _places(moved: Sequence[Row]) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from .._core.codec import encoded
 from .._core.untrusted import printable
-from .._core.wording import clock, experiment_name, percent, plural, stall_text, stays_text, zone_name
+from .._core.wording import HA, clock, experiment_name, percent, plural, stall_text, stays_text, zone_name
 from .._experiments.model import Experiment
 from .._run.events import (
     DrsKept,
@@ -308,6 +308,8 @@ def _found(experiment: Experiment) -> str:
 
 def _finished(event: MoveFinished) -> str:
     if event.result is MoveResult.MOVED:
+        if event.by == HA:
+            return f"restarted on {event.target_text} by {event.by}, because its host had failed"
         return f"moved to {event.target_text}{f' by {event.by}' if event.by else ''}"
     why = f": {event.error.fault}: {event.error.message}" if event.error else ""
     where = event.host or "no host: it no longer exists"

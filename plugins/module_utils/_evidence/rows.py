@@ -30,7 +30,7 @@ from .._core.advice import (
     title_of,
 )
 from .._core.standing import facts_of
-from .._core.wording import plural, span
+from .._core.wording import HA, plural, span
 from .model import Evidence, Experiment
 from .summary import (
     FENCE_KEPT,
@@ -177,6 +177,7 @@ def failures_of(evidence: Evidence) -> list[Failure]:
         Failure.ROLLED_BACK: run["rolled_back"] is not None,
         Failure.NOT_MOVED: run["rolled_back"] is None and bool(evidence["left_behind"]),
         Failure.GONE: any(move["result"] == "gone" for move in moves),
+        Failure.RESTARTED: any(move["result"] == "moved" and move["by"] == HA for move in moves),
         Failure.FENCE: FENCE_KEPT in (evidence["fence"] or ""),
     }
     return [failure for failure, applies in found.items() if applies]

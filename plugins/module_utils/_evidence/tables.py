@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from .._core.advice import GOOD
 from .._core.untrusted import printable
 from .._core.wording import (
+    HA,
     after,
     experiment_name,
     local_moment,
@@ -238,7 +239,8 @@ def is_open(move: Move) -> bool:
 def _result(move: Move) -> str:
     attempts = f", {move['attempts']} attempts" if move["attempts"] > 1 else ""
     by = f" by {move['by']}" if move.get("by") else ""
-    return f"{move['result'].replace('_', ' ')}{by}{attempts}"
+    what = "restarted" if move["result"] == "moved" and move.get("by") == HA else move["result"].replace("_", " ")
+    return f"{what}{by}{attempts}"
 
 
 def placement_table(evidence: Evidence) -> Table | None:

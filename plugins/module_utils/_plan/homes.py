@@ -17,6 +17,7 @@ from enum import StrEnum
 from math import inf
 
 from .._core.untrusted import shortened
+from .._core.wording import HA
 from .._vsphere.estate import (
     ATTRIBUTES,
     PLACE,
@@ -32,7 +33,7 @@ from .._vsphere.qualified import crosses, knows, vcenter_of
 from .model import Move, PartMove
 
 DRS = "DRS"  # as the mover of a VM
-MACHINES = (DRS, "vSphere HA")  # movers whose VMs have to come home
+MACHINES = (DRS, HA)  # movers whose VMs have to come home
 
 
 def recorded_home(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> Home | None:

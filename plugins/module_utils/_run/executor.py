@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from .._core.advice import VERDICT_WORDS, title_of
 from .._core.codec import encoded
 from .._core.errors import CallFailed, ConnectError, PermissionMissing, StateUnwritable, VsphereError
+from .._core.wording import HA
 from .._experiments.clusters import merged, vm_list
 from .._experiments.model import Judgement
 from .._experiments.verdict import must_stop_run
@@ -81,6 +82,15 @@ def failures_of(outcome: Outcome) -> tuple[str, ...]:
     moves = tuple(_left(e) for e in outcome.left_behind)
     gone = tuple(f"{e.move.vm_name} no longer exists" for e in outcome.ended if e.result is MoveResult.GONE)
     return moves + gone + tuple(_harm(j) for j in merged(outcome.judgements) if must_stop_run(j))
+
+
+def restarts_of(outcome: Outcome) -> tuple[str, ...]:
+    """The VMs that vSphere HA restarted while they were to be moved, one sentence each."""
+    return tuple(
+        f"{HA} restarted {e.move.vm_name} on {e.host_name}, because its host had failed"
+        for e in outcome.ended
+        if e.result is MoveResult.MOVED and e.by == HA
+    )
 
 
 def _left(ended: Ended) -> str:
@@ -463,8 +473,7 @@ class Executor:
             return Ended(move, MoveResult.GONE, None, "", fault)
         name, arrived = self._names.get(host, host), self._has_arrived(move, host)
         if arrived:
-            by_other = move.vm in self._rules.followed and move.vm not in self._attempts
-            return Ended(move, MoveResult.MOVED, host, name, by=self._sight.mover(move.vm, host) if by_other else "")
+            return Ended(move, MoveResult.MOVED, host, name, by=self._brought_by(move, host, fault))
         if self._has_left(move, host):
             by = self._sight.mover(move.vm, host) or SOMEBODY
             return Ended(self._to(move, host), MoveResult.MOVED, host, name, by=by)
@@ -473,6 +482,12 @@ class Executor:
         if otherwise is MoveResult.FAILED and host == move.source:
             fault = _idle(seen) or fault  # what the task says of a VM that was shut down is only a consequence
         return Ended(move, otherwise, host, name, fault)
+
+    def _brought_by(self, move: Move, host: str, fault: Fault | None) -> str:
+        """Who brought a VM to its target, "" if it was this run. After a fault it may be HA, which chooses the host of a VM itself."""
+        by_other = move.vm in self._rules.followed and move.vm not in self._attempts
+        by = self._sight.mover(move.vm, host) if by_other or fault is not None else ""
+        return by if by_other or by == HA else ""
 
     def _has_left(self, move: Move, host: str) -> bool:
         """Whether somebody else has moved the VM away from the host that it has to leave."""

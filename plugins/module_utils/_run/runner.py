@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from .._core.errors import InvalidInput, PlanRefused, VsphereError
+from .._core.wording import HA
 from .._experiments.model import Experiment
 from .._experiments.own_ids import newcomers
 from .._plan.drift import revalidate
@@ -25,7 +26,7 @@ from .._vsphere.home_attribute import ATTRIBUTE, Home
 from .._vsphere.news import Fault
 from .._vsphere.qualified import crosses
 from .events import Entry, Pin, Ref, vm_of
-from .executor import SOMEBODY, Executor, failures_of
+from .executor import SOMEBODY, Executor, failures_of, restarts_of
 from .guard import Guard
 from .home_records import journal_homes, record_home
 from .journal import Journal, read_journal, utc_now
@@ -401,6 +402,7 @@ class _Run:
             if self._has_left(end):
                 end = self._left_by_others(end, estate)
             if end.result is not record.result:
+                end = self._known_restart(end)
                 self._record.ended(end)
             if not again:
                 ends.append(end)
@@ -433,6 +435,12 @@ class _Run:
         """Whether somebody else has moved the VM off the host that it has to leave, while no process watched."""
         meanwhile = end.fault is not None and end.fault.name == OwnReason.VM_MOVED_MEANWHILE
         return meanwhile and not self._rolling_back and end.move.source == self._leaving != end.host
+
+    def _known_restart(self, end: Ended) -> Ended:
+        """The same, with HA as the mover of a VM that it has restarted on its target while no process watched."""
+        if end.result is not MoveResult.MOVED or end.by or end.host is None:
+            return end
+        return replace(end, by=HA) if self._vcenter.mover(end.move.vm, end.host) == HA else end
 
     def _left_by_others(self, end: Ended, estate: Estate) -> Ended:
         """Such a move is done, as in the executor. The VM's home is recorded with the host where the VM is."""
@@ -517,7 +525,7 @@ class _Run:
             self._guard.look()
         else:
             problems = self._guard.release(failed=failed)
-        problems = tuple(dict.fromkeys(filter(None, (self._not_fenced, *problems))))
+        problems = tuple(dict.fromkeys(filter(None, (*restarts_of(outcome), self._not_fenced, *problems))))
         if rolled_back is None:
             self._record.left_behind(outcome)
         else:

@@ -24,6 +24,7 @@ from .._core.errors import (
     TaskTimeout,
 )
 from .._core.untrusted import text
+from .._core.wording import HA
 from .adapters import plugged
 from .checks import CHECKS_AT_ONCE, read_checks, together
 from .client import Client
@@ -551,7 +552,7 @@ class VcenterSession:
             return ""
         kind = _event_type(events[-1])
         if kind in HA_RESTARTED:
-            return "vSphere HA"
+            return HA
         return "DRS" if kind.startswith("Drs") else text(str(events[-1].userName or ""))
 
     def time(self) -> datetime:

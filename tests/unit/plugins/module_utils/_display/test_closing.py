@@ -138,6 +138,17 @@ def test_what_did_not_move_is_named() -> None:
     assert line.endswith("1 of 1 VM moved. Moved back: ML-1.")
 
 
+def test_what_ha_restarted_did_not_move() -> None:
+    moves = [move("ML-1"), {**move("ML-2"), "by": "vSphere HA"}]
+    said = "vSphere HA restarted ML-2 on esx-06, because its host had failed."
+    lines = closing_lines({"moves": moves, "failed": True, "msg": said}, subject=SUBJECT, failed=True)
+    assert lines == [
+        "Evacuation of esx-05 failed. 1 of 2 VMs moved to esx-06. Restarted by vSphere HA: ML-2.",
+        f"Why: {FAILURES[Failure.RESTARTED].means}",
+        f"Next: {FAILURES[Failure.RESTARTED].do}",
+    ]
+
+
 def test_why_vms_did_not_move_is_said() -> None:
     moved = {
         "moves": [move("ML-1", "failed")],

@@ -190,6 +190,12 @@ def test_each_failure_of_a_run_is_the_first_entry(change: dict[str, Any], failur
     assert FAILURES[failure].do in shown(render_markdown(evidence))
 
 
+def test_a_vm_that_ha_restarted_is_a_failure() -> None:
+    evidence = made_evidence(2)
+    evidence["moves"][0]["by"] = "vSphere HA"
+    assert failures_of(evidence) == [Failure.RESTARTED]
+
+
 def test_a_vm_that_is_gone_is_a_failure() -> None:
     assert failures_of(made_evidence(2, result="gone")) == [Failure.GONE]
 

@@ -18,7 +18,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, PartMove, Plan, SlotLimits
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.executor import Executor, failures_of, restarts_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Outcome, Rules
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.rollback import rollback_reason
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
@@ -374,6 +374,33 @@ def test_a_vm_is_looked_at_when_its_turn_comes(
     if meanwhile.host == "host-9":
         assert ended["host"] == "esx-9"
         assert failures_of(outcome) == ("ml-2 is on esx-9, not on host-2 (failed: VmMovedMeanwhile)",)
+
+
+@pytest.mark.parametrize(
+    ("mover", "by"), [("vSphere HA", "vSphere HA"), ("alice", ""), ("", "")], ids=["HA", "a person", "not known"]
+)
+def test_a_vm_that_ha_restarted_where_it_was_to_go_was_not_moved_by_the_run(mover: str, by: str) -> None:
+    class Failing(ScriptedVcenter):
+        """The move fails, because the source fails; HA starts the VM on the target."""
+
+        def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
+            seen = super().placement(vms)
+            return seen | {"vm-1": PlacementUpdate("vm-1", "host-2")} if self.relocated else seen
+
+    vcenter = Failing({"vm-1": ["HostCommunication"]})
+    vcenter.movers["vm-1"] = mover
+    outcome, notes = carry_out([move(1)], vcenter)
+    (ended,) = outcome.ended
+    assert (ended.result, ended.by) == (MoveResult.MOVED, by)
+    assert notes.of("move_finished")[0]["by"] == by
+    assert restarts_of(outcome) == (("vSphere HA restarted ml-1 on host-2, because its host had failed",) if by else ())
+
+
+def test_nobody_is_asked_who_moved_a_vm_whose_task_succeeded() -> None:
+    vcenter = ScriptedVcenter()
+    vcenter.movers["vm-1"] = "vSphere HA"  # of an earlier failure
+    outcome, _notes = carry_out([move(1)], vcenter)
+    assert outcome.ended[0].by == ""
 
 
 def test_a_vm_that_a_person_moved_before_the_next_try_is_left_alone() -> None:
