@@ -5,7 +5,8 @@
 """Whether a maintenance stays true and converges while everything around it breaks.
 
 Each schedule is a round trip of one host by the real playbooks in a lab of its own. A seed chooses what strikes it and when: faults
-of vCenter and of its answers, moves by DRS and by people, a killed playbook, another controller that begins the same. In half of the
+of vCenter, of its answers and of its tasks, moves by DRS and by people, a host that fails while HA restarts its VMs, a killed playbook,
+another controller that begins the same. In half of the
 schedules one VM is on a datastore that only this host has. In every third one the VMs go to another vCenter and home; then the faults strike
 either side, and the line between them breaks. After each playbook the accounts of all the lab's vCenters are compared with the exit code, the
 evidence and the homes; then the same playbook runs without faults and must finish.
@@ -27,6 +28,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -66,6 +68,10 @@ CALLS = (
 )  # fmt: skip
 TARGETS = {"": ("esx-02", "esx-03", "esx-04", "esx-05"), CLOUD: ("esx-c1", "esx-c2", "esx-c3")}
 FAULTS = ("Timedout", "HostCommunication", "NoPermission", "InsufficientResourcesFault")
+FENCE, OVERRIDES = "EnterMaintenanceMode_Task", "ReconfigureComputeResource_Task"
+LATE = ("RelocateVM_Task", FENCE, "ExitMaintenanceMode_Task", OVERRIDES, "SetField")  # calls that change something
+HA_NAME = "vSphere HA"
+FENCE_FAULTS = ("Timedout", "HostCommunication", "SystemError")
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class Trip:
     elsewhere: Path  # the state directory of another controller
     files_move: bool = False  # one VM leaves with its files
     playbook: str = ""
+    over: str = ""  # when the playbook had ended, as the lab writes it
     moved_by_people: set[str] = field(default_factory=set)
     process: subprocess.Popen[str] | None = None
     other: subprocess.Popen[str] | None = None  # the playbook of the other controller
@@ -124,6 +131,16 @@ class Trip:
     def moves(self) -> list[dict[str, Any]]:
         """The moves by the lab's account."""
         return [move for side in self.sides for move in side.state()["moves"]]
+
+    def restarts(self) -> list[dict[str, Any]]:
+        """The VMs that HA has started again, by the lab's account."""
+        return [restart for side in self.sides for restart in side.state()["restarts"]]
+
+    def excused(self) -> set[str]:
+        """The VMs of which the playbook may say success wherever they are: moved by people, or by HA after its end."""
+        over = datetime.fromisoformat(self.over)
+        later = {each["vm"] for each in self.restarts() if datetime.fromisoformat(each["at"]) > over}
+        return self.moved_by_people | later
 
     def on_host(self) -> set[str]:
         """Names of the powered-on VMs of the host."""
@@ -206,6 +223,38 @@ def line_breaks(trip: Trip) -> None:
     line.post("wan", state="up")
 
 
+def call_late(trip: Trip) -> None:
+    """The answer of a call is lost, and vCenter carries it out later."""
+    seconds = trip.chance.choice([0.5, 4])
+    trip.side().control.post("calls/fail", call=trip.chance.choice(LATE), how="late", seconds=seconds, times=1)
+
+
+def overrides_slow(trip: Trip) -> None:
+    """A change of DRS overrides takes long; in half of the cases the answer to the call is lost, too."""
+    control = trip.side().control
+    control.post("tasks", call=OVERRIDES, how="slow", seconds=trip.chance.choice([2, 6]), times=1)
+    if trip.chance.random() < 0.5:
+        control.post("calls/fail", call=OVERRIDES, how="lost", times=1)
+
+
+def fence_fails(trip: Trip) -> None:
+    """vCenter accepts to put the host into maintenance mode, and the task fails later."""
+    fault, seconds = trip.chance.choice(FENCE_FAULTS), trip.chance.choice([0.3, 3, 6])
+    trip.sides[0].control.post("tasks", call=FENCE, how="fails", fault=fault, seconds=seconds, times=1)
+
+
+def fence_cancelled(trip: Trip) -> None:
+    """A person cancels the task that puts the host into maintenance mode."""
+    trip.sides[0].control.post("tasks", call=FENCE, how="cancelled", seconds=trip.chance.choice([0.3, 3, 6]), times=1)
+
+
+def host_fails(trip: Trip) -> None:
+    """The host or a target has no power for some time, and HA starts its VMs on other hosts."""
+    side = trip.side()
+    host = trip.chance.choice([*TARGETS[side.name][:2], *([HOST] if side is trip.sides[0] else [])])
+    side.control.post(f"hosts/{host}/fail", seconds=trip.chance.choice([1, 8]))
+
+
 def drs_moves(trip: Trip) -> None:
     """DRS looks at the cluster now."""
     trip.side().control.post("drs")
@@ -240,7 +289,10 @@ Strike = tuple[float, Callable[[Trip], None]]  # when, in seconds, and what
 STRIKES: tuple[Callable[[Trip], None], ...] = (
     restart, unavailable, silent, sessions_end, answer_lost, answer_lost, call_refused, call_refused, move_fails, move_fails,
     host_drops, person_moves, person_moves, drs_moves, killed, interrupted, another_controller,
+    call_late, overrides_slow, fence_fails, fence_fails, fence_cancelled, host_fails, host_fails,
 )  # fmt: skip
+
+LEFTOVERS = ("fence_fails", "fence_cancelled")  # wait for the next task, which may be one of the run without faults
 
 STRIKES_ACROSS = (*STRIKES, line_breaks, line_breaks, line_breaks)
 
@@ -321,6 +373,7 @@ def play(trip: Trip, name: str, strikes: int) -> tuple[int | None, str]:
         text, _nothing = trip.process.communicate()
         return None, text
     finally:
+        trip.over = datetime.now(UTC).isoformat()
         for thread in threads:
             thread.join()
     return trip.process.returncode, text
@@ -361,14 +414,15 @@ def strike(trip: Trip, moves: int, planned: list[Strike]) -> None:
 
 
 def settled(trip: Trip) -> None:
-    """Wait until no VM moves and no process works on the run any more, neither of the other controller."""
+    """Wait until no VM moves, no host is down and no process works on the run any more, neither of the other controller."""
     deadline = time.monotonic() + PATIENCE
     if trip.other is not None:
         with suppress(subprocess.TimeoutExpired):
             trip.other.wait(PATIENCE)
     while time.monotonic() < deadline:
         flying = [move for move in trip.moves() if move["finished"] is None]
-        if not flying and not working(trip.state) and not working(trip.elsewhere):
+        failing = any(host["failover"] for side in trip.sides for host in side.state()["hosts"].values())
+        if not flying and not failing and not working(trip.state) and not working(trip.elsewhere):
             return
         time.sleep(0.1)
     trip.found.append(("chaos_not_converged", "a move or the process of a run did not end"))
@@ -444,12 +498,15 @@ def judge_other(trip: Trip, name: str, *, reached: bool) -> None:
 
 
 def check_statements(trip: Trip, name: str) -> None:
-    """A VM that the evidence calls moved has been on that target; one that it calls failed is not said to be there."""
+    """A VM that the evidence calls moved has come to that target by a move, or by HA if the evidence says so."""
     came = {(move["vm"], move["target"]) for move in trip.moves() if move["result"] == "success"}
+    restarted = {(restart["vm"], restart["target"]) for restart in trip.restarts()}
     for path in (*trip.state.glob("runs/*/evidence.json"), *trip.elsewhere.glob("runs/*/evidence.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
         for move in document["moves"]:
-            if move["result"] == "moved" and (move["vm"], move["target"]) not in came:
+            where = move["vm"], move["target"]
+            by_ha = move.get("by") == HA_NAME and where in restarted
+            if move["result"] == "moved" and where not in came and not by_ha:
                 trip.found.append(
                     ("chaos_false_statements", f"{name}: {move['vm']} is said to have moved to {move['target']}")
                 )
@@ -534,7 +591,7 @@ def round_trip(seed: int) -> Trip:
             return all(where[name] == place for name, place in home.items() if name not in excused)
 
         # What a person moves meanwhile is left there.
-        restored = Goal(lambda: all_home(trip.moved_by_people), all_home)
+        restored = Goal(lambda: all_home(trip.excused()), all_home)
         for name, goal in (("evacuate_host", Goal(trip.emptied, trip.emptied)), ("restore_host", restored)):
             trip.killed = False
             code, text = play(trip, name, trip.chance.randint(1, MAX_STRIKES))
@@ -556,10 +613,15 @@ def round_trip(seed: int) -> Trip:
 
 
 def converge(trip: Trip, name: str) -> tuple[int | None, str]:
-    """The same playbook without strikes. What is left of earlier faults may strike it once more, so it may run twice."""
+    """The same playbook without strikes. What is left of each earlier fault may strike it once more, so it may run again."""
     trip.killed = False
-    code, text = play(trip, name, 0)
-    return play(trip, name, 0) if code else (code, text)
+    left = sum(entry.startswith(LEFTOVERS) for entry in trip.struck)
+    for _ in range(1 + max(1, left)):
+        code, text = play(trip, name, 0)
+        settled(trip)
+        if not code:
+            break
+    return code, text
 
 
 FIGURES = (

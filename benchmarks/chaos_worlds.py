@@ -13,6 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST, VMS, CLOUD = "esx-01", 8, "cloud"
+HA = {"failover_level": 1}  # HA restarts the VMs of a host that fails
 MAPS = {
     "pool_map": {"ml-training": "Compute-ResourcePool"},
     "folder_map": {"ml": "Workloads"},
@@ -33,6 +34,7 @@ def alone(drs: str | None, *, files_move: bool) -> dict[str, Any]:
         small["vms"][VMS - 1] |= {"datastores": ["esx-01-local"], "disks": [{"size_gb": 4, "used_gb": 2}]}
     small["time_scale"] = 0.15
     small["clusters"][0] |= {"drs": drs, "drs_overrides": {"ml-2": "disabled", "ml-3": "full"}} if drs else {}
+    small["clusters"][0] |= HA
     return small
 
 
@@ -40,4 +42,5 @@ def with_cloud(site: dict[str, Any]) -> dict[str, Any]:
     """The cluster with the cloud of the topology ``cloud.yml``."""
     document = yaml.safe_load((ROOT / "lab" / "topologies" / "cloud.yml").read_text(encoding="utf-8"))
     (cloud,) = document["vcenters"]
+    cloud["clusters"] = [{**cluster, **HA} for cluster in cloud["clusters"]]
     return {**site, "vcenters": [{**cloud, "wan": {"mbit": 10000, "latency_ms": 20}}]}
