@@ -62,7 +62,8 @@ ASKERS = 8  # questions at a time
 GUEST_ASKERS = 2  # the same to a server in a VM
 MAX_RUNS = 10_000  # of a VM
 MIN_BETWEEN = 4  # points between two starts of a training, on average
-MAX_TAGS = 8  # of one run; some are written only once, so not just the first one is looked at
+MAX_TAGS = 8  # of one of many runs; some are written only once, so not just the first one is looked at
+MAX_ASKED = 512  # tags of all runs together; of few runs, all tags are looked at
 NOTE = "changes of the last step that TensorBoard shows"
 
 
@@ -98,7 +99,11 @@ class Tensorboard(UrlSource):
             is_named=bool(self._settings["metric"]),
         )
         found = [watched(advance) for advance in search.found]
-        return found, f"none of {search.runs} runs advanced in {seconds:.0f} s{search.detail}"
+        most = max(map(len, series.values()))
+        is_part = any(len(names) < len(mapping(tags.body[run])) for run, names in series.items())
+        limit = f"; only the first {most} tags of each run were looked at: give metric"
+        limit = limit if is_part and not self._settings["metric"] else ""
+        return found, f"none of {search.runs} runs advanced in {seconds:.0f} s{search.detail}{limit}"
 
     def _experiment(self, run: str, endpoint: Endpoint, target: Target, capabilities: Capabilities) -> Experiment:
         return Experiment(
@@ -123,10 +128,11 @@ class Tensorboard(UrlSource):
         for run, tags in body.items():
             names = [tag for tag in map(exact, mapping(tags)) if tag and (not wanted or tag == wanted)]
             if exact(run) and names and self._mine(run, vm_name):
-                found[run] = names[:MAX_TAGS]
+                found[run] = names[:MAX_ASKED]
             if len(found) == MAX_RUNS:
                 break
-        return found
+        most = max(MAX_TAGS, MAX_ASKED // max(1, len(found)))
+        return {run: names[:most] for run, names in found.items()}
 
     def _none_fits(self, body: Mapping[str, Any], target: Target) -> str:
         if not body:

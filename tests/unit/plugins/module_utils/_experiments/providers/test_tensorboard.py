@@ -170,6 +170,17 @@ def test_a_training_that_was_resumed_before_the_watch_shows_its_own_steps(
     assert {each.restarted for each in samples} == {""}
 
 
+@pytest.mark.parametrize(("others", "tags", "found"), [(0, 9, 1), (0, 60, 1), (3, 60, 1), (70, 9, 0)])
+def test_tags_that_are_written_once_do_not_hide_the_one_that_advances(
+    serve: Serve, others: int, tags: int, found: int
+) -> None:
+    configuration = [f"config/{number}" for number in range(tags)]
+    runs = {f"old/{number}": ["loss"] for number in range(others)} | {"run": [*configuration, "loss"]}
+    seen = observed(source(serve(runs, ("run", "loss"))))
+    assert len(seen.experiments) == found
+    assert found or seen.detail.endswith("only the first 8 tags of each run were looked at: give metric")
+
+
 @pytest.mark.parametrize("behind", [1, 3])
 def test_ranks_that_log_one_after_the_other_show_how_far_the_training_is(behind: int) -> None:
     """Three ranks log all steps, each some steps behind the one before it."""
