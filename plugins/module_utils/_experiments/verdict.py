@@ -68,7 +68,9 @@ def judge(
     stall = finding.stall if finding is not None else None
     identity = identity_of(experiment, samples, unwatched)
     later = _later(samples, unwatched, finding.since if finding is not None else None, arrived_at)
-    progress, why_progress = _progress(experiment, samples, identity, later)
+    progress, why_progress = _progress(
+        experiment, samples, identity, later, _up_to_date(experiment, samples, unwatched)
+    )
     stall_claim, why_stall = _stall_claim(samples, stall, stall_budget, bool(unwatched))
     verdict, why = _verdict(experiment, samples, identity, progress, stall_claim)
     if verdict in OVER:  # what trained is dead, and did not stall
@@ -140,39 +142,56 @@ def _later(
     return [s for s in watch if s.news_from > max(marks)] if marks else watch
 
 
+def _up_to_date(
+    experiment: Experiment, samples: Sequence[Sample], unwatched: Sequence[tuple[float, float]]
+) -> Sequence[Sample]:
+    """Without the answers at the start of a resumed watch that may be older than what the watch before it saw.
+
+    Within one watch, a session knows itself what an answer must have reached.
+    """
+    freshness = experiment.capabilities.freshness
+    if experiment.capabilities.signal != "changes" or freshness <= 0 or not unwatched:
+        return samples
+    first, *resumed = sessions(samples, unwatched) or [()]
+    late = [s for each in resumed for s in each if s.received > each[0].received + freshness]
+    return [*first, *late]
+
+
 def _is_figure(sample: Sample) -> bool:
     """Whether an answer says how far the training is."""
     return sample.outcome == ANSWERED and news(sample) != (None, None, "", None)
 
 
 def _progress(
-    experiment: Experiment, samples: Sequence[Sample], identity: Identity, later: Sequence[Sample]
+    experiment: Experiment,
+    samples: Sequence[Sample],
+    identity: Identity,
+    later: Sequence[Sample],
+    up_to_date: Sequence[Sample],
 ) -> tuple[str, str]:
     """Progress never went back, and continued after the move and after the last gap that stood out, to the last sample.
 
-    ``later`` is what was asked after these. Another process may show that progress was lost, but never that it was kept.
+    ``later`` is what was asked after these, ``up_to_date`` what may show that progress went back. Another process may show
+    that progress was lost, but never that it was kept.
     """
-    answers = [s for s in samples if _is_figure(s)]
-    known = [s for s in answers if not is_foreign(experiment, s)]
-    hidden = False  # how far the training is
-    for before, after in itertools.pairwise(answers if identity.claim == "refuted" else known):
-        hidden = after.detail == REPEATS
-        if hidden and identity.claim != "refuted":
-            continue
+    any_process = identity.claim == "refuted"
+    for before, after in itertools.pairwise(
+        s for s in up_to_date if _is_figure(s) and (any_process or not is_foreign(experiment, s))
+    ):
         if _repeats(experiment, before, after):
             return "unknown", "the steps repeat in the same process, so they do not show how far the training is"
-        if _went_back(experiment, before, after):
-            return "refuted", f"progress went back from {before.progress:.4f} to {after.progress:.4f}"
-        if after.step is not None and before.step is not None and after.step < before.step:
-            return "refuted", f"progress went back from step {before.step:g} to step {after.step:g}"
+        back = _back(experiment, before, after)
+        if back:
+            return "refuted", f"progress went back from {back}"
     if not samples or samples[-1].outcome != ANSWERED:
         return "unknown", _unanswered(samples[-1:])
     # The server may have written the first answer after a gap before the gap; only a change in later answers is work.
     works = {work_of(experiment, s) for s in later if _is_figure(s) and not is_foreign(experiment, s)}
-    if is_over(known) or (len(works) > 1 and not hidden):
+    known = [s for s in samples if _is_figure(s) and not is_foreign(experiment, s)]
+    if is_over(known):
         return "proven", ""
     if len(works) > 1:
-        return "unknown", WORKS
+        return ("unknown", WORKS) if known[-1].detail == REPEATS else ("proven", "")
     return "unknown", "no progress was seen after the move or the longest gap"
 
 
@@ -188,11 +207,16 @@ def _repeats(experiment: Experiment, before: Sample, after: Sample) -> bool:
     return after.step < before.step and before.process == after.process == experiment.process
 
 
-def _went_back(experiment: Experiment, before: Sample, after: Sample) -> bool:
-    """Whether a share of the job was lost, and not only the clock set back that it follows."""
-    if experiment.clock_progress or before.progress is None or after.progress is None:
-        return False
-    return after.progress < before.progress
+def _back(experiment: Experiment, before: Sample, after: Sample) -> str:
+    """From what to what progress went back; empty if it did not, or only a clock was set back that it follows."""
+    if after.detail == REPEATS:
+        return ""
+    share, later = (None, None) if experiment.clock_progress else (before.progress, after.progress)
+    if share is not None and later is not None and later < share:
+        return f"{share:.4f} to {later:.4f}"
+    if after.step is not None and before.step is not None and after.step < before.step:
+        return f"step {before.step:g} to step {after.step:g}"
+    return ""
 
 
 def _all_done(experiment: Experiment, samples: Sequence[Sample]) -> bool:

@@ -508,6 +508,25 @@ def test_a_restart_that_an_earlier_watch_saw_is_not_forgotten(capabilities: Capa
     assert judge(nameless, [*seen_wrong, *new], stall_budget=5, unwatched=[(50_010.1, start)]).identity != "refuted"
 
 
+@pytest.mark.parametrize("other_clock", [0.0, 5000.0, -100.0])
+@pytest.mark.parametrize("lost", [0.0, 60.0])
+def test_an_old_first_answer_after_a_resume_is_not_lost_progress(other_clock: float, lost: float) -> None:
+    """The answers are up to 20 s old, and another server answers first when the run is resumed."""
+    known = replace(BY_CHANGES, process="", capabilities=Capabilities("run", "changes", 20.0))
+
+    def told(at: float, age: float) -> Sample:
+        done = float(int((at - age - lost * (at > 110)) / 5))
+        return answer(at, at + 0.01, None, process="", detail="", step=done)
+
+    first = [told(n / 2, 0.0) for n in range(200)]
+    second = [told(105 + n / 2, 18.0) for n in range(200)]
+    second = [replace(s, sent=s.sent + other_clock, received=s.received + other_clock) for s in second]
+    gap = (first[-1].received, second[0].sent)
+    found = judge(known, [*first, *second], stall_budget=60, moved_at=50.0, arrived_at=60.0, unwatched=[gap])
+    assert found.progress == ("refuted" if lost else "proven")
+    assert found.verdict is (Verdict.RESTARTED if lost else Verdict.UNKNOWN)
+
+
 @pytest.mark.parametrize("signal", ["answers", "changes"])
 def test_a_run_that_is_resumed_on_another_machine_proves_nothing_false(signal: str) -> None:
     first = [
