@@ -471,7 +471,7 @@ found:
       type: float
       sample: 0.08
 left_behind:
-  description: Names of VMs that were not moved.
+  description: Names of VMs that were not moved, or that somebody else moved back to the evacuated host.
   returned: when it is not check mode
   type: list
   elements: str

@@ -161,6 +161,7 @@ def failures(moved: Row, steps: Mapping[str, Row]) -> list[Failure]:
     moves = moved.get("moves") or ()
     back = any(move["back"] for move in moves)
     left = any(move["result"] not in ("moved", "gone") for move in moves if not move["back"])
+    left = left or bool(moved.get("left_behind"))  # also a VM that was moved back
     more = {
         Failure.CANNOT_LEAVE: not moved and any(refusal["blocking"] for refusal in plan.get("refusals") or ()),
         Failure.ROLLED_BACK: back,

@@ -85,7 +85,7 @@ class Fence:
     """The fence of a host. ``own``: this run has set it, and did not lift it; ``lifted``: it has lifted it.
 
     ``unknown``: vCenter does not show whether the host is fenced; if ``own``, the fence would be the run's. ``task`` is the MoID
-    of the task that a killed process has set it with, "" if that is not known.
+    of the task that a killed process has set it with, "" if that is not known. ``claimed``: the journal says that the host is fenced.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Fence:
         self._host = host
         self._task = task
         self._entered = False  # this process has seen the host in maintenance mode by the run's own fence
-        self._claimed = False  # the journal says that the host is fenced
+        self.claimed = False
         self.own = own
         self.unknown = unknown
         self.lifted = False
@@ -136,7 +136,7 @@ class Fence:
         self._found(sight.sentence, unknown=sight.unknown, claimed=sight.is_fenced and not sight.unknown)
 
     def _found(self, detail: str, *, unknown: bool = False, claimed: bool = False) -> None:
-        self.unknown, self._claimed = unknown, claimed
+        self.unknown, self.claimed = unknown, claimed
         self._journal.write(FenceFound(detail, own=self.own, unknown=unknown, task=self._task if self.own else ""))
 
     def _seen(self) -> HostState:
@@ -213,7 +213,7 @@ class Fence:
 
         ``pauses`` are the seconds before each look if it is unknown whether the host is fenced; without it, ``LOOKS``.
         """
-        if not (self.own or self.unknown or self._claimed):
+        if not (self.own or self.unknown or self.claimed):
             return
         for pause in (LOOKS if pauses is None else pauses) if self.unknown else NOW:
             time.sleep(pause)
@@ -226,7 +226,7 @@ class Fence:
                 return
             if not sight.unknown:
                 break
-        if (sight.own, sight.unknown, sight.is_fenced) == (self.own, self.unknown, self._claimed):
+        if (sight.own, sight.unknown, sight.is_fenced) == (self.own, self.unknown, self.claimed):
             return
         if sight.is_fenced or sight.unknown:
             self._say(sight)
@@ -254,7 +254,7 @@ class Fence:
             if not self._is_lifted():
                 return self._kept(sight.host, error)
         self._journal.write(FenceLifted(sight.host.name))
-        self.own = self.unknown = self._claimed = False
+        self.own = self.unknown = self.claimed = False
         self.lifted = True
         return ""
 
@@ -349,6 +349,11 @@ class Guard:
     def fence_unknown(self) -> bool:
         """Whether vCenter does not show if the host is fenced."""
         return self.fence is not None and self.fence.unknown
+
+    @property
+    def keeps_vms_away(self) -> bool:
+        """Whether the host was last seen fenced, by whomever."""
+        return self.fence is not None and self.fence.claimed
 
     @property
     def lifted(self) -> bool:

@@ -229,10 +229,11 @@ class RunReport:
     fenced: bool = False  # the host is fenced by this run, or may be
     fence_lifted: bool = False  # the run lifted a fence that it had set
     fence_unknown: bool = False  # vCenter does not show whether the host is fenced
+    returned: tuple[str, ...] = ()  # names of the VMs that are on the evacuated host again
 
     @property
     def left_behind(self) -> tuple[str, ...]:
-        """Names of the VMs that did not move."""
+        """Names of the VMs that did not move, or that were moved back by somebody else."""
         if self.rolled_back is None:
-            return tuple(ended.move.vm_name for ended in self.outcome.left_behind)
+            return (*(ended.move.vm_name for ended in self.outcome.left_behind), *self.returned)
         return tuple(a.vm_name for a in self.rolled_back.accounts if a.outcome in LEFT)

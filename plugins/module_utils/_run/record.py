@@ -182,6 +182,10 @@ class RunRecord(WatchRecord):
             reason = ended.fault.message if ended.fault else outcome.stopped or str(ended.result)
             self._journal.write(LeftBehind(Ref(ended.move.vm, ended.move.vm_name), ended.host_name, (reason,)))
 
+    def returned(self, ended: Ended, why: str) -> None:
+        """A VM that left the host of the run, and that is there again."""
+        self._journal.write(LeftBehind(Ref(ended.move.vm, ended.move.vm_name), ended.move.source_name, (why,)))
+
     def stayed(self, accounts: Iterable[Account]) -> None:
         """VMs that a rollback did not bring back."""
         for account in accounts:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .._core.errors import InvalidInput, PlanRefused, VsphereError
+from .._core.errors import CallFailed, ConnectError, InvalidInput, PermissionMissing, PlanRefused, VsphereError
 from .._core.wording import HA
 from .._experiments.model import Experiment
 from .._experiments.own_ids import newcomers
@@ -514,12 +514,34 @@ class _Run:
             )
         return homes
 
+    def _returned(self, outcome: Outcome) -> dict[str, str]:
+        """The VMs (names) that somebody else has moved back to the evacuated host since they left it, each with a sentence.
+
+        Nothing prevents that if the host is not fenced: DRS may use the room on it.
+        """
+        left = [ended for ended in outcome.moved if ended.move.source == self._leaving]
+        if not left or self._guard.keeps_vms_away:
+            return {}
+        try:
+            seen = self._vcenter.placement(tuple(ended.move.vm for ended in left))
+        except (CallFailed, PermissionMissing, ConnectError):
+            return {}  # they were seen to leave
+        found = {}
+        for ended in left:
+            move = ended.move
+            if seen[move.vm].host == move.source:
+                by = self._vcenter.mover(move.vm, move.source) or SOMEBODY
+                self._record.returned(ended, f"{by} moved it back")
+                found[move.vm_name] = f"{move.vm_name} is on {move.source_name} again: {by} moved it back"
+        return found
+
     def _close(self, outcome: Outcome, rolled_back: RolledBack | None, unobserved: dict[str, str]) -> RunReport:
         last = outcome if rolled_back is None else rolled_back.outcome
         self._record.verdicts(last.judgements)
         failures = failures_of(outcome)
+        returned = {} if last.interrupted or rolled_back is not None else self._returned(outcome)
         # A run that is open for a resume keeps its guard.
-        failed = self._failed(outcome) or rolled_back is not None or bool(self._not_fenced)
+        failed = self._failed(outcome) or rolled_back is not None or bool(self._not_fenced or returned)
         problems: tuple[str, ...] = ()
         if last.interrupted:
             self._guard.look()
@@ -528,6 +550,7 @@ class _Run:
         problems = tuple(dict.fromkeys(filter(None, (*restarts_of(outcome), self._not_fenced, *problems))))
         if rolled_back is None:
             self._record.left_behind(outcome)
+            failures = (*failures, *returned.values())
         else:
             harms = failures_of(replace(last, ended=()))
             failures = (*(account.sentence for account in rolled_back.accounts), *harms)
@@ -544,6 +567,7 @@ class _Run:
             self._guard.fenced,
             self._guard.lifted,
             self._guard.fence_unknown,
+            tuple(returned),
         )
         if last.interrupted:
             self._record.interrupted(last.stopped)

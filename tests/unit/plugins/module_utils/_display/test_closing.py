@@ -149,6 +149,14 @@ def test_what_ha_restarted_did_not_move() -> None:
     ]
 
 
+def test_a_vm_that_was_moved_back_is_left_behind() -> None:
+    why = "ML-1 is on esx-05 again: DRS moved it back."
+    moved = {"run_id": "r", "moves": [move("ML-1")], "left_behind": ["ML-1"], "failed": True, "msg": why}
+    told = closing_lines(moved, subject="Evacuation of esx-05", failed=True)
+    assert failures(moved, {}) == [Failure.NOT_MOVED]
+    assert f"Why: {why}" in told
+
+
 def test_why_vms_did_not_move_is_said() -> None:
     moved = {
         "moves": [move("ML-1", "failed")],

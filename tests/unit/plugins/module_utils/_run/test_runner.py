@@ -38,7 +38,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import P
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import request_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path, stored_runs
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Maintenance
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import decode_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate, Update
 from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC
@@ -243,6 +243,44 @@ def is_restored_and_moved_by_hand(world: World, state: Path) -> None:
     migrate(world, state, "ml-1", destination="esx-1", purpose=Purpose.RESTORE)
     assert world.where["vm-1"] == SOURCE
     world.where["vm-1"] = "host-2"
+
+
+class Refilled(World):
+    """While the last VM moves, somebody else moves vm-1 back. That is possible if the user may not fence the host."""
+
+    may_fence = False
+
+    def misses_privilege(self, host: str, privilege: str) -> bool:
+        return not self.may_fence
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        if self.maintenance is Maintenance.NORMAL and "vm-3" in {vm for vm, *_rest in self.tasks.values()}:
+            self.where["vm-1"] = SOURCE
+        return super().updates(timeout)
+
+
+@pytest.mark.parametrize(("mover", "by"), [("DRS", "DRS"), ("alice", "alice"), ("", "somebody else")])
+def test_a_vm_that_was_moved_back_to_an_open_host_is_a_failure(tmp_path: Path, mover: str, by: str) -> None:
+    world, state = Refilled(3), state_path(str(tmp_path))
+    world.movers["vm-1"] = mover
+    report = run(world, state)
+    assert world.where["vm-1"] == SOURCE
+    assert report.failures == (f"ml-1 is on esx-1 again: {by} moved it back",)
+    assert report.left_behind == ("ml-1",)
+    assert len(report.outcome.moved) == 3
+    (found,) = stored_runs(state)
+    assert found.state.result == "failed"
+    evidence = evidence_of(found.entries, {}, INTACT)
+    assert evidence["run"]["result"] == "failed"
+    assert evidence["left_behind"] == ["ml-1"]
+
+
+def test_a_fenced_host_is_not_looked_at_again(tmp_path: Path) -> None:
+    world = Refilled(3)
+    world.may_fence = True
+    report = run(world, state_path(str(tmp_path)))
+    assert report.failures == ()
+    assert report.returned == ()
 
 
 class Veiled(World):
