@@ -33,8 +33,11 @@ STILL_EXCLUDED = "vCenter shows that the VM is still excluded from DRS"
 _LEVELS = {Automation.FULL: "fully automated", Automation.PARTIAL: "partially automated"}
 
 
-def again(call: Callable[[], T], *, repeats: Callable[[str], bool] = lambda fault: not is_gone(fault)) -> T:
-    """The answer of a call that is repeated after faults (class names), after each of ``PAUSES`` once. Raises the last fault."""
+def again(call: Callable[[], T], *, repeats: Callable[[str], bool] = lambda _fault: True) -> T:
+    """The answer of a call that is repeated after faults (class names), after each of ``PAUSES`` once. Raises the last fault.
+
+    Also ``ManagedObjectNotFound`` may be due to one VM that was deleted, whose override is then not there when it is read again.
+    """
     for pause in PAUSES:
         try:
             return call()

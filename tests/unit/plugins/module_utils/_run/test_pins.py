@@ -338,8 +338,11 @@ class Briefly(World):
     ("broken", "calls"),
     [("change", range(2, 3)), ("change", range(2, 2 + len(PAUSES))), ("read", range(3, 4)), ("read", range(5, 6))],
 )
-def test_overrides_are_given_back_although_a_call_met_a_fault(state: Path, broken: str, calls: range) -> None:
-    world = Briefly(broken, calls, "SystemError")
+@pytest.mark.parametrize("fault", ["SystemError", "ManagedObjectNotFound"])
+def test_overrides_are_given_back_although_a_call_met_a_fault(
+    state: Path, broken: str, calls: range, fault: str
+) -> None:
+    world = Briefly(broken, calls, fault)
     told = said(world, state)
     assert RESTORED in told
     assert not any("could not" in sentence for sentence in told)
