@@ -206,7 +206,7 @@ def wait(vcenter: VcenterSession, host: HostState, task: str, timeout: int) -> N
         raise not_in_time(vcenter, host, timeout, state=error.last_state) from error
     if end.fault is not None:
         raise CallFailed(
-            f"{host.name} did not enter maintenance mode: {end.fault.message} ({end.fault.name})",
+            f"{host.name} did not enter maintenance mode: {end.fault.message.rstrip('.')} ({end.fault.name})",
             fault=end.fault.name,
         )
 

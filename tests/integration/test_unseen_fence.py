@@ -64,6 +64,33 @@ def test_a_run_that_failed_does_not_say_in_service_of_a_host_that_may_be_fenced(
     assert "whether esx-05 is fenced is unknown" in json.loads(Path(evidence["evidence_path"]).read_text())["fence"]
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("trouble", "fault", "words"),
+    [
+        ({"how": "fails", "fault": "Timedout"}, "Timedout", "Operation timed out"),
+        ({"how": "cancelled"}, "RequestCanceled", "The task was canceled by a user"),
+    ],
+)
+def test_a_fence_that_ends_after_vcenter_accepted_it_is_said_and_can_be_set_again(
+    fast_lab: Lab, run_module: RunModule, tmp_path: Path, trouble: dict[str, str], fault: str, words: str
+) -> None:
+    ends = {"call": "EnterMaintenanceMode_Task", "seconds": 0.3, **trouble}
+    plan = run_module("migration_plan", fast_lab, host=HOST, state_dir=str(tmp_path))
+    fast_lab.post("tasks", **ends)
+    moved = run_module("vm_migrate", fast_lab, plan=plan["plan"], state_dir=str(tmp_path), **MIGRATE)
+    assert {move["result"] for move in moved.get("moves", [])} == {"moved"}, moved
+    assert (moved["fenced"], moved["fence_unknown"]) == (False, False)
+    evidence = run_module("evidence_report", run_id=moved["run_id"], state_dir=str(tmp_path))
+    told = json.loads(Path(evidence["evidence_path"]).read_text())["fence"]
+    assert told == f"{HOST} is in service: the fence of this run ended, and the run did not end it ({fault})"
+
+    fast_lab.post("tasks", **ends)
+    failed = run_module("host_maintenance", fast_lab, host=HOST)
+    assert (failed["failed"], failed["msg"]) == (True, f"{HOST} did not enter maintenance mode: {words} ({fault}).")
+    assert run_module("host_maintenance", fast_lab, host=HOST)["maintenance"] == "in"
+
+
 def test_a_custom_attribute_that_an_unheard_call_made_is_used(
     fast_lab: Lab, run_module: RunModule, tmp_path: Path
 ) -> None:
