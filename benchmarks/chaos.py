@@ -36,6 +36,8 @@ from typing import Any
 from urllib.error import HTTPError
 
 import yaml
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import HomeRecorded
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunStatus, overviews
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import stored_runs
@@ -292,7 +294,8 @@ STRIKES: tuple[Callable[[Trip], None], ...] = (
     call_late, overrides_slow, fence_fails, fence_fails, fence_cancelled, host_fails, host_fails,
 )  # fmt: skip
 
-LEFTOVERS = ("fence_fails", "fence_cancelled")  # wait for the next task, which may be one of the run without faults
+# These wait for the next task or call, which may be one of a run without faults. A call may be refused three times.
+LEFTOVERS = {"fence_fails": 1, "fence_cancelled": 1, "call_late": 1, "answer_lost": 1, "call_refused": 3}
 
 STRIKES_ACROSS = (*STRIKES, line_breaks, line_breaks, line_breaks)
 
@@ -536,6 +539,14 @@ def places(trip: Trip) -> dict[str, Place]:
     return {name: (vm["host"], vm["storage"]) for name, vm in trip.vms().items()}
 
 
+def taken_before(trip: Trip) -> set[str]:
+    """The VMs that HA took from the host before a run recorded their homes: nobody knows then that they are to come home."""
+    taken = {each["vm"] for each in trip.restarts() if each["source"] == HOST != each["target"]}
+    journals = (*trip.state.glob("runs/*/journal.jsonl"), *trip.elsewhere.glob("runs/*/journal.jsonl"))
+    events = (entry.event for path in journals for entry in read_journal(path).entries)
+    return taken - {event.vm.name for event in events if isinstance(event, HomeRecorded)}
+
+
 def check_homes(trip: Trip, home: Mapping[str, Place]) -> None:
     """``status`` names each VM that is not at home."""
     code, text = play(trip, "status", 0)
@@ -596,6 +607,8 @@ def round_trip(seed: int) -> Trip:
             trip.killed = False
             code, text = play(trip, name, trip.chance.randint(1, MAX_STRIKES))
             settled(trip)
+            for vm in taken_before(trip):
+                home.pop(vm, None)
             judge(trip, name, code, text, goal)
             check_sides(trip, home)
             check_homes(trip, home)
@@ -615,7 +628,7 @@ def round_trip(seed: int) -> Trip:
 def converge(trip: Trip, name: str) -> tuple[int | None, str]:
     """The same playbook without strikes. What is left of each earlier fault may strike it once more, so it may run again."""
     trip.killed = False
-    left = sum(entry.startswith(LEFTOVERS) for entry in trip.struck)
+    left = sum(LEFTOVERS.get(entry.partition(" ")[0], 0) for entry in trip.struck)
     for _ in range(1 + max(1, left)):
         code, text = play(trip, name, 0)
         settled(trip)

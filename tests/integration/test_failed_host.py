@@ -37,13 +37,13 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 @contextmanager
 def failing(lab: Lab, host: str) -> Iterator[None]:
-    """The host fails as soon as a VM moves, and comes back a second later."""
+    """The host fails as soon as a VM moves, and comes back when HA has restarted its VMs."""
     over = threading.Event()
 
     def fail() -> None:
         while not over.wait(0.02):
             if any(move["started"] for move in lab.get("state")["moves"]):
-                lab.post(f"hosts/{host}/fail", seconds=1)
+                lab.post(f"hosts/{host}/fail", seconds=5)
                 return
 
     world = threading.Thread(target=fail)
@@ -101,7 +101,7 @@ def test_a_restart_by_ha_is_not_a_move(lab: Lab, run_module: RunModule, tmp_path
     unmoved = {move["vm"] for move in ends if (move["vm"], move["target"]) not in arrived}
     assert unmoved == {move["vm"] for move in ends if move["by"] == HA} <= restarted
     assert all(f"vSphere HA restarted {name} on " in moved["msg"] for name in unmoved)
-    assert bool(moved.get("failed")) is bool(restarted), moved.get("msg")
+    assert moved.get("failed") or not restarted, moved
     again = evacuated(lab, run_module, tmp_path)
     assert not again.get("failed"), again
     assert not leaving & lab.on(HOST)
