@@ -32,6 +32,7 @@ from ..model import (
     Experiment,
     Sample,
 )
+from ..record import REPEATS, RESTART_SECONDS
 from .base import Seen, Target, advancing, progress_at
 from .over_http import HttpSession, UnusableAnswer, UrlSource, sampled, unusable
 from .probe import (
@@ -61,6 +62,7 @@ except ImportError as error:
 PROVIDER = "prometheus"
 START = "process_start_time_seconds"
 STARTED = "started "  # followed by the process' start in seconds since the epoch
+QUICK_STEP = 1.0  # seconds; of slower steps, the pause before a fall is compared with that
 CLOCK_STEP = 2.0  # seconds by which a correction of the guest clock may shift a process' start
 USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
 LONGEST_WAIT = 600.0  # seconds; a search never waits longer, whatever a server reports
@@ -409,6 +411,11 @@ def only_value(known: list[Series]) -> float | None:
     return known[0].value if len(known) == 1 else None
 
 
+def start_in(known: list[Series]) -> float | None:
+    """The start of a process, if there is one. Some exporters write 0 if they do not know it."""
+    return only_value(known) or None
+
+
 def series_in(result: Mapping[str, Any]) -> Series:
     """The series in a result of a query."""
     labels = {name: value for name, value in mapping(result.get("metric")).items() if isinstance(value, str)}
@@ -440,6 +447,28 @@ def why_missing(answer: Answer, data: bytes, wanted: Series, metric: str) -> str
     return f"the exporter has the metric {metric}, but its value cannot be read"
 
 
+class Steady:
+    """When a value changed in answers without a failure between them."""
+
+    def __init__(self) -> None:
+        self._value: float | None = None
+        self._at = 0.0  # of the last answer
+        self._changed: float | None = None  # when the last change was seen
+        self._before = 0.0  # the last answer before that
+        self._quickest = math.inf
+
+    def falls_at_once(self, value: float, at: float) -> bool:
+        """Note an answer. Whether its value is lower, too soon after the last change for a new process to have started."""
+        before, self._value, at_before, self._at = self._value, value, self._at, at
+        if before is None or value == before:
+            return False
+        usual, passed, is_known = min(self._quickest, QUICK_STEP), at - self._before, math.isfinite(self._quickest)
+        if self._changed is not None:
+            self._quickest = min(self._quickest, at - self._changed)
+        self._changed, self._before = at, at_before
+        return is_known and value < before and passed < RESTART_SECONDS + usual
+
+
 class SeriesSession(HttpSession):
     """Questions about one series."""
 
@@ -468,6 +497,8 @@ class SeriesSession(HttpSession):
         self._tops: deque[tuple[float, float]] = deque(maxlen=MAX_TOPS)  # when each highest count was shown
         self._offset = 0.0
         self._repeats = False
+        self._steady = Steady()
+        self._fell = False  # that shows the restart, and all questions since were answered
         self._before: tuple[Sample, ...] = ()
         self._gone = False  # nobody listened where the training itself answers, since the last answer
         self._same_start = True
@@ -479,6 +510,8 @@ class SeriesSession(HttpSession):
         asked = (*self._before, sample)
         refused = self._direct and was_refused(asked, len(asked) - 1)
         self._gone = sample.outcome != "answered" and (self._gone or refused)
+        if sample.outcome != "answered":
+            self._steady, self._fell = Steady(), False
         self._before = (sample,)
         return sample
 
@@ -503,6 +536,7 @@ class SeriesSession(HttpSession):
             status="RUNNING",
             progress=progress_at(step, self._total),
             step=step,
+            detail=REPEATS if self._repeats and not self._process else "",
             restarted=self._restarted,
         )
 
@@ -531,7 +565,7 @@ class SeriesSession(HttpSession):
             or any(each.labels for each in starts)
             or {"job", "instance"} <= found[0].labels.keys()
         )
-        return Reading(found, None if relayed else only_value(starts), relayed)
+        return Reading(found, None if relayed else start_in(starts), relayed)
 
     def _queried(self) -> Reading:
         found = self._watched(self._values(self._query))
@@ -547,7 +581,7 @@ class SeriesSession(HttpSession):
         with suppress(UnusableAnswer):
             known = self._values(asked) if asked else []
             own = [each for each in known if each.name == START]
-            return None if is_relay(each.name for each in known) else only_value(own)
+            return None if is_relay(each.name for each in known) else start_in(own)
         return None
 
     def _values(self, query: str) -> list[Series]:
@@ -580,20 +614,27 @@ class SeriesSession(HttpSession):
         """Keep the highest count. It fell only if it is below what was shown before an answer may be out of date.
 
         A process that counts from 0 again without a new start counts batches of an epoch. An expression falls if one of
-        its series is missing; then its growth counts, until it is as high as before.
+        its series is missing; then its growth counts, until it is as high as before. A counter also starts again by itself,
+        or is not one, if it falls when its next step is due.
         """
         if self._offset and step >= self._highest:
             self._offset = 0.0
         self._highest, count = max(self._highest, step), step + self._offset
+        at_once = self._steady.falls_at_once(step, at) and self._freshness < RESTART_SECONDS
+        if at_once and self._fell:  # it falls all the time
+            self._repeats, self._restarted = True, ""
+        if self._repeats:
+            return
         if count >= self._top:
             self._top = count
             self._tops.append((at, count))
         elif count < self._surely(at) or not (self._same_start or self.asks_expression):
             if self.asks_expression:
                 self._offset = self._top - step
-            elif named:
+            elif named or at_once:
                 self._repeats = True
             else:
+                self._fell = self._fell or not self._restarted
                 self._restarted = self._restarted or f"its counter went back from {self._top:g} to {step:g}"
 
     def _surely(self, at: float) -> float:

@@ -385,6 +385,7 @@ STARTED = {prometheus.START: 1000.5}
         ({OTHER: STARTED | {"push_time_seconds": 9}}, {"job": "other", "instance": "ml-1:9100"}, ""),
         ({OTHER: STARTED | {"any_build_info": 1}}, {"job": "other", "instance": "ml-1:9100"}, ""),
         ({OTHER: STARTED}, {"job": "other", "instance": "ml-1:9100", "exported_job": "train"}, ""),
+        ({OTHER: {prometheus.START: 0}}, {"job": "other", "instance": "ml-1:9100"}, ""),
         ({("node", "a:1"): STARTED}, {"job": "node", "instance": "a:1"}, ""),
         ({("Pushgateway", "a:1"): STARTED}, {"job": "Pushgateway", "instance": "a:1"}, ""),
     ],
@@ -622,6 +623,51 @@ def test_an_expression_that_misses_a_series_is_not_a_restart(monkeypatch: pytest
     found = steps_shown(monkeypatch, "sum(s)", shown)
     assert not any(restarted for _step, restarted in found)
     assert [step for step, _restarted in found] == [200, 300, 300, 305, 345, 350, 500]
+
+
+def exported(
+    monkeypatch: pytest.MonkeyPatch, shown: list[tuple[float, float | Exception]]
+) -> list[tuple[float | None, str, bool]]:
+    """(step, detail, whether a restart was seen) of an exporter that names no process, at each time."""
+    known = Experiment("vm-1", "ML-1", "prometheus", "x", "", "http://x", metric="s")
+    session = SeriesSession(Endpoint("192.0.2.1", 1), replace(known, capabilities=Capabilities("run", "answers")), None)
+    found = []
+    for at, value in shown:
+
+        def read(value: float | Exception = value) -> Reading:
+            if isinstance(value, Exception):
+                raise value
+            return Reading([Series("s", {}, value)], None)
+
+        monkeypatch.setattr(prometheus.time, "monotonic", lambda at=at: at)
+        monkeypatch.setattr(session, "read", read)
+        sample = session.sample()
+        found.append((sample.step, sample.detail, bool(sample.restarted)))
+    return found
+
+
+@pytest.mark.parametrize("pace", [0.1, 0.2, 1.0])
+@pytest.mark.parametrize(
+    "values", [[n % 5 for n in range(20)], [1 / (n + 1) for n in range(20)], [4, 5, 1, 6, 5, 7, 6, 8, 7, 9, 8, 7]]
+)
+def test_a_value_that_falls_when_its_next_step_is_due_is_no_restart(
+    monkeypatch: pytest.MonkeyPatch, pace: float, values: list[float]
+) -> None:
+    """An index of a batch, a loss and a gauge that goes up and down, without the start time of a process."""
+    asked = [n / 10 for n in range(int(10 * pace * (len(values) - 1)))]
+    step, detail, restarted = exported(monkeypatch, [(at, values[int(at / pace + 1e-6)]) for at in asked])[-1]
+    assert (step, detail, restarted) == (values[int(asked[-1] / pace + 1e-6)], prometheus.REPEATS, False)
+
+
+@pytest.mark.parametrize("failure", [None, ConnectionResetError(), UnusableAnswer("HTTP 502")])
+@pytest.mark.parametrize("first", [0.0, 30.0])
+def test_a_counter_that_falls_after_a_pause_or_a_failure_is_a_restart(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception | None, first: float
+) -> None:
+    shown: list[tuple[float, float | Exception]] = [(n / 10, float(n // 3)) for n in range(300)]
+    shown += [(30.0, failure)] if failure is not None else [(30.0 + n / 10, 99.0) for n in range(10)]
+    shown += [(31.0 + n / 10, first + n // 3) for n in range(100)]
+    assert exported(monkeypatch, shown)[-1] == (first + 33, "", True)
 
 
 def test_a_batch_index_in_a_query_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
