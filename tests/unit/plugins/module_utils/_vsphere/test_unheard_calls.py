@@ -38,7 +38,7 @@ class Leaving(VcenterSession):
     def __init__(self, answers: list[Any], looks: list[bool]) -> None:
         self.answers, self.looks, self.cancelled = answers, looks, list[str]()
 
-    def cancel(self, task: str) -> None:
+    def _cancel(self, task: str) -> None:
         self.cancelled.append(task)
 
     def exit_maintenance(self, host: str) -> str:
