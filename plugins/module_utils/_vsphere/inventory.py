@@ -744,7 +744,6 @@ def _vm(moid: str, row: Row, rows: dict[str, Rows], tasks: dict[str, str]) -> Vm
     moving = next((task for task, name in running.items() if is_move(name)), None)
     others = (name for task, name in running.items() if task != moving)
     busy = next((name for name in others if not name.startswith(CHECKING_TASKS)), "")
-    names = {field.key: field.name for field in row.get("availableField") or ()}
     question = row.get("runtime.question")
     memory_mib = int(row.get("summary.config.memorySizeMB") or 0)
     version = str(row.get("config.version") or "").removeprefix("vmx-")
@@ -768,10 +767,7 @@ def _vm(moid: str, row: Row, rows: dict[str, Rows], tasks: dict[str, str]) -> Vm
         datastores=_moids(row.get("datastore")),
         networks=_moids(row.get("network")),
         disabled_methods=frozenset(row.get("disabledMethod") or ()),
-        attributes={
-            printable(str(names.get(value.key, value.key))): printable(str(value.value))
-            for value in row.get("customValue") or ()
-        },
+        attributes=_attributes(row),
         fault_tolerance=str(row.get("runtime.faultToleranceState") or "notConfigured") != "notConfigured",
         question=text(question.text) if question is not None else "",
         managed_by=str(row.get("config.managedBy.extensionKey") or ""),
@@ -782,6 +778,26 @@ def _vm(moid: str, row: Row, rows: dict[str, Rows], tasks: dict[str, str]) -> Vm
         hardware_version=int(version) if version.isdecimal() else None,
         folder_moid=_moid(_above(row, rows).get("parent")),
     )
+
+
+def attribute_key(fields: Iterable[Any], name: str, kind: type[Any]) -> int | None:
+    """The key of the custom attribute of that name for objects of a class; ``None`` if vCenter has none.
+
+    Several attributes may have one name: one for each class, and one for all objects. That of the class counts first.
+    """
+    named = [(field, getattr(field, "managedObjectType", None)) for field in fields if field.name == name]
+    fitting = [(of is None, int(field.key)) for field, of in named if of is None or issubclass(kind, of)]
+    return min(fitting)[1] if fitting else None
+
+
+def _attributes(row: Row) -> dict[str, str]:
+    """The custom attributes of a VM by name."""
+    fields, values = row.get("availableField") or (), row.get("customValue") or ()
+    names = {field.key: field.name for field in fields}
+    if len(set(names.values())) < len(names):
+        first = {attribute_key(fields, name, vim.VirtualMachine) for name in names.values()}
+        values = sorted(values, key=lambda value: value.key in first)
+    return {printable(str(names.get(value.key, value.key))): printable(str(value.value)) for value in values}
 
 
 def _above(row: Row, rows: dict[str, Rows]) -> Row:

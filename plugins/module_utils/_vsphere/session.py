@@ -56,6 +56,7 @@ from .inventory import (
     BEHAVIORS,
     TASK_PATHS,
     Row,
+    attribute_key,
     is_move,
     iso_time,
     read_alarms,
@@ -354,8 +355,8 @@ class VcenterSession:
         entity = self._client.reference("HostSystem", host)
         fields = self._client.call("read custom attributes", lambda: entity.availableField)
         values = self._client.call("read the lease of the host", lambda: entity.customValue)
-        keys = {field.key for field in fields or () if field.name == LEASE}
-        value = next((str(each.value) for each in values or () if each.key in keys), "")
+        key = attribute_key(fields or (), LEASE, vim.HostSystem)
+        value = next((str(each.value) for each in values or () if each.key == key), "")
         found = decode_lease(value)
         if found is None and value.strip():
             raise CallFailed(
@@ -385,7 +386,7 @@ class VcenterSession:
 
         def known() -> int | None:
             fields = self._client.call("read custom attributes", lambda: manager.field)
-            return next((int(field.key) for field in fields if field.name == name), None)
+            return attribute_key(fields, name, kind)
 
         if (key := known()) is not None:
             return key

@@ -716,6 +716,20 @@ def test_custom_attributes_have_their_names() -> None:
     assert vm_with(availableField=fields, customValue=values).attributes == {"liveml_home": "home ", "102": "x"}
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_attribute_of_vms_counts_before_one_of_all_objects_with_its_name(order: int) -> None:
+    fields = [
+        SimpleNamespace(key=101, name="liveml_home", managedObjectType=None),
+        SimpleNamespace(key=102, name="liveml_home", managedObjectType=vim.VirtualMachine),
+        SimpleNamespace(key=103, name="owner", managedObjectType=None),
+    ]
+    values = [SimpleNamespace(key=key, value=f"value {key}") for key in (101, 102, 103)]
+    found = vm_with(availableField=fields[::order], customValue=values[::order]).attributes
+    assert found == {"liveml_home": "value 102", "owner": "value 103"}
+    found = vm_with(availableField=fields[::order], customValue=values[:1]).attributes
+    assert found == {"liveml_home": "value 101"}
+
+
 @pytest.mark.parametrize(
     ("tasks", "moving", "busy"),
     [

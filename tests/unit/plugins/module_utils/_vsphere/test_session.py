@@ -544,6 +544,22 @@ def test_a_home_is_written_into_the_attribute_of_its_vm() -> None:
     assert server.asked("AddCustomFieldDef") == []
 
 
+def test_a_home_and_a_lease_are_written_into_the_attribute_of_their_class() -> None:
+    server = attributes(Server())
+    classes = (vim.HostSystem, None, vim.VirtualMachine)
+    server.fields["CustomFieldsManager", "field"] = known = [
+        SimpleNamespace(key=100 * n + place, name=name, managedObjectType=of)
+        for n, name in enumerate(("liveml_home", "liveml_lease"), 1)
+        for place, of in enumerate(classes)
+    ]
+    session = session_of(server)
+    assert session.record_home(HOME)
+    assert session.set_lease("host-1", LEASED)
+    assert [(moid, key) for moid, key, _value in written(server)] == [("vm-1", 102), ("host-1", 200)]
+    of_host = [SimpleNamespace(key=201, value="x"), SimpleNamespace(key=200, value=encode_lease(LEASED))]
+    assert leases(known, of_host).lease("host-1") == LEASED
+
+
 def test_an_attribute_that_vcenter_does_not_know_is_made_once_for_its_class() -> None:
     server = attributes(Server(), "owner")
     session = session_of(server)
