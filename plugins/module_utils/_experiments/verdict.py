@@ -109,17 +109,18 @@ def judge(
 
 
 def up_to_the_end(experiment: Experiment, samples: Sequence[Sample]) -> Sequence[Sample]:
-    """The samples up to the last answer that says the job is done; all samples if it runs again later.
+    """The samples up to the first answer that says the job is done; all samples if it runs again later.
 
-    What follows the end does not count: scripts stop with their server, and servers discard jobs.
+    What follows the end does not count: scripts stop with their server, servers discard jobs, and no step is logged.
     """
+    end = len(samples)
     for place in reversed(range(len(samples))):
         sample = samples[place]
         if sample.outcome == ANSWERED and _done(sample) and not is_foreign(experiment, sample):
-            return samples[: place + 1]
-        if sample.outcome == ANSWERED and sample.status is not None and not _done(sample):
+            end = place + 1
+        elif sample.outcome == ANSWERED and sample.status is not None:
             break
-    return samples
+    return samples[:end]
 
 
 def _up_to_the_last_answer(samples: Sequence[Sample]) -> Sequence[Sample]:

@@ -658,6 +658,22 @@ def test_questions_that_nobody_answered_at_the_end_are_no_stall(outcome: str) ->
     assert silent.longest_stall == before.longest_stall
 
 
+@pytest.mark.parametrize("after", [0.0, 1.0, 60.0])
+def test_a_training_that_nothing_names_is_completed_however_long_its_end_is_watched(after: float) -> None:
+    """A run of MLflow without tags: after its end no step is logged, and no other process can have taken over."""
+    known = replace(RUN, process="", capabilities=Capabilities("run", "changes"))
+    steps = [
+        Sample(n / 10, n / 10 + 0.01, "answered", "", "RUNNING", step=float(n // 3), logged=float(n // 3))
+        for n in range(300)
+    ]
+    steps = [replace(s, logged=0.3 * (s.step or 0.0)) for s in steps]
+    ended = [
+        replace(steps[-1], sent=30 + n / 10, received=30.01 + n / 10, status="DONE") for n in range(1 + int(10 * after))
+    ]
+    found = judge(known, [*steps, *ended], stall_budget=5, moved_at=10.0, arrived_at=15.0)
+    assert (found.verdict, found.over) == (Verdict.COMPLETED, True)
+
+
 def test_what_failed_did_not_stall() -> None:
     failed = judge(EXPERIMENT, [*moving(7.0), answer(21, 21.002, 0.9, status="FAILED")], stall_budget=5)
     assert (failed.verdict, failed.stall, failed.longest_stall) == (Verdict.FAILED, "unknown", None)
