@@ -12,6 +12,7 @@ step, so a training that resumed from a checkpoint is found by its history in ti
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -70,6 +71,10 @@ GUEST_EXPERIMENTS = 2_000  # the same in a VM
 MAX_ID = 64  # characters; MLflow's own ids have up to 32
 EXPERIMENTS_PER_SEARCH = 500  # databases limit the values of a question
 WITH_EVERYTHING = ("epoch",)  # logged beside each metric, several times per step: not a sign of a new start
+PARENT_TAG = "mlflow.parentRunId"
+PARENT_ID = re.compile(r"[\w-]{1,64}")
+BETWEEN = "BETWEEN RUNS"  # the status of a search whose next run has not logged yet: it may take any time
+SWEEP_SECONDS = 1.0  # between two looks at the runs of a sweep
 QUIET_SECONDS = 2.0
 LOOK_BACK = 500  # steps; ten times as many at each further look while the step does not change
 MAX_LOOKS = 9
@@ -383,6 +388,60 @@ def last_value(point: Mark) -> str:
     return f"no steps are logged; last value at {point[1] / 1000:.3f}" if point[0] == 0 else ""
 
 
+class Sweep:
+    """The runs of a parent run, as a search for parameters makes them: the end of one of them is not the end of the search."""
+
+    def __init__(self, server: Tracking) -> None:
+        self._server = server
+        self._asked = float("-inf")
+        self._status = ""  # of the parent
+        self._works = False  # one of its runs
+        self._detail = ""
+        self._logged: float | None = None
+
+    def continued(self, sample: Sample, run: Mapping[str, Any]) -> Sample:
+        """The sample of a run that has ended, with the state of its parent and the latest step of the others. Raises NO_ANSWER."""
+        parent = pairs(run, "tags").get(PARENT_TAG, "")
+        if PARENT_ID.fullmatch(parent) and sample.received >= self._asked + SWEEP_SECONDS:
+            self._asked = sample.received
+            with suppress(UnusableAnswer):
+                self._look(parent)
+        if self._status == "RUNNING" and not self._works:
+            return replace(sample, status=BETWEEN)
+        if not self._detail:
+            return replace(sample, status=self._status or sample.status)
+        return replace(sample, status=self._status, step=None, progress=None, detail=self._detail, logged=self._logged)
+
+    def _look(self, parent: str) -> None:
+        run = mapping(mapping(self._server.get("runs/get", run_id=parent).body).get("run"))
+        self._status = status_of(run)
+        if self._status != "RUNNING":
+            return
+        query = {
+            "experiment_ids": [exact(mapping(run.get("info")).get("experiment_id"))],
+            "filter": f"attributes.status = 'RUNNING' and tags.`{PARENT_TAG}` = '{parent}'",
+            "order_by": ["attributes.start_time DESC"],
+            "max_results": FEW_RUNS,
+        }
+        found = itertools.islice(self._server.found("runs", query), FEW_RUNS)
+        latest = [
+            (at / 1000, step, text(mapping(other.get("info")).get("run_id")))
+            for other in found
+            for name, (step, at) in metrics_of(other).items()
+            if is_of_training(name)
+        ]
+        self._works = bool(latest)
+        if latest:
+            self._logged, step, name = max(latest)
+            self._detail = f"run {name} of the same parent: step {step:g}"
+
+
+def status_of(run: Mapping[str, Any]) -> str:
+    """How a run is, as in ``Sample``; empty if that is not known."""
+    status = text(mapping(run.get("info")).get("status"))
+    return STATUS.get(status, status)
+
+
 class RunSession(HttpSession):
     """Questions about one run."""
 
@@ -399,6 +458,7 @@ class RunSession(HttpSession):
         super().__init__(Probe(endpoint, timeout))
         self._limits = limits
         self._server = Tracking(self._probe)
+        self._sweep = Sweep(self._server)
         self._run = experiment.asked_id
         self._tagged = bool(experiment.process)
         self._metric = experiment.metric
@@ -427,18 +487,19 @@ class RunSession(HttpSession):
         point = metrics_of(run).get(self._metric)
         self._notice(point, received)
         step = None if point is None or self._hidden else point[0] or None
-        return Sample(
+        sample = Sample(
             sent,
             received,
             "answered",
             process_of(pairs(run, "tags")) if self._tagged else "",  # tags that are set later are not another process
-            status=STATUS.get(text(info.get("status")), text(info.get("status"))),
+            status=status_of(run),
             progress=progress_at(step, self._total),
             detail=REPEATS if self._hidden else last_value(point) if point else "",
             step=step,
             logged=point[1] / 1000 if point else None,
             restarted=self._restarted,
         )
+        return sample if sample.status == "RUNNING" else self._sweep.continued(sample, run)
 
     def _notice(self, point: tuple[float, float] | None, now: float) -> None:
         """Look into the history if the step does not change: the highest step hides a training that started again."""

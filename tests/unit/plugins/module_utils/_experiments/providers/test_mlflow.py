@@ -289,3 +289,50 @@ def test_what_a_history_shows_of_a_run_is_said_and_nothing_else(
         session.close()
     assert sample.outcome == "answered"
     assert (sample.restarted, sample.detail) == (("", "") if history == "none" else (restarted, detail))
+
+
+def run_of(name: str, status: str, step: float, **tags: str) -> dict[str, Any]:
+    metrics = [{"key": "loss", "step": step, "timestamp": 1e6 + step}] if step else []
+    known = [{"key": key.replace("_", "."), "value": value} for key, value in tags.items()]
+    return {
+        "info": {"run_id": name, "status": status, "experiment_id": "7"},
+        "data": {"metrics": metrics, "tags": known},
+    }
+
+
+@pytest.mark.parametrize("ended", ["FINISHED", "FAILED"])
+@pytest.mark.parametrize(
+    ("parent", "other", "status", "detail"),
+    [
+        ("RUNNING", 5, "RUNNING", "run c2 of the same parent: step 5"),
+        ("RUNNING", 0, mlflow.BETWEEN, ""),
+        ("FINISHED", 5, "DONE", ""),
+        ("KILLED", 5, "CANCELLED", ""),
+        ("", 5, "", ""),
+    ],
+)
+def test_the_end_of_one_run_is_not_the_end_of_a_search_for_parameters(
+    monkeypatch: pytest.MonkeyPatch, ended: str, parent: str, other: float, status: str, detail: str
+) -> None:
+    """A parent run with a run for each trial: the next one works for the same parent."""
+    monkeypatch.setattr(mlflow, "SWEEP_SECONDS", 0.0)
+    trial = {"status": "RUNNING"}
+    asked = []
+
+    def answer(path: str) -> tuple[int, Any]:
+        if "runs/search" in path:
+            asked.append(path)
+            return 200, {"runs": [run_of("c2", "RUNNING", other)]}
+        if "run_id=parent" in path:
+            return (200, {"run": run_of("parent", parent, 0)}) if parent else (404, {"error_code": "X"})
+        return 200, {"run": run_of("c1", trial["status"], 40, **{"mlflow_parentRunId": "parent"})}
+
+    with answering(answer) as url:
+        known = Experiment("vm-1", "ML-1", "mlflow", "c1", "", url, metric="loss")
+        session = mlflow.Mlflow(source(url)).session(known)
+        assert (session.sample().status, asked) == ("RUNNING", [])
+        trial["status"] = ended
+        sample = session.sample()
+        session.close()
+    assert (sample.outcome, sample.status) == ("answered", status or mlflow.STATUS[ended])
+    assert (sample.detail, sample.step) == (detail, None if detail else 40)
