@@ -43,7 +43,7 @@ from .estate import (
     Power,
     Relocation,
 )
-from .faults import is_busy, is_over
+from .faults import is_busy, is_gone, is_over
 from .following import Following
 from .guest import (
     GuestLogin,
@@ -465,7 +465,10 @@ class VcenterSession:
         return self._without([(kind, moid) for moid in moids], privileges)
 
     def _without(self, objects: Sequence[tuple[str, str]], privileges: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """The privileges that the user does not have on objects (class and MoID), by MoID; objects without one are left out."""
+        """The privileges that the user does not have on objects (class and MoID), by MoID; objects without one are left out.
+
+        vCenter answers for all objects or for none, so if one of them was deleted meanwhile, each is asked about by itself.
+        """
         if not objects:
             return {}
         content = self._client.content
@@ -477,7 +480,13 @@ class VcenterSession:
                 raise vim.fault.NotAuthenticated
             return content.authorizationManager.HasPrivilegeOnEntities(entities, session.key, list(privileges))
 
-        answer = self._client.call("read the privileges of the user", ask)
+        try:
+            answer = self._client.call("read the privileges of the user", ask)
+        except CallFailed as error:
+            if not is_gone(error.fault):
+                raise
+            rest = objects if len(objects) > 1 else ()
+            return {moid: found for each in rest for moid, found in self._without([each], privileges).items()}
         lacking = {i.entity._moId: tuple(p.privId for p in i.privAvailability if not p.isGranted) for i in answer}
         return {moid: found for moid, found in lacking.items() if found}
 

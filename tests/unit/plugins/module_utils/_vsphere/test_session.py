@@ -632,6 +632,22 @@ def granted(server: Server, **lacking: set[str]) -> Server:
     return server
 
 
+def test_a_vm_that_is_deleted_meanwhile_does_not_hide_what_others_lack() -> None:
+    server = granted(Server(), vm_1={"Resource.HotMigrate"})
+    answer = server.answers["HasPrivilegeOnEntities"]
+
+    def ask(manager: Any, entities: list[Any], *rest: Any) -> Any:
+        if "vm-2" in {entity._moId for entity in entities}:
+            raise vmodl.fault.ManagedObjectNotFound(obj=vim.VirtualMachine("vm-2", None))
+        return answer(manager, entities, *rest)
+
+    server.answers["HasPrivilegeOnEntities"] = ask
+    assert session_of(server).missing_to_move(["vm-1", "vm-2", "vm-3"]) == {"vm-1": ("Resource.HotMigrate",)}
+    server.answers["HasPrivilegeOnEntities"] = vmodl.fault.SystemError()
+    with pytest.raises(CallFailed):
+        session_of(server).missing_to_move(["vm-1"])
+
+
 def test_what_the_user_may_not_do() -> None:
     server = granted(
         Server(),
