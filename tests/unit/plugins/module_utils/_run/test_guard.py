@@ -227,6 +227,28 @@ def test_what_somebody_else_moved_while_no_process_watched_has_left_too(state: P
     assert (home.host, home.target) == (SOURCE, world.where[vm])
 
 
+@pytest.mark.parametrize(("mover", "by"), [("vSphere HA", "vSphere HA"), ("alice", ""), ("", "")])
+def test_what_ha_restarted_on_its_target_while_no_process_watched_was_not_moved_by_the_run(
+    state: Path, mover: str, by: str
+) -> None:
+    world = automated()
+    world.may_edit, world.calls_left = False, 16
+    with pytest.raises(Killed):
+        run(world, state)
+    world.calls_left = -1
+    planned = {e["vm"]["moid"]: e["target"]["moid"] for e in events(state) if e["event"] == "planned"}
+    vm = next(
+        vm for vm, host in world.where.items() if host == SOURCE and vm not in {t[0] for t in world.tasks.values()}
+    )
+    world.where[vm], world.movers[vm] = planned[vm], mover
+    report = run(world, state)
+    (ended,) = (e for e in report.outcome.ended if e.move.vm == vm)
+    assert (str(ended.result), ended.by) == ("moved", by)
+    assert [name for name in report.failures if "vSphere HA restarted" in name] == (
+        [f"vSphere HA restarted {ended.move.vm_name} on {ended.host_name}, because its host had failed"] if by else []
+    )
+
+
 def test_an_override_that_somebody_else_has_changed_is_left_alone(state: Path) -> None:
     world = automated()
     original = world.updates
