@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from .model import Experiment, Sample
 from .record import RESTART_SECONDS, excesses, longest_pause
@@ -140,8 +141,24 @@ def _why_not_worked(experiment: Experiment, samples: Sequence[Sample]) -> str:
         for (before, after), (i, j) in zip(itertools.pairwise(times), itertools.pairwise(changes), strict=True)
     ]
     at_the_ends = max(times[0] - samples[0].sent, samples[-1].received - times[-1])
-    longest = max(*excesses(gaps), at_the_ends - max(gaps)[0])
+    holes = [_hole(samples[i - 1 : j + 1]) for i, j in itertools.pairwise(changes)]
+    usual = median(holes)
+    seen = [_without_hole(gap, hole - usual) for gap, hole in zip(gaps, holes, strict=True)]
+    longest = max(*excesses(seen), at_the_ends - max(gaps)[0])
     return _pause(longest) if longest >= RESTART_SECONDS else ""
+
+
+def _hole(samples: Sequence[Sample]) -> float:
+    """The longest time between two answers."""
+    return max(after.received - before.received for before, after in itertools.pairwise(samples))
+
+
+def _without_hole(gap: tuple[float, float], hole: float) -> tuple[float, float]:
+    """A gap as if there had been answers in its ``hole`` seconds, too: the steps of that time show nothing about the others."""
+    seconds, steps = gap
+    left = seconds - max(0.0, hole)
+    share = max(left / seconds, 1 / steps) if seconds > 0 else 1.0
+    return seconds * share, steps * share
 
 
 def _shown(experiment: Experiment, sample: Sample) -> object:

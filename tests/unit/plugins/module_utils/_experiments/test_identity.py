@@ -209,6 +209,15 @@ def test_who_answers_is_not_who_trains(kind: str, dead: float, pace: float) -> N
     assert claim(NAMED, [replace(s, process="100") for s in worked(dead, pace)]).claim == "proven"
 
 
+def test_steps_that_were_not_seen_one_by_one_do_not_explain_others_that_were_skipped() -> None:
+    """A network that was silent for 0.4 s hid some steps. The new process skipped six, after 0.8 s."""
+    samples = worked(0.0, 0.2)
+    silent = [s for s in samples if not 2.0 < s.sent < 2.4]
+    assert claim(NAMELESS, silent).good
+    restarted = [s for s in worked(0.7, 0.2, skipped=5) if not 2.0 < s.sent < 2.4]
+    assert not claim(NAMELESS, restarted).good
+
+
 def test_a_server_that_runs_its_jobs_itself_says_how_they_end() -> None:
     coarse = [replace(s, asked=s.sent) for s in worked(0.0, 3.0, kind="share")]
     assert claim(NAMELESS, coarse).good
