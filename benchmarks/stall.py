@@ -141,7 +141,7 @@ def frozen(report: Report, fleet: Fleet, subject: Subject, lengths: Sequence[flo
 def _stated(samples: Iterable[Sample], truth: Freeze, experiment: Experiment) -> Stall | None:
     """The stall in the samples from before a freeze until after it."""
     start, end = truth.asked - LEAD_SECONDS, truth.resumed + LEAD_SECONDS
-    near = [s for s in samples if start <= s.sent and s.received <= end]
+    near = [s for s in samples if start <= s.received and s.sent <= end]
     finding = longest_stall(near, clock_progress=experiment.clock_progress)
     return finding.stall if finding is not None else None
 

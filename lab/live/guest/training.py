@@ -24,6 +24,7 @@ BATCH = 20
 RATE = 0.01
 BEAT_SECONDS = 0.008
 ERRORS = "/tmp/memory_errors"  # written by dirty.py
+BACKLOG = 5  # connections that wait for the server, as in Python's own servers (socketserver.TCPServer)
 
 Row = tuple[list[float], float]
 
@@ -109,7 +110,7 @@ def memory_errors() -> int:
 
 def serve(training: Training, port: int) -> None:
     """Answer every request with the metrics. A complete HTTP server would cost this slow processor too much."""
-    listener = socket.create_server(("0.0.0.0", port), backlog=64)
+    listener = socket.create_server(("0.0.0.0", port), backlog=BACKLOG)
     while True:
         client, _address = listener.accept()
         threading.Thread(target=answer, args=(client, training), daemon=True).start()

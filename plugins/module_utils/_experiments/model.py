@@ -114,7 +114,7 @@ class Sample:
     are facts about the wait, see ``providers/questions.py``: ``received`` is the kernel's own time of arrival; TCP may
     have sent something again; times of the last lost question, of the last answered one, of the last connection that the
     guest's kernel did not accept, of the first that it accepted after that, and of the first one in a row that it did not
-    accept.
+    accept; whether the queue of the server may have been full then, so that this does not show a frozen VM.
     """
 
     sent: float
@@ -140,6 +140,7 @@ class Sample:
     deaf: float | None = None
     awake: float | None = None
     deaf_since: float | None = None
+    full: bool = False
 
     @property
     def news_from(self) -> float:

@@ -9,7 +9,8 @@ Signal ``answers``: the server freezes with its VM, and a stall is a silence bet
 the last one, less what an undisturbed question may wait, less the delays of the watching process itself. It does not
 matter when TCP sends a lost question again. If the guest's kernel accepted no connection, the whole VM stood still, and
 this freeze has an interval of its own: it ends when the kernel accepts a connection again. The network needs time to find a
-VM that has moved, and a VM that is not found is not frozen: that time is taken off the minimum. If the guest's clock is
+VM that has moved, and a VM that is not found is not frozen: that time is taken off the minimum. If the kernel had accepted
+connections before that, the queue of a server that stands still may be full, so nothing is said of the VM. If the guest's clock is
 known before and after, it stood still with the guest, or somebody has corrected it: what it lags now was a freeze.
 
 Signal ``changes``: the server always answers, and a stall is a time without a change in its answers. It may also be
@@ -40,6 +41,7 @@ MIN_MARGIN = 0.1  # a server needs up to 90 ms to continue after a freeze, on a 
 WAKE_MARGIN = 0.4  # the same in a VM that stood still: up to 0.32 s in benchmarks/live.py, while the training continued
 PATH_MARGIN = 0.35  # seconds until packets reach a VM that has moved and runs: up to 0.32 in benchmarks/live.py
 RESENT_SHARE = 3  # TCP sent a question again before: after at least a third of the time that it waited in all
+PROMPT = 0.05  # seconds in which a server that does not stand still answers
 CLOCK_NEARBY = 5.0  # seconds around a silence in which two clocks are compared
 CLOCK_LAG = 0.02  # seconds; a guest whose clock seems to lag that much stood still
 CLOCK_DRIFT = 0.01  # seconds by which they may drift apart in twice that time: NTP changes a clock by 0.5 ms per second
@@ -227,7 +229,9 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
         max(0.0, waited - worked),
         waited > threshold,
         waited - worked > threshold,
-        (seconds, low, last.awake - first.alive_since) if last.awake is not None else (0.0, 0.0, high),
+        (seconds, low, last.awake - first.alive_since)
+        if last.awake is not None and not last.full
+        else (0.0, 0.0, high),
     )
 
 
@@ -254,20 +258,27 @@ def _was_deaf(last: Sample) -> bool:
 
 def _deafness(last: Sample) -> float:
     """Seconds for which the guest's kernel accepted no connection; this needs no margin for a busy server."""
-    if last.deaf is None or last.deaf_since is None or last.awake is None:
+    if last.deaf is None or last.deaf_since is None or last.awake is None or last.full:
         return 0.0
     return max(0.0, last.deaf - last.deaf_since - last.late)
 
 
 def _between(first: Sample, question: Sample, last: Sample, late: float, middle: float) -> float:
     """The middle of what a silence may have lasted: it began between an answer and the question without one."""
-    if last.deaf is not None and last.awake is not None:
+    if last.full and _was_with_the_guest(last, middle):
+        ended = last.received - middle
+    elif last.deaf is not None and last.awake is not None:
         ended = (last.deaf + last.awake) / 2
-    elif last.unheard is not None:
+    elif last.unheard is not None and not _was_with_the_guest(last, middle):
         ended = (last.unheard + last.received - middle) / 2
     else:
         ended = last.received - middle
     return max(0.0, ended - late - (first.received + max(first.received, question.sent)) / 2)
+
+
+def _was_with_the_guest(last: Sample, middle: float) -> bool:
+    """Whether even the youngest question that was answered had waited, so that it was answered as soon as the guest continued."""
+    return last.again is not None and last.received - last.again - middle > PROMPT
 
 
 def _at_least(last: Sample, middle: float) -> float:

@@ -128,6 +128,7 @@ def with_waits(sample: Sample, waits: Sequence[Wait]) -> Sample:
         deaf=longest.deaf,
         awake=longest.awake,
         deaf_since=longest.deaf_since,
+        full=longest.full,
     )
 
 

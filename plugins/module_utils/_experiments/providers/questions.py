@@ -43,7 +43,8 @@ class Wait:
     the answer came later than the guest continued. ``unheard``: when the last question was asked that is lost, although
     others were answered. ``again``: when the last question was asked that was answered, if it is not the first.
     ``deaf``: when the last connection was tried that the guest's kernel did not accept; ``awake``: when it accepted one
-    after that; ``deaf_since``: when the first one was tried of all those that it did not accept until ``deaf``.
+    after that; ``deaf_since``: when the first one was tried of all those that it did not accept until ``deaf``. ``full``:
+    before that it accepted connections that were not answered, so that the queue of a server that stands still may be full.
     """
 
     sent: float
@@ -55,6 +56,7 @@ class Wait:
     deaf: float | None = None
     awake: float | None = None
     deaf_since: float | None = None
+    full: bool = False
 
 
 @dataclass
@@ -122,6 +124,7 @@ class Asking:
             deaf=deaf,
             awake=awake,
             deaf_since=deaf_since,
+            full=deaf is not None and self._heard_until > 0,
         )
         self.close(winner)
         return wait

@@ -163,6 +163,14 @@ def test_the_last_lost_question_is_the_lower_bound() -> None:
     assert silence.freeze == (0.0, 0.0, near(2.0))
 
 
+@pytest.mark.parametrize(("again", "ended"), [(11.89, 12.0 - 0.01), (11.95, (11.5 + 12.0 - 0.01) / 2)])
+def test_a_question_that_the_guest_kept_was_answered_as_soon_as_it_continued(again: float, ended: float) -> None:
+    """A busy server answers late what it was asked at 11.5. A question that is answered at once was asked after the freeze."""
+    silence = the_silence(at(10.1, 1.9, unheard=11.5, again=again))
+    assert silence.seconds == near(ended - 10.055)
+    assert silence.low == near(11.5 - 10.1 - 0.1)
+
+
 def test_the_delay_of_the_watch_shifts_the_begin_of_a_lost_question() -> None:
     assert the_silence(at(10.1, 1.9, late=0.2, unheard=11.5)).low == near(11.5 - 10.3 - 0.1)
     assert the_silence(at(10.1, 1.9, late=0.2, deaf=11.5, awake=11.6)).low == near(11.5 - 10.3 - 0.1 - 0.35)
@@ -175,6 +183,23 @@ def test_knocks_give_the_freeze_of_the_whole_vm() -> None:
     assert silence.seconds == near(11.55 - 10.055)
     assert silence.high == near(2.0)
     assert silence.freeze == (near(11.55 - 10.055), near(0.95), near(11.6 - 10.0))
+
+
+@pytest.mark.parametrize(("again", "ended"), [(10.4, 12.0 - 0.01), (11.99, 11.9)])
+def test_a_full_queue_of_a_server_is_no_freeze_of_the_vm(again: float, ended: float) -> None:
+    """The kernel accepted connections until 10.5. What it accepted is answered as soon as the server continues."""
+    silence = the_silence(at(10.1, 1.9, again=again, deaf_since=10.5, deaf=11.8, awake=12.0, full=True))
+    assert silence.freeze == (0.0, 0.0, near(2.0))
+    assert silence.seconds == near(ended - 10.055)
+    assert silence.low == near(11.8 - 10.1 - 0.1 - 0.35)
+
+
+def test_a_full_queue_of_a_busy_server_does_not_stand_out() -> None:
+    """Some others wait 0.7 s: a kernel that accepts nothing for 0.5 s shows no freeze if the queue may be full."""
+    busy = [at(float(n), 0.7 if n % 3 == 0 else 0.2) for n in range(20)]
+    for full in (False, True):
+        last = at(20.0, 1.0, full=full, deaf_since=20.3, deaf=20.8, awake=20.9)
+        assert silences([*busy, last])[-1].stands_out is not full
 
 
 def test_a_network_that_finds_a_moved_vm_late_is_no_freeze() -> None:

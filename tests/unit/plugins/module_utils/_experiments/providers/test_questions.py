@@ -222,6 +222,7 @@ def test_a_kernel_that_accepts_nothing_is_deaf_until_it_accepts(
         assert (wait.deaf_since, wait.deaf, wait.awake, wait.unheard) == (None, None, None, None)
         return
     assert wait.deaf is not None
+    assert not wait.full
     assert wait.deaf_since is not None
     assert wait.sent < wait.deaf_since < wait.deaf
     with measured():
@@ -233,6 +234,32 @@ def test_a_kernel_that_accepts_nothing_is_deaf_until_it_accepts(
     assert woke[0] <= wait.awake <= wait.received
     assert wait.unheard is not None
     assert wait.unheard <= wait.deaf
+
+
+def test_the_queue_of_a_server_that_stands_still_may_be_full() -> None:
+    """Then the kernel accepts nothing, but it accepted connections before that."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2)
+
+    def serve() -> None:
+        kept, _peer = listener.accept()
+        answers(kept, 2)
+        kept.recv(65536)
+        time.sleep(1.0)
+        kept.sendall(ANSWER)
+        while True:
+            fresh, _peer = listener.accept()
+            threading.Thread(target=answers, args=(fresh,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    with Probe(Endpoint("127.0.0.1", int(listener.getsockname()[1])), asks_again=True) as probe:
+        for _question in range(3):
+            assert probe.get("/").data == b"ok"
+        wait = probe.waits[-1]
+    assert wait.deaf is not None
+    assert wait.full
+    assert wait.again is not None
+    assert wait.deaf_since is not None
+    assert wait.again < wait.deaf_since
 
 
 def test_an_answer_is_whole_before_it_counts(guest: Callable[..., Guest]) -> None:
