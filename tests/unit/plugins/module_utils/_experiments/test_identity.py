@@ -218,6 +218,12 @@ def test_steps_that_were_not_seen_one_by_one_do_not_explain_others_that_were_ski
     assert not claim(NAMELESS, restarted).good
 
 
+def test_a_pause_is_not_explained_by_a_few_steps_that_were_skipped() -> None:
+    """One or two steps are seen at once, and six after a restart that took 0.6 s."""
+    assert claim(NAMELESS, worked(0.0, 0.1, hz=7.0)).good
+    assert not claim(NAMELESS, worked(0.6, 0.1, hz=7.0, skipped=4)).good
+
+
 def test_a_server_that_runs_its_jobs_itself_says_how_they_end() -> None:
     coarse = [replace(s, asked=s.sent) for s in worked(0.0, 3.0, kind="share")]
     assert claim(NAMELESS, coarse).good
