@@ -185,7 +185,7 @@ def made(seed: int) -> World:
         clock_stops=chance.random() < 0.5,
         clock_step=(chance.uniform(FOCUS, 9.0), chance.choice([0.0, 0.0, 0.0, -3.0, 1.5, 5.0])),
         moving_start=chance.random() < 0.5,
-        repeated=chance.choice([1, 1, 1, 3]) if kind != "relay" else chance.choice([1, 1, 1, 1]),  # a page shows what is done
+        repeated=chance.choice([1, 1, 1, 1 if kind == "relay" else 3]),  # a page shows what is done
         batches=chance.choice([0, 0, 0, 0, 7]) if kind in ("mlflow", "tensorboard") else 0,
         durations=tuple(durations),
         history=chance.choice(["part", "whole", "none"]),
