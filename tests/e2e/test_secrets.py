@@ -37,7 +37,7 @@ import json, os, sys, time
 with open(f"{sys.argv[1]}/environment-{os.getpid()}.json", "w") as seen:
     json.dump([dict(os.environ), sys.argv], seen)
 for line in sys.stdin:
-    step = {"id": "training", "process": "1", "step": int(time.time() * 20), "owner": "vision"}
+    step = {"id": "training", "process": "1@1795572243", "step": int(time.time() * 20), "owner": "vision"}
     print(json.dumps({"experiments": [step]} if json.loads(line)["op"] == "discover" else step), flush=True)
 """
 

@@ -61,6 +61,7 @@ except ImportError as error:
 
 PROVIDER = "prometheus"
 START = "process_start_time_seconds"
+COARSE = 10_000  # seconds: of a time with six digits
 STARTED = "started "  # followed by the process' start in seconds since the epoch
 QUICK_STEP = 1.0  # seconds; of slower steps, the pause before a fall is compared with that
 CLOCK_STEP = 2.0  # seconds by which a correction of the guest clock may shift a process' start
@@ -412,8 +413,13 @@ def only_value(known: list[Series]) -> float | None:
 
 
 def start_in(known: list[Series]) -> float | None:
-    """The start of a process, if there is one. Some exporters write 0 if they do not know it."""
-    return only_value(known) or None
+    """The start of a process, if there is one that names it.
+
+    Some exporters write 0 if they do not know it. Others write six digits (``%g`` of C), which a process that was started again
+    within ``COARSE`` seconds has as well.
+    """
+    found = only_value(known)
+    return None if found is None or found % COARSE == 0 else found
 
 
 def series_in(result: Mapping[str, Any]) -> Series:

@@ -385,6 +385,7 @@ STARTED = {prometheus.START: 1000.5}
         ({OTHER: STARTED | {"push_time_seconds": 9}}, {"job": "other", "instance": "ml-1:9100"}, ""),
         ({OTHER: STARTED | {"any_build_info": 1}}, {"job": "other", "instance": "ml-1:9100"}, ""),
         ({OTHER: STARTED}, {"job": "other", "instance": "ml-1:9100", "exported_job": "train"}, ""),
+        ({TRAINING: {prometheus.START: "1.76448e+09"}}, {"job": "train", "instance": "ml-1:8000"}, ""),
         ({OTHER: {prometheus.START: 0}}, {"job": "other", "instance": "ml-1:9100"}, ""),
         ({("node", "a:1"): STARTED}, {"job": "node", "instance": "a:1"}, ""),
         ({("Pushgateway", "a:1"): STARTED}, {"job": "Pushgateway", "instance": "a:1"}, ""),

@@ -352,6 +352,16 @@ def test_a_program_that_omits_the_process_is_not_a_restart(
     session.close()
 
 
+@pytest.mark.parametrize(("reported", "named"), [(1, False), ("4194304", False), ("7@1", True), (1795572243, True)])
+def test_the_number_of_a_process_alone_is_no_name(tmp_path: Path, reported: object, named: bool) -> None:
+    answer = {"experiments": [{"id": "17", "process": reported}]}
+    path = tmp_path / "provider"
+    path.write_text(f"import sys\nfor line in sys.stdin: print({json.dumps(json.dumps(answer))}, flush=True)\n")
+    (found,), _detail = _exec.Exec(settings("exec", command=[sys.executable, str(path)])).discover(TARGET)
+    assert found.process == (str(reported) if named else "")
+    assert found.capabilities.identity == ("process" if named else "run")
+
+
 def test_a_program_may_report_the_end_and_the_history(program: _exec.Exec) -> None:
     (experiment,), _detail = program.discover(TARGET)
     assert program.final(experiment) == Final("DONE", "loss", 0.25, ("model.pt",))
