@@ -43,6 +43,7 @@ MIN_HZ = 1.0  # for each experiment, however many share its VM
 MAX_DETAIL = 100  # characters of a text in a sample
 COSTLY = 0.02  # seconds of the processor; an answer that costs more is rarely asked for
 MAX_SHARE = 0.1  # of a processor that the answers of one VM may cost
+KNOCKING = 0.05  # of a processor, while a question waits: 50 connections per second that cost less than 1 ms each
 MIN_SETTLE_SECONDS = 1.0
 REPORT_SECONDS = 3.0
 MAX_PATIENCE = 5.0  # seconds that a verdict or the first move waits for an answer
@@ -270,11 +271,15 @@ class _Watched:
             self._report(sample)
             # After a late answer the schedule starts again, so that there is no burst of questions.
             hz = min(self.hz, self._max_hz)
-            due = max(due + 1 / hz, time.monotonic() + max(0.2 / hz, self._rest(time.thread_time() - worked)))
+            due = max(due + 1 / hz, time.monotonic() + max(0.2 / hz, self._rest(sample, time.thread_time() - worked)))
 
-    def _rest(self, worked: float) -> float:
-        """Seconds without a question after one whose answer cost ``worked`` seconds of the processor."""
-        return worked * self._in_vm / MAX_SHARE if worked > COSTLY else 0.0
+    def _rest(self, sample: Sample, worked: float) -> float:
+        """Seconds without a question after one that cost ``worked`` seconds of the processor.
+
+        To ask again while a question waits is no cost of its answer: the end of a freeze must be watched.
+        """
+        cost = worked - KNOCKING * (sample.received - sample.sent)
+        return cost * self._in_vm / MAX_SHARE if cost > COSTLY else 0.0
 
     def _with_own_pauses(self, sample: Sample, delayed: float) -> Sample:
         """The sample with the delays of this thread and this process: the answer may have waited for them.
