@@ -13,10 +13,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 
 from benchmarks.live_moves import AWAY, HOME
 from lab.processes import marked_pids
-from tests.live.real import real_lab
+from tests.live.real import EVERYTHING, real_lab
 from tests.measuring import Measured
 
-pytestmark = pytest.mark.alone
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(EVERYTHING, reason="the moves of test_moves.py show more"),
+]
 
 
 def test_a_real_vm_moves_there_and_back_and_trains_on(tmp_path: Path, measured: Measured) -> None:
