@@ -156,8 +156,8 @@ above the one and not below the other. The error is the distance of the estimate
 "One question" is the usual way: one patient question on one kept connection, over the same moves. It takes the time until TCP sends a
 lost packet again for the freeze.
 
-- Of the moves within the budget, {one("live_unknown_below_budget", **WHOLE)} had the verdict ``unknown``; \
-{one("live_wrong_verdicts", **WHOLE)} verdicts were wrong.
+- Number of wrong verdicts: {one("live_wrong_verdicts", **WHOLE)}. This includes each ``unknown`` of a move within the budget: \
+{one("live_unknown_below_budget", **WHOLE)}.
 - The processor of the VMs is emulated, so a guest that has just arrived is slow for a moment. The median load of the machine was \
 {one("live_load", **WHOLE)} processes on {one("live_processors")} processors.
 {chr(10).join(["", *left, ""]) if left else ""}"""
