@@ -276,7 +276,7 @@ class _Watched:
     def _rest(self, sample: Sample, worked: float) -> float:
         """Seconds without a question after one that cost ``worked`` seconds of the processor.
 
-        To ask again while a question waits is no cost of its answer: the end of a freeze must be watched.
+        What it costs to ask again while a question waits does not count: the time after a freeze must be watched.
         """
         cost = worked - KNOCKING * (sample.received - sample.sent)
         return cost * self._in_vm / MAX_SHARE if cost > COSTLY else 0.0
