@@ -61,9 +61,8 @@ from .probe import (
 PROVIDER = "exec"
 STATUS = ("RUNNING", "DONE", "FAILED", "CANCELLED", "CANCEL_PENDING")
 DISCOVERY_SECONDS = 30.0
-BARE_PID = re.compile(
-    r"\d{1,7}"
-)  # of Linux, up to 4,194,304; the process of a container has number 1 after a restart, too
+# Of Linux, up to 4,194,304. The process of a container has number 1 after a restart, too.
+BARE_PID = re.compile(r"\d{1,7}")
 # What a program gets of the environment. It also has passwords of vCenter, clouds and proxies.
 ENVIRONMENT = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|LD_LIBRARY_PATH|SSL_CERT_(FILE|DIR)"
