@@ -206,18 +206,23 @@ def test_what_drs_has_moved_is_named_and_comes_home(state: Path) -> None:
     assert (finished["by"], finished["target"]["moid"], finished["result"]) == ("DRS", "host-2", "moved")
 
 
-@pytest.mark.parametrize("mover", ["DRS", "alice", ""])
-def test_what_somebody_else_moved_while_no_process_watched_has_left_too(state: Path, mover: str) -> None:
+def killed_before_a_move(state: Path) -> tuple[World, str, str]:
+    """A world whose run was killed, a VM that this run had not begun to move, and the host (MoID) where it was to go."""
     world = automated()
     world.may_edit, world.calls_left = False, 16
     with pytest.raises(Killed):
         run(world, state)
     world.calls_left = -1
     planned = {e["vm"]["moid"]: e["target"]["moid"] for e in events(state) if e["event"] == "planned"}
-    vm = next(
-        vm for vm, host in world.where.items() if host == SOURCE and vm not in {t[0] for t in world.tasks.values()}
-    )
-    world.where[vm] = "host-2" if planned[vm] == "host-3" else "host-3"
+    begun = {task[0] for task in world.tasks.values()}
+    vm = next(vm for vm, host in world.where.items() if host == SOURCE and vm not in begun)
+    return world, vm, planned[vm]
+
+
+@pytest.mark.parametrize("mover", ["DRS", "alice", ""])
+def test_what_somebody_else_moved_while_no_process_watched_has_left_too(state: Path, mover: str) -> None:
+    world, vm, planned = killed_before_a_move(state)
+    world.where[vm] = "host-2" if planned == "host-3" else "host-3"
     world.movers[vm] = mover
     report = run(world, state)
     assert (report.resumed, report.failures) == (True, ())
@@ -231,16 +236,8 @@ def test_what_somebody_else_moved_while_no_process_watched_has_left_too(state: P
 def test_what_ha_restarted_on_its_target_while_no_process_watched_was_not_moved_by_the_run(
     state: Path, mover: str, by: str
 ) -> None:
-    world = automated()
-    world.may_edit, world.calls_left = False, 16
-    with pytest.raises(Killed):
-        run(world, state)
-    world.calls_left = -1
-    planned = {e["vm"]["moid"]: e["target"]["moid"] for e in events(state) if e["event"] == "planned"}
-    vm = next(
-        vm for vm, host in world.where.items() if host == SOURCE and vm not in {t[0] for t in world.tasks.values()}
-    )
-    world.where[vm], world.movers[vm] = planned[vm], mover
+    world, vm, planned = killed_before_a_move(state)
+    world.where[vm], world.movers[vm] = planned, mover
     report = run(world, state)
     (ended,) = (e for e in report.outcome.ended if e.move.vm == vm)
     assert (str(ended.result), ended.by) == ("moved", by)
