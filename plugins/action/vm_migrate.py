@@ -72,7 +72,7 @@ _ROWS = _terminal_rows()
 begin_if_playbook()
 
 
-class ActionModule(ActionBase):
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     """Runs the module with the options of the task, and with a file for its progress."""
 
     _supports_check_mode = True
@@ -120,7 +120,7 @@ class ActionModule(ActionBase):
         """Sends messages, in a process of its own: with a folder of its own, as the module has files in the other one."""
 
         def send(found: Sequence[Message]) -> list[str]:
-            vars(self._connection).pop("exec_command", None)
+            self._connection.__dict__.pop("exec_command", None)
             self._connection._shell.tmpdir = None
             courier = Courier(self, hooks, task_vars)
             try:

@@ -17,12 +17,12 @@ pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = ROOT / ".venv" / "bin"
 TREE = ROOT / ".venv" / "collections"
-UTILS = "ansible_collections/liveml/vsphere/plugins/module_utils"
+PLUGINS = "ansible_collections/liveml/vsphere/plugins"
 
 COMMANDS = {
     "ruff": (ROOT, [BIN / "ruff", "check", "."]),
     "ruff-format": (ROOT, [BIN / "ruff", "format", "--check", "."]),
-    "mypy": (TREE, [BIN / "mypy", "--config-file", ROOT / "pyproject.toml", UTILS]),
+    "mypy": (TREE, [BIN / "mypy", "--config-file", ROOT / "pyproject.toml", PLUGINS]),
     "yamllint": (ROOT, [BIN / "yamllint", "--strict", "."]),
     "ansible-lint": (ROOT, [BIN / "ansible-lint", "--offline", "--strict"]),
     # In the checkout: it looks into no linked folder.
