@@ -308,8 +308,8 @@ def reached(judgement: Judgement, until: str) -> bool:
     return until == "progress" and not must_stop_run(judgement) and judgement.progress == "proven"
 
 
-def watch(params: dict[str, Any], providers: Providers, experiments: tuple[Experiment, ...]) -> list[Judgement]:
-    """Watch until the wait for all experiments is over, or until ``wait_timeout`` ends."""
+def watch(params: dict[str, Any], providers: Providers, experiments: tuple[Experiment, ...]) -> Sequence[Judgement]:
+    """Watch until the wait for all experiments is over, or until ``wait_timeout`` ends. A cluster is one experiment."""
     deadline = time.monotonic() + params["wait_timeout"]
     vms = tuple(dict.fromkeys(experiment.vm for experiment in experiments))
     with (
@@ -318,7 +318,7 @@ def watch(params: dict[str, Any], providers: Providers, experiments: tuple[Exper
     ):
         while True:
             time.sleep(POLL_SECONDS)
-            judgements = [j for vm in vms for j in watching.judge(vm)]
+            judgements = merged(j for vm in vms for j in watching.judge(vm))
             if all(reached(j, params["until"]) for j in judgements) or time.monotonic() > deadline:
                 return judgements
 
@@ -328,9 +328,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     experiments = experiments_of(module.params)
     providers = Providers(module.params["experiments"])
     show_warnings(module, providers.warnings)
-    judgements: Sequence[Judgement] = watch(module.params, providers, experiments) if experiments else []
-    late = merged(j for j in judgements if not reached(j, module.params["until"]))
-    judgements = merged(judgements)
+    judgements = watch(module.params, providers, experiments) if experiments else ()
+    late = [j for j in judgements if not reached(j, module.params["until"])]
     interrupted = [j for j in judgements if must_stop_run(j)]
     result: dict[str, Any] = {
         "changed": False,
@@ -340,8 +339,14 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     }
     if interrupted or late:
         advised = [f"{line(j)}. {VERDICTS[j.verdict].do}" for j in interrupted]
-        result["failure"] = " ".join(advised or [f"{line(j)}." for j in late])
+        result["failure"] = " ".join(advised or [f"{line(j)}. {not_reached(module.params)}" for j in late])
     return result
+
+
+def not_reached(params: dict[str, Any]) -> str:
+    """What was waited for in vain, and the option that allows more time."""
+    awaited = "its end" if params["until"] == "finished" else "progress"
+    return f"Within {params['wait_timeout']:g} s {awaited} was not seen; wait_timeout sets how long to wait."
 
 
 def line(judgement: Judgement) -> str:

@@ -142,7 +142,7 @@ def identity(vm: VmState) -> str:
 def test_a_killed_node_is_a_lost_experiment(runs: Runs, lab: Lab, run_module: RunModule) -> None:
     runs.move(LEADER, cluster_vms=[FOLLOWER])
     lab.post(f"guests/{FOLLOWER}", action="kill")
-    gone = run_module("experiment_wait", state_dir=runs.state_dir, wait_timeout=5)
+    gone = run_module("experiment_wait", state_dir=runs.state_dir, wait_timeout=60)
     assert f" in {LEADER}, {FOLLOWER} (cluster " in gone["msg"]
     assert "): lost" in gone["msg"]
     assert f"{FOLLOWER}: port " in gone["msg"]

@@ -191,17 +191,18 @@ def test_modules_find_wait_for_and_lose_an_experiment(lab: Lab, run_module: RunM
     assert "its version is 2, not 1" in newer["msg"]
     late = run_module("experiment_wait", state_dir=str(tmp_path), until="finished", wait_timeout=1)
     assert late["failed"]
-    assert f"{VM}: uninterrupted" in late["msg"]
+    # One second of a busy machine may be too short to see progress.
+    assert re.search(rf"{VM}: (uninterrupted|unknown), .* Within 1 s its end was not seen; wait_timeout", late["msg"])
 
     never_recoverable(lab, run_module, tmp_path)
     lab.post(f"guests/{VM}", action="kill")
-    gone = run_module("experiment_wait", state_dir=str(tmp_path), wait_timeout=5)
+    gone = run_module("experiment_wait", state_dir=str(tmp_path), wait_timeout=60)
     assert f"{VM}: lost" in gone["msg"]
     lab.post(f"guests/{VM}", action="restart")
     wait_until_up(address)
-    back = run_module("experiment_wait", state_dir=str(tmp_path), wait_timeout=5)
+    back = run_module("experiment_wait", state_dir=str(tmp_path), wait_timeout=60)
     assert f"{VM}: lost, ? % (the process that answers now does not know the job" in back["msg"]
-    assert f"{VM}: lost" in run_module("experiment_wait", wait_timeout=5, **elsewhere)["msg"]
+    assert f"{VM}: lost" in run_module("experiment_wait", wait_timeout=60, **elsewhere)["msg"]
     assert run_module("experiment_info", lab, vms=[VM])["unobserved"][VM].endswith("no training job runs")
 
 
