@@ -41,7 +41,7 @@ MAX_HZ_PER_PROCESSOR = 10.0  # tested by benchmarks/probing.py
 MAX_HZ_PER_VM = 64.0  # however many processors it says it has
 MIN_HZ = 1.0  # for each experiment, however many share its VM
 MAX_DETAIL = 100  # characters of a text in a sample
-COSTLY = 0.02  # seconds of the processor; an answer that costs more is rarely asked for
+COSTLY = 0.02  # seconds of the processor; answers that cost more are rarely asked for
 MAX_SHARE = 0.1  # of a processor that the answers of one VM may cost
 KNOCKING = 0.05  # of a processor, while a question waits: 50 connections per second that cost less than 1 ms each
 MIN_SETTLE_SECONDS = 1.0
@@ -209,6 +209,7 @@ class _Watched:
         self._earlier = earlier
         self._samples: list[Sample] = []
         self._sent: float | None = None
+        self._cost = 0.0  # seconds of the processor for the last answer
         self._so_far = SoFar(experiment)
         self._recall()
         self._reported = (time.monotonic(), experiment.progress)
@@ -276,9 +277,11 @@ class _Watched:
     def _rest(self, sample: Sample, worked: float) -> float:
         """Seconds without a question after one that cost ``worked`` seconds of the processor.
 
-        What it costs to ask again while a question waits does not count: the time after a freeze must be watched.
+        The time after a freeze must be watched. So what it costs to ask again while a question waits does not count, and
+        neither does a single answer that costs much: on a busy machine asking again may cost more.
         """
-        cost = worked - KNOCKING * (sample.received - sample.sent)
+        before, self._cost = self._cost, worked - KNOCKING * (sample.received - sample.sent)
+        cost = min(before, self._cost)
         return cost * self._in_vm / MAX_SHARE if cost > COSTLY else 0.0
 
     def _with_own_pauses(self, sample: Sample, delayed: float) -> Sample:
