@@ -87,7 +87,7 @@ def stalls(figures: Figures) -> str:
 Stalls
 ------
 
-Servers were frozen {one("stall_trials")} times and asked 20 times per second. The error is the estimated minus the true length.
+Servers were frozen {one("stall_trials")} times and asked 30 times per second. The error is the estimated minus the true length.
 
 - The interval contained the true length in {one("stall_contained_percent"):g} % of the freezes, and {one("stall_unseen")} freezes were missed.
 - In {one("stall_false_minutes"):g} minutes without a freeze {one("stall_false_claims")} stalls were reported.
@@ -242,7 +242,7 @@ Cost for the training
 
 The table shows how much slower a training was while it was asked. Its server had one processor for both training and answers. An experiment
 is asked up to 32 times per second while its VM moves, and 5 times per second before and after. All experiments in a VM together are asked at most
-10 times per second per processor, so the table shows one experiment on one processor.
+15 times per second per processor, so the table shows one experiment on one processor.
 
 {table(("asked at", "slower by", "95 % confidence", "blocks"), rows)}
 

@@ -37,7 +37,10 @@ USUAL_BLOCKS = 20
 MAX_EFFECT_PERCENT = 1
 TREES = {"max_depth": 2}  # small trees, so that a window contains many
 PROCESSORS = 1
-RATES = (min(FOCUS_HZ, max_sampling_hz(PROCESSORS, 1)), CALM_HZ)  # Hz: while the VM moves, and otherwise
+RATES = (
+    min(FOCUS_HZ, max_sampling_hz(JobSession.max_hz_per_processor, PROCESSORS, 1)),
+    CALM_HZ,
+)  # Hz: while the VM moves, and otherwise
 SETTLE_SECONDS = 0.5  # time of a watch before its window
 FIRST_QUESTIONS = 8000  # during these the server compiles the code that answers
 STEADY_SECONDS = 30.0  # during these the server compiles the code that trains

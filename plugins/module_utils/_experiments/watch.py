@@ -4,8 +4,8 @@
 
 """The watch: one thread per experiment queries its job 5 times per second, and 32 times per second while its VM moves.
 
-A VM gets at most ``MAX_HZ_PER_PROCESSOR`` queries per second for each of its processors. This costs its trainings about
-1 % at most.
+A VM gets at most ``Session.max_hz_per_processor`` queries per second for each of its processors. This costs its trainings
+about 1 % at most.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from .verdict import is_over, judge, work_of
 
 CALM_HZ = 5.0
 FOCUS_HZ = 32.0
-MAX_HZ_PER_PROCESSOR = 10.0  # tested by benchmarks/probing.py
 MAX_HZ_PER_VM = 64.0  # however many processors it says it has
 MIN_HZ = 1.0  # for each experiment, however many share its VM
 MAX_DETAIL = 100  # characters of a text in a sample
@@ -79,7 +78,10 @@ class Watch:
             _Watched(
                 experiment,
                 session,
-                min(session.max_hz, max_sampling_hz(experiment.processors, in_vm[experiment.vm])),
+                min(
+                    session.max_hz,
+                    max_sampling_hz(session.max_hz_per_processor, experiment.processors, in_vm[experiment.vm]),
+                ),
                 self._log,
                 self._pulse,
                 earlier.get((experiment.vm, experiment.id), []),
@@ -169,9 +171,9 @@ class Watch:
         return [watched for watched in self._watched if key_of(watched.experiment) in keys]
 
 
-def max_sampling_hz(processors: int, experiments: int) -> float:
+def max_sampling_hz(per_processor: float, processors: int, experiments: int) -> float:
     """Maximum questions per second to each of a VM's experiments; infinite if another machine answers."""
-    whole = min(MAX_HZ_PER_VM, MAX_HZ_PER_PROCESSOR * processors)
+    whole = min(MAX_HZ_PER_VM, per_processor * processors)
     return max(MIN_HZ, whole / experiments) if processors else math.inf
 
 

@@ -55,6 +55,9 @@ class Session(Protocol):
     max_hz: float
     """Questions per second above which answers contain nothing new."""
 
+    max_hz_per_processor: float
+    """Questions per second that one processor of the VM answers without costing its trainings more than about 1 %."""
+
     def sample(self) -> Sample:
         """Ask once. Never raises for an error of a server, a network or a program."""
 

@@ -260,6 +260,7 @@ class ProgramSession:
     """Questions about one experiment."""
 
     max_hz = 20.0
+    max_hz_per_processor = 10.0
 
     def __init__(self, program: Program, experiment: Experiment, secrets: Mapping[str, str]) -> None:
         self._program = program

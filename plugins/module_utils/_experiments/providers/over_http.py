@@ -142,6 +142,8 @@ def unseen_waits(sent: float, waits: Sequence[Wait]) -> list[Wait]:
 class HttpSession:
     """What sessions with one connection share."""
 
+    max_hz_per_processor = 10.0
+
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
 
