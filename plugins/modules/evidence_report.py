@@ -337,7 +337,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.model imp
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.rows import rows_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.signature import Fit, Signatures, set_aside
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.summary import display_name, shared_names
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import read_samples
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import by_boot, recorded
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
@@ -346,6 +346,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import (
     find_run,
     state_to_read,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.timeline import timeline
 
 SPEC: dict[str, Any] = {
     **STATE_DIR_SPEC,
@@ -408,8 +409,9 @@ def write_index_of(module: AnsibleModule, state: Path) -> str:
 
 def evidence_of_run(run: StoredRun) -> Evidence:
     """The evidence from the journal and the samples of a run."""
-    samples = {key: [s for _session, s in rows] for key, rows in read_samples(run.folder / "samples.jsonl").items()}
-    return evidence_of(run.entries, samples, integrity_of(run.folder, run.reading))
+    times = timeline(run.entries)
+    samples = by_boot(recorded(run.folder / "samples.jsonl"), times.shifts)
+    return evidence_of(times.entries, samples, integrity_of(run.folder, run.reading))
 
 
 def signatures_of(module: AnsibleModule) -> Signatures:

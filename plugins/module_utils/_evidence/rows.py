@@ -157,7 +157,7 @@ def error_of(experiment: Experiment) -> str:
 
 
 def _sighting(evidence: Evidence, point: list[float] | None) -> dict[str, Any] | None:
-    """Progress at a time. The time is not known if the machine that took the sample was restarted during the run."""
+    """Progress at a time. It is not known if the machine that took the sample was restarted, and did not record its clock."""
     if point is None:
         return None
     run, (offset, progress) = evidence["run"], point

@@ -101,7 +101,7 @@ def judge(
         samples=taken,
         over=over,
         unseen="" if over else unseen,
-        # A run that is resumed on another machine has another monotonic clock; the unwatched time is then unknown.
+        # Negative if samples of machines with different clocks have no common one; then it is unknown.
         unwatched_seconds=sum(max(0.0, end - start) for start, end in unwatched),
         longest_freeze=finding.freeze if finding is not None else None,
         detail="; ".join(dict.fromkeys(note for note in notes if note)),

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from .._core.clock import own_clock
 from .._core.untrusted import shortened
 from .clusters import key_of
 from .identity import is_foreign
@@ -28,7 +29,8 @@ from .providers.base import Session
 from .samples import (
     FULL,
     SampleLog,
-    read_samples,
+    by_clock,
+    recorded,
     unwatched_windows,
 )
 from .so_far import Seen, SoFar
@@ -66,8 +68,9 @@ class Watch:
         whole: bool = False,
     ) -> None:
         path = folder / "samples.jsonl"
-        earlier = read_samples(path)
-        self._log = SampleLog(path)
+        clock = own_clock()
+        earlier = by_clock(recorded(path), clock, time.monotonic())
+        self._log = SampleLog(path, clock)
         self._stall_budget = stall_budget
         self._settle_timeout = settle_timeout
         self._baseline = baseline

@@ -136,6 +136,7 @@ class RunStarted(Event):
     format: int = FORMAT
     second: VcenterInfo | None = None  # the other vCenter, if the run is over two
     notes: tuple[str, ...] = ()  # of the plan
+    boot: str = ""  # which start of which machine the process belongs to, as its kernel says it
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ class RunResumed(Event):
     run_id: str
     plan_id: str
     pid: int = 0
+    boot: str = ""  # as that of the run's start: with another one, the monotonic clock is another one, too
 
 
 @dataclass(frozen=True, slots=True)

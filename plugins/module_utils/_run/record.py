@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .._core.clock import own_boot
 from .._core.errors import CallFailed, StateUnwritable, VsphereError
 from .._core.version import VERSION
 from .._experiments.model import Experiment, Judgement, Sample
@@ -139,7 +140,7 @@ class RunRecord(WatchRecord):
         request, earlier, plan_id = self._request, self._earlier, self._request.plan.plan_id
         if earlier is not None:
             plan_id = earlier.plan_id if earlier.rolling_back else plan_id
-            self._journal.write(RunResumed(self._run_id, plan_id, os.getpid()))
+            self._journal.write(RunResumed(self._run_id, plan_id, os.getpid(), own_boot()))
             return
         self._journal.write(
             RunStarted(
@@ -156,6 +157,7 @@ class RunRecord(WatchRecord):
                 collection=VERSION,
                 second=request.plan.second,
                 notes=request.plan.notes,
+                boot=own_boot(),
             )
         )
 

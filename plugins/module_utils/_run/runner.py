@@ -46,6 +46,7 @@ from .record import RunRecord
 from .rollback import NOWHERE, Rollback, rollback_reason
 from .state import MoveRecord, RunState, replay, with_verdicts_of_moves
 from .store import JOURNAL, new_run, pins_left, pins_of_nobody, runs_of, unfinished_run, unfinished_run_of_vms
+from .timeline import by_last_clock
 
 UNREAD = "vCenter does not say on which host the VM is. Grant the user System.Read on the VM"
 UNOBSERVED = Fault(OwnReason.END_NOT_OBSERVED, "the move ended while no process watched it")
@@ -377,7 +378,7 @@ class _Run:
 
     def _with_verdicts_of_moves(self, outcome: Outcome) -> Outcome:
         """The outcome with the verdicts of moves that were watched to their end, by this process or an earlier one."""
-        state = replay(read_journal(self._folder / JOURNAL).entries)
+        state = replay(by_last_clock(read_journal(self._folder / JOURNAL).entries))
         return replace(outcome, judgements=with_verdicts_of_moves(state, outcome.judgements))
 
     def _unseen_ends(self, estate: Estate, plan: Plan) -> tuple[Ended, ...]:

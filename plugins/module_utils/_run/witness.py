@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from .._core.clock import own_boot
 from .._core.errors import StateUnwritable, VsphereError
 from .._core.version import VERSION
 from .._core.wording import plural
@@ -177,6 +178,7 @@ class _Witness:
                 pid=os.getpid(),
                 stall_budget=request.stall_budget,
                 collection=VERSION,
+                boot=own_boot(),
             )
         )
         self._vcenter.on_silence(self._record.silence)

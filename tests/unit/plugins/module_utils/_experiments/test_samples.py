@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Samples on a disk that becomes full: the watch continues, and says at its end that samples are missing."""
+"""Samples on a disk that becomes full: the watch continues, and says at its end that samples are missing.
+
+Samples of processes on several machines: their times are compared by the time of day.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,19 @@ import os
 from pathlib import Path
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.clock import Clock
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import StateUnwritable
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import SampleLog
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import (
+    IN_ORDER,
+    Recorded,
+    Rows,
+    SampleLog,
+    by_clock,
+    read_samples,
+    recorded,
+    unwatched_windows,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import Watch
 
 
@@ -56,3 +69,61 @@ def test_samples_that_were_written_are_no_failure(tmp_path: Path) -> None:
     log.add(("vm-1", "job"), Sample(1.0, 2.0, "answered"))
     log.close()
     log.check()
+
+
+KEY = ("vm-1", "job")
+
+
+def watched_by(folder: Path, clock: Clock, first: float) -> None:
+    """A process whose monotonic clock shows ``first`` takes three samples in two seconds."""
+    log = SampleLog(folder / "samples.jsonl", clock)
+    for at in (first, first + 1, first + 2):
+        log.add(KEY, Sample(at, at, "answered", asked=at - 0.5))
+    log.close()
+
+
+def rows_by(folder: Path, clock: Clock, now: float) -> Rows:
+    return by_clock(recorded(folder / "samples.jsonl"), clock, now)[KEY]
+
+
+@pytest.mark.parametrize("resumed_at", [50.0, 90_000.0], ids=["a lower clock", "a higher clock"])
+def test_samples_of_another_machine_are_as_old_as_the_time_of_day_says(tmp_path: Path, resumed_at: float) -> None:
+    """At 20:00:02 the first watch ends, at 20:00:42 the second one begins; their machines run for other times."""
+    watched_by(tmp_path, Clock("a", 10_000.0), 5000.0)
+    rows = rows_by(tmp_path, Clock("b", 15_042.0 - resumed_at), resumed_at)
+    assert [sample.sent for _session, sample in rows] == pytest.approx([resumed_at - s for s in (42, 41, 40)])
+    assert rows[-1][1].asked == pytest.approx(resumed_at - 40.5)
+
+
+def test_samples_of_the_same_machine_keep_their_times_whatever_was_done_to_its_time_of_day(tmp_path: Path) -> None:
+    watched_by(tmp_path, Clock("a", 10_000.0), 5000.0)
+    assert rows_by(tmp_path, Clock("a", 99.0), 5100.0) == read_samples(tmp_path / "samples.jsonl")[KEY]
+
+
+def test_a_time_of_day_that_differs_never_makes_a_watch_end_after_the_next_one_began(tmp_path: Path) -> None:
+    watched_by(tmp_path, Clock("a", 10_000.0), 5000.0)  # by its time of day, it ends 60 s after the next one began
+    watched_by(tmp_path, Clock("b", 14_942.0), 0.0)
+    watched_by(tmp_path, Clock("a", 10_000.0), 5010.0)
+    rows = rows_by(tmp_path, Clock("c", 15_000.0), 100.0)
+    windows = unwatched_windows([*rows, ("now", Sample(100.0, 100.1, "answered"))])
+    assert len(windows) == 3
+    assert all(end - start > IN_ORDER / 2 for start, end in windows)
+    assert [s.sent for _session, s in rows] == sorted(s.sent for _session, s in rows)
+
+
+def test_samples_without_a_known_clock_end_before_the_present(tmp_path: Path) -> None:
+    """As older versions wrote them."""
+    path = tmp_path / "samples.jsonl"
+    watched_by(tmp_path, Clock("a", 10_000.0), 5000.0)
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if '"zero"' not in line))
+    assert [s.sent for _session, s in rows_by(tmp_path, Clock("a", 10_000.0), 6000.0)] == [5000.0, 5001.0, 5002.0]
+    assert rows_by(tmp_path, Clock("b", 10_000.0), 100.0)[-1][1].received == pytest.approx(100.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"session": "1"}', '{"session": "1", "boot": "a", "zero": NaN}', '{"session": "1", "boot": "a", "zero": []}'],
+)
+def test_a_line_that_is_neither_a_sample_nor_a_clock_is_skipped(tmp_path: Path, line: str) -> None:
+    (tmp_path / "samples.jsonl").write_text(f"{line}\n")
+    assert recorded(tmp_path / "samples.jsonl") == Recorded({}, {})

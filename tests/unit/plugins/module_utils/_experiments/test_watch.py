@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.clock import Clock
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Sample, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.pauses import RunDelay
@@ -101,6 +102,24 @@ def test_a_second_watch_shows_what_was_not_watched_between_them(tmp_path: Path) 
             log.add(("vm-1", "job"), Sample(begin + second, begin + second, "answered", "1"))
         log.close()
     assert unwatched_windows(read_samples(tmp_path / "samples.jsonl")["vm-1", "job"]) == [(2.0, 100.0)]
+
+
+@pytest.mark.parametrize("ended", [9.0, 1e7], ids=["a lower clock", "a higher clock"])
+def test_a_run_that_is_resumed_on_another_machine_was_not_watched_for_hours(tmp_path: Path, ended: float) -> None:
+    """By the time of day it was a minute, whatever the monotonic clocks of the machines show."""
+    log = SampleLog(tmp_path / "samples.jsonl", Clock("another machine", time.time() - 60 - ended))
+    for second in range(3):
+        log.add(
+            ("vm-1", "job"), Sample(ended + second - 2, ended + second - 2, "answered", "1", "RUNNING", step=second)
+        )
+    log.close()
+    with watched(tmp_path, Answers()) as watch:
+        watch.focus("vm-1")
+        watch.baseline()
+        (judgement,) = watch.judge("vm-1")
+    assert judgement.unwatched_seconds == pytest.approx(60, abs=30)
+    assert judgement.longest_stall is not None
+    assert judgement.longest_stall.high < 30
 
 
 def test_a_late_watcher_lowers_what_is_claimed() -> None:

@@ -1,0 +1,42 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Monotonic clocks of the processes of a run: two processes have the same one until their machine is started again.
+
+A run may be resumed after a reboot, or on another machine. Only the time of day relates such clocks to each other.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # of Linux: another one after each start of the machine
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A monotonic clock: which start of which machine it belongs to ("" if not known), and the Unix time at its zero."""
+
+    boot: str
+    zero: float
+
+
+def own_boot() -> str:
+    """Which start of which machine this process belongs to; "" if the operating system does not say it."""
+    try:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def own_clock() -> Clock:
+    """The monotonic clock of this process."""
+    return Clock(own_boot(), time.time() - time.monotonic())
+
+
+def shift(clock: Clock, to: Clock) -> float:
+    """What to add to times of a clock, so that they are times of another one."""
+    return 0.0 if clock.boot == to.boot else clock.zero - to.zero
