@@ -22,6 +22,7 @@ class Tracking:
         self.api = api
         self.runs = [{"id": f"{n:032x}", "metrics": {"loss": (100 + n % 7, 1000.0 + n)}} for n in range(runs)]
         self.live: dict[str, str] = {}  # metric by run
+        self.history: dict[str, list[tuple[int, int]]] = {}  # (step, timestamp) by run
         self.steps = True
         self.tags: dict[str, str] = {}
         self.experiments = 1
@@ -76,8 +77,13 @@ class Tracking:
         return 200, {"runs": [self.run(run) for run in known[first:last]], **more}
 
     def told(self, path: str) -> tuple[int, Any]:
-        """The answer to ``runs/get``."""
-        wanted = parse_qs(urlsplit(path).query).get("run_id", [""])[0]
+        """The answer to ``runs/get``, or to a question for the history of a metric."""
+        query = parse_qs(urlsplit(path).query)
+        if path.startswith("metrics/get-history-bulk-interval"):
+            points = self.history.get(query["run_ids"][0], [])
+            key = query["metric_key"][0]
+            return 200, {"metrics": [{"key": key, "step": step, "timestamp": at} for step, at in points]}
+        wanted = query.get("run_id", [""])[0]
         known = next((run for run in self.runs if run["id"] == wanted), None)
         if known is None:
             return 404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}

@@ -76,7 +76,7 @@ def test_a_killed_training_is_no_experiment_and_a_resumed_one_is_restarted(world
         gone = world.providers(sources=[{**world.source("mlflow"), "advance_timeout": 2.0}])
         (seen,) = gone.observe([VM])
         assert seen.experiments == ()
-        assert "none logged a metric" in seen.detail, "MLflow shows a killed run as RUNNING forever"
+        assert "none logged a further step" in seen.detail, "MLflow shows a killed run as RUNNING forever"
         world.train(run, "20")
         time.sleep(5)
 

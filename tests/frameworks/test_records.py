@@ -120,7 +120,7 @@ def test_the_live_run_among_a_thousand_dead_ones_is_found(release: Release) -> N
         dead.kill()
         tracker.copy(dead.run, 1100)
         seen = observed(tracker.source())
-        assert seen.detail == f"{tracker.url}: 1101 runs are RUNNING, none logged a metric in 6 s"
+        assert seen.detail == f"{tracker.url}: 1101 runs are RUNNING, none logged a further step of a metric in 6 s"
         live = tracker.train()
         assert [experiment.id for experiment in observed(tracker.source()).experiments] == [live.run]
 

@@ -15,7 +15,7 @@ import itertools
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Self
@@ -81,6 +81,8 @@ MAX_LOOKS = 9
 MAX_POINTS = 2500
 MAX_PAGES = 10  # of a history
 PAGE_POINTS = 25_000
+MAX_AGAIN = 10  # runs that are asked for lower steps
+GROW = "log steps that only grow, not the index of a batch"
 NOTE = "changes of the run's step, as the tracking server records them"
 
 
@@ -101,22 +103,33 @@ class Mlflow(UrlSource):
             named = (exact(experiment.get("experiment_id")) for experiment in known)
             most = GUEST_EXPERIMENTS if self.in_guest else MAX_EXPERIMENTS
             ids = list(itertools.islice((name for name in named if 0 < len(name) <= MAX_ID), most))
+            few: list[Seen] = []
+
+            def look(_found: object) -> Iterator[Seen]:
+                few.clear()
+                for seen in self._look(server, ids, endpoint, target):
+                    few.extend([seen] if len(few) < MAX_AGAIN else [])
+                    yield seen
+
             search = advancing(
-                lambda _found: self._look(server, ids, endpoint, target),
+                look,
                 seconds,
                 longest=self.longest_look,
                 room=self.room,
                 is_named=bool(self._settings["metric"]),
             )
-        found = [self._watched(advance) for advance in search.found]
-        return found, self._none_advanced(search, target, seconds)
+        if search.found:
+            return [self._watched(advance) for advance in search.found], ""
+        with Tracking(Probe(endpoint, min(RECORD_SECONDS, target.seconds_left), self._limits)) as server:
+            return [], self._none_advanced(search, target, seconds) + logs_again(server, few, target.until)
 
     def _none_advanced(self, search: Search, target: Target, seconds: float) -> str:
         mine = "" if self._only else f" with the tag {VM_TAG}={target.vm_name}"
         if not search.runs:
             return f"no run{mine} is RUNNING{search.detail}"
-        what = f"logged the metric {self._settings['metric']}" if self._settings["metric"] else "logged a metric"
-        return f"{search.runs} runs{mine} are RUNNING, none {what} in {seconds:.0f} s{search.detail}"
+        metric = f"the metric {self._settings['metric']}" if self._settings["metric"] else "a metric"
+        what = f"logged a further step of {metric} in {seconds:.0f} s"
+        return f"{search.runs} runs{mine} are RUNNING, none {what}{search.detail}"
 
     def recovery(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``: the tag ``liveml.checkpoint``, or an artifact with "checkpoint" in its name."""
@@ -333,6 +346,22 @@ def busiest_metric(metrics: Mapping[str, Mark], before: Mapping[str, Mark]) -> s
         return not doubtful, metrics[key][0], key not in WITH_EVERYTHING
 
     return max(metrics, key=rank, default="")
+
+
+def logs_again(server: Tracking, runs: Sequence[Seen], until: float) -> str:
+    """Which of the runs logged lower steps after its highest one, as a batch index does, to be added to a sentence.
+
+    The server shows only the point with the highest step of a metric, so such a run does not seem to advance. No question is
+    asked after ``until`` (monotonic).
+    """
+    with suppress(*NO_ANSWER):
+        for seen in itertools.takewhile(lambda _seen: time.monotonic() < until, runs):
+            metric, (step, at) = max((seen.marks or {}).items(), key=lambda mark: mark[1], default=("", (0.0, 0.0)))
+            points = history(server, seen.experiment.asked_id, metric, 0, step) if step > 0 else None
+            if any(1000 * logged > at and lower < step for logged, lower in points or ()):
+                name = seen.experiment.description or seen.experiment.id
+                return f"; run {name} logged lower steps after its highest one, and the server shows only that: {GROW}"
+    return ""
 
 
 def history(server: Tracking, run: str, metric: str, first: float, last: float) -> list[Point] | None:

@@ -47,9 +47,11 @@ def test_a_live_run_among_thousands_of_dead_ones_is_found(serve: Serve, position
 
 def test_the_reason_counts_all_runs_that_were_looked_at(serve: Serve) -> None:
     url = serve(Tracking(2500))
-    assert observed(source(url)).detail == f"{url}: 2500 runs are RUNNING, none logged a metric in 1 s"
+    assert (
+        observed(source(url)).detail == f"{url}: 2500 runs are RUNNING, none logged a further step of a metric in 1 s"
+    )
     named = observed(source(url, metric="accuracy")).detail
-    assert named == f"{url}: 2500 runs are RUNNING, none logged the metric accuracy in 1 s"
+    assert named == f"{url}: 2500 runs are RUNNING, none logged a further step of the metric accuracy in 1 s"
 
 
 @pytest.mark.parametrize(
@@ -93,6 +95,26 @@ def test_runs_of_thousands_of_experiments_are_searched_in_parts(serve: Serve) ->
     tracking.experiments = 1200
     tracking.live[tracking.runs[2]["id"]] = "loss"
     assert len(observed(source(serve(tracking))).experiments) == 1
+
+
+@pytest.mark.parametrize(
+    ("history", "again"),
+    [
+        ([(99, 900), (100, 1000), (0, 1500), (1, 2000)], True),
+        ([(100, 1000), (99, 900)], False),  # a clock that was set back
+        ([(0, 100), (100, 1000)], False),
+        ([], False),
+    ],
+)
+def test_a_run_that_logs_steps_which_the_server_does_not_show_is_named(
+    serve: Serve, history: list[tuple[int, int]], again: bool
+) -> None:
+    """MLflow shows the highest step of a metric. That of a batch index does not change until the end of an epoch."""
+    tracking = Tracking(2)
+    tracking.history[tracking.runs[0]["id"]] = history
+    detail = observed(source(serve(tracking))).detail
+    assert "2 runs are RUNNING, none logged a further step of a metric in 1 s" in detail
+    assert ("; run a name logged lower steps after its highest one" in detail) is again
 
 
 def test_the_metric_that_advances_is_watched(serve: Serve) -> None:
@@ -147,7 +169,7 @@ def test_a_run_that_logs_its_first_step_is_found(serve: Serve) -> None:
     tracking = Tracking(1)
     tracking.runs[0]["metrics"] = {}
     url = serve(tracking)
-    assert "none logged a metric" in observed(source(url)).detail
+    assert "none logged a further step" in observed(source(url)).detail
     tracking.live[tracking.runs[0]["id"]] = "loss"
     assert len(observed(source(url)).experiments) == 1
 
