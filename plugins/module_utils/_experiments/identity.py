@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from .model import Experiment, Sample
+from .model import BETWEEN, Experiment, Sample
 from .record import RESTART_SECONDS, excesses, longest_pause
 from .stall import overlaps, without_times
 
@@ -199,7 +199,9 @@ def _why_not_logged(experiment: Experiment, samples: Sequence[Sample]) -> str:
     if longest >= RESTART_SECONDS:
         return _pause(longest)
     shown = [after.received - before.sent for before, after in pairs]
-    still = samples[-1].received - seen[-1].sent
+    # Between two runs of a search, nobody logs.
+    ended = next((s for s in answers if s.status == BETWEEN and s.sent > seen[-1].sent), samples[-1])
+    still = ended.received - seen[-1].sent
     late = still >= RESTART_SECONDS + max(shown) + freshness
     return f"no step in the last {still:.2f} s" if late else ""
 

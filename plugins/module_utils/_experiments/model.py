@@ -12,6 +12,8 @@ from enum import StrEnum
 
 from .training_clock import Gap
 
+BETWEEN = "BETWEEN RUNS"  # the status of a search whose run has ended, and whose next one has not logged yet: it may take any time
+
 
 class Verdict(StrEnum):
     """What the evidence says about an experiment.

@@ -20,6 +20,7 @@ from .._core.wording import seconds
 from .identity import Identity, identity_of, is_foreign, sessions, was_refused
 from .last_seen import WHY_UNSEEN, why_unseen
 from .model import (
+    BETWEEN,
     Experiment,
     Judgement,
     Sample,
@@ -37,6 +38,7 @@ from .stall import (
 )
 
 OVER = (Verdict.LOST, Verdict.RESTARTED, Verdict.FAILED)  # not as before
+BETWEEN_RUNS = "its run has ended, and its parent still says RUNNING, but no other run of the parent is seen to work"
 CLOCK_NOTE = "progress may follow the wall clock (a time limit), so only steps and messages prove work"
 
 
@@ -187,7 +189,9 @@ def _progress(
     if not samples or samples[-1].outcome != ANSWERED:
         return "unknown", _unanswered(samples[-1:])
     # The server may have written the first answer after a gap before the gap; only a change in later answers is work.
-    works = {work_of(experiment, s) for s in later if _is_figure(s) and not is_foreign(experiment, s)}
+    works = {
+        (work_of(experiment, s), s.status == BETWEEN) for s in later if _is_figure(s) and not is_foreign(experiment, s)
+    }
     known = [s for s in samples if _is_figure(s) and not is_foreign(experiment, s)]
     if is_over(known):
         return "proven", ""
@@ -286,7 +290,7 @@ def _verdict(
         return Verdict.STALLED, ""
     if identity.good and (progress, stall, last.status) == ("proven", "proven", "RUNNING"):
         return Verdict.UNINTERRUPTED, ""
-    return Verdict.UNKNOWN, ""
+    return Verdict.UNKNOWN, BETWEEN_RUNS if last.status == BETWEEN else ""
 
 
 def _refused(experiment: Experiment, samples: Sequence[Sample], identity: Identity) -> tuple[Verdict, str]:

@@ -23,7 +23,7 @@ from .._core.clock import own_clock
 from .._core.untrusted import shortened
 from .clusters import key_of
 from .identity import is_foreign
-from .model import Experiment, Judgement, ProgressListener, Sample
+from .model import BETWEEN, Experiment, Judgement, ProgressListener, Sample
 from .pauses import Pulse, RunDelay
 from .providers.base import Session
 from .samples import (
@@ -322,15 +322,17 @@ class _Watched:
         if waited < MIN_SETTLE_SECONDS or not after:
             return False
         foreign = any(is_foreign(self.experiment, s) for s in after)
-        ended = bool(answers) and answers[-1].status not in ("RUNNING", None)
+        ended = bool(answers) and answers[-1].status not in ("RUNNING", BETWEEN, None)
         calm_since = max((s.received for s in after if s.waited > STANDS_OUT), default=self.moved_at)
         later = {work_of(self.experiment, s) for s in answers if s.news_from > calm_since}
         return foreign or ended or is_over(answers) or len(later) > 1
 
     def needs_another_sample(self, stall_budget: float) -> bool:
-        """Whether one more answer may change the verdict: a question is waiting, or only the last one failed."""
+        """Whether one more answer may change the verdict: a question is waiting, only the last one failed, or a search may just end."""
         if not self.thread.is_alive():
             return False
+        if self._samples and self._samples[-1].status == BETWEEN:
+            return True
         sent, last = self._sent, self._samples[-2:]
         waits = sent is not None and LONG_SILENCE < time.monotonic() - sent <= stall_budget
         return waits or (bool(last) and last[-1].outcome != ANSWERED and (len(last) < 2 or last[0].outcome == ANSWERED))

@@ -23,6 +23,7 @@ from urllib.parse import urlencode
 
 from ..._core.untrusted import count, exact, if_shortened, items, mapping, number, shortened, text
 from ..model import (
+    BETWEEN,
     Capabilities,
     Experiment,
     Final,
@@ -73,7 +74,7 @@ EXPERIMENTS_PER_SEARCH = 500  # databases limit the values of a question
 WITH_EVERYTHING = ("epoch",)  # logged beside each metric, several times per step: not a sign of a new start
 PARENT_TAG = "mlflow.parentRunId"
 PARENT_ID = re.compile(r"[\w-]{1,64}")
-BETWEEN = "BETWEEN RUNS"  # the status of a search whose next run has not logged yet: it may take any time
+IDLE_SECONDS = 3600.0  # a parent that did nothing for so long before a run began does not start its runs itself
 SWEEP_SECONDS = 1.0  # between two looks at the runs of a sweep
 QUIET_SECONDS = 2.0
 LOOK_BACK = 500  # steps; ten times as many at each further look while the step does not change
@@ -418,11 +419,15 @@ def last_value(point: Mark) -> str:
 
 
 class Sweep:
-    """The runs of a parent run, as a search for parameters makes them: the end of one of them is not the end of the search."""
+    """The runs of a parent run, as a search for parameters makes them: the end of one of them is not the end of the search.
+
+    Parents that were never ended say RUNNING all the time. One that did nothing for long before the run began is not asked.
+    """
 
     def __init__(self, server: Tracking) -> None:
         self._server = server
         self._asked = float("-inf")
+        self._is_idle: bool | None = None
         self._status = ""  # of the parent
         self._works = False  # one of its runs
         self._detail = ""
@@ -431,38 +436,66 @@ class Sweep:
     def continued(self, sample: Sample, run: Mapping[str, Any]) -> Sample:
         """The sample of a run that has ended, with the state of its parent and the latest step of the others. Raises NO_ANSWER."""
         parent = pairs(run, "tags").get(PARENT_TAG, "")
-        if PARENT_ID.fullmatch(parent) and sample.received >= self._asked + SWEEP_SECONDS:
+        if PARENT_ID.fullmatch(parent) and sample.received >= self._asked + SWEEP_SECONDS and not self._is_idle:
             self._asked = sample.received
             with suppress(UnusableAnswer):
-                self._look(parent)
+                self._look(parent, run)
+        if self._is_idle:
+            return sample
         if self._status == "RUNNING" and not self._works:
             return replace(sample, status=BETWEEN)
         if not self._detail:
             return replace(sample, status=self._status or sample.status)
         return replace(sample, status=self._status, step=None, progress=None, detail=self._detail, logged=self._logged)
 
-    def _look(self, parent: str) -> None:
-        run = mapping(mapping(self._server.get("runs/get", run_id=parent).body).get("run"))
-        self._status = status_of(run)
+    def _look(self, name: str, run: Mapping[str, Any]) -> None:
+        parent = mapping(mapping(self._server.get("runs/get", run_id=name).body).get("run"))
+        self._status = status_of(parent)
         if self._status != "RUNNING":
             return
-        query = {
-            "experiment_ids": [exact(mapping(run.get("info")).get("experiment_id"))],
-            "filter": f"attributes.status = 'RUNNING' and tags.`{PARENT_TAG}` = '{parent}'",
-            "order_by": ["attributes.start_time DESC"],
-            "max_results": FEW_RUNS,
-        }
-        found = itertools.islice(self._server.found("runs", query), FEW_RUNS)
+        if self._is_idle is None:
+            self._is_idle = was_idle(parent, self._runs(parent, name), time_of(run, "start_time"))
         latest = [
             (at / 1000, step, text(mapping(other.get("info")).get("run_id")))
-            for other in found
-            for name, (step, at) in metrics_of(other).items()
-            if is_of_training(name)
+            for other in self._runs(parent, name, " and attributes.status = 'RUNNING'")
+            for metric, (step, at) in metrics_of(other).items()
+            # One that logged nothing since this run has ended may be dead.
+            if is_of_training(metric) and at > time_of(run, "end_time")
         ]
         self._works = bool(latest)
         if latest:
             self._logged, step, name = max(latest)
             self._detail = f"run {name} of the same parent: step {step:g}"
+
+    def _runs(self, parent: Mapping[str, Any], name: str, also: str = "") -> list[Mapping[str, Any]]:
+        """The latest runs of the parent."""
+        query = {
+            "experiment_ids": [exact(mapping(parent.get("info")).get("experiment_id"))],
+            "filter": f"tags.`{PARENT_TAG}` = '{name}'{also}",
+            "order_by": ["attributes.start_time DESC"],
+            "max_results": FEW_RUNS,
+        }
+        return list(itertools.islice(self._server.found("runs", query), FEW_RUNS))
+
+
+def time_of(run: Mapping[str, Any], event: str) -> float:
+    """The ``start_time`` or ``end_time`` of a run in milliseconds; 0 if it is not known."""
+    return count(mapping(run.get("info")).get(event)) or 0.0
+
+
+def was_idle(parent: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], until: float) -> bool:
+    """Whether neither a parent nor its runs showed any work in the ``IDLE_SECONDS`` before a time."""
+    if not time_of(parent, "start_time"):
+        return False
+    return max(last_sign(each, until) for each in (parent, *runs)) < until - 1000 * IDLE_SECONDS
+
+
+def last_sign(run: Mapping[str, Any], before: float) -> float:
+    """When a run that began before a time last showed that it works; 0 if it began later. In milliseconds."""
+    begun = time_of(run, "start_time")
+    if begun >= before:
+        return 0.0
+    return max(begun, time_of(run, "end_time"), *(at for _step, at in metrics_of(run).values()))
 
 
 def status_of(run: Mapping[str, Any]) -> str:

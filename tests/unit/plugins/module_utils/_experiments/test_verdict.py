@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import WORKS
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+    BETWEEN,
     Capabilities,
     Experiment,
     Sample,
@@ -248,6 +249,7 @@ def test_a_server_that_reports_the_end_is_lost_with_its_port(capabilities: Capab
 
 
 BY_CHANGES = replace(EXPERIMENT, capabilities=Capabilities("process", "changes"))
+BY_CHANGES_NAMELESS = replace(BY_CHANGES, process="")
 LATER = {
     "no answer": lambda at, _last: Sample(at, at + 0.9, "silent", detail="no answer in time"),
     "its server no longer knows the job": lambda at, _last: Sample(at, at + 0.1, "job_missing", "100"),
@@ -525,6 +527,33 @@ def test_an_old_first_answer_after_a_resume_is_not_lost_progress(other_clock: fl
     found = judge(known, [*first, *second], stall_budget=60, moved_at=50.0, arrived_at=60.0, unwatched=[gap])
     assert found.progress == ("refuted" if lost else "proven")
     assert found.verdict is (Verdict.RESTARTED if lost else Verdict.UNKNOWN)
+
+
+def logged(count: int, **last: object) -> list[Sample]:
+    """A run that logs a step each 0.2 s and names no process; the last sample is ``last``."""
+    samples = [
+        replace(answer(n / 10, n / 10 + 0.01, None, process="", detail="", step=float(n // 2)), logged=n // 2 / 5)
+        for n in range(count)
+    ]
+    return [*samples, replace(samples[-1], sent=count / 10, received=count / 10 + 0.01, **last)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("between", [0.5, 1.0, 30.0])
+@pytest.mark.parametrize("quiet", [0.0, 5.0])
+def test_a_search_that_ends_some_time_after_its_last_run_is_completed(between: float, quiet: float) -> None:
+    """Its last run may have been continued by another process only before it ended."""
+    run = logged(300, status="RUNNING")
+    ended = run[-1].received + quiet
+    looks = [replace(run[-1], sent=ended + n / 10, received=ended + n / 10) for n in range(int(between * 10))]
+    samples = [*run, *(replace(s, status=BETWEEN) for s in looks)]
+    waiting = judge(BY_CHANGES_NAMELESS, samples, stall_budget=5, moved_at=9, arrived_at=15)
+    assert waiting.verdict is Verdict.UNKNOWN
+    assert ("its parent still says RUNNING" in waiting.detail, must_stop_run(waiting)) == (True, False)
+    end = replace(samples[-1], sent=ended + between, received=ended + between, status="DONE")
+    found = judge(BY_CHANGES_NAMELESS, [*samples, end], stall_budget=5, moved_at=9, arrived_at=15)
+    assert found.verdict is (Verdict.UNKNOWN if quiet else Verdict.COMPLETED)
+    late = judge(BY_CHANGES_NAMELESS, samples, stall_budget=5, moved_at=9, arrived_at=run[-1].sent - 0.001)
+    assert late.progress == "proven", "after its move nothing was logged, but the end of a run is work, too"
 
 
 @pytest.mark.parametrize("signal", ["answers", "changes"])

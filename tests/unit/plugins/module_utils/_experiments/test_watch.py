@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,12 @@ from typing import Any
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.clock import Clock
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import samples
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Sample, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+    BETWEEN,
+    Experiment,
+    Sample,
+    Verdict,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.pauses import RunDelay
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import (
     SampleLog,
@@ -30,6 +36,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall 
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import (
     MAX_HZ_PER_VM,
     MIN_HZ,
+    MIN_SETTLE_SECONDS,
     Watch,
     max_sampling_hz,
 )
@@ -319,6 +326,29 @@ def test_a_move_is_settled_once_progress_was_seen_after_the_last_silence(tmp_pat
         until(lambda: watch.settled("vm-1"))
         (judgement,) = watch.judge("vm-1")
     assert judgement.verdict is Verdict.UNINTERRUPTED
+
+
+class Searching(Answers):
+    """A search for parameters: no run logs until ``next_run`` is set, or the search has ended."""
+
+    status = BETWEEN
+
+    def sample(self) -> Sample:
+        self.step = 1.0
+        return replace(super().sample(), status=self.status)
+
+
+@pytest.mark.parametrize("timeout", [0.0, PATIENCE])
+def test_the_end_of_a_run_does_not_settle_a_move_while_its_search_may_go_on(tmp_path: Path, timeout: float) -> None:
+    session = Searching()
+    with watched(tmp_path, session, settle_timeout=timeout) as watch:
+        watch.focus("vm-1")
+        watch.moved("vm-1")
+        time.sleep(MIN_SETTLE_SECONDS + 0.5)
+        assert watch.settled("vm-1") is (not timeout)
+        threading.Timer(0.5, lambda: setattr(session, "status", "DONE")).start()
+        (judgement,) = watch.judge("vm-1")
+    assert judgement.verdict is Verdict.COMPLETED, "a verdict waits some seconds for the end of the search"
 
 
 class Counting(Answers):

@@ -19,7 +19,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
 
 from tests.builders.sources import observed, settings
 from tests.doubles.mlflow import Tracking
-from tests.doubles.servers import answering, serving
+from tests.doubles.servers import Answering, answering, serving
 
 Serve = Callable[[Tracking], str]
 
@@ -358,3 +358,63 @@ def test_the_end_of_one_run_is_not_the_end_of_a_search_for_parameters(
         session.close()
     assert (sample.outcome, sample.status) == ("answered", status or mlflow.STATUS[ended])
     assert (sample.detail, sample.step) == (detail, None if detail else 40)
+
+
+NOW = 1_700_000_000_000.0  # milliseconds
+HOUR = 3_600_000.0
+
+
+def at_times(run: dict[str, Any], **info: float) -> dict[str, Any]:
+    return {**run, "info": {**run["info"], **info}}
+
+
+def metric_at(run: dict[str, Any], at: float) -> dict[str, Any]:
+    return {**run, "data": {**run["data"], "metrics": [{"key": "loss", "step": 7, "timestamp": at}]}}
+
+
+PARENT = at_times(run_of("parent", "RUNNING", 0), start_time=NOW - 90 * HOUR)
+OTHER = run_of("c0", "FINISHED", 9)
+DEAD = metric_at(at_times(run_of("c9", "RUNNING", 9), start_time=NOW - 80 * HOUR), NOW - 79 * HOUR)
+
+
+@pytest.mark.parametrize(
+    ("parent", "others", "status"),
+    [
+        (PARENT, [], "DONE"),
+        (PARENT, [at_times(OTHER, start_time=NOW - 9 * HOUR, end_time=NOW - 2 * HOUR)], "DONE"),
+        (PARENT, [at_times(OTHER, start_time=NOW - 9 * HOUR, end_time=NOW - 0.5 * HOUR)], mlflow.BETWEEN),
+        (PARENT, [at_times(OTHER, start_time=NOW - 9 * HOUR, end_time=NOW + HOUR)], mlflow.BETWEEN),
+        (PARENT, [metric_at(at_times(run_of("c0", "RUNNING", 9), start_time=NOW - 9 * HOUR), NOW - 1)], mlflow.BETWEEN),
+        (metric_at(PARENT, NOW - 5000), [], mlflow.BETWEEN),
+        (at_times(PARENT, start_time=NOW - 5000), [], mlflow.BETWEEN),
+        (run_of("parent", "RUNNING", 0), [], mlflow.BETWEEN),
+        (PARENT, [DEAD], "DONE"),
+        (at_times(PARENT, start_time=NOW - 5000), [DEAD], mlflow.BETWEEN),
+        (at_times(PARENT, start_time=NOW - 5000), [metric_at(DEAD, NOW + 2 * HOUR)], "RUNNING"),
+    ],
+    ids=["never ended", "a run of hours before", "a run shortly before", "a run beside it", "a run that works", "the parent works",
+         "just begun", "no times", "only a dead run", "a dead run beside it", "a run that continues"],
+)  # fmt: skip
+def test_a_parent_that_was_never_ended_does_not_keep_its_run_from_its_end(
+    parent: dict[str, Any], others: list[dict[str, Any]], status: str
+) -> None:
+    """Nobody ended the parent, days ago. A search starts its next run soon, so a parent without any work for an hour is not one."""
+    trial = at_times(
+        run_of("c1", "FINISHED", 40, **{"mlflow_parentRunId": "parent"}), start_time=NOW, end_time=NOW + HOUR
+    )
+
+    class Handler(Answering):
+        def do_POST(self) -> None:
+            running = "RUNNING" in self.json()["filter"]
+            known = [trial, *others]
+            self.answer(200, {"runs": [r for r in known if r["info"]["status"] == "RUNNING" or not running]})
+
+        def do_GET(self) -> None:
+            self.answer(200, {"run": parent if "run_id=parent" in self.path else trial})
+
+    with serving(Handler) as port:
+        url = f"http://127.0.0.1:{port}"
+        session = mlflow.Mlflow(source(url)).session(Experiment("vm-1", "ML-1", "mlflow", "c1", "", url, metric="loss"))
+        sample = session.sample()
+        session.close()
+    assert (sample.outcome, sample.status) == ("answered", status)
