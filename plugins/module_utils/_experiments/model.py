@@ -56,7 +56,8 @@ class Capabilities:
     ``identity``: ``process`` (the answering process is recognised) or ``run`` (only the run's own record is).
     ``signal``: how a stall is measured, by ``answers`` (the server freezes with the VM) or by ``changes`` of step and
     progress (the server always answers). ``freshness``: seconds by which an answer may be out of date. ``reports_end``: the server
-    stays when a training ends and says how it ended, so that a port which nobody serves any more is a loss.
+    stays when a training ends and says how it ended, so that a port which nobody serves any more is a loss. ``may_fall``: what
+    it shows may be less for a while, without a restart; a session knows what it has seen, but not what others saw.
     """
 
     identity: str
@@ -64,6 +65,7 @@ class Capabilities:
     freshness: float = 0.0
     note: str = ""
     reports_end: bool = False
+    may_fall: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def judge(
     identity = identity_of(experiment, samples, unwatched)
     later = _later(samples, unwatched, finding.since if finding is not None else None, arrived_at)
     progress, why_progress = _progress(
-        experiment, samples, identity, later, _up_to_date(experiment, samples, unwatched)
+        experiment, samples, identity, later, _comparable(experiment, samples, unwatched)
     )
     stall_claim, why_stall = _stall_claim(samples, stall, stall_budget, bool(unwatched))
     verdict, why = _verdict(experiment, samples, identity, progress, stall_claim)
@@ -145,19 +145,21 @@ def _later(
     return [s for s in watch if s.news_from > max(marks)] if marks else watch
 
 
-def _up_to_date(
+def _comparable(
     experiment: Experiment, samples: Sequence[Sample], unwatched: Sequence[tuple[float, float]]
-) -> Sequence[Sample]:
-    """Without the answers at the start of a resumed watch that may be older than what the watch before it saw.
+) -> list[Sequence[Sample]]:
+    """What may show that progress went back: all samples together, or apart by watch if what they show may be less for a while.
 
-    Within one watch, a session knows itself what an answer must have reached.
+    It is without the answers at the start of a resumed watch that may be older than what the watch before it saw. Within one
+    watch, a session knows itself what an answer must have reached.
     """
     freshness = experiment.capabilities.freshness
-    if experiment.capabilities.signal != "changes" or freshness <= 0 or not unwatched:
-        return samples
+    if experiment.capabilities.signal != "changes" or not unwatched:
+        return [samples]
     first, *resumed = sessions(samples, unwatched) or [()]
-    late = [s for each in resumed for s in each if s.received > each[0].received + freshness]
-    return [*first, *late]
+    if freshness > 0:
+        resumed = [[s for s in each if s.received > each[0].received + freshness] for each in resumed]
+    return [first, *resumed] if experiment.capabilities.may_fall else [[s for each in (first, *resumed) for s in each]]
 
 
 def _is_figure(sample: Sample) -> bool:
@@ -170,17 +172,18 @@ def _progress(
     samples: Sequence[Sample],
     identity: Identity,
     later: Sequence[Sample],
-    up_to_date: Sequence[Sample],
+    comparable: Sequence[Sequence[Sample]],
 ) -> tuple[str, str]:
     """Progress never went back, and continued after the move and after the last gap that stood out, to the last sample.
 
-    ``later`` is what was asked after these, ``up_to_date`` what may show that progress went back. Another process may show
+    ``later`` is what was asked after these; each part of ``comparable`` may show that progress went back. Another process may show
     that progress was lost, but never that it was kept.
     """
     any_process = identity.claim == "refuted"
-    for before, after in itertools.pairwise(
-        s for s in up_to_date if _is_figure(s) and (any_process or not is_foreign(experiment, s))
-    ):
+    figures = [
+        [s for s in part if _is_figure(s) and (any_process or not is_foreign(experiment, s))] for part in comparable
+    ]
+    for before, after in itertools.chain.from_iterable(map(itertools.pairwise, figures)):
         if _repeats(experiment, before, after):
             return "unknown", "the steps repeat in the same process, so they do not show how far the training is"
         back = _back(experiment, before, after)

@@ -113,7 +113,7 @@ class Prometheus(UrlSource):
 
     def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
         wanted = query_for(self._settings["query"] or "", target) or self._settings["metric"]
-        capabilities = self._capabilities(endpoint)
+        capabilities = self._capabilities(endpoint, wanted)
         url = kept_url(f"{endpoint.url}?{endpoint.query}", self.url)
         candidate = Experiment(
             vm=target.vm,
@@ -169,18 +169,24 @@ class Prometheus(UrlSource):
         named = any(place in server_in(self.url) for place in PLACES)
         return named or target.address in (endpoint.address, *addresses_of(endpoint.address))
 
-    def _capabilities(self, endpoint: Endpoint) -> Capabilities:
+    def _capabilities(self, endpoint: Endpoint, wanted: str) -> Capabilities:
         if self._settings["metric"]:
             return Capabilities("run", "answers", 0.0, "answers of the exporter in the training process")
         with Probe(endpoint, DISCOVERY_SECONDS) as probe:
             freshness = scrape_age(probe.get("/api/v1/status/config"))
-        return Capabilities("run", "changes", freshness, "changes of a query's value; as old as the scrape interval")
+        note = "changes of a query's value; as old as the scrape interval"
+        return Capabilities("run", "changes", freshness, note, may_fall=is_expression(wanted))
 
     def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> SeriesSession:
         """See the port ``Source``."""
         endpoint = self._endpoint(whole_url(experiment.url, self.url))
         is_page = bool(self._settings["metric"])
         return SeriesSession(endpoint, experiment, self._settings["total_steps"], timeout, is_page=is_page)
+
+
+def is_expression(query: str) -> bool:
+    """Whether a query is more than the selector of a series: its value falls if one of its series is missing."""
+    return SELECTOR.match(query) is None
 
 
 def query_for(query: str, target: Target) -> str:
@@ -494,7 +500,8 @@ class SeriesSession(HttpSession):
         self._query = experiment.metric
         self._selectors = {experiment.metric, experiment.exact_id}  # of the series that is watched
         self._wanted = selector_of(experiment.metric) if is_page else None
-        self.asks_expression = not is_page and SELECTOR.match(self._query) is None
+        self.asks_expression = not is_page and is_expression(self._query)
+        self._knows_falls = is_page or self.asks_expression or bool(experiment.process)
         self._process = experiment.process
         self._total = total_steps
         self._started = number(experiment.process.removeprefix(STARTED)) if experiment.process else None

@@ -556,6 +556,21 @@ def test_a_search_that_ends_some_time_after_its_last_run_is_completed(between: f
     assert late.progress == "proven", "after its move nothing was logged, but the end of a run is work, too"
 
 
+@pytest.mark.parametrize("may_fall", [False, True])
+def test_an_expression_that_misses_a_series_after_a_resume_shows_no_restart(may_fall: bool) -> None:
+    """The sum over two ranks, one of which is not scraped from the resume on."""
+    shown = Capabilities("run", "changes", 2.0, may_fall=may_fall)
+    known = replace(BY_CHANGES, process="", capabilities=shown)
+    first = [answer(n / 2, n / 2, None, process="", detail="", step=200.0 + n // 4) for n in range(200)]
+    second = [answer(110 + n / 2, 110 + n / 2, None, process="", detail="", step=150.0 + n // 4) for n in range(200)]
+    found = judge(known, [*first, *second], stall_budget=60, moved_at=50.0, unwatched=[(99.5, 110.0)])
+    assert found.progress == ("proven" if may_fall else "refuted")
+    assert found.verdict is (Verdict.UNKNOWN if may_fall else Verdict.RESTARTED)
+    fell = [*first, *(replace(s, step=(s.step or 0) - 100 * (n > 50)) for n, s in enumerate(second))]
+    within = judge(known, fell, stall_budget=60, moved_at=50.0, unwatched=[(99.5, 110.0)])
+    assert within.verdict is Verdict.RESTARTED, "what one watch sees is known to its session"
+
+
 @pytest.mark.parametrize("signal", ["answers", "changes"])
 def test_a_run_that_is_resumed_on_another_machine_proves_nothing_false(signal: str) -> None:
     first = [

@@ -481,6 +481,15 @@ def test_a_freeze_behind_a_gateway_is_measured_by_what_was_pushed(serve: Serve) 
     assert (judged.verdict, stall.low <= 6.0 <= stall.high) == (Verdict.UNKNOWN, True)
 
 
+@pytest.mark.parametrize(
+    ("query", "may_fall"), [("s", False), ('s{job="a"}', False), ("sum(s)", True), ("s * 2", True)]
+)
+def test_only_an_expression_may_fall(serve: Serve, query: str, may_fall: bool) -> None:
+    live = {"metric": {"__name__": "s"}, "value": None}
+    (experiment,) = observed(settings("prometheus", url=prometheus_server(serve, live), query=query)).experiments
+    assert experiment.capabilities.may_fall is may_fall
+
+
 @pytest.mark.parametrize("metric", ["s{", 's{run="a"', "s{run=a}", " s", "{}"])
 def test_a_metric_that_means_nothing_is_refused(metric: str) -> None:
     with pytest.raises(InvalidInput, match="not the name of a metric"):
