@@ -217,7 +217,7 @@ def _repeats(experiment: Experiment, before: Sample, after: Sample) -> bool:
 
 def _back(experiment: Experiment, before: Sample, after: Sample) -> str:
     """From what to what progress went back; empty if it did not, or only a clock was set back that it follows."""
-    if after.detail == REPEATS:
+    if REPEATS in (before.detail, after.detail):
         return ""
     share, later = (None, None) if experiment.clock_progress else (before.progress, after.progress)
     if share is not None and later is not None and later < share:

@@ -37,6 +37,7 @@ from .base import Seen, Target, advancing, progress_at
 from .over_http import HttpSession, UnusableAnswer, UrlSource, sampled, unusable
 from .probe import (
     JSON,
+    NO_ANSWER,
     PLACES,
     REQUEST_SECONDS,
     SMALL,
@@ -63,6 +64,7 @@ PROVIDER = "prometheus"
 START = "process_start_time_seconds"
 COARSE = 10_000  # seconds: of a time with six digits
 STARTED = "started "  # followed by the process' start in seconds since the epoch
+HISTORY, MIN_FALLS = "1h", 3  # of a server that keeps values: one that fell so often in that time does so by itself
 QUICK_STEP = 1.0  # seconds; of slower steps, the pause before a fall is compared with that
 CLOCK_STEP = 2.0  # seconds by which a correction of the guest clock may shift a process' start
 USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
@@ -539,6 +541,8 @@ class SeriesSession(HttpSession):
             return Sample(sent, time.monotonic(), "invalid", detail=text(str(error)))
         received = time.monotonic()
         value = reading.series[0].value
+        if not self._knows_falls:
+            self._look_for_falls(reading.series[0])
         self._notice(value, reading.started, received)
         step = self._shown(value)
         return Sample(
@@ -549,9 +553,17 @@ class SeriesSession(HttpSession):
             status="RUNNING",
             progress=progress_at(step, self._total),
             step=step,
-            detail=REPEATS if self._repeats and not self._process else "",
+            detail=REPEATS if self._repeats and not (self._direct and self._process) else "",
             restarted=self._restarted,
         )
+
+    def _look_for_falls(self, series: Series) -> None:
+        """Ask once whether a value fell again and again before it was watched, as the index of a batch does in each epoch."""
+        self._knows_falls = True
+        with suppress(UnusableAnswer, *NO_ANSWER):
+            found = self._values(f"resets({series.selector}[{HISTORY}])")
+            falls = only_value([each for each in found if not each.name])  # a count has no name
+            self._repeats = falls is not None and falls >= MIN_FALLS
 
     def read(self) -> Reading:
         """Ask once. Of several series, the one that is watched comes alone. Raises NO_ANSWER or UnusableAnswer."""

@@ -16,9 +16,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import WORKS
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     Capabilities,
     Experiment,
+    Judgement,
+    Sample,
     Verdict,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import prometheus
@@ -36,7 +39,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus_relays import (
     telling_names,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import judge
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import judge, must_stop_run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -589,18 +592,40 @@ def steps_shown(
     shown: list[tuple[float, float]],
     process: str = "",
     started: float = 0.0,
+    falls: float | None = 0.0,
 ) -> list[tuple[float | None, bool]]:
-    """(step, whether a restart was seen) of a query's session that is shown each value at its time."""
+    """(step, whether a restart was seen) of a query's session that is shown each value at its time.
+
+    Prometheus says that the value fell ``falls`` times in the hour before.
+    """
+    found = queried(monkeypatch, query, shown, process, started, falls)
+    return [(sample.step, bool(sample.restarted)) for sample in found]
+
+
+def queried(
+    monkeypatch: pytest.MonkeyPatch,
+    query: str,
+    shown: list[tuple[float, float]],
+    process: str = "",
+    started: float = 0.0,
+    falls: float | None = 0.0,
+) -> list[Sample]:
     signal = Capabilities("run", "changes", 70.0)
     known = Experiment("vm-1", "ML-1", "prometheus", "x", process, "http://x", metric=query, capabilities=signal)
     session = prometheus.SeriesSession(Endpoint("192.0.2.1", 1), known, None, is_page=False)
+
+    def values_of(asked: str) -> list[Series]:
+        if falls is None:
+            raise UnusableAnswer("unknown function")
+        return [Series("", {}, falls)] if asked == "resets(s[1h])" else []
+
+    monkeypatch.setattr(session, "_values", values_of)
     found = []
     for at, value in shown:
         reading = prometheus.Reading([Series("s", {}, value)], started or None)
         monkeypatch.setattr(prometheus.time, "monotonic", lambda at=at: at)
         monkeypatch.setattr(session, "read", lambda reading=reading: reading)
-        sample = session._ask(at)
-        found.append((sample.step, bool(sample.restarted)))
+        found.append(session._ask(at))
     return found
 
 
@@ -684,3 +709,36 @@ def test_a_batch_index_in_a_query_is_shown_as_it_is(monkeypatch: pytest.MonkeyPa
     shown = [(0.0, 100.0), (100.0, 200.0), (101.0, 5.0), (102.0, 6.0)]
     found = steps_shown(monkeypatch, "s", shown, "started 1000.00", 1000.0)
     assert found[-2:] == [(5.0, False), (6.0, False)]
+
+
+def judged_query(samples: list[Sample], process: str) -> Judgement:
+    signal = Capabilities("run", "changes", 70.0)
+    known = Experiment("vm-1", "ML-1", "prometheus", "x", process, "http://x", metric="s", capabilities=signal)
+    return judge(known, samples, stall_budget=300.0, moved_at=150.0, arrived_at=160.0)
+
+
+EPOCHS = [(float(at), float(at // 15 % 7)) for at in range(0, 900, 5)]  # an index of a batch, by its scrapes
+
+
+@pytest.mark.parametrize(
+    ("process", "falls", "verdict"),
+    [
+        ("started 1000.00", 0.0, Verdict.UNKNOWN),  # the same process counts from 0 again
+        ("", 9.0, Verdict.UNKNOWN),  # it did so before the move, too
+        ("", 2.0, Verdict.RESTARTED),
+    ],
+)
+def test_a_batch_index_in_a_query_is_not_a_restart_if_it_fell_before_or_its_process_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, process: str, falls: float, verdict: Verdict
+) -> None:
+    samples = queried(monkeypatch, "s", EPOCHS, process, 1000.0 if process else 0.0, falls)
+    judgement = judged_query(samples, process)
+    assert judgement.verdict is verdict
+    if verdict is Verdict.UNKNOWN:
+        assert WORKS in judgement.detail
+        assert not must_stop_run(judgement)
+
+
+def test_a_server_that_does_not_say_how_often_a_value_fell_hides_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [(0.0, 100.0), (100.0, 200.0), (101.0, 5.0), (102.0, 6.0)]
+    assert steps_shown(monkeypatch, "s", shown, falls=None)[-1] == (6.0, True)
