@@ -65,6 +65,9 @@ START = "process_start_time_seconds"
 COARSE = 10_000  # seconds: of a time with six digits
 STARTED = "started "  # followed by the process' start in seconds since the epoch
 HISTORY, MIN_FALLS = "1h", 3  # of a server that keeps values: one that fell so often in that time does so by itself
+UPTIME = "process_uptime_seconds"  # of the clients that may give the start of their process labels
+UPTIME_LOOKS, UPTIME_PAUSE, UPTIME_SECONDS = 3, 0.3, 2.0  # how it is compared with the time that passes
+UPTIME_EXACT = 0.02  # seconds by which it is rounded
 QUICK_STEP = 1.0  # seconds; of slower steps, the pause before a fall is compared with that
 CLOCK_STEP = 2.0  # seconds by which a correction of the guest clock may shift a process' start
 USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
@@ -162,9 +165,16 @@ class Prometheus(UrlSource):
         """The experiment with its process, if the process reports when it started; who answers for others is a record."""
         with closing(self.session(experiment, DISCOVERY_SECONDS)) as session:
             reading = session.read()
-        if self._settings["metric"] and (reading.relayed or (reading.started is None and not in_vm)):
+        relayed = reading.relayed or (reading.uptime is not None and not self._shows_the_present(experiment))
+        if self._settings["metric"] and (relayed or (reading.started is None and not in_vm)):
             return replace(experiment, capabilities=OF_RELAY)
         return with_process(experiment, reading.started)
+
+    def _shows_the_present(self, experiment: Experiment) -> bool:
+        """Whether the page of an experiment is made at the question, so that its process answers."""
+        with closing(self.session(experiment, UPTIME_SECONDS)) as session, suppress(UnusableAnswer, *NO_ANSWER):
+            return session.shows_the_present()
+        return False
 
     def _is_in(self, endpoint: Endpoint, target: Target) -> bool:
         """Whether the settings or the address of a server say that it is in the VM."""
@@ -413,6 +423,7 @@ class Reading:
     series: list[Series]
     started: float | None
     relayed: bool = False  # it is the page of a program that answers for others
+    uptime: float | None = None  # of the process, if only that can show that it makes the page itself
 
 
 def only_value(known: list[Series]) -> float | None:
@@ -428,6 +439,16 @@ def start_in(known: list[Series]) -> float | None:
     """
     found = only_value(known)
     return None if found is None or found % COARSE == 0 else found
+
+
+def uptime_in(starts: Sequence[Series], uptimes: Sequence[Series], series: Series) -> float | None:
+    """How long the process of a series runs, by a page where all series have the same common labels; else ``None``.
+
+    Micrometer adds such labels, but so do programs that answer for others.
+    """
+    if len(starts) != 1 or len(uptimes) != 1 or starts[0].labels != uptimes[0].labels:
+        return None
+    return uptimes[0].value if starts[0].labels.items() <= series.labels.items() else None
 
 
 def series_in(result: Mapping[str, Any]) -> Series:
@@ -569,13 +590,30 @@ class SeriesSession(HttpSession):
         """Ask once. Of several series, the one that is watched comes alone. Raises NO_ANSWER or UnusableAnswer."""
         return self._scraped(self._wanted) if self._wanted else self._queried()
 
+    def shows_the_present(self) -> bool:
+        """Whether the uptime of the process grows with the time that passes: what a program repeats for others stands still.
+
+        Raises NO_ANSWER or UnusableAnswer.
+        """
+        known = []
+        for _look in range(UPTIME_LOOKS):
+            sent = time.monotonic()
+            known.append((sent, self.read().uptime, time.monotonic()))
+            time.sleep(UPTIME_PAUSE)
+        return all(
+            first is not None
+            and second is not None
+            and since - received - UPTIME_EXACT <= second - first <= until - sent + UPTIME_EXACT
+            for (sent, first, received), (since, second, until) in itertools.pairwise(known)
+        )
+
     def _watched(self, found: list[Series]) -> list[Series]:
         """The series that is watched, if it is known and found; else all."""
         own = [series for series in found if series.selector in self._selectors]
         return own if len(own) == 1 else found
 
     def _scraped(self, wanted: Series) -> Reading:
-        page = Page(dict.fromkeys((wanted.name, f"{wanted.name}_total", START)))
+        page = Page(dict.fromkeys((wanted.name, f"{wanted.name}_total", START, UPTIME)))
         answer = self._probe.download("", page.add)
         if answer.status != 200:
             raise unusable(answer, "an exporter")
@@ -585,12 +623,12 @@ class SeriesSession(HttpSession):
             raise UnusableAnswer(why_missing(answer, data, wanted, self._query))
         found = self._watched(found)
         starts = series_of(data, Series(START, {}, None), until)
+        labelled = any(each.labels for each in starts)
+        uptime = uptime_in(starts, series_of(data, Series(UPTIME, {}, None), until), found[0]) if labelled else None
         relayed = (
-            is_relay(page.telling)
-            or any(each.labels for each in starts)
-            or {"job", "instance"} <= found[0].labels.keys()
+            is_relay(page.telling) or (labelled and uptime is None) or {"job", "instance"} <= found[0].labels.keys()
         )
-        return Reading(found, None if relayed else start_in(starts), relayed)
+        return Reading(found, None if relayed else start_in(starts), relayed, uptime)
 
     def _queried(self) -> Reading:
         found = self._watched(self._values(self._query))

@@ -19,7 +19,11 @@ RELAY = re.compile(
     r"|pushgateway_\w+|push_(?:failure_)?time_seconds|(?:otelcol|vector|telegraf|internal_telegraf|fluentbit)_\w+"
 )
 BUILD = "build_info"
-RUNTIMES = ("python_info", "jvm_info")  # a training's own page has one of them, if it has a ``build_info``
+RUNTIMES = (
+    "python_info",
+    "jvm_info",
+    "jvm_info_total",
+)  # a training's own page has one of them, if it has a ``build_info``
 # What each name of a relay contains, so that a page can be searched quickly.
 NEEDLES = tuple(
     part.encode()

@@ -742,3 +742,44 @@ def test_a_batch_index_in_a_query_is_not_a_restart_if_it_fell_before_or_its_proc
 def test_a_server_that_does_not_say_how_often_a_value_fell_hides_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = [(0.0, 100.0), (100.0, 200.0), (101.0, 5.0), (102.0, 6.0)]
     assert steps_shown(monkeypatch, "s", shown, falls=None)[-1] == (6.0, True)
+
+
+LABELS = '{application="a",region="b"}'
+MICROMETER = (
+    f"s{LABELS} {{step}}\nprocess_start_time_seconds{LABELS} 1000.5\nprocess_uptime_seconds{LABELS} {{uptime}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("page", "every", "process"),
+    [
+        (MICROMETER, 0.0, "started 1000.50"),
+        (MICROMETER, 1.0, ""),  # a program that scrapes it each second
+        (MICROMETER, 60.0, ""),
+        (MICROMETER.replace("s{app", 's{host="h",app', 1), 0.0, "started 1000.50"),
+        (MICROMETER.replace("start_time_seconds{", 'start_time_seconds{host="h",'), 0.0, ""),
+        (f"{MICROMETER}go_info 1\n", 0.0, ""),
+        (MICROMETER.replace("region", "instance").replace("application", "job"), 0.0, ""),
+        (MICROMETER.replace("process_uptime_seconds", "other"), 0.0, ""),
+        (f'{MICROMETER}process_uptime_seconds{{application="c"}} 5\n', 0.0, ""),
+    ],
+)
+def test_common_labels_are_those_of_a_relay_unless_the_page_shows_the_present(
+    page: str, every: float, process: str
+) -> None:
+    asked = [0]
+
+    class Handler(Answering):
+        def do_GET(self) -> None:
+            asked[0] += 1
+            now = time.monotonic()
+            uptime = now // every * every if every else now
+            self.answer(200, page.replace("{step}", str(asked[0])).replace("{uptime}", f"{uptime:.3f}"))
+
+    with serving(Handler) as port:
+        source = settings("prometheus", url=f"http://127.0.0.1:{port}", metric="s")
+        (experiment,) = observed(source).experiments
+        session = prometheus.Prometheus(source).session(experiment)
+        assert (experiment.process, session.sample().process) == (process, process)
+        session.close()
+    assert experiment.capabilities.signal == ("answers" if process else "changes")
