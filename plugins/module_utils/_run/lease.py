@@ -116,11 +116,11 @@ class HostLease:
             if self._rival(self._host) is not None:
                 self._renewed = None
                 return False
-            self._write(self._host)
+            renewed = self._write(self._host)
         except VsphereError:
-            return now < self._sure
-        self._sure = now + SECONDS
-        return True
+            renewed = False
+        self._sure = now + SECONDS if renewed else self._sure
+        return now < self._sure
 
     def release(self) -> None:
         """Give the lease back. What cannot be given back ends by itself."""

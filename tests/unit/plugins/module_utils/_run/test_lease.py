@@ -194,6 +194,18 @@ def test_a_lease_that_ended_because_it_could_not_be_renewed_starts_no_further_mo
     assert kept == [True, True, True, False, True], "it was written for four turns, and is written again in the fifth"
 
 
+def test_a_lease_that_may_not_be_renewed_any_more_ends() -> None:
+    place = Place()
+    mine = place.of("a")
+    mine.take()
+    place.may_set_attributes = False  # somebody has taken the privilege away
+    kept = []
+    for _turn in range(5):
+        place.now += timedelta(seconds=RENEW_SECONDS)
+        kept.append(mine.kept())
+    assert kept == [True, True, True, False, False]
+
+
 def test_a_run_is_refused_before_it_changes_anything_and_gives_the_lease_back(tmp_path: Path) -> None:
     world, state = World(3), state_path(str(tmp_path))
     rival = Lease("b", "other.example.com", datetime.now(UTC) + timedelta(seconds=60))
