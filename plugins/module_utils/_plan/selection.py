@@ -298,7 +298,7 @@ def may_be_on(estate: Estate, vm: VmState, host: str) -> bool:
     if not has_unknown_place(estate, vm):
         return vm.host == host
     pool, there = estate.pools.get(vm.pool), estate.hosts.get(host)
-    if pool is not None and there is not None:
+    if pool is not None and pool.cluster and there is not None:
         return pool.cluster == there.cluster
     known = (vm.moid, vm.pool, vm.folder_moid, *vm.datastores)
     return not any(crosses(each, host) for each in known if vcenter_of(each))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from .._core.errors import NotFound
 from .._core.similar import similar_names
-from .._vsphere.estate import Estate, HostState, InventoryPlace, Plug, VmState
+from .._vsphere.estate import Estate, HostState, InventoryPlace, Plug, Pool, VmState
 from .._vsphere.qualified import crosses as in_other_vcenters
 from .model import PlanRequest, SiteMaps
 
@@ -38,7 +38,7 @@ def present_place(estate: Estate, vm: VmState) -> InventoryPlace:
     return InventoryPlace(
         cluster_name=host.cluster_name if host else "",
         pool=vm.pool,
-        pool_name=_shown(pool.path) if pool else vm.pool,
+        pool_name=pool_text(pool) if pool else vm.pool,
         folder=vm.folder_moid,
         folder_name=_shown(vm.folder),
         plugs=tuple(_plug(estate, adapter.key, adapter.network) for adapter in vm.adapters if adapter.network),
@@ -54,10 +54,12 @@ def landing(estate: Estate, request: PlanRequest, vm: VmState, host: HostState) 
     blocked: list[Blocked] = []
     pool = _pool(estate, request.maps, vm, host, wanted, crosses=crosses)
     folder = _folder(estate, request.maps, vm, host, wanted)
-    if pool is None:
+    if pool is None and _hides_path(estate, vm, wanted):
+        blocked.append(("unreadable", f"the pool above {vm.pool}, the resource pool of {vm.name}"))
+    elif pool is None:
         blocked.append(("no_pool", _wanted_pool(estate, request.maps, vm, wanted)))
     elif pool in request.closed_pools:
-        blocked.append(("pool_not_permitted", _shown(estate.pools[pool].path)))
+        blocked.append(("pool_not_permitted", pool_text(estate.pools[pool])))
     if folder is None:
         blocked.append(("no_folder", _wanted_folder(request.maps, vm, wanted)))
     elif folder in request.closed_folders:
@@ -74,7 +76,7 @@ def landing(estate: Estate, request: PlanRequest, vm: VmState, host: HostState) 
         InventoryPlace(
             host.cluster_name,
             pool,
-            _shown(estate.pools[pool].path),
+            pool_text(estate.pools[pool]),
             folder if folder != vm.folder_moid else "",
             _shown(estate.folders[folder].path) if folder in estate.folders else _shown(vm.folder),
             plugs,
@@ -108,6 +110,11 @@ def _shown(path: str) -> str:
     return path or ROOT
 
 
+def pool_text(pool: Pool) -> str:
+    """A resource pool for people: its MoID if its path is not known."""
+    return pool.moid if pool.path is None else _shown(pool.path)
+
+
 def _plain(path: str) -> str:
     """A path as the estate has it: "" for the root."""
     return path.strip("/")
@@ -119,22 +126,35 @@ def _mapped(names: Mapping[str, str], path: str) -> str:
 
 
 def _wanted_pool(estate: Estate, maps: SiteMaps, vm: VmState, wanted: InventoryPlace | None) -> str:
-    """The path of the pool that the VM should have, for people."""
-    if wanted is not None and wanted.pool_name:
-        return _shown(_plain(wanted.pool_name))
+    """The path of the pool that the VM should have, for people; its MoID if nothing else is known of it."""
+    if wanted is not None and wanted.pool:
+        return _shown(_plain(wanted.pool_name)) if wanted.pool_name else wanted.pool
     own = estate.pools.get(vm.pool)
-    return _shown(_mapped(maps.pools, own.path)) if own is not None else f"of {vm.name}, which vCenter does not show"
+    if own is None or own.path is None:
+        return f"of {vm.name}, which vCenter does not show"
+    return _shown(_mapped(maps.pools, own.path))
+
+
+def _hides_path(estate: Estate, vm: VmState, wanted: InventoryPlace | None) -> bool:
+    """Whether vCenter shows the VM's pool and not what is above it. Then it is not known which limits the VM has to keep."""
+    own = estate.pools.get(vm.pool)
+    return own is not None and own.path is None and not (wanted is not None and wanted.pool)
 
 
 def _pool(
     estate: Estate, maps: SiteMaps, vm: VmState, host: HostState, wanted: InventoryPlace | None, *, crosses: bool
 ) -> str | None:
-    """The MoID of the VM's pool on the host; ``None`` if there is none."""
+    """The MoID of the VM's pool on the host; ``None`` if there is none, or if it is not known which one it is.
+
+    A home in a custom attribute has only the MoID of its pool. If vCenter does not show it any more, no other pool takes its place.
+    """
     if wanted is not None and (known := estate.pools.get(wanted.pool)) and known.cluster == host.cluster:
         return known.moid
     if not crosses:
         return vm.pool
-    if vm.pool not in estate.pools and (wanted is None or not wanted.pool_name):
+    home = wanted is not None and bool(wanted.pool)
+    own = estate.pools.get(vm.pool)
+    if (own is None or own.path is None) and not home:
         return None
     path = _plain(_wanted_pool(estate, maps, vm, wanted))
     found = [pool.moid for pool in estate.pools.values() if pool.cluster == host.cluster and pool.path == path]
@@ -213,7 +233,7 @@ def existing_names(estate: Estate, hosts: Iterable[HostState]) -> dict[str, str]
     clusters = {host.cluster for host in hosts}
     sites = {host.datacenter_moid for host in hosts}
     return {
-        "pools": _listed(_shown(pool.path) for pool in estate.pools.values() if pool.cluster in clusters),
+        "pools": _listed(pool_text(pool) for pool in estate.pools.values() if pool.cluster in clusters),
         "folders": _listed(_shown(folder.path) for folder in estate.folders.values() if folder.datacenter in sites),
         "networks": _listed(_network_name(estate, moid) for host in hosts for moid in host.networks),
     }
@@ -240,7 +260,7 @@ def pools_to_enter(estate: Estate, request: PlanRequest) -> frozenset[str]:
 def check_maps(estate: Estate, maps: SiteMaps) -> None:
     """Raise NotFound for a name in a map that nothing has: the map would not count for what was meant."""
     known = {
-        "pool_map": (maps.pools, {pool.path for pool in estate.pools.values()}, "resource pool"),
+        "pool_map": (maps.pools, {p.path for p in estate.pools.values() if p.path is not None}, "resource pool"),
         "folder_map": (maps.folders, {folder.path for folder in estate.folders.values()}, "folder of VMs"),
     }
     for option, (names, paths, kind) in known.items():

@@ -93,10 +93,13 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A resource pool or vApp. ``path`` is below the root pool of its cluster, "" for the root pool itself."""
+    """A resource pool or vApp. ``path`` is below the root pool of its cluster, "" for the root pool itself.
+
+    It is ``None`` if vCenter does not show a pool above it: then it is not known which pool of another cluster has the same path.
+    """
 
     moid: str
-    path: str
+    path: str | None
     cluster: str  # MoID of the compute resource
 
 

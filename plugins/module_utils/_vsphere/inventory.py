@@ -626,12 +626,13 @@ def _datacenter_moid(row: Row, rows: dict[str, Rows]) -> str:
 
 
 def _pool(moid: str, row: Row, rows: Rows) -> Pool:
-    """A resource pool with its path: the root pool has a parent that is not a pool."""
+    """A resource pool with its path: only the root pool has a parent that is not a pool."""
     names, here = list[str](), moid
     while (parent := _moid(rows[here].get("parent"))) in rows:
         names.append(_name(rows[here], here))
         here = parent
-    return Pool(moid, "/".join(reversed(names)), _moid(row.get("owner")))
+    is_root = isinstance(rows[here].get("parent"), vim.ComputeResource)
+    return Pool(moid, "/".join(reversed(names)) if is_root else None, _moid(row.get("owner")))
 
 
 def _vm_folders(rows: dict[str, Rows]) -> dict[str, Folder]:

@@ -496,6 +496,7 @@ def test_a_vm_without_a_host_that_is_elsewhere_for_sure_is_not_selected(world: E
     assert select_vms(world, host="host-1") == ()
 
 
-def test_a_vm_in_the_cluster_whose_host_vcenter_does_not_show_is_selected() -> None:
-    world = replace(hidden("runtime.host", host="", pool="p"), pools={"p": Pool("p", "ML", "c")})
+@pytest.mark.parametrize("cluster", ["c", ""])  # the pool's cluster may be hidden as well
+def test_a_vm_in_the_cluster_whose_host_vcenter_does_not_show_is_selected(cluster: str) -> None:
+    world = replace(hidden("runtime.host", host="", pool="p"), pools={"p": Pool("p", "ML", cluster)})
     assert select_vms(world, host="host-1") == ("vm-1",)

@@ -232,6 +232,38 @@ def test_what_vanishes_after_planning_is_drift() -> None:
     assert drift.what == "esx-2 is now in another cluster than esx-1"
 
 
+@pytest.mark.parametrize("maps", [SiteMaps(), SiteMaps({"ml": "batch"})])
+def test_a_vm_whose_pool_is_below_a_hidden_one_does_not_land_in_the_root_pool(maps: SiteMaps) -> None:
+    world = sites([machine()])
+    world = replace(world, pools={**world.pools, "near:ml": replace(world.pools["near:ml"], path=None)})
+    found = reasons(planned(world, maps=maps))
+    assert {check: what for check, (what, _hint) in found.items()} == {
+        "unreadable": "the pool above near:ml, the resource pool of ml-1"
+    }
+    assert "near:ml" not in str(reasons(planned(sites([machine(pool="ml/gpu")], far={**WHOLE, "pools": ("",)}))))
+
+
+def test_a_hidden_pool_stays_the_home_of_its_vms() -> None:
+    """It is known by its MoID; no pool of another cluster takes its place."""
+    world = sites([machine()])
+    hidden = replace(world, pools={**world.pools, "near:ml": replace(world.pools["near:ml"], path=None)})
+    there = only(planned(world))
+    request = PlanRequest(
+        ("vm-1",), policy=Policy.ANY, destinations={"vm-1": "host-1"}, places={"vm-1": there.place_before}
+    )
+    away = replace(arrived(world, there), pools=hidden.pools)
+    assert only(make_plan(away, request)).place_after.pool == "near:ml"
+
+
+def test_a_home_in_a_pool_that_is_not_shown_is_not_replaced_by_the_root_pool() -> None:
+    """The home attribute has only the MoID of the pool."""
+    world = sites([machine()])
+    there = only(planned(world, maps=SiteMaps({"ml": "/"})))
+    home = replace(there.place_before, pool="near:gone", pool_name="")
+    request = PlanRequest(("vm-1",), policy=Policy.ANY, destinations={"vm-1": "host-1"}, places={"vm-1": home})
+    assert reasons(make_plan(arrived(world, there), request))["no_pool"][0] == "near:gone"
+
+
 def test_another_pool_than_the_approved_one_is_a_deviation() -> None:
     world = sites([machine()])
     mapped = planned(world, maps=SiteMaps({"ml": "batch"}))

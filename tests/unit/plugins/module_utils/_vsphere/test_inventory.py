@@ -765,6 +765,14 @@ def test_a_vm_whose_vapp_is_not_shown_has_no_known_folder() -> None:
     assert (found.folder, found.folder_moid, found.datacenter) == ("", "", "")
 
 
+def test_a_pool_below_one_that_is_not_shown_is_not_the_root_pool() -> None:
+    """A user may see a pool, and not the one above it: the role was granted on the pool itself."""
+    server = world()
+    del server.objects["resgroup-2"]
+    assert {m: p.path for m, p in read_estate(server.client()).pools.items()} == {"resgroup-1": "", "resgroup-3": None}
+    assert read_estate(knows(server, "resgroup-3", ["parent"]).client()).pools["resgroup-3"].path is None
+
+
 def test_a_folder_without_a_readable_name_is_shown_by_its_moid() -> None:
     server = world()
     for moid in ("group-v2", "resgroup-2"):
