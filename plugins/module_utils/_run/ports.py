@@ -115,7 +115,7 @@ class Vcenter(Protocol):
         """
 
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
-        """VM MoID -> MoID of its running relocation task, for the VMs that have one."""
+        """VM MoID -> MoID of its running relocation task, for the VMs that have one; "" if vCenter does not show whether one has it."""
 
     def in_maintenance(self, hosts: Iterable[str]) -> dict[str, bool]:
         """Whether hosts (MoIDs) are in maintenance mode now, in one call; without those for which vCenter does not say it."""

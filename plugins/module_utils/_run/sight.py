@@ -19,6 +19,7 @@ from .ports import Vcenter
 
 PATIENCE = 60.0  # seconds for which a failing read is repeated
 PAUSE = 2.0
+HIDDEN_TASK = "vCenter does not show whether a task moves it"
 T = TypeVar("T")
 
 
@@ -85,10 +86,12 @@ class Sight:
         return self._read("moving", lambda: self._vcenter.moving(wanted))[0] or {}
 
     def may_move(self, vms: Iterable[str]) -> dict[str, str]:
-        """Those of the VMs that a task moves, each with ""; all of them if that cannot be read, with the reason."""
+        """Those of the VMs that a task moves, each with ""; also those for which that is not known, with the reason."""
         wanted = tuple(vms)
         found, why = self._read("moving", lambda: self._vcenter.moving(wanted))
-        return dict.fromkeys(wanted if found is None else found, why)
+        if found is None:
+            return dict.fromkeys(wanted, why)
+        return {vm: "" if task else HIDDEN_TASK for vm, task in found.items()}
 
     def mover(self, vm: str, host: str) -> str:
         """See the port of vCenter; "" if it cannot be read."""

@@ -478,7 +478,7 @@ def _read_tasks(client: Client, rows: dict[str, Rows]) -> dict[str, str]:
     found = read_objects(
         client, "Task", {task._moId for row in owners for task in row.get("recentTask", ())}, TASK_PATHS
     )
-    hidden = {moid for moid, row in found.items() if _hides_task(row)}
+    hidden = {moid for moid, row in found.items() if hides_task(row)}
     for row in owners:
         if not hidden.isdisjoint(task._moId for task in row.get("recentTask", ())):
             row.unreadable |= {"recentTask"}
@@ -489,7 +489,7 @@ def _read_tasks(client: Client, rows: dict[str, Rows]) -> dict[str, str]:
     }
 
 
-def _hides_task(row: Row) -> bool:
+def hides_task(row: Row) -> bool:
     """Whether vCenter does not show if a task runs, or what a running task does."""
     runs = row.get("info.state") in ("queued", "running")
     return "info.state" in row.unreadable or (runs and "info.descriptionId" in row.unreadable)

@@ -275,7 +275,7 @@ class VcenterPair:
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         """See the port."""
         return {
-            here[moid]: side.names.of(task)
+            here[moid]: side.names.of(task) if task else ""
             for side, here in self._now(vms)
             for moid, task in side.session.moving(here).items()
         }

@@ -57,6 +57,7 @@ from .inventory import (
     TASK_PATHS,
     Row,
     attribute_key,
+    hides_task,
     is_move,
     iso_time,
     read_alarms,
@@ -321,9 +322,12 @@ class VcenterSession:
         machines = tuple(vms)
         recent = read_existing_vms(self._client, list(machines), ["recentTask"])
         owners = {task._moId: vm for vm, row in recent.items() for task in row.get("recentTask", ())}
-        return {
+        tasks = read_objects(self._client, "Task", owners, TASK_PATHS)
+        hidden = [vm for vm, row in recent.items() if "recentTask" in row.unreadable]
+        hidden += [owners[task] for task, row in tasks.items() if hides_task(row)]
+        return dict.fromkeys(hidden, "") | {
             owners[task]: task
-            for task, row in read_objects(self._client, "Task", owners, TASK_PATHS).items()
+            for task, row in tasks.items()
             if row.get("info.state") in ("queued", "running") and is_move(str(row.get("info.descriptionId", "")))
         }
 

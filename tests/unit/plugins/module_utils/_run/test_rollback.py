@@ -299,6 +299,27 @@ class Stuck(World):
         return {} if self.hidden else super().moving(vms)
 
 
+class Concealing(World):
+    """While the run rolls back, vCenter does not show the tasks of vm-1. They may move it."""
+
+    def moving(self, vms: Any) -> dict[str, str]:
+        rolls_back = bool(self.moves) and self.maintenance is Maintenance.NORMAL
+        return super().moving(vms) | ({"vm-1": ""} if rolls_back and "vm-1" in vms else {})
+
+
+def test_a_vm_whose_tasks_are_hidden_keeps_its_home_and_is_said_to_move_perhaps(state: Path) -> None:
+    world = Concealing(2, refusing("vm-2"))
+    report = run(world, state)
+    assert report.rolled_back is not None
+    accounts = {account.vm: account for account in report.rolled_back.accounts}
+    assert accounts["vm-1"].sentence == (
+        "ml-1 is on esx-1 and may still move (vCenter does not show whether a task moves it)"
+    )
+    assert accounts["vm-2"].outcome == "never_left"
+    assert decode_home("vm-1", world.attributes["vm-1"]) is not None
+    assert world.attributes["vm-2"] == ""
+
+
 @pytest.mark.parametrize("hidden", [True, False])
 def test_a_vm_whose_task_was_given_up_keeps_its_home_and_is_said_to_move_perhaps(state: Path, hidden: bool) -> None:
     world = Stuck(2)

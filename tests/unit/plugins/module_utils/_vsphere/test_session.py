@@ -503,6 +503,34 @@ def test_the_tasks_that_move_vms_now() -> None:
     assert found == {"vm-1": "task-1", "vm-2": "task-2"}
 
 
+@pytest.mark.parametrize(
+    ("task", "hidden", "found"),
+    [
+        ({"info.descriptionId": "VirtualMachine.relocate"}, ["info.state"], {"vm-1": ""}),
+        ({"info.state": "running"}, ["info.descriptionId"], {"vm-1": ""}),
+        ({"info.state": "success"}, ["info.descriptionId"], {}),
+        (None, ["recentTask"], {"vm-1": ""}),
+    ],
+)
+def test_a_task_that_vcenter_does_not_show_may_move_its_vm(
+    task: dict[str, str] | None, hidden: list[str], found: dict[str, str]
+) -> None:
+    server = Server()
+    if task is None:
+        server.add(vim.VirtualMachine, "vm-1", {}, hidden)
+    else:
+        server.add(vim.VirtualMachine, "vm-1", {"recentTask": [server.add(vim.Task, "task-1", task, hidden)]})
+    assert session_of(server).moving(["vm-1"]) == found
+
+
+def test_a_task_that_moves_a_vm_counts_more_than_one_that_is_hidden() -> None:
+    server = Server()
+    moving = {"info.state": "running", "info.descriptionId": "VirtualMachine.relocate"}
+    tasks = [server.add(vim.Task, "task-1", moving), server.add(vim.Task, "task-2", {}, ["info.state"])]
+    server.add(vim.VirtualMachine, "vm-1", {"recentTask": tasks})
+    assert session_of(server).moving(["vm-1"]) == {"vm-1": "task-1"}
+
+
 def test_a_host_that_does_not_say_whether_it_is_in_maintenance_mode_is_left_out() -> None:
     server, path = Server(), "runtime.inMaintenanceMode"
     server.add(vim.HostSystem, "host-1", {path: True})
