@@ -17,6 +17,8 @@ from .._vsphere.estate import PLACE, Connection, Datastore, Estate, Power, VmSta
 from .model import Reason
 
 POWER_WORDS = {Power.OFF: "powered off", Power.SUSPENDED: "suspended"}
+MAY_STAY = "It may stay on its host, also in maintenance mode"
+POWER_ON = "Power it on and plan again, or move it in vCenter as it is"
 # Extensions whose VMs vCenter moves or removes itself: agents, vCLS (until 8.0 U2, and since 8.0 U3 by vCenter itself).
 SELF_MANAGED = ("com.vmware.vim.eam", "VirtualCenter")
 
@@ -132,9 +134,10 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "Grant the user this privilege on the VM or on its folder, for example with the playbook liveml.vsphere.create_role",
         ),
         "not_powered_on": Blocker(
-            "The VM is powered off or suspended.",
+            "The VM is powered off or suspended. In an evacuation it may stay on its host, also in maintenance mode. To come to another host, "
+            "it has to be powered on, or moved in vCenter as it is.",
             "the VM",
-            "The VM is {power}. It may stay on its host, also in maintenance mode. Only a VM that is powered on moves live",
+            "The VM is {power}. {next_step}. Only a VM that is powered on moves live",
             prevents_maintenance=False,
         ),
         "passthrough_device": Blocker(
@@ -403,14 +406,17 @@ def reason(check: str, found: str, **figures: object) -> Reason:
     return Reason(check, found, BLOCKERS[check].remedy.format(**figures))
 
 
-def vm_reasons(estate: Estate, vm: VmState, leaving: Container[str] = (), *, stays: bool = False) -> tuple[Reason, ...]:
+def vm_reasons(
+    estate: Estate, vm: VmState, leaving: Container[str] = (), *, stays: bool = False, evacuated: bool = True
+) -> tuple[Reason, ...]:
     """Every reason that lies in the VM itself (vSphere's requirements for vMotion).
 
-    ``leaving`` are datastores (MoIDs) that the VM's files may leave. With ``stays`` the VM does not change its host.
+    ``leaving`` are datastores (MoIDs) that the VM's files may leave. With ``stays`` the VM does not change its host. If its host is
+    not ``evacuated``, it is to come to another one.
     """
     return (
         *_unreadable_reasons(estate, vm),
-        *_state_reasons(vm),
+        *_state_reasons(vm, MAY_STAY if evacuated else POWER_ON),
         *_source_reasons(estate, vm, stays=stays),
         *lock_reasons(vm),
         *(() if stays else _attachment_reasons(estate, vm, leaving)),
@@ -448,11 +454,11 @@ def _source_reasons(estate: Estate, vm: VmState, *, stays: bool) -> Iterator[Rea
         yield reason("source_vmotion_off", source.name)
 
 
-def _state_reasons(vm: VmState) -> Iterator[Reason]:
+def _state_reasons(vm: VmState, next_step: str) -> Iterator[Reason]:
     if vm.template:
         yield reason("template", vm.name)
     elif vm.power in POWER_WORDS:
-        yield reason("not_powered_on", vm.name, power=POWER_WORDS[vm.power])
+        yield reason("not_powered_on", vm.name, power=POWER_WORDS[vm.power], next_step=next_step)
     if vm.managed_by in SELF_MANAGED:
         yield reason("managed_by", vm.managed_by)
     if vm.connection != "connected":

@@ -197,7 +197,8 @@ class _Planner:
     def _vm_reasons(self, vm: VmState, *hosts: HostState) -> tuple[Reason, ...]:
         """The reasons that lie in the VM itself, if it may move to one of the hosts."""
         leaving = {part.datastore for part in vm.parts} if self._storage.may_move(vm) else ()
-        return vm_reasons(self._estate, vm, leaving, stays=[host.moid for host in hosts] == [vm.host])
+        stays = [host.moid for host in hosts] == [vm.host]
+        return vm_reasons(self._estate, vm, leaving, stays=stays, evacuated=vm.host in self._request.evacuated)
 
     def _overwritten(self, vm: VmState) -> Iterator[str]:
         """The text in the VM's home attribute that is not a home, and that an evacuation would overwrite."""

@@ -100,6 +100,23 @@ def test_an_approved_plan_outlives_the_noise_of_load(world: Estate, data: st.Dat
     assert deviations_from_approved(now, rest, halfway, {"host-1"}) == (), "what is done already is not a deviation"
 
 
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"evacuated": frozenset({"host-1"})}, "It may stay on its host, also in maintenance mode."),
+        ({"destinations": {"vm-1": "host-2"}}, "Power it on and plan again, or move it in vCenter as it is."),
+    ],
+    ids=["evacuation", "restore"],
+)
+def test_what_to_do_with_a_vm_that_is_powered_off_depends_on_where_it_should_be(
+    changes: dict[str, Any], remedy: str
+) -> None:
+    world = estate([host(1), host(2)], [vm(1, power=Power.OFF)])
+    (refusal,) = make_plan(world, PlanRequest(("vm-1",), policy=Policy.ANY, **changes)).refusals
+    (found,) = refusal.reasons
+    assert found.hint == f"The VM is powered off. {remedy} Only a VM that is powered on moves live"
+
+
 def test_a_preferred_domain_spills_over_when_it_is_full() -> None:
     world = estate([host(1), host(2), host(3, "b")], [vm(n, gib=50) for n in (1, 2)])
     assert sorted(m.target_fault_domain or "" for m in plan_all(world).moves) == ["a", "b"]
