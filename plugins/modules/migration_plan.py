@@ -745,6 +745,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning impor
     moves_files,
     refuse_departure,
     request_of,
+    with_forestalled,
     with_policy,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.server_checks import checked_plan
@@ -843,6 +844,7 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     plan = checked_plan(vcenter, estate, request, assumed)
     if any(move.changes_vcenter for move in plan.moves):
         plan = replace(plan, notes=(*plan.notes, *vcenter.notes()))
+    plan = with_forestalled(params, approved, plan, estate, hosts)
     refuse_departure(params["plan_id"], approved, plan, estate, hosts)
     return {**result_of(plan), "hosts": [host.name for host in hosts]}
 

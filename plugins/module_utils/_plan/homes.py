@@ -186,6 +186,11 @@ def _present(estate: Estate, moid: str, name: str) -> str:
     return moid
 
 
+def is_home_of(home: Home | None, move: Move) -> bool:
+    """Whether a home was recorded before exactly this move."""
+    return home is not None and (home.start, home.target) == (move.source, move.target)
+
+
 def nobody(_vm: str, _host: str) -> str:
     """The mover of a VM if nobody knows it."""
     return ""

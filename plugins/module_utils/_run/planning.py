@@ -13,15 +13,17 @@ from typing import Any
 
 from .._core.errors import Ambiguous, InvalidInput, NotFound, PlanRefused
 from .._core.similar import similar_names
-from .._plan.codec import plan_from_dict
+from .._plan.codec import plan_from_dict, plan_id_of
 from .._plan.drift import deviations_from_approved
 from .._plan.homes import (
     Placement,
     files_under_way,
+    is_home_of,
     moves_under_way,
     nobody,
     none_of,
     placements,
+    recorded_home,
     without_home_host,
 )
 from .._plan.model import Away, DrsOption, Plan, PlanRequest, Policy, Scope, SiteMaps, StorageRequest, Wan
@@ -392,6 +394,36 @@ def approved_plan(params: Mapping[str, Any], estate: Estate) -> Plan | None:
         )
     refuse_other_second(plan, estate, "approved")
     return plan
+
+
+def with_forestalled(
+    params: Mapping[str, Any], approved: Plan | None, plan: Plan, estate: Estate, hosts: Sequence[HostState]
+) -> Plan:
+    """The plan of an evacuation with the approved moves that somebody else has carried out since, so that a run records their homes.
+
+    What a run has moved has its home.
+    """
+    if approved is None or params["use_homes"]:
+        return plan
+    evacuated = {host.moid for host in hosts}
+    homes = journal_homes(state_to_read(params["state_dir"]), estate.vcenter.instance_uuid)
+    planned = {move.vm for move in plan.moves}
+    done = [
+        move
+        for move in approved.moves
+        if move.source in evacuated
+        and move.vm not in planned
+        and (vm := estate.vms.get(move.vm)) is not None
+        and move.has_arrived(vm.host, vm.places)
+        and not is_home_of(recorded_home(estate, vm, homes), move)
+    ]
+    if not done:
+        return plan
+    moves = tuple(replace(move, number=number) for number, move in enumerate((*plan.moves, *done), 1))
+    names = ", ".join(f"{move.vm_name} ({move.target_name})" for move in done)
+    note = f"Somebody else has moved these VMs to where the approved plan moves them: {names}. Only their homes are left to be recorded."
+    plan = replace(plan, moves=moves, notes=(*plan.notes, note))
+    return replace(plan, plan_id=plan_id_of(plan))
 
 
 def refuse_other_second(plan: Plan, estate: Estate, option: str) -> None:

@@ -17,7 +17,7 @@ from .._core.wording import HA
 from .._experiments.model import Experiment
 from .._experiments.own_ids import newcomers
 from .._plan.drift import revalidate
-from .._plan.homes import next_home, recorded_home
+from .._plan.homes import is_home_of, next_home, recorded_home
 from .._plan.model import DrsHandling, Move, Plan, Refusal
 from .._plan.selection import display_name
 from .._vsphere.estate import Estate, VmState
@@ -199,7 +199,7 @@ def unseen_end(
     """
     move = record.move
     if record.result is MoveResult.MOVED:
-        return Ended(move, MoveResult.MOVED, record.target, record.target_name)
+        return Ended(move, MoveResult.MOVED, record.target, record.target_name, by=record.by)
     if host is None and unknown:
         return Ended(move, MoveResult.FAILED, None, "", Fault(OwnReason.PLACE_UNKNOWN, unknown))
     if host is None:
@@ -276,7 +276,12 @@ class _Run:
         plan = self._remaining(estate)
         before = self._unseen_ends(estate, plan)
         self._record_homes_there(estate)
-        self._record.plan(plan)
+        forestalled = self._forestalled(estate, plan)
+        self._record_homes_of(estate, (*before, *forestalled))
+        self._record.plan(replace(plan, moves=(*plan.moves, *(end.move for end in forestalled))))
+        for end in forestalled:
+            self._record.ended(end)
+        before += forestalled
         vms = self._subjects(estate, plan)
         experiments, unobserved = self._experiments(estate, vms)
         if not self._has_moved:
@@ -403,7 +408,7 @@ class _Run:
             if self._has_left(end):
                 end = self._left_by_others(end, estate)
             if end.result is not record.result:
-                end = self._known_restart(end)
+                end = self._credited(end, record)
                 self._record.ended(end)
             if not again:
                 ends.append(end)
@@ -437,11 +442,17 @@ class _Run:
         meanwhile = end.fault is not None and end.fault.name == OwnReason.VM_MOVED_MEANWHILE
         return meanwhile and not self._rolling_back and end.move.source == self._leaving != end.host
 
-    def _known_restart(self, end: Ended) -> Ended:
-        """The same, with HA as the mover of a VM that it has restarted on its target while no process watched."""
+    def _credited(self, end: Ended, record: MoveRecord) -> Ended:
+        """The same, with the mover of a VM that arrived while no process watched and that this run did not move.
+
+        Either the move was never submitted, or HA has restarted the VM on its target.
+        """
         if end.result is not MoveResult.MOVED or end.by or end.host is None:
             return end
-        return replace(end, by=HA) if self._vcenter.mover(end.move.vm, end.host) == HA else end
+        by = self._vcenter.mover(end.move.vm, end.host)
+        if not record.submitting:
+            return replace(end, by=by or SOMEBODY)
+        return replace(end, by=HA) if by == HA else end
 
     def _left_by_others(self, end: Ended, estate: Estate) -> Ended:
         """Such a move is done, as in the executor. The VM's home is recorded with the host where the VM is."""
@@ -462,6 +473,41 @@ class _Run:
                 record_home(self._vcenter, self._journal, vm_of(move), kept)
         by = self._vcenter.mover(move.vm, host) or SOMEBODY
         return Ended(move, MoveResult.MOVED, host, end.host_name, by=by)
+
+    def _forestalled(self, estate: Estate, plan: Plan) -> tuple[Ended, ...]:
+        """The moves of an evacuation that somebody else has carried out since the plan was made, exactly as planned.
+
+        Those that the killed process planned are unseen ends. A VM that an earlier run moved has its home from there.
+        """
+        request = self._request
+        if not request.record_homes or self._rolling_back:
+            return ()
+        known = {move.vm for move in plan.moves} | (self._earlier.moves.keys() if self._earlier is not None else set())
+        homes = journal_homes(request.state, plan.vcenter.instance_uuid)
+        found = []
+        for move in (move for move in request.plan.moves if move.vm not in known):
+            home = recorded_home(estate, estate.vms[move.vm], homes)
+            if home is None or not is_home_of(home, move) or home.run_id == self._folder.name:
+                by = self._vcenter.mover(move.vm, move.target) or SOMEBODY
+                found.append(Ended(move, MoveResult.MOVED, move.target, move.target_name, by=by))
+        return tuple(found)
+
+    def _record_homes_of(self, estate: Estate, ends: Iterable[Ended]) -> None:
+        """Record the homes of VMs that somebody else moved before the run had recorded them: where the moves of the plan begin."""
+        recorded = {home.vm for home in self._earlier.homes} if self._earlier is not None else set[str]()
+        moves = tuple(
+            end.move
+            for end in ends
+            if end.result is MoveResult.MOVED and end.by and end.move.vm in estate.vms.keys() - recorded
+        )
+        if not moves or self._rolling_back:
+            return
+        there = {move.vm: replace(estate.vms[move.vm], host=move.source) for move in moves}
+        before = replace(estate, vms={**estate.vms, **there})
+        homes = self._homes(before, replace(self._request.plan, moves=moves))
+        for move in moves:
+            if move.vm in homes:
+                record_home(self._vcenter, self._journal, vm_of(move), homes[move.vm])
 
     def _remaining(self, estate: Estate) -> Plan:
         """The plan without moves that are done; empty if the run is rolling back."""

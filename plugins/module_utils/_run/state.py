@@ -62,6 +62,7 @@ class MoveRecord:
     task: str | None = None
     result: MoveResult | None = None
     fault: str = ""  # class name of the fault that ended it
+    by: str = ""  # who moved the VM, if it was not this run
     ended_at: str = ""  # UTC, ISO 8601
     parts: tuple[PartMove, ...] = ()
     place_before: InventoryPlace | None = None
@@ -257,13 +258,14 @@ def _moved_on(state: RunState, event: MoveEvent, at: str) -> RunState:
             return _without_verdicts(state, event.vm.moid)
         case MoveSubmitting():
             state = _without_verdicts(state, event.vm.moid)
-            return _update_move(state, event, submitting=True, task=None, result=None, fault="", ended_at="")
+            return _update_move(state, event, submitting=True, task=None, result=None, fault="", by="", ended_at="")
         case MoveSubmitted(task=task):
             return _update_move(state, event, task=task)
-        case MoveFinished(result=result, error=error, target=target):
+        case MoveFinished(result=result, error=error, target=target, by=by):
             # Somebody else may have moved the VM to another target.
             ends = {"target": target.moid, "target_name": target.name, "parts": event.parts}
-            return _update_move(state, event, result=result, fault=error.fault if error else "", ended_at=at, **ends)
+            fault = error.fault if error else ""
+            return _update_move(state, event, result=result, fault=fault, by=by, ended_at=at, **ends)
     return state
 
 

@@ -39,6 +39,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning impor
     refuse_other_second,
     request_of,
     storage_of,
+    with_forestalled,
     with_policy,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
@@ -453,6 +454,32 @@ def test_nothing_but_the_approved_plan_is_carried_out() -> None:
     with pytest.raises(PlanRefused, match="was approved; ml-2: its move to esx-2 is no longer in the plan"):
         refuse_departure("", PLAN, less, NEAR, (NEAR.hosts["host-1"],))
     refuse_departure("", PLAN, less, NEAR, (NEAR.hosts["host-3"],))
+
+
+def test_what_somebody_moved_as_approved_is_still_in_the_plan_so_that_it_gets_a_home(tmp_path: Path) -> None:
+    (first, second) = PLAN.moves
+    moved = replace(NEAR, vms={**NEAR.vms, first.vm: replace(NEAR.vms[first.vm], host=first.target)})
+    params = params_of(tmp_path, host="esx-1")
+    hosts = (NEAR.hosts["host-1"],)
+    now = replace(PLAN, moves=(replace(second, number=1),))
+    found = with_forestalled(params, PLAN, now, moved, hosts)
+    assert [(move.vm, move.number) for move in found.moves] == [(second.vm, 1), (first.vm, 2)]
+    assert found.plan_id == PLAN.plan_id
+    assert f"where the approved plan moves them: {first.vm_name} ({first.target_name})." in found.notes[-1]
+    refuse_departure("", PLAN, found, moved, hosts)
+    home = Home(first.vm, "host-1", "esx-1", first.target, "", "r", "2026-01-31T09:00:00Z", start="host-1")
+    known = replace(moved.vms[first.vm], attributes={ATTRIBUTE: encode_home(home)})
+    recorded = replace(moved, vms={**moved.vms, first.vm: known})
+    gone = replace(moved, vms={second.vm: moved.vms[second.vm]})
+    for world, plan, options in (
+        (NEAR, PLAN, {}),
+        (moved, None, {}),
+        (moved, PLAN, {"use_homes": True}),
+        (recorded, PLAN, {}),
+        (gone, PLAN, {}),
+    ):
+        assert with_forestalled({**params, **options}, plan, now, world, hosts) is now
+    assert with_forestalled(params, PLAN, now, moved, (NEAR.hosts["host-3"],)) is now
 
 
 @pytest.mark.parametrize(

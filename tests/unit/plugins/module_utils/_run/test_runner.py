@@ -23,7 +23,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest, SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal as _journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
@@ -34,7 +34,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import 
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, Rules, RunReport, RunRequest
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
+    MoveResult,
+    Purpose,
+    Rules,
+    RunReport,
+    RunRequest,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import request_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path, stored_runs
@@ -336,6 +342,111 @@ def test_a_vm_that_a_machine_moved_on_keeps_its_home_when_its_new_host_is_evacua
     recorded = decode_home("vm-1", world.attributes["vm-1"])
     assert recorded is not None
     assert (recorded.host, recorded.start, recorded.target) == (home, "host-3", "host-2")
+
+
+def evacuation(world: World, state: Path) -> RunRequest:
+    """The request for an evacuation, planned now."""
+    estate = world.estate()
+    vms = tuple(vm for vm, place in world.where.items() if place == SOURCE)
+    plan = make_plan(estate, PlanRequest(vms, evacuated=frozenset({SOURCE}), editable_clusters=frozenset({"c"})))
+    rules = Rules(retries=0)
+    return RunRequest(plan, Purpose.EVACUATE, estate.hosts[SOURCE], state, rules, record_homes=True, fence=True)
+
+
+def carried(world: World, request: RunRequest, listener: Callable[[Entry], object] = line) -> RunReport:
+    """The report of a request that is carried out now."""
+    return carry_out(
+        world,  # type: ignore[arg-type]
+        Watching(),  # type: ignore[arg-type]
+        request,
+        listener=listener,  # type: ignore[arg-type]
+        interrupted=lambda: False,
+    )
+
+
+def killed_after(world: World, request: RunRequest, lines: int) -> None:
+    """The process dies once so many lines of its journal are on disk."""
+    left = [lines]
+
+    def heard(_entry: Entry) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+
+    with suppress(Killed):
+        carried(world, request, heard)
+
+
+@pytest.mark.parametrize("all_of_them", [False, True])
+@pytest.mark.parametrize(("mover", "by"), [("DRS", "DRS"), ("alice", "alice"), ("", "somebody else")])
+def test_a_vm_that_somebody_moved_to_its_target_before_the_run_has_a_home_and_is_an_observed_move(
+    tmp_path: Path, mover: str, by: str, all_of_them: bool
+) -> None:
+    world, state = World(2), state_path(str(tmp_path))
+    request = evacuation(world, state)
+    targets = {move.vm: move.target for move in request.plan.moves}
+    world.movers = dict.fromkeys(world.where, mover)
+    world.where |= targets if all_of_them else {"vm-1": targets["vm-1"]}
+    report = carried(world, request)
+    assert report.failures == ()
+    assert {(end.move.vm, end.result, end.by) for end in report.outcome.ended} == {
+        ("vm-1", MoveResult.MOVED, by),
+        ("vm-2", MoveResult.MOVED, by if all_of_them else ""),
+    }
+    for vm, target in targets.items():
+        home = decode_home(vm, world.attributes[vm])
+        assert home is not None
+        assert (home.host, home.start, home.target) == (SOURCE, SOURCE, target)
+        assert replace(journal_homes(state, "uuid")[vm], recorded_at=home.recorded_at) == home
+    (run_,) = stored_runs(state)
+    moves = {move["vm"]: (move["result"], move["by"]) for move in evidence_of(run_.entries, {}, INTACT)["moves"]}
+    assert moves == {"ml-1": ("moved", by), "ml-2": ("moved", by if all_of_them else "")}
+    again = carried(world, request)
+    assert again.outcome.ended == (), "a finished run has moved them"
+
+
+def test_a_vm_that_drs_moved_to_its_target_keeps_the_home_that_it_had(tmp_path: Path) -> None:
+    world, state = World(1), state_path(str(tmp_path))
+    migrate(world, state, "ml-1", destination="esx-2", purpose=Purpose.EVACUATE)
+    estate = world.estate()
+    plan = make_plan(estate, PlanRequest(("vm-1",), destinations={"vm-1": "host-3"}))
+    world.where["vm-1"], world.movers["vm-1"] = "host-3", "DRS"
+    request = RunRequest(plan, Purpose.EVACUATE, estate.hosts["host-2"], state, Rules(), record_homes=True)
+    carried(world, request)
+    recorded = decode_home("vm-1", world.attributes["vm-1"])
+    assert recorded is not None
+    assert (recorded.host, recorded.start, recorded.target) == (SOURCE, "host-2", "host-3")
+
+
+@pytest.mark.parametrize("again", ["the same plan", "a new plan"])
+@pytest.mark.parametrize("moved", ["before the call", "after the kill"])
+def test_what_somebody_moved_to_its_target_around_a_killed_run_has_a_home(
+    tmp_path: Path, moved: str, again: str
+) -> None:
+    """The process dies once the N-th line of its journal is on disk, for every N."""
+    for lines in range(1, 40):
+        world, state = World(2), state_path(str(tmp_path / str(lines)))
+        request = evacuation(world, state)
+        target = next(move.target for move in request.plan.moves if move.vm == "vm-1")
+        if moved == "before the call":
+            world.where["vm-1"], world.movers["vm-1"] = target, "alice"
+        killed_after(world, request, lines)
+        (before,) = stored_runs(state)
+        if before.state.finished:
+            break
+        record = before.state.moves.get("vm-1")
+        submitted = record is not None and record.submitting
+        land(world)
+        if moved == "after the kill" and not submitted:
+            world.where["vm-1"], world.movers["vm-1"] = target, "alice"
+        report = carried(world, request if again == "the same plan" else evacuation(world, state))
+        assert report.failures == ()
+        told = {end.move.vm: end.by for end in report.outcome.ended}
+        if again == "the same plan" or record is not None:  # else nobody knows that the VM was there
+            assert journal_homes(state, "uuid")["vm-1"].host == SOURCE, lines
+            assert told["vm-1"] == ("" if submitted else "alice"), lines
+        assert set(world.where.values()) <= {"host-2", "host-3"}
+    assert lines > 10
 
 
 @pytest.mark.parametrize("foreign", [False, True])
