@@ -273,6 +273,7 @@ class PlanRequest:
     storage: StorageRequest = field(default_factory=StorageRequest)
     stall_budget: float | None = None  # seconds that a VM with a vGPU may stand still; None: any
     editable_clusters: frozenset[str] = frozenset()  # clusters (MoIDs) of which it is known that the user may edit them
+    notes: tuple[str, ...] = ()  # sentences for people that the plan passes on
 
 
 @dataclass(frozen=True, slots=True)

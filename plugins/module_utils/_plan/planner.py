@@ -74,6 +74,7 @@ def make_plan(estate: Estate, request: PlanRequest) -> Plan:
         *policy_notes(estate, request.storage, numbered),
         *request.storage.advice,
         *unsafe.values(),
+        *request.notes,
     )
     plan = Plan(
         "", estate.vcenter, numbered, refusals, settled, drs=drs, second=estate.second, wan=request.wan, notes=notes

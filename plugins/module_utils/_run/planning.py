@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,6 @@ from .._plan.homes import (
     none_of,
     placements,
     recorded_home,
-    without_home_host,
 )
 from .._plan.model import Away, DrsOption, Plan, PlanRequest, Policy, Scope, SiteMaps, StorageRequest, Wan
 from .._plan.selection import (
@@ -37,8 +36,11 @@ from .._plan.selection import (
 from .._plan.sites import check_maps
 from .._vsphere.estate import OWN_FILES, Estate, HostState
 from .._vsphere.qualified import part_of
+from .cautions import given_up_home_notes, lost_home_notes, lost_homes, pin_notes, told_homes
 from .home_records import journal_homes
+from .locks import holder_of
 from .model import run_key
+from .state import RunState
 from .store import (
     Warn,
     arrivals,
@@ -47,8 +49,8 @@ from .store import (
     journalled_plan,
     moves_in_flight,
     refuse_unreadable,
-    runs_of,
     state_to_read,
+    stored_runs,
 )
 
 CRITERIA = ("vms", "patterns", "folders", "attributes")  # which VMs are meant, besides host and fault_domain
@@ -74,7 +76,9 @@ def request_of(
     uuid = estate.vcenter.instance_uuid
     targets = part_of(estate, second=not params["use_homes"])  # without a second vCenter, all there is
     excluded = {find_host(targets, h, option="exclude_hosts").moid for h in params["exclude_hosts"]}
-    runs = runs_of(state, uuid, warn)
+    every_run = [run.state for run in stored_runs(state, warn)]
+    runs = [run for run in every_run if run.is_of(uuid)]
+    notes = list(pin_notes(_runs_over(every_run, estate), estate, lambda key: holder_of(state, key) is not None))
     homes = journal_homes(state, uuid, runs)
     found = [
         (host.moid, placement) for host in hosts for placement in placements(estate, homes, host.moid, mover, deleted)
@@ -82,8 +86,10 @@ def request_of(
     if params["use_homes"]:
         for host in hosts:
             refuse_unreadable(state, run_key(uuid, host.moid), host.name)
-        if all(placement.outcome == "unreadable" for _host, placement in found):
-            _refuse_unknown_homes(estate, hosts, placements(estate, homes, None, mover))
+        homeless = lost_homes(estate, hosts, homes, mover)
+        if homeless and all(placement.outcome == "unreadable" for _host, placement in found):
+            _refuse_unknown_homes(hosts, homeless)
+        notes += lost_home_notes(hosts, homeless)
         destinations = {
             placement.vm: host for host, placement in found if placement.outcome in ("away", "home_unhealthy", "home")
         }
@@ -94,6 +100,7 @@ def request_of(
     else:
         places, away = {}, ()
         vms = selection(params, estate, hosts)
+        notes += given_up_home_notes(estate, hosts, vms, homes, mover)
         wanted = params["destination"]
         target = find_host(targets, wanted, option="destination") if wanted is not None else None
         # Without a destination, a VM that a killed run moved to its target while nobody watched stays there.
@@ -140,7 +147,16 @@ def request_of(
         evacuated=frozenset() if params["use_homes"] else frozenset(host.moid for host in hosts),
         drs=DrsOption(params["drs"]),
         stall_budget=params["stall_budget"],
+        notes=tuple(notes),
     )
+
+
+def _runs_over(runs: Iterable[RunState], estate: Estate) -> Iterator[RunState]:
+    """Those of the runs that were over a vCenter of the estate, alone or with another one."""
+    uuids = [vcenter.instance_uuid for vcenter in (estate.vcenter, estate.second) if vcenter is not None]
+    for run in runs:
+        if any(run.is_of(uuid) or (run.second is not None and run.second.instance_uuid == uuid) for uuid in uuids):
+            yield run
 
 
 def _destination_cluster(params: Mapping[str, Any], estate: Estate) -> str | None:
@@ -313,23 +329,18 @@ def datastores_to_ask(estate: Estate, storage: StorageRequest) -> frozenset[str]
     return named & estate.datastores.keys()
 
 
-def _refuse_unknown_homes(estate: Estate, hosts: Sequence[HostState], found: Iterable[Placement]) -> None:
-    """Raise NotFound if nobody is at home on these hosts, and the home of a VM is a host that vCenter no longer has.
+def _refuse_unknown_homes(hosts: Sequence[HostState], lost: Iterable[Placement]) -> None:
+    """Raise NotFound because nobody is at home on these hosts, and the homes of other VMs are hosts that vCenter no longer has.
 
     Such a host may have been added again under a name that does not resemble the recorded one.
     """
-    lost = [
-        p for cluster in sorted({host.cluster for host in hosts}) for p in without_home_host(estate, found, cluster)
-    ]
-    if lost:
-        named = ", ".join(f"{p.vm_name} ({p.home.host_name}, {p.home.host})" for p in lost)
-        raise NotFound(
-            f"No home is recorded on {' or '.join(host.name for host in hosts)}. The homes of these VMs are hosts that vCenter no "
-            f"longer has: {named}",
-            hint="If one of these hosts has a new name, move its VMs with liveml.vsphere.migrate_vm. If they stay where they are, "
-            "clear their homes with liveml.vsphere.placement (state: absent, outcomes: [home_unhealthy])",
-            option="host",
-        )
+    raise NotFound(
+        f"No home is recorded on {' or '.join(host.name for host in hosts)}. The homes of these VMs are hosts that vCenter no "
+        f"longer has: {told_homes(lost)}",
+        hint="If one of these hosts has a new name, move its VMs with liveml.vsphere.migrate_vm. If they stay where they are, "
+        "clear their homes with liveml.vsphere.placement (state: absent, outcomes: [home_unhealthy])",
+        option="host",
+    )
 
 
 def selection(params: Mapping[str, Any], estate: Estate, hosts: tuple[HostState, ...]) -> tuple[str, ...]:
