@@ -157,6 +157,11 @@ runs:
       type: list
       elements: str
       sample: []
+    restarted:
+      description: Names of VMs that were restarted during the run, so that what ran in them has ended.
+      type: list
+      elements: str
+      sample: []
     experiments:
       description: The experiments of the run.
       type: list

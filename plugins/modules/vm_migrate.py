@@ -478,6 +478,14 @@ left_behind:
   type: list
   elements: str
   sample: []
+restarted:
+  description:
+    - Names of VMs that were powered on again during the run, as vCenter shows, by vSphere HA or by a person. What ran in them has ended, so
+      the run fails.
+  returned: when it is not check mode
+  type: list
+  elements: str
+  sample: []
 fence_lifted:
   description: Whether the run lifted a fence that it had set.
   returned: when it is not check mode
@@ -682,6 +690,7 @@ def result_of(report: RunReport, on_verdict: str = "stop") -> dict[str, Any]:
         "unobserved": dict(report.unobserved),
         "interrupted": list(failures_of(replace(outcome, ended=()))),
         "left_behind": list(report.left_behind),
+        "restarted": list(report.restarted),
         "fenced": report.fenced,
         "fence_unknown": report.fence_unknown,
         "fence_lifted": report.fence_lifted,

@@ -402,7 +402,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
     WitnessRequest,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.witness import shortfalls_of, witness
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.witness import harms_of, witness
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import guest_login
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
@@ -468,7 +468,7 @@ def result_of(report: WitnessReport) -> dict[str, Any]:
     """The module's result. It is a failure if not all was witnessed, or if an experiment was interrupted."""
     judgements = merged(report.judgements)
     interrupted = failures_of(Outcome((), report.judgements))
-    failures = (*shortfalls_of(report), *interrupted)
+    failures = (*harms_of(report), *interrupted)
     result: dict[str, Any] = {
         "run_id": report.run_id,
         "run_dir": str(report.folder),

@@ -109,6 +109,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "stall_claim": "proven",
                 "longest_stall": {"seconds": 0.4, "low": 0.3, "high": 0.5, "at_mono": 1004.0}},
     "power_on": {"when": "before", "times": {"vm-4": "2026-01-01T00:00:00.000Z", "vm-5": None}},
+    "vm_restarted": {"vm": _VM, "at": "2026-01-31T09:00:30.000Z", "by": "vSphere HA"},
     "guest_processes": {"when": "before", "readings": {"vm-4": {"processes": [], "detail": "no login"}}},
     "home_recorded": {"vm": _VM, "home": _HOST, "target": {"moid": "host-6", "name": "esx-06"}, "start": "host-5",
                       "attribute": False, "vm_uuid": "502c1e5f-0000-0000-0000-000000000001"},

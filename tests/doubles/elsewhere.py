@@ -35,6 +35,7 @@ class Elsewhere:
         self.news: list[Update] = []
         self.followed: list[str] = []
         self.maintenance: dict[str, bool] = {}
+        self.booted: dict[str, str] = {}  # when VMs were powered on
 
     def on_silence(self, listener: Callable[[float], None]) -> None:
         """Nothing breaks here, unless a step raises an error."""
@@ -49,7 +50,10 @@ class Elsewhere:
         return estate([host(1), host(2), host(3)], [vm(int(moid[3:]), int(at[5:])) for moid, at in self.at.items()])
 
     def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
-        return dict.fromkeys(vms, "2026-01-01T00:00:00.000Z")
+        return {vm: self.booted.get(vm, "2026-01-01T00:00:00.000Z") for vm in vms}
+
+    def is_restarted_by_ha(self, vm: str, since: str) -> bool:
+        return False
 
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         if self.steps:

@@ -83,6 +83,8 @@ class World:
         self.may_set_attributes = True
         self.files: dict[str, dict[int, str]] = {}  # by VM: the datastore of each part
         self.bringing: dict[str, Mapping[int, str]] = {}  # by task: the datastores that it leads to
+        self.booted: dict[str, str] = {}  # when VMs were powered on
+        self.restarted: dict[str, str] = {}  # when HA restarted VMs last
 
     def count(self) -> None:
         self.calls_left -= 1
@@ -198,7 +200,10 @@ class World:
         return {vm: PlacementUpdate(vm, self.where.get(vm)) for vm in vms}
 
     def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
-        return dict.fromkeys(vms)
+        return {vm: self.booted.get(vm) for vm in vms}
+
+    def is_restarted_by_ha(self, vm: str, since: str) -> bool:
+        return self.restarted.get(vm, "") >= since
 
     def moving(self, vms: Iterable[str]) -> dict[str, str]:
         self.count()

@@ -36,14 +36,14 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 @contextmanager
-def failing(lab: Lab, host: str) -> Iterator[None]:
-    """The host fails as soon as a VM moves, and comes back when HA has restarted its VMs."""
+def failing(lab: Lab, host: str, seconds: float = 5.0) -> Iterator[None]:
+    """The host fails as soon as a VM moves, and comes back after so many seconds: then HA has restarted its VMs."""
     over = threading.Event()
 
     def fail() -> None:
         while not over.wait(0.02):
             if any(move["started"] for move in lab.get("state")["moves"]):
-                lab.post(f"hosts/{host}/fail", seconds=5)
+                lab.post(f"hosts/{host}/fail", seconds=seconds)
                 return
 
     world = threading.Thread(target=fail)
@@ -59,11 +59,10 @@ def recovered(lab: Lab) -> None:
     until(lambda: not any(host["failover"] for host in lab.get("state")["hosts"].values()))
 
 
-def evacuated(lab: Lab, run_module: RunModule, state: Path) -> dict[str, Any]:
+def evacuated(lab: Lab, run_module: RunModule, state: Path, **options: Any) -> dict[str, Any]:
     plan = run_module("migration_plan", lab, host=HOST, policy="any", state_dir=str(state))
-    return run_module(
-        "vm_migrate", lab, plan=plan["plan"], host=HOST, purpose="evacuate", state_dir=str(state), **NOTHING_WATCHED
-    )
+    given = {"plan": plan["plan"], "host": HOST, "purpose": "evacuate", "state_dir": str(state)}
+    return run_module("vm_migrate", lab, **{**given, **NOTHING_WATCHED, **options})
 
 
 @pytest.mark.thorough
@@ -105,3 +104,50 @@ def test_a_restart_by_ha_is_not_a_move(lab: Lab, run_module: RunModule, tmp_path
     again = evacuated(lab, run_module, tmp_path)
     assert not again.get("failed"), again
     assert not leaving & lab.on(HOST)
+
+
+@pytest.mark.thorough
+def test_a_vm_that_ha_started_again_on_its_host_before_its_move_is_a_failure(
+    lab: Lab, run_module: RunModule, tmp_path: Path
+) -> None:
+    with failing(lab, HOST, seconds=0.1):
+        moved = evacuated(lab, run_module, tmp_path, slots=1, retries=9, on_failure="continue")
+    recovered(lab)
+    at_home = {each["vm"] for each in lab.get("state")["restarts"] if each["source"] == each["target"] == HOST}
+    ends = {move["vm"]: (move["result"], move["by"]) for move in moved["moves"]}
+    late = {vm for vm in at_home if ends[vm] == ("moved", "")}
+    assert late, ends
+    assert late <= set(moved["restarted"])
+    assert moved["failed"]
+    assert all(f"vSphere HA restarted {vm} during the run" in moved["msg"] for vm in late)
+    runs = run_module("run_info", state_dir=str(tmp_path))["runs"]
+    assert late <= set(runs[0]["restarted"])
+
+
+@pytest.fixture
+def training_lab(tmp_path: Path) -> Iterator[Lab]:
+    """The same with a training in the first VM."""
+    topology = yaml.safe_load((TOPOLOGIES / "small.yml").read_text(encoding="utf-8"))
+    topology["clusters"][0]["failover_level"] = 1
+    train = {"algorithm": "gbm", "ntrees": 100_000}
+    topology["vms"][0]["h2o3"] = {"heap_mb": 1024, "threads": 1, "nice": 10, "train": train}
+    path = tmp_path / "trains.yml"
+    path.write_text(yaml.safe_dump(topology), encoding="utf-8")
+    with running_lab("--topology", str(path)) as found:
+        yield found
+
+
+@pytest.mark.thorough
+@pytest.mark.alone
+@pytest.mark.parametrize("seconds", [0.1, 5.0], ids=["on its host", "elsewhere"])
+def test_a_watched_training_in_a_vm_that_ha_restarted_is_lost_or_restarted(
+    training_lab: Lab, run_module: RunModule, tmp_path: Path, seconds: float
+) -> None:
+    watched = {"allowed_networks": ["127.0.0.0/8"], "baseline": 1.0, "settle_timeout": 20.0}
+    with failing(training_lab, HOST, seconds=seconds):
+        moved = evacuated(training_lab, run_module, tmp_path, retries=9, on_failure="continue", experiments=watched)
+    recovered(training_lab)
+    (experiment,) = moved["experiments"]
+    assert "ML-cpu-vm-01" in {each["vm"] for each in training_lab.get("state")["restarts"]}
+    assert experiment["verdict"] in ("lost", "restarted"), experiment
+    assert moved["failed"], moved

@@ -172,8 +172,8 @@ FAILURES: Mapping[Failure, Advice] = {
         "Find out who deleted or unregistered it.",
     ),
     Failure.RESTARTED: Advice(
-        "vSphere HA restarted a VM, because its host had failed. What ran in the VM has ended.",
-        f"Find out why the host failed, and start in the VM what does not start by itself. {_AGAIN}: it does what is left.",
+        "A VM was restarted: vSphere HA does that if a host fails. What ran in the VM has ended.",
+        f"Find out who restarted it, or why the host failed, and start in the VM what does not start by itself. {_AGAIN}: it does what is left.",
     ),
     Failure.ROLLED_BACK: Advice(
         "The run failed and moved VMs back to where it had found them.",

@@ -168,7 +168,7 @@ def failures(moved: Row, steps: Mapping[str, Row]) -> list[Failure]:
         Failure.INTERRUPTED: bool(moved.get("interrupted")),
         Failure.NOT_MOVED: left and not back,
         Failure.GONE: any(move["result"] == "gone" for move in moves),
-        Failure.RESTARTED: any(map(_is_restarted, moves)),
+        Failure.RESTARTED: any(map(_is_restarted, moves)) or bool(moved.get("restarted")),
         Failure.MAINTENANCE: bool(maintenance.get("failed")),
         Failure.NOT_HOME: bool(steps.get("home", {}).get("failed")),
         Failure.EVIDENCE: bool(steps.get("evidence", {}).get("failed")),
@@ -213,6 +213,8 @@ def moves_text(result: Row, planned: frozenset[str] | None = None) -> str:
     when = f" ({earlier} earlier, {len(moved) - earlier} now)" if earlier else ""
     parts = [f"{len(moved)} of {plural(len(outbound), 'VM')} moved{when}{'' if back else _places(moved)}."]
     parts += [f"Restarted by {HA}: {listed(restarted)}."] if restarted else []
+    again = [name for name in result.get("restarted") or () if name not in restarted]
+    parts += [f"Restarted during the run: {listed(again)}."] if again else []
     parts += [f"Not moved: {listed(left)}."] if left else []
     parts += [f"No longer existing: {listed(gone)}."] if gone else []
     parts += [f"Moved back: {listed(back)}."] if back else []

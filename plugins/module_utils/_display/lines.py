@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from .._core.codec import encoded
 from .._core.untrusted import printable
-from .._core.wording import HA, clock, experiment_name, percent, plural, stall_text, stays_text, zone_name
+from .._core.wording import HA, clock, experiment_name, local_moment, percent, plural, stall_text, stays_text, zone_name
 from .._experiments.model import Experiment
 from .._run.events import (
     DrsKept,
@@ -44,6 +44,7 @@ from .._run.events import (
     VcenterSilence,
     VerdictReached,
     VmRefused,
+    VmRestarted,
     WindowClosed,
     WindowOpened,
 )
@@ -226,6 +227,9 @@ def _text_of_move(event: Event) -> str | None:
             return "took too long: cancelling the move"
         case MoveFinished():
             return _finished(event)
+        case VmRestarted(at=at, by=by):
+            who = f" by {by}" if by else ""
+            return f"was restarted at {local_moment(at)}{who}: what ran in it has ended"
         case LeftBehind(host=host, reasons=why_left):
             return f"left behind on {host}: {'; '.join(why_left)}"
     return None

@@ -31,7 +31,7 @@ from .._core.advice import (
 )
 from .._core.standing import facts_of
 from .._core.wording import HA, plural, span
-from .model import Evidence, Experiment
+from .model import Evidence, Experiment, Move
 from .summary import (
     FENCE_KEPT,
     fall_of,
@@ -177,10 +177,16 @@ def failures_of(evidence: Evidence) -> list[Failure]:
         Failure.ROLLED_BACK: run["rolled_back"] is not None,
         Failure.NOT_MOVED: run["rolled_back"] is None and bool(evidence["left_behind"]),
         Failure.GONE: any(move["result"] == "gone" for move in moves),
-        Failure.RESTARTED: any(move["result"] == "moved" and move["by"] == HA for move in moves),
+        Failure.RESTARTED: any(map(_is_restarted, moves)),
         Failure.FENCE: FENCE_KEPT in (evidence["fence"] or ""),
     }
     return [failure for failure, applies in found.items() if applies]
+
+
+def _is_restarted(move: Move) -> bool:
+    """Whether HA brought the VM to where it is by a restart, or it was powered on again during the run."""
+    power_on = move["power_on"]
+    return (move["result"] == "moved" and move["by"] == HA) or (power_on is not None and power_on["same"] is False)
 
 
 def entries_of(evidence: Evidence) -> list[Entry]:

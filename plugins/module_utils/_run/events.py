@@ -733,6 +733,17 @@ class PowerOnTimes(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class VmRestarted(Event):
+    """A VM was powered on again at a time (UTC) during the run, so that what ran in it has ended; ``by``: ``vSphere HA``, or ""."""
+
+    kind = "vm_restarted"
+
+    vm: Ref
+    at: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class GuestProcesses(Event):
     """The processes of guests, by the MoID of the VM; ``when``: ``before`` or ``after`` the moves."""
 
@@ -830,6 +841,7 @@ KINDS: dict[str, type[Event]] = {
         HomeCleared,
         ExperimentConcluded,
         SamplesSealed,
+        VmRestarted,
         LeftBehind,
         RunStopping,
         RunInterrupted,

@@ -11,7 +11,7 @@ One loop on one thread: start what the slots allow, hear of tasks and placements
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .._core.advice import VERDICT_WORDS, title_of
@@ -47,6 +47,7 @@ from .events import (
     RunStopping,
     SwitchedOver,
     VerdictReached,
+    VmRestarted,
     vm_of,
 )
 from .home_records import record_home
@@ -84,13 +85,22 @@ def failures_of(outcome: Outcome) -> tuple[str, ...]:
     return moves + gone + tuple(_harm(j) for j in merged(outcome.judgements) if must_stop_run(j))
 
 
-def restarts_of(outcome: Outcome) -> tuple[str, ...]:
-    """The VMs that vSphere HA restarted while they were to be moved, one sentence each."""
-    return tuple(
-        f"{HA} restarted {e.move.vm_name} on {e.host_name}, because its host had failed"
-        for e in outcome.ended
-        if e.result is MoveResult.MOVED and e.by == HA
-    )
+def restarts_of(outcome: Outcome, restarts: Iterable[VmRestarted] = ()) -> tuple[str, ...]:
+    """The VMs that were restarted while they were to be moved, one sentence each.
+
+    vSphere HA restarted them on another host; or vCenter shows ``restarts``, also of VMs that moved after that.
+    """
+    by_ha = [e for e in outcome.ended if e.result is MoveResult.MOVED and e.by == HA]
+    sentences = [f"{HA} restarted {e.move.vm_name} on {e.host_name}, because its host had failed" for e in by_ha]
+    told = {e.move.vm for e in by_ha}
+    return (*sentences, *(_restarted(each) for each in restarts if each.vm.moid not in told))
+
+
+def _restarted(restart: VmRestarted) -> str:
+    name = restart.vm.name
+    if restart.by == HA:
+        return f"{HA} restarted {name} during the run, because its host had failed"
+    return f"{name} was powered on again during the run, so that what ran in it has ended"
 
 
 def _left(ended: Ended) -> str:

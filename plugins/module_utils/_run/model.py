@@ -213,6 +213,7 @@ class WitnessReport:
     noticed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cut: str = ""
     waited_for: tuple[str, ...] = ()  # names of hosts that did not come back from maintenance mode in the window
+    restarts: tuple[str, ...] = ()  # a sentence for each VM that was restarted in the window
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,7 @@ class RunReport:
     fence_lifted: bool = False  # the run lifted a fence that it had set
     fence_unknown: bool = False  # vCenter does not show whether the host is fenced
     returned: tuple[str, ...] = ()  # names of the VMs that are on the evacuated host again
+    restarted: tuple[str, ...] = ()  # names of the VMs that were powered on again during the run
 
     @property
     def left_behind(self) -> tuple[str, ...]:

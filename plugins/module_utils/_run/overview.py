@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .._core.wording import local_moment, plural
+from .._core.wording import HA, local_moment, plural
 from .._experiments.model import Verdict
-from .events import Entry, ExperimentProgress, LeftBehind, RunResumed, RunStarted
+from .events import Entry, ExperimentProgress, LeftBehind, RunResumed, RunStarted, VmRestarted
 from .model import MoveResult, Purpose
 from .state import MoveRecord, RunState
 from .store import StoredRun, pins_left
@@ -68,6 +68,7 @@ class RunOverview:
     in_flight: tuple[str, ...]
     waiting: tuple[str, ...]  # planned, and not begun
     left_behind: tuple[str, ...]
+    restarted: tuple[str, ...]  # powered on again during the run
     experiments: tuple[Tally, ...]
     fenced: bool  # this run fenced the host and did not lift the fence
     fence_unknown: bool  # this run did not see whether the host is fenced
@@ -84,6 +85,7 @@ class RunOverview:
             for label, names in (
                 ("Still moving when the run was last seen", self.in_flight),
                 ("Not moved", self.left_behind),
+                ("Restarted during the run", self.restarted),
                 ("Still excluded from DRS", self.pinned),
             )
             if names
@@ -154,6 +156,7 @@ def _overview(run: StoredRun, pinned: Collection[str], pid: int | None, *, super
         in_flight=_names(state.in_flight),
         waiting=_names([move for move in moves if move.result is None and not move.in_flight]),
         left_behind=_left_behind(entries, moves) if status is RunStatus.FINISHED else (),
+        restarted=_restarted(entries, moves),
         experiments=_experiments(state, entries),
         fenced=state.own_fence,
         fence_unknown=state.fence_unknown,
@@ -182,6 +185,12 @@ def _left_behind(entries: Sequence[Entry], moves: Sequence[MoveRecord]) -> tuple
     return tuple(
         sorted({*named, *_names([m for m in moves if m.result not in (MoveResult.MOVED, MoveResult.GONE, None)])})
     )
+
+
+def _restarted(entries: Sequence[Entry], moves: Sequence[MoveRecord]) -> tuple[str, ...]:
+    """VMs that vCenter shows as powered on again, and those that HA brought to where they are."""
+    shown = {entry.event.vm.name for entry in entries if isinstance(entry.event, VmRestarted)}
+    return tuple(sorted({*shown, *(move.vm_name for move in moves if move.by == HA)}))
 
 
 def _experiments(state: RunState, entries: Sequence[Entry]) -> tuple[Tally, ...]:

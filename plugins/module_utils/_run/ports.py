@@ -108,6 +108,9 @@ class Vcenter(Protocol):
     def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
         """``runtime.bootTime`` of VMs in one call, UTC in ISO 8601; a vMotion keeps it, a power cycle does not."""
 
+    def is_restarted_by_ha(self, vm: str, since: str) -> bool:
+        """Whether vCenter's events say that vSphere HA restarted a VM, since a time of its own (UTC, ISO 8601)."""
+
     def guest_processes(self, vm: str, login: GuestLogin) -> tuple[GuestProcess, ...]:
         """Processes of a guest that fit the login's pattern, by ``ListProcessesInGuest``.
 

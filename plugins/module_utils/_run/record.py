@@ -15,6 +15,7 @@ from typing import Any
 from .._core.clock import own_boot
 from .._core.errors import CallFailed, StateUnwritable, VsphereError
 from .._core.version import VERSION
+from .._core.wording import HA
 from .._experiments.model import Experiment, Judgement, Sample
 from .._experiments.samples import digest, read_samples
 from .._plan.model import DrsHandling, Plan
@@ -41,6 +42,7 @@ from .events import (
     VcenterSilence,
     VerdictReached,
     VmRefused,
+    VmRestarted,
 )
 from .model import LEFT, Account, Ended, MoveResult, Outcome, Purpose, RunReport, RunRequest
 from .ports import Observer, Recorder, Vcenter
@@ -85,8 +87,11 @@ class WatchRecord:
             with suppress(StateUnwritable):  # the executor meets it as well, and stops
                 self._journal.write(ExperimentProgress(vm, experiment.id, sample.progress, gained, sample.detail))
 
-    def vms(self, when: str, vms: tuple[str, ...]) -> None:
-        """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes."""
+    def vms(self, when: str, vms: tuple[str, ...]) -> Mapping[str, str | None]:
+        """What vCenter itself proves: when each VM was powered on (a vMotion keeps that) and, if asked, its processes.
+
+        Returns the times.
+        """
         try:
             times = self._vcenter.power_on_times(vms)
         except VsphereError:
@@ -97,6 +102,17 @@ class WatchRecord:
         login = self._guest
         if login is not None:
             self._journal.write(GuestProcesses(when, {vm: self._reading(vm, login) for vm in vms}))
+        return times
+
+    def restarts(self, before: Mapping[str, str], after: Mapping[str, str | None]) -> tuple[VmRestarted, ...]:
+        """The VMs (MoIDs) that were powered on again between two readings of the times when they were powered on."""
+        found = []
+        for vm, at in after.items():
+            if at is not None and vm in before and at > before[vm]:
+                by = HA if self._vcenter.is_restarted_by_ha(vm, at) else ""
+                found.append(VmRestarted(Ref(vm, self._names.get(vm, vm)), at, by))
+                self._journal.write(found[-1])
+        return tuple(found)
 
     def _reading(self, vm: str, login: GuestLogin) -> dict[str, Any]:
         """The processes of a VM. A guest that does not answer, or that may not get the login, is recorded as such."""

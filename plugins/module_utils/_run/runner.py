@@ -25,7 +25,7 @@ from .._vsphere.faults import OwnReason
 from .._vsphere.home_attribute import ATTRIBUTE, Home
 from .._vsphere.news import Fault
 from .._vsphere.qualified import crosses
-from .events import Entry, Pin, Ref, vm_of
+from .events import Entry, Pin, Ref, VmRestarted, vm_of
 from .executor import SOMEBODY, Executor, failures_of, restarts_of
 from .guard import Guard
 from .home_records import journal_homes, record_home
@@ -293,9 +293,9 @@ class _Run:
             self._onlooker.watching(watch)
             watch.baseline()
             outcome, rolled_back = self._move(estate, plan, watch, watched)
-        self._record.vms("after", self._all_vms(estate, vms))
+        times = self._record.vms("after", self._all_vms(estate, vms))
         self._record.seal(self._observer, rolled_back.outcome.judgements if rolled_back else outcome.judgements)
-        return self._close(replace(outcome, ended=(*before, *outcome.ended)), rolled_back, unobserved)
+        return self._close(replace(outcome, ended=(*before, *outcome.ended)), rolled_back, unobserved, times)
 
     def _vms_to_read(self) -> tuple[str, ...]:
         """The VMs of the plan, and those of which the killed process moved files."""
@@ -582,7 +582,18 @@ class _Run:
                 found[move.vm_name] = f"{move.vm_name} is on {move.source_name} again: {by} moved it back"
         return found
 
-    def _close(self, outcome: Outcome, rolled_back: RolledBack | None, unobserved: dict[str, str]) -> RunReport:
+    def _restarts(self, times: Mapping[str, str | None]) -> tuple[VmRestarted, ...]:
+        """The VMs that were powered on again since the run, or a killed process of it, began. ``times``: when VMs were powered on."""
+        state = replay(read_journal(self._folder / JOURNAL).entries)
+        return self._record.restarts(state.powered_on if state is not None else {}, times)
+
+    def _close(
+        self,
+        outcome: Outcome,
+        rolled_back: RolledBack | None,
+        unobserved: dict[str, str],
+        times: Mapping[str, str | None],
+    ) -> RunReport:
         last = outcome if rolled_back is None else rolled_back.outcome
         self._record.verdicts(last.judgements)
         failures = failures_of(outcome)
@@ -594,7 +605,9 @@ class _Run:
             self._guard.look()
         else:
             problems = self._guard.release(failed=failed)
-        problems = tuple(dict.fromkeys(filter(None, (*restarts_of(outcome), self._not_fenced, *problems))))
+        restarts = () if last.interrupted else self._restarts(times)
+        told = (*restarts_of(outcome, restarts), self._not_fenced, *problems)
+        problems = tuple(dict.fromkeys(filter(None, told)))
         if rolled_back is None:
             self._record.left_behind(outcome)
             failures = (*failures, *returned.values())
@@ -615,6 +628,7 @@ class _Run:
             self._guard.lifted,
             self._guard.fence_unknown,
             tuple(returned),
+            tuple(restart.vm.name for restart in restarts),
         )
         if last.interrupted:
             self._record.interrupted(last.stopped)

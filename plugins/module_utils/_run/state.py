@@ -36,6 +36,7 @@ from .events import (
     MoveSubmitted,
     MoveSubmitting,
     Pin,
+    PowerOnTimes,
     RollingBack,
     RunFinished,
     RunResumed,
@@ -130,6 +131,7 @@ class RunState:
     back: Mapping[str, MoveRecord] = field(default_factory=dict)
     verdicts: Mapping[tuple[str, str], VerdictReached] = field(default_factory=dict)
     second: VcenterInfo | None = None  # the other vCenter, if the run is over two
+    powered_on: Mapping[str, str] = field(default_factory=dict)  # by VM MoID: its power-on time (UTC) before the moves
 
     def is_of(self, vcenter_uuid: str) -> bool:
         """Whether the run is of this vCenter, with whose instance UUID its key begins."""
@@ -188,6 +190,9 @@ def _applied(state: RunState, entry: Entry) -> RunState:
             return _with_experiment(state, experiment)
         case HomeRecorded() | HomeCleared() as event:
             return _with_home(state, event, entry.at)
+        case PowerOnTimes(when="before", times=times):
+            known = {vm: at for vm, at in times.items() if at is not None}
+            return replace(state, powered_on={**known, **state.powered_on})
         case MovePlanned() as event:
             return _planned(state, event)
         case VerdictReached() as event:

@@ -33,12 +33,14 @@ from .events import (
     Ref,
     RunFinished,
     RunStarted,
+    VmRestarted,
     WindowClosed,
     WindowOpened,
 )
+from .executor import restarts_of
 from .journal import Journal, read_journal
 from .locks import run_lock
-from .model import MoveResult, Purpose, WitnessReport, WitnessRequest
+from .model import MoveResult, Outcome, Purpose, WitnessReport, WitnessRequest
 from .ports import NOBODY, Observer, Onlooker, StartedWatch, Vcenter, heard_by
 from .record import WatchRecord
 from .sightings import Sightings
@@ -94,6 +96,11 @@ def shortfalls_of(report: WitnessReport) -> tuple[str, ...]:
     return cut + away
 
 
+def harms_of(report: WitnessReport) -> tuple[str, ...]:
+    """What makes a witness fail, apart from experiments, one sentence each: also VMs that were restarted."""
+    return (*shortfalls_of(report), *report.restarts)
+
+
 class _Witness:
     def __init__(
         self,
@@ -134,7 +141,7 @@ class _Witness:
             self._record.found(experiment)
             self._names.setdefault(experiment.vm, experiment.vm_name)  # a cluster may have members in other VMs
         self._record.without_experiment(self._estate, unobserved)
-        self._record.vms("before", tuple(self._names))
+        before = self._record.vms("before", tuple(self._names))
         since = self._vcenter.time()
         places = {vm: seen.host for vm, seen in self._vcenter.placement(self._names).items()}
         with ExitStack() as stack:
@@ -150,14 +157,15 @@ class _Witness:
             seconds = self._observe(sightings)
             judgements = self._judge(watch, experiments, sightings)
         self._close_window(experiments, sightings, seconds, since)
-        self._record.vms("after", tuple(self._names))
+        after = self._record.vms("after", tuple(self._names))
+        restarts = self._record.restarts({vm: at for vm, at in before.items() if at is not None}, after)
         self._record.seal(self._observer, judgements)
         self._record.verdicts(judgements)
         shown = {display_name(self._estate, vm): detail for vm, detail in unobserved.items()}
-        report = self._report(sightings, judgements, shown, seconds)
+        report = self._report(sightings, judgements, shown, seconds, restarts)
         self._journal.write(
             RunFinished(
-                result="failed" if shortfalls_of(report) or any(map(must_stop_run, judgements)) else "success",
+                result="failed" if harms_of(report) or any(map(must_stop_run, judgements)) else "success",
                 moved=sum(end.result is MoveResult.MOVED for end in report.ended),
                 failed=sum(end.result is not MoveResult.MOVED for end in report.ended),
                 left_behind=0,
@@ -275,7 +283,12 @@ class _Witness:
         self._journal.write(Noticed(Ref(vm, estate.vms[vm].name), detail))
 
     def _report(
-        self, sightings: Sightings, judgements: tuple[Judgement, ...], unobserved: dict[str, str], seconds: float
+        self,
+        sightings: Sightings,
+        judgements: tuple[Judgement, ...],
+        unobserved: dict[str, str],
+        seconds: float,
+        restarts: Iterable[VmRestarted],
     ) -> WitnessReport:
         for vm, detail in sightings.noticed.items():
             self._noticed.setdefault(display_name(self._estate, vm), []).append(detail)
@@ -290,6 +303,7 @@ class _Witness:
             noticed={name: tuple(details) for name, details in self._noticed.items()},
             cut=self._cut,
             waited_for=tuple(self._estate.hosts[moid].name for moid in away if self._request.until_returned),
+            restarts=restarts_of(Outcome(tuple(sightings.ended), ()), restarts),
         )
 
 

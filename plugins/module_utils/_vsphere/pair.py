@@ -267,6 +267,11 @@ class VcenterPair:
             found |= {here[moid]: at for moid, at in side.session.power_on_times(here).items()}
         return found
 
+    def is_restarted_by_ha(self, vm: str, since: str) -> bool:
+        """See the port. What happened before the VM changed its vCenter is not known."""
+        side, moid = self._at.get(vm, (self._first, ""))
+        return bool(moid) and side.session.is_restarted_by_ha(moid, since)
+
     def guest_processes(self, vm: str, login: GuestLogin) -> tuple[GuestProcess, ...]:
         """See the port."""
         side, moid = self._vm(vm)

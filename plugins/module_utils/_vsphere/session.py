@@ -299,6 +299,10 @@ class VcenterSession:
         rows = read_power_on(self._client, wanted)
         return {vm: iso_time(rows[vm].get("runtime.bootTime") if vm in rows else None) for vm in wanted}
 
+    def is_restarted_by_ha(self, vm: str, since: str) -> bool:
+        """See the port. False if the events cannot be read."""
+        return bool(self._events_of("VirtualMachine", vm, HA_RESTARTED, datetime.fromisoformat(since)))
+
     def guest_processes(self, vm: str, login: GuestLogin) -> tuple[GuestProcess, ...]:
         """See the port."""
         machine = self._client.reference("VirtualMachine", vm)
@@ -547,19 +551,8 @@ class VcenterSession:
 
     def mover(self, vm: str, host: str) -> str:
         """See the port. The start of a VM on the host where it was already does not say who brought it there."""
-        query = vim.event.EventFilterSpec(
-            entity=vim.event.EventFilterSpec.ByEntity(
-                entity=self._client.reference("VirtualMachine", vm), recursion="self"
-            ),
-            eventTypeId=[*MIGRATED, *STARTED],
-        )
-        try:
-            found = self._client.call(
-                "read the events of a VM", lambda: self._client.content.eventManager.QueryEvents(query)
-            )
-        except (CallFailed, PermissionMissing):
-            return ""
-        events = sorted(filter(_changes_host, found or ()), key=lambda event: int(event.key))
+        found = self._events_of("VirtualMachine", vm, (*MIGRATED, *STARTED))
+        events = sorted(filter(_changes_host, found), key=_key_of)
         while [_event_host(event) for event in events[-2:]] == [host, host] and _event_type(events[-1]) in STARTED:
             events.pop()
         if not events or _event_host(events[-1]) != host:
@@ -568,6 +561,20 @@ class VcenterSession:
         if kind in HA_RESTARTED:
             return HA
         return "DRS" if kind.startswith("Drs") else text(str(events[-1].userName or ""))
+
+    def _events_of(self, kind: str, moid: str, types: Iterable[str], since: datetime | None = None) -> list[Any]:
+        """The events of these types of a VM or host; none if they cannot be read."""
+        entity = vim.event.EventFilterSpec.ByEntity(entity=self._client.reference(kind, moid), recursion="self")
+        query = vim.event.EventFilterSpec(entity=entity, eventTypeId=list(types))
+        if since is not None:
+            query.time = vim.event.EventFilterSpec.ByTime(beginTime=since)
+        try:
+            found = self._client.call(
+                "read the events of an object", lambda: self._client.content.eventManager.QueryEvents(query)
+            )
+        except (CallFailed, PermissionMissing):
+            return []
+        return list(found or ())
 
     def time(self) -> datetime:
         """See the port."""
@@ -700,6 +707,11 @@ class VcenterSession:
                     if last == "gone":
                         raise NotFound(f"vCenter no longer knows task {task}", hint="Run the same playbook again")
         raise TaskTimeout(f"Task {task} did not end within {timeout:.0f} s", last_state=last)
+
+
+def _key_of(event: Any) -> int:
+    """The number of an event: later ones have higher numbers."""
+    return int(event.key)
 
 
 def _event_type(event: Any) -> str:

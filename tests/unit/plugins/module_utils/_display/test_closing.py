@@ -157,6 +157,17 @@ def test_a_vm_that_was_moved_back_is_left_behind() -> None:
     assert f"Why: {why}" in told
 
 
+def test_a_vm_that_was_restarted_and_then_moved_is_named() -> None:
+    moves = [move("ML-1"), move("ML-2")]
+    said = "ML-2 was powered on again during the run, so that what ran in it has ended."
+    result = {"moves": moves, "restarted": ["ML-2"], "failed": True, "msg": said}
+    assert closing_lines(result, subject=SUBJECT, failed=True) == [
+        "Evacuation of esx-05 failed. 2 of 2 VMs moved to esx-06. Restarted during the run: ML-2.",
+        f"Why: {FAILURES[Failure.RESTARTED].means}",
+        f"Next: {FAILURES[Failure.RESTARTED].do}",
+    ]
+
+
 def test_why_vms_did_not_move_is_said() -> None:
     moved = {
         "moves": [move("ML-1", "failed")],

@@ -17,7 +17,7 @@ COMMAND = "ansible-playbook liveml.vsphere.evacuate_host -e evacuate_host_name=e
 RUN = RunOverview(
     run_id="r1", purpose=Purpose.EVACUATE, subject="Evacuation of esx-05", host="esx-05", status=RunStatus.RUNNING,
     result="unfinished", started="2026-01-31T09:00:00.000Z", ended=None, vms=10, moved=2, stopping=True, silent=0.0,
-    in_flight=("ML-1", "ML-2"), waiting=("ML-9",), left_behind=(), experiments=(), fenced=True, fence_unknown=False, pinned=("ML-1", "ML-2", "ML-3"), pid=4711, command=COMMAND,
+    in_flight=("ML-1", "ML-2"), waiting=("ML-9",), left_behind=(), restarted=(), experiments=(), fenced=True, fence_unknown=False, pinned=("ML-1", "ML-2", "ML-3"), pid=4711, command=COMMAND,
 )  # fmt: skip
 BACK = "ansible-playbook liveml.vsphere.restore_host -e restore_host_name=esx-05"
 STATUS = "See how things stand: ansible-playbook liveml.vsphere.status"

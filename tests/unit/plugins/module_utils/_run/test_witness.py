@@ -25,6 +25,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import r
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import moves_in_flight, runs_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.witness import (
     INTERRUPTED,
+    harms_of,
     shortfalls_of,
     witness,
 )
@@ -152,6 +153,21 @@ def test_a_move_in_flight_when_the_window_ends_is_seen_through(tmp_path: Path) -
     report = witnessed(Elsewhere(*steps), tmp_path, seconds=3 * LOOK_SECONDS)
     assert [str(end.result) for end in report.ended] == ["moved"]
     assert not shortfalls_of(report)
+
+
+def test_a_vm_that_is_restarted_in_the_window_makes_the_witness_fail(tmp_path: Path) -> None:
+    def restarts(there: Elsewhere) -> None:
+        there.booted["vm-1"] = "2026-01-31T09:00:30.000Z"
+
+    there = Elsewhere(nothing, restarts, arrives("vm-2", "host-3", by="vSphere HA"))
+    there.booted = dict.fromkeys(("vm-1", "vm-2"), "2026-01-01T00:00:00.000Z")
+    report = witnessed(there, tmp_path)
+    assert harms_of(report) == (
+        "vSphere HA restarted ml-2 on esx-3, because its host had failed",
+        "ml-1 was powered on again during the run, so that what ran in it has ended",
+    )
+    assert not shortfalls_of(report)
+    assert evidence(report)["run"]["result"] == "failed"
 
 
 def test_a_vm_that_is_deleted_in_the_window_is_named(tmp_path: Path) -> None:

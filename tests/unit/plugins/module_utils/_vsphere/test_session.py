@@ -865,6 +865,19 @@ def test_the_last_event_says_who_moved_a_vm_to_a_host(events: Any, mover: str) -
     assert session_of(server).mover("vm-1", "host-2") == mover
 
 
+@pytest.mark.parametrize(
+    ("events", "found"), [([event(1, HA)], True), ([], False), (None, False), (vim.fault.NoPermission(), False)]
+)
+def test_vcenter_is_asked_whether_ha_restarted_a_vm_since_it_was_powered_on(events: Any, found: bool) -> None:
+    server = Server()
+    server.answers["QueryEvents"] = events
+    assert session_of(server).is_restarted_by_ha("vm-1", "2026-03-01T12:00:00.000Z") is found
+    ((query, *_further),) = server.asked("QueryEvents")
+    assert query.time.beginTime == datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert query.entity.entity._moId == "vm-1"
+    assert query.eventTypeId == ["com.vmware.vc.ha.VmRestartedByHAEvent", "VmRestartedOnAlternateHostEvent"]
+
+
 def test_migrations_are_counted_by_vm() -> None:
     server = Server()
     lost = SimpleNamespace(vm=None)

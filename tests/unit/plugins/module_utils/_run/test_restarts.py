@@ -1,0 +1,112 @@
+# Copyright (c) 2026, liveml.vsphere contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""VMs that are restarted while a run works, by HA or by a person, and that the run then moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.advice import Failure
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.rows import failures_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry, MoveFinished, MoveSubmitting
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Rules
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import overviews
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path, stored_runs
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import Update
+from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import result_of
+
+from tests.builders.journals import INTACT
+from tests.doubles.run import run
+from tests.doubles.vcenter import SOURCE, Killed, World
+
+pytestmark = pytest.mark.usefixtures("fast")
+
+
+def land(world: World) -> None:
+    while world.tasks:
+        world.advance()
+
+
+class Unsteady(World):
+    """While the first VM moves, vm-2 is started again on its host: by HA, or by a person."""
+
+    def __init__(self, by: str) -> None:
+        super().__init__(2)
+        self.booted = dict.fromkeys(self.where, "2026-01-01T00:00:00.000Z")
+        self.by = by
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        if self.where["vm-2"] == SOURCE:
+            self.booted["vm-2"] = "2026-01-31T09:00:30.000Z"
+            self.restarted = {"vm-2": "2026-01-31T09:00:33.000Z"} if self.by else {"vm-2": "2026-01-30T00:00:00.000Z"}
+        return super().updates(timeout)
+
+
+@pytest.mark.parametrize(
+    ("by", "sentence"),
+    [
+        ("vSphere HA", "vSphere HA restarted ml-2 during the run, because its host had failed"),
+        ("", "ml-2 was powered on again during the run, so that what ran in it has ended"),
+    ],
+)
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_vm_that_was_restarted_on_its_source_and_then_moved_is_a_failure(
+    tmp_path: Path, by: str, sentence: str, killed: bool
+) -> None:
+    world, state, seen = Unsteady(by), state_path(str(tmp_path)), list[str]()
+    rules = Rules(slots=SlotLimits(per_host=1), retries=0)
+    if killed:
+        world.calls_left = 22
+        with pytest.raises(Killed):
+            run(world, state, rules=rules)
+        assert world.booted["vm-2"].startswith("2026-01-31")
+        land(world)
+    report = run(world, state, rules=rules, listener=lambda entry: seen.append(line(entry) or ""))
+    assert [end.result for end in report.outcome.ended] == [MoveResult.MOVED] * 2
+    assert report.failures == (sentence,)
+    assert result_of(report)["restarted"] == ["ml-2"]
+    assert result_of(report)["failure"] == f"{sentence}."
+    told = [text for text in seen if "was restarted at" in text]
+    assert len(told) == 1
+    assert "ml-2" in told[0]
+    assert (f" by {by}: " in told[0]) is bool(by)
+    (stored,) = overviews(list(stored_runs(state)), lambda _key: None)
+    assert (stored.result, stored.restarted) == ("failed", ("ml-2",))
+    assert "Restarted during the run: ml-2." in stored.text
+    (run_,) = stored_runs(state)
+    evidence = evidence_of(run_.entries, {}, INTACT)
+    assert {move["vm"]: move["power_on"]["same"] for move in evidence["moves"] if move["power_on"]} == {
+        "ml-1": True,
+        "ml-2": False,
+    }
+    assert failures_of(evidence) == [Failure.RESTARTED]
+
+
+def test_what_ha_restarted_before_an_interruption_is_said_by_the_resumed_run(tmp_path: Path) -> None:
+    """The journal knows it; vCenter's power-on times do not, because the VM moved in the run that was killed."""
+    world, state = (
+        World(2, {("vm-1", "host-2"): "HostCommunication", ("vm-1", "host-3"): "HostCommunication"}),
+        state_path(str(tmp_path)),
+    )
+    world.movers["vm-1"] = "vSphere HA"
+
+    def fails(entry: Entry) -> None:
+        if isinstance(entry.event, MoveSubmitting) and entry.event.vm.moid == "vm-1":
+            world.where["vm-1"] = entry.event.target.moid
+        if isinstance(entry.event, MoveFinished) and entry.event.vm.moid == "vm-1":
+            assert entry.event.by == "vSphere HA"
+            raise Killed
+
+    rules = Rules(slots=SlotLimits(per_host=1), retries=0)
+    with pytest.raises(Killed):
+        run(world, state, rules=rules, listener=fails)
+    land(world)
+    report = run(world, state, rules=rules)
+    assert [text for text in report.failures if "vSphere HA restarted ml-1 on" in text] == list(report.failures)
+    assert report.failures
