@@ -811,7 +811,7 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
             locks.enter_context(between_runs(state, key, timeout=params["lock_timeout"], waiting=module.warn))
         estate = vcenter.estate(fault_domains=domains)
     approved = approved_plan(params, estate)
-    request = request_of(params, estate, hosts, approved, module.warn, vcenter.mover, vcenter.deleted)
+    request = request_of(params, estate, hosts, approved, module.warn, vcenter.mover, vcenter.deleted, vcenter.lost_vms)
     request = replace(
         request,
         not_permitted=vcenter.missing_to_move(request.vms),

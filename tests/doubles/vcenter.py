@@ -53,6 +53,9 @@ class Agreeing:
     def deleted(self, vms: Iterable[str]) -> frozenset[str]:
         return frozenset()
 
+    def lost_vms(self, host: str) -> frozenset[str]:
+        return frozenset()
+
     def compatible(self, *_vms_and_hosts: Any) -> dict[tuple[str, str], Checked]:
         return {}
 

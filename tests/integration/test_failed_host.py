@@ -124,6 +124,21 @@ def test_a_vm_that_ha_started_again_on_its_host_before_its_move_is_a_failure(
     assert late <= set(runs[0]["restarted"])
 
 
+@pytest.mark.thorough
+def test_vms_that_ha_took_before_the_evacuation_are_named(lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
+    vms = lab.on(HOST)
+    lab.post(f"hosts/{HOST}/fail", seconds=60)
+    until(lambda: not vms & lab.on(HOST))
+    lab.post(f"hosts/{HOST}", connection="connected")
+    recovered(lab)
+    taken = {each["vm"] for each in lab.get("state")["restarts"] if each["target"] != HOST}
+    plan = run_module("migration_plan", lab, host=HOST, policy="any", state_dir=str(tmp_path))
+    (note,) = plan["plan"]["notes"]
+    assert note.startswith(f"vSphere HA restarted these VMs on other hosts, because {HOST} had failed: ")
+    assert all(f"{vm} (" in note for vm in taken)
+    assert note in "\n".join(plan["lines"])
+
+
 @pytest.fixture
 def training_lab(tmp_path: Path) -> Iterator[Lab]:
     """The same with a training in the first VM."""

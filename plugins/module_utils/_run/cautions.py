@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from .._core.wording import HA
 from .._plan.homes import DRS, Placement, placements, recorded_home, without_home_host
 from .._vsphere.estate import Estate, HostState
 from .._vsphere.home_attribute import Home
@@ -68,6 +69,34 @@ def given_up_home_notes(
             f"{vm.name} had its home on {home.host_name}. vCenter does not say who moved it to {place} after its evacuation to "
             f"{home.target_name}, so its home is now {place}: a restore of {home.host_name} does not bring it back any more."
         )
+
+
+def taken_vm_notes(
+    estate: Estate,
+    hosts: Sequence[HostState],
+    homes: Mapping[str, Home],
+    mover: Callable[[str, str], str],
+    lost: Callable[[str], Collection[str]],
+) -> Iterator[str]:
+    """VMs that HA restarted elsewhere before their host is evacuated. A home is for what an evacuation moves, so they get none.
+
+    ``lost``: the VMs that were on a host (MoID) when vCenter lost it.
+    """
+    for host in hosts:
+        vms = (estate.vms[moid] for moid in lost(host.moid) if moid in estate.vms)
+        gone = [
+            vm
+            for vm in vms
+            if vm.host not in ("", host.moid)
+            and recorded_home(estate, vm, homes) is None
+            and mover(vm.moid, vm.host) == HA
+        ]
+        if gone:
+            names = ", ".join(f"{vm.name} ({estate.host_name(vm.host)})" for vm in sorted(gone, key=lambda vm: vm.name))
+            yield (
+                f"{HA} restarted these VMs on other hosts, because {host.name} had failed: {names}. They are not part of this "
+                f"evacuation and get no home, so a restore of {host.name} does not bring them back; liveml.vsphere.migrate_vm does."
+            )
 
 
 def pin_notes(runs: Iterable[RunState], estate: Estate, is_held: Callable[[str], bool]) -> Iterator[str]:

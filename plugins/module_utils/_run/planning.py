@@ -36,7 +36,7 @@ from .._plan.selection import (
 from .._plan.sites import check_maps
 from .._vsphere.estate import OWN_FILES, Estate, HostState
 from .._vsphere.qualified import part_of
-from .cautions import given_up_home_notes, lost_home_notes, lost_homes, pin_notes, told_homes
+from .cautions import given_up_home_notes, lost_home_notes, lost_homes, pin_notes, taken_vm_notes, told_homes
 from .home_records import journal_homes
 from .locks import holder_of
 from .model import run_key
@@ -64,8 +64,12 @@ def request_of(
     warn: Warn = ignore,
     mover: Callable[[str, str], str] = nobody,
     deleted: Callable[[Collection[str]], Collection[str]] = none_of,
+    lost: Callable[[str], Collection[str]] = none_of,
 ) -> PlanRequest:
-    """The request for the planner; ``mover`` and ``deleted`` as in :func:`placements`. Raises NotFound, Ambiguous, InvalidInput or JournalUnreadable."""
+    """The request for the planner; ``mover`` and ``deleted`` as in :func:`placements`, ``lost`` as in :func:`taken_vm_notes`.
+
+    Raises NotFound, Ambiguous, InvalidInput or JournalUnreadable.
+    """
     for option in ("memory_headroom", "cpu_headroom", "storage_headroom"):
         if not 0 <= params[option] < 100:
             raise InvalidInput(f"{option} is {params[option]}", hint="Give a percentage from 0 to 99", option=option)
@@ -101,6 +105,7 @@ def request_of(
         places, away = {}, ()
         vms = selection(params, estate, hosts)
         notes += given_up_home_notes(estate, hosts, vms, homes, mover)
+        notes += taken_vm_notes(estate, hosts, homes, mover, lost)
         wanted = params["destination"]
         target = find_host(targets, wanted, option="destination") if wanted is not None else None
         # Without a destination, a VM that a killed run moved to its target while nobody watched stays there.

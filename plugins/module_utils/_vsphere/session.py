@@ -94,6 +94,7 @@ MAX_EVENTS = 1000  # QueryEvents leaves out what is more, without a word
 # A VM may start on another host than it was: HA restarts it, or DRS chooses the host when somebody powers it on.
 HA_RESTARTED = ("com.vmware.vc.ha.VmRestartedByHAEvent", "VmRestartedOnAlternateHostEvent")
 STARTED = [*HA_RESTARTED, "DrsVmPoweredOnEvent"]
+DISCONNECTED, BACK_IN_SERVICE = "VmDisconnectedEvent", "ExitMaintenanceModeEvent"
 # RelocateVM_Task asks for one or the other, by the VM's power state and the version of vCenter.
 MOVE_PRIVILEGES = ("Resource.HotMigrate", "Resource.ColdMigrate")
 ALLOCATE_SPACE = "Datastore.AllocateSpace"
@@ -561,6 +562,12 @@ class VcenterSession:
         if kind in HA_RESTARTED:
             return HA
         return "DRS" if kind.startswith("Drs") else text(str(events[-1].userName or ""))
+
+    def lost_vms(self, host: str) -> frozenset[str]:
+        """See the port. None if the events cannot be read."""
+        found = sorted(self._events_of("HostSystem", host, (DISCONNECTED, BACK_IN_SERVICE)), key=_key_of)
+        since = max((n for n, event in enumerate(found) if _event_type(event) == BACK_IN_SERVICE), default=-1)
+        return frozenset(str(event.vm.vm._moId) for event in found[since + 1 :] if event.vm is not None)
 
     def _events_of(self, kind: str, moid: str, types: Iterable[str], since: datetime | None = None) -> list[Any]:
         """The events of these types of a VM or host; none if they cannot be read."""

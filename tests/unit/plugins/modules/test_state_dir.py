@@ -59,6 +59,9 @@ class Still(Agreeing):
     def editable_clusters(self, _clusters: Iterable[str]) -> frozenset[str]:
         return frozenset()
 
+    def lost_vms(self, _host: str) -> frozenset[str]:
+        return frozenset()
+
     def devices(self, _estate: Any, _vms: Any) -> Any:
         return WORLD
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -43,11 +44,20 @@ def away(number: int, home: tuple[str, str], on: int = 2, target: int = 2) -> Vm
     return vm(number, on=on, attributes={ATTRIBUTE: encode_home(known)})
 
 
-def notes(world: Estate, state: Path, mover: str = "", **options: Any) -> tuple[str, ...]:
-    """The notes of the plan."""
+def notes(
+    world: Estate, state: Path, mover: str = "", lost: Mapping[str, list[str]] | None = None, **options: Any
+) -> tuple[str, ...]:
+    """The notes of the plan. ``lost`` are the VMs that were on a host when vCenter lost it."""
     given = {"state_dir": str(state), "host": "esx-1", **options}
     params = ArgumentSpecValidator(deepcopy(SPEC)).validate(given).validated_parameters
-    request = request_of(params, world, hosts_of(params, world), None, mover=lambda _vm, _host: mover)
+    request = request_of(
+        params,
+        world,
+        hosts_of(params, world),
+        None,
+        mover=lambda _vm, _host: mover,
+        lost=lambda moid: (lost or {}).get(moid, []),
+    )
     return make_plan(world, request).notes
 
 
@@ -101,6 +111,21 @@ def test_a_home_that_is_given_up_because_nobody_knows_who_moved_its_vm_is_said(
             "ml-1 had its home on esx-3. vCenter does not say who moved it to esx-1 after its evacuation to esx-2, so its home is now "
             "esx-1: a restore of esx-3 does not bring it back any more.",
         )
+
+
+@pytest.mark.parametrize(("mover", "said"), [("vSphere HA", True), ("alice", False), ("DRS", False), ("", False)])
+def test_vms_that_ha_took_off_the_host_before_its_evacuation_are_named(tmp_path: Path, mover: str, said: bool) -> None:
+    world = estate(
+        [host(1), host(2)], [vm(1, on=2), vm(2), away(3, ("host-1", "esx-1")), vm(4, on=2), replace(vm(5), host="")]
+    )
+    found = notes(world, tmp_path, mover, lost={"host-1": ["vm-1", "vm-2", "vm-3", "vm-5", "vm-gone"]})
+    assert len(found) == said
+    if said:
+        assert found[0].startswith(
+            "vSphere HA restarted these VMs on other hosts, because esx-1 had failed: ml-1 (esx-2). "
+        )
+        assert "a restore of esx-1 does not bring them back" in found[0]
+    assert notes(world, tmp_path, mover, use_homes=True, lost={"host-1": ["vm-1"]}) == ()
 
 
 def run_with_pin(state: Path, name: str, *, pinned: str = "u1", key: str = "uuid.host-1", **started: Any) -> None:

@@ -865,6 +865,27 @@ def test_the_last_event_says_who_moved_a_vm_to_a_host(events: Any, mover: str) -
     assert session_of(server).mover("vm-1", "host-2") == mover
 
 
+GONE, BACK = vim.event.VmDisconnectedEvent, vim.event.ExitMaintenanceModeEvent
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        ([event(2, GONE), event(1, BACK)], {"vm-1"}),
+        ([event(1, GONE), event(2, BACK)], set()),  # what was before its last maintenance does not count any more
+        ([], set()),
+        (None, set()),
+        (vim.fault.NoPermission(), set()),
+    ],
+)
+def test_the_vms_that_were_on_a_host_when_vcenter_lost_it(events: Any, found: set[str]) -> None:
+    server = Server()
+    server.answers["QueryEvents"] = events
+    assert session_of(server).lost_vms("host-1") == found
+    ((query, *_further),) = server.asked("QueryEvents")
+    assert (query.entity.entity._moId, query.entity.recursion) == ("host-1", "self")
+
+
 @pytest.mark.parametrize(
     ("events", "found"), [([event(1, HA)], True), ([], False), (None, False), (vim.fault.NoPermission(), False)]
 )
