@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from .model import BETWEEN, Experiment, Sample
-from .record import RESTART_SECONDS, excesses, longest_pause
+from .record import REPEATS, RESTART_SECONDS, excesses, longest_pause
 from .stall import overlaps, without_times
 
 ANSWERED = "answered"
@@ -182,6 +182,8 @@ def _why_not_logged(experiment: Experiment, samples: Sequence[Sample]) -> str:
     answers = [s for s in samples if s.outcome == ANSWERED]
     if any(s.logged is None for s in answers):
         return "its record has no times"
+    if any(s.detail == REPEATS and s.paused is None for s in answers):
+        return "its steps repeat, and its record shows only the highest ones"
     seen = [s for i, s in enumerate(answers) if i == 0 or s.logged != answers[i - 1].logged]
     pairs = list(itertools.pairwise(seen))
     if len(pairs) < 2:
