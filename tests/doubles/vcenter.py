@@ -200,7 +200,8 @@ class World:
 
     def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
         self.count()
-        return {vm: PlacementUpdate(vm, self.where.get(vm)) for vm in vms}
+        power = {True: Power.OFF, False: Power.ON}
+        return {vm: PlacementUpdate(vm, self.where.get(vm), power[vm in self.off]) for vm in vms}
 
     def power_on_times(self, vms: Iterable[str]) -> dict[str, str | None]:
         return {vm: self.booted.get(vm) for vm in vms}

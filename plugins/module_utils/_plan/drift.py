@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from .._vsphere.estate import Connection, Estate, HostState, Maintenance, VmState, has_unknown_place
+from .._vsphere.estate import Connection, Estate, HostState, Maintenance, Power, VmState, has_unknown_place
 from .blockers import vm_reasons
 from .codec import target_text
 from .drs import drs_departures, drs_drift
@@ -35,8 +35,8 @@ def revalidate(
 ) -> tuple[Drift, ...]:
     """The moves of the plan that are no longer possible, that take a longer stun than the budget, or that DRS would now do itself.
 
-    With ``records_homes`` also those of VMs whose home attribute got a text that is not a home. A VM that is on its target already, or that the plan's own
-    task is moving there, has not drifted.
+    With ``records_homes`` also those of VMs whose home attribute got a text that is not a home, and VMs that were powered on. A VM
+    that is on its target already, or that the plan's own task is moving there, has not drifted.
     """
     moves = (Drift(move.vm_name, what) for move in plan.moves if (what := _drift(move, estate, stall_budget)))
     overwritten = [
@@ -45,7 +45,31 @@ def revalidate(
         if records_homes and (vm := estate.vms.get(move.vm)) is not None
         if vm.host == move.source and (text := stray_text(vm))
     ]
-    return (*moves, *overwritten, *(Drift(vm, what) for vm, what in drs_drift(plan, estate)))
+    now = {moid: (vm.host, vm.power) for moid, vm in estate.vms.items()}
+    return (
+        *moves,
+        *overwritten,
+        *(started(plan, now) if records_homes else ()),
+        *(Drift(vm, what) for vm, what in drs_drift(plan, estate)),
+    )
+
+
+def left_as_powered_off(plan: Plan) -> tuple[Refusal, ...]:
+    """The VMs that do not move because they are powered off."""
+    return tuple(each for each in plan.refusals if any(reason.check == "not_powered_on" for reason in each.reasons))
+
+
+def started(plan: Plan, now: Mapping[str, tuple[str | None, Power | None]]) -> tuple[Drift, ...]:
+    """The VMs that the plan leaves on their host as powered off, and that run there now; ``now`` is host and power by VM (MoIDs).
+
+    They would have to leave, too: DRS would move them, and nobody would know their homes.
+    """
+    sources = {move.source for move in plan.moves}
+    return tuple(
+        Drift(each.vm_name, "the VM is powered on now")
+        for each in left_as_powered_off(plan)
+        if now.get(each.vm, (None, None))[1] is Power.ON and now[each.vm][0] in sources
+    )
 
 
 def _drift(move: Move, estate: Estate, stall_budget: float | None) -> str:

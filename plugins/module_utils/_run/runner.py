@@ -16,7 +16,7 @@ from .._core.errors import CallFailed, ConnectError, InvalidInput, PermissionMis
 from .._core.wording import HA
 from .._experiments.model import Experiment
 from .._experiments.own_ids import newcomers
-from .._plan.drift import revalidate
+from .._plan.drift import Drift, left_as_powered_off, revalidate, started
 from .._plan.homes import is_home_of, next_home, recorded_home
 from .._plan.model import DrsHandling, Move, Plan, Refusal
 from .._plan.selection import display_name
@@ -56,10 +56,15 @@ def refuse_drift(plan: Plan, estate: Estate, stall_budget: float, *, records_hom
     """Raise PlanRefused with everything that has changed since the plan was made, and with stuns above the budget in seconds."""
     drifts = revalidate(plan, estate, stall_budget, records_homes=records_homes)
     if drifts:
-        what = "; ".join(f"{drift.vm_name}: {drift.what}" for drift in drifts)
-        raise PlanRefused(
-            f"The plan is out of date; this call moved no VM ({what})", hint="Create a new plan", option="plan"
-        )
+        raise out_of_date(drifts)
+
+
+def out_of_date(drifts: Iterable[Drift]) -> PlanRefused:
+    """The error for a plan of which something has changed before anything moved."""
+    what = "; ".join(f"{drift.vm_name}: {drift.what}" for drift in drifts)
+    return PlanRefused(
+        f"The plan is out of date; this call moved no VM ({what})", hint="Create a new plan", option="plan"
+    )
 
 
 def unrecoverable(experiments: Iterable[Experiment]) -> list[str]:
@@ -316,6 +321,16 @@ class _Run:
             self._record.refused(len(plan.moves))
             raise
 
+    def _refuse_started(self, plan: Plan) -> None:
+        """Raise PlanRefused if a VM was powered on while experiments were looked for: see :func:`started`."""
+        off = tuple(refusal.vm for refusal in left_as_powered_off(plan))
+        if not off or not self._request.record_homes or self._has_moved:
+            return
+        now = {vm: (seen.host, seen.power) for vm, seen in self._vcenter.placement(off).items()}
+        if drifts := started(plan, now):
+            self._record.refused(len(plan.moves))
+            raise out_of_date(drifts)
+
     def _move(
         self, estate: Estate, plan: Plan, watch: ExperimentWatch, watched: tuple[str, ...]
     ) -> tuple[Outcome, RolledBack | None]:
@@ -324,6 +339,7 @@ class _Run:
         outcome = Outcome((), (), self._rolling_back)
         rules = replace(request.rules, leaving=self._leaving)
         if not self._rolling_back:
+            self._refuse_started(plan)
             homes = self._recorded_homes(estate, plan)
             if not self._interrupted():  # else no move starts, and nothing is guarded
                 self._set_guard(plan)

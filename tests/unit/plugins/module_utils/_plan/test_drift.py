@@ -132,6 +132,28 @@ def test_what_stops_a_move_between_the_hosts_of_a_cluster(now: dict[str, Any], w
     assert drifted(plan_all(THREE), changed(THREE, **now)) == what
 
 
+@pytest.mark.parametrize(
+    ("now", "homes", "named"),
+    [
+        (vm(2), True, ["ml-2"]),
+        (vm(2), False, []),
+        (vm(2, power=Power.OFF), True, []),
+        (vm(2, power=Power.SUSPENDED), True, []),
+        (vm(2, on=3), True, []),
+        (None, True, []),
+    ],
+)
+def test_a_vm_that_the_plan_leaves_as_powered_off_must_still_be_so(
+    now: VmState | None, homes: bool, named: list[str]
+) -> None:
+    world = estate([host(1), host(2), host(3)], [vm(1), vm(2, power=Power.OFF), vm(3, cpu_affinity=True)])
+    later = replace(
+        world, vms={**{k: v for k, v in world.vms.items() if k != "vm-2"}, **({"vm-2": now} if now else {})}
+    )
+    drifts = revalidate(plan_all(world), later, records_homes=homes)
+    assert [(drift.vm_name, drift.what) for drift in drifts] == [(name, "the VM is powered on now") for name in named]
+
+
 def test_a_target_that_is_gone_is_named_as_it_was() -> None:
     gone = replace(THREE, hosts={moid: known for moid, known in THREE.hosts.items() if moid != "host-2"})
     assert drifted(plan_all(THREE), gone) == ["the target esx-2 no longer exists"]

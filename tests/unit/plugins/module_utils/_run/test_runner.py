@@ -19,7 +19,11 @@ from unittest.mock import patch
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput, StateUnwritable
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+    InvalidInput,
+    PlanRefused,
+    StateUnwritable,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
@@ -44,7 +48,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import request_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path, stored_runs
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Maintenance
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation, Estate, Maintenance
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import decode_home
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import PlacementUpdate, Update
 from ansible_collections.liveml.vsphere.plugins.modules.migration_plan import SPEC
@@ -353,11 +357,13 @@ def evacuation(world: World, state: Path) -> RunRequest:
     return RunRequest(plan, Purpose.EVACUATE, estate.hosts[SOURCE], state, rules, record_homes=True, fence=True)
 
 
-def carried(world: World, request: RunRequest, listener: Callable[[Entry], object] = line) -> RunReport:
+def carried(
+    world: World, request: RunRequest, listener: Callable[[Entry], object] = line, *, watching: Watching | None = None
+) -> RunReport:
     """The report of a request that is carried out now."""
     return carry_out(
         world,  # type: ignore[arg-type]
-        Watching(),  # type: ignore[arg-type]
+        watching or Watching(),  # type: ignore[arg-type]
         request,
         listener=listener,  # type: ignore[arg-type]
         interrupted=lambda: False,
@@ -403,6 +409,36 @@ def test_a_vm_that_somebody_moved_to_its_target_before_the_run_has_a_home_and_is
     assert moves == {"ml-1": ("moved", by), "ml-2": ("moved", by if all_of_them else "")}
     again = carried(world, request)
     assert again.outcome.ended == (), "a finished run has moved them"
+
+
+@pytest.mark.parametrize("while_looking", [False, True], ids=["before the run", "while experiments are looked for"])
+@pytest.mark.parametrize("homes", [True, False])
+def test_a_vm_that_was_powered_on_since_the_plan_is_not_left_to_drs_without_a_home(
+    tmp_path: Path, while_looking: bool, homes: bool
+) -> None:
+    """vSphere HA starts the VMs of a failed host one after the other."""
+    world, state = World(3), state_path(str(tmp_path))
+    world.drs, world.off = Automation.FULL, {"vm-2", "vm-3"}
+
+    class Slow(Watching):
+        def baseline(self) -> None:
+            world.off = {"vm-3"}
+
+    request = replace(evacuation(world, state), record_homes=homes)
+    assert [move.vm for move in request.plan.moves] == ["vm-1"]
+    if not while_looking:
+        world.off = {"vm-3"}
+    if not homes:
+        carried(world, request, watching=Slow())
+        return
+    with pytest.raises(PlanRefused, match=r"out of date; this call moved no VM \(ml-2: the VM is powered on now\)"):
+        carried(world, request, watching=Slow())
+    assert set(world.where.values()) == {SOURCE}
+    assert world.maintenance is Maintenance.NORMAL
+    assert all(run_.state.finished for run_ in stored_runs(state))
+    again = carried(world, evacuation(world, state))
+    assert {end.move.vm for end in again.outcome.moved} == {"vm-1", "vm-2"}
+    assert "vm-2" in world.attributes
 
 
 def test_a_vm_that_drs_moved_to_its_target_keeps_the_home_that_it_had(tmp_path: Path) -> None:
