@@ -45,7 +45,15 @@ TESTS = {
     "lines": ("test_prometheus",),
     "h2o3_sessions": ("test_h2o3",),
     "storage": ("test_storage", "test_policies"),
-    "runner": ("test_runner", "test_guard", "test_rollback", "test_home_records", "test_pins", "test_two_vcenters"),
+    "runner": (
+        "test_runner",
+        "test_guard",
+        "test_rollback",
+        "test_home_records",
+        "test_pins",
+        "test_restarts",
+        "test_two_vcenters",
+    ),
 }
 # A change to an operator that its operands do not have, or of a type annotation, shows nothing.
 ARITHMETIC = {

@@ -26,8 +26,15 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest, SlotLimits
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import (
+    DrsDecision,
+    DrsHandling,
+    PlanRequest,
+    Reason,
+    Refusal,
+    SlotLimits,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal as _journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
@@ -46,7 +53,15 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
     RunRequest,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import request_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import (
+    UNOBSERVED,
+    _followed,
+    carry_out,
+    refuse_unrecoverable,
+    unrecoverable,
+    unseen_end,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import MoveRecord
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path, stored_runs
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Automation, Estate, Maintenance
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import decode_home
@@ -435,10 +450,47 @@ def test_a_vm_that_was_powered_on_since_the_plan_is_not_left_to_drs_without_a_ho
         carried(world, request, watching=Slow())
     assert set(world.where.values()) == {SOURCE}
     assert world.maintenance is Maintenance.NORMAL
-    assert all(run_.state.finished for run_ in stored_runs(state))
+    assert [run_.state.finished for run_ in stored_runs(state)] == [True] * while_looking
     again = carried(world, evacuation(world, state))
     assert {end.move.vm for end in again.outcome.moved} == {"vm-1", "vm-2"}
     assert "vm-2" in world.attributes
+
+
+def test_only_an_experiment_that_a_checkpoint_saves_is_recoverable() -> None:
+    trained = Experiment("vm-1", "ml-1", "h2o3", "job", "1", "http://x", description="GBM")
+    known = [
+        replace(trained, recoverable=word, recovery=why) for word, why in (("yes", "a"), ("no", "b"), ("unknown", ""))
+    ]
+    assert unrecoverable(known) == ["ml-1 GBM: b", "ml-1 GBM: not known"]
+    with pytest.raises(PlanRefused, match=r"\(ml-1 GBM: b; ml-1 GBM: not known\)"):
+        refuse_unrecoverable(tuple(known), "refuse")
+    refuse_unrecoverable(tuple(known), "warn")
+    refuse_unrecoverable(tuple(known[:1]), "refuse")
+
+
+@pytest.mark.parametrize(
+    ("submitting", "refused", "result", "fault"),
+    [
+        (True, True, MoveResult.FAILED, "busy"),
+        (False, True, MoveResult.NOT_STARTED, "busy"),
+        (True, False, MoveResult.FAILED, UNOBSERVED.name),
+        (False, False, MoveResult.NOT_STARTED, None),
+    ],
+)
+def test_a_move_of_a_killed_process_that_is_not_planned_again(
+    submitting: bool, refused: bool, result: MoveResult, fault: str | None
+) -> None:
+    record = MoveRecord(1, "vm-1", "ml-1", SOURCE, "esx-1", "host-2", "esx-2", submitting=submitting)
+    reasons = (Reason("busy", "backup", "Wait."), Reason("cpu_affinity", "ml-1", "Remove it."))
+    ended = unseen_end(record, (SOURCE, "esx-1"), Refusal("vm-1", "ml-1", reasons) if refused else None)
+    assert (ended.result, ended.fault.name if ended.fault else None) == (result, fault)
+
+
+def test_a_vm_that_drs_does_not_move_is_not_waited_for() -> None:
+    plan = evacuation(World(3), Path())
+    decision = DrsDecision("c", "c", Automation.FULL, DrsHandling.FOLLOW, not_moved=("vm-2",))
+    assert _followed(replace(plan.plan, drs=(decision,))) == {"vm-1", "vm-3"}
+    assert _followed(replace(plan.plan, drs=(replace(decision, how=DrsHandling.PIN),))) == frozenset()
 
 
 def test_a_vm_that_drs_moved_to_its_target_keeps_the_home_that_it_had(tmp_path: Path) -> None:
