@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,10 @@ from ..finished_models import Exported, ExportRequest
 from ..model import Capabilities, Experiment, Final
 from .base import Session, Source, Target
 from .h2o3_job_list import jobs_of
-from .h2o3_jobs import CLOCKS, MODEL, is_running, jobs_in, key_of, kind_of, name_of, trainings
+from .h2o3_jobs import CLOCKS, MODEL, is_running, jobs_in, key_of, kind_of, like_segments, name_of, trainings
 from .h2o3_models import (
     fetch_model,
+    is_of_its_own,
     job_of,
     job_path,
     listed_models,
@@ -205,7 +206,12 @@ def _discover(probe: Probe, vm: str, vm_name: str, until: float) -> tuple[list[E
     name, nodes = cluster_of(cloud)
     jobs = jobs_of(probe.endpoint, until - time.monotonic())
     end = min(until, time.monotonic() + PATIENCE_SECONDS)
-    running = running_experiments(jobs, probe.endpoint.url, vm, vm_name)
+    own = {
+        key_of(job)
+        for job in like_segments(jobs)[:MAX_JOBS]
+        if time.monotonic() < end and is_of_its_own(probe, name_of(job))
+    }
+    running = running_experiments(jobs, probe.endpoint.url, vm, vm_name, own)
     models = models_in_training(jobs)
     unlimited = {
         e.id
@@ -287,8 +293,11 @@ def cluster_of(cloud: Answer) -> tuple[str, tuple[str, ...]]:
     return (text(body.get("cloud_name")) or "unnamed", nodes) if len(nodes) > 1 else ("", ())
 
 
-def running_experiments(answer: Answer, url: str, vm: str, vm_name: str) -> list[Experiment]:
-    """The experiments in ``GET /3/Jobs``: running training jobs without those that only serve another one."""
+def running_experiments(answer: Answer, url: str, vm: str, vm_name: str, own: Container[str] = ()) -> list[Experiment]:
+    """The experiments in ``GET /3/Jobs``: running training jobs without those that only serve another one.
+
+    Those with the keys ``own`` do not, whatever their names.
+    """
     return [
         Experiment(
             vm=vm,
@@ -303,5 +312,5 @@ def running_experiments(answer: Answer, url: str, vm: str, vm_name: str) -> list
             clock_progress=kind_of(job) in CLOCKS,
             capabilities=CAPABILITIES,
         )
-        for job in trainings(answer)
+        for job in trainings(answer, own)
     ]

@@ -12,7 +12,7 @@ are one model that trains others.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from ..._core.untrusted import exact, items, mapping, number, text
@@ -70,8 +70,8 @@ def is_running(job: Job) -> bool:
     return job.get("status") == "RUNNING"
 
 
-def trainings(answer: Answer) -> list[Job]:
-    """The running jobs in ``GET /3/Jobs`` that are experiments of their own."""
+def trainings(answer: Answer, own: Container[str] = ()) -> list[Job]:
+    """The running jobs in ``GET /3/Jobs`` that are experiments of their own; those with the keys ``own`` serve no other job."""
     running = [job for job in jobs_in(answer) if is_running(job)]
     parents = [job for job in running if trains_others(job)]
     return [
@@ -80,8 +80,15 @@ def trainings(answer: Answer) -> list[Job]:
         if kind_of(job) in TRAINING
         and key_of(job)
         and job.get("description") not in HELPERS
-        and not any(serves(job, parent) for parent in parents)
+        and (key_of(job) in own or not any(serves(job, parent) for parent in parents))
     ]
+
+
+def like_segments(answer: Answer) -> list[Job]:
+    """The running jobs whose names are those of the models of segments. Anybody may give a model such a name."""
+    running = [job for job in jobs_in(answer) if is_running(job)]
+    parents = [job for job in running if kind_of(job) == SEGMENTS]
+    return [job for job in running if any(serves(job, parent) for parent in parents)]
 
 
 def trains_others(job: Job) -> bool:

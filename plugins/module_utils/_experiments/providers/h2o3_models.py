@@ -14,6 +14,7 @@ import hashlib
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from ..finished_models import (
     sha256_of,
 )
 from ..model import Experiment
-from .probe import Answer, Probe
+from .probe import NO_ANSWER, Answer, Probe
 
 # For these algorithms the same seed gave the same model with and without freezes (measured); for others it is not known.
 # Reproducible deep learning is scored after each iteration, so early stopping and the best model do not depend on time.
@@ -72,6 +73,22 @@ def parameters_of(answer: Answer, value: str = "actual_value") -> dict[str, Any]
     """Values of a model's parameters by name, the actual or the given ones (``input_value``)."""
     listed = map(mapping, items(description_of(answer).get("parameters")))
     return {p["name"]: p.get(value) for p in listed if isinstance(p.get("name"), str)}
+
+
+def has_own_frame(answer: Answer) -> bool:
+    """Whether the model in the answer to ``parameters_path`` is trained on a frame with a name. Those of segments have none (measured).
+
+    The server makes the frame of a segment, and its key begins with a dollar sign.
+    """
+    name = mapping(parameters_of(answer).get("training_frame")).get("name")
+    return isinstance(name, str) and not name.startswith("$")
+
+
+def is_of_its_own(probe: Probe, model: str) -> bool:
+    """Whether a model in training does not serve segment models, whatever its name; false if that is not known."""
+    with suppress(*NO_ANSWER):
+        return has_own_frame(probe.get(parameters_path(model)))
+    return False
 
 
 def listed_models(dest: Mapping[str, Any], probe: Probe) -> list[str]:

@@ -15,8 +15,8 @@ from functools import cached_property
 from ..._core.untrusted import count, items, mapping, share, text
 from ..model import Sample
 from .h2o3_job_list import jobs_of
-from .h2o3_jobs import Job, children, is_running, jobs_in, key_of, name_of, trains_others
-from .h2o3_models import job_path
+from .h2o3_jobs import SEGMENTS, Job, children, is_running, jobs_in, key_of, kind_of, name_of, trains_others
+from .h2o3_models import is_of_its_own, job_path
 from .over_http import HttpSession, UnusableAnswer, sampled
 from .probe import NO_ANSWER, Answer, Endpoint, Probe
 
@@ -123,7 +123,9 @@ class Child:
             return {}
         self._looked = now
         with suppress(UnusableAnswer, *NO_ANSWER):
-            return next(iter(children(jobs_of(probe.endpoint, waits=probe.waits), self._parent)), {})
+            named = children(jobs_of(probe.endpoint, waits=probe.waits), self._parent)
+            of_segments = kind_of(self._parent) == SEGMENTS
+            return next((job for job in named if not (of_segments and is_of_its_own(probe, name_of(job)))), {})
         return {}
 
 

@@ -141,6 +141,52 @@ def test_what_may_be_a_clock_is_taken_for_one(
     assert experiment.clock_progress is clock
 
 
+SEGMENT = "$4672616d65206b65793a2066720a"  # the key of a segment's frame in H2O-3 3.46
+
+
+def with_models(monkeypatch: pytest.MonkeyPatch, jobs: list[dict[str, Any]], frames: dict[str, str]) -> None:
+    """A server with these jobs, and with models that are trained on these frames."""
+    said: dict[str, Any] = {"/3/Cloud": {"__meta": {"schema_name": "CloudV3"}}, "/3/Jobs": {"jobs": jobs}}
+    said |= {f"/3/Jobs/{each['key']['name']}": {"jobs": [each]} for each in jobs}
+    for model, frame in frames.items():
+        parameters = [{"name": "training_frame", "actual_value": {"name": frame, "type": "Key<Frame>"}}]
+        said[f"/3/Models/{model}?_exclude_fields=models/output"] = {"models": [{"parameters": parameters}]}
+
+    def get(_probe: _http.Probe, path: str) -> _http.Answer:
+        body = said.get(path)
+        return _http.Answer(200 if body else 404, PROCESS | {"x-h2o-build-project-version": "3.46"}, body)
+
+    def download(probe: _http.Probe, path: str, sink: Callable[[bytes], None]) -> _http.Answer:
+        answer = get(probe, path)
+        sink(json.dumps(answer.body).encode())
+        return answer
+
+    monkeypatch.setattr(_http.Probe, "get", get)
+    monkeypatch.setattr(_http.Probe, "download", download)
+
+
+SEGMENTS = job("s", "Key<SegmentModels>", dest="seg", progress_msg="")
+PART = job("c", dest="seg_1", progress_msg="Built 5 trees")
+
+
+@pytest.mark.parametrize(
+    ("frame", "counted", "shown"),
+    [("airlines", ["s", "c"], ""), (SEGMENT, ["s"], "seg_1 Built 5 trees"), ("", ["s"], "seg_1 Built 5 trees")],
+    ids=["of somebody else", "of a segment", "not known"],
+)
+def test_a_model_that_only_has_the_name_of_one_of_a_segment_is_an_experiment_and_no_work_of_the_segments(
+    monkeypatch: pytest.MonkeyPatch, frame: str, counted: list[str], shown: str
+) -> None:
+    with_models(monkeypatch, [SEGMENTS, PART], {"seg_1": frame} if frame else {})
+    monkeypatch.setattr(h2o3_sessions, "CHILD_SECONDS", 0.0)
+    experiments, _detail = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a")
+    assert [each.id for each in experiments] == counted
+    session = h2o3_sessions.JobSession(_http.Endpoint("127.0.0.1", 1), "s")
+    samples = [session.ask() for _question in range(3)]
+    session.close()
+    assert samples[-1].detail == shown
+
+
 def test_the_models_of_an_automl_show_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """The AutoML's own message is the name of a model, and its progress is a clock."""
     trees = iter(range(100))
