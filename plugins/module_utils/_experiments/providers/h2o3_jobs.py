@@ -40,6 +40,8 @@ MADE_BY_AUTOML = re.compile(
     r"(?:metalearner_[A-Za-z]+_)?(?:GBM|DRF|XRT|XGBoost|GLM|DeepLearning|StackedEnsemble)(?:_[A-Za-z0-9]+)*"
     r"_AutoML_\d+(?:_\d{8}_\d{6})?(?:_(?:model|select|selection|grid|cv|lr|annealing|search|\d+))*"
 )
+# What the server calls an AutoML whose user gave it no name; its models have the same in their names.
+OF_AUTOML = re.compile(r"AutoML_\d+_\d{8}_\d+")
 NUMBERED = re.compile(r"(?:(?:glm|gam|gbm|drf|dt|model|tree|cv)_?)*\d+", re.IGNORECASE)
 
 Job = Mapping[str, Any]
@@ -101,8 +103,20 @@ def _algorithm(job: Job) -> str:
 
 
 def children(answer: Answer, parent: Job) -> list[Job]:
-    """The running jobs in ``GET /3/Jobs`` that train models for another job."""
-    return [job for job in jobs_in(answer) if is_running(job) and kind_of(job) == MODEL and serves(job, parent)]
+    """The running jobs in ``GET /3/Jobs`` that train models for another job, and not for an AutoML that runs beside it."""
+    running = [job for job in jobs_in(answer) if is_running(job)]
+    found = [job for job in running if kind_of(job) == MODEL and serves(job, parent)]
+    beside = [job for job in running if kind_of(job) == AUTOML and key_of(job) != key_of(parent)]
+    if kind_of(parent) != AUTOML or not beside:
+        return found
+    own, others = _automl(parent), set(map(_automl, beside))
+    return [job for job in found if (_automl(job) == own if own else _automl(job) not in others)]
+
+
+def _automl(job: Job) -> str:
+    """The server's name of the AutoML that a job is or serves; "" if the names do not say it."""
+    found = OF_AUTOML.search(name_of(job))
+    return found[0] if found else ""
 
 
 def serves(job: Job, parent: Job) -> bool:

@@ -21,6 +21,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3 as _h2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3_sessions
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_jobs import children
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_models import job_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.over_http import (
     sampled,
@@ -139,6 +140,21 @@ def test_what_may_be_a_clock_is_taken_for_one(
     monkeypatch.setattr(_http.Probe, "download", download)
     (experiment,), _detail = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a")
     assert experiment.clock_progress is clock
+
+
+FIRST = job("1", "Key<AutoML>", dest="mine@@y")
+SECOND = job("2", "Key<AutoML>", dest="AutoML_2_20261130_93325@@y")
+OF_FIRST, OF_SECOND = job("a", dest="GBM_1_AutoML_1_20261130_93317"), job("b", dest="GBM_1_AutoML_2_20261130_93325")
+
+
+def test_the_models_of_one_automl_show_no_work_of_another() -> None:
+    """Names as those of two AutoML runs of H2O-3 3.46 at a time, one with a name of its own."""
+    answer = _http.Answer(200, PROCESS, {"jobs": [FIRST, SECOND, OF_FIRST, OF_SECOND]})
+    assert children(answer, SECOND) == [OF_SECOND]
+    assert children(answer, FIRST) == [OF_FIRST]
+    alone = _http.Answer(200, PROCESS, {"jobs": [SECOND, OF_FIRST]})
+    assert children(alone, SECOND) == [OF_FIRST], "the name of an AutoML that is continued is that of its first run"
+    assert found(FIRST, SECOND, OF_FIRST, OF_SECOND) == ["1", "2"]
 
 
 SEGMENT = "$4672616d65206b65793a2066720a"  # the key of a segment's frame in H2O-3 3.46
