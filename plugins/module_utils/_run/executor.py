@@ -204,6 +204,8 @@ class Executor:
         self._pending: list[Move] = []
         self._not_before: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
+        # VMs that a killed process of the run may have submitted.
+        self._own = set(self._rules.unheard)
         # By VM: until when an earlier submission may move it, without a task that shows it.
         self._unheard: dict[str, float] = {}
         self._flights: dict[str, _Flight] = {}
@@ -246,6 +248,7 @@ class Executor:
     # starting
 
     def _adopt(self, move: Move, task: str) -> None:
+        self._own.add(move.vm)
         self._note(MoveSubmitting.of(move, attempt=1, adopted=True))
         self._watch.focus(move.vm)
         self._took_off(move, task, attempt=1)
@@ -494,10 +497,15 @@ class Executor:
         return Ended(move, otherwise, host, name, fault)
 
     def _brought_by(self, move: Move, host: str, fault: Fault | None) -> str:
-        """Who brought a VM to its target, "" if it was this run. After a fault it may be HA, which chooses the host of a VM itself."""
-        by_other = move.vm in self._rules.followed and move.vm not in self._attempts
-        by = self._sight.mover(move.vm, host) if by_other or fault is not None else ""
-        return by if by_other or by == HA else ""
+        """Who brought a VM to its target, "" if it was this run. After a fault it may be HA, which chooses the host of a VM itself.
+
+        A submission of the run may also be one of a killed process, whose task is adopted or was never seen.
+        """
+        own = move.vm in self._own - self._rules.followed or move.vm in self._attempts
+        by = self._sight.mover(move.vm, host) if not own or fault is not None else ""
+        if own:
+            return by if by == HA else ""
+        return by or SOMEBODY
 
     def _has_left(self, move: Move, host: str) -> bool:
         """Whether somebody else has moved the VM away from the host that it has to leave."""

@@ -201,6 +201,29 @@ def test_a_vm_that_has_left_is_done_whoever_moved_it(mover: str) -> None:
     }
 
 
+@pytest.mark.parametrize("leaving", ["host-1", None])
+@pytest.mark.parametrize("mover", ["DRS", "alice", ""])
+def test_a_vm_that_somebody_moved_to_its_target_before_its_turn_was_not_moved_by_the_run(
+    mover: str, leaving: str | None
+) -> None:
+    vcenter = ScriptedVcenter()
+    vcenter.hosts["vm-1"], vcenter.movers["vm-1"] = "host-2", mover
+    outcome, notes = carry_out([move(1), move(2)], vcenter, rules=Rules(leaving=leaving))
+    assert {(e.move.vm, e.result, e.by) for e in outcome.ended} == {
+        ("vm-1", MoveResult.MOVED, mover or "somebody else"),
+        ("vm-2", MoveResult.MOVED, ""),
+    }
+    assert vcenter.relocated == ["vm-2"]
+    assert {end["by"] for end in notes.of("move_finished")} == {mover or "somebody else", ""}
+
+
+def test_a_vm_that_a_killed_process_may_have_submitted_was_not_moved_by_somebody_else() -> None:
+    vcenter = ScriptedVcenter()
+    vcenter.hosts["vm-1"], vcenter.movers["vm-1"] = "host-2", "liveml"
+    outcome, _notes = carry_out([move(1)], vcenter, rules=Rules(unheard=frozenset({"vm-1"})))
+    assert [(e.result, e.by) for e in outcome.ended] == [(MoveResult.MOVED, "")]
+
+
 def test_drs_is_followed_and_what_it_leaves_is_moved() -> None:
     class Automated(ScriptedVcenter):
         """DRS moves one VM at once, the next one by a task that is seen, and the third one never."""
