@@ -31,6 +31,7 @@ from .._core.advice import (
 )
 from .._core.standing import facts_of
 from .._core.wording import HA, plural, span
+from .._run.events import is_restart
 from .model import Evidence, Experiment, Move
 from .summary import (
     FENCE_KEPT,
@@ -177,16 +178,19 @@ def failures_of(evidence: Evidence) -> list[Failure]:
         Failure.ROLLED_BACK: run["rolled_back"] is not None,
         Failure.NOT_MOVED: run["rolled_back"] is None and bool(evidence["left_behind"]),
         Failure.GONE: any(move["result"] == "gone" for move in moves),
-        Failure.RESTARTED: any(map(_is_restarted, moves)),
+        Failure.RESTARTED: any(_is_restarted(move, run["started"]) for move in moves),
         Failure.FENCE: FENCE_KEPT in (evidence["fence"] or ""),
     }
     return [failure for failure, applies in found.items() if applies]
 
 
-def _is_restarted(move: Move) -> bool:
-    """Whether HA brought the VM to where it is by a restart, or it was powered on again during the run."""
-    power_on = move["power_on"]
-    return (move["result"] == "moved" and move["by"] == HA) or (power_on is not None and power_on["same"] is False)
+def _is_restarted(move: Move, started: str) -> bool:
+    """Whether HA brought the VM to where it is by a restart, or it was powered on again in the run that had started then."""
+    if move["result"] == "moved" and move["by"] == HA:
+        return True
+    times = move["power_on"]
+    before, after = (times["before"], times["after"]) if times is not None else (None, None)
+    return before is not None and after is not None and is_restart(before, after, started)
 
 
 def entries_of(evidence: Evidence) -> list[Entry]:

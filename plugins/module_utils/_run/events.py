@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from .._core.codec import Malformed, decoded, encoded
+from .._core.wording import span
 from .._experiments.clusters import vm_list
 from .._experiments.model import Experiment, Final, Judgement, Stall, Verdict
 from .._experiments.training_clock import Gap
@@ -730,6 +731,17 @@ class PowerOnTimes(Event):
 
     when: str
     times: Mapping[str, str | None]
+
+
+CLOCK_SECONDS = 300.0  # by which the clocks of host, vCenter and controller may differ
+
+
+def is_restart(before: str, at: str, started: str) -> bool:
+    """Whether a VM that had been powered on ``before`` was powered on again ``at`` a time in a run that had ``started`` (UTC, ISO 8601).
+
+    A new time that lies before the run is the old one, as another host's clock has it.
+    """
+    return at > before and (span(started, at) or 0.0) > -CLOCK_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ from .events import (
     VerdictReached,
     VmRefused,
     VmRestarted,
+    is_restart,
 )
 from .model import LEFT, Account, Ended, MoveResult, Outcome, Purpose, RunReport, RunRequest
 from .ports import Observer, Recorder, Vcenter
@@ -104,11 +105,13 @@ class WatchRecord:
             self._journal.write(GuestProcesses(when, {vm: self._reading(vm, login) for vm in vms}))
         return times
 
-    def restarts(self, before: Mapping[str, str], after: Mapping[str, str | None]) -> tuple[VmRestarted, ...]:
-        """The VMs (MoIDs) that were powered on again between two readings of the times when they were powered on."""
+    def restarts(
+        self, before: Mapping[str, str], after: Mapping[str, str | None], started: str
+    ) -> tuple[VmRestarted, ...]:
+        """The VMs (MoIDs) that were powered on again in a run that had ``started``, by the times when they were powered on."""
         found = []
         for vm, at in after.items():
-            if at is not None and vm in before and at > before[vm]:
+            if at is not None and vm in before and is_restart(before[vm], at, started):
                 by = HA if self._vcenter.is_restarted_by_ha(vm, at) else ""
                 found.append(VmRestarted(Ref(vm, self._names.get(vm, vm)), at, by))
                 self._journal.write(found[-1])

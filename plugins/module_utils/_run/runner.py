@@ -601,7 +601,7 @@ class _Run:
     def _restarts(self, times: Mapping[str, str | None]) -> tuple[VmRestarted, ...]:
         """The VMs that were powered on again since the run, or a killed process of it, began. ``times``: when VMs were powered on."""
         state = replay(read_journal(self._folder / JOURNAL).entries)
-        return self._record.restarts(state.powered_on if state is not None else {}, times)
+        return () if state is None else self._record.restarts(state.powered_on, times, state.started_at)
 
     def _close(
         self,

@@ -38,7 +38,7 @@ from .events import (
     WindowOpened,
 )
 from .executor import restarts_of
-from .journal import Journal, read_journal
+from .journal import Journal, read_journal, utc_now
 from .locks import run_lock
 from .model import MoveResult, Outcome, Purpose, WitnessReport, WitnessRequest
 from .ports import NOBODY, Observer, Onlooker, StartedWatch, Vcenter, heard_by
@@ -134,7 +134,7 @@ class _Witness:
 
     def go(self) -> WitnessReport:
         """Find, watch, judge, close."""
-        request = self._request
+        request, started = self._request, utc_now()
         self._begin()
         experiments, unobserved = self._observer.discover(self._estate, request.vms)
         for experiment in experiments:
@@ -158,7 +158,7 @@ class _Witness:
             judgements = self._judge(watch, experiments, sightings)
         self._close_window(experiments, sightings, seconds, since)
         after = self._record.vms("after", tuple(self._names))
-        restarts = self._record.restarts({vm: at for vm, at in before.items() if at is not None}, after)
+        restarts = self._record.restarts({vm: at for vm, at in before.items() if at is not None}, after, started)
         self._record.seal(self._observer, judgements)
         self._record.verdicts(judgements)
         shown = {display_name(self._estate, vm): detail for vm, detail in unobserved.items()}

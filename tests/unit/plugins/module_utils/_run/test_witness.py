@@ -16,7 +16,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import render_html, render_markdown, title
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal, utc_now
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import run_lock
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import WitnessReport, WitnessRequest
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.sight import PATIENCE
@@ -157,7 +157,7 @@ def test_a_move_in_flight_when_the_window_ends_is_seen_through(tmp_path: Path) -
 
 def test_a_vm_that_is_restarted_in_the_window_makes_the_witness_fail(tmp_path: Path) -> None:
     def restarts(there: Elsewhere) -> None:
-        there.booted["vm-1"] = "2026-01-31T09:00:30.000Z"
+        there.booted["vm-1"] = utc_now()
 
     there = Elsewhere(nothing, restarts, arrives("vm-2", "host-3", by="vSphere HA"))
     there.booted = dict.fromkeys(("vm-1", "vm-2"), "2026-01-01T00:00:00.000Z")
