@@ -25,8 +25,8 @@ from .store import runs_of
 CLEARED = "homes_cleared.jsonl"
 
 
-def record_home(vcenter: Vcenter, journal: Recorder, vm: Ref, home: Home) -> None:
-    """Record a home in the journal, and in the VM's attribute if the role permits it."""
+def record_home(vcenter: Vcenter, journal: Recorder, vm: Ref, home: Home, *, attribute: bool = True) -> None:
+    """Record a home in the journal, and in the VM's attribute if the role permits it; without ``attribute`` in the journal alone."""
     target = Ref(home.target, home.target_name)
     event = HomeRecorded(
         vm,
@@ -41,7 +41,7 @@ def record_home(vcenter: Vcenter, journal: Recorder, vm: Ref, home: Home) -> Non
         target_vcenter=home.target_vcenter,
     )
     journal.write(event)
-    if vcenter.record_home(home):
+    if attribute and vcenter.record_home(home):
         journal.write(replace(event, attribute=True))
 
 

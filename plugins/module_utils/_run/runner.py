@@ -17,10 +17,10 @@ from .._core.wording import HA
 from .._experiments.model import Experiment
 from .._experiments.own_ids import newcomers
 from .._plan.drift import Drift, left_as_powered_off, revalidate, started
-from .._plan.homes import is_home_of, next_home, recorded_home
+from .._plan.homes import is_home_of, next_home, recorded_home, stray_text
 from .._plan.model import DrsHandling, Move, Plan, Refusal
 from .._plan.selection import display_name
-from .._vsphere.estate import Estate, VmState
+from .._vsphere.estate import ATTRIBUTES, Estate, VmState
 from .._vsphere.faults import OwnReason
 from .._vsphere.home_attribute import ATTRIBUTE, Home
 from .._vsphere.news import Fault
@@ -509,7 +509,10 @@ class _Run:
         return tuple(found)
 
     def _record_homes_of(self, estate: Estate, ends: Iterable[Ended]) -> None:
-        """Record the homes of VMs that somebody else moved before the run had recorded them: where the moves of the plan begin."""
+        """Record the homes of VMs that somebody else moved before the run had recorded them: where the moves of the plan begin.
+
+        A text in the attribute of a VM that is not a home, or that vCenter does not show, is not overwritten.
+        """
         recorded = {home.vm for home in self._earlier.homes} if self._earlier is not None else set[str]()
         moves = tuple(
             end.move
@@ -523,7 +526,8 @@ class _Run:
         homes = self._homes(before, replace(self._request.plan, moves=moves))
         for move in moves:
             if move.vm in homes:
-                record_home(self._vcenter, self._journal, vm_of(move), homes[move.vm])
+                known = not estate.hides(move.vm, *ATTRIBUTES) and not stray_text(estate.vms[move.vm])
+                record_home(self._vcenter, self._journal, vm_of(move), homes[move.vm], attribute=known)
 
     def _remaining(self, estate: Estate) -> Plan:
         """The plan without moves that are done; empty if the run is rolling back."""

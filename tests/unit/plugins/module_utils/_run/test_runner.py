@@ -493,6 +493,27 @@ def test_a_vm_that_drs_does_not_move_is_not_waited_for() -> None:
     assert _followed(replace(plan.plan, drs=(replace(decision, how=DrsHandling.PIN),))) == frozenset()
 
 
+@pytest.mark.parametrize("hides", [False, True])
+def test_a_text_that_is_not_a_home_is_not_overwritten_by_that_of_a_vm_that_somebody_moved(
+    tmp_path: Path, hides: bool
+) -> None:
+    class Hiding(World):
+        hides = False
+
+        def estate(self, **options: Any) -> Estate:
+            seen = super().estate(**options)
+            return replace(seen, unreadable={"vm-1": frozenset({"customValue"})} if self.hides else {})
+
+    world, state = Hiding(1), state_path(str(tmp_path))
+    request = evacuation(world, state)
+    world.where["vm-1"], world.movers["vm-1"] = request.plan.moves[0].target, "alice"
+    world.hides = hides
+    world.attributes["vm-1"] = "cut off"
+    assert [end.by for end in carried(world, request).outcome.ended] == ["alice"]
+    assert world.attributes == {"vm-1": "cut off"}
+    assert journal_homes(state, "uuid")["vm-1"].host == SOURCE
+
+
 def test_a_vm_that_drs_moved_to_its_target_keeps_the_home_that_it_had(tmp_path: Path) -> None:
     world, state = World(1), state_path(str(tmp_path))
     migrate(world, state, "ml-1", destination="esx-2", purpose=Purpose.EVACUATE)
