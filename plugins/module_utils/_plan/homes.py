@@ -25,12 +25,13 @@ from .._vsphere.estate import (
     Estate,
     HostState,
     Maintenance,
+    Power,
     VmState,
     known_as,
 )
 from .._vsphere.home_attribute import ATTRIBUTE, Home, HomeFile, decode_home, of_vcenter, seen_from, spans_vcenters
 from .._vsphere.qualified import crosses, knows, vcenter_of
-from .model import Move, PartMove
+from .model import Move, PartMove, Plan
 
 DRS = "DRS"  # as the mover of a VM
 MACHINES = (DRS, HA)  # movers whose VMs have to come home
@@ -196,6 +197,36 @@ def nobody(_vm: str, _host: str) -> str:
     return ""
 
 
+def stays(estate: Estate, plan: Plan, host: str) -> tuple[Move, ...]:
+    """The running VMs of a host (MoID) that the plan cannot move, each as a move to where it is, for :func:`next_home`.
+
+    Once the host is fenced, DRS moves them as soon as it can, such as after a backup. One whose attribute has another text than a home,
+    or is hidden, keeps that.
+    """
+    there = estate.hosts.get(host)
+    blocked = (estate.vms[refusal.vm] for refusal in plan.refusals if refusal.blocking and refusal.vm in estate.vms)
+    staying = (vm for vm in blocked if vm.host == host and vm.power is Power.ON)
+    if there is None:
+        return ()
+    return tuple(
+        Move(
+            0,
+            vm.moid,
+            vm.name,
+            host,
+            there.name,
+            host,
+            there.name,
+            0,
+            0.0,
+            source_vcenter=there.vcenter,
+            target_vcenter=there.vcenter,
+        )
+        for vm in staying
+        if not stray_text(vm) and not _hidden_attributes(estate, vm.moid)
+    )
+
+
 def next_home(
     vm: VmState,
     move: Move,
@@ -296,14 +327,23 @@ class Placement:
         return {
             "home": f"{self.vm_name} is home on {self.home.host_name}.",
             "away": self._away(where),
-            "moved_by_person": f"{where} and stays there: it was moved after its evacuation to {self.home.target_name}.",
-            "mover_unknown": f"{where}. vCenter does not say who moved it there after its evacuation to {self.home.target_name}.",
+            "moved_by_person": f"{where} and stays there: it was moved after {self._evacuation()}.",
+            "mover_unknown": f"{where}. vCenter does not say who moved it there after {self._evacuation()}.",
             "home_unhealthy": f"{where}: its home {self.home.host_name} is {self.unhealthy}.",
             "gone": f"{self.vm_name} no longer exists.",
             "not_shown": f"vCenter does not show {self.vm_name}. Its home is {self.home.host_name}.",
             "other_vcenter": self._abroad(where),
             "unreadable": self._unreadable(),
         }[self.outcome]
+
+    def _evacuation(self) -> str:
+        """The evacuation that recorded the home; a VM that could not move then is its own target."""
+        home = self.home
+        return (
+            f"the evacuation of {home.host_name}"
+            if home.target == home.host
+            else f"its evacuation to {home.target_name}"
+        )
 
     def _unreadable(self) -> str:
         if self.hidden == PLACE:

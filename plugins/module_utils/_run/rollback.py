@@ -209,7 +209,7 @@ class Rollback:
 
     def _accounts(self, plan: Plan, estate: Estate, fence: str) -> tuple[Account, ...]:
         state = self._state()
-        vms = tuple(state.moves)
+        vms = tuple(dict.fromkeys((*state.moves, *(home.vm for home in state.homes))))
         seen = self._sight.placement(vms)
         moving = {**dict.fromkeys(_never_ended(state, seen), ""), **self._sight.may_move(vms)}
         stored = [record.vm for record in state.moves.values() if record.parts]
@@ -241,15 +241,22 @@ class Rollback:
     ) -> None:
         for home in state.homes:
             record = state.moves.get(home.vm)
-            if record is None or hosts.get(home.vm) != record.source:
+            if record is None:
+                if hosts.get(home.vm) == home.host:
+                    self._clear_home(Ref(home.vm, home.vm_name))
+                continue
+            if hosts.get(home.vm) != record.source:
                 continue
             if not places.get(home.vm, NOWHERE).items() >= record.move.sources.items():
                 continue
             vm = Ref(record.vm, record.vm_name)
             after = home_after(home, record)
             if after is None:
-                self._journal.write(HomeClearing(vm))
-                self._vcenter.clear_home(home.vm)
-                self._journal.write(HomeCleared(vm))
+                self._clear_home(vm)
             else:
                 record_home(self._vcenter, self._journal, vm, after)
+
+    def _clear_home(self, vm: Ref) -> None:
+        self._journal.write(HomeClearing(vm))
+        self._vcenter.clear_home(vm.moid)
+        self._journal.write(HomeCleared(vm))

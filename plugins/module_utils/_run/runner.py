@@ -17,7 +17,7 @@ from .._core.wording import HA
 from .._experiments.model import Experiment
 from .._experiments.own_ids import newcomers
 from .._plan.drift import Drift, left_as_powered_off, revalidate, started
-from .._plan.homes import is_home_of, next_home, recorded_home, stray_text
+from .._plan.homes import is_home_of, next_home, recorded_home, stays, stray_text
 from .._plan.model import DrsHandling, Move, Plan, Refusal
 from .._plan.selection import display_name
 from .._vsphere.estate import ATTRIBUTES, Estate, VmState
@@ -563,17 +563,21 @@ class _Run:
     def _recorded_homes(self, estate: Estate, plan: Plan) -> dict[str, Home]:
         """Record where the VMs are at home before the host is fenced, because then somebody else may move them."""
         homes = self._homes(estate, plan)
-        for move in plan.moves:
+        for move in self._with_homes(estate, plan):
             if move.vm in homes:
                 record_home(self._vcenter, self._journal, vm_of(move), homes[move.vm])
         return homes
+
+    def _with_homes(self, estate: Estate, plan: Plan) -> tuple[Move, ...]:
+        """The moves, and as moves the VMs that cannot leave the host now: see :func:`stays`."""
+        return (*plan.moves, *(stays(estate, plan, self._leaving) if self._leaving else ()))
 
     def _homes(self, estate: Estate, plan: Plan) -> dict[str, Home]:
         if not self._request.record_homes:
             return {}
         known = journal_homes(self._request.state, plan.vcenter.instance_uuid)
         homes = {}
-        for move in plan.moves:
+        for move in self._with_homes(estate, plan):
             vm = estate.vms[move.vm]
             earlier = recorded_home(estate, vm, known)
             homes[vm.moid] = next_home(

@@ -27,6 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import placements
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import (
     DrsDecision,
     DrsHandling,
@@ -454,6 +455,56 @@ def test_a_vm_that_was_powered_on_since_the_plan_is_not_left_to_drs_without_a_ho
     again = carried(world, evacuation(world, state))
     assert {end.move.vm for end in again.outcome.moved} == {"vm-1", "vm-2"}
     assert "vm-2" in world.attributes
+
+
+class BackedUp(World):
+    """The second VM is backed up, so that it cannot move until the host is fenced."""
+
+    def estate(self, **options: Any) -> Estate:
+        estate = super().estate(**options)
+        busy = replace(estate.vms["vm-2"], busy="backup")
+        return replace(estate, vms={**estate.vms, "vm-2": busy})
+
+
+def homes_of(world: World, state: Path) -> dict[str, tuple[str, str]]:
+    """Where VMs are at home by the journals, and how they are placed."""
+    known = journal_homes(state, "uuid")
+    found = placements(world.estate(), known, mover=lambda vm, _host: world.movers.get(vm, ""))
+    return {each.vm: (each.home.host, each.outcome) for each in found}
+
+
+def test_a_vm_that_drs_moves_once_its_backup_is_done_has_a_home(tmp_path: Path) -> None:
+    world, state = BackedUp(2), state_path(str(tmp_path))
+    world.drs = Automation.FULL
+    request = evacuation(world, state)
+    assert [(refusal.vm, refusal.blocking) for refusal in request.plan.refusals] == [("vm-2", True)]
+    carried(world, request)
+    assert (world.where["vm-2"], world.movers["vm-2"]) == ("host-3", "DRS")
+    assert homes_of(world, state) == {"vm-1": (SOURCE, "home_unhealthy"), "vm-2": (SOURCE, "home_unhealthy")}
+    world.maintenance = Maintenance.NORMAL
+    assert {outcome for _home, outcome in homes_of(world, state).values()} == {"away"}
+    world.movers["vm-2"] = "alice"
+    (text,) = (
+        each.sentence
+        for each in placements(world.estate(), journal_homes(state, "uuid"), mover=lambda *_: "alice")
+        if each.vm == "vm-2"
+    )
+    assert text == "ml-2 is on esx-3 and stays there: it was moved after the evacuation of esx-1."
+
+
+@pytest.mark.parametrize("text", ["", "not a home"])
+def test_a_vm_that_stays_has_no_home_after_a_rollback(tmp_path: Path, text: str) -> None:
+    world, state = (
+        BackedUp(3, {("vm-1", "host-2"): "Timedout", ("vm-1", "host-3"): "Timedout"}),
+        state_path(str(tmp_path)),
+    )
+    world.attributes["vm-2"] = text
+    request = replace(evacuation(world, state), rules=Rules(retries=0, roll_back=True))
+    report = carried(world, request)
+    assert report.rolled_back is not None
+    assert set(world.where.values()) == {SOURCE}
+    assert journal_homes(state, "uuid") == {}
+    assert world.attributes["vm-2"] == text
 
 
 def test_only_an_experiment_that_a_checkpoint_saves_is_recoverable() -> None:
