@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .._core.clock import Clock, own_clock, shift
+from .._core.clock import MIN_SLEEP, Clock, asleep, own_clock, shift
 from .._core.files import unwritable
 from .._core.own_files import open_own
 from .model import Sample
@@ -45,17 +45,24 @@ MAX_BYTES_OF_VM = 64 << 20  # 9 hours of one experiment at 5 samples per second
 FULL = f"more than {MAX_BYTES_OF_VM >> 20} MiB of samples: from then on it was not watched"
 
 
+def new_session() -> str:
+    """The name of a watching process. In containers all controllers may have the same process number."""
+    return f"{os.getpid()}-{secrets.token_hex(4)}"
+
+
 class SampleLog:
     """Append-only and shared by the watch's threads; ``session`` distinguishes watching processes.
+
+    After a suspension of the machine another session begins, because nobody watched meanwhile.
 
     A VM gets ``MAX_BYTES_OF_VM`` of each process, so that none can fill the disk.
     """
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self._clock = clock or own_clock()
+        self._asleep = max(asleep(), asleep())
+        self._session = new_session()
         self._begun = False
-        # In containers all controllers may have the same process number.
-        self._session = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._lock = threading.Lock()
         self._path = path
         self._failure: OSError | None = None
@@ -69,20 +76,26 @@ class SampleLog:
         except OSError as error:
             raise unwritable(path, error) from error
 
-    def add(self, key: Key, sample: Sample) -> bool:
-        """Append one sample; false if its VM has no room for it."""
-        known = {"vm": key[0], "id": key[1], "session": self._session, **asdict(sample)}
-        line = json.dumps(known, ensure_ascii=False) + "\n"
+    def add(self, key: Key, sample: Sample) -> str:
+        """Append one sample; returns its session, "" if its VM has no room for it."""
         with self._lock, self._noticing():
+            self._notice_sleep()
+            known = {"vm": key[0], "id": key[1], "session": self._session, **asdict(sample)}
+            line = json.dumps(known, ensure_ascii=False) + "\n"
             self._sizes[key[0]] += len(line.encode("utf-8", "replace"))
             if self._sizes[key[0]] > MAX_BYTES_OF_VM:
-                return False
+                return ""
             if not self._begun:
                 self._begun = True
-                clock = {"session": self._session, **asdict(self._clock)}
-                self._stream.write(json.dumps(clock) + "\n")
+                self._stream.write(json.dumps({"session": self._session, **asdict(self._clock)}) + "\n")
             self._stream.write(line)
-        return True
+        return self._session
+
+    def _notice_sleep(self) -> None:
+        slept = asleep()
+        if slept > self._asleep + MIN_SLEEP:
+            self._clock, self._session, self._begun = own_clock(), new_session(), False
+        self._asleep = max(self._asleep, slept)
 
     def flush(self) -> None:
         """Write what is buffered to the operating system."""

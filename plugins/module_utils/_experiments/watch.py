@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from .._core.clock import own_clock
+from .._core.clock import MIN_SLEEP, asleep, own_clock
 from .._core.untrusted import shortened
 from .clusters import key_of
 from .identity import is_foreign
@@ -213,6 +213,8 @@ class _Watched:
         self._focused_at: float | None = None
         self._earlier = earlier
         self._samples: list[Sample] = []
+        self._sessions: list[str] = []  # of the samples: another one after this machine was suspended
+        self._asleep = max(asleep(), asleep())
         self._sent: float | None = None
         self._cost = 0.0  # seconds of the processor for the last answer
         self._so_far = SoFar(experiment)
@@ -269,9 +271,13 @@ class _Watched:
             if self._stop.is_set():
                 return
             self._sent = None
-            if not self._log.add((self.experiment.vm, self.experiment.id), sample):
+            session = self._log.add((self.experiment.vm, self.experiment.id), sample)
+            if not session:
                 self._is_full = True
                 return
+            if self._sessions and session != self._sessions[-1]:
+                self._so_far.pause()
+            self._sessions.append(session)
             self._samples.append(sample)
             self._so_far.add(sample)
             self._report(sample)
@@ -339,7 +345,7 @@ class _Watched:
 
     def judge(self, stall_budget: float) -> Judgement:
         """The verdict from the samples of all watching processes; a question without an answer counts as silent."""
-        everything = [*self._earlier, *(("now", sample) for sample in list(self._samples))]
+        everything = [*self._earlier, *zip(list(self._sessions), list(self._samples), strict=False)]
         samples = [sample for _session, sample in everything]
         now, sent = time.monotonic(), self._sent
         if sent is not None and now - sent > LONG_SILENCE:
@@ -359,6 +365,9 @@ class _Watched:
             measured_from=None if self._earlier or self._whole else self._focused_at,
             unwatched=unwatched,
         )
+        slept = asleep() - self._asleep
+        if slept > MIN_SLEEP:  # the monotonic clock does not show how long
+            judgement = replace(judgement, unwatched_seconds=judgement.unwatched_seconds + slept)
         if not self._is_full:
             return judgement
         return replace(judgement, detail="; ".join(filter(None, (judgement.detail, FULL))))

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.clock import Clock
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import StateUnwritable
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import (
     IN_ORDER,
@@ -127,3 +128,22 @@ def test_samples_without_a_known_clock_end_before_the_present(tmp_path: Path) ->
 def test_a_line_that_is_neither_a_sample_nor_a_clock_is_skipped(tmp_path: Path, line: str) -> None:
     (tmp_path / "samples.jsonl").write_text(f"{line}\n")
     assert recorded(tmp_path / "samples.jsonl") == Recorded({}, {})
+
+
+def test_after_a_suspension_of_the_machine_another_session_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its monotonic clock does not show the ten minutes of it. Slow readings of two clocks do not show one."""
+    slept = [0.0]
+    monkeypatch.setattr(samples, "asleep", lambda: slept[0])
+    log = SampleLog(tmp_path / "samples.jsonl", Clock("a", 10_000.0))
+    sessions = []
+    for slept[0] in (0.0, -3.0, 0.0, 600.0, 600.2):
+        monkeypatch.setattr(samples, "own_clock", lambda: Clock("a suspended for 600 s", 10_600.0))
+        at = 5000.0 + len(sessions)
+        sessions.append(log.add(KEY, Sample(at, at, "answered")))
+    log.close()
+    assert [session == sessions[0] for session in sessions] == [True, True, True, False, False]
+    assert sessions[3] == sessions[4]
+    rows = rows_by(tmp_path, Clock("a suspended for 600 s", 10_600.0), 6000.0)
+    assert [round(s.sent) for _session, s in rows] == [4400, 4401, 4402, 5003, 5004]

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.clock import Clock
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import samples
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import watch as watch_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     BETWEEN,
     Experiment,
@@ -127,6 +128,29 @@ def test_a_run_that_is_resumed_on_another_machine_was_not_watched_for_hours(tmp_
     assert judgement.unwatched_seconds == pytest.approx(60, abs=30)
     assert judgement.longest_stall is not None
     assert judgement.longest_stall.high < 30
+
+
+def test_a_controller_that_was_suspended_during_a_move_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody closes a laptop for ten minutes. Its monotonic clock and its samples show no gap."""
+    slept = [0.0]
+    for module in (samples, watch_module):
+        monkeypatch.setattr(module, "asleep", lambda: slept[0])
+    with watched(tmp_path, Answers()) as watch:
+        watch.baseline()
+        watch.focus("vm-1")
+        time.sleep(0.5)
+        (before,) = watch.judge("vm-1")
+        slept[0] = 600.0
+        time.sleep(0.5)
+        watch.moved("vm-1")
+        until(lambda: watch.settled("vm-1"))
+        (judgement,) = watch.judge("vm-1")
+    assert before.verdict is Verdict.UNINTERRUPTED
+    assert (judgement.verdict, judgement.stall) == (Verdict.UNKNOWN, "unknown")
+    assert "part of the move was not watched" in judgement.detail
+    assert judgement.unwatched_seconds == pytest.approx(600, abs=5)
 
 
 def test_a_late_watcher_lowers_what_is_claimed() -> None:
