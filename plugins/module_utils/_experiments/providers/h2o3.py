@@ -37,7 +37,7 @@ from ..finished_models import Exported, ExportRequest
 from ..model import Capabilities, Experiment, Final
 from .base import Session, Source, Target
 from .h2o3_job_list import jobs_of
-from .h2o3_jobs import CLOCKS, MODEL, is_running, jobs_in, key_of, kind_of, like_segments, name_of, trainings
+from .h2o3_jobs import MODEL, is_clock, is_running, jobs_in, key_of, kind_of, like_segments, name_of, trainings
 from .h2o3_models import (
     fetch_model,
     is_of_its_own,
@@ -309,7 +309,7 @@ def running_experiments(answer: Answer, url: str, vm: str, vm_name: str, own: Co
             url=url,
             description=f"{text(job.get('description'))} {text(name_of(job))}".strip(),
             progress=share(job.get("progress")),
-            clock_progress=kind_of(job) in CLOCKS,
+            clock_progress=is_clock(job),
             capabilities=CAPABILITIES,
         )
         for job in trainings(answer, own)

@@ -20,8 +20,11 @@ from .probe import Answer
 
 MODEL, AUTOML, GRID, SEGMENTS = "Key<Model>", "Key<AutoML>", "Key<Grid>", "Key<SegmentModels>"
 TRAINING = (MODEL, AUTOML, GRID, SEGMENTS)
-# Their progress is the elapsed share of a time limit, if they have one; only their answers do not say whether.
+# Their progress is the elapsed share of a time limit, if they have one; their answers do not say whether.
 CLOCKS = (AUTOML, GRID)
+# Without a limit, a grid of which H2O-3 does not know how much work it is shows shares of 2^63 (measured: 1e-19 to 3e-17). A time limit
+# that shows so little after a second would be one of centuries.
+OF_NO_LIMIT = 1e-10
 HELPERS = ("Quantiles",)  # descriptions of short jobs that a training starts; they also make a model
 # Algorithms that train other models, and the algorithms of those that the server names itself. RuleFit can also
 # use GBM; then its models are shown, because nothing distinguishes them from a GBM of somebody else.
@@ -65,6 +68,12 @@ def kind_of(job: Job) -> str:
 def name_of(job: Job) -> str:
     """The name of what a job makes."""
     return exact(mapping(job.get("dest")).get("name"))
+
+
+def is_clock(job: Job) -> bool:
+    """Whether the progress of a job may follow the clock, by what the job shows."""
+    done = number(job.get("progress")) or 0.0
+    return kind_of(job) in CLOCKS and not (kind_of(job) == GRID and 0 < done < OF_NO_LIMIT)
 
 
 def is_running(job: Job) -> bool:

@@ -157,6 +157,14 @@ def test_the_models_of_one_automl_show_no_work_of_another() -> None:
     assert found(FIRST, SECOND, OF_FIRST, OF_SECOND) == ["1", "2"]
 
 
+@pytest.mark.parametrize(("progress", "clock"), [(0.0, True), (1.6263033e-18, False), (2.6e-17, False), (2.8e-7, True)])
+def test_a_grid_whose_progress_cannot_be_that_of_a_time_limit_shows_its_work(progress: float, clock: bool) -> None:
+    """Values of two grids of H2O-3 3.46 without a limit, and the first one of a grid with an hour."""
+    jobs = {"jobs": [job("g", "Key<Grid>", progress=progress), job("a", "Key<AutoML>", dest="a", progress=progress)]}
+    experiments = _h2o3.running_experiments(_http.Answer(200, PROCESS, jobs), "http://x", "vm-4", "a")
+    assert [each.clock_progress for each in experiments] == [clock, True]
+
+
 SEGMENT = "$4672616d65206b65793a2066720a"  # the key of a segment's frame in H2O-3 3.46
 
 
