@@ -176,7 +176,11 @@ class Client:
 
         def ask() -> T:
             stub.requestContext = {"vcSessionCookie": _session_key(self._instance._stub.cookie)}
-            return question()
+            try:
+                return question()
+            except AttributeError as error:
+                # pyVmomi reads a NoPermission of this service as its class SecurityError, which does not have the fault's fields.
+                raise vmodl.fault.SecurityError from error
 
         try:
             return self.call(what, ask, once=True)
