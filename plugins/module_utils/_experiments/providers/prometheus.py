@@ -93,7 +93,7 @@ EXPOSITIONS = (
 # A place for a VM's name or address, a quote, an escaped character, or one other.
 QUERY_PARTS = re.compile(r"\{vm\}|\{address\}|\\.|.", re.DOTALL)
 SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")  # in a regular expression of PromQL
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
 
 
 class Prometheus(UrlSource):
@@ -185,7 +185,7 @@ class Prometheus(UrlSource):
         if self._settings["metric"]:
             return Capabilities("run", "answers", 0.0, "answers of the exporter in the training process")
         with Probe(endpoint, DISCOVERY_SECONDS) as probe:
-            freshness = scrape_age(probe.get("/api/v1/status/config"))
+            freshness = scrape_age(probe.get("/api/v1/status/config")) + lookback(wanted)
         note = "changes of a query's value; as old as the scrape interval"
         return Capabilities("run", "changes", freshness, note, may_fall=is_expression(wanted))
 
@@ -248,9 +248,18 @@ def scrape_age(config: Answer) -> float:
     return max(intervals, default=USUAL_INTERVAL) + max(timeouts, default=USUAL_TIMEOUT)
 
 
+def lookback(query: str) -> float:
+    """Seconds by which the value of a query may be older than the samples: its ranges and offsets.
+
+    A mean or a maximum over five minutes still changes five minutes after the last step.
+    """
+    outside = re.sub(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`", '""', query)
+    return sum(seconds(found) for found in re.findall(r"(?:\[|\boffset\s+)\s*((?:\d{1,9}(?:ms|[smhdwy]))+)", outside))
+
+
 def seconds(duration: str) -> float:
     """A duration such as ``1m30s`` in seconds."""
-    return sum(float(count) * UNITS[unit] for count, unit in re.findall(r"(\d{1,9})(ms|s|m|h)", duration))
+    return sum(float(count) * UNITS[unit] for count, unit in re.findall(r"(\d{1,9})(ms|[smhdwy])", duration))
 
 
 @dataclass(frozen=True, slots=True)

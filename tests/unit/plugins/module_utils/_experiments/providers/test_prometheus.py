@@ -485,6 +485,24 @@ def test_a_freeze_behind_a_gateway_is_measured_by_what_was_pushed(serve: Serve) 
 
 
 @pytest.mark.parametrize(
+    ("query", "age"),
+    [
+        ("s", 0.0),
+        ("sum(s)", 0.0),
+        ("avg_over_time(s[5m])", 300.0),
+        ("s offset 1m30s", 90.0),
+        ("max_over_time(rate(s[1m])[10m:30s]) offset 1d", 60.0 + 600 + 86400),
+        ("s{run=\"[5m] offset 5m\",a=~'x[0-9]h'}", 0.0),
+        ("s offset -5m", 0.0),
+    ],
+)
+def test_a_query_over_a_range_shows_a_freeze_only_later(serve: Serve, query: str, age: float) -> None:
+    live = {"metric": {"__name__": "s"}, "value": None}
+    (experiment,) = observed(settings("prometheus", url=prometheus_server(serve, live), query=query)).experiments
+    assert experiment.capabilities.freshness == pytest.approx(0.02 + age)
+
+
+@pytest.mark.parametrize(
     ("query", "may_fall"), [("s", False), ('s{job="a"}', False), ("sum(s)", True), ("s * 2", True)]
 )
 def test_only_an_expression_may_fall(serve: Serve, query: str, may_fall: bool) -> None:
