@@ -421,8 +421,16 @@ def look(session: SeriesSession, candidate: Experiment, mark: str) -> Iterator[S
         which = series.selector if len(known) > 1 else candidate.metric
         own_id = f"{which} at {candidate.url}{mark}"
         exact = series.selector if series.labels and not session.asks_expression else ""
-        experiment = replace(candidate, id=own_id, exact_id=exact, description=which, metric=which)
+        capabilities = replace(candidate.capabilities, may_fall=candidate.capabilities.may_fall or is_of_rule(series))
+        experiment = replace(
+            candidate, id=own_id, exact_id=exact, description=which, metric=which, capabilities=capabilities
+        )
         yield Seen(experiment, {} if series.value is None else {"": (series.value, 0.0)})
+
+
+def is_of_rule(series: Series) -> bool:
+    """Whether a recording rule makes a series from those of several processes: only names of rules have a colon."""
+    return ":" in series.name and "instance" not in series.labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -532,7 +540,7 @@ class SeriesSession(HttpSession):
         self._query = experiment.metric
         self._selectors = {experiment.metric, experiment.exact_id}  # of the series that is watched
         self._wanted = selector_of(experiment.metric) if is_page else None
-        self.asks_expression = not is_page and is_expression(self._query)
+        self.asks_expression = not is_page and (is_expression(self._query) or experiment.capabilities.may_fall)
         self._knows_falls = is_page or self.asks_expression or bool(experiment.process)
         self._process = experiment.process
         self._total = total_steps

@@ -503,12 +503,24 @@ def test_a_query_over_a_range_shows_a_freeze_only_later(serve: Serve, query: str
 
 
 @pytest.mark.parametrize(
-    ("query", "may_fall"), [("s", False), ('s{job="a"}', False), ("sum(s)", True), ("s * 2", True)]
+    ("query", "series", "may_fall"),
+    [
+        ("s", {"__name__": "s"}, False),
+        ('s{job="a"}', {"__name__": "s", "job": "a"}, False),
+        ("sum(s)", {}, True),
+        ("s * 2", {}, True),
+        ("job:s:sum", {"__name__": "job:s:sum", "job": "a"}, True),  # the name of a recording rule
+        ("instance:s:max", {"__name__": "instance:s:max", "instance": "ml-1:8000"}, False),
+    ],
 )
-def test_only_an_expression_may_fall(serve: Serve, query: str, may_fall: bool) -> None:
-    live = {"metric": {"__name__": "s"}, "value": None}
-    (experiment,) = observed(settings("prometheus", url=prometheus_server(serve, live), query=query)).experiments
+def test_only_an_expression_may_fall(serve: Serve, query: str, series: dict[str, str], may_fall: bool) -> None:
+    live = {"metric": series, "value": None}
+    source = settings("prometheus", url=prometheus_server(serve, live), query=query)
+    (experiment,) = observed(source).experiments
     assert experiment.capabilities.may_fall is may_fall
+    session = prometheus.Prometheus(source).session(experiment)
+    assert session.asks_expression is may_fall
+    session.close()
 
 
 @pytest.mark.parametrize("metric", ["s{", 's{run="a"', "s{run=a}", " s", "{}"])
