@@ -298,6 +298,8 @@ class _Run:
             self._onlooker.watching(watch)
             watch.baseline()
             outcome, rolled_back = self._move(estate, plan, watch, watched)
+            if rolled_back is None and not outcome.interrupted:
+                outcome = self._left_since(outcome, estate)
         times = self._record.vms("after", self._all_vms(estate, vms))
         self._record.seal(self._observer, rolled_back.outcome.judgements if rolled_back else outcome.judgements)
         return self._close(replace(outcome, ended=(*before, *outcome.ended)), rolled_back, unobserved, times)
@@ -470,6 +472,27 @@ class _Run:
             return replace(end, by=by or SOMEBODY)
         return replace(end, by=HA) if by == HA else end
 
+    def _left_since(self, outcome: Outcome, estate: Estate) -> Outcome:
+        """The outcome of an evacuation as the VMs are that it has left behind: somebody else may have moved them since.
+
+        If a host fails, its moves fail at once, and HA starts the VMs on other hosts after that.
+        """
+        left = {end.move.vm: end for end in outcome.left_behind if end.host == end.move.source == self._leaving}
+        try:
+            seen = self._vcenter.placement(tuple(left)) if left else {}
+        except (CallFailed, PermissionMissing, ConnectError):
+            return outcome  # they were seen on the host
+        gone = dict[str, Ended]()
+        for vm, end in left.items():
+            host = seen[vm].host
+            if host is None or host == end.move.source:
+                continue
+            gone[vm] = self._left_by_others(replace(end, host=host, host_name=estate.host_name(host)), estate)
+            if end.result is MoveResult.TIMED_OUT and host == end.move.target and gone[vm].by != HA:
+                gone[vm] = replace(gone[vm], by="")  # the task of the run has ended late
+            self._record.ended(gone[vm])
+        return replace(outcome, ended=tuple(gone.get(end.move.vm, end) for end in outcome.ended))
+
     def _left_by_others(self, end: Ended, estate: Estate) -> Ended:
         """Such a move is done, as in the executor. The VM's home is recorded with the host where the VM is."""
         host = end.host or ""
@@ -483,7 +506,8 @@ class _Run:
             target_vcenter=vcenter,
             parts=(),
         )
-        for home in self._earlier.homes if self._earlier is not None else ():
+        state = replay(read_journal(self._folder / JOURNAL).entries)
+        for home in state.homes if state is not None else ():
             if home.vm == move.vm:
                 kept = replace(home, target=host, target_name=end.host_name, target_vcenter=vcenter)
                 record_home(self._vcenter, self._journal, vm_of(move), kept)

@@ -16,6 +16,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document 
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.rows import failures_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry, MoveFinished, MoveSubmitting
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import utc_now
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Rules
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import overviews
@@ -127,3 +128,71 @@ def test_the_clock_of_another_host_does_not_make_a_restart(tmp_path: Path) -> No
     assert (report.failures, report.restarted) == ((), ())
     (run_,) = stored_runs(state)
     assert failures_of(evidence_of(run_.entries, {}, INTACT)) == []
+
+
+class Failed(World):
+    """The move of vm-2 fails with its host; ``then`` is where the VM is a moment later, and who brought it there."""
+
+    def __init__(self, then: str, by: str) -> None:
+        super().__init__(2, {("vm-2", target): "HostNotConnected" for target in ("host-2", "host-3")})
+        self.then, self.movers = then, {"vm-2": by}
+
+    def hear(self, entry: Entry) -> None:
+        if isinstance(entry.event, MoveFinished) and entry.event.result is MoveResult.FAILED:
+            self.where["vm-2"] = self.then
+
+
+@pytest.mark.parametrize("then", ["host-2", "host-3"])
+@pytest.mark.parametrize(("mover", "by"), [("vSphere HA", "vSphere HA"), ("alice", "alice"), ("", "somebody else")])
+def test_a_vm_that_left_the_host_after_its_move_had_failed_is_not_said_to_be_on_it(
+    tmp_path: Path, then: str, mover: str, by: str
+) -> None:
+    world, state = Failed(then, mover), state_path(str(tmp_path))
+    report = run(world, state, rules=Rules(stop_on_failure=False, retries=0), listener=world.hear)
+    (end,) = (each for each in report.outcome.ended if each.move.vm == "vm-2")
+    assert (end.result, end.host, end.by, end.move.target) == (MoveResult.MOVED, then, by, then)
+    name = then.replace("host", "esx")
+    sentence = f"vSphere HA restarted ml-2 on {name}, because its host had failed"
+    assert report.failures == ((sentence,) if mover == "vSphere HA" else ())
+    assert report.left_behind == ()
+    home = journal_homes(state, "uuid")["vm-2"]
+    assert (home.host, home.target) == (SOURCE, then)
+    (run_,) = stored_runs(state)
+    evidence = evidence_of(run_.entries, {}, INTACT)
+    assert {move["vm"]: (move["host"], move["by"]) for move in evidence["moves"]}["ml-2"] == (name, by)
+    assert evidence["left_behind"] == []
+
+
+def test_a_vm_that_stays_after_its_move_had_failed_is_left_behind(tmp_path: Path) -> None:
+    world, state = Failed(SOURCE, "alice"), state_path(str(tmp_path))
+    report = run(world, state, rules=Rules(stop_on_failure=False, retries=0), listener=world.hear)
+    assert report.left_behind == ("ml-2",)
+
+
+class Late(World):
+    """The task of vm-1 cannot be cancelled in time, and brings the VM to its target a moment later."""
+
+    def cancel(self, task: str) -> None: ...
+
+    def advance(self) -> tuple[Update, ...]:
+        stuck = {task: each for task, each in self.tasks.items() if each[0] == "vm-1"}
+        self.tasks = {task: each for task, each in self.tasks.items() if task not in stuck}
+        news = super().advance()
+        self.tasks |= stuck
+        return news
+
+    def hear(self, entry: Entry) -> None:
+        if isinstance(entry.event, MoveFinished) and entry.event.result is MoveResult.TIMED_OUT:
+            self.where["vm-1"], self.tasks = entry.event.target.moid, {}
+
+
+@pytest.mark.parametrize(("mover", "by"), [("liveml", ""), ("vSphere HA", "vSphere HA")])
+def test_a_move_that_ended_after_it_was_given_up_is_the_runs_own(tmp_path: Path, mover: str, by: str) -> None:
+    world, state = Late(2), state_path(str(tmp_path))
+    world.movers = {"vm-1": mover}
+    rules = Rules(stop_on_failure=False, retries=0, timeout_floor=0.2, timeout_per_gib=0.0, cancel_grace=0.2)
+    report = run(world, state, rules=rules, listener=world.hear)
+    assert {(end.move.vm, end.result, end.by) for end in report.outcome.ended} == {
+        ("vm-1", MoveResult.MOVED, by),
+        ("vm-2", MoveResult.MOVED, ""),
+    }
