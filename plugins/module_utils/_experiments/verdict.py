@@ -31,6 +31,7 @@ from .record import REPEATS
 from .stall import (
     ANSWERED,
     HEARD,
+    Finding,
     News,
     longest_stall,
     news,
@@ -39,6 +40,7 @@ from .stall import (
 
 OVER = (Verdict.LOST, Verdict.RESTARTED, Verdict.FAILED)  # not as before
 BETWEEN_RUNS = "its run has ended, and its parent still says RUNNING, but no other run of the parent is seen to work"
+ALL_DONE = "all its steps are done, so nothing shows whether it still works"
 CLOCK_NOTE = "progress may follow the wall clock (a time limit), so only steps and messages prove work"
 
 
@@ -60,13 +62,7 @@ def judge(
     taken = len(samples)
     samples = up_to_the_end(experiment, samples)
     answers = [s for s in samples if s.outcome == ANSWERED]
-    finding = longest_stall(
-        _up_to_the_last_answer(samples),
-        unwatched,
-        capabilities=experiment.capabilities,
-        clock_progress=experiment.clock_progress,
-        since=measured_from,
-    )
+    finding = _finding(experiment, samples, unwatched, measured_from)
     stall = finding.stall if finding is not None else None
     identity = identity_of(experiment, samples, unwatched)
     later = _later(samples, unwatched, finding.since if finding is not None else None, arrived_at)
@@ -129,6 +125,39 @@ def _up_to_the_last_answer(samples: Sequence[Sample]) -> Sequence[Sample]:
     """Without the questions at the end that nobody answered: only an answer shows whether the training or the network stood still."""
     end = next((place for place in reversed(range(len(samples))) if samples[place].outcome in HEARD), -1)
     return samples[: end + 1]
+
+
+def _finding(
+    experiment: Experiment,
+    samples: Sequence[Sample],
+    unwatched: Sequence[tuple[float, float]],
+    measured_from: float | None,
+) -> Finding | None:
+    """The longest stall. In a record, a training that has done all its steps may do without any for any time: that is at most one."""
+
+    def longest(known: Sequence[Sample]) -> Finding | None:
+        return longest_stall(
+            _up_to_the_last_answer(known),
+            unwatched,
+            capabilities=experiment.capabilities,
+            clock_progress=experiment.clock_progress,
+            since=measured_from,
+        )
+
+    whole = longest(samples)
+    if whole is None or not _has_done_all_steps(experiment, samples):
+        return whole
+    places = [i for i, s in enumerate(samples) if s.outcome == ANSWERED and s.progress is not None]
+    last = next((place for place in reversed(places) if (samples[place].progress or 0.0) < 1.0), -1)
+    working = longest(samples[: next(place for place in places if place > last) + 1])
+    low, at = (working.stall.low, working.stall.at) if working is not None else (0.0, None)
+    stall = replace(whole.stall, low=low, seconds=(low + whole.stall.high) / 2, at=at)
+    return replace(whole, stall=stall, since=working.since if working is not None else None)
+
+
+def _has_done_all_steps(experiment: Experiment, samples: Sequence[Sample]) -> bool:
+    """Whether a record shows that a training has no step left, so that it shows nothing more of it."""
+    return experiment.capabilities.signal == "changes" and _all_done(experiment, samples)
 
 
 def _later(
@@ -293,7 +322,14 @@ def _verdict(
         return Verdict.STALLED, ""
     if identity.good and (progress, stall, last.status) == ("proven", "proven", "RUNNING"):
         return Verdict.UNINTERRUPTED, ""
-    return Verdict.UNKNOWN, BETWEEN_RUNS if last.status == BETWEEN else ""
+    return Verdict.UNKNOWN, _why_no_more_is_known(experiment, samples)
+
+
+def _why_no_more_is_known(experiment: Experiment, samples: Sequence[Sample]) -> str:
+    """Why a record with an answer at its end shows nothing more; "" if that is not known."""
+    if samples[-1].status == BETWEEN:
+        return BETWEEN_RUNS
+    return ALL_DONE if _has_done_all_steps(experiment, samples) else ""
 
 
 def _refused(experiment: Experiment, samples: Sequence[Sample], identity: Identity) -> tuple[Verdict, str]:
@@ -341,10 +377,11 @@ def _ending(
 def must_stop_run(judgement: Judgement) -> bool:
     """Whether a verdict must stop the run: an interruption was seen, or the experiment was not seen again.
 
-    If nothing names the process, work that continued shows that the experiment is there.
+    If nothing names the process, work that continued shows that the experiment is there, and so does all work that is done.
     """
     if judgement.verdict is Verdict.UNKNOWN:
-        return "proven" not in (judgement.identity, judgement.progress) and WORKS not in judgement.detail
+        seen = any(reason in judgement.detail for reason in (WORKS, ALL_DONE))
+        return "proven" not in (judgement.identity, judgement.progress) and not seen
     return judgement.verdict in (Verdict.STALLED, *OVER)
 
 

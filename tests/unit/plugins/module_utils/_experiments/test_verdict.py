@@ -23,6 +23,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.record
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import Finding, resolution
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import longest_stall as found_stall
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import (
+    ALL_DONE,
     after_its_move,
     judge,
     must_stop_run,
@@ -554,6 +555,27 @@ def test_a_search_that_ends_some_time_after_its_last_run_is_completed(between: f
     assert found.verdict is (Verdict.UNKNOWN if quiet else Verdict.COMPLETED)
     late = judge(BY_CHANGES_NAMELESS, samples, stall_budget=5, moved_at=9, arrived_at=run[-1].sent - 0.001)
     assert late.progress == "proven", "after its move nothing was logged, but the end of a run is work, too"
+
+
+@pytest.mark.parametrize("process", ["", "100"])
+@pytest.mark.parametrize(("total", "done"), [(590.0, True), (650.0, True), (9000.0, False)])
+def test_a_record_of_a_training_that_has_done_all_its_steps_shows_no_stall(
+    process: str, total: float, done: bool
+) -> None:
+    """It saves its model, or has ended. It was moved from 100 to 120 s; its last step is before that is over, or after."""
+    known, last = replace(BY_CHANGES, process=process), min(total, 650.0)
+    samples = [
+        replace(answer(n / 5, n / 5 + 0.01, step / total, process=process, detail="", step=step), logged=step / 5)
+        for n in range(900)
+        for step in [min(float(n), last)]
+    ]
+    found = judge(known, samples, stall_budget=5, moved_at=100, arrived_at=120, measured_from=100)
+    assert (found.verdict is Verdict.STALLED) is not done
+    assert must_stop_run(found) is not done
+    assert found.longest_stall is not None
+    assert found.longest_stall.high > 40, "the VM may have stood still without a step"
+    if done:
+        assert (found.verdict, ALL_DONE in found.detail, found.longest_stall.low) == (Verdict.UNKNOWN, True, 0.0)
 
 
 @pytest.mark.parametrize("may_fall", [False, True])
