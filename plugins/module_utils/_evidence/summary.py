@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from .._core.advice import GOOD, VERDICT_WORDS, title_of
-from .._core.wording import plural, seconds, stall_text
+from .._core.wording import HA, plural, seconds, stall_text
 from .._experiments.model import WORST_FIRST, worst
 from .model import Claim, Experiment, Gap, Move, Overall, Owner, Place, Record, Stall, Summary, VmName
 
@@ -151,14 +151,16 @@ def _counted(experiments: Iterable[Experiment]) -> str:
 
 def _moves_sentence(record: Record) -> str:
     moves = outbound_moves(record["moves"])
-    moved = sum(move["result"] == "moved" for move in moves)
+    by_ha = [move["vm"] for move in moves if move["result"] == "moved" and move["by"] == HA]
+    moved = sum(move["result"] == "moved" for move in moves) - len(by_ha)
+    restarted = f" Restarted by {HA}: {', '.join(sorted(by_ha))}." if by_ha else ""
     if record["run"]["purpose"] == "witness":
-        return f"{plural(moved, 'move')} of {plural(len({move['moid'] for move in moves}), 'VM')} seen."
+        return f"{plural(moved, 'move')} of {plural(len({move['moid'] for move in moves}), 'VM')} seen.{restarted}"
     left = f" Left behind: {', '.join(record['left_behind'])}." if record["left_behind"] else ""
     reason = record["run"]["rolled_back"]
     back = sum(move["result"] == "moved" for move in record["moves"] if move["back"])
     returned = f" The run was rolled back ({reason}): {plural(back, 'VM')} came back." if reason else ""
-    return f"{moved} of {plural(len(moves), 'VM')} moved.{returned}{left}"
+    return f"{moved} of {plural(len(moves), 'VM')} moved.{restarted}{returned}{left}"
 
 
 def outbound_moves(moves: Iterable[Move]) -> list[Move]:

@@ -150,7 +150,7 @@ def _overview(run: StoredRun, pinned: Collection[str], pid: int | None, *, super
         started=state.started_at,
         ended=None if status is RunStatus.RUNNING else entries[-1].at,
         vms=len(moves),
-        moved=sum(move.result is MoveResult.MOVED for move in moves),
+        moved=sum(move.result is MoveResult.MOVED and move.by != HA for move in moves),
         stopping=state.stopping,
         silent=state.silent,
         in_flight=_names(state.in_flight),

@@ -228,7 +228,7 @@ class RunRecord(WatchRecord):
         self._journal.write(
             RunFinished(
                 result="failed" if report.failures else "success",
-                moved=len(report.outcome.moved),
+                moved=sum(end.by != HA for end in report.outcome.moved),
                 failed=sum(e.result not in (MoveResult.MOVED, MoveResult.NOT_STARTED) for e in report.outcome.ended),
                 left_behind=len(report.left_behind),
                 back=None if back is None else sum(account.outcome == "back" for account in back.accounts),

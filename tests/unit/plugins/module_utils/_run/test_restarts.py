@@ -161,6 +161,12 @@ def test_a_vm_that_left_the_host_after_its_move_had_failed_is_not_said_to_be_on_
     evidence = evidence_of(run_.entries, {}, INTACT)
     assert {move["vm"]: (move["host"], move["by"]) for move in evidence["moves"]}["ml-2"] == (name, by)
     assert evidence["left_behind"] == []
+    moved = 1 if mover == "vSphere HA" else 2
+    assert evidence["overall"]["statement"].endswith(
+        f"{moved} of 2 VMs moved." + (" Restarted by vSphere HA: ml-2." if moved == 1 else "")
+    )
+    (stored,) = overviews([run_], lambda _key: None)
+    assert stored.moved == run_.entries[-1].event.to_json()["moved"] == moved
 
 
 def test_a_vm_that_stays_after_its_move_had_failed_is_left_behind(tmp_path: Path) -> None:

@@ -167,7 +167,9 @@ def test_a_vm_that_is_restarted_in_the_window_makes_the_witness_fail(tmp_path: P
         "ml-1 was powered on again during the run, so that what ran in it has ended",
     )
     assert not shortfalls_of(report)
-    assert evidence(report)["run"]["result"] == "failed"
+    document = evidence(report)
+    assert document["run"]["result"] == "failed"
+    assert document["overall"]["statement"].endswith("0 moves of 1 VM seen. Restarted by vSphere HA: ml-2.")
 
 
 def test_a_vm_that_is_deleted_in_the_window_is_named(tmp_path: Path) -> None:
