@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from statistics import median
 from .training_clock import Point
 
 RESTART_SECONDS = 0.5  # no new process starts, loads its libraries and a checkpoint, and works in less
+QUICK_STEP = 1.0  # seconds; of slower steps, the pause before a fall is compared with that
 LARGE_PART = 4  # returns over less than this part of a record do not hide how far the training is
 REPEATS = "the steps repeat, so they do not show how far the training is"
 REGULAR = 1.5  # times the usual number of steps between two points of a recorder that keeps all
@@ -123,3 +125,25 @@ def restart_in(found: Sequence[Return], since: float) -> str:
     if latest is None or repeats(found):
         return ""
     return f"steps that were over came again: from step {latest.top:g} back to step {latest.step:g}"
+
+
+class Steady:
+    """When a value changed in answers without a failure between them."""
+
+    def __init__(self) -> None:
+        self._value: float | None = None
+        self._at = 0.0  # of the last answer
+        self._changed: float | None = None  # when the last change was seen
+        self._before = 0.0  # the last answer before that
+        self._quickest = math.inf
+
+    def falls_at_once(self, value: float, at: float) -> bool:
+        """Note an answer. Whether its value is lower, too soon after the last change for a new process to have started."""
+        before, self._value, at_before, self._at = self._value, value, self._at, at
+        if before is None or value == before:
+            return False
+        usual, passed, is_known = min(self._quickest, QUICK_STEP), at - self._before, math.isfinite(self._quickest)
+        if self._changed is not None:
+            self._quickest = min(self._quickest, at - self._changed)
+        self._changed, self._before = at, at_before
+        return is_known and value < before and passed < RESTART_SECONDS + usual

@@ -49,6 +49,7 @@ from ..model import (
     Final,
     Sample,
 )
+from ..record import REPEATS, Steady
 from ..training_clock import Point
 from .base import Session, Source, Target
 from .credentials import without_repeated, written_forms
@@ -265,10 +266,19 @@ class ProgramSession:
     def __init__(self, program: Program, experiment: Experiment, secrets: Mapping[str, str]) -> None:
         self._program = program
         self._process = experiment.process
+        self._answers = experiment.capabilities.signal == "answers"
+        self._steady = Steady()
+        self._repeats = False
         self._question = {"op": "sample", "id": experiment.asked_id, "vm": experiment.vm_name, "secrets": dict(secrets)}
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
+        sample = self._ask()
+        if sample.outcome != "answered":
+            self._steady = Steady()
+        return sample
+
+    def _ask(self) -> Sample:
         sent = time.monotonic()
         try:
             answer = self._program.ask(self._question, REQUEST_SECONDS)
@@ -280,6 +290,9 @@ class ProgramSession:
         status = text(answer.get("status")) or "RUNNING"
         if status not in STATUS:
             return Sample(sent, received, "invalid", detail=f"status {status} is not one of {', '.join(STATUS)}")
+        step = count(answer.get("step"))
+        if self._answers and not self._process and step is not None and self._steady.falls_at_once(step, received):
+            self._repeats = True  # as the index of a batch does
         return Sample(
             sent,
             received,
@@ -287,8 +300,8 @@ class ProgramSession:
             word(answer.get("process")) if self._process else "",
             status=status,
             progress=share(answer.get("progress")),
-            detail=text(answer.get("detail")),
-            step=count(answer.get("step")),
+            detail=REPEATS if self._repeats else text(answer.get("detail")),
+            step=step,
             logged=count(answer.get("logged")),
         )
 

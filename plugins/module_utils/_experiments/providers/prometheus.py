@@ -32,7 +32,7 @@ from ..model import (
     Experiment,
     Sample,
 )
-from ..record import REPEATS, RESTART_SECONDS
+from ..record import REPEATS, RESTART_SECONDS, Steady
 from .base import Seen, Target, advancing, progress_at
 from .over_http import HttpSession, UnusableAnswer, UrlSource, sampled, unusable
 from .probe import (
@@ -68,7 +68,6 @@ HISTORY, MIN_FALLS = "1h", 3  # of a server that keeps values: one that fell so 
 UPTIME = "process_uptime_seconds"  # of the clients that may give the start of their process labels
 UPTIME_LOOKS, UPTIME_PAUSE, UPTIME_SECONDS = 3, 0.3, 2.0  # how it is compared with the time that passes
 UPTIME_EXACT = 0.02  # seconds by which it is rounded
-QUICK_STEP = 1.0  # seconds; of slower steps, the pause before a fall is compared with that
 CLOCK_STEP = 2.0  # seconds by which a correction of the guest clock may shift a process' start
 USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
 LONGEST_WAIT = 600.0  # seconds; a search never waits longer, whatever a server reports
@@ -497,28 +496,6 @@ def why_missing(answer: Answer, data: bytes, wanted: Series, metric: str) -> str
     if wanted.labels:
         return f"the exporter has no series {metric}, but others of that name"
     return f"the exporter has the metric {metric}, but its value cannot be read"
-
-
-class Steady:
-    """When a value changed in answers without a failure between them."""
-
-    def __init__(self) -> None:
-        self._value: float | None = None
-        self._at = 0.0  # of the last answer
-        self._changed: float | None = None  # when the last change was seen
-        self._before = 0.0  # the last answer before that
-        self._quickest = math.inf
-
-    def falls_at_once(self, value: float, at: float) -> bool:
-        """Note an answer. Whether its value is lower, too soon after the last change for a new process to have started."""
-        before, self._value, at_before, self._at = self._value, value, self._at, at
-        if before is None or value == before:
-            return False
-        usual, passed, is_known = min(self._quickest, QUICK_STEP), at - self._before, math.isfinite(self._quickest)
-        if self._changed is not None:
-            self._quickest = min(self._quickest, at - self._changed)
-        self._changed, self._before = at, at_before
-        return is_known and value < before and passed < RESTART_SECONDS + usual
 
 
 class SeriesSession(HttpSession):

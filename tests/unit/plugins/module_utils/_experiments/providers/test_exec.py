@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A program of provider ``exec`` gets its own secrets, and no others."""
+"""A program of provider ``exec`` gets its own secrets, and no others. What its steps show."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import WORKS
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+    Capabilities,
+    Experiment,
+    Judgement,
+    Verdict,
+)
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import exec as exec_provider
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.exec import Program, ProgramSession
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import judge, must_stop_run
 
 from tests.builders.sources import observed, settings
 
@@ -40,3 +50,42 @@ def test_a_program_gets_its_token_on_standard_input_and_no_secret_of_the_environ
     assert found["secrets"] == {"token": "its-own"}
     assert "CANARY" not in found["environment"].values()
     assert {"PATH", "LC_ALL"} <= set(found["environment"])
+
+
+def judged(monkeypatch: pytest.MonkeyPatch, steps: list[float | None], signal: str = "answers") -> Judgement:
+    """The verdict on a training whose program, asked each 0.1 s, names no process; it does not answer for a step of ``None``."""
+    known = Experiment("vm-1", "ML-1", "exec", "x", "", "exec:x", capabilities=Capabilities("run", signal))
+    program = Program([], {})
+    session = ProgramSession(program, known, {})
+    samples = []
+    for n, step in enumerate(steps):
+        answer = {"error": "no answer"} if step is None else {"step": step, "detail": "works"}
+        monkeypatch.setattr(program, "ask", lambda *_question, answer=answer: answer)
+        monkeypatch.setattr(exec_provider.time, "monotonic", lambda n=n: n / 10)
+        samples.append(session.sample())
+    return judge(known, samples, stall_budget=5, moved_at=2.0, arrived_at=4.0)
+
+
+BATCHES: list[float | None] = [float(n // 3 % 7) for n in range(120)]
+COUNT: list[float | None] = [float(n // 3) for n in range(60)]
+
+
+def test_a_step_that_falls_when_the_next_one_is_due_is_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that shows the index of a batch, and no process."""
+    found = judged(monkeypatch, BATCHES)
+    assert (found.verdict, WORKS in found.detail, must_stop_run(found)) == (Verdict.UNKNOWN, True, False)
+
+
+@pytest.mark.parametrize(
+    ("steps", "signal"),
+    [
+        ([*COUNT, *([19.0] * 12), *COUNT], "answers"),
+        ([*COUNT, None, *COUNT], "answers"),
+        (BATCHES, "changes"),
+    ],
+    ids=["after a pause", "after a failure", "a record"],
+)
+def test_other_steps_that_fall_are_a_restart(
+    monkeypatch: pytest.MonkeyPatch, steps: list[float | None], signal: str
+) -> None:
+    assert judged(monkeypatch, steps, signal).verdict is Verdict.RESTARTED
