@@ -247,6 +247,21 @@ def test_drs_is_followed_and_what_it_leaves_is_moved() -> None:
     assert {vm for call, vm in watch.calls if call == "focus"} == followed
 
 
+@pytest.mark.parametrize(("mover", "by"), [("DRS", "DRS"), ("", "somebody else")])
+def test_what_a_task_of_drs_brings_to_its_planned_target_was_moved_by_drs(mover: str, by: str) -> None:
+    class Automated(ScriptedVcenter):
+        def moving(self, vms: Iterable[str]) -> dict[str, str]:
+            return {vm: task for task, (vm, _host, _ticks, _fault) in self.tasks.items() if vm in vms}
+
+    vcenter = Automated()
+    vcenter.movers["vm-1"] = mover
+    vcenter.start("task-drs", "vm-1", "host-2")
+    rules = Rules(leaving="host-1", followed=frozenset({"vm-1"}))
+    outcome, _notes = carry_out([move(1)], vcenter, rules=rules)
+    assert [(end.result, end.by) for end in outcome.ended] == [(MoveResult.MOVED, by)]
+    assert vcenter.relocated == []
+
+
 def test_a_task_that_fails_after_the_vm_arrived_is_a_move() -> None:
     vcenter = ScriptedVcenter({"vm-1": ["HostCommunication"]})
     vcenter.lie.add("vm-1")
