@@ -108,6 +108,22 @@ def test_a_job_over_many_models_is_the_experiment_and_not_its_models(
     assert sorted(found(child, parent)) == sorted(counted)
 
 
+def answer_paths(monkeypatch: pytest.MonkeyPatch, said: dict[str, Any]) -> None:
+    """A server that knows these paths."""
+
+    def get(_probe: _http.Probe, path: str) -> _http.Answer:
+        body = said.get(path)
+        return _http.Answer(200 if body else 404, PROCESS | {"x-h2o-build-project-version": "3.46"}, body)
+
+    def download(probe: _http.Probe, path: str, sink: Callable[[bytes], None]) -> _http.Answer:
+        answer = get(probe, path)
+        sink(json.dumps(answer.body).encode())
+        return answer
+
+    monkeypatch.setattr(_http.Probe, "get", get)
+    monkeypatch.setattr(_http.Probe, "download", download)
+
+
 @pytest.mark.parametrize(
     ("kind", "parameters", "clock"),
     [
@@ -128,16 +144,7 @@ def test_what_may_be_a_clock_is_taken_for_one(
         "/3/Models/made?_exclude_fields=models/output": {"models": [{"parameters": parameters}]},
     }
 
-    def get(_probe: _http.Probe, path: str) -> _http.Answer:
-        return _http.Answer(200, PROCESS | {"x-h2o-build-project-version": "3.46"}, said.get(path))
-
-    def download(probe: _http.Probe, path: str, sink: Callable[[bytes], None]) -> _http.Answer:
-        answer = get(probe, path)
-        sink(json.dumps(answer.body).encode())
-        return answer
-
-    monkeypatch.setattr(_http.Probe, "get", get)
-    monkeypatch.setattr(_http.Probe, "download", download)
+    answer_paths(monkeypatch, said)
     (experiment,), _detail = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a")
     assert experiment.clock_progress is clock
 
@@ -176,17 +183,7 @@ def with_models(monkeypatch: pytest.MonkeyPatch, jobs: list[dict[str, Any]], fra
         parameters = [{"name": "training_frame", "actual_value": {"name": frame, "type": "Key<Frame>"}}]
         said[f"/3/Models/{model}?_exclude_fields=models/output"] = {"models": [{"parameters": parameters}]}
 
-    def get(_probe: _http.Probe, path: str) -> _http.Answer:
-        body = said.get(path)
-        return _http.Answer(200 if body else 404, PROCESS | {"x-h2o-build-project-version": "3.46"}, body)
-
-    def download(probe: _http.Probe, path: str, sink: Callable[[bytes], None]) -> _http.Answer:
-        answer = get(probe, path)
-        sink(json.dumps(answer.body).encode())
-        return answer
-
-    monkeypatch.setattr(_http.Probe, "get", get)
-    monkeypatch.setattr(_http.Probe, "download", download)
+    answer_paths(monkeypatch, said)
 
 
 SEGMENTS = job("s", "Key<SegmentModels>", dest="seg", progress_msg="")

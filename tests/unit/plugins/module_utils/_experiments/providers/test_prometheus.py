@@ -617,19 +617,10 @@ def test_a_clock_that_is_set_while_a_question_fails_is_no_restart(
 
 
 def steps_shown(
-    monkeypatch: pytest.MonkeyPatch,
-    query: str,
-    shown: list[tuple[float, float]],
-    process: str = "",
-    started: float = 0.0,
-    falls: float | None = 0.0,
+    monkeypatch: pytest.MonkeyPatch, query: str, shown: list[tuple[float, float]], *more: Any, **named: Any
 ) -> list[tuple[float | None, bool]]:
-    """(step, whether a restart was seen) of a query's session that is shown each value at its time.
-
-    Prometheus says that the value fell ``falls`` times in the hour before.
-    """
-    found = queried(monkeypatch, query, shown, process, started, falls)
-    return [(sample.step, bool(sample.restarted)) for sample in found]
+    """(step, whether a restart was seen) of the samples of ``queried``."""
+    return [(sample.step, bool(sample.restarted)) for sample in queried(monkeypatch, query, shown, *more, **named)]
 
 
 def queried(
@@ -640,6 +631,10 @@ def queried(
     started: float = 0.0,
     falls: float | None = 0.0,
 ) -> list[Sample]:
+    """The samples of a query's session that is shown each value at its time.
+
+    Prometheus says that the value fell ``falls`` times in the hour before.
+    """
     signal = Capabilities("run", "changes", 70.0)
     known = Experiment("vm-1", "ML-1", "prometheus", "x", process, "http://x", metric=query, capabilities=signal)
     session = prometheus.SeriesSession(Endpoint("192.0.2.1", 1), known, None, is_page=False)
