@@ -178,19 +178,30 @@ def failures_of(evidence: Evidence) -> list[Failure]:
         Failure.ROLLED_BACK: run["rolled_back"] is not None,
         Failure.NOT_MOVED: run["rolled_back"] is None and bool(evidence["left_behind"]),
         Failure.GONE: any(move["result"] == "gone" for move in moves),
-        Failure.RESTARTED: any(_is_restarted(move, run["started"]) for move in moves),
+        Failure.RESTARTED: any(_is_restarted(move, evidence) for move in moves),
         Failure.FENCE: FENCE_KEPT in (evidence["fence"] or ""),
     }
     return [failure for failure, applies in found.items() if applies]
 
 
-def _is_restarted(move: Move, started: str) -> bool:
-    """Whether HA brought the VM to where it is by a restart, or it was powered on again in the run that had started then."""
+def _is_restarted(move: Move, evidence: Evidence) -> bool:
+    """Whether HA brought the VM to where it is by a restart, or it was powered on again in the run.
+
+    If a process in it continued, the time is that of another clock.
+    """
     if move["result"] == "moved" and move["by"] == HA:
         return True
+    known = ((moid, each) for each in evidence["experiments"] for moid in each["moids"])
+    if any(moid == move["moid"] and _continued(each) for moid, each in known):
+        return False
     times = move["power_on"]
     before, after = (times["before"], times["after"]) if times is not None else (None, None)
-    return before is not None and after is not None and is_restart(before, after, started)
+    return before is not None and after is not None and is_restart(before, after, evidence["run"]["started"])
+
+
+def _continued(experiment: Experiment) -> bool:
+    """Whether its process was the same at the end of the watch."""
+    return experiment["claims"]["identity"] == "proven" and experiment["verdict"] in ("uninterrupted", "stalled")
 
 
 def entries_of(evidence: Evidence) -> list[Entry]:

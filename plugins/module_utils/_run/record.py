@@ -16,7 +16,8 @@ from .._core.clock import own_boot
 from .._core.errors import CallFailed, StateUnwritable, VsphereError
 from .._core.version import VERSION
 from .._core.wording import HA
-from .._experiments.model import Experiment, Judgement, Sample
+from .._experiments.clusters import moid_list
+from .._experiments.model import Experiment, Judgement, Sample, Verdict
 from .._experiments.samples import digest, read_samples
 from .._plan.model import DrsHandling, Plan
 from .._vsphere.estate import Estate
@@ -50,6 +51,13 @@ from .ports import Observer, Recorder, Vcenter
 from .state import RunState
 
 SILENCE_SECONDS = 10.0
+CONTINUED = (Verdict.UNINTERRUPTED, Verdict.STALLED)
+
+
+def _continued(judgements: Iterable[Judgement]) -> frozenset[str]:
+    """The VMs (MoIDs) with a process that was the same at the end of the watch."""
+    known = (each for each in judgements if each.identity == "proven" and each.verdict in CONTINUED)
+    return frozenset(vm for each in known for vm in moid_list(each))
 
 
 class WatchRecord:
@@ -106,12 +114,19 @@ class WatchRecord:
         return times
 
     def restarts(
-        self, before: Mapping[str, str], after: Mapping[str, str | None], started: str
+        self,
+        before: Mapping[str, str],
+        after: Mapping[str, str | None],
+        started: str,
+        judgements: Iterable[Judgement] = (),
     ) -> tuple[VmRestarted, ...]:
-        """The VMs (MoIDs) that were powered on again in a run that had ``started``, by the times when they were powered on."""
-        found = []
+        """The VMs (MoIDs) that were powered on again in a run that had ``started``, by the times when they were powered on.
+
+        A process that was seen to continue proves more than a time that another host, or another vCenter, shows.
+        """
+        found, continued = [], _continued(judgements)
         for vm, at in after.items():
-            if at is not None and vm in before and is_restart(before[vm], at, started):
+            if at is not None and vm in before.keys() - continued and is_restart(before[vm], at, started):
                 by = HA if self._vcenter.is_restarted_by_ha(vm, at) else ""
                 found.append(VmRestarted(Ref(vm, self._names.get(vm, vm)), at, by))
                 self._journal.write(found[-1])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .._core.errors import CallFailed, ConnectError, InvalidInput, PermissionMissing, PlanRefused, VsphereError
 from .._core.wording import HA
-from .._experiments.model import Experiment
+from .._experiments.model import Experiment, Judgement
 from .._experiments.own_ids import newcomers
 from .._plan.drift import Drift, left_as_powered_off, revalidate, started
 from .._plan.homes import is_home_of, next_home, recorded_home, stays, stray_text
@@ -630,10 +630,10 @@ class _Run:
                 found[move.vm_name] = f"{move.vm_name} is on {move.source_name} again: {by} moved it back"
         return found
 
-    def _restarts(self, times: Mapping[str, str | None]) -> tuple[VmRestarted, ...]:
+    def _restarts(self, times: Mapping[str, str | None], judgements: Iterable[Judgement]) -> tuple[VmRestarted, ...]:
         """The VMs that were powered on again since the run, or a killed process of it, began. ``times``: when VMs were powered on."""
         state = replay(read_journal(self._folder / JOURNAL).entries)
-        return () if state is None else self._record.restarts(state.powered_on, times, state.started_at)
+        return () if state is None else self._record.restarts(state.powered_on, times, state.started_at, judgements)
 
     def _close(
         self,
@@ -653,7 +653,7 @@ class _Run:
             self._guard.look()
         else:
             problems = self._guard.release(failed=failed)
-        restarts = () if last.interrupted else self._restarts(times)
+        restarts = () if last.interrupted else self._restarts(times, last.judgements)
         told = (*restarts_of(outcome, restarts), self._not_fenced, *problems)
         problems = tuple(dict.fromkeys(filter(None, told)))
         if rolled_back is None:

@@ -158,7 +158,9 @@ class _Witness:
             judgements = self._judge(watch, experiments, sightings)
         self._close_window(experiments, sightings, seconds, since)
         after = self._record.vms("after", tuple(self._names))
-        restarts = self._record.restarts({vm: at for vm, at in before.items() if at is not None}, after, started)
+        restarts = self._record.restarts(
+            {vm: at for vm, at in before.items() if at is not None}, after, started, judgements
+        )
         self._record.seal(self._observer, judgements)
         self._record.verdicts(judgements)
         shown = {display_name(self._estate, vm): detail for vm, detail in unobserved.items()}

@@ -14,8 +14,14 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.advice import
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.rows import failures_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Entry, MoveFinished, MoveSubmitting
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
+    Entry,
+    MoveFinished,
+    MoveSubmitting,
+    VmRestarted,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import utc_now
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import MoveResult, Rules
@@ -25,7 +31,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news impor
 from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import result_of
 
 from tests.builders.journals import INTACT
-from tests.doubles.run import run
+from tests.doubles.run import Watching, run
 from tests.doubles.vcenter import SOURCE, Killed, World
 
 pytestmark = pytest.mark.usefixtures("fast")
@@ -89,6 +95,28 @@ def test_a_vm_that_was_restarted_on_its_source_and_then_moved_is_a_failure(
         "ml-2": False,
     }
     assert failures_of(evidence) == [Failure.RESTARTED]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "restarted"),
+    [
+        (Verdict.UNINTERRUPTED, False),
+        (Verdict.STALLED, False),
+        (Verdict.COMPLETED, True),
+        (Verdict.LOST, True),
+    ],
+)
+def test_a_process_that_continued_proves_more_than_a_power_on_time(
+    tmp_path: Path, verdict: Verdict, restarted: bool
+) -> None:
+    """The hosts of another vCenter may show another time for the same VM."""
+    world, state = Unsteady(""), state_path(str(tmp_path))
+    rules = Rules(slots=SlotLimits(per_host=1), retries=0, stop_on_verdict=False)
+    report = run(world, state, rules=rules, watching=Watching("vm-2", verdict=verdict))
+    assert (result_of(report)["restarted"] == ["ml-2"]) is restarted
+    (run_,) = stored_runs(state)
+    assert any(isinstance(entry.event, VmRestarted) for entry in run_.entries) is restarted
+    assert (failures_of(evidence_of(run_.entries, {}, INTACT)) == [Failure.RESTARTED]) is restarted
 
 
 def test_what_ha_restarted_before_an_interruption_is_said_by_the_resumed_run(tmp_path: Path) -> None:
