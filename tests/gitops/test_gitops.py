@@ -34,6 +34,7 @@ READS = {
     "Login", "Logout", "RetrieveServiceContent", "RetrievePropertiesEx", "ContinueRetrievePropertiesEx", "RetrieveProperties",
     "CreateContainerView", "DestroyView", "CurrentTime", "HasPrivilegeOnEntities",
     "QueryVMotionCompatibilityEx_Task", "CheckRelocate_Task",  # they change nothing
+    "QueryEvents",  # needs System.View
     "Fetch",  # pyVmomi reads a single property with it
 }  # fmt: skip
 
