@@ -495,15 +495,15 @@ def looks_like_one(world: World) -> bool:
 
 
 def ended_before(world: World) -> bool:
-    """Whether the job was done before its process did, as far as the server can tell.
+    """Whether the job was done before its process did, as far as the server shows.
 
-    A new process that does no step, and ends a run of MLflow within the time of one, cannot be told from the old one if nothing names it.
+    A new process that does no step, and ends a run of MLflow within the time of one, cannot be distinguished from the old one if nothing names it.
     """
     if world.ended != "DONE":
         return False
     steps = any(each.life > 0 and each.at <= world.ended_at for each in world.log)
-    untold = world.kind == "mlflow" and not world.named and not steps
-    return world.ended_at < world.lives[0].died or untold
+    alike = world.kind == "mlflow" and not world.named and not steps
+    return world.ended_at < world.lives[0].died or alike
 
 
 def tried(seeds: range) -> tuple[Counter[str], list[str]]:
