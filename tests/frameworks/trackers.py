@@ -54,7 +54,9 @@ class Release:
         if self.kind == "mlflow":
             store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"]
             below = ["--static-prefix", prefix] if prefix else []
-            return [program, "server", *listen, *store, *below], "/health"
+            # Newer versions have this path below the prefix, too.
+            health = "/health" if self.bin == OLD_MLFLOW / "bin" else f"{prefix}/health"
+            return [program, "server", *listen, *store, *below], health
         return [program, *listen, "--logdir", str(folder), "--reload_interval", "1"], "/data/environment"
 
 
