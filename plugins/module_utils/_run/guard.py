@@ -160,6 +160,8 @@ class Fence:
             return HostSeen(host, own=False)
         task, why = self._vcenter.fence_task(host.moid, self._task) if self._task else (FenceTask.HIDDEN, "")
         hidden = task is FenceTask.HIDDEN
+        if task is FenceTask.ENTERED and host.maintenance is Maintenance.NORMAL:
+            host = self._seen()  # it was read before its task ended, or somebody has ended the fence since
         if host.maintenance is Maintenance.ENTERING:
             ours = task is FenceTask.RUNNING or host.maintenance_task == self._task
             return HostSeen(host, own=self.own and (ours or not self._task))

@@ -616,6 +616,35 @@ def test_a_fence_whose_task_fails_at_once_is_not_called_one(state: Path) -> None
     assert [(own, unknown) for _detail, own, unknown in fences(state)] == [(False, False)]
 
 
+class ReadTooEarly(World):
+    """The host enters maintenance mode between the reading of the host and that of its task."""
+
+    early = 0
+
+    def advance(self) -> Any:
+        news = super().advance()
+        if self.maintenance is Maintenance.ENTERING and SOURCE not in self.where.values():
+            self.maintenance, self.early = Maintenance.IN, 1
+        return news
+
+    def estate(self, **options: Any) -> Estate:
+        estate = super().estate(**options)
+        if self.early == 0:
+            return estate
+        self.early -= 1
+        host = replace(estate.hosts[SOURCE], maintenance=Maintenance.NORMAL, maintenance_task=None)
+        return replace(estate, hosts={**estate.hosts, SOURCE: host})
+
+
+def test_a_host_that_was_read_before_its_fence_task_ended_is_fenced(state: Path) -> None:
+    world = ReadTooEarly(2)
+    world.keeps_fence = True
+    report = run(world, state)
+    assert world.early == 0, "it was read too early"
+    assert (report.failures, report.fenced) == ((), True)
+    assert not any("is in service" in str(detail) for detail, *_rest in fences(state))
+
+
 class Meddled(World):
     """Somebody ends the maintenance mode while VMs move."""
 
