@@ -108,12 +108,8 @@ def test_a_job_over_many_models_is_the_experiment_and_not_its_models(
     assert sorted(found(child, parent)) == sorted(counted)
 
 
-def answer_paths(monkeypatch: pytest.MonkeyPatch, said: dict[str, Any]) -> None:
-    """A server that knows these paths."""
-
-    def get(_probe: _http.Probe, path: str) -> _http.Answer:
-        body = said.get(path)
-        return _http.Answer(200 if body else 404, PROCESS | {"x-h2o-build-project-version": "3.46"}, body)
+def answer_by(monkeypatch: pytest.MonkeyPatch, get: Callable[[_http.Probe, str], _http.Answer]) -> None:
+    """A server that answers each question so."""
 
     def download(probe: _http.Probe, path: str, sink: Callable[[bytes], None]) -> _http.Answer:
         answer = get(probe, path)
@@ -122,6 +118,16 @@ def answer_paths(monkeypatch: pytest.MonkeyPatch, said: dict[str, Any]) -> None:
 
     monkeypatch.setattr(_http.Probe, "get", get)
     monkeypatch.setattr(_http.Probe, "download", download)
+
+
+def answer_paths(monkeypatch: pytest.MonkeyPatch, said: dict[str, Any]) -> None:
+    """A server that knows these paths."""
+
+    def get(_probe: _http.Probe, path: str) -> _http.Answer:
+        body = said.get(path)
+        return _http.Answer(200 if body else 404, PROCESS | {"x-h2o-build-project-version": "3.46"}, body)
+
+    answer_by(monkeypatch, get)
 
 
 @pytest.mark.parametrize(
@@ -218,13 +224,7 @@ def test_the_models_of_an_automl_show_its_work(monkeypatch: pytest.MonkeyPatch) 
         jobs = {"/3/Jobs/aml": [parent], "/3/Jobs/child": [child], "/3/Jobs": [parent, child]}
         return _http.Answer(200, PROCESS, {"jobs": jobs[path]})
 
-    def download(probe: _http.Probe, path: str, sink: Callable[[bytes], None]) -> _http.Answer:
-        answer = get(probe, path)
-        sink(json.dumps(answer.body).encode())
-        return answer
-
-    monkeypatch.setattr(_http.Probe, "get", get)
-    monkeypatch.setattr(_http.Probe, "download", download)
+    answer_by(monkeypatch, get)
     monkeypatch.setattr(h2o3_sessions, "CHILD_SECONDS", 0.0)
     session = h2o3_sessions.JobSession(_http.Endpoint("127.0.0.1", 1), "aml")
     details = [session.ask().detail for _question in range(4)]
@@ -393,13 +393,7 @@ def test_of_thousands_of_jobs_a_few_are_asked_for(monkeypatch: pytest.MonkeyPatc
         asked.append(path)
         return _http.Answer(200, PROCESS | {"x-h2o-build-project-version": "3.46"}, reported.get(path))
 
-    def download(probe: _http.Probe, path: str, sink: Callable[[bytes], None]) -> _http.Answer:
-        answer = get(probe, path)
-        sink(json.dumps(answer.body).encode())
-        return answer
-
-    monkeypatch.setattr(_http.Probe, "get", get)
-    monkeypatch.setattr(_http.Probe, "download", download)
+    answer_by(monkeypatch, get)
     experiments, _detail = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a")
     assert len(experiments) == 5000
     assert len(asked) == 2 + _h2o3.MAX_JOBS
