@@ -31,7 +31,7 @@ from .._core.advice import (
 )
 from .._core.standing import facts_of
 from .._core.wording import HA, plural, span
-from .._run.events import is_restart
+from .._run.events import has_continued, is_restart
 from .model import Evidence, Experiment, Move
 from .summary import (
     FENCE_KEPT,
@@ -192,16 +192,11 @@ def _is_restarted(move: Move, evidence: Evidence) -> bool:
     if move["result"] == "moved" and move["by"] == HA:
         return True
     known = ((moid, each) for each in evidence["experiments"] for moid in each["moids"])
-    if any(moid == move["moid"] and _continued(each) for moid, each in known):
+    if any(moid == move["moid"] and has_continued(each["claims"]["identity"], each["verdict"]) for moid, each in known):
         return False
     times = move["power_on"]
     before, after = (times["before"], times["after"]) if times is not None else (None, None)
     return before is not None and after is not None and is_restart(before, after, evidence["run"]["started"])
-
-
-def _continued(experiment: Experiment) -> bool:
-    """Whether its process was the same at the end of the watch."""
-    return experiment["claims"]["identity"] == "proven" and experiment["verdict"] in ("uninterrupted", "stalled")
 
 
 def entries_of(evidence: Evidence) -> list[Entry]:

@@ -744,6 +744,11 @@ def is_restart(before: str, at: str, started: str) -> bool:
     return at > before and (span(started, at) or 0.0) > -CLOCK_SECONDS
 
 
+def has_continued(identity: str, verdict: str) -> bool:
+    """Whether the process of an experiment was the same at the end of the watch, so that its VM was not restarted."""
+    return identity == "proven" and verdict in ("uninterrupted", "stalled")
+
+
 @dataclass(frozen=True, slots=True)
 class VmRestarted(Event):
     """A VM was powered on again at a time (UTC) during the run, so that what ran in it has ended; ``by``: ``vSphere HA``, or ""."""

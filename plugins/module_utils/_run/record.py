@@ -17,7 +17,7 @@ from .._core.errors import CallFailed, StateUnwritable, VsphereError
 from .._core.version import VERSION
 from .._core.wording import HA
 from .._experiments.clusters import moid_list
-from .._experiments.model import Experiment, Judgement, Sample, Verdict
+from .._experiments.model import Experiment, Judgement, Sample
 from .._experiments.samples import digest, read_samples
 from .._plan.model import DrsHandling, Plan
 from .._vsphere.estate import Estate
@@ -44,6 +44,7 @@ from .events import (
     VerdictReached,
     VmRefused,
     VmRestarted,
+    has_continued,
     is_restart,
 )
 from .model import LEFT, Account, Ended, MoveResult, Outcome, Purpose, RunReport, RunRequest
@@ -51,12 +52,11 @@ from .ports import Observer, Recorder, Vcenter
 from .state import RunState
 
 SILENCE_SECONDS = 10.0
-CONTINUED = (Verdict.UNINTERRUPTED, Verdict.STALLED)
 
 
 def _continued(judgements: Iterable[Judgement]) -> frozenset[str]:
     """The VMs (MoIDs) with a process that was the same at the end of the watch."""
-    known = (each for each in judgements if each.identity == "proven" and each.verdict in CONTINUED)
+    known = (each for each in judgements if has_continued(each.identity, each.verdict))
     return frozenset(vm for each in known for vm in moid_list(each))
 
 
