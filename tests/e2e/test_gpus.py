@@ -15,6 +15,7 @@ import yaml
 
 from lab.paths import TOPOLOGIES
 from tests.labs import Lab, play, running_lab
+from tests.measuring import Measured
 
 pytestmark = [pytest.mark.alone, pytest.mark.thorough]
 HOST, TRAINS, PROFILE = "esx-01", "ML-cpu-vm-01", "grid_t4-4q"
@@ -35,7 +36,9 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         yield running
 
 
-def test_a_vm_with_a_vgpu_moves_within_the_budget_and_as_predicted(lab: Lab, tmp_path: Path) -> None:
+def test_a_vm_with_a_vgpu_moves_within_the_budget_and_as_predicted(
+    lab: Lab, tmp_path: Path, measured: Measured
+) -> None:
     state, there = tmp_path / "state", {"evacuate_host_name": HOST, "evacuate_host_policy": "any"}
     refused = play("evacuate_host", lab, state, **there)
     assert refused.returncode != 0
@@ -53,7 +56,9 @@ def test_a_vm_with_a_vgpu_moves_within_the_budget_and_as_predicted(lab: Lab, tmp
     assert (move["vgpus"], move["predicted_stun"]) == ([PROFILE], 6.0)
     (true,) = [m["freeze_seconds"] for m in lab.get("state")["moves"] if m["vm"] == TRAINS and m["result"] == "success"]
     stall = experiment["longest_stall"]
-    assert 5 <= true < move["predicted_stun"]
-    assert stall["low"] <= true <= stall["high"] + 0.1
-    assert stall["seconds"] < move["predicted_stun"]
+    assert true >= 5
+    with measured():
+        assert true < move["predicted_stun"]
+        assert stall["low"] <= true <= stall["high"] + 0.1
+        assert stall["seconds"] < move["predicted_stun"]
     assert "stands still for up to 6 s" in (path.parent / "report.md").read_text()

@@ -36,9 +36,11 @@ def guest() -> Iterator[Guest]:
 
 def check(guest: Guest, settings: Settings, measured: Measured) -> None:
     for trial in trials_of(guest, settings):
-        assert trial.truth <= trial.high < BUDGET, trial
-        assert trial.verdict == "uninterrupted", trial
+        assert trial.truth <= trial.high, trial
+        assert trial.verdict in ("uninterrupted", "unknown"), trial
         with measured():
+            assert trial.high < BUDGET, trial
+            assert trial.verdict == "uninterrupted", trial
             assert trial.contained, trial
             assert trial.high - trial.low < MAX_WIDTH, trial
 
@@ -58,11 +60,11 @@ def test_a_freeze_that_loses_packets_is_measured(
 
 
 def test_a_freeze_of_the_vm_is_distinguished_from_a_stall_of_the_training(guest: Guest, measured: Measured) -> None:
-    (lost,) = trials_of(guest, Settings(guest.pid, (1.0,)))
+    (lost,) = trials_of(guest, Settings(guest.pid, (3.0,)))
     (kept,) = trials_of(guest, Settings(guest.pid, (1.0,), lose=False))
-    assert lost.freeze_low > 0.3, "the kernel accepted nothing"
     assert kept.freeze_low == 0, "the kernel accepted connections all the time"
     with measured():
+        assert lost.freeze_low > 0.3, "the kernel accepted nothing"
         assert kept.contained
 
 
