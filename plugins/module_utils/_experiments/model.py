@@ -13,6 +13,7 @@ from enum import StrEnum
 from .training_clock import Gap
 
 BETWEEN = "BETWEEN RUNS"  # the status of a search whose run has ended, and whose next one has not logged yet: it may take any time
+WITHOUT_IT = "RUN FAILED"  # the status of a search of which the run that is watched failed or was killed: others continue, or it is done
 
 
 class Verdict(StrEnum):

@@ -21,6 +21,7 @@ from .identity import Identity, identity_of, is_foreign, sessions, was_refused
 from .last_seen import WHY_UNSEEN, why_unseen
 from .model import (
     BETWEEN,
+    WITHOUT_IT,
     Experiment,
     Judgement,
     Sample,
@@ -40,6 +41,9 @@ from .stall import (
 
 OVER = (Verdict.LOST, Verdict.RESTARTED, Verdict.FAILED)  # not as before
 BETWEEN_RUNS = "its run has ended, and its parent still says RUNNING, but no other run of the parent is seen to work"
+RUN_FAILED = (
+    "its run failed or was killed, but the search that it belongs to did not: it is not known which of them ended it"
+)
 ALL_DONE = "all its steps are done, so nothing shows whether it still works"
 CLOCK_NOTE = "progress may follow the wall clock (a time limit), so only steps and messages prove work"
 
@@ -329,6 +333,8 @@ def _why_no_more_is_known(experiment: Experiment, samples: Sequence[Sample]) -> 
     """Why a record with an answer at its end shows nothing more; "" if that is not known."""
     if samples[-1].status == BETWEEN:
         return BETWEEN_RUNS
+    if samples[-1].status == WITHOUT_IT:
+        return RUN_FAILED
     return ALL_DONE if _has_done_all_steps(experiment, samples) else ""
 
 
@@ -380,7 +386,7 @@ def must_stop_run(judgement: Judgement) -> bool:
     If nothing names the process, work that continued shows that the experiment is there, and so does all work that is done.
     """
     if judgement.verdict is Verdict.UNKNOWN:
-        seen = any(reason in judgement.detail for reason in (WORKS, ALL_DONE))
+        seen = any(reason in judgement.detail for reason in (WORKS, ALL_DONE, RUN_FAILED))
         return "proven" not in (judgement.identity, judgement.progress) and not seen
     return judgement.verdict in (Verdict.STALLED, *OVER)
 

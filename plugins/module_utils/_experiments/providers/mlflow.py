@@ -24,6 +24,7 @@ from urllib.parse import urlencode
 from ..._core.untrusted import count, exact, if_shortened, items, mapping, number, shortened, text
 from ..model import (
     BETWEEN,
+    WITHOUT_IT,
     Capabilities,
     Experiment,
     Final,
@@ -422,6 +423,7 @@ class Sweep:
     """The runs of a parent run, as a search for parameters makes them: the end of one of them is not the end of the search.
 
     Parents that were never ended say RUNNING all the time. One that did nothing for long before the run began is not asked.
+    Only runs of the same VM show work. If the process of the run that has ended is known, runs of the same process go first.
     """
 
     def __init__(self, server: Tracking) -> None:
@@ -432,6 +434,7 @@ class Sweep:
         self._works = False  # one of its runs
         self._detail = ""
         self._logged: float | None = None
+        self._process = ""  # of the run that shows the work
 
     def continued(self, sample: Sample, run: Mapping[str, Any]) -> Sample:
         """The sample of a run that has ended, with the state of its parent and the latest step of the others. Raises NO_ANSWER."""
@@ -444,9 +447,21 @@ class Sweep:
             return sample
         if self._status == "RUNNING" and not self._works:
             return replace(sample, status=BETWEEN)
+        status = self._status or sample.status
+        if sample.status != "DONE" and self._status in ("RUNNING", "DONE"):
+            status = WITHOUT_IT
         if not self._detail:
-            return replace(sample, status=self._status or sample.status)
-        return replace(sample, status=self._status, step=None, progress=None, detail=self._detail, logged=self._logged)
+            return replace(sample, status=status)
+        process = sample.process if self._process == sample.process else ""
+        return replace(
+            sample,
+            process=process,
+            status=status,
+            step=None,
+            progress=None,
+            detail=self._detail,
+            logged=self._logged,
+        )
 
     def _look(self, name: str, run: Mapping[str, Any]) -> None:
         parent = mapping(mapping(self._server.get("runs/get", run_id=name).body).get("run"))
@@ -455,16 +470,24 @@ class Sweep:
             return
         if self._is_idle is None:
             self._is_idle = was_idle(parent, self._runs(parent, name), time_of(run, "start_time"))
+        tags = pairs(run, "tags")
         latest = [
-            (at / 1000, step, text(mapping(other.get("info")).get("run_id")))
+            (
+                process_of(known) == process_of(tags),
+                at / 1000,
+                step,
+                text(mapping(other.get("info")).get("run_id")),
+                process_of(known),
+            )
             for other in self._runs(parent, name, " and attributes.status = 'RUNNING'")
+            if (known := pairs(other, "tags")).get(VM_TAG) == tags.get(VM_TAG)
             for metric, (step, at) in metrics_of(other).items()
             # One that logged nothing since this run has ended may be dead.
             if is_of_training(metric) and at > time_of(run, "end_time")
         ]
         self._works = bool(latest)
         if latest:
-            self._logged, step, name = max(latest)
+            _same, self._logged, step, name, self._process = max(latest)
             self._detail = f"run {name} of the same parent: step {step:g}"
 
     def _runs(self, parent: Mapping[str, Any], name: str, also: str = "") -> list[Mapping[str, Any]]:

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import WORKS
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     BETWEEN,
+    WITHOUT_IT,
     Capabilities,
     Experiment,
     Sample,
@@ -555,6 +556,19 @@ def test_a_search_that_ends_some_time_after_its_last_run_is_completed(between: f
     assert found.verdict is (Verdict.UNKNOWN if quiet else Verdict.COMPLETED)
     late = judge(BY_CHANGES_NAMELESS, samples, stall_budget=5, moved_at=9, arrived_at=run[-1].sent - 0.001)
     assert late.progress == "proven", "after its move nothing was logged, but the end of a run is work, too"
+
+
+@pytest.mark.parametrize("known", [BY_CHANGES_NAMELESS, replace(BY_CHANGES_NAMELESS, process="100")])
+def test_a_run_that_failed_in_a_search_that_goes_on_is_unknown_and_stops_nothing(known: Experiment) -> None:
+    """Searches end unpromising runs, which MLflow calls failed if an exception did it, as in a training that the move killed."""
+    run = [replace(s, process=known.process) for s in logged(300, status="RUNNING")]
+    others = [
+        replace(run[-1], sent=s.sent, received=s.received, logged=s.logged, step=None, status=WITHOUT_IT, detail=f"run c2: step {s.step}")
+        for s in logged(600, status="RUNNING")[300:]
+    ]  # fmt: skip
+    found = judge(known, [*run, *others], stall_budget=5, moved_at=9, arrived_at=35)
+    assert (found.verdict, must_stop_run(found)) == (Verdict.UNKNOWN, False)
+    assert "its run failed or was killed" in found.detail
 
 
 @pytest.mark.parametrize("process", ["", "100"])
