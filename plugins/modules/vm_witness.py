@@ -444,10 +444,11 @@ def lines_of(estate: Estate, vms: tuple[str, ...], providers: Providers) -> list
     seen = providers.observe([estate.vms[vm] for vm in vms], among=estate.vms.values())
     found = {o.vm.moid: "; ".join(f"{e.description or e.id} ({e.provider})" for e in o.experiments) for o in seen}
     missing = {o.vm.moid: f"no experiment observed: {o.detail}" for o in seen}
-    return [
-        f"{display_name(estate, vm)} on {estate.hosts[estate.vms[vm].host].name}: {found[vm] or missing[vm]}"
-        for vm in vms
-    ]
+    return [f"{display_name(estate, vm)} on {_where(estate, vm)}: {found[vm] or missing[vm]}" for vm in vms]
+
+
+def _where(estate: Estate, vm: str) -> str:
+    return estate.host_name(estate.vms[vm].host) or "a host that vCenter does not show"
 
 
 def move_of(ended: Ended) -> dict[str, Any]:

@@ -354,11 +354,15 @@ class Witnessed:
     named: tuple[str, ...] = ()  # MoIDs of VMs
 
     def vms(self, estate: Estate) -> tuple[str, ...]:
-        """MoIDs of the VMs that are meant in an estate, sorted by name. On a host only those that are powered on count."""
+        """MoIDs of the VMs that are meant in an estate, sorted by name. On a host only those that are powered on count.
+
+        One of which vCenter does not show whether it runs, or whether it is on the host, counts as one that does.
+        """
         found = (
             vm
             for vm in estate.vms.values()
-            if vm.moid in self.named or (vm.host in self.hosts and vm.power is Power.ON)
+            if vm.moid in self.named
+            or (vm.power in (Power.ON, Power.UNKNOWN) and any(may_be_on(estate, vm, host) for host in self.hosts))
         )
         return tuple(vm.moid for vm in sorted(found, key=lambda vm: (vm.name, vm.moid)))
 

@@ -51,7 +51,10 @@ class _Flight:
 
 
 class Sightings:
-    """What is seen of the ``vms`` (MoID -> name) on ``hosts`` (by MoID). ``at`` is where each VM is first (MoIDs)."""
+    """What is seen of the ``vms`` (MoID -> name) on ``hosts`` (by MoID). ``at`` is where each VM is first (MoIDs).
+
+    A VM that is not in ``at`` is looked for, and its moves count from where it is found.
+    """
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class Sightings:
         self._journal = journal
         self._vms = vms
         self._at = dict(at)
+        self._unplaced = set(vms) - set(at)  # VMs (MoIDs) that were not seen on a host yet
         self._hosts = hosts
         self._clock = clock
         self._sleep = sleep
@@ -132,13 +136,16 @@ class Sightings:
             self._journal.write(MoveProgressed(flight.move.number, vm_of(flight.move), update.percent))
 
     def _look_at_vms(self) -> None:
-        present = tuple(self._at)
+        present = (*self._at, *sorted(self._unplaced))
         # In this order: a task that has ended when it is read has put its VM where the VM is read then.
         moving = self._sight.insist("moving", lambda: self._vcenter.moving(present))
         seen = self._sight.insist("placement", lambda: self._vcenter.placement(present))
         now = self._clock()
         for vm in present:
             host = seen[vm].host
+            if host is not None and vm in self._unplaced:
+                self._unplaced.discard(vm)
+                self._at[vm] = host
             if host is not None:
                 self._follow(vm, host, moving.get(vm, ""), now - self._looked)
             elif seen[vm].unknown:
@@ -220,7 +227,8 @@ class Sightings:
 
     def _vanish(self, vm: str) -> None:
         """The VM no longer exists."""
-        del self._at[vm]
+        self._at.pop(vm, None)
+        self._unplaced.discard(vm)
         self._notice(vm, VM_DELETED)
         flight = self._flights.get(vm)
         if flight is not None:

@@ -34,6 +34,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection imp
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     FAULT_DOMAIN,
+    PLACE,
     Estate,
     Pool,
     Power,
@@ -435,6 +436,24 @@ def test_a_witness_watches_a_cluster_a_host_or_vms() -> None:
     named = find_witnessed(CLUSTERS, **{**none, "vms": ("ml-3", "vm-1")})
     assert (named.name, named.named) == ("ml-3, ml-1", ("vm-3", "vm-1"))
     assert named.vms(CLUSTERS) == ("vm-1", "vm-3")
+
+
+def test_a_witness_of_a_host_watches_what_may_run_there() -> None:
+    """A VM of which vCenter does not show the host or the power state may be the one whose training somebody is going to move."""
+    vms = [
+        vm(1), vm(2, on=2), vm(3, host="", power=Power.UNKNOWN), vm(4, power=Power.UNKNOWN), vm(5, power=Power.OFF),
+        vm(6, on=2, power=Power.UNKNOWN), vm(7, host="", power=Power.OFF),
+    ]  # fmt: skip
+    lost = {
+        "vm-3": frozenset({PLACE, "runtime.powerState"}),
+        "vm-4": frozenset({"runtime.powerState"}),
+        "vm-7": frozenset({PLACE}),
+    }
+    assert Witnessed("esx-1", ("host-1",)).vms(estate([host(1), host(2)], vms, unreadable=lost)) == (
+        "vm-1",
+        "vm-3",
+        "vm-4",
+    )
 
 
 @pytest.mark.parametrize("typed", ["a%2fb", "a/b"])

@@ -20,7 +20,9 @@ from tests.doubles.elsewhere import Elsewhere, arrives, ends, nothing, starts
 from tests.doubles.run import Clock, Notes, ScriptedWatch
 
 
-def watched(there: Elsewhere, **verdicts: Verdict) -> tuple[Sightings, Notes, ScriptedWatch, Clock]:
+def watched(
+    there: Elsewhere, *, at: dict[str, str] | None = None, **verdicts: Verdict
+) -> tuple[Sightings, Notes, ScriptedWatch, Clock]:
     notes, clock = Notes(), Clock()
     watch = ScriptedWatch({vm.replace("_", "-"): verdict for vm, verdict in verdicts.items()})
     sightings = Sightings(
@@ -28,7 +30,7 @@ def watched(there: Elsewhere, **verdicts: Verdict) -> tuple[Sightings, Notes, Sc
         watch,
         notes,
         vms={"vm-1": "ml-1", "vm-2": "ml-2"},
-        at=dict(there.at),
+        at=dict(there.at) if at is None else at,
         hosts={each.moid: each for each in map(host, (1, 2, 3))},
         clock=clock,
         sleep=clock.sleep,
@@ -294,3 +296,27 @@ def test_a_host_that_is_still_in_maintenance_mode_has_not_returned() -> None:
     clock.sleep(60)
     sightings.look(("host-1",))
     assert sightings.returned == {"host-1"}
+
+
+def test_a_vm_whose_host_is_not_shown_at_first_is_named_and_watched_from_where_it_appears() -> None:
+    there = Elsewhere(nothing, nothing, nothing, arrives("vm-1", "host-2"))
+    answers = there.placement
+    hidden = iter([True, True, False, False])
+
+    def placement(vms: Any) -> dict[str, PlacementUpdate]:
+        lost = {"vm-1": PlacementUpdate("vm-1", None, unknown="vCenter does not show it")} if next(hidden) else {}
+        return {**answers(vms), **lost}
+
+    there.placement = placement  # type: ignore[method-assign]
+    sightings, notes, _watch, _clock = watched(there, at={"vm-2": "host-2"})
+    looks(sightings, 4)
+    assert sightings.noticed == {"vm-1": "vCenter does not show it"}
+    assert moves(notes) == [("ml-1", "esx-1", "esx-2", "moved", "DRS")], "it was found on esx-1"
+
+
+def test_a_vm_that_vanishes_before_it_was_seen_on_a_host_is_named() -> None:
+    there = Elsewhere()
+    del there.at["vm-1"]
+    sightings, _notes, _watch, _clock = watched(there)
+    looks(sightings, 2)
+    assert list(sightings.noticed) == ["vm-1"]

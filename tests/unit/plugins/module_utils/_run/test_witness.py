@@ -255,3 +255,15 @@ def test_a_witness_ends_with_the_figures_of_what_it_saw_and_leaves_nothing_behin
     assert 8 <= report.seconds < 9.5
     last = read_journal(report.folder / "journal.jsonl").entries[-1].event.to_json()
     assert (last["moved"], last["failed"], last["left_behind"]) == (2, 1, 0)
+
+
+def test_a_vm_whose_host_vcenter_never_shows_is_named(tmp_path: Path) -> None:
+    """Its moves cannot be seen, which is not the same as that it did not move."""
+    there = Elsewhere()
+    there.placement = lambda vms: {  # type: ignore[method-assign]
+        vm: PlacementUpdate(vm, None, unknown="its host is hidden") if vm == "vm-1" else PlacementUpdate(vm, "host-2")
+        for vm in vms
+    }
+    report = witnessed(there, tmp_path)
+    assert report.noticed == {"ml-1": ("its host is hidden",)}
+    assert [row["detail"] for row in evidence(report)["noticed"]] == ["its host is hidden"]
