@@ -40,6 +40,11 @@ options:
     description: Experiments, as M(liveml.vsphere.experiment_info) returned them. Without them the table does not count any.
     type: list
     elements: dict
+  vms_without_host:
+    description: Names of VMs of which vCenter does not show the host, as M(liveml.vsphere.host_info) returned them. The table cannot count them.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -70,9 +75,10 @@ def status_lines(
     placements: Sequence[Mapping[str, Any]],
     runs: Sequence[Mapping[str, Any]],
     experiments: Sequence[Mapping[str, Any]] | None = None,
+    vms_without_host: Sequence[str] = (),
 ) -> list[str]:
     """See DOCUMENTATION."""
-    return _status.status_lines(hosts, placements, runs, experiments)
+    return _status.status_lines(hosts, placements, runs, experiments, vms_without_host)
 
 
 class FilterModule:

@@ -29,14 +29,15 @@ def host_line(seen: Row, name: str, fence_unknown: bool = False) -> str:
         return printable(f"How {name} is now was not seen: {str(why).rstrip('.')}.") if why else ""
     host = seen["hosts"][0]
     mode = str(host["maintenance"])
+    hidden = seen.get("vms_without_host") or ()
+    unseen = f"; the host of {listed(hidden)} is not shown" if hidden else ""
+    on_it = f"{_vms(host['vms'])}{unseen}"
     lost = "" if host["connection"] == "connected" else f" ({host['connection']})"
     if mode == "unknown":
         return printable(f"Whether {name} is in maintenance mode{lost} is not known: vCenter does not show it.")
     if fence_unknown and mode == "normal":
-        return printable(f"Whether {name} is fenced is unknown{lost}: {_HIDDEN}. On it: {_vms(host['vms'])}.")
-    hidden = seen.get("vms_without_host") or ()
-    unseen = f"; the host of {listed(hidden)} is not shown" if hidden else ""
-    state, on_it = STATES.get(mode, mode), f"{_vms(host['vms'])}{unseen}"
+        return printable(f"Whether {name} is fenced is unknown{lost}: {_HIDDEN}. On it: {on_it}.")
+    state = STATES.get(mode, mode)
     if lost:
         return printable(f"{name} does not answer vCenter{lost}. It was {state} before. On it then: {on_it}.")
     return printable(f"{name} is {state}{_MEANS.get(mode, '')}. On it: {on_it}.")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .._core.untrusted import printable
-from .._core.wording import plural
+from .._core.wording import listed, plural
 from .host_line import STATES
 
 Row = Mapping[str, Any]
@@ -19,13 +19,23 @@ _HOME, _AWAY, _UNHEALTHY, _ABROAD = "home", "away", "home_unhealthy", "other_vce
 
 
 def status_lines(
-    hosts: Sequence[Row], placements: Sequence[Row], runs: Sequence[Row], experiments: Sequence[Row] | None = None
+    hosts: Sequence[Row],
+    placements: Sequence[Row],
+    runs: Sequence[Row],
+    experiments: Sequence[Row] | None = None,
+    vms_without_host: Sequence[str] = (),
 ) -> list[str]:
     """The lines of a status, from the results of ``host_info``, ``placement``, ``run_info`` and ``experiment_info``.
 
-    ``experiments`` is ``None`` if nobody asked for them.
+    ``experiments`` is ``None`` if nobody asked for them. ``vms_without_host`` are names of VMs that the table cannot count.
     """
-    lines = [*_table(hosts, experiments, _hidden(runs)), "", *_homes(placements, hosts), ""]
+    lines = [
+        *_table(hosts, experiments, _hidden(runs)),
+        *_uncounted(vms_without_host),
+        "",
+        *_homes(placements, hosts),
+        "",
+    ]
     lines += [line for run in runs for line in _run(run)] or ["No run has a journal in this state directory."]
     return [printable(line) for line in lines]
 
@@ -51,9 +61,16 @@ def _table(hosts: Sequence[Row], experiments: Sequence[Row] | None, hidden: froz
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
+def _uncounted(vms: Sequence[str]) -> list[str]:
+    """Which VMs may be on any of the hosts."""
+    return [f"Not counted, because vCenter does not show on which host they are: {listed(vms)}."] if vms else []
+
+
 def _cells(host: Row, experiments: Sequence[Row] | None, hidden: frozenset[str]) -> tuple[str, ...]:
     on = [vm for vm in host["vms"] if vm["power"] == "poweredOn"]
-    off = len(host["vms"]) - len(on)
+    unknown = sum(vm["power"] == "unknown" for vm in host["vms"])
+    off = len(host["vms"]) - len(on) - unknown
+    others = ", ".join(f"+{count} {what}" for count, what in ((off, "off"), (unknown, "unknown")) if count)
     vms = {vm["moid"] for vm in host["vms"]}
     found = {(e["provider"], e["id"], e.get("cluster") or e["vm"]) for e in experiments or () if e["vm"] in vms}
     return (
@@ -62,7 +79,7 @@ def _cells(host: Row, experiments: Sequence[Row] | None, hidden: frozenset[str])
         _state(host, hidden=host["name"] in hidden),
         f"{host['cpu_percent']:.0f} %",
         f"{host['memory_percent']:.0f} %",
-        f"{len(on)} (+{off} off)" if off else str(len(on)),
+        f"{len(on)} ({others})" if others else str(len(on)),
         str(len(found)),
     )
 

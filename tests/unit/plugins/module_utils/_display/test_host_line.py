@@ -55,3 +55,8 @@ def test_a_host_whose_fence_was_not_seen_is_in_service_only_if_nothing_else_is_p
         "Whether esx-05 is fenced is unknown (notResponding): the run tried to fence it or to lift its fence, and vCenter now shows "
         "neither maintenance mode nor a task that enters it. On it: 0 VMs running, 0 powered off."
     )
+
+
+def test_a_vm_that_may_be_on_a_host_whose_fence_was_not_seen_is_named() -> None:
+    line = host_line({**seen("normal", {}), "vms_without_host": ["ML-3"]}, "esx-05", True)
+    assert line.endswith("On it: 0 VMs running, 0 powered off; the host of ML-3 is not shown.")

@@ -68,6 +68,19 @@ def test_a_host_with_a_problem_says_so() -> None:
     assert row.endswith("0 (+1 off)")
 
 
+def test_a_vm_that_cannot_be_counted_is_named() -> None:
+    """A table that shows no VM on a host is a reason to switch the host off."""
+    unknown = [
+        {"moid": "vm-1", "name": "ML-1", "power": "unknown"},
+        {"moid": "vm-2", "name": "ML-2", "power": "suspended"},
+    ]
+    _head, row, hidden, *_rest = status_lines(
+        [host(1, maintenance="in") | {"vms": unknown}], [], [], None, ["ML-3", "ML-4"]
+    )
+    assert row.endswith("0 (+1 off, +1 unknown)")
+    assert hidden == "Not counted, because vCenter does not show on which host they are: ML-3, ML-4."
+
+
 def test_vms_away_come_with_the_command_that_brings_them_home() -> None:
     homes = [home("ML-1", "away"), home("ML-2", "away"), home("ML-3", "home"), home("ML-4", "moved_by_person")]
     lines = status_lines([], [*homes, home("ML-9", "away", of="esx-7")], [])
