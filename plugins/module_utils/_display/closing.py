@@ -23,6 +23,7 @@ MAX_WHY = 400  # characters of a reason
 MAX_BAD = 2  # of which each has a line with what to do; the report has all
 MAX_PLACES = 4  # hosts that are named with the number of VMs that moved there
 # What these mean is said by the line above them.
+NO_MOVES = "No VM had to move."
 _TOLD = (
     Failure.CANNOT_LEAVE,
     Failure.PLAN_REFUSED,
@@ -193,7 +194,12 @@ def _moves(moved: Row, steps: Mapping[str, Row]) -> str:
         return "It is not known whether this call moved a VM: its process ended without an answer."
     if "moves" not in moved and not moved.get("run_id"):
         return "This call moved no VM."
-    return moves_text(moved, frozenset(move["vm"] for move in steps.get("plan", {}).get("moves") or ()))
+    plan = steps.get("plan", {})
+    text = moves_text(moved, frozenset(move["vm"] for move in plan.get("moves") or ()))
+    held = [refusal["vm_name"] for refusal in plan.get("refusals") or () if refusal["blocking"]]
+    if not held:
+        return text
+    return f"{'No VM was moved.' if text == NO_MOVES else text} Could not move: {listed(held)}."
 
 
 def moves_text(result: Row, planned: frozenset[str] | None = None) -> str:
@@ -203,7 +209,7 @@ def moves_text(result: Row, planned: frozenset[str] | None = None) -> str:
     moves = result["moves"]
     outbound = [move for move in moves if not move["back"]]
     if not outbound:
-        return "No VM had to move."
+        return NO_MOVES
     restarted = [move["vm"] for move in outbound if _is_restarted(move)]
     moved = [move for move in outbound if move["result"] == "moved" and not _is_restarted(move)]
     left = [move["vm"] for move in outbound if move["result"] not in ("moved", "gone")]

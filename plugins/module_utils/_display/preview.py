@@ -26,8 +26,11 @@ def preview(plan: Row, checked: Row, *, subject: str, stays: Sequence[str], goal
     ``goal`` is what follows after the moves.
     """
     moves = plan.get("moves") or ()
+    blocked = [refusal["vm_name"] for refusal in plan.get("refusals") or () if refusal["blocking"]]
+    cannot = [f"Cannot move: {listed(blocked)}."] if blocked else []
     if not moves:
         yield f"Check mode: {subject} would move no VM. Nothing was changed."
+        yield from cannot
         return
     memory = sum(move["memory_bytes"] for move in moves) / 2**30
     then = f", and end with {goal}" if goal else ""
@@ -39,9 +42,7 @@ def preview(plan: Row, checked: Row, *, subject: str, stays: Sequence[str], goal
     ]
     others = f" Not moved, because they do not prevent maintenance mode: {listed(stays)}." if stays else ""
     yield f"Targets: {listed(places)}. At the full speed of the links this takes at least {at_least}.{others}"
-    blocked = [refusal["vm_name"] for refusal in plan.get("refusals") or () if refusal["blocking"]]
-    if blocked:
-        yield f"Cannot move: {listed(blocked)}."
+    yield from cannot
     yield from _experiments(checked, len(moves))
     yield from _warnings((plan.get("plan") or {}).get("checks") or {})
     if command:

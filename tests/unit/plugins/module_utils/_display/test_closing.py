@@ -97,6 +97,24 @@ def test_check_mode_ends_with_what_would_happen() -> None:
     assert failed[0] == "Evacuation of esx-05 was not started. This call moved no VM."
 
 
+def test_a_vm_that_cannot_leave_is_no_vm_that_did_not_have_to() -> None:
+    """With ``on_refusal=move_others`` and without maintenance mode such an evacuation succeeds."""
+    plan = {
+        "moves": [],
+        "refusals": [{"vm_name": "ML-8", "blocking": True, "text": "x"}, {"vm_name": "ML-9", "blocking": False}],
+    }
+    about = {"subject": SUBJECT, "failed": False, "steps": {"plan": plan}}
+    assert closing_lines({"moves": []}, **about) == [
+        "Evacuation of esx-05 succeeded. No VM was moved. Could not move: ML-8."
+    ]
+    moved = {"moves": [{"vm": "ML-1", "moid": "vm-1", "result": "moved", "back": False, "target": "esx-06"}]}
+    assert closing_lines(moved, **about)[0].endswith("1 of 1 VM moved to esx-06. Could not move: ML-8.")
+    assert closing_lines({}, check=True, **about) == [
+        "Check mode: Evacuation of esx-05 would move no VM. Nothing was changed.",
+        "Cannot move: ML-8.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("checked", "said"),
     [
