@@ -61,3 +61,26 @@ def test_a_rulebook_hears_the_alarms_that_the_role_counts(name: str) -> None:
         return all(bool(re.search(words, alarm, re.IGNORECASE)) != bool(negated) for negated, words in wanted)
 
     assert {alarm: heard(alarm) for alarm in ALARMS} == ALARMS
+
+
+@pytest.mark.parametrize(
+    ("found", "refused"),
+    [
+        ({}, ""),
+        ({"maintenance": "in"}, ""),
+        ({"alarms": None}, "does not show the alarms"),
+        ({"maintenance": "unknown"}, "does not show the maintenance mode"),
+        ({"connection": "unknown"}, "does not show the connection"),
+    ],
+)
+def test_what_decides_and_is_not_shown_is_no_reason_to_leave_a_host_alone(found: dict[str, Any], refused: str) -> None:
+    host = {"name": "esx-05", "connection": "connected", "maintenance": "normal", "alarms": [], **found}
+    known = {"__hardware_event_found": host, "__hardware_event_condition": "alarm"}
+    environment = NativeEnvironment()
+    texts = []
+    for task in yaml.safe_load((ROLE / "tasks/check.yml").read_text()):
+        conditions = task.get("when", ())
+        conditions = [conditions] if isinstance(conditions, str) else conditions
+        if "ansible.builtin.fail" in task and all(environment.compile_expression(each)(**known) for each in conditions):
+            texts.append(environment.from_string(task["ansible.builtin.fail"]["msg"]).render(**known))
+    assert [refused in text for text in texts] == [True] * bool(refused)
