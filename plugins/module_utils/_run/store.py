@@ -217,11 +217,15 @@ def no_run(state: Path, run_id: str | None = None) -> NotFound:
 
 
 def _may_be_of(folder: Path, reading: Reading, key: str, subject: str) -> bool:
-    """Whether a run works for ``key``. If its first line is destroyed, the name of its folder decides. A witness moves nothing."""
-    if reading.key is not None or not reading.problem:
+    """Whether a run works for ``key``. If its journal is damaged, it may do that, too, if the name of its folder says so.
+
+    A host that was added to vCenter again has a new MoID, and thus another key. A witness moves nothing.
+    """
+    if reading.key == key or not reading.problem:
         return reading.key == key
     purpose, slug = named_after(folder)
-    return purpose != Purpose.WITNESS and slug == slug_of(subject)
+    same_vcenter = reading.key is None or reading.key.partition(".")[0] == key.partition(".")[0]
+    return purpose != Purpose.WITNESS and slug == slug_of(subject) and same_vcenter
 
 
 def refuse_unreadable(state: Path, key: str, subject: str) -> None:

@@ -138,6 +138,19 @@ def test_a_damaged_journal_of_a_witness_stops_nobody(tmp_path: Path) -> None:
     assert unfinished_run(state, "u.host-5", Purpose.EVACUATE, "esx-05") is None
 
 
+def test_a_damaged_journal_counts_for_a_host_that_was_added_again(tmp_path: Path) -> None:
+    """It has another MoID now. The homes behind the damage are those of its VMs."""
+    state = state_path(str(tmp_path))
+    change_line(stored(state, *BEGUN), 3, b"nonsense")
+    for key in ("u.host-5", "u.host-9"):
+        with pytest.raises(JournalUnreadable):
+            refuse_unreadable(state, key, "esx-05")
+        with pytest.raises(JournalUnreadable):
+            unfinished_run(state, key, Purpose.RESTORE, "esx-05")
+    refuse_unreadable(state, "other.host-5", "esx-05")
+    refuse_unreadable(state, "u.host-9", "esx-09")
+
+
 def test_a_torn_last_line_is_no_damage(tmp_path: Path) -> None:
     path = stored(state_path(str(tmp_path)), *BEGUN)
     whole = path.read_bytes()
