@@ -39,6 +39,10 @@ T = TypeVar("T")
 ARRIVAL_SECONDS = 10.0  # until a VM that left one vCenter must be in the other one, else it is gone
 MAX_READS = 3  # of both vCenters, until nothing moved between the reads
 _PAUSE = 0.2
+UNSEEN = (
+    "neither vCenter shows it to these logins, although it may have been moved to the other one; grant the user a role on the folder "
+    "where it should be, which propagates to the VMs in it"
+)
 HCX = ("com.vmware.hcx", "com.vmware.hybridity")  # how the keys of its extensions begin
 
 
@@ -75,7 +79,8 @@ class VcenterPair:
         self._first = Side(first, uuids[0], Names("", {}))
         self._second = Side(second, uuids[1], Names(uuids[1], {}))
         self._at: dict[str, tuple[Side, str]] = {}  # by id of a VM: where it was seen last, and its MoID there
-        self._gone: set[str] = set()  # ids of VMs that are in neither vCenter
+        self._gone: set[str] = set()  # ids of VMs that neither vCenter shows
+        self._leaves: dict[str, bool] = {}  # by id of a VM that a task moves: whether it may change its vCenter
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -170,7 +175,11 @@ class VcenterPair:
         return replace(estate, policies=known)
 
     def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
-        """See the port. A VM counts as gone when neither vCenter has shown it for ``ARRIVAL_SECONDS``."""
+        """See the port. A VM counts as gone when neither vCenter has shown it for ``ARRIVAL_SECONDS``.
+
+        A VM that was moved to the other vCenter has left its own one. There a user may not see it who may register it in a folder, so
+        that it is not known to be gone.
+        """
         wanted = tuple(dict.fromkeys(vms))
         found = self._placed(wanted)
         deadline = self._clock() + ARRIVAL_SECONDS
@@ -182,7 +191,8 @@ class VcenterPair:
                 self._gone |= {vm for vm in missing if _is_missing(found[vm])}
             elif any(_is_missing(found[vm]) for vm in missing):
                 self._sleep(_PAUSE)
-        return found
+        hidden = {vm for vm in wanted if _is_missing(found[vm]) and self._leaves.get(vm)}
+        return {vm: replace(seen, unknown=UNSEEN) if vm in hidden else seen for vm, seen in found.items()}
 
     def deleted(self, vms: Iterable[str]) -> frozenset[str]:
         """See the port. The vCenter is asked in which the VM had the MoID."""
@@ -328,6 +338,7 @@ class VcenterPair:
         side, moid = self._vm(vm)
         target = side if host is None else self._side(host)
         spec = _local(Relocation(moid, host, place, tuple(files.items()), tuple(policies.items())))
+        self._leaves[vm] = target is not side
         if target is not side:
             _check_complete(spec)
         task = side.session.relocate(
@@ -381,6 +392,8 @@ class VcenterPair:
         """See the port. A VM that has left the vCenter of its task is not followed."""
         side = self._side(task)
         here, moid = self._at.get(vm or "", (None, ""))
+        if vm is not None:
+            self._leaves.setdefault(vm, True)  # of a task that another process has started, it is not known
         side.followed.add(moid_of(task))
         side.session.follow(moid_of(task), moid if here is side else None)
 

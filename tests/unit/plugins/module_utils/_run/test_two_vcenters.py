@@ -196,10 +196,29 @@ def test_a_vm_that_appears_late_is_not_gone(state: Path, monkeypatch: pytest.Mon
     assert (report.failures, len(report.outcome.moved)) == ((), 1)
 
 
-def test_a_vm_in_neither_vcenter_is_gone(state: Path) -> None:
+def test_a_vm_that_arrives_where_the_login_does_not_see_it_is_not_gone(state: Path) -> None:
+    """The user may register VMs in the folder by a role that does not propagate."""
     sites = Sites(1)
     pair = sites.pair()
     plan = planned(pair, state)
     sites.far.hidden.add("vm-901")
     report = carried_out(pair, plan, state)
+    assert sites.where["ml-1"].startswith("far-")
+    assert [ended.result for ended in report.outcome.ended] == ["failed"]
+    (failure,) = report.failures
+    assert failure.startswith("It is not known on which host ml-1 is (failed: neither vCenter shows it to these logins")
+    assert outcomes(sites.pair(), state, HERE)["ml-1"][0] != "gone"
+
+
+def test_a_vm_in_neither_vcenter_is_gone(state: Path) -> None:
+    """Nobody has moved it: its own vCenter says that it was deleted."""
+    sites = Sites(1)
+    pair = sites.pair()
+    plan = planned(pair, state)
+
+    def listen(entry: Entry) -> None:
+        if isinstance(entry.event, HomeRecorded):
+            sites.near.vms.pop("vm-1", None)
+
+    report = carried_out(pair, plan, state, listener=listen)
     assert [ended.result for ended in report.outcome.ended] == ["gone"]
