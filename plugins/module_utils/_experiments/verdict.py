@@ -45,6 +45,8 @@ RUN_FAILED = (
     "its run failed or was killed, but the search that it belongs to did not: it is not known which of them ended it"
 )
 ALL_DONE = "all its steps are done, so nothing shows whether it still works"
+NO_PROGRESS = "no progress was seen after the move or the longest gap"
+OLD_WORK = "the work that was seen after the move may be from before its end, because its record is old"
 CLOCK_NOTE = "progress may follow the wall clock (a time limit), so only steps and messages prove work"
 
 
@@ -69,10 +71,14 @@ def judge(
     finding = _finding(experiment, samples, unwatched, measured_from)
     stall = finding.stall if finding is not None else None
     identity = identity_of(experiment, samples, unwatched)
-    later = _later(samples, unwatched, finding.since if finding is not None else None, arrived_at)
+    gap = finding.since if finding is not None else None
+    later = _later(samples, unwatched, gap, arrived_at, age_of(experiment))
     progress, why_progress = _progress(
         experiment, samples, identity, later, _comparable(experiment, samples, unwatched)
     )
+    shown = _later(samples, unwatched, gap, arrived_at, 0.0)
+    if why_progress == NO_PROGRESS and len(_works(experiment, shown)) > 1:
+        why_progress = f"{OLD_WORK} (up to {age_of(experiment):.1f} s)"
     stall_claim, why_stall = _stall_claim(samples, stall, stall_budget, bool(unwatched))
     verdict, why = _verdict(experiment, samples, identity, progress, stall_claim)
     if verdict in OVER:  # what trained is dead, and did not stall
@@ -165,9 +171,13 @@ def _has_done_all_steps(experiment: Experiment, samples: Sequence[Sample]) -> bo
 
 
 def _later(
-    samples: Sequence[Sample], unwatched: Sequence[tuple[float, float]], gap: float | None, arrived_at: float | None
+    samples: Sequence[Sample],
+    unwatched: Sequence[tuple[float, float]],
+    gap: float | None,
+    arrived_at: float | None,
+    age: float,
 ) -> Sequence[Sample]:
-    """What was asked after the move and the last gap.
+    """What shows the time after the move and the last gap: an answer may be ``age`` seconds old.
 
     The end of the move is a time of the process that watches now. An earlier one may have had another clock.
     """
@@ -175,7 +185,7 @@ def _later(
     if gap is not None and watch and gap > watch[-1].received:
         gap = None
     marks = [mark for mark in (gap, arrived_at) if mark is not None]
-    return [s for s in watch if s.news_from > max(marks)] if marks else watch
+    return [s for s in watch if s.news_from - age > max(marks)] if marks else watch
 
 
 def _comparable(
@@ -225,15 +235,22 @@ def _progress(
     if not samples or samples[-1].outcome != ANSWERED:
         return "unknown", _unanswered(samples[-1:])
     # The server may have written the first answer after a gap before the gap; only a change in later answers is work.
-    works = {
-        (work_of(experiment, s), s.status == BETWEEN) for s in later if _is_figure(s) and not is_foreign(experiment, s)
-    }
+    works = _works(experiment, later)
     known = [s for s in samples if _is_figure(s) and not is_foreign(experiment, s)]
     if is_over(known):
         return "proven", ""
     if len(works) > 1:
         return ("unknown", WORKS) if known[-1].detail == REPEATS else ("proven", "")
-    return "unknown", "no progress was seen after the move or the longest gap"
+    return "unknown", NO_PROGRESS
+
+
+def _works(experiment: Experiment, samples: Sequence[Sample]) -> set[tuple[News, bool]]:
+    """The different works that samples show; the end of a run of a search is work, too."""
+    return {
+        (work_of(experiment, s), s.status == BETWEEN)
+        for s in samples
+        if _is_figure(s) and not is_foreign(experiment, s)
+    }
 
 
 def _repeats(experiment: Experiment, before: Sample, after: Sample) -> bool:
@@ -269,6 +286,11 @@ def _all_done(experiment: Experiment, samples: Sequence[Sample]) -> bool:
         and last.status in ("RUNNING", None)
         and (last.progress or 0.0) >= 1.0
     )
+
+
+def age_of(experiment: Experiment) -> float:
+    """By how many seconds an answer may be out of date."""
+    return experiment.capabilities.freshness if experiment.capabilities.signal == "changes" else 0.0
 
 
 def work_of(experiment: Experiment, sample: Sample) -> News:
@@ -386,7 +408,7 @@ def must_stop_run(judgement: Judgement) -> bool:
     If nothing names the process, work that continued shows that the experiment is there, and so does all work that is done.
     """
     if judgement.verdict is Verdict.UNKNOWN:
-        seen = any(reason in judgement.detail for reason in (WORKS, ALL_DONE, RUN_FAILED))
+        seen = any(reason in judgement.detail for reason in (WORKS, ALL_DONE, RUN_FAILED, OLD_WORK))
         return "proven" not in (judgement.identity, judgement.progress) and not seen
     return judgement.verdict in (Verdict.STALLED, *OVER)
 

@@ -35,7 +35,7 @@ from .samples import (
 )
 from .so_far import Seen, SoFar
 from .stall import ANSWERED, HEARD, STANDS_OUT
-from .verdict import is_over, judge, work_of
+from .verdict import age_of, is_over, judge, work_of
 
 CALM_HZ = 5.0
 FOCUS_HZ = 32.0
@@ -330,7 +330,9 @@ class _Watched:
         foreign = any(is_foreign(self.experiment, s) for s in after)
         ended = bool(answers) and answers[-1].status not in ("RUNNING", BETWEEN, None)
         calm_since = max((s.received for s in after if s.waited > STANDS_OUT), default=self.moved_at)
-        later = {work_of(self.experiment, s) for s in answers if s.news_from > calm_since}
+        # If nothing names the process, an old record proves nothing, however long one waits.
+        age = age_of(self.experiment) if self.experiment.process else 0.0
+        later = {work_of(self.experiment, s) for s in answers if s.news_from - age > calm_since}
         return foreign or ended or is_over(answers) or len(later) > 1
 
     def needs_another_sample(self, stall_budget: float) -> bool:

@@ -25,6 +25,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall 
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import longest_stall as found_stall
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import (
     ALL_DONE,
+    OLD_WORK,
     after_its_move,
     judge,
     must_stop_run,
@@ -83,6 +84,27 @@ def test_a_training_that_hangs_after_its_move_is_not_called_uninterrupted() -> N
     assert before.verdict is Verdict.UNINTERRUPTED
     after = judge(EXPERIMENT, moved, stall_budget=5, moved_at=9, arrived_at=12)
     assert (after.verdict, after.identity, after.progress) == (Verdict.UNKNOWN, "proven", "unknown")
+
+
+@pytest.mark.parametrize("process", ["100", ""])
+@pytest.mark.parametrize(
+    ("killed", "until", "claim"), [(57, 62, "unknown"), (57, 90, "unknown"), (99, 67, "unknown"), (99, 80, "proven")]
+)
+def test_an_old_record_proves_work_after_the_move_only_once_it_is_of_that_time(
+    killed: float, until: int, claim: str, process: str
+) -> None:
+    """Each answer is 8 s old, of at most 10. The move ended at 60 s: steps from before that are shown after it, also if the training is dead."""
+    known = replace(BY_CHANGES, process=process, capabilities=Capabilities("process", "changes", 10.0))
+    samples = [
+        answer(n / 5, n / 5 + 0.01, None, process=process, detail="", step=float(min(n / 5 - 8, killed) // 1))
+        for n in range(until * 5)
+    ]
+    found = judge(known, samples, stall_budget=15, moved_at=50, arrived_at=60, measured_from=50)
+    assert found.progress == claim
+    good = claim == "proven" and process
+    assert found.verdict is (Verdict.UNINTERRUPTED if good else Verdict.UNKNOWN)
+    assert (OLD_WORK in found.detail) is (claim == "unknown" and until < 90)
+    assert must_stop_run(found) is (until == 90 and not process), "else it was seen after its move"
 
 
 @pytest.mark.parametrize("carried", [True, False])

@@ -23,6 +23,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import watch as watch_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     BETWEEN,
+    Capabilities,
     Experiment,
     Sample,
     Verdict,
@@ -208,8 +209,17 @@ class Answers:
         pass
 
 
-def watched(folder: Path, session: Answers, settle_timeout: float = 1, *, whole: bool = False) -> Watch:
-    experiment = Experiment("vm-1", "ML-1", "h2o3", "job", "1", "http://x")
+EXPERIMENT = Experiment("vm-1", "ML-1", "h2o3", "job", "1", "http://x")
+
+
+def watched(
+    folder: Path,
+    session: Answers,
+    settle_timeout: float = 1,
+    *,
+    whole: bool = False,
+    experiment: Experiment = EXPERIMENT,
+) -> Watch:
     return Watch(
         [(experiment, session)],
         folder,
@@ -350,6 +360,29 @@ def test_a_move_is_settled_once_progress_was_seen_after_the_last_silence(tmp_pat
         until(lambda: watch.settled("vm-1"))
         (judgement,) = watch.judge("vm-1")
     assert judgement.verdict is Verdict.UNINTERRUPTED
+
+
+@pytest.mark.parametrize(("process", "waits"), [("1", True), ("", False)])
+def test_a_move_is_settled_once_an_old_record_is_of_the_time_after_it(
+    tmp_path: Path, process: str, waits: bool
+) -> None:
+    """It waits for nothing if nothing names the process, because then an old record proves nothing."""
+    old = Capabilities("run", "changes", MIN_SETTLE_SECONDS + 1.5)
+    known = replace(EXPERIMENT, process=process, capabilities=old)
+    session = Answers() if process else Nameless()
+    with watched(tmp_path, session, settle_timeout=PATIENCE, experiment=known) as watch:
+        watch.focus("vm-1")
+        watch.moved("vm-1")
+        until(lambda: watch.settled("vm-1"))
+        waited = time.monotonic() - (watch._watched[0].moved_at or 0.0)
+    assert (waited > old.freshness) is waits
+
+
+class Nameless(Answers):
+    """Nothing in its answers names the process."""
+
+    def sample(self) -> Sample:
+        return replace(super().sample(), process="")
 
 
 class Searching(Answers):
