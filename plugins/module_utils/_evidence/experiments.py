@@ -15,6 +15,7 @@ from .._experiments.clusters import merged, moid_list, vm_list
 from .._experiments.model import Capabilities, Experiment, Final, Judgement, Sample, Verdict
 from .._experiments.model import Stall as MeasuredStall
 from .._experiments.training_clock import Gap
+from .._experiments.verdict import OVER, up_to_the_end
 from .._run.events import (
     Entry,
     ExperimentConcluded,
@@ -135,23 +136,41 @@ def _united(windows: Iterable[Iterable[Window]]) -> list[Window]:
     return found
 
 
-def throughputs(samples: list[Sample], moving: list[Window]) -> model.Throughput | None:
-    """Work per second before, during and after the moves; ``None`` if no move was begun or nothing was sampled."""
+def throughputs(
+    experiment: Experiment, verdict: Verdict, samples: Sequence[Sample], moving: list[Window]
+) -> model.Throughput | None:
+    """Work per second before, during and after the moves; ``None`` if no move was begun or nothing was sampled.
+
+    What follows the end of a training costs it nothing. A move lasts until the first answer after it: until then the training
+    may stand still. Without such an answer, and of a training that did not continue as before, the cost is not known.
+    """
+    samples = up_to_the_end(experiment, samples)
     if not moving or not samples:
         return None
     begun, over, last = moving[0][0], moving[-1][1], samples[-1].received
     before = throughput.throughput(samples, samples[0].received, begun)
+    ends = [_heard_after(samples, end) for _start, end in moving]
     during = throughput.joined(
-        throughput.throughput(samples, start, last if end is None else end) for start, end in moving
+        throughput.throughput(samples, start, last if end is None else end)
+        for (start, _end), end in zip(moving, ends, strict=True)
     )
     after = None if over is None else throughput.throughput(samples, over, last)
+    is_known = verdict not in OVER and (None not in ends or samples[-1].outcome == "answered")
+    known = (before, during) if is_known else (None, None)
     return {
         "before": _rate(before),
         "during": _rate(during),
         "after": _rate(after),
-        "during_to_before": _ratio(throughput.slowdown(before, during)),
-        "cost": _cost(throughput.cost(before, during)),
+        "during_to_before": _ratio(throughput.slowdown(*known)),
+        "cost": _cost(throughput.cost(*known)),
     }
+
+
+def _heard_after(samples: Sequence[Sample], end: float | None) -> float | None:
+    """When the first answer came after the end of a move; ``None`` without one."""
+    if end is None:
+        return None
+    return next((s.received for s in samples if s.outcome == "answered" and throughput.answered_at(s) >= end), None)
 
 
 def _rate(part: throughput.Throughput | None) -> model.Rate | None:
@@ -206,7 +225,9 @@ def _experiment(observed: Observed) -> model.Experiment:
         "samples": verdict.samples if verdict else len(observed.samples),
         "unwatched_seconds": verdict.unwatched_seconds if verdict else 0.0,
         "detail": verdict.detail if verdict else NO_VERDICT,
-        "throughput": None if found.clock_progress else throughputs(observed.samples, observed.moving),
+        "throughput": None
+        if found.clock_progress
+        else throughputs(found, whole.verdict, observed.samples, observed.moving),
         "moving": [
             [round(start - origin, 3), None if end is None else round(end - origin, 3)]
             for start, end in observed.moving

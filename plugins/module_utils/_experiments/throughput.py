@@ -38,9 +38,9 @@ def throughput(samples: Sequence[Sample], start: float, end: float) -> Throughpu
     """Work between two monotonic times, from the samples within; ``None`` with fewer than two that show progress."""
     steps = any(s.step is not None for s in samples)
     points = [
-        (_answered_at(s), s.step if steps else 100 * (s.progress or 0.0))
+        (answered_at(s), s.step if steps else 100 * (s.progress or 0.0))
         for s in samples
-        if s.outcome == "answered" and (s.step if steps else s.progress) is not None and start <= _answered_at(s) <= end
+        if s.outcome == "answered" and (s.step if steps else s.progress) is not None and start <= answered_at(s) <= end
     ]
     if len(points) < 2 or points[-1][0] <= points[0][0]:
         return None
@@ -52,7 +52,7 @@ def throughput(samples: Sequence[Sample], start: float, end: float) -> Throughpu
     return Throughput(seconds, rate, half, "steps" if steps else "percent")
 
 
-def _answered_at(sample: Sample) -> float:
+def answered_at(sample: Sample) -> float:
     """When the job query was answered that a sample's figures are from."""
     return sample.received - (sample.sent - sample.news_from)
 
