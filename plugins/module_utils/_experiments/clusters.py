@@ -14,7 +14,7 @@ import fnmatch
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from .._vsphere.estate import Power, VmState
+from .._vsphere.estate import IDLE, VmState
 from .model import (
     Experiment,
     Judgement,
@@ -119,7 +119,7 @@ def possible_cluster_members(
     given: Callable[[str, str], str],
     patterns: Sequence[str],
 ) -> list[VmState]:
-    """Powered-on VMs that may contain further nodes of the experiments' clusters.
+    """VMs that may run and contain further nodes of the experiments' clusters.
 
     A VM is one if a cluster lists its address (``given`` by MoID and name, else the guest's) as a node, or if its name
     matches one of ``patterns``. A guest can list any address as a node, so only addresses of VMs count.
@@ -137,7 +137,7 @@ def possible_cluster_members(
         vm
         for vm in vms
         if vm.moid not in known
-        and vm.power is Power.ON
+        and vm.power not in IDLE
         and (nodes & {vm.guest_address, given(vm.moid, vm.name)} - {""} or _matches(vm.name, patterns))
     ]
 

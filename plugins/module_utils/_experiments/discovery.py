@@ -18,7 +18,7 @@ from typing import Any
 
 from .._core.errors import Ambiguous, ExperimentError, InvalidInput
 from .._core.untrusted import printable
-from .._vsphere.estate import Estate, Power, VmState
+from .._vsphere.estate import IDLE, Estate, VmState
 from .clusters import key_of, merged, possible_cluster_members
 from .finished_models import (
     Exported,
@@ -96,11 +96,11 @@ class Providers:
             return of_one_vm_each(seen, pool.map(self._known_by_name, self._twins(seen, among)))
 
     def _twins(self, seen: Iterable[Observation], among: Iterable[VmState]) -> list[VmState]:
-        """The other VMs that run and share the name of one for which a server outside of it knows an experiment."""
+        """The other VMs that may run and share the name of one for which a server outside of it knows an experiment."""
         outside = {scoped.origin for scoped in self._sources if not scoped.source.in_guest}
         names = {o.vm.name for o in seen if any(e.source in outside for e in o.experiments)}
         known = {o.vm.moid for o in seen}
-        return [vm for vm in among if vm.name in names and vm.moid not in known and vm.power is Power.ON]
+        return [vm for vm in among if vm.name in names and vm.moid not in known and vm.power not in IDLE]
 
     def _known_by_name(self, vm: VmState) -> Observation:
         """What servers outside of a VM know of it. The VM itself is not asked."""
@@ -182,7 +182,7 @@ class Providers:
         return largest_gap(self._source(experiment).history(experiment, min(steps), max(steps)))
 
     def _observe(self, vm: VmState) -> Observation:
-        if vm.power is not Power.ON:
+        if vm.power in IDLE:
             return Observation(vm, (), "the VM is not powered on")
         found: list[Experiment] = []
         details = []

@@ -82,7 +82,7 @@ class Reach:
     def _why_not(self, address: str, *, credentials: bool, who: str = "the guest reports") -> str:
         """Why an address that nobody gave must not be asked, "" if it may be. ``who`` begins the sentence."""
         if not address:
-            return "the guest reports no address"
+            return "vCenter shows no address of the guest"
         try:
             ip = ipaddress.ip_address(address)
         except ValueError:

@@ -20,9 +20,9 @@ from .._core.untrusted import shortened
 from .._vsphere.estate import (
     ATTRIBUTES,
     FAULT_DOMAIN,
+    IDLE,
     Estate,
     HostState,
-    Power,
     VmState,
     has_unknown_place,
     known_as,
@@ -362,7 +362,7 @@ class Witnessed:
             vm
             for vm in estate.vms.values()
             if vm.moid in self.named
-            or (vm.power in (Power.ON, Power.UNKNOWN) and any(may_be_on(estate, vm, host) for host in self.hosts))
+            or (vm.power not in IDLE and any(may_be_on(estate, vm, host) for host in self.hosts))
         )
         return tuple(vm.moid for vm in sorted(found, key=lambda vm: (vm.name, vm.moid)))
 

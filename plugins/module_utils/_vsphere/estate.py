@@ -526,10 +526,12 @@ class Estate:
 PLACE, ATTRIBUTES = "runtime.host", ("customValue", "availableField")
 
 
+IDLE = (Power.OFF, Power.SUSPENDED)  # a VM whose power state vCenter does not show may run
+
+
 def has_unknown_place(estate: Estate, vm: VmState) -> bool:
     """Whether vCenter does not show on which host a VM is. Only a VM that does not run can be on none."""
-    idle = vm.power in (Power.OFF, Power.SUSPENDED)
-    return not vm.host and (not idle or estate.hides(vm.moid, PLACE))
+    return not vm.host and (vm.power not in IDLE or estate.hides(vm.moid, PLACE))
 
 
 FAULT_DOMAIN = "config.vsanHostConfig.faultDomainInfo.name"

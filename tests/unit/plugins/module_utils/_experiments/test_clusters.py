@@ -146,6 +146,8 @@ def nothing(_moid: str, _name: str) -> str:
 
 
 def test_vms_that_are_off_or_have_no_address_contain_no_node() -> None:
+    unknown = [replace(vm, power=Power.UNKNOWN) for vm in VMS]
+    assert len(possible_cluster_members([node(1)], unknown, given=nothing, patterns=["*"])) == len(VMS) - 1
     off = [replace(vm, power=Power.OFF) for vm in VMS]
     assert possible_cluster_members([node(1)], off, given=nothing, patterns=["*"]) == []
     hostile = replace(node(1), nodes=("", ":1", "198.51.100.7:54321"))

@@ -110,6 +110,18 @@ def test_a_url_that_no_source_made_is_one_sentence(url: str, provider: str, logi
         providers(h2o3=provider == "h2o3", **options)._session(Experiment("vm-1", "ML-1", provider, "id", "", url))
 
 
+@pytest.mark.parametrize(("power", "asked"), [(Power.ON, 1), (Power.UNKNOWN, 1), (Power.OFF, 0), (Power.SUSPENDED, 0)])
+def test_a_vm_is_asked_unless_it_is_known_not_to_run(monkeypatch: pytest.MonkeyPatch, power: Power, asked: int) -> None:
+    found = Experiment("vm-1", "ml-1", "h2o3", "job", "1", "http://10.1.2.3:54321")
+    every = providers()
+    for scoped in every._sources:
+        monkeypatch.setattr(scoped.source, "discover", lambda _target: ([found], ""))
+        monkeypatch.setattr(scoped.source, "reproducible", lambda _experiment: ("unknown", ""))
+    machine = VmState("vm-1", "ml-1", "uuid-1", "host-1", power, 1 << 30, guest_address="10.1.2.3")
+    (seen,) = every.observe([machine])
+    assert (len(seen.experiments), seen.detail) == (asked, "" if asked else "the VM is not powered on")
+
+
 @pytest.mark.parametrize(("settings", "processors"), [({}, 4), ({"h2o3": False}, 0)])
 def test_processors_count_where_the_vm_answers(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], processors: int
