@@ -134,11 +134,11 @@ class RunDisplay:
             MoveProgress(flight.predicted, 1.0 if flight.result else flight.percent / 100) for flight in flights
         ]
         started = min((flight.started for flight in flights if flight.started is not None), default=now)
-        moved = sum(flight.result is MoveResult.MOVED for flight in flights)
-        failed = sum(flight.result not in (None, MoveResult.MOVED) for flight in flights)
+        over = [flight for flight in flights if flight.result is not None]
+        moved = sum(flight.result is MoveResult.MOVED and not flight.restarted for flight in over)
         parts = [f"{moved} of {len(flights)} moved ({100 * share_done(parts_done):.0f} % of the work)"]
         parts += [f"{len(self._in_flight())} moving"]
-        parts += [f"{failed} not moved"] if failed else []
+        parts += [f"{len(over) - moved} not moved"] if len(over) > moved else []
         left = seconds_left(parts_done, now - started)
         parts += [] if left is None else [f"about {duration_text(left)} left"]
         return ", ".join(parts)
@@ -190,6 +190,7 @@ class _Flight:
     started: float | None = None
     percent: int = 0
     result: MoveResult | None = None
+    restarted: bool = False  # HA has brought the VM to its host by a restart
 
     def hear(self, event: MovePlanned | MoveSeen | MoveSubmitting | MoveFinished, mono: float) -> None:
         """Planned, seen, submitted or finished."""
@@ -199,8 +200,8 @@ class _Flight:
                 self.predicted = seconds
             case MoveSubmitting() | MoveSeen():
                 self.started, self.percent, self.result = mono, 0, None
-            case MoveFinished(result=result):
-                self.result = result
+            case MoveFinished(result=result, by=by):
+                self.result, self.restarted = result, by == HA
 
     def as_bar(self, trained: float | None) -> str:
         """``ML-cpu-vm-04       ██████░░░░░░░░░░░░░░  31 % → esx-06, experiment 17 %``."""

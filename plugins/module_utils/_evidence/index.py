@@ -22,7 +22,7 @@ from .._core.wording import local_moment, plural, seconds, span
 from .._experiments.model import WORST_FIRST, Verdict, worst
 from .page import INDEX, STYLE
 from .report import title_of, whole
-from .summary import longest_stall, outbound_moves
+from .summary import count_moved, longest_stall, outbound_moves
 from .tables import Cell, Table, printed, stall_cell, tone
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def row_of(name: str, evidence: Mapping[str, Any], page: str) -> Row:
         host=str(run["host"] or ""),
         vcenter=str(evidence["vcenter"]["name"]),
         domain=_domain(outbound),
-        moved=sum(move["result"] == "moved" for move in outbound),
+        moved=count_moved(outbound),
         judged=tuple((str(x["moid"]), str(x["id"]), str(Verdict(x["verdict"]))) for x in experiments),
     )
 

@@ -21,6 +21,7 @@ from .model import Evidence, Experiment
 from .page import PAGE, STYLE
 from .rows import Entry, entries_of, headline_facts, rows_of
 from .summary import (
+    count_moved,
     label,
     longest_stall,
     moving_windows,
@@ -127,7 +128,7 @@ def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
         name = f"; {label(where, shared_names(evidence))}" if len(experiments) > 1 else ""
         interval = f"{note}{later}{name}"
     duration = wording.span(run["started"], run["finished"])
-    moved = sum(m["result"] == "moved" for m in moves)
+    moved = count_moved(moves)
     planned, unseen = {m["moid"] for m in moves}, len(evidence["unobserved"])
     stay = len({refusal["moid"] for refusal in evidence["refusals"]} - planned)
     total = len(planned) + stay

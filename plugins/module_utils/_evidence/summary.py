@@ -152,7 +152,7 @@ def _counted(experiments: Iterable[Experiment]) -> str:
 def _moves_sentence(record: Record) -> str:
     moves = outbound_moves(record["moves"])
     by_ha = [move["vm"] for move in moves if move["result"] == "moved" and move["by"] == HA]
-    moved = sum(move["result"] == "moved" for move in moves) - len(by_ha)
+    moved = count_moved(moves)
     restarted = f" Restarted by {HA}: {', '.join(sorted(by_ha))}." if by_ha else ""
     if record["run"]["purpose"] == "witness":
         return f"{plural(moved, 'move')} of {plural(len({move['moid'] for move in moves}), 'VM')} seen.{restarted}"
@@ -166,6 +166,11 @@ def _moves_sentence(record: Record) -> str:
 def outbound_moves(moves: Iterable[Move]) -> list[Move]:
     """The moves without those that brought VMs back after a failure."""
     return [move for move in moves if not move["back"]]
+
+
+def count_moved(moves: Iterable[Move]) -> int:
+    """How many of the moves brought their VM to another host or datastore. A restart by HA does not count: it ends what ran in the VM."""
+    return sum(move["result"] == "moved" and move.get("by") != HA for move in moves)
 
 
 def moving_windows(experiment: Experiment) -> Iterator[tuple[float, float | None]]:

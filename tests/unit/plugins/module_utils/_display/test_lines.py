@@ -52,6 +52,14 @@ def test_progress_of_a_move_is_in_its_bar_and_in_the_heartbeat_only() -> None:
     assert " 95 % → " in board.bars(now=ORIGIN + 20, columns=100, rows=3)[0]
 
 
+def test_a_vm_that_ha_restarted_did_not_move() -> None:
+    events, _samples = made_run(1)
+    board = RunDisplay()
+    heard(board, [{**event, "by": "vSphere HA"} if event["event"] == "move_finished" else event for event in events])
+    assert board.summary(now=ORIGIN + 90).startswith("0 of 1 moved")
+    assert "1 not moved" in board.summary(now=ORIGIN + 90)
+
+
 @pytest.mark.parametrize("experiments", [1, 10, 64])
 def test_many_experiments_do_not_drown_the_rest(experiments: int) -> None:
     """Each experiment progresses every 3 s. About one line is shown in that time, for each experiment in turn."""

@@ -73,6 +73,12 @@ def test_a_row_says_what_the_report_says(state: Path) -> None:
     assert f'href="runs/{NAME}/report.html"' in render_index([row])
 
 
+def test_a_vm_that_ha_restarted_did_not_move(state: Path) -> None:
+    moves = made_evidence(4, ["uninterrupted"])["moves"]
+    reported(state, moves=[{**moves[0], "by": "vSphere HA"}, *moves[1:]])
+    assert [row.moved for row in rows(state)] == [sum(move["result"] == "moved" for move in moves) - 1]
+
+
 def test_the_newest_run_comes_first_and_the_page_is_written_only_if_it_changes(state: Path) -> None:
     assert write_index(state, check_mode=False) == (None, []), "nothing to list"
     reported(state, "20260101T000000Z-evacuate-a-0000")

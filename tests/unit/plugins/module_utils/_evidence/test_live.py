@@ -78,6 +78,15 @@ def test_it_says_what_moved_what_moves_and_what_does_not_yet() -> None:
     assert rows(document, "refusals")[0][0] == "ML-cpu-vm-98"
 
 
+def test_a_vm_that_ha_restarted_did_not_move() -> None:
+    run = run_of(START, PLANNED, SUBMITTING, FINISHED | {"by": "vSphere HA"})
+    document = page(run)
+    assert "0 of 1 VM moved" in text(run)
+    (row,) = rows(document, "over")
+    assert row[2].endswith("restarted by vSphere HA")
+    assert "✓" not in row[2]
+
+
 def test_it_says_how_long_vgpus_make_a_vm_stand_still() -> None:
     gpus = PLANNED | {"vgpus": ["grid_t4-4q"], "predicted_stun": 5.2}
     stun = "stands still for up to 6 s (vGPU grid_t4-4q)"

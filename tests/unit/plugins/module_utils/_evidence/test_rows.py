@@ -22,7 +22,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.advice import
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import facts_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.closing import closing_lines
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import render_html, render_markdown
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import render_html, render_markdown, tiles
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.rows import (
     MAX_ENTRIES,
     entries_of,
@@ -194,6 +194,7 @@ def test_a_vm_that_ha_restarted_is_a_failure() -> None:
     evidence = made_evidence(2)
     evidence["moves"][0]["by"] = "vSphere HA"
     assert failures_of(evidence) == [Failure.RESTARTED]
+    assert tiles(evidence)[0][:2] == ("VMs moved", "1 of 2"), "a restart does not count"
 
 
 def test_a_vm_that_is_gone_is_a_failure() -> None:

@@ -95,6 +95,11 @@ def test_the_last_run_and_the_totals_are_measured(state: Path) -> None:
     assert 0 <= found["last_run_duration_seconds"][at(**HOST)] < 60
 
 
+def test_a_vm_that_ha_restarted_did_not_move(state: Path) -> None:
+    write_run(state, "r1", (MOVED[0], {**MOVED[1], "by": "vSphere HA"}), ENDED)
+    assert read(state)["last_run_moved_vms"] == {at(**HOST): 0}
+
+
 def test_a_run_lasts_from_its_first_line_to_its_last(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hours = count(1)
     monkeypatch.setattr(journal, "utc_now", lambda: f"2026-03-01T{next(hours):02}:00:00.000Z")
