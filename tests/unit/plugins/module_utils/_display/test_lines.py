@@ -60,6 +60,17 @@ def test_a_vm_that_ha_restarted_did_not_move() -> None:
     assert "1 not moved" in board.summary(now=ORIGIN + 90)
 
 
+@pytest.mark.parametrize(
+    ("result", "where"), [("gone", "no host: it no longer exists"), ("failed", "a host that is not known")]
+)
+def test_a_vm_whose_host_is_not_known_is_not_gone(result: str, where: str) -> None:
+    event = next(e for e in made_run(1)[0] if e["event"] == "move_finished")
+    error = {"fault": "VmPlaceUnknown", "message": "vCenter does not show it"}
+    said = line(*entries([{**event, "result": result, "host": None, "error": error}]))
+    assert said is not None
+    assert said.endswith(f"the VM is on {where}")
+
+
 @pytest.mark.parametrize("experiments", [1, 10, 64])
 def test_many_experiments_do_not_drown_the_rest(experiments: int) -> None:
     """Each experiment progresses every 3 s. About one line is shown in that time, for each experiment in turn."""
