@@ -49,7 +49,6 @@ QUICKEST_START = 0.6  # no process starts and does its first step in less
 LATENCY = 0.004
 TOTAL = 10_000
 NOWHERE = Endpoint("192.0.2.1", 1)
-SETTINGS = {"total_steps": TOTAL}
 GUEST = ("h2o", "exporter")
 BAD = (Verdict.LOST, Verdict.RESTARTED, Verdict.FAILED)
 GOOD = (Verdict.UNINTERRUPTED, Verdict.COMPLETED)
@@ -87,7 +86,7 @@ class World:
     network: str  # what stands before a dead process: nothing, a proxy that answers, holds or drops
     lossy: float  # seconds until a packet that was lost in a freeze is sent again
     cut: tuple[float, float]  # the network passes nothing
-    ended: str  # DONE or FAILED at ``ended_at``
+    ended: str  # DONE or FAILED at ``ended_at``, or ERROR: MLflow's client then says FINISHED, too
     ended_at: float
     hangs_at: float
     clock: bool  # progress is the elapsed share of a time limit
@@ -168,6 +167,8 @@ def made(seed: int) -> World:
         skipped = chance.choice([1, 5, 40, 300]) if chance.random() < 0.1 else 0
         lives.append(Life(1, at + down, 1000.0, skipped or -chance.choice([0, 0, 1, 2, 6, 10_000])))
     ended = chance.choice(["", "", "", "DONE", "FAILED"]) if kind in ("h2o", "mlflow") else ""
+    if ended == "DONE" and kind == "mlflow" and chance.random() < 0.3:
+        ended = "ERROR"
     world = World(
         kind=kind,
         named=kind == "h2o" or (kind not in ("tensorboard", "relay") and chance.random() < 0.5),
@@ -196,6 +197,8 @@ def made(seed: int) -> World:
     if world.later == "ends":  # with its process, as trainings beside an exporter do
         until = [replace(life, died=min(life.died, world.later_at)) for life in world.lives]
         world = replace(world, lives=tuple(life for life in until if life.born < life.died))
+    if world.batches and world.ended == "ERROR":
+        world = replace(world, ended="DONE")  # nobody knows how many steps are left
     if world.life(world.ended_at) is None:
         world = replace(world, ended="", ended_at=1000.0)  # nobody was there to end it
     return trained(world)
@@ -374,7 +377,11 @@ def recorded(world: World, path: str) -> Answer:
         metrics = [{"key": "loss", "step": best.step, "timestamp": round(1000 * best.stamp)}]
     last = max(life.number for life in world.lives if life.born <= world.now)
     tags = [{"key": key, "value": str(last)} for key in mlflow.PROCESS_TAGS] if world.named else []
-    status = {"DONE": "FINISHED", "FAILED": "FAILED"}[world.ended] if world.now >= world.ended_at else "RUNNING"
+    status = (
+        {"DONE": "FINISHED", "ERROR": "FINISHED", "FAILED": "FAILED"}[world.ended]
+        if world.now >= world.ended_at
+        else "RUNNING"
+    )
     return Answer(200, {}, {"run": {"info": {"status": status}, "data": {"metrics": metrics, "tags": tags}}})
 
 
@@ -387,12 +394,12 @@ def listed(world: World, known: list[Logged], path: str) -> Answer:
     return Answer(200, {}, {"metrics": points})
 
 
-SESSIONS: dict[str, Callable[[Experiment], Any]] = {
-    "h2o": lambda experiment: h2o3_sessions.JobSession(NOWHERE, experiment.id),
-    "exporter": lambda experiment: prometheus.SeriesSession(NOWHERE, experiment, TOTAL),
-    "relay": lambda experiment: prometheus.SeriesSession(NOWHERE, experiment, TOTAL),
-    "mlflow": lambda experiment: mlflow.RunSession(NOWHERE, experiment, SETTINGS, 300.0),
-    "tensorboard": lambda experiment: tensorboard.SeriesSession(NOWHERE, experiment, TOTAL, 300.0),
+SESSIONS: dict[str, Callable[[Experiment, int | None], Any]] = {
+    "h2o": lambda experiment, _total: h2o3_sessions.JobSession(NOWHERE, experiment.id),
+    "exporter": lambda experiment, total: prometheus.SeriesSession(NOWHERE, experiment, total),
+    "relay": lambda experiment, total: prometheus.SeriesSession(NOWHERE, experiment, total),
+    "mlflow": lambda experiment, total: mlflow.RunSession(NOWHERE, experiment, {"total_steps": total}, 300.0),
+    "tensorboard": lambda experiment, total: tensorboard.SeriesSession(NOWHERE, experiment, total, 300.0),
 }
 MODULES = (h2o3_sessions, mlflow, over_http, probe, prometheus, tensorboard)
 
@@ -427,7 +434,8 @@ def watched(world: World) -> list[Sample]:
     """The samples of a watch, 5 per second and 10 while the VM moves; after the verdict 2 per second, if something happens then."""
     samples: list[Sample] = []
     with inside(world):
-        session = SESSIONS[world.kind](found(world))
+        # A run that is done has done all its steps, so here nobody knows how many they are.
+        session = SESSIONS[world.kind](found(world), None if (world.kind, world.ended) == ("mlflow", "DONE") else TOTAL)
         due = BEGIN
         while due < (OVER if world.later else END):
             world.now = max(world.now, due)

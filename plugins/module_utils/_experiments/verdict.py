@@ -16,7 +16,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from .._core.standing import JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE, WORKS
-from .._core.wording import seconds
+from .._core.wording import percent, seconds
 from .identity import Identity, identity_of, is_foreign, sessions, was_refused
 from .last_seen import WHY_UNSEEN, why_unseen
 from .model import (
@@ -45,6 +45,7 @@ RUN_FAILED = (
     "its run failed or was killed, but the search that it belongs to did not: it is not known which of them ended it"
 )
 ALL_DONE = "all its steps are done, so nothing shows whether it still works"
+EARLY = "it ended with {share} of its steps: it may have stopped as planned, or after an error that its record does not show"
 NO_PROGRESS = "no progress was seen after the move or the longest gap"
 OLD_WORK = "the work that was seen after the move may be from before its end, because its record is old"
 CLOCK_NOTE = "progress may follow the wall clock (a time limit), so only steps and messages prove work"
@@ -108,7 +109,7 @@ def judge(
         progress_after=next((s.progress for s in reversed(answers) if s.progress is not None), None),
         samples=taken,
         over=over,
-        unseen="" if over else unseen,
+        unseen=_why_early(experiment, answers) if over else unseen,
         # Negative if samples of machines with different clocks have no common one; then it is unknown.
         unwatched_seconds=sum(max(0.0, end - start) for start, end in unwatched),
         longest_freeze=finding.freeze if finding is not None else None,
@@ -310,6 +311,23 @@ def _done(sample: Sample) -> bool:
     return sample.status == "DONE" or (sample.status == "CANCELLED" and sample.detail.partition("; ")[0] == "Done.")
 
 
+def _why_early(experiment: Experiment, samples: Sequence[Sample]) -> str:
+    """Why the end of a record may not be that of the training; empty if all steps are done, or their number is not known.
+
+    MLflow's client says FINISHED at the end of each process, also of one that an error ended outside of ``with start_run()``.
+    Steps that are recorded rarely may not include the last ones.
+    """
+    if experiment.capabilities.signal != "changes":
+        return ""
+    known = [s for s in samples if s.outcome == ANSWERED and s.step and s.progress]
+    if not known or samples[-1].step is None:
+        return ""
+    step, share = known[-1].step or 0.0, known[-1].progress or 1.0
+    gains = [(after.step or 0.0) - (before.step or 0.0) for before, after in itertools.pairwise(known)]
+    usual = max((gain for gain in gains if gain > 0), default=step)
+    return EARLY.format(share=percent(share)) if step / share - step > usual + 1 else ""
+
+
 def _stall_claim(samples: Sequence[Sample], stall: Stall | None, budget: float, unwatched: bool) -> tuple[str, str]:
     """Within the budget, beyond it, or neither: the claim is about the whole interval."""
     if stall is None:
@@ -396,7 +414,8 @@ def _ending(
     if _done(last) and stall == "refuted":
         return Verdict.STALLED, ""
     if _done(last):
-        return (Verdict.COMPLETED, "") if identity.good else (Verdict.UNKNOWN, "the job is done")
+        early = _why_early(experiment, samples)
+        return (Verdict.COMPLETED, "") if identity.good and not early else (Verdict.UNKNOWN, early or "the job is done")
     if last.status in ("FAILED", "CANCELLED", "CANCEL_PENDING"):
         return Verdict.FAILED, f"{JOB_IS}{last.status}"
     return None

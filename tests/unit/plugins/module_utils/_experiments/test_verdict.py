@@ -580,6 +580,31 @@ def test_a_search_that_ends_some_time_after_its_last_run_is_completed(between: f
     assert late.progress == "proven", "after its move nothing was logged, but the end of a run is work, too"
 
 
+@pytest.mark.parametrize("process", ["100", ""])
+@pytest.mark.parametrize(
+    ("step", "total", "every", "early"),
+    [(149, 150, 1, False), (148, 150, 1, False), (140, 150, 10, False), (140, 152, 10, True), (149, 9000, 1, True),
+     (140, 150, 500, False), (140, 300, 500, True), (140, None, 10, False)],
+)  # fmt: skip
+def test_a_run_that_says_finished_with_a_part_of_its_steps_is_not_completed(
+    process: str, step: float, total: int | None, every: float, early: bool
+) -> None:
+    """MLflow's client says FINISHED when Python ends, also after an exception (mlflow#5963)."""
+    known = replace(BY_CHANGES, process=process)
+    run = [
+        replace(s, process=process, step=shown, progress=shown / total if total else None)
+        for s in logged(300, status="RUNNING")
+        for shown in [min(step, (s.step or 0.0) // every * every or step % every if every < step else step)]
+    ]
+    ended = replace(run[-1], sent=run[-1].received + 0.1, received=run[-1].received + 0.11, status="DONE")
+    found = judge(known, [*run, ended], stall_budget=5, moved_at=9, arrived_at=15)
+    assert found.verdict is (Verdict.UNKNOWN if early else Verdict.COMPLETED)
+    assert ("it ended with" in found.detail) is early
+    assert not must_stop_run(found)
+    final = after_its_move(replace(found, verdict=Verdict.UNINTERRUPTED, detail=""), found)
+    assert (final.verdict, "it ended with" in final.detail) == (found.verdict, early)
+
+
 @pytest.mark.parametrize("known", [BY_CHANGES_NAMELESS, replace(BY_CHANGES_NAMELESS, process="100")])
 def test_a_run_that_failed_in_a_search_that_goes_on_is_unknown_and_stops_nothing(known: Experiment) -> None:
     """Searches end unpromising runs, which MLflow calls failed if an exception did it, as in a training that the move killed."""
