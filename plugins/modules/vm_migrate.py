@@ -286,7 +286,7 @@ moves:
       sample: [vsanDatastore]
     result:
       description: >-
-        V(moved), V(failed), V(cancelled), V(timed_out), V(gone) if the VM was deleted, or V(not_started). It depends on where the VM was
+        V(moved), V(failed), V(cancelled), V(timed_out), V(gone) if the VM is no longer in vCenter, or V(not_started). It depends on where the VM was
         observed.
       type: str
       sample: moved

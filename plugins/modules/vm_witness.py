@@ -217,7 +217,7 @@ moves:
       type: str
       sample: esx-06.example.com
     result:
-      description: V(moved), V(failed), V(cancelled), or V(gone) if the VM was deleted. It depends on where the VM was observed.
+      description: V(moved), V(failed), V(cancelled), or V(gone) if the VM is no longer in vCenter. It depends on where the VM was observed.
       type: str
       sample: moved
     by:

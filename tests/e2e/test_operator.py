@@ -268,7 +268,7 @@ def test_each_vm_that_does_not_come_home_is_named(lab: Lab, hook: Hook, tmp_path
     assert told["subject"] == "Restore of esx-01: failed"
     for text in (shown, failure, told["text"]):
         assert f"ML-cpu-vm-01 is on {person} and stays there: it was moved after its evacuation to esx-0" in text
-        assert "ML-cpu-vm-02 no longer exists." in text
+        assert "ML-cpu-vm-02 is no longer in vCenter" in text
         assert "ML-cpu-vm-03 stays: The VM is powered off." in text
 
 

@@ -117,7 +117,7 @@ class Failure(StrEnum):
     STATE = "the journal cannot be written"
     ERROR = "an error"
     NOT_MOVED = "VMs were not moved"
-    GONE = "a VM no longer exists"
+    GONE = "a VM is no longer in vCenter"
     RESTARTED = "a VM was restarted"
     ROLLED_BACK = "the run was rolled back"
     INTERRUPTED = "the verdict of an experiment"
@@ -169,7 +169,7 @@ FAILURES: Mapping[Failure, Advice] = {
     ),
     Failure.GONE: Advice(
         "A VM is no longer in vCenter, so nothing is known about a training in it.",
-        "Find out who deleted or unregistered it.",
+        "Find out who deleted or unregistered it, or moved it to another vCenter.",
     ),
     Failure.RESTARTED: Advice(
         "A VM was restarted: vSphere HA does that if a host fails. What ran in the VM has ended.",

@@ -222,7 +222,7 @@ def moves_text(result: Row, planned: frozenset[str] | None = None) -> str:
     again = [name for name in result.get("restarted") or () if name not in restarted]
     parts += [f"Restarted during the run: {listed(again)}."] if again else []
     parts += [f"Not moved: {listed(left)}."] if left else []
-    parts += [f"No longer existing: {listed(gone)}."] if gone else []
+    parts += [f"No longer in vCenter: {listed(gone)}."] if gone else []
     parts += [f"Moved back: {listed(back)}."] if back else []
     return " ".join(parts)
 

@@ -318,7 +318,7 @@ def _finished(event: MoveFinished) -> str:
         return f"moved to {event.target_text}{f' by {event.by}' if event.by else ''}"
     why = f": {event.error.fault}: {event.error.message}" if event.error else ""
     gone = event.result is MoveResult.GONE
-    where = event.host or ("no host: it no longer exists" if gone else "a host that is not known")
+    where = event.host or ("no host: it is no longer in vCenter" if gone else "a host that is not known")
     return f"{event.result.replace('_', ' ')}{why}; the VM is on {where}"
 
 

@@ -330,7 +330,7 @@ class Placement:
             "moved_by_person": f"{where} and stays there: it was moved after {self._evacuation()}.",
             "mover_unknown": f"{where}. vCenter does not say who moved it there after {self._evacuation()}.",
             "home_unhealthy": f"{where}: its home {self.home.host_name} is {self.unhealthy}.",
-            "gone": f"{self.vm_name} no longer exists.",
+            "gone": f"{self.vm_name} is no longer in vCenter: it was deleted, unregistered or moved to another vCenter.",
             "not_shown": f"vCenter does not show {self.vm_name}. Its home is {self.home.host_name}.",
             "other_vcenter": self._abroad(where),
             "unreadable": self._unreadable(),

@@ -81,7 +81,7 @@ class _Flight:
 def failures_of(outcome: Outcome) -> tuple[str, ...]:
     """What makes the run fail, one sentence each: failed moves, VMs left behind, interrupted experiments."""
     moves = tuple(_left(e) for e in outcome.left_behind)
-    gone = tuple(f"{e.move.vm_name} no longer exists" for e in outcome.ended if e.result is MoveResult.GONE)
+    gone = tuple(f"{e.move.vm_name} is no longer in vCenter" for e in outcome.ended if e.result is MoveResult.GONE)
     return moves + gone + tuple(_harm(j) for j in merged(outcome.judgements) if must_stop_run(j))
 
 
@@ -130,7 +130,7 @@ def reason_not_to_start(move: Move, seen: PlacementUpdate, hosts: Mapping[str, H
     if seen.unknown:
         return Fault(OwnReason.PLACE_UNKNOWN, seen.unknown)
     if seen.host is None:
-        return Fault(OwnReason.VM_DELETED, "the VM no longer exists")
+        return Fault(OwnReason.VM_DELETED, "the VM is no longer in vCenter")
     if seen.host != move.source:
         place = hosts[seen.host].name if seen.host in hosts else seen.host
         return Fault(OwnReason.VM_MOVED_MEANWHILE, f"the VM is on {place}, not on {move.source_name}")

@@ -129,7 +129,7 @@ class Account:
             "never_left": f"{self.vm_name} was left on {self.host}{why}",
             "elsewhere": f"{self.vm_name} is on {self.host}, where this run did not put it",
             "may_move": f"{self.vm_name} is on {self.host} and may still move{why}",
-            "gone": f"{self.vm_name} no longer exists",
+            "gone": f"{self.vm_name} is no longer in vCenter",
             "unknown": f"it is not known on which host {self.vm_name} is{why}",
         }[self.outcome]
 

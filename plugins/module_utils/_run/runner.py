@@ -208,7 +208,7 @@ def unseen_end(
     if host is None and unknown:
         return Ended(move, MoveResult.FAILED, None, "", Fault(OwnReason.PLACE_UNKNOWN, unknown))
     if host is None:
-        return Ended(move, MoveResult.GONE, None, "", Fault(OwnReason.VM_DELETED, "the VM no longer exists"))
+        return Ended(move, MoveResult.GONE, None, "", Fault(OwnReason.VM_DELETED, "the VM is no longer in vCenter"))
     if move.has_arrived(host[0], places):
         return Ended(move, MoveResult.MOVED, *host)
     if host[0] != record.source:

@@ -36,7 +36,7 @@ from .sight import Sight
 
 LOOK_SECONDS = 1.0  # between two looks at tasks and hosts
 HOSTS_SECONDS = 5.0  # between two looks at maintenance modes
-VM_DELETED = "the VM was deleted while it was watched"
+VM_DELETED = "the VM is no longer in vCenter: it was deleted, unregistered or moved to another vCenter"
 
 
 @dataclass(slots=True)
@@ -226,13 +226,13 @@ class Sightings:
             self._journal.write(Noticed(Ref(vm, self._vms[vm]), what))
 
     def _vanish(self, vm: str) -> None:
-        """The VM no longer exists."""
+        """The VM is no longer in vCenter."""
         self._at.pop(vm, None)
         self._unplaced.discard(vm)
         self._notice(vm, VM_DELETED)
         flight = self._flights.get(vm)
         if flight is not None:
-            fault = Fault(OwnReason.VM_DELETED, "the VM no longer exists")
+            fault = Fault(OwnReason.VM_DELETED, "the VM is no longer in vCenter")
             self._close(flight, Ended(self._to(flight.move, flight.move.source), MoveResult.GONE, None, "", fault))
 
     def _look_at_hosts(self, hosts: tuple[str, ...]) -> None:

@@ -79,7 +79,7 @@ class OwnReason(StrEnum):
 
 
 OWN_REASONS = {
-    OwnReason.VM_DELETED: "The VM no longer exists. In an evacuation, the other VMs still leave the host.",
+    OwnReason.VM_DELETED: "The VM is no longer in vCenter. In an evacuation, the other VMs still leave the host.",
     OwnReason.VM_MOVED_MEANWHILE: "The VM is on a host where neither the plan nor this run put it.",
     OwnReason.VM_NOT_POWERED_ON: (
         "The VM is not powered on any more, so it cannot move live. In an evacuation, the other VMs still leave the host: a VM that is "

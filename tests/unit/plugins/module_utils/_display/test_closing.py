@@ -149,7 +149,7 @@ def test_what_did_not_move_is_named() -> None:
     moves = [move("ML-1"), move("ML-2", "failed"), move("ML-3", "not_started"), move("ML-4", "gone")]
     lines = closing_lines({"moves": moves}, subject=SUBJECT, failed=True)
     assert lines == [
-        "Evacuation of esx-05 failed. 1 of 4 VMs moved to esx-06. Not moved: ML-2, ML-3. No longer existing: ML-4.",
+        "Evacuation of esx-05 failed. 1 of 4 VMs moved to esx-06. Not moved: ML-2, ML-3. No longer in vCenter: ML-4.",
         f"Next: {FAILURES[Failure.NOT_MOVED].do}",
     ]
     line, *_next = closing_lines({"moves": [move("ML-1"), move("ML-1", back=True)]}, subject=SUBJECT, failed=True)

@@ -61,7 +61,7 @@ def test_a_vm_that_ha_restarted_did_not_move() -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "where"), [("gone", "no host: it no longer exists"), ("failed", "a host that is not known")]
+    ("result", "where"), [("gone", "no host: it is no longer in vCenter"), ("failed", "a host that is not known")]
 )
 def test_a_vm_whose_host_is_not_known_is_not_gone(result: str, where: str) -> None:
     event = next(e for e in made_run(1)[0] if e["event"] == "move_finished")

@@ -106,8 +106,8 @@ def test_every_outcome_of_a_restore_is_named() -> None:
         "vm-1": f"{one} is home on esx-1.",
         "vm-2": f"{two} is on esx-2, away from its home esx-1.",
         "vm-3": f"{three} is on esx-3 and stays there: it was moved after its evacuation to esx-2.",
-        "vm-4": "ml-4 no longer exists.",
-        "vm-5": "vm-5 no longer exists.",
+        "vm-4": "ml-4 is no longer in vCenter: it was deleted, unregistered or moved to another vCenter.",
+        "vm-5": "vm-5 is no longer in vCenter: it was deleted, unregistered or moved to another vCenter.",
     }
 
 

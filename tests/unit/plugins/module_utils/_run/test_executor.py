@@ -388,7 +388,7 @@ def test_a_vm_that_did_not_leave_keeps_the_home_that_it_had() -> None:
     [
         (PlacementUpdate("vm-2", "host-9"), MoveResult.FAILED, "the VM is on esx-9, not on esx-1"),
         (PlacementUpdate("vm-2", "host-1", Power.OFF), MoveResult.FAILED, "the VM is powered off"),
-        (PlacementUpdate("vm-2", None), MoveResult.GONE, "the VM no longer exists"),
+        (PlacementUpdate("vm-2", None), MoveResult.GONE, "the VM is no longer in vCenter"),
         (PlacementUpdate("vm-2", "host-2", Power.ON), MoveResult.MOVED, None),
         (PlacementUpdate("vm-2", "host-1", Power.ON), MoveResult.MOVED, None),
     ],
@@ -474,7 +474,7 @@ class Idle(ScriptedVcenter):
     [
         (PlacementUpdate("vm-1", "host-1", Power.OFF), "ml-1 was left on esx-1 (failed: the VM is powered off)"),
         (PlacementUpdate("vm-1", "host-1", Power.SUSPENDED), "ml-1 was left on esx-1 (failed: the VM is suspended)"),
-        (PlacementUpdate("vm-1", None), "ml-1 no longer exists"),
+        (PlacementUpdate("vm-1", None), "ml-1 is no longer in vCenter"),
     ],
 )
 @pytest.mark.parametrize("leaving", ["host-1", None])

@@ -59,7 +59,7 @@ def test_a_run_without_options_keeps_the_rules_that_the_module_documents(tmp_pat
         ("stayed", "", "ml-1 stayed on esx-1"),
         ("never_left", "too slow", "ml-1 was left on esx-1 (too slow)"),
         ("elsewhere", "", "ml-1 is on esx-1, where this run did not put it"),
-        ("gone", "", "ml-1 no longer exists"),
+        ("gone", "", "ml-1 is no longer in vCenter"),
     ],
 )
 def test_where_a_vm_is_after_a_rollback(outcome: str, reason: str, sentence: str) -> None:

@@ -333,7 +333,7 @@ class Veiled(World):
 @pytest.mark.parametrize(
     ("deleted", "failure"),
     [
-        (True, "ml-1 no longer exists"),
+        (True, "ml-1 is no longer in vCenter"),
         (False, "It is not known on which host ml-1 is (failed: vCenter does not say it)"),
     ],
 )
