@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from .._core.wording import HA, local_moment, plural
 from .._experiments.model import Verdict
-from .events import Entry, ExperimentProgress, LeftBehind, RunResumed, RunStarted, VmRestarted
+from .events import Entry, ExperimentProgress, LeftBehind, RunResumed, RunStarted, VmRefused, VmRestarted
 from .model import MoveResult, Purpose
 from .state import MoveRecord, RunState
 from .store import StoredRun, pins_left
@@ -179,12 +179,17 @@ def _names(moves: Sequence[MoveRecord]) -> tuple[str, ...]:
 
 
 def _left_behind(entries: Sequence[Entry], moves: Sequence[MoveRecord]) -> tuple[str, ...]:
-    """VMs whose move failed or did not start, and those that the last process of the run reported as left behind."""
+    """VMs whose move failed or did not start, those that could not move, and those that the last process of the run left behind."""
     begin = max(n for n, entry in enumerate(entries) if isinstance(entry.event, RunStarted | RunResumed))
     named = {entry.event.vm.name for entry in entries[begin:] if isinstance(entry.event, LeftBehind)}
-    return tuple(
-        sorted({*named, *_names([m for m in moves if m.result not in (MoveResult.MOVED, MoveResult.GONE, None)])})
-    )
+    ended = {move.vm for move in moves}
+    refused = {
+        event.vm.name
+        for entry in entries
+        if isinstance(event := entry.event, VmRefused) and event.blocking and event.vm.moid not in ended
+    }
+    failed = _names([m for m in moves if m.result not in (MoveResult.MOVED, MoveResult.GONE, None)])
+    return tuple(sorted({*named, *refused, *failed}))
 
 
 def _restarted(entries: Sequence[Entry], moves: Sequence[MoveRecord]) -> tuple[str, ...]:

@@ -205,6 +205,17 @@ def test_a_run_shows_what_moved_what_waits_and_when_it_was_last_seen(state: Path
     assert folder.name == run.run_id
 
 
+def test_a_vm_that_could_not_move_is_named(state: Path) -> None:
+    """An evacuation with ``on_refusal=move_others`` succeeds without it."""
+    refused = [("refused", {"vm": vm(n), "blocking": n != 3}) for n in (1, 2, 3)]
+    write_run(
+        state, "r1", *refused, move("planned", 1), move("move_finished", 1), ("run_finished", {"result": "success"})
+    )
+    (run,) = seen(state)
+    assert (run.moved, run.left_behind) == (1, ("ML-2",)), "a resumed run may move what could not move before"
+    assert "Not moved: ML-2." in run.text
+
+
 def test_what_the_last_process_left_behind_counts_and_not_what_an_earlier_one_did(state: Path) -> None:
     left = [("left_behind", {"vm": vm(n)}) for n in (1, 2)]
     write_run(state, "r1", left[0], ("run_resumed", {}), left[1], ("run_finished", {"result": "failed"}))
