@@ -287,9 +287,11 @@ class ProgramSession:
         received = time.monotonic()
         if "error" in answer:
             return Sample(sent, received, "silent", detail=text(answer.get("error")))
-        status = text(answer.get("status")) or "RUNNING"
+        known = answer.get("status")
+        status = "RUNNING" if known is None else text(known)
         if status not in STATUS:
-            return Sample(sent, received, "invalid", detail=f"status {status} is not one of {', '.join(STATUS)}")
+            said = status or json.dumps(known)[:MAX_TEXT]
+            return Sample(sent, received, "invalid", detail=text(f"status {said} is not one of {', '.join(STATUS)}"))
         step = count(answer.get("step"))
         if self._answers and not self._process and step is not None and self._steady.falls_at_once(step, received):
             self._repeats = True  # as the index of a batch does

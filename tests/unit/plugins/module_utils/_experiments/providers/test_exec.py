@@ -89,3 +89,27 @@ def test_other_steps_that_fall_are_a_restart(
     monkeypatch: pytest.MonkeyPatch, steps: list[float | None], signal: str
 ) -> None:
     assert judged(monkeypatch, steps, signal).verdict is Verdict.RESTARTED
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "status"),
+    [
+        ({}, "answered", "RUNNING"),
+        ({"status": None}, "answered", "RUNNING"),
+        ({"status": "DONE"}, "answered", "DONE"),
+        ({"status": "failed"}, "invalid", None),
+        ({"status": ""}, "invalid", None),
+        ({"status": 1}, "invalid", None),
+        ({"status": False}, "invalid", None),
+        ({"status": {"state": "FAILED"}}, "invalid", None),
+    ],
+)
+def test_a_status_that_is_not_known_is_not_taken_for_running(
+    monkeypatch: pytest.MonkeyPatch, answer: dict[str, object], outcome: str, status: str | None
+) -> None:
+    """A program may report an exit code, or what another system calls it."""
+    known = Experiment("vm-1", "ML-1", "exec", "x", "", "exec:x", capabilities=Capabilities("run", "answers"))
+    program = Program([], {})
+    monkeypatch.setattr(program, "ask", lambda *_question: {"step": 1, **answer})
+    sample = ProgramSession(program, known, {}).sample()
+    assert (sample.outcome, sample.status) == (outcome, status)
