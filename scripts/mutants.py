@@ -63,8 +63,10 @@ COMPARISONS = ({"Eq", "NotEq"}, {"Is", "IsNot"}, {"Lt", "LtE", "Gt", "GtE"})
 UNUSED = ("RemoveDecorator", "VariableReplacer", "VariableInserter", "ExceptionReplacer")
 DECLARATION = re.compile(r"^@dataclass|^\s*\*,$|, \*, \w+: |^def .*\*, ")  # not what the code does
 MIN_SECONDS = 10.0  # of a test before it counts as hanging
-# No plugins, and no conftest but that of the tests' own folder: these are tests of pure code, and loading the lab takes longer.
-PYTEST = "-x -q --no-header --import-mode=importlib -p no:cacheprovider -o addopts= -o required_plugins="
+# No plugins but the fixture of tests that measure, and no conftest but that of the tests' own folder: these are tests of pure code, and loading the lab takes longer.
+PYTEST = (
+    "-x -q --no-header --import-mode=importlib -p no:cacheprovider -p tests.measuring -o addopts= -o required_plugins="
+)
 
 
 @dataclass(frozen=True, slots=True)

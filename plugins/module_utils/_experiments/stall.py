@@ -135,8 +135,8 @@ class _Answers:
         """The answers that were received between two times."""
         return self.heard[bisect.bisect_left(self._received, start) : bisect.bisect_right(self._received, end)]
 
-    def lag(self, before: int, after: int) -> tuple[float, float]:
-        """(minimum, estimate) of the seconds that the guest's clock fell behind in a silence; 0 if it is not known.
+    def lag(self, before: int, after: int) -> tuple[float, float] | None:
+        """(minimum, estimate) of the seconds that the guest's clock fell behind in a silence; ``None`` if it is not known.
 
         A clock shows some time between question and answer (Cristian's algorithm), so quick answers show most.
         """
@@ -144,9 +144,9 @@ class _Answers:
         until = self._received[min(after, len(self.heard) - 1)]
         later = [s for s in self._within(until, until + CLOCK_NEARBY) if s.clock]
         if not earlier or not later or len({s.process for s in (*earlier, *later)}) > 1:
-            return 0.0, 0.0
+            return None
         (least, most), (least_later, most_later) = _ahead(earlier), _ahead(later)
-        return max(0.0, least - most_later - CLOCK_DRIFT), (least + most - least_later - most_later) / 2
+        return least - most_later - CLOCK_DRIFT, (least + most - least_later - most_later) / 2
 
     def worked(self, before: int, after: int, still: float) -> float:
         """Seconds of work done in a silence that would be impossible if the server had stood still for ``still`` seconds.
@@ -159,7 +159,7 @@ class _Answers:
         span = self.heard[later].received - self.heard[before].sent
         done = _work_between(self.heard[before], self.heard[later])
         rate, largest = self._pace(before, later)
-        return max(0.0, done - largest - FASTER * rate * max(0.0, span - still)) / rate if rate > 0 else 0.0
+        return max(0.0, done - largest - FASTER * rate * (span - still)) / rate if rate > 0 else 0.0
 
     def _pace(self, before: int, later: int) -> tuple[float, float]:
         """(work per second, largest single change) around a silence; (0, 0) if not known."""
@@ -205,7 +205,7 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
     late = sum(s.late for s in answers.samples[place + 1 : following + 1])
     waited = last.received - question.sent - late - answers.middle
     seconds, high = _between(first, question, last, late, answers.middle), last.received - first.alive_since
-    lag = answers.lag(before, before + 1) if waited > LATE else (0.0, 0.0)
+    lag = answers.lag(before, before + 1) if waited > LATE else None
     if waited <= STANDS_OUT:
         seconds = _by_the_clock(seconds, 0.0, lag)
         evidence, freeze = max(0.0, waited), (seconds, 0.0, high)
@@ -235,15 +235,17 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
     )
 
 
-def _by_the_clock(seconds: float, surely: float, lag: tuple[float, float]) -> float:
+def _by_the_clock(seconds: float, surely: float, lag: tuple[float, float] | None) -> float:
     """The estimate. A server may answer late after a freeze while its training continues, so the guest's clock goes first."""
+    if lag is None:
+        return seconds
     least, estimate = lag
     return estimate if least > 0 and surely <= estimate <= seconds else seconds
 
 
-def _surely(last: Sample, at_least: float, margin: float, lag: tuple[float, float]) -> float:
+def _surely(last: Sample, at_least: float, margin: float, lag: tuple[float, float] | None) -> float:
     """Seconds for which the VM or its server certainly stood still, if its work did not continue; may be below 0."""
-    least, estimate = lag
+    least, estimate = lag or (0.0, 0.0)
     surely = at_least - (max(margin, WAKE_MARGIN) if estimate > CLOCK_LAG else margin)
     if not _was_deaf(last):
         return surely

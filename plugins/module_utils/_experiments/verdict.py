@@ -44,6 +44,7 @@ BETWEEN_RUNS = "its run has ended, and its parent still says RUNNING, but no oth
 RUN_FAILED = (
     "its run failed or was killed, but the search that it belongs to did not: it is not known which of them ended it"
 )
+NOTHING = Finding(Stall(0.0, 0.0, 0.0), None)  # no stall was seen
 ALL_DONE = "all its steps are done, so nothing shows whether it still works"
 EARLY = "it ended with {share} of its steps: it may have stopped as planned, or after an error that its record does not show"
 NO_PROGRESS = "no progress was seen after the move or the longest gap"
@@ -160,10 +161,10 @@ def _finding(
         return whole
     places = [i for i, s in enumerate(samples) if s.outcome == ANSWERED and s.progress is not None]
     last = next((place for place in reversed(places) if (samples[place].progress or 0.0) < 1.0), -1)
-    working = longest(samples[: next(place for place in places if place > last) + 1])
-    low, at = (working.stall.low, working.stall.at) if working is not None else (0.0, None)
-    stall = replace(whole.stall, low=low, seconds=(low + whole.stall.high) / 2, at=at)
-    return replace(whole, stall=stall, since=working.since if working is not None else None)
+    working = longest(samples[: next(place for place in places if place > last) + 1]) or NOTHING
+    known = working.stall
+    stall = replace(whole.stall, low=known.low, seconds=(known.low + whole.stall.high) / 2, at=known.at)
+    return replace(whole, stall=stall, since=working.since)
 
 
 def _has_done_all_steps(experiment: Experiment, samples: Sequence[Sample]) -> bool:

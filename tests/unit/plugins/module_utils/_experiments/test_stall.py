@@ -133,6 +133,12 @@ def test_the_delay_of_the_watch_itself_is_not_the_servers() -> None:
     assert silence.seconds == near(1.935 - 0.5)
 
 
+def test_no_estimate_is_negative() -> None:
+    """Answers take 200 ms, and one takes 10 ms, less than the others."""
+    found = silences([*[at(n * 0.22, 0.2) for n in range(20)], at(20 * 0.22, 0.01)])
+    assert found[-1].seconds == 0.0
+
+
 def test_a_watch_that_stood_still_saw_no_stall() -> None:
     silence = the_silence(at(10.1, 1.9, late=1.7))
     assert (silence.low, silence.stands_out, silence.claimed) == (0.0, False, False)
@@ -507,6 +513,24 @@ def test_a_rate_needs_three_changes(changes: int, known: bool) -> None:
     assert (silence.low == 0.0) is known
 
 
+def test_a_rate_of_half_a_second_is_a_rate() -> None:
+    samples = [at(n / 10, step=float(n)) for n in range(6)]
+    samples += [at(0.6, 5.0, step=1000.0), at(5.7, step=1001.0)]
+    silence = longest_silence(silences(samples))
+    assert silence is not None
+    assert silence.low == 0.0
+
+
+def test_an_answer_without_a_step_is_no_work_and_takes_none_back() -> None:
+    samples = [replace(s, step=None) if s.sent in (3.0, 17.1) else s for s in training((10.1, 15.1), 5.0)]
+    silence = longest_silence(silences(samples))
+    assert silence is not None
+    # Two steps are not seen beside each of these answers: 196 steps in 10 and 9.9 s.
+    rate = 195 / 19.9
+    worked = (6 - 1 - 1.5 * rate * (5.21 - 4.89)) / rate
+    assert silence.low == near(4.89 - 2 * worked)
+
+
 def test_steps_that_go_back_are_no_work() -> None:
     silence = longest_silence(silences(training((10.1, 15.1), -50.0)))
     assert silence is not None
@@ -570,6 +594,14 @@ def test_a_stall_before_the_begin_of_a_measurement_does_not_count() -> None:
     assert (finding.stall.low, finding.stall.at, finding.since) == (0.0, None, None)
     assert finding.stall.high == near(0.11)
     assert longest_stall(around(at(10.1, 1.9), after=12.1), since=100.0) is None
+
+
+def test_a_stall_that_ends_when_a_measurement_begins_does_not_count() -> None:
+    late = at(10.1, 1.9)
+    finding = longest_stall(around(late, after=12.1), since=late.received)
+    assert finding is not None
+    assert (finding.stall.low, finding.stall.at, finding.since) == (0.0, None, None)
+    assert finding.stall.seconds > 0, "it is another one"
 
 
 def test_a_freeze_is_cut_at_the_begin_of_a_measurement() -> None:
@@ -716,6 +748,11 @@ def test_a_step_as_long_as_others_is_no_stall() -> None:
     assert (finding.stall.low, finding.stall.at, finding.since) == (0.0, None, None)
     assert finding.stall.high == near(1.11)
     assert finding.stall.seconds == near(1.11 / 2)
+
+
+def test_without_any_sample_nothing_is_known() -> None:
+    assert longest_stall([], capabilities=CHANGES) is None
+    assert resolution([], capabilities=CHANGES) is None
 
 
 def test_without_any_change_nothing_is_known() -> None:

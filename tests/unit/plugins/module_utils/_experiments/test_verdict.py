@@ -639,6 +639,25 @@ def test_a_record_of_a_training_that_has_done_all_its_steps_shows_no_stall(
         assert (found.verdict, ALL_DONE in found.detail, found.longest_stall.low) == (Verdict.UNKNOWN, True, 0.0)
 
 
+@pytest.mark.parametrize("later", [0.2, 60.0])
+def test_a_stall_before_the_last_step_is_a_stall_though_nothing_is_left_to_do(later: float) -> None:
+    """5 steps per second, but the last one takes 1.3 s; the question after it is answered soon, or a minute later."""
+    known, total = replace(BY_CHANGES, process="100"), 650
+    times = [(n / 5, float(min(n, total - 1))) for n in range(656)]
+    times += [(131.1, float(total)), *((131.1 + later + n / 5, float(total)) for n in range(20))]
+    samples = [
+        replace(answer(at, at + 0.01, step / total, process="100", detail="", step=step), logged=step / 5)
+        for at, step in times
+    ]
+    stall = judge(known, samples, stall_budget=500, moved_at=100, arrived_at=120, measured_from=100).longest_stall
+    assert stall is not None
+    # Without a change from the answer of 129.81 to the question of 131.0; each of 648 other steps takes at most 0.41 s.
+    assert stall.low == pytest.approx(131.0 - 129.81 - 0.41 * (1 + 10 / 648))
+    assert stall.at == pytest.approx(129.81)
+    assert stall.high == pytest.approx(131.11 + later + 19 / 5 - 131.0)
+    assert stall.seconds == pytest.approx((stall.low + stall.high) / 2)
+
+
 @pytest.mark.parametrize("may_fall", [False, True])
 def test_an_expression_that_misses_a_series_after_a_resume_shows_no_restart(may_fall: bool) -> None:
     """The sum over two ranks, one of which is not scraped from the resume on."""
