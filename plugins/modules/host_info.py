@@ -125,11 +125,11 @@ hosts:
       type: str
       sample: normal
     memory_percent:
-      description: Used memory in percent.
+      description: Used memory in percent, or null if vCenter does not show it.
       type: float
       sample: 57.1
     cpu_percent:
-      description: Used CPU in percent.
+      description: Used CPU in percent, or null if vCenter does not show it.
       type: float
       sample: 12.4
     link_mbit:
@@ -189,13 +189,14 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     HostState,
     has_unknown_place,
     hides_mode,
+    shows_use,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 
 def result_for(estate: Estate, host: HostState, alarms: tuple[Alarm, ...] | None) -> dict[str, Any]:
     """The module's result for one host."""
-    memory, cpu = utilization(host)
+    memory, cpu = (round(100 * share, 1) if shows_use(estate, host) else None for share in utilization(host))
     vms = sorted((vm for vm in estate.vms.values() if vm.host == host.moid), key=lambda vm: vm.name)
     return {
         "name": host.name,
@@ -206,8 +207,8 @@ def result_for(estate: Estate, host: HostState, alarms: tuple[Alarm, ...] | None
         "fault_domain": host.fault_domain,
         "connection": str(host.connection),
         "maintenance": "unknown" if hides_mode(estate, host) else str(host.maintenance),
-        "memory_percent": round(100 * memory, 1),
-        "cpu_percent": round(100 * cpu, 1),
+        "memory_percent": memory,
+        "cpu_percent": cpu,
         "link_mbit": host.link_mbit,
         "alarms": None if alarms is None else [asdict(alarm) for alarm in alarms],
         "vms": [

@@ -77,11 +77,15 @@ def _cells(host: Row, experiments: Sequence[Row] | None, hidden: frozenset[str])
         str(host["name"]),
         str(host["fault_domain"] or "-"),
         _state(host, hidden=host["name"] in hidden),
-        f"{host['cpu_percent']:.0f} %",
-        f"{host['memory_percent']:.0f} %",
+        _percent(host["cpu_percent"]),
+        _percent(host["memory_percent"]),
         f"{len(on)} ({others})" if others else str(len(on)),
         str(len(found)),
     )
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.0f} %"
 
 
 def _state(host: Row, *, hidden: bool) -> str:

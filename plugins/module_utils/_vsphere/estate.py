@@ -536,11 +536,23 @@ def has_unknown_place(estate: Estate, vm: VmState) -> bool:
 
 FAULT_DOMAIN = "config.vsanHostConfig.faultDomainInfo.name"
 MODE = "runtime.inMaintenanceMode"
+USE = (
+    "hardware.memorySize",
+    "summary.hardware.numCpuCores",
+    "summary.hardware.cpuMhz",
+    "summary.quickStats.overallMemoryUsage",
+    "summary.quickStats.overallCpuUsage",
+)
 
 
 def hides_mode(estate: Estate, host: HostState) -> bool:
     """Whether vCenter does not show if a host is in maintenance mode. A task that enters it shows that it is fenced."""
     return host.maintenance is Maintenance.NORMAL and estate.hides(host.moid, MODE, "recentTask")
+
+
+def shows_use(estate: Estate, host: HostState) -> bool:
+    """Whether vCenter shows how much memory and CPU of a host are used. Every host uses memory, so 0 is a figure that is left out."""
+    return host.memory_used_bytes > 0 and not estate.hides(host.moid, *USE)
 
 
 def assume_in_service(estate: Estate, *hosts: str) -> Estate:

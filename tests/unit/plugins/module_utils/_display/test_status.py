@@ -43,6 +43,13 @@ def test_a_table_has_one_line_for_each_host() -> None:
     ]
 
 
+def test_how_much_of_a_host_is_used_may_be_unknown() -> None:
+    assert status_lines([host(1, cpu_percent=None, memory_percent=None)], [], [])[:2] == [
+        "host   fault domain  state       CPU      memory   VMs",
+        "esx-1  zone-a        in service  unknown  unknown  0",
+    ]
+
+
 def test_a_host_that_shows_nothing_of_the_fence_of_its_last_run_is_not_in_service() -> None:
     def state(*runs: dict[str, Any], maintenance: str = "normal") -> str:
         return status_lines([host(5, maintenance=maintenance)], [], runs)[1]
