@@ -34,6 +34,7 @@ from ..record import REPEATS, RESTART_SECONDS, hide_progress, repeats, restart_i
 from ..training_clock import Point
 from .base import (
     LONGEST_LOOK,
+    OF_A_MONITOR,
     Advance,
     Mark,
     Search,
@@ -483,7 +484,7 @@ class Sweep:
             if (known := pairs(other, "tags")).get(VM_TAG) == tags.get(VM_TAG)
             for metric, (step, at) in metrics_of(other).items()
             # One that logged nothing since this run has ended may be dead.
-            if is_of_training(metric) and at > time_of(run, "end_time")
+            if is_of_training(metric) and not OF_A_MONITOR.search(metric) and at > time_of(run, "end_time")
         ]
         self._works = bool(latest)
         if latest:

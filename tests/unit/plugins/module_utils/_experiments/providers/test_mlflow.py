@@ -398,6 +398,25 @@ def test_only_runs_of_its_process_and_vm_show_that_a_search_goes_on_there(
     assert (sample.status, sample.process, sample.detail) == (status, process, detail)
 
 
+@pytest.mark.parametrize(("metric", "works"), [("loss", True), ("gpu_util", False), ("system/cpu", False)])
+def test_a_monitor_beside_a_run_is_no_work_of_its_search(metric: str, works: bool) -> None:
+    """It may live on after the training of the next run was killed."""
+    other = run_of("c2", "RUNNING", 5, mlflow_parentRunId="parent")
+    other["data"]["metrics"][0]["key"] = metric
+
+    def answer(path: str) -> tuple[int, Any]:
+        if "runs/search" in path:
+            return 200, {"runs": [other]}
+        ended = run_of("c1", "FINISHED", 40, mlflow_parentRunId="parent")
+        return 200, {"run": run_of("parent", "RUNNING", 0) if "run_id=parent" in path else ended}
+
+    with answering(answer) as url:
+        session = mlflow.Mlflow(source(url)).session(Experiment("vm-1", "vm-1", "mlflow", "c1", "", url, metric="loss"))
+        sample = session.sample()
+        session.close()
+    assert sample.status == ("RUNNING" if works else mlflow.BETWEEN)
+
+
 NOW = 1_700_000_000_000.0  # milliseconds
 HOUR = 3_600_000.0
 
