@@ -258,7 +258,7 @@ def run_of(role: str) -> str:
     name = SUBJECTS.get(role, f"__{role}_name")
     lines = ["role: " + role, "purpose: " + purpose, f'subject: "{subject} {{{{ {name} }}}}"']
     lines += [f'host: "{{{{ {name} }}}}"'] if role.endswith("_host") else []
-    lines += [f'plan: "{{{{ __{role}_plan | default({{}}) }}}}"'] if role != "witness" else []
+    lines += ['plan: "{{ __internal_plan | default({}) }}"'] if role != "witness" else []
     shared = [variable for variable in _own(role) if variable != f"{role}_name"]
     lines += ["options:", *(f'  {each.removeprefix(f"{role}_")}: "{{{{ __{each} }}}}"' for each in shared)]
     return f"__{role}_run:\n" + textwrap.indent("\n".join(lines), "  ") + "\n"

@@ -14,6 +14,7 @@ from jinja2.nativetypes import NativeEnvironment
 
 from tests.labs import ROOT
 
+OWN = ("fault_domain", "reconcile")  # roles whose plan is not that of one run
 CANNOT, MAY_STAY = {"vm_name": "ML-8", "blocking": True}, {"vm_name": "ML-9", "blocking": False}
 
 
@@ -27,7 +28,7 @@ def shown(path: str, role: str, refusals: list[dict[str, Any]]) -> list[str]:
     [task] = [each for each in tasks_of(path) if "how the plan" in each["name"]]
     environment = NativeEnvironment()
     known: dict[str, Any] = {
-        f"__{role}_plan": {"lines": [], "refusals": refusals, "plan_id": "0a"},
+        f"__{role if role in OWN else 'internal'}_plan": {"lines": [], "refusals": refusals, "plan_id": "0a"},
         f"__{role}_name": "x",
         f"__{role}_approved": {"moves": []},
         "ansible_check_mode": False,

@@ -161,7 +161,7 @@ def test_all_wrong_values_are_named_at_once_and_unknown_ones_later() -> None:
 
 def test_errors_of_modules_name_the_variable_that_an_operator_knows() -> None:
     assert variable_in("{{ __evacuate_host_name }}") == "evacuate_host_name"
-    assert variable_in("{{ __evacuate_host_plan.plan }}") is None
+    assert variable_in("{{ __internal_plan.plan }}") is None
 
 
 def test_an_empty_login_is_not_given() -> None:
