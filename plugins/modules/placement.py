@@ -118,7 +118,7 @@ placements:
         - V(mover_unknown) means that it was moved after its evacuation, and vCenter's events do not say by whom. A restore fails and names
           the VM.
         - V(home_unhealthy) means that its home is in maintenance mode, disconnected or gone.
-        - V(gone) means that the VM is no longer in vCenter, as vCenter says of its MoID: it was deleted, unregistered or moved to another vCenter.
+        - V(gone) means that the VM is no longer in vCenter, as vCenter says of its MoID. It was deleted, unregistered or moved to another vCenter.
         - V(not_shown) means that vCenter does not show the VM, for example because the user has no permission on it any more. A restore fails
           and names the VM. With O(destination_vcenter) a VM that was deleted is V(not_shown), too.
         - V(other_vcenter) means that the VM was moved to another vCenter, or that its home is in one, which the logins do not show. Set
