@@ -45,7 +45,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdic
 BEGIN, FOCUS, ARRIVED, END = 0.0, 4.0, 10.0, 16.0  # seconds of a watch, until its verdict
 OVER = 40.0  # when the run of a world ends in which something happens after the verdict
 EPOCH = 1_795_000_000.0
-QUICKEST_START = 0.6  # no process starts and does its first step in less
+QUICKEST_START = 0.6  # no process starts and loads its libraries and its checkpoint in less
+QUICKEST_CLIENT = 0.25  # with a client of MLflow and nothing else
 LATENCY = 0.004
 TOTAL = 10_000
 NOWHERE = Endpoint("192.0.2.1", 1)
@@ -158,7 +159,7 @@ def made(seed: int) -> World:
     freezes = ((chance.uniform(FOCUS, 8.0), chance.choice([0.1, 0.3, 0.8, 1.5, 3.0])),) if chance.random() < 0.6 else ()
     killed = chance.random() < 0.4
     at = chance.uniform(2.0, 9.0)
-    down = QUICKEST_START + chance.choice([0.0, 0.3, 1.0, 3.0])
+    down = (QUICKEST_CLIENT if kind == "mlflow" else QUICKEST_START) + chance.choice([0.0, 0.3, 1.0, 3.0])
     lives = [Life(0, -100.0, at if killed else 1000.0, 0)]
     if killed and chance.random() < 0.8:
         for start, length in freezes:  # nothing starts in a VM that stands still

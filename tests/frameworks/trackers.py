@@ -70,7 +70,7 @@ class Loop:
     """What a training logs: step ``first`` first, each step ``times`` times, ``pace`` seconds apart.
 
     With ``batches`` the step is the index of a batch, which begins at 0 in each epoch. Without ``steps`` none is given.
-    ``named``: each process sets the tags with its number and its start.
+    ``named``: each process sets the tags with its number and its start. It waits ``loads`` seconds before its first step.
     """
 
     kind: str
@@ -82,6 +82,7 @@ class Loop:
     batches: int = 0
     steps: bool = True
     named: bool = False
+    loads: float = 0.0
 
 
 @dataclass

@@ -46,6 +46,7 @@ def main() -> None:
     """Log until the process is killed."""
     options = json.loads(sys.argv[1])
     log = {"mlflow": to_mlflow, "tensorboard": to_tensorboard}[options["kind"]](options)
+    time.sleep(options["loads"])
     done = options["first"]
     while True:
         for _time in range(options["times"]):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from .model import BETWEEN, Experiment, Sample
-from .record import REPEATS, RESTART_SECONDS, excesses, longest_pause
+from .record import QUICK_START_SECONDS, REPEATS, RESTART_SECONDS, excesses, longest_pause
 from .stall import overlaps, without_times
 
 ANSWERED = "answered"
@@ -197,9 +197,9 @@ def _why_not_logged(experiment: Experiment, samples: Sequence[Sample]) -> str:
     freshness = experiment.capabilities.freshness
     shown_late = max(b.received - a.sent - freshness - _steps(a, b) * quickest for a, b in pairs)
     points = [(s.logged or 0.0, s.step or 0.0) for s in seen]
-    longest = max(longest_pause(points), answers[-1].paused or 0.0, shown_late)
-    if longest >= RESTART_SECONDS:
-        return _pause(longest)
+    longest = max(longest_pause(points), answers[-1].paused or 0.0)
+    if longest >= QUICK_START_SECONDS or shown_late >= RESTART_SECONDS:
+        return _pause(max(longest, shown_late))
     shown = [after.received - before.sent for before, after in pairs]
     # Between two runs of a search, nobody logs.
     ended = next((s for s in answers if s.status == BETWEEN and s.sent > seen[-1].sent), samples[-1])

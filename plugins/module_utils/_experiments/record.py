@@ -22,6 +22,7 @@ from statistics import median
 from .training_clock import Point
 
 RESTART_SECONDS = 0.5  # no new process starts, loads its libraries and a checkpoint, and works in less
+QUICK_START_SECONDS = 0.2  # a program with MLflow 2.2 and without a checkpoint starts and resumes its run in 0.25 s
 QUICK_STEP = 1.0  # seconds; of slower steps, the pause before a fall is compared with that
 LARGE_PART = 4  # returns over less than this part of a record do not hide how far the training is
 REPEATS = "the steps repeat, so they do not show how far the training is"

@@ -143,7 +143,7 @@ class Watch:
 
     def settled(self, vm: str) -> bool:
         """See the port."""
-        done = all(watched.settled(self._settle_timeout, self._stall_budget) for watched in self._of(vm))
+        done = all(watched.settled(self._settle_timeout) for watched in self._of(vm))
         if done:
             for watched in self._of(vm):
                 watched.at_rest = True
@@ -316,7 +316,7 @@ class _Watched:
         self._reported = (sample.received, sample.progress)
         self._listener(self.experiment, sample, gained)
 
-    def settled(self, timeout: float, stall_budget: float) -> bool:
+    def settled(self, timeout: float) -> bool:
         """Whether progress was seen after the move and the last silence, or the job or the time to wait is over."""
         if self.moved_at is None:
             return True
@@ -330,9 +330,9 @@ class _Watched:
         foreign = any(is_foreign(self.experiment, s) for s in after)
         ended = bool(answers) and answers[-1].status not in ("RUNNING", BETWEEN, None)
         calm_since = max((s.received for s in after if s.waited > STANDS_OUT), default=self.moved_at)
-        # An old record proves nothing, however long one waits, if nothing names the process or its stall may be too long anyway.
+        # Only an answer that cannot be older shows work after the move, unless none can be that young in time.
         age = age_of(self.experiment)
-        age = age if self.experiment.process and age <= stall_budget else 0.0
+        age = age if age < timeout else 0.0
         later = {work_of(self.experiment, s) for s in answers if s.news_from - age > calm_since}
         return foreign or ended or is_over(answers) or len(later) > 1
 

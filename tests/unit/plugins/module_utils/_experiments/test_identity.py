@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.identity import (
     CUT,
+    QUICK_START_SECONDS,
     RESTART_SECONDS,
     Identity,
     identity_of,
@@ -141,16 +142,27 @@ def logged(stamps: list[float], *, shown: list[float] | None = None, watched: fl
     ("stamps", "good"),
     [
         ([0, 2.5, 5, 7.5, 10], True),
-        ([0, 2.5, 5, 7.9, 10.4], True),
+        ([0, 2.5, 5, 7.65, 10.15], True),
+        ([0, 2.5, 5, 7.75, 10.25], False),
         ([0, 2.5, 5, 8.1, 10.6], False),
         ([0, 2.5, 5, 4.9, 7.4], False),
         ([0, 2.5], False),
-        ([0, 0.1, 0.2, 0.3, 0.95], False),
+        ([0, 0.1, 0.2, 0.3, 0.65], False),
     ],
 )
 def test_a_record_without_a_pause_leaves_no_room_for_another_process(stamps: list[float], good: bool) -> None:
     shown = [float(n) for n in range(len(stamps))] if stamps != sorted(stamps) else None
     found = claim(RECORDED, logged([float(s) for s in stamps], shown=shown))
+    assert (found.claim, found.good) == ("unknown", good), found
+
+
+@pytest.mark.parametrize(("late", "good"), [(0.3, True), (0.6, False)])
+def test_a_step_that_is_seen_late_leaves_room_though_the_trainings_clock_shows_no_pause(
+    late: float, good: bool
+) -> None:
+    """Its clock may have been set back meanwhile."""
+    stamps = [float(n) for n in range(9)]
+    found = claim(RECORDED, logged(stamps, shown=[at + (late if at > 3 else 0.0) for at in stamps]))
     assert (found.claim, found.good) == ("unknown", good), found
 
 
@@ -235,8 +247,8 @@ def test_too_little_work_leaves_room_for_another_process() -> None:
 
 def test_a_pause_between_steps_that_were_not_seen_one_by_one_leaves_room() -> None:
     samples = logged([0.0, 1.0, 2.0, 3.0], watched=0.5)
-    assert claim(RECORDED, [replace(s, paused=RESTART_SECONDS - 0.01) for s in samples]).good
-    assert not claim(RECORDED, [replace(s, paused=RESTART_SECONDS) for s in samples]).good
+    assert claim(RECORDED, [replace(s, paused=QUICK_START_SECONDS - 0.01) for s in samples]).good
+    assert not claim(RECORDED, [replace(s, paused=QUICK_START_SECONDS) for s in samples]).good
 
 
 def test_a_record_without_times_leaves_room() -> None:
