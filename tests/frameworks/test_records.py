@@ -110,7 +110,9 @@ def test_no_record_is_called_better_than_what_happened(
     if fate.right == SOUND:
         assert not must_stop_run(judgement), judgement
         with measured():  # on a busy machine the pause between two steps may be long enough for another process
-            assert judgement.verdict is Verdict.UNINTERRUPTED, judgement
+            # TensorBoard shows its records up to 2 s late, and that is enough for another process.
+            right = Verdict.UNKNOWN if tracker.release is BOARD else Verdict.UNINTERRUPTED
+            assert (judgement.verdict, judgement.progress) == (right, "proven"), judgement
     else:
         assert judgement.verdict in fate.right, judgement
 
