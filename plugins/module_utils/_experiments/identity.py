@@ -182,9 +182,10 @@ def _why_not_logged(experiment: Experiment, samples: Sequence[Sample]) -> str:
     answers = [s for s in samples if s.outcome == ANSWERED]
     if any(s.logged is None for s in answers):
         return "its record has no times"
-    if any(s.detail == REPEATS and s.paused is None for s in answers):
-        return "its steps repeat, and its record shows only the highest ones"
     seen = [s for i, s in enumerate(answers) if i == 0 or s.logged != answers[i - 1].logged]
+    repeats = any(s.detail == REPEATS for s in answers) or _repeats(seen)
+    if repeats and answers[-1].paused is None:
+        return "its steps repeat, and its record shows only the highest ones"
     pairs = list(itertools.pairwise(seen))
     if len(pairs) < 2:
         return "too few steps were logged"
@@ -206,6 +207,17 @@ def _why_not_logged(experiment: Experiment, samples: Sequence[Sample]) -> str:
     still = ended.received - seen[-1].sent
     late = still >= RESTART_SECONDS + max(shown) + freshness
     return f"no step in the last {still:.2f} s" if late else ""
+
+
+def _repeats(seen: Sequence[Sample]) -> bool:
+    """Whether one step came again more often than any other, and not sooner than another step: the highest one of a batch index does."""
+    groups = [list(same) for step, same in itertools.groupby(seen, key=lambda s: s.step) if step is not None]
+    most = max(map(len, groups), default=1)
+    longest = [group for group in groups if len(group) == most]
+    if most == 1 or len(longest) > 1:
+        return False
+    others = [_seconds(a, b) / _steps(a, b) for a, b in itertools.pairwise(seen) if a.step != b.step]
+    return min(_seconds(*pair) for pair in itertools.pairwise(longest[0])) >= min(others, default=0.0)
 
 
 def _seconds(before: Sample, after: Sample) -> float:

@@ -166,6 +166,30 @@ def test_a_step_that_is_seen_late_leaves_room_though_the_trainings_clock_shows_n
     assert (found.claim, found.good) == ("unknown", good), found
 
 
+@pytest.mark.parametrize(
+    ("steps", "good"),
+    [
+        ([1, 2, 3, 4, 5, 6], True),
+        ([1, 1, 1, 2, 2, 2, 3, 3, 3, 4], True),
+        ([1, 2, 2, 2, 3, 3, 3, 4, 4], True),
+        ([8, 8, 8], False),
+        ([7, 8, 8, 8], False),
+        ([7, 8, 8, 8, 9], False),
+        ([None] * 6, True),
+    ],
+)
+def test_the_highest_step_that_comes_again_hides_the_steps_below_it(steps: list[int | None], good: bool) -> None:
+    """An index of batches from 0 to 8: MLflow shows 8 once in each epoch, and a process may have been replaced between."""
+    samples = [replace(s, step=steps[int(s.step or 0)]) for s in logged([float(n) for n in range(len(steps))])]
+    assert claim(RECORDED, samples).good is good
+
+
+def test_a_last_step_that_is_logged_again_soon_hides_nothing() -> None:
+    """As trainings do that log their last evaluation with the number of their last step."""
+    stamps = [0.0, 1.0, 2.0, 3.0, 3.9]
+    assert claim(RECORDED, [replace(s, step=min(3.0, s.step or 0.0)) for s in logged(stamps)]).good
+
+
 def test_a_record_whose_last_step_is_older_than_usual_leaves_room() -> None:
     stamps = [0.0, 1.0, 2.0, 3.0]
     assert claim(RECORDED, logged(stamps, watched=1.0)).good
