@@ -153,6 +153,10 @@ above the one and not below the other. The error is the distance of the estimate
 
 {table(head, rows)}
 
+The interval is wider than the promised 200 ms. A VM that has moved and runs may not be found by the network for up to 0.35 seconds, and
+nothing outside of it shows that it runs, so this time is taken off the lower bound. And in an emulated VM H2O-3 answers 0.2 to 0.5 seconds
+after it runs again, so the upper bound cannot end earlier.
+
 "One question" is the usual way: one patient question on one kept connection, over the same moves. It takes the time until TCP sends a
 lost packet again for the freeze.
 
