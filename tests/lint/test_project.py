@@ -170,3 +170,13 @@ def locked(group: str) -> dict[str, set[str]]:
     for name, release in re.findall(r"^([\w.-]+)==([^ ;\\]+)", lock, re.MULTILINE):
         found.setdefault(name, set()).add(release)
     return found
+
+
+def test_the_demo_has_all_that_a_run_needs() -> None:
+    """The environment of the tests has more, so only a fresh clone would show what is missing."""
+    needed, installed = (
+        set((ROOT / name).read_text().splitlines()) for name in ("requirements.txt", "requirements/demo.in")
+    )
+    names = [{re.split("[=<>]", line)[0].lower() for line in lines} for lines in (needed, installed)]
+    # Only requests of GitOps are checked with jsonschema.
+    assert names[0] - names[1] == {"jsonschema"}
