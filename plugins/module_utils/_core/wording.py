@@ -15,6 +15,11 @@ HA = "vSphere HA"  # as the mover of a VM: it restarted the VM, whose host had f
 MAX_NAME = 60  # characters of an experiment's name in a sentence
 
 
+def has_moved(result: object, by: str | None) -> bool:
+    """Whether a move has brought its VM to another place. A restart by HA does not count: it ends what ran in the VM."""
+    return result == "moved" and by != HA
+
+
 def percent(progress: float | None) -> str:
     """Progress (0 to 1) as text, ``61 %``; ``? %`` if it is unknown."""
     return "? %" if progress is None else f"{100 * progress:.0f} %"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .._core.codec import encoded
 from .._core.untrusted import printable, printable_data
-from .._core.wording import HA, local_moment, percent, plural, seconds, span, stall_text
+from .._core.wording import HA, has_moved, local_moment, percent, plural, seconds, span, stall_text
 from .._experiments.model import Experiment
 from .._experiments.so_far import Seen
 from .._run.events import VerdictReached, VmRefused
@@ -134,7 +134,7 @@ class _View:
 
     @property
     def _moved(self) -> int:
-        return sum(_has_moved(flight) for flight in self._outbound)
+        return sum(has_moved(flight.result, flight.by) for flight in self._outbound)
 
     @property
     def _moving(self) -> int:
@@ -197,7 +197,9 @@ class _View:
         """(name, figure, note) of the most important figures."""
         run = self._run
         passed = span(run.started_at, self._now.at) if run.started_at else None
-        failed = sum(flight.stage is Stage.OVER and not _has_moved(flight) for flight in self._outbound)
+        failed = sum(
+            flight.stage is Stage.OVER and not has_moved(flight.result, flight.by) for flight in self._outbound
+        )
         waiting = len(run.at_stage(Stage.WAITING))
         stay = len(run.refusals)
         moved = f"{self._moved} of {len(self._outbound)}" if run.window is None else str(self._moved)
@@ -297,7 +299,11 @@ class _View:
                 Cell(
                     f"{_result(flight)}{f' by {flight.by}' if flight.by else ''}",
                     note=flight.why,
-                    tone="good" if _has_moved(flight) else "open" if flight.result == "not_started" else "bad",
+                    tone="good"
+                    if has_moved(flight.result, flight.by)
+                    else "open"
+                    if flight.result == "not_started"
+                    else "bad",
                 ),
                 Cell(self._clock(flight.ended), note=_took(flight)),
             )
@@ -383,11 +389,6 @@ def _verdict_cell(verdict: VerdictReached | None) -> Cell:
         return Cell("not yet")
     note = stall_text(encoded(verdict.longest_stall)) if verdict.longest_stall else ""
     return Cell(str(verdict.verdict), note=note, tone=tone(verdict.verdict))
-
-
-def _has_moved(flight: Flight) -> bool:
-    """Whether a move has brought its VM to another place. A restart by HA does not count."""
-    return flight.result == MOVED and flight.by != HA
 
 
 def _result(flight: Flight) -> str:

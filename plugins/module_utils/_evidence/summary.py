@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from .._core.advice import GOOD, VERDICT_WORDS, title_of
-from .._core.wording import HA, plural, seconds, stall_text
+from .._core.wording import HA, has_moved, plural, seconds, stall_text
 from .._experiments.model import WORST_FIRST, worst
 from .model import Claim, Experiment, Gap, Move, Overall, Owner, Place, Record, Stall, Summary, VmName
 
@@ -169,8 +169,8 @@ def outbound_moves(moves: Iterable[Move]) -> list[Move]:
 
 
 def count_moved(moves: Iterable[Move]) -> int:
-    """How many of the moves brought their VM to another host or datastore. A restart by HA does not count: it ends what ran in the VM."""
-    return sum(move["result"] == "moved" and move.get("by") != HA for move in moves)
+    """How many of the moves brought their VM to another host or datastore."""
+    return sum(has_moved(move["result"], move.get("by")) for move in moves)
 
 
 def moving_windows(experiment: Experiment) -> Iterator[tuple[float, float | None]]:

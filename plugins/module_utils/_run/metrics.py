@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .._core.untrusted import printable
-from .._core.wording import HA, span
+from .._core.wording import has_moved, span
 from .._experiments.model import Verdict
 from .events import NoExperiment, StallFigures, VerdictReached
 from .model import MoveResult, Purpose
@@ -169,7 +169,7 @@ def _duration(run: StoredRun) -> float | None:
 
 
 def _moved(run: StoredRun) -> int:
-    return sum(move.result is MoveResult.MOVED and move.by != HA for move in run.state.moves.values())
+    return sum(has_moved(move.result, move.by) for move in run.state.moves.values())
 
 
 def _unobserved(run: StoredRun) -> int:

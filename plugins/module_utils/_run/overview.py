@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .._core.wording import HA, local_moment, plural
+from .._core.wording import HA, has_moved, local_moment, plural
 from .._experiments.model import Verdict
 from .events import Entry, ExperimentProgress, LeftBehind, RunResumed, RunStarted, VmRefused, VmRestarted
 from .model import MoveResult, Purpose
@@ -150,7 +150,7 @@ def _overview(run: StoredRun, pinned: Collection[str], pid: int | None, *, super
         started=state.started_at,
         ended=None if status is RunStatus.RUNNING else entries[-1].at,
         vms=len(moves),
-        moved=sum(move.result is MoveResult.MOVED and move.by != HA for move in moves),
+        moved=sum(has_moved(move.result, move.by) for move in moves),
         stopping=state.stopping,
         silent=state.silent,
         in_flight=_names(state.in_flight),

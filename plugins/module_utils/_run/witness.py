@@ -21,7 +21,7 @@ from pathlib import Path
 from .._core.clock import own_boot
 from .._core.errors import StateUnwritable, VsphereError
 from .._core.version import VERSION
-from .._core.wording import HA, plural
+from .._core.wording import has_moved, plural
 from .._experiments.model import Experiment, Judgement, Verdict
 from .._experiments.own_ids import newcomers
 from .._experiments.verdict import must_stop_run
@@ -168,7 +168,7 @@ class _Witness:
         self._journal.write(
             RunFinished(
                 result="failed" if harms_of(report) or any(map(must_stop_run, judgements)) else "success",
-                moved=sum(end.result is MoveResult.MOVED and end.by != HA for end in report.ended),
+                moved=sum(has_moved(end.result, end.by) for end in report.ended),
                 failed=sum(end.result is not MoveResult.MOVED for end in report.ended),
                 left_behind=0,
             )
