@@ -76,14 +76,21 @@ def taken_vm_notes(
     hosts: Sequence[HostState],
     homes: Mapping[str, Home],
     mover: Callable[[str, str], str],
-    lost: Callable[[str], Collection[str]],
+    lost: Callable[[str], Collection[str] | None],
 ) -> Iterator[str]:
     """VMs that HA restarted elsewhere before their host is evacuated. A home is for what an evacuation moves, so they get none.
 
-    ``lost``: the VMs that were on a host (MoID) when vCenter lost it.
+    ``lost``: the VMs that were on a host (MoID) when vCenter lost it, ``None`` if that is not known.
     """
     for host in hosts:
-        vms = (estate.vms[moid] for moid in lost(host.moid) if moid in estate.vms)
+        known = lost(host.moid)
+        if known is None:
+            yield (
+                f"It is not known whether {HA} restarted VMs of {host.name} on other hosts before this evacuation, because vCenter "
+                f"does not show the events of the host. Such VMs get no home, so a restore of {host.name} does not bring them back."
+            )
+            continue
+        vms = (estate.vms[moid] for moid in known if moid in estate.vms)
         gone = [
             vm
             for vm in vms

@@ -64,7 +64,7 @@ def request_of(
     warn: Warn = ignore,
     mover: Callable[[str, str], str] = nobody,
     deleted: Callable[[Collection[str]], Collection[str]] = none_of,
-    lost: Callable[[str], Collection[str]] = none_of,
+    lost: Callable[[str], Collection[str] | None] = none_of,
 ) -> PlanRequest:
     """The request for the planner; ``mover`` and ``deleted`` as in :func:`placements`, ``lost`` as in :func:`taken_vm_notes`.
 

@@ -158,8 +158,11 @@ class Vcenter(Protocol):
     def mover(self, vm: str, host: str) -> str:
         """Who moved a VM to a host last, as vCenter's events say: ``DRS``, ``vSphere HA``, a user's name, or "" if not known."""
 
-    def lost_vms(self, host: str) -> frozenset[str]:
-        """VMs (MoIDs) that were on a host (MoID) when vCenter lost it, as events say, since it last came out of maintenance mode."""
+    def lost_vms(self, host: str) -> frozenset[str] | None:
+        """VMs (MoIDs) that were on a host (MoID) when vCenter lost it, as events say, since it last came out of maintenance mode.
+
+        ``None`` if the events cannot be read.
+        """
 
     def time(self) -> datetime:
         """vCenter's own time."""

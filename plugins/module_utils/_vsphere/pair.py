@@ -308,10 +308,11 @@ class VcenterPair:
         side, moid = self._at.get(vm, (self._first, ""))
         return side.session.mover(moid, moid_of(host)) if moid and self._side(host) is side else ""
 
-    def lost_vms(self, host: str) -> frozenset[str]:
+    def lost_vms(self, host: str) -> frozenset[str] | None:
         """See the port."""
         side = self._side(host)
-        return frozenset(map(side.id_of, side.session.lost_vms(moid_of(host))))
+        lost = side.session.lost_vms(moid_of(host))
+        return None if lost is None else frozenset(map(side.id_of, lost))
 
     def time(self) -> datetime:
         """See the port."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -552,7 +553,7 @@ class VcenterSession:
 
     def mover(self, vm: str, host: str) -> str:
         """See the port. The start of a VM on the host where it was already does not say who brought it there."""
-        found = self._events_of("VirtualMachine", vm, (*MIGRATED, *STARTED))
+        found = self._events_of("VirtualMachine", vm, (*MIGRATED, *STARTED)) or ()
         events = sorted(filter(_changes_host, found), key=_key_of)
         while [_event_host(event) for event in events[-2:]] == [host, host] and _event_type(events[-1]) in STARTED:
             events.pop()
@@ -563,25 +564,37 @@ class VcenterSession:
             return HA
         return "DRS" if kind.startswith("Drs") else text(str(events[-1].userName or ""))
 
-    def lost_vms(self, host: str) -> frozenset[str]:
-        """See the port. None if the events cannot be read."""
-        found = sorted(self._events_of("HostSystem", host, (DISCONNECTED, BACK_IN_SERVICE)), key=_key_of)
+    def lost_vms(self, host: str) -> frozenset[str] | None:
+        """See the port."""
+        events = self._events_of("HostSystem", host, (DISCONNECTED, BACK_IN_SERVICE))
+        if events is None:
+            return None
+        found = sorted(events, key=_key_of)
         since = max((n for n, event in enumerate(found) if _event_type(event) == BACK_IN_SERVICE), default=-1)
         return frozenset(str(event.vm.vm._moId) for event in found[since + 1 :] if event.vm is not None)
 
-    def _events_of(self, kind: str, moid: str, types: Iterable[str], since: datetime | None = None) -> list[Any]:
-        """The events of these types of a VM or host; none if they cannot be read."""
+    def _events_of(self, kind: str, moid: str, types: Iterable[str], since: datetime | None = None) -> list[Any] | None:
+        """The events of these types of a VM or host, up to the newest one; ``None`` if they cannot be read.
+
+        vCenter leaves out what is too much for one answer, so it is asked again for what came after the newest event that it shows.
+        """
         entity = vim.event.EventFilterSpec.ByEntity(entity=self._client.reference(kind, moid), recursion="self")
-        query = vim.event.EventFilterSpec(entity=entity, eventTypeId=list(types))
-        if since is not None:
-            query.time = vim.event.EventFilterSpec.ByTime(beginTime=since)
-        try:
-            found = self._client.call(
-                "read the events of an object", lambda: self._client.content.eventManager.QueryEvents(query)
-            )
-        except (CallFailed, PermissionMissing):
-            return []
-        return list(found or ())
+        manager, found = self._client.content.eventManager, dict[int, Any]()
+        while True:
+            query = vim.event.EventFilterSpec(entity=entity, eventTypeId=list(types))
+            if since is not None:
+                query.time = vim.event.EventFilterSpec.ByTime(beginTime=since)
+            try:
+                answer = self._client.call("read the events of an object", partial(manager.QueryEvents, query)) or ()
+            except (CallFailed, PermissionMissing):
+                return None
+            known = len(found)
+            found |= {_key_of(event): event for event in answer}
+            if len(answer) < MAX_EVENTS:
+                return list(found.values())
+            if len(found) == known:
+                return None
+            since = max(event.createdTime for event in answer)
 
     def time(self) -> datetime:
         """See the port."""

@@ -45,7 +45,7 @@ def away(number: int, home: tuple[str, str], on: int = 2, target: int = 2) -> Vm
 
 
 def notes(
-    world: Estate, state: Path, mover: str = "", lost: Mapping[str, list[str]] | None = None, **options: Any
+    world: Estate, state: Path, mover: str = "", lost: Mapping[str, list[str] | None] | None = None, **options: Any
 ) -> tuple[str, ...]:
     """The notes of the plan. ``lost`` are the VMs that were on a host when vCenter lost it."""
     given = {"state_dir": str(state), "host": "esx-1", **options}
@@ -126,6 +126,14 @@ def test_vms_that_ha_took_off_the_host_before_its_evacuation_are_named(tmp_path:
         )
         assert "a restore of esx-1 does not bring them back" in found[0]
     assert notes(world, tmp_path, mover, use_homes=True, lost={"host-1": ["vm-1"]}) == ()
+
+
+def test_it_is_said_if_vcenter_does_not_show_whether_ha_restarted_vms(tmp_path: Path) -> None:
+    world = estate([host(1), host(2)], [vm(1, on=2)])
+    (note,) = notes(world, tmp_path, lost={"host-1": None})
+    assert note.startswith(
+        "It is not known whether vSphere HA restarted VMs of esx-1 on other hosts before this evacuation"
+    )
 
 
 def run_with_pin(state: Path, name: str, *, pinned: str = "u1", key: str = "uuid.host-1", **started: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -875,15 +875,50 @@ GONE, BACK = vim.event.VmDisconnectedEvent, vim.event.ExitMaintenanceModeEvent
         ([event(1, GONE), event(2, BACK)], set()),  # what was before its last maintenance does not count any more
         ([], set()),
         (None, set()),
-        (vim.fault.NoPermission(), set()),
+        (vim.fault.NoPermission(), None),
     ],
 )
-def test_the_vms_that_were_on_a_host_when_vcenter_lost_it(events: Any, found: set[str]) -> None:
+def test_the_vms_that_were_on_a_host_when_vcenter_lost_it(events: Any, found: set[str] | None) -> None:
     server = Server()
     server.answers["QueryEvents"] = events
     assert session_of(server).lost_vms("host-1") == found
     ((query, *_further),) = server.asked("QueryEvents")
     assert (query.entity.entity._moId, query.entity.recursion) == ("host-1", "self")
+
+
+def chronicle(events: list[Any], *, newest: bool = False) -> Server:
+    """A server that shows at most 1,000 events in one answer, as a vCenter does: the oldest ones, or the newest."""
+    for seconds, each in enumerate(events):
+        each.createdTime = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+
+    def answer(_manager: Any, query: Any, *_further: Any) -> list[Any]:
+        found = [each for each in events if query.time is None or each.createdTime >= query.time.beginTime]
+        return found[-1000:] if newest else found[:1000]
+
+    server = Server()
+    server.answers["QueryEvents"] = answer
+    return server
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_the_newest_of_more_events_than_vcenter_shows_at_once_says_who_moved_a_vm(newest: bool) -> None:
+    events = [event(number, vim.event.DrsVmMigratedEvent) for number in range(2500)]
+    server = chronicle([*events, event(2500, user="bob")], newest=newest)
+    assert session_of(server).mover("vm-1", "host-2") == "bob"
+
+
+def test_the_vms_that_a_host_lost_are_read_to_the_newest_event() -> None:
+    server = chronicle([*(event(number, GONE) for number in range(1500)), event(1500, BACK)])
+    assert session_of(server).lost_vms("host-1") == set()
+
+
+def test_more_events_of_one_moment_than_vcenter_shows_leave_the_newest_unknown() -> None:
+    server = Server()
+    server.answers["QueryEvents"] = [event(number) for number in range(1000)]
+    for each in server.answers["QueryEvents"]:
+        each.createdTime = datetime(2026, 3, 1, tzinfo=UTC)
+    assert session_of(server).mover("vm-1", "host-2") == ""
+    assert session_of(server).lost_vms("host-1") is None
 
 
 @pytest.mark.parametrize(
