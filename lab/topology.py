@@ -135,7 +135,7 @@ HOST = {
     "mhz": COUNT,
     "memory_gb": POSITIVE,
     "cpu_used_mhz": WHOLE.optional(0),
-    "memory_used_gb": NOT_NEGATIVE.optional(0),
+    "memory_used_gb": NOT_NEGATIVE.optional(1),
     "link_mbit": nullable(COUNT),
     "connection": one_of("connected", "disconnected").optional("connected"),
     "maintenance": BOOLEAN.optional(False),

@@ -22,6 +22,7 @@ from .._vsphere.estate import (
     Maintenance,
     VmState,
     has_unknown_place,
+    shows_use,
 )
 from .._vsphere.qualified import crosses
 from .availability import violations
@@ -391,19 +392,20 @@ class _Planner:
 
     def _rank(
         self, vm: VmState, host: HostState, parts: Sequence[PartMove]
-    ) -> tuple[int, int, int, int, int, int, float, int, str]:
+    ) -> tuple[int, int, int, int, int, int, int, float, int, str]:
         """Sorts hosts: the approved target first, a host that fails last, then by rules of DRS, by preferred fault domain, by the
         bytes of files that must move, by load.
 
-        A host in quarantine or with a red alarm is often the emptiest one, because somebody empties it.
+        A host in quarantine or with a red alarm is often the emptiest one, because somebody empties it. One of which vCenter has no
+        figures yet, because it was connected a moment ago, only looks empty.
         """
         other = int(self._request.preferred.get(vm.moid, host.moid) != host.moid)
         failing = int(host.quarantined or host.red)
         broken = sum(rule.forbids(vm.moid, host.moid) for rule in self._estate.vm_host_rules)
         load = round(max(self._after(vm, host)), 4)
         return (
-            other, failing, broken, self._spill(vm, host), self._parted(vm, host), sum(p.size for p in parts if p.moves), load,
-            self._arrivals[host.moid], host.name,
+            other, failing, broken, self._spill(vm, host), self._parted(vm, host), sum(p.size for p in parts if p.moves),
+            int(not shows_use(self._estate, host)), load, self._arrivals[host.moid], host.name,
         )  # fmt: skip
 
     def _spill(self, vm: VmState, host: HostState) -> int:
@@ -447,8 +449,12 @@ class _Planner:
         if host.moid == vm.host:
             return "only its files move"
         memory, cpu = self._after(vm, host)
-        chosen = "requested destination" if destination is not None else "least loaded fitting host"
+        known = shows_use(self._estate, host)
+        fitting = "least loaded fitting host" if known else "fitting host"
+        chosen = "requested destination" if destination is not None else fitting
         domain = f" in {host.fault_domain}" if host.fault_domain else ""
+        if not known:
+            return f"{chosen}{domain} (vCenter does not show how much of its memory and CPU is used)"
         return f"{chosen}{domain} ({100 * memory:.0f} % memory, {100 * cpu:.0f} % CPU after the move)"
 
     def _move(

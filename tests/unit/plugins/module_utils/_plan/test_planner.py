@@ -309,9 +309,17 @@ def test_a_network_of_a_disconnected_adapter_may_be_missing() -> None:
     assert len(plan_all(estate([host(1), host(2)], [machine])).moves) == 1
 
 
+def test_a_host_of_which_vcenter_has_no_figures_yet_does_not_count_as_the_emptiest() -> None:
+    fresh, busy = host(2, memory_used_bytes=0, cpu_used_mhz=0), host(3, memory_used_bytes=60 * GIB)
+    (move,) = plan_all(estate([host(1), fresh, busy], [vm(1)])).moves
+    assert move.target_name == "esx-3"
+    (move,) = plan_all(estate([host(1), fresh], [vm(1)])).moves
+    assert move.why == "fitting host in a (vCenter does not show how much of its memory and CPU is used)"
+
+
 @pytest.mark.parametrize("failing", [{"quarantined": True}, {"red": True}])
 def test_a_failing_host_is_the_last_choice_though_it_is_empty(failing: dict[str, object]) -> None:
-    empty = host(2, memory_used_bytes=0, cpu_used_mhz=0, **failing)
+    empty = host(2, memory_used_bytes=GIB, cpu_used_mhz=0, **failing)
     full = host(3, "b", memory_used_bytes=60 * GIB)
     assert plan_all(estate([host(1), empty, full], [vm(1)])).moves[0].target == "host-3"
     assert plan_all(estate([host(1), empty], [vm(1)])).moves[0].target == "host-2"
@@ -358,7 +366,7 @@ def test_a_vm_that_the_user_may_not_move_is_refused_with_the_privilege() -> None
 @pytest.mark.parametrize(
     ("policy", "source", "others", "chosen"),
     [
-        # The first of the other hosts is empty, the second is half full.
+        # The first of the other hosts is almost empty, the second is half full.
         (Policy.SAME_PREFERRED, "a", ("b", "a"), "a"),
         (Policy.SAME_PREFERRED, "a", (None, "a"), "a"),
         (Policy.SAME_PREFERRED, "a", ("b", None), "b"),
@@ -379,7 +387,7 @@ def test_the_policy_counts_before_the_load(
     policy: Policy, source: str | None, others: tuple[str | None, str | None], chosen: str | None
 ) -> None:
     empty, half = (
-        host(n, domain, memory_used_bytes=gib * GIB) for n, domain, gib in zip((2, 3), others, (0, 50), strict=True)
+        host(n, domain, memory_used_bytes=gib * GIB) for n, domain, gib in zip((2, 3), others, (1, 50), strict=True)
     )
     (move,) = plan_all(estate([host(1, source), empty, half], [vm(1)]), policy=policy).moves
     assert (move.source_fault_domain, move.target_fault_domain) == (source, chosen)
@@ -532,7 +540,7 @@ def test_what_was_approved_is_taken_before_a_better_host() -> None:
     [
         ({"fault_domain": "b"}, {"red": True}),
         ({"memory_used_bytes": 60 * GIB}, {"quarantined": True, "fault_domain": "a"}),
-        ({"cpu_used_mhz": 3_000}, {"cpu_used_mhz": 5_000, "memory_used_bytes": 0}),
+        ({"cpu_used_mhz": 3_000}, {"cpu_used_mhz": 5_000, "memory_used_bytes": GIB}),
         ({"memory_used_bytes": 30 * GIB}, {"memory_used_bytes": 50 * GIB, "cpu_used_mhz": 0}),
         ({}, {}),  # equal hosts in the order of their names
     ],
@@ -545,7 +553,7 @@ def test_what_makes_a_host_the_better_target(better: dict[str, object], worse: d
 
 
 def test_the_fuller_of_memory_and_cpu_is_the_load() -> None:
-    hosts = [host(1), host(2, memory_used_bytes=0, cpu_used_mhz=6_000), host(3, memory_used_bytes=50 * GIB)]
+    hosts = [host(1), host(2, memory_used_bytes=GIB, cpu_used_mhz=6_000), host(3, memory_used_bytes=50 * GIB)]
     assert plan_all(estate(hosts, [vm(1)])).moves[0].target == "host-3"
 
 
