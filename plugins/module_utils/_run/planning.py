@@ -118,7 +118,9 @@ def request_of(
     moving = moves_under_way(estate, [placement for _host, placement in found], homeward=params["use_homes"]) | {
         vm: (target, tasks[vm]) for vm, (target, task) in in_flight.items() if vm in tasks and task in (None, tasks[vm])
     }
-    own = {vm for vm, (_target, task) in in_flight.items() if task is not None and task == tasks.get(vm)}
+    # What another process carries out now stays the task of that one.
+    killed = moves_in_flight(run for run in runs if holder_of(state, run.key) is None)
+    own = {vm for vm, (_target, task) in killed.items() if task is not None and task == tasks.get(vm)}
     return PlanRequest(
         vms=vms,
         policy=Policy(params["policy"]),

@@ -168,13 +168,21 @@ def _refuse_other_vcenters(earlier: RunState | None, plan: Plan) -> None:
 
 
 def _pins_to_take_back(request: RunRequest) -> dict[str, Pin]:
-    """The VMs (MoIDs) that earlier runs excluded from DRS and did not give back: those of the request, and those of nobody else."""
+    """The VMs (MoIDs) that earlier runs excluded from DRS and did not give back: those of the request, and those of nobody else.
+
+    What another process carries out now needs its exclusions, and gives them back itself.
+    """
     planned = {move.vm for move in request.plan.moves}
     runs = runs_of(request.state, request.plan.vcenter.instance_uuid)
     runs = [run for run in runs if _same_vcenters(run, request.plan)]
     host = request.host.name if request.host else ""
-    orphans = pins_of_nobody(runs, request.key, host, lambda key: holder_of(request.state, key) is not None)
-    return {**orphans, **{vm: pin for vm, (_run, pin) in pins_left(runs).items() if vm in planned}}
+
+    def is_held(key: str) -> bool:
+        return holder_of(request.state, key) is not None
+
+    orphans = pins_of_nobody(runs, request.key, host, is_held)
+    left = {vm: found for vm, found in pins_left(runs).items() if vm in planned}
+    return orphans | {vm: pin for vm, (run, pin) in left.items() if run.key == request.key or not is_held(run.key)}
 
 
 def _is_over(earlier: RunState, request: RunRequest) -> bool:

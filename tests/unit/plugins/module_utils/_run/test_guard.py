@@ -22,11 +22,16 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     PermissionMissing,
     TaskTimeout,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import executor, guard
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Ref
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import journal_homes
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Rules, RunReport
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import run_lock
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Purpose, Rules, RunReport, RunRequest
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import carry_out
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.state import replay
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import pins_left, runs_of, state_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
@@ -39,7 +44,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
 )
 
 from tests.builders.journals import journal_rows
-from tests.doubles.run import restore, run
+from tests.doubles.run import Watching, restore, run
 from tests.doubles.vcenter import SOURCE, Killed, World
 
 OWN = {"vm-2": DrsOverride(enabled=True, behavior=Automation.FULL), "vm-3": DrsOverride(behavior=Automation.MANUAL)}
@@ -159,6 +164,27 @@ def test_a_restore_excludes_its_vms_from_drs_while_they_move(state: Path) -> Non
     assert set(world.where.values()) == {SOURCE}
     assert seen and all(pinned == {"vm-1", "vm-2", "vm-4"} for pinned in seen)
     assert world.overrides == OWN
+
+
+def test_a_run_for_a_vm_leaves_it_excluded_from_drs_while_another_run_needs_that(state: Path) -> None:
+    world = automated()
+    world.calls_left = 12
+    with pytest.raises(Killed):
+        run(world, state)
+    world.calls_left = -1
+    (left,) = runs_of(state, "uuid")
+    assert left.pins and world.overrides["vm-1"].enabled is False
+    estate = world.estate()
+    plan = make_plan(estate, PlanRequest(("vm-1",), destinations={"vm-1": "host-2"}))
+    request = RunRequest(plan=plan, purpose=Purpose.MIGRATE, host=None, state=state, rules=Rules())
+
+    def carried_out() -> RunReport:
+        return carry_out(world, Watching(), request, listener=line, interrupted=lambda: False)  # type: ignore[arg-type]
+
+    with run_lock(state, left.key, timeout=1.0):
+        report = carried_out()
+    assert (report.failures, len(report.outcome.moved)) == ((), 1)
+    assert world.overrides["vm-1"].enabled is False
 
 
 def test_whatever_run_follows_a_killed_one_gives_its_vms_back_to_drs(state: Path) -> None:

@@ -29,6 +29,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import 
     Wan,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import run_lock
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import (
     approved_plan,
     check_disks,
@@ -506,6 +507,9 @@ def test_what_a_killed_run_moved_or_still_moves(
     request = requested(world, tmp_path, vms=["ml-1", "ml-2"])
     assert (request.destinations, request.moving) == (destinations, moving)
     assert bool(request.inferred) is inferred
+    with run_lock(state_path(str(tmp_path)), "uuid.vm-1", timeout=1.0):
+        under_way = requested(world, tmp_path, vms=["ml-1", "ml-2"])
+    assert (under_way.moving, under_way.inferred) == (moving, moving.keys()), "the task is that of the other process"
     elsewhere = requested(world, tmp_path, vms=["ml-1"], destination="esx-3")
     assert elsewhere.destinations == {"vm-1": "host-3"}
     assert requested(world, tmp_path, host="esx-2").destinations == {}, "an evacuation moves it on"
