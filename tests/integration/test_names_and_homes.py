@@ -9,11 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import Client, Endpoint, connected
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 from pyVmomi import vim
 
-from tests.labs import Lab, RunModule
+from tests.labs import Lab, RunModule, play
 
 HOST, RENAMED = "esx-05", r"base/gpu 50%\x"
 
@@ -102,3 +103,28 @@ def test_homes_on_a_host_that_is_gone_are_named_when_another_host_is_restored(
     assert "liveml.vsphere.migrate_vm" in back["msg"]
     [placed] = run_module("placement", lab, state_dir=state)["placements"]
     assert placed["text"].endswith("its home esx-05 is no longer in vCenter.")
+
+
+@pytest.mark.thorough
+def test_a_fault_domain_is_not_restored_while_vms_miss_a_host_that_is_gone(
+    fast_lab: Lab, run_module: RunModule, tmp_path: Path
+) -> None:
+    lab, away = fast_lab, dict[str, str]()
+    for host in (HOST, "esx-06"):
+        away[host] = sorted(lab.on(host))[0]
+        plan = run_module(
+            "migration_plan", lab, vms=[away[host]], host=host, policy="other_only", state_dir=str(tmp_path)
+        )
+        common = {"host": host, "purpose": "evacuate", "experiments": {"enabled": False}}
+        assert run_module("vm_migrate", lab, plan=plan["plan"], state_dir=str(tmp_path), **common)["changed"]
+    login, moid = lab.answer["vcenter"], lab.get("state")["hosts"][HOST]["moid"]
+    with connected(
+        Endpoint(login["host"], login["user"], login["password"], login["port"], ca_path=login["ca_file"])
+    ) as client:
+        host = client.reference("HostSystem", moid)
+        done(client, host.DisconnectHost_Task())
+        done(client, host.Destroy_Task())
+    out = play("restore_fault_domain", lab, tmp_path, fault_domain_name="us-west-2b")
+    assert out.returncode == 2, out.stdout
+    assert f"Not every VM is home in us-west-2b. {away[HOST]} stays because of {HOST}" in " ".join(out.stdout.split())
+    assert lab.where()[away["esx-06"]] == "esx-06", "what has a home is brought home first"

@@ -84,6 +84,14 @@ BLOCKERS: Mapping[str, Blocker] = MappingProxyType(
             "Move it home with liveml.vsphere.migrate_vm; or, if it stays there, clear its home with liveml.vsphere.placement (state: absent, "
             "outcomes: [mover_unknown])",
         ),
+        "home_gone": Blocker(
+            "The fault domain is restored, and the home of the VM is a host that vCenter no longer has. No journal says that it was in another "
+            "fault domain, so it may have been in this one.",
+            "the host",
+            "vCenter no longer has this host. If it was added again under another name, or the VM has to run on another host of the fault "
+            "domain, move it with liveml.vsphere.migrate_vm. If it stays where it is, clear its home with liveml.vsphere.placement "
+            "(state: absent, outcomes: [home_unhealthy])",
+        ),
         "home_missing": Blocker(
             "The journal has a home of the VM, which was in the VM's custom attribute, too, and is not there any more. Another controller may "
             "have brought the VM home and cleared it, or the VM lost its custom attributes.",

@@ -468,15 +468,21 @@ def _vcenter_of(home: Home, place: HostState | None, outcome: str) -> str:
 
 
 def without_home_host(estate: Estate, found: Iterable[Placement], cluster: str) -> tuple[Placement, ...]:
-    """VMs in a cluster (MoID) that are still where the evacuation put them, and whose home host vCenter no longer has."""
+    """VMs that are still where the evacuation put them, and whose home was a host in a cluster (MoID) that vCenter no longer has."""
     return tuple(
         placement
         for placement in found
         if placement.outcome == "home_unhealthy"
         and placement.home.host not in estate.hosts
-        and (place := estate.hosts.get(estate.vms[placement.vm].host)) is not None
-        and place.cluster == cluster
+        and _home_cluster(estate, placement) == cluster
     )
+
+
+def _home_cluster(estate: Estate, placement: Placement) -> str:
+    """The cluster of a home: of its resource pool if the evacuation recorded it, because it left the cluster, else of the VM."""
+    place, there = placement.home.place, estate.hosts.get(estate.vms[placement.vm].host)
+    pool = estate.pools.get(place.pool) if place is not None else None
+    return pool.cluster if pool is not None else there.cluster if there is not None else ""
 
 
 def moves_under_way(

@@ -13,9 +13,9 @@ from .._core.wording import HA
 from .._plan.homes import DRS, Placement, placements, recorded_home, without_home_host
 from .._vsphere.estate import Estate, HostState
 from .._vsphere.home_attribute import Home
-from .events import Pin
+from .events import MovePlanned, Pin
 from .state import RunState
-from .store import pins_left
+from .store import StoredRun, pins_left
 
 
 def lost_homes(
@@ -34,6 +34,17 @@ def lost_homes(
     own = {moid: home for moid, home in homes.items() if moid in candidates or moid not in estate.vms}
     known = placements(few, own, None, mover)
     return [each for cluster in clusters for each in without_home_host(few, known, cluster)]
+
+
+def homes_in_domain(lost: Iterable[Placement], domain: str, runs: Iterable[StoredRun]) -> list[Placement]:
+    """Those VMs of which no journal says that their lost home was in another fault domain. ``runs`` are those of the vCenter."""
+    known = {
+        event.source.moid: event.source.fault_domain
+        for run in runs
+        for entry in run.entries
+        if isinstance(event := entry.event, MovePlanned) and event.source.fault_domain
+    }
+    return [each for each in lost if known.get(each.home.host, domain) == domain]
 
 
 def told_homes(lost: Iterable[Placement]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from .._core.errors import Ambiguous, InvalidInput, NotFound, PlanRefused
@@ -36,7 +37,15 @@ from .._plan.selection import (
 from .._plan.sites import check_maps
 from .._vsphere.estate import OWN_FILES, Estate, HostState
 from .._vsphere.qualified import part_of
-from .cautions import given_up_home_notes, lost_home_notes, lost_homes, pin_notes, taken_vm_notes, told_homes
+from .cautions import (
+    given_up_home_notes,
+    homes_in_domain,
+    lost_home_notes,
+    lost_homes,
+    pin_notes,
+    taken_vm_notes,
+    told_homes,
+)
 from .home_records import journal_homes
 from .locks import holder_of
 from .model import run_key
@@ -91,16 +100,18 @@ def request_of(
         for host in hosts:
             refuse_unreadable(state, run_key(uuid, host.moid), host.name)
         homeless = lost_homes(estate, hosts, homes, mover)
-        if homeless and all(placement.outcome == "unreadable" for _host, placement in found):
+        # A plan that was approved, as that of a whole fault domain, was made in the knowledge of these homes.
+        if homeless and preferred is None and all(placement.outcome == "unreadable" for _host, placement in found):
             _refuse_unknown_homes(hosts, homeless)
-        notes += lost_home_notes(hosts, homeless)
+        missing = _lost_in_domain(params, estate, homeless, state)
+        notes += lost_home_notes(hosts, [each for each in homeless if each not in missing])
         destinations = {
             placement.vm: host for host, placement in found if placement.outcome in ("away", "home_unhealthy", "home")
         }
         vms = tuple(destinations)
         places = {p.vm: p.home.place for _host, p in found if p.vm in destinations and p.home.place is not None}
         stays = {p.vm: Away(p.vm, p.vm_name, *p.blocker) for _host, p in found if p.blocker is not None}
-        away = tuple(stays.values())
+        away = (*stays.values(), *(Away(p.vm, p.vm_name, "home_gone", p.home.host_name) for p in missing))
     else:
         places, away = {}, ()
         vms = selection(params, estate, hosts)
@@ -334,6 +345,16 @@ def datastores_to_ask(estate: Estate, storage: StorageRequest) -> frozenset[str]
     if storage.scope is not Scope.COMPUTE and not storage.datastores:
         named |= part_of(estate, second=True).datastores.keys()
     return named & estate.datastores.keys()
+
+
+def _lost_in_domain(
+    params: Mapping[str, Any], estate: Estate, lost: Sequence[Placement], state: Path
+) -> Sequence[Placement]:
+    """The VMs that the restore of a fault domain has to bring home, but whose homes are hosts that vCenter no longer has."""
+    if not lost or params["fault_domain"] is None:
+        return ()
+    runs = (run for run in stored_runs(state) if run.state.is_of(estate.vcenter.instance_uuid))
+    return homes_in_domain(lost, params["fault_domain"], runs)
 
 
 def _refuse_unknown_homes(hosts: Sequence[HostState], lost: Iterable[Placement]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import NotFound
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import run_lock
@@ -25,6 +26,8 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Drs,
     DrsOverride,
     Estate,
+    InventoryPlace,
+    Pool,
     VmState,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE, Home, encode_home
@@ -47,7 +50,14 @@ def away(number: int, home: tuple[str, str], on: int = 2, target: int = 2) -> Vm
 def notes(
     world: Estate, state: Path, mover: str = "", lost: Mapping[str, list[str] | None] | None = None, **options: Any
 ) -> tuple[str, ...]:
-    """The notes of the plan. ``lost`` are the VMs that were on a host when vCenter lost it."""
+    """The notes of the plan."""
+    return planned(world, state, mover, lost, **options).notes
+
+
+def planned(
+    world: Estate, state: Path, mover: str = "", lost: Mapping[str, list[str] | None] | None = None, **options: Any
+) -> Plan:
+    """The plan. ``lost`` are the VMs that were on a host when vCenter lost it."""
     given = {"state_dir": str(state), "host": "esx-1", **options}
     params = ArgumentSpecValidator(deepcopy(SPEC)).validate(given).validated_parameters
     request = request_of(
@@ -58,7 +68,7 @@ def notes(
         mover=lambda _vm, _host: mover,
         lost=lambda moid: (lost or {}).get(moid, []),
     )
-    return make_plan(world, request).notes
+    return make_plan(world, request)
 
 
 LOST = ("host-9", "old-name")
@@ -74,6 +84,37 @@ def test_homes_on_hosts_that_are_gone_are_said_also_if_others_are_known(tmp_path
     assert notes(elsewhere, tmp_path, use_homes=True) == (), "the host was in another cluster"
     with pytest.raises(NotFound, match=r"No home is recorded on esx-1.*ml-2 \(old-name, host-9\)"):
         notes(estate(hosts, [away(2, LOST)]), tmp_path, use_homes=True)
+
+
+def test_a_lost_home_counts_for_the_cluster_that_its_vm_left(tmp_path: Path) -> None:
+    there = InventoryPlace("c", "pool-c", "", "folder", "")
+    lost = Home(
+        "vm-2", *LOST, "host-5", "esx-5", "run", "2026-01-31T09:00:00Z", start=LOST[0], vm_uuid="u2", place=there
+    )
+    gone = vm(2, on=5, attributes={ATTRIBUTE: encode_home(lost)})
+    hosts = [host(1), host(2), host(5, cluster="d")]
+    pools = {"pool-c": Pool("pool-c", "ml", "c")}
+    world = estate(hosts, [away(1, ("host-1", "esx-1")), gone], pools=pools)
+    (note,) = notes(world, tmp_path, use_homes=True)
+    assert "vCenter no longer has: ml-2 (old-name, host-9)." in note
+
+
+@pytest.mark.parametrize(("domain", "missing"), [(None, True), ("a", True), ("b", False)])
+def test_the_restore_of_a_fault_domain_names_vms_whose_home_was_perhaps_in_it_and_is_gone(
+    tmp_path: Path, domain: str | None, missing: bool
+) -> None:
+    folder = state_path(str(tmp_path)) / "runs" / "20260131T090000Z-evacuate-old-name-aaaa"
+    folder.mkdir()
+    journal = Journal(folder / "journal.jsonl")
+    write_event(journal, "run_started", run_id=folder.name, key="uuid.host-9", vcenter=HERE)
+    write_event(journal, "planned", source={"moid": LOST[0], "name": LOST[1], "fault_domain": domain, "vcenter": ""})
+    write_event(journal, "run_finished", result="success")
+    journal.close()
+    world = estate([host(1), host(2)], [away(1, ("host-1", "esx-1")), away(2, LOST)])
+    plan = planned(world, tmp_path, host=None, fault_domain="a", use_homes=True)
+    told = [(each.vm_name, each.reasons[0].check, each.reasons[0].object, each.blocking) for each in plan.refusals]
+    assert told == ([("ml-2", "home_gone", "old-name", False)] if missing else [])
+    assert len(plan.notes) == (not missing)
 
 
 @pytest.mark.parametrize(("mover", "said"), [("DRS", True), ("vSphere HA", True), ("alice", False), ("", False)])

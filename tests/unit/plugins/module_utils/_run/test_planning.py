@@ -187,6 +187,10 @@ def test_a_restore_says_which_homes_are_of_hosts_that_are_gone(tmp_path: Path) -
     with pytest.raises(NotFound, match=r"No home is recorded on esx-1\. .*: ml-1 \(esx-9, host-9\)"):
         requested(world, tmp_path, host="esx-1", use_homes=True)
     assert requested(estate([host(1), host(2)], [vm(1)]), tmp_path, host="esx-1", use_homes=True).vms == ()
+    approved_one = requested(world, tmp_path, preferred=PLAN, host="esx-1", use_homes=True)
+    assert "vCenter no longer has: ml-1 (esx-9, host-9)" in approved_one.notes[0], (
+        "the plan of a fault domain has said so"
+    )
 
 
 def test_a_restore_needs_every_journal_of_its_host(tmp_path: Path) -> None:
