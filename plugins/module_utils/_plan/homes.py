@@ -315,6 +315,11 @@ class Placement:
         }.get(self.outcome)
 
     @property
+    def gone_blocker(self) -> tuple[str, str]:
+        """Why the VM cannot come home to a host that vCenter no longer has."""
+        return ("home_gone", self.home.host_name)
+
+    @property
     def sentence(self) -> str:
         """The placement for an operator."""
         older = (

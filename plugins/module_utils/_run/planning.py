@@ -111,7 +111,7 @@ def request_of(
         vms = tuple(destinations)
         places = {p.vm: p.home.place for _host, p in found if p.vm in destinations and p.home.place is not None}
         stays = {p.vm: Away(p.vm, p.vm_name, *p.blocker) for _host, p in found if p.blocker is not None}
-        away = (*stays.values(), *(Away(p.vm, p.vm_name, "home_gone", p.home.host_name) for p in missing))
+        away = (*stays.values(), *(Away(p.vm, p.vm_name, *p.gone_blocker) for p in missing))
     else:
         places, away = {}, ()
         vms = selection(params, estate, hosts)
