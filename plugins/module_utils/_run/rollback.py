@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
+from .._plan.homes import MACHINES
 from .._plan.model import Plan, PlanRequest, Policy, StorageRequest
 from .._plan.planner import make_plan
 from .._vsphere.estate import Estate
@@ -30,7 +31,7 @@ from .events import (
     RollingBack,
     VmRefused,
 )
-from .executor import Executor, counts_as_failure, failures_of
+from .executor import SOMEBODY, Executor, counts_as_failure, failures_of
 from .home_records import record_home
 from .journal import Journal, read_journal
 from .model import (
@@ -63,14 +64,16 @@ def rollback_reason(outcome: Outcome, rules: Rules) -> str:
 
 
 def plan_return(estate: Estate, state: RunState) -> Plan:
-    """The plan that brings back each VM that the run moved away and that is still where the run put it.
+    """The plan that brings back each VM that the run moved away and that is still where the run put it, or DRS or HA for it.
 
+    What a person moved away before its turn stays there.
     No headroom: a source has room for what it carried. A way back that is in flight is adopted. Its numbers follow those of the run.
     """
     away = [
         record
         for record in state.moves.values()
         if (record.submitting or record.result is MoveResult.MOVED)
+        and not _person(record)
         and record.vm in estate.vms
         and record.move.has_arrived(estate.vms[record.vm].host, estate.vms[record.vm].places)
     ]
@@ -127,8 +130,17 @@ def account_of(
             return Account(record.vm, record.vm_name, name, "back")
         return Account(record.vm, record.vm_name, name, "never_left", _reason(record))
     if record.move.has_arrived(moid, places):
-        return Account(record.vm, record.vm_name, name, "stayed", refusal or ("" if back is None else _reason(back)))
+        by = _person(record)
+        moved = f"{by} moved it there" if by else ""
+        return Account(
+            record.vm, record.vm_name, name, "stayed", moved or refusal or ("" if back is None else _reason(back))
+        )
     return Account(record.vm, record.vm_name, name, "elsewhere")
+
+
+def _person(record: MoveRecord) -> str:
+    """Who moved the VM if it was neither this run nor a machine for it, "" if that is not known."""
+    return "" if record.by in (*MACHINES, SOMEBODY) else record.by
 
 
 def _reason(record: MoveRecord) -> str:

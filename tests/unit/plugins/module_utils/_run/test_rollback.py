@@ -174,6 +174,25 @@ def test_a_vm_that_a_person_moved_or_deleted_is_left_alone(state: Path) -> None:
     assert "ml-2 is no longer in vCenter" in report.failures
 
 
+@pytest.mark.parametrize(("mover", "stays"), [("alice", True), ("DRS", False), ("", False)])
+def test_what_a_person_moved_off_the_host_before_its_turn_is_not_brought_back(
+    state: Path, mover: str, stays: bool
+) -> None:
+    world = World(5, refusing("vm-4"))
+    original = world.relocate
+
+    def meanwhile(vm: str, *arguments: Any, **options: Any) -> str:
+        if world.where["vm-3"] == SOURCE:
+            world.where["vm-3"], world.movers["vm-3"] = "host-3", mover
+        return original(vm, *arguments, **options)
+
+    world.relocate = meanwhile  # type: ignore[method-assign]
+    report = run(world, state)
+    assert world.where["vm-3"] == ("host-3" if stays else SOURCE)
+    assert ("ml-3 stayed on esx-3 (alice moved it there)" in report.failures) is stays
+    assert world.where["vm-1"] == SOURCE
+
+
 def test_a_vm_that_was_a_guest_there_keeps_its_first_home(state: Path) -> None:
     world = World(2, refusing("vm-2"))
     first = Home("vm-1", "host-3", "esx-3", SOURCE, "esx-1", "earlier", "then")
