@@ -21,6 +21,7 @@ from .._vsphere.estate import (
     ATTRIBUTES,
     FAULT_DOMAIN,
     IDLE,
+    Connection,
     Estate,
     HostState,
     VmState,
@@ -95,13 +96,16 @@ def find_fault_domain(estate: Estate, name: str, *, option: str = "fault_domain"
         raise NotFound(
             f"No host is in a fault domain named {name}", hint=_fault_domain_hint(estate, name, option), option=option
         )
-    hidden = [h for h in estate.hosts.values() if h.fault_domain is None and estate.hides(h.moid, FAULT_DOMAIN)]
-    if hidden:
-        names = ", ".join(sorted(host.name for host in hidden))
+    open_ones = [h for h in estate.hosts.values() if h.fault_domain is None]
+    hidden = [h for h in open_ones if estate.hides(h.moid, FAULT_DOMAIN)]
+    away = [h for h in open_ones if not h.shows_config and h.connection is not Connection.CONNECTED and h not in hidden]
+    if hidden or away:
+        names = ", ".join(sorted(host.name for host in (*hidden, *away)))
+        remedy = "Grant the user System.Read on the host" if hidden else "Connect the host to vCenter again"
         raise CallFailed(
             f"vCenter does not show the fault domain of {names}, which may be {name}",
             fault="Unreadable",
-            hint="Grant the user System.Read on the host, or name its fault domain in fault_domains",
+            hint=f"{remedy}, or name its fault domain in fault_domains",
             option="fault_domains",
         )
     return tuple(hosts)

@@ -214,6 +214,9 @@ class HostState:
     evc_mode: str = (
         ""  # key of the EVC mode of its cluster; without EVC, of the highest one that it supports; "" if unknown
     )
+    shows_config: bool = (
+        True  # vCenter may have no configuration of a disconnected host, so that its fault domain is not known
+    )
     consolidates_vgpus: bool = False  # a new vGPU goes to the card with the most vGPUs, else to the one with the fewest
 
 

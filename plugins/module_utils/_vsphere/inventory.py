@@ -542,6 +542,7 @@ def _host(
         gpus=_gpus(row),
         evc_mode=text(row.get(_EVC) or row.get(_EVC_MAX) or ""),
         consolidates_vgpus=row.get(_VGPU_ASSIGNMENT) == "consolidation",
+        shows_config=any(path.startswith("config.") for path in row),
         environment=_moid(clusters.get(cluster, Row()).get("environmentBrowser")),
     )
 

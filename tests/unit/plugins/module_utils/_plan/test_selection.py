@@ -35,6 +35,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection imp
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     FAULT_DOMAIN,
     PLACE,
+    Connection,
     Estate,
     Pool,
     Power,
@@ -406,6 +407,26 @@ def test_a_host_whose_fault_domain_is_hidden_may_be_in_any() -> None:
     assert caught.value.option == "fault_domains"
     with pytest.raises(NotFound):
         find_fault_domain(world, "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("away", "known"),
+    [
+        ({"connection": Connection.NOT_RESPONDING, "shows_config": False}, False),
+        ({"connection": Connection.DISCONNECTED, "shows_config": False, "fault_domain": "b"}, True),  # the map names it
+        ({"connection": Connection.DISCONNECTED}, True),  # vCenter has the configuration, and it has no fault domain
+    ],
+)
+def test_a_disconnected_host_without_a_configuration_may_be_in_any_fault_domain(
+    away: dict[str, Any], known: bool
+) -> None:
+    world = estate([host(1, "az"), host(2, **{"domain": None, **away})], [])
+    if known:
+        assert [each.moid for each in find_fault_domain(world, "az")] == ["host-1"]
+        return
+    with pytest.raises(CallFailed, match="does not show the fault domain of esx-2, which may be az") as caught:
+        find_fault_domain(world, "az")
+    assert caught.value.hint == "Connect the host to vCenter again, or name its fault domain in fault_domains"
 
 
 def test_a_fault_domain_has_its_hosts_in_the_order_of_their_names() -> None:

@@ -395,6 +395,8 @@ def vmkernel(address: str | None) -> Any:
         ({"config__graphicsConfig__sharedPassthruAssignmentPolicy": "performance"}, "consolidates_vgpus", False),
         ({"config__vsanHostConfig__faultDomainInfo__name": "rack-a"}, "fault_domain", "rack-a"),
         ({}, "fault_domain", None),
+        ({"runtime__connectionState": "notResponding", "name": "esx-1"}, "shows_config", False),
+        ({"config__network__pnic": [link(None)]}, "shows_config", True),
         ({"name": "esx%2f1"}, "name", "esx/1"),
     ],
 )
