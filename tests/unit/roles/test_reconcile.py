@@ -86,29 +86,40 @@ def test_a_plan_says_what_changes_beside_the_host() -> None:
     assert "\n\n- `ML-1` moves to the cluster `gpu`, resource pool `gpu`, folder `gpu`, network `gpu`, `b`\n" in text
 
 
+BEGUN = "2026-11-02T22:20:00"  # when the request is carried out
+
+
 @pytest.mark.parametrize(
-    ("started", "finished", "kept"),
+    ("finished", "moved", "kept"),
     [
-        ("2026-11-02T22:05:00.000Z", "2026-11-02T23:00:00.000Z", True),
-        ("2026-11-01T23:50:00.000Z", "2026-11-02T22:30:00.000Z", True),  # was killed, and resumed by this request
-        ("2026-11-02T22:05:00.000Z", None, True),
-        ("2026-10-02T22:05:00.000Z", "2026-10-02T23:00:00.000Z", False),
+        ("2026-11-02T23:00:00.000Z", ["vm-1"], True),
+        ("2026-11-02T22:30:00.000Z", [], True),
+        ("2026-11-02T22:10:00.000Z", ["vm-1"], True),  # of a playbook that was killed before it kept the evidence
+        ("2026-11-02T22:10:00.000Z", ["vm-1", "vm-7"], False),  # a person evacuated the host in the window
+        ("2026-11-02T22:10:00.000Z", [], False),
+        (None, ["vm-1"], True),
+        ("2026-10-02T23:00:00.000Z", ["vm-1"], False),
     ],
 )
-def test_the_evidence_of_what_ended_in_the_window_is_kept(
-    tmp_path: Path, started: str, finished: str | None, kept: bool
+def test_the_evidence_of_what_the_request_has_done_is_kept(
+    tmp_path: Path, finished: str | None, moved: list[str], kept: bool
 ) -> None:
     evidence = tmp_path / "20261102T220500Z-evacuate-esx-05-ab12" / "evidence.json"
     evidence.parent.mkdir()
-    evidence.write_text(json.dumps({"run": {"started": started, "finished": finished}}))
+    evidence.write_text(json.dumps({"run": {"finished": finished}, "moves": [{"moid": vm} for vm in moved]}))
     copied = yaml.safe_load((ROLE / "tasks/evidence.yml").read_text())[1]
     environment = NativeEnvironment()
-    environment.filters["from_json"] = json.loads
+    environment.filters |= {"from_json": json.loads, "difference": lambda one, two: sorted({*one} - {*two})}
     known = {
         "lookup": lambda _name, path: Path(path).read_text(),
-        "__reconcile": {"request": {"from": "2026-11-02T22:00:00+00:00"}},
+        "__reconcile": {
+            "request": {"from": "2026-11-02T22:00:00+00:00"},
+            "plan": {"moves": [{"vm": "vm-1"}, {"vm": "vm-2"}]},
+        },
         "__reconcile_evidence": {"evidence_path": str(evidence)},
+        "__reconcile_begun": BEGUN,
     }
-    ended = environment.from_string(copied["vars"]["__reconcile_ended"]).render(known)
+    for name, value in copied["vars"].items():
+        known[name] = environment.from_string(value).render(known)
     conditions = [environment.from_string("{{ " + condition + " }}") for condition in copied["when"]]
-    assert all(condition.render(known, __reconcile_ended=ended) for condition in conditions) is kept
+    assert all(condition.render(known) for condition in conditions) is kept
