@@ -400,7 +400,7 @@ plan:
       type: list
       elements: dict
     settled:
-      description: Names of the VMs that are at their destination already.
+      description: Names of the VMs that are at their destination already. A name has the MoID if several VMs have it.
       type: list
       elements: str
       sample: []

@@ -294,7 +294,9 @@ class Plan:
     vcenter: VcenterInfo
     moves: tuple[Move, ...]
     refusals: tuple[Refusal, ...] = ()
-    settled: tuple[str, ...] = ()  # names of VMs that are at their destination already
+    settled: tuple[
+        str, ...
+    ] = ()  # names of VMs that are at their destination already, with MoIDs if several have one name
     checks: ServerChecks = ServerChecks()
     drs: tuple[DrsDecision, ...] = ()  # for each cluster of the evacuated hosts, and for others whose DRS moves a VM
     second: VcenterInfo | None = None  # the other vCenter, if the plan is for two

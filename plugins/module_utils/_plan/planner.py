@@ -43,6 +43,7 @@ from .model import (
     Refusal,
     Scope,
 )
+from .selection import display_name
 from .sites import Landing, datastore_on, existing_names, landing, present_place
 from .storage import Blocked, StoragePlanner, left_datastores, policy_notes
 
@@ -218,7 +219,7 @@ class _Planner:
         if moving:
             self.refusals.append(Refusal(vm.moid, vm.name, moving))
         else:
-            self.settled.append(vm.name)
+            self.settled.append(display_name(self._estate, vm.moid))
 
     def _targets(
         self, vm: VmState, hosts: Sequence[HostState]

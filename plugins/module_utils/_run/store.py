@@ -265,7 +265,8 @@ def unfinished_run_of_vms(state: Path, plan: Plan) -> tuple[Path, RunState] | No
         if run is None or run.finished or run.host is not None:
             continue
         ours = run.is_of(plan.vcenter.instance_uuid) and all(
-            move.vm in known or move.vm_name in plan.settled for move in run.moves.values()
+            move.vm in known or not {move.vm_name, f"{move.vm_name} ({move.vm})"}.isdisjoint(plan.settled)
+            for move in run.moves.values()
         )
         if run.key == key or (run.moves and ours):
             if reading.problem:

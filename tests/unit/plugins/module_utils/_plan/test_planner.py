@@ -309,6 +309,11 @@ def test_a_network_of_a_disconnected_adapter_may_be_missing() -> None:
     assert len(plan_all(estate([host(1), host(2)], [machine])).moves) == 1
 
 
+def test_a_vm_at_its_destination_is_told_from_one_of_the_same_name() -> None:
+    world = estate([host(1), host(2)], [vm(1, name="twin"), vm(2, on=2, name="twin")])
+    assert make_plan(world, PlanRequest(("vm-1",), destinations={"vm-1": "host-1"})).settled == ("twin (vm-1)",)
+
+
 def test_a_host_of_which_vcenter_has_no_figures_yet_does_not_count_as_the_emptiest() -> None:
     fresh, busy = host(2, memory_used_bytes=0, cpu_used_mhz=0), host(3, memory_used_bytes=60 * GIB)
     (move,) = plan_all(estate([host(1), fresh, busy], [vm(1)])).moves

@@ -349,6 +349,8 @@ def of_vms(state: Path, run_id: str, *numbers: int, vcenter: str = "u", **change
         (Plan("p", INFO, (move(1), move(2), move(3))), True),
         (Plan("p", INFO, (move(1),), (Refusal("vm-2", "ml-2", ()),)), True),
         (Plan("p", INFO, (move(1),), settled=("ml-2",)), True),
+        (Plan("p", INFO, (move(1),), settled=("ml-2 (vm-2)",)), True),
+        (Plan("p", INFO, (move(1),), settled=("ml-2 (vm-9)",)), False),  # another VM of that name
         (Plan("p", INFO, (move(1),)), False),
         (Plan("p", INFO, (move(3),)), False),
         (Plan("p", VcenterInfo("vc", "v", "8", False), (move(1), move(2))), False),
