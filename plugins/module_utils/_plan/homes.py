@@ -9,6 +9,7 @@ A home is stored in a custom attribute of the VM and in the run's journal.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -34,7 +35,15 @@ from .._vsphere.qualified import crosses, knows, vcenter_of
 from .model import Move, PartMove, Plan
 
 DRS = "DRS"  # as the mover of a VM
-MACHINES = (DRS, HA)  # movers whose VMs have to come home
+# vCenter's own users, as of vSphere Lifecycle Manager and extensions (vSphere Authentication, "Solution User Certificates").
+_SOLUTION_USER = re.compile(
+    r"(.*\\)?(machine|vpxd|vpxd-extension|vsphere-webclient|wcp)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I
+)
+
+
+def is_machine(mover: str) -> bool:
+    """Whether it was no person who moved a VM, so that the VM has to come home."""
+    return mover in (DRS, HA) or _SOLUTION_USER.fullmatch(mover) is not None
 
 
 def recorded_home(estate: Estate, vm: VmState, journal: Mapping[str, Home]) -> Home | None:
@@ -241,7 +250,7 @@ def next_home(
     A VM keeps its ``earlier`` home if nothing but evacuations and machines moved it: it is on the target of its last recorded move, on
     the host where that move starts, or where DRS or HA brought it. It would have had to come home from there.
     """
-    keep = earlier is not None and (vm.host in earlier.places or mover(vm.moid, vm.host) in MACHINES)
+    keep = earlier is not None and (vm.host in earlier.places or is_machine(mover(vm.moid, vm.host)))
     return Home(
         vm=vm.moid,
         host=earlier.host if keep and earlier else move.source,
@@ -398,7 +407,7 @@ def placements(
 ) -> tuple[Placement, ...]:
     """Every VM with a recorded home, sorted by name; with ``host`` (a MoID) only VMs whose home it is, or may be.
 
-    ``mover``: who moved a VM to a host last: one of ``MACHINES``, a user, or "" if that is not known. Only what a person moved away
+    ``mover``: who moved a VM to a host last: DRS, HA, a user, or "" if that is not known. Only what a person moved away
     stays there. ``deleted``: those of VMs (MoIDs) of which vCenter says that they do not exist. It does not show each VM to each user.
     """
     recorded = _Journalled(estate, journal)
@@ -523,7 +532,7 @@ def _outcome(estate: Estate, vm: VmState | None, home: Home, mover: Callable[[st
     if vm.host == home.host and home.has_files_back(vm.datastores):
         return "home"
     # A VM that a restore is moving away from its target is still where the evacuation put it.
-    if vm.host not in (*home.places, home.host) and (by := mover(vm.moid, vm.host)) not in MACHINES:
+    if vm.host not in (*home.places, home.host) and not is_machine(by := mover(vm.moid, vm.host)):
         return "moved_by_person" if by else "mover_unknown"
     return "home_unhealthy" if _wrong_with(estate.hosts.get(home.host)) else "away"
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
-from .._plan.homes import MACHINES
+from .._plan.homes import is_machine
 from .._plan.model import Plan, PlanRequest, Policy, StorageRequest
 from .._plan.planner import make_plan
 from .._vsphere.estate import Estate
@@ -140,7 +140,7 @@ def account_of(
 
 def _person(record: MoveRecord) -> str:
     """Who moved the VM if it was neither this run nor a machine for it, "" if that is not known."""
-    return "" if record.by in (*MACHINES, SOMEBODY) else record.by
+    return "" if record.by == SOMEBODY or is_machine(record.by) else record.by
 
 
 def _reason(record: MoveRecord) -> str:

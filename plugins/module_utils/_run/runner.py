@@ -617,26 +617,26 @@ class _Run:
             )
         return homes
 
-    def _returned(self, outcome: Outcome) -> dict[str, str]:
+    def _returned(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
         """The VMs (names) that somebody else has moved back to the evacuated host since they left it, each with a sentence.
 
         Nothing prevents that if the host is not fenced: DRS may use the room on it.
         """
         left = [ended for ended in outcome.moved if ended.move.source == self._leaving]
         if not left or self._guard.keeps_vms_away:
-            return {}
+            return ()
         try:
             seen = self._vcenter.placement(tuple(ended.move.vm for ended in left))
         except (CallFailed, PermissionMissing, ConnectError):
-            return {}  # they were seen to leave
-        found = {}
+            return ()  # they were seen to leave
+        found = []
         for ended in left:
             move = ended.move
             if seen[move.vm].host == move.source:
                 by = self._vcenter.mover(move.vm, move.source) or SOMEBODY
                 self._record.returned(ended, f"{by} moved it back")
-                found[move.vm_name] = f"{move.vm_name} is on {move.source_name} again: {by} moved it back"
-        return found
+                found.append((move.vm_name, f"{move.vm_name} is on {move.source_name} again: {by} moved it back"))
+        return tuple(found)
 
     def _restarts(self, times: Mapping[str, str | None], judgements: Iterable[Judgement]) -> tuple[VmRestarted, ...]:
         """The VMs that were powered on again since the run, or a killed process of it, began. ``times``: when VMs were powered on."""
@@ -653,7 +653,7 @@ class _Run:
         last = outcome if rolled_back is None else rolled_back.outcome
         self._record.verdicts(last.judgements)
         failures = failures_of(outcome)
-        returned = {} if last.interrupted or rolled_back is not None else self._returned(outcome)
+        returned = () if last.interrupted or rolled_back is not None else self._returned(outcome)
         # A run that is open for a resume keeps its guard.
         failed = self._failed(outcome) or rolled_back is not None or bool(self._not_fenced or returned)
         problems: tuple[str, ...] = ()
@@ -666,7 +666,7 @@ class _Run:
         problems = tuple(dict.fromkeys(filter(None, told)))
         if rolled_back is None:
             self._record.left_behind(outcome)
-            failures = (*failures, *returned.values())
+            failures = (*failures, *(sentence for _name, sentence in returned))
         else:
             harms = failures_of(replace(last, ended=()))
             failures = (*(account.sentence for account in rolled_back.accounts), *harms)
@@ -683,7 +683,7 @@ class _Run:
             self._guard.fenced,
             self._guard.lifted,
             self._guard.fence_unknown,
-            tuple(returned),
+            tuple(name for name, _sentence in returned),
             tuple(restart.vm.name for restart in restarts),
         )
         if last.interrupted:

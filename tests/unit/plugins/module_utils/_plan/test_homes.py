@@ -259,7 +259,17 @@ def test_an_attribute_that_holds_no_home_is_none(value: str) -> None:
 
 @pytest.mark.parametrize(
     ("mover", "outcome"),
-    [("DRS", "away"), ("vSphere HA", "away"), ("alice", "moved_by_person"), ("", "mover_unknown")],
+    [
+        ("DRS", "away"),
+        ("vSphere HA", "away"),
+        (
+            "VSPHERE.LOCAL\\vpxd-extension-3a1f0b6e-0c5c-4a4e-9c2d-6f1f0a2b7c11",
+            "away",
+        ),  # vSphere Lifecycle Manager, for example
+        ("VSPHERE.LOCAL\\vpxd-extension-anna", "moved_by_person"),
+        ("alice", "moved_by_person"),
+        ("", "mover_unknown"),
+    ],
 )
 def test_what_drs_or_ha_moved_after_the_evacuation_is_still_to_come_home(mover: str, outcome: str) -> None:
     home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", start="host-1")
