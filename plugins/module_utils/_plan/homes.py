@@ -42,7 +42,7 @@ _SOLUTION_USER = re.compile(
 
 
 def is_machine(mover: str) -> bool:
-    """Whether it was no person who moved a VM, so that the VM has to come home."""
+    """Whether a mover of a VM is a machine and not a person, so that the VM has to come home."""
     return mover in (DRS, HA) or _SOLUTION_USER.fullmatch(mover) is not None
 
 
