@@ -504,11 +504,11 @@ def looks_like_one(world: World) -> bool:
 
 
 def ended_before(world: World) -> bool:
-    """Whether the job was done before its process did, as far as the server shows.
+    """Whether the job was done, or had failed, before its process ended, as far as the server shows.
 
     A new process that does no step, and ends a run of MLflow within the time of one, cannot be distinguished from the old one if nothing names it.
     """
-    if world.ended != "DONE":
+    if world.ended not in ("DONE", "FAILED"):
         return False
     steps = any(each.life > 0 and each.at <= world.ended_at for each in world.log)
     alike = world.kind == "mlflow" and not world.named and not steps

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from .standing import JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE, at_text, facts_of
+from .standing import JOB_GONE, JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE, at_text, facts_of
 from .wording import experiment_name, fitted, percent, seconds, stall_text
 
 Row = Mapping[str, Any]
@@ -101,6 +101,7 @@ _LAST_QUESTION = {
     NO_ANSWER: NO_ANSWER,
     REFUSES: "at the end, its server's port refused connections",
     UNREADABLE: "the last answer could not be used",
+    JOB_GONE: "at the end, its server no longer knew the job",
 }
 MAX_ERROR = 160  # characters of what a server says of the end of a job
 

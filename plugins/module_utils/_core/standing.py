@@ -18,6 +18,7 @@ Row = Mapping[str, Any]
 # Parts of a verdict's reason, by which advice distinguishes how an experiment was seen to end.
 REFUSES = "refuses connections"
 JOB_UNKNOWN = "the process that answers now does not know the job"
+JOB_GONE = "the server no longer knows the job"
 NO_ANSWER = "the last question was not answered"
 UNREADABLE = "the last answer of the server could not be used"
 JOB_IS = "the job is "

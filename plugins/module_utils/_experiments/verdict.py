@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from .._core.standing import JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE, WORKS
+from .._core.standing import JOB_GONE, JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE, WORKS
 from .._core.wording import percent, seconds
 from .identity import Identity, identity_of, is_foreign, sessions, was_refused
 from .last_seen import WHY_UNSEEN, why_unseen
@@ -119,18 +119,27 @@ def judge(
 
 
 def up_to_the_end(experiment: Experiment, samples: Sequence[Sample]) -> Sequence[Sample]:
-    """The samples up to the first answer that says the job is done; all samples if it runs again later.
+    """The samples up to the first answer that says the job is done, or that it failed; all samples if it runs again later.
 
     What follows the end does not count: scripts stop with their server, servers discard jobs, and no step is logged.
     """
-    end = len(samples)
+    end, how = len(samples), ""
     for place in reversed(range(len(samples))):
         sample = samples[place]
-        if sample.outcome == ANSWERED and _done(sample) and not is_foreign(experiment, sample):
-            end = place + 1
-        elif sample.outcome == ANSWERED and sample.status is not None:
+        if sample.outcome != ANSWERED or sample.status is None:
+            continue
+        ending = "" if is_foreign(experiment, sample) else _ending_of(sample)
+        if not ending or how not in ("", ending):
             break
+        end, how = place + 1, ending
     return samples[:end]
+
+
+def _ending_of(sample: Sample) -> str:
+    """How an answer says that the job has ended, "" if it does not say so."""
+    if _done(sample):
+        return "done"
+    return "failed" if sample.status in ("FAILED", "CANCELLED") else ""
 
 
 def _up_to_the_last_answer(samples: Sequence[Sample]) -> Sequence[Sample]:
@@ -390,7 +399,7 @@ def _refused(experiment: Experiment, samples: Sequence[Sample], identity: Identi
 
 def _unanswered(last: Sequence[Sample]) -> str:
     """Why the last question has no answer that can be used."""
-    return UNREADABLE if last and last[0].outcome == "invalid" else NO_ANSWER
+    return {"invalid": UNREADABLE, "job_missing": JOB_GONE}.get(last[0].outcome if last else "", NO_ANSWER)
 
 
 def _port(experiment: Experiment) -> str:
@@ -411,7 +420,7 @@ def _ending(
     if last.outcome in ("silent", "invalid", "refused"):
         return Verdict.UNKNOWN, _unanswered(samples[-1:])
     if last.outcome == "job_missing":
-        return Verdict.UNKNOWN, "the server no longer knows the job"
+        return Verdict.UNKNOWN, JOB_GONE
     if _done(last) and stall == "refuted":
         return Verdict.STALLED, ""
     if _done(last):

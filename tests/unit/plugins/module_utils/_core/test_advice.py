@@ -219,6 +219,7 @@ def test_a_completed_training_has_the_time_of_its_end() -> None:
     ("detail", "why"),
     [
         ("the last question was not answered", ": the last question was not answered."),
+        ("the server no longer knows the job", ": at the end, its server no longer knew the job."),
         ("port 54321 refuses connections", ": at the end, its server's port refused connections."),
         ("too few answers", "after that."),
     ],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import WORKS
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import JOB_GONE, WORKS
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     BETWEEN,
     WITHOUT_IT,
@@ -73,6 +73,7 @@ def moving(freeze: float, **last: object) -> list[Sample]:
 
 AGAIN = [answer(21.2, 21.201, 0.9), answer(21.3, 21.301, 0.91), answer(21.4, 21.401, 0.92)]
 DONE = [*moving(0.4), answer(21, 21.002, 1.0, status="DONE")]
+FAILED = [*moving(0.4), answer(21, 21.002, 0.5, status="FAILED")]
 
 
 def test_a_training_that_hangs_after_its_move_is_not_called_uninterrupted() -> None:
@@ -150,7 +151,16 @@ def test_a_short_stall_with_progress_after_it_is_uninterrupted() -> None:
         ([*DONE, answer(22, 22.1, None, process="101", status=None)], Verdict.COMPLETED),
         ([*DONE, answer(22, 22.1, 0.9), Sample(23, 23.1, "refused")], Verdict.LOST),
         ([*DONE, answer(22, 22.1, 0.1, process="101")], Verdict.RESTARTED),
-        ([*DONE, answer(22, 22.1, 1.0, status="FAILED"), Sample(23, 26, "silent")], Verdict.UNKNOWN),
+        ([*DONE, answer(22, 22.1, 1.0, status="FAILED"), Sample(23, 26, "silent")], Verdict.FAILED),
+        ([*FAILED, Sample(22, 22.1, "job_missing", "100")], Verdict.FAILED),
+        ([*FAILED, Sample(22, 22.1, "job_missing", "101")], Verdict.FAILED),
+        ([*FAILED, answer(22, 22.1, None, process="101", status=None)], Verdict.FAILED),
+        ([*FAILED, Sample(22, 22.1, "refused")], Verdict.FAILED),
+        ([*FAILED, Sample(22, 25.1, "silent")], Verdict.FAILED),
+        ([*FAILED, answer(22, 22.1, 0.5, status="CANCELLED"), Sample(23, 23.1, "invalid")], Verdict.FAILED),
+        ([*FAILED, answer(22, 22.1, 1.0, status="DONE"), Sample(23, 23.1, "refused")], Verdict.COMPLETED),
+        ([*FAILED, answer(22, 22.1, 0.9), Sample(23, 23.1, "silent")], Verdict.UNKNOWN),
+        ([*FAILED, answer(22, 22.1, 0.1, process="101")], Verdict.RESTARTED),
         ([*moving(8), answer(21, 21.1, 1.0, status="DONE"), Sample(22, 22.1, "refused")], Verdict.STALLED),
         ([*moving(0.4), Sample(21, 21.1, "refused")], Verdict.LOST),
         ([*moving(0.4), Sample(21, 21.1, "refused", detail="ConnectionRefusedError")], Verdict.LOST),
@@ -821,6 +831,11 @@ def test_a_training_that_nothing_names_is_completed_however_long_its_end_is_watc
     ]
     found = judge(known, [*steps, *ended], stall_budget=5, moved_at=10.0, arrived_at=15.0)
     assert (found.verdict, found.over) == (Verdict.COMPLETED, True)
+
+
+def test_a_server_that_says_it_no_longer_knows_the_job_has_answered() -> None:
+    judged = judge(EXPERIMENT, [*moving(0.4), Sample(22, 22.1, "job_missing", "100")], stall_budget=5)
+    assert judged.detail == JOB_GONE
 
 
 def test_what_failed_did_not_stall() -> None:
