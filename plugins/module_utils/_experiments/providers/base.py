@@ -183,12 +183,15 @@ def is_clock(before: Mark | None, after: Mark) -> bool:
     return usual > 0.05 and abs(later - step - usual) <= max(1.5, 0.1 * usual)
 
 
-def is_doubtful(name: str, before: Mark | None, after: Mark) -> bool:
-    """Whether a series may be that of a monitor: by its name, or because its steps are the seconds since its start."""
+def doubt(name: str, before: Mark | None, after: Mark) -> int:
+    """How likely a series is that of a monitor: 2 by its name, 1 if its steps are the seconds since its start, else 0.
+
+    A training may do one step per second, too, so the name says more.
+    """
     if OF_A_MONITOR.search(name) is not None:
-        return True
+        return 2
     steps, time_units = (after[0] - before[0], after[1] - before[1]) if before is not None else (0.0, 0.0)
-    return steps >= 2 and any(abs(steps - time_units / unit) <= 1 for unit in (1.0, 1000.0))
+    return int(steps >= 2 and any(abs(steps - time_units / unit) <= 1 for unit in (1.0, 1000.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +255,7 @@ class Runs:
             if before.get(name) != mark and (self._is_named or not is_clock(before.get(name), mark))
         }
         if changed and key not in self.found:
-            sure = self._is_named or not all(is_doubtful(name, before.get(name), changed[name]) for name in changed)
+            sure = self._is_named or not all(doubt(name, before.get(name), changed[name]) for name in changed)
             (self.found if sure else self._doubtful)[key] = Advance(seen.experiment, changed, before)
         return True
 

@@ -42,7 +42,7 @@ from .base import (
     Session,
     Target,
     advancing,
-    is_doubtful,
+    doubt,
     names_one,
     progress_at,
 )
@@ -344,9 +344,8 @@ def is_of_training(metric: str) -> bool:
 def busiest_metric(metrics: Mapping[str, Mark], before: Mapping[str, Mark]) -> str:
     """The metric with the most steps; that of a monitor or ``epoch`` only if there is no other."""
 
-    def rank(key: str) -> tuple[bool, float, bool]:
-        doubtful = is_doubtful(key, before.get(key), metrics[key])
-        return not doubtful, metrics[key][0], key not in WITH_EVERYTHING
+    def rank(key: str) -> tuple[int, float, bool]:
+        return -doubt(key, before.get(key), metrics[key]), metrics[key][0], key not in WITH_EVERYTHING
 
     return max(metrics, key=rank, default="")
 

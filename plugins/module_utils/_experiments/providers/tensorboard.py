@@ -35,7 +35,7 @@ from .base import (
     Session,
     Target,
     advancing,
-    is_doubtful,
+    doubt,
     names_one,
     progress_at,
 )
@@ -221,7 +221,7 @@ def seen(probe: Probe, run: Experiment, tags: list[str]) -> Seen:
 def watched(advance: Advance) -> Experiment:
     """The experiment with the series that is watched: the first one that advanced, of a monitor only if there is no other."""
     marks, before = advance.changed, advance.before
-    run, tag = advance.experiment, min(marks, key=lambda name: is_doubtful(name, before.get(name), marks[name]))
+    run, tag = advance.experiment, min(marks, key=lambda name: doubt(name, before.get(name), marks[name]))
     return replace(run, id=shortened(f"{run.exact_id}:{tag}"), description=f"{run.description} {text(tag)}", metric=tag)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import base
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import base, mlflow, tensorboard
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Seen, advancing
 
 
@@ -155,21 +155,31 @@ def test_steps_that_are_the_time_are_a_clock(before: base.Mark | None, after: ba
 
 
 @pytest.mark.parametrize(
-    ("name", "steps", "ms", "doubtful"),
+    ("name", "steps", "ms", "doubt"),
     [
-        ("gpu_util", 3, 9000, True),
-        ("monitor/GPU 0 power", 3, 9000, True),
-        ("memory_usage", 3, 9000, True),
-        ("anything", 9, 9020, True),
-        ("loss", 3, 9000, False),
-        ("step_time", 30, 9000, False),
-        ("input/template_loss", 3, 9000, False),
-        ("network_loss", 3, 9000, True),
-        ("loss", 1, 1000, False),
+        ("gpu_util", 3, 9000, 2),
+        ("monitor/GPU 0 power", 3, 9000, 2),
+        ("memory_usage", 3, 9000, 2),
+        ("anything", 9, 9020, 1),
+        ("loss", 3, 9000, 0),
+        ("step_time", 30, 9000, 0),
+        ("input/template_loss", 3, 9000, 0),
+        ("network_loss", 3, 9000, 2),
+        ("loss", 1, 1000, 0),
     ],
 )
-def test_the_series_of_a_monitor_is_doubtful(name: str, steps: float, ms: float, doubtful: bool) -> None:
-    assert base.is_doubtful(name, (100.0, MS), (100.0 + steps, MS + ms)) is doubtful
+def test_the_series_of_a_monitor_is_doubtful(name: str, steps: float, ms: float, doubt: int) -> None:
+    assert base.doubt(name, (100.0, MS), (100.0 + steps, MS + ms)) == doubt
+
+
+@pytest.mark.parametrize("monitor", ["gpu_util", "a/gpu_util"])
+def test_a_monitor_is_not_watched_for_a_training_that_does_one_step_per_second(monitor: str) -> None:
+    """It does not die with the training, logs as often or more often, and its name comes first."""
+    before = {monitor: (0.0, MS), "loss": (0.0, MS)}
+    changed = {monitor: (36.0, MS + 9000), "loss": (9.0, MS + 9000)}
+    assert mlflow.busiest_metric(changed, before) == "loss"
+    run = Experiment("vm-1", "ML-1", "tensorboard", "run", "", "http://x", exact_id="run")
+    assert tensorboard.watched(base.Advance(run, changed, before)).metric == "loss"
 
 
 @pytest.mark.parametrize(
