@@ -11,6 +11,7 @@ writes. After a restart in the same folder, steps that were over come again (``r
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Container, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,7 @@ MAX_RUNS = 10_000  # of a VM
 MIN_BETWEEN = 4  # points between two starts of a training, on average
 MAX_TAGS = 8  # of one of many runs; some are written only once, so not just the first one is looked at
 MAX_ASKED = 512  # tags of all runs together; of few runs, all tags are looked at
+SEPARATOR = re.compile(r"[/\\]")  # of a path; a TensorBoard on Windows names its runs by folders, too
 NOTE = "changes of the last step that TensorBoard shows"
 
 
@@ -119,7 +121,7 @@ class Tensorboard(UrlSource):
         )
 
     def _mine(self, run: str, vm_name: str) -> bool:
-        return self._only or vm_name in run.split("/")
+        return self._only or vm_name in SEPARATOR.split(run)
 
     def _series(self, body: Mapping[str, Any], vm_name: str) -> dict[str, list[str]]:
         """The tags that may be watched, by run."""

@@ -95,6 +95,14 @@ def test_the_series_that_advances_is_watched(serve: Serve) -> None:
     assert (experiment.id, experiment.metric) == ("a:loss", "loss")
 
 
+@pytest.mark.parametrize("run", ["ML-1/train", "a\\ML-1\\train", "ML-1"])
+def test_the_vm_is_found_in_the_path_of_a_run(serve: Serve, run: str) -> None:
+    """A TensorBoard on Windows separates folders by backslashes."""
+    url = serve({run: ["loss"], "ML-10/train": ["loss"]}, (run, "loss"))
+    (experiment,) = observed({**source(url), "vms": ["ML-*"]}).experiments
+    assert experiment.asked_id == run
+
+
 def test_a_live_run_among_hundreds_of_dead_ones_is_found(serve: Serve) -> None:
     runs = {f"run-{n}": ["loss"] for n in range(300)}
     (experiment,) = observed(source(serve(runs, ("run-250", "loss")))).experiments
