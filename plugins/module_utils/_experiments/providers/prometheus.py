@@ -92,6 +92,11 @@ EXPOSITIONS = (
 # A place for a VM's name or address, a quote, an escaped character, or one other.
 QUERY_PARTS = re.compile(r"\{vm\}|\{address\}|\\.|.", re.DOTALL)
 SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")  # in a regular expression of PromQL
+# What a range or an offset begins with, and its length: since Prometheus 3 also a bare number of seconds.
+LOOKBACK = re.compile(
+    r"(?:\[|\boffset\s+)\s*(?:(?P<time>(?:\d{1,9}(?:ms|[smhdwy]))+)|(?P<seconds>\d{1,9}(?:\.\d+)?(?:e\+?\d)?))",
+    re.IGNORECASE,
+)
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
 
 
@@ -253,7 +258,8 @@ def lookback(query: str) -> float:
     A mean or a maximum over five minutes still changes five minutes after the last step.
     """
     outside = re.sub(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`", '""', query)
-    return sum(seconds(found) for found in re.findall(r"(?:\[|\boffset\s+)\s*((?:\d{1,9}(?:ms|[smhdwy]))+)", outside))
+    found = LOOKBACK.finditer(outside)
+    return sum(seconds(each["time"]) if each["time"] else float(each["seconds"]) for each in found)
 
 
 def seconds(duration: str) -> float:

@@ -491,6 +491,8 @@ def test_a_freeze_behind_a_gateway_is_measured_by_what_was_pushed(serve: Serve) 
         ("sum(s)", 0.0),
         ("avg_over_time(s[5m])", 300.0),
         ("s offset 1m30s", 90.0),
+        ("avg_over_time(s[300])", 300.0),  # Prometheus 3 takes numbers for seconds
+        ("max_over_time(s[ 1.5e2:30 ] OFFSET 60)", 210.0),
         ("max_over_time(rate(s[1m])[10m:30s]) offset 1d", 60.0 + 600 + 86400),
         ("s{run=\"[5m] offset 5m\",a=~'x[0-9]h'}", 0.0),
         ("s offset -5m", 0.0),
