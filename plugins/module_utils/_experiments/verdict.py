@@ -449,9 +449,10 @@ def after_its_move(settled: Judgement, later: Judgement) -> Judgement:
     experiment was lost, restarted or failed later is seen, and counts. But what was completed cannot be lost or done again,
     and a refused port alone may also be that of a training that has ended as usual, unless its server stays and reports the end.
     An experiment that is not seen to work at the end is ``unknown``, with the claims of its move: nobody may take the verdict of
-    the move for an all-clear.
+    the move for an all-clear. What seemed to be lost was not, if the same process answers later: its port was closed for a while,
+    as by a proxy.
     """
-    if settled.verdict is Verdict.UNKNOWN:
+    if settled.verdict is Verdict.UNKNOWN or (settled.verdict is Verdict.LOST and later.identity == "proven"):
         return later
     ends_silently = not later.experiment.capabilities.reports_end
     refused = later.verdict is Verdict.LOST and later.identity != "refuted" and ends_silently

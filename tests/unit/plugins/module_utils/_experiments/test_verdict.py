@@ -271,6 +271,18 @@ def test_the_verdict_of_a_finished_move_is_final(
         assert ("not watched for 5.00 s after its move" in whole.detail) is bool(unwatched)
 
 
+@pytest.mark.parametrize(
+    ("process", "verdict"), [("100", Verdict.UNINTERRUPTED), ("101", Verdict.RESTARTED), ("", Verdict.RESTARTED)]
+)
+def test_who_answers_again_after_its_port_refused_was_not_lost(process: str, verdict: Verdict) -> None:
+    """A proxy or a forwarder in front of the training may be restarted, as when the network of a VM is set up again."""
+    gone = [*moving(0.4), *[Sample(21 + n, 21.1 + n, "refused", detail="ConnectionRefusedError") for n in range(2)]]
+    again = [answer(24 + n / 5, 24.01 + n / 5, 0.3 + n / 1000, process=process) for n in range(50)]
+    lost, later = (judge(EXPERIMENT, known, stall_budget=5, moved_at=9) for known in (gone, [*gone, *again]))
+    assert lost.verdict is Verdict.LOST
+    assert after_its_move(lost, later).verdict is verdict
+
+
 @pytest.mark.parametrize("capabilities", [h2o3.CAPABILITIES, driverless_ai.CAPABILITIES])
 @pytest.mark.parametrize("reached", [0.6, 1.0])
 def test_a_server_that_reports_the_end_is_lost_with_its_port(capabilities: Capabilities, reached: float) -> None:
