@@ -29,6 +29,11 @@ CHEAP_HZ = 15.0  # most of the questions are liveness checks, which cost half; t
 LONG_ANSWER = 0.25
 CHILD_SECONDS = 1.0
 LOOK_SECONDS = 5.0
+MISSING = (
+    400,
+    404,
+    412,
+)  # how the server says that it does not know a key; an error of its own, as without memory, is another code
 
 
 class JobSession(HttpSession):
@@ -218,14 +223,15 @@ def joined(liveness: Sample, job: Sample | None) -> Sample:
 
 
 def parse_sample(answer: Answer, sent: float, received: float) -> Sample:
-    """The answer to ``GET /3/Jobs/{key}`` as a sample; ``invalid`` if another service answered."""
+    """The answer to ``GET /3/Jobs/{key}`` as a sample; ``invalid`` if another service answered, or the server could not say."""
     process = answer.headers.get("x-h2o-cluster-id")
     if process is None:
         return Sample(sent, received, "invalid", detail=f"not an H2O-3 server (HTTP {answer.status})")
-    jobs = items(mapping(answer.body).get("jobs"))
+    jobs = items(mapping(answer.body).get("jobs")) if answer.status == 200 else []
     job = mapping(jobs[0]) if jobs else {}
-    if answer.status != 200 or not job:
-        return Sample(sent, received, "job_missing", process, detail=f"HTTP {answer.status}")
+    if not job:
+        missing = answer.status in MISSING or (answer.status == 200 and mapping(answer.body).get("jobs") == [])
+        return Sample(sent, received, "job_missing" if missing else "invalid", process, detail=f"HTTP {answer.status}")
     return Sample(
         sent,
         received,

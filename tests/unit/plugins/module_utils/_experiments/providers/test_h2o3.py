@@ -344,6 +344,17 @@ def test_bytes_that_are_no_json_are_nothing(data: bytes) -> None:
         (400, PROCESS, {"msg": "Job is missing"}, "job_missing"),
         (200, {}, {"jobs": [job("a")]}, "invalid"),
         (404, {}, None, "invalid"),
+        (404, PROCESS, {"msg": "Object 'a' not found"}, "job_missing"),
+        (200, PROCESS, {"jobs": []}, "job_missing"),
+        (
+            500,
+            PROCESS,
+            {"msg": "Java heap space"},
+            "invalid",
+        ),  # as an error of its own, which says nothing about the job
+        (503, PROCESS, None, "invalid"),
+        (200, PROCESS, None, "invalid"),  # such as a part of an answer
+        (500, PROCESS, {"jobs": [job("a")]}, "invalid"),
     ],
 )
 def test_outcome_of_an_answer(status: int, headers: dict[str, str], body: Any, outcome: str) -> None:
@@ -658,7 +669,7 @@ def test_a_proxy_that_answers_for_a_while_differs_from_a_permanent_one(
 ) -> None:
     job_session.sample()
     two_nodes.process, two_nodes.failing = None, True
-    assert job_session.sample().outcome == "job_missing"
+    assert job_session.sample().outcome == "invalid"
     two_nodes.process, two_nodes.failing = "17", False
     job_session.sample()
     lives = two_nodes.lives
