@@ -190,11 +190,15 @@ def _origin(url: str) -> tuple[str, str | None, int]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
 
 
+class NotKnown(Exception):
+    """The server does not list the experiment. The client's own errors may be of any other class."""
+
+
 def found_again(client: Any, key: str) -> Any:
-    """The experiment with a key. Raises LookupError if the server does not know it."""
+    """The experiment with a key. Raises NotKnown if the server does not list it."""
     found = next((e for e in client.experiments.list() if e.key == key), None)
     if found is None:
-        raise LookupError("the server no longer knows the experiment")
+        raise NotKnown("the server no longer knows the experiment")
     return found
 
 
@@ -287,7 +291,7 @@ class ExperimentSession(HttpSession):
         health = mapping(answer.body)
         if answer.status != 200 or "server_version" not in health:
             return Sample(sent, received, "invalid", detail=f"not a Driverless AI server (HTTP {answer.status})")
-        if isinstance(self._error, LookupError):
+        if isinstance(self._error, NotKnown):
             return Sample(sent, received, "job_missing", detail=text(str(self._error)))
         if self._error is not None:
             detail = self._endpoint.hide(text(f"{type(self._error).__name__} {self._error}"))
@@ -303,7 +307,7 @@ class ExperimentSession(HttpSession):
             self._error = None
         except Exception as error:  # the client documents no error classes
             self._error = error
-            self._experiment = None if not isinstance(error, LookupError) else self._experiment
+            self._experiment = None if not isinstance(error, NotKnown) else self._experiment
 
     def _found(self) -> None:
         self._experiment = found_again(connect(self._endpoint, self._settings), self._key)

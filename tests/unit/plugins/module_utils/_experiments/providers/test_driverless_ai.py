@@ -153,6 +153,18 @@ def test_an_error_of_the_client_does_not_hide_whether_the_server_answers(session
     assert asking.sample().outcome == "answered"
 
 
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(KeyError("status"), "silent"), (driverless_ai.NotKnown(), "job_missing")]
+)
+def test_an_error_of_the_client_is_not_an_experiment_that_the_server_does_not_know(
+    session: Any, error: Exception, outcome: str
+) -> None:
+    """The client reads answers that it does not expect, such as those of a proxy, by their keys."""
+    asking, trained, _health = session
+    trained.error = error
+    assert asking.sample().outcome == outcome
+
+
 class Deleted:
     """An experiment that somebody deletes after it was listed; ``failing`` is what the client asks the server for then."""
 
