@@ -35,7 +35,10 @@ class Throughput:
 
 
 def throughput(samples: Sequence[Sample], start: float, end: float) -> Throughput | None:
-    """Work between two monotonic times, from the samples within; ``None`` with fewer than two that show progress."""
+    """Work between two monotonic times, from the samples within; ``None`` with fewer than two that show progress.
+
+    Also ``None`` if progress went back, as the index of a batch does in each epoch: then its ends do not show the work between.
+    """
     steps = any(s.step is not None for s in samples)
     points = [
         (answered_at(s), s.step if steps else 100 * (s.progress or 0.0))
@@ -45,6 +48,8 @@ def throughput(samples: Sequence[Sample], start: float, end: float) -> Throughpu
     if len(points) < 2 or points[-1][0] <= points[0][0]:
         return None
     times, work = [p[0] for p in points], [float(p[1] or 0.0) for p in points]
+    if any(after < before for before, after in itertools.pairwise(work)):
+        return None
     seconds = times[-1] - times[0]
     rate = (work[-1] - work[0]) / seconds
     changes = sum(after != before for before, after in itertools.pairwise(work))

@@ -75,6 +75,13 @@ def test_too_few_samples_give_no_throughput(count: int, progress: float) -> None
     assert slowdown(None, None) is None
 
 
+def test_steps_that_repeat_give_no_throughput() -> None:
+    """A batch index: 10 steps per second, but 4 in 40 s by its ends."""
+    samples = [replace(s, step=(s.step or 0.0) % 50) for s in trained(1, seconds=40)]
+    assert throughput(samples, 0, 40) is None
+    assert throughput(samples, 0, 4) is not None
+
+
 def test_few_changes_give_a_rate_without_an_interval() -> None:
     samples = [Sample(n / 5, n / 5, "answered", "1", "RUNNING", progress=n // 20 / 100) for n in range(100)]
     found = throughput(samples, 0, 100)
