@@ -532,6 +532,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import listed
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.progress_file import ProgressFile
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.live_writer import LivePage, live_dir_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged
@@ -571,6 +572,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.runner import 
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path, state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import HostState, assume_in_service
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.guest import guest_login
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.pair import AnyVcenter
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.qualified import part_of
 
@@ -726,6 +728,16 @@ def warn_unrecoverable(module: AnsibleModule, experiments: Iterable[Experiment])
             module.warn(f"An experiment could not be recovered from a checkpoint if it were lost: {sentence}")
 
 
+def warn_of_homes(module: AnsibleModule, report: RunReport) -> None:
+    """Name the VMs whose homes no other controller finds."""
+    if report.homes_in_journal:
+        module.warn(
+            f"The homes of {listed(report.homes_in_journal)} are in the journal alone, because the custom attribute {ATTRIBUTE} could not "
+            "be written. Only a restore with this state directory brings these VMs home. Check that the user has the privilege "
+            "Global.SetCustomField on the VMs, and Global.ManageCustomFields if vCenter does not know the attribute."
+        )
+
+
 def found_in(experiment: Experiment) -> dict[str, Any]:
     """An experiment that check mode found."""
     keys = ("vm_name", "provider", "id", "description", "owner", "cluster", "progress")
@@ -773,6 +785,7 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
         onlooker=LivePage(module.warn, published=live_dir_of(module.params)),
     )
     warn_unrecoverable(module, [judgement.experiment for judgement in report.outcome.judgements])
+    warn_of_homes(module, report)
     result = result_of(report, module.params["on_verdict"])
     if "failure" not in result:
         for sentence in result["interrupted"]:

@@ -232,6 +232,7 @@ class RunReport:
     fence_unknown: bool = False  # vCenter does not show whether the host is fenced
     returned: tuple[str, ...] = ()  # names of the VMs that are on the evacuated host again
     restarted: tuple[str, ...] = ()  # names of the VMs that were powered on again during the run
+    homes_in_journal: tuple[str, ...] = ()  # names of the VMs whose homes the journal alone has
 
     @property
     def left_behind(self) -> tuple[str, ...]:

@@ -638,6 +638,12 @@ class _Run:
                 found.append((move.vm_name, f"{move.vm_name} is on {move.source_name} again: {by} moved it back"))
         return tuple(found)
 
+    def _homes_in_journal(self) -> tuple[str, ...]:
+        """The VMs (names) whose homes could not be written into their attributes, so that another controller does not find them."""
+        state = replay(read_journal(self._folder / JOURNAL).entries)
+        homes = state.homes if state is not None else ()
+        return tuple(sorted(home.vm_name for home in homes if not home.in_attribute and home.target != home.host))
+
     def _restarts(self, times: Mapping[str, str | None], judgements: Iterable[Judgement]) -> tuple[VmRestarted, ...]:
         """The VMs that were powered on again since the run, or a killed process of it, began. ``times``: when VMs were powered on."""
         state = replay(read_journal(self._folder / JOURNAL).entries)
@@ -685,6 +691,7 @@ class _Run:
             self._guard.fence_unknown,
             tuple(name for name, _sentence in returned),
             tuple(restart.vm.name for restart in restarts),
+            self._homes_in_journal(),
         )
         if last.interrupted:
             self._record.interrupted(last.stopped)

@@ -25,7 +25,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
     RunReport,
     RunRequest,
 )
-from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import SPEC, request_of, result_of
+from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import SPEC, request_of, result_of, warn_of_homes
 
 from tests.builders.estates import INFO
 
@@ -106,3 +106,10 @@ def test_why_a_run_stopped_is_said_if_no_failure_says_it() -> None:
     assert told == f"GBM gbm_1 in ML-1 was lost: its process is gone. The {ctrl_c[4:]}."
     failed = reported(MoveResult.FAILED, stopped="the move of ML-1 failed (NoPermission)", back=True)["failure"]
     assert failed.endswith("The move of ML-1 failed (NoPermission).")
+
+
+@pytest.mark.parametrize(("names", "warned"), [(("ml-1", "ml-2"), True), ((), False)])
+def test_vms_whose_homes_no_other_controller_finds_are_named(names: tuple[str, ...], warned: bool) -> None:
+    said = list[str]()
+    warn_of_homes(SimpleNamespace(warn=said.append), RunReport("r", None, Outcome((), ()), homes_in_journal=names))
+    assert [text.startswith("The homes of ml-1, ml-2 are in the journal alone") for text in said] == [True] * warned

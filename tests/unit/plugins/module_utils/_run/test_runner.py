@@ -261,6 +261,13 @@ def homeless(world: World) -> World:
 def stays(_world: World, _state: Path) -> None: ...
 
 
+def test_vms_whose_homes_the_journal_alone_has_are_known_after_the_run(tmp_path: Path) -> None:
+    world = World(3)
+    write = world.record_home
+    world.record_home = lambda home: home.vm != "vm-2" and write(home)  # type: ignore[method-assign]
+    assert run(world, state_path(str(tmp_path))).homes_in_journal == ("ml-2",)
+
+
 def goes_home_by_hand(world: World, _state: Path) -> None:
     world.where["vm-1"] = SOURCE
 
