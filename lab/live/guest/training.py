@@ -25,6 +25,10 @@ RATE = 0.01
 BEAT_SECONDS = 0.008
 ERRORS = "/tmp/memory_errors"  # written by dirty.py
 BACKLOG = 5  # connections that wait for the server, as in Python's own servers (socketserver.TCPServer)
+HEAD = (
+    b"HTTP/1.1 200 OK\r\nServer: BaseHTTP/0.6\r\nDate: %s\r\nContent-Type: text/plain; version=0.0.4\r\n"
+    b"Content-Length: %d\r\n\r\n"
+)  # as prometheus_client answers
 
 Row = tuple[list[float], float]
 
@@ -99,6 +103,11 @@ class Training:
         return "\n".join(lines).encode()
 
 
+def now() -> bytes:
+    """The time as HTTP writes it (RFC 9110, 5.6.7)."""
+    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()
+
+
 def memory_errors() -> int:
     """How many pages were found changed by somebody else, if this VM checks that."""
     try:
@@ -126,8 +135,7 @@ def answer(client: socket.socket, training: Training) -> None:
             while b"\r\n\r\n" in held:
                 held = held.partition(b"\r\n\r\n")[2]
                 body = training.metrics()
-                head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %d\r\n\r\n"
-                client.sendall(head % len(body) + body)
+                client.sendall(HEAD % (now(), len(body)) + body)
 
 
 def main() -> None:

@@ -138,6 +138,7 @@ class Sample:
     paused: float | None = None  # see record.longest_pause, since the first answer; where the record shows more steps
     restarted: str = ""  # what the provider saw that proves a restart, in words; empty without proof
     clock: float | None = None  # seconds on the clock of the guest when it answered; only differences mean something
+    clock_step: float = 0.0  # that clock shows the same for so many seconds
     exact: bool = False
     resent: bool = False
     unheard: float | None = None

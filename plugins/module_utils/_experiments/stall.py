@@ -108,6 +108,23 @@ class Finding:
     freeze: Stall | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """By how many seconds the guest's clock fell behind in a silence: ``least`` to ``most``.
+
+    ``coarse``: the clock shows steps, so that the middle of the two may be far from the truth.
+    """
+
+    least: float
+    most: float
+    coarse: bool
+
+    @property
+    def estimate(self) -> float:
+        """The middle."""
+        return (self.least + self.most) / 2
+
+
 class _Answers:
     """Answers of a server in order, and what is usual for them."""
 
@@ -135,10 +152,11 @@ class _Answers:
         """The answers that were received between two times."""
         return self.heard[bisect.bisect_left(self._received, start) : bisect.bisect_right(self._received, end)]
 
-    def lag(self, before: int, after: int) -> tuple[float, float] | None:
-        """(minimum, estimate) of the seconds that the guest's clock fell behind in a silence; ``None`` if it is not known.
+    def lag(self, before: int, after: int) -> Lag | None:
+        """By how much the guest's clock fell behind in a silence; ``None`` if it is not known.
 
-        A clock shows some time between question and answer (Cristian's algorithm), so quick answers show most.
+        A clock shows some time between question and answer (Cristian's algorithm), so quick answers show most. One that shows
+        whole seconds shows most just before and after each of them. If it may not lag at all, it shows nothing.
         """
         earlier = [s for s in self._within(self._received[before] - CLOCK_NEARBY, self._received[before]) if s.clock]
         until = self._received[min(after, len(self.heard) - 1)]
@@ -146,7 +164,9 @@ class _Answers:
         if not earlier or not later or len({s.process for s in (*earlier, *later)}) > 1:
             return None
         (least, most), (least_later, most_later) = _ahead(earlier), _ahead(later)
-        return least - most_later - CLOCK_DRIFT, (least + most - least_later - most_later) / 2
+        coarse = max(s.clock_step for s in (*earlier, *later)) > CLOCK_LAG
+        lag = Lag(least - most_later - CLOCK_DRIFT, most - least_later + CLOCK_DRIFT, coarse)
+        return None if coarse and lag.least <= 0 else lag
 
     def worked(self, before: int, after: int, still: float) -> float:
         """Seconds of work done in a silence that would be impossible if the server had stood still for ``still`` seconds.
@@ -174,7 +194,7 @@ class _Answers:
 
 def _ahead(answers: Sequence[Sample]) -> tuple[float, float]:
     """(minimum, maximum) of the seconds by which the guest's clock is ahead of the controller's."""
-    known = [(s.clock - s.received, s.clock - s.news_from) for s in answers if s.clock is not None]
+    known = [(s.clock - s.received, s.clock + s.clock_step - s.news_from) for s in answers if s.clock is not None]
     return max(least for least, _most in known), min(most for _least, most in known)
 
 
@@ -235,17 +255,17 @@ def _silence(answers: _Answers, before: int, place: int, following: int) -> Sile
     )
 
 
-def _by_the_clock(seconds: float, surely: float, lag: tuple[float, float] | None) -> float:
+def _by_the_clock(seconds: float, surely: float, lag: Lag | None) -> float:
     """The estimate. A server may answer late after a freeze while its training continues, so the guest's clock goes first."""
-    if lag is None:
+    if lag is None or lag.least <= 0:
         return seconds
-    least, estimate = lag
-    return estimate if least > 0 and surely <= estimate <= seconds else seconds
+    stood = lag.most if lag.coarse else lag.estimate
+    return stood if surely <= stood <= seconds else seconds
 
 
-def _surely(last: Sample, at_least: float, margin: float, lag: tuple[float, float] | None) -> float:
+def _surely(last: Sample, at_least: float, margin: float, lag: Lag | None) -> float:
     """Seconds for which the VM or its server certainly stood still, if its work did not continue; may be below 0."""
-    least, estimate = lag or (0.0, 0.0)
+    least, estimate = (lag.least, lag.estimate) if lag is not None else (0.0, 0.0)
     surely = at_least - (max(margin, WAKE_MARGIN) if estimate > CLOCK_LAG else margin)
     if not _was_deaf(last):
         return surely

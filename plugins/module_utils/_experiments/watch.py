@@ -40,6 +40,7 @@ from .verdict import age_of, is_over, judge, work_of
 CALM_HZ = 5.0
 FOCUS_HZ = 32.0
 MAX_HZ_PER_VM = 64.0  # however many processors it says it has
+OFF_BEAT = 0.382  # of the time between two questions, by which they are later in each second (golden section)
 MIN_HZ = 1.0  # for each experiment, however many share its VM
 MAX_DETAIL = 100  # characters of a text in a sample
 COSTLY = 0.02  # seconds of the processor; answers that cost more are rarely asked for
@@ -180,6 +181,14 @@ def max_sampling_hz(per_processor: float, processors: int, experiments: int) -> 
     return max(MIN_HZ, whole / experiments) if processors else math.inf
 
 
+def off_beat(hz: float, clock_step: float) -> float:
+    """Questions per second, so that they come at other parts of each second, if the guest's clock shows only that.
+
+    A clock in whole seconds shows most just before and after each of them.
+    """
+    return hz - OFF_BEAT if clock_step and hz > 1 + OFF_BEAT else hz
+
+
 class _Watched:
     """One experiment, its thread and its samples."""
 
@@ -282,7 +291,7 @@ class _Watched:
             self._so_far.add(sample)
             self._report(sample)
             # After a late answer the schedule starts again, so that there is no burst of questions.
-            hz = min(self.hz, self._max_hz)
+            hz = off_beat(min(self.hz, self._max_hz), sample.clock_step)
             due = max(due + 1 / hz, time.monotonic() + max(0.2 / hz, self._rest(sample, time.thread_time() - worked)))
 
     def _rest(self, sample: Sample, worked: float) -> float:

@@ -17,6 +17,7 @@ from ..._core.urls import without_secrets
 from ..model import Experiment, Sample
 from ..stall import HEARD
 from .base import Source, Target
+from .dates import DATE_STEP
 from .probe import (
     LARGE,
     NO_ANSWER,
@@ -95,16 +96,23 @@ def unusable(answer: Answer, wanted: str) -> UnusableAnswer:
 def sampled(probe: Probe, ask: Callable[[float], Sample]) -> Sample:
     """Call ``ask`` with the time now, and add to its answer what its questions to ``probe`` showed while they waited.
 
+    Without a better clock, the last answer's date is the clock of the guest.
+
     An error of server or network becomes a failed sample.
     """
     probe.waits.clear()
+    probe.date = None
     sent = time.monotonic()
     try:
         sample = ask(sent)
     except NO_ANSWER as error:
         failed = failed_sample(error, sent)
         return replace(failed, detail=probe.endpoint.hide(failed.detail))
-    return with_waits(sample, tuple(probe.waits)) if sample.outcome in HEARD else sample
+    if sample.outcome not in HEARD:
+        return sample
+    if sample.clock is None and probe.date is not None:
+        sample = replace(sample, clock=probe.date, clock_step=DATE_STEP)
+    return with_waits(sample, tuple(probe.waits))
 
 
 def with_waits(sample: Sample, waits: Sequence[Wait]) -> Sample:

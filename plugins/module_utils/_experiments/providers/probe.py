@@ -28,6 +28,7 @@ from ..._core.urls import without_secrets
 from ..model import Sample
 from .connection import BLOCK, Address, Line, Rest
 from .credentials import without_repeated, written_forms
+from .dates import date_of
 from .questions import LOST, PATIENCE, Asking, Wait
 
 MAX_BYTES = 1 << 20  # of one line of a program
@@ -251,7 +252,8 @@ class Probe:
     Only a question that may wait through a freeze (``REQUEST_SECONDS``) waits as long as bytes arrive.
 
     With ``asks_again`` a question that waits is asked again on fresh connections, see :mod:`.questions`. This is for
-    servers inside a VM. ``waits`` is what was learned while the last questions waited that were answered.
+    servers inside a VM. ``waits`` is what was learned while the last questions waited that were answered, and ``date`` is
+    the clock of the VM in the last answer, if that shows it.
     """
 
     def __init__(
@@ -266,6 +268,7 @@ class Probe:
         self.endpoint = endpoint
         self._accept = accept
         self.waits: deque[Wait] = deque(maxlen=USUAL)
+        self.date: float | None = None
         self._timeout = timeout
         self._limits = limits
         self._asks_again = asks_again
@@ -322,6 +325,7 @@ class Probe:
             raise
         wait = asking.learned(line)
         self.waits.append(wait)
+        self.date = date_of(answer.headers) if self._asks_again else None
         self._usual.append(wait.received - wait.sent)
         self._asking, self._kept = None, line
         if response.will_close:

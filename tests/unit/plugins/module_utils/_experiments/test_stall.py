@@ -10,6 +10,7 @@ A server is asked 10 times per second at 0.0, 0.1, 0.2, ... and answers after 10
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall 
     silences,
     usual_quiet,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import off_beat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -241,26 +243,29 @@ def test_a_guests_clock_shows_what_of_a_silence_was_a_freeze() -> None:
 
 
 def after_a_move(
-    start: float, freeze: float, path: float, wake: float, ahead: Callable[[float], float]
+    start: float, freeze: float, path: float, wake: float, ahead: Callable[[float], float], *, coarse: bool = False
 ) -> list[Sample]:
     """The samples of a VM that is frozen from ``start`` on, then not found for ``path`` s, and whose server answers ``wake`` s later.
 
-    ``ahead`` says by how much the guest's clock is ahead of the controller's at a time.
+    ``ahead`` says by how much the guest's clock is ahead of the controller's at a time. ``coarse``: it shows whole seconds.
     """
+    every = 1 / off_beat(10.0, 1.0) if coarse else 0.1
 
     def answer(sent: float, received: float, **more: float) -> Sample:
         clock = received - 0.003
-        return replace(at(sent, received - sent, **more), clock=1000.0 + clock + ahead(clock))
+        shown = 1000.0 + clock + ahead(clock)
+        shown, step = (math.floor(shown), 1.0) if coarse else (shown, 0.0)
+        return replace(at(sent, received - sent, **more), clock=shown, clock_step=step)
 
-    found = [answer(n / 10, n / 10 + 0.006) for n in range(int(start * 10))]
-    sent = len(found) / 10
+    found = [answer(n * every, n * every + 0.006) for n in range(int(start / every))]
+    sent = len(found) * every
     reached = start + freeze + path
     received = max(reached + wake, sent) + 0.006
     knocks = [knock for n in range(1000) if (knock := sent + 0.12 + n * 0.02) < reached]
     heard = {"deaf_since": knocks[0], "deaf": knocks[-1], "awake": knocks[-1] + 0.021} if knocks else {}
     found.append(answer(sent, max(received, knocks[-1] + 0.022 if knocks else 0.0), **heard))
     again = found[-1].received + 0.03
-    return [*found, *(answer(again + n / 10, again + n / 10 + 0.006) for n in range(80))]
+    return [*found, *(answer(again + n * every, again + n * every + 0.006) for n in range(80))]
 
 
 @given(
@@ -270,9 +275,10 @@ def after_a_move(
     share=st.floats(0, 1),
     corrected=st.one_of(st.none(), st.floats(0, 8)),
     partly=st.floats(0, 1.5),
+    coarse=st.booleans(),
 )
 def test_bounds_hold_a_freeze_whatever_the_guests_clock_shows(
-    start: float, freeze: float, late: float, share: float, corrected: float | None, partly: float
+    start: float, freeze: float, late: float, share: float, corrected: float | None, partly: float, coarse: bool
 ) -> None:
     """The clock stands still with its VM, and somebody may set it forward at any time after that, or by too much."""
     end = start + freeze
@@ -282,14 +288,44 @@ def test_bounds_hold_a_freeze_whatever_the_guests_clock_shows(
         return partly * freeze - stood if corrected is not None and time >= end + corrected else -stood
 
     path, wake = share * late, (1 - share) * late
-    if corrected is not None:
+    if corrected is not None or coarse:
         wake = min(wake, 0.06)  # then nothing shows that the whole VM stood still
-    found = longest_silence(silences(after_a_move(start, freeze, path, wake, ahead)))
+    found = longest_silence(silences(after_a_move(start, freeze, path, wake, ahead, coarse=coarse)))
     assert found is not None
     assert found.low <= freeze <= found.high
     assert found.low <= found.seconds <= found.high
     if corrected is None and path > 0.15:
         assert freeze - found.low < 0.2 or found.low == 0
+
+
+def with_a_coarse_clock(lag: float, last: Sample, after: float) -> Silence:
+    """As ``the_silence``, of a server whose clock shows whole seconds and lags since the silence."""
+    samples = [
+        replace(s, clock=math.floor((s.sent + s.received) / 2 - (lag if s.received > 10.02 else 0.0)), clock_step=1.0)
+        for s in around(last, after=after)
+    ]
+    found = longest_silence(silences(samples))
+    assert found is not None
+    return found
+
+
+def test_a_clock_in_whole_seconds_shows_the_least_of_a_freeze_and_leaves_the_estimate() -> None:
+    """Answers every 0.1 s show it to 0.1 s before and after. The kernel was silent for 1.35 s, and 0.35 are the network's."""
+    late = at(10.1, 1.9, deaf_since=10.15, deaf=11.5, awake=11.6)
+    silence, usual = with_a_coarse_clock(1.3, late, after=12.1), the_silence(late, after=12.1)
+    assert usual.low == near(11.5 - 10.15 - 0.35)
+    assert 1.07 < silence.low < 1.3
+    assert 1.3 <= silence.seconds < 1.53, "no longer than the clock may have stood still"
+    small = at(10.1, 1.9, deaf_since=10.15, deaf=11.5, awake=11.6)
+    assert with_a_coarse_clock(1.45, small, after=12.1).seconds == usual.seconds, "the kernel shows that better"
+
+
+def test_a_clock_in_whole_seconds_that_may_not_lag_shows_nothing() -> None:
+    """A server that answers late in a VM that runs: a lag of up to 0.1 s would make that a freeze with a late server."""
+    late = at(10.1, 1.9)
+    assert with_a_coarse_clock(0.0, late, after=12.1) == the_silence(late, after=12.1)
+    assert with_a_coarse_clock(0.04, late, after=12.1) == the_silence(late, after=12.1)
+    assert with_a_coarse_clock(0.5, late, after=12.1).low == near(1.89 - 0.4), "the whole VM stood still"
 
 
 @pytest.mark.parametrize("lag", [0.0, -0.5, 0.5])

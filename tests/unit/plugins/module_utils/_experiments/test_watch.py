@@ -41,6 +41,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch 
     MIN_SETTLE_SECONDS,
     Watch,
     max_sampling_hz,
+    off_beat,
 )
 
 from tests.measuring import PATIENCE, Measured, until
@@ -495,3 +496,11 @@ def test_a_question_that_was_asked_again_through_a_freeze_costs_no_rest_after_it
 def test_no_number_of_processors_makes_a_vm_be_asked_without_bound() -> None:
     assert max_sampling_hz(15.0, 1024, 64) == MIN_HZ
     assert max_sampling_hz(15.0, 1024, 1) == MAX_HZ_PER_VM
+
+
+def test_a_clock_in_whole_seconds_is_asked_at_all_parts_of_a_second() -> None:
+    """After three seconds, no part of a second of 50 ms is without a question; in step with the clock it would be 100 ms."""
+    parts = sorted(n / off_beat(10.0, 1.0) % 1 for n in range(30))
+    gaps = [after - before for before, after in itertools.pairwise([*parts, parts[0] + 1])]
+    assert max(gaps) < 0.05
+    assert (off_beat(10.0, 0.0), off_beat(MIN_HZ, 1.0)) == (10.0, MIN_HZ)
