@@ -33,6 +33,7 @@ from .._vsphere.estate import (
 from .._vsphere.home_attribute import ATTRIBUTE, Home, HomeFile, decode_home, of_vcenter, seen_from, spans_vcenters
 from .._vsphere.qualified import crosses, knows, vcenter_of
 from .model import Move, PartMove, Plan
+from .sites import pool_text
 
 DRS = "DRS"  # as the mover of a VM
 # vCenter's own users, as of vSphere Lifecycle Manager and extensions (vSphere Authentication, "Solution User Certificates").
@@ -295,7 +296,8 @@ class Placement:
     of the journal, or its names and MoIDs are empty.
 
     ``vm`` is the VM's MoID now; ``home.vm`` is the one under which the home was recorded. ``unhealthy`` says what is wrong with
-    the home. ``superseded`` is the name of another home that an older run recorded, usually on another controller. ``vcenter`` is the
+    the home. ``pool`` is the resource pool of the home if the VM is at home, but in another pool. ``superseded`` is the name of
+    another home that an older run recorded, usually on another controller. ``vcenter`` is the
     address of the other vCenter, if the VM and its home are not in the same one.
     """
 
@@ -309,6 +311,7 @@ class Placement:
     vcenter: str = ""
     hidden: str = ""
     stray: str = ""
+    pool: str = ""
 
     @property
     def blocker(self) -> tuple[str, str] | None:
@@ -339,7 +342,7 @@ class Placement:
     def _where(self) -> str:
         where = f"{self.vm_name} is on {self.host_name or 'a host that vCenter does not show'}"
         return {
-            "home": f"{self.vm_name} is home on {self.home.host_name}.",
+            "home": f"{self.vm_name} is home on {self.home.host_name}{self._pool()}.",
             "away": self._away(where),
             "moved_by_person": f"{where} and stays there: it was moved after {self._evacuation()}.",
             "mover_unknown": f"{where}. vCenter does not say who moved it there after {self._evacuation()}.",
@@ -349,6 +352,9 @@ class Placement:
             "other_vcenter": self._abroad(where),
             "unreadable": self._unreadable(),
         }[self.outcome]
+
+    def _pool(self) -> str:
+        return f", but not in its resource pool {self.pool}, where a restore does not put it" if self.pool else ""
 
     def _evacuation(self) -> str:
         """The evacuation that recorded the home; a VM that could not move then is its own target."""
@@ -443,13 +449,17 @@ def placements(
             outcome = "not_shown"
         wrong = _wrong_with(estate.hosts.get(home.host))
         there = _vcenter_of(home, place, outcome)
-        older = superseded.get(moid, "")
-        found.append(
-            Placement(
-                moid, name, home, place.name if place else "", outcome, wrong, older, there, unread, stray.get(moid, "")
-            )
-        )
+        older, text = superseded.get(moid, ""), stray.get(moid, "")
+        pool = _left_pool(estate, vm, home) if vm is not None and outcome == "home" else ""
+        where = place.name if place else ""
+        found.append(Placement(moid, name, home, where, outcome, wrong, older, there, unread, text, pool))
     return tuple(sorted(found, key=lambda placement: (placement.vm_name, placement.vm)))
+
+
+def _left_pool(estate: Estate, vm: VmState, home: Home) -> str:
+    """The resource pool of a home that an evacuation recorded, because it left the cluster, if the VM is in another one now."""
+    pool = estate.pools.get(home.place.pool) if home.place is not None else None
+    return pool_text(pool) if pool is not None and vm.pool and vm.pool != pool.moid else ""
 
 
 def stray_text(vm: VmState) -> str:

@@ -287,6 +287,22 @@ def test_what_drs_or_ha_moved_after_the_evacuation_is_still_to_come_home(mover: 
     assert asked == [], "the VM is where the evacuation put it"
 
 
+@pytest.mark.parametrize(
+    ("pool", "said"),
+    [
+        ("pool-1", "ml-1 is home on esx-1."),
+        ("pool-2", "ml-1 is home on esx-1, but not in its resource pool ml/gpu, where a restore does not put it."),
+    ],
+)
+def test_a_vm_that_came_home_into_another_resource_pool_is_named(pool: str, said: str) -> None:
+    place = InventoryPlace("c", "pool-1", "", "folder", "")
+    home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now", start="host-1", place=place)
+    pools = {"pool-1": Pool("pool-1", "ml/gpu", "c"), "pool-2": Pool("pool-2", "", "c")}
+    world = estate([host(1), host(2)], [vm(1, pool=pool)], pools=pools)
+    (found,) = placements(world, {"vm-1": home}, "host-1")
+    assert (found.outcome, found.sentence) == ("home", said)
+
+
 @pytest.mark.parametrize("power", [Power.ON, Power.OFF, Power.UNKNOWN])
 def test_a_vm_whose_host_vcenter_does_not_show_was_not_moved_by_a_person(power: Power) -> None:
     home = Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now")
