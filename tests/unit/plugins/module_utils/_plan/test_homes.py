@@ -24,6 +24,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     HostState,
     InventoryPlace,
     Maintenance,
+    Pool,
     Power,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import (
