@@ -135,6 +135,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.guard import (
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Estate,
+    FenceTask,
     HostState,
     Maintenance,
     Power,
@@ -190,12 +191,25 @@ def reach(vcenter: VcenterSession, host: HostState, params: dict[str, Any]) -> N
     task = host.maintenance_task or vcenter.enter_maintenance(
         host.moid, evacuate_powered_off=params["evacuate_powered_off"], vsan_mode=params["vsan_mode"]
     )
-    if params["state"] == "maintenance":
+    if params["state"] == "fenced":
+        refuse_failed(vcenter, host, task)
+    else:
         try:
             wait(vcenter, host, task, params["wait_timeout"])
         except VsphereError as error:
             error.fenced = host.maintenance_task is None
             raise
+
+
+def refuse_failed(vcenter: VcenterSession, host: HostState, task: str) -> None:
+    """Raise CallFailed if the task that was to fence a host has failed already: nothing keeps VMs away then."""
+    end, why = vcenter.fence_task(host.moid, task)
+    if end is FenceTask.FAILED:
+        raise CallFailed(
+            f"{host.name} could not be fenced: its maintenance mode ended at once{f' ({why})' if why else ''}",
+            fault=why or "Unfenced",
+            hint="See the tasks of the host in vCenter",
+        )
 
 
 def wait(vcenter: VcenterSession, host: HostState, task: str, timeout: int) -> None:

@@ -18,6 +18,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Connection,
     Estate,
+    FenceTask,
     HostState,
     Maintenance,
     VcenterInfo,
@@ -70,6 +71,31 @@ class Changing:
 def test_a_host_that_arrived_meanwhile_is_in_maintenance() -> None:
     told = body(MODULE, Changing(Maintenance.NORMAL, Maintenance.IN))
     assert (told["maintenance"], told["changed"]) == ("in", False)
+
+
+class Accepting(Changing):
+    """It accepts the call, and its task is as ``ends`` says when it is looked at."""
+
+    ends = (FenceTask.RUNNING, "")
+
+    def enter_maintenance(self, host: str, **_options: object) -> str:
+        return "task-1"
+
+    def fence_task(self, host: str, task: str) -> tuple[FenceTask, str]:
+        assert (host, task) == ("host-1", "task-1")
+        return self.ends
+
+
+def test_a_host_whose_fence_fails_at_once_is_not_said_to_be_fenced() -> None:
+    module = SimpleNamespace(params={**OPTIONS, "state": "fenced"}, check_mode=False)
+    vcenter = Accepting(Maintenance.NORMAL)
+    assert body(module, vcenter)["maintenance"] == "entering"
+    vcenter = Accepting(Maintenance.NORMAL)
+    vcenter.ends = (FenceTask.FAILED, "InsufficientFailoverResourcesFault")
+    with pytest.raises(
+        CallFailed, match=r"esx-1 could not be fenced: its maintenance mode ended at once \(InsufficientF"
+    ):
+        body(module, vcenter)
 
 
 class Lost(Changing):
