@@ -476,6 +476,19 @@ def _longest_quiet(
     return Finding(Stall((high + low) / 2, low, high, since), since, note)
 
 
+def steps_stood_still(samples: Sequence[Sample], unwatched: Windows, counted_from: float | None) -> float:
+    """For how many seconds a server answered while its training did no step, if that is longer than usual; else 0.
+
+    It may be a checkpoint or an evaluation, or a training that hung: the server answers all the same.
+    """
+    watched = _watched_quiets([s for s in samples if s.outcome != ANSWERED or s.step is not None], unwatched, 0.0)
+    counted = [quiet for quiet in watched if counted_from is None or quiet.start >= counted_from]
+    longest = max(counted, key=lambda quiet: quiet.low, default=None)
+    if longest is None or longest.low <= usual_quiet([quiet for quiet in watched if quiet is not longest]):
+        return 0.0
+    return longest.low
+
+
 def _longest_other(watched: Sequence[Quiet]) -> float | None:
     """Seconds of the longest but one, if a whole step is among the rest; else of the longest."""
     ordered = sorted(watched, key=lambda quiet: quiet.high)

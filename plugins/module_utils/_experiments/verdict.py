@@ -37,6 +37,7 @@ from .stall import (
     longest_stall,
     news,
     resolution,
+    steps_stood_still,
 )
 
 OVER = (Verdict.LOST, Verdict.RESTARTED, Verdict.FAILED)  # not as before
@@ -92,6 +93,7 @@ def judge(
         why_stall if verdict is Verdict.UNKNOWN else "",
         finding.note if finding is not None and stall is not None else "",
         CLOCK_NOTE if experiment.clock_progress else "",
+        _why_no_steps(experiment, samples, unwatched, measured_from, stall_budget),
     ]
     over = is_over(answers)
     unseen = why_unseen(
@@ -174,6 +176,22 @@ def _finding(
     known = working.stall
     stall = replace(whole.stall, low=known.low, seconds=(known.low + whole.stall.high) / 2, at=known.at)
     return replace(whole, stall=stall, since=working.since)
+
+
+def _why_no_steps(
+    experiment: Experiment,
+    samples: Sequence[Sample],
+    unwatched: Sequence[tuple[float, float]],
+    measured_from: float | None,
+    stall_budget: float,
+) -> str:
+    """A sentence if a server answered while its training did no step for longer than the budget; else empty."""
+    if experiment.capabilities.signal != "answers":
+        return ""
+    still = steps_stood_still(samples, unwatched, measured_from)
+    if still <= stall_budget:
+        return ""
+    return f"its server answered, but it did no step for {still:.1f} s: a checkpoint, an evaluation, or it hung"
 
 
 def _has_done_all_steps(experiment: Experiment, samples: Sequence[Sample]) -> bool:

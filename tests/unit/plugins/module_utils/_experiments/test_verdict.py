@@ -15,6 +15,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
     WITHOUT_IT,
     Capabilities,
     Experiment,
+    Judgement,
     Sample,
     Stall,
     Verdict,
@@ -928,3 +929,28 @@ def test_a_batch_index_of_the_same_process_says_nothing_of_progress(signal: str,
     assert judged.verdict is verdict
     if verdict is Verdict.UNKNOWN:
         assert (judged.identity, judged.progress, must_stop_run(judged)) == ("proven", "unknown", False)
+
+
+def counted(still: float, *, evaluates: bool = False, frozen: bool = False) -> Judgement:
+    """An exporter that does 10 steps per second; ``still`` seconds without one, in which it answers if it is not ``frozen``."""
+    pauses = [(10.0, still)] + ([(4.0, 4.5)] if evaluates else [])
+
+    def step(at: float) -> float:
+        return (at - sum(min(max(0.0, at - begin), length) for begin, length in pauses)) * 10 // 1
+
+    times = [n / 10 for n in range(400) if not (frozen and 10.0 < n / 10 < 10.0 + still)]
+    samples = [answer(at, at + 0.002, 0.1, step=step(at)) for at in times]
+    if frozen:
+        after = next(i for i, at in enumerate(times) if at >= 10.0 + still)
+        samples[after] = replace(samples[after], sent=10.05)
+    return judge(EXPORTER, samples, stall_budget=5.0, moved_at=9.0, measured_from=9.0)
+
+
+def test_a_server_that_answers_while_no_step_is_done_is_named() -> None:
+    """Nothing shows whether it hung, so that the verdict is the same; but the report says what was seen."""
+    hung = counted(8.0)
+    assert hung.verdict is Verdict.UNINTERRUPTED
+    assert "it did no step for 8.0 s: a checkpoint, an evaluation, or it hung" in hung.detail
+    assert "no step" not in counted(4.0).detail, "within the budget"
+    assert "no step" not in counted(8.0, evaluates=True).detail, "it does that now and then"
+    assert "no step" not in counted(8.0, frozen=True).detail, "the server did not answer"
