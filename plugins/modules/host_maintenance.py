@@ -125,6 +125,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     TaskTimeout,
     VsphereError,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import listed
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.guard import (
@@ -166,11 +167,15 @@ REACHED = {"fenced": Maintenance.ENTERING, "maintenance": Maintenance.IN, "norma
 
 
 def blocking_vms(estate: Estate, host: HostState) -> str:
-    """The powered-on VMs that prevent maintenance mode of the host, in words, and those that may be there unseen."""
-    names = sorted(vm.name for vm in estate.vms.values() if vm.host == host.moid and vm.power is Power.ON)
+    """The powered-on VMs that prevent maintenance mode of the host, in words, and those that may do so unseen."""
+    there = sorted((vm for vm in estate.vms.values() if vm.host == host.moid), key=lambda vm: vm.name)
+    names = [vm.name for vm in there if vm.power is Power.ON]
+    dark = [vm.name for vm in there if vm.power is Power.UNKNOWN]
     hidden = sorted(vm.name for vm in estate.vms.values() if has_unknown_place(estate, vm))
-    unseen = f"; vCenter does not show the host of {', '.join(hidden)}" if hidden else ""
-    return f"{', '.join(names) or 'none that is shown'}{unseen}"
+    unseen = [f"whether {listed(dark)} is powered on"] if dark else []
+    unseen += [f"the host of {listed(hidden)}"] if hidden else []
+    told = f"; vCenter does not show {', and not '.join(unseen)}" if unseen else ""
+    return f"{', '.join(names) or 'none that is shown'}{told}"
 
 
 def require_known_mode(estate: Estate, host: HostState) -> None:

@@ -21,12 +21,12 @@ from .._core.untrusted import shortened
 from .._core.wording import HA
 from .._vsphere.estate import (
     ATTRIBUTES,
+    IDLE,
     PLACE,
     Connection,
     Estate,
     HostState,
     Maintenance,
-    Power,
     VmState,
     known_as,
 )
@@ -208,14 +208,14 @@ def nobody(_vm: str, _host: str) -> str:
 
 
 def stays(estate: Estate, plan: Plan, host: str) -> tuple[Move, ...]:
-    """The running VMs of a host (MoID) that the plan cannot move, each as a move to where it is, for :func:`next_home`.
+    """The VMs of a host (MoID) that run, or may run, and that the plan cannot move, each as a move to where it is, for :func:`next_home`.
 
     Once the host is fenced, DRS moves them as soon as it can, such as after a backup. One whose attribute has another text than a home,
     or is hidden, keeps that.
     """
     there = estate.hosts.get(host)
     blocked = (estate.vms[refusal.vm] for refusal in plan.refusals if refusal.blocking and refusal.vm in estate.vms)
-    staying = (vm for vm in blocked if vm.host == host and vm.power is Power.ON)
+    staying = (vm for vm in blocked if vm.host == host and vm.power not in IDLE)
     if there is None:
         return ()
     return tuple(

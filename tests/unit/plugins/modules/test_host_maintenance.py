@@ -21,6 +21,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     FenceTask,
     HostState,
     Maintenance,
+    Power,
     VcenterInfo,
 )
 from ansible_collections.liveml.vsphere.plugins.modules.host_maintenance import blocking_vms, body
@@ -162,3 +163,7 @@ def test_vms_whose_host_is_hidden_may_be_on_the_host() -> None:
     assert blocking_vms(estate, estate.hosts["host-1"]) == "ml-1; vCenter does not show the host of ml-2"
     nobody = replace(estate, vms={"vm-2": estate.vms["vm-2"]})
     assert blocking_vms(nobody, estate.hosts["host-1"]).startswith("none that is shown; ")
+    dark = replace(estate, vms={**estate.vms, "vm-3": replace(vm(3), power=Power.UNKNOWN)})
+    assert blocking_vms(dark, estate.hosts["host-1"]) == (
+        "ml-1; vCenter does not show whether ml-3 is powered on, and not the host of ml-2"
+    )

@@ -15,9 +15,10 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import 
     moves_under_way,
     next_home,
     placements,
+    stays,
     without_home_host,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, PartMove
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, PartMove, Plan, Refusal
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Connection,
     Datastore,
@@ -302,6 +303,15 @@ def test_a_vm_that_came_home_into_another_resource_pool_is_named(pool: str, said
     world = estate([host(1), host(2)], [vm(1, pool=pool)], pools=pools)
     (found,) = placements(world, {"vm-1": home}, "host-1")
     assert (found.outcome, found.sentence) == ("home", said)
+
+
+@pytest.mark.parametrize(("power", "recorded"), [(Power.ON, True), (Power.UNKNOWN, True), (Power.OFF, False)])
+def test_a_vm_that_cannot_move_and_may_run_gets_its_home_recorded(power: Power, recorded: bool) -> None:
+    world = estate([host(1), host(2)], [vm(1, power=power)])
+    plan = Plan("p", world.vcenter, (), (Refusal("vm-1", "ml-1", ()),))
+    assert [(move.vm, move.source, move.target) for move in stays(world, plan, "host-1")] == (
+        [("vm-1", "host-1", "host-1")] if recorded else []
+    )
 
 
 @pytest.mark.parametrize("power", [Power.ON, Power.OFF, Power.UNKNOWN])
