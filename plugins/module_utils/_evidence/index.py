@@ -45,7 +45,7 @@ class Row:
     ``result`` is "" if the folder has no readable run, and ``problem`` says why. ``verdicts`` counts the experiments by verdict, the
     worst first, and is ``None`` without evidence. ``page`` is the file to open, "" if there is none; ``live``: it is the live page.
     ``judged`` are the experiments by VM (MoID) and ID with their verdicts, ``domain`` is the fault domain that the VMs left, "" if
-    it is not known, and ``moved`` how many VMs moved.
+    it is not known, and ``moved`` how many VMs moved. ``vcenter`` is the instance UUID of its vCenter, or its name if that is not known.
     """
 
     name: str

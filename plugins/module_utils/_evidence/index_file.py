@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from .._core.errors import InvalidInput
 from .._core.files import accessing, replace_file
-from .._core.own_files import read_own
+from .._core.own_files import open_own, read_own
+from .._core.untrusted import mapping, parsed
 from .._run.events import RunStarted
 from .._run.journal import read_journal
 from .._run.overview import RunOverview, overviews
@@ -26,6 +28,7 @@ INDEX = "index.html"
 MAX_ROWS = 200  # runs whose evidence is read
 MAX_LINKS = 5000  # older runs
 MAX_BYTES = 64 << 20  # of an evidence.json; a larger one is not read
+MAX_LINE = 1 << 20  # of the first line of a journal
 _WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)  # what is not evidence raises
 
 
@@ -57,10 +60,21 @@ def row_of_folder(folder: Path) -> Row:
         if row is not None and not has_times(row):
             problems.append("its times cannot be read")
         elif row is not None:
-            return replace(row, live=is_live(folder / HTML), problem="; ".join(filter(None, [*problems, problem])))
+            told = "; ".join(filter(None, [*problems, problem]))
+            return replace(row, live=is_live(folder / HTML), problem=told, vcenter=_vcenter_of(folder) or row.vcenter)
         else:
             problems.append(problem)
     return Row(folder.name, folder.name, page=page, problem="; ".join(filter(None, problems)))
+
+
+def _vcenter_of(folder: Path) -> str:
+    """The instance UUID of the vCenter of a run, from the first line of its journal, "" without one. Most vCenters have one name."""
+    try:
+        with os.fdopen(open_own(folder / JOURNAL, os.O_RDONLY), "rb") as stream:
+            first = mapping(parsed(stream.readline(MAX_LINE)))
+    except (OSError, InvalidInput):
+        return ""
+    return str(first.get("key", "")).partition(".")[0]
 
 
 def _readings(folder: Path, page: str) -> Iterator[tuple[Row | None, str]]:

@@ -73,6 +73,14 @@ def test_a_row_says_what_the_report_says(state: Path) -> None:
     assert f'href="runs/{NAME}/report.html"' in render_index([row])
 
 
+def test_hosts_of_one_name_in_two_vcenters_have_a_trip_each(state: Path) -> None:
+    """Every vCenter says of itself that it is the VMware vCenter Server."""
+    for number, vcenter in enumerate(("one", "two"), 1):
+        made = folder(state, f"2026010{number}T000000Z-evacuate-esx-05-0000")
+        write_run(made, key=f"{vcenter}.host-5")
+    assert [[row.vcenter for row in trip.out] for trip in trips_of(rows(state))] == [["two"], ["one"]]
+
+
 def test_a_vm_that_ha_restarted_did_not_move(state: Path) -> None:
     moves = made_evidence(4, ["uninterrupted"])["moves"]
     reported(state, moves=[{**moves[0], "by": "vSphere HA"}, *moves[1:]])
