@@ -15,9 +15,14 @@ HA = "vSphere HA"  # as the mover of a VM: it restarted the VM, whose host had f
 MAX_NAME = 60  # characters of an experiment's name in a sentence
 
 
+def is_restarted(result: object, by: str | None) -> bool:
+    """Whether HA brought a VM to where it is, by a restart."""
+    return result == "moved" and by == HA
+
+
 def has_moved(result: object, by: str | None) -> bool:
     """Whether a move has brought its VM to another place. A restart by HA does not count: it ends what ran in the VM."""
-    return result == "moved" and by != HA
+    return result == "moved" and not is_restarted(result, by)
 
 
 def percent(progress: float | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._core.advice import FAILURES, GOOD, VERDICT_WORDS, Failure, do_of, failure_of_error, reason_of, seen_of, title_of
 from .._core.untrusted import printable
-from .._core.wording import HA, fitted, listed, local_moment, plural
+from .._core.wording import HA, fitted, is_restarted, listed, local_moment, plural
 from .._experiments.model import WORST_FIRST, worst
 from .preview import NOT_ASKED, preview
 
@@ -228,8 +228,7 @@ def moves_text(result: Row, planned: frozenset[str] | None = None) -> str:
 
 
 def _is_restarted(move: Row) -> bool:
-    """Whether HA brought the VM to where it is, by a restart."""
-    return bool(move["result"] == "moved" and move.get("by") == HA)
+    return is_restarted(move["result"], move.get("by"))
 
 
 def _places(moved: Sequence[Row]) -> str:

@@ -11,7 +11,17 @@ from datetime import datetime, timedelta
 
 from .._core.codec import encoded
 from .._core.untrusted import printable
-from .._core.wording import HA, clock, experiment_name, local_moment, percent, plural, stall_text, stays_text, zone_name
+from .._core.wording import (
+    clock,
+    experiment_name,
+    is_restarted,
+    local_moment,
+    percent,
+    plural,
+    stall_text,
+    stays_text,
+    zone_name,
+)
 from .._experiments.model import Experiment
 from .._run.events import (
     DrsKept,
@@ -201,7 +211,7 @@ class _Flight:
             case MoveSubmitting() | MoveSeen():
                 self.started, self.percent, self.result = mono, 0, None
             case MoveFinished(result=result, by=by):
-                self.result, self.restarted = result, by == HA
+                self.result, self.restarted = result, is_restarted(result, by)
 
     def as_bar(self, trained: float | None) -> str:
         """``ML-cpu-vm-04       ██████░░░░░░░░░░░░░░  31 % → esx-06, experiment 17 %``."""
@@ -313,7 +323,7 @@ def _found(experiment: Experiment) -> str:
 
 def _finished(event: MoveFinished) -> str:
     if event.result is MoveResult.MOVED:
-        if event.by == HA:
+        if is_restarted(event.result, event.by):
             return f"restarted on {event.target_text} by {event.by}, because its host had failed"
         return f"moved to {event.target_text}{f' by {event.by}' if event.by else ''}"
     why = f": {event.error.fault}: {event.error.message}" if event.error else ""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .._core.codec import encoded
 from .._core.untrusted import printable, printable_data
-from .._core.wording import HA, has_moved, local_moment, percent, plural, seconds, span, stall_text
+from .._core.wording import has_moved, is_restarted, local_moment, percent, plural, seconds, span, stall_text
 from .._experiments.model import Experiment
 from .._experiments.so_far import Seen
 from .._run.events import VerdictReached, VmRefused
@@ -392,4 +392,4 @@ def _verdict_cell(verdict: VerdictReached | None) -> Cell:
 
 
 def _result(flight: Flight) -> str:
-    return "restarted" if flight.result == MOVED and flight.by == HA else flight.result.replace("_", " ")
+    return "restarted" if is_restarted(flight.result, flight.by) else flight.result.replace("_", " ")

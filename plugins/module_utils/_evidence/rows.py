@@ -30,7 +30,7 @@ from .._core.advice import (
     title_of,
 )
 from .._core.standing import facts_of
-from .._core.wording import HA, plural, span
+from .._core.wording import is_restarted, plural, span
 from .._run.events import has_continued, is_restart
 from .model import Evidence, Experiment, Move
 from .summary import (
@@ -189,7 +189,7 @@ def _is_restarted(move: Move, evidence: Evidence) -> bool:
 
     If a process in it continued, the time is that of another clock.
     """
-    if move["result"] == "moved" and move["by"] == HA:
+    if is_restarted(move["result"], move["by"]):
         return True
     known = ((moid, each) for each in evidence["experiments"] for moid in each["moids"])
     if any(moid == move["moid"] and has_continued(each["claims"]["identity"], each["verdict"]) for moid, each in known):

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from .._core.advice import GOOD, VERDICT_WORDS, title_of
-from .._core.wording import HA, has_moved, plural, seconds, stall_text
+from .._core.wording import HA, has_moved, is_restarted, plural, seconds, stall_text
 from .._experiments.model import WORST_FIRST, worst
 from .model import Claim, Experiment, Gap, Move, Overall, Owner, Place, Record, Stall, Summary, VmName
 
@@ -151,7 +151,7 @@ def _counted(experiments: Iterable[Experiment]) -> str:
 
 def _moves_sentence(record: Record) -> str:
     moves = outbound_moves(record["moves"])
-    by_ha = [move["vm"] for move in moves if move["result"] == "moved" and move["by"] == HA]
+    by_ha = [move["vm"] for move in moves if is_restarted(move["result"], move["by"])]
     moved = count_moved(moves)
     restarted = f" Restarted by {HA}: {', '.join(sorted(by_ha))}." if by_ha else ""
     if record["run"]["purpose"] == "witness":

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from .._core.advice import GOOD
 from .._core.untrusted import printable
 from .._core.wording import (
-    HA,
     after,
     experiment_name,
+    is_restarted,
     local_moment,
     percent,
     plural,
@@ -239,7 +239,7 @@ def is_open(move: Move) -> bool:
 def _result(move: Move) -> str:
     attempts = f", {move['attempts']} attempts" if move["attempts"] > 1 else ""
     by = f" by {move['by']}" if move.get("by") else ""
-    what = "restarted" if move["result"] == "moved" and move.get("by") == HA else move["result"].replace("_", " ")
+    what = "restarted" if is_restarted(move["result"], move.get("by")) else move["result"].replace("_", " ")
     return f"{what}{by}{attempts}"
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from .._core.advice import VERDICT_WORDS, title_of
 from .._core.codec import encoded
 from .._core.errors import CallFailed, ConnectError, PermissionMissing, StateUnwritable, VsphereError
-from .._core.wording import HA
+from .._core.wording import HA, is_restarted
 from .._experiments.clusters import merged, vm_list
 from .._experiments.model import Judgement
 from .._experiments.verdict import must_stop_run
@@ -90,7 +90,7 @@ def restarts_of(outcome: Outcome, restarts: Iterable[VmRestarted] = ()) -> tuple
 
     vSphere HA restarted them on another host; or vCenter shows ``restarts``, also of VMs that moved after that.
     """
-    by_ha = [e for e in outcome.ended if e.result is MoveResult.MOVED and e.by == HA]
+    by_ha = [e for e in outcome.ended if is_restarted(e.result, e.by)]
     sentences = [f"{HA} restarted {e.move.vm_name} on {e.host_name}, because its host had failed" for e in by_ha]
     told = {e.move.vm for e in by_ha}
     return (*sentences, *(_restarted(each) for each in restarts if each.vm.moid not in told))

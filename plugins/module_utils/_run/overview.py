@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .._core.wording import HA, has_moved, local_moment, plural
+from .._core.wording import has_moved, is_restarted, local_moment, plural
 from .._experiments.model import Verdict
 from .events import Entry, ExperimentProgress, LeftBehind, RunResumed, RunStarted, VmRefused, VmRestarted
 from .model import MoveResult, Purpose
@@ -195,7 +195,7 @@ def _left_behind(entries: Sequence[Entry], moves: Sequence[MoveRecord]) -> tuple
 def _restarted(entries: Sequence[Entry], moves: Sequence[MoveRecord]) -> tuple[str, ...]:
     """VMs that vCenter shows as powered on again, and those that HA brought to where they are."""
     shown = {entry.event.vm.name for entry in entries if isinstance(entry.event, VmRestarted)}
-    return tuple(sorted({*shown, *(move.vm_name for move in moves if move.by == HA)}))
+    return tuple(sorted({*shown, *(move.vm_name for move in moves if is_restarted(move.result, move.by))}))
 
 
 def _experiments(state: RunState, entries: Sequence[Entry]) -> tuple[Tally, ...]:

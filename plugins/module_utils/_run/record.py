@@ -15,7 +15,7 @@ from typing import Any
 from .._core.clock import own_boot
 from .._core.errors import CallFailed, StateUnwritable, VsphereError
 from .._core.version import VERSION
-from .._core.wording import HA
+from .._core.wording import HA, has_moved
 from .._experiments.clusters import moid_list
 from .._experiments.model import Experiment, Judgement, Sample
 from .._experiments.samples import digest, read_samples
@@ -243,7 +243,7 @@ class RunRecord(WatchRecord):
         self._journal.write(
             RunFinished(
                 result="failed" if report.failures else "success",
-                moved=sum(end.by != HA for end in report.outcome.moved),
+                moved=sum(has_moved(end.result, end.by) for end in report.outcome.moved),
                 failed=sum(e.result not in (MoveResult.MOVED, MoveResult.NOT_STARTED) for e in report.outcome.ended),
                 left_behind=len(report.left_behind),
                 back=None if back is None else sum(account.outcome == "back" for account in back.accounts),
