@@ -208,12 +208,14 @@ def _later(
 ) -> Sequence[Sample]:
     """What shows the time after the move and the last gap: an answer may be ``age`` seconds old.
 
-    The end of the move is a time of the process that watches now. An earlier one may have had another clock.
+    Nobody saw the time between two watches, and the move may have ended then. So only the last watch shows work, and the end of the
+    move is a time of its clock.
     """
-    watch = sessions(samples, unwatched)[-1] if samples and arrived_at is not None else samples
+    *earlier, watch = sessions(samples, unwatched) or [samples]
     if gap is not None and watch and gap > watch[-1].received:
         gap = None
-    marks = [mark for mark in (gap, arrived_at) if mark is not None]
+    begun = watch[0].sent if earlier else None
+    marks = [mark for mark in (gap, arrived_at, begun) if mark is not None]
     return [s for s in watch if s.news_from - age > max(marks)] if marks else watch
 
 

@@ -109,6 +109,27 @@ def test_an_old_record_proves_work_after_the_move_only_once_it_is_of_that_time(
     assert must_stop_run(found) is (until == 90 and not process), "else it was seen after its move"
 
 
+@pytest.mark.parametrize(
+    ("freshness", "until", "claim"),
+    [(0.0, 9.0, "unknown"), (0.0, 40.0, "proven"), (12.0, 20.0, "unknown"), (12.0, 40.0, "proven")],
+)
+@pytest.mark.parametrize("process", ["100", ""])
+def test_work_before_a_time_without_a_watch_proves_nothing_after_it(
+    freshness: float, until: float, claim: str, process: str
+) -> None:
+    """The run is resumed at 20 s, and its move ended between the two watches. The training hangs from ``until`` on."""
+    signal = "changes" if freshness else "answers"
+    known = replace(EXPERIMENT, process=process, capabilities=Capabilities("process", signal, freshness))
+    samples = [
+        answer(
+            t / 10, t / 10 + 0.01, None, process=process, detail="", step=float(min(t / 10 - freshness / 2, until) // 1)
+        )
+        for t in (*range(100), *range(200, 400))
+    ]
+    found = judge(known, samples, stall_budget=15, unwatched=[(9.91, 20.0)])
+    assert (found.progress, found.verdict) == (claim, Verdict.UNKNOWN)
+
+
 @pytest.mark.parametrize("carried", [True, False])
 @pytest.mark.parametrize("frozen", [True, False])
 def test_news_from_before_a_gap_or_the_moves_end_prove_nothing_after_it(carried: bool, frozen: bool) -> None:
