@@ -23,7 +23,7 @@ from urllib.parse import quote, urlsplit
 
 from ..._core.errors import InvalidInput
 from ..._core.servers import is_host, is_number
-from ..._core.untrusted import parsed, quoted, text, values_in
+from ..._core.untrusted import number, parsed, quoted, text, values_in
 from ..._core.urls import without_secrets
 from ..model import Sample
 from .connection import BLOCK, Address, Line, Rest
@@ -68,6 +68,10 @@ class TooMany(TooLong):
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits.size)
         self.args = (f"its answer has more than {limits.values} values",)
+
+
+class Cached(http.client.HTTPException):
+    """A cache answered for the server, which may have stood still or be gone (RFC 9111, 5.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +324,7 @@ class Probe:
             response = http.client.HTTPResponse(rest, method=method)  # type: ignore[arg-type]
             response.begin()
             answer = read(response)
+            _refuse_cached(answer.headers)
         except BaseException:
             self.close()
             raise
@@ -394,7 +399,7 @@ class Probe:
 
     def _headers(self, has_body: bool = False) -> dict[str, str]:
         # Not a browser's name: servers with form authentication answer browsers with a login page.
-        headers = {"User-Agent": "liveml.vsphere", "Accept": self._accept}
+        headers = {"User-Agent": "liveml.vsphere", "Accept": self._accept, "Cache-Control": "no-cache"}
         if self.endpoint.authorization is not None:
             headers["Authorization"] = self.endpoint.authorization
         if has_body:
@@ -416,6 +421,15 @@ class Probe:
         if self._kept is not None:
             self._kept.close()
         self._asking = self._kept = self._address = None
+
+
+def _refuse_cached(headers: Mapping[str, str]) -> None:
+    """Raise Cached for an answer that a cache has kept for a second or longer. Some caches add an age of 0 to fresh answers."""
+    age = number(headers.get("age"))
+    if age:
+        raise Cached(
+            f"a cache answered with what its server said {age:.0f} s before; give the address of the server itself"
+        )
 
 
 class _Written(http.client.HTTPConnection):
@@ -481,7 +495,7 @@ def unanswered(error: Exception, endpoint: Endpoint) -> str:
     for kind, sentence in UNANSWERED.items():
         if isinstance(error, kind):
             return sentence
-    return text(str(error)) if isinstance(error, TooLong) else f"no answer ({type(error).__name__})"
+    return text(str(error)) if isinstance(error, (TooLong, Cached)) else f"no answer ({type(error).__name__})"
 
 
 UNANSWERED: Mapping[type[Exception], str] = {
@@ -495,10 +509,12 @@ UNANSWERED: Mapping[type[Exception], str] = {
 
 
 def failed_sample(error: Exception, sent: float) -> Sample:
-    """The sample of an unanswered question: refused (no server listens) or silent."""
+    """The sample of an unanswered question: refused (no server listens), invalid (somebody else answered) or silent."""
     received = time.monotonic()
     if isinstance(error, TimeoutError):
         return Sample(sent, received, "silent", detail="no answer in time")
     if isinstance(error, (ConnectionRefusedError, *GONE)):
         return Sample(sent, received, "refused", detail=type(error).__name__)
+    if isinstance(error, Cached):
+        return Sample(sent, received, "invalid", detail=text(str(error)))
     return Sample(sent, received, "silent", detail=text(f"{type(error).__name__} {error}"))
