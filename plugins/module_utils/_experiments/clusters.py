@@ -89,12 +89,18 @@ def by_owner(judgements: Iterable[Judgement]) -> dict[str, list[dict[str, object
 
 def vm_list(judgement: Judgement) -> list[str]:
     """Names of the VMs in which an experiment has nodes that were watched."""
-    return [m.experiment.vm_name for m in judgement.members] or [judgement.experiment.vm_name]
+    return [each.vm_name for each in _one_of_each_vm(judgement)]
 
 
 def moid_list(judgement: Judgement) -> list[str]:
     """MoIDs of the VMs of :func:`vm_list`, in the same order."""
-    return [m.experiment.vm for m in judgement.members] or [judgement.experiment.vm]
+    return [each.vm for each in _one_of_each_vm(judgement)]
+
+
+def _one_of_each_vm(judgement: Judgement) -> Iterable[Experiment]:
+    """A member in each VM, because a VM may have several nodes of a cluster."""
+    known = {member.experiment.vm: member.experiment for member in judgement.members}
+    return known.values() or [judgement.experiment]
 
 
 def longest(stalls: Sequence[Stall]) -> Stall | None:

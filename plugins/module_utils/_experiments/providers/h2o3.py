@@ -95,13 +95,13 @@ class H2o3(Source):
 
     def discover(self, target: Target) -> tuple[list[Experiment], str]:
         """See the port ``Source``."""
-        found: dict[str, Experiment] = {}
+        found: dict[tuple[str, str], Experiment] = {}
         details = []
         for port in self._settings["ports"]:
             endpoint = self._endpoint(target.address, port)
             experiments, detail = discover(endpoint, target.vm, target.vm_name, until=target.until)
-            for experiment in experiments:  # two nodes of a cluster report the same job
-                found.setdefault(experiment.id, experiment)
+            for experiment in experiments:  # nodes of a cluster report the same job, and each is a member of it
+                found.setdefault((experiment.id, experiment.process if experiment.cluster else ""), experiment)
             details.append(f"{endpoint.url}: {detail}")
         return list(found.values()), "" if found else "; ".join(details)
 

@@ -17,7 +17,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Sample, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import merged, moid_list, vm_list
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+    Experiment,
+    Judgement,
+    Sample,
+    Verdict,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3 as _h2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3_sessions
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
@@ -32,6 +38,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdic
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders.sources import VM, providers
 from tests.doubles.h2o3 import FROZEN_SECONDS, TwoNodes, job
 from tests.doubles.servers import Answering, sending, serving
 from tests.measuring import Measured, until
@@ -568,6 +575,29 @@ def test_a_password_never_shows() -> None:
     endpoint = _http.Endpoint("127.0.0.1", 1, username="alice", password="a-secret")
     assert "a-secret" not in repr(endpoint) + endpoint.url
     assert "Basic" in _http.Probe(endpoint)._headers()["Authorization"]
+
+
+@pytest.mark.parametrize("nodes", [2, 1])
+def test_each_node_in_a_vm_is_a_member_of_the_job_of_its_cluster(monkeypatch: pytest.MonkeyPatch, nodes: int) -> None:
+    """Each is watched, else the cluster could never be uninterrupted. A node that answers at two ports is one member."""
+    names = [{"ip_port": f"127.0.0.1:{port}"} for port in (1, 2)]
+    cloud = {"__meta": {"schema_name": "CloudV3"}, "cloud_name": "c", "locked": True, "nodes": names}
+
+    def get(probe: _http.Probe, path: str) -> _http.Answer:
+        process = str(100 + probe.endpoint.port % nodes)
+        headers = {"x-h2o-cluster-id": process, "x-h2o-build-project-version": "3.46"}
+        body = {"/3/Cloud": cloud, "/3/Jobs": {"jobs": [job("a")]}}.get(path)
+        return _http.Answer(200 if body else 404, headers, body)
+
+    answer_by(monkeypatch, get)
+    (seen,) = providers(h2o3=True, ports=[1, 2]).observe([VM])
+    found = seen.experiments
+    assert [e.asked_id for e in found] == ["a"] * nodes
+    assert len({(e.id, e.process) for e in found}) == nodes
+    judged = [Judgement(e, Verdict.UNINTERRUPTED, *["proven"] * 3, None, 0.1, 0.2, 0.3) for e in found]
+    (whole,) = merged(judged)
+    assert whole.verdict is (Verdict.UNINTERRUPTED if nodes == 2 else Verdict.UNKNOWN)
+    assert (vm_list(whole), moid_list(whole)) == ([VM.name], [VM.moid])
 
 
 @pytest.fixture
