@@ -116,12 +116,12 @@ def service(lab: Lab) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "back", [False, pytest.param(True, marks=pytest.mark.thorough)], ids=["there", "there and back"]
+    "back", [pytest.param(True, marks=pytest.mark.thorough), False], ids=["there and back", "there"]
 )
 def test_a_request_goes_its_way_on_github_and_comes_back_on_gitlab(
     lab: Lab, origin: Path, tools: Path, back: bool
 ) -> None:
-    home = lab.where()
+    home, moves = lab.where(), lab.get("state")["moves"]
     base = propose(origin, "maintenance", "esx-01.yml", request(reason="a fan"))
     pull = {
         "github.event.pull_request.base.sha": base, "github.head_ref": "maintenance",
@@ -165,7 +165,7 @@ def test_a_request_goes_its_way_on_github_and_comes_back_on_gitlab(
     assert out.returncode != 0
     assert "ML-cpu-vm-05: it would move to" in out.stdout + out.stderr, out.stdout
     assert drifted.github("apply", "Commit the evidence", pull).returncode == 0
-    assert lab.get("state")["moves"] == []
+    assert lab.get("state")["moves"] == moves
     assert lab.get("state")["hosts"][HOST]["maintenance"] == "normal"
     lab.post("vms/ML-cpu-vm-05", action="move", target=home["ML-cpu-vm-05"], instant=True)
 

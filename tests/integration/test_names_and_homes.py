@@ -46,6 +46,17 @@ def add_again(client: Client, moid: str, name: str) -> None:
     done(client, cluster.AddHost_Task(spec=spec, asConnected=True))
 
 
+def remove(lab: Lab, name: str) -> None:
+    """Take a host out of the inventory."""
+    login, moid = lab.answer["vcenter"], lab.get("state")["hosts"][name]["moid"]
+    with connected(
+        Endpoint(login["host"], login["user"], login["password"], login["port"], ca_path=login["ca_file"])
+    ) as client:
+        host = client.reference("HostSystem", moid)
+        done(client, host.DisconnectHost_Task())
+        done(client, host.Destroy_Task())
+
+
 def test_what_comes_back_with_a_new_moid_has_its_home(fast_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
     lab, state = fast_lab, str(tmp_path)
     leaving = sorted(lab.on(HOST))
@@ -87,13 +98,7 @@ def test_homes_on_a_host_that_is_gone_are_named_when_another_host_is_restored(
     plan = run_module("migration_plan", lab, vms=[vm], host=HOST, state_dir=state)
     common = {"host": HOST, "purpose": "evacuate", "state_dir": state, "experiments": {"enabled": False}}
     assert run_module("vm_migrate", lab, plan=plan["plan"], **common)["changed"]
-    login, moid = lab.answer["vcenter"], lab.get("state")["hosts"][HOST]["moid"]
-    with connected(
-        Endpoint(login["host"], login["user"], login["password"], login["port"], ca_path=login["ca_file"])
-    ) as client:
-        host = client.reference("HostSystem", moid)
-        done(client, host.DisconnectHost_Task())
-        done(client, host.Destroy_Task())
+    remove(lab, HOST)
     back = run_module("migration_plan", lab, host="esx-09", use_homes=True, state_dir=state)
     assert back["failed"]
     assert (
@@ -117,13 +122,7 @@ def test_a_fault_domain_is_not_restored_while_vms_miss_a_host_that_is_gone(
         )
         common = {"host": host, "purpose": "evacuate", "experiments": {"enabled": False}}
         assert run_module("vm_migrate", lab, plan=plan["plan"], state_dir=str(tmp_path), **common)["changed"]
-    login, moid = lab.answer["vcenter"], lab.get("state")["hosts"][HOST]["moid"]
-    with connected(
-        Endpoint(login["host"], login["user"], login["password"], login["port"], ca_path=login["ca_file"])
-    ) as client:
-        host = client.reference("HostSystem", moid)
-        done(client, host.DisconnectHost_Task())
-        done(client, host.Destroy_Task())
+    remove(lab, HOST)
     out = play("restore_fault_domain", lab, tmp_path, fault_domain_name="us-west-2b")
     assert out.returncode == 2, out.stdout
     assert f"Not every VM is home in us-west-2b. {away[HOST]} stays because of {HOST}" in " ".join(out.stdout.split())
