@@ -11,7 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .._vsphere.estate import Estate, Folder, HostState, Network, VcenterInfo
+from .._vsphere.estate import (
+    AffinityRule,
+    AntiAffinityRule,
+    Automation,
+    Estate,
+    Folder,
+    HostState,
+    Network,
+    VcenterInfo,
+    VmHostRule,
+)
 from .._vsphere.qualified import crosses, vcenter_of
 from .model import Move, PlanRequest, Wan
 
@@ -73,6 +83,28 @@ def notes_about(estate: Estate, wan: Wan, moves: Iterable[Move]) -> Iterator[str
         yield (
             "The bandwidth between the vCenters is not stated (wan_mbit), so the predicted durations are those of the links of the "
             "hosts, and nothing limits the number of moves between them but the slots."
+        )
+
+
+def settings_left(estate: Estate, moves: Iterable[Move]) -> Iterator[str]:
+    """The settings that vCenter deletes when VMs leave their cluster, because they belong to it; nothing without any."""
+    told = []
+    for move in moves:
+        source, target = estate.hosts.get(move.source), estate.hosts.get(move.target)
+        if source is None or target is None or source.cluster == target.cluster:
+            continue
+        rules: tuple[AffinityRule | AntiAffinityRule | VmHostRule, ...]
+        rules = (*estate.anti_affinity, *estate.affinity, *estate.vm_host_rules)
+        found = sorted({f"rule {rule.name}" for rule in rules if move.vm in rule.vms})
+        drs = estate.drs_of(source)
+        if move.vm in (drs.overrides or {}):
+            found.append("DRS override")
+        elif drs.overrides is None and drs.automation is not Automation.DISABLED:
+            found.append("perhaps a DRS override, which vCenter does not show")
+        told += [f"{move.vm_name} ({', '.join(found)})"] if found else []
+    if told:
+        yield (
+            f"vCenter deletes settings of the cluster that these VMs leave: {', '.join(told)}. Set them again if the VMs come home."
         )
 
 

@@ -28,7 +28,7 @@ from .._vsphere.qualified import crosses
 from .availability import violations
 from .blockers import BLOCKERS, lock_reasons, reason, unreadable, vm_reasons
 from .codec import plan_id_of
-from .crossing import crossing_blockers, notes_about
+from .crossing import crossing_blockers, notes_about, settings_left
 from .drs import decisions
 from .evc import lacks_mode
 from .graphics import GraphicsPlanner
@@ -73,6 +73,9 @@ def make_plan(estate: Estate, request: PlanRequest) -> Plan:
     drs = decisions(estate, request, numbered, unsafe)
     notes = (
         *notes_about(estate, request.wan, numbered),
+        *settings_left(
+            estate, (move for move in numbered if move.vm not in request.places)
+        ),  # not of one that comes home
         *policy_notes(estate, request.storage, numbered),
         *request.storage.advice,
         *unsafe.values(),

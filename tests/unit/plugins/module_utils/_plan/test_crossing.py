@@ -18,13 +18,24 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import 
     plan_lines,
     plan_to_dict,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.crossing import is_older, moves_at_a_time, to_enter
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.crossing import (
+    is_older,
+    moves_at_a_time,
+    settings_left,
+    to_enter,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import revalidate
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Plan, PlanRequest, Policy, Wan
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import Move, Plan, PlanRequest, Policy, Wan
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.planning import refuse_other_second
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
+    AntiAffinityRule,
+    Automation,
+    Drs,
+    DrsOverride,
+)
 
-from tests.builders.estates import GIB
+from tests.builders.estates import GIB, estate, host, vm
 from tests.doubles.sites import THERE, Sites, machine, planned
 
 CLOUD = f"c@{THERE}"
@@ -192,7 +203,29 @@ def test_what_is_gone_over_there_is_drift(tmp_path: Path) -> None:
     plan = planned(sites.pair(), tmp_path)
     assert revalidate(plan, sites.pair().estate()) == ()
     sites.far.networks = {}
-    for moid, host in list(sites.far.hosts.items()):
-        sites.far.hosts[moid] = replace(host, networks=frozenset())
+    for moid, known in list(sites.far.hosts.items()):
+        sites.far.hosts[moid] = replace(known, networks=frozenset())
     (drift,) = revalidate(plan, sites.pair().estate())
     assert "has no network ml-net any more" in drift.what
+
+
+@pytest.mark.parametrize(
+    ("overrides", "there", "said"),
+    [
+        ({"vm-1": DrsOverride(behavior=Automation.MANUAL)}, "d", "ml-1 (rule apart, DRS override), ml-2 (rule apart)"),
+        (None, "d", "ml-1 (rule apart, perhaps a DRS override, which vCenter does not show), "),
+        ({"vm-1": DrsOverride(behavior=Automation.MANUAL)}, "c", ""),
+    ],
+)
+def test_what_vcenter_deletes_of_vms_that_leave_their_cluster_is_said(
+    overrides: dict[str, DrsOverride] | None, there: str, said: str
+) -> None:
+    world = estate(
+        [host(1), host(2, cluster=there)],
+        [vm(1), vm(2), vm(3)],
+        anti_affinity=(AntiAffinityRule("apart", frozenset({"vm-1", "vm-2"})),),
+        drs={"c": Drs(Automation.MANUAL, True, overrides)},
+    )
+    moves = [Move(n, f"vm-{n}", f"ml-{n}", "host-1", "esx-1", "host-2", "esx-2", 1, 1.0) for n in (1, 2)]
+    notes = list(settings_left(world, moves))
+    assert [f"that these VMs leave: {said}" in note for note in notes] == [True] * bool(said)
