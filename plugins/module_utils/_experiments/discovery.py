@@ -262,7 +262,7 @@ class Providers:
             if s.source.provider == experiment.provider and s.covers(experiment.vm, experiment.vm_name)
         ]
         own = [scoped for scoped in fits if experiment.source in (scoped.origin, "")]
-        if len(own) == 1:
+        if len({scoped.origin for scoped in own}) == 1:  # of several that ask the same, the first one found it
             self._reach.check_no_leak(own[0], experiment)
             return own[0].source
         raise InvalidInput(

@@ -163,6 +163,15 @@ def test_only_the_source_that_found_an_experiment_asks_it() -> None:
         both._session(replace(known, source=""))
 
 
+def test_of_two_sources_that_ask_the_same_the_first_one_watches_what_it_found() -> None:
+    """Their patterns overlap, so both cover a VM."""
+    first = source("mlflow", url="http://mlflow.example.com", vms=["ml-*"], total_steps=100)
+    second = {**first, "vms": ["*-1"], "total_steps": 50}
+    known = Experiment("vm-1", "ml-1", "mlflow", "r", "", first["url"], source=origin_of(first))
+    session: Any = providers(sources=[first, second])._session(known)
+    assert session._total == 100
+
+
 def twins() -> list[VmState]:
     """Two VMs of one name in different folders, and a third one."""
     places = (("vm-57", "twin", "10.0.0.7"), ("vm-72", "twin", "10.0.0.8"), ("vm-3", "other", "10.0.0.9"))
