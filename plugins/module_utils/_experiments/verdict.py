@@ -47,6 +47,7 @@ RUN_FAILED = (
 )
 NOTHING = Finding(Stall(0.0, 0.0, 0.0), None)  # no stall was seen
 ALL_DONE = "all its steps are done, so nothing shows whether it still works"
+AS_USUAL = "all work was done before: the training may have ended as usual"
 EARLY = "it ended with {share} of its steps: it may have stopped as planned, or after an error that its record does not show"
 NO_PROGRESS = "no progress was seen after the move or the longest gap"
 OLD_WORK = "the work that was seen after the move may be from before its end, because its record is old"
@@ -186,7 +187,7 @@ def _why_no_steps(
     stall_budget: float,
 ) -> str:
     """A sentence if a server answered while its training did no step for longer than the budget; else empty."""
-    if experiment.capabilities.signal != "answers":
+    if experiment.capabilities.signal != "answers" or _all_done(experiment, samples):
         return ""
     still = steps_stood_still(samples, unwatched, measured_from)
     if still <= stall_budget:
@@ -400,12 +401,12 @@ def _verdict(
 
 
 def _why_no_more_is_known(experiment: Experiment, samples: Sequence[Sample]) -> str:
-    """Why a record with an answer at its end shows nothing more; "" if that is not known."""
+    """Why what answers at the end shows nothing more; "" if that is not known."""
     if samples[-1].status == BETWEEN:
         return BETWEEN_RUNS
     if samples[-1].status == WITHOUT_IT:
         return RUN_FAILED
-    return ALL_DONE if _has_done_all_steps(experiment, samples) else ""
+    return ALL_DONE if _all_done(experiment, samples) else ""
 
 
 def _refused(experiment: Experiment, samples: Sequence[Sample], identity: Identity) -> tuple[Verdict, str]:
@@ -413,7 +414,7 @@ def _refused(experiment: Experiment, samples: Sequence[Sample], identity: Identi
     gone = f"{_port(experiment)} {REFUSES}"
     silent = not experiment.capabilities.reports_end
     if silent and identity.claim != "refuted" and _all_done(experiment, samples):
-        return Verdict.UNKNOWN, f"{gone}, but all work was done before: the training may have ended as usual"
+        return Verdict.UNKNOWN, f"{gone}, but {AS_USUAL}"
     return Verdict.LOST, gone
 
 
@@ -457,7 +458,7 @@ def must_stop_run(judgement: Judgement) -> bool:
     If nothing names the process, work that continued shows that the experiment is there, and so does all work that is done.
     """
     if judgement.verdict is Verdict.UNKNOWN:
-        seen = any(reason in judgement.detail for reason in (WORKS, ALL_DONE, RUN_FAILED, OLD_WORK))
+        seen = any(reason in judgement.detail for reason in (WORKS, ALL_DONE, AS_USUAL, RUN_FAILED, OLD_WORK))
         return "proven" not in (judgement.identity, judgement.progress) and not seen
     return judgement.verdict in (Verdict.STALLED, *OVER)
 

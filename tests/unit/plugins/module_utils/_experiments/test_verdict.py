@@ -26,6 +26,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall 
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import longest_stall as found_stall
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import (
     ALL_DONE,
+    AS_USUAL,
     OLD_WORK,
     after_its_move,
     judge,
@@ -865,6 +866,28 @@ def test_a_training_that_nothing_names_is_completed_however_long_its_end_is_watc
     ]
     found = judge(known, [*steps, *ended], stall_budget=5, moved_at=10.0, arrived_at=15.0)
     assert (found.verdict, found.over) == (Verdict.COMPLETED, True)
+
+
+@pytest.mark.parametrize("process", ["100", ""])
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_exporter_whose_training_has_done_all_its_steps_does_not_stop_the_run(
+    process: str, done: bool, closed: bool
+) -> None:
+    """It saves or evaluates its model after its last step, for as long as it takes, and then it ends with its port."""
+    exporter = replace(EXPERIMENT, provider="prometheus", process=process, capabilities=Capabilities("run", "answers"))
+    most = 100 if done else 90
+    samples = [
+        answer(n / 10, n / 10 + 0.01, min(n, most) / 100, process=process, detail="", step=float(min(n, most)))
+        for n in range(200)
+    ]
+    samples += [Sample(21, 21.01, "refused", detail="ConnectionRefusedError")] if closed else []
+    found = judge(exporter, samples, stall_budget=5, moved_at=8.0, arrived_at=12.0, measured_from=8.0)
+    assert found.verdict is (Verdict.LOST if closed and not done else Verdict.UNKNOWN)
+    assert must_stop_run(found) is (not done and (closed or not process))
+    assert ("it hung" in found.detail) is not done
+    if done:
+        assert (AS_USUAL if closed else ALL_DONE) in found.detail
 
 
 def test_a_server_that_says_it_no_longer_knows_the_job_has_answered() -> None:
