@@ -569,6 +569,9 @@ class RunSession(HttpSession):
         if answer.status != 200 or not info:
             missing = mapping(answer.body).get("error_code") == "RESOURCE_DOES_NOT_EXIST"
             return Sample(sent, received, "job_missing" if missing else "invalid", detail=f"HTTP {answer.status}")
+        if info.get("lifecycle_stage") == "deleted" and status_of(run) == "RUNNING":
+            # The server refuses further steps of it, so that its record does not show whether the training works.
+            return Sample(sent, received, "job_missing", detail="the run was deleted")
         point = metrics_of(run).get(self._metric)
         self._notice(point, received)
         step = None if point is None or self._hidden else point[0] or None

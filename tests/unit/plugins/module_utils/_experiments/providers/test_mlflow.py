@@ -189,6 +189,27 @@ def test_a_training_that_gives_no_steps_is_watched_by_the_time_of_its_values(ser
     assert first.detail != second.detail
 
 
+@pytest.mark.parametrize(("status", "outcome"), [("RUNNING", "job_missing"), ("FINISHED", "answered")])
+def test_a_run_that_somebody_deletes_while_it_trains_is_not_a_training_that_stands_still(
+    serve: Serve, status: str, outcome: str
+) -> None:
+    """A search may delete runs that have ended, as those of bad trials."""
+    tracking = Tracking(1)
+    tracking.live[tracking.runs[0]["id"]] = "loss"
+    chosen = source(serve(tracking))
+    (experiment,) = observed(chosen).experiments
+    known = tracking.run
+
+    def deleted(of: dict[str, Any]) -> dict[str, Any]:
+        shown = known(of)
+        return {**shown, "info": {**shown["info"], "status": status, "lifecycle_stage": "deleted"}}
+
+    tracking.run = deleted  # type: ignore[method-assign]
+    session = mlflow.Mlflow(chosen).session(experiment)
+    assert session.sample().outcome == outcome
+    session.close()
+
+
 @pytest.mark.parametrize("prefix", ["", "/mlflow"])
 def test_where_only_the_api_of_the_web_page_is_routed_it_is_asked(serve: Serve, prefix: str) -> None:
     tracking = Tracking(2, api=f"{prefix}/ajax-api/2.0/mlflow")
