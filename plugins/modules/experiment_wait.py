@@ -254,7 +254,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document 
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import by_owner, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import must_stop_run
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import has_ended, must_stop_run
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import EXPERIMENT_SPEC, STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local, show_warnings
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import VerdictReached, experiment_from_json
@@ -303,7 +303,7 @@ def experiments_of_artifact(artifact: dict[str, Any]) -> tuple[Experiment, ...]:
 
 def reached(judgement: Judgement, until: str) -> bool:
     """Whether the wait for an experiment is over."""
-    if judgement.over or (judgement.samples > 10 and must_stop_run(judgement)):
+    if has_ended(judgement) or (judgement.samples > 10 and must_stop_run(judgement)):
         return True
     return until == "progress" and not must_stop_run(judgement) and judgement.progress == "proven"
 

@@ -452,6 +452,11 @@ def _ending(
     return None
 
 
+def has_ended(judgement: Judgement) -> bool:
+    """Whether the training has ended: by what its server says, or because its port is closed after all its work was done."""
+    return judgement.over or AS_USUAL in judgement.detail
+
+
 def must_stop_run(judgement: Judgement) -> bool:
     """Whether a verdict must stop the run: an interruption was seen, or the experiment was not seen again.
 
