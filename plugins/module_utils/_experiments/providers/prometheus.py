@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..._core.errors import InvalidInput
-from ..._core.untrusted import count, items, mapping, number, text
+from ..._core.untrusted import MAX_COUNT, count, items, mapping, number, text
 from ..identity import was_refused
 from ..model import (
     Capabilities,
@@ -142,7 +142,7 @@ class Prometheus(UrlSource):
             if len(known) > 1 and (session.asks_expression or no_number):
                 return [], f"{wanted} means {number_of(known)} series instead of one; {labels_to_give(known)}"
             if no_number:
-                return [], f"the value of {wanted} is not a number"
+                return [], f"the value of {wanted} is not a number of at most {MAX_COUNT:.0e}"
             longest_wait = GUEST_WAIT if self.in_guest else LONGEST_WAIT
             seconds = max(self._settings["advance_timeout"], min(3 * capabilities.freshness, longest_wait))
             search = advancing(

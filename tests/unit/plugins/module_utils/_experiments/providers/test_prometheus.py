@@ -193,7 +193,8 @@ def test_of_several_series_the_one_that_advances_is_watched(serve: Serve) -> Non
         ('s{pid="1",job="x"} 9\ns{pid="2",job="x"} 7\n', "none of the 2 series of s advanced in 1 s; give labels that"),
         ('s{pid="1"} {step}\ns{pid="2"} {step}\ns{pid="3"} 1\n', "2 of the 3 series of s advanced in 1 s; give labels"),
         ("s 9\n", "s did not advance in 1 s"),
-        ("s NaN\n", "the value of s is not a number"),
+        ("s NaN\n", "the value of s is not a number of at most 1e+15"),
+        ("s 3.2e+21\n", "the value of s is not a number of at most 1e+15"),  # operations, not steps
         ("s_total 5\n", "the exporter has no metric s, but s_total"),
         ("t 5\n", "the exporter has no metric s"),
         ("s {count:24,sum:100}\n", "the exporter has the metric s, but its value cannot be read"),
