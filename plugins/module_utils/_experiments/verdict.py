@@ -45,6 +45,8 @@ BETWEEN_RUNS = "its run has ended, and its parent still says RUNNING, but no oth
 RUN_FAILED = (
     "its run failed or was killed, but the search that it belongs to did not: it is not known which of them ended it"
 )
+DONE, FAILED = "done", "failed"  # how a job ends
+FAILURES = ("FAILED", "CANCELLED", "CANCEL_PENDING")  # the statuses of a job that ended without a result, or soon will
 NOTHING = Finding(Stall(0.0, 0.0, 0.0), None)  # no stall was seen
 ALL_DONE = "all its steps are done, so nothing shows whether it still works"
 AS_USUAL = "all work was done before: the training may have ended as usual"
@@ -122,7 +124,7 @@ def judge(
 
 
 def up_to_the_end(experiment: Experiment, samples: Sequence[Sample]) -> Sequence[Sample]:
-    """The samples up to the first answer that says the job is done, or that it failed; all samples if it runs again later.
+    """The samples up to the first answer that says the job is done, or the last one that says it failed; all if it runs again later.
 
     What follows the end does not count: scripts stop with their server, servers discard jobs, and no step is logged.
     """
@@ -134,15 +136,15 @@ def up_to_the_end(experiment: Experiment, samples: Sequence[Sample]) -> Sequence
         ending = "" if is_foreign(experiment, sample) else _ending_of(sample)
         if not ending or how not in ("", ending):
             break
-        end, how = place + 1, ending
+        end, how = (place + 1 if ending == DONE or not how else end), ending
     return samples[:end]
 
 
 def _ending_of(sample: Sample) -> str:
     """How an answer says that the job has ended, "" if it does not say so."""
     if _done(sample):
-        return "done"
-    return "failed" if sample.status in ("FAILED", "CANCELLED") else ""
+        return DONE
+    return FAILED if sample.status in FAILURES else ""
 
 
 def _up_to_the_last_answer(samples: Sequence[Sample]) -> Sequence[Sample]:
@@ -447,7 +449,7 @@ def _ending(
     if _done(last):
         early = _why_early(experiment, samples)
         return (Verdict.COMPLETED, "") if identity.good and not early else (Verdict.UNKNOWN, early or "the job is done")
-    if last.status in ("FAILED", "CANCELLED", "CANCEL_PENDING"):
+    if last.status in FAILURES:
         return Verdict.FAILED, f"{JOB_IS}{last.status}"
     return None
 

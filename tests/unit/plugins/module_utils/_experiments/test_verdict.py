@@ -895,6 +895,15 @@ def test_a_server_that_says_it_no_longer_knows_the_job_has_answered() -> None:
     assert judged.detail == JOB_GONE
 
 
+def test_a_job_that_was_cancelled_is_not_being_cancelled_any_more() -> None:
+    pending = answer(21, 21.1, 0.5, status="CANCEL_PENDING")
+    over = answer(22, 22.1, 0.5, status="CANCELLED")
+    gone = Sample(23, 23.1, "job_missing", "100")
+    for seen, status in (([pending, gone], "CANCEL_PENDING"), ([pending, over, gone], "CANCELLED")):
+        judged = judge(EXPERIMENT, [*moving(0.4), *seen], stall_budget=5)
+        assert (judged.verdict, judged.detail) == (Verdict.FAILED, f"the job is {status}")
+
+
 def test_what_failed_did_not_stall() -> None:
     failed = judge(EXPERIMENT, [*moving(7.0), answer(21, 21.002, 0.9, status="FAILED")], stall_budget=5)
     assert (failed.verdict, failed.stall, failed.longest_stall) == (Verdict.FAILED, "unknown", None)
