@@ -317,14 +317,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import printable_data
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import artifact_of, evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.excerpt import file_name, owners_of
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.files import (
-    HTML,
-    JSON,
-    MARKDOWN,
-    Change,
-    render_json,
-    write_files,
-)
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.files import Change, render_json, write_files
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.index_file import INDEX, write_index
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.integrity import (
     Replacing,
@@ -334,6 +327,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.integrity
     replacing,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.model import Artifact, Evidence
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.names import HTML, JSON, MARKDOWN
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.rows import rows_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.signature import Fit, Signatures, set_aside
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.summary import display_name, shared_names

@@ -181,7 +181,6 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import utilization
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Alarm,
@@ -190,6 +189,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     has_unknown_place,
     hides_mode,
     shows_use,
+    utilization,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 

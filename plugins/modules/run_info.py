@@ -236,7 +236,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import printable_data
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.files import HTML, JSON, is_live
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.names import HTML, JSON, is_live
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.entry import run_local
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of

@@ -36,7 +36,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.own_files import read_own
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import mapping, parsed
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.interrupted import Shown, last_lines
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.files import HTML
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.names import HTML
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import utc_now
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunStatus, overviews

@@ -7,21 +7,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from .._core.errors import InvalidInput
 from .._core.files import accessing, replace_file
-from .._core.own_files import open_own, read_own
+from .._core.own_files import read_own
 from .excerpt import excerpt_of, file_name
 from .model import Evidence
+from .names import HTML, JSON, MARKDOWN
 from .report import render_html, render_markdown
-
-REFRESHES, BEGIN = b'http-equiv="refresh"', 200  # what only the live page has, in its first bytes
-JSON, MARKDOWN, HTML = "evidence.json", "report.md", "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +59,6 @@ def write_files(
 
 def _excerpt(evidence: Evidence, owner: str) -> str:
     return render_html(excerpt_of(evidence, owner), owner)
-
-
-def is_live(report: Path) -> bool:
-    """Whether a page is the live one of a run, and not its report. A page that cannot be read is not."""
-    try:
-        with os.fdopen(open_own(report, os.O_RDONLY), "rb") as stream:
-            return REFRESHES in stream.read(BEGIN)
-    except (OSError, InvalidInput):
-        return False
 
 
 def render_json(evidence: Evidence) -> str:

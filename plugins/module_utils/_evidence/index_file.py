@@ -21,8 +21,9 @@ from .._run.journal import read_journal
 from .._run.overview import RunOverview, overviews
 from .._run.state import replay
 from .._run.store import JOURNAL, StoredRun, run_folders
-from .files import HTML, JSON, Change, is_live
+from .files import Change
 from .index import Row, has_times, render_index, row_of
+from .names import HTML, JSON, is_live
 
 INDEX = "index.html"
 MAX_ROWS = 200  # runs whose evidence is read

@@ -23,9 +23,9 @@ from .._experiments.so_far import Seen
 from .._run.events import Entry
 from .._run.journal import read_journal, utc_now
 from .._run.ports import ExperimentWatch
-from .files import HTML
 from .live import LiveRun, heard
 from .live_page import REFRESH_SECONDS, Moment, render_live
+from .names import HTML
 
 MAX_SHARE = 0.01  # of a processor; a page that costs more is written less often
 MAX_WORK = 0.001  # seconds

@@ -23,6 +23,7 @@ from .._vsphere.estate import (
     VmState,
     has_unknown_place,
     shows_use,
+    used_share,
 )
 from .._vsphere.qualified import crosses
 from .availability import violations
@@ -87,11 +88,6 @@ def make_plan(estate: Estate, request: PlanRequest) -> Plan:
     return replace(plan, plan_id=plan_id_of(plan))
 
 
-def utilization(host: HostState) -> tuple[float, float]:
-    """Used shares (0..1) of a host's memory and CPU."""
-    return _share(host.memory_used_bytes, host.memory_bytes), _share(host.cpu_used_mhz, host.cpu_mhz)
-
-
 def predicted_seconds(
     vm: VmState, link_mbit: float | None, storage_bytes: int = 0, *, changes_host: bool = True
 ) -> float:
@@ -114,10 +110,6 @@ def newest_hardware(version: str) -> int | None:
     except ValueError:
         return None
     return next((hardware for since, hardware in HARDWARE_VERSIONS if numbers >= since), None)
-
-
-def _share(used: float, total: float) -> float:
-    return used / total if total else 1.0
 
 
 def _hardest_first(vm: VmState) -> tuple[int, str, str]:
@@ -435,7 +427,7 @@ class _Planner:
     def _after(self, vm: VmState, host: HostState) -> tuple[float, float]:
         """Used shares (0..1) of the host's memory and CPU after the VM has arrived."""
         load = self._ledger[host.moid]
-        return _share(load.memory + memory_demand(vm), host.memory_bytes), _share(
+        return used_share(load.memory + memory_demand(vm), host.memory_bytes), used_share(
             load.cpu + vm.cpu_used_mhz, host.cpu_mhz
         )
 

@@ -558,6 +558,16 @@ def shows_use(estate: Estate, host: HostState) -> bool:
     return host.memory_used_bytes > 0 and not estate.hides(host.moid, *USE)
 
 
+def utilization(host: HostState) -> tuple[float, float]:
+    """Used shares (0..1) of a host's memory and CPU."""
+    return used_share(host.memory_used_bytes, host.memory_bytes), used_share(host.cpu_used_mhz, host.cpu_mhz)
+
+
+def used_share(used: float, total: float) -> float:
+    """The share (0..1) of a resource that is used; all of it if nobody knows how much there is."""
+    return used / total if total else 1.0
+
+
 def assume_in_service(estate: Estate, *hosts: str) -> Estate:
     """The estate as if hosts (MoIDs) were out of maintenance mode. Check mode plans a restore with it."""
     states = {
