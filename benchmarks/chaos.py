@@ -36,7 +36,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 import yaml
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import HomeRecorded
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import HomeRecorded, RunStarted
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunStatus, overviews
@@ -72,7 +72,7 @@ TARGETS = {"": ("esx-02", "esx-03", "esx-04", "esx-05"), CLOUD: ("esx-c1", "esx-
 FAULTS = ("Timedout", "HostCommunication", "NoPermission", "InsufficientResourcesFault")
 FENCE, OVERRIDES = "EnterMaintenanceMode_Task", "ReconfigureComputeResource_Task"
 LATE = ("RelocateVM_Task", FENCE, "ExitMaintenanceMode_Task", OVERRIDES, "SetField")  # calls that change something
-HA_NAME = "vSphere HA"
+HA_NAME, DRS_NAME = "vSphere HA", "DRS"  # as the lab says who moved a VM
 FENCE_FAULTS = ("Timedout", "HostCommunication", "SystemError")
 
 
@@ -540,11 +540,22 @@ def places(trip: Trip) -> dict[str, Place]:
 
 
 def taken_before(trip: Trip) -> set[str]:
-    """The VMs that HA took from the host before a run recorded their homes: nobody knows then that they are to come home."""
+    """The VMs that left the host before a run recorded their homes: nobody knows then that they are to come home.
+
+    HA may take them at any time, and DRS before a run begins; what DRS moves later, the run has seen.
+    """
     taken = {each["vm"] for each in trip.restarts() if each["source"] == HOST != each["target"]}
     journals = (*trip.state.glob("runs/*/journal.jsonl"), *trip.elsewhere.glob("runs/*/journal.jsonl"))
-    events = (entry.event for path in journals for entry in read_journal(path).entries)
-    return taken - {event.vm.name for event in events if isinstance(event, HomeRecorded)}
+    entries = [entry for path in journals for entry in read_journal(path).entries]
+    begun = min((entry.at for entry in entries if isinstance(entry.event, RunStarted)), default=None)
+    moved = [move for move in trip.moves() if move["by"] == DRS_NAME and move["source"] == HOST]
+    taken |= {move["vm"] for move in moved if begun is None or is_before(move["queued"], begun)}
+    return taken - {entry.event.vm.name for entry in entries if isinstance(entry.event, HomeRecorded)}
+
+
+def is_before(one: str, other: str) -> bool:
+    """Whether a time in ISO 8601 is before another one."""
+    return datetime.fromisoformat(one) < datetime.fromisoformat(other)
 
 
 def check_homes(trip: Trip, home: Mapping[str, Place]) -> None:
