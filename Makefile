@@ -60,7 +60,7 @@ thorough: setup-test ## Run the tests of which make test has only a sample (half
 gitops: setup-test ## Run the tests of pipelines and rulebooks with all their variants
 	@THOROUGH=1 $(PYTEST) tests/gitops tests/eda
 
-chaos: setup-test ## Break everything around round trips of a host: make chaos [SCHEDULES=200] (two hours on two processors)
+chaos: setup-test ## Break everything around round trips of a host: make chaos [SCHEDULES=200] (an hour on two processors)
 	@ONLY=chaos TRIALS=$(SCHEDULES) $(BIN)/python -m benchmarks
 
 same-model: setup-test ## Train on all flights with and without moves, and compare the models row by row

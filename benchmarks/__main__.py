@@ -31,7 +31,7 @@ PARTS: Mapping[str, tuple[Callable[[Report, int], object], int]] = {
     "freezes": (stall.run_freezes, stall.USUAL_TRIALS),
     "quiet": (stall.run_quiet, stall.USUAL_TRIALS),
     "cluster": (stall.run_cluster, stall.USUAL_TRIALS),
-    "chaos": (chaos.run, chaos.USUAL_SCHEDULES),  # two hours: make chaos
+    "chaos": (chaos.run, chaos.USUAL_SCHEDULES),  # an hour: make chaos
 }
 
 

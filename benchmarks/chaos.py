@@ -32,7 +32,7 @@ from datetime import UTC, datetime
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.error import HTTPError
 
 import yaml
@@ -49,12 +49,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.inventory 
 )
 
 from benchmarks.chaos_worlds import CLOUD, HOST, MAPS, ROOT, alone, with_cloud
+from benchmarks.playbooks import Playbook, PlaybookServer
 from benchmarks.report import Report
 from lab.control import Control
 from lab.simulator_client import of_vcenter
 
 USUAL_SCHEDULES = 200
-AT_ONCE = 2
+AT_ONCE = 4  # keeps two processors busy: a third of the time a schedule waits
 SLOTS = 4
 ACROSS = 3  # in every third schedule the VMs go to another vCenter
 PATIENCE = 600.0  # seconds for one playbook; more is a run that hangs
@@ -106,12 +107,13 @@ class Trip:
     state: Path
     chance: random.Random
     elsewhere: Path  # the state directory of another controller
+    playbooks: PlaybookServer
     files_move: bool = False  # one VM leaves with its files
     playbook: str = ""
     over: str = ""  # when the playbook had ended, as the lab writes it
     moved_by_people: set[str] = field(default_factory=set)
-    process: subprocess.Popen[str] | None = None
-    other: subprocess.Popen[str] | None = None  # the playbook of the other controller
+    process: Playbook | None = None
+    other: Playbook | None = None  # the playbook of the other controller
     killed: bool = False
     contended: bool = False  # another controller has begun the same; one of both may fail
     struck: list[str] = field(default_factory=list)
@@ -318,7 +320,7 @@ def side_of(answer: dict[str, Any], name: str) -> Side:
 
 
 @contextmanager
-def running_trip(seed: int) -> Iterator[Trip]:
+def running_trip(seed: int, playbooks: PlaybookServer) -> Iterator[Trip]:
     """A lab and a state directory for one schedule."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="liveml-chaos-") as name:
@@ -339,7 +341,7 @@ def running_trip(seed: int) -> Iterator[Trip]:
             for each in (state, elsewhere):
                 each.mkdir(mode=0o700)
             sides = tuple(side_of(answer, name) for name in ("", CLOUD)[: 1 + across])
-            yield Trip(seed, sides, state, chance, elsewhere, files_move=files_move)
+            yield Trip(seed, sides, state, chance, elsewhere, playbooks, files_move=files_move)
         finally:
             subprocess.run([*command, "down", "--state", f"{name}/lab"], cwd=ROOT, capture_output=True, check=False)
 
@@ -365,16 +367,15 @@ def command_for(name: str, state: Path, variables: Mapping[str, Any]) -> list[st
 def play(trip: Trip, name: str, strikes: int) -> tuple[int | None, str]:
     """Exit code and output of a playbook under so many strikes; no code if it hung and was killed."""
     trip.playbook, trip.other, trip.contended = name, None, False
-    trip.process = started(trip, trip.state, subprocess.PIPE)
+    trip.process = started(trip, trip.state)
     threads = [threading.Thread(target=strike, args=(trip, *each)) for each in chosen(trip, strikes)]
     for thread in threads:
         thread.start()
     try:
-        text, _nothing = trip.process.communicate(timeout=PATIENCE)
+        text = trip.process.communicate(PATIENCE)
     except subprocess.TimeoutExpired:
         killed(trip)
-        text, _nothing = trip.process.communicate()
-        return None, text
+        return None, trip.process.communicate(PATIENCE)
     finally:
         trip.over = datetime.now(UTC).isoformat()
         for thread in threads:
@@ -392,12 +393,10 @@ def chosen(trip: Trip, strikes: int) -> tuple[tuple[int, list[Strike]], ...]:
     return (0, sorted(at_start, key=itemgetter(0))), (before + 1, sorted(at_move, key=itemgetter(0)))
 
 
-def started(trip: Trip, state: Path, output: Any) -> subprocess.Popen[str]:
+def started(trip: Trip, state: Path, output: IO[str] | None = None) -> Playbook:
     """The playbook of the trip, on the controller with this state directory."""
-    return subprocess.Popen(
-        command_for(trip.playbook, state, variables_of(trip, trip.playbook)), cwd=ROOT, text=True, stdout=output,
-        stderr=subprocess.STDOUT, env={**os.environ, **trip.sides[0].env, "NO_COLOR": "1"},
-    )  # fmt: skip
+    command = command_for(trip.playbook, state, variables_of(trip, trip.playbook))
+    return trip.playbooks.start(command, trip.sides[0].env, output)
 
 
 def strike(trip: Trip, moves: int, planned: list[Strike]) -> None:
@@ -571,18 +570,17 @@ def check_each_side(trip: Trip, home: Mapping[str, Place]) -> None:
     where = {name for name, vm in trip.vms().items() if vm["side"] is trip.sides[1]}
     there = where & home.keys() - trip.moved_by_people
     for side, states in ((trip.sides[0], (trip.state, trip.elsewhere)), (trip.sides[1], (trip.state / "nowhere",))):
-        status = [status_of(side, state) for state in states]
-        code, text = max(each.returncode for each in status), "\n".join(each.stdout for each in status)
+        status = [status_of(trip, side, state) for state in states]
+        code, text = max(code for code, _text in status), "\n".join(text for _code, text in status)
         say_unnamed(trip, f"status of {side.name or 'the site'} alone", code, text, there)
 
 
-def status_of(side: Side, state: Path) -> subprocess.CompletedProcess[str]:
-    """The status with the login of one vCenter."""
+def status_of(trip: Trip, side: Side, state: Path) -> tuple[int, str]:
+    """Exit code and output of the status with the login of one vCenter."""
     state.mkdir(mode=0o700, exist_ok=True)
-    return subprocess.run(
-        command_for("status", state, {}), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**os.environ, **side.env, "NO_COLOR": "1"}, check=False,
-    )  # fmt: skip
+    status = trip.playbooks.start(command_for("status", state, {}), side.env)
+    text = status.communicate(PATIENCE)
+    return status.wait(PATIENCE), text
 
 
 def say_unnamed(trip: Trip, status: str, code: int | None, text: str, away: Iterable[str]) -> None:
@@ -602,9 +600,9 @@ def check_sides(trip: Trip, home: Iterable[str]) -> None:
     ]
 
 
-def round_trip(seed: int) -> Trip:
+def round_trip(seed: int, playbooks: PlaybookServer) -> Trip:
     """One schedule: evacuate and restore the host under strikes, each followed by a run without."""
-    with running_trip(seed) as trip:
+    with running_trip(seed, playbooks) as trip:
         before = overrides_of(trip)
         home = {name: place for name, place in places(trip).items() if name in trip.on_host()}
 
@@ -654,11 +652,16 @@ FIGURES = (
 )  # fmt: skip
 
 
+def playbook_server() -> PlaybookServer:
+    """What starts the playbooks."""
+    return PlaybookServer(ROOT, {**os.environ, "NO_COLOR": "1"})
+
+
 def run(report: Report, schedules: int, first: int = 0) -> list[Trip]:
-    """Run so many schedules, two at a time."""
+    """Run so many schedules, some at a time."""
     trips: list[Trip] = []
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for trip in pool.map(round_trip, range(first, first + schedules)):
+    with playbook_server() as playbooks, ThreadPoolExecutor(AT_ONCE) as pool:
+        for trip in pool.map(partial(round_trip, playbooks=playbooks), range(first, first + schedules)):
             trips.append(trip)
             for figure, what in trip.found:
                 report.say(f"schedule {trip.seed}: {figure}: {what} [{'; '.join(trip.struck)}]")
