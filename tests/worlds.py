@@ -8,7 +8,9 @@ watch them by a clock that is only counted. No verdict may be better than the tr
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
 import random
 import sys
@@ -257,6 +259,7 @@ class WorldProbe:
     def __init__(self, world: World, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.waits: deque[Wait] = deque()
+        self.date: float | None = None
         self._world = world
 
     def __enter__(self) -> WorldProbe:
@@ -287,6 +290,7 @@ class WorldProbe:
             world.now = cut_at + cut + world.lossy
         world.now += LATENCY
         answer = self._from_guest(path) if world.kind in GUEST else recorded(world, path)
+        self.date = float(math.floor(world.guest(world.now))) if world.kind == "exporter" else None
         resent = world.lossy > 0 and world.now - asked > world.lossy
         self.waits.append(Wait(asked, world.now, exact=True, resent=resent))
         return answer
@@ -336,6 +340,7 @@ def answered(world: World, path: str, life: Life) -> Answer:
         "status": world.ended if over else "RUNNING",
         "progress": 1.0 if over and world.ended == "DONE" else progress,
         "progress_msg": f"Built {step} trees" if world.talks else "Training",
+        "msec": round(1000 * (world.guest(world.now) - EPOCH + 100)),
         "dest": {"type": "Key<Model>", "name": "gbm_1"},
         "key": {"name": "job"},
     }
@@ -482,6 +487,7 @@ def lies(world: World, judgement: Judgement) -> list[str]:
             f"it is {world.ended}": world.ended_at >= END - 1.0,
         },
         Verdict.COMPLETED: {"it was restarted": same, "it is gone": left, "it is not done": world.ended == "DONE"},
+        Verdict.STALLED: {f"it stood still for {standstill(world):.2f} s": standstill(world) > world.budget},
         Verdict.RESTARTED: {"it was not restarted": world.restarted or looks_like_one(world)},
         Verdict.LOST: {"it is there": world.gone or (world.restarted and world.kind == "h2o")},
         Verdict.FAILED: {"it did not fail": world.ended == "FAILED"},
@@ -492,6 +498,24 @@ def lies(world: World, judgement: Judgement) -> list[str]:
     if judgement.verdict in (Verdict.LOST, Verdict.RESTARTED):
         true = {**true, "a dead process did not stall": judgement.longest_stall is None}
     return [lie for lie, is_true in true.items() if not is_true]
+
+
+FINE = 0.3  # seconds of a step: such steps show work in a silence of the network
+
+
+def standstill(world: World) -> float:
+    """Seconds of the longest time in the watch in which no process answered, or in which no step was done if a record is watched.
+
+    A silence of the network looks like one of the server, if nothing shows that it works meanwhile.
+    """
+    if world.kind in GUEST:
+        ends = [(before.died, after.born) for before, after in itertools.pairwise(world.lives)]
+        ends += [(world.lives[-1].died, END), (world.hangs_at, END)]
+        shows_work = world.hangs_at > END and not world.clock and max(world.durations) < FINE
+        still = [] if shows_work else [world.cut[1] + world.lossy]
+        return max([world.longest, *still, *(min(end, END) - start for start, end in ends if start < END)])
+    done = [BEGIN, *(each.at for each in world.log if BEGIN < each.at < END), END]
+    return max(after - before for before, after in itertools.pairwise(done))
 
 
 def looks_like_one(world: World) -> bool:

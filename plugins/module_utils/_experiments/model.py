@@ -136,6 +136,7 @@ class Sample:
         None  # seconds of the training's own clock at which it logged the step, where a record says so
     )
     paused: float | None = None  # see record.longest_pause, since the first answer; where the record shows more steps
+    hides_steps: bool = False  # lower steps than the highest may have been logged since, and nothing shows them
     restarted: str = ""  # what the provider saw that proves a restart, in words; empty without proof
     clock: float | None = None  # seconds on the clock of the guest when it answered; only differences mean something
     clock_step: float = 0.0  # that clock shows the same for so many seconds

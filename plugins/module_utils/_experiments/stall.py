@@ -468,6 +468,8 @@ def _longest_quiet(
     high, longest = max(zip(most, counted, strict=True), key=lambda each: (each[0], each[1].high))
     others = [quiet for quiet in watched if quiet is not longest]
     low = min(high, max(0.0, longest.low - usual_quiet(others)))
+    if longest.end >= samples[-1].received and samples[-1].hides_steps:
+        low = 0.0
     if longest.whole and sum(quiet.high for quiet in others if quiet.whole) < RARE * longest.low:
         low = 0.0
     since = longest.start if low > 0 else None
@@ -486,7 +488,8 @@ def steps_stood_still(samples: Sequence[Sample], unwatched: Windows, counted_fro
     longest = max(counted, key=lambda quiet: quiet.low, default=None)
     if longest is None or longest.low <= usual_quiet([quiet for quiet in watched if quiet is not longest]):
         return 0.0
-    return longest.low
+    silent = [s.received - s.sent for s in samples if s.sent >= longest.start and s.received <= longest.end]
+    return longest.low - sum(seconds for seconds in silent if seconds > STANDS_OUT)
 
 
 def _longest_other(watched: Sequence[Quiet]) -> float | None:

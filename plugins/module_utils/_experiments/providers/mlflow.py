@@ -556,6 +556,8 @@ class RunSession(HttpSession):
         self._restarted = ""
         self._repeats = False
         self._hidden = False  # how far the training is
+        self._newest = 0.0  # time of the newest point that the history showed
+        self._unread = False  # the history, though the step does not change
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
@@ -584,7 +586,8 @@ class RunSession(HttpSession):
             progress=progress_at(step, self._total),
             detail=REPEATS if self._hidden else last_value(point) if point else "",
             step=step,
-            logged=point[1] / 1000 if point else None,
+            logged=max(point[1] / 1000, self._newest if self._hidden else 0.0) if point else None,
+            hides_steps=self._unread,
             restarted=self._restarted,
         )
         return sample if sample.status == "RUNNING" else self._sweep.continued(sample, run)
@@ -601,14 +604,23 @@ class RunSession(HttpSession):
             self._looked = now
             self._look_back(point[0], self._first / 1000)
         if point != self._last:
+            self._unread = self._unread and point[0] <= self._last[0]
             self._last, self._changed, self._looks = point, now, 0
 
     def _look_back(self, step: float, since: float) -> None:
-        """Look at a part of the history before ``step``, each time at a longer one. A failure is not a failed sample."""
+        """Look at a part of the history before ``step``, each time at a longer one. A failure is not a failed sample.
+
+        A training that starts from scratch logs its first steps again, so only the whole history shows that nothing is logged.
+        """
         first = max(0, int(step) - LOOK_BACK * 10**self._looks)
         self._looks = min(self._looks + 1, MAX_LOOKS)
+        self._unread = True
         with suppress(*NO_ANSWER), Tracking(Probe(self._probe.endpoint, RECORD_SECONDS, self._limits)) as server:
-            points = history(server, self._run, self._metric, first, step) or []
+            points = history(server, self._run, self._metric, first, step)
+            if points is None:
+                return
+            self._unread = first > 0
+            self._newest = max((at for at, _step in points), default=0.0)
             found = returns(points)
             self._repeats = self._repeats or repeats(found)
             self._hidden = hide_progress(found, points)

@@ -22,7 +22,11 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import driverless_ai, h2o3
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.record import REPEATS
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import Finding, resolution
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import (
+    Finding,
+    resolution,
+    steps_stood_still,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import longest_stall as found_stall
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import (
     ALL_DONE,
@@ -1007,3 +1011,23 @@ def test_a_server_that_answers_while_no_step_is_done_is_named() -> None:
     assert "no step" not in counted(4.0).detail, "within the budget"
     assert "no step" not in counted(8.0, evaluates=True).detail, "it does that now and then"
     assert "no step" not in counted(8.0, frozen=True).detail, "the server did not answer"
+
+
+def test_a_time_in_which_the_server_did_not_answer_is_not_one_in_which_it_did() -> None:
+    """Of 10 s without a step, it did not answer for 4 s."""
+    times = [n / 10 for n in range(300) if not 15 <= n / 10 < 19]
+    samples = [answer(at, at + 0.002, 0.1, step=min(at, 12.0) + max(0.0, at - 22.0)) for at in times]
+    late = next(i for i, sample in enumerate(samples) if sample.sent >= 19)
+    samples[late] = replace(samples[late], sent=15.0)
+    assert steps_stood_still(samples, [], 9.0) == pytest.approx(6.0, abs=0.2)
+
+
+@pytest.mark.parametrize("hides", [False, True])
+def test_a_record_that_hides_its_steps_shows_no_stall_at_its_end(hides: bool) -> None:
+    """Its highest step is the same for 30 s. It may have started again from scratch, or log the batches of its next epoch."""
+    samples = [answer(n / 5, n / 5 + 0.01, None, detail="", step=float(min(n // 5, 20))) for n in range(250)]
+    samples = [replace(s, hides_steps=hides and s.sent > 25) for s in samples]
+    judgement = judge(BY_CHANGES, samples, stall_budget=5, moved_at=10)
+    assert judgement.verdict is (Verdict.UNKNOWN if hides else Verdict.STALLED)
+    assert judgement.longest_stall is not None
+    assert (judgement.longest_stall.low == 0) == hides

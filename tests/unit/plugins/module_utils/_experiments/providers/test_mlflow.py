@@ -334,6 +334,35 @@ def test_what_a_history_shows_of_a_run_is_said_and_nothing_else(
     assert (sample.restarted, sample.detail) == (("", "") if history == "none" else (restarted, detail))
 
 
+@pytest.mark.parametrize(
+    ("history", "highest", "hides", "logged"),
+    [("whole", 4, False, 20.5), ("none", 4, True, 3.0), ("part", mlflow.LOOK_BACK + 4, True, 3.0)],
+    ids=["read", "not reported", "read in part"],
+)
+def test_what_was_logged_below_the_highest_step_is_known_or_said_not_to_be(
+    monkeypatch: pytest.MonkeyPatch, history: str, highest: int, hides: bool, logged: float
+) -> None:
+    """The highest step was logged last 3 s after the begin, and lower ones, of the next epochs, until now."""
+    monkeypatch.setattr(mlflow, "QUIET_SECONDS", -1.0)
+    points = [(1 + 0.5 * number, number % 5) for number in range(40)] if history == "whole" else []
+    said = [{"key": "loss", "step": step, "timestamp": round(1000 * at)} for at, step in points]
+
+    def answer(path: str) -> tuple[int, Any]:
+        if "runs/get" in path:
+            shown = {"key": "loss", "step": highest, "timestamp": 3000}
+            return 200, {"run": {"info": {"status": "RUNNING"}, "data": {"metrics": [shown]}}}
+        return (404, "") if history == "none" else (200, {"metrics": said})
+
+    with answering(answer) as url:
+        chosen = source(url)
+        session = mlflow.Mlflow(chosen).session(Experiment("vm-1", "ML-1", "mlflow", "run", "", url, metric="loss"))
+        session.sample()
+        session.sample()
+        sample = session.sample()
+        session.close()
+    assert (sample.hides_steps, sample.logged) == (hides, logged)
+
+
 def run_of(name: str, status: str, step: float, **tags: str) -> dict[str, Any]:
     metrics = [{"key": "loss", "step": step, "timestamp": 1e6 + step}] if step else []
     known = [{"key": key.replace("_", "."), "value": value} for key, value in tags.items()]
