@@ -62,7 +62,7 @@ def test_the_interval_holds_the_true_freeze(start: float, length: float, hz: flo
     assert stall.low <= length <= stall.high or (length < 1 / hz and stall.high >= length)
     assert stall.high <= length + 1 / hz + 0.07
     if length > 0.25 + 1 / hz + 0.07:  # below, a busy server looks like a stall
-        assert stall.high - stall.low <= 1 / hz + 0.15
+        assert stall.high - stall.low <= 1 / hz + 0.2
 
 
 @given(length=st.floats(0.3, 30), hz=st.sampled_from([5.0, 20.0]))
