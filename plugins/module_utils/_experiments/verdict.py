@@ -463,7 +463,10 @@ def must_stop_run(judgement: Judgement) -> bool:
     """Whether a verdict must stop the run: an interruption was seen, or the experiment was not seen again.
 
     If nothing names the process, work that continued shows that the experiment is there, and so does all work that is done.
+    Each node of a cluster must be there: what is known of one shows nothing of another.
     """
+    if judgement.members:
+        return any(map(must_stop_run, judgement.members))
     if judgement.verdict is Verdict.UNKNOWN:
         seen = any(reason in judgement.detail for reason in (WORKS, ALL_DONE, AS_USUAL, RUN_FAILED, OLD_WORK))
         return "proven" not in (judgement.identity, judgement.progress) and not seen

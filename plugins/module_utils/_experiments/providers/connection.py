@@ -14,6 +14,7 @@ import errno
 import http.client
 import io
 import os
+import re
 import socket
 import ssl
 import struct
@@ -27,6 +28,9 @@ BLOCK = 1 << 16
 SEND_SECONDS = 10.0  # a request is short; only a server that reads nothing makes it wait
 _LAYOUT = struct.Struct("=8B24I")  # struct tcp_info of linux/tcp.h, up to tcpi_total_retrans
 _LAST_DATA_RECV, _RTT, _RTTVAR, _TOTAL_RETRANS = 8 + 11, 8 + 15, 8 + 16, 8 + 23
+
+MAX_TRAILERS = 4096  # bytes at the end of an answer in which its last chunk is looked for
+LAST_CHUNK = re.compile(rb"\r\n0+[ \t]*(?:;[^\r\n]*)?\r\n(?:[^\r\n]+\r\n)*\r\n\Z")  # RFC 9112, 7.1: and its trailers
 
 Address = tuple[socket.AddressFamily, Any]  # and the address as the socket module writes it
 
@@ -148,7 +152,7 @@ def is_whole(data: bytes | bytearray) -> bool:
     if length.isdecimal():
         return len(data) - end - 4 >= int(length)
     if "chunked" in headers.get("Transfer-Encoding", "").lower():
-        return data.endswith(b"0\r\n\r\n")
+        return LAST_CHUNK.search(data, max(end + 2, len(data) - MAX_TRAILERS)) is not None
     return status.split(b" ", 2)[1:2] in ([b"204"], [b"304"])
 
 

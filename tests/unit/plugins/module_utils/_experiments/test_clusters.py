@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import WORKS
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import (
     by_owner,
     merged,
@@ -20,6 +21,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
     Stall,
     Verdict,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import must_stop_run
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Power, VmState
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +107,14 @@ def test_a_node_that_nobody_watched_leaves_the_stall_unknown() -> None:
     assert whole.detail == "1 of 2 nodes of c were watched"
     (over,) = merged([judged(1, verdict=Verdict.COMPLETED)])
     assert over.verdict is Verdict.COMPLETED, "an experiment that ran to its end was not interrupted by a node"
+
+
+def test_what_is_known_of_one_node_shows_nothing_of_another() -> None:
+    """One node works, though its steps repeat. The other one was not seen again."""
+    unknown = {"verdict": Verdict.UNKNOWN, "identity": "unknown", "progress": "unknown"}
+    works, unseen = judged(0, detail=WORKS, **unknown), judged(1, detail="no answer", **unknown)
+    assert not must_stop_run(merged([works, judged(1, detail=WORKS, **unknown)])[0])
+    assert must_stop_run(merged([works, unseen])[0])
 
 
 def test_verdicts_by_owner() -> None:
