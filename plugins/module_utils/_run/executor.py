@@ -259,7 +259,11 @@ class Executor:
         now = self._clock()
         ready = [m for m in self._pending if self._not_before.get(m.vm, now) <= now and not self._is_followed(m)]
         flying = [flight.move for flight in self._flights.values()]
-        moves = next_moves(ready, flying, self._rules.slots)
+        # A submission without an answer may be under way, so its VM keeps its slot until it is submitted again.
+        unheard = [move for move in self._pending if now < self._unheard.get(move.vm, now)]
+        again = next_moves([move for move in ready if move in unheard], flying, self._rules.slots)
+        fresh = [move for move in ready if move not in unheard]
+        moves = (*again, *next_moves(fresh, [*flying, *unheard], self._rules.slots))
         # A move may have waited long for its slot or its next attempt. People or DRS may have moved the VM since.
         seen = self._sight.placement(tuple(move.vm for move in moves)) if moves else {}
         for move in moves:

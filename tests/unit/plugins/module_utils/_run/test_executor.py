@@ -552,6 +552,18 @@ def test_what_an_unheard_submission_may_move_is_not_given_up(fault: str, lost: l
     assert vcenter.refused == 6
 
 
+@pytest.mark.parametrize(
+    ("lost", "unheard", "order"), [(["vm-1"], [], ["vm-1", "vm-1", "vm-2"]), ([], ["vm-2"], ["vm-2", "vm-1"])]
+)
+def test_an_unheard_submission_keeps_its_slot(lost: list[str], unheard: list[str], order: list[str]) -> None:
+    """vCenter may carry it out later, and then too many VMs would move at a time."""
+    vcenter = RestartedVcenter(lost=lost)
+    rules = Rules(slots=SlotLimits(per_host=1), unheard=frozenset(unheard))
+    outcome, _notes = carry_out([move(1), move(2)], vcenter, rules=rules)
+    assert set(results(outcome).values()) == {MoveResult.MOVED}
+    assert vcenter.relocated == order
+
+
 def test_what_an_unheard_submission_does_not_move_is_given_up_at_last() -> None:
     vcenter = Busy(-1, lost=["vm-1"])
     outcome, notes = carry_out([move(1)], vcenter)
