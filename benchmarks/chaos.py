@@ -110,7 +110,9 @@ class Trip:
     playbooks: PlaybookServer
     files_move: bool = False  # one VM leaves with its files
     playbook: str = ""
-    over: str = ""  # when the playbook had ended, as the lab writes it
+    begun: str = ""  # when the playbook began, as the lab writes it
+    over: str = ""  # when it had ended
+    brought: str = ""  # when a restore first said success: nobody looks after the VMs then
     moved_by_people: set[str] = field(default_factory=set)
     process: Playbook | None = None
     other: Playbook | None = None  # the playbook of the other controller
@@ -141,10 +143,15 @@ class Trip:
         return [restart for side in self.sides for restart in side.state()["restarts"]]
 
     def excused(self) -> set[str]:
-        """The VMs of which the playbook may say success wherever they are: moved by people, or by HA after its end."""
-        over = datetime.fromisoformat(self.over)
+        """The VMs that may be anywhere without a word: moved by people, or by HA after the end of the restore, or of the playbook."""
+        over = datetime.fromisoformat(self.brought or self.over)
         later = {each["vm"] for each in self.restarts() if datetime.fromisoformat(each["at"]) > over}
         return self.moved_by_people | later
+
+    def restarted(self) -> bool:
+        """Whether HA has started a VM again since the playbook began: then what ran in it has ended, which is a failure."""
+        begun = datetime.fromisoformat(self.begun)
+        return any(datetime.fromisoformat(each["at"]) >= begun for each in self.restarts())
 
     def on_host(self) -> set[str]:
         """Names of the powered-on VMs of the host."""
@@ -367,6 +374,7 @@ def command_for(name: str, state: Path, variables: Mapping[str, Any]) -> list[st
 def play(trip: Trip, name: str, strikes: int) -> tuple[int | None, str]:
     """Exit code and output of a playbook under so many strikes; no code if it hung and was killed."""
     trip.playbook, trip.other, trip.contended = name, None, False
+    trip.begun = datetime.now(UTC).isoformat()
     trip.process = started(trip, trip.state)
     threads = [threading.Thread(target=strike, args=(trip, *each)) for each in chosen(trip, strikes)]
     for thread in threads:
@@ -380,6 +388,8 @@ def play(trip: Trip, name: str, strikes: int) -> tuple[int | None, str]:
         trip.over = datetime.now(UTC).isoformat()
         for thread in threads:
             thread.join()
+    if name == "restore_host" and trip.process.returncode == 0:
+        trip.brought = trip.brought or trip.over
     return trip.process.returncode, text
 
 
@@ -561,7 +571,8 @@ def check_homes(trip: Trip, home: Mapping[str, Place]) -> None:
     """``status`` names each VM that is not at home."""
     code, text = play(trip, "status", 0)
     where = places(trip)
-    away = {name for name, place in home.items() if where.get(name) != place} - trip.moved_by_people
+    left = trip.excused() if trip.brought else trip.moved_by_people
+    away = {name for name, place in home.items() if where.get(name) != place} - left
     say_unnamed(trip, "status", code, text, away)
 
 
@@ -611,8 +622,9 @@ def round_trip(seed: int, playbooks: PlaybookServer) -> Trip:
             return all(where[name] == place for name, place in home.items() if name not in excused)
 
         # What a person moves meanwhile is left there.
-        restored = Goal(lambda: all_home(trip.excused()), all_home)
-        for name, goal in (("evacuate_host", Goal(trip.emptied, trip.emptied)), ("restore_host", restored)):
+        restored = Goal(lambda: all_home(trip.excused()), lambda: all_home() and not trip.restarted())
+        evacuated = Goal(trip.emptied, lambda: trip.emptied() and not trip.restarted())
+        for name, goal in (("evacuate_host", evacuated), ("restore_host", restored)):
             trip.killed = False
             code, text = play(trip, name, trip.chance.randint(1, MAX_STRIKES))
             settled(trip)
