@@ -5,7 +5,8 @@
 """How well stalls are measured when a real hypervisor moves a real VM.
 
 The truth is an interval: from the *freeze* (the hypervisor's events STOP and RESUME) to the *beats* (the longest time in
-which the training inside wrote nothing to its serial line, which is not a network). The moves of one network run in a
+which the training inside wrote nothing to its serial line, which is not a network). What is stated of the VM itself, its
+freeze, has an exact truth. The moves of one network run in a
 process of their own, which for the bridge is inside a network namespace: ``python -m benchmarks.live SETTINGS``.
 
 The same moves are also measured by one patient question, see :mod:`.patient`.
@@ -79,6 +80,8 @@ class Trial:
     seconds: float
     low: float
     high: float
+    freeze_low: float
+    freeze_high: float
     patient_seconds: float
     patient_low: float
     patient_high: float
@@ -88,6 +91,11 @@ class Trial:
     def contained(self) -> bool:
         """Whether the stated interval contains the truth."""
         return self.low <= self.beats and self.freeze <= self.high
+
+    @property
+    def freeze_contained(self) -> bool:
+        """Whether the interval that is stated of the VM's freeze contains it."""
+        return self.freeze_low <= self.freeze <= self.freeze_high
 
     @property
     def patient_contained(self) -> bool:
@@ -201,8 +209,9 @@ def trial(vm: RealVm, setting: Setting, hold: float, name: str) -> Trial:
     with Patient(f"http://{vm.address}:{port}{path}", method) as patient:
         watched = vm.judged(hold, name)
     judgement, truth = watched.judgement, watched.truth
-    stall, other = judgement.longest_stall, stated(patient.answers, watched.since)
-    if stall is None or other is None:
+    stall, freeze = judgement.longest_stall, judgement.longest_freeze
+    other = stated(patient.answers, watched.since)
+    if stall is None or freeze is None or other is None:
         raise LabError(f"no stall was measured: {judgement.detail}")
     return Trial(
         setting.network,
@@ -214,7 +223,8 @@ def trial(vm: RealVm, setting: Setting, hold: float, name: str) -> Trial:
         truth.passes,
         round(truth.transferred_mb, 1),
         str(judgement.verdict),
-        *(round(value, 4) for value in (stall.seconds, stall.low, stall.high, other.seconds, other.low, other.high)),
+        *(round(value, 4) for value in (stall.seconds, stall.low, stall.high, freeze.low, freeze.high)),
+        *(round(value, 4) for value in (other.seconds, other.low, other.high)),
         round(os.getloadavg()[0], 1),
     )
 
@@ -222,9 +232,11 @@ def trial(vm: RealVm, setting: Setting, hold: float, name: str) -> Trial:
 def line_of(trial: Trial) -> str:
     """A trial for people."""
     held = "contained" if trial.contained else "NOT CONTAINED"
+    freeze = "contained" if trial.freeze_contained else "NOT CONTAINED"
     return (
         f"{trial.network}, {trial.guest}, {trial.dirty_mb_s} MB/s: freeze {trial.freeze:.3f}, beats {trial.beats:.3f},"
-        f" stated {trial.seconds:.3f} [{trial.low:.3f}, {trial.high:.3f}] {held}, {trial.verdict}; patient"
+        f" stated {trial.seconds:.3f} [{trial.low:.3f}, {trial.high:.3f}] {held}, {trial.verdict};"
+        f" of the VM [{trial.freeze_low:.3f}, {trial.freeze_high:.3f}] {freeze}; patient"
         f" {trial.patient_seconds:.3f} [{trial.patient_low:.3f}, {trial.patient_high:.3f}]; load {trial.load}"
     )
 
@@ -260,6 +272,10 @@ def figures(report: Report, group: Sequence[Trial], keys: dict[str, object]) -> 
     report.figure("live_contained_percent", percent(lambda t: t.contained), "percent", promised=("==", 100), **keys)
     report.figure("live_p95_error_ms", p95(lambda t: t.error), "ms", promised=("<=", P95_PROMISE_MS), **keys)
     report.figure("live_width_p95_ms", p95(lambda t: t.high - t.low), "ms", promised=("<=", WIDTH_PROMISE_MS), **keys)
+    held = percent(lambda t: t.freeze_contained)
+    report.figure("live_freeze_contained_percent", held, "percent", promised=("==", 100), **keys)
+    width = p95(lambda t: t.freeze_high - t.freeze_low)
+    report.figure("live_freeze_width_p95_ms", width, "ms", promised=("<=", WIDTH_PROMISE_MS), **keys)
     unknown = count(lambda t: t.verdict == "unknown" and t.beats <= BUDGET)
     report.figure("live_unknown_below_budget", unknown, "moves", promised=("==", 0), **keys)
     wrong = count(lambda t: t.verdict not in t.right)

@@ -19,7 +19,7 @@ from benchmarks.page import live as section
 from benchmarks.report import Report
 
 HELD = Trial(
-    "switch", "light", 0, 1.0, 1.02, 1.1, 3, 106.0, "uninterrupted", 1.05, 0.98, 1.12, 1.9, 1.8, 2.0, 0.7
+    "switch", "light", 0, 1.0, 1.02, 1.1, 3, 106.0, "uninterrupted", 1.05, 0.98, 1.12, 0.99, 1.06, 1.9, 1.8, 2.0, 0.7
 )  # fmt: skip
 
 
@@ -28,6 +28,9 @@ def test_an_interval_must_reach_from_the_beats_to_the_freeze() -> None:
     assert HELD.error == 0
     assert not replace(HELD, low=1.11).contained, "more is claimed than the training stood still"
     assert not replace(HELD, high=1.01).contained, "less than the freeze"
+    assert HELD.freeze_contained
+    assert not replace(HELD, freeze_low=1.03).freeze_contained, "the freeze has an exact truth, whatever the beats"
+    assert not replace(HELD, freeze_high=1.01).freeze_contained
     assert replace(HELD, seconds=1.0).error == pytest.approx(0.02)
     assert replace(HELD, seconds=1.15).error == pytest.approx(0.05)
     assert not HELD.patient_contained
@@ -66,6 +69,8 @@ def test_figures_and_their_promises(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert printed.one("live_contained_percent", **whole) == 50
     assert printed.one("live_contained_percent", guest="light") == 100
     assert printed.one("live_width_p95_ms", network="bridge") == 250
+    assert printed.one("live_freeze_width_p95_ms", **whole) == 70
+    assert printed.one("live_freeze_contained_percent", **whole) == 100
     assert printed.one("live_unknown_below_budget", **whole) == printed.one("live_wrong_verdicts", **whole) == 1
     assert printed.one("live_patient_contained_percent", **whole) == 0
     assert any("live_contained_percent is 50" in sentence for sentence in report.broken)
