@@ -218,9 +218,9 @@ def test_a_stall_is_of_the_time_that_was_watched_and_its_absence_has_a_reason() 
         for verdict in ("unknown", "failed", "stalled")
     }
     assert notes == {
-        "unknown": "0.30 to 0.60 s, while watched",
+        "unknown": "0.25 to 0.60 s, while watched",
         "failed": "",
-        "stalled": "7.30 to 7.60 s",
+        "stalled": "7.25 to 7.60 s",
     }
 
 
