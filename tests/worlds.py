@@ -500,20 +500,16 @@ def lies(world: World, judgement: Judgement) -> list[str]:
     return [lie for lie, is_true in true.items() if not is_true]
 
 
-FINE = 0.3  # seconds of a step: such steps show work in a silence of the network
-
-
 def standstill(world: World) -> float:
     """Seconds of the longest time in the watch in which no process answered, or in which no step was done if a record is watched.
 
-    A silence of the network looks like one of the server, if nothing shows that it works meanwhile.
+    A silence of the network may look like one of the server, and may come before or after one.
     """
     if world.kind in GUEST:
         ends = [(before.died, after.born) for before, after in itertools.pairwise(world.lives)]
         ends += [(world.lives[-1].died, END), (world.hangs_at, END)]
-        shows_work = world.hangs_at > END and not world.clock and max(world.durations) < FINE
-        still = [] if shows_work else [world.cut[1] + world.lossy]
-        return max([world.longest, *still, *(min(end, END) - start for start, end in ends if start < END)])
+        silent = world.longest + world.cut[1] + world.lossy
+        return max([silent, *(min(end, END) - start for start, end in ends if start < END)])
     done = [BEGIN, *(each.at for each in world.log if BEGIN < each.at < END), END]
     return max(after - before for before, after in itertools.pairwise(done))
 
