@@ -182,11 +182,15 @@ class _Answers:
         return max(0.0, done - largest - FASTER * rate * (span - still)) / rate if rate > 0 else 0.0
 
     def _pace(self, before: int, later: int) -> tuple[float, float]:
-        """(work per second, largest single change) around a silence; (0, 0) if not known."""
-        near = self._near(before, later)
+        """(work per second, largest single change) around a silence; (0, 0) if not known.
+
+        Only while the job had the same status: one that ends early is suddenly done, and does nothing after that.
+        """
+        near, status = self._near(before, later), self.heard[before].status
         parts = (self.heard[near.start : before + 1], self.heard[later : near.stop])
-        steps = [_work_between(a, b) for part in parts for a, b in itertools.pairwise(part)]
-        seconds = sum(part[-1].received - part[0].received for part in parts if part)
+        pairs = [pair for part in parts for pair in itertools.pairwise(part) if {s.status for s in pair} == {status}]
+        steps = [_work_between(a, b) for a, b in pairs]
+        seconds = sum(b.received - a.received for a, b in pairs)
         if sum(step > 0 for step in steps) < MIN_CHANGES or seconds <= 0:
             return 0.0, 0.0
         return sum(steps) / seconds, max(steps)

@@ -521,6 +521,18 @@ def test_work_in_a_silence_shows_that_the_network_was_silent(field: str) -> None
     assert silence.high == near(5.1)
 
 
+def test_a_job_that_ends_early_hides_no_work_in_a_silence() -> None:
+    """It stops at 0.02 of what it might do, is called done, and does nothing for as long as it is still asked."""
+    samples = training((10.1, 15.1), 0.005, rate=0.001, field="progress")
+    alone = longest_silence(silences(samples))
+    ended = [replace(at(25.2 + n / 10, progress=1.0), status="DONE") for n in range(100)]
+    silence = longest_silence(silences([*samples, *ended]))
+    assert silence is not None
+    assert alone is not None
+    assert silence.low == 0.0
+    assert silence.evidence == near(alone.evidence)
+
+
 def test_a_little_work_is_taken_off_the_lower_bound_twice() -> None:
     """7 steps after 5 s: 0.045 s of work more than could be caught up."""
     silence = longest_silence(silences(training((10.1, 15.1), 6.0)))
