@@ -239,6 +239,7 @@ class Executor:
             self._hear()
             self._enforce_deadlines()
             self._close_settled()
+        self._heed_interruption()
         if self._unwritable is not None:
             raise self._interrupted_by(self._unwritable)
         # Members of a cluster are judged with each of its VMs; each counts once.

@@ -102,7 +102,7 @@ def carry_out(
 
     def run(request: RunRequest, folder: Path, earlier: RunState | None) -> RunReport:
         journal = Journal(folder / JOURNAL, heard_by(listener, onlooker))
-        stops = partial(_stops, lease, interrupted)
+        stops = _stops(lease, interrupted)
         work = _Run(vcenter, observer, request, folder, journal, earlier, stops, onlooker)
         onlooker.begin(folder)
         try:
@@ -134,9 +134,19 @@ def carry_out(
             return run(request, new_run(request.state, request.purpose, request.subject), None)
 
 
-def _stops(lease: HostLease, interrupted: Callable[[], bool]) -> bool:
-    """Whether no further move may start: the run was interrupted, or another controller works for the host now, or may."""
-    return interrupted() or not lease.kept()
+def _stops(lease: HostLease, interrupted: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether no further move may start: the run was interrupted, or another controller works for the host now, or may.
+
+    Once it is so, it stays so: the lease of another controller is read at intervals, and is not held again in this run.
+    """
+    seen = False
+
+    def stops() -> bool:
+        nonlocal seen
+        seen = seen or interrupted() or not lease.kept()
+        return seen
+
+    return stops
 
 
 def _earlier_run(request: RunRequest) -> tuple[Path, RunState] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
@@ -18,13 +19,17 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     RunBusy,
     VsphereError,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
+from ansible_collections.liveml.vsphere.plugins.module_utils._run import lease as lease_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.lease import (
     RENEW_SECONDS,
     SECONDS,
     HostLease,
     owner_of,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import Rules
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import runs_of, state_path
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Maintenance
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.lease_attribute import (
     Lease,
     decode_lease,
@@ -216,6 +221,30 @@ def test_a_run_is_refused_before_it_changes_anything_and_gives_the_lease_back(tm
     world.leases[SOURCE] = None
     assert run(world, state).failures == ()
     assert world.leases == {SOURCE: None}
+
+
+@pytest.mark.parametrize("roll_back", [False, True])
+@pytest.mark.parametrize("moves", [1, 5])
+def test_a_run_leaves_everything_to_the_controller_that_took_its_lease_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int, roll_back: bool
+) -> None:
+    """It starts no move, brings nothing back, lifts no fence, and can be resumed. Not only the first look counts."""
+    monkeypatch.setattr(lease_module, "RENEW_SECONDS", 0.0)
+    rival = Lease("b", "other.example.com", datetime.now(UTC) + timedelta(seconds=SECONDS))
+
+    class TakenOver(World):
+        def relocate(self, *arguments: Any, **options: Any) -> str:
+            self.leases[SOURCE] = rival
+            return super().relocate(*arguments, **options)
+
+    world, state = TakenOver(moves), state_path(str(tmp_path))
+    report = run(world, state, rules=Rules(slots=SlotLimits(per_host=1), retries=0, roll_back=roll_back))
+    assert [(source, target) for _vm, source, target in world.moves] == [(SOURCE, "host-2")]
+    assert report.outcome.interrupted
+    assert "the run was interrupted" in report.outcome.stopped
+    assert world.maintenance is Maintenance.ENTERING
+    assert world.leases[SOURCE] == rival
+    assert [each.finished for each in runs_of(state, "uuid")] == [False]
 
 
 def test_the_owner_is_the_state_directory(tmp_path: Path) -> None:
