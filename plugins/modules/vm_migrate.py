@@ -122,7 +122,8 @@ options:
         does not have the privilege C(Host.Config.Maintenance).
       - The host is fenced after the homes of the VMs are recorded, and after the VMs are excluded from DRS. It is fenced last if
         O(plan) says so, because a fenced host makes DRS move VMs.
-      - A run that fails lifts a fence that it has set. Without moves there is no run, and nothing is fenced.
+      - A run that fails lifts a fence that it has set. Without moves there is no run, and nothing is fenced, unless an evacuation leaves
+        VMs that cannot move. Then the run records their homes, because somebody else may move them later.
     type: bool
     default: false
   hooks:
@@ -234,7 +235,7 @@ reported:
       type: str
       sample: stalled
 run_id:
-  description: ID of the run. It is empty if there was nothing to move, and in check mode.
+  description: ID of the run. It is empty if there was nothing to do, and in check mode.
   returned: always
   type: str
   sample: 20260131T090000Z-evacuate-esx-05-7f3a

@@ -128,7 +128,7 @@ def carry_out(
         if earlier is not None:
             with lease.held():
                 return run(request, *earlier)
-        if not request.plan.moves and not _pins_to_take_back(request):
+        if not (request.plan.moves or _leaves_vms(request) or _pins_to_take_back(request)):
             return RunReport("", None, Outcome((), ()))
         with lease.held():
             return run(request, new_run(request.state, request.purpose, request.subject), None)
@@ -147,6 +147,11 @@ def _stops(lease: HostLease, interrupted: Callable[[], bool]) -> Callable[[], bo
         return seen
 
     return stops
+
+
+def _leaves_vms(request: RunRequest) -> bool:
+    """Whether an evacuation leaves VMs that cannot move now. Somebody else may move them once the host is fenced: see :func:`stays`."""
+    return request.record_homes and any(refusal.blocking for refusal in request.plan.refusals)
 
 
 def _earlier_run(request: RunRequest) -> tuple[Path, RunState] | None:

@@ -499,6 +499,25 @@ def test_a_vm_that_drs_moves_once_its_backup_is_done_has_a_home(tmp_path: Path) 
     assert text == "ml-2 is on esx-3 and stays there: it was moved after the evacuation of esx-1."
 
 
+def test_a_vm_has_a_home_that_drs_moves_later_although_no_vm_can_move_now(tmp_path: Path) -> None:
+    class OnlyBackedUp(BackedUp):
+        def __init__(self) -> None:
+            super().__init__(2)
+            del self.where["vm-1"]
+
+    world, state = OnlyBackedUp(), state_path(str(tmp_path))
+    world.drs = Automation.FULL
+    for _call in range(2):
+        request = evacuation(world, state)
+        assert (request.plan.moves, [refusal.vm for refusal in request.plan.refusals]) == ((), ["vm-2"])
+        report = carried(world, request)
+        assert (report.failures, report.outcome.moved) == ((), ())
+    world.let_drs_move()
+    assert (world.where["vm-2"], world.movers["vm-2"]) == ("host-3", "DRS")
+    world.maintenance = Maintenance.NORMAL
+    assert homes_of(world, state) == {"vm-2": (SOURCE, "away")}
+
+
 @pytest.mark.parametrize("text", ["", "not a home"])
 def test_a_vm_that_stays_has_no_home_after_a_rollback(tmp_path: Path, text: str) -> None:
     world, state = (
