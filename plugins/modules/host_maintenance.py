@@ -188,8 +188,8 @@ def require_known_mode(estate: Estate, host: HostState) -> None:
         )
 
 
-def reach(vcenter: VcenterSession, host: HostState, params: dict[str, Any]) -> None:
-    """Change the host to the state of the options. Raises TaskTimeout or CallFailed."""
+def reach(vcenter: VcenterSession, host: HostState, params: dict[str, Any], *, begun: bool) -> None:
+    """Change the host to the state of the options; ``begun``: this call fences it. Raises TaskTimeout or CallFailed."""
     if params["state"] == "normal":
         vcenter.end_maintenance(host, params["wait_timeout"])
         return
@@ -202,7 +202,7 @@ def reach(vcenter: VcenterSession, host: HostState, params: dict[str, Any]) -> N
         try:
             wait(vcenter, host, task, params["wait_timeout"])
         except VsphereError as error:
-            error.fenced = host.maintenance_task is None
+            error.fenced = begun
             raise
 
 
@@ -278,10 +278,13 @@ def not_in_time(
     )
 
 
-def compare_and_act(module: AnsibleModule, vcenter: VcenterSession, *, acted: bool = False) -> dict[str, Any]:
+def compare_and_act(
+    module: AnsibleModule, vcenter: VcenterSession, *, acted: bool = False, begun: bool = False
+) -> dict[str, Any]:
     """Change the host if it is not in the state of the options. Raises like :func:`reach`, and PermissionMissing.
 
-    If the answer to the call or its task was lost, the host shows what happened; ``acted``: that is so now.
+    If the answer to the call or its task was lost, the host shows what happened; ``acted``: that is so now. ``begun``: then the
+    host was not fenced before that call, so that a fence that it shows now is that of the call.
     """
     params = module.params
     try:
@@ -302,14 +305,19 @@ def compare_and_act(module: AnsibleModule, vcenter: VcenterSession, *, acted: bo
             )
         return {**answer(host, host.maintenance, changed=False), "permitted": False, "message": not_permitted(host)}
     if not module.check_mode:
+        begun = begun or (params["state"] != "normal" and host.maintenance is Maintenance.NORMAL)
         try:
-            reach(vcenter, host, params)
+            reach(vcenter, host, params, begun=begun)
         except LoginRefused:
             raise
         except (ConnectError, NotFound):
             if acted:
                 raise
-            return compare_and_act(module, vcenter, acted=True)
+            try:
+                return compare_and_act(module, vcenter, acted=True, begun=begun)
+            except VsphereError as error:
+                error.fenced = begun
+                raise
     return answer(host, REACHED[params["state"]], changed=True, check=module.check_mode)
 
 

@@ -116,6 +116,39 @@ def test_a_call_that_never_gets_an_answer_is_an_error() -> None:
         body(MODULE, Lost(Maintenance.NORMAL, Maintenance.NORMAL))
 
 
+class LateAnswer(Lost):
+    """It shows the fence that the lost call has begun, and no end of its task."""
+
+    def estate(self) -> Estate:
+        estate = super().estate()
+        host = estate.hosts["host-1"]
+        task = "task-1" if host.maintenance is Maintenance.ENTERING else None
+        return replace(estate, hosts={"host-1": replace(host, maintenance_task=task)})
+
+    def wait_for(self, task: str, timeout: float) -> None:
+        raise TaskTimeout("it did not end", last_state="running")
+
+
+NORMAL, ENTERING = Maintenance.NORMAL, Maintenance.ENTERING
+
+
+@pytest.mark.parametrize(
+    ("readings", "own"),
+    [
+        ((NORMAL, ENTERING, ENTERING), True),  # only the answer to the call was lost
+        ((NORMAL, NORMAL), True),  # it may be carried out yet
+        ((ENTERING, ENTERING), False),  # somebody else's
+    ],
+)
+def test_the_fence_of_a_call_without_an_answer_is_that_of_the_call(
+    readings: tuple[Maintenance, ...], own: bool
+) -> None:
+    """So that the role lifts it after a failure."""
+    with pytest.raises((TaskTimeout, ConnectError)) as failed:
+        body(MODULE, LateAnswer(*readings))
+    assert failed.value.fenced is own
+
+
 NEVER = (Maintenance.NORMAL,) * 4
 UNKNOWN = "whether esx-1 is fenced is unknown: vCenter answered InvalidState when it was to fence it"
 
