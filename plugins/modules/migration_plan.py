@@ -37,7 +37,8 @@ options:
     type: str
   vms:
     description:
-      - Names or MoIDs of VMs.
+      - Names or MoIDs of VMs. If several of O(vms), O(patterns), O(folders) and O(attributes) are set, a VM must fit each of them. It is
+        an error if no VM of the vCenter does.
     type: list
     elements: str
     default: []

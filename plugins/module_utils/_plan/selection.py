@@ -9,9 +9,10 @@ A name must fit exactly one object. Errors name the option to correct, and simil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NoReturn
 from unicodedata import normalize
 
 from .._core.errors import Ambiguous, CallFailed, InvalidInput, NotFound
@@ -274,7 +275,7 @@ def select_vms(
     name and does not vanish. A VM must fit one of ``names``, one of ``patterns`` (shell globs), one of ``folders`` and all
     ``attributes``. A folder is a path below the datacenter's VM folder (``ml/vision``), or a whole path (``/DC/vm/ml``).
     Raises NotFound or Ambiguous that lists every name that does not fit exactly one VM; NotFound for a pattern, folder or
-    attribute that fits no VM at all, because an empty selection would look like success.
+    attribute that fits no VM at all, or if no VM on any host fits all of them, because an empty selection would look like success.
     """
     named = {vm.moid for vm in find_vms(estate, names)}
     globs, paths = tuple(patterns), tuple(folders)
@@ -284,14 +285,26 @@ def select_vms(
 
     def fits(vm: VmState) -> bool:
         return (
-            (host is None or may_be_on(estate, vm, host))
-            and (not named or vm.moid in named)
+            (not named or vm.moid in named)
             and (not globs or estate.hides(vm.moid, "name") or any(_fits_glob(vm, glob) for glob in globs))
             and (not paths or estate.hides(vm.moid, *_PARENTS) or any(_is_below(vm, path) for path in paths))
             and (estate.hides(vm.moid, *ATTRIBUTES) or all(vm.attributes.get(k) == v for k, v in wanted.items()))
         )
 
-    return tuple(vm.moid for vm in sorted(estate.vms.values(), key=lambda vm: (vm.name, vm.moid)) if fits(vm))
+    found = [vm for vm in sorted(estate.vms.values(), key=lambda vm: (vm.name, vm.moid)) if fits(vm)]
+    if not found and (named or globs or paths or wanted):
+        _refuse_empty({"vms": named, "patterns": globs, "folders": paths, "attributes": wanted})
+    return tuple(vm.moid for vm in found if host is None or may_be_on(estate, vm, host))
+
+
+def _refuse_empty(criteria: Mapping[str, Collection[str]]) -> NoReturn:
+    """Raise NotFound because each criterion fits a VM, and no VM fits all. ``criteria`` are by the names of their options."""
+    given = [option for option, values in criteria.items() if values]
+    raise NotFound(
+        f"No VM fits everything in {' and '.join(given)}",
+        hint="A VM must fit each of these options. Correct or omit one of them",
+        option=given[-1],
+    )
 
 
 def may_be_on(estate: Estate, vm: VmState, host: str) -> bool:

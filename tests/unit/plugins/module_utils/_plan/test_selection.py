@@ -369,7 +369,22 @@ def test_a_vm_must_fit_every_criterion() -> None:
     assert select_vms(world, attributes={"owner": "a", "tier": "2"}) == ("vm-2",)
     assert select_vms(world, names=["ml-1", "ml-3"], host="host-2") == ("vm-3",)
     assert select_vms(world, patterns=["ml-1", "ml-2"], folders=["ml"]) == ("vm-2",)
-    assert select_vms(world, names=["ml-1"], patterns=["ml-2"]) == ()
+    assert select_vms(world, names=["ml-1"], attributes={"tier": "1"}, host="host-2") == ()
+
+
+@pytest.mark.parametrize("place", [None, "host-1"])
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        ({"names": ["train-1"], "patterns": ["train-2"]}, "No VM fits everything in vms and patterns"),
+        ({"patterns": ["train-1"], "folders": ["ml"]}, "No VM fits everything in patterns and folders"),
+        ({"attributes": {"owner": "a", "tier": "2"}}, "No VM fits everything in attributes"),
+    ],
+)
+def test_criteria_that_no_vm_fits_together_are_an_error(wanted: dict[str, Any], text: str, place: str | None) -> None:
+    one, two = vm(1, name="train-1", attributes={"owner": "a"}), vm(2, name="train-2", attributes={"tier": "2"})
+    with pytest.raises(NotFound, match=text):
+        select_vms(estate([host(1)], [one, replace(two, folder="ml")]), host=place, **wanted)
 
 
 def test_vms_with_one_name_are_selected_in_the_order_of_their_moids() -> None:
