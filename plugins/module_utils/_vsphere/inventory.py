@@ -241,7 +241,8 @@ def _read(client: Client, kinds: Collection[str], fault_domains: Mapping[str, st
         anti_affinity=tuple(_anti_affinity(rows["ClusterComputeResource"])),
         affinity=tuple(_affinity(rows["ClusterComputeResource"])),
         vm_host_rules=tuple(_vm_host_rules(rows["ClusterComputeResource"])),
-        unreadable={
+        unreadable=_hidden_clusters(rows)
+        | {
             moid: unread
             for kind in DECIDING
             for moid, row in rows[kind].items()
@@ -256,6 +257,14 @@ def _read(client: Client, kinds: Collection[str], fault_domains: Mapping[str, st
         pools={m: _pool(m, row, rows["ResourcePool"]) for m, row in rows["ResourcePool"].items()},
         folders=_vm_folders(rows) if "VirtualMachine" in kinds else {},
     )
+
+
+def _hidden_clusters(rows: dict[str, Rows]) -> dict[str, frozenset[str]]:
+    """What is not known of clusters (MoIDs) that vCenter does not show, although it shows hosts in them."""
+    parents = [row["parent"] for row in rows["HostSystem"].values() if row.get("parent") is not None]
+    clusters = {_moid(parent) for parent in parents if isinstance(parent, vim.ClusterComputeResource)}
+    paths = frozenset(PATHS["ClusterComputeResource"]).difference(DRS_PATHS)
+    return dict.fromkeys(clusters - rows["ClusterComputeResource"].keys(), paths)
 
 
 def read_devices(client: Client, estate: Estate, vms: Iterable[str]) -> Estate:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed, PermissionMissing
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import PlanRequest
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner import make_plan
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Adapter,
     AdmissionControl,
@@ -533,6 +535,21 @@ def test_drs_does_not_decide_whether_a_vm_may_move_but_rules_do() -> None:
     rule = "configurationEx.rule"
     assert cluster_with([CONFIG, OVERRIDES]).unreadable == {}
     assert cluster_with([CONFIG, rule]).unreadable == {"domain-c1": {rule}}
+
+
+def test_the_rules_of_a_cluster_that_is_not_shown_are_not_none() -> None:
+    """A user may see hosts, and not their cluster: the role was granted on the hosts themselves."""
+    server = world()
+    del server.objects["domain-c1"]
+    found = read_estate(server.client())
+    assert "configurationEx.rule" in found.unreadable["domain-c1"]
+    assert found.drs_of(found.hosts["host-1"]).automation is Automation.UNKNOWN
+    plan = make_plan(found, PlanRequest(("vm-1",)))
+    assert "domain-c1: " in "; ".join(r.object for r in plan.refusals[0].reasons if r.check == "unreadable")
+    standalone = vim.ComputeResource("domain-s1", None)
+    for host in ("host-1", "host-2"):
+        knows(server, host, parent=standalone)
+    assert read_estate(server.client()).unreadable == {}
 
 
 def refs(*vms: str) -> list[Any]:
