@@ -272,6 +272,7 @@ def figures(report: Report, group: Sequence[Trial], keys: dict[str, object]) -> 
     report.figure("live_contained_percent", percent(lambda t: t.contained), "percent", promised=("==", 100), **keys)
     report.figure("live_p95_error_ms", p95(lambda t: t.error), "ms", promised=("<=", P95_PROMISE_MS), **keys)
     report.figure("live_width_p95_ms", p95(lambda t: t.high - t.low), "ms", promised=("<=", WIDTH_PROMISE_MS), **keys)
+    report.figure("live_truth_width_p95_ms", p95(lambda t: t.beats - t.freeze), "ms", **keys)
     held = percent(lambda t: t.freeze_contained)
     report.figure("live_freeze_contained_percent", held, "percent", promised=("==", 100), **keys)
     width = p95(lambda t: t.freeze_high - t.freeze_low)

@@ -69,6 +69,7 @@ def test_figures_and_their_promises(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert printed.one("live_contained_percent", **whole) == 50
     assert printed.one("live_contained_percent", guest="light") == 100
     assert printed.one("live_width_p95_ms", network="bridge") == 250
+    assert printed.one("live_truth_width_p95_ms", **whole) == round(1000 * (HELD.beats - HELD.freeze))
     assert printed.one("live_freeze_width_p95_ms", **whole) == 70
     assert printed.one("live_freeze_contained_percent", **whole) == 100
     assert printed.one("live_unknown_below_budget", **whole) == printed.one("live_wrong_verdicts", **whole) == 1

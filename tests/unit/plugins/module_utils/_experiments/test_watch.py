@@ -36,10 +36,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.sample
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import STANDS_OUT, longest_stall
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.watch import (
+    COARSE_SETTLE_SECONDS,
     MAX_HZ_PER_VM,
     MIN_HZ,
     MIN_SETTLE_SECONDS,
     Watch,
+    least_settle,
     max_sampling_hz,
     off_beat,
 )
@@ -504,3 +506,19 @@ def test_a_clock_in_whole_seconds_is_asked_at_all_parts_of_a_second() -> None:
     gaps = [after - before for before, after in itertools.pairwise([*parts, parts[0] + 1])]
     assert max(gaps) < 0.05
     assert (off_beat(10.0, 0.0), off_beat(MIN_HZ, 1.0)) == (10.0, MIN_HZ)
+
+
+@pytest.mark.parametrize(
+    ("wait", "clock_step", "seconds"),
+    [
+        (0.5, 1.0, COARSE_SETTLE_SECONDS),
+        (0.5, 0.001, MIN_SETTLE_SECONDS),
+        (0.5, 0.0, MIN_SETTLE_SECONDS),
+        (0.05, 1.0, MIN_SETTLE_SECONDS),
+    ],
+)
+def test_a_silence_by_a_clock_in_whole_seconds_is_watched_longer(
+    wait: float, clock_step: float, seconds: float
+) -> None:
+    samples = [Sample(0.0, wait, "answered"), Sample(1.0, 1.01, "answered", clock=1.0, clock_step=clock_step)]
+    assert least_settle(samples) == seconds
