@@ -11,7 +11,7 @@ better than the worst of them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -260,7 +260,7 @@ def _progress(
     figures = [
         [s for s in part if _is_figure(s) and (any_process or not is_foreign(experiment, s))] for part in comparable
     ]
-    for before, after in itertools.chain.from_iterable(map(itertools.pairwise, figures)):
+    for before, after in itertools.chain.from_iterable(map(_with_known_before, figures)):
         if _repeats(experiment, before, after):
             return "unknown", "the steps repeat in the same process, so they do not show how far the training is"
         back = _back(experiment, before, after)
@@ -276,6 +276,20 @@ def _progress(
     if len(works) > 1:
         return ("unknown", WORKS) if known[-1].detail == REPEATS else ("proven", "")
     return "unknown", NO_PROGRESS
+
+
+def _with_known_before(figures: Iterable[Sample]) -> Iterator[tuple[Sample, Sample]]:
+    """Each answer with the one before it, which has the progress and step that were known last: an answer may say only one of them."""
+    known: Sample | None = None
+    for after in figures:
+        before, known = known, after
+        if before is None:
+            continue
+        yield before, after
+        progress = before.progress if after.progress is None else after.progress
+        step = before.step if after.step is None else after.step
+        if (progress, step) != (after.progress, after.step):
+            known = replace(after, progress=progress, step=step)
 
 
 def _works(experiment: Experiment, samples: Sequence[Sample]) -> set[tuple[News, bool]]:

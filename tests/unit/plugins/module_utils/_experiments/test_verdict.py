@@ -765,6 +765,25 @@ def test_a_recorded_step_that_goes_back_is_a_restart() -> None:
     assert "went back from step" in judgement.detail
 
 
+@pytest.mark.parametrize(
+    ("process", "signal"), [("100", "answers"), ("", "answers"), ("", "changes"), ("100", "changes")]
+)
+@pytest.mark.parametrize("figure", ["progress", "step"])
+def test_an_answer_without_a_figure_hides_no_lost_progress(process: str, signal: str, figure: str) -> None:
+    """A training that says only what it loads, and continues from its checkpoint. Its process may be a launcher."""
+    known = replace(EXPERIMENT, process=process, capabilities=Capabilities("process", signal))
+
+    def told(at: float) -> Sample:
+        loads, done = 15 <= at < 16, int(at if at < 15 else at - 10)
+        share, step = (None if loads or figure == "step" else done / 100, None if loads else float(done))
+        says = f"loading {at:.1f} %" if loads else "training"
+        return answer(at, at + 0.01, share, process=process, step=step if figure == "step" else None, detail=says)
+
+    found = judge(known, [told(n / 5) for n in range(200)], stall_budget=5, moved_at=14.0, arrived_at=17.0)
+    same = (process, signal, figure) == ("100", "answers", "step")
+    assert (found.verdict, found.progress) == ((Verdict.UNKNOWN, "unknown") if same else (Verdict.RESTARTED, "refuted"))
+
+
 def test_a_tracking_server_that_is_gone_says_nothing_about_the_training() -> None:
     samples = [*records([0.5], (30.0, 0.0), hz=4, seconds=60), Sample(61.0, 61.0, "refused")]
     assert judge(RUN, samples, stall_budget=5, moved_at=29).verdict is Verdict.UNKNOWN
