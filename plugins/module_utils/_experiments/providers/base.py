@@ -137,8 +137,13 @@ class Source(ABC):
 
 
 def progress_at(step: float | None, total_steps: int | None) -> float | None:
-    """Share of the training that is done, if both figures are known."""
-    return min(1.0, step / total_steps) if step is not None and total_steps else None
+    """Share of the training that is done, if both figures are known.
+
+    More steps than there are show that the number is not that of this training, so its share is not known. Some count one too many.
+    """
+    if step is None or not total_steps or step > total_steps + 1:
+        return None
+    return min(1.0, max(0.0, step / total_steps))
 
 
 Mark = tuple[float, float]  # the last step of a series, and the time of it by any clock

@@ -11,7 +11,11 @@ from collections.abc import Container, Iterator
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import base, mlflow, tensorboard
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Seen, advancing
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import (
+    Seen,
+    advancing,
+    progress_at,
+)
 
 
 @pytest.fixture
@@ -201,3 +205,21 @@ def test_a_monitor_beside_a_training_is_not_taken_for_it(
     (found,) = search.found
     assert ("loss" in found.changed) is (watched == "loss")
     assert ("t" in found.changed) is named
+
+
+@pytest.mark.parametrize(
+    ("step", "total", "share"),
+    [
+        (None, 100, None),
+        (50.0, None, None),
+        (50.0, 100, 0.5),
+        (100.0, 100, 1.0),
+        (101.0, 100, 1.0),
+        (102.0, 100, None),
+        (-1.0, 100, 0.0),
+    ],
+)
+def test_more_steps_than_there_are_show_that_their_number_is_wrong(
+    step: float | None, total: int | None, share: float | None
+) -> None:
+    assert progress_at(step, total) == share
