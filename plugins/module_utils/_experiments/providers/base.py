@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 
 from ..model import Experiment, Final, Sample
 from ..training_clock import Point
-from .probe import NO_ANSWER
+from .probe import NO_ANSWER, UnusableAnswer
 
 LONGEST_LOOK = 300.0  # seconds; so many runs as can be read in this time are looked at
 GUEST_LOOK = 30.0  # the same for a server in a VM, which may be slow on purpose
@@ -290,7 +290,8 @@ def advancing(
     experiment. There may be tens of thousands of them, so ``look`` reads all with few questions; it may omit those whose
     ids are in the given container. A look ends after ``longest`` seconds, or when ``room`` bytes of memory are used, so the search
     is bounded. A series whose steps are a clock counts only if the settings name
-    it (``is_named``). Raises NO_ANSWER if the server stops to answer before a run was found.
+    it (``is_named``). Only the first look must succeed: a server or its proxy may be busy in a later one. Raises NO_ANSWER or
+    UnusableAnswer if the last look failed, too, before a run was found.
     """
     runs = Runs(room, is_named=is_named)
     whole = False
@@ -305,7 +306,7 @@ def advancing(
                     break
             else:
                 whole = True
-        except NO_ANSWER as failed:
+        except (UnusableAnswer, *NO_ANSWER) as failed:
             if end is None:
                 raise
             error = failed

@@ -53,7 +53,7 @@ from .h2o3_sessions import (
     JobSession,
     NodeSession,
 )
-from .over_http import UnusableAnswer, unusable
+from .over_http import unusable
 from .probe import (
     NO_ANSWER,
     SMALL,
@@ -62,6 +62,7 @@ from .probe import (
     Endpoint,
     Limits,
     Probe,
+    UnusableAnswer,
     server_of,
     tls_of,
     unanswered,

@@ -20,8 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..._core.untrusted import mapping
-from .over_http import UnusableAnswer
-from .probe import Answer, Endpoint, Probe, TooLong
+from .probe import Answer, Endpoint, Probe, TooLong, UnusableAnswer
 from .questions import Wait
 
 LIST_SECONDS = 60.0  # a busy server needs seconds for a long list

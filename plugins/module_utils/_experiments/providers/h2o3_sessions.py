@@ -17,8 +17,8 @@ from ..model import Sample
 from .h2o3_job_list import jobs_of
 from .h2o3_jobs import SEGMENTS, Job, children, is_running, jobs_in, key_of, kind_of, name_of, trains_others
 from .h2o3_models import is_of_its_own, job_path
-from .over_http import HttpSession, UnusableAnswer, sampled
-from .probe import NO_ANSWER, Answer, Endpoint, Probe
+from .over_http import HttpSession, sampled
+from .probe import NO_ANSWER, Answer, Endpoint, Probe, UnusableAnswer
 
 DISCOVERY_SECONDS = 3.0
 JOB_SECONDS = 0.2

@@ -46,7 +46,7 @@ from .base import (
     names_one,
     progress_at,
 )
-from .over_http import HttpSession, UnusableAnswer, UrlSource, sampled, unusable
+from .over_http import HttpSession, UrlSource, sampled, unusable
 from .probe import (
     LARGE,
     NO_ANSWER,
@@ -56,6 +56,7 @@ from .probe import (
     Limits,
     Probe,
     TooLong,
+    UnusableAnswer,
 )
 
 PROVIDER = "mlflow"

@@ -26,6 +26,7 @@ from .probe import (
     Endpoint,
     Limits,
     Probe,
+    UnusableAnswer,
     check_places,
     endpoint_of,
     failed_sample,
@@ -74,10 +75,6 @@ class UrlSource(Source):
 
     def _endpoint(self, url: str) -> Endpoint:
         return endpoint_of(url, self._settings, "experiments.sources.url")
-
-
-class UnusableAnswer(Exception):
-    """The server answered, but not the question; the text is a sentence why."""
 
 
 def unusable(answer: Answer, wanted: str) -> UnusableAnswer:

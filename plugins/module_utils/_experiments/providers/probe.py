@@ -114,6 +114,10 @@ class Endpoint:
         return str(without_repeated(said, self.secrets))
 
 
+class UnusableAnswer(Exception):
+    """The server answered, but not the question; the text is a sentence why."""
+
+
 class UnusableAddress(Exception):
     """A VM's address or name does not give a URL; the operator's option is not wrong."""
 

@@ -34,7 +34,7 @@ from ..model import (
 )
 from ..record import REPEATS, RESTART_SECONDS, Steady
 from .base import Seen, Target, advancing, progress_at
-from .over_http import HttpSession, UnusableAnswer, UrlSource, sampled, unusable
+from .over_http import HttpSession, UrlSource, sampled, unusable
 from .probe import (
     JSON,
     NO_ANSWER,
@@ -46,6 +46,7 @@ from .probe import (
     Probe,
     TooLong,
     UnusableAddress,
+    UnusableAnswer,
     addresses_of,
     endpoint_of,
     server_in,

@@ -16,6 +16,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     advancing,
     progress_at,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import UnusableAnswer
 
 
 @pytest.fixture
@@ -205,6 +206,26 @@ def test_a_monitor_beside_a_training_is_not_taken_for_it(
     (found,) = search.found
     assert ("loss" in found.changed) is (watched == "loss")
     assert ("t" in found.changed) is named
+
+
+@pytest.mark.parametrize("error", [UnusableAnswer("HTTP 503"), TimeoutError()])
+@pytest.mark.parametrize("failing", [{2}, {2, 3, 4}, {1}])
+def test_a_server_that_is_busy_in_a_later_look_hides_no_run(
+    now: list[float], error: Exception, failing: set[int]
+) -> None:
+    runs = Runs(now, 10, live=3, pace=14.9)
+
+    def look(found: Container[str]) -> Iterator[Seen]:
+        yield from runs.look(found)
+        if len(runs.begun) in failing:
+            raise error
+
+    if failing == {1}:
+        with pytest.raises(type(error)):
+            advancing(look, 15.0, clock=lambda: now[0])
+        return
+    found = advancing(look, 15.0, clock=lambda: now[0]).found
+    assert [each.experiment.id for each in found] == ["3"]
 
 
 @pytest.mark.parametrize(

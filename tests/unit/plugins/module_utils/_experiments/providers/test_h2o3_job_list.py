@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3, h2o3_job_list
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.over_http import UnusableAnswer
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import Endpoint
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
+    Endpoint,
+    UnusableAnswer,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -26,10 +26,10 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model 
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import prometheus
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Target
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.over_http import UnusableAnswer
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
     Endpoint,
     UnusableAddress,
+    UnusableAnswer,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.prometheus import (
     Reading,
