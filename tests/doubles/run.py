@@ -174,7 +174,13 @@ def run(
     )
 
 
-def restore(world: World, state: Path) -> RunReport:
+def restore(
+    world: World,
+    state: Path,
+    *,
+    rules: Rules | None = None,
+    listener: Callable[[dict[str, Any]], object] = line,
+) -> RunReport:
     """Take the host out of maintenance mode, and bring home every VM that is elsewhere."""
     world.maintenance = Maintenance.NORMAL
     estate = world.estate()
@@ -189,8 +195,8 @@ def restore(world: World, state: Path) -> RunReport:
             purpose=Purpose.RESTORE,
             host=estate.hosts[SOURCE],
             state=state,
-            rules=Rules(slots=SlotLimits(per_host=2), retries=0),
+            rules=rules or Rules(slots=SlotLimits(per_host=2), retries=0),
         ),
-        listener=line,  # type: ignore[arg-type]
+        listener=listener,  # type: ignore[arg-type]
         interrupted=lambda: False,
     )

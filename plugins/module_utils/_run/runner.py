@@ -496,11 +496,11 @@ class _Run:
         return replace(end, by=HA) if by == HA else end
 
     def _left_since(self, outcome: Outcome, estate: Estate) -> Outcome:
-        """The outcome of an evacuation as the VMs are that it has left behind: somebody else may have moved them since.
+        """The outcome as the VMs are that were left behind: somebody else may have moved them since.
 
         If a host fails, its moves fail at once, and HA starts the VMs on other hosts after that.
         """
-        left = {end.move.vm: end for end in outcome.left_behind if end.host == end.move.source == self._leaving}
+        left = {end.move.vm: end for end in outcome.left_behind if end.host == end.move.source}
         try:
             seen = self._vcenter.placement(tuple(left)) if left else {}
         except (CallFailed, PermissionMissing, ConnectError):
@@ -510,11 +510,21 @@ class _Run:
             host = seen[vm].host
             if host is None or host == end.move.source:
                 continue
-            gone[vm] = self._left_by_others(replace(end, host=host, host_name=estate.host_name(host)), estate)
+            now = replace(end, host=host, host_name=estate.host_name(host))
+            gone[vm] = (
+                self._left_by_others(now, estate) if end.move.source == self._leaving else self._moved_by_others(now)
+            )
             if end.result is MoveResult.TIMED_OUT and host == end.move.target and gone[vm].by != HA:
                 gone[vm] = replace(gone[vm], by="")  # the task of the run has ended late
             self._record.ended(gone[vm])
         return replace(outcome, ended=tuple(gone.get(end.move.vm, end) for end in outcome.ended))
+
+    def _moved_by_others(self, end: Ended) -> Ended:
+        """Such a move of a VM that has to come to its target: done if the VM is there, else failed on another host."""
+        if end.host is None or not end.move.has_arrived(end.host, NOWHERE):
+            return end
+        by = self._vcenter.mover(end.move.vm, end.host) or SOMEBODY
+        return Ended(end.move, MoveResult.MOVED, end.host, end.host_name, by=by)
 
     def _left_by_others(self, end: Ended, estate: Estate) -> Ended:
         """Such a move is done, as in the executor. The VM's home is recorded with the host where the VM is."""

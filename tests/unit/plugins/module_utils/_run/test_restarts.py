@@ -31,7 +31,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news impor
 from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import result_of
 
 from tests.builders.journals import INTACT
-from tests.doubles.run import Watching, run
+from tests.doubles.run import Watching, restore, run
 from tests.doubles.vcenter import SOURCE, Killed, World
 
 pytestmark = pytest.mark.usefixtures("fast")
@@ -201,6 +201,30 @@ def test_a_vm_that_stays_after_its_move_had_failed_is_left_behind(tmp_path: Path
     world, state = Failed(SOURCE, "alice"), state_path(str(tmp_path))
     report = run(world, state, rules=Rules(stop_on_failure=False, retries=0), listener=world.hear)
     assert report.left_behind == ("ml-2",)
+
+
+@pytest.mark.parametrize(
+    ("then", "mover", "sentence"),
+    [
+        ("host-3", "vSphere HA", "ml-2 is on esx-3, not on esx-1 (failed: HostNotConnected)"),
+        (SOURCE, "vSphere HA", "vSphere HA restarted ml-2 on esx-1, because its host had failed"),
+        (SOURCE, "alice", ""),
+        ("host-2", "", "ml-2 was left on esx-2 (failed: HostNotConnected)"),
+    ],
+)
+def test_a_restore_says_where_a_vm_is_whose_move_had_failed(
+    tmp_path: Path, then: str, mover: str, sentence: str
+) -> None:
+    world, state = Failed(then, mover), state_path(str(tmp_path))
+    world.where = {"vm-1": "host-2", "vm-2": "host-2"}
+    world.faults = {("vm-2", SOURCE): "HostNotConnected"}
+    report = restore(world, state, rules=Rules(stop_on_failure=False, retries=0), listener=world.hear)
+    assert report.failures == ((sentence,) if sentence else ())
+    (run_,) = stored_runs(state)
+    evidence = evidence_of(run_.entries, {}, INTACT)
+    name = then.replace("host", "esx")
+    assert {move["vm"]: move["host"] for move in evidence["moves"]} == {"ml-1": "esx-1", "ml-2": name}
+    assert evidence["left_behind"] == (["ml-2"] if then != SOURCE else [])
 
 
 class Late(World):
