@@ -39,6 +39,9 @@ JSON = "application/json, text/plain;q=0.9"  # what most servers are asked for
 USUAL = 50  # answers that show how long this server usually takes
 SLOW = 3  # times their median: only then is a question asked again
 IN_A_URL = "%/:=&?+!$,;'@()*[]~"  # characters that a page's URL may have beside letters and digits
+# RFC 9211 has Cache-Status; before it, nginx, Varnish, Squid and the networks of caches were given names of their own.
+CACHE_SAYS = re.compile(r"(?:cf-|x-(?:[a-z]+-)*)?cache(?:-status)?")
+KEPT = re.compile(r"(?i)(?:^|[;,]\s*|(?:^|\s)tcp_(?:mem_)?)(?:hit|stale|updating)\b(?!-)")
 PLACES = ("{address}", "{vm}")  # what a source's URL may contain
 
 
@@ -428,12 +431,17 @@ class Probe:
 
 
 def _refuse_cached(headers: Mapping[str, str]) -> None:
-    """Raise Cached for an answer that a cache has kept for a second or longer. Some caches add an age of 0 to fresh answers."""
+    """Raise Cached for an answer that a cache has kept for a second or longer. Some caches add an age of 0 to fresh answers.
+
+    Others, such as nginx, add no age: those that say so are recognised by their own words.
+    """
     age = number(headers.get("age"))
     if age:
         raise Cached(
             f"a cache answered with what its server said {age:.0f} s before; give the address of the server itself"
         )
+    if any(CACHE_SAYS.fullmatch(name) and KEPT.search(value) for name, value in headers.items()):
+        raise Cached("a cache answered for its server; give the address of the server itself")
 
 
 class _Written(http.client.HTTPConnection):
