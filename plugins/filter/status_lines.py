@@ -45,6 +45,10 @@ options:
     type: list
     elements: str
     default: []
+  of_host:
+    description: Name of the only host that the modules were asked for. Empty if they were asked for all.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -76,9 +80,10 @@ def status_lines(
     runs: Sequence[Mapping[str, Any]],
     experiments: Sequence[Mapping[str, Any]] | None = None,
     vms_without_host: Sequence[str] = (),
+    of_host: str = "",
 ) -> list[str]:
     """See DOCUMENTATION."""
-    return _status.status_lines(hosts, placements, runs, experiments, vms_without_host)
+    return _status.status_lines(hosts, placements, runs, experiments, vms_without_host, of_host)
 
 
 class FilterModule:

@@ -24,19 +24,22 @@ def status_lines(
     runs: Sequence[Row],
     experiments: Sequence[Row] | None = None,
     vms_without_host: Sequence[str] = (),
+    of_host: str = "",
 ) -> list[str]:
     """The lines of a status, from the results of ``host_info``, ``placement``, ``run_info`` and ``experiment_info``.
 
-    ``experiments`` is ``None`` if nobody asked for them. ``vms_without_host`` are names of VMs that the table cannot count.
+    ``experiments`` is ``None`` if nobody asked for them. ``vms_without_host`` are names of VMs that the table cannot count. ``of_host`` is
+    the name of the only host that was asked for, "" for all.
     """
     lines = [
         *_table(hosts, experiments, _hidden(runs)),
         *_uncounted(vms_without_host),
         "",
-        *_homes(placements, hosts),
+        *_homes(placements, hosts, of_host),
         "",
     ]
-    lines += [line for run in runs for line in _run(run)] or ["No run has a journal in this state directory."]
+    which = f"No run for {of_host}" if of_host else "No run"
+    lines += [line for run in runs for line in _run(run)] or [f"{which} has a journal in this state directory."]
     return [printable(line) for line in lines]
 
 
@@ -99,11 +102,11 @@ def _state(host: Row, *, hidden: bool) -> str:
     return ", ".join([*parts, state, *alarms])
 
 
-def _homes(placements: Sequence[Row], hosts: Sequence[Row]) -> Iterator[str]:
+def _homes(placements: Sequence[Row], hosts: Sequence[Row], of_host: str) -> Iterator[str]:
     """Which VMs are away from home, by home, with the command that brings them back."""
     away = [row for row in placements if row["outcome"] != _HOME]
     if not away:
-        yield "No VM is away from a recorded home."
+        yield f"No VM is away from a recorded home{f' on {of_host}' if of_host else ''}."
     # A restore takes the host out of maintenance mode first.
     ready = {host["name"] for host in hosts if host["connection"] == "connected"}
     for home in sorted({row["home"] for row in away}):

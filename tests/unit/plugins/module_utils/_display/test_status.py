@@ -117,6 +117,14 @@ def test_runs_come_with_their_experiments_and_report() -> None:
     assert status_lines([], [], [])[-1] == "No run has a journal in this state directory."
 
 
+def test_what_was_read_of_one_host_alone_is_not_said_of_all() -> None:
+    assert status_lines([host(5)], [], [], of_host="esx-5")[-3:] == [
+        "No VM is away from a recorded home on esx-5.",
+        "",
+        "No run for esx-5 has a journal in this state directory.",
+    ]
+
+
 def test_names_from_guests_cannot_write_to_the_terminal() -> None:
     hostile = {"name": "\x1b[2J GBM", "vm": "ML-1", "verdict": None}
     assert not any("\x1b" in line for line in status_lines([], [], [run(experiments=[hostile])]))
