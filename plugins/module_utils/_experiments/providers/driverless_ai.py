@@ -53,6 +53,14 @@ CODE = "/clients/"  # where a server offers Python code for itself
 STATUS_SECONDS = 2.0
 PIPELINES = {"mojo": "mojo_pipeline", "python": "python_pipeline"}  # scoring pipelines, as the client names them
 OLDEST = (1, 10)  # every release of the client supports it
+STATUS = {
+    "running": "RUNNING",
+    "finishing": "RUNNING",
+    "complete": "DONE",
+    "failed": "FAILED",
+    "aborted": "CANCELLED",
+    "cancell?ed": "CANCELLED",
+}
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 CAPABILITIES = Capabilities(
     "run",
@@ -212,15 +220,9 @@ def progress_of(experiment: Any) -> tuple[str, float | None]:
     line = text(experiment.status(verbose=1))
     match = PERCENT.search(line)
     progress = min(1.0, float(match[1]) / 100) if match else None
-    word = line.split(" ", 1)[0].lower()
-    known = {
-        "running": "RUNNING",
-        "complete": "DONE",
-        "failed": "FAILED",
-        "aborted": "CANCELLED",
-        "finishing": "RUNNING",
-    }
-    return known.get(word, "RUNNING" if experiment.is_running() else word.upper()), progress
+    word = line.lower()
+    status = next((known for said, known in STATUS.items() if re.match(rf"{said}\b", word)), "")
+    return status or ("RUNNING" if experiment.is_running() else word.partition(" ")[0].upper()), progress
 
 
 def _why(error: Exception, endpoint: Endpoint) -> str:

@@ -200,3 +200,26 @@ def test_an_experiment_that_is_deleted_while_it_is_looked_for_hides_no_other(
     assert observed(source).detail.endswith("no experiment runs; of one it is not known: the server does not know k")
     listed.append(Deleted(""))
     assert len(observed(source).experiments) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "running", "status", "progress"),
+    [
+        ("Running 12.00% - Tuning", True, "RUNNING", 0.12),
+        ("Finishing 99.00%", True, "RUNNING", 0.99),
+        ("Complete 100.00%", False, "DONE", 1.0),
+        ("Failed 12.00%", False, "FAILED", 0.12),
+        ("Failed: not enough memory", False, "FAILED", None),
+        ("Failed", False, "FAILED", None),
+        ("Aborted 12.00%", False, "CANCELLED", 0.12),
+        ("Canceled 12.00%", False, "CANCELLED", 0.12),
+        ("Completely other", False, "COMPLETELY", None),
+        ("Syncing 10.00%", True, "RUNNING", 0.1),
+        ("", False, "", None),
+    ],
+)
+def test_the_status_is_the_first_word_of_its_line(
+    line: str, running: bool, status: str, progress: float | None
+) -> None:
+    known = SimpleNamespace(status=lambda verbose: line, is_running=lambda: running)
+    assert driverless_ai.progress_of(known) == (status, progress)
