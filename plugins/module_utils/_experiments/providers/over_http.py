@@ -37,6 +37,9 @@ from .probe import (
 from .questions import PATIENCE, Wait
 
 
+BUSY = (429, 502, 503, 504)  # of a server that starts or is asked too often, and of a proxy that does not reach it
+
+
 class UrlSource(Source):
     """A source with the URL of its servers in the option ``url``."""
 
@@ -87,6 +90,8 @@ def unusable(answer: Answer, wanted: str) -> UnusableAnswer:
         # A server may repeat the query of the question, and so a secret.
         where = without_secrets(answer.headers["location"])
         return UnusableAnswer(f"it redirects (HTTP {answer.status}) to {where}; set url to that")
+    if answer.status in BUSY:
+        return UnusableAnswer(f"the server, or a proxy before it, cannot answer now (HTTP {answer.status}); try again")
     return UnusableAnswer(f"not {wanted} (HTTP {answer.status})")
 
 

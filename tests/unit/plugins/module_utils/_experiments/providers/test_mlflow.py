@@ -255,6 +255,8 @@ def test_a_vms_name_with_quotes_is_asked_for(serve: Serve, name: str) -> None:
         (403, "no", "--allowed-hosts"),
         (200, "[]", "not an MLflow server (HTTP 200)"),
         (404, "<html>", "not an MLflow server (HTTP 404)"),
+        (503, "<html>", "the server, or a proxy before it, cannot answer now (HTTP 503); try again"),
+        (429, "", "the server, or a proxy before it, cannot answer now (HTTP 429); try again"),
         (500, {"error_code": "INTERNAL_ERROR", "message": "down"}, "MLflow answers INTERNAL_ERROR: down"),
     ],
 )
