@@ -36,7 +36,6 @@ from .probe import (
 )
 from .questions import PATIENCE, Wait
 
-
 BUSY = (429, 502, 503, 504)  # of a server that starts or is asked too often, and of a proxy that does not reach it
 
 
