@@ -28,12 +28,14 @@ def preview(plan: Row, checked: Row, *, subject: str, stays: Sequence[str], goal
     moves = plan.get("moves") or ()
     blocked = [refusal["vm_name"] for refusal in plan.get("refusals") or () if refusal["blocking"]]
     cannot = [f"Cannot move: {listed(blocked)}."] if blocked else []
+    then = f", and end with {goal}" if goal else ""
     if not moves:
-        yield f"Check mode: {subject} would move no VM. Nothing was changed."
+        yield f"Check mode: {subject} would move no VM{then}. Nothing was changed."
         yield from cannot
+        if command and goal:
+            yield f"To do it: {command}"
         return
     memory = sum(move["memory_bytes"] for move in moves) / 2**30
-    then = f", and end with {goal}" if goal else ""
     at_least = duration_text(_shortest([move["predicted_seconds"] for move in moves]))
     yield f"Check mode: {subject} would move {plural(len(moves), 'VM')} with {memory:.0f} GiB of memory{then}. This call moved and fenced nothing."
     targets = Counter((move["target_name"], move["target_fault_domain"]) for move in moves)

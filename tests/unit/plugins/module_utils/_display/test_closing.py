@@ -93,6 +93,11 @@ def test_check_mode_ends_with_what_would_happen() -> None:
     assert closing_lines({}, steps={"plan": {"moves": []}}, **about) == [
         "Check mode: Evacuation of esx-05 would move no VM. Nothing was changed."
     ]
+    goal = "the maintenance mode of esx-05"
+    assert closing_lines({}, steps={"plan": {"moves": []}}, goal=goal, **about) == [
+        "Check mode: Evacuation of esx-05 would move no VM, and end with the maintenance mode of esx-05. Nothing was changed.",
+        "To do it: ansible-playbook x",
+    ]
     failed = closing_lines({}, steps={"plan": {"failed": True, "error": "LoginRefused"}}, **{**about, "failed": True})
     assert failed[0] == "Evacuation of esx-05 was not started. This call moved no VM."
 
