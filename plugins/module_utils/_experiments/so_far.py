@@ -44,6 +44,8 @@ class SoFar:
         self._freshness = experiment.capabilities.freshness if self._by_changes else 0.0
         self._since: float | None = None  # when the gap began that is still open
         self._longest: float | None = None
+        self._last: Sample | None = None  # since nobody watched
+        self._unknown = 0.0  # the longest gap that was open at the end of a watch
         self._answer: Sample | None = None  # the last one since nobody watched
         self._outcome = ""
         self._progress = experiment.progress
@@ -51,11 +53,13 @@ class SoFar:
 
     def pause(self) -> None:
         """Nobody watched between the last sample and the next one. That time does not count, and the clock may be another one."""
-        self._since = self._answer = None
+        if self._since is not None and self._last is not None and not (self._answer and _ended(self._answer)):
+            self._unknown = max(self._unknown, self._last.received - self._since + self._freshness)
+        self._since = self._answer = self._last = None
 
     def add(self, sample: Sample) -> None:
         """One more sample. They arrive in order."""
-        self._outcome = sample.outcome
+        self._outcome, self._last = sample.outcome, sample
         if self._since is None:
             self._since = sample.sent
         if sample.outcome not in ((ANSWERED,) if self._by_changes else HEARD):
@@ -63,7 +67,7 @@ class SoFar:
         before, self._answer = self._answer, sample
         self._progress = self._progress if sample.progress is None else sample.progress
         self._step = self._step if sample.step is None else sample.step
-        self._longest = self._longest or 0.0
+        self._longest = max(self._longest or 0.0, self._unknown)
         if before is not None and _ended(before):  # what follows the end of a job is not a stall
             self._since = sample.sent
         elif not self._by_changes:

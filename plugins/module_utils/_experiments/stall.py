@@ -345,11 +345,12 @@ def longest_stall(
     longest = longest_silence(found)
     if longest is None:
         return None
-    low, high = max(silence.low for silence in found), max(silence.high for silence in found)
-    high = max(high, _before_the_first_answer(samples))
+    unknown = _longest_unknown(samples, unwatched, since)
+    low, high = max(silence.low for silence in found), max(unknown, *(silence.high for silence in found))
     at = longest.start if longest.claimed else None
     since = max((silence.start for silence in found if silence.stands_out), default=None)
-    return Finding(Stall(min(max(longest.seconds, low), high), low, high, at), since, freeze=_longest_freeze(found))
+    freeze = _longest_freeze(found, unknown)
+    return Finding(Stall(min(max(longest.seconds, low), high), low, high, at), since, freeze=freeze)
 
 
 def _after(silence: Silence, since: float) -> Silence:
@@ -365,18 +366,35 @@ def _after(silence: Silence, since: float) -> Silence:
     )
 
 
-def _longest_freeze(found: Sequence[Silence]) -> Stall:
-    """The longest time in which the VM's kernel answered nothing."""
+def _longest_freeze(found: Sequence[Silence], unknown: float) -> Stall:
+    """The longest time in which the VM's kernel answered nothing. Of ``unknown`` seconds nothing is known."""
     longest = max(found, key=lambda silence: (silence.freeze[1], silence.freeze[0]))
     seconds, low, _high = longest.freeze
-    high = max(silence.freeze[2] for silence in found)
+    high = max(unknown, *(silence.freeze[2] for silence in found))
     return Stall(min(seconds, high), low, high, longest.start if low > 0 else None)
 
 
-def _before_the_first_answer(samples: Sequence[Sample]) -> float:
-    """Seconds at the start of the watch in which questions had no answer, so that nothing is known."""
-    first = next(i for i, sample in enumerate(samples) if sample.outcome in HEARD)
-    return samples[first].received - samples[0].sent if first > 0 else 0.0
+def _longest_unknown(samples: Sequence[Sample], unwatched: Windows, since: float | None) -> float:
+    """Seconds after ``since`` in which questions had no answer, and no other watch shows what was before or after.
+
+    They are at the start of each watch, and at the end of one that another watch follows.
+    """
+    *earlier, last = [_unheard_ends(watch) for watch in _unbroken(samples, unwatched)]
+    times = [*(each for ends in earlier for each in ends), last[0]]
+    return max(end - (start if since is None else max(start, since)) for start, end in times)
+
+
+def _unheard_ends(watch: Sequence[Sample]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """From when to when questions had no answer at the start and at the end of one unbroken watch."""
+    begun, over = watch[0].sent, watch[-1].received
+    heard = [place for place, sample in enumerate(watch) if sample.outcome in HEARD]
+    if not heard:
+        return (begun, over), (over, over)
+    first, last = heard[0], heard[-1]
+    return (
+        (begun, watch[first].received if first > 0 else begun),
+        (watch[last].alive_since if last < len(watch) - 1 else over, over),
+    )
 
 
 # --- signal: changes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Capabilities, Experiment, Sample
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import shifted
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.so_far import Seen, SoFar
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import longest_stall
 from hypothesis import given
@@ -63,6 +64,17 @@ def test_the_time_when_nobody_watched_is_no_stall() -> None:
     assert so_far.seen(3.3, watched=True).at_most == pytest.approx(0.3)
 
 
+def test_a_silence_at_the_end_of_a_watch_may_be_a_stall() -> None:
+    """Its process was killed while nobody answered."""
+    so_far = SoFar(experiment())
+    for sample in (answer(0.0, 0.1), silent(0.2, 9.0)):
+        so_far.add(sample)
+    so_far.pause()
+    so_far.pause()
+    so_far.add(answer(3.0, 3.2))
+    assert so_far.seen(3.3, watched=True).at_most == 9.0
+
+
 def test_after_the_end_of_a_job_and_of_the_watch_silence_is_none() -> None:
     samples = [answer(0.0, 0.1), answer(1.0, 1.1, 1.0, status="DONE")]
     ended = seen(samples, 60.0)
@@ -90,14 +102,22 @@ def test_by_changes_each_step_is_a_gap() -> None:
 FREEZES = st.lists(st.tuples(st.floats(0, 15), st.floats(0.05, 6)), max_size=3)
 
 
-@given(FREEZES, st.sampled_from([ANSWERS, CHANGES]), st.integers(0, 100))
+@given(FREEZES, st.sampled_from([ANSWERS, CHANGES]), st.integers(0, 100), st.integers(0, 100))
 def test_no_stall_that_is_measured_is_longer(
-    freezes: list[tuple[float, float]], capabilities: Capabilities, lost: int
+    freezes: list[tuple[float, float]], capabilities: Capabilities, lost: int, cut: int
 ) -> None:
     samples = poll(freezes, hz=5.0, latencies=[0.01, 0.05], seconds=20.0)
-    samples = [silent(s.sent, s.received) if n % 101 == lost else s for n, s in enumerate(samples)]
-    finding = longest_stall(samples, capabilities=capabilities)
-    found = seen(samples, samples[-1].received, capabilities)
+    samples = [silent(s.sent, s.received) if lost <= n % 101 <= lost + 2 else s for n, s in enumerate(samples)]
+    first, second = samples[:cut], [shifted(s, 30.0) for s in samples[cut:]]
+    samples = [*first, *second]
+    unwatched = [(first[-1].received, second[0].sent)] if first and second else []
+    finding = longest_stall(samples, unwatched, capabilities=capabilities)
+    so_far = SoFar(experiment(capabilities))
+    for n, sample in enumerate(samples):
+        if n == cut:
+            so_far.pause()
+        so_far.add(sample)
+    found = so_far.seen(samples[-1].received, watched=True)
     if finding is not None:
         assert found.at_most is not None
         assert found.at_most >= finding.stall.high - 1e-9

@@ -619,6 +619,33 @@ def test_nothing_is_known_before_the_first_answer() -> None:
     assert undisturbed.stall.high == near(0.11)
 
 
+SILENT_WATCHES = (
+    [Sample(60.0, 75.0, "silent"), Sample(75.0, 90.0, "silent"), *asked(901, 50)],
+    [Sample(60.0, 75.0, "silent"), Sample(75.0, 90.0, "silent"), *asked(1001, 50)],
+    [*asked(594, 6), Sample(60.0, 75.0, "silent"), Sample(75.0, 89.91, "silent"), *asked(1001, 50)],
+)
+
+
+@pytest.mark.parametrize(("watch", "cuts"), [(0, [60.0]), (1, [60.0, 100.1]), (2, [59.4, 100.1])])
+def test_nothing_is_known_where_nobody_answered_at_an_end_of_a_later_watch(watch: int, cuts: list[float]) -> None:
+    """A run was killed, and nobody answered the next one at first, or at all, or before it was killed, too."""
+    samples = [*asked(0, 50), *SILENT_WATCHES[watch]]
+    unwatched = [(max(s.received for s in samples if s.received < cut), cut) for cut in cuts]
+    finding = longest_stall(samples, unwatched)
+    assert finding is not None and finding.freeze is not None
+    assert (finding.stall.low, finding.freeze.low) == (0.0, 0.0)
+    assert (finding.stall.high, finding.freeze.high) == (near([30.11, 30.0, 30.01][watch]),) * 2
+
+
+def test_a_wait_for_the_first_answer_before_the_begin_of_a_measurement_does_not_count() -> None:
+    finding = longest_stall([Sample(-3.0, -2.0, "silent"), Sample(-2.0, -1.0, "silent"), *asked(0, 50)], since=2.0)
+    assert finding is not None
+    assert finding.stall.high == near(0.11)
+    within = longest_stall([Sample(-3.0, -2.0, "silent"), Sample(-2.0, -1.0, "silent"), *asked(0, 50)], since=-1.0)
+    assert within is not None
+    assert within.stall.high == near(1.01)
+
+
 @pytest.mark.parametrize(
     ("since", "stall"),
     [
