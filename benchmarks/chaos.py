@@ -36,6 +36,7 @@ from typing import IO, Any
 from urllib.error import HTTPError
 
 import yaml
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import HomeRecorded, RunStarted
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of
@@ -74,6 +75,20 @@ FAULTS = ("Timedout", "HostCommunication", "NoPermission", "InsufficientResource
 FENCE, OVERRIDES = "EnterMaintenanceMode_Task", "ReconfigureComputeResource_Task"
 LATE = ("RelocateVM_Task", FENCE, "ExitMaintenanceMode_Task", OVERRIDES, "SetField")  # calls that change something
 HA_NAME, DRS_NAME = "vSphere HA", "DRS"  # as the lab says who moved a VM
+HIDDEN_OF_VM = (
+    ["runtime.host"],
+    ["runtime.powerState"],
+    ["name"],
+    ["config.hardware.device"],
+    ["name", "runtime.host"],
+)
+HIDDEN_OF_HOST = (
+    ["runtime.inMaintenanceMode"],
+    ["runtime.connectionState"],
+    ["name"],
+    ["parent"],
+    ["summary.quickStats"],
+)
 FENCE_FAULTS = ("Timedout", "HostCommunication", "SystemError")
 
 
@@ -184,6 +199,42 @@ def unavailable(trip: Trip) -> None:
 def silent(trip: Trip) -> None:
     """No call gets an answer."""
     trip.side().control.post("outage", how="silent", seconds=trip.chance.choice([0.5, 2]))
+
+
+def dies(trip: Trip) -> None:
+    """vCenter dies: its port refuses connections, and its sessions and tasks are gone."""
+    trip.side().control.post("kill", seconds=trip.chance.choice([0.5, 3]))
+
+
+def login_refused(trip: Trip) -> None:
+    """All sessions end, and the next login is refused although its password is right."""
+    side = trip.side()
+    side.control.post("calls/refuse", call="Login", fault="InvalidLogin", times=1)
+    side.control.post("sessions/expire")
+    time.sleep(2.0)
+    with suppress(ConnectError), connected(side.endpoint):  # nobody else has met it
+        return
+
+
+def hidden(trip: Trip) -> None:
+    """Properties of a VM or host cannot be read for some time."""
+    side, chance = trip.side(), trip.chance
+    vms = sorted(name for name, vm in trip.vms().items() if vm["side"] is side)
+    hosts = [*TARGETS[side.name], *([HOST] if side is trip.sides[0] else [])]
+    names, kinds = chance.choice([(vms, HIDDEN_OF_VM), (hosts, HIDDEN_OF_HOST)])
+    name, paths = chance.choice(names), chance.choice(kinds)
+    side.control.post("hide", object=name, paths=paths, fault=chance.choice(["NoPermission", "NotAuthenticated"]))
+    time.sleep(chance.choice([0.5, 4.0]))
+    side.control.post("hide", object=name, paths=paths, fault="none")
+
+
+def alarm(trip: Trip) -> None:
+    """The hardware alarm of a target is red for a moment."""
+    side = trip.side()
+    host = trip.chance.choice(TARGETS[side.name])
+    side.control.post(f"hosts/{host}/alarm", alarm="red", times=1)
+    time.sleep(trip.chance.choice([0.5, 4.0]))
+    side.control.post(f"hosts/{host}/alarm", alarm="green", times=1)
 
 
 def sessions_end(trip: Trip) -> None:
@@ -301,6 +352,7 @@ STRIKES: tuple[Callable[[Trip], None], ...] = (
     restart, unavailable, silent, sessions_end, answer_lost, answer_lost, call_refused, call_refused, move_fails, move_fails,
     host_drops, person_moves, person_moves, drs_moves, killed, interrupted, another_controller,
     call_late, overrides_slow, fence_fails, fence_fails, fence_cancelled, host_fails, host_fails,
+    dies, login_refused, hidden, hidden, alarm,
 )  # fmt: skip
 
 # These wait for the next task or call, which may be one of a run without faults. A call may be refused three times.

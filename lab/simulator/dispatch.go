@@ -47,7 +47,7 @@ func (v *vcenter) install() {
 		plainEventTypes(method.Body)
 		v.calls.count(method.Name)
 		if ctx.Session == nil {
-			return nil, v.access.withoutPermission(method)
+			return nil, v.loginFault(method)
 		}
 		v.sessions.note(ctx.Session.Key)
 		if fault := v.access.refusal(ctx.Session.UserName, method); fault != nil {
@@ -61,6 +61,16 @@ func (v *vcenter) install() {
 		}
 		return nil, nil
 	}
+}
+
+// loginFault is the fault of a login without a session; nil for every other call.
+func (v *vcenter) loginFault(method *simulator.Method) types.BaseMethodFault {
+	if _, ok := method.Body.(*types.Login); ok {
+		if fault := v.faults.take(callFaults(method.Name), method.This); fault != nil {
+			return fault
+		}
+	}
+	return v.access.withoutPermission(method)
 }
 
 // answers reports whether the lab answers a call itself.

@@ -256,6 +256,11 @@ def test_bad_input_gives_one_clear_sentence(fast_lab: Lab, run_module: RunModule
     assert fast_lab.where() == before
 
 
+def test_a_right_login_may_be_refused_once(fast_lab: Lab, run_module: RunModule) -> None:
+    fast_lab.post("calls/refuse", call="Login", fault="InvalidLogin", times=1)
+    assert run_module("host_info", fast_lab, host=HOST)["hosts"]
+
+
 def test_the_restricted_user_moves_vms_but_cannot_fence(fast_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:
     who = {"username": fast_lab.answer["restricted"]["user"], "password": fast_lab.answer["restricted"]["password"]}
     refused = run_module("host_maintenance", fast_lab, host=HOST, state="fenced", **who)

@@ -56,6 +56,7 @@ FIRST_PATIENCE_SECONDS = 20.0  # the same, before vCenter has answered once
 NOTICE_SECONDS = 10.0  # without any answer, until the user is informed
 INTERRUPTED_SECONDS = 10.0  # without any answer, until a run that was asked to stop ends
 MAX_REFUSALS = 3  # of a login that was accepted before; vCenter locks an account after five
+FIRST_REFUSALS = 2  # of another one: vCenter 8 now and then refuses a login that is right (issue 1100 of pyVmomi)
 _MIN_PAUSE, _MAX_PAUSE = 0.5, 10.0
 _MIN_NAP_SECONDS, _NAP_SECONDS = 1e-6, 1.0  # a pause consists of naps, so that an interruption is noticed
 _TIMEOUT_SECONDS = 90
@@ -363,12 +364,17 @@ def connected(connection: Endpoint, patience: float = PATIENCE_SECONDS) -> Itera
 def _first_login(connection: Endpoint, patience: float) -> Any:
     """Log in. A vCenter that has never answered may be starting, but its address is more likely to be wrong.
 
-    So the patience is shorter than later in the session.
+    So the patience is shorter than later in the session, and fewer refusals are borne.
     """
-    silence = Silence(min(patience, FIRST_PATIENCE_SECONDS))
+    silence, refused = Silence(min(patience, FIRST_PATIENCE_SECONDS)), 0
     while True:
         try:
             return _log_in(connection)
+        except LoginRefused as error:
+            refused += 1
+            if refused >= FIRST_REFUSALS or not isinstance(error.__cause__, vim.fault.InvalidLogin):
+                raise
+            silence.bear(error)
         except NoAnswer as error:
             silence.bear(error)
 

@@ -29,6 +29,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere import client as subject
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.client import (
+    FIRST_REFUSALS,
     INTERRUPTED_SECONDS,
     MAX_REFUSALS,
     NOTICE_SECONDS,
@@ -348,9 +349,22 @@ def test_a_vcenter_that_never_answered_may_be_starting_but_not_for_long(
     assert login.asked > 2
 
 
-@pytest.mark.parametrize(
-    "error", [vim.fault.InvalidLogin(), socket.gaierror(-2, "unknown"), certificate_error(), vim.fault.NoPermission()]
-)
+def test_a_first_login_that_is_right_may_be_refused_once(clock: Clock) -> None:
+    login, session = Answers(vim.fault.InvalidLogin()), SimpleNamespace(RetrieveContent=lambda: None)
+    with patch.object(subject, "SmartConnect", lambda **_options: login() and session):
+        Client(Endpoint("vc", "anna", "secret"))
+    assert login.asked == FIRST_REFUSALS
+    assert 0 < sum(clock.slept) < 1
+
+
+def test_a_wrong_password_is_tried_too_seldom_to_lock_the_account(clock: Clock) -> None:
+    login = Answers(*[vim.fault.InvalidLogin()] * 10)
+    with patch.object(subject, "SmartConnect", login), pytest.raises(LoginRefused):
+        Client(Endpoint("vc", "anna", "secret"))
+    assert login.asked == FIRST_REFUSALS
+
+
+@pytest.mark.parametrize("error", [socket.gaierror(-2, "unknown"), certificate_error(), vim.fault.NoPermission()])
 def test_a_login_that_is_wrong_is_not_repeated(clock: Clock, error: Exception) -> None:
     login_error(error)
     assert clock.slept == []
