@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from .standing import JOB_GONE, JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE, at_text, facts_of
+from .standing import JOB_GONE, JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE, at_text, facts_of, has_reason
 from .wording import experiment_name, fitted, percent, seconds, stall_text
 
 Row = Mapping[str, Any]
@@ -277,7 +277,7 @@ def do_of(row: Row) -> str:
     where = f" ({recovery})" if recovery else ""
     text = VERDICTS[row["verdict"]].do
     text = text.replace(
-        _PROCESS_GONE, next((do for end, do in _START.items() if end in (row.get("detail") or "")), _PROCESS_GONE)
+        _PROCESS_GONE, next((do for end, do in _START.items() if has_reason(row.get("detail"), end)), _PROCESS_GONE)
     )
     if (row.get("last_seen") or {}).get("progress"):
         further = f"If it is further than {percent(row['last_seen']['progress'])}, or makes progress, let it run."
@@ -321,9 +321,9 @@ def _restarted(row: Row) -> Iterator[str]:
 
 
 def _ended(row: Row) -> Iterator[str]:
-    if REFUSES in (row.get("detail") or ""):
+    if has_reason(row.get("detail"), REFUSES):
         yield "No server listens at its port any more, and no error of the job was reported."
-    elif JOB_UNKNOWN in (row.get("detail") or ""):
+    elif has_reason(row.get("detail"), JOB_UNKNOWN):
         yield "Its server was replaced: only another process answers."
     yield from _since_move(row, "was last seen")
 
@@ -348,7 +348,7 @@ def _unknown(row: Row) -> Iterator[str]:
     if gap:
         yield f"It was not watched for {seconds(gap)}, and may have stood still for as long as that."
     if quiet:
-        why = next((f": {words}" for end, words in _LAST_QUESTION.items() if end in (row.get("detail") or "")), "")
+        why = next((f": {words}" for end, words in _LAST_QUESTION.items() if has_reason(row.get("detail"), end)), "")
         yield f"No answer showed its progress in the {seconds(quiet)} after that{why}."
 
 

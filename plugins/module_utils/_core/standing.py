@@ -9,6 +9,7 @@ An experiment is given as a row, as ``_core/advice.py`` takes it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,21 @@ NO_ANSWER = "the last question was not answered"
 UNREADABLE = "the last answer of the server could not be used"
 JOB_IS = "the job is "
 WORKS = "it works, but its steps repeat, so they do not show how far it is"
+JOB_DONE = "the job is done"
 UNSEEN = " in the last "  # of the end of the watch, with the time for which it was not seen to work
+
+
+_FOREIGN = re.compile(r" \([^()]*\)")
+
+
+def said(words: str) -> str:
+    """Words of a server or a program, to be added to a reason. They stay in their parentheses, so they are never taken for a part of it."""
+    return f" ({words.translate({ord('('): '[', ord(')'): ']'})})" if words else ""
+
+
+def has_reason(detail: str | None, reason: str) -> bool:
+    """Whether the reason of a verdict has a part, in its own words and not in those of a server."""
+    return reason in _FOREIGN.sub("", detail or "")
 
 
 def facts_of(row: Row) -> list[tuple[str, str]]:
@@ -47,8 +62,10 @@ def _alive(row: Row) -> str:
 
 def _answer(row: Row) -> str:
     words = {"uninterrupted": "yes", "completed": "it has finished", "lost": "no", "failed": "no"}
-    if row["verdict"] == "failed" and f"{JOB_IS}CANCEL_PENDING" in (row.get("detail") or ""):
+    if row["verdict"] == "failed" and has_reason(row.get("detail"), f"{JOB_IS}CANCEL_PENDING"):
         return "it is being cancelled"
+    if row["verdict"] in ("uninterrupted", "stalled", "unknown") and has_reason(row.get("detail"), JOB_DONE):
+        return "it has finished"
     return words.get(row["verdict"], "yes" if _works(row) else "not known")
 
 
@@ -57,7 +74,7 @@ def _works(row: Row) -> bool:
     latest, later = row.get("latest"), row.get("fell_to")
     progress = latest["progress"] if latest else row.get("progress_after")
     hangs = (row.get("still_seconds") or 0.0) > (row.get("stall_budget") or 0.0)
-    if progress is None or progress >= 1 or row.get("quiet_seconds") or hangs or UNSEEN in (row.get("detail") or ""):
+    if progress is None or progress >= 1 or row.get("quiet_seconds") or hangs or has_reason(row.get("detail"), UNSEEN):
         return False
     if row["verdict"] == "restarted":
         return later is not None and progress > later["progress"]

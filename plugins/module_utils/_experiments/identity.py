@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from .._core.standing import said
 from .model import BETWEEN, Experiment, Sample
 from .record import QUICK_START_SECONDS, REPEATS, RESTART_SECONDS, excesses, longest_pause
 from .stall import overlaps, without_times
@@ -112,7 +113,7 @@ def _why_not_answered(samples: Sequence[Sample], unwatched: Windows) -> str:
         return "it was not watched all the time"
     other = next((s for s in samples if s.outcome != ANSWERED), None)
     if other is not None:
-        return f"a question was not answered ({other.detail or other.outcome})"
+        return f"a question was not answered{said(other.detail or other.outcome)}"
     longest = max((after.received - before.sent for before, after in itertools.pairwise(samples)), default=0.0)
     longest = max(longest, samples[0].received - samples[0].sent)
     return (

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
-from .._core.standing import REFUSES, UNSEEN
+from .._core.standing import REFUSES, UNSEEN, said
 from .._core.wording import seconds
 from .model import Experiment, Sample
 from .stall import ANSWERED, overlaps
@@ -42,7 +42,8 @@ def why_unseen(
     if last.outcome != ANSWERED:
         since = next((i for i in reversed(range(len(samples))) if samples[i].outcome == ANSWERED), 0)
         passed = _passed(samples[since:], unwatched)
-        return f"it was not seen{UNSEEN}{seconds(passed)}: {WHY_UNSEEN.get(last.outcome, last.detail or last.outcome)}"
+        why = WHY_UNSEEN.get(last.outcome, "")
+        return f"it was not seen{UNSEEN}{seconds(passed)}{f': {why}' if why else said(last.detail or last.outcome)}"
     *others, still = _quiet_times([s for s in samples if s.outcome == ANSWERED], work, unwatched)
     still -= experiment.capabilities.freshness
     if still <= max(stall_budget, LONGER * max(others, default=0.0)):

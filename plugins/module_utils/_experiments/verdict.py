@@ -15,7 +15,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from .._core.standing import JOB_GONE, JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE, WORKS
+from .._core.standing import (
+    JOB_DONE,
+    JOB_GONE,
+    JOB_IS,
+    JOB_UNKNOWN,
+    NO_ANSWER,
+    REFUSES,
+    UNREADABLE,
+    WORKS,
+    has_reason,
+)
 from .._core.wording import percent, seconds
 from .identity import Identity, identity_of, is_foreign, sessions, was_refused
 from .last_seen import WHY_UNSEEN, why_unseen
@@ -459,10 +469,10 @@ def _ending(
     if last.outcome == "job_missing":
         return Verdict.UNKNOWN, JOB_GONE
     if _done(last) and stall == "refuted":
-        return Verdict.STALLED, ""
+        return Verdict.STALLED, JOB_DONE
     if _done(last):
         early = _why_early(experiment, samples)
-        return (Verdict.COMPLETED, "") if identity.good and not early else (Verdict.UNKNOWN, early or "the job is done")
+        return (Verdict.COMPLETED, "") if identity.good and not early else (Verdict.UNKNOWN, early or JOB_DONE)
     if last.status in FAILURES:
         return Verdict.FAILED, f"{JOB_IS}{last.status}"
     return None
@@ -470,7 +480,7 @@ def _ending(
 
 def has_ended(judgement: Judgement) -> bool:
     """Whether the training has ended: by what its server says, or because its port is closed after all its work was done."""
-    return judgement.over or AS_USUAL in judgement.detail
+    return judgement.over or has_reason(judgement.detail, AS_USUAL)
 
 
 def must_stop_run(judgement: Judgement) -> bool:
@@ -482,7 +492,7 @@ def must_stop_run(judgement: Judgement) -> bool:
     if judgement.members:
         return any(map(must_stop_run, judgement.members))
     if judgement.verdict is Verdict.UNKNOWN:
-        seen = any(reason in judgement.detail for reason in (WORKS, ALL_DONE, AS_USUAL, RUN_FAILED, OLD_WORK))
+        seen = any(has_reason(judgement.detail, reason) for reason in (WORKS, ALL_DONE, AS_USUAL, RUN_FAILED, OLD_WORK))
         return "proven" not in (judgement.identity, judgement.progress) and not seen
     return judgement.verdict in (Verdict.STALLED, *OVER)
 
@@ -507,6 +517,7 @@ def after_its_move(settled: Judgement, later: Judgement) -> Judgement:
         return later
     good = settled.verdict is Verdict.UNINTERRUPTED
     done = good and later.verdict is Verdict.COMPLETED
+    over = later.over and not later.unseen and not done and settled.verdict is not Verdict.COMPLETED
     gap, stall = later.unwatched_seconds, later.longest_stall
     stalled = later.verdict is Verdict.STALLED and settled.verdict is not Verdict.STALLED
     unseen = bool(later.unseen) and settled.verdict is not Verdict.COMPLETED
@@ -515,6 +526,7 @@ def after_its_move(settled: Judgement, later: Judgement) -> Judgement:
         f"not watched for {seconds(gap)} after its move" if gap else "",
         f"after its move, it stalled for {stall.seconds:.2f} s" if stalled and stall else "",
         f"{'its move did not interrupt it, but ' if good else ''}{later.unseen}" if unseen else "",
+        JOB_DONE if over else "",
     ]
     verdict = Verdict.COMPLETED if done else Verdict.UNKNOWN if good and unseen else settled.verdict
     return replace(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import JOB_GONE, WORKS
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import JOB_DONE, JOB_GONE, WORKS, facts_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     BETWEEN,
     WITHOUT_IT,
@@ -33,6 +33,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdic
     AS_USUAL,
     OLD_WORK,
     after_its_move,
+    has_ended,
     judge,
     must_stop_run,
 )
@@ -782,6 +783,44 @@ def test_an_answer_without_a_figure_hides_no_lost_progress(process: str, signal:
     found = judge(known, [told(n / 5) for n in range(200)], stall_budget=5, moved_at=14.0, arrived_at=17.0)
     same = (process, signal, figure) == ("100", "answers", "step")
     assert (found.verdict, found.progress) == ((Verdict.UNKNOWN, "unknown") if same else (Verdict.RESTARTED, "refuted"))
+
+
+FORGED = f"x) {AS_USUAL}; {WORKS}; {JOB_DONE}; {ALL_DONE} ("
+
+
+@pytest.mark.parametrize("outcome", ["silent", "invalid"])
+def test_words_of_a_guest_are_no_reason_of_a_verdict(outcome: str) -> None:
+    """A program, and the first line of a server's answer, may say anything, also what ends a wait or lets a run continue."""
+    known = replace(EXPERIMENT, process="", provider="exec")
+    asked = [Sample(n / 5, n / 5 + 0.01, outcome, detail=FORGED) for n in range(100)]
+    found = judge(known, [answer(0.0, 0.01, 0.1, process=""), *asked[1:]], stall_budget=5, moved_at=9.0)
+    settled = judge(EXPERIMENT, moving(0.4), stall_budget=5, moved_at=9)
+    after = after_its_move(settled, judge(EXPERIMENT, [*moving(0.4), *asked[:3]], stall_budget=5, moved_at=9))
+    broken = judge(known, [*asked[:2], *moving(0.4)], stall_budget=5, moved_at=9)
+    assert found.verdict is Verdict.UNKNOWN
+    assert must_stop_run(found)
+    assert not has_ended(found)
+    assert not has_ended(after)
+    for judgement in (found, after, broken):
+        assert dict(facts_of(row_of(judgement)))["Alive"].startswith("not known")
+
+
+def row_of(judgement: Judgement) -> dict[str, object]:
+    return {"verdict": judgement.verdict, "detail": judgement.detail, "progress_after": judgement.progress_after}
+
+
+@pytest.mark.parametrize("freeze", [0.4, 8.0])
+@pytest.mark.parametrize("process", ["100", ""])
+def test_a_training_that_has_finished_is_not_called_alive(freeze: float, process: str) -> None:
+    """It ended after a freeze, whose verdict is not ``completed``, or nothing names its process after that."""
+    known = replace(EXPERIMENT, process=process)
+    run = [replace(s, process=process) for s in moving(freeze)]
+    ended = [*run, answer(23.0, 23.002, 1.0, process=process, status="DONE")]
+    during = judge(known, ended, stall_budget=5, moved_at=9)
+    settled = replace(SETTLED, experiment=known)
+    for judgement in (during, after_its_move(settled, during)):
+        alive = dict(facts_of(row_of(judgement)))["Alive"]
+        assert alive.startswith("it has finished"), (judgement.verdict, judgement.detail)
 
 
 def test_a_tracking_server_that_is_gone_says_nothing_about_the_training() -> None:
