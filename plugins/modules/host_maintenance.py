@@ -54,6 +54,17 @@ options:
     type: str
     choices: [fail, skip]
     default: fail
+  state_dir:
+    description:
+      - Directory of all runs. If a run for the host is under way, the module waits for its end before it changes the maintenance mode, because
+        the run may have fenced the host, or may be moving VMs to it. If another controller carries it out, the module fails.
+    type: path
+    default: ~/.local/state/liveml.vsphere
+  lock_timeout:
+    description:
+      - Maximum time, in seconds, to wait for a run of this machine.
+    type: float
+    default: 600.0
 attributes:
   check_mode:
     support: full
@@ -113,6 +124,7 @@ message:
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -126,6 +138,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     VsphereError,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import listed
+from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import STATE_DIR_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_entry import run_module
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.guard import (
@@ -134,6 +147,10 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.guard import (
     not_permitted,
     not_seen,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.lease import HostLease, known_owner
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import between_runs
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Estate,
     FenceTask,
@@ -147,6 +164,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.faults imp
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.session import VcenterSession
 
 SPEC: dict[str, Any] = {
+    **STATE_DIR_SPEC,
     "host": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["fenced", "maintenance", "normal"], "default": "maintenance"},
     "wait_timeout": {"type": "int", "default": 1800},
@@ -157,6 +175,7 @@ SPEC: dict[str, Any] = {
     },
     "evacuate_powered_off": {"type": "bool", "default": False},
     "when_not_permitted": {"type": "str", "choices": ["fail", "skip"], "default": "fail"},
+    "lock_timeout": {"type": "float", "default": 600.0},
 }
 SATISFIED = {
     "fenced": (Maintenance.ENTERING, Maintenance.IN),
@@ -278,6 +297,16 @@ def not_in_time(
     )
 
 
+def seen_host(vcenter: VcenterSession, name: str) -> tuple[Estate, HostState]:
+    """The host of that name, and what was read with it. Raises NotFound or Ambiguous."""
+    estate = vcenter.estate_of_hosts()
+    try:
+        return estate, find_host(estate, name)
+    except NotFound:
+        estate = vcenter.estate()
+        return estate, find_host(estate, name)  # says if it is the name of a VM
+
+
 def compare_and_act(
     module: AnsibleModule, vcenter: VcenterSession, *, acted: bool = False, begun: bool = False
 ) -> dict[str, Any]:
@@ -287,12 +316,7 @@ def compare_and_act(
     host was not fenced before that call, so that a fence that it shows now is that of the call.
     """
     params = module.params
-    try:
-        estate = vcenter.estate_of_hosts()
-        host = find_host(estate, params["host"])
-    except NotFound:
-        estate = vcenter.estate()
-        host = find_host(estate, params["host"])  # says if it is the name of a VM
+    estate, host = seen_host(vcenter, params["host"])
     require_known_mode(estate, host)
     if host.maintenance in SATISFIED[params["state"]]:
         return answer(host, host.maintenance, changed=acted)
@@ -304,6 +328,8 @@ def compare_and_act(
                 hint=f"Grant the privilege {MAINTENANCE} on the host, or set when_not_permitted to skip",
             )
         return {**answer(host, host.maintenance, changed=False), "permitted": False, "message": not_permitted(host)}
+    if not acted and waited_for_run(module, vcenter, run_key(estate.vcenter.instance_uuid, host.moid), host):
+        return compare_and_act(module, vcenter)
     if not module.check_mode:
         begun = begun or (params["state"] != "normal" and host.maintenance is Maintenance.NORMAL)
         try:
@@ -319,6 +345,16 @@ def compare_and_act(
                 error.fenced = begun
                 raise
     return answer(host, REACHED[params["state"]], changed=True, check=module.check_mode)
+
+
+def waited_for_run(module: AnsibleModule, vcenter: VcenterSession, key: str, host: HostState) -> bool:
+    """Wait until no process of this machine carries out a run for the host; whether one did. Raises RunBusy, also for another controller."""
+    state, waits = state_to_read(module.params["state_dir"]), list[str]()
+    with between_runs(state, key, timeout=module.params["lock_timeout"], waiting=waits.append):
+        HostLease(vcenter, host, partial(known_owner, state)).look()
+    for text in waits:
+        module.warn(text)
+    return bool(waits)
 
 
 def answer(host: HostState, now: Maintenance, *, changed: bool, check: bool = False) -> dict[str, Any]:

@@ -45,6 +45,16 @@ def owner_of(state: Path) -> str:
     return owner
 
 
+def known_owner(state: Path) -> str:
+    """The same, "" if this controller never had a lease. Makes nothing. Raises InvalidInput."""
+    path = state / "controller"
+    with accessing(path):
+        try:
+            return read_own(path).decode("ascii", "replace").strip()
+        except FileNotFoundError:
+            return ""
+
+
 class HostLease:
     """The lease of a host, or of nothing if ``host`` is ``None``. ``owner`` returns what ``owner_of`` does."""
 
@@ -79,16 +89,24 @@ class HostLease:
 
     def take(self) -> None:
         """Take the lease, if the user may. Raises RunBusy if another controller has it, and CallFailed if that is not known."""
-        if self._host is None:
+        self._with_host(self._take)
+
+    def look(self) -> None:
+        """Take nothing, and raise the same."""
+        self._with_host(self._refuse_rival)
+
+    def _with_host(self, act: Callable[[HostState], None]) -> None:
+        host = self._host
+        if host is None:
             return
         self._owner = self._owner_of()
         try:
-            self._take(self._host)
+            act(host)
         except PermissionMissing:
             return
         except CallFailed as error:
             raise CallFailed(
-                f"It is not known whether another controller carries out a run for {self._host.name} "
+                f"It is not known whether another controller carries out a run for {host.name} "
                 f"({error.message.rstrip('.')}); this call moved no VM",
                 fault=error.fault,
                 hint=f"Run the same playbook again. If no other controller works for the host, empty its custom attribute {LEASE}",

@@ -6,15 +6,24 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
     CallFailed,
     ConnectError,
+    RunBusy,
     TaskTimeout,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.lease import owner_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import run_lock
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Connection,
     Estate,
@@ -24,6 +33,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Power,
     VcenterInfo,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.lease_attribute import Lease
 from ansible_collections.liveml.vsphere.plugins.modules.host_maintenance import blocking_vms, body
 
 from tests.builders.estates import vm
@@ -34,7 +44,10 @@ OPTIONS = {
     "evacuate_powered_off": False,
     "vsan_mode": "ensureObjectAccessibility",
     "wait_timeout": 1,
+    "state_dir": "/nonexistent/state",
+    "lock_timeout": 0.0,
 }
+NORMAL, ENTERING = Maintenance.NORMAL, Maintenance.ENTERING
 MODULE = SimpleNamespace(params=OPTIONS, check_mode=False)
 
 
@@ -59,6 +72,9 @@ class Changing:
 
     def misses_privilege(self, host: str, privilege: str) -> bool:
         return False
+
+    def lease(self, host: str) -> Lease | None:
+        return None
 
     def watch_maintenance(self, host: str, inside: bool, timeout: float) -> bool:
         assert (host, inside) == ("host-1", True)
@@ -116,6 +132,66 @@ def test_a_call_that_never_gets_an_answer_is_an_error() -> None:
         body(MODULE, Lost(Maintenance.NORMAL, Maintenance.NORMAL))
 
 
+class Busy(Changing):
+    """Another controller carries out a run for the host."""
+
+    owner = "other"
+
+    def lease(self, host: str) -> Lease | None:
+        return Lease(self.owner, "other.example.com", datetime.now(UTC) + timedelta(seconds=60))
+
+    def time(self) -> datetime:
+        return datetime.now(UTC)
+
+    def enter_maintenance(self, host: str, **_options: object) -> str:
+        raise AssertionError("nothing is changed")
+
+    def end_maintenance(self, host: HostState, timeout: float) -> None:
+        assert self.owner != "other"
+
+
+@pytest.mark.parametrize(
+    ("state", "mode"),
+    [("maintenance", NORMAL), ("fenced", NORMAL), ("normal", ENTERING), ("normal", Maintenance.IN)],
+)
+@pytest.mark.parametrize("check", [False, True])
+def test_the_fence_of_a_run_of_another_controller_is_left_alone(state: str, mode: Maintenance, check: bool) -> None:
+    module = SimpleNamespace(params={**OPTIONS, "state": state}, check_mode=check)
+    with pytest.raises(RunBusy, match=r"Another controller \(other\.example\.com\) carries out a run for esx-1"):
+        body(module, Busy(mode))
+
+
+def test_a_lease_that_a_killed_run_of_this_controller_left_is_no_obstacle(tmp_path: Path) -> None:
+    state = state_path(str(tmp_path))
+    vcenter = Busy(Maintenance.IN)
+    vcenter.owner = owner_of(state)
+    module = SimpleNamespace(params={**OPTIONS, "state": "normal", "state_dir": str(tmp_path)}, check_mode=False)
+    assert body(module, vcenter)["changed"]
+
+
+def test_a_run_of_this_machine_is_waited_for(tmp_path: Path) -> None:
+    state, warnings = state_path(str(tmp_path)), list[str]()
+    params = {**OPTIONS, "state": "normal", "state_dir": str(tmp_path)}
+    module = SimpleNamespace(params=params, check_mode=False, warn=warnings.append)
+    with run_lock(state, run_key("uuid", "host-1"), timeout=0), pytest.raises(RunBusy, match="carries out a run for"):
+        body(module, Changing(Maintenance.ENTERING))
+    holds = threading.Event()
+
+    def hold() -> None:
+        with run_lock(state, run_key("uuid", "host-1"), timeout=0):
+            holds.set()
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    holds.wait()
+    params["lock_timeout"] = 60.0
+    # The run lifts its fence at its end, so the host is read again.
+    assert not body(module, Changing(Maintenance.ENTERING, Maintenance.NORMAL))["changed"]
+    thread.join()
+    assert "still carries out a run for this host" in warnings[0]
+
+
 class LateAnswer(Lost):
     """It shows the fence that the lost call has begun, and no end of its task."""
 
@@ -127,9 +203,6 @@ class LateAnswer(Lost):
 
     def wait_for(self, task: str, timeout: float) -> None:
         raise TaskTimeout("it did not end", last_state="running")
-
-
-NORMAL, ENTERING = Maintenance.NORMAL, Maintenance.ENTERING
 
 
 @pytest.mark.parametrize(
