@@ -341,7 +341,7 @@ class Probe:
         self._usual.append(wait.received - wait.sent)
         self._asking, self._kept = None, line
         if response.will_close:
-            self.close()
+            self._drop()
         return answer
 
     def _begin(self, request: bytes) -> Asking:
@@ -422,12 +422,17 @@ class Probe:
                 socket.socket.shutdown(line.socket, socket.SHUT_RDWR)  # not that of TLS, which another thread uses
 
     def close(self) -> None:
-        """Drop the connection; the next request opens a new one."""
+        """Drop the connection; the next request looks the server up and opens a new one."""
+        self._drop()
+        self._address = None
+
+    def _drop(self) -> None:
+        """Drop the connection to a server that stays where it is: its name is not looked up for each answer."""
         if self._asking is not None:
             self._asking.close()
         if self._kept is not None:
             self._kept.close()
-        self._asking = self._kept = self._address = None
+        self._asking = self._kept = None
 
 
 def _refuse_cached(headers: Mapping[str, str]) -> None:

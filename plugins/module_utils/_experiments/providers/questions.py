@@ -257,8 +257,11 @@ class Asking:
                     self._accepted = None
 
     def _usual_accept(self) -> float:
-        """Seconds in which an accepted connection is made: at least two round trips."""
-        known = tcp_info(self.first.socket)
+        """Seconds in which an accepted connection is made: at least two round trips.
+
+        Of a connection that is still being made, the kernel reports one second.
+        """
+        known = tcp_info(self.first.socket) if self.first.connected is not None else None
         return max(KNOCK_SECONDS, 2 * known.round_trip) if known is not None else self.patience
 
     def _accepts(self) -> bool:

@@ -290,6 +290,40 @@ def test_an_answer_in_parts_may_have_been_sent_again(guest: Callable[..., Guest]
     assert asked(guest(serve)).resent
 
 
+@pytest.mark.parametrize("says", [b"Connection: close\r\n", b""])
+def test_a_server_that_closes_after_each_answer_is_looked_up_once(
+    guest: Callable[..., Guest], monkeypatch: pytest.MonkeyPatch, says: bytes
+) -> None:
+    """To find a name of several addresses, one is connected to patiently, which waits for TCP's timer while the VM is frozen."""
+    version = b"1.1" if says else b"1.0"
+    answer = b"HTTP/" + version + b" 200 OK\r\n" + says + b"Content-Length: 2\r\n\r\nok"
+
+    def serve(connection: socket.socket, _number: int) -> None:
+        connection.recv(65536)
+        connection.sendall(answer)
+        connection.close()
+
+    looked_up, server = [], guest(serve)
+    real = socket.getaddrinfo
+
+    def twice(*asked: object, **more: object) -> list[object]:
+        looked_up.append(asked)
+        return [*real(*asked, **more), *real(*asked, **more)]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", twice)
+    with Probe(Endpoint("127.0.0.1", server.port), asks_again=True) as probe:
+        for _question in range(3):
+            assert probe.get("/").data == b"ok"
+        once = len(looked_up)
+        assert once == 2, "by the name, and by the patient connection"
+        server.listener.shutdown(socket.SHUT_RDWR)
+        server.close()
+        for _question in range(2):
+            with pytest.raises(OSError, match=r"."):
+                probe.get("/")
+        assert len(looked_up) > once, "a server that is gone may have another address"
+
+
 def test_tls_waits_for_the_connection_before_it_shakes_hands(guest: Callable[..., Guest], tmp_path: Path) -> None:
     certificate, key = pem(tmp_path, "guest", "127.0.0.1")
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -378,6 +412,17 @@ def test_tcp_info_counts_nothing_sent_again_on_a_calm_connection() -> None:
     assert known.resent == 0
     assert 0 <= known.round_trip < 1
     assert connection.tcp_info(one) is None, "a closed socket"
+
+
+def test_a_connection_that_is_still_being_made_says_nothing_of_the_round_trip() -> None:
+    """The kernel reports a second for it. Knocks that are kept so long are made by TCP's timer, long after they were begun."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    filling = full(int(listener.getsockname()[1]))
+    line = connection.Line((socket.AF_INET, listener.getsockname()), None, "127.0.0.1")
+    asking = questions.Asking(b"", line, None, 0.12, 9.0, 100, lambda: False)
+    assert asking._usual_accept() == 0.12
+    for each in (*filling, line, listener):
+        each.close()
 
 
 class Knock:
