@@ -123,7 +123,7 @@ options:
       - The host is fenced after the homes of the VMs are recorded, and after the VMs are excluded from DRS. It is fenced last if
         O(plan) says so, because a fenced host makes DRS move VMs.
       - A run that fails lifts a fence that it has set. Without moves there is no run, and nothing is fenced, unless an evacuation leaves
-        VMs that cannot move. Then the run records their homes, because somebody else may move them later.
+        VMs that cannot move and whose homes are not recorded yet. The run records them, because somebody else may move the VMs later.
     type: bool
     default: false
   hooks:

@@ -128,7 +128,7 @@ def carry_out(
         if earlier is not None:
             with lease.held():
                 return run(request, *earlier)
-        if not (request.plan.moves or _leaves_vms(request) or _pins_to_take_back(request)):
+        if not (request.plan.moves or _leaves_homeless(request) or _pins_to_take_back(request)):
             return RunReport("", None, Outcome((), ()))
         with lease.held():
             return run(request, new_run(request.state, request.purpose, request.subject), None)
@@ -149,9 +149,16 @@ def _stops(lease: HostLease, interrupted: Callable[[], bool]) -> Callable[[], bo
     return stops
 
 
-def _leaves_vms(request: RunRequest) -> bool:
-    """Whether an evacuation leaves VMs that cannot move now. Somebody else may move them once the host is fenced: see :func:`stays`."""
-    return request.record_homes and any(refusal.blocking for refusal in request.plan.refusals)
+def _leaves_homeless(request: RunRequest) -> bool:
+    """Whether an evacuation leaves VMs that cannot move now, and whose homes no journal has: see :func:`stays`.
+
+    Somebody else may move them once the host is fenced.
+    """
+    blocked = [refusal.vm for refusal in request.plan.refusals if refusal.blocking]
+    if request.host is None or not request.record_homes or not blocked:
+        return False
+    homes = journal_homes(request.state, request.plan.vcenter.instance_uuid)
+    return any(vm not in homes or homes[vm].target != request.host.moid for vm in blocked)
 
 
 def _earlier_run(request: RunRequest) -> tuple[Path, RunState] | None:

@@ -512,6 +512,7 @@ def test_a_vm_has_a_home_that_drs_moves_later_although_no_vm_can_move_now(tmp_pa
         assert (request.plan.moves, [refusal.vm for refusal in request.plan.refusals]) == ((), ["vm-2"])
         report = carried(world, request)
         assert (report.failures, report.outcome.moved) == ((), ())
+    assert len(list(stored_runs(state))) == 1, "the second call has nothing to do"
     world.let_drs_move()
     assert (world.where["vm-2"], world.movers["vm-2"]) == ("host-3", "DRS")
     world.maintenance = Maintenance.NORMAL
