@@ -169,8 +169,9 @@ def name_in(reported: Mapping[str, Any]) -> Any:
 
 
 def word(value: Any) -> str:
-    """A guest's text; a whole number becomes text."""
-    return str(value)[:MAX_TEXT] if isinstance(value, int) and not isinstance(value, bool) else text(value)
+    """A guest's text, so that two that differ stay different; a whole number becomes text."""
+    value = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return shortened(value) if isinstance(value, str) else ""
 
 
 class Program:
@@ -302,7 +303,7 @@ class ProgramSession:
             word(answer.get("process")) if self._process else "",
             status=status,
             progress=share(answer.get("progress")),
-            detail=REPEATS if self._repeats else text(answer.get("detail")),
+            detail=REPEATS if self._repeats else word(answer.get("detail")),
             step=step,
             logged=count(answer.get("logged")),
         )

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
-from ..._core.untrusted import count, items, mapping, share, text
+from ..._core.untrusted import count, items, mapping, share, shortened, text
 from ..model import Sample
 from .h2o3_job_list import jobs_of
 from .h2o3_jobs import SEGMENTS, Job, children, is_running, jobs_in, key_of, kind_of, name_of, trains_others
@@ -83,7 +83,7 @@ class JobSession(HttpSession):
         job = parse_sample(answer, sent, time.monotonic())
         if job.status != "RUNNING":
             return job  # its own message says how it ended
-        return replace(job, detail=text("; ".join(filter(None, (job.detail, self._child.message)))))
+        return replace(job, detail=shortened("; ".join(filter(None, (job.detail, self._child.message)))))
 
     def _ask_instead(self, liveness: Sample) -> Sample:
         """A proxy answered the liveness check: if the server itself answers about the job, never check again."""

@@ -324,7 +324,12 @@ def checked(answer: Answer) -> Mapping[str, Any]:
 def pairs(run: Mapping[str, Any], kind: str) -> dict[str, str]:
     """A run's tags or params as a dictionary."""
     found = map(mapping, items(mapping(run.get("data")).get(kind)))
-    return {text(pair.get("key")): text(pair.get("value")) for pair in found}
+    return {(key := text(pair.get("key"))): _value(key, pair.get("value")) for pair in found}
+
+
+def _value(key: str, value: Any) -> str:
+    """The text of a tag or param. Two processes that differ stay different."""
+    return shortened(value) if key in PROCESS_TAGS and isinstance(value, str) else text(value)
 
 
 def metrics_of(run: Mapping[str, Any]) -> dict[str, Mark]:

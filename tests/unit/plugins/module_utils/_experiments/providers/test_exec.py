@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import WORKS
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.untrusted import MAX_TEXT
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     Capabilities,
     Experiment,
@@ -113,3 +114,21 @@ def test_a_status_that_is_not_known_is_not_taken_for_running(
     monkeypatch.setattr(program, "ask", lambda *_question: {"step": 1, **answer})
     sample = ProgramSession(program, known, {}).sample()
     assert (sample.outcome, sample.status) == (outcome, status)
+
+
+@pytest.mark.parametrize("shared", ["", "train.py " * 60])
+def test_two_long_names_of_processes_or_works_are_not_the_same(monkeypatch: pytest.MonkeyPatch, shared: str) -> None:
+    """A program may name a process by its whole command, and say what it does in a long sentence."""
+    names = [f"{shared}started {n}" for n in (1, 2)]
+    monkeypatch.setattr(Program, "ask", lambda *_question: {"experiments": [{"id": "x", "process": names[0]}]})
+    (known,) = observed(settings("exec", command=["x"])).experiments
+    program = Program([], {})
+    session = ProgramSession(program, known, {})
+    told = []
+    for name in names:
+        answer = {"process": name, "detail": name}
+        monkeypatch.setattr(program, "ask", lambda *_question, answer=answer: answer)
+        told.append(session.sample())
+    assert [sample.process == known.process for sample in told] == [True, False]
+    assert told[0].detail != told[1].detail
+    assert max(len(sample.detail) for sample in told) <= MAX_TEXT
