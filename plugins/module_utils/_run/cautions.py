@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from .._core.wording import HA
 from .._plan.homes import DRS, Placement, placements, recorded_home, without_home_host
-from .._vsphere.estate import Estate, HostState
+from .._vsphere.estate import Estate, HostState, VmState
 from .._vsphere.home_attribute import Home
 from .events import MovePlanned, Pin
 from .state import RunState
@@ -89,7 +89,7 @@ def taken_vm_notes(
     mover: Callable[[str, str], str],
     lost: Callable[[str], Collection[str] | None],
 ) -> Iterator[str]:
-    """VMs that HA restarted elsewhere before their host is evacuated. A home is for what an evacuation moves, so they get none.
+    """VMs that HA restarted, or may have, elsewhere before their host is evacuated. A home is for what an evacuation moves, so they get none.
 
     ``lost``: the VMs that were on a host (MoID) when vCenter lost it, ``None`` if that is not known.
     """
@@ -102,19 +102,24 @@ def taken_vm_notes(
             )
             continue
         vms = (estate.vms[moid] for moid in known if moid in estate.vms)
-        gone = [
-            vm
-            for vm in vms
-            if vm.host not in ("", host.moid)
-            and recorded_home(estate, vm, homes) is None
-            and mover(vm.moid, vm.host) == HA
-        ]
-        if gone:
-            names = ", ".join(f"{vm.name} ({estate.host_name(vm.host)})" for vm in sorted(gone, key=lambda vm: vm.name))
+        away = [vm for vm in vms if vm.host not in ("", host.moid) and recorded_home(estate, vm, homes) is None]
+        movers = {vm.moid: mover(vm.moid, vm.host) for vm in away}
+        rest = (
+            f"They are not part of this evacuation and get no home, so a restore of {host.name} does not bring them back; "
+            "liveml.vsphere.migrate_vm does."
+        )
+        if gone := [vm for vm in away if movers[vm.moid] == HA]:
+            yield f"{HA} restarted these VMs on other hosts, because {host.name} had failed: {_places(estate, gone)}. {rest}"
+        if unknown := [vm for vm in away if not movers[vm.moid]]:
             yield (
-                f"{HA} restarted these VMs on other hosts, because {host.name} had failed: {names}. They are not part of this "
-                f"evacuation and get no home, so a restore of {host.name} does not bring them back; liveml.vsphere.migrate_vm does."
+                f"vCenter lost the connection to {host.name}, and does not say who moved or restarted these VMs on other hosts since: "
+                f"{_places(estate, unknown)}. {rest}"
             )
+
+
+def _places(estate: Estate, vms: Iterable[VmState]) -> str:
+    """These VMs, each with the host where it is."""
+    return ", ".join(f"{vm.name} ({estate.host_name(vm.host)})" for vm in sorted(vms, key=lambda vm: vm.name))
 
 
 def pin_notes(runs: Iterable[RunState], estate: Estate, is_held: Callable[[str], bool]) -> Iterator[str]:
