@@ -15,7 +15,7 @@ from .._experiments.clusters import merged, moid_list, vm_list
 from .._experiments.model import Capabilities, Experiment, Final, Judgement, Sample, Verdict
 from .._experiments.model import Stall as MeasuredStall
 from .._experiments.training_clock import Gap
-from .._experiments.verdict import OVER, up_to_the_end
+from .._experiments.verdict import OVER, age_of, is_over, up_to_the_end
 from .._run.events import (
     Entry,
     ExperimentConcluded,
@@ -141,22 +141,29 @@ def throughputs(
 ) -> model.Throughput | None:
     """Work per second before, during and after the moves; ``None`` if no move was begun or nothing was sampled.
 
-    What follows the end of a training costs it nothing. A move lasts until the first answer after it: until then the training
-    may stand still. Without such an answer, and of a training that did not continue as before, the cost is not known.
+    What follows the end of a training costs it nothing. A move lasts from the last answer before it to the first answer after it:
+    meanwhile the training may stand still. Without these answers, and of a training that did not continue as before, the cost is
+    not known. A record shows the steps of an earlier time, so what it shows of a move is widened by its age.
     """
     samples = up_to_the_end(experiment, samples)
     if not moving or not samples:
         return None
+    age = age_of(experiment)
     begun, over, last = moving[0][0], moving[-1][1], samples[-1].received
     before = throughput.throughput(samples, samples[0].received, begun)
-    ends = [_heard_after(samples, end) for _start, end in moving]
-    during = throughput.joined(
-        throughput.throughput(samples, start, last if end is None else end)
-        for (start, _end), end in zip(moving, ends, strict=True)
-    )
-    after = None if over is None else throughput.throughput(samples, over, last)
-    is_known = verdict not in OVER and (None not in ends or samples[-1].outcome == "answered")
-    known = (before, during) if is_known else (None, None)
+    ends = [_heard_after(samples, end, age) for start, end in moving if start < last]
+    seen = [
+        (_heard_before(samples, start), last if end is None else end)
+        for (start, _end), end in zip(moving, ends, strict=False)
+    ]
+    parts = [throughput.throughput(samples, start, end or last) for start, end in _united([seen])]
+    during = throughput.joined(parts)
+    after = None if over is None else throughput.throughput(samples, over + age, last)
+    if before is not None and during is not None:
+        during = throughput.widened(during, age * len(parts) * before.rate)
+        before = throughput.widened(before, age * before.rate)
+    is_seen = None not in parts and (None not in ends or is_over(samples[-1:]))
+    known = (before, during) if is_seen and verdict not in OVER else (None, None)
     return {
         "before": _rate(before),
         "during": _rate(during),
@@ -166,11 +173,18 @@ def throughputs(
     }
 
 
-def _heard_after(samples: Sequence[Sample], end: float | None) -> float | None:
-    """When the first answer came after the end of a move; ``None`` without one."""
+def _heard_before(samples: Sequence[Sample], start: float) -> float:
+    """When the last answer came before a move; its begin without one."""
+    times = (throughput.answered_at(s) for s in samples if s.outcome == "answered")
+    return max((at for at in times if at <= start), default=start)
+
+
+def _heard_after(samples: Sequence[Sample], end: float | None, age: float) -> float | None:
+    """When the first answer came that is of a time after the end of a move; ``None`` without one."""
     if end is None:
         return None
-    return next((s.received for s in samples if s.outcome == "answered" and throughput.answered_at(s) >= end), None)
+    answers = (s for s in samples if s.outcome == "answered")
+    return next((s.received for s in answers if throughput.answered_at(s) - age >= end), None)
 
 
 def _rate(part: throughput.Throughput | None) -> model.Rate | None:

@@ -14,7 +14,7 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import stdev
 
 from .model import Sample
@@ -72,6 +72,11 @@ def joined(parts: Iterable[Throughput | None]) -> Throughput | None:
     halves = [part.half_width * part.seconds for part in known if part.half_width is not None]
     half = math.hypot(*halves) / seconds if len(halves) == len(known) else None
     return Throughput(seconds, rate, half, known[0].unit)
+
+
+def widened(part: Throughput, work: float) -> Throughput:
+    """Throughput of which so much work may belong to another time."""
+    return part if part.half_width is None else replace(part, half_width=part.half_width + work / part.seconds)
 
 
 def _half_width(times: Sequence[float], work: Sequence[float]) -> float:

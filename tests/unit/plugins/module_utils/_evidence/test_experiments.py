@@ -10,7 +10,12 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.experiments import throughputs
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Sample, Verdict
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
+    Capabilities,
+    Experiment,
+    Sample,
+    Verdict,
+)
 
 EXPERIMENT = Experiment("vm-1", "ml-1", "h2o3", "job", "1", "http://x")
 MOVE = (40.0, 80.0)
@@ -49,6 +54,45 @@ def test_a_stall_that_lasts_beyond_the_end_of_the_task_is_a_cost_of_the_move(sta
     found = cost(trained(frozen=(start, 3.0)))
     assert found is not None
     assert found[0] <= 3.0 <= found[1]
+
+
+@pytest.mark.parametrize("start", [39.95, 39.2, 38.9])
+def test_a_stall_that_begins_with_the_move_is_a_cost_of_it(start: float) -> None:
+    """The first question of the move waits, or was asked before it: then the last answer is older than the move."""
+    found = cost(trained(frozen=(start, 3.0)))
+    assert found is not None
+    assert found[0] <= 3.0 <= found[1]
+
+
+@pytest.mark.parametrize(("begin", "end"), [(85.0, 115.0), (35.0, 60.0), (85.0, 125.0), (105.0, 170.0)])
+def test_the_cost_of_moves_is_that_of_all_of_them(begin: float, end: float) -> None:
+    """From ``begin`` to ``end`` no process watched. The training stood still for 3 s in each of two moves."""
+    still = [(50.0, 3.0), (110.0, 3.0)]
+    samples = [
+        replace(s, step=s.sent * 10 - sum(10 * min(length, max(0.0, s.sent - at)) for at, length in still))
+        for s in trained(160.0)
+        if not any(at <= s.sent < at + length for at, length in still) and not begin <= s.sent < end
+    ]
+    found = throughputs(EXPERIMENT, Verdict.UNKNOWN, samples, [MOVE, (100.0, 120.0)])
+    assert found is not None
+    known = found["cost"]
+    if end > 120.0:  # only the ends of the second move were seen, if at all
+        assert known is None
+        return
+    assert known is not None
+    assert known["low"] <= 6.0 <= known["high"]
+    assert known["seconds"] == pytest.approx(6.0, abs=0.2)
+
+
+@pytest.mark.parametrize("start", [50.0, 76.9])
+def test_a_record_shows_what_a_move_cost_only_when_it_is_as_old(start: float) -> None:
+    """It shows each step 20 s late; the switch-over is at the end of a vMotion."""
+    by_record = replace(EXPERIMENT, capabilities=Capabilities("run", "changes", freshness=20.0))
+    shown = [replace(s, sent=s.sent + 20.0, received=s.received + 20.0) for s in trained(110.0, frozen=(start, 3.0))]
+    kept = [replace(s, step=0.0, sent=s.sent, received=s.received) for s in trained(20.0)]
+    found = throughputs(by_record, Verdict.UNINTERRUPTED, [*kept, *shown], [MOVE])
+    assert found is not None and found["cost"] is not None
+    assert found["cost"]["low"] <= 3.0 <= found["cost"]["high"]
 
 
 @pytest.mark.parametrize("outcome", ["silent", "refused", "job_missing"])
