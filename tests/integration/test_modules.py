@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.codec import plan_from_dict, plan_id_of, plan_to_dict
 
 from tests.labs import Lab, RunModule
+from tests.measuring import until
 
 HOST = "esx-05"
 NO_EXPERIMENTS = {"enabled": False}
@@ -259,6 +260,25 @@ def test_bad_input_gives_one_clear_sentence(fast_lab: Lab, run_module: RunModule
 def test_a_right_login_may_be_refused_once(fast_lab: Lab, run_module: RunModule) -> None:
     fast_lab.post("calls/refuse", call="Login", fault="InvalidLogin", times=1)
     assert run_module("host_info", fast_lab, host=HOST)["hosts"]
+
+
+def test_a_session_that_only_seems_to_have_ended_is_no_refused_login(fast_lab: Lab, run_module: RunModule) -> None:
+    """vCenter refuses a login in a session that lives."""
+
+    def hide(fault: str) -> None:
+        fast_lab.post("hide", object=HOST, paths=["runtime.inMaintenanceMode"], fault=fault)
+
+    def show_after_a_second_login() -> None:
+        until(lambda: fast_lab.get("calls").get("Login", 0) >= 2)
+        hide("none")
+
+    hide("NotAuthenticated")
+    fast_lab.post("calls/reset")
+    shown = threading.Thread(target=show_after_a_second_login)
+    shown.start()
+    result = run_module("host_info", fast_lab, host=HOST)
+    shown.join()
+    assert result["hosts"][0]["maintenance"] == "normal", result
 
 
 def test_the_restricted_user_moves_vms_but_cannot_fence(fast_lab: Lab, run_module: RunModule, tmp_path: Path) -> None:

@@ -266,7 +266,8 @@ class Client:
     def renew(self) -> None:
         """Start a new session on the same stub, so that earlier references stay valid. Raises ConnectError.
 
-        A vCenter that has just started may refuse a login that it accepted before.
+        A vCenter that has just started may refuse a login that it accepted before. It also refuses one in a session that has not
+        ended, although it has just answered as if it had: then what was read is read again in this session.
         """
         refused = 0
         while True:
@@ -276,15 +277,27 @@ class Client:
             except LoginRefused as error:
                 refused += 1
                 self.silence.end()  # a refusal is an answer too
-                if refused >= MAX_REFUSALS:
+                lives = self._is_logged_in()
+                if refused >= MAX_REFUSALS and not lives:
                     raise
                 self.silence.bear(error)
+                if lives:
+                    break
             except ConnectError as error:
                 self.silence.bear(error)
             else:
-                self.silence.end()
-                self.renewed += 1
-                return
+                break
+        self.silence.end()
+        self.renewed += 1
+
+    def _is_logged_in(self) -> bool:
+        """Whether the session is seen to live; without an answer it is not seen."""
+        try:
+            return self._content.sessionManager.currentSession is not None
+        except Exception as error:
+            if translated("read the session", error) is error:
+                raise
+            return False
 
     def close(self) -> None:
         """Log out. A session that has ended already is not an error."""

@@ -77,10 +77,18 @@ class Answers:
 
 
 class Sessions:
-    """A session manager that refuses logins."""
+    """A session manager that refuses logins. ``session``: what it says of the session, or the error instead."""
+
+    session: object = None
 
     def __init__(self, *errors: Exception) -> None:
         self.login = Answers(*errors)
+
+    @property
+    def currentSession(self) -> object:
+        if isinstance(self.session, Exception):
+            raise self.session
+        return self.session
 
     def Login(self, *_credentials: Any) -> None:
         self.login()
@@ -221,6 +229,25 @@ def test_a_changed_password_does_not_lock_the_account(clock: Clock) -> None:
     with pytest.raises(LoginRefused):
         client.call("read", Answers(vim.fault.NotAuthenticated()))
     assert client.content.sessionManager.login.asked == MAX_REFUSALS
+
+
+def test_a_session_that_lives_needs_no_login(clock: Clock) -> None:
+    """vCenter refuses a login in it. It said only of one answer that the session had ended."""
+    client = client_of(*[vim.fault.InvalidLogin()] * 10)
+    client.content.sessionManager.session = object()
+    assert client.whole(Answers(SessionEnded(), SessionEnded())) == "answer"
+    assert client.renewed == client.content.sessionManager.login.asked == 2, "filters and views are made again"
+    assert len(clock.slept) == 2, "a moment between the attempts"
+
+
+@pytest.mark.parametrize(
+    "session", [ConnectionResetError("reset"), vmodl.fault.SystemError(), vim.fault.NoPermission()]
+)
+def test_a_session_of_which_nothing_is_seen_may_have_ended(clock: Clock, session: Exception) -> None:
+    client = client_of(*[vim.fault.InvalidLogin()] * 10)
+    client.content.sessionManager.session = session
+    with pytest.raises(LoginRefused):
+        client.renew()
 
 
 def test_a_session_may_end_a_few_times_during_one_call(clock: Clock) -> None:
