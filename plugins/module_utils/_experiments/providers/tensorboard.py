@@ -252,7 +252,7 @@ class SeriesSession(HttpSession):
         self._over: set[Point] = set()  # what was done before the training was resumed, before the first answer
         self._since: float | None = None  # time of the last point at the first answer
         self._paused = 0.0
-        self._restarted = ""
+        self._restarted = self._known = ""
         self._repeats = False
         self._hidden = False  # how far the training is
 
@@ -293,11 +293,12 @@ class SeriesSession(HttpSession):
         self._points.update(points)
         if len(self._points) > MAX_POINTS:
             self._points = set(sorted(self._points)[-MAX_POINTS // 2 :])
+            self._known = self._restarted  # the points that show it are dropped
         found = returns(list(self._points))
         self._paused = longest_pause(sorted(point for point in self._points if point[0] >= self._since))
         self._repeats = self._repeats or repeats(found)
         self._hidden = hide_progress(found, list(self._points))
-        self._restarted = "" if self._repeats else restart_in(found, self._since)
+        self._restarted = "" if self._repeats else restart_in(found, self._since) or self._known
 
 
 def before_the_last_start(points: list[Point]) -> set[Point]:

@@ -206,3 +206,22 @@ def test_ranks_that_log_one_after_the_other_show_how_far_the_training_is(behind:
         session.close()
     assert [each.step for each in samples] == [60, 61, 62, 63, 64]
     assert {(each.restarted, each.detail) for each in samples} == {("", "")}
+
+
+def test_a_restart_is_still_known_when_its_points_are_no_longer_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorboard, "MAX_POINTS", 60)
+    written = [(float(at), float(at)) for at in range(40)]
+    written += [(43.0 + at, 30.0 + at) for at in range(200)]
+    shown = [20]
+
+    def answer(_path: str) -> tuple[int, Any]:
+        shown[0] += 20
+        return 200, [[at, step, 0.5] for at, step in written[max(0, shown[0] - 50) : shown[0]]]
+
+    known = Experiment("vm-1", "ML-1", "tensorboard", "run:loss", "", "http://x", metric="loss", exact_id="run")
+    with answering(answer) as url:
+        session = tensorboard.Tensorboard(source(url)).session(replace(known, url=url))
+        samples = [session.sample() for _question in range(11)]
+        session.close()
+    assert samples[0].restarted == ""
+    assert {each.restarted for each in samples[1:]} == {"steps that were over came again: from step 39 back to step 30"}
