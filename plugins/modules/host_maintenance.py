@@ -124,7 +124,6 @@ message:
 """
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -147,9 +146,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.guard import (
     not_permitted,
     not_seen,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.lease import HostLease, known_owner
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import between_runs
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.lease import wait_for_runs
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import (
     Estate,
@@ -328,7 +325,8 @@ def compare_and_act(
                 hint=f"Grant the privilege {MAINTENANCE} on the host, or set when_not_permitted to skip",
             )
         return {**answer(host, host.maintenance, changed=False), "permitted": False, "message": not_permitted(host)}
-    if not acted and waited_for_run(module, vcenter, run_key(estate.vcenter.instance_uuid, host.moid), host):
+    state, uuid = state_to_read(params["state_dir"]), estate.vcenter.instance_uuid
+    if not acted and wait_for_runs(vcenter, state, uuid, host, timeout=params["lock_timeout"], warn=module.warn):
         return compare_and_act(module, vcenter)
     if not module.check_mode:
         begun = begun or (params["state"] != "normal" and host.maintenance is Maintenance.NORMAL)
@@ -345,16 +343,6 @@ def compare_and_act(
                 error.fenced = begun
                 raise
     return answer(host, REACHED[params["state"]], changed=True, check=module.check_mode)
-
-
-def waited_for_run(module: AnsibleModule, vcenter: VcenterSession, key: str, host: HostState) -> bool:
-    """Wait until no process of this machine carries out a run for the host; whether one did. Raises RunBusy, also for another controller."""
-    state, waits = state_to_read(module.params["state_dir"]), list[str]()
-    with between_runs(state, key, timeout=module.params["lock_timeout"], waiting=waits.append):
-        HostLease(vcenter, host, partial(known_owner, state)).look()
-    for text in waits:
-        module.warn(text)
-    return bool(waits)
 
 
 def answer(host: HostState, now: Maintenance, *, changed: bool, check: bool = False) -> dict[str, Any]:

@@ -45,6 +45,12 @@ options:
       - Directory that contains the runs. If it does not exist, only custom attributes are read.
     type: path
     default: ~/.local/state/liveml.vsphere
+  lock_timeout:
+    description:
+      - Maximum time, in seconds, to wait for a run of this machine for a host of which O(state=absent) clears homes, because the run needs the
+        homes of VMs that it has still to move. If another controller carries out such a run, the module fails.
+    type: float
+    default: 600.0
 attributes:
   check_mode:
     support: full
@@ -153,6 +159,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._module.vcenter_ent
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import Placement, placements
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.selection import find_host
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import clear_homes, journal_homes
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.lease import wait_for_runs
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import refuse_unreadable, runs_of, state_to_read
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import ATTRIBUTES, Estate
@@ -170,6 +177,7 @@ SPEC: dict[str, Any] = {
     "host": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "outcomes": {"type": "list", "elements": "str", "choices": OUTCOMES, "default": ["home"]},
+    "lock_timeout": {"type": "float", "default": 600.0},
 }
 
 
@@ -187,6 +195,8 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     if params["state"] == "present":
         return {"changed": False, "placements": [result_for(p) for p in found]}
     selected = [p for p in found if p.outcome in params["outcomes"] and may_clear(estate, p.vm)]
+    if waited_for_runs(module, vcenter, estate, selected):
+        return body(module, vcenter)
     cleared = [p for p in selected if module.check_mode or clear_attribute(estate, p.vm, vcenter)]
     journalled = [homes[p.home.vm] for p in cleared if p.home.vm in homes]
     if journalled and not module.check_mode:
@@ -202,6 +212,14 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
         "placements": [result_for(p) for p in found],
         "diff": {"before": "".join(f"{p.vm_name}: home {p.home.host_name}\n" for p in cleared), "after": ""},
     }
+
+
+def waited_for_runs(module: AnsibleModule, vcenter: AnyVcenter, estate: Estate, selected: list[Placement]) -> bool:
+    """Wait for runs of the hosts that are the homes of these VMs; whether one was waited for. Raises RunBusy."""
+    state, timeout = state_to_read(module.params["state_dir"]), module.params["lock_timeout"]
+    hosts = [estate.hosts[moid] for moid in sorted({p.home.host for p in selected}) if moid in estate.hosts]
+    uuid = estate.vcenter.instance_uuid
+    return any(wait_for_runs(vcenter, state, uuid, host, timeout=timeout, warn=module.warn) for host in hosts)
 
 
 def may_clear(estate: Estate, vm: str) -> bool:

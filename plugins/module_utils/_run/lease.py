@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from .._core.errors import CallFailed, PermissionMissing, RunBusy, VsphereError
@@ -25,6 +26,8 @@ from .._core.files import accessing
 from .._core.own_files import open_own, read_own
 from .._vsphere.estate import HostState
 from .._vsphere.lease_attribute import LEASE, Lease
+from .locks import between_runs
+from .model import run_key
 from .ports import Vcenter
 
 SECONDS = 600.0  # after which the lease of a controller that is gone ends
@@ -170,3 +173,18 @@ class HostLease:
     def _write(self, host: HostState) -> bool:
         until = self._vcenter.time() + timedelta(seconds=SECONDS)
         return self._vcenter.set_lease(host.moid, Lease(self._owner, platform.node(), until))
+
+
+def wait_for_runs(
+    vcenter: Vcenter, state: Path, vcenter_uuid: str, host: HostState, *, timeout: float, warn: Callable[[str], None]
+) -> bool:
+    """Wait up to ``timeout`` seconds until no process of this machine carries out a run for a host; whether one did.
+
+    Raises RunBusy, also if another controller carries one out, and CallFailed if that is not known.
+    """
+    waits = list[str]()
+    with between_runs(state, run_key(vcenter_uuid, host.moid), timeout=timeout, waiting=waits.append):
+        HostLease(vcenter, host, partial(known_owner, state)).look()
+    for text in waits:
+        warn(text)
+    return bool(waits)

@@ -48,7 +48,7 @@ OPTIONS = {
     "lock_timeout": 0.0,
 }
 NORMAL, ENTERING = Maintenance.NORMAL, Maintenance.ENTERING
-MODULE = SimpleNamespace(params=OPTIONS, check_mode=False)
+MODULE = SimpleNamespace(params=OPTIONS, check_mode=False, warn=pytest.fail)
 
 
 class Changing:
@@ -104,7 +104,7 @@ class Accepting(Changing):
 
 
 def test_a_host_whose_fence_fails_at_once_is_not_said_to_be_fenced() -> None:
-    module = SimpleNamespace(params={**OPTIONS, "state": "fenced"}, check_mode=False)
+    module = SimpleNamespace(params={**OPTIONS, "state": "fenced"}, check_mode=False, warn=pytest.fail)
     vcenter = Accepting(Maintenance.NORMAL)
     assert body(module, vcenter)["maintenance"] == "entering"
     vcenter = Accepting(Maintenance.NORMAL)
@@ -156,7 +156,7 @@ class Busy(Changing):
 )
 @pytest.mark.parametrize("check", [False, True])
 def test_the_fence_of_a_run_of_another_controller_is_left_alone(state: str, mode: Maintenance, check: bool) -> None:
-    module = SimpleNamespace(params={**OPTIONS, "state": state}, check_mode=check)
+    module = SimpleNamespace(params={**OPTIONS, "state": state}, check_mode=check, warn=pytest.fail)
     with pytest.raises(RunBusy, match=r"Another controller \(other\.example\.com\) carries out a run for esx-1"):
         body(module, Busy(mode))
 
@@ -165,7 +165,9 @@ def test_a_lease_that_a_killed_run_of_this_controller_left_is_no_obstacle(tmp_pa
     state = state_path(str(tmp_path))
     vcenter = Busy(Maintenance.IN)
     vcenter.owner = owner_of(state)
-    module = SimpleNamespace(params={**OPTIONS, "state": "normal", "state_dir": str(tmp_path)}, check_mode=False)
+    module = SimpleNamespace(
+        params={**OPTIONS, "state": "normal", "state_dir": str(tmp_path)}, check_mode=False, warn=pytest.fail
+    )
     assert body(module, vcenter)["changed"]
 
 
@@ -241,13 +243,13 @@ def test_a_host_that_shows_nothing_may_be_fenced() -> None:
     assert late.value.fence_unknown
     vcenter = Changing(*NEVER)
     with pytest.raises(CallFailed, match=f"could not enter maintenance mode; {UNKNOWN}") as refused:
-        body(SimpleNamespace(params={**OPTIONS, "state": "fenced"}, check_mode=False), vcenter)
+        body(SimpleNamespace(params={**OPTIONS, "state": "fenced"}, check_mode=False, warn=pytest.fail), vcenter)
     assert refused.value.fence_unknown
     assert vcenter.watched == []
 
 
 def test_a_task_that_shows_at_last_is_followed() -> None:
-    fenced = SimpleNamespace(params={**OPTIONS, "state": "fenced"}, check_mode=False)
+    fenced = SimpleNamespace(params={**OPTIONS, "state": "fenced"}, check_mode=False, warn=pytest.fail)
     seen = (Maintenance.NORMAL, Maintenance.NORMAL, Maintenance.ENTERING, Maintenance.ENTERING)
     assert body(fenced, Changing(*seen))["maintenance"] == "entering"
 
@@ -258,7 +260,7 @@ def test_a_host_whose_mode_is_hidden_is_not_said_to_be_in_service(state: str) ->
         def estate(self) -> Estate:
             return replace(super().estate(), unreadable={"host-1": frozenset({"runtime.inMaintenanceMode"})})
 
-    module = SimpleNamespace(params={**OPTIONS, "state": state}, check_mode=False)
+    module = SimpleNamespace(params={**OPTIONS, "state": state}, check_mode=False, warn=pytest.fail)
     with pytest.raises(CallFailed, match="does not show whether esx-1 is in maintenance mode"):
         body(module, Hidden(Maintenance.NORMAL))  # type: ignore[arg-type]
 

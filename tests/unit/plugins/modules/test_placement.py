@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import RunBusy
 from ansible_collections.liveml.vsphere.plugins.module_utils._module.argspec import CONNECTION_SPEC
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal as _journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records import (
@@ -22,9 +24,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.home_records i
     journal_homes,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import Journal, read_journal
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import run_lock
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import run_key
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.store import state_path
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.home_attribute import ATTRIBUTE, Home, encode_home
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.lease_attribute import Lease
 from ansible_collections.liveml.vsphere.plugins.modules.placement import SPEC, body
 
 from tests.builders.estates import INFO, estate, host, vm
@@ -40,6 +45,7 @@ class Clearing:
         self._estate = estate
         self._permitted = permitted
         self.cleared: list[str] = []
+        self.leases: dict[str, Lease] = {}
 
     def estate(self) -> Estate:
         return self._estate
@@ -49,6 +55,12 @@ class Clearing:
 
     def mover(self, _vm: str, _host: str) -> str:
         return "alice"
+
+    def lease(self, host: str) -> Lease | None:
+        return self.leases.get(host)
+
+    def time(self) -> datetime:
+        return datetime.now(UTC)
 
     def clear_home(self, vm: str) -> bool:
         if self._permitted:
@@ -99,6 +111,25 @@ def test_the_home_of_a_vm_that_is_being_moved_away_from_it_is_kept(tmp_path: Pat
     told = body(Module(tmp_path, host="esx-1"), vcenter)
     assert vcenter.cleared == ["vm-1"]
     assert told["changed"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("given", [{"host": "esx-1"}, {}])
+def test_the_home_of_a_vm_that_a_run_has_still_to_move_is_kept(
+    tmp_path: Path, given: dict[str, str], check: bool
+) -> None:
+    """The VM is home until its turn comes."""
+    home = {ATTRIBUTE: encode_home(Home("vm-1", "host-1", "esx-1", "host-2", "esx-2", "r1", "now"))}
+    vcenter = Clearing(estate([host(1), host(2)], [vm(1, attributes=home)]))
+    vcenter.leases["host-1"] = Lease("other", "other.example.com", datetime.now(UTC) + timedelta(seconds=60))
+    with pytest.raises(RunBusy, match=r"Another controller \(other\.example\.com\) carries out a run for esx-1"):
+        body(Module(tmp_path, check=check, **given), vcenter)
+    vcenter.leases.clear()
+    state = state_path(str(tmp_path))
+    with run_lock(state, run_key(INFO.instance_uuid, "host-1"), timeout=0), pytest.raises(RunBusy):
+        body(Module(tmp_path, check=check, lock_timeout=0, **given), vcenter)
+    assert vcenter.cleared == []
+    assert body(Module(tmp_path, check=check, **given), vcenter)["changed"]
 
 
 @pytest.mark.parametrize(("outcome", "on"), [("away", 2), ("home", 1), ("moved_by_person", 3), ("gone", None)])
