@@ -25,6 +25,7 @@ from .._core.standing import (
     UNREADABLE,
     WORKS,
     has_reason,
+    said,
 )
 from .._core.wording import percent, seconds
 from .identity import Identity, identity_of, is_foreign, sessions, was_refused
@@ -446,7 +447,9 @@ def _refused(experiment: Experiment, samples: Sequence[Sample], identity: Identi
 
 def _unanswered(last: Sequence[Sample]) -> str:
     """Why the last question has no answer that can be used."""
-    return {"invalid": UNREADABLE, "job_missing": JOB_GONE}.get(last[0].outcome if last else "", NO_ANSWER)
+    if last and last[0].outcome == "invalid":
+        return f"{UNREADABLE}{said(last[0].detail)}"  # such as HTTP 401, where a token has expired
+    return {"job_missing": JOB_GONE}.get(last[0].outcome if last else "", NO_ANSWER)
 
 
 def _port(experiment: Experiment) -> str:

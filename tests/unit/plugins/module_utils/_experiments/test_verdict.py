@@ -832,7 +832,7 @@ def test_a_tracking_server_that_is_gone_says_nothing_about_the_training() -> Non
     ("outcome", "detail", "why"),
     [
         ("silent", "", "the last question was not answered"),
-        ("invalid", "HTTP 502", "the last answer of the server could not be used"),
+        ("invalid", "HTTP 502", "the last answer of the server could not be used (HTTP 502)"),
         ("refused", "ConnectionRefusedError", "its port refuses connections; the last question was not answered"),
         ("refused", "ConnectionResetError", "the last question was not answered"),
     ],
