@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..._core.errors import InvalidInput
-from ..._core.untrusted import MAX_COUNT, count, items, mapping, number, text
+from ..._core.untrusted import MAX_COUNT, count, exact, items, mapping, number, text
 from ..identity import was_refused
 from ..model import (
     Capabilities,
@@ -70,7 +70,11 @@ UPTIME = "process_uptime_seconds"  # of the clients that may give the start of t
 UPTIME_LOOKS, UPTIME_PAUSE, UPTIME_SECONDS = 3, 0.3, 2.0  # how it is compared with the time that passes
 UPTIME_EXACT = 0.02  # seconds by which it is rounded
 CLOCK_STEP = 2.0  # seconds by which a correction of the guest clock may shift a process' start
-USUAL_INTERVAL, USUAL_TIMEOUT = 60.0, 10.0  # Prometheus' own defaults
+USUAL_INTERVAL, USUAL_TIMEOUT = (
+    60.0,
+    10.0,
+)  # Prometheus' own defaults; rules are evaluated as often as targets are scraped
+MAX_RULES = 8  # recording rules that are made from one another
 LONGEST_WAIT = 600.0  # seconds; a search never waits longer, whatever a server reports
 DISCOVERY_SECONDS = 10.0
 MAX_BYTES = 16 << 20  # of a page, of which only the lines that matter are kept
@@ -98,6 +102,8 @@ LOOKBACK = re.compile(
     r"(?:\[|\boffset\s+)\s*(?:(?P<time>(?:\d{1,9}(?:ms|[smhdwy]))+)|(?P<seconds>\d{1,9}(?:\.\d+)?(?:e\+?\d)?))",
     re.IGNORECASE,
 )
+QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`")
+IN_BRACKETS = re.compile(r"\[[^\]]*\]")  # a range, or a subquery with its colon
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
 
 
@@ -139,6 +145,10 @@ class Prometheus(UrlSource):
         session = self.session(candidate, DISCOVERY_SECONDS)
         try:
             known = session.read().series
+            if not self._settings["metric"]:
+                age = self._age_of_rules(endpoint, rules_in(wanted) | {each.name for each in known if ":" in each.name})
+                capabilities = replace(capabilities, freshness=capabilities.freshness + age)
+                candidate = replace(candidate, capabilities=capabilities)
             no_number = all(series.value is None for series in known)
             if len(known) > 1 and (session.asks_expression or no_number):
                 return [], f"{wanted} means {number_of(known)} series instead of one; {labels_to_give(known)}"
@@ -193,6 +203,23 @@ class Prometheus(UrlSource):
             freshness = scrape_age(probe.get("/api/v1/status/config")) + lookback(wanted)
         note = "changes of a query's value; as old as the scrape interval"
         return Capabilities("run", "changes", freshness, note, may_fall=is_expression(wanted))
+
+    def _age_of_rules(self, endpoint: Endpoint, names: set[str]) -> float:
+        """Seconds by which recording rules of these names, and those that they are made from, delay a value."""
+        age, asked = 0.0, set[str]()
+        with Probe(endpoint, DISCOVERY_SECONDS, self._limits) as probe:
+            while names and len(asked) < MAX_RULES:
+                asked |= names
+                named = urlencode(
+                    [("type", "record"), *(("rule_name[]", name) for name in sorted(names))], errors="replace"
+                )
+                try:
+                    answer = probe.get(f"/api/v1/rules?{named}")
+                except NO_ANSWER:
+                    return age + USUAL_INTERVAL
+                more, names = age_of_rules(answer, names)
+                age, names = age + more, names - asked
+        return age
 
     def session(self, experiment: Experiment, timeout: float = REQUEST_SECONDS) -> SeriesSession:
         """See the port ``Source``."""
@@ -258,9 +285,30 @@ def lookback(query: str) -> float:
 
     A mean or a maximum over five minutes still changes five minutes after the last step.
     """
-    outside = re.sub(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`", '""', query)
-    found = LOOKBACK.finditer(outside)
+    found = LOOKBACK.finditer(QUOTED.sub('""', query))
     return sum(seconds(each["time"]) if each["time"] else float(each["seconds"]) for each in found)
+
+
+def rules_in(query: str) -> set[str]:
+    """The names of recording rules in a query: only they have a colon."""
+    outside = IN_BRACKETS.sub("", QUOTED.sub('""', query))
+    return {name for name in NAME.findall(outside) if ":" in name}
+
+
+def age_of_rules(answer: Answer, names: set[str]) -> tuple[float, set[str]]:
+    """(seconds by which the slowest of some recording rules delays a value, names of the rules that they are made from).
+
+    Each is evaluated once in the interval of its group. If the server does not say which one, it is taken to be the usual one.
+    """
+    groups = map(mapping, items(mapping(mapping(answer.body).get("data")).get("groups")))
+    found = [
+        (count(group.get("interval")), str(rule.get("query")))
+        for group in groups
+        for rule in map(mapping, items(group.get("rules")))
+        if exact(rule.get("name")) in names and rule.get("type") == "recording"
+    ]
+    ages = [(USUAL_INTERVAL if interval is None else max(0.0, interval)) + lookback(query) for interval, query in found]
+    return max(ages, default=USUAL_INTERVAL), {name for _interval, query in found for name in rules_in(query)}
 
 
 def seconds(duration: str) -> float:

@@ -255,6 +255,53 @@ def test_the_series_that_was_found_is_watched_when_others_appear(serve: Serve, k
     session.close()
 
 
+RULES = {
+    "groups": [
+        {
+            "interval": 30,
+            "rules": [
+                {"type": "recording", "name": "vm:steps:sum", "query": "sum by (vm) (job:steps:max)"},
+                {"type": "recording", "name": "job:steps:max", "query": 'max_over_time(steps{of="a:b"}[2m:1m])'},
+                {"type": "alerting", "name": "vm:steps:sum", "query": "x[9h]"},
+            ],
+        },
+        {"interval": 900, "rules": [{"type": "recording", "name": "of:another", "query": "x"}]},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("query", "known", "age"),
+    [
+        ("steps", RULES, 0.0),
+        ('sum(steps{of="a:b"})', RULES, 0.0),
+        ("job:steps:max", RULES, 30.0 + 120.0),
+        ("vm:steps:sum", RULES, 30.0 + 30.0 + 120.0),
+        ("2 * vm:steps:sum", RULES, 30.0 + 30.0 + 120.0),
+        ('{__name__="job:steps:max"}', RULES, 30.0 + 120.0),
+        ("job:unknown", RULES, 60.0),
+        ("job:steps:max", None, 60.0),
+        ("job:steps:max", {"groups": [{"rules": [RULES, *RULES["groups"][0]["rules"]]}]}, 60.0 + 120.0),  # type: ignore[dict-item]
+    ],
+)
+def test_a_recording_rule_delays_what_a_server_shows(serve: Serve, query: str, known: object, age: float) -> None:
+    """Its value is made once in the interval of its group, so a stall may last that much longer than a value stays the same."""
+    asked = [0]
+
+    def answer(path: str) -> tuple[int, Any]:
+        if "config" in path:
+            return 200, {"data": {"yaml": "scrape_interval: 15s\nscrape_timeout: 10s"}}
+        if "rules" in path:
+            return (200, {"status": "success", "data": known}) if known else (422, {"status": "error"})
+        asked[0] += 1
+        name = {} if query[0] in "2s" else {"__name__": query if query[0] != "{" else "job:steps:max"}
+        rows = [{"metric": name, "value": [1, str(asked[0])]}]
+        return 200, {"status": "success", "data": {"resultType": "vector", "result": rows}}
+
+    (experiment,) = observed(settings("prometheus", url=serve(answer), query=query)).experiments
+    assert experiment.capabilities.freshness == 25.0 + age
+
+
 def test_a_page_is_asked_for_as_its_url_says() -> None:
     asked: list[tuple[str, str]] = []
 
