@@ -46,7 +46,7 @@ from .base import (
     names_one,
     progress_at,
 )
-from .over_http import HttpSession, UrlSource, sampled, unusable
+from .over_http import BUSY, HttpSession, UrlSource, sampled, unusable
 from .probe import (
     LARGE,
     NO_ANSWER,
@@ -470,7 +470,11 @@ class Sweep:
         )
 
     def _look(self, name: str, run: Mapping[str, Any]) -> None:
-        parent = mapping(mapping(self._server.get("runs/get", run_id=name).body).get("run"))
+        answer = self._server.get("runs/get", run_id=name)
+        if answer.status in BUSY or answer.status == 500:
+            self._status = self._status or "RUNNING"  # it does not say that the search has ended
+            return
+        parent = mapping(mapping(answer.body).get("run"))
         self._status = status_of(parent)
         if self._status != "RUNNING":
             return

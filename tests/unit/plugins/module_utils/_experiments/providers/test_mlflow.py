@@ -450,6 +450,29 @@ def test_only_runs_of_its_process_and_vm_show_that_a_search_goes_on_there(
     assert (sample.status, sample.process, sample.detail) == (status, process, detail)
 
 
+@pytest.mark.parametrize("busy", [429, 500, 503])
+@pytest.mark.parametrize("works", [True, False])
+def test_a_server_that_is_busy_does_not_end_a_search(monkeypatch: pytest.MonkeyPatch, busy: int, works: bool) -> None:
+    """The end of one of its runs is not its end, also if the server does not answer about the search then."""
+    monkeypatch.setattr(mlflow, "SWEEP_SECONDS", 0.0)
+    fails = [not works]
+
+    def answer(path: str) -> tuple[int, Any]:
+        if "runs/search" in path:
+            return 200, {"runs": [run_of("c2", "RUNNING", 5, mlflow_parentRunId="parent")]}
+        if "run_id=parent" in path:
+            return (busy, {"error_code": "X"}) if fails[0] else (200, {"run": run_of("parent", "RUNNING", 0)})
+        return 200, {"run": run_of("c1", "FINISHED", 40, mlflow_parentRunId="parent")}
+
+    with answering(answer) as url:
+        session = mlflow.Mlflow(source(url)).session(Experiment("vm-1", "vm-1", "mlflow", "c1", "", url, metric="loss"))
+        found = [session.sample().status]
+        fails[0] = not fails[0]
+        found.append(session.sample().status)
+        session.close()
+    assert found == (["RUNNING", "RUNNING"] if works else [mlflow.BETWEEN, "RUNNING"])
+
+
 @pytest.mark.parametrize(("metric", "works"), [("loss", True), ("gpu_util", False), ("system/cpu", False)])
 def test_a_monitor_beside_a_run_is_no_work_of_its_search(metric: str, works: bool) -> None:
     """It may live on after the training of the next run was killed."""
