@@ -18,6 +18,7 @@ from datetime import datetime
 from .._core.untrusted import printable
 from .._core.wording import has_moved, span
 from .._experiments.model import Verdict
+from .._experiments.verdict import OVER
 from .events import NoExperiment, StallFigures, VerdictReached
 from .model import MoveResult, Purpose
 from .store import StoredRun
@@ -124,7 +125,7 @@ def _last_runs(last: Sequence[StoredRun]) -> Iterator[Family]:
     yield family(
         "longest_stall_upper_bound_seconds",
         "The longest stall of an experiment in the last run was not longer.",
-        ((run, max((s.high for s in _stalls(run)), default=None)) for run in last),
+        ((run, _not_longer(run)) for run in last),
     )
 
 
@@ -178,6 +179,14 @@ def _unobserved(run: StoredRun) -> int:
 
 def _stalls(run: StoredRun) -> list[StallFigures]:
     return [v.longest_stall for v in run.state.verdicts.values() if v.longest_stall is not None]
+
+
+def _not_longer(run: StoredRun) -> float | None:
+    """The upper bound of all stalls; ``None`` if one was not measured. What died did not stall."""
+    verdicts = run.state.verdicts.values()
+    if any(v.longest_stall is None and v.verdict not in OVER for v in verdicts):
+        return None
+    return max((stall.high for stall in _stalls(run)), default=None)
 
 
 def _lines(family: Family) -> Iterator[str]:

@@ -124,6 +124,16 @@ def test_what_was_not_measured_has_no_value(state: Path) -> None:
     assert "last_success_timestamp_seconds" in found
 
 
+@pytest.mark.parametrize(("verdict", "is_known"), [("unknown", False), ("lost", True), ("restarted", True)])
+def test_nothing_bounds_a_stall_that_was_not_measured(state: Path, verdict: str, is_known: bool) -> None:
+    """Beside one of at most 0.5 s. What is lost did not stall."""
+    unmeasured = {"id": "b", "longest_stall": None, "verdict": verdict}
+    write_run(state, "r1", ("verdict", {}), ("verdict", unmeasured), ENDED)
+    found = read(state)
+    assert found["last_run_longest_stall_seconds"] == {at(**HOST): 0.4}
+    assert ("last_run_longest_stall_upper_bound_seconds" in found) == is_known
+
+
 @pytest.mark.parametrize("name", ['a"} 1\nup{x="', "a\\", "a\u2028b", "\u202e\x9b"])
 def test_a_name_of_a_guest_is_the_value_of_a_label_and_nothing_else(state: Path, name: str) -> None:
     twins = [("verdict", {"id": name, "owner": name, "vm": {"moid": f"vm-{n}", "name": "twin"}}) for n in (1, 2)]
