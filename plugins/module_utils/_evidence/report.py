@@ -27,6 +27,7 @@ from .summary import (
     moving_windows,
     outbound_moves,
     shared_names,
+    unmeasured,
     watched_after_move,
     watched_seconds,
     worst_first,
@@ -126,7 +127,7 @@ def tiles(evidence: Evidence) -> list[tuple[str, str, str]]:
     if stall and where:
         note = tables.stall_cell(stall, watched_seconds(where), watched_after_move(where)).note
         name = f"; {label(where, shared_names(evidence))}" if len(experiments) > 1 else ""
-        interval = f"{note}{later}{name}"
+        interval = f"{note}{later}{name}{unmeasured(experiments)}"
     duration = wording.span(run["started"], run["finished"])
     moved = count_moved(moves)
     planned, unseen = {m["moid"] for m in moves}, len(evidence["unobserved"])

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from .._core.advice import GOOD, VERDICT_WORDS, title_of
 from .._core.wording import HA, has_moved, is_restarted, plural, seconds, stall_text
 from .._experiments.model import WORST_FIRST, worst
+from .._experiments.verdict import OVER
 from .model import Claim, Experiment, Gap, Move, Overall, Owner, Place, Record, Stall, Summary, VmName
 
 FENCE_KEPT = "the run could not lift the fence"
@@ -140,7 +141,7 @@ def _experiments_sentence(record: Record, statements: list[str]) -> str:
     stall, where = longest or (None, None)
     watched = watched_seconds(where) if where else None
     place = f": {label(where, shared_names(record))}" if where else ""
-    return f"Of {len(experiments)} experiments, {_counted(experiments)}; {stall_text(stall, watched)}{place}."
+    return f"Of {len(experiments)} experiments, {_counted(experiments)}; {stall_text(stall, watched)}{place}{unmeasured(experiments)}."
 
 
 def _counted(experiments: Iterable[Experiment]) -> str:
@@ -192,6 +193,14 @@ def longest_stall(experiments: Iterable[Experiment]) -> tuple[Stall, Experiment]
     stall, experiment = max(measured, key=lambda found: (found[0]["seconds"], found[1]["vm"]))
     low, high = (max(each[bound] for each, _experiment in measured) for bound in ("low", "high"))
     return {"seconds": stall["seconds"], "low": low, "high": high}, experiment
+
+
+def unmeasured(experiments: Iterable[Experiment]) -> str:
+    """Of how many experiments the longest stall is not known, if that of others is; what died did not stall."""
+    stalls = [(e["longest_stall"], e["verdict"]) for e in experiments]
+    count = sum(stall is None and verdict not in OVER for stall, verdict in stalls)
+    known = any(stall is not None for stall, _verdict in stalls)
+    return f"; not measured for {plural(count, 'experiment')}" if count and known else ""
 
 
 def owners(experiments: list[Experiment]) -> list[Owner]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence import summary
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.report import tiles
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import WORST_FIRST
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -142,3 +143,23 @@ def test_what_no_process_saw_is_a_gap() -> None:
         "The moment of the switch-over",
         "Whether the VM stayed powered on",
     ]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "words"),
+    [
+        (["unknown", "uninterrupted", "unknown"], "; not measured for 2 experiments."),
+        (["lost", "uninterrupted", "failed"], ""),
+        (["unknown", "unknown"], ""),
+    ],
+)
+def test_the_longest_stall_is_not_that_of_what_was_not_measured(verdicts: list[str], words: str) -> None:
+    evidence = made_evidence(3, verdicts)
+    for each in evidence["experiments"]:
+        if each["verdict"] != "uninterrupted":
+            each["longest_stall"] = None
+    said = summary.overall(evidence, evidence["statements"])["statement"]
+    assert words in said
+    assert ("not measured for" in said) == bool(words)
+    shown = next(note for name, _figure, note in tiles(evidence) if name == "Longest stall")
+    assert shown.endswith(words.rstrip(".")) and ("not measured for" in shown) == bool(words)
