@@ -58,7 +58,6 @@ RUN_FAILED = (
 )
 DONE, FAILED = "done", "failed"  # how a job ends
 FAILURES = ("FAILED", "CANCELLED", "CANCEL_PENDING")  # the statuses of a job that ended without a result, or soon will
-NOTHING = Finding(Stall(0.0, 0.0, 0.0), None)  # no stall was seen
 ALL_DONE = "all its steps are done, so nothing shows whether it still works"
 AS_USUAL = "all work was done before: the training may have ended as usual"
 EARLY = "it ended with {share} of its steps: it may have stopped as planned, or after an error that its record does not show"
@@ -160,8 +159,8 @@ def _ending_of(sample: Sample) -> str:
 
 def _up_to_the_last_answer(samples: Sequence[Sample]) -> Sequence[Sample]:
     """Without the questions at the end that nobody answered: only an answer shows whether the training or the network stood still."""
-    end = next((place for place in reversed(range(len(samples))) if samples[place].outcome in HEARD), -1)
-    return samples[: end + 1]
+    end = max((number for number, sample in enumerate(samples, 1) if sample.outcome in HEARD), default=0)
+    return samples[:end]
 
 
 def _finding(
@@ -184,12 +183,24 @@ def _finding(
     whole = longest(samples)
     if whole is None or not _has_done_all_steps(experiment, samples):
         return whole
-    places = [i for i, s in enumerate(samples) if s.outcome == ANSWERED and s.progress is not None]
-    last = next((place for place in reversed(places) if (samples[place].progress or 0.0) < 1.0), -1)
-    working = longest(samples[: next(place for place in places if place > last) + 1]) or NOTHING
-    known = working.stall
-    stall = replace(whole.stall, low=known.low, seconds=(known.low + whole.stall.high) / 2, at=known.at)
+    working = longest(_until_all_steps_were_done(samples))
+    if working is None:
+        working = replace(whole, stall=replace(whole.stall, low=0.0, at=None), since=None)
+    low = working.stall.low
+    stall = replace(whole.stall, low=low, seconds=(low + whole.stall.high) / 2, at=working.stall.at)
     return replace(whole, stall=stall, since=working.since)
+
+
+def _until_all_steps_were_done(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """The samples to the first answer of those at the end that all show all steps."""
+    end = len(samples)
+    for number, sample in reversed([*enumerate(samples, 1)]):
+        if sample.outcome != ANSWERED or sample.progress is None:
+            continue
+        if sample.progress < 1.0:
+            break
+        end = number
+    return samples[:end]
 
 
 def _why_no_steps(
@@ -377,11 +388,11 @@ def _why_early(experiment: Experiment, samples: Sequence[Sample]) -> str:
     """
     if experiment.capabilities.signal != "changes":
         return ""
-    known = [s for s in samples if s.outcome == ANSWERED and s.step and s.progress]
-    if not known or samples[-1].step is None:
+    known = [(s.step, s.progress) for s in samples if s.outcome == ANSWERED and s.step and s.progress]
+    if not known:
         return ""
-    step, share = known[-1].step or 0.0, known[-1].progress or 1.0
-    gains = [(after.step or 0.0) - (before.step or 0.0) for before, after in itertools.pairwise(known)]
+    step, share = known[-1]
+    gains = [after - before for (before, _share), (after, _its_share) in itertools.pairwise(known)]
     usual = max((gain for gain in gains if gain > 0), default=step)
     return EARLY.format(share=percent(share)) if step / share - step > usual + 1 else ""
 

@@ -271,6 +271,20 @@ def test_a_training_whose_steps_repeat_is_seen_to_work_by_their_times(names: str
     assert found.unseen.startswith("no progress was seen") is not works
 
 
+@pytest.mark.parametrize("last", [REPEATS, ""])
+def test_the_last_answer_says_whether_steps_repeat(last: str) -> None:
+    """A record may show only later that its steps repeat; or it stops to be read as one whose steps do."""
+    known = replace(BY_CHANGES, process="4711@1")
+    samples = [
+        answer(
+            n / 10, n / 10 + 0.01, None, process="4711@1", detail=last if n == 399 else REPEATS * (not last), logged=n
+        )
+        for n in range(400)
+    ]
+    found = judge(known, samples, stall_budget=5, moved_at=8.0, arrived_at=12.0)
+    assert found.progress == ("unknown" if last else "proven")
+
+
 SETTLED = judge(EXPERIMENT, moving(0.4), stall_budget=5, moved_at=9)
 
 
