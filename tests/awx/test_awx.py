@@ -290,7 +290,7 @@ def test_the_workflow_carries_out_the_approved_plan_and_refuses_a_drifted_one(
     assert drifted.status == "failed"
     assert "The plan has drifted; this call moved no VM" in jobs["evacuate"].text
     assert jobs["plan"].artifacts["evacuate_host_plan_id"] in jobs["evacuate"].text
-    assert "No VM is away from a recorded home." in jobs["report_away"].text
+    assert f"No VM is away from a recorded home on {HOST}." in jobs["report_away"].text
     fast_lab.post(f"vms/{stranger}", action="move", target="esx-01", instant=True)
     assert fast_lab.where() == before
     assert fast_lab.get("state")["hosts"][HOST]["maintenance"] == "normal"
