@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import Any
 
 from .standing import JOB_GONE, JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE, at_text, facts_of, has_reason
-from .wording import experiment_name, fitted, percent, seconds, stall_text
+from .wording import at_most, experiment_name, fitted, percent, seconds, stall_text
 
 Row = Mapping[str, Any]
 GOOD = ("uninterrupted", "completed")
@@ -344,7 +344,7 @@ def _unknown(row: Row) -> Iterator[str]:
     yield from _proven(row)
     stall, gap, quiet = row.get("longest_stall"), row.get("unwatched_seconds") or 0.0, row.get("quiet_seconds")
     if stall:
-        yield f"{'Before it was last seen' if quiet else 'While it was watched'}, it stood still for at most {stall['high']:.2f} s."
+        yield f"{'Before it was last seen' if quiet else 'While it was watched'}, it stood still for at most {at_most(stall['high'])} s."
     if gap:
         yield f"It was not watched for {seconds(gap)}, and may have stood still for as long as that."
     if quiet:

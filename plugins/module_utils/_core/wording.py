@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 HA = "vSphere HA"  # as the mover of a VM: it restarted the VM, whose host had failed
@@ -26,8 +26,10 @@ def has_moved(result: object, by: str | None) -> bool:
 
 
 def percent(progress: float | None) -> str:
-    """Progress (0 to 1) as text, ``61 %``; ``? %`` if it is unknown."""
-    return "? %" if progress is None else f"{100 * progress:.0f} %"
+    """Progress (0 to 1) as text, ``61 %``; ``? %`` if it is unknown. It is 100 % only if everything is done."""
+    if progress is None:
+        return "? %"
+    return f"{min(100 * progress, 99 if progress < 1 else 100):.0f} %"
 
 
 def stall_text(stall: Mapping[str, Any] | None, watched: float | None = None, late: float | None = None) -> str:
@@ -39,7 +41,22 @@ def stall_text(stall: Mapping[str, Any] | None, watched: float | None = None, la
     if stall is None:
         return "longest stall not measured"
     scale = f", {watched_text(watched, late)}" if watched else ""
-    return f"longest stall about {stall['seconds']:.2f} s (between {stall['low']:.2f} and {stall['high']:.2f} s){scale}"
+    return f"longest stall about {stall['seconds']:.2f} s (between {at_least(stall['low'])} and {at_most(stall['high'])} s){scale}"
+
+
+def at_least(value: float, places: int = 2) -> str:
+    """A lower bound as text. It is rounded down: rounded to the nearest it might be above what was seen."""
+    return _rounded(value, places, floor)
+
+
+def at_most(value: float, places: int = 2) -> str:
+    """An upper bound as text. It is rounded up."""
+    return _rounded(value, places, ceil)
+
+
+def _rounded(value: float, places: int, towards: Callable[[float], int]) -> str:
+    # 7.35 * 100 is a little less than 735: what floats add is taken off first.
+    return f"{towards(round(value * 10**places, 3)) / 10**places:.{places}f}"
 
 
 def watched_text(watched: float | None, late: float | None = None) -> str:

@@ -14,6 +14,8 @@ from .._core.advice import GOOD
 from .._core.untrusted import printable
 from .._core.wording import (
     after,
+    at_least,
+    at_most,
     experiment_name,
     is_restarted,
     local_moment,
@@ -124,7 +126,7 @@ def _stall_and_freeze(experiment: Experiment) -> Cell:
         return replace(cell, note=f"{cell.note}, while watched")
     if freeze is None or freeze["low"] == 0:
         return cell
-    return replace(cell, note=f"{cell.note}; the VM {freeze['low']:.2f} to {freeze['high']:.2f} s")
+    return replace(cell, note=f"{cell.note}; the VM {at_least(freeze['low'])} to {at_most(freeze['high'])} s")
 
 
 def _progress(experiment: Experiment) -> Cell:
@@ -411,8 +413,8 @@ def _slowdown(throughput: Throughput | None) -> Cell:
     ratio, cost = (throughput["during_to_before"], throughput["cost"]) if throughput else (None, None)
     if ratio is None or cost is None:
         return Cell("not known")
-    percents = f"{100 * ratio['low']:.0f} to {100 * ratio['high']:.0f} %"
-    lost = f"cost {cost['low']:.1f} to {cost['high']:.1f} s"
+    percents = f"{at_least(100 * ratio['low'], 0)} to {at_most(100 * ratio['high'], 0)} %"
+    lost = f"cost {at_least(cost['low'], 1)} to {at_most(cost['high'], 1)} s"
     return Cell(f"{100 * ratio['ratio']:.0f} %", note=f"{percents}; {lost}")
 
 
@@ -499,7 +501,7 @@ def stall_cell(stall: Stall | None, watched: float | None = None, late: float | 
     if stall is None:
         return Cell("not measured")
     scale = f", {watched_text(watched, late)}" if watched else ""
-    return Cell(f"{stall['seconds']:.2f} s", note=f"{stall['low']:.2f} to {stall['high']:.2f} s{scale}")
+    return Cell(f"{stall['seconds']:.2f} s", note=f"{at_least(stall['low'])} to {at_most(stall['high'])} s{scale}")
 
 
 def powered_cell(move: Move) -> Cell:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Times as people read them: on their own clock, with its zone, and in UTC."""
+"""Times as people read them: on their own clock, with its zone, and in UTC. Figures never say more than was seen."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording import (
+    at_least,
+    at_most,
     clock,
     local_moment,
+    percent,
+    stall_text,
     stays_text,
     zone_name,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 AT = "2026-07-31T22:12:03.120Z"
 
@@ -33,6 +39,34 @@ AT = "2026-07-31T22:12:03.120Z"
 def test_a_time_is_shown_on_the_clock_of_the_reader_and_in_utc(zone: timezone | ZoneInfo, text: str) -> None:
     assert local_moment(AT, zone) == text
     assert f" {clock(AT, zone)} {zone_name(AT, zone)}" in f" {text}"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (1.4961, 5.0004, "1.49 and 5.01"),
+        (7.35, 7.65, "7.35 and 7.65"),
+        (0.0, 0.0, "0.00 and 0.00"),
+        (0.29, 0.57, "0.29 and 0.57"),
+        (0.0099, 0.0101, "0.00 and 0.02"),
+    ],
+)
+def test_a_bound_is_never_rounded_into_its_interval(low: float, high: float, text: str) -> None:
+    assert f"between {text} s" in stall_text({"seconds": low, "low": low, "high": high})
+
+
+@given(st.floats(-1000, 1000), st.integers(0, 3))
+def test_the_text_of_a_bound_holds_and_is_as_close_as_its_places_allow(value: float, places: int) -> None:
+    value, step = round(value, 4), 10**-places
+    assert value - step < float(at_least(value, places)) <= value <= float(at_most(value, places)) < value + step
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [(None, "? %"), (0.0, "0 %"), (0.614, "61 %"), (0.994, "99 %"), (0.996, "99 %"), (1.0, "100 %")],
+)
+def test_only_what_is_done_is_at_100_percent(progress: float | None, text: str) -> None:
+    assert percent(progress) == text
 
 
 def test_a_vm_that_stays_is_named_once_and_each_reason_is_a_sentence_with_its_check() -> None:

@@ -69,7 +69,7 @@ def test_a_row_says_what_the_report_says(state: Path) -> None:
     (row,) = rows(state)
     said = text(render_index([row], zone=ZONE))
     assert f"Evacuation of esx-05 {NAME} 2026-01-31 10:00:00 CET (09:00:00 UTC) 74 s ✕ failed" in said
-    assert "! 1 stalled, 2 uninterrupted 7.45 s 7.20 to 7.55 s" in said
+    assert "! 1 stalled, 2 uninterrupted 7.45 s 7.20 to 7.56 s" in said
     assert f'href="runs/{NAME}/report.html"' in render_index([row])
 
 

@@ -99,7 +99,7 @@ def test_a_verdict_is_shown_only_when_it_is_final() -> None:
     run = midway(45.0)
     verdicts = {row[0]: row[5] for row in rows(page(run, seen(run)), "experiments")}
     assert verdicts["GBM gbm_0 ML-cpu-vm-00"].startswith(
-        "✓ uninterrupted longest stall about 0.50 s (between 0.25 and 0.60 s)"
+        "✓ uninterrupted longest stall about 0.50 s (between 0.25 and 0.61 s)"
     )
     assert verdicts["GBM gbm_1 ML-cpu-vm-01"].startswith("! stalled")
     assert verdicts["GBM gbm_2 ML-cpu-vm-02"] == verdicts["GBM gbm_3 ML-cpu-vm-03"] == "not yet"

@@ -69,7 +69,7 @@ def test_the_worst_stands_first_and_among_equals_the_longest_stall() -> None:
         ("uninterrupted", "ML-cpu-vm-00"),
     ]
     assert (
-        "longest stall about 7.55 s (between 7.30 and 7.65 s), watched for 74 s: GBM gbm_3 in ML-cpu-vm-03"
+        "longest stall about 7.55 s (between 7.30 and 7.66 s), watched for 74 s: GBM gbm_3 in ML-cpu-vm-03"
         in evidence["overall"]["statement"]
     )
 

@@ -124,7 +124,7 @@ def test_the_cost_of_the_moves_is_shown_with_its_interval() -> None:
     table = _tables.measurement_table(evidence)
     assert table is not None
     cell = table.rows[0][table.heads.index("During / before")]
-    assert (cell.text, cell.note) == ("75 %", "68 to 82 %; cost 1.5 to 2.6 s")
+    assert (cell.text, cell.note) == ("75 %", "67 to 82 %; cost 1.5 to 2.7 s")
 
 
 @pytest.mark.parametrize(
@@ -218,9 +218,9 @@ def test_a_stall_is_of_the_time_that_was_watched_and_its_absence_has_a_reason() 
         for verdict in ("unknown", "failed", "stalled")
     }
     assert notes == {
-        "unknown": "0.25 to 0.60 s, while watched",
+        "unknown": "0.25 to 0.61 s, while watched",
         "failed": "",
-        "stalled": "7.25 to 7.60 s",
+        "stalled": "7.25 to 7.61 s",
     }
 
 
