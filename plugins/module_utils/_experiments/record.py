@@ -15,7 +15,7 @@ import heapq
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -118,6 +118,15 @@ def hide_progress(found: Sequence[Return], points: Sequence[Point]) -> bool:
         return False
     steps = [step for _at, step in points]
     return LARGE_PART * max(each.top - each.step for each in found) > max(steps) - min(steps)
+
+
+def seconds_below(points: Collection[Point], step: float) -> float:
+    """For how many seconds only lower steps than this one, the highest, were logged; 0 if it is the latest.
+
+    The writers of one training are some steps apart. A new start whose steps were not shown before shows nothing else.
+    """
+    latest, reached = max(at for at, _step in points), min(at for at, each in points if each == step)
+    return max(0.0, latest - reached)
 
 
 def restart_in(found: Sequence[Return], since: float) -> str:

@@ -27,7 +27,7 @@ from ..model import (
     Experiment,
     Sample,
 )
-from ..record import REPEATS, hide_progress, longest_pause, repeats, restart_in, returns
+from ..record import REPEATS, hide_progress, longest_pause, repeats, restart_in, returns, seconds_below
 from ..training_clock import Point
 from .base import (
     Advance,
@@ -62,6 +62,7 @@ MAX_POINTS = 20_000  # kept of a series
 ASKERS = 8  # questions at a time
 GUEST_ASKERS = 2  # the same to a server in a VM
 MAX_RUNS = 10_000  # of a VM
+APART = 1.0  # seconds between the writers of one training, about
 MIN_BETWEEN = 4  # points between two starts of a training, on average
 MAX_TAGS = 8  # of one of many runs; some are written only once, so not just the first one is looked at
 MAX_ASKED = 512  # tags of all runs together; of few runs, all tags are looked at
@@ -282,6 +283,7 @@ class SeriesSession(HttpSession):
             logged=max((at for at, _step in points), default=None),
             paused=self._paused,
             restarted=self._restarted,
+            hides_steps=step is not None and seconds_below(self._points, step) > APART,
         )
 
     def _notice(self, points: list[Point]) -> None:

@@ -225,3 +225,22 @@ def test_a_restart_is_still_known_when_its_points_are_no_longer_kept(monkeypatch
         session.close()
     assert samples[0].restarted == ""
     assert {each.restarted for each in samples[1:]} == {"steps that were over came again: from step 39 back to step 30"}
+
+
+@pytest.mark.parametrize(("seconds", "hides"), [(0.5, False), (3.0, True)])
+def test_a_new_start_from_steps_that_were_never_shown_is_not_taken_for_a_stall(seconds: float, hides: bool) -> None:
+    """TensorBoard shows a part of the steps. The highest one stays what it was, and the training works from step 0 on."""
+    before = [(at / 10, float(at)) for at in range(60, 100)]
+    again = [(10.2 + at / 10, float(at)) for at in range(round(10 * seconds))]
+    shown = [before, [*before, *again]]
+
+    def answer(_path: str) -> tuple[int, Any]:
+        return 200, [[at, step, 0.5] for at, step in shown.pop(0)]
+
+    known = Experiment("vm-1", "ML-1", "tensorboard", "run:loss", "", "http://x", metric="loss", exact_id="run")
+    with answering(answer) as url:
+        session = tensorboard.Tensorboard(source(url)).session(replace(known, url=url))
+        first, last = session.sample(), session.sample()
+        session.close()
+    assert (first.step, first.hides_steps) == (99.0, False)
+    assert (last.step, last.restarted, last.hides_steps) == (99.0, "", hides)
