@@ -223,8 +223,9 @@ def hidden(trip: Trip) -> None:
     hosts = [*TARGETS[side.name], *([HOST] if side is trip.sides[0] else [])]
     names, kinds = chance.choice([(vms, HIDDEN_OF_VM), (hosts, HIDDEN_OF_HOST)])
     name, paths = chance.choice(names), chance.choice(kinds)
-    side.control.post("hide", object=name, paths=paths, fault=chance.choice(["NoPermission", "NotAuthenticated"]))
-    time.sleep(chance.choice([0.5, 4.0]))
+    fault, seconds = chance.choice([("NoPermission", 0.5), ("NoPermission", 4.0), ("NotAuthenticated", 0.5)])
+    side.control.post("hide", object=name, paths=paths, fault=fault)
+    time.sleep(seconds)
     side.control.post("hide", object=name, paths=paths, fault="none")
 
 

@@ -444,7 +444,9 @@ def placements(
         place = estate.hosts.get(vm.host) if vm is not None else None
         name = vm.name if vm is not None else home.vm_name or moid
         unread = hidden.get(moid) or (PLACE if vm is not None and not vm.host else "")
-        outcome = "unreadable" if unread or moid in stray or moid in missing else _outcome(estate, vm, home, mover)
+        outcome = "unreadable" if unread or moid in stray else _outcome(estate, vm, home, mover)
+        if moid in missing and outcome != "home":  # who cleared the attribute may have brought it home
+            outcome = "unreadable"
         if outcome == "gone" and moid not in gone:
             outcome = "not_shown"
         wrong = _wrong_with(estate.hosts.get(home.host))

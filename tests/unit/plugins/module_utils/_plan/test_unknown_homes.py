@@ -155,6 +155,20 @@ def test_a_home_that_was_cleared_or_lost_is_said_and_fails(world: Estate) -> Non
     assert placements(world, {moid: replace(WRITTEN, vm=moid)}, "host-2") == ()
 
 
+@pytest.mark.parametrize(
+    "world",
+    [
+        estate(HOSTS, [vm(1, on=1)]),
+        estate(HOSTS, [vm(1, on=1, attributes=CLEARED, moid="u1")], second=FAR),
+    ],
+)
+def test_a_vm_that_another_controller_brought_home_is_home(world: Estate) -> None:
+    """Whether that one cleared its attribute, or the attribute was lost, decides nothing then."""
+    (moid,) = world.vms
+    (found,) = placements(world, {moid: replace(WRITTEN, vm=moid)}, "host-1")
+    assert (found.outcome, found.blocker) == ("home", None)
+
+
 def test_a_clone_does_not_get_the_home_of_its_vm() -> None:
     copied = {ATTRIBUTE: encode_home(WRITTEN)}
     clone = vm(9, on=2, name="clone", attributes=copied)
