@@ -158,10 +158,11 @@ its own. It contained the exact freeze in {one("live_freeze_contained_percent", 
 
 {table(head, rows)}
 
-The intervals are wider than the promised 200 ms. That of a stall ends with the first answer: an emulated server answers 0.1 to 0.5 seconds
-after its VM runs again, and whether its training worked meanwhile cannot be seen from outside. That of a freeze is the widest if no
-question was lost, because then nothing shows when the VM stood still, and if an exporter's clock, which shows only whole seconds, came too
-seldom.
+The intervals are wider than the promised 200 ms. The truth is wider itself: the training wrote nothing for up to
+{one("live_truth_width_p95_ms", **WHOLE):.0f} ms longer than the freeze (95th percentile), and an interval that holds for certain must leave out neither.
+It ends with the first answer: an emulated server answers 0.1 to 0.5 seconds after its VM runs again, and whether its training worked
+meanwhile cannot be seen from outside. The interval of a freeze is the widest if no question was lost, because then nothing shows when the
+VM stood still.
 
 "One question" is the usual way: one patient question on one kept connection, over the same moves. It takes the time until TCP sends a
 lost packet again for the freeze.
