@@ -56,7 +56,7 @@ def test_the_playbooks_evacuate_and_restore_a_host_with_a_real_vm(real: Real, tm
     assert real.steps() > steps
 
 
-@pytest.mark.parametrize("hold", [0.05, 0.3, 0.9, 2.5, 4.0])
+@pytest.mark.parametrize("hold", [0.05, 0.5, 2.0, 4.0])
 def test_a_freeze_is_judged(real: Real, hold: float) -> None:
     before = real.metric("process_start_time_seconds"), real.steps()
     watched = real.judged(hold, f"hold-{hold}")

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -194,6 +195,13 @@ class _Answers:
         if sum(step > 0 for step in steps) < MIN_CHANGES or seconds <= 0:
             return 0.0, 0.0
         return sum(steps) / seconds, max(steps)
+
+
+def clock_doubt(answers: Sequence[Sample]) -> float:
+    """By how many seconds the guest's clock may be off as these answers show it; infinite if none shows it, or somebody has set it."""
+    known = [s for s in answers if s.clock is not None]
+    least, most = _ahead(known) if known else (0.0, math.inf)
+    return most - least if most >= least else math.inf
 
 
 def _ahead(answers: Sequence[Sample]) -> tuple[float, float]:

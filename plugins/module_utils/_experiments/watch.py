@@ -14,7 +14,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -34,7 +34,7 @@ from .samples import (
     unwatched_windows,
 )
 from .so_far import Seen, SoFar
-from .stall import ANSWERED, CLOCK_LAG, HEARD, LATE, STANDS_OUT
+from .stall import ANSWERED, CLOCK_LAG, HEARD, LATE, STANDS_OUT, clock_doubt
 from .verdict import age_of, is_over, judge, work_of
 
 CALM_HZ = 5.0
@@ -47,7 +47,8 @@ COSTLY = 0.02  # seconds of the processor; answers that cost more are rarely ask
 MAX_SHARE = 0.1  # of a processor that the answers of one VM may cost
 KNOCKING = 0.05  # of a processor, while a question waits: 50 connections per second that cost less than 1 ms each
 MIN_SETTLE_SECONDS = 1.0
-COARSE_SETTLE_SECONDS = 3.0  # compared at three of its seconds, a clock in whole seconds is known to some hundredths
+COARSE_SETTLE_SECONDS = 3.0  # at most for a clock in whole seconds
+CLOCK_DOUBT = 0.05  # seconds; such a clock is known well, after two or three of its seconds
 REPORT_SECONDS = 3.0
 MAX_PATIENCE = 5.0  # seconds that a verdict or the first move waits for an answer
 LONG_SILENCE = 1.0  # seconds; a question that waits longer at the verdict is a silent sample
@@ -190,14 +191,14 @@ def off_beat(hz: float, clock_step: float) -> float:
     return hz - OFF_BEAT if clock_step and hz > 1 + OFF_BEAT else hz
 
 
-def least_settle(samples: Iterable[Sample]) -> float:
-    """Seconds to watch after a move at least: longer if a silence is measured by a clock in whole seconds.
+def least_settle(samples: Sequence[Sample], after: Sequence[Sample]) -> float:
+    """Seconds to watch after a move at least: longer while a silence is measured by a clock in whole seconds that is not known well.
 
-    ``samples``: since the move began.
+    ``samples``: since the move began; ``after``: those that were asked for after its end.
     """
-    samples = list(samples)
     silent, coarse = any(s.waited > LATE for s in samples), any(s.clock_step > CLOCK_LAG for s in samples)
-    return COARSE_SETTLE_SECONDS if silent and coarse else MIN_SETTLE_SECONDS
+    known = clock_doubt(after) <= CLOCK_DOUBT
+    return COARSE_SETTLE_SECONDS if silent and coarse and not known else MIN_SETTLE_SECONDS
 
 
 class _Watched:
@@ -346,7 +347,8 @@ class _Watched:
         samples = list(self._samples)
         after = [s for s in samples if s.sent > self.moved_at]
         answers = [s for s in after if s.outcome == ANSWERED]
-        if not after or waited < least_settle(s for s in samples if s.received > (self._focused_at or self.moved_at)):
+        moving = [s for s in samples if s.received > (self._focused_at or self.moved_at)]
+        if not after or waited < least_settle(moving, after):
             return False
         foreign = any(is_foreign(self.experiment, s) for s in after)
         ended = bool(answers) and answers[-1].status not in ("RUNNING", BETWEEN, None)

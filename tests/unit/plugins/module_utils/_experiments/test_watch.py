@@ -508,17 +508,29 @@ def test_a_clock_in_whole_seconds_is_asked_at_all_parts_of_a_second() -> None:
     assert (off_beat(10.0, 0.0), off_beat(MIN_HZ, 1.0)) == (10.0, MIN_HZ)
 
 
+def shown(at: float, step: float = 1.0) -> Sample:
+    """An answer with the clock of a guest, which is 0.35 s behind."""
+    return Sample(
+        at, at + 0.01, "answered", clock=(at + 0.005 - 0.35) // step * step if step else None, clock_step=step
+    )
+
+
 @pytest.mark.parametrize(
-    ("wait", "clock_step", "seconds"),
+    ("wait", "step", "every", "after", "seconds"),
     [
-        (0.5, 1.0, COARSE_SETTLE_SECONDS),
-        (0.5, 0.001, MIN_SETTLE_SECONDS),
-        (0.5, 0.0, MIN_SETTLE_SECONDS),
-        (0.05, 1.0, MIN_SETTLE_SECONDS),
+        (0.5, 1.0, 0.1, 50, COARSE_SETTLE_SECONDS),
+        (0.5, 1.0, 0.07, 50, MIN_SETTLE_SECONDS),
+        (0.5, 1.0, 0.07, 5, COARSE_SETTLE_SECONDS),
+        (0.5, 1.0, 0.1, 0, COARSE_SETTLE_SECONDS),
+        (0.5, 0.001, 0.1, 0, MIN_SETTLE_SECONDS),
+        (0.5, 0.0, 0.1, 20, MIN_SETTLE_SECONDS),
+        (0.05, 1.0, 0.1, 20, MIN_SETTLE_SECONDS),
     ],
 )
-def test_a_silence_by_a_clock_in_whole_seconds_is_watched_longer(
-    wait: float, clock_step: float, seconds: float
+def test_a_silence_by_a_clock_in_whole_seconds_is_watched_until_the_clock_is_known(
+    wait: float, step: float, every: float, after: int, seconds: float
 ) -> None:
-    samples = [Sample(0.0, wait, "answered"), Sample(1.0, 1.01, "answered", clock=1.0, clock_step=clock_step)]
-    assert least_settle(samples) == seconds
+    """Asked every 0.1 s, it always changes its second in the same gap; at other parts of each second, in a smaller one each time."""
+    later = [shown(20 + number * every, step) for number in range(after)]
+    moving = [shown(10.0, step), Sample(11.0, 11.0 + wait, "answered"), *later]
+    assert least_settle(moving, later) == seconds
