@@ -50,7 +50,7 @@ NEARBY = 30.0  # seconds around a silence that show what is usual there
 FASTER = 1.5  # how much faster than usual a training may be after a stall
 MIN_CHANGES = 3  # changes of progress that give its rate
 Windows = Sequence[tuple[float, float]]
-News = tuple[float | None, float | None, str, float | None]
+News = tuple["float | None", "float | None", str, "float | None"]
 # Clocks and durations in a message: they run while a training hangs.
 TIMES = re.compile(
     r"\d{4}-\d\d-\d\d[T ]?|\d+:\d\d:\d\d(?:[.,]\d+)?|\d+:\d\d[.,]\d+|(?<=\[)\d+:\d\d(?:<\d+:\d\d)?"
