@@ -155,6 +155,14 @@ experiments:
           description: Explains limits, or empty.
           type: str
           sample: ""
+        reports_end:
+          description: Whether the server stays when a training ends, and says how it ended.
+          type: bool
+          sample: true
+        may_fall:
+          description: Whether the figures may be less for a while although the training loses nothing, as the sum over several processes.
+          type: bool
+          sample: false
     recoverable:
       description: Whether a checkpoint would limit the loss if the training were lost, V(yes), V(no) or V(unknown).
       type: str
