@@ -270,7 +270,8 @@ class SeriesSession(HttpSession):
         points = points_of(answer.body)
         self._notice(points)
         # A late point is not a step back; steps that repeat say where in an epoch the training is, and not how far.
-        step = None if self._hidden else max((step for _at, step in self._points - self._over), default=None)
+        own = self._points - self._over
+        step = None if self._hidden else max((step for _at, step in own), default=None)
         return Sample(
             sent,
             received,
@@ -283,7 +284,7 @@ class SeriesSession(HttpSession):
             logged=max((at for at, _step in points), default=None),
             paused=self._paused,
             restarted=self._restarted,
-            hides_steps=step is not None and seconds_below(self._points, step) > APART,
+            hides_steps=step is not None and seconds_below(own, step) > APART,
         )
 
     def _notice(self, points: list[Point]) -> None:

@@ -175,7 +175,7 @@ def test_a_training_that_was_resumed_before_the_watch_shows_its_own_steps(
         samples = [session.sample() for _question in range(3)]
         session.close()
     assert [each.step for each in samples] == [step, step + 1, step + 2]
-    assert {each.restarted for each in samples} == {""}
+    assert {(each.restarted, each.hides_steps) for each in samples} == {("", False)}
 
 
 @pytest.mark.parametrize(("others", "tags", "found"), [(0, 9, 1), (0, 60, 1), (3, 60, 1), (70, 9, 0)])
