@@ -242,6 +242,10 @@ experiments:
       description: For how many seconds its progress was seen, or null.
       type: float
       sample: 34.2
+    watched_after_move:
+      description: Seconds from the end of its last move to its last sampled progress, or null.
+      type: float
+      sample: 21.4
     last_seen:
       description: Its last progress before it went back or stopped, or null.
       type: dict
@@ -278,6 +282,38 @@ experiments:
           description: When it was seen (ISO 8601, UTC), or null.
           type: str
           sample: "2026-01-31T09:13:00.016Z"
+    reached:
+      description: When its last progress was seen first, or null. A training that hangs still answers, with the same progress.
+      type: dict
+      contains:
+        progress:
+          description: The progress, from 0 to 1.
+          type: float
+          sample: 0.14
+        at:
+          description: When it was seen (ISO 8601, UTC), or null.
+          type: str
+          sample: "2026-01-31T09:12:58.512Z"
+    quiet_seconds:
+      description: Seconds from its last sampled progress to the end of the run, or null if they are few or not known.
+      type: float
+      sample: 41.7
+    still_seconds:
+      description: For how many seconds its last sampled progress had not changed, or null.
+      type: float
+      sample: 1.5
+    since_move:
+      description: When it was last seen to work, counted from the begin of its move, in words. Empty if that is not known.
+      type: str
+      sample: 12 s after its move began, after the switch-over
+    lost_seconds:
+      description: How many seconds of work were lost when progress went back, at the pace before the move, or null.
+      type: float
+      sample: 95.3
+    error:
+      description: What its server says about its failure, or empty.
+      type: str
+      sample: ""
     recoverable:
       description: Whether a checkpoint limits the loss if the training is lost, V(yes), V(no) or V(unknown).
       type: str

@@ -275,6 +275,14 @@ moves:
       description: Name of the target host.
       type: str
       sample: esx-06.example.com
+    source_vcenter:
+      description: Address of the vCenter from which the VM moved, or empty if the plan is for one vCenter.
+      type: str
+      sample: ""
+    target_vcenter:
+      description: Address of the vCenter to which the VM moved, or empty if the plan is for one vCenter.
+      type: str
+      sample: ""
     source_datastores:
       description: Names of the datastores from which the VM's files moved, empty if the files stayed where they were.
       type: list
