@@ -53,7 +53,7 @@ from .h2o3_sessions import (
     JobSession,
     NodeSession,
 )
-from .over_http import unusable
+from .over_http import searched, unusable
 from .probe import (
     NO_ANSWER,
     SMALL,
@@ -184,9 +184,13 @@ def discover(
     endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = DISCOVERY_SECONDS, until: float = math.inf
 ) -> tuple[list[Experiment], str]:
     """Training jobs that run on a server, or none and a sentence why. ``until`` (monotonic) is the time it may take."""
-    try:
+
+    def search() -> tuple[list[Experiment], str]:
         with Probe(endpoint, min(timeout, max(0.1, until - time.monotonic()))) as probe:
             return _discover(probe, vm, vm_name, until)
+
+    try:
+        return searched(search, until)
     except ConnectionRefusedError:
         return [], "no server listens"
     except UnusableAnswer as error:

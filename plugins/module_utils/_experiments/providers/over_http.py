@@ -37,6 +37,25 @@ from .probe import (
 from .questions import PATIENCE, Wait
 
 BUSY = (429, 502, 503, 504)  # of a server that starts or is asked too often, and of a proxy that does not reach it
+BUSY_PAUSE = 1.0  # seconds until a search that such a server refused is made again
+
+
+class Busy(UnusableAnswer):
+    """The server cannot answer now."""
+
+
+def searched(search: Callable[[], tuple[list[Experiment], str]], until: float) -> tuple[list[Experiment], str]:
+    """What a search finds. A busy server is asked once more if there is time ``until`` (monotonic): a VM without experiment is not watched.
+
+    Raises like ``search``.
+    """
+    try:
+        return search()
+    except Busy:
+        if time.monotonic() + BUSY_PAUSE > until:
+            raise
+    time.sleep(BUSY_PAUSE)
+    return search()
 
 
 class UrlSource(Source):
@@ -59,7 +78,7 @@ class UrlSource(Source):
         """See the port ``Source``."""
         endpoint = self._endpoint(url_for(self.url, target.address, target.vm_name))
         try:
-            found, detail = self._search(endpoint, target)
+            found, detail = searched(lambda: self._search(endpoint, target), target.until)
         except NO_ANSWER as error:
             found, detail = [], unanswered(error, endpoint)
         except UnusableAnswer as error:
@@ -90,7 +109,7 @@ def unusable(answer: Answer, wanted: str) -> UnusableAnswer:
         where = without_secrets(answer.headers["location"])
         return UnusableAnswer(f"it redirects (HTTP {answer.status}) to {where}; set url to that")
     if answer.status in BUSY:
-        return UnusableAnswer(f"the server, or a proxy before it, cannot answer now (HTTP {answer.status}); try again")
+        return Busy(f"the server, or a proxy before it, cannot answer now (HTTP {answer.status}); try again")
     return UnusableAnswer(f"not {wanted} (HTTP {answer.status})")
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import math
 import os
@@ -20,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ExperimentError, InvalidInput
@@ -33,11 +35,12 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.provid
     driverless_ai as _driverless_ai,
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import exec as _exec
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import (
+    over_http,
     prometheus,
     tensorboard,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import probe as _http
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Search, Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.sources import PROVIDERS
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.record import RESTART_SECONDS
@@ -167,6 +170,40 @@ def watched_exporter(
     assert experiment.process == "started 1000.00"
     assert session.sample().process == experiment.process
     return session
+
+
+@pytest.mark.parametrize(("refusals", "found"), [(0, 1), (1, 1), (2, 0)])
+@pytest.mark.parametrize("busy", over_http.BUSY)
+def test_a_busy_server_is_searched_once_more(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, busy: int, refusals: int, found: int
+) -> None:
+    monkeypatch.setattr(over_http, "BUSY_PAUSE", 0.01)
+    steps, answers = itertools.count(1), itertools.count()
+
+    def page(_path: str) -> tuple[int, str]:
+        return busy if next(answers) < refusals else 200, f"steps_total {next(steps)}\n"
+
+    seen = observed(settings("prometheus", url=serve(page) + "/metrics", metric="steps_total"))
+    assert len(seen.experiments) == found
+    assert found or f"cannot answer now (HTTP {busy}); try again" in seen.detail
+
+
+def test_a_busy_h2o_server_is_searched_once_more(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(over_http, "BUSY_PAUSE", 0.01)
+    asked = list[str]()
+
+    def answer(path: str) -> tuple[int, str]:
+        asked.append(path)
+        return 503, "busy"
+
+    port = int(serve(answer).rpartition(":")[2])
+    assert "cannot answer now (HTTP 503)" in observed(h2o3=True, ports=[port]).detail
+    assert asked == ["/3/Cloud"] * 2
+
+
+def test_a_busy_server_is_not_waited_for_if_there_is_no_time() -> None:
+    with pytest.raises(over_http.Busy):
+        over_http.searched(Mock(side_effect=[over_http.Busy("busy"), ([], "")]), time.monotonic())
 
 
 def test_a_corrected_clock_is_not_a_restart(serve: Serve) -> None:
