@@ -49,6 +49,7 @@ CLOCK_DRIFT = 0.01  # seconds by which they may drift apart in twice that time: 
 NEARBY = 30.0  # seconds around a silence that show what is usual there
 FASTER = 1.5  # how much faster than usual a training may be after a stall
 MIN_CHANGES = 3  # changes of progress that give its rate
+DISTANT = 2  # times the usual time between two answers: more is another silence, or a delay
 Windows = Sequence[tuple[float, float]]
 News = tuple["float | None", "float | None", str, "float | None"]
 # Clocks and durations in a message: they run while a training hangs.
@@ -185,16 +186,22 @@ class _Answers:
     def _pace(self, before: int, later: int) -> tuple[float, float]:
         """(work per second, largest single change) around a silence; (0, 0) if not known.
 
-        Only while the job had the same status: one that ends early is suddenly done, and does nothing after that.
+        Only while the job had the same status: one that ends early is suddenly done, and does nothing after that. What was
+        done at the usual rate between two distant answers, as around another silence, is not a single change.
         """
         near, status = self._near(before, later), self.heard[before].status
         parts = (self.heard[near.start : before + 1], self.heard[later : near.stop])
         pairs = [pair for part in parts for pair in itertools.pairwise(part) if {s.status for s in pair} == {status}]
         steps = [_work_between(a, b) for a, b in pairs]
-        seconds = sum(b.received - a.received for a, b in pairs)
+        times = [b.received - a.received for a, b in pairs]
+        seconds = sum(times)
         if sum(step > 0 for step in steps) < MIN_CHANGES or seconds <= 0:
             return 0.0, 0.0
-        return sum(steps) / seconds, max(steps)
+        rate, distant = sum(steps) / seconds, DISTANT * median(times)
+        single = [step for step, time in zip(steps, times, strict=True) if time <= distant]
+        if sum(step > 0 for step in single) < MIN_CHANGES:
+            return rate, max(steps)
+        return rate, max(*single, *(step - rate * time for step, time in zip(steps, times, strict=True)))
 
 
 def clock_doubt(answers: Sequence[Sample]) -> float:

@@ -11,7 +11,7 @@ A server is asked 10 times per second at 0.0, 0.1, 0.2, ... and answers after 10
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -531,6 +531,36 @@ def test_a_job_that_ends_early_hides_no_work_in_a_silence() -> None:
     assert alone is not None
     assert silence.low == 0.0
     assert silence.evidence == near(alone.evidence)
+
+
+def later(seconds: float, steps: float, samples: Sequence[Sample]) -> list[Sample]:
+    """The same samples at another time, of a training that is ahead."""
+    return [replace(at(s.sent + seconds, s.waited, step=(s.step or 0.0) + steps), status=s.status) for s in samples]
+
+
+def test_a_network_that_is_silent_twice_makes_no_stall() -> None:
+    """The work of the one outage is not taken for a single change, which would hide that of the other."""
+    once = training((10.1, 15.1), 50.0)
+    twice = silences([*once, *later(25.3, 252.0, once[1:])])
+    assert sum(silence.stands_out for silence in twice) == 2
+    assert [silence.low for silence in twice if silence.stands_out] == [0.0, 0.0]
+
+
+def test_work_that_is_only_seen_between_distant_answers_may_be_a_single_change() -> None:
+    """Answers come in threes, and each first one shows 10 more steps. So does the one after the silence."""
+    before = [at(n + late, step=10.0 * n) for n in range(10) for late in (0.0, 0.1, 0.2)]
+    silence = silences(
+        [*before, at(10.0, step=100.0), *(at(n, 5.0 if n < 11 else 0.01, step=110.0) for n in (10.1, 15.2, 15.3))]
+    )[-3]
+    assert silence.low == near(5.0 - 0.01 - 0.15)
+
+
+def test_a_large_change_between_distant_answers_is_a_single_change() -> None:
+    """What exceeds the usual rate there may happen in the silence, too."""
+    before = later(-20.0, 0.0, training((10.1, 15.1), 150.0))
+    samples = [*before, at(5.4, 5.0, step=402.0), *(at(10.5 + n / 10, step=403.0 + n) for n in range(50))]
+    (first, second) = [silence for silence in silences(samples) if silence.stands_out]
+    assert (first.low, second.low) == (0.0, near(5.0 - 0.01 - 0.15))
 
 
 def test_a_little_work_is_taken_off_the_lower_bound_twice() -> None:
