@@ -163,6 +163,10 @@ experiments:
           description: Whether the figures may be less for a while although the training loses nothing, as the sum over several processes.
           type: bool
           sample: false
+        named_by_record:
+          description: Whether a record names the process, and still does so when the process has ended. Then only later work shows that it lives.
+          type: bool
+          sample: false
     recoverable:
       description: Whether a checkpoint would limit the loss if the training were lost, V(yes), V(no) or V(unknown).
       type: str

@@ -59,6 +59,7 @@ class Capabilities:
     progress (the server always answers). ``freshness``: seconds by which an answer may be out of date. ``reports_end``: the server
     stays when a training ends and says how it ended, so that a port which nobody serves any more is a loss. ``may_fall``: what
     it shows may be less for a while, without a restart; a session knows what it has seen, but not what others saw.
+    ``named_by_record``: a record names the process, and still does so when the process has ended.
     """
 
     identity: str
@@ -67,6 +68,7 @@ class Capabilities:
     note: str = ""
     reports_end: bool = False
     may_fall: bool = False
+    named_by_record: bool = False
 
 
 @dataclass(frozen=True, slots=True)

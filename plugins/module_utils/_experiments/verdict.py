@@ -63,6 +63,7 @@ AS_USUAL = "all work was done before: the training may have ended as usual"
 EARLY = "it ended with {share} of its steps: it may have stopped as planned, or after an error that its record does not show"
 NO_PROGRESS = "no progress was seen after the move or the longest gap"
 OLD_WORK = "the work that was seen after the move may be from before its end, because its record is old"
+STILL_NAMED = "its record names the process also after the end of the process"
 CLOCK_NOTE = "progress may follow the wall clock (a time limit), so only steps and messages prove work"
 
 
@@ -95,6 +96,7 @@ def judge(
     shown = _later(samples, unwatched, gap, arrived_at, 0.0)
     if why_progress == NO_PROGRESS and len(_works(experiment, shown)) > 1:
         why_progress = f"{OLD_WORK} (up to {age_of(experiment):.1f} s)"
+    identity = _of_a_living_process(experiment, identity, works=progress == "proven" or why_progress == WORKS)
     stall_claim, why_stall = _stall_claim(samples, stall, stall_budget, bool(unwatched))
     verdict, why = _verdict(experiment, samples, identity, progress, stall_claim)
     if verdict in OVER:  # what trained is dead, and did not stall
@@ -131,6 +133,13 @@ def judge(
         longest_freeze=finding.freeze if finding is not None else None,
         detail="; ".join(dict.fromkeys(note for note in notes if note)),
     )
+
+
+def _of_a_living_process(experiment: Experiment, identity: Identity, *, works: bool) -> Identity:
+    """The identity: the tags of a run name its process after its death, too, so only later work shows that it is still there."""
+    if identity.claim != "proven" or works or not experiment.capabilities.named_by_record:
+        return identity
+    return Identity("unknown", STILL_NAMED)
 
 
 def up_to_the_end(experiment: Experiment, samples: Sequence[Sample]) -> Sequence[Sample]:

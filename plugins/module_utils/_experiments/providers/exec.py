@@ -116,6 +116,7 @@ class Exec(Source):
                 self._settings["signal"],
                 self._freshness(reported),
                 "answers of the operator's own program",
+                named_by_record=self._settings["signal"] == "changes",
             ),
         )
 

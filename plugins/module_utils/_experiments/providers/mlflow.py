@@ -227,7 +227,9 @@ class Mlflow(UrlSource):
             url=endpoint.url,
             description=text(info.get("run_name")) or tags.get("mlflow.runName", ""),
             owner=tags.get("mlflow.user", ""),
-            capabilities=Capabilities("process" if process_of(tags) else "run", "changes", 0.0, NOTE),
+            capabilities=Capabilities(
+                "process" if process_of(tags) else "run", "changes", 0.0, NOTE, named_by_record=True
+            ),
         )
 
 

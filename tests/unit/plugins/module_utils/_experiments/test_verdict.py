@@ -37,6 +37,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdic
     judge,
     must_stop_run,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import has_continued
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -252,6 +253,28 @@ def test_a_clock_in_a_message_proves_no_work(signal: str, step: float | None, me
     assert (found.identity, found.progress) == ("proven", "unknown")
     assert found.verdict is (Verdict.UNKNOWN if signal == "answers" else Verdict.STALLED)
     assert found.unseen.startswith("no progress was seen")
+
+
+@pytest.mark.parametrize("budget", [5.0, 60.0])
+@pytest.mark.parametrize("by_record", [True, False])
+@pytest.mark.parametrize("works", [True, False])
+def test_the_name_of_a_process_in_a_record_does_not_show_that_it_lives(
+    budget: float, by_record: bool, works: bool
+) -> None:
+    """A run of MLflow keeps its tags. A scrape is an answer of the process itself."""
+    signals = Capabilities("process", "changes", named_by_record=by_record)
+    known = replace(EXPERIMENT, provider="mlflow", process="4711@1", capabilities=signals)
+
+    def shown(at: float) -> Sample:
+        step = (at if works else min(at, 10.0)) // 0.5
+        return answer(at, at + 0.01, None, process="4711@1", detail="", step=step, logged=1000 + step / 2)
+
+    found = judge(known, [shown(n / 10) for n in range(400)], stall_budget=budget, moved_at=9.0, arrived_at=12.0)
+    proven = works or not by_record
+    assert found.identity == ("proven" if proven else "unknown")
+    assert (found.verdict is Verdict.UNINTERRUPTED) is works
+    assert must_stop_run(found) is (not proven or found.verdict is Verdict.STALLED)
+    assert has_continued(found.identity, found.verdict) is (works or (not by_record and budget == 5.0))
 
 
 @pytest.mark.parametrize("works", [True, False])

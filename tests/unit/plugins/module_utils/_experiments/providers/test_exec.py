@@ -53,6 +53,20 @@ def test_a_program_gets_its_token_on_standard_input_and_no_secret_of_the_environ
     assert {"PATH", "LC_ALL"} <= set(found["environment"])
 
 
+def answering(tmp_path: Path, answer: object) -> list[str]:
+    """The command of a program that gives the same answer to each question."""
+    script = tmp_path / "provider.py"
+    script.write_text(f"import sys\nfor _line in sys.stdin:\n    print({json.dumps(answer)!r}, flush=True)\n")
+    return [sys.executable, str(script)]
+
+
+@pytest.mark.parametrize("signal", ["answers", "changes"])
+def test_only_a_program_that_asks_the_training_itself_shows_that_its_process_lives(tmp_path: Path, signal: str) -> None:
+    command = answering(tmp_path, {"experiments": [{"id": "x", "process": "4711@1795572243"}]})
+    (found,) = observed(settings("exec", command=command, signal=signal)).experiments
+    assert (found.process, found.capabilities.named_by_record) == ("4711@1795572243", signal == "changes")
+
+
 def judged(monkeypatch: pytest.MonkeyPatch, steps: list[float | None], signal: str = "answers") -> Judgement:
     """The verdict on a training whose program, asked each 0.1 s, names no process; it does not answer for a step of ``None``."""
     known = Experiment("vm-1", "ML-1", "exec", "x", "", "exec:x", capabilities=Capabilities("run", signal))

@@ -163,6 +163,7 @@ def test_only_number_and_start_together_name_a_process(serve: Serve, tags: dict[
     tracking.live[tracking.runs[0]["id"]] = "loss"
     (experiment,) = observed(source(serve(tracking))).experiments
     assert (experiment.process, experiment.capabilities.identity) == (process, "process" if process else "run")
+    assert experiment.capabilities.named_by_record
 
 
 def test_a_run_that_logs_its_first_step_is_found(serve: Serve) -> None:
