@@ -62,8 +62,8 @@ from .probe import (
 PROVIDER = "exec"
 STATUS = ("RUNNING", "DONE", "FAILED", "CANCELLED", "CANCEL_PENDING")
 DISCOVERY_SECONDS = 30.0
-# Of Linux, up to 4,194,304. The process of a container has number 1 after a restart, too.
-BARE_PID = re.compile(r"\d{1,7}")
+# Of Linux, up to 4,194,304. The process of a container has number 1 after a restart, too, whatever word stands before it.
+BARE_PID = re.compile(r"(?i)\W*(?:(?:pid|proc(?:ess)?)\W*)?\d{1,7}\W*")
 # What a program gets of the environment. It also has passwords of vCenter, clouds and proxies.
 ENVIRONMENT = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|LD_LIBRARY_PATH|SSL_CERT_(FILE|DIR)"
@@ -287,7 +287,7 @@ class ProgramSession:
         except (OSError, EOFError, ValueError) as error:
             return Sample(sent, time.monotonic(), "silent", detail=text(str(error)))
         received = time.monotonic()
-        if "error" in answer:
+        if answer.get("error") not in (None, "", False):  # some languages write every field
             return Sample(sent, received, "silent", detail=text(answer.get("error")))
         known = answer.get("status")
         status = "RUNNING" if known is None else text(known)

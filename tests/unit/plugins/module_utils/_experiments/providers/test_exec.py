@@ -67,6 +67,30 @@ def test_only_a_program_that_asks_the_training_itself_shows_that_its_process_liv
     assert (found.process, found.capabilities.named_by_record) == ("4711@1795572243", signal == "changes")
 
 
+@pytest.mark.parametrize("process", ["1", 1, "pid 1", "PID:4711", "process=17", " 17 "])
+def test_a_process_number_alone_does_not_name_a_process(tmp_path: Path, process: object) -> None:
+    """However it is written: that of a container is the same after a restart."""
+    command = answering(tmp_path, {"experiments": [{"id": "x", "process": process}]})
+    (found,) = observed(settings("exec", command=command)).experiments
+    assert (found.process, found.capabilities.identity) == ("", "run")
+
+
+@pytest.mark.parametrize("process", ["4711@1795572243", 1795572243, "pid 17 boot 4d2c", "train-17"])
+def test_what_differs_after_a_restart_names_a_process(tmp_path: Path, process: object) -> None:
+    command = answering(tmp_path, {"experiments": [{"id": "x", "process": process}]})
+    (found,) = observed(settings("exec", command=command)).experiments
+    assert found.process == str(process)
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(None, "answered"), ("", "answered"), ("gone", "silent")])
+def test_an_empty_error_is_none(monkeypatch: pytest.MonkeyPatch, error: object, outcome: str) -> None:
+    """As programs write it in whose language an answer has every field."""
+    known = Experiment("vm-1", "ML-1", "exec", "x", "", "exec:x")
+    program = Program([], {})
+    monkeypatch.setattr(program, "ask", lambda *_question: {"step": 7, "error": error})
+    assert ProgramSession(program, known, {}).sample().outcome == outcome
+
+
 def judged(monkeypatch: pytest.MonkeyPatch, steps: list[float | None], signal: str = "answers") -> Judgement:
     """The verdict on a training whose program, asked each 0.1 s, names no process; it does not answer for a step of ``None``."""
     known = Experiment("vm-1", "ML-1", "exec", "x", "", "exec:x", capabilities=Capabilities("run", signal))
