@@ -747,6 +747,15 @@ def warn_of_homes(module: AnsibleModule, report: RunReport) -> None:
         )
 
 
+def warn_of_arrivals(module: AnsibleModule, report: RunReport) -> None:
+    """Name the VMs that leave the host unwatched."""
+    if report.arrived:
+        module.warn(
+            f"Before {module.params['host']} was fenced, {listed(report.arrived)} came there. Nobody watches how these VMs leave the host, "
+            "and a VM that was not in the plan gets no home, so a restore does not bring it back."
+        )
+
+
 def found_in(experiment: Experiment) -> dict[str, Any]:
     """An experiment that check mode found."""
     keys = ("vm_name", "provider", "id", "description", "owner", "cluster", "progress")
@@ -773,7 +782,7 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     if module.check_mode:
         if module.params["assume_in_service"] and host is not None:
             estate = assume_in_service(estate, host.moid)
-        refuse_drift(plan, estate, request.stall_budget, records_homes=request.record_homes)
+        refuse_drift(request, estate)
         found, unobserved = providers.discover(estate, tuple(move.vm for move in plan.moves))
         refuse_unrecoverable(found, request.require_checkpoint)
         warn_unrecoverable(module, found)
@@ -795,6 +804,7 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
     )
     warn_unrecoverable(module, [judgement.experiment for judgement in report.outcome.judgements])
     warn_of_homes(module, report)
+    warn_of_arrivals(module, report)
     result = result_of(report, module.params["on_verdict"])
     if "failure" not in result:
         for sentence in result["interrupted"]:

@@ -346,7 +346,7 @@ class Record(TypedDict):
     unobserved: list[Unobserved]
     refusals: list[Refusal]
     left_behind: list[str]
-    noticed: NotRequired[list[Unobserved]]  # what a witness did not watch
+    noticed: NotRequired[list[Unobserved]]  # what a witness or an evacuation did not watch
 
 
 class Summary(TypedDict):

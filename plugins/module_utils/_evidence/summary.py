@@ -254,10 +254,11 @@ def placement(moves: list[Move]) -> list[Place]:
 def gaps(record: Record) -> list[Gap]:
     """What was not observed: the limits of what this evidence proves."""
     found: dict[tuple[str, str], dict[str, str]] = {}
-    noticed = [("Part of the window", each["detail"], each) for each in record.get("noticed", [])]
+    window = record["run"].get("window")
+    part = "Part of the window" if window else "How a VM left the host"
+    noticed = [(part, each["detail"], each) for each in record.get("noticed", [])]
     for what, why, vm in [*_unobserved(record), *_unproven(record), *_unwatched(record), *_unseen(record), *noticed]:
         found.setdefault((what, why), {})[vm["moid"]] = vm["vm"]
-    window = record["run"].get("window")
     if window and window["unread"]:
         found["What else happened during the window", window["unread"]] = {}
     return [{"what": what, "why": why, "vms": sorted(vms.values())} for (what, why), vms in found.items()]

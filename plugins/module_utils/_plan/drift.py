@@ -11,12 +11,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from .._vsphere.estate import Connection, Estate, HostState, Maintenance, Power, VmState, has_unknown_place
-from .blockers import vm_reasons
+from .._vsphere.estate import IDLE, Connection, Estate, HostState, Maintenance, Power, VmState, has_unknown_place
+from .blockers import BLOCKERS, vm_reasons
 from .codec import target_text
 from .drs import drs_departures, drs_drift
 from .homes import stray_text
 from .model import Move, Plan, Refusal
+from .selection import may_be_on
 from .storage import left_datastores
 
 GIB = 1024**3
@@ -31,12 +32,18 @@ class Drift:
 
 
 def revalidate(
-    plan: Plan, estate: Estate, stall_budget: float | None = None, *, records_homes: bool = False
+    plan: Plan,
+    estate: Estate,
+    stall_budget: float | None = None,
+    *,
+    records_homes: bool = False,
+    leaving: str | None = None,
 ) -> tuple[Drift, ...]:
     """The moves of the plan that are no longer possible, that take a longer stun than the budget, or that DRS would now do itself.
 
-    With ``records_homes`` also those of VMs whose home attribute got a text that is not a home, and VMs that were powered on. A VM
-    that is on its target already, or that the plan's own task is moving there, has not drifted.
+    With ``records_homes`` also those of VMs whose home attribute got a text that is not a home, and VMs that were powered on, also
+    on the host ``leaving`` (a MoID) that is evacuated. A VM that is on its target already, or that the plan's own task is moving
+    there, has not drifted.
     """
     moves = (Drift(move.vm_name, what) for move in plan.moves if (what := _drift(move, estate, stall_budget)))
     overwritten = [
@@ -49,7 +56,7 @@ def revalidate(
     return (
         *moves,
         *overwritten,
-        *(started(plan, now) if records_homes else ()),
+        *(started(plan, now, leaving) if records_homes else ()),
         *(Drift(vm, what) for vm, what in drs_drift(plan, estate)),
     )
 
@@ -59,17 +66,49 @@ def left_as_powered_off(plan: Plan) -> tuple[Refusal, ...]:
     return tuple(each for each in plan.refusals if any(reason.check == "not_powered_on" for reason in each.reasons))
 
 
-def started(plan: Plan, now: Mapping[str, tuple[str | None, Power | None]]) -> tuple[Drift, ...]:
+def started(
+    plan: Plan, now: Mapping[str, tuple[str | None, Power | None]], leaving: str | None = None
+) -> tuple[Drift, ...]:
     """The VMs that the plan leaves on their host as powered off, and that run there now; ``now`` is host and power by VM (MoIDs).
 
-    They would have to leave, too: DRS would move them, and nobody would know their homes.
+    They would have to leave, too: DRS would move them, and nobody would know their homes. ``leaving`` is the host (MoID) that is
+    evacuated, also if no VM could move when the plan was made.
     """
-    sources = {move.source for move in plan.moves}
+    sources = {leaving, *(move.source for move in plan.moves)} - {None}
     return tuple(
         Drift(each.vm_name, "the VM is powered on now")
         for each in left_as_powered_off(plan)
         if now.get(each.vm, (None, None))[1] is Power.ON and now[each.vm][0] in sources
     )
+
+
+def arrived(plan: Plan, estate: Estate, host: str) -> tuple[VmState, ...]:
+    """The VMs that run on a host (MoID), or may do so, and that its plan does not have, sorted by name.
+
+    They came since the plan was made. Once the host is fenced, DRS moves them, and nobody watches them. VMs that vCenter creates and
+    removes by itself, such as those of vSphere Cluster Services, are not meant.
+    """
+    known = {move.vm for move in plan.moves} | {refusal.vm for refusal in plan.refusals}
+    found = (
+        vm
+        for vm in estate.vms.values()
+        if vm.moid not in known and vm.power not in IDLE and may_be_on(estate, vm, host)
+        if all(BLOCKERS[reason.check].prevents_maintenance for reason in vm_reasons(estate, vm))
+    )
+    return tuple(sorted(found, key=lambda vm: (vm.name, vm.moid)))
+
+
+def arrivals(plan: Plan, estate: Estate, host: str) -> tuple[Drift, ...]:
+    """The same as differences from the plan."""
+    return tuple(
+        Drift(vm.name, f"the VM {_being(vm, estate, host)}, and the plan does not have it")
+        for vm in arrived(plan, estate, host)
+    )
+
+
+def _being(vm: VmState, estate: Estate, host: str) -> str:
+    known = vm.power is Power.ON and vm.host == host
+    return f"{'runs' if known else 'may run'} on {estate.host_name(host)}"
 
 
 def _drift(move: Move, estate: Estate, stall_budget: float | None) -> str:

@@ -377,7 +377,7 @@ class MaintenanceSeen(Event):
 
 @dataclass(frozen=True, slots=True)
 class Noticed(Event):
-    """Something about a VM that a witness did not watch, and why."""
+    """Something about a VM that a witness or an evacuation did not watch, and why."""
 
     kind = "noticed"
 

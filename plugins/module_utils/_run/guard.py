@@ -325,6 +325,10 @@ class Guard:
             return ""
         return self.fence.set_after_moves()
 
+    def fences_last(self, plan: Plan) -> bool:
+        """Whether ``after`` fences the host."""
+        return self.fence is not None and _fence_last(plan)
+
     def release(self, *, failed: bool) -> tuple[str, ...]:
         """Take back the pins; before that lift the own fence of a failed run, because it makes DRS empty the host.
 

@@ -16,7 +16,7 @@ from .._core.errors import CallFailed, ConnectError, InvalidInput, PermissionMis
 from .._core.wording import HA
 from .._experiments.model import Experiment, Judgement
 from .._experiments.own_ids import newcomers
-from .._plan.drift import Drift, left_as_powered_off, revalidate, started
+from .._plan.drift import Drift, arrivals, arrived, left_as_powered_off, revalidate, started
 from .._plan.homes import is_home_of, next_home, recorded_home, stays, stray_text
 from .._plan.model import DrsHandling, Move, Plan, Refusal
 from .._plan.selection import display_name
@@ -25,7 +25,7 @@ from .._vsphere.faults import OwnReason
 from .._vsphere.home_attribute import ATTRIBUTE, Home
 from .._vsphere.news import Fault
 from .._vsphere.qualified import crosses
-from .events import Entry, Pin, Ref, VmRestarted, vm_of
+from .events import Entry, Noticed, Pin, Ref, VmRestarted, vm_of
 from .executor import SOMEBODY, Executor, failures_of, restarts_of
 from .guard import Guard
 from .home_records import journal_homes, record_home
@@ -49,14 +49,23 @@ from .store import JOURNAL, new_run, pins_left, pins_of_nobody, runs_of, unfinis
 from .timeline import by_last_clock
 
 UNREAD = "vCenter does not say on which host the VM is. Grant the user System.Read on the VM"
+ARRIVED = "it came to {host} before the host was fenced, so nobody watches how it leaves"
 UNOBSERVED = Fault(OwnReason.END_NOT_OBSERVED, "the move ended while no process watched it")
 
 
-def refuse_drift(plan: Plan, estate: Estate, stall_budget: float, *, records_homes: bool = False) -> None:
+def refuse_drift(request: RunRequest, estate: Estate) -> None:
     """Raise PlanRefused with everything that has changed since the plan was made, and with stuns above the budget in seconds."""
-    drifts = revalidate(plan, estate, stall_budget, records_homes=records_homes)
-    if drifts:
+    leaving = request.host.moid if request.host else None
+    drifts = revalidate(request.plan, estate, request.stall_budget, records_homes=request.record_homes, leaving=leaving)
+    if drifts := (*drifts, *_arrivals(request, estate)):
         raise out_of_date(drifts)
+
+
+def _arrivals(request: RunRequest, estate: Estate) -> tuple[Drift, ...]:
+    """The VMs that came to the host since the plan was made, and that leave it unwatched once the run has fenced it."""
+    if request.host is None or not (request.fence and request.record_homes):
+        return ()
+    return arrivals(request.plan, estate, request.host.moid)
 
 
 def out_of_date(drifts: Iterable[Drift]) -> PlanRefused:
@@ -129,6 +138,8 @@ def carry_out(
             with lease.held():
                 return run(request, *earlier)
         if not (request.plan.moves or _leaves_homeless(request) or _pins_to_take_back(request)):
+            if request.record_homes:  # else a VM leaves unwatched once the host enters maintenance mode
+                refuse_drift(request, vcenter.estate())
             return RunReport("", None, Outcome((), ()))
         with lease.held():
             return run(request, new_run(request.state, request.purpose, request.subject), None)
@@ -272,6 +283,7 @@ class _Run:
         self._interrupted = interrupted
         self._record = RunRecord(vcenter, journal, request, folder, earlier)
         self._not_fenced = ""  # why the host could not be fenced after the moves
+        self._arrived: tuple[str, ...] = ()  # VMs (names) that came to the host before it was fenced
         self._guard = Guard(
             vcenter,
             journal,
@@ -303,9 +315,7 @@ class _Run:
         """Open, watch, move, judge, roll back if that is configured, close."""
         estate = self._vcenter.estate(devices_of_vms=self._vms_to_read())
         if not self._rolling_back:
-            refuse_drift(
-                self._request.plan, estate, self._request.stall_budget, records_homes=self._request.record_homes
-            )
+            refuse_drift(self._request, estate)
         self._record.begin()
         self._vcenter.on_silence(self._record.silence)
         plan = self._remaining(estate)
@@ -354,12 +364,19 @@ class _Run:
             raise
 
     def _refuse_started(self, plan: Plan) -> None:
-        """Raise PlanRefused if a VM was powered on while experiments were looked for: see :func:`started`."""
-        off = tuple(refusal.vm for refusal in left_as_powered_off(plan))
-        if not off or not self._request.record_homes or self._has_moved:
+        """Raise PlanRefused if a VM was powered on, or came to the host, while experiments were looked for.
+
+        See :func:`started` and :func:`arrivals`.
+        """
+        if not self._request.record_homes or self._has_moved:
             return
-        now = {vm: (seen.host, seen.power) for vm, seen in self._vcenter.placement(off).items()}
-        if drifts := started(plan, now):
+        off = tuple(refusal.vm for refusal in left_as_powered_off(plan))
+        seen = self._vcenter.placement(off) if off else {}
+        now = {vm: (each.host, each.power) for vm, each in seen.items()}
+        drifts = started(plan, now, self._leaving)
+        if self._request.fence:
+            drifts += _arrivals(self._request, self._vcenter.estate())
+        if drifts:
             self._record.refused(len(plan.moves))
             raise out_of_date(drifts)
 
@@ -386,6 +403,7 @@ class _Run:
             )
             outcome = self._with_verdicts_of_moves(executor.run(plan, watched))
             if not (self._failed(outcome) or outcome.interrupted):
+                self._arrived = self._arrived_before_fence(plan)
                 self._not_fenced = self._guard.after(plan)
         reason = self._rolling_back or rollback_reason(outcome, rules)
         if not reason:
@@ -400,6 +418,23 @@ class _Run:
         )
         rolled_back = rollback.carry_out(reason, watched)
         return outcome, replace(rolled_back, outcome=self._with_verdicts_of_moves(rolled_back.outcome))
+
+    def _arrived_before_fence(self, plan: Plan) -> tuple[str, ...]:
+        """Record the VMs (names) that are placed on the host while others leave it, if it is fenced only after that.
+
+        Its own VMs may come back as well: DRS uses the room. Nobody watches how they leave the host once it is fenced.
+        """
+        host = self._request.host
+        if host is None or not self._guard.fences_last(plan):
+            return ()
+        try:
+            estate = self._vcenter.estate()
+        except (CallFailed, PermissionMissing, ConnectError):
+            return ()
+        vms = arrived(replace(self._request.plan, moves=()), estate, host.moid)
+        for vm in vms:
+            self._journal.write(Noticed(Ref(vm.moid, vm.name), f"{ARRIVED.format(host=host.name)}"))
+        return tuple(display_name(estate, vm.moid) for vm in vms)
 
     def _set_guard(self, plan: Plan) -> None:
         """Pin VMs and fence the host. A run that cannot do that is over before its first move."""
@@ -724,6 +759,7 @@ class _Run:
             tuple(name for name, _sentence in returned),
             tuple(restart.vm.name for restart in restarts),
             self._homes_in_journal(),
+            self._arrived,
         )
         if last.interrupted:
             self._record.interrupted(last.stopped)

@@ -11,7 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import deviations_from_approved, revalidate
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.drift import (
+    arrivals,
+    deviations_from_approved,
+    revalidate,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import (
     Move,
     Plan,
@@ -152,6 +156,23 @@ def test_a_vm_that_the_plan_leaves_as_powered_off_must_still_be_so(
     )
     drifts = revalidate(plan_all(world), later, records_homes=homes)
     assert [(drift.vm_name, drift.what) for drift in drifts] == [(name, "the VM is powered on now") for name in named]
+
+
+@pytest.mark.parametrize(
+    ("now", "what"),
+    [
+        (vm(2), ["ml-2: the VM runs on esx-1, and the plan does not have it"]),
+        (vm(2, power=Power.UNKNOWN), ["ml-2: the VM may run on esx-1, and the plan does not have it"]),
+        (vm(2, power=Power.OFF), []),
+        (vm(2, on=2), []),
+        (vm(2, managed_by="com.vmware.vim.eam"), []),
+        (vm(2, managed_by="org.openstack.compute"), ["ml-2: the VM runs on esx-1, and the plan does not have it"]),
+    ],
+)
+def test_a_vm_that_came_to_the_host_is_not_in_the_plan(now: VmState, what: list[str]) -> None:
+    world = estate([host(1), host(2)], [vm(1)])
+    later = replace(world, vms={**world.vms, "vm-2": now})
+    assert [f"{drift.vm_name}: {drift.what}" for drift in arrivals(plan_all(world), later, "host-1")] == what
 
 
 def test_a_target_that_is_gone_is_named_as_it_was() -> None:

@@ -40,7 +40,9 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.planner impor
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import journal as _journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
     Entry,
+    MoveFinished,
     MovePlanned,
+    Noticed,
     RunFinished,
     VerdictReached,
 )
@@ -462,6 +464,75 @@ def test_a_vm_that_was_powered_on_since_the_plan_is_not_left_to_drs_without_a_ho
     again = carried(world, evacuation(world, state))
     assert {end.move.vm for end in again.outcome.moved} == {"vm-1", "vm-2"}
     assert "vm-2" in world.attributes
+
+
+@pytest.mark.parametrize("moves", [2, 0])
+@pytest.mark.parametrize("while_looking", [False, True], ids=["before the run", "while experiments are looked for"])
+def test_a_vm_that_came_to_the_host_since_the_plan_is_not_left_to_drs(
+    tmp_path: Path, while_looking: bool, moves: int
+) -> None:
+    """DRS or a person may place a VM on a host as long as it is not fenced."""
+    world, state = World(moves), state_path(str(tmp_path))
+    world.drs = Automation.FULL
+
+    class Slow(Watching):
+        def baseline(self) -> None:
+            world.where["vm-7"] = SOURCE
+
+    request = evacuation(world, state)
+    if not while_looking:
+        world.where |= {"vm-7": SOURCE, "vm-8": "host-2", "vm-9": SOURCE}
+        world.off = {"vm-9"}
+    elif not moves:
+        return  # then no run begins
+    with pytest.raises(
+        PlanRefused, match=r"out of date; this call moved no VM \(ml-7: the VM runs on esx-1, and the plan"
+    ):
+        carried(world, request, watching=Slow())
+    assert world.where["vm-7"] == SOURCE
+    assert (world.moves, world.maintenance) == ([], Maintenance.NORMAL)
+    assert all(run_.state.finished for run_ in stored_runs(state))
+    again = carried(world, evacuation(world, state))
+    assert {end.move.vm for end in again.outcome.moved} == {*world.where} - {"vm-8", "vm-9"}
+    assert "vm-7" in world.attributes
+
+
+def test_a_host_that_is_not_fenced_may_get_vms_that_the_plan_does_not_have(tmp_path: Path) -> None:
+    world, state = World(1), state_path(str(tmp_path))
+    request = replace(evacuation(world, state), fence=False)
+    world.where["vm-7"] = SOURCE
+    assert carried(world, request).failures == ()
+
+
+@pytest.mark.parametrize("vms", [(), ("vm-1", "vm-7")])
+def test_the_vms_are_named_that_drs_placed_on_a_host_before_it_was_fenced_last(
+    tmp_path: Path, vms: tuple[str, ...]
+) -> None:
+    world, state = World(2), state_path(str(tmp_path))
+    world.drs, world.may_edit = Automation.FULL, False
+    request = evacuation(world, state)
+    plan = make_plan(world.estate(), PlanRequest(("vm-1", "vm-2"), evacuated=frozenset({SOURCE})))
+
+    def heard(entry: Entry) -> None:
+        if isinstance(entry.event, MoveFinished) and entry.event.vm.moid == "vm-2":
+            world.where |= dict.fromkeys(vms, SOURCE)
+
+    report = carried(world, replace(request, plan=plan, rules=Rules(retries=0)), heard)
+    assert (report.failures, report.fenced) == ((), True)
+    assert report.arrived == tuple(vm.replace("vm", "ml") for vm in vms)
+    (run_,) = stored_runs(state)
+    noticed = [entry.event for entry in run_.entries if isinstance(entry.event, Noticed)]
+    assert [each.vm.moid for each in noticed] == list(vms)
+
+
+def test_a_vm_that_was_powered_on_since_a_plan_without_moves_does_not_leave_unwatched(tmp_path: Path) -> None:
+    world, state = World(1), state_path(str(tmp_path))
+    world.off = {"vm-1"}
+    request = evacuation(world, state)
+    assert (request.plan.moves, carried(world, request).failures) == ((), ())
+    world.off = set()
+    with pytest.raises(PlanRefused, match=r"\(ml-1: the VM is powered on now\)"):
+        carried(world, request)
 
 
 class BackedUp(World):
