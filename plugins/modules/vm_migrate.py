@@ -302,7 +302,7 @@ moves:
     by:
       description: >-
         Who moved the VM, if it was not this run, V(DRS) or the name of a user. Then C(target) is where the VM was moved. V(vSphere HA)
-        restarted the VM there, because its host had failed. Then the run fails.
+        restarted the VM there, because its host, network or storage had failed. Then the run fails.
       type: str
       sample: ""
     back:

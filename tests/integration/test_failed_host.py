@@ -135,7 +135,7 @@ def test_vms_that_ha_took_before_the_evacuation_are_named(lab: Lab, run_module: 
     taken = {each["vm"] for each in lab.get("state")["restarts"] if each["target"] != HOST}
     plan = run_module("migration_plan", lab, host=HOST, policy="any", state_dir=str(tmp_path))
     (note,) = plan["plan"]["notes"]
-    assert note.startswith(f"vSphere HA restarted these VMs on other hosts, because {HOST} had failed: ")
+    assert note.startswith(f"vSphere HA restarted these VMs on other hosts, after vCenter had lost {HOST}: ")
     assert all(f"{vm} (" in note for vm in taken)
     assert note in "\n".join(plan["lines"])
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, tzinfo
 from math import ceil, floor
 from typing import Any
 
-HA = "vSphere HA"  # as the mover of a VM: it restarted the VM, whose host had failed
+HA = "vSphere HA"  # as the mover of a VM: it restarted the VM, whose host, network or storage had failed
 MAX_NAME = 60  # characters of an experiment's name in a sentence
 
 

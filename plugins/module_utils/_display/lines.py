@@ -324,7 +324,7 @@ def _found(experiment: Experiment) -> str:
 def _finished(event: MoveFinished) -> str:
     if event.result is MoveResult.MOVED:
         if is_restarted(event.result, event.by):
-            return f"restarted on {event.target_text} by {event.by}, because its host had failed"
+            return f"restarted on {event.target_text} by {event.by}, because its host, network or storage had failed"
         return f"moved to {event.target_text}{f' by {event.by}' if event.by else ''}"
     why = f": {event.error.fault}: {event.error.message}" if event.error else ""
     gone = event.result is MoveResult.GONE

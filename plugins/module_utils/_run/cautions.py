@@ -109,7 +109,7 @@ def taken_vm_notes(
             "liveml.vsphere.migrate_vm does."
         )
         if gone := [vm for vm in away if movers[vm.moid] == HA]:
-            yield f"{HA} restarted these VMs on other hosts, because {host.name} had failed: {_places(estate, gone)}. {rest}"
+            yield f"{HA} restarted these VMs on other hosts, after vCenter had lost {host.name}: {_places(estate, gone)}. {rest}"
         if unknown := [vm for vm in away if not movers[vm.moid]]:
             yield (
                 f"vCenter lost the connection to {host.name}, and does not say who moved or restarted these VMs on other hosts since: "

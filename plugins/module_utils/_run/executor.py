@@ -91,7 +91,10 @@ def restarts_of(outcome: Outcome, restarts: Iterable[VmRestarted] = ()) -> tuple
     vSphere HA restarted them on another host; or vCenter shows ``restarts``, also of VMs that moved after that.
     """
     by_ha = [e for e in outcome.ended if is_restarted(e.result, e.by)]
-    sentences = [f"{HA} restarted {e.move.vm_name} on {e.host_name}, because its host had failed" for e in by_ha]
+    sentences = [
+        f"{HA} restarted {e.move.vm_name} on {e.host_name}, because its host, network or storage had failed"
+        for e in by_ha
+    ]
     told = {e.move.vm for e in by_ha}
     return (*sentences, *(_restarted(each) for each in restarts if each.vm.moid not in told))
 
@@ -99,7 +102,7 @@ def restarts_of(outcome: Outcome, restarts: Iterable[VmRestarted] = ()) -> tuple
 def _restarted(restart: VmRestarted) -> str:
     name = restart.vm.name
     if restart.by == HA:
-        return f"{HA} restarted {name} during the run, because its host had failed"
+        return f"{HA} restarted {name} during the run, because its host, network or storage had failed"
     return f"{name} was powered on again during the run, so that what ran in it has ended"
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .._core.untrusted import printable
-from .._core.wording import has_moved, span
+from .._core.wording import has_moved, is_restarted, span
 from .._experiments.model import Verdict
 from .._experiments.verdict import OVER
 from .events import NoExperiment, StallFigures, VerdictReached
@@ -25,6 +25,7 @@ from .store import StoredRun
 
 PREFIX = "liveml_vsphere_"
 RESULTS = ("success", "failed")
+RESTARTED = "restarted"  # instead of moved: HA brought the VM to another host, by a restart
 Labels = Mapping[str, str]
 Sample = tuple[Labels, float]
 
@@ -71,11 +72,16 @@ def families_of(runs: Sequence[StoredRun]) -> list[Family]:
 def _totals(ended: Sequence[StoredRun]) -> Iterator[Family]:
     runs = Counter((str(run.state.purpose), run.state.result) for run in ended)
     moves = Counter(
-        (str(run.state.purpose), str(m.result)) for run in ended for m in run.state.moves.values() if m.result
+        (str(run.state.purpose), RESTARTED if is_restarted(m.result, m.by) else str(m.result))
+        for run in ended
+        for m in run.state.moves.values()
+        if m.result
     )
     verdicts = Counter((str(run.state.purpose), str(v.verdict)) for run in ended for v in run.state.verdicts.values())
     yield Family("runs_total", "counter", "Runs that ended.", _counted(runs, "result", RESULTS))
-    yield Family("moves_total", "counter", "Moves of runs that ended.", _counted(moves, "result", MoveResult))
+    yield Family(
+        "moves_total", "counter", "Moves of runs that ended.", _counted(moves, "result", (*MoveResult, RESTARTED))
+    )
     yield Family(
         "verdicts_total", "counter", "Last verdicts about experiments.", _counted(verdicts, "verdict", Verdict)
     )

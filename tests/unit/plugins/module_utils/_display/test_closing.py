@@ -163,7 +163,7 @@ def test_what_did_not_move_is_named() -> None:
 
 def test_what_ha_restarted_did_not_move() -> None:
     moves = [move("ML-1"), {**move("ML-2"), "by": "vSphere HA"}]
-    said = "vSphere HA restarted ML-2 on esx-06, because its host had failed."
+    said = "vSphere HA restarted ML-2 on esx-06, because its host, network or storage had failed."
     lines = closing_lines({"moves": moves, "failed": True, "msg": said}, subject=SUBJECT, failed=True)
     assert lines == [
         "Evacuation of esx-05 failed. 1 of 2 VMs moved to esx-06. Restarted by vSphere HA: ML-2.",

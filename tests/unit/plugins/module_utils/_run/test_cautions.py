@@ -157,7 +157,7 @@ def test_a_home_that_is_given_up_because_nobody_knows_who_moved_its_vm_is_said(
 @pytest.mark.parametrize(
     ("mover", "said"),
     [
-        ("vSphere HA", "vSphere HA restarted these VMs on other hosts, because esx-1 had failed: ml-1 (esx-2). "),
+        ("vSphere HA", "vSphere HA restarted these VMs on other hosts, after vCenter had lost esx-1: ml-1 (esx-2). "),
         (
             "",
             "vCenter lost the connection to esx-1, and does not say who moved or restarted these VMs on other hosts since: ml-1 (esx-2). ",

@@ -431,7 +431,9 @@ def test_a_vm_that_ha_restarted_where_it_was_to_go_was_not_moved_by_the_run(move
     (ended,) = outcome.ended
     assert (ended.result, ended.by) == (MoveResult.MOVED, by)
     assert notes.of("move_finished")[0]["by"] == by
-    assert restarts_of(outcome) == (("vSphere HA restarted ml-1 on host-2, because its host had failed",) if by else ())
+    assert restarts_of(outcome) == (
+        ("vSphere HA restarted ml-1 on host-2, because its host, network or storage had failed",) if by else ()
+    )
 
 
 def test_nobody_is_asked_who_moved_a_vm_whose_task_succeeded() -> None:

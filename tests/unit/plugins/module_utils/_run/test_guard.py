@@ -267,7 +267,7 @@ def test_what_ha_restarted_on_its_target_while_no_process_watched_was_not_moved_
     report = run(world, state)
     (ended,) = (e for e in report.outcome.ended if e.move.vm == vm)
     assert (str(ended.result), ended.by) == ("moved", by)
-    sentence = f"vSphere HA restarted {ended.move.vm_name} on {ended.host_name}, because its host had failed"
+    sentence = f"vSphere HA restarted {ended.move.vm_name} on {ended.host_name}, because its host, network or storage had failed"
     assert report.failures == ((sentence,) if mover == "vSphere HA" else ())
 
 

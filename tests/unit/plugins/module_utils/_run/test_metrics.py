@@ -97,7 +97,10 @@ def test_the_last_run_and_the_totals_are_measured(state: Path) -> None:
 
 def test_a_vm_that_ha_restarted_did_not_move(state: Path) -> None:
     write_run(state, "r1", (MOVED[0], {**MOVED[1], "by": "vSphere HA"}), ENDED)
-    assert read(state)["last_run_moved_vms"] == {at(**HOST): 0}
+    found = read(state)
+    assert found["last_run_moved_vms"] == {at(**HOST): 0}
+    totals = {result: found["moves_total"][at(purpose="evacuate", result=result)] for result in ("moved", "restarted")}
+    assert totals == {"moved": 0, "restarted": 1}
 
 
 def test_a_run_lasts_from_its_first_line_to_its_last(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:

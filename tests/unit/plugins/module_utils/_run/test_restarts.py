@@ -60,7 +60,7 @@ class Unsteady(World):
 @pytest.mark.parametrize(
     ("by", "sentence"),
     [
-        ("vSphere HA", "vSphere HA restarted ml-2 during the run, because its host had failed"),
+        ("vSphere HA", "vSphere HA restarted ml-2 during the run, because its host, network or storage had failed"),
         ("", "ml-2 was powered on again during the run, so that what ran in it has ended"),
     ],
 )
@@ -180,7 +180,7 @@ def test_a_vm_that_left_the_host_after_its_move_had_failed_is_not_said_to_be_on_
     (end,) = (each for each in report.outcome.ended if each.move.vm == "vm-2")
     assert (end.result, end.host, end.by, end.move.target) == (MoveResult.MOVED, then, by, then)
     name = then.replace("host", "esx")
-    sentence = f"vSphere HA restarted ml-2 on {name}, because its host had failed"
+    sentence = f"vSphere HA restarted ml-2 on {name}, because its host, network or storage had failed"
     assert report.failures == ((sentence,) if mover == "vSphere HA" else ())
     assert report.left_behind == ()
     home = journal_homes(state, "uuid")["vm-2"]
@@ -207,7 +207,7 @@ def test_a_vm_that_stays_after_its_move_had_failed_is_left_behind(tmp_path: Path
     ("then", "mover", "sentence"),
     [
         ("host-3", "vSphere HA", "ml-2 is on esx-3, not on esx-1 (failed: HostNotConnected)"),
-        (SOURCE, "vSphere HA", "vSphere HA restarted ml-2 on esx-1, because its host had failed"),
+        (SOURCE, "vSphere HA", "vSphere HA restarted ml-2 on esx-1, because its host, network or storage had failed"),
         (SOURCE, "alice", ""),
         ("host-2", "", "ml-2 was left on esx-2 (failed: HostNotConnected)"),
     ],

@@ -163,7 +163,7 @@ def test_a_vm_that_is_restarted_in_the_window_makes_the_witness_fail(tmp_path: P
     there.booted = dict.fromkeys(("vm-1", "vm-2"), "2026-01-01T00:00:00.000Z")
     report = witnessed(there, tmp_path, Watching())
     assert harms_of(report) == (
-        "vSphere HA restarted ml-2 on esx-3, because its host had failed",
+        "vSphere HA restarted ml-2 on esx-3, because its host, network or storage had failed",
         "ml-1 was powered on again during the run, so that what ran in it has ended",
     )
     assert not shortfalls_of(report)
