@@ -242,7 +242,7 @@ def _text_of_move(event: Event) -> str | None:
             who = f" by {by}" if by else ""
             return f"was restarted at {local_moment(at)}{who}: what ran in it has ended"
         case LeftBehind(host=host, reasons=why_left):
-            return f"left behind on {host}: {'; '.join(why_left)}"
+            return f"left behind on {host or 'a host that is not known'}: {'; '.join(why_left)}"
     return None
 
 
@@ -342,5 +342,4 @@ def _verdict(event: VerdictReached) -> str:
 
 
 def _run_finished(event: RunFinished) -> str:
-    back = "" if event.back is None else f", {event.back} brought back"
-    return f"run {event.result}: {event.moved} moved, {event.failed} failed{back}, {event.left_behind} left behind"
+    return f"run {event.result}: {event.counts}"

@@ -148,9 +148,8 @@ class _View:
         if run.finished is not None:
             done = run.finished
             return (
-                f"Result: {done.result}; {done.moved} moved, {done.failed} failed, {done.left_behind} left behind. The report "
-                f"replaces this page. If it does not, the playbook was killed; write the report with: ansible localhost -m "
-                f"liveml.vsphere.evidence_report -a run_id={run_id}"
+                f"Result: {done.result}; {done.counts}. The report replaces this page. If it does not, the playbook was killed; write "
+                f"the report with: ansible localhost -m liveml.vsphere.evidence_report -a run_id={run_id}"
             )
         if self._over:
             why = f": {run.interrupted}" if run.interrupted else ""

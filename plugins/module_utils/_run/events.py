@@ -182,7 +182,10 @@ class RunInterrupted(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunFinished(Event):
-    """The run is over. ``back`` is the number of VMs that a rollback brought back, ``None`` without a rollback."""
+    """The run is over. ``back`` is the number of VMs that a rollback brought back, ``None`` without a rollback.
+
+    ``refused`` is the number of VMs that the plan could not move, and that prevent maintenance mode.
+    """
 
     kind = "run_finished"
 
@@ -191,6 +194,14 @@ class RunFinished(Event):
     failed: int
     left_behind: int
     back: int | None = None
+    refused: int = 0
+
+    @property
+    def counts(self) -> str:
+        """``9 moved, 0 failed, 1 left behind``, and how many VMs could not move."""
+        back = "" if self.back is None else f", {self.back} brought back"
+        refused = f", {self.refused} could not move" if self.refused else ""
+        return f"{self.moved} moved, {self.failed} failed{back}, {self.left_behind} left behind{refused}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,7 +231,9 @@ class RunRecord(WatchRecord):
 
     def refused(self, left_behind: int) -> None:
         """The run is over before its first move, so that no later run resumes it."""
-        self._journal.write(RunFinished("failed", moved=0, failed=0, left_behind=left_behind))
+        self._journal.write(
+            RunFinished("failed", moved=0, failed=0, left_behind=left_behind, refused=self._refused(()))
+        )
 
     def interrupted(self, detail: str) -> None:
         """The controller is gone; the run stays open for a resume."""
@@ -247,5 +249,11 @@ class RunRecord(WatchRecord):
                 failed=sum(e.result not in (MoveResult.MOVED, MoveResult.NOT_STARTED) for e in report.outcome.ended),
                 left_behind=len(report.left_behind),
                 back=None if back is None else sum(account.outcome == "back" for account in back.accounts),
+                refused=self._refused(report.outcome.ended),
             )
         )
+
+    def _refused(self, ended: Iterable[Ended]) -> int:
+        """How many VMs could not move. Of ``ended`` moves the VMs count there; a killed process may have moved them."""
+        known = {end.move.vm for end in ended}
+        return sum(refusal.blocking and refusal.vm not in known for refusal in self._request.plan.refusals)

@@ -19,6 +19,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     StateUnwritable,
     VsphereError,
 )
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import text_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import (
     DrsDecision,
@@ -29,7 +30,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import 
     Refusal,
     SlotLimits,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Event
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Event, LeftBehind, Ref
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
     Account,
     Ended,
@@ -286,6 +287,12 @@ def test_a_run_ends_with_its_figures(failures: tuple[str, ...], rolled_back: boo
     record.finished(RunReport("r1", None, outcome, failures, rolled_back=back))
     (event,) = notes.events
     assert tuple(event[name] for name in ("result", "moved", "failed", "left_behind", "back")) == figures
+
+
+def test_a_vm_may_be_left_behind_on_a_host_that_is_not_known() -> None:
+    assert text_of(LeftBehind(Ref("vm-1", "ml-1"), "", ("no answer",))) == (
+        "left behind on a host that is not known: no answer"
+    )
 
 
 def test_a_run_that_is_over_before_its_first_move_is_not_resumed() -> None:

@@ -24,7 +24,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
     PlanRefused,
     StateUnwritable,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
+from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line, text_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import placements
@@ -568,6 +568,15 @@ def test_a_vm_that_drs_moves_once_its_backup_is_done_has_a_home(tmp_path: Path) 
         if each.vm == "vm-2"
     )
     assert text == "ml-2 is on esx-3 and stays there: it was moved after the evacuation of esx-1."
+
+
+def test_the_last_line_of_a_run_counts_what_could_not_move(tmp_path: Path) -> None:
+    world, state = BackedUp(3), state_path(str(tmp_path))
+    world.off = {"vm-3"}
+    carried(world, evacuation(world, state))
+    (run_,) = stored_runs(state)
+    (end,) = (entry.event for entry in run_.entries if isinstance(entry.event, RunFinished))
+    assert (end.refused, text_of(end)) == (1, "run success: 1 moved, 0 failed, 0 left behind, 1 could not move")
 
 
 def test_a_vm_has_a_home_that_drs_moves_later_although_no_vm_can_move_now(tmp_path: Path) -> None:
