@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from math import ceil, floor
 
 from .._vsphere.estate import (
+    IDLE,
     Connection,
     Estate,
     HostState,
@@ -122,13 +123,27 @@ class _Load:
     cpu: int
 
 
+def _present_loads(estate: Estate) -> dict[str, _Load]:
+    """The load of each host (MoID). Where vCenter does not show it, it is at least that of the VMs that run there, or may run."""
+    loads = {host.moid: _Load(host.memory_used_bytes, host.cpu_used_mhz) for host in estate.hosts.values()}
+    dark = {host.moid: _Load(0, 0) for host in estate.hosts.values() if not shows_use(estate, host)}
+    for vm in estate.vms.values():
+        if vm.host in dark and vm.power not in IDLE:
+            load = dark[vm.host]
+            dark[vm.host] = _Load(load.memory + memory_demand(vm), load.cpu + vm.cpu_used_mhz)
+    for moid, least in dark.items():
+        shown = loads[moid]
+        loads[moid] = _Load(max(shown.memory, least.memory), max(shown.cpu, least.cpu))
+    return loads
+
+
 class _Planner:
     """Places one VM after the other. The ledger holds the load of each host after the moves planned so far."""
 
     def __init__(self, estate: Estate, request: PlanRequest) -> None:
         self._estate = estate
         self._request = request
-        self._ledger = {h.moid: _Load(h.memory_used_bytes, h.cpu_used_mhz) for h in estate.hosts.values()}
+        self._ledger = _present_loads(estate)
         self._arrivals: Counter[str] = Counter()
         self._where = {vm.moid: vm.host for vm in estate.vms.values()}
         self._storage = StoragePlanner(estate, request.storage)

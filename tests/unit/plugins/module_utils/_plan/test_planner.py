@@ -42,6 +42,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate imp
     Pool,
     Power,
     VmHostRule,
+    VmState,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -320,6 +321,25 @@ def test_a_host_of_which_vcenter_has_no_figures_yet_does_not_count_as_the_emptie
     assert move.target_name == "esx-3"
     (move,) = plan_all(estate([host(1), fresh], [vm(1)])).moves
     assert move.why == "fitting host in a (vCenter does not show how much of its memory and CPU is used)"
+
+
+@pytest.mark.parametrize(
+    ("there", "fits"),
+    [
+        (vm(9, on=2, memory_used_bytes=60 * GIB), False),
+        (vm(9, on=2, memory_bytes=60 * GIB, memory_used_bytes=0), False),
+        (vm(9, on=2, memory_used_bytes=60 * GIB, power=Power.UNKNOWN), False),
+        (vm(9, on=2, memory_used_bytes=60 * GIB, power=Power.OFF), True),
+        (vm(9, on=2, memory_used_bytes=GIB), True),
+    ],
+)
+def test_a_host_without_figures_has_at_most_the_room_that_its_vms_leave(there: VmState, fits: bool) -> None:
+    fresh = host(2, memory_bytes=64 * GIB, memory_used_bytes=0, cpu_used_mhz=0)
+    plan = plan_all(estate([host(1), fresh], [vm(1, memory_used_bytes=8 * GIB), there]))
+    moved = {move.vm for move in plan.moves if move.target == "host-2"}
+    refused = {refusal.vm: [reason.check for reason in refusal.reasons] for refusal in plan.refusals}
+    assert moved == ({"vm-1"} if fits else set())
+    assert refused.get("vm-1") == (None if fits else ["no_capacity_memory"])
 
 
 @pytest.mark.parametrize("failing", [{"quarantined": True}, {"red": True}])
