@@ -147,6 +147,7 @@ class Prometheus(UrlSource):
             known = session.read().series
             if not self._settings["metric"]:
                 age = self._age_of_rules(endpoint, rules_in(wanted) | {each.name for each in known if ":" in each.name})
+                age += self._age_of_others(endpoint, known)
                 capabilities = replace(capabilities, freshness=capabilities.freshness + age)
                 candidate = replace(candidate, capabilities=capabilities)
             no_number = all(series.value is None for series in known)
@@ -203,6 +204,20 @@ class Prometheus(UrlSource):
             freshness = scrape_age(probe.get("/api/v1/status/config")) + lookback(wanted)
         note = "changes of a query's value; as old as the scrape interval"
         return Capabilities("run", "changes", freshness, note, may_fall=is_expression(wanted))
+
+    def _age_of_others(self, endpoint: Endpoint, known: Sequence[Series]) -> float:
+        """Seconds by which series are older that another server has scraped: by a federation or a remote write.
+
+        Its interval is not known, so it is taken to be the usual one. Servers that do not list their targets do not say it.
+        """
+        wanted = [target for series in known if (target := target_of(series.labels))]
+        if not wanted:
+            return 0.0
+        with Probe(endpoint, DISCOVERY_SECONDS, self._limits) as probe, suppress(*NO_ANSWER):
+            scraped = targets_in(probe.get("/api/v1/targets?state=active"))
+            if scraped is not None and not all(target in scraped for target in wanted):
+                return USUAL_INTERVAL + USUAL_TIMEOUT
+        return 0.0
 
     def _age_of_rules(self, endpoint: Endpoint, names: set[str]) -> float:
         """Seconds by which recording rules of these names, and those that they are made from, delay a value."""
@@ -309,6 +324,14 @@ def age_of_rules(answer: Answer, names: set[str]) -> tuple[float, set[str]]:
     ]
     ages = [(USUAL_INTERVAL if interval is None else max(0.0, interval)) + lookback(query) for interval, query in found]
     return max(ages, default=USUAL_INTERVAL), {name for _interval, query in found for name in rules_in(query)}
+
+
+def targets_in(answer: Answer) -> list[Mapping[str, str]] | None:
+    """``job`` and ``instance`` of each process that a server scrapes itself; ``None`` if it does not say."""
+    listed = mapping(mapping(answer.body).get("data")).get("activeTargets")
+    if answer.status != 200 or not isinstance(listed, list):
+        return None
+    return [target_of(mapping(mapping(target).get("labels"))) for target in listed]
 
 
 def seconds(duration: str) -> float:

@@ -532,6 +532,42 @@ def test_a_freeze_behind_a_gateway_is_measured_by_what_was_pushed(serve: Serve) 
     assert (judged.verdict, stall.low <= 6.0 <= stall.high) == (Verdict.UNKNOWN, True)
 
 
+TRAINING, FEDERATION = {"job": "train", "instance": "ml-1:8000"}, {"job": "federate", "instance": "inner:9090"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "targets", "age"),
+    [
+        (TRAINING, [FEDERATION, TRAINING], 0.0),
+        (TRAINING, [FEDERATION], 70.0),  # honor_labels keeps the labels of the server inside
+        (TRAINING, [], 70.0),  # remote write
+        (TRAINING, [{**TRAINING, "job": "node"}, {**TRAINING, "instance": "ml-2:8000"}], 70.0),
+        (TRAINING, None, 0.0),  # as Thanos and Mimir
+        (TRAINING, "x", 0.0),
+        ({"job": "train"}, [FEDERATION], 0.0),  # then nothing names its process
+    ],
+)
+def test_what_another_server_has_scraped_is_older(
+    serve: Serve, labels: dict[str, str], targets: object, age: float
+) -> None:
+    """The one inside scrapes at times of its own, so a training that is dead still shows new steps for that long."""
+    asked = [0]
+
+    def answer(path: str) -> tuple[int, Any]:
+        if "config" in path:
+            return 200, {"data": {"yaml": "scrape_interval: 10ms\nscrape_timeout: 10ms"}}
+        if "targets" in path:
+            active = [{"labels": each} for each in targets] if isinstance(targets, list) else targets
+            return (404, {}) if targets is None else (200, {"status": "success", "data": {"activeTargets": active}})
+        asked[0] += 1
+        rows = [{"metric": {"__name__": "s", **labels}, "value": [1, str(asked[0])]}]
+        return 200, {"status": "success", "data": {"resultType": "vector", "result": rows}}
+
+    source = settings("prometheus", url=serve(answer), query="s", advance_timeout=1)
+    (experiment,) = observed(source).experiments
+    assert experiment.capabilities.freshness == pytest.approx(0.02 + age)
+
+
 @pytest.mark.parametrize(
     ("query", "age"),
     [
