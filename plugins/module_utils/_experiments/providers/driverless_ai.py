@@ -51,6 +51,7 @@ PROVIDER = "driverless_ai"
 HEALTH = "/apis/health/v1"
 CODE = "/clients/"  # where a server offers Python code for itself
 STATUS_SECONDS = 2.0
+MAX_LOGIN_SECONDS = 30.0  # between two logins that fail: many in a row lock an account
 PIPELINES = {"mojo": "mojo_pipeline", "python": "python_pipeline"}  # scoring pipelines, as the client names them
 OLDEST = (1, 10)  # every release of the client supports it
 STATUS = {
@@ -275,13 +276,17 @@ class ExperimentSession(HttpSession):
         self._endpoint, self._key, self._settings = endpoint, key, settings
         self._experiment: Any = None
         self._error: Exception | None = None  # of the client's last question
-        self._asked = float("-inf")
+        self._asked = self._login_from = float("-inf")
+        self._pause = 0.0  # after the last login that failed
         self._status: tuple[str, float | None] = ("RUNNING", None)
 
     def sample(self) -> Sample:
         """See the port ``Session``."""
-        if self._experiment is None:
+        if self._experiment is None and time.monotonic() >= self._login_from:
             self._ask_client(self._found)  # it connects and logs in, which takes longer than a question
+            known = self._experiment is not None
+            self._pause = 0.0 if known else min(max(STATUS_SECONDS, 2 * self._pause), MAX_LOGIN_SECONDS)
+            self._login_from = time.monotonic() + self._pause
         return sampled(self._probe, self._ask)
 
     def _ask(self, sent: float) -> Sample:

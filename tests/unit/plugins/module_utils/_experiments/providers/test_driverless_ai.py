@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 import requests
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Sample
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import driverless_ai
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import Endpoint
 
@@ -151,6 +152,28 @@ def test_an_error_of_the_client_does_not_hide_whether_the_server_answers(session
     assert asking.sample().outcome == "invalid"
     trained.error, health[0] = None, 200
     assert asking.sample().outcome == "answered"
+
+
+def test_logins_that_fail_are_rare(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account with a password that has changed must not be locked: the server is asked 10 times per second."""
+    asking, _trained, _health = session
+    now, logins = [0.0], list[float]()
+
+    def refused(*_settings: object) -> None:
+        logins.append(now[0])
+        raise RuntimeError("Bad username or password")
+
+    monkeypatch.setattr(driverless_ai, "STATUS_SECONDS", 2.0)
+    monkeypatch.setattr(driverless_ai, "connect", refused)
+    monkeypatch.setattr(driverless_ai, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(asking, "_ask", lambda sent: Sample(sent, sent, "silent"))
+    for now[0] in map(float, range(120)):
+        asking.sample()
+    assert logins == [0, 2, 6, 14, 30, 60, 90]
+    monkeypatch.setattr(driverless_ai, "connect", lambda *_settings: None)
+    now[0] = 121.0
+    asking.sample()
+    assert asking._experiment is not None
 
 
 @pytest.mark.parametrize(
