@@ -749,10 +749,15 @@ def warn_of_homes(module: AnsibleModule, report: RunReport) -> None:
 
 def warn_of_arrivals(module: AnsibleModule, report: RunReport) -> None:
     """Name the VMs that leave the host unwatched."""
-    if report.arrived:
+    if report.arrived is None:
         module.warn(
-            f"Before {module.params['host']} was fenced, {listed(report.arrived)} came there. Nobody watches how these VMs leave the host, "
-            "and a VM that was not in the plan gets no home, so a restore does not bring it back."
+            f"It is not known whether other VMs were placed or powered on on {module.params['host']} before it was fenced. Nobody watches "
+            "how they leave the host."
+        )
+    elif report.arrived:
+        module.warn(
+            f"Before {module.params['host']} was fenced, these VMs were placed or powered on there: {listed(report.arrived)}. Nobody "
+            "watches how they leave the host, and a VM that was not in the plan gets no home, so a restore does not bring it back."
         )
 
 

@@ -233,7 +233,8 @@ class RunReport:
     returned: tuple[str, ...] = ()  # names of the VMs that are on the evacuated host again
     restarted: tuple[str, ...] = ()  # names of the VMs that were powered on again during the run
     homes_in_journal: tuple[str, ...] = ()  # names of the VMs whose homes the journal alone has
-    arrived: tuple[str, ...] = ()  # names of the VMs that came to the host before it was fenced
+    # names of the VMs that were placed or powered on on the host before it was fenced; None if that could not be read
+    arrived: tuple[str, ...] | None = ()
 
     @property
     def left_behind(self) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ from .store import JOURNAL, new_run, pins_left, pins_of_nobody, runs_of, unfinis
 from .timeline import by_last_clock
 
 UNREAD = "vCenter does not say on which host the VM is. Grant the user System.Read on the VM"
-ARRIVED = "it came to {host} before the host was fenced, so nobody watches how it leaves"
+ARRIVED = "it was placed or powered on on {host} before the host was fenced, so nobody watches how it leaves"
 UNOBSERVED = Fault(OwnReason.END_NOT_OBSERVED, "the move ended while no process watched it")
 
 
@@ -283,7 +283,7 @@ class _Run:
         self._interrupted = interrupted
         self._record = RunRecord(vcenter, journal, request, folder, earlier)
         self._not_fenced = ""  # why the host could not be fenced after the moves
-        self._arrived: tuple[str, ...] = ()  # VMs (names) that came to the host before it was fenced
+        self._arrived: tuple[str, ...] | None = ()  # VMs (names) that came to the host before it was fenced
         self._guard = Guard(
             vcenter,
             journal,
@@ -419,10 +419,11 @@ class _Run:
         rolled_back = rollback.carry_out(reason, watched)
         return outcome, replace(rolled_back, outcome=self._with_verdicts_of_moves(rolled_back.outcome))
 
-    def _arrived_before_fence(self, plan: Plan) -> tuple[str, ...]:
+    def _arrived_before_fence(self, plan: Plan) -> tuple[str, ...] | None:
         """Record the VMs (names) that are placed on the host while others leave it, if it is fenced only after that.
 
-        Its own VMs may come back as well: DRS uses the room. Nobody watches how they leave the host once it is fenced.
+        Its own VMs may come back as well, because DRS uses the room, and some are powered on there. Nobody watches how they leave the
+        host once it is fenced. ``None`` if they cannot be read.
         """
         host = self._request.host
         if host is None or not self._guard.fences_last(plan):
@@ -430,8 +431,9 @@ class _Run:
         try:
             estate = self._vcenter.estate()
         except (CallFailed, PermissionMissing, ConnectError):
-            return ()
-        vms = arrived(replace(self._request.plan, moves=()), estate, host.moid)
+            return None
+        known = tuple(refusal for refusal in self._request.plan.refusals if refusal.blocking)
+        vms = arrived(replace(self._request.plan, moves=(), refusals=known), estate, host.moid)
         for vm in vms:
             self._journal.write(Noticed(Ref(vm.moid, vm.name), f"{ARRIVED.format(host=host.name)}"))
         return tuple(display_name(estate, vm.moid) for vm in vms)

@@ -25,7 +25,13 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._run.model import (
     RunReport,
     RunRequest,
 )
-from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import SPEC, request_of, result_of, warn_of_homes
+from ansible_collections.liveml.vsphere.plugins.modules.vm_migrate import (
+    SPEC,
+    request_of,
+    result_of,
+    warn_of_arrivals,
+    warn_of_homes,
+)
 
 from tests.builders.estates import INFO
 
@@ -113,3 +119,18 @@ def test_vms_whose_homes_no_other_controller_finds_are_named(names: tuple[str, .
     said = list[str]()
     warn_of_homes(SimpleNamespace(warn=said.append), RunReport("r", None, Outcome((), ()), homes_in_journal=names))
     assert [text.startswith("The homes of ml-1, ml-2 are in the journal alone") for text in said] == [True] * warned
+
+
+@pytest.mark.parametrize(
+    ("arrived", "begins"),
+    [
+        ((), []),
+        (("ml-1", "ml-9"), ["Before esx-1 was fenced, these VMs were placed or powered on there: ml-1, ml-9. "]),
+        (None, ["It is not known whether other VMs were placed or powered on on esx-1 before it was fenced. "]),
+    ],
+)
+def test_the_vms_are_named_that_leave_the_host_unwatched(arrived: tuple[str, ...] | None, begins: list[str]) -> None:
+    said = list[str]()
+    module = SimpleNamespace(warn=said.append, params={"host": "esx-1"})
+    warn_of_arrivals(module, RunReport("r", None, Outcome((), ()), arrived=arrived))  # type: ignore[arg-type]
+    assert [text.startswith(begin) for text, begin in zip(said, begins, strict=True)] == [True] * len(begins)

@@ -20,6 +20,7 @@ from unittest.mock import patch
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import (
+    CallFailed,
     InvalidInput,
     PlanRefused,
     StateUnwritable,
@@ -504,18 +505,19 @@ def test_a_host_that_is_not_fenced_may_get_vms_that_the_plan_does_not_have(tmp_p
     assert carried(world, request).failures == ()
 
 
-@pytest.mark.parametrize("vms", [(), ("vm-1", "vm-7")])
-def test_the_vms_are_named_that_drs_placed_on_a_host_before_it_was_fenced_last(
+@pytest.mark.parametrize("vms", [(), ("vm-1", "vm-3", "vm-7")])
+def test_the_vms_are_named_that_were_placed_or_powered_on_on_a_host_before_it_was_fenced_last(
     tmp_path: Path, vms: tuple[str, ...]
 ) -> None:
-    world, state = World(2), state_path(str(tmp_path))
-    world.drs, world.may_edit = Automation.FULL, False
+    world, state = World(3), state_path(str(tmp_path))
+    world.drs, world.off = Automation.FULL, {"vm-3"}
     request = evacuation(world, state)
-    plan = make_plan(world.estate(), PlanRequest(("vm-1", "vm-2"), evacuated=frozenset({SOURCE})))
+    plan = make_plan(world.estate(), PlanRequest(("vm-1", "vm-2", "vm-3"), evacuated=frozenset({SOURCE})))
 
     def heard(entry: Entry) -> None:
         if isinstance(entry.event, MoveFinished) and entry.event.vm.moid == "vm-2":
             world.where |= dict.fromkeys(vms, SOURCE)
+            world.off -= set(vms)
 
     report = carried(world, replace(request, plan=plan, rules=Rules(retries=0)), heard)
     assert (report.failures, report.fenced) == ((), True)
@@ -523,6 +525,30 @@ def test_the_vms_are_named_that_drs_placed_on_a_host_before_it_was_fenced_last(
     (run_,) = stored_runs(state)
     noticed = [entry.event for entry in run_.entries if isinstance(entry.event, Noticed)]
     assert [each.vm.moid for each in noticed] == list(vms)
+
+
+def test_vms_that_cannot_be_read_before_the_host_is_fenced_last_are_not_none(tmp_path: Path) -> None:
+    class Dark(World):
+        dark = False
+
+        def estate(self, **options: Any) -> Estate:
+            if self.dark:
+                raise CallFailed("no", fault="SystemError", hint="")
+            return super().estate(**options)
+
+        def estate_of_hosts(self, **options: Any) -> Estate:
+            return World.estate(self, **options)
+
+    world, state = Dark(1), state_path(str(tmp_path))
+    world.drs = Automation.FULL
+    plan = make_plan(world.estate(), PlanRequest(("vm-1",), evacuated=frozenset({SOURCE})))
+    request = replace(evacuation(world, state), plan=plan)
+
+    def heard(entry: Entry) -> None:
+        world.dark = world.dark or isinstance(entry.event, MoveFinished)
+
+    report = carried(world, request, heard)
+    assert (report.failures, report.fenced, report.arrived) == ((), True, None)
 
 
 def test_a_vm_that_was_powered_on_since_a_plan_without_moves_does_not_leave_unwatched(tmp_path: Path) -> None:
