@@ -17,7 +17,7 @@ from .._core.wording import HA
 from .._experiments.model import Experiment, Judgement
 from .._experiments.own_ids import newcomers
 from .._plan.drift import Drift, arrivals, arrived, left_as_powered_off, revalidate, started
-from .._plan.homes import is_home_of, next_home, recorded_home, stays, stray_text
+from .._plan.homes import is_home_of, is_machine, next_home, recorded_home, stays, stray_text
 from .._plan.model import DrsHandling, Move, Plan, Refusal
 from .._plan.selection import display_name
 from .._vsphere.estate import ATTRIBUTES, Estate, VmState
@@ -339,7 +339,7 @@ class _Run:
             watch.baseline()
             outcome, rolled_back = self._move(estate, plan, watch, watched)
             if rolled_back is None and not outcome.interrupted:
-                outcome = self._left_since(outcome, estate)
+                outcome = self._away_again(self._left_since(outcome, estate), estate)
         times = self._record.vms("after", self._all_vms(estate, vms))
         self._record.seal(self._observer, rolled_back.outcome.judgements if rolled_back else outcome.judgements)
         return self._close(replace(outcome, ended=(*before, *outcome.ended)), rolled_back, unobserved, times)
@@ -562,6 +562,31 @@ class _Run:
                 gone[vm] = replace(gone[vm], by="")  # the task of the run has ended late
             self._record.ended(gone[vm])
         return replace(outcome, ended=tuple(gone.get(end.move.vm, end) for end in outcome.ended))
+
+    def _away_again(self, outcome: Outcome, estate: Estate) -> Outcome:
+        """The outcome of a restore as the VMs are that came home: DRS or HA may have moved them away again since.
+
+        They have to come home still. What a person moved away stays there.
+        """
+        home = {end.move.vm: end for end in outcome.moved if end.move.changes_host}
+        if self._request.purpose is not Purpose.RESTORE or not home:
+            return outcome
+        try:
+            seen = self._vcenter.placement(tuple(home))
+        except (CallFailed, PermissionMissing, ConnectError):
+            return outcome  # they were seen at home
+        away = dict[str, Ended]()
+        for vm, end in home.items():
+            host = seen[vm].host
+            if host is None or host == end.move.target:
+                continue
+            by = self._vcenter.mover(vm, host)
+            if by and not is_machine(by):
+                continue
+            fault = Fault(OwnReason.VM_MOVED_MEANWHILE, f"{by or SOMEBODY} moved it away from {end.host_name} again")
+            away[vm] = Ended(end.move, MoveResult.FAILED, host, estate.host_name(host), fault)
+            self._record.ended(away[vm])
+        return replace(outcome, ended=tuple(away.get(end.move.vm, end) for end in outcome.ended))
 
     def _moved_by_others(self, end: Ended) -> Ended:
         """Such a move of a VM that has to come to its target: done if the VM is there, else failed on another host."""

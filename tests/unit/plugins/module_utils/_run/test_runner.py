@@ -311,6 +311,32 @@ def test_a_vm_that_was_moved_back_to_an_open_host_is_a_failure(tmp_path: Path, m
     assert evidence["left_behind"] == ["ml-1"]
 
 
+class Balanced(World):
+    """While the last VM comes home, somebody moves vm-1 away again."""
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        if "vm-2" in {vm for vm, *_rest in self.tasks.values()} and self.where["vm-1"] == SOURCE:
+            self.where["vm-1"] = "host-3"
+        return super().updates(timeout)
+
+
+@pytest.mark.parametrize(("mover", "away"), [("DRS", True), ("", True), ("vSphere HA", True), ("alice", False)])
+def test_a_vm_that_came_home_and_was_moved_away_again_is_not_home(tmp_path: Path, mover: str, away: bool) -> None:
+    world, state = Balanced(2), state_path(str(tmp_path))
+    world.may_set_attributes = False
+    assert run(world, state).failures == ()
+    world.maintenance = Maintenance.NORMAL
+    estate = world.estate()
+    plan = make_plan(estate, PlanRequest(("vm-1", "vm-2"), destinations=dict.fromkeys(("vm-1", "vm-2"), SOURCE)))
+    rules = Rules(slots=SlotLimits(per_host=1))
+    world.movers["vm-1"] = mover
+    report = carried(world, RunRequest(plan, Purpose.RESTORE, estate.hosts[SOURCE], state, rules))
+    assert world.where == {"vm-1": "host-3", "vm-2": SOURCE}
+    assert report.left_behind == ("ml-1",) * away
+    assert [failure.startswith("ml-1 is on esx-3, not on esx-1 (") for failure in report.failures] == [True] * away
+    assert set(journal_homes(state, "uuid")) == ({"vm-1"} if away else set())
+
+
 def test_a_fenced_host_is_not_looked_at_again(tmp_path: Path) -> None:
     world = Refilled(3)
     world.may_fence = True
