@@ -19,7 +19,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from .standing import JOB_GONE, JOB_IS, JOB_UNKNOWN, NO_ANSWER, REFUSES, UNREADABLE, at_text, facts_of, has_reason
+from .standing import (
+    ALL_DONE,
+    AS_USUAL,
+    JOB_GONE,
+    JOB_IS,
+    JOB_UNKNOWN,
+    NO_ANSWER,
+    REFUSES,
+    UNREADABLE,
+    at_text,
+    facts_of,
+    has_reason,
+)
 from .wording import at_most, experiment_name, fitted, percent, seconds, stall_text
 
 Row = Mapping[str, Any]
@@ -92,6 +104,10 @@ _START = {
     REFUSES: "Start it again: make sure that its old process is gone, start a server first, and then the training",
     JOB_UNKNOWN: "Start it again on the server that answers now",
 }
+_ALL_STEPS = (
+    "All its steps are done. Look whether its result is there, and whether it still writes it. Only if neither is so, start it again, "
+    "from a checkpoint if it has one."
+)
 _STATES = {
     "FAILED": "ended with an error (FAILED)",
     "CANCELLED": "was cancelled (CANCELLED)",
@@ -275,7 +291,8 @@ def do_of(row: Row) -> str:
     """What to do about an experiment."""
     recoverable, recovery = row.get("recoverable"), row.get("recovery") or ""
     where = f" ({recovery})" if recovery else ""
-    text = VERDICTS[row["verdict"]].do
+    done = row["verdict"] == "unknown" and any(has_reason(row.get("detail"), why) for why in (ALL_DONE, AS_USUAL))
+    text = _ALL_STEPS if done else VERDICTS[row["verdict"]].do
     text = text.replace(
         _PROCESS_GONE, next((do for end, do in _START.items() if has_reason(row.get("detail"), end)), _PROCESS_GONE)
     )

@@ -25,6 +25,8 @@ UNREADABLE = "the last answer of the server could not be used"
 JOB_IS = "the job is "
 WORKS = "it works, but its steps repeat, so they do not show how far it is"
 JOB_DONE = "the job is done"
+ALL_DONE = "all its steps are done, so nothing shows whether it still works"
+AS_USUAL = "all work was done before: the training may have ended as usual"
 UNSEEN = " in the last "  # of the end of the watch, with the time for which it was not seen to work
 
 

@@ -16,6 +16,8 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from .._core.standing import (
+    ALL_DONE,
+    AS_USUAL,
     JOB_DONE,
     JOB_GONE,
     JOB_IS,
@@ -58,8 +60,6 @@ RUN_FAILED = (
 )
 DONE, FAILED = "done", "failed"  # how a job ends
 FAILURES = ("FAILED", "CANCELLED", "CANCEL_PENDING")  # the statuses of a job that ended without a result, or soon will
-ALL_DONE = "all its steps are done, so nothing shows whether it still works"
-AS_USUAL = "all work was done before: the training may have ended as usual"
 EARLY = "it ended with {share} of its steps: it may have stopped as planned, or after an error that its record does not show"
 NO_PROGRESS = "no progress was seen after the move or the longest gap"
 OLD_WORK = "the work that was seen after the move may be from before its end, because its record is old"
@@ -114,6 +114,8 @@ def judge(
     unseen = why_unseen(
         experiment, samples, lambda s: work_of(experiment, s), stall_budget=stall_budget, unwatched=unwatched
     )
+    if unseen and _all_done(experiment, samples):
+        unseen = _why_not_seen_after_all_steps(experiment, samples[-1], unseen)
     before = [s.progress for s in answers if moved_at is None or s.received <= moved_at]
     return Judgement(
         experiment=experiment,
@@ -365,6 +367,15 @@ def _all_done(experiment: Experiment, samples: Sequence[Sample]) -> bool:
         and last.status in ("RUNNING", None)
         and (last.progress or 0.0) >= 1.0
     )
+
+
+def _why_not_seen_after_all_steps(experiment: Experiment, last: Sample, why: str) -> str:
+    """Why a training that has done all its steps is not seen to work, ``why`` in general. Empty if it answers: it has no more work to show."""
+    if experiment.capabilities.reports_end:
+        return why
+    if last.outcome == ANSWERED:
+        return "" if experiment.capabilities.signal == "answers" else ALL_DONE
+    return f"{why}; {AS_USUAL}" if last.outcome == "refused" else why
 
 
 def age_of(experiment: Experiment) -> float:

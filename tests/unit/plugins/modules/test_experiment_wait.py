@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import ALL_DONE, AS_USUAL
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment, Judgement, Verdict
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import ALL_DONE, AS_USUAL
 from ansible_collections.liveml.vsphere.plugins.modules.experiment_wait import reached
 
 TRAINING = Experiment("vm-1", "ml-1", "prometheus", "steps", "", "http://x:9")

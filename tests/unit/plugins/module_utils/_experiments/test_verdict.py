@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import JOB_DONE, JOB_GONE, WORKS, facts_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.advice import do_of
+from ansible_collections.liveml.vsphere.plugins.module_utils._core.standing import (
+    ALL_DONE,
+    AS_USUAL,
+    JOB_DONE,
+    JOB_GONE,
+    WORKS,
+    facts_of,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     BETWEEN,
     WITHOUT_IT,
@@ -29,8 +37,6 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall 
 )
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.stall import longest_stall as found_stall
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import (
-    ALL_DONE,
-    AS_USUAL,
     OLD_WORK,
     after_its_move,
     has_ended,
@@ -987,6 +993,35 @@ def test_an_exporter_whose_training_has_done_all_its_steps_does_not_stop_the_run
     assert ("it hung" in found.detail) is not done
     if done:
         assert (AS_USUAL if closed else ALL_DONE) in found.detail
+
+
+@pytest.mark.parametrize(
+    ("signal", "reports_end", "closed", "verdict", "reason"),
+    [
+        ("answers", False, False, Verdict.UNINTERRUPTED, ""),  # it has no more work to show
+        ("answers", False, True, Verdict.UNKNOWN, AS_USUAL),
+        ("answers", True, False, Verdict.UNKNOWN, "no progress was seen"),  # its server would say that it is done
+        ("changes", False, False, Verdict.UNKNOWN, ALL_DONE),
+    ],
+)
+def test_a_training_that_does_its_last_steps_after_its_move_is_not_called_one_that_stands_still(
+    signal: str, reports_end: bool, closed: bool, verdict: Verdict, reason: str
+) -> None:
+    """Nobody may read the advice to start it again without a look at its result."""
+    known = replace(EXPERIMENT, capabilities=Capabilities("process", signal, reports_end=reports_end))
+    samples = [
+        answer(n / 5, n / 5 + 0.01, min(n / 500, 1.0), detail="", step=float(min(n, 500)), logged=n / 5)
+        for n in range(1500)
+    ]
+    ended = [Sample(300.1 + n / 5, 300.11 + n / 5, "refused", detail="ConnectionRefusedError") for n in range(100)]
+    settled = judge(known, samples[:300], stall_budget=15, moved_at=20, arrived_at=40, measured_from=20)
+    later = judge(known, samples + ended * closed, stall_budget=15, moved_at=20, arrived_at=40, measured_from=20)
+    final = after_its_move(settled, later)
+    assert (settled.verdict, final.verdict) == (Verdict.UNINTERRUPTED, verdict)
+    assert reason in final.detail
+    assert not must_stop_run(final)
+    advice = do_of({"verdict": str(final.verdict), "detail": final.detail, "recoverable": "unknown"})
+    assert ("Look whether its result is there" in advice) is (reason in (AS_USUAL, ALL_DONE))
 
 
 def test_a_server_that_says_it_no_longer_knows_the_job_has_answered() -> None:
