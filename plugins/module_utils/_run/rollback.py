@@ -255,7 +255,7 @@ class Rollback:
             record = state.moves.get(home.vm)
             if record is None:
                 if hosts.get(home.vm) == home.host:
-                    self._clear_home(Ref(home.vm, home.vm_name))
+                    self._clear_home(Ref(home.vm, home.vm_name), home)
                 continue
             if hosts.get(home.vm) != record.source:
                 continue
@@ -264,11 +264,12 @@ class Rollback:
             vm = Ref(record.vm, record.vm_name)
             after = home_after(home, record)
             if after is None:
-                self._clear_home(vm)
+                self._clear_home(vm, home)
             else:
                 record_home(self._vcenter, self._journal, vm, after)
 
-    def _clear_home(self, vm: Ref) -> None:
+    def _clear_home(self, vm: Ref, home: Home) -> None:
+        """Clear the home of a VM. If its attribute, which has it, could not be cleared, the journal does not say that it was."""
         self._journal.write(HomeClearing(vm))
-        self._vcenter.clear_home(vm.moid)
-        self._journal.write(HomeCleared(vm))
+        if self._vcenter.clear_home(vm.moid) or not home.in_attribute:
+            self._journal.write(HomeCleared(vm))

@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import CallFailed
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.document import evidence_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Judgement
+from ansible_collections.liveml.vsphere.plugins.module_utils._plan.homes import placements
 from ansible_collections.liveml.vsphere.plugins.module_utils._plan.model import SlotLimits
 from ansible_collections.liveml.vsphere.plugins.module_utils._run import sight
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import Ref
@@ -95,6 +96,26 @@ def test_a_failed_move_brings_back_what_had_moved(state: Path) -> None:
     assert Counter(m["back"] for m in evidence["moves"]) == {False: 6, True: len(away)}
     assert {m["target"] for m in evidence["moves"] if m["back"]} == {"esx-1"}
     assert {m["result"] for m in evidence["moves"] if m["vm"].replace("ml", "vm") in away} == {"moved"}
+
+
+@pytest.mark.parametrize("in_attribute", [True, False])
+def test_a_home_that_could_not_be_cleared_is_not_said_to_be_cleared(state: Path, in_attribute: bool) -> None:
+    """The answer may be lost, or the privilege: then another controller still finds the home in the attribute."""
+
+    class Kept(World):
+        def clear_home(self, vm: str) -> bool:
+            return False
+
+        def record_home(self, home: Home) -> bool:
+            return in_attribute and super().record_home(home)
+
+    world = Kept(3, refusing("vm-3"))
+    run(world, state)
+    assert set(world.where.values()) == {SOURCE}
+    kinds = [event["event"] for event in events(state)]
+    assert ("home_clearing" in kinds, "home_cleared" in kinds) == (True, not in_attribute)
+    found = placements(world.estate(), journal_homes(state, "uuid"))
+    assert {each.outcome for each in found} == ({"home"} if in_attribute else set())
 
 
 def test_stop_and_continue_bring_nothing_back(state: Path) -> None:
