@@ -432,7 +432,10 @@ def found(world: World) -> Experiment:
         "vm-1", "ml-1", world.kind, "run:loss" if world.kind == "tensorboard" else "job",
         names[world.kind] if world.named else "", "http://x", clock_progress=world.clock,
         metric="steps_total" if world.kind in ("exporter", "relay") else "loss",
-        capabilities=Capabilities("process" if world.named else "run", "answers" if direct else "changes", freshness),
+        capabilities=Capabilities(
+            "process" if world.named else "run", "answers" if direct else "changes", freshness,
+            named_by_record=world.kind == "mlflow",
+        ),
     )  # fmt: skip
 
 
