@@ -525,7 +525,7 @@ def test_a_comment_holds_only_what_this_run_planned(lab: Lab, origin: Path, tool
     runner = Runner(origin.parent / "pull", origin, "forged", service(lab), tools)
     login = {name: lab.env[name] for name in ("VMWARE_HOST", "VMWARE_USER", "VMWARE_PASSWORD")}
     if service_name == "github":
-        values = {f"secrets.{name}": value for name, value in login.items()} | {
+        values = secrets(lab) | {
             "github.event.pull_request.base.sha": base, "github.head_ref": "forged", "github.token": "t",
             "github.event.pull_request.number": "7", "vars.VSPHERE_STATE_DIR": "",
         }  # fmt: skip
