@@ -37,7 +37,11 @@ from urllib.error import HTTPError
 
 import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError
-from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import HomeRecorded, RunStarted
+from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
+    HomeRecorded,
+    RunFinished,
+    RunStarted,
+)
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.journal import read_journal
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.locks import holder_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.overview import RunStatus, overviews
@@ -158,10 +162,25 @@ class Trip:
         return [restart for side in self.sides for restart in side.state()["restarts"]]
 
     def excused(self) -> set[str]:
-        """The VMs that may be anywhere without a word: moved by people, or by HA after the end of the restore, or of the playbook."""
+        """The VMs that may be anywhere without a word: moved by people, or by HA after the end of the restore, or of the playbook.
+
+        Also those that DRS took from home after a restore had looked at them for the last time.
+        """
         over = datetime.fromisoformat(self.brought or self.over)
         later = {each["vm"] for each in self.restarts() if datetime.fromisoformat(each["at"]) > over}
-        return self.moved_by_people | later
+        return self.moved_by_people | later | self._taken_by_drs()
+
+    def _taken_by_drs(self) -> set[str]:
+        """What DRS moved away from the host after the last run that brought VMs there has ended."""
+        journals = [
+            path for state in (self.state, self.elsewhere) for path in state.glob("runs/*-restore-*/journal.jsonl")
+        ]
+        entries = [entry for path in journals for entry in read_journal(path).entries]
+        ends = [each.at for each in entries if isinstance(each.event, RunFinished) and each.event.result == "success"]
+        moved = [move for move in self.moves() if move["by"] == DRS_NAME and move["source"] == HOST]
+        return {
+            move["vm"] for move in moved if ends and is_before(max(ends, key=datetime.fromisoformat), move["queued"])
+        }
 
     def restarted(self) -> bool:
         """Whether HA has started a VM again since the playbook began: then what ran in it has ended, which is a failure."""
