@@ -38,6 +38,7 @@ from urllib.error import HTTPError
 import yaml
 from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import ConnectError
 from ansible_collections.liveml.vsphere.plugins.module_utils._run.events import (
+    Entry,
     HomeRecorded,
     RunFinished,
     RunStarted,
@@ -170,17 +171,23 @@ class Trip:
         later = {each["vm"] for each in self.restarts() if datetime.fromisoformat(each["at"]) > over}
         return self.moved_by_people | later | self._taken_by_drs()
 
+    def entries(self, runs: str = "*") -> list[Entry]:
+        """What the journals of both controllers say; ``runs`` is a pattern of run IDs."""
+        journals = [path for state in (self.state, self.elsewhere) for path in state.glob(f"runs/{runs}/journal.jsonl")]
+        return [entry for path in journals for entry in read_journal(path).entries]
+
+    def moves_of_drs(self) -> list[dict[str, Any]]:
+        """The moves of DRS away from the host, by the lab's account."""
+        return [move for move in self.moves() if move["by"] == DRS_NAME and move["source"] == HOST]
+
     def _taken_by_drs(self) -> set[str]:
         """What DRS moved away from the host after the last run that brought VMs there has ended."""
-        journals = [
-            path for state in (self.state, self.elsewhere) for path in state.glob("runs/*-restore-*/journal.jsonl")
-        ]
-        entries = [entry for path in journals for entry in read_journal(path).entries]
-        ends = [each.at for each in entries if isinstance(each.event, RunFinished) and each.event.result == "success"]
-        moved = [move for move in self.moves() if move["by"] == DRS_NAME and move["source"] == HOST]
-        return {
-            move["vm"] for move in moved if ends and is_before(max(ends, key=datetime.fromisoformat), move["queued"])
-        }
+        ended = [entry for entry in self.entries("*-restore-*") if isinstance(entry.event, RunFinished)]
+        ends = [entry.at for entry in ended if entry.event.result == "success"]
+        if not ends:
+            return set()
+        end = max(ends, key=datetime.fromisoformat)
+        return {move["vm"] for move in self.moves_of_drs() if is_before(end, move["queued"])}
 
     def restarted(self) -> bool:
         """Whether HA has started a VM again since the playbook began: then what ran in it has ended, which is a failure."""
@@ -626,11 +633,9 @@ def taken_before(trip: Trip) -> set[str]:
     HA may take them at any time, and DRS before a run begins; what DRS moves later, the run has seen.
     """
     taken = {each["vm"] for each in trip.restarts() if each["source"] == HOST != each["target"]}
-    journals = (*trip.state.glob("runs/*/journal.jsonl"), *trip.elsewhere.glob("runs/*/journal.jsonl"))
-    entries = [entry for path in journals for entry in read_journal(path).entries]
+    entries = trip.entries()
     begun = min((entry.at for entry in entries if isinstance(entry.event, RunStarted)), default=None)
-    moved = [move for move in trip.moves() if move["by"] == DRS_NAME and move["source"] == HOST]
-    taken |= {move["vm"] for move in moved if begun is None or is_before(move["queued"], begun)}
+    taken |= {move["vm"] for move in trip.moves_of_drs() if begun is None or is_before(move["queued"], begun)}
     return taken - {entry.event.vm.name for entry in entries if isinstance(entry.event, HomeRecorded)}
 
 
