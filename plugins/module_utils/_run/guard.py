@@ -96,6 +96,7 @@ class Fence:
         self._host = host
         self._task = task
         self._entered = False  # this process has seen the host in maintenance mode by the run's own fence
+        self._said = ""  # what the journal says of the host
         self.claimed = False
         self.own = own
         self.unknown = unknown
@@ -136,7 +137,7 @@ class Fence:
         self._found(sight.sentence, unknown=sight.unknown, claimed=sight.is_fenced and not sight.unknown)
 
     def _found(self, detail: str, *, unknown: bool = False, claimed: bool = False) -> None:
-        self.unknown, self.claimed = unknown, claimed
+        self._said, self.unknown, self.claimed = detail, unknown, claimed
         self._journal.write(FenceFound(detail, own=self.own, unknown=unknown, task=self._task if self.own else ""))
 
     def _seen(self) -> HostState:
@@ -228,7 +229,8 @@ class Fence:
                 return
             if not sight.unknown:
                 break
-        if (sight.own, sight.unknown, sight.is_fenced) == (self.own, self.unknown, self.claimed):
+        same = (sight.own, sight.unknown, sight.is_fenced) == (self.own, self.unknown, self.claimed)
+        if same and (sight.unknown or sight.sentence == self._said):
             return
         if sight.is_fenced or sight.unknown:
             self._say(sight)

@@ -669,6 +669,7 @@ def test_a_host_that_was_read_before_its_fence_task_ended_is_fenced(state: Path)
     assert world.early == 0, "it was read too early"
     assert (report.failures, report.fenced) == ((), True)
     assert not any("is in service" in str(detail) for detail, *_rest in fences(state))
+    assert [detail for detail, *_rest in fences(state)] == ["esx-1 is fenced", "esx-1 is in maintenance mode"]
 
 
 class Meddled(World):
