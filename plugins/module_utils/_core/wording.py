@@ -56,7 +56,7 @@ def at_most(value: float, places: int = 2) -> str:
 
 def _rounded(value: float, places: int, towards: Callable[[float], int]) -> str:
     # 7.35 * 100 is a little less than 735: what floats add is taken off first.
-    return f"{towards(round(value * 10**places, 3)) / 10**places:.{places}f}"
+    return f"{towards(round(value * 10**places, 6)) / 10**places:.{places}f}"
 
 
 def watched_text(watched: float | None, late: float | None = None) -> str:

@@ -20,7 +20,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.wording impor
     stays_text,
     zone_name,
 )
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 AT = "2026-07-31T22:12:03.120Z"
@@ -56,6 +56,7 @@ def test_a_bound_is_never_rounded_into_its_interval(low: float, high: float, tex
 
 
 @given(st.floats(-1000, 1000), st.integers(0, 3))
+@example(0.0001, 0)
 def test_the_text_of_a_bound_holds_and_is_as_close_as_its_places_allow(value: float, places: int) -> None:
     value, step = round(value, 4), 10**-places
     assert value - step < float(at_least(value, places)) <= value <= float(at_most(value, places)) < value + step
