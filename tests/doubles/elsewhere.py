@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate
+from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.estate import Estate, Power
 from ansible_collections.liveml.vsphere.plugins.module_utils._vsphere.news import (
     PlacementUpdate,
     TaskUpdate,
@@ -35,6 +35,7 @@ class Elsewhere:
         self.news: list[Update] = []
         self.followed: list[str] = []
         self.maintenance: dict[str, bool] = {}
+        self.off: set[str] = set()
         self.booted: dict[str, str] = {}  # when VMs were powered on
 
     def on_silence(self, listener: Callable[[float], None]) -> None:
@@ -61,7 +62,7 @@ class Elsewhere:
         return {vm: task for vm, task in self.tasks.items() if vm in set(vms)}
 
     def placement(self, vms: Iterable[str]) -> dict[str, PlacementUpdate]:
-        return {vm: PlacementUpdate(vm, self.at.get(vm)) for vm in vms}
+        return {vm: PlacementUpdate(vm, self.at.get(vm), Power.OFF if vm in self.off else None) for vm in vms}
 
     def updates(self, timeout: float) -> tuple[Update, ...]:
         news, self.news = tuple(self.news), []

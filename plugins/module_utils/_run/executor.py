@@ -114,6 +114,8 @@ def _left(ended: Ended) -> str:
         return f"The files of {move.vm_name} on {ended.host_name} were left where they were ({why})"
     if ended.host == move.source:
         return f"{move.vm_name} was left on {ended.host_name} ({why})"
+    if ended.host == move.target and ended.fault is not None and ended.fault.name == OwnReason.VM_NOT_POWERED_ON:
+        return f"{move.vm_name} is on {ended.host_name}, and was not seen to move there ({why})"
     if ended.host == move.target:
         return f"{move.vm_name} is on {ended.host_name}, but its files were not seen where they were to go ({why})"
     return f"{move.vm_name} is on {ended.host_name}, not on {move.target_name} ({why})"
@@ -137,11 +139,15 @@ def reason_not_to_start(move: Move, seen: PlacementUpdate, hosts: Mapping[str, H
     if seen.host != move.source:
         place = hosts[seen.host].name if seen.host in hosts else seen.host
         return Fault(OwnReason.VM_MOVED_MEANWHILE, f"the VM is on {place}, not on {move.source_name}")
-    return _idle(seen)
+    return idle(seen)
 
 
-def _idle(seen: PlacementUpdate) -> Fault | None:
-    """That a VM does not run; ``None`` if it does, or if that is not known."""
+def idle(seen: PlacementUpdate) -> Fault | None:
+    """That a VM does not run; ``None`` if it does, or if that is not known.
+
+    HA registers a VM on another host before it starts the VM there, and says so after that. So a VM that does not run, and
+    of which vCenter names no mover, was not moved: what ran in it has ended.
+    """
     words = POWER_WORDS.get(seen.power) if seen.power is not None else None
     return Fault(OwnReason.VM_NOT_POWERED_ON, f"the VM is {words}") if words else None
 
@@ -493,15 +499,19 @@ class Executor:
         if host is None:
             return Ended(move, MoveResult.GONE, None, "", fault)
         name, arrived = self._names.get(host, host), self._has_arrived(move, host)
-        if arrived:
+        off = idle(seen)
+        if arrived and (fault is None or off is None or self._sight.mover(move.vm, host)):
             return Ended(move, MoveResult.MOVED, host, name, by=self._brought_by(move, host, fault))
-        if self._has_left(move, host):
-            by = self._sight.mover(move.vm, host) or SOMEBODY
-            return Ended(self._to(move, host), MoveResult.MOVED, host, name, by=by)
-        if arrived is None:
+        if not arrived and self._has_left(move, host):
+            by = self._sight.mover(move.vm, host)
+            if by or off is None:
+                return Ended(self._to(move, host), MoveResult.MOVED, host, name, by=by or SOMEBODY)
+        if off is not None and host != move.source:
+            fault = off
+        elif arrived is None:
             fault = fault or Fault(OwnReason.PLACE_UNKNOWN, "vCenter does not say where the files of the VM are")
         if otherwise is MoveResult.FAILED and host == move.source:
-            fault = _idle(seen) or fault  # what the task says of a VM that was shut down is only a consequence
+            fault = idle(seen) or fault  # what the task says of a VM that was shut down is only a consequence
         return Ended(move, otherwise, host, name, fault)
 
     def _brought_by(self, move: Move, host: str, fault: Fault | None) -> str:

@@ -23,10 +23,10 @@ from .._plan.selection import display_name
 from .._vsphere.estate import ATTRIBUTES, Estate, VmState
 from .._vsphere.faults import OwnReason
 from .._vsphere.home_attribute import ATTRIBUTE, Home
-from .._vsphere.news import Fault
+from .._vsphere.news import Fault, PlacementUpdate
 from .._vsphere.qualified import crosses
 from .events import Entry, Noticed, Pin, Ref, VmRestarted, vm_of
-from .executor import SOMEBODY, Executor, failures_of, restarts_of
+from .executor import SOMEBODY, Executor, failures_of, idle, restarts_of
 from .guard import Guard
 from .home_records import journal_homes, record_home
 from .journal import Journal, read_journal, utc_now
@@ -489,11 +489,13 @@ class _Run:
             host, unknown = self._place_of(record, vm)
             place = (host, estate.host_name(host)) if host else None
             places = vm.places if vm is not None else NOWHERE
-            end = unseen_end(record, place, refusals.get(record.vm), places, unknown=unknown)
+            end = seen = unseen_end(record, place, refusals.get(record.vm), places, unknown=unknown)
             if self._has_left(end):
                 end = self._left_by_others(end, estate)
             if end.result is not record.result:
                 end = self._credited(end, record)
+                if vm is not None:
+                    end = self._unless_idle(end, seen, PlacementUpdate(vm.moid, vm.host, vm.power))
                 self._record.ended(end)
             if not again:
                 ends.append(end)
@@ -521,6 +523,12 @@ class _Run:
             arrived = vm is not None and vm.host == home.target and crosses(home.start, home.target)
             if vm is not None and arrived and not vm.attributes.get(ATTRIBUTE):
                 record_home(self._vcenter, self._journal, Ref(vm.moid, vm.name), home)
+
+    @staticmethod
+    def _unless_idle(moved: Ended, end: Ended, seen: PlacementUpdate) -> Ended:
+        """``moved``; if the VM does not run and vCenter names nobody who moved it, ``end`` as failed: see ``idle``."""
+        off = idle(seen) if moved.by == SOMEBODY else None
+        return moved if off is None else replace(end, result=MoveResult.FAILED, fault=off)
 
     def _has_left(self, end: Ended) -> bool:
         """Whether somebody else has moved the VM off the host that it has to leave, while no process watched."""
@@ -555,8 +563,10 @@ class _Run:
             if host is None or host == end.move.source:
                 continue
             now = replace(end, host=host, host_name=estate.host_name(host))
-            gone[vm] = (
-                self._left_by_others(now, estate) if end.move.source == self._leaving else self._moved_by_others(now)
+            gone[vm] = self._unless_idle(
+                self._left_by_others(now, estate) if end.move.source == self._leaving else self._moved_by_others(now),
+                now,
+                seen[vm],
             )
             if end.result is MoveResult.TIMED_OUT and host == end.move.target and gone[vm].by != HA:
                 gone[vm] = replace(gone[vm], by="")  # the task of the run has ended late

@@ -29,7 +29,7 @@ from .events import (
     source_of,
     vm_of,
 )
-from .executor import FORGOTTEN_SECONDS, SOMEBODY
+from .executor import FORGOTTEN_SECONDS, SOMEBODY, idle
 from .model import Ended, MoveResult
 from .ports import ExperimentWatch, Recorder, Vcenter
 from .sight import Sight
@@ -147,23 +147,24 @@ class Sightings:
                 self._unplaced.discard(vm)
                 self._at[vm] = host
             if host is not None:
-                self._follow(vm, host, moving.get(vm, ""), now - self._looked)
+                self._follow(seen[vm], host, moving.get(vm, ""), now - self._looked)
             elif seen[vm].unknown:
                 self._notice(vm, seen[vm].unknown)
             else:
                 self._vanish(vm)
         self._looked = now
 
-    def _follow(self, vm: str, host: str, task: str, within: float) -> None:
+    def _follow(self, seen: PlacementUpdate, host: str, task: str, within: float) -> None:
         """One VM as it is seen now: its host, and the task that moves it."""
+        vm = seen.vm
         flight = self._flights.get(vm)
         if flight is not None and task != flight.task and self._is_over(flight, host, task):
-            self._finish(flight, host)
+            self._finish(flight, host, seen)
             flight = None
         if flight is None and (task or host != self._at[vm]):
             flight = self._begin(vm, task, within)
             if not task:
-                self._finish(flight, host)
+                self._finish(flight, host, seen)
                 return
         if flight is not None:
             self._note_switch(flight, host)
@@ -191,14 +192,16 @@ class Sightings:
             flight.switched = True
             self._journal.write(SwitchedOver(flight.move.number, vm_of(flight.move), self._name(host)))
 
-    def _finish(self, flight: _Flight, host: str) -> None:
+    def _finish(self, flight: _Flight, host: str, seen: PlacementUpdate) -> None:
         vm, end = flight.move.vm, flight.end
         if flight.task:
             self._note_switch(flight, host)
         move = self._to(flight.move, host)
         if host != flight.move.source:
-            by = self._sight.mover(vm, host) or SOMEBODY
-            self._close(flight, Ended(move, MoveResult.MOVED, host, move.target_name, by=by))
+            by = self._sight.mover(vm, host)
+            off = idle(seen) if not by else None
+            ended = Ended(move, MoveResult.MOVED, host, move.target_name, by=by or SOMEBODY)
+            self._close(flight, ended if off is None else replace(ended, result=MoveResult.FAILED, fault=off, by=""))
         elif end is not None and end.state == "success":  # it moved the storage, or nothing
             self._close(flight, Ended(move, MoveResult.MOVED, host, move.target_name))
         else:

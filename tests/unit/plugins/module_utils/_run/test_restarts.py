@@ -164,10 +164,12 @@ class Failed(World):
     def __init__(self, then: str, by: str) -> None:
         super().__init__(2, {("vm-2", target): "HostNotConnected" for target in ("host-2", "host-3")})
         self.then, self.movers = then, {"vm-2": by}
+        self.goes_off = False
 
     def hear(self, entry: Entry) -> None:
         if isinstance(entry.event, MoveFinished) and entry.event.result is MoveResult.FAILED:
             self.where["vm-2"] = self.then
+            self.off = {*self.off, *(["vm-2"] if self.goes_off else [])}
 
 
 @pytest.mark.parametrize("then", ["host-2", "host-3"])
@@ -195,6 +197,53 @@ def test_a_vm_that_left_the_host_after_its_move_had_failed_is_not_said_to_be_on_
     )
     (stored,) = overviews([run_], lambda _key: None)
     assert stored.moved == run_.entries[-1].event.to_json()["moved"] == moved
+
+
+@pytest.mark.parametrize("then", ["host-2", "host-3"])
+@pytest.mark.parametrize(("mover", "moved"), [("", False), ("alice", True)])
+def test_a_vm_that_does_not_run_elsewhere_was_moved_only_if_vcenter_names_who_did_it(
+    tmp_path: Path, then: str, mover: str, moved: bool
+) -> None:
+    """HA registers a VM on another host, then starts it, and says so after that."""
+    world, state = Failed(then, mover), state_path(str(tmp_path))
+    world.goes_off = True
+    report = run(world, state, rules=Rules(stop_on_failure=False, retries=0), listener=world.hear)
+    (end,) = (each for each in report.outcome.ended if each.move.vm == "vm-2")
+    name = then.replace("host", "esx")
+    assert (end.result, end.host) == (MoveResult.MOVED if moved else MoveResult.FAILED, then)
+    assert report.left_behind == (() if moved else ("ml-2",))
+    if not moved:
+        (failure,) = report.failures
+        assert failure.startswith(f"ml-2 is on {name}, ")
+        assert failure.endswith("(failed: the VM is powered off)")
+    home = journal_homes(state, "uuid")["vm-2"]
+    assert (home.host, home.target) == (SOURCE, then), "a restore brings it home"
+
+
+class RegisteredElsewhere(World):
+    """vm-2 is powered off on another host while the first VM moves; ``mover`` is who vCenter says has moved it."""
+
+    def __init__(self, where: str, mover: str) -> None:
+        super().__init__(2)
+        self.then, self.movers = where, {"vm-2": mover}
+
+    def updates(self, timeout: float) -> tuple[Update, ...]:
+        if self.where["vm-2"] == SOURCE and not any(vm == "vm-2" for vm, *_rest in self.tasks.values()):
+            self.where["vm-2"] = self.then
+            self.off = {*self.off, "vm-2"}
+        return super().updates(timeout)
+
+
+@pytest.mark.parametrize("where", ["host-2", "host-3"])
+@pytest.mark.parametrize(("mover", "moved"), [("", False), ("alice", True)])
+def test_a_vm_that_is_registered_elsewhere_before_its_move_begins_was_not_moved(
+    tmp_path: Path, where: str, mover: str, moved: bool
+) -> None:
+    world, state = RegisteredElsewhere(where, mover), state_path(str(tmp_path))
+    report = run(world, state, rules=Rules(stop_on_failure=False, retries=0, slots=SlotLimits(per_host=1)))
+    (end,) = (each for each in report.outcome.ended if each.move.vm == "vm-2")
+    assert (end.result is MoveResult.MOVED, end.host) == (moved, where)
+    assert journal_homes(state, "uuid")["vm-2"].target == where
 
 
 def test_a_vm_that_stays_after_its_move_had_failed_is_left_behind(tmp_path: Path) -> None:

@@ -74,6 +74,18 @@ def test_a_move_that_was_over_before_anybody_looked_is_seen_by_its_host() -> Non
     assert not notes.of("switched_over"), "nobody saw the moment"
 
 
+@pytest.mark.parametrize(("by", "result"), [("", "failed"), ("alice", "moved")])
+def test_a_vm_that_does_not_run_elsewhere_was_moved_only_if_vcenter_names_who_did_it(by: str, result: str) -> None:
+    """HA registers a VM on another host, then starts it, and says so after that."""
+    there = Elsewhere(arrives("vm-2", "host-1", by=by))
+    there.off = {"vm-2"}
+    sightings, notes, _watch, _clock = watched(there)
+    looks(sightings, 2)
+    assert moves(notes) == [("ml-2", "esx-2", "esx-1", result, by)]
+    (finished,) = notes.of("move_finished")
+    assert (finished["host"], finished["error"] is None) == ("esx-1", result == "moved")
+
+
 def test_each_move_of_a_vm_is_one_of_its_own() -> None:
     there = Elsewhere(
         starts("vm-1", "task-1"),
