@@ -193,7 +193,8 @@ def _found(loop: Loop, fate: LoopFate, recorder: int) -> tuple[Experiment, Sessi
     else:
         url = f"http://{HOST}:{loop.relay.port}/metrics"
         source = Prometheus({**settings, "provider": "prometheus", "url": url, "metric": "training_steps_total"})
-    found, detail = source.discover(Target("vm-1", "ML-1", HOST))
+    seen = source.discover(Target("vm-1", "ML-1", HOST))
+    found, detail = seen.found, seen.detail
     if not found:
         raise LabError(f"{fate.name}: the provider does not find the experiment: {detail}")
     return found[0], source.session(found[0])

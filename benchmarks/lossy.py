@@ -178,7 +178,7 @@ def main(settings: Settings) -> None:
         scheme = "https" if settings.ca_path else "http"
         chosen = {"url": f"{scheme}://{place}/metrics", "metric": "training_steps_total"}
         source = Prometheus({**usual, "provider": "prometheus", "ca_path": settings.ca_path or None, **chosen})
-        (experiment,), _detail = source.discover(Target("vm-1", "vm-1", GUEST))
+        (experiment,) = source.discover(Target("vm-1", "vm-1", GUEST)).found
         for length in settings.lengths:
             print(json.dumps(asdict(_trial(settings, source, experiment, length))), flush=True)
 

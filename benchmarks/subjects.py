@@ -77,8 +77,7 @@ class Subject:
 
     def running(self) -> list[Experiment]:
         """The experiments that the provider finds."""
-        found, _detail = self._source().discover(Target(self.vm, self.vm, self.node.server.address))
-        return found
+        return self._source().discover(Target(self.vm, self.vm, self.node.server.address)).found
 
     def experiment(self) -> Experiment:
         """The running experiment. A finished training is started again."""

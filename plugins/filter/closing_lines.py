@@ -23,7 +23,7 @@ positional: _input
 options:
   _input:
     description: >-
-      The result of the module. It may be empty if the module was not called. With C(experiments) and C(unobserved) of
+      The result of the module. It may be empty if the module was not called. With C(experiments), C(unobserved) and C(partly_searched) of
       M(liveml.vsphere.evidence_report) in it, the lines say more.
     type: dict
     required: true

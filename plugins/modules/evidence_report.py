@@ -337,6 +337,14 @@ unobserved:
   type: dict
   sample:
     ML-cpu-vm-07: "http://10.1.4.7:54321: no server listens"
+partly_searched:
+  description: >-
+    Names of VMs with an observed experiment that may have had other ones, because not every source could look, and why, of the whole run.
+    The name has the MoID if VMs share it.
+  returned: when a run was found
+  type: dict
+  sample:
+    ML-cpu-vm-08: "https://mlflow.example.com: authentication failed (HTTP 401); check username, password and token"
 statements:
   description: What the evidence says about each experiment.
   returned: when a run was found
@@ -345,6 +353,7 @@ statements:
   sample: ["ML-cpu-vm-04: no restart; same process, same job, progress kept; longest stall 0.43 s (0.41 to 0.52 s)."]
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -362,7 +371,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.integrity
     integrity_of,
     replacing,
 )
-from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.model import Artifact, Evidence
+from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.model import Artifact, Evidence, Unobserved
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.names import HTML, JSON, MARKDOWN
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.rows import rows_of
 from ansible_collections.liveml.vsphere.plugins.module_utils._evidence.signature import Fit, Signatures, set_aside
@@ -481,14 +490,15 @@ def result_of(
         "artifact": artifact,
         "statements": evidence["statements"],
         "experiments": printable_data(rows_of(evidence)),
-        "unobserved": unobserved_of(evidence),
+        "unobserved": by_vm(evidence, evidence["unobserved"]),
+        "partly_searched": by_vm(evidence, evidence.get("partly_searched", [])),
     }
 
 
-def unobserved_of(evidence: Evidence) -> dict[str, str]:
-    """Why no experiment was observed, by VM."""
+def by_vm(evidence: Evidence, told: Iterable[Unobserved]) -> dict[str, str]:
+    """What is reported of each VM, by the name with which it is shown."""
     shared = shared_names(evidence)
-    return {display_name(each["vm"], each["moid"], shared): each["detail"] for each in evidence["unobserved"]}
+    return {display_name(each["vm"], each["moid"], shared): each["detail"] for each in told}
 
 
 def diff_of(change: Change) -> dict[str, str]:

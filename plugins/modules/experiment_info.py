@@ -197,6 +197,14 @@ unobserved:
   type: dict
   sample:
     ML-cpu-vm-07: "http://10.1.4.8:54321: no server listens"
+partly_searched:
+  description: >-
+    Names of VMs with an experiment that may have other ones, because not every source could look, and why.
+    The name has the MoID if VMs share it.
+  returned: always
+  type: dict
+  sample:
+    ML-cpu-vm-08: "https://mlflow.example.com: authentication failed (HTTP 401); check username, password and token"
 """
 
 from dataclasses import asdict
@@ -224,6 +232,7 @@ def body(module: AnsibleModule, vcenter: VcenterSession) -> dict[str, Any]:
     return {
         "experiments": [asdict(e) for observation in seen for e in observation.experiments],
         "unobserved": {display_name(estate, o.vm.moid): o.detail for o in seen if not o.experiments},
+        "partly_searched": {display_name(estate, o.vm.moid): o.unseen for o in seen if o.unseen},
     }
 
 

@@ -447,6 +447,14 @@ unobserved:
   type: dict
   sample:
     ML-cpu-vm-07: "http://10.1.4.7:54321: no server listens"
+partly_searched:
+  description: >-
+    Names of VMs with an observed experiment that may have other ones, because not every source could look, and why.
+    The name has the MoID if VMs share it.
+  returned: always
+  type: dict
+  sample:
+    ML-cpu-vm-08: "https://mlflow.example.com: authentication failed (HTTP 401); check username, password and token"
 found:
   description: The experiments that train in the VMs of the plan now. They are looked for as in a run, but not watched.
   returned: in check mode
@@ -537,6 +545,7 @@ rolled_back:
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -699,6 +708,7 @@ def result_of(report: RunReport, on_verdict: str = "stop") -> dict[str, Any]:
         "experiments": [VerdictReached.of(judgement).to_json() for judgement in judgements],
         "owners": by_owner(judgements),
         "unobserved": dict(report.unobserved),
+        "partly_searched": dict(report.partly_searched),
         "interrupted": list(failures_of(replace(outcome, ended=()))),
         "left_behind": list(report.left_behind),
         "restarted": list(report.restarted),
@@ -788,7 +798,8 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
         if module.params["assume_in_service"] and host is not None:
             estate = assume_in_service(estate, host.moid)
         refuse_drift(request, estate)
-        found, unobserved = providers.discover(estate, tuple(move.vm for move in plan.moves))
+        seen = providers.discover(estate, tuple(move.vm for move in plan.moves))
+        found, shown = seen.experiments, seen.by_name(partial(display_name, estate))
         refuse_unrecoverable(found, request.require_checkpoint)
         warn_unrecoverable(module, found)
         return {
@@ -796,7 +807,8 @@ def body(module: AnsibleModule, vcenter: AnyVcenter) -> dict[str, Any]:
             "run_id": "",
             "resumed": False,
             "found": [found_in(experiment) for experiment in found if experiment.vm in {m.vm for m in plan.moves}],
-            "unobserved": {display_name(estate, vm): why for vm, why in unobserved.items()},
+            "unobserved": dict(shown.unobserved),
+            "partly_searched": dict(shown.partly_searched),
             "diff": plan_diff(plan),
         }
     report = carry_out(

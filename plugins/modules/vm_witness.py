@@ -362,6 +362,14 @@ unobserved:
   type: dict
   sample:
     ML-cpu-vm-07: "http://10.1.4.7:54321: no server listens"
+partly_searched:
+  description: >-
+    Names of VMs with an observed experiment that may have other ones, because not every source could look, and why.
+    The name has the MoID if VMs share it.
+  returned: when it is not check mode
+  type: dict
+  sample:
+    ML-cpu-vm-08: "https://mlflow.example.com: authentication failed (HTTP 401); check username, password and token"
 noticed:
   description: Names of VMs that were not watched all the time, or in which an experiment began later, and what is known about it.
   returned: when it is not check mode
@@ -478,6 +486,7 @@ def result_of(report: WitnessReport) -> dict[str, Any]:
         "experiments": [VerdictReached.of(judgement).to_json() for judgement in judgements],
         "owners": by_owner(judgements),
         "unobserved": dict(report.unobserved),
+        "partly_searched": dict(report.partly_searched),
         "noticed": {name: list(details) for name, details in report.noticed.items()},
         "interrupted": list(interrupted),
     }

@@ -89,6 +89,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "window_opened": {"subject": "esx-05", "seconds": 600.0, "vms": 2, "until_returned": True},
     "window_closed": {"seconds": 600.4, "cut": "", "unread": ""},
     "maintenance_seen": {"host": _HOST, "entered": True},
+    "partly_searched": {"vm": _VM, "detail": "https://mlflow: authentication failed (HTTP 401)"},
     "noticed": {"vm": _VM, "detail": "the VM came during the window, and was not watched"},
     "move_seen": {"number": 1, "vm": _VM, "source": {**_MOVE["source"]}, "task": "task-9", "within": 1.0},
     "move_submitting": {**_MOVE, "attempt": 1, "adopted": False},

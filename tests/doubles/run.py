@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.liveml.vsphere.plugins.module_utils._display.lines import line
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import (
     Conclusion,
+    Discovery,
     Experiment,
     Judgement,
     Stall,
@@ -45,9 +46,9 @@ class Watching:
     def __init__(self, *harmed: str, verdict: Verdict = Verdict.FAILED, unwatched: float = 0.0) -> None:
         self.harmed, self.verdict, self.unwatched = harmed, verdict, unwatched
 
-    def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
+    def discover(self, estate: Estate, vms: tuple[str, ...]) -> Discovery:
         found = tuple(Experiment(vm, vm, "h2o3", "job", "1", "http://x") for vm in self.harmed if vm in vms)
-        return found, {}
+        return Discovery(found, partly_searched=dict.fromkeys((e.vm for e in found), "http://mlflow: no answer"))
 
     def watch(self, *_arguments: Any, **_options: Any) -> AbstractContextManager[Watching]:
         return nullcontext(self)

@@ -123,10 +123,10 @@ def test_nodes_are_found_by_the_addresses_they_name(lab: Lab) -> None:
     settings = {name: option.get("default") for name, option in EXPERIMENT_OPTIONS.items()}
     settings["allowed_networks"] = ["127.0.0.0/8"]
     settings["addresses"] = {FOLLOWER: follower.guest_address}
-    alone, _unobserved = Providers(settings).discover(estate, (leader.moid,))
+    alone = Providers(settings).discover(estate, (leader.moid,)).experiments
     assert [e.vm_name for e in alone] == [LEADER]
     renamed = replace(estate, vms={**estate.vms, follower.moid: replace(follower, guest_address="127.0.0.1")})
-    both, _unobserved = Providers(settings).discover(renamed, (leader.moid,))
+    both = Providers(settings).discover(renamed, (leader.moid,)).experiments
     assert [e.vm_name for e in both] == [LEADER, FOLLOWER]
     assert both[0].id == both[1].id
     # Nodes may start in the same millisecond. So each is asked for its own identity.

@@ -16,7 +16,7 @@ from tests.module_docs import NAMES, docs_of, own_tasks
 MIN_EXAMPLES = 3
 # Dictionaries whose keys are names of VMs, hosts, owners, variables, pools, folders or networks, or verdicts: a sample shows one.
 BY_NAME = {
-    "excerpts", "folder_map", "network_map", "noticed", "owners", "placements", "pool_map", "unobserved", "variables", "verdicts",
+    "excerpts", "folder_map", "network_map", "noticed", "owners", "partly_searched", "placements", "pool_map", "unobserved", "variables", "verdicts",
 }  # fmt: skip
 ELSEWHERE = ("The same as RV(", "as in RV(")  # described at another place
 

@@ -15,7 +15,7 @@ from .._core.advice import FAILURES, GOOD, VERDICT_WORDS, Failure, do_of, failur
 from .._core.untrusted import printable
 from .._core.wording import HA, fitted, is_restarted, listed, local_moment, plural
 from .._experiments.model import WORST_FIRST, worst
-from .preview import NOT_ASKED, preview
+from .preview import NOT_ASKED, partly_searched_text, preview
 
 Row = Mapping[str, Any]
 MAX_LINES = 10
@@ -57,8 +57,8 @@ def closing_lines(
 
     ``host`` is a line about the host as it was observed, ``stays`` names VMs that were not to be moved, ``command`` is what to type
     after a success, ``again`` the command of this call, ``others`` the command that moves only what can leave, and
-    ``goal`` what the playbook does after the moves. The ``experiments`` and ``unobserved`` of ``evidence_report`` may replace
-    those of ``vm_migrate``. ``steps`` are the results of other modules: ``plan``, ``maintenance``, ``home`` and ``evidence``. ``ended`` is
+    ``goal`` what the playbook does after the moves. The ``experiments``, ``unobserved`` and ``partly_searched`` of ``evidence_report``
+    may replace those of ``vm_migrate``. ``steps`` are the results of other modules: ``plan``, ``maintenance``, ``home`` and ``evidence``. ``ended`` is
     when (ISO 8601, UTC). In check mode (``check``), the lines are about what the plan would do.
     """
     steps = steps or {}
@@ -72,6 +72,7 @@ def closing_lines(
     first = [f"{subject} {_outcome(moved, failure)}{at}{_cause(moved, failure)}. {_moves(moved, steps)}"]
     first += [host] if host else []
     last = [*unobserved_text(moved.get("unobserved") or {}, others=bool(moved.get("experiments")))]
+    last += partly_searched_text(moved.get("partly_searched") or {})
     last += _what_to_do(moved, steps, failure, again=again, others=others, goal=goal) if failure else []
     last += [f"Report: {report}"] if report else []
     last += [f"Run again: {again}"] if again and failure and failure is not Failure.OPTION else []

@@ -20,6 +20,7 @@ from .._core.untrusted import printable, printable_data
 from .._core.wording import experiment_name, percent, plural
 from .._experiments.model import WORST_FIRST, worst
 from .closing import moves_text, unobserved_text
+from .preview import partly_searched_text
 
 EVENTS = ("before", "stall", "after")
 HARMED = ("stalled", "restarted", "lost", "failed")
@@ -216,6 +217,8 @@ def _text(event: str, experiments: Sequence[Experiment], about: About, *, whole:
         begin += [about.failure] if about.failure and whole else []
     missing = about.result.get("unobserved") or {}
     unobserved = list(unobserved_text(missing, others=bool(experiments))) if whole and event == "after" else []
+    if whole and event == "after":
+        unobserved += partly_searched_text(about.result.get("partly_searched") or {})
     paragraphs = [begin, *_experiments(experiments, event), unobserved]
     if not experiments and not unobserved:
         paragraphs.append(["No experiment was observed in the VMs."])

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .._core.advice import title_of
-from .._core.wording import listed, percent, plural
+from .._core.wording import fitted, listed, percent, plural
 from .estimate import duration_text
 
 Row = Mapping[str, Any]
 MAX_SLOTS = 8  # vMotions of a host at a time, by vCenter's own limit
 NOT_ASKED = "experiments.enabled is false"  # as discovery says it
+MAX_WHY = 250  # characters of a reason
 MAX_NAMED = 3  # experiments and warnings
 
 
@@ -73,6 +74,15 @@ def _experiments(checked: Row, vms: int) -> Iterator[str]:
         count = len({each["vm_name"] for each in found})
         rest = " In the others none was found." if count < vms else ""
         yield f"{plural(len(found), 'experiment')} in {count} of {plural(vms, 'VM')}: {listed(names, MAX_NAMED)}.{rest}"
+        yield from partly_searched_text(checked.get("partly_searched") or {}, "a run would not watch it")
+
+
+def partly_searched_text(partly_searched: Mapping[str, str], end: str = "it was not watched") -> Iterator[str]:
+    """Which VMs may have more experiments than were found, why, and how a sentence about such an experiment ends."""
+    if partly_searched:
+        vm, why = min(partly_searched.items())
+        more = f" and {plural(len(partly_searched) - 1, 'other VM')}" if len(partly_searched) > 1 else ""
+        yield f"Not every source of experiments could look into {vm} ({fitted(why, MAX_WHY)}){more}. If another experiment runs there, {end}."
 
 
 def _warnings(checks: Row) -> Iterator[str]:

@@ -24,6 +24,7 @@ from .._run.events import (
     MaintenanceSeen,
     NoExperiment,
     Noticed,
+    PartlySearched,
     Ref,
     RollingBack,
     RunFinished,
@@ -45,7 +46,7 @@ SCHEMA_VERSION = "1.0"
 ARTIFACT_VERSION = 1
 _NOT_IN_ARTIFACT = frozenset({"description", "recovery"})
 Kind = TypeVar("Kind", bound=Event)
-OfVm = TypeVar("OfVm", NoExperiment, VmRefused, LeftBehind)
+OfVm = TypeVar("OfVm", NoExperiment, PartlySearched, VmRefused, LeftBehind)
 
 
 def evidence_of(
@@ -75,6 +76,7 @@ def evidence_of(
             "moves": moves,
             "experiments": experiments,
             "unobserved": [{**_vm(e.vm), "detail": e.detail} for e in _latest(entries, NoExperiment)],
+            "partly_searched": [{**_vm(e.vm), "detail": e.detail} for e in _latest(entries, PartlySearched)],
             "refusals": [_refusal(e) for e in _latest(entries, VmRefused)],
             "left_behind": [] if start.purpose == "witness" else _left_behind(entries, moves),
             "noticed": [{**_vm(e.event.vm), "detail": e.event.detail} for e in entries if isinstance(e.event, Noticed)],

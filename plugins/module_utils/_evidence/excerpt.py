@@ -42,6 +42,7 @@ def excerpt_of(evidence: Evidence, owner: str) -> Evidence:
         "moves": [move for move in evidence["moves"] if move["moid"] in moids],
         "experiments": experiments,
         "unobserved": [],
+        "partly_searched": [each for each in evidence.get("partly_searched", []) if each["moid"] in moids],
         "refusals": [refusal for refusal in evidence["refusals"] if refusal["moid"] in moids],
         "left_behind": [name for name in evidence["left_behind"] if name in names],
         "noticed": [each for each in evidence.get("noticed", []) if each["moid"] in moids],

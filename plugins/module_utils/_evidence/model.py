@@ -344,6 +344,7 @@ class Record(TypedDict):
     moves: list[Move]
     experiments: list[Experiment]
     unobserved: list[Unobserved]
+    partly_searched: NotRequired[list[Unobserved]]  # VMs with experiments that may have others
     refusals: list[Refusal]
     left_behind: list[str]
     noticed: NotRequired[list[Unobserved]]  # what a witness or an evacuation did not watch

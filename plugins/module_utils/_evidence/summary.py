@@ -51,6 +51,7 @@ def _vms(record: Record) -> Iterator[VmName]:
     yield from record["moves"]
     yield from record["experiments"]
     yield from record["unobserved"]
+    yield from record.get("partly_searched", [])
     yield from record["refusals"]
     yield from record.get("noticed", [])
 
@@ -257,7 +258,8 @@ def gaps(record: Record) -> list[Gap]:
     window = record["run"].get("window")
     part = "Part of the window" if window else "How a VM left the host"
     noticed = [(part, each["detail"], each) for each in record.get("noticed", [])]
-    for what, why, vm in [*_unobserved(record), *_unproven(record), *_unwatched(record), *_unseen(record), *noticed]:
+    seen = [*_unobserved(record), *_partly_searched(record), *_unproven(record), *_unwatched(record), *_unseen(record)]
+    for what, why, vm in [*seen, *noticed]:
         found.setdefault((what, why), {})[vm["moid"]] = vm["vm"]
     if window and window["unread"]:
         found["What else happened during the window", window["unread"]] = {}
@@ -269,9 +271,17 @@ Found = tuple[str, str, VmName]  # what was not observed, why, and in which VM
 
 def _unobserved(record: Record) -> Iterable[Found]:
     for entry in record["unobserved"]:
-        # The address differs from VM to VM, the reason does not.
-        why = re.sub(r"https?://[^\s,;]+?:(?= )\s*", "", entry["detail"])
-        yield "No experiment was observed", why, entry
+        yield "No experiment was observed", _without_addresses(entry["detail"]), entry
+
+
+def _partly_searched(record: Record) -> Iterable[Found]:
+    for entry in record.get("partly_searched", []):
+        yield "Whether the VM had other experiments", _without_addresses(entry["detail"]), entry
+
+
+def _without_addresses(detail: str) -> str:
+    """The address differs from VM to VM, the reason does not."""
+    return re.sub(r"https?://[^\s,;]+?:(?= )\s*", "", detail)
 
 
 def _unproven(record: Record) -> Iterable[Found]:

@@ -25,9 +25,9 @@ from .finished_models import (
     Exporter,
     ExportRequest,
 )
-from .model import Conclusion, Experiment, Final, Judgement, ProgressListener, Sample, Verdict
+from .model import Conclusion, Discovery, Experiment, Final, Judgement, ProgressListener, Sample, Verdict
 from .own_ids import with_own_ids
-from .providers.base import Session, Source, Target
+from .providers.base import Searched, Session, Source, Target
 from .providers.probe import UnusableAddress, addresses_of
 from .providers.sources import Scoped, sources_of, warnings_of
 from .reach import Reach
@@ -44,11 +44,15 @@ MAX_EXPERIMENTS = 64  # in one VM: each has its own thread
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What discovery found in a VM: experiments, or a sentence why there are none."""
+    """What discovery found in a VM: experiments, or a sentence why there are none.
+
+    ``unseen`` is a sentence why there may be other ones than those that were found; "" if each source could look.
+    """
 
     vm: VmState
     experiments: tuple[Experiment, ...]
     detail: str
+    unseen: str = ""
 
 
 def of_one_vm_each(observations: Iterable[Observation], twins: Iterable[Observation] = ()) -> list[Observation]:
@@ -70,7 +74,9 @@ def of_one_vm_each(observations: Iterable[Observation], twins: Iterable[Observat
         if len(own) == len(o.experiments):
             return o
         detail = f"several VMs are named {o.vm.name}, and their experiments cannot be distinguished"
-        return replace(o, experiments=own, detail="" if own else detail)
+        if not own:
+            return replace(o, experiments=(), detail=detail, unseen="")
+        return replace(o, experiments=own, unseen="; ".join(filter(None, (detail, o.unseen))))
 
     return [told_apart(o) for o in seen]
 
@@ -105,7 +111,7 @@ class Providers:
     def _known_by_name(self, vm: VmState) -> Observation:
         """What servers outside of a VM know of it. The VM itself is not asked."""
         asked = [scoped for scoped in self._sources if not scoped.source.in_guest and scoped.covers(vm.moid, vm.name)]
-        return Observation(vm, tuple(e for scoped in asked for e in self._asked(scoped, vm, math.inf)[0]), "")
+        return Observation(vm, tuple(e for scoped in asked for e in self._asked(scoped, vm, math.inf).found), "")
 
     def refuse_shared_names(self, vms: Iterable[VmState]) -> None:
         """Raise Ambiguous if the settings name a VM by a name that several of all ``vms`` have."""
@@ -124,12 +130,16 @@ class Providers:
                     option="experiments",
                 )
 
-    def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
+    def discover(self, estate: Estate, vms: tuple[str, ...]) -> Discovery:
         """See ``Observer`` in ``_run/ports.py``."""
         seen = self.observe([estate.vms[vm] for vm in vms], among=estate.vms.values())
         experiments = tuple(e for observation in seen for e in observation.experiments)
         members = self._members_elsewhere(estate, experiments)
-        return (*experiments, *members), {o.vm.moid: o.detail for o in seen if not o.experiments}
+        return Discovery(
+            (*experiments, *members),
+            {o.vm.moid: o.detail for o in seen if not o.experiments},
+            {o.vm.moid: o.unseen for o in seen if o.unseen},
+        )
 
     def _members_elsewhere(self, estate: Estate, experiments: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
         """Members of the experiments' clusters in VMs that do not move."""
@@ -185,32 +195,31 @@ class Providers:
         if vm.power in IDLE:
             return Observation(vm, (), "the VM is not powered on")
         found: list[Experiment] = []
-        details = []
+        details, unseen = [], []
         until = time.monotonic() + GUEST_SECONDS
         for scoped in self._sources:
             if scoped.covers(vm.moid, vm.name):
-                experiments, detail = self._asked(scoped, vm, until if scoped.source.in_guest else math.inf)
+                seen = self._asked(scoped, vm, until if scoped.source.in_guest else math.inf)
                 end = time.monotonic() + PATIENCE_SECONDS
                 room = max(1, MAX_EXPERIMENTS - len(found))
-                found += [self._completed(scoped, e, vm, end) for e in truncate(experiments, room)]
-                details.append(detail)
-        return Observation(
-            vm,
-            tuple(with_own_ids(found)),
-            "" if found else printable("; ".join(filter(None, details))) or "no source covers this VM",
-        )
+                found += [self._completed(scoped, e, vm, end) for e in truncate(seen.found, room)]
+                details.append(seen.detail)
+                unseen += [] if seen.complete else [seen.detail]
+        if not found:
+            return Observation(vm, (), printable("; ".join(filter(None, details))) or "no source covers this VM")
+        return Observation(vm, tuple(with_own_ids(found)), "", printable("; ".join(unseen)))
 
-    def _asked(self, scoped: Scoped, vm: VmState, until: float) -> tuple[list[Experiment], str]:
+    def _asked(self, scoped: Scoped, vm: VmState, until: float) -> Searched:
         address, why_not = self._reach.address_of(vm, credentials=scoped.sends_credentials)
         if scoped.source.in_guest and why_not:
-            return [], why_not
+            return Searched([], why_not, complete=False)
         target = Target(vm.moid, vm.name, address, until)
         try:
             server = scoped.source.server_named_by(target)
             why_not = self._reach.why_not_named(server, addresses_of(server)) if server else ""
-            return ([], why_not) if why_not else scoped.source.discover(target)
+            return Searched([], why_not, complete=False) if why_not else scoped.source.discover(target)
         except UnusableAddress as error:
-            return [], str(error)
+            return Searched([], str(error), complete=False)
 
     def _completed(self, scoped: Scoped, experiment: Experiment, vm: VmState, end: float) -> Experiment:
         """The experiment with all details; asks until ``end`` (monotonic), so that a slow server does not delay a run."""

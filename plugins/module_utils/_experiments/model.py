@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .training_clock import Gap
@@ -180,6 +180,23 @@ class Final:
     score: float | None = None
     artifacts: tuple[str, ...] = ()
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What was found in several VMs. The other fields have a sentence by VM (MoID).
+
+    ``unobserved``: no experiment was found, and what was seen instead. ``partly_searched``: some were found, and why there may be more.
+    """
+
+    experiments: tuple[Experiment, ...] = ()
+    unobserved: Mapping[str, str] = field(default_factory=dict)
+    partly_searched: Mapping[str, str] = field(default_factory=dict)
+
+    def by_name(self, name: Callable[[str], str]) -> Discovery:
+        """The same with the name of each VM instead of its MoID; ``name`` gives it."""
+        unobserved = {name(vm): why for vm, why in self.unobserved.items()}
+        return Discovery(self.experiments, unobserved, {name(vm): why for vm, why in self.partly_searched.items()})
 
 
 @dataclass(frozen=True, slots=True)

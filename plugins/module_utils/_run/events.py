@@ -634,6 +634,16 @@ class NoExperiment(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PartlySearched(Event):
+    """Experiments were found in a VM, and not every source could look: why there may be others, which are not watched."""
+
+    kind = "partly_searched"
+
+    vm: Ref
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentProgress(Event):
     """How far an experiment is (0..1), and what it gained since it was last reported."""
 
@@ -844,6 +854,7 @@ KINDS: dict[str, type[Event]] = {
         DrsPlanned,
         ExperimentFound,
         NoExperiment,
+        PartlySearched,
         PowerOnTimes,
         GuestProcesses,
         HomeRecorded,

@@ -214,6 +214,7 @@ class WitnessReport:
     cut: str = ""
     waited_for: tuple[str, ...] = ()  # names of hosts that did not come back from maintenance mode in the window
     restarts: tuple[str, ...] = ()  # a sentence for each VM that was restarted in the window
+    partly_searched: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,7 @@ class RunReport:
     homes_in_journal: tuple[str, ...] = ()  # names of the VMs whose homes the journal alone has
     # names of the VMs that were placed or powered on on the host before it was fenced; None if that could not be read
     arrived: tuple[str, ...] | None = ()
+    partly_searched: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def left_behind(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, Self
 
-from .._experiments.model import Conclusion, Experiment, Judgement, ProgressListener, Sample
+from .._experiments.model import Conclusion, Discovery, Experiment, Judgement, ProgressListener, Sample
 from .._experiments.so_far import Seen
 from .._vsphere.estate import Checked, DrsOverride, Estate, FenceTask, HostState, InventoryPlace, Relocation
 from .._vsphere.guest import GuestLogin, GuestProcess
@@ -273,8 +273,8 @@ def heard_by(listener: Callable[[Entry], None], onlooker: Onlooker) -> Callable[
 class Observer(Protocol):
     """Finds experiments in VMs and watches them; the provider's side of a run."""
 
-    def discover(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
-        """The experiments that train now, and for each VM without an experiment what was seen instead."""
+    def discover(self, estate: Estate, vms: tuple[str, ...]) -> Discovery:
+        """The experiments that train now, and what was not seen."""
 
     def collect_final_results(
         self, judgements: Iterable[Judgement], samples: Mapping[tuple[str, str], list[Sample]]

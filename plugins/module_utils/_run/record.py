@@ -33,6 +33,7 @@ from .events import (
     MoveFinished,
     MovePlanned,
     NoExperiment,
+    PartlySearched,
     PowerOnTimes,
     Ref,
     RunFinished,
@@ -88,6 +89,11 @@ class WatchRecord:
         """VMs (by MoID) without an experiment, and what was seen in them instead."""
         for vm, detail in details.items():
             self._journal.write(NoExperiment(Ref(vm, estate.vms[vm].name), detail))
+
+    def partly_searched(self, estate: Estate, details: Mapping[str, str]) -> None:
+        """VMs (by MoID) that may have experiments besides those that were found, and why."""
+        for vm, detail in details.items():
+            self._journal.write(PartlySearched(Ref(vm, estate.vms[vm].name), detail))
 
     def progress(self, experiment: Experiment, sample: Sample, gained: float | None) -> None:
         """How far an experiment is; the watch calls this every few seconds."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .._core.errors import CallFailed, ConnectError, InvalidInput, PermissionMissing, PlanRefused, VsphereError
 from .._core.wording import HA
-from .._experiments.model import Experiment, Judgement
+from .._experiments.model import Discovery, Experiment, Judgement
 from .._experiments.own_ids import newcomers
 from .._plan.drift import Drift, arrivals, arrived, left_as_powered_off, revalidate, started
 from .._plan.homes import is_home_of, is_machine, next_home, recorded_home, stays, stray_text
@@ -328,7 +328,8 @@ class _Run:
             self._record.ended(end)
         before += forestalled
         vms = self._subjects(estate, plan)
-        experiments, unobserved = self._experiments(estate, vms)
+        seen = self._experiments(estate, vms)
+        experiments = seen.experiments
         if not self._has_moved:
             self._refuse_unrecoverable(experiments, plan)
         self._record.vms("before", vms)
@@ -342,7 +343,7 @@ class _Run:
                 outcome = self._away_again(self._left_since(outcome, estate), estate)
         times = self._record.vms("after", self._all_vms(estate, vms))
         self._record.seal(self._observer, rolled_back.outcome.judgements if rolled_back else outcome.judgements)
-        return self._close(replace(outcome, ended=(*before, *outcome.ended)), rolled_back, unobserved, times)
+        return self._close(replace(outcome, ended=(*before, *outcome.ended)), rolled_back, seen, times)
 
     def _vms_to_read(self) -> tuple[str, ...]:
         """The VMs of the plan, and those of which the killed process moved files."""
@@ -685,16 +686,17 @@ class _Run:
         moved = self._earlier.moves if self._earlier is not None else {}
         return tuple(vm for vm in dict.fromkeys((*vms, *moved)) if vm in estate.vms)
 
-    def _experiments(self, estate: Estate, vms: tuple[str, ...]) -> tuple[tuple[Experiment, ...], dict[str, str]]:
-        """Experiments known from the journal and found now; each is recorded once."""
+    def _experiments(self, estate: Estate, vms: tuple[str, ...]) -> Discovery:
+        """Experiments known from the journal and found now; each is recorded once. VMs have their names in what was not seen."""
         known = self._earlier.experiments if self._earlier else ()
-        found, unobserved = self._observer.discover(estate, vms)
-        for experiment in newcomers(found, known):
+        seen = self._observer.discover(estate, vms)
+        for experiment in newcomers(seen.experiments, known):
             self._record.found(experiment)
             known = (*known, experiment)
         observed = {experiment.vm for experiment in known}
-        self._record.without_experiment(estate, {vm: why for vm, why in unobserved.items() if vm not in observed})
-        return known, {display_name(estate, vm): detail for vm, detail in unobserved.items()}
+        self._record.without_experiment(estate, {vm: why for vm, why in seen.unobserved.items() if vm not in observed})
+        self._record.partly_searched(estate, seen.partly_searched)
+        return replace(seen, experiments=known).by_name(partial(display_name, estate))
 
     def _recorded_homes(self, estate: Estate, plan: Plan) -> dict[str, Home]:
         """Record where the VMs are at home before the host is fenced, because then somebody else may move them."""
@@ -757,7 +759,7 @@ class _Run:
         self,
         outcome: Outcome,
         rolled_back: RolledBack | None,
-        unobserved: dict[str, str],
+        seen: Discovery,
         times: Mapping[str, str | None],
     ) -> RunReport:
         last = outcome if rolled_back is None else rolled_back.outcome
@@ -788,7 +790,7 @@ class _Run:
             replace(outcome, judgements=last.judgements),
             failures,
             self._earlier is not None,
-            unobserved,
+            seen.unobserved,
             rolled_back,
             self._guard.fenced,
             self._guard.lifted,
@@ -797,6 +799,7 @@ class _Run:
             tuple(restart.vm.name for restart in restarts),
             self._homes_in_journal(),
             self._arrived,
+            seen.partly_searched,
         )
         if last.interrupted:
             self._record.interrupted(last.stopped)

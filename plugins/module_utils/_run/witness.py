@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from .._core.clock import own_boot
 from .._core.errors import StateUnwritable, VsphereError
 from .._core.version import VERSION
 from .._core.wording import has_moved, plural
-from .._experiments.model import Experiment, Judgement, Verdict
+from .._experiments.model import Discovery, Experiment, Judgement, Verdict
 from .._experiments.own_ids import newcomers
 from .._experiments.verdict import must_stop_run
 from .._plan.selection import display_name
@@ -136,11 +137,13 @@ class _Witness:
         """Find, watch, judge, close."""
         request, started = self._request, utc_now()
         self._begin()
-        experiments, unobserved = self._observer.discover(self._estate, request.vms)
+        seen = self._observer.discover(self._estate, request.vms)
+        experiments = seen.experiments
         for experiment in experiments:
             self._record.found(experiment)
             self._names.setdefault(experiment.vm, experiment.vm_name)  # a cluster may have members in other VMs
-        self._record.without_experiment(self._estate, unobserved)
+        self._record.without_experiment(self._estate, seen.unobserved)
+        self._record.partly_searched(self._estate, seen.partly_searched)
         before = self._record.vms("before", tuple(self._names))
         since = self._vcenter.time()
         places = {vm: seen.host for vm, seen in self._vcenter.placement(self._names).items()}
@@ -163,7 +166,7 @@ class _Witness:
         )
         self._record.seal(self._observer, judgements)
         self._record.verdicts(judgements)
-        shown = {display_name(self._estate, vm): detail for vm, detail in unobserved.items()}
+        shown = seen.by_name(partial(display_name, self._estate))
         report = self._report(sightings, judgements, shown, seconds, restarts)
         self._journal.write(
             RunFinished(
@@ -268,8 +271,8 @@ class _Witness:
         for vm in vms:
             if vm not in self._names:
                 self._notice(estate, vm, CAME_LATER)
-        found, _unobserved = self._observer.discover(estate, tuple(vms))
-        for experiment in newcomers(found, experiments):
+        found = self._observer.discover(estate, tuple(vms))
+        for experiment in newcomers(found.experiments, experiments):
             what = experiment.description or experiment.id
             self._notice(estate, experiment.vm, f"the experiment began during the window, and was not watched: {what}")
 
@@ -288,7 +291,7 @@ class _Witness:
         self,
         sightings: Sightings,
         judgements: tuple[Judgement, ...],
-        unobserved: dict[str, str],
+        seen: Discovery,
         seconds: float,
         restarts: Iterable[VmRestarted],
     ) -> WitnessReport:
@@ -301,7 +304,8 @@ class _Witness:
             seconds=seconds,
             ended=tuple(sightings.ended),
             judgements=judgements,
-            unobserved=unobserved,
+            unobserved=seen.unobserved,
+            partly_searched=seen.partly_searched,
             noticed={name: tuple(details) for name, details in self._noticed.items()},
             cut=self._cut,
             waited_for=tuple(self._estate.hosts[moid].name for moid in away if self._request.until_returned),

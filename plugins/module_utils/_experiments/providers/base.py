@@ -44,6 +44,18 @@ class Target:
         return max(0.1, self.until - time.monotonic())
 
 
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What a source found in a VM: the experiments that advance now, and a sentence if there are none or there may be more.
+
+    ``complete``: the source could look, so that it has no other experiment in the VM.
+    """
+
+    found: list[Experiment]
+    detail: str = ""
+    complete: bool = True
+
+
 def names_one(patterns: Sequence[str]) -> bool:
     """Whether the patterns are the name of one VM."""
     return len(patterns) == 1 and not set(patterns[0]) & set("*?[")
@@ -109,8 +121,8 @@ class Source(ABC):
         return GUEST_ROOM if self.in_guest else ROOM
 
     @abstractmethod
-    def discover(self, target: Target) -> tuple[list[Experiment], str]:
-        """Experiments that advance in a VM now, or none and a sentence why. Never raises for an error of a guest."""
+    def discover(self, target: Target) -> Searched:
+        """Look for experiments that advance in a VM now. Never raises for an error of a guest."""
 
     @abstractmethod
     def session(self, experiment: Experiment) -> Session:

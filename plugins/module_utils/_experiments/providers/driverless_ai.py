@@ -43,7 +43,7 @@ from ..model import (
     Final,
     Sample,
 )
-from .base import Session, Target
+from .base import Searched, Session, Target
 from .over_http import HttpSession, UrlSource, sampled
 from .probe import Endpoint, Probe
 
@@ -78,23 +78,25 @@ class DriverlessAi(UrlSource):
     provider = PROVIDER
     names_its_vm = False
 
-    def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
+    def _search(self, endpoint: Endpoint, target: Target) -> Searched:
         try:
             client = connect(endpoint, self._settings)
             if version_of(client) < OLDEST:
-                return [], f"server {text(str(client.server.version))} is older than 1.10.0"
+                return Searched([], f"server {text(str(client.server.version))} is older than 1.10.0", complete=False)
             listed = list(client.experiments.list())
         except InvalidInput:
             raise
         except Exception as error:  # the client documents no error classes
-            return [], _why(error, endpoint)
+            return Searched([], _why(error, endpoint), complete=False)
         found, why = [], ""
         for known in listed:
             try:
                 found += [self._experiment(known, endpoint, target)] if known.is_running() else []
             except Exception as error:  # such as one that somebody deletes now; the others are found
                 why = _why(error, endpoint)
-        return found, f"no experiment runs{f'; of one it is not known: {why}' if why else ''}"
+        none = [] if found else ["no experiment runs"]
+        left = [f"of one it is not known: {why}"] if why else []
+        return Searched(found, "; ".join([*none, *left]), complete=not why)
 
     def _experiment(self, known: Any, endpoint: Endpoint, target: Target) -> Experiment:
         return Experiment(

@@ -51,7 +51,7 @@ from ..model import (
 )
 from ..record import REPEATS, Steady
 from ..training_clock import Point
-from .base import Session, Source, Target
+from .base import Searched, Session, Source, Target
 from .credentials import without_repeated, written_forms
 from .probe import (
     MAX_BYTES,
@@ -81,19 +81,21 @@ class Exec(Source):
         self._command = list(settings["command"])
         self._secrets = {key: settings[key] for key in ("username", "password", "token") if settings.get(key)}
 
-    def discover(self, target: Target) -> tuple[list[Experiment], str]:
+    def discover(self, target: Target) -> Searched:
         """See the port ``Source``."""
         program = Program(self._command, self._secrets)
         question = {"op": "discover", "vm": target.vm_name, "address": target.address, "secrets": self._secrets}
         try:
             answer = program.ask(question, DISCOVERY_SECONDS)
         except (OSError, EOFError) as error:
-            return [], f"{self._command[0]}: {text(str(error)) or type(error).__name__}"
+            return Searched([], f"{self._command[0]}: {text(str(error)) or type(error).__name__}", complete=False)
         finally:
             program.close()
         found = [self._experiment(mapping(e), target) for e in items(answer.get("experiments"))]
         kept = [experiment for experiment in found if experiment.id]
-        return kept, "" if kept else f"{self._command[0]}: {text(answer.get('error')) or 'no experiment'}"
+        told = text(answer.get("error"))
+        why = told or ("" if kept else "no experiment")
+        return Searched(kept, f"{self._command[0]}: {why}" if why else "", complete=not told)
 
     def _experiment(self, reported: Mapping[str, Any], target: Target) -> Experiment:
         process = word(reported.get("process"))

@@ -35,7 +35,7 @@ from ..._core.untrusted import (
 )
 from ..finished_models import Exported, ExportRequest
 from ..model import Capabilities, Experiment, Final
-from .base import Session, Source, Target
+from .base import Searched, Session, Source, Target
 from .h2o3_job_list import jobs_of
 from .h2o3_jobs import MODEL, is_clock, is_running, jobs_in, key_of, kind_of, like_segments, name_of, trainings
 from .h2o3_models import (
@@ -53,11 +53,12 @@ from .h2o3_sessions import (
     JobSession,
     NodeSession,
 )
-from .over_http import searched, unusable
+from .over_http import BUSY, searched, unusable
 from .probe import (
     NO_ANSWER,
     SMALL,
     WHOLE_MODEL,
+    Absent,
     Answer,
     Endpoint,
     Limits,
@@ -94,17 +95,19 @@ class H2o3(Source):
         self._tls = tls_of(settings, "experiments.use_tls") if settings["use_tls"] else None
         check_ports(settings["ports"])
 
-    def discover(self, target: Target) -> tuple[list[Experiment], str]:
+    def discover(self, target: Target) -> Searched:
         """See the port ``Source``."""
         found: dict[tuple[str, str], Experiment] = {}
-        details = []
+        details: list[tuple[str, bool]] = []
         for port in self._settings["ports"]:
             endpoint = self._endpoint(target.address, port)
-            experiments, detail = discover(endpoint, target.vm, target.vm_name, until=target.until)
-            for experiment in experiments:  # nodes of a cluster report the same job, and each is a member of it
+            seen = discover(endpoint, target.vm, target.vm_name, until=target.until)
+            for experiment in seen.found:  # nodes of a cluster report the same job, and each is a member of it
                 found.setdefault((experiment.id, experiment.process if experiment.cluster else ""), experiment)
-            details.append(f"{endpoint.url}: {detail}")
-        return list(found.values()), "" if found else "; ".join(details)
+            details.append((f"{endpoint.url}: {seen.detail}", seen.complete))
+        complete = all(whole for _detail, whole in details)
+        told = [detail for detail, whole in details if not (found and whole)]
+        return Searched(list(found.values()), "; ".join(told), complete=complete)
 
     def reproducible(self, experiment: Experiment) -> tuple[str, str]:
         """See the port ``Source``: from the parameters of the job's model."""
@@ -182,32 +185,35 @@ def check_ports(ports: Sequence[int]) -> None:
 
 def discover(
     endpoint: Endpoint, vm: str, vm_name: str, *, timeout: float = DISCOVERY_SECONDS, until: float = math.inf
-) -> tuple[list[Experiment], str]:
-    """Training jobs that run on a server, or none and a sentence why. ``until`` (monotonic) is the time it may take."""
+) -> Searched:
+    """Training jobs that run on a server. ``until`` (monotonic) is the time it may take."""
 
-    def search() -> tuple[list[Experiment], str]:
+    def search() -> Searched:
         with Probe(endpoint, min(timeout, max(0.1, until - time.monotonic()))) as probe:
             return _discover(probe, vm, vm_name, until)
 
     try:
         return searched(search, until)
     except ConnectionRefusedError:
-        return [], "no server listens"
+        return Searched([], "no server listens")
     except UnusableAnswer as error:
-        return [], str(error)
+        return Searched([], str(error), complete=isinstance(error, Absent))
     except NO_ANSWER as error:
-        return [], unanswered(error, endpoint)
+        return Searched([], unanswered(error, endpoint), complete=False)
 
 
-def _discover(probe: Probe, vm: str, vm_name: str, until: float) -> tuple[list[Experiment], str]:
+def _discover(probe: Probe, vm: str, vm_name: str, until: float) -> Searched:
     """See :func:`discover`. Raises NO_ANSWER or UnusableAnswer."""
     cloud = probe.get("/3/Cloud")
     if cloud.status == 401:
-        return [], "authentication failed; check experiments.username and experiments.password"
+        raise UnusableAnswer("authentication failed; check experiments.username and experiments.password")
     if not is_h2o(cloud):
-        raise unusable(cloud, "an H2O-3 server")
+        other = unusable(cloud, "an H2O-3 server")
+        raise other if cloud.status in (403, *BUSY) else Absent(str(other))
     if mapping(cloud.body).get("locked") is False:
-        return [], "no training job runs"  # a job would have locked the cloud; a query for jobs would lock it, too
+        return Searched(
+            [], "no training job runs"
+        )  # a job would have locked the cloud; a query for jobs would lock it, too
     name, nodes = cluster_of(cloud)
     jobs = jobs_of(probe.endpoint, until - time.monotonic())
     end = min(until, time.monotonic() + PATIENCE_SECONDS)
@@ -232,7 +238,7 @@ def _discover(probe: Probe, vm: str, vm_name: str, until: float) -> tuple[list[E
         )
         for e in running
     ]
-    return found, "no training job runs"
+    return Searched(found, "" if found else "no training job runs")
 
 
 def is_h2o(answer: Answer) -> bool:

@@ -38,6 +38,7 @@ from .base import (
     Advance,
     Mark,
     Search,
+    Searched,
     Seen,
     Session,
     Target,
@@ -99,7 +100,7 @@ class Mlflow(UrlSource):
         super().__init__(settings)
         self._only = names_one(settings["vms"])
 
-    def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
+    def _search(self, endpoint: Endpoint, target: Target) -> Searched:
         seconds = self._settings["advance_timeout"]
         page = min(PAGE_SECONDS, target.seconds_left)
         with Tracking(Probe(endpoint, page, self._limits), self.longest_look) as server:
@@ -122,10 +123,14 @@ class Mlflow(UrlSource):
                 room=self.room,
                 is_named=bool(self._settings["metric"]),
             )
+        complete = not search.detail
         if search.found:
-            return [self._watched(advance) for advance in search.found], ""
+            return Searched(
+                [self._watched(a) for a in search.found], search.detail.removeprefix("; "), complete=complete
+            )
         with Tracking(Probe(endpoint, min(RECORD_SECONDS, target.seconds_left), self._limits)) as server:
-            return [], self._none_advanced(search, target, seconds) + logs_again(server, few, target.until)
+            why = self._none_advanced(search, target, seconds) + logs_again(server, few, target.until)
+            return Searched([], why, complete=complete)
 
     def _none_advanced(self, search: Search, target: Target, seconds: float) -> str:
         mine = "" if self._only else f" with the tag {VM_TAG}={target.vm_name}"

@@ -14,14 +14,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..._core.urls import without_secrets
-from ..model import Experiment, Sample
+from ..model import Sample
 from ..stall import HEARD
-from .base import Source, Target
+from .base import Searched, Source, Target
 from .dates import DATE_STEP
 from .probe import (
     LARGE,
     NO_ANSWER,
     SMALL,
+    Absent,
     Answer,
     Endpoint,
     Limits,
@@ -44,7 +45,7 @@ class Busy(UnusableAnswer):
     """The server cannot answer now."""
 
 
-def searched(search: Callable[[], tuple[list[Experiment], str]], until: float) -> tuple[list[Experiment], str]:
+def searched(search: Callable[[], Searched], until: float) -> Searched:
     """What a search finds. A busy server is asked once more if there is time ``until`` (monotonic): a VM without experiment is not watched.
 
     Raises like ``search``.
@@ -74,16 +75,17 @@ class UrlSource(Source):
             return ""
         return urlsplit(url_for(self.url, target.address, target.vm_name)).hostname or ""
 
-    def discover(self, target: Target) -> tuple[list[Experiment], str]:
-        """See the port ``Source``."""
+    def discover(self, target: Target) -> Searched:
+        """See the port ``Source``. A VM in which no server listens has none; a server for all VMs that does not listen may know some."""
         endpoint = self._endpoint(url_for(self.url, target.address, target.vm_name))
         try:
-            found, detail = searched(lambda: self._search(endpoint, target), target.until)
+            seen = searched(lambda: self._search(endpoint, target), target.until)
         except NO_ANSWER as error:
-            found, detail = [], unanswered(error, endpoint)
+            none_there = self.in_guest and isinstance(error, ConnectionRefusedError)
+            seen = Searched([], unanswered(error, endpoint), complete=none_there)
         except UnusableAnswer as error:
-            found, detail = [], str(error)
-        return found, "" if found else f"{endpoint.url}: {detail}"
+            seen = Searched([], str(error), complete=isinstance(error, Absent))
+        return replace(seen, detail=f"{endpoint.url}: {seen.detail}" if seen.detail else "")
 
     @property
     def _limits(self) -> Limits:
@@ -91,7 +93,7 @@ class UrlSource(Source):
         return SMALL if self.in_guest else LARGE
 
     @abstractmethod
-    def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
+    def _search(self, endpoint: Endpoint, target: Target) -> Searched:
         """Like ``discover``, at one server; the sentence does not name the server. Raises NO_ANSWER or UnusableAnswer."""
 
     def _endpoint(self, url: str) -> Endpoint:

@@ -121,6 +121,10 @@ class UnusableAnswer(Exception):
     """The server answered, but not the question; the text is a sentence why."""
 
 
+class Absent(UnusableAnswer):
+    """The server answered that it does not have what was asked for."""
+
+
 class UnusableAddress(Exception):
     """A VM's address or name does not give a URL; the operator's option is not wrong."""
 

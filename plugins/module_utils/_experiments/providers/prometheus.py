@@ -33,7 +33,7 @@ from ..model import (
     Sample,
 )
 from ..record import REPEATS, RESTART_SECONDS, Steady
-from .base import Seen, Target, advancing, progress_at
+from .base import Searched, Seen, Target, advancing, progress_at
 from .over_http import HttpSession, UrlSource, sampled, unusable
 from .probe import (
     JSON,
@@ -41,6 +41,7 @@ from .probe import (
     PLACES,
     REQUEST_SECONDS,
     SMALL,
+    Absent,
     Answer,
     Endpoint,
     Probe,
@@ -127,7 +128,7 @@ class Prometheus(UrlSource):
     def _endpoint(self, url: str) -> Endpoint:
         return endpoint_of(url, self._settings, "experiments.sources.url", page=bool(self._settings["metric"]))
 
-    def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
+    def _search(self, endpoint: Endpoint, target: Target) -> Searched:
         wanted = query_for(self._settings["query"] or "", target) or self._settings["metric"]
         capabilities = self._capabilities(endpoint, wanted)
         url = kept_url(f"{endpoint.url}?{endpoint.query}", self.url)
@@ -152,9 +153,10 @@ class Prometheus(UrlSource):
                 candidate = replace(candidate, capabilities=capabilities)
             no_number = all(series.value is None for series in known)
             if len(known) > 1 and (session.asks_expression or no_number):
-                return [], f"{wanted} means {number_of(known)} series instead of one; {labels_to_give(known)}"
+                several = f"{wanted} means {number_of(known)} series instead of one; {labels_to_give(known)}"
+                return Searched([], several, complete=False)
             if no_number:
-                return [], f"the value of {wanted} is not a number of at most {MAX_COUNT:.0e}"
+                return Searched([], f"the value of {wanted} is not a number of at most {MAX_COUNT:.0e}")
             longest_wait = GUEST_WAIT if self.in_guest else LONGEST_WAIT
             seconds = max(self._settings["advance_timeout"], min(3 * capabilities.freshness, longest_wait))
             search = advancing(
@@ -166,7 +168,7 @@ class Prometheus(UrlSource):
         finally:
             session.close()
         if len(search.found) == 1:
-            return [self._identified(search.found[0].experiment, self._is_in(endpoint, target))], ""
+            return Searched([self._identified(search.found[0].experiment, self._is_in(endpoint, target))])
         what = (
             f"{wanted} did not advance"
             if len(known) == 1
@@ -175,7 +177,8 @@ class Prometheus(UrlSource):
         if search.found:
             what = f"{len(search.found)} of the {number_of(known)} series of {wanted} advanced"
         labels = f"; {labels_to_give(known)}" if len(known) > 1 else ""
-        return [], f"{what} in {seconds:.0f} s{labels}{search.detail}"
+        detail = f"{what} in {seconds:.0f} s{labels}{search.detail}"
+        return Searched([], detail, complete=not (search.found or search.detail))
 
     def _identified(self, experiment: Experiment, in_vm: bool) -> Experiment:
         """The experiment with its process, if the process reports when it started; who answers for others is a record."""
@@ -692,7 +695,7 @@ class SeriesSession(HttpSession):
         data, until = page.data(), time.thread_time() + PARSE_SECONDS
         found = series_of(data, wanted, until)
         if not found:
-            raise UnusableAnswer(why_missing(answer, data, wanted, self._query))
+            raise Absent(why_missing(answer, data, wanted, self._query))
         found = self._watched(found)
         starts = series_of(data, Series(START, {}, None), until)
         labelled = any(each.labels for each in starts)
@@ -705,7 +708,7 @@ class SeriesSession(HttpSession):
     def _queried(self) -> Reading:
         found = self._watched(self._values(self._query))
         if not found:
-            raise UnusableAnswer("the query returns no series")
+            raise Absent("the query returns no series")
         if len(found) > 1 or self.asks_expression:
             return Reading(found, None)
         return Reading(found, self._start_of(found[0]))

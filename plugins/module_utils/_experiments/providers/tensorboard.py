@@ -32,6 +32,7 @@ from ..training_clock import Point
 from .base import (
     Advance,
     Mark,
+    Searched,
     Seen,
     Session,
     Target,
@@ -79,7 +80,7 @@ class Tensorboard(UrlSource):
         super().__init__(settings)
         self._only = self.in_guest or names_one(settings["vms"])
 
-    def _search(self, endpoint: Endpoint, target: Target) -> tuple[list[Experiment], str]:
+    def _search(self, endpoint: Endpoint, target: Target) -> Searched:
         with Probe(endpoint, min(DISCOVERY_SECONDS, target.seconds_left), self._limits) as probe:
             environment, tags = probe.get("/data/environment"), probe.get(f"{SCALARS}/tags")
             for answer in (environment, tags):
@@ -87,7 +88,7 @@ class Tensorboard(UrlSource):
                     raise unusable(answer, "a TensorBoard")
         series = self._series(tags.body, target.vm_name)
         if not series:
-            return [], self._none_fits(tags.body, target)
+            return Searched([], self._none_fits(tags.body, target))
         reload, flush = reload_interval(environment), self._settings["flush_seconds"]
         capabilities = Capabilities("run", "changes", reload + flush, NOTE)
         runs = [self._experiment(run, endpoint, target, capabilities) for run in series]
@@ -106,7 +107,11 @@ class Tensorboard(UrlSource):
         is_part = any(len(names) < len(mapping(tags.body[run])) for run, names in series.items())
         limit = f"; only the first {most} tags of each run were looked at: give metric"
         limit = limit if is_part and not self._settings["metric"] else ""
-        return found, f"none of {search.runs} runs advanced in {seconds:.0f} s{search.detail}{limit}"
+        none = "" if found else f"none of {search.runs} runs advanced in {seconds:.0f} s"
+        if len(found) == search.runs:
+            limit = ""
+        detail = f"{none}{search.detail}{limit}".removeprefix("; ")
+        return Searched(found, detail, complete=not (search.detail or limit))
 
     def _experiment(self, run: str, endpoint: Endpoint, target: Target, capabilities: Capabilities) -> Experiment:
         return Experiment(

@@ -207,6 +207,21 @@ def test_where_nobody_looked_it_is_not_said_that_nothing_was_found() -> None:
     )
 
 
+def test_what_not_every_source_could_look_into_is_said() -> None:
+    why = "https://mlflow.example.com: authentication failed (HTTP 401)"
+    moved = {
+        "moves": [move("ML-1")],
+        "experiments": [experiment("ML-1")],
+        "partly_searched": {"ML-1": why, "ML-3": "x"},
+    }
+    said = f"Not every source of experiments could look into ML-1 ({why}) and 1 other VM. If another experiment runs there, "
+    assert f"{said}it was not watched." in closing_lines(moved, subject=SUBJECT, failed=False)
+    checked = {"found": [{**experiment("ML-1"), "vm_name": "ML-1"}], "partly_searched": {"ML-1": why}}
+    plan = {"moves": [planned("ML-1", "esx-1", 5.0)]}
+    lines = closing_lines(checked, subject=SUBJECT, failed=False, check=True, steps={"plan": plan})
+    assert f"{said}a run would not watch it.".replace(" and 1 other VM", "") in lines
+
+
 def test_without_a_run_nothing_was_moved() -> None:
     first = closing_lines({}, subject=SUBJECT, failed=True)[0]
     assert first == "Evacuation of esx-05 was not started. This call moved no VM."

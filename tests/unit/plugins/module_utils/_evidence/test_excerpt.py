@@ -28,7 +28,12 @@ def evidence() -> dict[str, Any]:
     found = made_evidence(10, VERDICTS, result="timed_out")
     other = {"vm": "ML-cpu-vm-77", "moid": "vm-77"}
     found["run"] = {**found["run"], "rolled_back": "ML-cpu-vm-77 burned"}
-    return {**found, "noticed": [{**other, "detail": "it came later"}], "left_behind": ["ML-cpu-vm-77"]}
+    return {
+        **found,
+        "noticed": [{**other, "detail": "it came later"}],
+        "partly_searched": [{**other, "detail": "no answer"}],
+        "left_behind": ["ML-cpu-vm-77"],
+    }
 
 
 def test_owners_are_those_that_are_known(evidence: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from ansible_collections.liveml.vsphere.plugins.module_utils._core.errors import
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments import discovery
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.discovery import Providers, truncate
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Experiment
-from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Target
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Searched, Target
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.h2o3_sessions import JobSession
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
     UnusableAddress,
@@ -115,7 +115,7 @@ def test_a_vm_is_asked_unless_it_is_known_not_to_run(monkeypatch: pytest.MonkeyP
     found = Experiment("vm-1", "ml-1", "h2o3", "job", "1", "http://10.1.2.3:54321")
     every = providers()
     for scoped in every._sources:
-        monkeypatch.setattr(scoped.source, "discover", lambda _target: ([found], ""))
+        monkeypatch.setattr(scoped.source, "discover", lambda _target: Searched([found]))
         monkeypatch.setattr(scoped.source, "reproducible", lambda _experiment: ("unknown", ""))
     machine = VmState("vm-1", "ml-1", "uuid-1", "host-1", power, 1 << 30, guest_address="10.1.2.3")
     (seen,) = every.observe([machine])
@@ -129,7 +129,7 @@ def test_processors_count_where_the_vm_answers(
     found = Experiment("vm-1", "ml-1", "h2o3", "job", "1", "http://10.1.2.3:54321")
     asked = providers(**{**settings, "sources": [source("exec", command=["true"])] if settings else []})
     for scoped in asked._sources:
-        monkeypatch.setattr(scoped.source, "discover", lambda _target: ([found], ""))
+        monkeypatch.setattr(scoped.source, "discover", lambda _target: Searched([found]))
         monkeypatch.setattr(scoped.source, "reproducible", lambda _experiment: ("unknown", ""))
     machine = VmState("vm-1", "ml-1", "uuid-1", "host-1", Power.ON, 1 << 30, guest_address="10.1.2.3", cpus=4)
     ((experiment,),) = (seen.experiments for seen in asked.observe([machine]))
@@ -185,10 +185,10 @@ def asked_at(monkeypatch: pytest.MonkeyPatch, asked: Providers, url: str = "http
     """The address at which each VM (MoID) was asked; the server's one job is found wherever it is asked for."""
     seen: dict[str, str] = {}
 
-    def discover(target: Target) -> tuple[list[Experiment], str]:
+    def discover(target: Target) -> Searched:
         seen[target.vm] = target.address
         at = url.replace("{address}", target.address)
-        return [Experiment(target.vm, target.vm_name, "mlflow", "job", "", at)], ""
+        return Searched([Experiment(target.vm, target.vm_name, "mlflow", "job", "", at)])
 
     for scoped in asked._sources:
         monkeypatch.setattr(scoped.source, "discover", discover)
@@ -326,8 +326,8 @@ def test_a_slow_server_is_not_asked_without_end(monkeypatch: pytest.MonkeyPatch)
         def server_named_by(self, _target: Target) -> str:
             return ""
 
-        def discover(self, _target: Target) -> tuple[list[Experiment], str]:
-            return [Experiment("vm-1", "ml-1", "exec", str(n), "", "exec:x") for n in range(50)], ""
+        def discover(self, _target: Target) -> Searched:
+            return Searched([Experiment("vm-1", "ml-1", "exec", str(n), "", "exec:x") for n in range(50)])
 
         def reproducible(self, _experiment: Experiment) -> tuple[str, str]:
             self.asked += 1
@@ -410,7 +410,7 @@ def test_the_name_of_a_vm_chooses_no_server_that_its_address_must_not_be(
     chosen = source(provider, url="http://{vm}:9100/metrics", **metric)
     seen = providers(h2o3=False, sources=[chosen], allowed_networks=networks)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_o: [(0, 0, 0, "", (each, 0)) for each in addresses])
-    monkeypatch.setattr(type(seen._sources[0].source), "discover", lambda _self, _target: ([], "was asked"))
+    monkeypatch.setattr(type(seen._sources[0].source), "discover", lambda _self, _target: Searched([], "was asked"))
     (observation,) = seen.observe([VmState("vm-1", "ip6-localhost", "u", "h", Power.ON, 1, guest_address="10.1.2.3")])
     assert (refused or "was asked") in observation.detail
 

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.clusters import key_of, merged
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.model import Capabilities, Experiment, Verdict
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.own_ids import newcomers, with_own_ids
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Searched
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.samples import SampleLog, read_samples
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.verdict import judge
 from hypothesis import given
@@ -88,7 +89,7 @@ def test_a_dead_training_does_not_hide_behind_its_namesake(monkeypatch: pytest.M
     )
 
     def found_at(url: str) -> Any:
-        return lambda target: ([replace(ONE, vm=target.vm, url=url)], "")
+        return lambda target: Searched([replace(ONE, vm=target.vm, url=url)])
 
     for scoped, url in zip(asked._sources, (ONE.url, TWO.url), strict=True):
         monkeypatch.setattr(scoped.source, "discover", found_at(url))

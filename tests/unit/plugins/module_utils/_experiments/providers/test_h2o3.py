@@ -158,7 +158,7 @@ def test_what_may_be_a_clock_is_taken_for_one(
     }
 
     answer_paths(monkeypatch, said)
-    (experiment,), _detail = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a")
+    (experiment,) = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a").found
     assert experiment.clock_progress is clock
 
 
@@ -213,7 +213,7 @@ def test_a_model_that_only_has_the_name_of_one_of_a_segment_is_an_experiment_and
 ) -> None:
     with_models(monkeypatch, [SEGMENTS, PART], {"seg_1": frame} if frame else {})
     monkeypatch.setattr(h2o3_sessions, "CHILD_SECONDS", 0.0)
-    experiments, _detail = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a")
+    experiments = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a").found
     assert [each.id for each in experiments] == counted
     session = h2o3_sessions.JobSession(_http.Endpoint("127.0.0.1", 1), "s")
     samples = [session.ask() for _question in range(3)]
@@ -412,7 +412,7 @@ def test_of_thousands_of_jobs_a_few_are_asked_for(monkeypatch: pytest.MonkeyPatc
         return _http.Answer(200, PROCESS | {"x-h2o-build-project-version": "3.46"}, reported.get(path))
 
     answer_by(monkeypatch, get)
-    experiments, _detail = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a")
+    experiments = _h2o3.discover(_http.Endpoint("127.0.0.1", 1), "vm-1", "a").found
     assert len(experiments) == 5000
     assert len(asked) == 2 + _h2o3.MAX_JOBS
 
@@ -497,13 +497,15 @@ def serve_many() -> Iterator[int]:
 
 def test_another_service_is_named_so(serve: Serve) -> None:
     port = serve(head() + b"{}")
-    experiments, detail = _h2o3.discover(_http.Endpoint("127.0.0.1", port), "vm-1", "a")
+    seen = _h2o3.discover(_http.Endpoint("127.0.0.1", port), "vm-1", "a")
+    experiments, detail = seen.found, seen.detail
     assert (experiments, detail) == ([], "not an H2O-3 server (HTTP 200)")
 
 
 def test_wrong_credentials_are_named_so(serve: Serve) -> None:
     port = serve(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
-    experiments, detail = _h2o3.discover(_http.Endpoint("127.0.0.1", port, username="alice"), "vm-1", "a")
+    seen = _h2o3.discover(_http.Endpoint("127.0.0.1", port, username="alice"), "vm-1", "a")
+    experiments, detail = seen.found, seen.detail
     assert experiments == []
     assert "experiments.password" in detail
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers import h2o3, h2o3_job_list
+from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.base import Searched
 from ansible_collections.liveml.vsphere.plugins.module_utils._experiments.providers.probe import (
     Endpoint,
     UnusableAnswer,
@@ -73,7 +74,7 @@ def test_a_running_job_among_24000_past_ones_is_found_with_little_memory(place: 
     assert len(data) > 17_000_000
     with h2o_server(data) as endpoint:
         tracemalloc.start()
-        (experiment,), _detail = h2o3.discover(endpoint, "vm-1", "a")
+        (experiment,) = h2o3.discover(endpoint, "vm-1", "a").found
         _now, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert experiment.id == "live"
@@ -83,7 +84,7 @@ def test_a_running_job_among_24000_past_ones_is_found_with_little_memory(place: 
 @pytest.mark.parametrize("key", ["$03_" + "k" * 300, "$03_a\u200bb"])
 def test_a_job_is_asked_for_by_its_whole_key(key: str) -> None:
     with h2o_server(listed(job(key))) as endpoint:
-        (experiment,), _detail = h2o3.discover(endpoint, "vm-1", "a")
+        (experiment,) = h2o3.discover(endpoint, "vm-1", "a").found
     assert len(experiment.id) <= 200
     assert experiment.id.isprintable()
     assert experiment.asked_id == key
@@ -91,7 +92,7 @@ def test_a_job_is_asked_for_by_its_whole_key(key: str) -> None:
 
 def test_a_list_that_arrives_slowly_is_waited_for() -> None:
     with h2o_server(listed(*past(6000), job("live")), drip=1.0) as endpoint:
-        assert len(h2o3.discover(endpoint, "vm-1", "a")[0]) == 1
+        assert len(h2o3.discover(endpoint, "vm-1", "a").found) == 1
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,8 @@ def test_the_reason_is_the_true_one(monkeypatch: pytest.MonkeyPatch, limits: dic
     for name, value in limits.items():
         monkeypatch.setattr(h2o3_job_list, name, value)
     with h2o_server(listed(*past(6000)), drip=0.5) as endpoint:
-        experiments, detail = h2o3.discover(endpoint, "vm-1", "a")
+        seen = h2o3.discover(endpoint, "vm-1", "a")
+        experiments, detail = seen.found, seen.detail
     assert experiments == []
     assert detail.startswith(reason)
 
@@ -125,7 +127,7 @@ def test_the_reason_is_the_true_one(monkeypatch: pytest.MonkeyPatch, limits: dic
 )
 def test_a_list_that_cannot_be_read_is_not_an_empty_one(data: bytes, status: int, reason: str) -> None:
     with h2o_server(data, status=status) as endpoint:
-        assert h2o3.discover(endpoint, "vm-1", "a") == ([], reason)
+        assert h2o3.discover(endpoint, "vm-1", "a") == Searched([], reason, complete=reason == "no training job runs")
 
 
 STATUS = st.sampled_from(["RUNNING", "DONE", "FAILED", "CANCELLED", "CREATED", None])

@@ -363,7 +363,8 @@ def program(tmp_path: Path) -> _exec.Exec:
 
 
 def test_a_program_is_asked_by_lines(program: _exec.Exec) -> None:
-    (experiment,), detail = program.discover(TARGET)
+    seen = program.discover(TARGET)
+    (experiment,), detail = seen.found, seen.detail
     assert (experiment.id, experiment.process, experiment.owner, detail) == ("job-ML-1", "p1", "vision", "")
     session = program.session(experiment)
     first, second = session.sample(), session.sample()
@@ -394,13 +395,13 @@ def test_the_number_of_a_process_alone_is_no_name(tmp_path: Path, reported: obje
     answer = {"experiments": [{"id": "17", "process": reported}]}
     path = tmp_path / "provider"
     path.write_text(f"import sys\nfor line in sys.stdin: print({json.dumps(json.dumps(answer))}, flush=True)\n")
-    (found,), _detail = _exec.Exec(settings("exec", command=[sys.executable, str(path)])).discover(TARGET)
+    (found,) = _exec.Exec(settings("exec", command=[sys.executable, str(path)])).discover(TARGET).found
     assert found.process == (str(reported) if named else "")
     assert found.capabilities.identity == ("process" if named else "run")
 
 
 def test_a_program_may_report_the_end_and_the_history(program: _exec.Exec) -> None:
-    (experiment,), _detail = program.discover(TARGET)
+    (experiment,) = program.discover(TARGET).found
     assert program.final(experiment) == Final("DONE", "loss", 0.25, ("model.pt",))
     assert program.history(experiment, 3, 4) == [(1.0, 3.0), (2.5, 4.0)]
     mute = _exec.Exec(settings("exec", command=["true"]))
@@ -488,9 +489,9 @@ def test_a_program_that_is_interrupted_before_it_has_started_is_ended() -> None:
 
 def test_a_program_that_cannot_run_is_reported() -> None:
     missing = _exec.Exec(settings("exec", command=["/nowhere/provider"]))
-    assert "No such file" in missing.discover(TARGET)[1]
+    assert "No such file" in missing.discover(TARGET).detail
     silent = _exec.Exec(settings("exec", command=["true"]))
-    assert silent.discover(TARGET)[1].startswith("true: ")
+    assert silent.discover(TARGET).detail.startswith("true: ")
 
 
 # driverless_ai, with a double of the client's documented calls
