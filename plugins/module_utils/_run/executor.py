@@ -499,16 +499,15 @@ class Executor:
         if host is None:
             return Ended(move, MoveResult.GONE, None, "", fault)
         name, arrived = self._names.get(host, host), self._has_arrived(move, host)
-        off = idle(seen)
-        if arrived and (fault is None or off is None or self._sight.mover(move.vm, host)):
+        off = idle(seen) if host != move.source and not (fault is None and self._is_own(move)) else None
+        if off is not None and not self._sight.mover(move.vm, host):
+            return Ended(move, otherwise, host, name, off)
+        if arrived:
             return Ended(move, MoveResult.MOVED, host, name, by=self._brought_by(move, host, fault))
-        if not arrived and self._has_left(move, host):
-            by = self._sight.mover(move.vm, host)
-            if by or off is None:
-                return Ended(self._to(move, host), MoveResult.MOVED, host, name, by=by or SOMEBODY)
-        if off is not None and host != move.source:
-            fault = off
-        elif arrived is None:
+        if self._has_left(move, host):
+            by = self._sight.mover(move.vm, host) or SOMEBODY
+            return Ended(self._to(move, host), MoveResult.MOVED, host, name, by=by)
+        if arrived is None:
             fault = fault or Fault(OwnReason.PLACE_UNKNOWN, "vCenter does not say where the files of the VM are")
         if otherwise is MoveResult.FAILED and host == move.source:
             fault = idle(seen) or fault  # what the task says of a VM that was shut down is only a consequence
@@ -519,11 +518,15 @@ class Executor:
 
         A submission of the run may also be one of a killed process, whose task is adopted or was never seen.
         """
-        own = move.vm in self._own - self._rules.followed or move.vm in self._attempts
+        own = self._is_own(move)
         by = self._sight.mover(move.vm, host) if not own or fault is not None else ""
         if own:
             return by if by == HA else ""
         return by or SOMEBODY
+
+    def _is_own(self, move: Move) -> bool:
+        """Whether the run, or a killed process of it, has submitted the move."""
+        return move.vm in self._own - self._rules.followed or move.vm in self._attempts
 
     def _has_left(self, move: Move, host: str) -> bool:
         """Whether somebody else has moved the VM away from the host that it has to leave."""

@@ -223,8 +223,8 @@ def test_a_vm_that_does_not_run_elsewhere_was_moved_only_if_vcenter_names_who_di
 class RegisteredElsewhere(World):
     """vm-2 is powered off on another host while the first VM moves; ``mover`` is who vCenter says has moved it."""
 
-    def __init__(self, where: str, mover: str) -> None:
-        super().__init__(2)
+    def __init__(self, where: str, mover: str, stops: bool) -> None:
+        super().__init__(2, {("vm-1", target): "NoPermission" for target in ("host-2", "host-3") if stops})
         self.then, self.movers = where, {"vm-2": mover}
 
     def updates(self, timeout: float) -> tuple[Update, ...]:
@@ -234,13 +234,14 @@ class RegisteredElsewhere(World):
         return super().updates(timeout)
 
 
+@pytest.mark.parametrize("stops", [False, True])
 @pytest.mark.parametrize("where", ["host-2", "host-3"])
 @pytest.mark.parametrize(("mover", "moved"), [("", False), ("alice", True)])
 def test_a_vm_that_is_registered_elsewhere_before_its_move_begins_was_not_moved(
-    tmp_path: Path, where: str, mover: str, moved: bool
+    tmp_path: Path, where: str, mover: str, moved: bool, stops: bool
 ) -> None:
-    world, state = RegisteredElsewhere(where, mover), state_path(str(tmp_path))
-    report = run(world, state, rules=Rules(stop_on_failure=False, retries=0, slots=SlotLimits(per_host=1)))
+    world, state = RegisteredElsewhere(where, mover, stops), state_path(str(tmp_path))
+    report = run(world, state, rules=Rules(stop_on_failure=stops, retries=0, slots=SlotLimits(per_host=1)))
     (end,) = (each for each in report.outcome.ended if each.move.vm == "vm-2")
     assert (end.result is MoveResult.MOVED, end.host) == (moved, where)
     assert journal_homes(state, "uuid")["vm-2"].target == where
