@@ -211,9 +211,8 @@ def _discover(probe: Probe, vm: str, vm_name: str, until: float) -> Searched:
         other = unusable(cloud, "an H2O-3 server")
         raise other if cloud.status in (403, *BUSY) else Absent(str(other))
     if mapping(cloud.body).get("locked") is False:
-        return Searched(
-            [], "no training job runs"
-        )  # a job would have locked the cloud; a query for jobs would lock it, too
+        # A job would have locked the cloud; a query for jobs would lock it, too.
+        return Searched([], "no training job runs")
     name, nodes = cluster_of(cloud)
     jobs = jobs_of(probe.endpoint, until - time.monotonic())
     end = min(until, time.monotonic() + PATIENCE_SECONDS)

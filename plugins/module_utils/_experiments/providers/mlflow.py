@@ -125,9 +125,8 @@ class Mlflow(UrlSource):
             )
         complete = not search.detail
         if search.found:
-            return Searched(
-                [self._watched(a) for a in search.found], search.detail.removeprefix("; "), complete=complete
-            )
+            found = [self._watched(advance) for advance in search.found]
+            return Searched(found, search.detail.removeprefix("; "), complete=complete)
         with Tracking(Probe(endpoint, min(RECORD_SECONDS, target.seconds_left), self._limits)) as server:
             why = self._none_advanced(search, target, seconds) + logs_again(server, few, target.until)
             return Searched([], why, complete=complete)
