@@ -143,13 +143,18 @@ def reason_not_to_start(move: Move, seen: PlacementUpdate, hosts: Mapping[str, H
 
 
 def idle(seen: PlacementUpdate) -> Fault | None:
-    """That a VM does not run; ``None`` if it does, or if that is not known.
+    """That a VM does not run; ``None`` if it does, or if that is not known."""
+    words = POWER_WORDS.get(seen.power) if seen.power is not None else None
+    return Fault(OwnReason.VM_NOT_POWERED_ON, f"the VM is {words}") if words else None
+
+
+def not_moved(seen: PlacementUpdate, by: str) -> Fault | None:
+    """Why a VM that is on another host was not moved there; ``None`` if it was. ``by`` is who moved it, as vCenter says.
 
     HA registers a VM on another host before it starts the VM there, and says so after that. So a VM that does not run, and
     of which vCenter names no mover, was not moved: what ran in it has ended.
     """
-    words = POWER_WORDS.get(seen.power) if seen.power is not None else None
-    return Fault(OwnReason.VM_NOT_POWERED_ON, f"the VM is {words}") if words else None
+    return idle(seen) if by in ("", SOMEBODY) else None
 
 
 def _fault_text(fault: Fault | None) -> str:
@@ -499,8 +504,8 @@ class Executor:
         if host is None:
             return Ended(move, MoveResult.GONE, None, "", fault)
         name, arrived = self._names.get(host, host), self._has_arrived(move, host)
-        off = idle(seen) if host != move.source and not (fault is None and self._is_own(move)) else None
-        if off is not None and not self._sight.mover(move.vm, host):
+        explained = host == move.source or (fault is None and self._is_own(move))
+        if not explained and idle(seen) and (off := not_moved(seen, self._sight.mover(move.vm, host))):
             return Ended(move, otherwise, host, name, off)
         if arrived:
             return Ended(move, MoveResult.MOVED, host, name, by=self._brought_by(move, host, fault))

@@ -26,7 +26,7 @@ from .._vsphere.home_attribute import ATTRIBUTE, Home
 from .._vsphere.news import Fault, PlacementUpdate
 from .._vsphere.qualified import crosses
 from .events import Entry, Noticed, Pin, Ref, VmRestarted, vm_of
-from .executor import SOMEBODY, Executor, failures_of, idle, restarts_of
+from .executor import SOMEBODY, Executor, failures_of, not_moved, restarts_of
 from .guard import Guard
 from .home_records import journal_homes, record_home
 from .journal import Journal, read_journal, utc_now
@@ -527,8 +527,8 @@ class _Run:
 
     @staticmethod
     def _unless_idle(moved: Ended, end: Ended, seen: PlacementUpdate) -> Ended:
-        """``moved``; if the VM does not run and vCenter names nobody who moved it, ``end`` as failed: see ``idle``."""
-        off = idle(seen) if moved.by == SOMEBODY else None
+        """``moved``; ``end`` as failed if nobody else has moved the VM. A move of the run itself (``by`` is "") is one."""
+        off = not_moved(seen, moved.by) if moved.by else None
         return moved if off is None else replace(end, result=MoveResult.FAILED, fault=off)
 
     def _has_left(self, end: Ended) -> bool:

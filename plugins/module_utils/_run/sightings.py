@@ -29,7 +29,7 @@ from .events import (
     source_of,
     vm_of,
 )
-from .executor import FORGOTTEN_SECONDS, SOMEBODY, idle
+from .executor import FORGOTTEN_SECONDS, SOMEBODY, not_moved
 from .model import Ended, MoveResult
 from .ports import ExperimentWatch, Recorder, Vcenter
 from .sight import Sight
@@ -199,7 +199,7 @@ class Sightings:
         move = self._to(flight.move, host)
         if host != flight.move.source:
             by = self._sight.mover(vm, host)
-            off = idle(seen) if not by else None
+            off = not_moved(seen, by)
             ended = Ended(move, MoveResult.MOVED, host, move.target_name, by=by or SOMEBODY)
             self._close(flight, ended if off is None else replace(ended, result=MoveResult.FAILED, fault=off, by=""))
         elif end is not None and end.state == "success":  # it moved the storage, or nothing
